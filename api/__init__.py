@@ -1,0 +1,1 @@
+"""The ways in: sockets, HTTP and the CLI."""

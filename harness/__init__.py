@@ -1,0 +1,1 @@
+"""Inside the container: turns, runtimes and the links to hive."""

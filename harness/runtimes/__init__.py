@@ -1,0 +1,1 @@
+"""What can take a turn."""

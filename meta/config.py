@@ -1,0 +1,66 @@
+"""The daemon's own settings: deadlines, limits, back-off. From HIVE_* variables or the settings file.
+
+Every duration is in seconds. A test gives sub-second values; the defaults are for people.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meta.errors import BadInput
+
+
+class Config(BaseModel):
+    """Validated when the daemon starts; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resync: float = Field(30.0, gt=0, description="every agent is looked at at least this often")
+    health_deadline: float = Field(60.0, gt=0, description="from start to healthy")
+    health_stable: float = Field(1.0, ge=0, description="how long the harness must stay connected to be healthy")
+    reconnect_grace: float = Field(15.0, ge=0, description="after a daemon restart a missing link is unknown this long")
+    drain_deadline: float = Field(60.0, ge=0, description="how long an agent may finish its turn before it is stopped")
+    stop_grace: float = Field(10.0, ge=0, description="between TERM and KILL")
+    build_deadline: float = Field(1800.0, gt=0, description="one build")
+    fetch_deadline: float = Field(60.0, gt=0, description="one fetch from a proposed repo")
+    git_deadline: float = Field(30.0, gt=0, description="one git command in hive's own repos")
+    builds: int = Field(2, ge=1, description="builds at the same time")
+    crash_limit: int = Field(5, ge=1, description="crashes in a row before an agent is left alone")
+    crash_backoff: float = Field(1.0, gt=0, description="wait after the first crash; doubles each time")
+    crash_backoff_max: float = Field(300.0, gt=0, description="the longest wait between restarts")
+    crash_reset: float = Field(600.0, gt=0, description="healthy for so long = the crashes are forgotten")
+    retry_backoff: float = Field(1.0, gt=0, description="wait after a transient error; doubles each time")
+    retry_backoff_max: float = Field(60.0, gt=0, description="the longest wait after transient errors")
+    keep_generations: int = Field(5, ge=2, description="generations of builder plain kept per agent")
+    max_pack_bytes: int = Field(64 * 2**20, ge=1, description="largest pack a proposal may bring")
+    max_file_bytes: int = Field(8 * 2**20, ge=1, description="largest file in a proposal")
+    max_files: int = Field(10_000, ge=1, description="most files in a proposal")
+    max_line_bytes: int = Field(2**20, ge=1024, description="longest line on a socket")
+    inbox_limit: int = Field(10_000, ge=1, description="most undelivered messages per inbox")
+    uid_start: int = Field(524_288, ge=65_536, description="first uid handed out to agents (65,536 each)")
+    fixed_uids: bool = Field(True, description="agents run under their own uid when the daemon is root")
+    isolation: str = Field(
+        "required",
+        pattern="^(required|unsafe-none)$",
+        description="unsafe-none lets agents run without bubblewrap",
+    )
+    nixpkgs: str = Field("", description="flake URL of nixpkgs for the meta flake; empty leaves the input out")
+    hyperhive: str = Field("", description="flake URL of hive itself for the meta flake; empty leaves the input out")
+
+
+def config_from_environment(environment: Mapping[str, str] = os.environ) -> Config:
+    """Config from HIVE_<KEY> variables (HIVE_RESYNC=5). BadInput names the key that is wrong."""
+    values = {
+        key: environment[f"HIVE_{key.upper()}"] for key in Config.model_fields if f"HIVE_{key.upper()}" in environment
+    }
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise BadInput(
+            f"HIVE_{key.upper()}={values.get(key)!r}: {first['msg']}", "see docs/reference/configuration.md"
+        ) from error

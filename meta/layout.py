@@ -1,0 +1,148 @@
+"""Every path of a hive, in one place.
+
+STATE (daemon-owned unless said otherwise)
+    lock  hive.db  owner                    flock, database, id of this state directory
+    meta/.git                               the meta repo (bare); its files are exported beside it
+    applied/<n>/.git                        applied repo (bare)
+    proposed/<n>/config                     manager's work tree (owned by the manager's uid, never opened by hive)
+    proposed/<n>/push.git                   where people push
+    agents/<n>/{state,home}                 owned by the agent: /state and its home
+    generations/<n>/<generation>            builder `plain`
+    roots/<n>/<id>.json                     what each id was built into (gc roots)
+    backend/<backend>/<n>/                  what a backend keeps about a container
+    quarantine/ scratch/ processes/         throw-away; emptied at start
+RUNTIME
+    host.sock http.sock                     operator
+    manager/{mcp,harness}.sock              bound into the manager as /run/hive
+    agents/<n>/{mcp,harness}.sock           bound into the agent as /run/hive
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from meta.names import MANAGER, AgentName, GenerationId, ProposalId
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below one state and one runtime directory. Both are absolute."""
+
+    state: Path
+    runtime: Path
+
+    # the daemon's own
+    @property
+    def lock(self) -> Path:
+        """flock: one daemon per state directory."""
+        return self.state / "lock"
+
+    @property
+    def database(self) -> Path:
+        """SQLite; a projection, may be deleted."""
+        return self.state / "hive.db"
+
+    @property
+    def owner(self) -> Path:
+        """Random id of this state directory; marks processes and containers as this hive's."""
+        return self.state / "owner"
+
+    @property
+    def quarantine(self) -> Path:
+        """Throw-away repos, one per fetch."""
+        return self.state / "quarantine"
+
+    @property
+    def scratch(self) -> Path:
+        """Throw-away work trees for meta candidates."""
+        return self.state / "scratch"
+
+    @property
+    def processes(self) -> Path:
+        """One record per running external command."""
+        return self.state / "processes"
+
+    # git
+    @property
+    def meta(self) -> Path:
+        """Exported files of meta `main`, bound into the manager as /meta."""
+        return self.state / "meta"
+
+    @property
+    def meta_git(self) -> Path:
+        """The meta repo."""
+        return self.meta / ".git"
+
+    def applied(self, agent: AgentName) -> Path:
+        """Directory of the applied repo."""
+        return self.state / "applied" / agent
+
+    def applied_git(self, agent: AgentName) -> Path:
+        """The applied repo."""
+        return self.applied(agent) / ".git"
+
+    def proposed(self, agent: AgentName) -> Path:
+        """Hive-owned parent of the work tree and of the push repo."""
+        return self.state / "proposed" / agent
+
+    def proposed_config(self, agent: AgentName) -> Path:
+        """The manager's work tree; untrusted."""
+        return self.proposed(agent) / "config"
+
+    # agents
+    def agent(self, agent: AgentName) -> Path:
+        """Parent of the directories that belong to the agent."""
+        return self.state / "agents" / agent
+
+    def agent_state(self, agent: AgentName) -> Path:
+        """/state in the container."""
+        return self.agent(agent) / "state"
+
+    def agent_home(self, agent: AgentName) -> Path:
+        """The agent's home (credentials)."""
+        return self.agent(agent) / "home"
+
+    # what is built and runs
+    def generations(self, agent: AgentName) -> Path:
+        """Generations of builder `plain`."""
+        return self.state / "generations" / agent
+
+    def generation(self, agent: AgentName, generation: GenerationId) -> Path:
+        """One generation of builder `plain`."""
+        return self.generations(agent) / generation
+
+    def roots(self, agent: AgentName) -> Path:
+        """What each id was built into."""
+        return self.state / "roots" / agent
+
+    def root(self, agent: AgentName, proposal: ProposalId) -> Path:
+        """Record of the generation an id was built into."""
+        return self.roots(agent) / f"{proposal}.json"
+
+    def backend(self, name: str) -> Path:
+        """What one backend keeps."""
+        return self.state / "backend" / name
+
+    # sockets
+    @property
+    def host_socket(self) -> Path:
+        """Operator's line protocol."""
+        return self.runtime / "host.sock"
+
+    @property
+    def http_socket(self) -> Path:
+        """Operator's HTTP."""
+        return self.runtime / "http.sock"
+
+    def sockets(self, agent: AgentName) -> Path:
+        """The directory bound into the container as /run/hive."""
+        return self.runtime / "manager" if agent == MANAGER else self.runtime / "agents" / agent
+
+    def mcp_socket(self, agent: AgentName) -> Path:
+        """The agent's line protocol."""
+        return self.sockets(agent) / "mcp.sock"
+
+    def harness_socket(self, agent: AgentName) -> Path:
+        """The link between hive and the agent's harness."""
+        return self.sockets(agent) / "harness.sock"

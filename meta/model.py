@@ -1,0 +1,168 @@
+"""What is desired, as frozen values: agents, pins, limits, deploys. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from meta.names import AgentName, GenerationId, ProposalId, Sha
+
+
+class Role(StrEnum):
+    """What an agent may do beyond its own inbox."""
+
+    AGENT = "agent"
+    MANAGER = "manager"
+
+
+class RunState(StrEnum):
+    """Whether an agent should be up."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class DeployKind(StrEnum):
+    """Why a proposal exists. `rollback` proposes an older deployed commit again."""
+
+    APPLY_COMMIT = "apply_commit"
+    SPAWN = "spawn"
+    ROLLBACK = "rollback"
+
+
+class TagState(StrEnum):
+    """The state of an id = the furthest of its tags. The values are the tags' folders (ARCHITECTURE 5)."""
+
+    PROPOSAL = "proposal"
+    APPROVED = "approved"
+    BUILDING = "building"
+    DEPLOYED = "deployed"
+    FAILED = "failed"
+    DENIED = "denied"
+
+    @property
+    def terminal(self) -> bool:
+        """True once nothing can follow."""
+        return self in (TagState.DEPLOYED, TagState.FAILED, TagState.DENIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The commit an agent should run: `refs/tags/proposal/<id>` at `sha` of its applied repo."""
+
+    id: ProposalId
+    sha: Sha
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Resource limits of one container; None = no limit."""
+
+    memory_mib: int | None = 2048
+    pids: int | None = 1024
+    cpu_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSettings:
+    """What the host decides about a container. Never an agent's own setting; kept in agents.json."""
+
+    role: Role
+    uid_base: int
+    limits: Limits = Limits()
+    isolated: bool = True
+
+    def fingerprint(self) -> str:
+        """20 hex digits that change whenever a setting does."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEntry:
+    """One agent in agents.json. `disowned`: deployed ids that `hive adopt --meta` gave up."""
+
+    pin: Pin
+    settings: ContainerSettings
+    disowned: frozenset[ProposalId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A destroyed agent: what a respawn goes on with. `purge`: its directories are still to be removed."""
+
+    uid_base: int
+    pin: Pin
+    purge: bool = False
+    disowned: frozenset[ProposalId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """One agent in run.json; the counters only grow: one more asks for one more restart or rebuild."""
+
+    state: RunState = RunState.RUNNING
+    restarts: int = 0
+    rebuilds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """Meta at one moment: `main` (head, agents, tombstones) and `run`."""
+
+    head: Sha
+    agents: Mapping[AgentName, AgentEntry]
+    tombstones: Mapping[AgentName, Tombstone] = field(default_factory=dict)
+    run: Mapping[AgentName, RunEntry] = field(default_factory=dict)
+
+    def run_of(self, agent: AgentName) -> RunEntry:
+        """The agent's run entry; running when nothing is said."""
+        return self.run.get(agent, RunEntry())
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """One id of one agent, as its tags tell it. Times are Unix seconds.
+
+    `commit_ref` is what the proposer claimed (empty for a spawn), `sha` what hive fetched and pinned.
+    `by` and `reason` belong to the furthest tag; `approved_by` to the approval.
+    `meta_commit` is the commit on meta `main` that a deployed id names.
+    """
+
+    agent: AgentName
+    id: ProposalId
+    kind: DeployKind
+    state: TagState
+    sha: Sha
+    base: Sha | None
+    commit_ref: str
+    source: str
+    description: str
+    requested_at: int
+    proposed_by: str
+    approved_by: str | None = None
+    resolved_at: int | None = None
+    by: str | None = None
+    reason: str | None = None
+    meta_commit: Sha | None = None
+    unproven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one agent runs: a built system with the container settings it was built for.
+
+    `system` is the path that the container is switched to (a generation directory, or a store path).
+    `fingerprint` is ContainerSettings.fingerprint(); `revision` the hive revision it was built with.
+    """
+
+    id: GenerationId
+    agent: AgentName
+    sha: Sha
+    system: Path
+    fingerprint: str
+    revision: str

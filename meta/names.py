@@ -1,0 +1,78 @@
+"""Names and ids, and the checks that every one of them passes before it reaches a path or a command.
+
+Standard library only: the root helper imports this module.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+from meta.errors import BadInput
+
+AgentName = NewType("AgentName", str)
+ProposalId = NewType("ProposalId", int)
+Sha = NewType("Sha", str)
+GenerationId = NewType("GenerationId", str)
+
+MANAGER = AgentName("manager")
+RESERVED = frozenset({"operator", "system", "reminder", "host", "hive"})
+NAME_LIMIT = 11
+"""Characters; the limit of `nixos-container create`."""
+
+_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,9}[a-z0-9])?")
+_SHA = re.compile(r"[0-9a-f]{40}")
+_ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
+_GENERATION = re.compile(r"[0-9a-f]{20}")
+
+
+def agent_name(text: str) -> AgentName:
+    """`text` as an agent's name, or BadInput that says which rule it breaks."""
+    if _NAME.fullmatch(text) and text not in RESERVED:
+        return AgentName(text)
+    raise BadInput(f"{text[:40]!r} is no agent name: {_name_fault(text)}", "choose a name like 'alice' or 'web-2'")
+
+
+def _name_fault(text: str) -> str:
+    if not text:
+        return "it is empty"
+    if text in RESERVED:
+        return "it is reserved for hive itself"
+    if len(text) > NAME_LIMIT:
+        return f"it has {len(text)} characters, the limit is {NAME_LIMIT}"
+    if not text[0].isascii() or not text[0].islower():
+        return "it must begin with a lower-case letter"
+    if text.endswith("-"):
+        return "it ends in '-'"
+    return "only a-z, 0-9 and '-' are allowed"
+
+
+def sha(text: str) -> Sha:
+    """`text` as a full commit id (40 lower-case hex digits), or BadInput."""
+    if _SHA.fullmatch(text):
+        return Sha(text)
+    raise BadInput(f"{text[:60]!r} is no full commit id", "give the 40 hex digits that `git rev-parse HEAD` prints")
+
+
+def commit_id(text: str) -> str:
+    """`text` as a possibly abbreviated commit id (7 to 40 hex digits), or BadInput."""
+    if _ABBREVIATED.fullmatch(text):
+        return text
+    raise BadInput(
+        f"{text[:60]!r} is no commit id",
+        "hive takes commits, not branches or tags: give 7 to 40 hex digits, as `git rev-parse HEAD` prints them",
+    )
+
+
+def proposal_id(value: int) -> ProposalId:
+    """`value` as the id of a proposal (0 up to 2^63 - 1), or BadInput."""
+    if 0 <= value < 2**63:
+        return ProposalId(value)
+    raise BadInput(f"{value} is no proposal id", "see `hive pending` for the open ones")
+
+
+def generation_id(text: str) -> GenerationId:
+    """`text` as a generation's id (20 lower-case hex digits), or BadInput."""
+    if _GENERATION.fullmatch(text):
+        return GenerationId(text)
+    raise BadInput(f"{text[:40]!r} is no generation id")

@@ -1,0 +1,1 @@
+"""The wire types of the line protocol, exactly as the seeds have them."""

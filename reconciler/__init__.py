@@ -1,0 +1,1 @@
+"""How reality follows: observe, plan, apply, queue, backends, builders and the store."""

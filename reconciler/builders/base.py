@@ -1,0 +1,42 @@
+"""How a commit becomes a generation: the protocol that every builder obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from meta.model import ContainerSettings, Generation
+from meta.names import AgentName, GenerationId, ProposalId, Sha
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """Build `agent` as the commit `candidate` of the meta repo has it (its pin is `sha`, under proposal `id`)."""
+
+    agent: AgentName
+    id: ProposalId
+    sha: Sha
+    settings: ContainerSettings
+    candidate: Sha
+
+
+class Builder(Protocol):
+    """One way to build."""
+
+    name: str
+
+    async def build(self, request: BuildRequest) -> Generation:
+        """The generation, with a gc root for `request.id`. The same request gives the same generation.
+
+        Raises BuildFailed with the log's tail; TransientError for a full disk or a lost daemon.
+        """
+
+    def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
+        """What each rooted id was built into, where that is whole. No process is started."""
+
+    async def prune(self, agent: AgentName, keep: frozenset[GenerationId], roots: frozenset[ProposalId]) -> None:
+        """Drop the roots of other ids, then old generations by count; never one in `keep`."""
+
+    async def forget(self, agent: AgentName) -> None:
+        """Drop everything that was built for a purged agent."""

@@ -1,0 +1,130 @@
+"""What people and programs are shown: frozen values that the API turns into JSON. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from meta.model import DeployKind
+from meta.names import AgentName, ProposalId
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One approval as the operator sees it; a projection of the id's tags.
+
+    `status` is one of pending, approved, denied, failed (the wire's words). `state` is the furthest tag.
+    `commit_ref` is as claimed (empty for a spawn); `fetched_sha` only after a fetch.
+    """
+
+    id: ProposalId
+    agent: AgentName
+    kind: DeployKind
+    commit_ref: str
+    fetched_sha: str | None
+    requested_at: int
+    status: str
+    state: str
+    resolved_at: int | None = None
+    note: str | None = None
+    description: str | None = None
+    proposed_by: str | None = None
+    approved_by: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """The next step of one agent, and why. `until` only for a wait; `deploy` the id in flight."""
+
+    agent: AgentName
+    phase: str
+    step: str
+    reason: str
+    deploy: ProposalId | None = None
+    until: float | None = None
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """True when there is nothing to do."""
+        return self.step == "none"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """One row of `hive status`."""
+
+    agent: AgentName
+    role: str
+    phase: str
+    since: float
+    turn: str | None
+    desired: str
+    generation: str | None
+    sha: str | None
+    deployed: ProposalId | None
+    in_flight: ProposalId | None
+    pending: tuple[ProposalId, ...]
+    pid: int | None
+    crashes: int
+    unread: int
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`hive status`: the daemon and every agent."""
+
+    revision: str
+    backend: str
+    builder: str
+    state: str
+    runtime: str
+    meta_head: str
+    isolation: str
+    limits: str
+    uids: str
+    notes: tuple[str, ...]
+    agents: tuple[AgentStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What a proposal changes. `settings` lists changed settings as (key, before, after); `patch` is git's."""
+
+    id: ProposalId
+    agent: AgentName
+    base: str | None
+    sha: str
+    description: str
+    commits: tuple[str, ...]
+    settings: tuple[tuple[str, str, str], ...]
+    files: tuple[str, ...]
+    patch: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One line of the system-wide deploy log (meta `main`)."""
+
+    commit: str
+    at: int
+    action: str
+    agent: str
+    id: ProposalId | None
+    sha: str | None
+    generation: str | None
+    by: str | None
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. `seq` is `<database uuid>-<n>`; `data` is JSON."""
+
+    seq: str
+    at: float
+    kind: str
+    agent: str | None
+    data: dict[str, Any] = field(default_factory=dict)
