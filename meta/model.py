@@ -92,6 +92,14 @@ class AgentEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A commit of the meta repo beside `main`: HEAD with one agent's `entry`."""
+
+    commit: Sha
+    entry: AgentEntry
+
+
+@dataclass(frozen=True, slots=True)
 class Tombstone:
     """A destroyed agent: what a respawn goes on with. `purge`: its directories are still to be removed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from meta.model import Deploy, Generation
+from meta.model import Candidate, Deploy, Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.wire.link import TurnState
 
@@ -124,7 +124,7 @@ class Memo:
 class AgentObserved:
     """Everything that is known about one agent at one moment.
 
-    `built`: what each id was built into, where that is still there. `candidates`: ids with a candidate commit.
+    `built`: what each id was built into, where that is still there. `candidates`: the candidate commits, by id.
     `committed`: ids whose commit is on meta `main`. `foreign`: deployed ids that name a meta commit not in `main`.
     `projected`: the cards agree with the tags.
     """
@@ -135,7 +135,7 @@ class AgentObserved:
     sockets: bool = False
     proposed: bool = False
     built: Mapping[ProposalId, Generation] = field(default_factory=dict)
-    candidates: frozenset[ProposalId] = frozenset()
+    candidates: Mapping[ProposalId, Candidate] = field(default_factory=dict)
     committed: Mapping[ProposalId, Sha] = field(default_factory=dict)
     foreign: frozenset[ProposalId] = frozenset()
     projected: bool = True

@@ -111,7 +111,7 @@ class LogRow:
     commit: str
     at: int
     action: str
-    agent: str
+    agent: str | None
     id: ProposalId | None
     sha: str | None
     generation: str | None

@@ -1,0 +1,51 @@
+# Every command of the project. `make` alone prints them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup run demo test test-full lint bench lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## virtual environment and dependencies
+	@:
+
+$(STAMP): requirements.lock pyproject.toml | prerequisites
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: prerequisites
+prerequisites:
+	@sh tests/support/prerequisites.sh $(PYTHON)
+
+run: setup ## a daemon in the foreground on ./.hive
+	@$(BIN)/hive serve --state .hive --runtime .hive/run
+
+demo: setup ## the whole story, told against a real daemon in a temporary directory
+	@$(BIN)/python -m tests.e2e.story
+
+lint: setup ## style, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: lint ## lint, types, import rules and tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0
+
+test-full: lint ## the same with the long versions
+	@HIVE_FULL=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0
+
+bench: setup ## the figures, also in build/bench.json
+	@$(BIN)/python -m tests.bench
+
+lock: setup ## write requirements.lock again
+	@$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --strip-extras --allow-unsafe --extra dev -o requirements.lock pyproject.toml
+
+clean: ## remove what was made here
+	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

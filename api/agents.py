@@ -1,0 +1,138 @@
+"""An agent's `mcp.sock`: AgentRequest or, on the manager's, ManagerRequest. The socket says who is asking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from api.host import spoken
+from api.lines import LineConnection, LineServer, answer_lines
+from api.listener import Bound
+from api.principals import principal_of
+from meta.errors import HiveError, Refused
+from meta.names import MANAGER, AgentName, agent_name
+from meta.wire import agent as wire
+from meta.wire import manager
+from meta.wire.codec import decode, encode
+from meta.wire.common import InboxRow
+
+if TYPE_CHECKING:
+    from reconciler.service import Service
+
+OPERATOR = "operator"
+WAIT_DEFAULT = 30
+WAIT_MOST = 60
+DRAIN_LOOK = 0.5
+"""Seconds between looks whether a waiting `recv` must end because the agent is being drained."""
+RECENT_MOST = 1000
+LOGS_DEFAULT = 50
+LOGS_MOST = 10_000
+
+Request = wire.AgentRequest | manager.ManagerRequest
+Response = wire.AgentResponse | manager.ManagerResponse
+OK = wire.OkResponse()
+
+
+def agent_server(
+    bound: Bound, agent: AgentName, service: Service, *, limit: int, admit: Callable[[int | None], bool]
+) -> LineServer:
+    """The server for one agent's `mcp.sock`."""
+
+    async def handle(line: bytes) -> bytes:
+        if agent == MANAGER:
+            return encode(await answer_manager(service, decode(manager.MANAGER_REQUEST, line)))
+        return encode(await answer_agent(service, agent, decode(wire.AGENT_REQUEST, line)))
+
+    async def session(connection: LineConnection) -> None:
+        await answer_lines(connection, handle, fault_line)
+
+    return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit)
+
+
+async def answer_manager(service: Service, request: manager.ManagerRequest) -> manager.ManagerResponse:
+    """What only the manager may ask, then what every agent may."""
+    by = principal_of(MANAGER).who
+    match request:
+        case manager.RequestSpawn(name=name, description=description):
+            await service.request_spawn(agent_name(name), by, description or "")
+        case manager.RequestApplyCommit(agent=name, commit_ref=commit, description=description):
+            await service.propose(agent_name(name), by, commit, description or "")
+        case manager.Kill(name=name):
+            await service.stop(_other(name, "stop"), by)
+        case manager.Start(name=name):
+            await service.start(agent_name(name), by)
+        case manager.Restart(name=name):
+            await service.restart(agent_name(name), by)
+        case manager.Update(name=name):
+            await service.rebuild(agent_name(name), by)
+        case manager.GetLogs(agent=name, lines=lines):
+            count = min(LOGS_DEFAULT if lines is None else lines, LOGS_MOST)
+            return manager.LogsResponse(content=await service.logs(_other(name, "read the logs of"), count))
+        case _:
+            return await answer_agent(service, MANAGER, request)
+    return OK
+
+
+async def answer_agent(service: Service, agent: AgentName, request: wire.AgentRequest) -> wire.AgentResponse:
+    """What every agent may ask, about itself only."""
+    broker = service.broker
+    match request:
+        case wire.Send(to=to, body=body):
+            await broker.send(agent, to, body)
+        case wire.OperatorMsg(body=body):
+            await broker.send(OPERATOR, agent, body)
+        case wire.Recv(wait_seconds=seconds):
+            return await _recv(service, agent, min(WAIT_DEFAULT if seconds is None else seconds, WAIT_MOST))
+        case wire.Status():
+            service.links.legacy(agent)
+            return wire.StatusResponse(unread=await broker.unread(agent))
+        case wire.Recent(limit=limit):
+            rows = await broker.recent(agent, min(limit, RECENT_MOST))
+            return wire.RecentResponse(
+                rows=tuple(InboxRow(id=row.id, sender=row.sender, body=row.body, at=int(row.at)) for row in rows)
+            )
+        case wire.AckTurn():
+            await broker.ack_turn(agent)
+        case wire.RequeueInflight():
+            await broker.requeue_inflight(agent)
+        case wire.Whoami():
+            role = "manager" if agent == MANAGER else "agent"
+            return wire.WhoamiResponse(name=agent, role=role, hyperhive_rev=service.revision() or None)
+        case _:
+            raise Refused(f"{request.cmd} is not available yet", "questions, reminders and wake-ups come later")
+    return OK
+
+
+async def _recv(service: Service, agent: AgentName, seconds: float) -> wire.AgentResponse:
+    """One message, or empty after `seconds`; empty at once while the agent is being drained."""
+    links = service.links
+    links.legacy(agent)
+    if links.draining(agent):
+        return wire.EmptyResponse()
+    taking = asyncio.ensure_future(service.broker.recv(agent, seconds))
+    try:
+        while not taking.done():
+            await asyncio.wait({taking}, timeout=DRAIN_LOOK)
+            if not taking.done() and links.draining(agent):
+                return wire.EmptyResponse()
+        message = taking.result()
+    finally:
+        taking.cancel()
+    if message is None:
+        return wire.EmptyResponse()
+    return wire.MessageResponse(
+        sender=message.sender, body=message.body, id=message.id, redelivered=message.redelivered
+    )
+
+
+def _other(name: str, verb: str) -> AgentName:
+    agent = agent_name(name)
+    if agent == MANAGER:
+        raise Refused(f"the manager may not {verb} itself", "ask the operator")
+    return agent
+
+
+def fault_line(error: HiveError) -> bytes:
+    """An error as these sockets answer it."""
+    return encode(wire.ErrResponse(message=spoken(error)))

@@ -1,0 +1,99 @@
+"""How commands are made: every one has the same options to find its daemon, and gets a client for it.
+
+Annotations are read at run time here and in the command modules, so none of them postpones evaluation.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Concatenate, ParamSpec
+
+import typer
+
+from api.cli import complete, where
+from api.cli.client import Client
+
+P = ParamSpec("P")
+
+LOOK = "Look"
+DECIDE = "Change what agents are"
+RUN = "Run agents"
+DAEMON = "The daemon"
+_WHERE = "Where the daemon is"
+
+StateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        envvar="HIVE_STATE",
+        rich_help_panel=_WHERE,
+        show_default="./.hive if it is there, else /var/lib/hive",
+        help="the daemon's state directory",
+    ),
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        metavar="DIR",
+        envvar="HIVE_RUNTIME",
+        rich_help_panel=_WHERE,
+        show_default="STATE/run, or /run/hyperhive",
+        help="where its sockets are",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="follow it to its end; exit 1 if it ends badly")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", help="give up waiting after so long (exit 6); it goes on")
+]
+NowOption = Annotated[bool, typer.Option("--now", help="do not let the agent finish its turn first")]
+AgentArgument = Annotated[
+    str, typer.Argument(metavar="AGENT", help="the agent's name", autocompletion=complete.agents, show_default=False)
+]
+MaybeAgentArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="AGENT", help="only this agent", autocompletion=complete.agents, show_default="all of them"),
+]
+PendingArgument = Annotated[
+    int, typer.Argument(metavar="ID", help="the proposal's id", autocompletion=complete.pending, show_default=False)
+]
+ProposalArgument = Annotated[
+    int, typer.Argument(metavar="ID", help="the proposal's id", autocompletion=complete.proposals, show_default=False)
+]
+WAIT_SECONDS = 600.0
+
+
+def command(
+    app: typer.Typer, name: str, panel: str, *, examples: tuple[str, ...] = ()
+) -> Callable[[Callable[Concatenate[Client, P], None]], Callable[Concatenate[Client, P], None]]:
+    """Register a command whose first parameter is the client; typer sees --state and --runtime in its place."""
+
+    def register(function: Callable[Concatenate[Client, P], None]) -> Callable[Concatenate[Client, P], None]:
+        @functools.wraps(function)
+        def run(*args: P.args, **options: P.kwargs) -> None:
+            found = where.find(_text(options.pop("state", None)), _text(options.pop("runtime", None)))
+            function(Client(found), *args, **options)
+
+        _first, *rest = inspect.signature(function).parameters.values()
+        found_by = [
+            inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for word, kind in (("state", StateOption), ("runtime", RuntimeOption))
+        ]
+        shown = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in rest), *found_by]
+        run.__dict__["__signature__"] = inspect.Signature(shown, return_annotation=None)
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        app.command(name, rich_help_panel=panel, epilog=epilog(examples))(run)
+        return function
+
+    return register
+
+
+def epilog(examples: tuple[str, ...]) -> str | None:
+    """Examples as help shows them: one per line."""
+    return "\n\n".join(["[bold]Examples[/bold]", *(f"$ {example}" for example in examples)]) if examples else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,51 @@
+"""Where the daemon is: the state and runtime directories, from options, HIVE_* variables, or the defaults.
+
+given both               as given
+only --state             runtime is STATE/run (/run/hyperhive for /var/lib/hive)
+neither                  ./.hive and ./.hive/run if ./.hive exists (`hive serve` makes it),
+                         else /var/lib/hive and /run/hyperhive
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SYSTEM_STATE = Path("/var/lib/hive")
+SYSTEM_RUNTIME = Path("/run/hyperhive")
+LOCAL_STATE = Path(".hive")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Absolute directories."""
+
+    state: Path
+    runtime: Path
+
+    @property
+    def http(self) -> Path:
+        """The operator's HTTP socket."""
+        return self.runtime / "http.sock"
+
+    def serve_command(self) -> str:
+        """What starts a daemon here; on a host without a system-wide hive that is one below ./.hive."""
+        if self.state == LOCAL_STATE.absolute() or (self.state == SYSTEM_STATE and not self.state.exists()):
+            return "hive serve"
+        command = f"hive serve --state {self.state}"
+        return command if self.runtime == _runtime_of(self.state) else f"{command} --runtime {self.runtime}"
+
+
+def find(state: str | None, runtime: str | None, *, serving: bool = False) -> Where:
+    """The directories for `--state` and `--runtime` as given (None or empty: not given)."""
+    if state:
+        chosen = Path(state).absolute()
+    elif LOCAL_STATE.is_dir() or serving:
+        chosen = LOCAL_STATE.absolute()
+    else:
+        chosen = SYSTEM_STATE
+    return Where(chosen, Path(runtime).absolute() if runtime else _runtime_of(chosen))
+
+
+def _runtime_of(state: Path) -> Path:
+    return SYSTEM_RUNTIME if state == SYSTEM_STATE else state / "run"

@@ -1,0 +1,231 @@
+"""POST /api/...: what the operator can ask for. Each answers once what it promises is durable."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from litestar import post
+from pydantic import Field
+
+from api.http_views import card_of
+from api.requests import Ask, Body, body, caller, ident, name, service_of
+from meta.errors import BadInput
+from meta.names import AgentName, agent_name, proposal_id
+
+Row = dict[str, Any]
+OPERATOR = "operator"
+
+
+class Nothing(Body):
+    """No keys."""
+
+
+class Propose(Body):
+    """POST /api/proposals."""
+
+    agent: str
+    commit: str | None = None
+    description: str = Field("", max_length=10_000)
+    source: str | None = None
+
+
+class Approve(Body):
+    """`seen`: the commit that the operator was shown."""
+
+    seen: str | None = None
+
+
+class Because(Body):
+    """A reason in words."""
+
+    reason: str = Field("", max_length=10_000)
+
+
+class Describe(Body):
+    """A description in words."""
+
+    description: str = Field("", max_length=10_000)
+
+
+class Now(Body):
+    """`now`: do not let the agent finish its turn."""
+
+    now: bool = False
+
+
+class Rollback(Body):
+    """`to`: a deployed id; null is the one before."""
+
+    to: int | None = None
+
+
+class Destroy(Body):
+    """`purge`: also what is kept."""
+
+    purge: bool = False
+
+
+class Adopt(Body):
+    """Which side is right."""
+
+    side: Literal["running", "meta"]
+
+
+class Reconcile(Body):
+    """`agent`: null is all."""
+
+    agent: str | None = None
+
+
+class Message(Body):
+    """POST /api/messages."""
+
+    to: str
+    body: str
+
+
+@post("/proposals")
+async def propose(request: Ask) -> Row:
+    """Fetch and pin a commit of an agent's proposed work tree, or of `source`."""
+    asked = await body(request, Propose)
+    source = Path(asked.source) if asked.source else None
+    if source is not None and not source.is_absolute():
+        raise BadInput(f"source {asked.source!r} is not absolute", "give the whole path, as the daemon sees it")
+    card = await service_of(request).propose(
+        agent_name(asked.agent), caller(request), asked.commit, asked.description, source
+    )
+    return asdict(card)
+
+
+@post("/proposals/{id:str}/approve", status_code=200)
+async def approve(request: Ask, id: str) -> Row:
+    """Write `approved/<id>`."""
+    asked = await body(request, Approve)
+    return asdict(await service_of(request).approve(ident(id), caller(request), asked.seen))
+
+
+@post("/proposals/{id:str}/deny", status_code=200)
+async def deny(request: Ask, id: str) -> Row:
+    """Write `denied/<id>`."""
+    asked = await body(request, Because)
+    return asdict(await service_of(request).deny(ident(id), caller(request), asked.reason))
+
+
+@post("/proposals/{id:str}/cancel", status_code=200)
+async def cancel(request: Ask, id: str) -> Row:
+    """End an approved id before it is committed."""
+    asked = await body(request, Because)
+    return asdict(await service_of(request).cancel(ident(id), caller(request), asked.reason))
+
+
+@post("/agents/{agent:str}/spawn")
+async def spawn(request: Ask, agent: str) -> Row:
+    """Make an agent without an approval; answers the card of its deploy."""
+    await body(request, Nothing)
+    service, new = service_of(request), name(agent)
+    id = await service.spawn(new, caller(request))
+    return asdict(await card_of(service, id, new))
+
+
+@post("/agents/{agent:str}/request-spawn")
+async def request_spawn(request: Ask, agent: str) -> Row:
+    """Ask for an agent through the approval queue."""
+    asked = await body(request, Describe)
+    return asdict(await service_of(request).request_spawn(name(agent), caller(request), asked.description))
+
+
+@post("/agents/{agent:str}/rollback")
+async def rollback(request: Ask, agent: str) -> Row:
+    """A new id with an older deployed commit, approved at once."""
+    asked = await body(request, Rollback)
+    to = proposal_id(asked.to) if asked.to is not None else None
+    return asdict(await service_of(request).rollback(name(agent), caller(request), to))
+
+
+@post("/agents/{agent:str}/start", status_code=200)
+async def start(request: Ask, agent: str) -> Row:
+    """Desired: running."""
+    await body(request, Nothing)
+    await service_of(request).start(name(agent), caller(request))
+    return _done(agent, "start")
+
+
+@post("/agents/{agent:str}/stop", status_code=200)
+async def stop(request: Ask, agent: str) -> Row:
+    """Desired: stopped."""
+    asked = await body(request, Now)
+    await service_of(request).stop(name(agent), caller(request), asked.now)
+    return _done(agent, "stop")
+
+
+@post("/agents/{agent:str}/restart", status_code=200)
+async def restart(request: Ask, agent: str) -> Row:
+    """One more restart."""
+    asked = await body(request, Now)
+    await service_of(request).restart(name(agent), caller(request), asked.now)
+    return _done(agent, "restart")
+
+
+@post("/agents/{agent:str}/rebuild", status_code=200)
+async def rebuild(request: Ask, agent: str) -> Row:
+    """Everything that hive makes for the agent, again."""
+    asked = await body(request, Now)
+    await service_of(request).rebuild(name(agent), caller(request), asked.now)
+    return _done(agent, "rebuild")
+
+
+@post("/agents/{agent:str}/destroy", status_code=200)
+async def destroy(request: Ask, agent: str) -> Row:
+    """Remove the agent."""
+    asked = await body(request, Destroy)
+    await service_of(request).destroy(name(agent), caller(request), asked.purge)
+    return _done(agent, "destroy")
+
+
+@post("/agents/{agent:str}/adopt", status_code=200)
+async def adopt(request: Ask, agent: str) -> Row:
+    """End a disagreement between meta and the tags."""
+    asked = await body(request, Adopt)
+    await service_of(request).adopt(name(agent), caller(request), asked.side == "running")
+    return _done(agent, "adopt")
+
+
+@post("/reconcile", status_code=200)
+async def reconcile(request: Ask) -> Row:
+    """Look now."""
+    asked = await body(request, Reconcile)
+    agent: AgentName | None = agent_name(asked.agent) if asked.agent else None
+    await service_of(request).reconcile(agent)
+    return {"agent": agent}
+
+
+@post("/messages")
+async def messages(request: Ask) -> Row:
+    """Send a message as the operator."""
+    asked = await body(request, Message)
+    return {"id": await service_of(request).broker.send(OPERATOR, agent_name(asked.to), asked.body), "to": asked.to}
+
+
+def _done(agent: str, command: str) -> Row:
+    return {"agent": agent, "accepted": command}
+
+
+COMMANDS = [
+    propose,
+    approve,
+    deny,
+    cancel,
+    spawn,
+    request_spawn,
+    rollback,
+    start,
+    stop,
+    restart,
+    rebuild,
+    destroy,
+    adopt,
+    reconcile,
+    messages,
+]

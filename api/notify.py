@@ -1,0 +1,27 @@
+"""systemd's readiness protocol: one datagram per message to the socket named in NOTIFY_SOCKET."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+
+def notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Send e.g. "READY=1"; False when nobody asked for it or it could not be sent."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.settimeout(1.0)
+            sock.sendto(message.encode(), address)
+    except OSError as error:
+        log.warning("systemd was not told %r: %s", message, error)
+        return False
+    return True

@@ -1,0 +1,39 @@
+"""The operator's two sockets: `host.sock` (lines) and `http.sock` (HTTP)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from api.host import host_server
+from api.http import application
+from api.listener import bind
+from api.uds import serving
+from meta.config import Config
+from meta.layout import Layout
+
+if TYPE_CHECKING:
+    from reconciler.service import Service
+
+
+@asynccontextmanager
+async def serve_operator(
+    service: Service, layout: Layout, config: Config, stopping: asyncio.Event
+) -> AsyncIterator[None]:
+    """Both sockets, inside the block. Conflict when another daemon listens there.
+
+    `stopping` is set at the end at the latest: open event streams end with it.
+    """
+    async with AsyncExitStack() as stack:
+        http = bind(layout.http_socket, exclusive=True)
+        stack.callback(http.remove)
+        host = host_server(bind(layout.host_socket, exclusive=True), service, limit=config.max_line_bytes)
+        stack.push_async_callback(host.close)
+        await host.start()
+        await stack.enter_async_context(serving(application(service, stopping), http))
+        try:
+            yield
+        finally:
+            stopping.set()

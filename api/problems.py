@@ -1,0 +1,62 @@
+"""Errors over HTTP as problem details, and back again. One table for the server and the CLI.
+
+    {"type": "urn:hive:not-found", "title": "there is no agent bob", "status": 404, "detail": "...", "hint": "..."}
+
+Standard library only: the CLI imports this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+
+MEDIA_TYPE = "application/problem+json"
+PREFIX = "urn:hive:"
+
+
+class Kind(NamedTuple):
+    """One kind of problem: the end of its `type`, the error it stands for, the HTTP status."""
+
+    slug: str
+    error: type[HiveError]
+    status: int
+    meaning: str
+
+
+KINDS = (
+    Kind("bad-input", BadInput, 400, "what was given is wrong"),
+    Kind("not-found", NotFound, 404, "the thing named is not there"),
+    Kind("conflict", Conflict, 409, "somebody was first, or the state does not allow it"),
+    Kind("refused", Refused, 403, "hive could, and will not"),
+    Kind("build-failed", BuildFailed, 422, "the commit does not become a generation"),
+    Kind("failed", PermanentError, 422, "it failed, and trying again changes nothing"),
+    Kind("try-again", TransientError, 503, "may pass by itself"),
+    Kind("internal", HiveError, 500, "hive failed inside; its log says more"),
+)
+"""The first kind whose error matches is the one."""
+
+
+def problem_of(error: HiveError) -> dict[str, Any]:
+    """`error` as problem details."""
+    kind = next(kind for kind in KINDS if isinstance(error, kind.error))
+    problem = {
+        "type": PREFIX + kind.slug,
+        "title": error.summary,
+        "status": kind.status,
+        "detail": f"{error.summary} ({error.hint})" if error.hint else error.summary,
+        "hint": error.hint,
+    }
+    if isinstance(error, TransientError) and error.retry_after is not None:
+        problem["retry_after"] = error.retry_after
+    if isinstance(error, BuildFailed) and error.log:
+        problem["log"] = error.log
+    return problem
+
+
+def error_from(problem: Mapping[str, Any]) -> HiveError:
+    """The error that problem details stand for; an unknown kind is a plain HiveError."""
+    slug = str(problem.get("type", "")).removeprefix(PREFIX)
+    error = next((kind.error for kind in KINDS if kind.slug == slug), HiveError)
+    return error(str(problem.get("title", "hive answered with an error")), str(problem.get("hint", "")))

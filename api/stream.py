@@ -1,0 +1,103 @@
+"""GET /api/events: the event sequence, as a list or as server-sent events that can be resumed.
+
+ready    first of every stream, with the number it begins after
+resync   in place of events that cannot be given (pruned, another database, a reader too slow); the reader looks
+         at everything again, the stream goes on from the id of this event
+others   the events themselves; the SSE id is the event's `seq`, for Last-Event-ID
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from litestar import Response, get
+from litestar.response import Stream
+
+from api.requests import Ask, compact, flag, service_of, whole
+from reconciler.events import Resync
+
+if TYPE_CHECKING:
+    from reconciler.events import Events
+    from reconciler.views import Event
+
+HEARTBEAT = 15.0
+"""Seconds; so often a silent stream proves that both ends are there."""
+MOST_EVENTS = 1000
+
+
+@get("/events")
+async def events(request: Ask) -> Response[Any]:
+    """`?follow=0`: the last `?limit=` events, or those behind `?after=`. Else a stream from now or from there on."""
+    source = service_of(request).events
+    after = request.headers.get("last-event-id") or request.query_params.get("after") or None
+    if flag(request, "follow", True):
+        stopping: asyncio.Event = request.app.state.stopping
+        return Stream(
+            sse(source, after, stopping), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
+    limit = whole(request, "limit", 50, most=MOST_EVENTS)
+    found = await source.since(after or _before(await source.last(), limit), limit)
+    return Response([asdict(event) for event in found])
+
+
+async def sse(source: Events, after: str | None, stopping: asyncio.Event) -> AsyncIterator[str]:
+    """The stream's text, until `stopping` is set or the sequence is closed."""
+    position = after or await source.last()
+    yield _block("ready", position, {"after": position})
+    while not stopping.is_set():
+        try:
+            async with aclosing(_until(source, position, stopping)) as coming:
+                async for event in coming:
+                    if event is None:
+                        yield ":\n\n"
+                        continue
+                    position = event.seq
+                    yield _block(event.kind, event.seq, asdict(event))
+            return
+        except Resync as error:
+            position = await source.last()
+            yield _block("resync", position, {"reason": error.summary, "after": position})
+
+
+async def _until(source: Events, after: str, stopping: asyncio.Event) -> AsyncGenerator[Event | None, None]:
+    """Events as they come; None when none came for HEARTBEAT seconds; ends when `stopping` is set."""
+    end = asyncio.ensure_future(stopping.wait())
+    coming: asyncio.Future[Event | None] | None = None
+    try:
+        async with source.subscribe(after) as subscription:
+            while True:
+                coming = coming or asyncio.ensure_future(_next(subscription))
+                waiting: set[asyncio.Future[Any]] = {coming, end}
+                await asyncio.wait(waiting, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+                if end.done():
+                    return
+                if not coming.done():
+                    yield None
+                    continue
+                event, coming = coming.result(), None
+                if event is None:
+                    return
+                yield event
+    finally:
+        end.cancel()
+        if coming is not None:
+            coming.cancel()
+
+
+async def _next(subscription: AsyncIterator[Event]) -> Event | None:
+    """The next event; None at the end, since a task cannot raise StopAsyncIteration."""
+    return await anext(subscription, None)
+
+
+def _before(last: str, count: int) -> str:
+    """The place `count` events before `last`."""
+    database, _, n = last.rpartition("-")
+    return f"{database}-{max(0, int(n) - count)}"
+
+
+def _block(kind: str, seq: str, data: dict[str, Any]) -> str:
+    return f"id: {seq}\nevent: {kind}\ndata: {compact(data)}\n\n"

@@ -1,0 +1,66 @@
+"""uvicorn on a unix socket that was bound before, inside a daemon that handles signals itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from litestar import Litestar
+from typing_extensions import override
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from api.listener import Bound
+from api.principals import peer_uid
+
+log = logging.getLogger(__name__)
+
+GRACE = 2
+"""Seconds that open requests get when the daemon ends."""
+CLIENT = "uid"
+"""scope["client"] is ("uid", <the peer's uid>): a unix peer has no address, and this one cannot be made up."""
+
+
+class PeerProtocol(H11Protocol):
+    """h11, with the peer's uid as the client's address."""
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        uid = peer_uid(transport.get_extra_info("socket"))
+        self.client = (CLIENT, uid) if uid is not None else None
+
+
+class EmbeddedServer(uvicorn.Server):
+    """A server that leaves signals to the daemon."""
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Litestar, bound: Bound) -> AsyncIterator[None]:
+    """Serve `app` on `bound` inside the block; open requests get GRACE seconds at its end."""
+    config = uvicorn.Config(
+        app,
+        http=PeerProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server = EmbeddedServer(config)
+    task = asyncio.create_task(server.serve(sockets=[bound.sock]), name=f"http {bound.path}")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.gather(task, return_exceptions=True)
+        bound.remove()

@@ -1,0 +1,213 @@
+"""The files of the meta repo as text: agents.json (desired agents) and run.json (running or stopped).
+
+Strict both ways: what people may edit is refused when a key is unknown or a type is wrong, with an error that names
+the place; what is written is sorted, one agent per few lines, so that a diff reads like a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from meta.errors import BadInput, HiveError
+from meta.model import AgentEntry, ContainerSettings, Limits, Pin, Role, RunEntry, RunState, Tombstone
+from meta.names import AgentName, ProposalId, Sha, agent_name
+
+AGENTS_FILE = "agents.json"
+RUN_FILE = "run.json"
+VERSION = 1
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Pin(_Strict):
+    id: int = Field(ge=0, lt=2**63)
+    sha: str = Field(pattern="^[0-9a-f]{40}$")
+
+    def value(self) -> Pin:
+        return Pin(ProposalId(self.id), Sha(self.sha))
+
+
+class _Limits(_Strict):
+    memory_mib: int | None = Field(ge=1)
+    pids: int | None = Field(ge=1)
+    cpu_percent: int | None = Field(ge=1)
+
+
+class _Settings(_Strict):
+    role: str = Field(pattern="^(agent|manager)$")
+    uid_base: int = Field(ge=0, lt=2**32)
+    limits: _Limits
+    isolated: bool
+
+    def value(self) -> ContainerSettings:
+        limits = Limits(self.limits.memory_mib, self.limits.pids, self.limits.cpu_percent)
+        return ContainerSettings(Role(self.role), self.uid_base, limits, self.isolated)
+
+
+class _Agent(_Strict):
+    pin: _Pin
+    settings: _Settings
+    disowned: list[int] = []
+
+    def value(self) -> AgentEntry:
+        return AgentEntry(self.pin.value(), self.settings.value(), frozenset(map(ProposalId, self.disowned)))
+
+
+class _Tombstone(_Strict):
+    uid_base: int = Field(ge=0, lt=2**32)
+    pin: _Pin
+    purge: bool = False
+    disowned: list[int] = []
+
+    def value(self) -> Tombstone:
+        return Tombstone(self.uid_base, self.pin.value(), self.purge, frozenset(map(ProposalId, self.disowned)))
+
+
+class _Run(_Strict):
+    state: str = Field(pattern="^(running|stopped)$")
+    restarts: int = Field(ge=0)
+    rebuilds: int = Field(ge=0)
+
+    def value(self) -> RunEntry:
+        return RunEntry(RunState(self.state), self.restarts, self.rebuilds)
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """agents.json decoded. `raw` is the JSON it came from, so that a later file is only decoded where it differs."""
+
+    agents: Mapping[AgentName, AgentEntry] = field(default_factory=dict)
+    tombstones: Mapping[AgentName, Tombstone] = field(default_factory=dict)
+    raw: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict, repr=False)
+
+
+def decode_agents(data: bytes, before: Agents | None = None) -> Agents:
+    """agents.json; entries that are as in `before` are taken from there. BadInput names the place of a fault."""
+    raw = _sections(data, AGENTS_FILE, ("agents", "tombstones"))
+    old = before or Agents()
+    agents: dict[AgentName, AgentEntry] = {}
+    for name, value in raw["agents"].items():
+        known = old.agents.get(AgentName(name))
+        same = known is not None and old.raw["agents"].get(name) == value
+        agents[_name(name, AGENTS_FILE)] = known if same and known else _check(_Agent, value, f"agents.{name}").value()
+    tombstones = {
+        _name(name, AGENTS_FILE): _check(_Tombstone, value, f"tombstones.{name}").value()
+        for name, value in raw["tombstones"].items()
+    }
+    return Agents(agents, tombstones, raw)
+
+
+def decode_entry(data: bytes, agent: AgentName) -> AgentEntry | None:
+    """One agent's entry of agents.json; the others are not looked at."""
+    value = _sections(data, AGENTS_FILE, ("agents", "tombstones"))["agents"].get(agent)
+    return None if value is None else _check(_Agent, value, f"agents.{agent}").value()
+
+
+def encode_agents(agents: Mapping[AgentName, AgentEntry], tombstones: Mapping[AgentName, Tombstone]) -> bytes:
+    """agents.json: sorted, each agent on a few lines."""
+    entries = {name: _entry_lines(entry) for name, entry in agents.items()}
+    graves = {name: _tombstone_lines(tombstone) for name, tombstone in tombstones.items()}
+    return _document({"agents": entries, "tombstones": graves})
+
+
+def decode_run(data: bytes) -> dict[AgentName, RunEntry]:
+    """run.json. BadInput names the place of a fault."""
+    raw = _sections(data, RUN_FILE, ("agents",))
+    return {
+        _name(name, RUN_FILE): _check(_Run, value, f"agents.{name}").value() for name, value in raw["agents"].items()
+    }
+
+
+def encode_run(run: Mapping[AgentName, RunEntry]) -> bytes:
+    """run.json: sorted, each agent on a few lines."""
+    lines = {
+        name: {"state": str(entry.state), "restarts": entry.restarts, "rebuilds": entry.rebuilds}
+        for name, entry in run.items()
+    }
+    return _document({"agents": lines})
+
+
+def _entry_lines(entry: AgentEntry) -> dict[str, object]:
+    settings = entry.settings
+    limits = settings.limits
+    return {
+        "pin": {"id": entry.pin.id, "sha": entry.pin.sha},
+        "settings": {
+            "role": str(settings.role),
+            "uid_base": settings.uid_base,
+            "limits": {"memory_mib": limits.memory_mib, "pids": limits.pids, "cpu_percent": limits.cpu_percent},
+            "isolated": settings.isolated,
+        },
+        **({"disowned": sorted(entry.disowned)} if entry.disowned else {}),
+    }
+
+
+def _tombstone_lines(tombstone: Tombstone) -> dict[str, object]:
+    return {
+        "pin": {"id": tombstone.pin.id, "sha": tombstone.pin.sha},
+        "uid_base": tombstone.uid_base,
+        **({"purge": True} if tombstone.purge else {}),
+        **({"disowned": sorted(tombstone.disowned)} if tombstone.disowned else {}),
+    }
+
+
+def _document(sections: Mapping[str, Mapping[AgentName, Mapping[str, object]]]) -> bytes:
+    lines = ["{"]
+    for section, entries in sections.items():
+        blocks = []
+        for name in sorted(entries):
+            values = ",\n".join(f"      {json.dumps(key)}: {json.dumps(value)}" for key, value in entries[name].items())
+            blocks.append(f"    {json.dumps(name)}: {{\n{values}\n    }}")
+        inner = "{\n" + ",\n".join(blocks) + "\n  }" if blocks else "{}"
+        lines.append(f"  {json.dumps(section)}: {inner},")
+    return "\n".join([*lines, f'  "version": {VERSION}', "}", ""]).encode()
+
+
+def _sections(data: bytes, file: str, names: tuple[str, ...]) -> dict[str, dict[str, JsonValue]]:
+    try:
+        raw = json.loads(data)
+    except ValueError as error:
+        raise _fault(file, "", f"no JSON ({error})") from error
+    if not isinstance(raw, dict):
+        raise _fault(file, "", "it must be an object")
+    if raw.get("version") != VERSION:
+        raise _fault(file, "version", f"{raw.get('version')!r} is not {VERSION}; was it written by a newer hive?")
+    unknown = sorted(raw.keys() - {*names, "version"})
+    if unknown:
+        raise _fault(file, unknown[0], "unknown key")
+    found: dict[str, dict[str, JsonValue]] = {}
+    for name in names:
+        section = raw.get(name, {})
+        if not isinstance(section, dict):
+            raise _fault(file, name, "it must be an object")
+        found[name] = section
+    return found
+
+
+def _name(text: str, file: str) -> AgentName:
+    try:
+        return agent_name(text)
+    except HiveError as error:
+        raise _fault(file, text[:40], error.summary) from error
+
+
+def _check(model: type[M], value: JsonValue, place: str) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([place, *map(str, first["loc"])])
+        raise _fault(RUN_FILE if model is _Run else AGENTS_FILE, where, first["msg"]) from error
+
+
+def _fault(file: str, place: str, what: str) -> BadInput:
+    at = f"{file}: {place}" if place else file
+    return BadInput(f"the meta repo's {at}: {what}", "mend it by a commit on meta, see docs/reference/meta-repo.md")

@@ -1,0 +1,190 @@
+"""git's objects as bytes: encode and decode blobs, trees, commits and annotated tags, and their ids. Pure.
+
+hive makes objects itself, because a `git` process costs several milliseconds and a deploy needs a dozen objects.
+What is encoded here is what `git hash-object` would have made (a test compares them); refs are moved by git alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from meta.errors import BadInput
+from meta.names import Sha
+
+IDENTITY = "hive <hive@localhost>"
+"""Author, committer and tagger of everything that hive writes."""
+
+ABSENT = Sha("0" * 40)
+"""As the old value of a ref: it must not exist."""
+
+FILE = 0o100644
+EXECUTABLE = 0o100755
+SYMLINK = 0o120000
+TREE = 0o040000
+SUBMODULE = 0o160000
+
+
+@dataclass(frozen=True, slots=True)
+class GitObject:
+    """One object: `kind` is blob, tree, commit or tag."""
+
+    kind: str
+    data: bytes
+
+    @property
+    def id(self) -> Sha:
+        """Its name: SHA-1 over header and data."""
+        return Sha(hashlib.sha1(self.raw(), usedforsecurity=False).hexdigest())
+
+    def raw(self) -> bytes:
+        """Header and data, as they are stored (before compression)."""
+        return f"{self.kind} {len(self.data)}\0".encode() + self.data
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A decoded commit. `at` is the committer's time in Unix seconds."""
+
+    sha: Sha
+    tree: Sha
+    parents: tuple[Sha, ...]
+    at: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A decoded annotated tag: `name` as the tag itself says it, `target` and `kind` of what it points at."""
+
+    name: str
+    target: Sha
+    kind: str
+    at: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One line of a tree."""
+
+    mode: int
+    name: bytes
+    id: Sha
+
+
+@dataclass(frozen=True, slots=True)
+class RefChange:
+    """One line of a ref transaction. `new` None only checks; `new` ABSENT deletes; `old` ABSENT: must not exist.
+
+    `old` None: whatever is there now.
+    """
+
+    ref: str
+    new: Sha | None = None
+    old: Sha | None = None
+
+
+def blob(data: bytes) -> GitObject:
+    """A file's content."""
+    return GitObject("blob", data)
+
+
+def tree(entries: Sequence[TreeEntry]) -> GitObject:
+    """A folder; git's order is by name, folders as if their names ended in '/'."""
+    ordered = sorted(entries, key=lambda entry: entry.name + (b"/" if entry.mode == TREE else b""))
+    return GitObject(
+        "tree", b"".join(b"%o %s\0" % (entry.mode, entry.name) + bytes.fromhex(entry.id) for entry in ordered)
+    )
+
+
+def commit(tree_id: Sha, parents: Sequence[Sha], message: str, at: int) -> GitObject:
+    """A commit by hive at `at` (Unix seconds)."""
+    lines = [f"tree {tree_id}", *(f"parent {parent}" for parent in parents)]
+    lines += [f"author {IDENTITY} {at} +0000", f"committer {IDENTITY} {at} +0000", "", message]
+    return GitObject("commit", "\n".join(lines).encode())
+
+
+def tag(name: str, target: Sha, message: str, at: int, kind: str = "commit") -> GitObject:
+    """An annotated tag by hive; `name` without refs/tags/."""
+    lines = [f"object {target}", f"type {kind}", f"tag {name}", f"tagger {IDENTITY} {at} +0000", "", message]
+    return GitObject("tag", "\n".join(lines).encode())
+
+
+def snapshot(files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> tuple[Sha, list[GitObject]]:
+    """The tree that holds `files` (path -> content), and every object it needs, children first.
+
+    Raises BadInput for a path that git could not hold (absolute, empty parts, `..`, `.git`, a file that is a folder).
+    """
+    objects: list[GitObject] = []
+    folders: dict[tuple[bytes, ...], list[TreeEntry]] = {(): []}
+    for path in sorted(files):
+        *parents, name = _parts(path)
+        for depth in range(1, len(parents) + 1):
+            folders.setdefault(tuple(parents[:depth]), [])
+        content = blob(files[path])
+        objects.append(content)
+        folders[tuple(parents)].append(TreeEntry((modes or {}).get(path, FILE), name, content.id))
+    for parts in sorted(folders, key=len, reverse=True):
+        made = tree(folders[parts])
+        objects.append(made)
+        if not parts:
+            return made.id, objects
+        siblings = folders[parts[:-1]]
+        if any(entry.name == parts[-1] for entry in siblings):
+            raise BadInput(f"{b'/'.join(parts).decode(errors='replace')!r} is both a file and a folder")
+        siblings.append(TreeEntry(TREE, parts[-1], made.id))
+    raise AssertionError("unreachable: the root folder is always there")
+
+
+def _parts(path: str) -> list[bytes]:
+    parts = path.encode(errors="surrogateescape").split(b"/")
+    if any(part in (b"", b".", b"..") or part.lower() == b".git" or b"\0" in part for part in parts):
+        raise BadInput(f"{path[:80]!r} is no path inside a repo")
+    return parts
+
+
+def decode_tree(data: bytes) -> list[TreeEntry]:
+    """The lines of a tree. Raises ValueError when it is cut short."""
+    entries, at = [], 0
+    while at < len(data):
+        space, end = data.index(b" ", at), data.index(b"\0", at)
+        if len(data) < end + 21:
+            raise ValueError("tree is cut short")
+        entries.append(TreeEntry(int(data[at:space], 8), data[space + 1 : end], Sha(data[end + 1 : end + 21].hex())))
+        at = end + 21
+    return entries
+
+
+def decode_commit(sha: Sha, data: bytes) -> Commit:
+    """A commit; unknown headers (signatures) are passed over. Raises ValueError when it is no commit."""
+    headers, message = _headers(data)
+    trees = [value for key, value in headers if key == "tree"]
+    if not trees:
+        raise ValueError(f"{sha} is no commit")
+    parents = tuple(Sha(value) for key, value in headers if key == "parent")
+    return Commit(sha, Sha(trees[0]), parents, _time(headers, "committer"), message)
+
+
+def decode_tag(data: bytes) -> Tag:
+    """An annotated tag. Raises ValueError when it is none."""
+    headers, message = _headers(data)
+    fields = dict(reversed(headers))
+    if not {"object", "type", "tag"} <= fields.keys():
+        raise ValueError("no annotated tag")
+    return Tag(fields["tag"], Sha(fields["object"]), fields["type"], _time(headers, "tagger"), message)
+
+
+def _headers(data: bytes) -> tuple[list[tuple[str, str]], str]:
+    head, _, message = data.partition(b"\n\n")
+    lines = [line.partition(" ") for line in head.decode("utf-8", "replace").split("\n") if not line.startswith(" ")]
+    return [(key, value) for key, _, value in lines], message.decode("utf-8", "replace")
+
+
+def _time(headers: Sequence[tuple[str, str]], key: str) -> int:
+    for name, value in headers:
+        words = value.rsplit(" ", 2)
+        if name == key and len(words) == 3 and words[1].isdecimal():
+            return int(words[1])
+    return 0

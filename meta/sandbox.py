@@ -1,0 +1,158 @@
+"""bubblewrap command lines: a process with its own mounts, process ids, network, IPC and host name.
+
+Inside are the system's programs (read-only), /proc, a minimal /dev, an empty /tmp and what the caller binds; nothing
+else of the host. There is no /etc/passwd: who needs one binds it. The sandbox dies with the process that started it,
+and with it everything inside.
+
+As root with a uid the program runs under that uid, without capabilities and without a way to new ones. As an ordinary
+user everything happens in a user namespace, under the caller's own uid (`uid` is then not used).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meta.errors import Refused
+
+INSTALL_HINT = "on Debian: apt-get install bubblewrap; on NixOS: environment.systemPackages = [ pkgs.bubblewrap ]"
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/run/current-system")
+_ETC = (
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs",
+    "/etc/static/ssl",
+)
+_DROP = ("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What one sandbox sees. Binds are (path on the host, path inside); the inner of two nested ones wins.
+
+    `env` is the whole environment inside; it shows in the host's process list, so it is no place for secrets.
+    `uid` is also the gid. `network` True shares the host's.
+    """
+
+    read_only: tuple[tuple[Path, Path], ...] = ()
+    writable: tuple[tuple[Path, Path], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    uid: int | None = None
+    network: bool = False
+    hostname: str | None = None
+    cwd: Path = Path("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What command lines depend on: programs, whether we are root, the system directories as they are here.
+
+    `links` are (target, path), `system` is bound read-only under its own name.
+    """
+
+    bwrap: str
+    setpriv: str
+    root: bool
+    links: tuple[tuple[str, str], ...] = ()
+    system: tuple[str, ...] = field(default=("/usr",))
+
+
+def available() -> str | None:
+    """The path of bwrap, None when it is not installed."""
+    return shutil.which("bwrap")
+
+
+def detect() -> Host:
+    """This host. Raises Refused, with the command that installs it, when bubblewrap is missing."""
+    bwrap = available()
+    if bwrap is None:
+        raise Refused("bubblewrap (bwrap) is not installed, and hive opens nothing untrusted without it", INSTALL_HINT)
+    paths = [Path(path) for path in _SYSTEM]
+    return Host(
+        bwrap=bwrap,
+        setpriv=shutil.which("setpriv") or "setpriv",
+        root=os.geteuid() == 0,
+        links=tuple((str(path.readlink()), str(path)) for path in paths if path.is_symlink()),
+        system=tuple(str(path) for path in paths if path.is_dir() and not path.is_symlink())
+        + tuple(path for path in _ETC if Path(path).exists()),
+    )
+
+
+def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = None) -> list[str]:
+    """The argument list that runs `argv` in `sandbox`. Pure when `host` is given; Refused without bubblewrap."""
+    here = host or detect()
+    words = [here.bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    if not sandbox.network:
+        words += ["--unshare-net"]
+    if not here.root:
+        words += ["--unshare-user"]
+    if sandbox.hostname is not None:
+        words += ["--hostname", sandbox.hostname]
+    words += _binds([("--ro-bind", Path(path), Path(path)) for path in here.system])
+    for target, path in here.links:
+        words += ["--symlink", target, path]
+    words += ["--proc", "/proc", "--dev", "/dev"]
+    for path in ("/dev/shm", "/tmp"):  # noqa: S108 (inside)
+        words += ["--perms", "1777", "--tmpfs", path]
+    words += _binds(
+        [("--ro-bind", *pair) for pair in sandbox.read_only] + [("--bind", *pair) for pair in sandbox.writable]
+    )
+    words += ["--remount-ro", "/", "--clearenv"]
+    for key, value in sandbox.env:
+        words += ["--setenv", key, value]
+    words += ["--chdir", str(sandbox.cwd)]
+    return [*words, *_inner(sandbox, here), *(str(word) for word in argv)]
+
+
+def _binds(binds: Sequence[tuple[str, Path, Path]]) -> list[str]:
+    words: list[str] = []
+    made: set[Path] = set()
+    for option, outside, inside in sorted(binds, key=lambda bind: len(bind[2].parts)):  # a later outer bind would hide
+        for parent in [parent for parent in reversed(inside.parents[:-1]) if parent not in made]:
+            made.add(parent)
+            words += ["--perms", "0755", "--dir", str(parent)]  # left to itself bwrap makes it 0700
+        words += [option, str(outside), str(inside)]
+    return words
+
+
+def _inner(sandbox: Sandbox, host: Host) -> list[str]:
+    """Capabilities and, as root, the change of user. bwrap itself cannot become another uid without a user
+    namespace, in which the uid would own nothing on the host; hence setpriv, with just the capabilities for it."""
+    if not host.root:
+        return ["--"]
+    if not sandbox.uid:
+        return ["--cap-drop", "ALL", "--"]
+    keep = [word for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP") for word in ("--cap-add", name)]
+    user = ["--reuid", str(sandbox.uid), "--regid", str(sandbox.uid), "--clear-groups"]
+    return ["--cap-drop", "ALL", *keep, "--", host.setpriv, *user, *_DROP, "--"]
+
+
+def python_closure() -> tuple[Path, ...]:
+    """The directories that a Python program of this installation needs inside a sandbox, beyond the system's.
+
+    That is the virtual environment, the Python it was made from, and the packages `harness` and `meta` where they
+    really are (an editable install leaves them in a checkout, of which nothing else is shown).
+    """
+    wanted = {Path(path) for path in (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)}
+    wanted.add(Path(sys.executable).resolve().parent)
+    for name in ("harness", "meta"):
+        spec = importlib.util.find_spec(name)
+        wanted.update(Path(place) for place in (spec.submodule_search_locations if spec else None) or ())
+    covered = [Path(path) for path in _SYSTEM]
+    return tuple(
+        path
+        for path in sorted(wanted)
+        if not any(path.is_relative_to(outer) for outer in covered)
+        and not any(path.is_relative_to(other) and path != other for other in wanted)
+    )

@@ -1,0 +1,156 @@
+"""Rules of the script runtime: when a message matches, do this. Part of agent.toml (meta.settings)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+_PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
+_BUILT_IN = frozenset({"sender", "body", "commit", "self"})
+_PATTERN_LIMIT = 2_000
+
+ExitCode = Annotated[int, Field(ge=0, le=255)]
+
+
+class Table(BaseModel):
+    """A table that people write: immutable, strict, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Send(Table):
+    """Send a message."""
+
+    to: str
+    body: str
+
+
+class Commit(Table):
+    """Write `content` to `file` in the proposed work tree of `agent` and commit it."""
+
+    agent: str
+    file: str
+    content: str
+    message: str
+
+
+class Request(Table):
+    """Ask for the head of the proposed work tree of `agent` to be approved."""
+
+    agent: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send `text` to the sender."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Be in the turn for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """End at once with an exit code; None = by SIGKILL."""
+
+    code: int | None
+
+
+Action = Reply | Send | Commit | Request | Sleep | Crash
+_ACTIONS = ("reply", "send", "commit", "request", "sleep", "crash")
+
+
+class ScriptRule(Table):
+    r"""When a message matches, do the actions in the order in which the file has them.
+
+    `when` must match the whole body and `from` the whole sender (`.` matches newlines too); left out, anything does.
+    In texts `{name}` is the group `(?P<name>...)` of `when`, or `{sender}`, `{body}`, `{self}` (this agent), `{commit}`
+    (what the last commit or request of this turn was about); `{{name}}` stands for itself.
+    """
+
+    when: str = Field(default=".*", max_length=_PATTERN_LIMIT)
+    sender: str = Field(default=".*", max_length=_PATTERN_LIMIT, validation_alias="from", serialization_alias="from")
+    reply: str | None = None
+    send: Send | None = None
+    commit: Commit | None = None
+    request: Request | None = None
+    sleep: float | None = Field(default=None, ge=0, le=86_400)
+    crash: bool | ExitCode | None = None
+    _order: tuple[str, ...] = PrivateAttr(default=())
+
+    @field_validator("when", "sender")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        compile_pattern(pattern)
+        return pattern
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        rule = handler(data)
+        rule._order = tuple(key for key in data if key in _ACTIONS) if isinstance(data, dict) else ()
+        known = _BUILT_IN | set(compile_pattern(rule.when).groupindex)
+        for key, text in rule._texts():
+            unknown = sorted({match[2] for match in _PLACEHOLDER.finditer(text) if match[2]} - known)
+            if unknown:
+                raise ValueError(
+                    f"{key}: {{{unknown[0]}}} is no group of `when`; write {{{{{unknown[0]}}}}} for the text"
+                )
+        return rule
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What to do, in order."""
+        return tuple(action for key in self._order if (action := self._action(key)) is not None)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The actions' keys as the file has them."""
+        return self._order
+
+    def _action(self, key: str) -> Action | None:
+        if key == "reply" and self.reply is not None:
+            return Reply(self.reply)
+        if key == "sleep" and self.sleep is not None:
+            return Sleep(self.sleep)
+        if key == "crash" and self.crash is not None and self.crash is not False:
+            return Crash(None if self.crash is True else self.crash)
+        return {"send": self.send, "commit": self.commit, "request": self.request}.get(key)
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        if self.reply is not None:
+            yield "reply", self.reply
+        for key, table in (("send", self.send), ("commit", self.commit), ("request", self.request)):
+            if table is not None:
+                yield from ((f"{key}.{name}", text) for name, text in table.model_dump().items())
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """`text` with its placeholders filled (see ScriptRule); a group that took no part in the match is empty."""
+    return _PLACEHOLDER.sub(lambda match: f"{{{match[1]}}}" if match[1] else values.get(match[2], ""), text)
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """`pattern` as rules use it; ValueError when it is not one."""
+    try:
+        return re.compile(pattern, re.DOTALL)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is no regular expression: {error}") from error

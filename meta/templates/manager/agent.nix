@@ -1,0 +1,8 @@
+# The container of @name@ beyond hive's template: packages, services, units. A NixOS module.
+# What the harness needs to know is in agent.toml, which serves every backend.
+{ pkgs, ... }:
+{
+  hive.agent.settings = builtins.fromTOML (builtins.readFile ./agent.toml);
+
+  environment.systemPackages = [ ];
+}

@@ -1,0 +1,243 @@
+"""An agent's socket (`mcp.sock`): requests and responses. The caller is who the socket belongs to.
+
+The manager's socket shares all of these but Wake (see meta.wire.manager).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from meta.wire.common import (
+    I64,
+    U64,
+    CancelLooseEndKind,
+    InboxRows,
+    LooseEnds,
+    Omitted,
+    ReminderTiming,
+    Sender,
+    Texts,
+    Wire,
+)
+
+
+class Send(Wire):
+    """Send a message."""
+
+    cmd: Literal["send"] = "send"
+    to: str
+    body: str
+
+
+class Recv(Wire):
+    """Take one message, waiting up to `wait_seconds` (None = 30, at most 60)."""
+
+    cmd: Literal["recv"] = "recv"
+    wait_seconds: U64 | None = None
+
+
+class Status(Wire):
+    """How many messages are waiting?"""
+
+    cmd: Literal["status"] = "status"
+
+
+class OperatorMsg(Wire):
+    """A message to this agent, from the operator."""
+
+    cmd: Literal["operator_msg"] = "operator_msg"
+    body: str
+
+
+class Wake(Wire):
+    """A message to this agent from something inside its container, which says who it is."""
+
+    cmd: Literal["wake"] = "wake"
+    sender: Sender
+    body: str
+
+
+class Recent(Wire):
+    """The last messages to this agent, newest first; takes none."""
+
+    cmd: Literal["recent"] = "recent"
+    limit: U64
+
+
+class Ask(Wire):
+    """Ask the operator (`to` None or "operator") or an agent; the answer comes as an event."""
+
+    cmd: Literal["ask"] = "ask"
+    question: str
+    options: Texts = ()
+    multi: bool = False
+    ttl_seconds: U64 | None = None
+    to: str | None = None
+
+
+class Answer(Wire):
+    """Answer a question that was put to the caller."""
+
+    cmd: Literal["answer"] = "answer"
+    id: I64
+    answer: str
+
+
+class Remind(Wire):
+    """Send the caller a message later; `file_path` keeps a long one in a file."""
+
+    cmd: Literal["remind"] = "remind"
+    message: str
+    timing: ReminderTiming
+    file_path: str | None = None
+
+
+class GetLooseEnds(Wire):
+    """What is open: approvals, questions, reminders."""
+
+    cmd: Literal["get_loose_ends"] = "get_loose_ends"
+
+
+class CountPendingReminders(Wire):
+    """How many reminders are not due yet?"""
+
+    cmd: Literal["count_pending_reminders"] = "count_pending_reminders"
+
+
+class Whoami(Wire):
+    """Name, role and revision."""
+
+    cmd: Literal["whoami"] = "whoami"
+
+
+class CancelLooseEnd(Wire):
+    """Cancel a question or a reminder."""
+
+    cmd: Literal["cancel_loose_end"] = "cancel_loose_end"
+    kind: Annotated[CancelLooseEndKind, Field(strict=False)]
+    id: I64
+
+
+class AckTurn(Wire):
+    """Everything taken since the last one is handled."""
+
+    cmd: Literal["ack_turn"] = "ack_turn"
+
+
+class RequeueInflight(Wire):
+    """Everything taken and not acknowledged is to be delivered again."""
+
+    cmd: Literal["requeue_inflight"] = "requeue_inflight"
+
+
+AgentRequest = Annotated[
+    Send
+    | Recv
+    | Status
+    | OperatorMsg
+    | Wake
+    | Recent
+    | Ask
+    | Answer
+    | Remind
+    | GetLooseEnds
+    | CountPendingReminders
+    | Whoami
+    | CancelLooseEnd
+    | AckTurn
+    | RequeueInflight,
+    Field(discriminator="cmd"),
+]
+
+
+class OkResponse(Wire):
+    """It is done."""
+
+    kind: Literal["ok"] = "ok"
+
+
+class ErrResponse(Wire):
+    """It is not done, and why."""
+
+    kind: Literal["err"] = "err"
+    message: str
+
+
+class MessageResponse(Wire):
+    """One message. `redelivered`: it was taken before and never acknowledged."""
+
+    kind: Literal["message"] = "message"
+    sender: Sender
+    body: str
+    id: I64 = 0
+    redelivered: bool = False
+
+
+class EmptyResponse(Wire):
+    """No message came in time."""
+
+    kind: Literal["empty"] = "empty"
+
+
+class StatusResponse(Wire):
+    """Messages waiting."""
+
+    kind: Literal["status"] = "status"
+    unread: U64
+
+
+class RecentResponse(Wire):
+    """Rows of the inbox, newest first."""
+
+    kind: Literal["recent"] = "recent"
+    rows: InboxRows
+
+
+class QuestionQueuedResponse(Wire):
+    """The question's id."""
+
+    kind: Literal["question_queued"] = "question_queued"
+    id: I64
+
+
+class LooseEndsResponse(Wire):
+    """What is open, newest first within each kind."""
+
+    kind: Literal["loose_ends"] = "loose_ends"
+    loose_ends: LooseEnds
+
+
+class PendingRemindersCountResponse(Wire):
+    """Reminders that are not due yet."""
+
+    kind: Literal["pending_reminders_count"] = "pending_reminders_count"
+    count: U64
+
+
+class WhoamiResponse(Wire):
+    """Who the socket belongs to. `role` is "agent" or "manager"."""
+
+    kind: Literal["whoami"] = "whoami"
+    name: str
+    role: str
+    hyperhive_rev: Annotated[str | None, Omitted] = None
+
+
+AgentResponse = Annotated[
+    OkResponse
+    | ErrResponse
+    | MessageResponse
+    | EmptyResponse
+    | StatusResponse
+    | RecentResponse
+    | QuestionQueuedResponse
+    | LooseEndsResponse
+    | PendingRemindersCountResponse
+    | WhoamiResponse,
+    Field(discriminator="kind"),
+]
+
+AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(AgentRequest)
+AGENT_RESPONSE: TypeAdapter[AgentResponse] = TypeAdapter(AgentResponse)

@@ -1,0 +1,148 @@
+"""What the wire types share: the base class, the integers' bounds, approvals, messages, loose ends.
+
+Key order is the order of the fields. A field marked OMITTED is left out when it is None; other options are `null`.
+`from` is no name in Python, so the field is called `sender` there; on the wire it is `from` only.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+U32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
+U64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
+I64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+"""A JSON array of strings. Not strict about being a tuple; its items are still strict."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+Omitted = Field(exclude_if=_is_none)
+Sender = Annotated[str, Field(validation_alias="from", serialization_alias="from")]
+
+
+class Wire(BaseModel):
+    """Base of every wire type: immutable, strict, unknown fields passed over."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", strict=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
+
+
+class ApprovalKind(StrEnum):
+    """What an approval triggers."""
+
+    APPLY_COMMIT = "apply_commit"
+    SPAWN = "spawn"
+
+
+class ApprovalStatus(StrEnum):
+    """Where an approval stands."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+class CancelLooseEndKind(StrEnum):
+    """What `cancel_loose_end` can cancel."""
+
+    QUESTION = "question"
+    REMINDER = "reminder"
+
+
+Kind = Annotated[ApprovalKind, Field(strict=False)]
+StatusOf = Annotated[ApprovalStatus, Field(strict=False)]
+
+
+class Approval(Wire):
+    """One card. `commit_ref` is what was claimed (empty for a spawn), `fetched_sha` what hive pinned. Unix seconds."""
+
+    id: I64
+    agent: str
+    kind: Kind = ApprovalKind.APPLY_COMMIT
+    commit_ref: str
+    fetched_sha: Annotated[str | None, Omitted] = None
+    requested_at: I64
+    status: StatusOf
+    resolved_at: Annotated[I64 | None, Omitted] = None
+    note: Annotated[str | None, Omitted] = None
+    description: Annotated[str | None, Omitted] = None
+
+
+class Message(Wire):
+    """A message between agents."""
+
+    sender: Sender
+    to: str
+    body: str
+
+
+class InboxRow(Wire):
+    """One row of an inbox; `at` in Unix seconds."""
+
+    id: I64
+    sender: Sender
+    body: str
+    at: I64
+
+
+class InSeconds(Wire):
+    """Remind so many seconds from now."""
+
+    timing_type: Literal["in_seconds"] = "in_seconds"
+    seconds: U64
+
+
+class At(Wire):
+    """Remind at a Unix time."""
+
+    timing_type: Literal["at"] = "at"
+    unix_timestamp: I64
+
+
+ReminderTiming = Annotated[InSeconds | At, Field(discriminator="timing_type")]
+
+
+class ApprovalEnd(Wire):
+    """A pending approval."""
+
+    kind: Literal["approval"] = "approval"
+    id: I64
+    agent: str
+    commit_ref: str
+    description: Annotated[str | None, Omitted] = None
+    age_seconds: U64
+
+
+class QuestionEnd(Wire):
+    """An unanswered question; without a target it is for the operator."""
+
+    kind: Literal["question"] = "question"
+    id: I64
+    asker: str
+    target: Annotated[str | None, Omitted] = None
+    question: str
+    age_seconds: U64
+
+
+class ReminderEnd(Wire):
+    """A reminder that is not due yet; `due_at` in Unix seconds."""
+
+    kind: Literal["reminder"] = "reminder"
+    id: I64
+    owner: str
+    message: str
+    due_at: I64
+    age_seconds: U64
+
+
+LooseEnd = Annotated[ApprovalEnd | QuestionEnd | ReminderEnd, Field(discriminator="kind")]
+LooseEnds = Annotated[tuple[LooseEnd, ...], Field(strict=False)]
+InboxRows = Annotated[tuple[InboxRow, ...], Field(strict=False)]

@@ -1,0 +1,319 @@
+"""Do one step of the plan: one `match`, the only caller of builders and backends.
+
+Every step is idempotent: after a kill it is simply done again. Each effect is wrapped in its two failpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import replace
+from typing import assert_never
+
+from meta import proposed
+from meta.errors import NotFound, Refused
+from meta.message import scrub
+from meta.model import Deploy, DeployKind, Pin, Role, TagState
+from meta.names import MANAGER, AgentName, GenerationId, ProposalId
+from reconciler import steps
+from reconciler.backends.base import Backend
+from reconciler.builders.base import Builder, BuildRequest
+from reconciler.effects import effect
+from reconciler.observed import Launch
+from reconciler.remove import remove_tree
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+LOG_TAIL = 20
+"""Lines of a container's log that an event carries."""
+
+
+class Apply:
+    """Carries out steps. One per daemon."""
+
+    def __init__(self, world: World, backend: Backend, builder: Builder) -> None:
+        self._w = world
+        self._backend = backend
+        self._builder = builder
+
+    async def __call__(self, agent: AgentName, step: steps.Step, deploys: tuple[Deploy, ...]) -> None:
+        """Do `step` for `agent`. Raises HiveError; the loop decides what that means for a deploy."""
+        match step:
+            case steps.Nothing() | steps.Wait():
+                return
+            case steps.Project():
+                await self.project(agent)
+            case steps.Begin() | steps.MakeCandidate() | steps.Finish() | steps.Fail() | steps.Drop():
+                await self._deploy_step(agent, step, _find(deploys, step.id))
+            case steps.Commit():
+                await self._commit(agent, step, _find(deploys, step.id))
+            case steps.Build(id=id, sha=sha, settings=settings, candidate=candidate):
+                async with self._w.builds:
+                    with effect("build"):
+                        await self._builder.build(BuildRequest(agent, id, sha, settings, candidate))
+            case steps.Reapply():
+                await self._reapply(agent, step)
+            case steps.Create() | steps.Furnish() | steps.OpenSockets():
+                await self._furnish(agent, step)
+            case steps.Drain() | steps.Stop() | steps.Switch() | steps.Start():
+                await self._container(agent, step)
+            case steps.CountCrash() | steps.MarkHealthy() | steps.ForgetCrashes() | steps.GiveUpRollback():
+                await self._remember(agent, step)
+            case steps.Destroy():
+                await self._destroy(agent)
+            case steps.Purge():
+                await self._purge(agent)
+            case _:
+                raise TypeError(f"apply does not know the step {step.name}")
+
+    async def project(self, agent: AgentName) -> None:
+        """Make the cards of `agent` say what its tags say; the events go out with them."""
+        deploys = await self._w.observer.refresh(agent)
+        stamp = self._w.observer.stamp(agent)
+        with effect("project"):
+            await self._w.cards.project(agent, deploys, stamp or "")
+            self._w.memory.note_projected(agent, stamp)
+
+    # the deploy's own records
+    async def _deploy_step(
+        self,
+        agent: AgentName,
+        step: steps.Begin | steps.MakeCandidate | steps.Finish | steps.Fail | steps.Drop,
+        deploy: Deploy,
+    ) -> None:
+        applied, now = self._w.applied(agent), self._w.now()
+        match step:
+            case steps.Begin(id=id):
+                await self._check_ancestor(agent, deploy)
+                with effect("tag-building"):
+                    await applied.transition(id, TagState.BUILDING, by="hive", at=now)
+            case steps.MakeCandidate(id=id):
+                with effect("candidate"):
+                    await self._candidate(agent, deploy)
+            case steps.Finish(id=id, meta_commit=commit, unproven=unproven):
+                seed = deploy.kind is DeployKind.SPAWN
+                with effect("tag-deployed"):
+                    await applied.deployed(id, by="hive", at=now, meta_commit=commit, unproven=unproven, seed=seed)
+            case steps.Fail(id=id, reason=reason, touched=touched):
+                with effect("remember-rollback"):
+                    if touched:
+                        await self._w.memory.change(agent, rollback_from=id, rollback_failed=False)
+                with effect("tag-failed"):
+                    await applied.transition(id, TagState.FAILED, by="hive", at=now, reason=reason)
+                if touched:
+                    await self._w.events.append("rollback_started", agent, {"id": id, "reason": reason})
+            case steps.Drop(id=id):
+                with effect("drop-candidate"):
+                    await self._w.meta.drop_candidate(agent, id)
+                with effect("prune"):
+                    await self._prune(agent)
+            case _:
+                assert_never(step)
+
+    async def _check_ancestor(self, agent: AgentName, deploy: Deploy) -> None:
+        if deploy.kind is not DeployKind.APPLY_COMMIT:
+            return
+        applied = self._w.applied(agent)
+        main = await applied.main()
+        if main is not None and not await applied.is_ancestor(main, deploy.sha):
+            raise Refused(
+                f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})",
+                "rebase onto applied/main and propose again",
+            )
+
+    async def _candidate(self, agent: AgentName, deploy: Deploy) -> None:
+        desired = (await self._w.meta.read()).desired
+        pin = Pin(deploy.id, deploy.sha)
+        entry = desired.agents.get(agent)
+        role = Role.MANAGER if agent == MANAGER else Role.AGENT
+        changed = replace(entry, pin=pin) if entry is not None else None
+        await self._w.meta.candidate(agent, deploy.id, changed, pin=pin, role=role, by="hive", at=self._w.now())
+
+    async def _commit(self, agent: AgentName, step: steps.Commit, deploy: Deploy) -> None:
+        launch = self._backend.observe(agent).launch
+        with effect("commit-meta"):
+            await self._w.meta.commit_agent(
+                agent,
+                step.id,
+                step.entry,
+                kind=deploy.kind,
+                generation=step.generation.id,
+                by=deploy.approved_by or "hive",
+                at=self._w.now(),
+                sha=deploy.sha,
+            )
+        await self._w.memory.change(
+            agent,
+            crashes=0,
+            start_after=0.0,
+            rollback_from=None,
+            rollback_failed=False,
+            transient=None,
+            healthy_nonce=launch.nonce if launch is not None and launch.generation == step.generation.id else None,
+        )
+
+    async def _prune(self, agent: AgentName) -> None:
+        desired = (await self._w.meta.read()).desired
+        seen = self._w.observer.observe(agent)
+        entry = desired.agents.get(agent)
+        deploys = await self._w.observer.refresh(agent)
+        done = [deploy.id for deploy in deploys if deploy.state is TagState.DEPLOYED]
+        open_ids = [deploy.id for deploy in deploys if not deploy.state.terminal]
+        roots = {*done[-2:], *open_ids, *([entry.pin.id] if entry else [])}
+        keep: set[GenerationId] = {seen.built[id].id for id in roots if id in seen.built}
+        keep |= {id for id in (seen.container.system, seen.container.launch and seen.container.launch.generation) if id}
+        await self._builder.prune(agent, frozenset(keep), frozenset(roots))
+
+    # the container and what surrounds it
+    async def _furnish(self, agent: AgentName, step: steps.Create | steps.Furnish | steps.OpenSockets) -> None:
+        settings = step.settings
+        match step:
+            case steps.Create():
+                with effect("create"):
+                    await self._backend.create(agent, settings)
+            case steps.Furnish():
+                with effect("own-directories"):
+                    await self._backend.own_directories(agent, settings)
+                with effect("proposed"):
+                    await proposed.create(
+                        self._w.layout, agent, self._w.applied_git(agent), await self._manager_uid(agent, step)
+                    )
+            case steps.OpenSockets():
+                with effect("open-sockets"):
+                    await self._w.sockets.open(agent, self._w.uid(settings))
+            case _:
+                assert_never(step)
+
+    async def _manager_uid(self, agent: AgentName, step: steps.Furnish | steps.Reapply) -> int | None:
+        """The uid that owns proposed work trees: the manager's (its own is still a candidate at its first spawn)."""
+        if agent == MANAGER:
+            return self._w.uid(step.settings)
+        manager = (await self._w.meta.read()).desired.agents.get(MANAGER)
+        return self._w.uid(manager.settings if manager else step.settings)
+
+    async def _container(self, agent: AgentName, step: steps.Drain | steps.Stop | steps.Switch | steps.Start) -> None:
+        match step:
+            case steps.Drain(deadline=deadline):
+                with effect("drain"):
+                    if not await self._w.links.drain(agent, deadline):
+                        await self._w.events.append("turn_killed", agent, {"deadline": deadline})
+            case steps.Stop(transient=transient, nonce=nonce):
+                with effect("remember-stop"):
+                    await self._w.memory.change(agent, transient=transient, expected_exit=nonce)
+                with effect("stop"):
+                    await self._backend.stop(agent, self._w.config.stop_grace)
+                await self._w.events.append("agent_stopped", agent, {"transient": transient})
+            case steps.Switch(generation=generation, settings=settings):
+                with effect("set-system"):
+                    await self._backend.set_system(agent, generation)
+                with effect("write-settings"):
+                    await self._backend.write_settings(agent, settings)
+            case steps.Start(generation=generation):
+                launch = Launch(
+                    generation=generation.id,
+                    fingerprint=generation.fingerprint,
+                    nonce=secrets.token_hex(8),
+                    at=self._w.clock(),
+                    deploy=step.deploy,
+                    restarts=step.restarts,
+                    rebuilds=step.rebuilds,
+                )
+                self._w.links.reset(agent)
+                with effect("start"):
+                    await self._backend.start(agent, launch)
+                await self._w.events.append(
+                    "agent_started", agent, {"generation": generation.id, "sha": generation.sha, "deploy": step.deploy}
+                )
+            case _:
+                assert_never(step)
+
+    async def _reapply(self, agent: AgentName, step: steps.Reapply) -> None:
+        settings, uid = step.settings, self._w.uid(step.settings)
+        with effect("reapply"):
+            await self._backend.create(agent, settings)
+            await self._backend.own_directories(agent, settings)
+            await self._backend.write_settings(agent, settings)
+            await self._w.sockets.open(agent, uid)
+            await proposed.wire_remote(self._w.layout, agent, await self._manager_uid(agent, step))
+        with effect("rebuild"):
+            async with self._w.builds:
+                await self._builder.build(BuildRequest(agent, step.id, step.sha, settings, step.candidate))
+        with effect("remember-rebuild"):
+            await self._w.memory.change(agent, rebuilt=step.rebuilds)
+        await self._w.events.append("agent_rebuilt", agent, {"id": step.id})
+
+    # what is remembered
+    async def _remember(
+        self,
+        agent: AgentName,
+        step: steps.CountCrash | steps.MarkHealthy | steps.ForgetCrashes | steps.GiveUpRollback,
+    ) -> None:
+        memory, events = self._w.memory, self._w.events
+        memo = memory.get(agent)
+        match step:
+            case steps.CountCrash(exit=ended, why=why):
+                crashes = memo.crashes + 1
+                config = self._w.config
+                wait = min(config.crash_backoff_max, config.crash_backoff * 2 ** min(crashes - 1, 30))
+                tail = scrub(await self._backend.logs(agent, LOG_TAIL), limit=4000)
+                with effect("count-crash"):
+                    await memory.change(
+                        agent,
+                        crashes=crashes,
+                        last_crash=self._w.clock(),
+                        start_after=self._w.clock() + wait,
+                        counted_exit=ended.nonce,
+                    )
+                facts = {"why": why, "crashes": crashes, "restart_in": wait, "log": tail}
+                facts |= {"code": ended.code, "signal": ended.signal}
+                await events.append(
+                    "container_crash", agent, {**facts, "log": tail}, key=f"crash:{agent}:{ended.nonce}"
+                )
+            case steps.MarkHealthy(nonce=nonce):
+                with effect("mark-healthy"):
+                    await memory.change(
+                        agent, healthy_nonce=nonce, rollback_from=None, rollback_failed=False, transient=None
+                    )
+                if memo.rollback_from is not None:
+                    await events.append("rollback_succeeded", agent, {"from": memo.rollback_from})
+                await events.append("agent_healthy", agent, {"crashes": memo.crashes})
+            case steps.ForgetCrashes():
+                with effect("forget-crashes"):
+                    await memory.change(agent, crashes=0, start_after=0.0)
+            case steps.GiveUpRollback(reason=reason):
+                with effect("give-up-rollback"):
+                    await memory.change(agent, rollback_failed=True)
+                await events.append("rollback_failed", agent, {"from": memo.rollback_from, "reason": reason})
+            case _:
+                assert_never(step)
+
+    # the end
+    async def _destroy(self, agent: AgentName) -> None:
+        with effect("destroy"):
+            await self._backend.destroy(agent)
+        with effect("close-sockets"):
+            await self._w.sockets.close(agent)
+        with effect("forget-memo"):
+            await self._w.memory.forget(agent)
+            self._w.links.forget(agent)
+        await self._w.events.append("agent_destroyed", agent, {})
+
+    async def _purge(self, agent: AgentName) -> None:
+        layout = self._w.layout
+        with effect("purge-directories"):
+            for directory in (layout.agent(agent), layout.applied(agent), layout.proposed(agent)):
+                await remove_tree(directory, inside=layout.state)
+            await self._builder.forget(agent)
+        await self._w.cards.forget(agent)
+        self._w.memory.note_projected(agent, None)
+        self._w.observer.forget(agent)
+        with effect("forget-tombstone"):
+            await self._w.meta.forget_tombstone(agent, by="hive", at=self._w.now())
+        await self._w.events.append("agent_purged", agent, {})
+
+
+def _find(deploys: tuple[Deploy, ...], id: ProposalId) -> Deploy:
+    for deploy in deploys:
+        if deploy.id == id:
+            return deploy
+    raise NotFound(f"no proposal {id}")

@@ -1,0 +1,61 @@
+"""Directories that agents own, handled without following a symlink of theirs; and the tail of a log."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from meta.errors import Refused, TransientError
+
+TAIL_BYTES = 256 * 1024
+
+
+def own(path: Path, uid: int | None, mode: int) -> None:
+    """Make `path` a directory of `uid` (None: ours) with `mode`.
+
+    Its parent is hive's own, so only `path` itself can be a trap. Refused when it is something else than a directory.
+    """
+    try:
+        path.mkdir(mode=mode)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise TransientError(f"cannot make {path}: {error.strerror}", "see whether the disk is full") from error
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise Refused(
+            f"{path} is no directory: {error.strerror}", "move it away by hand; hive makes a new one"
+        ) from error
+    try:
+        found = os.fstat(fd)
+        if uid is not None and (found.st_uid, found.st_gid) != (uid, uid):
+            os.fchown(fd, uid, uid)
+        if found.st_mode & 0o7777 != mode:
+            os.fchmod(fd, mode)
+    except OSError as error:
+        raise TransientError(f"cannot give {path} to uid {uid}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def tail(folder: Path, lines: int) -> str:
+    """The last `lines` lines of `log` in `folder`, going back into `log.1` when it is short."""
+    if lines <= 0:
+        return ""
+    found: list[str] = []
+    for name in ("log", "log.1"):
+        if len(found) < lines:
+            found = _last(folder / name).splitlines() + found
+    return "\n".join(found[-lines:])
+
+
+def _last(path: Path) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    with os.fdopen(fd, "rb") as file:
+        size = os.fstat(fd).st_size
+        file.seek(max(0, size - TAIL_BYTES))
+        return file.read(TAIL_BYTES).decode("utf-8", "replace")

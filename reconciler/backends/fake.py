@@ -1,0 +1,273 @@
+"""Containers that are small files and nothing else: for tests and for measuring the loop.
+
+    backend/fake/<agent>.json    marker, settings, system, launch, made-up pid, exit
+
+They survive the daemon like real ones do. Callbacks are told of starts and ends, so that the composition root can
+simulate what a real harness would say on its link.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from meta.config import Config
+from meta.errors import NotFound, Refused, TransientError
+from meta.layout import Layout
+from meta.model import ContainerSettings, Generation
+from meta.names import AgentName, GenerationId
+from reconciler.backends.base import Abilities, Hint
+from reconciler.backends.records import Stamp, WrittenSettings, stamp
+from reconciler.durable import write_file
+from reconciler.observed import Container, Exit, Launch
+
+log = logging.getLogger(__name__)
+FIRST_PID = 4_194_305
+"""Made-up pids lie above the kernel's largest, so that nobody can signal a real process by mistake."""
+
+
+OnStart = Callable[[AgentName, Launch], None]
+OnStop = Callable[[AgentName], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One container on disk."""
+
+    owner: str
+    settings: WrittenSettings | None = None
+    system: GenerationId | None = None
+    launch: Launch | None = None
+    pid: int | None = None
+    exit: Exit | None = None
+    log: tuple[str, ...] = ()
+
+
+_RECORD = TypeAdapter(Record)
+_MISSING = Container()
+_FOREIGN = Container(exists=True, ours=False)
+
+
+@dataclass(slots=True)
+class _Seen:
+    stamp: Stamp | None
+    record: Record | None
+    container: Container
+
+
+class FakeBackend:
+    """The backend `fake`. `owner` marks its containers; the callbacks are told of every start and end."""
+
+    name = "fake"
+
+    def __init__(
+        self,
+        layout: Layout,
+        config: Config,
+        *,
+        owner: str = "fake",
+        on_start: OnStart | None = None,
+        on_stop: OnStop | None = None,
+    ) -> None:
+        self._layout = layout
+        self._config = config
+        self._on_start = on_start
+        self._on_stop = on_stop
+        self._owner = owner
+        self._folder = layout.backend(self.name)
+        self._seen: dict[AgentName, _Seen] = {}
+        self._files: dict[AgentName, str] = {}
+        self._hint: Hint | None = None
+        self._next_pid = FIRST_PID
+
+    async def open(self, hint: Hint) -> None:
+        """Load every container."""
+        self._hint = hint
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for agent in self.names():
+            self._next_pid = max(self._next_pid, (self.observe(agent).pid or 0) + 1)
+
+    async def close(self) -> None:
+        """Send no more hints."""
+        self._hint = None
+
+    def abilities(self) -> Abilities:
+        """Nothing at all."""
+        return Abilities("none: nothing runs", "not enforced: nothing runs", "none", ("backend fake runs no agents",))
+
+    def names(self) -> frozenset[AgentName]:
+        """Every container with this hive's marker."""
+        if not self._folder.is_dir():
+            return frozenset()
+        found = (AgentName(entry.name[:-5]) for entry in os.scandir(self._folder) if entry.name.endswith(".json"))
+        return frozenset(agent for agent in found if self.observe(agent).ours)
+
+    def observe(self, agent: AgentName) -> Container:
+        """One stat; the file is read only when it changed."""
+        file = self._files.get(agent) or self._files.setdefault(agent, str(self._path(agent)))
+        now = stamp(file)
+        seen = self._seen.get(agent)
+        if seen is None or seen.stamp != now:
+            seen = self._load(agent, now)
+        return seen.container
+
+    async def create(self, agent: AgentName, settings: ContainerSettings) -> None:
+        """Make it, or write its settings again."""
+        record = self._ours(agent)
+        if record is None:
+            self._save(agent, Record(self._owner, settings=_written(settings)))
+        elif not self.observe(agent).fingerprint:
+            self._save(agent, replace(record, settings=_written(settings)))
+        await self.own_directories(agent, settings)
+
+    async def set_system(self, agent: AgentName, generation: Generation) -> None:
+        """Remember the generation's id."""
+        self._save(agent, replace(self._there(agent), system=generation.id))
+
+    async def write_settings(self, agent: AgentName, settings: ContainerSettings) -> None:
+        """Remember the settings."""
+        self._save(agent, replace(self._there(agent), settings=_written(settings)))
+
+    async def start(self, agent: AgentName, launch: Launch) -> None:
+        """Make up a pid and remember the launch, in one write."""
+        record = self._there(agent)
+        if record.pid is not None:
+            return
+        if record.system is None or not self.observe(agent).fingerprint:
+            raise TransientError(f"{agent} has no system or no settings", "the next pass writes them again")
+        lines = (*record.log[-99:], f"started {launch.generation} as {launch.nonce}")
+        self._save(agent, replace(record, launch=launch, pid=self._next_pid, log=lines))
+        self._next_pid += 1
+        if self._on_start is not None:
+            self._on_start(agent, launch)
+
+    async def stop(self, agent: AgentName, grace: float) -> None:
+        """End as a well-behaved agent does on TERM."""
+        record = self._ours(agent)
+        if record is not None and record.pid is not None:
+            self._end(agent, record, Exit("", 0.0, code=0))
+
+    async def destroy(self, agent: AgentName) -> None:
+        """Remove the file."""
+        await self.stop(agent, 0)
+        self._path(agent).unlink(missing_ok=True)
+
+    async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
+        """Make them; whose they are does not matter here."""
+        for directory in (self._layout.agent_state(agent), self._layout.agent_home(agent), self._layout.sockets(agent)):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    async def logs(self, agent: AgentName, lines: int) -> str:
+        """What the fake noted."""
+        record = self._ours(agent)
+        return "\n".join(record.log[-lines:]) if record is not None and lines > 0 else ""
+
+    # what tests do to a container
+    def crash(self, agent: AgentName, code: int | None = 1, signal: int | None = None) -> None:
+        """It ends by itself, with this code or by this signal."""
+        record = self._there(agent)
+        if record.pid is None:
+            raise NotFound(f"{agent} is not running")
+        self._end(agent, record, Exit("", 0.0, code=None if signal else code, signal=signal))
+        self._send_hint(agent)
+
+    def lose(self, agent: AgentName) -> None:
+        """It ends without a witness."""
+        self._end(agent, self._there(agent), Exit("", 0.0, lost=True))
+        self._send_hint(agent)
+
+    def vanish(self, agent: AgentName) -> None:
+        """Somebody deletes it by hand."""
+        running = self.observe(agent).running
+        self._path(agent).unlink(missing_ok=True)
+        if running and self._on_stop is not None:
+            self._on_stop(agent)
+        self._send_hint(agent)
+
+    def edit_settings(self, agent: AgentName) -> None:
+        """Somebody edits its settings by hand."""
+        record = self._there(agent)
+        if record.settings is not None:
+            edited = replace(record.settings.settings, uid_base=record.settings.settings.uid_base + 1)
+            self._save(agent, replace(record, settings=replace(record.settings, settings=edited)))
+        self._send_hint(agent)
+
+    def delete_settings(self, agent: AgentName) -> None:
+        """Somebody deletes its settings by hand."""
+        self._save(agent, replace(self._there(agent), settings=None))
+        self._send_hint(agent)
+
+    def delete_system(self, agent: AgentName) -> None:
+        """Somebody removes what it is switched to."""
+        self._save(agent, replace(self._there(agent), system=None))
+        self._send_hint(agent)
+
+    def _end(self, agent: AgentName, record: Record, how: Exit) -> None:
+        ended = replace(how, nonce=record.launch.nonce if record.launch else "", at=time.time())
+        self._save(agent, replace(record, pid=None, exit=ended, log=(*record.log[-99:], ended.describe())))
+        if self._on_stop is not None:
+            self._on_stop(agent)
+
+    def _send_hint(self, agent: AgentName) -> None:
+        if self._hint is not None:
+            self._hint(agent)
+
+    # files
+    def _path(self, agent: AgentName) -> Path:
+        return self._folder / f"{agent}.json"
+
+    def _ours(self, agent: AgentName) -> Record | None:
+        """The container; None when there is none, Refused when it is not this hive's."""
+        seen = self.observe(agent)
+        if seen.exists and not seen.ours:
+            raise Refused(
+                f"the container {agent} does not belong to this hive", "remove it by hand, or rename the agent"
+            )
+        return self._seen[agent].record
+
+    def _there(self, agent: AgentName) -> Record:
+        record = self._ours(agent)
+        if record is None:
+            raise TransientError(f"the container {agent} is not there", "the next pass makes it again")
+        return record
+
+    def _load(self, agent: AgentName, now: Stamp | None) -> _Seen:
+        record, container = None, _MISSING
+        if now is not None:
+            try:
+                record = _RECORD.validate_json(self._path(agent).read_bytes())
+            except (OSError, ValidationError) as error:
+                log.warning("%s is not readable as a container of this hive: %s", self._path(agent), error)
+            if record is not None and record.owner != self._owner:
+                record = None
+            container = _FOREIGN if record is None else _container(record)
+        seen = self._seen[agent] = _Seen(now, record, container)
+        return seen
+
+    def _save(self, agent: AgentName, record: Record) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_file(self._path(agent), json.dumps(asdict(record)).encode(), sync=False)
+        self._seen[agent] = _Seen(stamp(self._path(agent)), record, _container(record))
+
+
+def _written(settings: ContainerSettings) -> WrittenSettings:
+    return WrittenSettings(settings, settings.fingerprint())
+
+
+def _container(record: Record) -> Container:
+    written = record.settings
+    return Container(
+        exists=True,
+        system=record.system,
+        fingerprint=written.fingerprint if written is not None and written.intact else None,
+        pid=record.pid,
+        launch=record.launch,
+        exit=record.exit,
+    )

@@ -1,0 +1,83 @@
+"""The running supervisors, each watched through a pidfd: a hint the moment one ends, and no polling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from meta.identity import ProcessIdentity, alive
+from meta.names import AgentName
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """One supervisor. `nonce`: of the run it supervises, "" when its records are gone (a stray)."""
+
+    nonce: str
+    pidfd: int
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal exactly this process; gone already: nothing."""
+        if not self.ended.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it ended within `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.ended.wait()
+        return self.ended.is_set()
+
+
+class Watches:
+    """All of them by agent. `on_end` is called on the loop when one ends by itself or by a signal."""
+
+    def __init__(self, on_end: Callable[[AgentName], None]) -> None:
+        self._on_end = on_end
+        self._watches: dict[AgentName, Watch] = {}
+
+    def get(self, agent: AgentName) -> Watch | None:
+        """The agent's supervisor while it runs."""
+        return self._watches.get(agent)
+
+    def add(self, agent: AgentName, which: ProcessIdentity, nonce: str) -> bool:
+        """Watch `which` if it still runs. The pidfd is opened first: from then on it cannot become another process."""
+        try:
+            pidfd = os.pidfd_open(which.pid)
+        except ProcessLookupError:
+            return False
+        if not alive(which):
+            os.close(pidfd)
+            return False
+        self._drop(agent)
+        watch = self._watches[agent] = Watch(nonce, pidfd)
+        asyncio.get_running_loop().add_reader(pidfd, self._ended, agent, watch)
+        return True
+
+    def signal(self, agent: AgentName, number: signal.Signals) -> None:
+        """Signal the agent's supervisor, if there is one."""
+        watch = self._watches.get(agent)
+        if watch is not None:
+            watch.signal(number)
+
+    def _ended(self, agent: AgentName, watch: Watch) -> None:
+        self._drop(agent)
+        watch.ended.set()
+        self._on_end(agent)
+
+    def _drop(self, agent: AgentName) -> None:
+        watch = self._watches.pop(agent, None)
+        if watch is not None:
+            asyncio.get_running_loop().remove_reader(watch.pidfd)
+            os.close(watch.pidfd)
+
+    def close(self) -> None:
+        """Stop watching; the supervisors go on."""
+        for agent in list(self._watches):
+            self._drop(agent)

@@ -1,0 +1,172 @@
+"""Builder `plain`: a generation is the commit's tree, checked out, with settings that were found valid.
+
+    generations/<agent>/<id>/tree/             the files, read-only; /config in the container
+    generations/<agent>/<id>/generation.json   id, agent, sha, fingerprint, revision, runtime, settings
+
+Needs no nix. `agent.nix` is parsed where nix is installed and carried along otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from meta import settings as agent_settings
+from meta.applied import Applied
+from meta.config import Config
+from meta.errors import BadInput, BuildFailed, HiveError, PermanentError, TransientError
+from meta.git import FileAt
+from meta.layout import Layout
+from meta.model import Generation
+from meta.names import AgentName, GenerationId, ProposalId
+from meta.process import run
+from reconciler.builders import tree
+from reconciler.builders.base import BuildRequest
+from reconciler.builders.roots import Roots
+
+log = logging.getLogger(__name__)
+SETTINGS_FILE = "agent.toml"
+NIX_FILE = "agent.nix"
+_PARSE_SECONDS = 30.0
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS})
+
+
+class PlainBuilder:
+    """The builder `plain`. `applied` gives an agent's applied repo; `revision` is hive's own."""
+
+    name = "plain"
+
+    def __init__(self, layout: Layout, config: Config, applied: Callable[[AgentName], Applied], revision: str) -> None:
+        self._layout = layout
+        self._config = config
+        self._applied = applied
+        self._revision = revision
+        self._roots = Roots(layout)
+        self._parsed: set[str] = set()
+        self._whole: dict[Path, str] = {}
+
+    async def build(self, request: BuildRequest) -> Generation:
+        """Check out, validate, root. The same request gives the same generation; a damaged one is made again."""
+        files = await self._applied(request.agent).files(request.sha)
+        tree.check_paths(files)
+        settings = self._settings(files)
+        await self._parse_nix(files)
+        fingerprint = request.settings.fingerprint()
+        id = self._id(request, fingerprint, tree.content_hash(files))
+        system = self._layout.generation(request.agent, id)
+        generation = Generation(id, request.agent, request.sha, system, fingerprint, self._revision)
+        record = {
+            "id": id,
+            "agent": request.agent,
+            "sha": request.sha,
+            "fingerprint": fingerprint,
+            "revision": self._revision,
+            "runtime": str(settings.runtime),
+            "settings": settings.model_dump(mode="json", by_alias=True),
+        }
+        encoded = json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
+        try:
+            await asyncio.to_thread(tree.place, system, files, encoded)
+            self._roots.write(request.agent, request.id, generation)
+        except OSError as error:
+            raise _disk_error(f"cannot write generation {id} of {request.agent}", error) from error
+        return generation
+
+    def _id(self, request: BuildRequest, fingerprint: str, content: str) -> GenerationId:
+        text = "\n".join((request.sha, content, fingerprint, self._revision))
+        return GenerationId(hashlib.sha256(text.encode()).hexdigest()[:20])
+
+    def _settings(self, files: Mapping[str, FileAt]) -> agent_settings.AgentSettings:
+        file = files.get(SETTINGS_FILE)
+        if file is None or file.mode == tree.LINK:
+            what = "is a symlink" if file else "is missing"
+            raise BuildFailed(f"{SETTINGS_FILE} {what}", f"add a regular file {SETTINGS_FILE} to the commit")
+        try:
+            return agent_settings.parse_settings(file.data, SETTINGS_FILE)
+        except BadInput as error:
+            raise BuildFailed(error.summary, error.hint, log=error.summary) from error
+
+    async def _parse_nix(self, files: Mapping[str, FileAt]) -> None:
+        """Parse only: nothing is evaluated, no store is touched, the text comes on stdin."""
+        file = files.get(NIX_FILE)
+        if file is None or file.mode == tree.LINK or shutil.which("nix-instantiate") is None:
+            return
+        digest = hashlib.sha256(file.data).hexdigest()
+        if digest in self._parsed:
+            return
+        argv = ["nix-instantiate", "--store", "dummy://", "--parse", "-"]
+        done = await run(argv, deadline=_PARSE_SECONDS, stdin=file.data, check=False)
+        if done.code != 0:
+            lines = [line for line in done.stderr_tail.splitlines() if line.startswith("error:")]
+            why = lines[0].removeprefix("error:").strip() if lines else f"exit code {done.code}"
+            hint = f"run `nix-instantiate --parse {NIX_FILE}` in the work tree"
+            raise BuildFailed(f"{NIX_FILE} does not parse: {why}", hint, log=done.stderr_tail)
+        self._parsed.add(digest)
+
+    def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
+        """What each rooted id was built into, where generation.json is still there: one stat per generation."""
+        roots = self._roots.read(agent)
+        if all(self._is_whole(each.system) for each in roots.values()):
+            return roots
+        return MappingProxyType({id: each for id, each in roots.items() if self._is_whole(each.system)})
+
+    def _is_whole(self, system: Path) -> bool:
+        name = self._whole.get(system) or self._whole.setdefault(system, str(system / "generation.json"))
+        try:
+            os.stat(name)  # noqa: PTH116 - a pathlib object costs more than the call
+        except OSError:
+            return False
+        return True
+
+    async def prune(self, agent: AgentName, keep: frozenset[GenerationId], roots: frozenset[ProposalId]) -> None:
+        """Drop the roots of other ids, then the oldest generations beyond `keep_generations`; never a rooted one."""
+        try:
+            self._roots.drop(agent, roots)
+            protected = keep | {each.id for each in self._roots.read(agent).values()}
+            await asyncio.to_thread(self._prune, self._layout.generations(agent), protected)
+        except OSError as error:
+            raise _disk_error(f"cannot prune the generations of {agent}", error) from error
+        self._whole.clear()
+
+    def _prune(self, folder: Path, protected: frozenset[GenerationId]) -> None:
+        if not folder.is_dir():
+            return
+        tree.clean(folder)
+        newest = sorted(folder.iterdir(), key=lambda path: (path.lstat().st_mtime_ns, path.name), reverse=True)
+        for path in newest[self._config.keep_generations :]:
+            if path.name not in protected:
+                tree.retire(path)
+
+    async def forget(self, agent: AgentName) -> None:
+        """Remove the agent's roots and generations."""
+        try:
+            self._roots.forget(agent)
+            await asyncio.to_thread(self._forget, agent)
+        except OSError as error:
+            raise _disk_error(f"cannot remove the generations of {agent}", error) from error
+        self._whole.clear()
+
+    def _forget(self, agent: AgentName) -> None:
+        folder = self._layout.generations(agent)
+        if folder.is_dir():
+            for path in list(folder.iterdir()):
+                tree.retire(path)
+            folder.rmdir()
+        roots = self._layout.roots(agent)
+        if roots.is_dir():
+            shutil.rmtree(roots)
+
+
+def _disk_error(what: str, error: OSError) -> HiveError:
+    summary = f"{what}: {error.strerror or error}"
+    if error.errno in _PASSING:
+        return TransientError(summary, "free some space; hive goes on by itself")
+    return PermanentError(summary, "check who owns the state directory and its modes")

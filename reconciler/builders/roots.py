@@ -1,0 +1,93 @@
+"""What each id was built into, as small files: hive's own gc roots.
+
+    roots/<agent>/<id>.json   the generation as JSON; while it is there, the generation is never pruned
+
+Written atomically; read again only when the directory's stat changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import TypeAdapter, ValidationError
+
+from meta.layout import Layout
+from meta.model import Generation
+from meta.names import AgentName, ProposalId
+from reconciler.durable import sync_directory, write_json
+
+log = logging.getLogger(__name__)
+_GENERATION = TypeAdapter(Generation)
+_SETTLED_NS = 50_000_000
+"""A directory changed more recently may change again within the clock's grain: such a read is not cached."""
+
+
+@dataclass(slots=True)
+class _Cache:
+    stamp: tuple[int, int] | None = None
+    records: Mapping[ProposalId, Generation] = field(default_factory=dict)
+
+
+class Roots:
+    """The roots of all agents of one hive."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._caches: dict[AgentName, _Cache] = {}
+        self._names: dict[AgentName, str] = {}
+
+    def write(self, agent: AgentName, id: ProposalId, generation: Generation) -> None:
+        """Root `generation` for `id`."""
+        self._layout.roots(agent).mkdir(parents=True, exist_ok=True)
+        write_json(self._layout.root(agent, id), {**asdict(generation), "system": str(generation.system)})
+        self._caches.pop(agent, None)
+
+    def read(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
+        """Every root as recorded, whether or not the generation is still there."""
+        name = self._names.get(agent) or self._names.setdefault(agent, str(self._layout.roots(agent)))
+        try:
+            found = os.stat(name)  # noqa: PTH116 - a pathlib object costs more than the call
+        except OSError:
+            self._caches.pop(agent, None)
+            return MappingProxyType({})
+        stamp = (found.st_ino, found.st_mtime_ns)
+        cache = self._caches.get(agent)
+        if cache is not None and cache.stamp == stamp:
+            return cache.records
+        settled = time.time_ns() - found.st_mtime_ns > _SETTLED_NS
+        cache = _Cache(stamp if settled else None, MappingProxyType(self._load(Path(name))))
+        self._caches[agent] = cache
+        return cache.records
+
+    def drop(self, agent: AgentName, keep: frozenset[ProposalId]) -> None:
+        """Remove every root but those of the ids in `keep`."""
+        gone = [id for id in self.read(agent) if id not in keep]
+        for id in gone:
+            self._layout.root(agent, id).unlink(missing_ok=True)
+        if gone:
+            sync_directory(self._layout.roots(agent))
+            self._caches.pop(agent, None)
+
+    def forget(self, agent: AgentName) -> None:
+        """Remove all roots of an agent."""
+        self.drop(agent, frozenset())
+        self._caches.pop(agent, None)
+
+    def _load(self, directory: Path) -> dict[ProposalId, Generation]:
+        records = {}
+        for path in directory.glob("*.json"):
+            if not path.stem.isdecimal():
+                continue
+            try:
+                records[ProposalId(int(path.stem))] = _GENERATION.validate_json(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            except ValidationError as error:
+                log.warning("%s is not valid and counts as missing: %s", path, error.errors()[0]["msg"])
+        return records

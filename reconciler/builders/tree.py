@@ -1,0 +1,135 @@
+"""A commit's files as an immutable directory: written beside its place, put on disk, made read-only, renamed.
+
+Nothing is ever written through a symlink: regular files come first, no path may lie below another one, and every file
+is created new in a directory that nobody else can write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from meta.errors import BuildFailed
+from meta.git import FileAt
+from reconciler.durable import sync_directory
+
+LINK = 0o120000
+EXECUTABLE = 0o100755
+_RETIRED = ".old-"
+_FRESH = ".new-"
+
+
+def content_hash(files: Mapping[str, FileAt]) -> str:
+    """Changes with any path, mode or content."""
+    digest = hashlib.sha256()
+    for path, file in sorted(files.items()):
+        for part in (os.fsencode(path), oct(file.mode).encode(), file.data):
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def check_paths(files: Mapping[str, FileAt]) -> None:
+    """BuildFailed for a path that leaves the tree or lies below a file. (Quarantine refused these already.)"""
+    for path in files:
+        parts = path.split("/")
+        if not path or any(part in ("", ".", "..", ".git") for part in parts) or "\0" in path:
+            raise BuildFailed(f"the commit has the path {path!r}, which leaves its tree", "remove it from the commit")
+        for depth in range(1, len(parts)):
+            if "/".join(parts[:depth]) in files:
+                raise BuildFailed(f"the commit has {path!r} below a file", "the commit is damaged: make a new one")
+
+
+def place(directory: Path, files: Mapping[str, FileAt], record: bytes) -> None:
+    """Make `directory` with the files in `tree/` and `record` in generation.json; one that is whole is left alone.
+
+    Anything else of that name is set aside and removed. OSError when the disk does not let us.
+    """
+    if intact(directory, files, record):
+        return
+    directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    clean(directory.parent)
+    fresh = directory.with_name(f"{_FRESH}{directory.name}-{secrets.token_hex(4)}")
+    _write(fresh, files, record)
+    if os.path.lexists(directory):
+        retire(directory)
+    fresh.rename(directory)
+    sync_directory(directory.parent)
+
+
+def intact(directory: Path, files: Mapping[str, FileAt], record: bytes) -> bool:
+    """Whether the directory holds exactly this."""
+    tree = directory / "tree"
+    try:
+        if (directory / "generation.json").read_bytes() != record:
+            return False
+        found = {
+            os.path.relpath(os.path.join(folder, name), tree)  # noqa: PTH118 - names are bytes-faithful strings
+            for folder, folders, names in os.walk(tree)
+            for name in (*names, *(each for each in folders if (Path(folder) / each).is_symlink()))
+        }
+        return found == set(files) and all(_same(tree / path, file) for path, file in files.items())
+    except OSError:
+        return False
+
+
+def _same(path: Path, file: FileAt) -> bool:
+    mode = path.lstat().st_mode
+    if file.mode == LINK:
+        return stat.S_ISLNK(mode) and os.readlink(os.fsencode(path)) == file.data  # noqa: PTH115 - the target is bytes
+    executable = bool(mode & 0o100)
+    return stat.S_ISREG(mode) and executable == (file.mode == EXECUTABLE) and path.read_bytes() == file.data
+
+
+def _write(fresh: Path, files: Mapping[str, FileAt], record: bytes) -> None:
+    tree = fresh / "tree"
+    tree.mkdir(mode=0o755, parents=True)
+    links = {path: file for path, file in files.items() if file.mode == LINK}
+    for path, file in files.items():
+        if path not in links:
+            _write_file(tree / path, file.data, 0o555 if file.mode == EXECUTABLE else 0o444)
+    for path, file in links.items():
+        (tree / path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.symlink(file.data, os.fsencode(tree / path))  # noqa: PTH211 - the target is bytes
+    _write_file(fresh / "generation.json", record, 0o444)
+    for folder, _, _ in os.walk(fresh, topdown=False):
+        Path(folder).chmod(0o555)
+        sync_directory(Path(folder))
+
+
+def _write_file(path: Path, data: bytes, mode: int) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(fd, mode)
+        os.fsync(fd)
+
+
+def retire(directory: Path) -> None:
+    """Remove a generation: first its name, so that half a one never counts."""
+    gone = directory.with_name(f"{_RETIRED}{directory.name}-{secrets.token_hex(4)}")
+    directory.rename(gone)
+    _remove(gone)
+
+
+def clean(folder: Path) -> None:
+    """Remove what a killed build or prune left in `folder`. Only one of them runs for one agent at a time."""
+    for path in list(folder.iterdir()):
+        if path.name.startswith((_FRESH, _RETIRED)):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
+    for folder, _, _ in os.walk(path):
+        Path(folder).chmod(0o755)
+    shutil.rmtree(path)

@@ -1,0 +1,95 @@
+"""What the rules of the plan look at for one agent, and how they answer. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meta.config import Config
+from meta.model import AgentEntry, ContainerSettings, Deploy, Generation, RunEntry, Tombstone
+from meta.names import AgentName, ProposalId, Sha
+from reconciler import health, steps
+from reconciler.observed import AgentObserved
+from reconciler.phase import phase
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next step of one agent, the reason in words, and the phase that people see."""
+
+    step: steps.Step
+    reason: str
+    phase: str
+    deploy: ProposalId | None = None
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One agent at one moment: desired (entry, tombstone, run), observed, its deploys, and the clock."""
+
+    name: AgentName
+    head: Sha
+    entry: AgentEntry | None
+    tombstone: Tombstone | None
+    run: RunEntry
+    seen: AgentObserved
+    deploys: tuple[Deploy, ...]
+    now: float
+    daemon_since: float
+    config: Config
+
+    def do(
+        self,
+        step: steps.Step,
+        reason: str,
+        deploy: Deploy | None = None,
+        *,
+        phase: str | None = None,
+        conditions: tuple[str, ...] = (),
+    ) -> Decision:
+        """The answer `step`, with the phase derived from it unless given."""
+        shown = phase or self.phase(step)
+        if deploy is not None:
+            conditions = (f"deploying {deploy.id}: {step.name}", *conditions)
+        return Decision(step, reason, shown, deploy.id if deploy else None, conditions)
+
+    def nothing(self, reason: str, *, phase: str | None = None, conditions: tuple[str, ...] = ()) -> Decision:
+        """The answer that there is nothing to do."""
+        return self.do(steps.Nothing(), reason, phase=phase, conditions=conditions)
+
+    def phase(self, step: steps.Step) -> str:
+        """The one word for this agent while `step` is next."""
+        return phase(self.seen, self.run.state, step, self.judge(), self.now, self.daemon_since, self.config)
+
+    def judge(self) -> health.Verdict:
+        """The health gate's verdict on the present launch."""
+        return health.judge(
+            self.seen.container, self.seen.link, now=self.now, daemon_since=self.daemon_since, config=self.config
+        )
+
+    def built(self, proposal: ProposalId, sha: Sha, settings: ContainerSettings) -> Generation | None:
+        """The generation that `proposal` was built into, if it still fits the commit and the settings."""
+        generation = self.seen.built.get(proposal)
+        if generation is None or generation.sha != sha or generation.fingerprint != settings.fingerprint():
+            return None
+        return generation
+
+    def furnish(self, settings: ContainerSettings, deploy: Deploy | None) -> Decision | None:
+        """What the host must have before a container can start."""
+        if not self.seen.container.exists:
+            return self.do(steps.Create(settings), "there is no container", deploy)
+        if not self.seen.proposed:
+            return self.do(steps.Furnish(settings), "the proposed work tree is missing", deploy)
+        if not self.seen.sockets:
+            return self.do(steps.OpenSockets(settings), "its sockets are not there", deploy)
+        return None
+
+    def drain_and_stop(self, transient: str, why: str, deploy: Deploy | None) -> Decision:
+        """Drain to a turn boundary first, while a harness is there that can; then stop."""
+        link, launch = self.seen.link, self.seen.container.launch
+        ours = launch is not None and link.connected and link.nonce == launch.nonce
+        drained = link.turn is not None and link.turn == "drained"
+        if ours and not drained and not link.drain_expired:
+            return self.do(steps.Drain(self.config.drain_deadline), why, deploy, phase="draining")
+        nonce = launch.nonce if launch else ""
+        return self.do(steps.Stop(transient, nonce), why, deploy)

@@ -1,0 +1,256 @@
+"""The composition root: makes one of each part, recovers what an earlier daemon left, and runs the loop.
+
+Order at start: lock the state directory, end what an earlier daemon left running, remove stale locks of hive's own
+repos, open the store, meta and the backend, then look at everything. Agents are never touched by a start or a stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import time
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+from meta.applied import Applied
+from meta.config import Config
+from meta.errors import Conflict, HiveError, NotFound, PermanentError
+from meta.git import remove_stale_locks
+from meta.layout import Layout
+from meta.metarepo import LockFlake, MetaRepo
+from meta.names import MANAGER, AgentName
+from meta.nix import find as find_nix
+from meta.recorder import Recorder
+from reconciler.apply import Apply
+from reconciler.backends.base import Backend
+from reconciler.backends.fake import FakeBackend
+from reconciler.backends.local import LocalBackend
+from reconciler.builders.base import Builder
+from reconciler.builders.plain import PlainBuilder
+from reconciler.events import Events
+from reconciler.links import Links
+from reconciler.loop import Reconciler
+from reconciler.memory import Memory
+from reconciler.observe import Observer
+from reconciler.plan import plan
+from reconciler.ports import Sockets
+from reconciler.reports import plan_row
+from reconciler.service import Service
+from reconciler.store.cards import Cards
+from reconciler.store.db import Database
+from reconciler.store.memos import Memos
+from reconciler.store.messages import Broker
+from reconciler.views import PlanRow
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+RECOVERY_DEADLINE = 15.0
+LOCK_DEADLINE = 60.0
+DIRECTORY_MODE = 0o755
+BACKENDS = ("local", "fake")
+BUILDERS = ("plain",)
+
+
+def revision() -> str:
+    """hive's own revision: HIVE_REVISION (set by the package), else the installed version."""
+    return os.environ.get("HIVE_REVISION") or metadata.version("hive")
+
+
+class Daemon:
+    """One running hive. `open`, then `start`, then `close`; `service` is there after `open`."""
+
+    service: Service
+
+    def __init__(
+        self, layout: Layout, config: Config, sockets: Sockets, *, backend: str = "local", builder: str = "plain"
+    ) -> None:
+        self._layout = layout
+        self._config = config
+        self._sockets = sockets
+        self._names = (_known("backend", backend, BACKENDS), _known("builder", builder, BUILDERS))
+        self._lock: int | None = None
+        self._database: Database | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Take the lock, recover, open everything. Raises Conflict when another daemon has the state directory."""
+        self._prepare_directories()
+        self._lock = _take_lock(self._layout.lock)
+        owner = _owner(self._layout.owner)
+        recorder = Recorder(self._layout.processes, owner)
+        ended = await recorder.recover(RECOVERY_DEADLINE)
+        self._clear_leftovers()
+        await self._compose(owner, recorder)
+        for what in ended:
+            await self._world.events.append("process_ended", None, {"what": what})
+
+    async def _compose(self, owner: str, recorder: Recorder) -> None:
+        layout, config, since = self._layout, self._config, time.time()
+        environment = recorder.environment()
+        self._database = await Database.open(layout.database)
+        cards, events = Cards(self._database), Events(self._database)
+        meta = MetaRepo(
+            layout,
+            config=config,
+            git_environment=environment,
+            deadline=config.git_deadline,
+            lock_flake=_lock_flake(recorder),
+        )
+        await meta.create(int(since))
+        memory = Memory(Memos(self._database), cards)
+        await memory.load(secrets.token_hex(8))
+        links = Links(self._hint)
+
+        def applied(agent: AgentName) -> Applied:
+            return Applied(layout, agent, git_environment=environment, deadline=config.git_deadline)
+
+        self._backend = self._make_backend(owner, links)
+        builder: Builder = PlainBuilder(layout, config, applied, revision())
+        observer = Observer(layout, meta, applied, self._backend, builder, links, self._sockets, memory, since=since)
+        self._world = World(
+            layout=layout,
+            config=config,
+            revision=revision(),
+            meta=meta,
+            observer=observer,
+            links=links,
+            sockets=self._sockets,
+            memory=memory,
+            cards=cards,
+            events=events,
+            as_root=os.geteuid() == 0,
+            git_environment=environment,
+            builds=asyncio.Semaphore(config.builds),
+        )
+        apply = Apply(self._world, self._backend, builder)
+        self.reconciler = Reconciler(self._world, apply)
+        await self._backend.open(self._hint)
+        await observer.desired()
+        broker = Broker(self._database, known=self._is_recipient, inbox_limit=config.inbox_limit)
+        self.service = Service(self._world, self.reconciler, apply, broker)
+        if self._database.set_aside is not None:
+            await events.append("database_rebuilt", None, {"set_aside": str(self._database.set_aside)})
+
+    def _make_backend(self, owner: str, links: Links) -> Backend:
+        if self._names[0] == "fake":
+            return FakeBackend(self._layout, self._config, on_start=links.simulate)
+        return LocalBackend(self._layout, self._config, owner=owner)
+
+    async def peek(self, only: AgentName | None = None) -> list[PlanRow]:
+        """The plan without the lock and without changing anything; for when no daemon runs.
+
+        What only a daemon knows (links, sockets) shows as missing, and crash counters as nothing.
+        """
+        layout, config = self._layout, self._config
+        if not layout.meta_git.is_dir():
+            raise NotFound(f"there is no hive in {layout.state}", "start one with `hive serve`")
+        meta = MetaRepo(layout, config=config)
+        backend = self._make_backend(_owner(layout.owner), Links(self._hint))
+        builder = PlainBuilder(layout, config, partial(Applied, layout), revision())
+        observer = Observer(
+            layout, meta, partial(Applied, layout), backend, builder, Links(self._hint), self._sockets, None, since=0.0
+        )
+        await backend.open(self._hint)
+        try:
+            desired, observed, deploys = await observer.everything()
+        finally:
+            await backend.close()
+        decisions = plan(desired, observed, deploys, time.time(), config).decisions
+        return [plan_row(name, decision) for name, decision in decisions.items() if only in (None, name)]
+
+    async def start(self) -> None:
+        """Make sure of the manager, look at everything, and go on looking."""
+        await self._world.events.append("daemon_started", None, {"revision": self._world.revision})
+        await self._ensure_manager()
+        self._task = asyncio.create_task(self.reconciler.run(), name="resync")
+
+    async def _ensure_manager(self) -> None:
+        try:
+            if MANAGER not in (await self._world.observer.desired()).agents:
+                await self.service.spawn(MANAGER, by="hive")
+        except Conflict:
+            log.info("the manager is being spawned already")
+        except HiveError as error:
+            log.error("the manager cannot be spawned: %s (%s)", error.summary, error.hint)
+
+    async def close(self) -> None:
+        """Stop looking; agents go on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if hasattr(self, "service"):
+            await self.reconciler.close()
+            await self._world.links.close()
+            await self._backend.close()
+            await self._world.events.append("daemon_stopped", None, {})
+            await self._world.events.close()
+        if self._database is not None:
+            await self._database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _hint(self, agent: AgentName) -> None:
+        if hasattr(self, "reconciler"):
+            self.reconciler.hint(agent)
+
+    def _is_recipient(self, name: str) -> bool:
+        return name in self._world.observer.known().agents
+
+    def _prepare_directories(self) -> None:
+        layout = self._layout
+        for path in (layout.state, layout.runtime, layout.runtime / "agents", layout.processes):
+            path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        for name in ("agents", "applied", "proposed", "generations", "roots"):
+            (layout.state / name).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+    def _clear_leftovers(self) -> None:
+        layout = self._layout
+        for scratch in (layout.quarantine, layout.scratch):
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(mode=0o700)
+        for git_dir in (layout.meta_git, *(path / ".git" for path in (layout.state / "applied").iterdir())):
+            if git_dir.is_dir():
+                remove_stale_locks(git_dir)
+
+
+def _lock_flake(recorder: Recorder) -> LockFlake | None:
+    """What locks the meta flake; None where there is no nix."""
+    nix = find_nix(recorder)
+    return partial(nix.lock, deadline=LOCK_DEADLINE) if nix is not None else None
+
+
+def _known(what: str, name: str, names: tuple[str, ...]) -> str:
+    if name not in names:
+        raise PermanentError(f"there is no {what} {name!r}", f"choose one of: {', '.join(names)}")
+    return name
+
+
+def _take_lock(path: Path) -> int:
+    """The state directory's flock, held until the descriptor is closed (or the daemon dies)."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = path.read_text(encoding="ascii").strip()
+        os.close(descriptor)
+        raise Conflict(
+            f"another daemon (pid {holder or 'unknown'}) has {path.parent}", "stop it first, or use another --state"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _owner(path: Path) -> str:
+    """The random id of the state directory, made once."""
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.write_text(secrets.token_hex(16), encoding="ascii")
+        fresh.rename(path)
+    return path.read_text(encoding="ascii").strip()

@@ -1,0 +1,42 @@
+"""Files that are either the old or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
+    """Replace `path` atomically; with `sync` it is on disk when this returns. The directory must be there."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(fd)
+        temporary.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if sync:
+        sync_directory(path.parent)
+
+
+def write_json(path: Path, value: object, *, mode: int = 0o644, sync: bool = True) -> None:
+    """write_file of `value` as JSON with a line end."""
+    write_file(path, json.dumps(value, sort_keys=True).encode() + b"\n", mode=mode, sync=sync)
+
+
+def sync_directory(directory: Path) -> None:
+    """Put the names in a directory on disk."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

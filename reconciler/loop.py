@@ -1,0 +1,200 @@
+"""The reconcile loop: level-triggered, de-duplicated by agent, periodic.
+
+"Level-triggered" means that nothing is decided from events: a hint only says which agent to look at, and a hint that
+is lost costs at most the resync interval. One worker per agent looks, plans one step, does it, and looks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from meta.errors import HiveError, PermanentError, TransientError
+from meta.message import scrub
+from meta.names import AgentName
+from reconciler import plan as planning
+from reconciler import steps
+from reconciler.apply import Apply
+from reconciler.context import Decision
+from reconciler.observed import Observed
+from reconciler.plan import Plan
+from reconciler.queue import Queue
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+MAX_STEPS = 100
+"""Steps in one go before an agent has to queue again."""
+MAX_RETRIES = 8
+"""Transient failures in a row of one deploy before it is failed."""
+REASON_LIMIT = 4000
+
+_COUNTED = (steps.MakeCandidate, steps.Build, steps.Switch, steps.Start, steps.Commit)
+_FORWARD_ONLY = (steps.Finish, steps.Drop, steps.Fail, steps.Project)
+
+
+class Reconciler:
+    """Plans and applies, agent by agent. One per daemon."""
+
+    def __init__(self, world: World, apply: Apply) -> None:
+        self._w = world
+        self._apply = apply
+        self.queue = Queue(
+            self.reconcile, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._on_error
+        )
+        self.trouble: dict[AgentName, str] = {}
+        self.passes = 0
+        self._doing: dict[AgentName, steps.Step] = {}
+        self._turned = asyncio.Event()
+
+    # looking
+    async def plan(self) -> Plan:
+        """One pass over all agents: what would be done now. Nothing is changed."""
+        desired, observed, deploys = await self._w.observer.everything()
+        self.passes += 1
+        return planning.plan(desired, observed, deploys, self._w.clock(), self._w.config)
+
+    async def decide(self, agent: AgentName) -> tuple[Decision, Observed]:
+        """The next step of one agent."""
+        desired, observed, deploys = await self._w.observer.one(agent)
+        made = planning.plan(desired, observed, deploys, self._w.clock(), self._w.config, only=(agent,))
+        return made.decisions[agent], observed
+
+    # acting
+    def hint(self, agent: AgentName) -> None:
+        """Something about `agent` may have changed."""
+        self.queue.add(agent)
+
+    def look_now(self, agent: AgentName) -> None:
+        """A command concerns `agent`: do not wait for a back-off."""
+        self.queue.add(agent, urgent=True)
+
+    def interrupt(self, agent: AgentName) -> None:
+        """Cut short a build or a drain that is not wanted any more; any other step is brief and runs out."""
+        step = self._doing.get(agent)
+        if step is not None and step.interruptible:
+            self.queue.interrupt(agent)
+        else:
+            self.look_now(agent)
+
+    async def sweep(self) -> Plan:
+        """A resync: one pass, and work for every agent that needs it."""
+        made = await self.plan()
+        for agent, decision in made.decisions.items():
+            if not isinstance(decision.step, steps.Nothing):
+                self.hint(agent)
+        return made
+
+    async def run(self) -> None:
+        """Sweep now and then every `resync` seconds, until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except HiveError as error:
+                log.error("resync: %s", error.summary)
+            await asyncio.sleep(self._w.config.resync)
+
+    async def reconcile(self, agent: AgentName) -> float | None:
+        """Bring one agent as far as it gets now. Returns seconds until it wants to be looked at again, or None."""
+        for _ in range(MAX_STEPS):
+            decision, _ = await self.decide(agent)
+            match decision.step:
+                case steps.Nothing():
+                    await self._rest(agent)
+                    return None
+                case steps.Wait(until=until):
+                    await self._rest(agent)
+                    return max(0.0, until - self._w.clock())
+                case step:
+                    log.info("%s: %s, because %s", agent, step.name, decision.reason)
+                    await self._do(agent, decision)
+        raise TransientError(f"{agent} made {MAX_STEPS} steps without coming to rest")
+
+    async def settled(self, agent: AgentName | None, seconds: float) -> bool:
+        """Wait until nothing is to be done for `agent` (or anybody); False when `seconds` passed first."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not await self._at_rest(agent):
+                    self._turned.clear()
+                    with _suppress_timeout():
+                        async with asyncio.timeout(self._w.config.resync):
+                            await self._turned.wait()
+            return True
+        except TimeoutError:
+            return False
+
+    async def close(self) -> None:
+        """Cancel and await all workers."""
+        await self.queue.close()
+
+    async def _at_rest(self, agent: AgentName | None) -> bool:
+        if agent is not None:
+            decision, _ = await self.decide(agent)
+            return isinstance(decision.step, steps.Nothing) and agent not in self._doing
+        return (await self.plan()).empty and not self._doing
+
+    async def _rest(self, agent: AgentName) -> None:
+        self.trouble.pop(agent, None)
+        await self._w.links.resume(agent)
+        self._turned.set()
+
+    async def _do(self, agent: AgentName, decision: Decision) -> None:
+        step, deploy = decision.step, decision.deploy
+        counted = deploy is not None and isinstance(step, _COUNTED)
+        async with self._announced(agent, step):
+            try:
+                if counted and deploy is not None:
+                    await self._w.memory.begin(agent, deploy, step.name)
+                await self._apply(agent, step, await self._w.observer.refresh(agent))
+            except PermanentError as error:
+                await self._failed(agent, decision, error)
+            except TransientError as error:
+                if deploy is None or self.queue.failures(agent) < MAX_RETRIES or isinstance(step, _FORWARD_ONLY):
+                    raise
+                await self._failed(agent, decision, error)
+            finally:
+                if counted and deploy is not None:
+                    await self._w.memory.end(agent, deploy, step.name)
+
+    async def _failed(self, agent: AgentName, decision: Decision, error: HiveError) -> None:
+        """An error that will not pass: of a deploy it is the outcome, of a repair it is trouble to be shown."""
+        if decision.deploy is None or isinstance(decision.step, _FORWARD_ONLY):
+            raise error
+        touched = isinstance(decision.step, (steps.Switch, steps.Start, steps.Commit))
+        reason = scrub(
+            "\n".join(part for part in (error.summary, error.hint, _log_of(error)) if part), limit=REASON_LIMIT
+        )
+        log.warning("%s: %s of %s failed: %s", agent, decision.step.name, decision.deploy, error.summary)
+        await self._apply(agent, steps.Fail(decision.deploy, reason, touched), await self._w.observer.refresh(agent))
+
+    @asynccontextmanager
+    async def _announced(self, agent: AgentName, step: steps.Step) -> AsyncIterator[None]:
+        self._doing[agent] = step
+        try:
+            yield
+        finally:
+            self._doing.pop(agent, None)
+            self._turned.set()
+
+    def _on_error(self, agent: AgentName, error: HiveError | None) -> None:
+        text = f"{error.summary} ({error.hint})" if error and error.hint else error.summary if error else "see the log"
+        if self.trouble.get(agent) != text:
+            log.warning("%s: %s", agent, text)
+        self.trouble[agent] = text
+        self._turned.set()
+
+
+def _log_of(error: HiveError) -> str:
+    tail = getattr(error, "log", "")
+    return tail if isinstance(tail, str) else ""
+
+
+class _suppress_timeout:
+    """Swallow the TimeoutError of the inner wait, not that of the outer one."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        return kind is TimeoutError

@@ -1,0 +1,172 @@
+"""The shell around what is observed: reads git only where a stat says that it changed, everything else at once.
+
+`AgentObserved` and `Deploys` of all agents are made without starting a process as long as nothing changed in the
+repos, so that a pass over 1,000 agents with nothing to do is cheap.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from meta.applied import Applied
+from meta.layout import Layout
+from meta.metarepo import MetaRepo, MetaView
+from meta.model import Deploy, Desired, TagState
+from meta.names import AgentName, ProposalId
+from meta.proposed import present as proposed_present
+from reconciler.backends.base import Abilities, Backend
+from reconciler.builders.base import Builder
+from reconciler.links import Links
+from reconciler.memory import Memory
+from reconciler.observed import AgentObserved, Memo, Observed
+from reconciler.ports import Sockets
+
+
+@dataclass(slots=True)
+class _Repo:
+    applied: Applied
+    stamp: str | None = None
+    deploys: tuple[Deploy, ...] = ()
+    foreign: frozenset[ProposalId] = frozenset()
+    judged_at: str = ""
+
+
+class Observer:
+    """Reads the world. `refresh` is async and may run git; `observe` is pure reading of what is at hand.
+
+    Without a `memory` (no daemon) nothing is remembered.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        meta: MetaRepo,
+        applied: Callable[[AgentName], Applied],
+        backend: Backend,
+        builder: Builder,
+        links: Links,
+        sockets: Sockets,
+        memory: Memory | None,
+        *,
+        since: float,
+    ) -> None:
+        self._layout = layout
+        self._meta = meta
+        self._applied = applied
+        self._backend = backend
+        self._builder = builder
+        self._links = links
+        self._sockets = sockets
+        self._memory = memory
+        self._since = since
+        self._repos: dict[AgentName, _Repo] = {}
+        self._view: MetaView | None = None
+
+    async def desired(self) -> Desired:
+        """Meta as it is now; read again only when its refs moved."""
+        self._view = await self._meta.read()
+        return self._view.desired
+
+    def known(self) -> Desired:
+        """Meta as `desired` saw it last."""
+        return self._meta_view().desired
+
+    @property
+    def backend_name(self) -> str:
+        """Which backend runs the containers."""
+        return self._backend.name
+
+    @property
+    def builder_name(self) -> str:
+        """Which builder makes the generations."""
+        return self._builder.name
+
+    def abilities(self) -> Abilities:
+        """What the backend enforces on this host."""
+        return self._backend.abilities()
+
+    def names(self) -> frozenset[AgentName]:
+        """Every agent that anything knows: meta, the applied repos on disk, the backend."""
+        view = self._meta_view()
+        folder = self._layout.state / "applied"
+        on_disk = {AgentName(entry.name) for entry in os.scandir(folder)} if folder.is_dir() else set()
+        tombs = {name for name, tomb in view.desired.tombstones.items() if tomb.purge}
+        return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
+
+    def repo(self, agent: AgentName) -> Applied:
+        """The agent's applied repo."""
+        return self._repo(agent).applied
+
+    async def refresh(self, agent: AgentName) -> tuple[Deploy, ...]:
+        """The agent's deploys; its tags are read again only when a ref changed."""
+        repo = self._repo(agent)
+        stamp = repo.applied.stamp()
+        if stamp != repo.stamp:
+            repo.deploys = await repo.applied.deploys() if stamp is not None else ()
+            repo.stamp = stamp
+            repo.judged_at = ""
+        view = self._meta_view()
+        if repo.judged_at != view.desired.head:
+            repo.foreign = frozenset(
+                deploy.id
+                for deploy in repo.deploys
+                if deploy.state is TagState.DEPLOYED
+                and deploy.meta_commit is not None
+                and deploy.meta_commit not in view.history
+            )
+            repo.judged_at = view.desired.head
+        return repo.deploys
+
+    def stamp(self, agent: AgentName) -> str | None:
+        """Which state of the tags `refresh` saw last."""
+        return self._repo(agent).stamp
+
+    def observe(self, agent: AgentName) -> AgentObserved:
+        """Everything about one agent. Call `desired` and `refresh` first."""
+        repo, view = self._repo(agent), self._meta_view()
+        return AgentObserved(
+            container=self._backend.observe(agent),
+            link=self._links.view(agent),
+            memo=self._memory.get(agent) if self._memory else Memo(),
+            sockets=self._sockets.present(agent),
+            proposed=proposed_present(self._layout, agent),
+            built=self._builder.built(agent),
+            candidates=view.candidates.get(agent, {}),
+            committed=view.committed.get(agent, {}),
+            foreign=repo.foreign,
+            projected=self._memory is None or self._memory.projected(agent) == repo.stamp,
+        )
+
+    async def everything(self) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
+        """Desired, observed and deploys of all agents: one pass."""
+        desired = await self.desired()
+        names = self.names()
+        deploys = {name: await self.refresh(name) for name in names}
+        agents = {name: self.observe(name) for name in names}
+        return desired, Observed(agents, self._since), deploys
+
+    async def one(self, agent: AgentName) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
+        """The same for a single agent; its cost does not grow with the number of agents."""
+        desired = await self.desired()
+        deploys = {agent: await self.refresh(agent)}
+        return desired, Observed({agent: self.observe(agent)}, self._since), deploys
+
+    async def logs(self, agent: AgentName, lines: int) -> str:
+        """The last lines that the container wrote."""
+        return await self._backend.logs(agent, lines)
+
+    def forget(self, agent: AgentName) -> None:
+        """A purged agent: its repo is gone."""
+        self._repos.pop(agent, None)
+
+    def _repo(self, agent: AgentName) -> _Repo:
+        if agent not in self._repos:
+            self._repos[agent] = _Repo(self._applied(agent))
+        return self._repos[agent]
+
+    def _meta_view(self) -> MetaView:
+        if self._view is None:
+            raise RuntimeError("desired() was not awaited yet")
+        return self._view

@@ -1,0 +1,225 @@
+"""What to do next, pure: `plan(desired, observed, deploys, now)` yields for each agent one step and the reason.
+
+No I/O, and total: whatever is observed, there is an answer, and an unknown state never stalls it. While a deploy is
+in flight the target is its candidate, so the loop does not "repair" it. The plan is level-triggered: it is derived
+from what is, never from what happened, so a crash of hive anywhere leads back into the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from meta.config import Config
+from meta.model import AgentEntry, ContainerSettings, Deploy, DeployKind, Desired, Generation, RunState, TagState
+from meta.names import AgentName, ProposalId
+from reconciler import health, steps
+from reconciler.context import Context, Decision
+from reconciler.observed import AgentObserved, Deploys, Observed, Transient
+from reconciler.repair import repair
+
+MAX_DEATHS = 2
+"""So many daemons may die in one step of one id; then it is failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The next step of every agent, by name."""
+
+    decisions: Mapping[AgentName, Decision]
+
+    @property
+    def empty(self) -> bool:
+        """True when no agent has anything to do or to wait for."""
+        return all(isinstance(decision.step, steps.Nothing) for decision in self.decisions.values())
+
+
+def plan(
+    desired: Desired, observed: Observed, deploys: Deploys, now: float, config: Config, only: Iterable[AgentName] = ()
+) -> Plan:
+    """The plan for every agent that is desired, observed or proposed (or just for `only`). `now` is Unix seconds."""
+    names = set(only) or {*desired.agents, *observed.agents, *deploys}
+    names |= {name for name, tomb in desired.tombstones.items() if tomb.purge} if not only else set()
+    decisions = {}
+    for name in sorted(names):
+        seen = observed.agents.get(name, AgentObserved())
+        context = Context(
+            name=name,
+            head=desired.head,
+            entry=desired.agents.get(name),
+            tombstone=desired.tombstones.get(name),
+            run=desired.run_of(name),
+            seen=seen,
+            deploys=deploys.get(name, ()),
+            now=now,
+            daemon_since=observed.daemon_since,
+            config=config,
+        )
+        decisions[name] = decide(context)
+    return Plan(decisions)
+
+
+def decide(c: Context) -> Decision:
+    """The next step of one agent: the first rule that has something to say."""
+    for rule in (_project, _roll_forward, _not_ours, _disagrees, _deploy, _absent, repair):
+        decision = rule(c)
+        if decision is not None:
+            return decision
+    return c.nothing("as desired")
+
+
+def _project(c: Context) -> Decision | None:
+    return None if c.seen.projected else c.do(steps.Project(), "the cards do not show what the tags say")
+
+
+def _roll_forward(c: Context) -> Decision | None:
+    """After the commit point there is only forward: A9 and A10."""
+    for deploy in c.deploys:
+        commit = c.seen.committed.get(deploy.id)
+        if not deploy.state.terminal and commit is not None:
+            unproven = c.run.state is RunState.STOPPED
+            step = steps.Finish(deploy.id, commit, unproven)
+            return c.do(step, f"meta has {deploy.id}, its tag is missing", deploy)
+        if deploy.state.terminal and deploy.id in c.seen.candidates:
+            return c.do(steps.Drop(deploy.id), f"{deploy.id} is {deploy.state}, its candidate is left over", deploy)
+    return None
+
+
+def _not_ours(c: Context) -> Decision | None:
+    if c.seen.container.ours:
+        return None
+    why = f"a container named {c.name} exists that hive did not make"
+    deploy = _in_flight(c.deploys)
+    if deploy is not None:
+        return c.do(steps.Fail(deploy.id, f"{why}; remove it or choose another name", False), why, deploy)
+    return c.nothing(f"{why}: hive does not touch it")
+
+
+def _disagrees(c: Context) -> Decision | None:
+    disowned = c.entry.disowned if c.entry else c.tombstone.disowned if c.tombstone else frozenset()
+    foreign = sorted(c.seen.foreign - disowned)
+    if not foreign:
+        return None
+    named = ", ".join(map(str, foreign))
+    return c.nothing(
+        f"deployed {named} names a meta commit that is not in main (was meta restored from a backup?): held as it is",
+        phase="disagrees",
+        conditions=(f"decide with `hive adopt {c.name} --running` or `hive adopt {c.name} --meta`",),
+    )
+
+
+def _in_flight(deploys: tuple[Deploy, ...]) -> Deploy | None:
+    building = [deploy for deploy in deploys if deploy.state is TagState.BUILDING]
+    approved = [deploy for deploy in deploys if deploy.state is TagState.APPROVED]
+    return min(building or approved, key=lambda deploy: deploy.id, default=None)
+
+
+def _deploy(c: Context) -> Decision | None:
+    deploy = _in_flight(c.deploys)
+    if deploy is None:
+        return None
+    if deploy.kind is DeployKind.SPAWN and c.entry is not None:
+        return c.do(steps.Fail(deploy.id, f"an agent named {c.name} already exists", False), "name is taken", deploy)
+    if deploy.kind is not DeployKind.SPAWN and c.entry is None:
+        return c.do(steps.Fail(deploy.id, f"there is no agent {c.name}", False), "the agent is gone", deploy)
+    if deploy.state is TagState.APPROVED:
+        return c.do(steps.Begin(deploy.id), f"{deploy.id} is approved", deploy)
+    for (proposal, step), deaths in sorted(c.seen.memo.deaths.items()):
+        if proposal == deploy.id and deaths >= MAX_DEATHS:
+            reason = f"hive died {deaths} times in step {step}"
+            return c.do(steps.Fail(deploy.id, reason, _touched(c, deploy)), reason, deploy)
+    candidate = c.seen.candidates.get(deploy.id)
+    if candidate is None:
+        return c.do(steps.MakeCandidate(deploy.id), f"{deploy.id} has no candidate commit", deploy)
+    settings = candidate.entry.settings
+    generation = c.built(deploy.id, deploy.sha, settings)
+    if generation is None:
+        build = steps.Build(deploy.id, deploy.sha, settings, candidate.commit)
+        return c.do(build, f"{deploy.id} is not built", deploy)
+    return (
+        c.furnish(settings, deploy)
+        or _bring_up(c, deploy, generation, settings)
+        or _gate(c, deploy, generation, candidate.entry)
+    )
+
+
+def _bring_up(c: Context, deploy: Deploy, generation: Generation, settings: ContainerSettings) -> Decision | None:
+    """A5 and A6: until the container runs the candidate's generation (or is set to it, if it should be stopped)."""
+    container, launch = c.seen.container, c.seen.container.launch
+    wanted = c.run.state is RunState.RUNNING
+    if container.running:
+        same = launch is not None and launch.generation == generation.id
+        if same and wanted and launch is not None and launch.fingerprint == generation.fingerprint:
+            return None
+        why = f"{deploy.id} replaces what runs" if wanted else "should be stopped"
+        return c.drain_and_stop(Transient.SWITCHING, why, deploy)
+    if _died_in_gate(c, deploy, generation):
+        verdict = health.Unhealthy(f"{container.exit.describe() if container.exit else 'gone'} before it was healthy")
+        return _fail(c, deploy, verdict.reason)
+    if container.system != generation.id or container.fingerprint != generation.fingerprint:
+        return c.do(steps.Switch(generation, settings), f"{deploy.id} is built, the container has another", deploy)
+    if not wanted:
+        return None
+    start = steps.Start(generation, deploy.id, c.run.restarts, c.run.rebuilds)
+    return c.do(start, f"{deploy.id} is set and not running", deploy)
+
+
+def _died_in_gate(c: Context, deploy: Deploy, generation: Generation) -> bool:
+    """Whether the start that belongs to this deploy ended by itself.
+
+    A launch of an earlier daemon that is gone without a trace (host restarted) does not count: start it again.
+    """
+    launch, ended = c.seen.container.launch, c.seen.container.exit
+    if launch is None or launch.deploy != deploy.id or launch.generation != generation.id:
+        return False
+    if ended is None or ended.nonce != launch.nonce or ended.nonce == c.seen.memo.expected_exit:
+        return False
+    return not (ended.lost and launch.at < c.daemon_since)
+
+
+def _gate(c: Context, deploy: Deploy, generation: Generation, entry: AgentEntry) -> Decision:
+    """A7 and A8: judge the launch, then commit."""
+    commit = steps.Commit(deploy.id, entry, generation)
+    if c.run.state is RunState.STOPPED:
+        return c.do(commit, f"{deploy.id} is built and set; the agent is stopped, so it is unproven", deploy)
+    match c.judge():
+        case health.Healthy():
+            return c.do(commit, f"{deploy.id} is healthy", deploy)
+        case health.Pending(until, reason):
+            return c.do(steps.Wait(until), reason, deploy)
+        case health.Unhealthy(reason):
+            return _fail(c, deploy, reason)
+
+
+def _fail(c: Context, deploy: Deploy, reason: str) -> Decision:
+    return c.do(steps.Fail(deploy.id, reason, _touched(c, deploy)), reason, deploy)
+
+
+def _touched(c: Context, deploy: Deploy) -> bool:
+    """Whether the container was already switched to what this id was built into."""
+    generation = c.seen.built.get(deploy.id)
+    head = c.seen.built.get(c.entry.pin.id) if c.entry else None
+    if generation is None or (head is not None and head.id == generation.id):
+        return False
+    launch = c.seen.container.launch
+    return c.seen.container.system == generation.id or (launch is not None and launch.deploy == deploy.id)
+
+
+def _absent(c: Context) -> Decision | None:
+    """No entry in meta and nothing in flight: what is left of the agent goes away; repos and /state stay."""
+    if c.entry is not None:
+        return None
+    if c.seen.container.exists:
+        if c.seen.container.running:
+            return c.drain_and_stop(Transient.DESTROYING, "not in meta", None)
+        return c.do(steps.Destroy(), "not in meta", phase="destroying")
+    if c.seen.sockets:
+        return c.do(steps.Destroy(), "not in meta, its sockets are left over", phase="destroying")
+    if c.tombstone is not None and c.tombstone.purge:
+        return c.do(steps.Purge(), "to be purged", phase="destroying")
+    return c.nothing("not an agent", phase="absent")
+
+
+def open_ids(deploys: tuple[Deploy, ...]) -> tuple[ProposalId, ...]:
+    """Ids that still wait for the operator."""
+    return tuple(deploy.id for deploy in deploys if deploy.state is TagState.PROPOSAL)

@@ -1,0 +1,143 @@
+"""The keyed work queue: one worker per agent, de-duplicated, back-off per agent (the contract of a workqueue).
+
+A key that is added while its worker runs is worked on once more afterwards, never twice at the same time. The work
+function returns when it wants to be called again (seconds from now) or None. A TransientError is tried again after a
+back-off that doubles; any other HiveError is left to the next resync; everything else is logged, counted, backed off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from meta.errors import HiveError, TransientError
+from meta.names import AgentName
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[AgentName], Awaitable[float | None]]
+OnError = Callable[[AgentName, HiveError | None], None]
+
+
+@dataclass(slots=True)
+class _Key:
+    dirty: bool = False
+    failures: int = 0
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    interrupted: bool = False
+
+
+class Queue:
+    """See the module. `base` and `cap` are seconds."""
+
+    def __init__(self, work: Work, *, base: float, cap: float, on_error: OnError) -> None:
+        self._work = work
+        self._base = base
+        self._cap = cap
+        self._on_error = on_error
+        self._keys: dict[AgentName, _Key] = {}
+        self._closed = False
+        self.errors = 0
+
+    def add(self, agent: AgentName, *, urgent: bool = False) -> None:
+        """Work on `agent` as soon as its worker is free. Only an `urgent` call (a command) overtakes a back-off."""
+        if self._closed:
+            return
+        key = self._keys.setdefault(agent, _Key())
+        if key.timer is not None and key.failures and not urgent:
+            return
+        key.dirty = True
+        if key.timer is not None:
+            key.timer.cancel()
+            key.timer = None
+        if key.task is None:
+            key.task = asyncio.create_task(self._run(agent, key), name=f"reconcile {agent}")
+
+    def interrupt(self, agent: AgentName) -> None:
+        """Cancel what the agent's worker is doing right now and look again."""
+        key = self._keys.get(agent)
+        if key is not None and key.task is not None:
+            key.interrupted = True
+            key.dirty = True
+            key.task.cancel()
+
+    def depth(self) -> int:
+        """How many agents are being worked on or wait for a worker."""
+        return sum(key.task is not None for key in self._keys.values())
+
+    def failures(self, agent: AgentName) -> int:
+        """How often the agent's work failed in a row."""
+        key = self._keys.get(agent)
+        return key.failures if key else 0
+
+    async def close(self) -> None:
+        """Cancel every worker and timer, and await them."""
+        self._closed = True
+        for key in self._keys.values():
+            if key.timer is not None:
+                key.timer.cancel()
+            if key.task is not None:
+                key.task.cancel()
+        tasks = [key.task for key in self._keys.values() if key.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def forget(self, agent: AgentName) -> None:
+        """Drop a key that is idle."""
+        key = self._keys.get(agent)
+        if key is not None and key.task is None and key.timer is None:
+            del self._keys[agent]
+
+    async def _run(self, agent: AgentName, key: _Key) -> None:
+        try:
+            while key.dirty and not self._closed:
+                key.dirty = False
+                delay = await self._once(agent, key)
+                if delay is not None and not key.dirty:
+                    self._later(agent, key, delay)
+        finally:
+            key.task = None
+            if key.dirty and not self._closed:
+                self.add(agent)
+
+    async def _once(self, agent: AgentName, key: _Key) -> float | None:
+        try:
+            delay = await self._work(agent)
+        except asyncio.CancelledError:
+            if not key.interrupted or self._closed:
+                raise
+            key.interrupted = False
+            current = asyncio.current_task()
+            if current is not None:
+                current.uncancel()
+            return None
+        except TransientError as error:
+            self._on_error(agent, error)
+            backoff = self._backoff(key)
+            return backoff if error.retry_after is None else error.retry_after
+        except HiveError as error:
+            self._on_error(agent, error)
+            return self._backoff(key)
+        except Exception:
+            log.exception("reconciling %s failed", agent)
+            self._on_error(agent, None)
+            return self._backoff(key)
+        key.failures = 0
+        return delay
+
+    def _backoff(self, key: _Key) -> float:
+        self.errors += 1
+        key.failures += 1
+        return float(min(self._cap, self._base * 2 ** min(key.failures - 1, 30)))
+
+    def _later(self, agent: AgentName, key: _Key, delay: float) -> None:
+        if key.timer is not None:
+            key.timer.cancel()
+        loop = asyncio.get_running_loop()
+        key.timer = loop.call_later(max(0.0, delay), self._due, agent, key)
+
+    def _due(self, agent: AgentName, key: _Key) -> None:
+        key.timer = None
+        self.add(agent)

@@ -1,0 +1,214 @@
+"""The views: what `hive plan`, `status`, `diff`, `pending` and `log` show. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meta.errors import HiveError, NotFound
+from meta.model import Deploy, Desired, TagState
+from meta.names import AgentName, ProposalId, Sha
+from meta.settings import flatten, parse_settings
+from reconciler import steps
+from reconciler.context import Decision
+from reconciler.loop import Reconciler
+from reconciler.observed import AgentObserved
+from reconciler.plan import open_ids
+from reconciler.store.messages import Broker
+from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
+from reconciler.world import World
+
+SETTINGS_FILE = "agent.toml"
+
+
+class Reports:
+    """Reads only."""
+
+    def __init__(self, world: World, reconciler: Reconciler, broker: Broker) -> None:
+        self._w = world
+        self._reconciler = reconciler
+        self._broker = broker
+        self._since: dict[AgentName, tuple[str, float]] = {}
+
+    def agents(self) -> list[AgentName]:
+        """Every agent that is desired, sorted."""
+        return sorted(self._w.observer.known().agents)
+
+    async def pending(self) -> list[Card]:
+        """Cards that wait for the operator, oldest first."""
+        return await self._w.cards.pending()
+
+    async def cards(self, agent: AgentName | None = None, limit: int = 50) -> list[Card]:
+        """Cards, newest first."""
+        return await self._w.cards.list(agent, limit)
+
+    async def card(self, id: ProposalId, agent: AgentName | None = None) -> Card:
+        """One card. Raises NotFound. `agent` tells the ids 0 apart, which every agent's first spawn has."""
+        if agent is None:
+            return await self._w.cards.get(id)
+        for card in await self._w.cards.list(agent, limit=1_000_000):
+            if card.id == id:
+                return card
+        raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
+
+    async def plan(self, agent: AgentName | None = None) -> list[PlanRow]:
+        """What would be done now, and why."""
+        if agent is not None and agent not in self._w.observer.names():
+            raise NotFound(f"there is no agent {agent}", "see `hive list`")
+        decisions = (await self._reconciler.plan()).decisions
+        return [self._row(name, decision) for name, decision in decisions.items() if agent in (None, name)]
+
+    def _row(self, agent: AgentName, decision: Decision) -> PlanRow:
+        return plan_row(agent, decision, self._reconciler.trouble.get(agent))
+
+    async def status(self) -> Status:
+        """The daemon and every agent."""
+        desired, observed, deploys = await self._w.observer.everything()
+        decisions = (await self._reconciler.plan()).decisions
+        unread = await self._broker.unread_all()
+        abilities = self._w.observer.abilities()
+        names = [name for name in decisions if name in desired.agents or decisions[name].phase != "absent"]
+        agents = tuple(
+            self._agent(name, desired, observed.agents[name], deploys.get(name, ()), decisions[name], unread)
+            for name in names
+        )
+        return Status(
+            revision=self._w.revision,
+            backend=self._w.observer.backend_name,
+            builder=self._w.observer.builder_name,
+            state=str(self._w.layout.state),
+            runtime=str(self._w.layout.runtime),
+            meta_head=desired.head,
+            isolation=abilities.isolation,
+            limits=abilities.limits,
+            uids=abilities.uids,
+            notes=abilities.notes,
+            agents=agents,
+        )
+
+    def _agent(
+        self,
+        name: AgentName,
+        desired: Desired,
+        seen: AgentObserved,
+        deploys: tuple[Deploy, ...],
+        decision: Decision,
+        unread: Mapping[str, int],
+    ) -> AgentStatus:
+        entry, launch = desired.agents.get(name), seen.container.launch
+        pid = seen.container.pid
+        row = self._row(name, decision)
+        return AgentStatus(
+            agent=name,
+            role=entry.settings.role if entry else "agent",
+            phase=decision.phase,
+            since=self._since_when(name, decision.phase),
+            turn=str(seen.link.turn) if seen.link.turn else None,
+            desired=desired.run_of(name).state if entry else "absent",
+            generation=launch.generation if launch and pid is not None else None,
+            sha=_running_sha(seen) if pid is not None else None,
+            deployed=entry.pin.id if entry else None,
+            in_flight=decision.deploy,
+            pending=open_ids(deploys),
+            pid=pid,
+            crashes=seen.memo.crashes,
+            unread=unread.get(name, 0),
+            conditions=row.conditions,
+        )
+
+    def _since_when(self, agent: AgentName, phase: str) -> float:
+        known = self._since.get(agent)
+        if known is None or known[0] != phase:
+            self._since[agent] = (phase, self._w.clock())
+        return self._since[agent][1]
+
+    async def diff(self, id: ProposalId) -> Diff:
+        """What a proposal changes against what the agent has now (its applied/main)."""
+        card = await self.card(id)
+        deploys = await self._w.observer.refresh(card.agent)
+        deploy = next((deploy for deploy in deploys if deploy.id == id), None)
+        if deploy is None:
+            raise NotFound(f"there is no proposal {id}", "see `hive pending`")
+        applied = self._w.applied(card.agent)
+        base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
+        settings = await self._settings_diff(card.agent, base, deploy.sha)
+        patch = await applied.diff(base, deploy.sha)
+        return Diff(
+            id=id,
+            agent=card.agent,
+            base=base,
+            sha=deploy.sha,
+            description=deploy.description,
+            commits=await applied.log(base, deploy.sha),
+            settings=settings,
+            files=tuple(line.split(" b/", 1)[1] for line in patch.splitlines() if line.startswith("diff --git ")),
+            patch=patch,
+        )
+
+    async def _settings_diff(self, agent: AgentName, base: Sha | None, sha: Sha) -> tuple[tuple[str, str, str], ...]:
+        before = await self._settings(agent, base) if base else {}
+        after = await self._settings(agent, sha)
+        return tuple(
+            (key, before.get(key, ""), after.get(key, ""))
+            for key in sorted({*before, *after})
+            if before.get(key) != after.get(key)
+        )
+
+    async def _settings(self, agent: AgentName, sha: Sha) -> dict[str, str]:
+        """agent.toml of a commit, flat; a file that is not valid shows as the one key `agent.toml`."""
+        try:
+            return flatten(parse_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE), SETTINGS_FILE))
+        except HiveError as error:
+            return {SETTINGS_FILE: f"({error.summary})"}
+
+    async def log(self, limit: int = 50) -> list[LogRow]:
+        """The system-wide deploy log, newest first."""
+        return [
+            LogRow(
+                commit=entry.commit,
+                at=entry.at,
+                action=entry.action,
+                agent=entry.agent,
+                id=entry.id,
+                sha=entry.sha,
+                generation=entry.generation,
+                by=entry.by,
+                subject=entry.subject,
+            )
+            for entry in await self._w.meta.log(limit)
+        ]
+
+    async def logs(self, agent: AgentName, lines: int = 50) -> str:
+        """The last lines that the agent's container wrote."""
+        if agent not in (await self._w.observer.desired()).agents:
+            raise NotFound(f"there is no agent {agent}", "see `hive list`")
+        return await self._w.observer.logs(agent, lines)
+
+    def revision(self) -> str:
+        """hive's own revision, "" when unknown."""
+        return self._w.revision
+
+
+def plan_row(agent: AgentName, decision: Decision, trouble: str | None = None) -> PlanRow:
+    """A decision as people see it; `trouble` is the last error of the agent's worker."""
+    return PlanRow(
+        agent=agent,
+        phase=decision.phase,
+        step=decision.step.name,
+        reason=decision.reason,
+        deploy=decision.deploy,
+        until=decision.step.until if isinstance(decision.step, steps.Wait) else None,
+        conditions=(*decision.conditions, *((trouble,) if trouble else ())),
+    )
+
+
+def _running_sha(seen: AgentObserved) -> Sha | None:
+    launch = seen.container.launch
+    for generation in seen.built.values():
+        if launch is not None and generation.id == launch.generation:
+            return generation.sha
+    return None
+
+
+def ended(card: Card) -> bool:
+    """Whether nothing follows any more for this card."""
+    return TagState(card.state).terminal

@@ -1,0 +1,329 @@
+"""What people and agents can ask of hive: commands that write a tag or a ref and enqueue, and views.
+
+A command returns once what it promises is durable. Nothing here starts, stops or builds: the loop does. So crash
+recovery is the normal path, not a second program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from meta import quarantine, seed
+from meta.errors import BadInput, Conflict, NotFound, Refused
+from meta.model import Deploy, DeployKind, Desired, Role, RunEntry, RunState, TagState
+from meta.names import MANAGER, AgentName, ProposalId, Sha, commit_id
+from reconciler.apply import Apply
+from reconciler.effects import effect
+from reconciler.events import Events
+from reconciler.links import Links
+from reconciler.loop import Reconciler
+from reconciler.reports import Reports
+from reconciler.store.messages import Broker
+from reconciler.views import Card
+from reconciler.world import World
+
+
+class Service(Reports):
+    """The commands; the views come with Reports."""
+
+    def __init__(self, world: World, reconciler: Reconciler, apply: Apply, broker: Broker) -> None:
+        super().__init__(world, reconciler, broker)
+        self._apply = apply
+        self.broker = broker
+        self.events: Events = world.events
+        self.links: Links = world.links
+
+    # proposals
+    async def propose(
+        self,
+        agent: AgentName,
+        by: str,
+        commit: str | None = None,
+        description: str = "",
+        source: Path | None = None,
+    ) -> Card:
+        """Fetch a commit from the agent's proposed work tree (or from `source`), pin it, show a card.
+
+        An open proposal with the same commit is returned instead of a second one.
+        """
+        await self._entry(agent)
+        applied, main = self._w.applied(agent), await self._w.applied(agent).main()
+        request = quarantine.FetchRequest(
+            source=source or self._w.layout.proposed_config(agent),
+            commit=commit_id(commit) if commit is not None else None,
+            applied_git=self._w.layout.applied_git(agent),
+            base=main,
+        )
+        with effect("fetch"):
+            fetched = await quarantine.fetch(request, self._w.layout, self._w.config)
+        if fetched.sha == main:
+            raise BadInput(
+                f"{fetched.sha[:12]} is what {agent} has already", "commit a change in the proposed work tree first"
+            )
+        for deploy in await self._deploys(agent):
+            if deploy.sha == fetched.sha and deploy.state is TagState.PROPOSAL:
+                return await self.card(deploy.id)
+        with effect("take-id"):
+            id = await self._take_id()
+        with effect("tag-proposal"):
+            await applied.propose(
+                id,
+                DeployKind.APPLY_COMMIT,
+                fetched.sha,
+                base=main,
+                commit_ref=commit or fetched.sha,
+                source=str(source) if source else "proposed/config",
+                description=description or fetched.message,
+                by=by,
+                at=self._w.now(),
+            )
+        with effect("project-proposal"):
+            await self._apply.project(agent)
+        return await self.card(id)
+
+    async def approve(self, id: ProposalId, by: str, seen: str | None = None) -> Card:
+        """A1: `approved/<id>`; `seen` is the commit that the operator was shown, another one is refused."""
+        deploy = await self._find(id)
+        if seen is not None and (len(seen) < 7 or not deploy.sha.startswith(seen)):
+            raise Refused(
+                f"proposal {id} is {deploy.sha[:12]}, not {seen[:40]}",
+                f"look again with `hive diff {id}`, then approve",
+            )
+        with effect("tag-approved"):
+            await self._move(deploy, TagState.APPROVED, by, "")
+        return await self._after(deploy)
+
+    async def deny(self, id: ProposalId, by: str, reason: str = "") -> Card:
+        """`denied/<id>` with the reason. Legal until approved; afterwards there is `cancel`."""
+        deploy = await self._find(id)
+        with effect("tag-denied"):
+            await self._move(deploy, TagState.DENIED, by, reason or "denied")
+        return await self._after(deploy)
+
+    async def cancel(self, id: ProposalId, by: str, reason: str = "") -> Card:
+        """End an approved id before it is committed: `failed/<id>`; the agent goes back to what meta says."""
+        deploy = await self._find(id)
+        if deploy.state is TagState.PROPOSAL:
+            raise Conflict(f"{id} is still pending", f"use `hive deny {id}`")
+        view = await self._w.meta.read()
+        if id in view.committed.get(deploy.agent, {}):
+            raise Conflict(f"{id} is already committed", f"use `hive rollback {deploy.agent}`")
+        await self._move(deploy, TagState.FAILED, by, reason or "cancelled")
+        self._reconciler.interrupt(deploy.agent)
+        return await self._after(deploy)
+
+    # agents
+    async def spawn(self, name: AgentName, by: str) -> ProposalId:
+        """Make an agent without asking anybody: a deploy of its seed, approved at once. The first one has id 0."""
+        desired = await self._desired()
+        if name in desired.agents:
+            raise Conflict(f"an agent named {name} already exists", "choose another name, or `hive rebuild` it")
+        deploys = {deploy.id: deploy for deploy in await self._deploys(name)}
+        if any(deploy.state in (TagState.APPROVED, TagState.BUILDING) for deploy in deploys.values()):
+            raise Conflict(f"{name} is being spawned already", f"see `hive plan {name}`")
+        sha = await self._seed(name, desired)
+        zero = deploys.get(ProposalId(0))
+        if zero is None or zero.state is TagState.PROPOSAL:
+            id = ProposalId(0)
+        else:
+            with effect("take-id"):
+                id = await self._take_id()
+        if id not in deploys:
+            await self._propose_spawn(name, id, sha, by, "")
+        with effect("approve-spawn"):
+            await self._w.applied(name).transition(id, TagState.APPROVED, by=by, at=self._w.now())
+        await self._apply.project(name)
+        self._reconciler.look_now(name)
+        return id
+
+    async def request_spawn(self, name: AgentName, by: str, description: str = "") -> Card:
+        """Ask the operator for a new agent. A name that exists makes the approval fail; a tombstone is allowed."""
+        desired = await self._desired()
+        for deploy in await self._deploys(name):
+            if deploy.kind is DeployKind.SPAWN and deploy.state is TagState.PROPOSAL and deploy.id > 0:
+                return await self.card(deploy.id)
+        sha = await self._seed(name, desired)
+        if name in desired.tombstones:
+            kept = f"goes on with the kept repos and state of the destroyed agent {name}"
+            description = f"{description}\n({kept})" if description else kept
+        with effect("take-id"):
+            id = await self._take_id()
+        await self._propose_spawn(name, id, sha, by, description)
+        await self._apply.project(name)
+        return await self.card(id)
+
+    async def start(self, agent: AgentName, by: str) -> None:
+        """Desired: running. Forgets crashes, so that a given-up agent is tried again."""
+        await self._run(agent, lambda run: replace(run, state=RunState.RUNNING), by, fresh=True)
+
+    async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
+        """Desired: stopped. `now` skips the drain."""
+        if now:
+            self._w.links.skip_drain(agent)
+        await self._run(agent, lambda run: replace(run, state=RunState.STOPPED), by)
+
+    async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
+        """One more restart; also starts what is stopped or was given up."""
+        if now:
+            self._w.links.skip_drain(agent)
+
+        def again(run: RunEntry) -> RunEntry:
+            return replace(run, state=RunState.RUNNING, restarts=run.restarts + 1)
+
+        await self._run(agent, again, by, fresh=True)
+
+    async def rebuild(self, agent: AgentName, by: str, now: bool = False) -> None:
+        """Write every host artefact again, build the pin again, restart."""
+        if now:
+            self._w.links.skip_drain(agent)
+        await self._run(agent, lambda run: replace(run, rebuilds=run.rebuilds + 1), by, fresh=True)
+
+    async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
+        """A new id whose commit is an older deployed one (the one before, unless `to` is given), approved at once."""
+        entry = (await self._entry(agent)).agents[agent]
+        target = _rollback_target(await self._deploys(agent), entry.pin.sha, agent, to)
+        applied, now = self._w.applied(agent), self._w.now()
+        id = await self._take_id()
+        await applied.propose(
+            id,
+            DeployKind.ROLLBACK,
+            target.sha,
+            base=entry.pin.sha,
+            commit_ref=target.sha,
+            source=f"deployed/{target.id}",
+            description=f"rollback to deployed/{target.id}",
+            by=by,
+            at=now,
+        )
+        await applied.transition(id, TagState.APPROVED, by=by, at=now)
+        return await self._after(await self._find(id, agent))
+
+    async def destroy(self, agent: AgentName, by: str, purge: bool = False) -> None:
+        """Remove the agent; repos, tags and /state stay unless `purge`. Its open ids end as denied or failed."""
+        if agent == MANAGER:
+            raise Refused("the manager cannot be destroyed", "stop it, or destroy other agents")
+        desired = await self._desired()
+        deploys = await self._deploys(agent)
+        known = agent in desired.agents or agent in desired.tombstones
+        if not known and not deploys:
+            raise NotFound(f"there is no agent {agent}", "see `hive list`")
+        with effect("end-open-ids"):
+            for deploy in deploys:
+                if not deploy.state.terminal:
+                    over = TagState.DENIED if deploy.state is TagState.PROPOSAL else TagState.FAILED
+                    await self._move(deploy, over, by, "agent destroyed")
+        self._reconciler.interrupt(agent)
+        with effect("remove-entry"):
+            await self._w.meta.remove_agent(agent, purge=purge, by=by, at=self._w.now())
+        await self._apply.project(agent)
+        self._reconciler.look_now(agent)
+
+    async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
+        """End a disagreement: meta takes over what runs, or the agent goes back to what meta says."""
+        await self._w.observer.desired()
+        deploys = await self._deploys(agent)
+        foreign = self._w.observer.observe(agent).foreign
+        if not foreign:
+            raise Conflict(f"{agent} does not disagree with meta", "see `hive plan`")
+        newest = max((deploy for deploy in deploys if deploy.id in foreign), key=lambda deploy: deploy.id)
+        await self._w.meta.adopt(agent, newest if running else None, disown=foreign, by=by, at=self._w.now())
+        await self._w.events.append("agent_adopted", agent, {"running": running, "ids": sorted(foreign), "by": by})
+        self._reconciler.look_now(agent)
+
+    async def reconcile(self, agent: AgentName | None) -> None:
+        """Look now, at one agent or at all."""
+        if agent is None:
+            await self._reconciler.sweep()
+            return
+        self._reconciler.look_now(agent)
+
+    async def settled(self, agent: AgentName | None, seconds: float) -> bool:
+        """Wait until nothing is left to do; False after `seconds`."""
+        return await self._reconciler.settled(agent, seconds)
+
+    # helpers
+    async def _desired(self) -> Desired:
+        return await self._w.observer.desired()
+
+    async def _entry(self, agent: AgentName) -> Desired:
+        desired = await self._desired()
+        if agent not in desired.agents:
+            raise NotFound(f"there is no agent {agent}", "see `hive list`; `hive spawn` makes one")
+        return desired
+
+    async def _deploys(self, agent: AgentName) -> tuple[Deploy, ...]:
+        await self._w.observer.desired()
+        return await self._w.observer.refresh(agent)
+
+    async def _find(self, id: ProposalId, agent: AgentName | None = None) -> Deploy:
+        owner = agent or (await self.card(id)).agent
+        for deploy in await self._deploys(owner):
+            if deploy.id == id:
+                return deploy
+        raise NotFound(f"there is no proposal {id}", "see `hive pending`")
+
+    async def _move(self, deploy: Deploy, to: TagState, by: str, reason: str) -> None:
+        await self._w.applied(deploy.agent).transition(deploy.id, to, by=by, reason=reason, at=self._w.now())
+
+    async def _after(self, deploy: Deploy) -> Card:
+        await self._apply.project(deploy.agent)
+        self._reconciler.look_now(deploy.agent)
+        return await self.card(deploy.id, deploy.agent)
+
+    async def _take_id(self) -> ProposalId:
+        return await self._w.meta.take_id(at_least=await self._w.cards.highest_id() + 1)
+
+    async def _seed(self, name: AgentName, desired: Desired) -> Sha:
+        """The commit that a spawn deploys: what is left of an earlier life, else the seed."""
+        applied = self._w.applied(name)
+        main = await applied.main() if applied.stamp() is not None else None
+        if main is not None:
+            return main
+        role = Role.MANAGER if name == MANAGER else Role.AGENT
+        with effect("seed"):
+            return await applied.create(seed.files(name, role), self._w.now())
+
+    async def _propose_spawn(self, name: AgentName, id: ProposalId, sha: Sha, by: str, description: str) -> None:
+        with effect("tag-spawn"):
+            await self._w.applied(name).propose(
+                id,
+                DeployKind.SPAWN,
+                sha,
+                base=None,
+                commit_ref="",
+                source="seed",
+                description=description,
+                by=by,
+                at=self._w.now(),
+            )
+
+    async def _run(
+        self, agent: AgentName, change: Callable[[RunEntry], RunEntry], by: str, *, fresh: bool = False
+    ) -> None:
+        await self._entry(agent)
+        with effect("commit-run"):
+            await self._w.meta.set_run(agent, change, by=by, at=self._w.now())
+        if fresh:
+            await self._w.memory.change(
+                agent, crashes=0, start_after=0.0, rollback_failed=False, rollback_from=None, transient=None
+            )
+        await self._w.events.append("run_changed", agent, {"by": by})
+        self._reconciler.interrupt(agent)
+        self._reconciler.look_now(agent)
+
+
+def _rollback_target(deploys: Sequence[Deploy], current: Sha, agent: AgentName, to: ProposalId | None) -> Deploy:
+    done = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED]
+    if to is not None:
+        for deploy in done:
+            if deploy.id == to:
+                if deploy.sha == current:
+                    raise Conflict(f"{agent} runs the commit of deployed/{to} already", "see `hive log`")
+                return deploy
+        raise NotFound(f"{agent} has no deployed/{to}", "see `hive log`")
+    older = [deploy for deploy in done if deploy.sha != current]
+    if not older:
+        raise NotFound(f"{agent} has nothing older to go back to", "see `hive log`")
+    return older[-1]

@@ -1,0 +1,100 @@
+"""Group commit: several functions in one transaction, each behind its own savepoint. Runs in the writer's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Pending(Protocol):
+    """A write that waits for its answer, whatever the type of that is."""
+
+    error: Exception | None
+
+    @property
+    def abandoned(self) -> bool:
+        """True when the caller was cancelled."""
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Call the function and keep what it returns or raises."""
+
+    def settle(self) -> None:
+        """Answer the caller (on the loop, after COMMIT)."""
+
+    def abandon(self) -> None:
+        """Cancel the caller, who would wait for ever otherwise."""
+
+
+class Job(Generic[T]):
+    """One call of Database.write."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], T], answer: asyncio.Future[T]) -> None:
+        self.error: Exception | None = None
+        self._answer = answer
+        self._work = work
+        self._value: tuple[T] | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        """True when the caller was cancelled (nothing else ends the answer early)."""
+        return self._answer.done()
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Call the function; whatever it raises is kept, because it belongs to this job's caller alone."""
+        self.error, self._value = None, None
+        try:
+            self._value = (self._work(connection),)
+        except Exception as error:  # noqa: BLE001 - raised again in the caller by settle()
+            self.error = error
+
+    def settle(self) -> None:
+        """Hand the outcome to the caller, unless it is gone."""
+        if self._answer.done():
+            return
+        if self._value is not None and self.error is None:
+            self._answer.set_result(self._value[0])
+        else:
+            self._answer.set_exception(self.error or RuntimeError("the write was not run"))
+
+    def abandon(self) -> None:
+        """Cancel the caller."""
+        self._answer.cancel()
+
+
+def run_batch(jobs: Sequence[Pending], connection: sqlite3.Connection) -> bool:
+    """Run the jobs in one transaction; returns whether anything was changed. Each job then has its outcome.
+
+    When the transaction as a whole is lost (disk full, an I/O error at COMMIT), each job is run again alone, so
+    that a job which cannot be stored does not take the others with it.
+    """
+    before = connection.total_changes
+    if (lost := _attempt(jobs, connection)) is not None:
+        for job in jobs:
+            alone = _attempt((job,), connection) if len(jobs) > 1 else lost
+            if alone is not None:
+                job.error = alone
+    return connection.total_changes != before
+
+
+def _attempt(jobs: Sequence[Pending], connection: sqlite3.Connection) -> sqlite3.Error | None:
+    """One transaction; returns why it was lost as a whole, None when it was committed."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            connection.execute("SAVEPOINT job")
+            job.run(connection)
+            if not connection.in_transaction:  # SQLite rolled everything back by itself
+                return job.error if isinstance(job.error, sqlite3.Error) else sqlite3.OperationalError("rolled back")
+            if job.error is not None:
+                connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return error
+    return None

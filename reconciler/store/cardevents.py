@@ -1,0 +1,102 @@
+"""The events that belong to a change of a card: an outbox, appended in the transaction that changes the row.
+
+Each has the key `card:<agent>:<id>:<state>`, so that it is appended once however often the card is projected.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from meta.model import TagState
+from reconciler.store import eventlog
+from reconciler.views import Card
+
+_KINDS = {
+    TagState.PROPOSAL: "proposal_created",
+    TagState.APPROVED: "proposal_approved",
+    TagState.BUILDING: "deploy_started",
+    TagState.DEPLOYED: "deploy_succeeded",
+    TagState.FAILED: "deploy_failed",
+    TagState.DENIED: "proposal_denied",
+}
+
+_WAY = {
+    # How an id came to a state. Only what is sure: one may be denied or fail without the steps between.
+    TagState.PROPOSAL: (TagState.PROPOSAL,),
+    TagState.APPROVED: (TagState.PROPOSAL, TagState.APPROVED),
+    TagState.BUILDING: (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING),
+    TagState.DEPLOYED: (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING, TagState.DEPLOYED),
+    TagState.FAILED: (TagState.PROPOSAL, TagState.APPROVED, TagState.FAILED),
+    TagState.DENIED: (TagState.PROPOSAL, TagState.DENIED),
+}
+
+_RANK = {TagState.PROPOSAL: 0, TagState.APPROVED: 1, TagState.BUILDING: 2}
+_TERMINAL = 3
+
+
+def reverted(old: Card | None, new: Card | None) -> bool:
+    """True when the tags say less than the card did, or contradict it."""
+    if old is None:
+        return False
+    if new is None:
+        return True
+    return _rank(new) < _rank(old) or (_rank(new) == _TERMINAL == _rank(old) and new.state != old.state)
+
+
+def append(connection: sqlite3.Connection, at: float, old: Card | None, new: Card | None) -> None:
+    """Append what happened between the two; the states that were passed over in between are told, too."""
+    if old is not None and reverted(old, new):
+        _append_reverted(connection, at, old, new)
+    if new is None:
+        return
+    late = old is None and TagState(new.state).terminal
+    for state in _told(old, new, late):
+        data: dict[str, object] = _data(new)
+        if late:
+            data["late"] = True
+        eventlog.append(connection, at, _KINDS[state], new.agent, data, _key(new, state))
+
+
+def release_agent(connection: sqlite3.Connection, agent: str) -> None:
+    """The agent is purged: one of the same name may have the same ids again (its seed has 0)."""
+    prefix = f"card:{agent}:"
+    connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", (prefix, prefix[:-1] + ";"))
+
+
+def _told(old: Card | None, new: Card, late: bool) -> tuple[TagState, ...]:
+    state = TagState(new.state)
+    if late:  # over before it was ever seen: the history is not told again, only how it ended
+        return (state,)
+    if old is not None and reverted(old, new):
+        return (state,) if state.terminal else ()
+    known = -1 if old is None else _rank(old)
+    return tuple(step for step in _WAY[state] if _RANK.get(step, _TERMINAL) > known)
+
+
+def _append_reverted(connection: sqlite3.Connection, at: float, old: Card, new: Card | None) -> None:
+    for state in TagState:
+        if new is None or _RANK.get(state, _TERMINAL) > _rank(new):
+            eventlog.release(connection, _key(old, state))  # it may happen again, and is then told again
+    data: dict[str, object] = {"id": old.id, "from": old.state, "to": new.state if new else None}
+    eventlog.append(connection, at, "card_reverted", old.agent, data)
+
+
+def _data(card: Card) -> dict[str, object]:
+    return {
+        "id": card.id,
+        "kind": card.kind.value,
+        "status": card.status,
+        "sha": card.fetched_sha,
+        "note": card.note,
+        "by": card.approved_by if card.approved_by else card.proposed_by,
+        "requested_at": card.requested_at,
+        "resolved_at": card.resolved_at,
+    }
+
+
+def _rank(card: Card) -> int:
+    return _RANK.get(TagState(card.state), _TERMINAL)
+
+
+def _key(card: Card, state: TagState) -> str:
+    return f"card:{card.agent}:{card.id}:{state.value}"

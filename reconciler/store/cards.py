@@ -1,0 +1,174 @@
+"""Cards: what the tags of the applied repos say, as rows. A projection; it never authorises anything."""
+
+from __future__ import annotations
+
+import builtins
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from meta.errors import NotFound
+from meta.model import Deploy, DeployKind, TagState
+from meta.names import AgentName, ProposalId
+from reconciler.store import cardevents
+from reconciler.store.db import Database
+from reconciler.views import Card
+
+_STATUS = {
+    TagState.PROPOSAL: "pending",
+    TagState.APPROVED: "approved",
+    TagState.BUILDING: "approved",
+    TagState.DEPLOYED: "approved",
+    TagState.FAILED: "failed",
+    TagState.DENIED: "denied",
+}
+
+_COLUMNS = (
+    "id, agent, kind, commit_ref, fetched_sha, requested_at, status, state, "
+    "resolved_at, note, description, proposed_by, approved_by, source"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CardChange:
+    """One card before and after a projection. `old` is None for a new card, `new` for one whose tags are gone."""
+
+    old: Card | None
+    new: Card | None
+
+    @property
+    def reverted(self) -> bool:
+        """True when the card said more than the tags do."""
+        return cardevents.reverted(self.old, self.new)
+
+
+class Cards:
+    """The table of cards. `clock` gives Unix seconds."""
+
+    def __init__(self, db: Database, clock: Callable[[], float] = time.time) -> None:
+        self._db = db
+        self._clock = clock
+
+    async def stamps(self) -> dict[AgentName, str]:
+        """For each agent the stamp that its cards were last projected with. Loaded once, at start."""
+
+        def query(connection: sqlite3.Connection) -> dict[AgentName, str]:
+            return {AgentName(row[0]): row[1] for row in connection.execute("SELECT agent, stamp FROM projections")}
+
+        return await self._db.read(query)
+
+    async def project(self, agent: AgentName, deploys: Sequence[Deploy], stamp: str) -> builtins.list[CardChange]:
+        """Make the cards of `agent` say what `deploys` (all of its ids) say, in one transaction with the events.
+
+        Returns what changed, lowest id first; projecting the same again changes nothing.
+        """
+        return await self._db.write(partial(_project, agent, tuple(deploys), stamp, self._clock()))
+
+    async def pending(self) -> builtins.list[Card]:
+        """What waits for the operator, oldest first."""
+        return await self._db.read(partial(_select, "status = 'pending' ORDER BY id, agent", ()))
+
+    async def get(self, id: ProposalId) -> Card:
+        """The card of `id` (0, which each agent has: the newest one). Raises NotFound."""
+        found = await self._db.read(partial(_select, "id = ? ORDER BY requested_at DESC, agent LIMIT 1", (id,)))
+        if not found:
+            raise NotFound(f"there is no proposal {id}", "see `hive pending` for the open ones")
+        return found[0]
+
+    async def list(self, agent: AgentName | None = None, limit: int = 50) -> builtins.list[Card]:
+        """The newest cards (of one agent, or of all), newest first."""
+        where = "(?1 IS NULL OR agent = ?1) ORDER BY id DESC, agent LIMIT ?2"
+        return await self._db.read(partial(_select, where, (agent, max(0, limit))))
+
+    async def highest_id(self) -> ProposalId:
+        """The highest id that has a card; 0 when there is none. A counter must never fall below it."""
+
+        def query(connection: sqlite3.Connection) -> ProposalId:
+            return ProposalId(connection.execute("SELECT coalesce(max(id), 0) FROM cards").fetchone()[0])
+
+        return await self._db.read(query)
+
+    async def forget(self, agent: AgentName) -> None:
+        """Remove the cards of a purged agent, and the stamp."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM cards WHERE agent = ?", (agent,))
+            connection.execute("DELETE FROM projections WHERE agent = ?", (agent,))
+            cardevents.release_agent(connection, agent)
+
+        await self._db.write(work)
+
+
+def _project(
+    agent: AgentName, deploys: tuple[Deploy, ...], stamp: str, now: float, connection: sqlite3.Connection
+) -> list[CardChange]:
+    before = {card.id: card for card in _select("agent = ?", (agent,), connection)}
+    after = {deploy.id: _card(deploy, before.get(deploy.id), int(now)) for deploy in deploys if deploy.agent == agent}
+    changes = [
+        CardChange(before.get(id), after.get(id)) for id in sorted({*before, *after}) if before.get(id) != after.get(id)
+    ]
+    for change in changes:
+        if change.new is not None:
+            _store(connection, change.new)
+        elif change.old is not None:
+            connection.execute("DELETE FROM cards WHERE agent = ? AND id = ?", (agent, change.old.id))
+        cardevents.append(connection, now, change.old, change.new)
+    connection.execute(
+        "INSERT INTO projections VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET stamp = ?2", (agent, stamp)
+    )
+    return changes
+
+
+def _card(deploy: Deploy, old: Card | None, now: int) -> Card:
+    status = _STATUS[deploy.state]
+    if status == "pending":
+        resolved_at = None
+    else:
+        # An approval need not carry its time; then it keeps the one at which hive first saw it.
+        resolved_at = deploy.resolved_at or (old.resolved_at if old and old.status == status else None) or now
+    spawn = deploy.kind is DeployKind.SPAWN
+    return Card(
+        id=deploy.id,
+        agent=deploy.agent,
+        kind=deploy.kind,
+        commit_ref="" if spawn else deploy.commit_ref,
+        fetched_sha=None if spawn else deploy.sha,
+        requested_at=deploy.requested_at,
+        status=status,
+        state=deploy.state.value,
+        resolved_at=resolved_at,
+        note=deploy.reason or None,
+        description=deploy.description or None,
+        proposed_by=deploy.proposed_by or None,
+        approved_by=deploy.approved_by or None,
+        source=deploy.source or None,
+    )
+
+
+def _select(where: str, parameters: tuple[object, ...], connection: sqlite3.Connection) -> list[Card]:
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM cards WHERE {where}", parameters)  # noqa: S608 - constants only
+    return [Card(row[0], row[1], DeployKind(row[2]), *row[3:]) for row in rows]
+
+
+def _store(connection: sqlite3.Connection, card: Card) -> None:
+    connection.execute(
+        f"INSERT OR REPLACE INTO cards ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        (
+            card.id,
+            card.agent,
+            card.kind.value,
+            card.commit_ref,
+            card.fetched_sha,
+            card.requested_at,
+            card.status,
+            card.state,
+            card.resolved_at,
+            card.note,
+            card.description,
+            card.proposed_by,
+            card.approved_by,
+            card.source,
+        ),
+    )

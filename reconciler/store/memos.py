@@ -1,0 +1,107 @@
+"""Memos: what is remembered about each agent across daemons, and in which steps daemons died."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+
+from pydantic import TypeAdapter, ValidationError
+
+from meta.names import AgentName, ProposalId
+from reconciler.observed import Memo
+from reconciler.store.db import Database
+
+logger = logging.getLogger(__name__)
+
+_MEMO = TypeAdapter(Memo)
+_Deaths = dict[AgentName, dict[tuple[ProposalId, str], int]]
+
+
+class Memos:
+    """The tables of memos and deaths. `load` comes first; nothing else may write them meanwhile."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._incarnation = ""
+        self._stored: dict[AgentName, str] = {}
+
+    async def load(self, incarnation: str) -> dict[AgentName, Memo]:
+        """Every memo. A step that an earlier incarnation began and never ended counts one death, durably."""
+        self._incarnation = incarnation
+        stored, deaths = await self._db.write(partial(_load, incarnation))
+        self._stored = stored
+        memos = {agent: _decode(agent, text) for agent, text in stored.items()}
+        for agent, counts in deaths.items():
+            memos[agent] = replace(memos.get(agent, Memo()), deaths=counts)
+        return memos
+
+    async def save(self, agent: AgentName, memo: Memo) -> None:
+        """Store the memo; nothing is written when it is as stored. `deaths` is kept by the steps, not by this."""
+        text = _MEMO.dump_json(memo, exclude={"deaths"}).decode()
+        if self._stored.get(agent) == text:
+            return
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO memos VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET memo = ?2", (agent, text)
+            )
+
+        self._stored.pop(agent, None)  # unknown until the answer: a cancelled write may have been done or not
+        await self._db.write(work)
+        self._stored[agent] = text
+
+    async def begin_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
+        """A step begins: dying before `end_step` counts as one death in it."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO deaths (agent, id, step, begun_by) VALUES (?1, ?2, ?3, ?4) "
+                "ON CONFLICT (agent, id, step) DO UPDATE SET begun_by = ?4",
+                (agent, id, step, self._incarnation),
+            )
+
+        await self._db.write(work)
+
+    async def end_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
+        """The step ended, well or not; the deaths counted so far stay."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            key = (agent, id, step)
+            connection.execute("DELETE FROM deaths WHERE agent = ? AND id = ? AND step = ? AND count = 0", key)
+            connection.execute("UPDATE deaths SET begun_by = NULL WHERE agent = ? AND id = ? AND step = ?", key)
+
+        await self._db.write(work)
+
+    async def forget(self, agent: AgentName) -> None:
+        """Remove everything that is remembered about the agent."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM memos WHERE agent = ?", (agent,))
+            connection.execute("DELETE FROM deaths WHERE agent = ?", (agent,))
+
+        await self._db.write(work)
+        self._stored.pop(agent, None)
+
+
+def _load(incarnation: str, connection: sqlite3.Connection) -> tuple[dict[AgentName, str], _Deaths]:
+    connection.execute(
+        "UPDATE deaths SET count = count + 1, begun_by = NULL WHERE begun_by IS NOT NULL AND begun_by != ?",
+        (incarnation,),
+    )
+    stored = {AgentName(row[0]): str(row[1]) for row in connection.execute("SELECT agent, memo FROM memos")}
+    deaths: _Deaths = defaultdict(dict)
+    for agent, id, step, count in connection.execute("SELECT agent, id, step, count FROM deaths WHERE count > 0"):
+        deaths[AgentName(agent)][ProposalId(id), step] = count
+    return stored, deaths
+
+
+def _decode(agent: AgentName, text: str) -> Memo:
+    try:
+        return _MEMO.validate_json(text, strict=True)
+    except ValidationError as error:
+        # Losing a memo loses patience, never correctness: an agent must not be stuck over it.
+        logger.error("the memo of %s does not decode, an empty one is used: %s", agent, error)
+        return Memo()

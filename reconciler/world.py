@@ -1,0 +1,58 @@
+"""Everything that apply, the loop and the service share: one of each, made by the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meta.applied import Applied
+from meta.config import Config
+from meta.layout import Layout
+from meta.metarepo import MetaRepo
+from meta.model import ContainerSettings
+from meta.names import AgentName
+from reconciler.events import Events
+from reconciler.links import Links
+from reconciler.memory import Memory
+from reconciler.observe import Observer
+from reconciler.ports import Sockets
+from reconciler.store.cards import Cards
+
+
+@dataclass(slots=True)
+class World:
+    """The parts. `clock` gives Unix seconds; `as_root` says whether uids can be handed out."""
+
+    layout: Layout
+    config: Config
+    revision: str
+    meta: MetaRepo
+    observer: Observer
+    links: Links
+    sockets: Sockets
+    memory: Memory
+    cards: Cards
+    events: Events
+    as_root: bool
+    git_environment: dict[str, str]
+    clock: Callable[[], float] = time.time
+    builds: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+
+    def applied(self, agent: AgentName) -> Applied:
+        """The agent's applied repo."""
+        return self.observer.repo(agent)
+
+    def uid(self, settings: ContainerSettings) -> int | None:
+        """The uid that the agent's files and sockets belong to; None where uids cannot be handed out."""
+        return settings.uid_base if self.as_root and self.config.fixed_uids else None
+
+    def now(self) -> int:
+        """Unix seconds, whole."""
+        return int(self.clock())
+
+    def applied_git(self, agent: AgentName) -> Path:
+        """Path of the agent's applied repo."""
+        return self.layout.applied_git(agent)

@@ -1,0 +1,272 @@
+"""A small service behind the real sockets: real events, messages and links, agents that are only words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from api.operator import serve_operator
+from api.sockets import AgentSockets
+from meta.config import Config
+from meta.errors import BadInput, Conflict, NotFound, Refused
+from meta.layout import Layout
+from meta.model import DeployKind
+from meta.names import MANAGER, AgentName, ProposalId
+from reconciler.events import Events
+from reconciler.links import Links
+from reconciler.store.db import Database
+from reconciler.store.messages import Broker
+from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
+
+if TYPE_CHECKING:
+    from reconciler.service import Service
+
+SHA = "1" * 40
+ALICE = AgentName("alice")
+
+
+class FakeService:
+    """The methods of reconciler.service.Service, on dictionaries. `calls` records who asked for what."""
+
+    def __init__(self, layout: Layout, events: Events, broker: Broker) -> None:
+        self.layout = layout
+        self.events = events
+        self.broker = broker
+        self.links = Links(lambda agent: None)
+        self.names: list[AgentName] = [ALICE, MANAGER]
+        self.rows: dict[AgentName, PlanRow] = {}
+        self.shown: dict[int, Card] = {}
+        self.calls: list[tuple[object, ...]] = []
+
+    def known(self, agent: AgentName) -> None:
+        if agent not in self.names:
+            raise NotFound(f"there is no agent {agent}", "see `hive list`")
+
+    def add(self, agent: AgentName = ALICE, kind: DeployKind = DeployKind.APPLY_COMMIT, **changes: object) -> Card:
+        id = ProposalId(max(self.shown, default=0) + 1)
+        sha = None if kind is DeployKind.SPAWN else SHA
+        card = Card(id, agent, kind, sha or "", sha, 1_700_000_000, "pending", "proposal", proposed_by="manager")
+        self.shown[id] = replace(card, **changes)  # type: ignore[arg-type]
+        return self.shown[id]
+
+    def move(self, id: int, status: str, state: str, note: str | None = None) -> Card:
+        self.shown[id] = replace(self.shown[id], status=status, state=state, note=note, resolved_at=1_700_000_100)
+        return self.shown[id]
+
+    def agents(self) -> list[AgentName]:
+        return sorted(self.names)
+
+    async def pending(self) -> list[Card]:
+        return [card for card in self.shown.values() if card.status == "pending"]
+
+    async def cards(self, agent: AgentName | None = None, limit: int = 50) -> list[Card]:
+        return [card for card in reversed(self.shown.values()) if agent in (None, card.agent)][:limit]
+
+    async def card(self, id: ProposalId) -> Card:
+        if id not in self.shown:
+            raise NotFound(f"there is no proposal {id}", "see `hive pending`")
+        return self.shown[id]
+
+    async def spawn(self, name: AgentName, by: str) -> ProposalId:
+        if name in self.names:
+            raise Conflict(f"an agent named {name} already exists", "choose another name")
+        self.calls.append(("spawn", name, by))
+        self.names.append(name)
+        return self.add(name, DeployKind.SPAWN, status="approved", state="approved").id
+
+    async def request_spawn(self, name: AgentName, by: str, description: str = "") -> Card:
+        self.calls.append(("request_spawn", name, by, description))
+        return self.add(name, DeployKind.SPAWN, description=description)
+
+    async def propose(
+        self,
+        agent: AgentName,
+        by: str,
+        commit: str | None = None,
+        description: str = "",
+        source: Path | None = None,
+    ) -> Card:
+        self.known(agent)
+        if commit == "main":
+            raise BadInput("'main' is no commit id", "hive takes commits, not branches or tags")
+        self.calls.append(("propose", agent, by, commit, description, source))
+        return self.add(agent, description=description)
+
+    async def approve(self, id: ProposalId, by: str, seen: str | None = None) -> Card:
+        card = await self.card(id)
+        if card.status != "pending":
+            raise Conflict(f"proposal {id} is {card.status} already", f"see `hive diff {id}`")
+        if seen is not None and not SHA.startswith(seen):
+            raise Refused(f"proposal {id} is {SHA[:12]}, not {seen}", f"look again with `hive diff {id}`")
+        self.calls.append(("approve", id, by, seen))
+        return self.move(id, "approved", "approved")
+
+    async def deny(self, id: ProposalId, by: str, reason: str = "") -> Card:
+        await self.card(id)
+        self.calls.append(("deny", id, by, reason))
+        return self.move(id, "denied", "denied", reason)
+
+    async def cancel(self, id: ProposalId, by: str, reason: str = "") -> Card:
+        await self.card(id)
+        self.calls.append(("cancel", id, by, reason))
+        return self.move(id, "failed", "failed", reason)
+
+    async def start(self, agent: AgentName, by: str) -> None:
+        self.known(agent)
+        self.calls.append(("start", agent, by))
+
+    async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
+        self.known(agent)
+        self.calls.append(("stop", agent, by, now))
+
+    async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
+        self.known(agent)
+        self.calls.append(("restart", agent, by, now))
+
+    async def rebuild(self, agent: AgentName, by: str, now: bool = False) -> None:
+        self.known(agent)
+        self.calls.append(("rebuild", agent, by, now))
+
+    async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
+        self.known(agent)
+        self.calls.append(("rollback", agent, by, to))
+        return self.add(agent, DeployKind.ROLLBACK, status="approved", state="approved")
+
+    async def destroy(self, agent: AgentName, by: str, purge: bool = False) -> None:
+        if agent == MANAGER:
+            raise Refused("the manager cannot be destroyed", "stop it, or destroy other agents")
+        self.known(agent)
+        self.calls.append(("destroy", agent, by, purge))
+        self.names.remove(agent)
+
+    async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
+        self.calls.append(("adopt", agent, by, running))
+
+    async def reconcile(self, agent: AgentName | None) -> None:
+        self.calls.append(("reconcile", agent))
+
+    async def settled(self, agent: AgentName | None, seconds: float) -> bool:
+        return all(row.idle for row in await self.plan(agent))
+
+    async def plan(self, agent: AgentName | None = None) -> list[PlanRow]:
+        if agent is not None:
+            self.known(agent)
+        idle = {name: PlanRow(name, "running", "none", "as desired") for name in self.agents()}
+        return [row for name, row in {**idle, **self.rows}.items() if agent in (None, name)]
+
+    async def status(self) -> Status:
+        agents = tuple(
+            AgentStatus(
+                name, "agent", "running", 1.7e9, "idle", "running", "a" * 20, SHA, ProposalId(0), None, (), 7, 0, 0
+            )
+            for name in self.agents()
+        )
+        where = (str(self.layout.state), str(self.layout.runtime))
+        return Status("0.1", "fake", "plain", *where, "2" * 40, "none", "none", "one", ("a note",), agents)
+
+    async def diff(self, id: ProposalId) -> Diff:
+        card = await self.card(id)
+        patch = "--- a/agent.toml\n+++ b/agent.toml\n-model = 1\n+model = 2 \x1b]0;owned\x07\n"
+        settings = (("model", "1", "2"),)
+        return Diff(id, card.agent, "0" * 40, SHA, "more", ("1111111 more",), settings, ("agent.toml",), patch)
+
+    async def log(self, limit: int = 50) -> list[LogRow]:
+        row = LogRow("3" * 40, 1_700_000_000, "deploy", "alice", ProposalId(1), SHA, "a" * 20, "hive", "deploy 1")
+        return [row][:limit]
+
+    async def logs(self, agent: AgentName, lines: int = 50) -> str:
+        self.known(agent)
+        return f"{lines} lines of {agent}\n"
+
+    def revision(self) -> str:
+        return "rev1"
+
+
+@dataclass
+class Hive:
+    """A running API over a FakeService."""
+
+    fake: FakeService
+    layout: Layout
+    config: Config
+    sockets: AgentSockets
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def service(self) -> Service:
+        return cast("Service", self.fake)
+
+    async def hive(self, *arguments: str, wait: float = 30.0) -> tuple[int, str, str]:
+        """Run the command line against this API: exit code, output, errors."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "HIVE_STATE": str(self.layout.state),
+            "HIVE_RUNTIME": str(self.layout.runtime),
+            "TZ": "UTC",
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "api.cli.main", *arguments),
+            cwd=self.layout.state,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(wait):
+                out, err = await process.communicate()
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async def lines(self, path: Path, *requests: bytes) -> list[bytes]:
+        """What a line socket answers to `requests`, sent at once and followed by the end of the requests."""
+        async with asyncio.timeout(20):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(b"".join(requests))
+            writer.write_eof()
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        return answer.splitlines()
+
+
+Make = Callable[[], Awaitable[Hive]]
+
+
+@pytest.fixture
+async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
+    """The operator's sockets and alice's and the manager's, all listening."""
+    layout = Layout(tmp_path / "s", tmp_path / "r")
+    config = Config(max_line_bytes=4096)
+    for directory in (layout.state, layout.runtime):
+        directory.mkdir()
+    database = await Database.open(layout.database)
+    events = Events(database)
+    names: list[AgentName] = []
+    broker = Broker(database, known=lambda name: name in names)
+    fake = FakeService(layout, events, broker)
+    names = fake.names
+    running = Hive(fake, layout, config, AgentSockets(layout, config))
+    running.sockets.attach(running.service)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        stack.push_async_callback(events.close)
+        stack.push_async_callback(broker.close)
+        stack.push_async_callback(fake.links.close)
+        stack.push_async_callback(running.sockets.close_all)
+        for agent in fake.names:
+            await running.sockets.open(agent, None)
+        await stack.enter_async_context(serve_operator(running.service, layout, config, running.stopping))
+        yield running

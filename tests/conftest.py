@@ -1,0 +1,31 @@
+"""What all tests share: long tests only when asked for, and no skip in silence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+FULL = os.environ.get("HIVE_FULL") == "1"
+STRICT = os.environ.get("HIVE_STRICT") == "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long versions to `make test-full`; they are deselected, which the summary counts."""
+    if FULL:
+        return
+    long = [item for item in items if item.get_closest_marker("full")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """With HIVE_STRICT=1 a skip is a failure."""
+    report = yield
+    if STRICT and report.skipped and not hasattr(report, "wasxfail"):  # type: ignore[attr-defined]
+        report.outcome = "failed"  # type: ignore[attr-defined]
+        report.longrepr = f"skipped under HIVE_STRICT=1: {report.longrepr}"  # type: ignore[attr-defined]
+    return report

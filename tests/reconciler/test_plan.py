@@ -1,0 +1,394 @@
+"""The plan is total, converges on a model from any state, and is empty afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meta.config import Config
+from meta.model import (
+    AgentEntry,
+    Candidate,
+    ContainerSettings,
+    Deploy,
+    DeployKind,
+    Desired,
+    Generation,
+    Pin,
+    Role,
+    RunEntry,
+    RunState,
+    TagState,
+    Tombstone,
+)
+from meta.names import AgentName, GenerationId, ProposalId, Sha
+from meta.wire.link import TurnState
+from reconciler import steps
+from reconciler.context import Decision
+from reconciler.observed import AgentObserved, Container, Exit, Launch, LinkView, Memo, Observed
+from reconciler.phase import PHASES
+from reconciler.plan import plan
+
+ALICE = AgentName("alice")
+CONFIG = Config(health_deadline=10.0, health_stable=1.0, crash_limit=3, crash_backoff=1.0)
+SETTINGS = ContainerSettings(Role.AGENT, 600_000)
+NOW = 1_000.0
+
+
+def sha(number: int) -> Sha:
+    return Sha(f"{number:040x}")
+
+
+def generation(number: int) -> Generation:
+    id = GenerationId(f"{number:020x}")
+    return Generation(id, ALICE, sha(number), __import__("pathlib").Path("/g") / id, SETTINGS.fingerprint(), "r")
+
+
+def entry(number: int) -> AgentEntry:
+    return AgentEntry(Pin(ProposalId(number), sha(number)), SETTINGS)
+
+
+def deploy(number: int, state: TagState, kind: DeployKind = DeployKind.APPLY_COMMIT) -> Deploy:
+    return Deploy(ALICE, ProposalId(number), kind, state, sha(number), None, sha(number), "t", "", 1, "operator")
+
+
+@dataclass
+class Model:
+    """A host that does what it is told, except where `bad` says that a generation is never healthy."""
+
+    entry: AgentEntry | None
+    deploys: dict[int, Deploy]
+    seen: AgentObserved
+    run: RunEntry = RunEntry()
+    tombstone: Tombstone | None = None
+    bad: frozenset[int] = frozenset()
+    now: float = NOW
+    steps: list[str] = field(default_factory=list)
+    launches: int = 0
+
+    def decide(self) -> Decision:
+        desired = Desired(
+            sha(0),
+            {ALICE: self.entry} if self.entry else {},
+            {ALICE: self.tombstone} if self.tombstone else {},
+            {ALICE: self.run},
+        )
+        observed = Observed({ALICE: self.seen}, NOW)
+        ordered = tuple(self.deploys[key] for key in sorted(self.deploys))
+        return plan(desired, observed, {ALICE: ordered}, self.now, CONFIG).decisions[ALICE]
+
+    def set(self, **changes: object) -> None:
+        self.seen = replace(self.seen, **changes)  # type: ignore[arg-type]
+
+    def container(self, **changes: object) -> None:
+        self.set(container=replace(self.seen.container, **changes))  # type: ignore[arg-type]
+
+    def memo(self, **changes: object) -> None:
+        self.set(memo=replace(self.seen.memo, **changes))  # type: ignore[arg-type]
+
+    def move(self, id: int, state: TagState) -> None:
+        self.deploys[id] = replace(self.deploys[id], state=state)
+
+    def do(self, step: steps.Step) -> None:
+        self.steps.append(step.name)
+        seen = self.seen
+        match step:
+            case steps.Wait(until=until):
+                assert until > self.now, "a wait lies ahead"
+                self.now = until
+            case steps.Project():
+                self.set(projected=True)
+            case steps.Begin(id=id):
+                self.move(id, TagState.BUILDING)
+            case steps.MakeCandidate(id=id):
+                self.set(candidates={**seen.candidates, id: Candidate(sha(900 + id), entry(id))})
+            case steps.Build(id=id):
+                self.set(built={**seen.built, id: generation(id)})
+            case steps.Reapply(id=id, rebuilds=rebuilds):
+                self.set(built={**seen.built, id: generation(id)})
+                self.memo(rebuilt=rebuilds)
+            case steps.Create():
+                self.container(exists=True)
+            case steps.Furnish():
+                self.set(proposed=True)
+            case steps.OpenSockets():
+                self.set(sockets=True)
+            case steps.Drain():
+                self.set(link=replace(seen.link, turn=TurnState.DRAINED))
+            case steps.Stop(transient=transient, nonce=nonce):
+                self.memo(transient=transient, expected_exit=nonce)
+                self.container(pid=None, exit=Exit(nonce, self.now, code=0))
+                self.set(link=LinkView())
+            case steps.Switch(generation=made):
+                self.container(system=made.id, fingerprint=made.fingerprint)
+            case steps.Start(generation=made, deploy=id):
+                self._start(made, id, step)
+            case steps.Commit(id=id, entry=made_entry):
+                self.entry = made_entry
+                self.tombstone = None
+                self.set(committed={**seen.committed, id: sha(800 + id)})
+                launch = seen.container.launch
+                self.memo(crashes=0, rollback_from=None, rollback_failed=False, healthy_nonce=launch and launch.nonce)
+            case steps.Finish(id=id):
+                self.move(id, TagState.DEPLOYED)
+            case steps.Drop(id=id):
+                self.set(candidates={key: value for key, value in seen.candidates.items() if key != id})
+            case steps.Fail(id=id, touched=touched):
+                self.move(id, TagState.FAILED)
+                if touched:
+                    self.memo(rollback_from=id)
+            case steps.CountCrash(exit=ended):
+                self.memo(crashes=seen.memo.crashes + 1, counted_exit=ended.nonce, start_after=self.now + 1.0)
+            case steps.MarkHealthy(nonce=nonce):
+                self.memo(healthy_nonce=nonce, rollback_from=None)
+            case steps.ForgetCrashes():
+                self.memo(crashes=0, start_after=0.0)
+            case steps.GiveUpRollback():
+                self.memo(rollback_failed=True)
+            case steps.Destroy():
+                self.set(container=Container(), sockets=False, memo=Memo())
+            case steps.Purge():
+                self.tombstone = None
+            case _:
+                raise AssertionError(f"the model does not know {step}")
+
+    def _start(self, made: Generation, id: ProposalId | None, step: steps.Start) -> None:
+        self.launches += 1
+        nonce = f"n{self.launches}"
+        launch = Launch(made.id, made.fingerprint, nonce, self.now, id, step.restarts, step.rebuilds)
+        self.container(pid=100 + self.launches, launch=launch)
+        healthy = int(made.id, 16) not in self.bad
+        self.set(link=LinkView(True, self.now, made.id, nonce, TurnState.IDLE, healthy) if healthy else LinkView())
+
+    def settle(self, limit: int = 120) -> Decision:
+        for _ in range(limit):
+            decision = self.decide()
+            assert decision.phase in PHASES
+            assert decision.reason
+            if isinstance(decision.step, steps.Nothing):
+                return decision
+            self.do(decision.step)
+        raise AssertionError(f"no rest after {limit} steps: {self.steps[-12:]}")
+
+
+def fresh_spawn() -> Model:
+    return Model(None, {0: deploy(0, TagState.APPROVED, DeployKind.SPAWN)}, AgentObserved())
+
+
+def running(number: int = 0) -> Model:
+    model = fresh_spawn()
+    model.deploys = {number: deploy(number, TagState.APPROVED, DeployKind.SPAWN)}
+    model.settle()
+    model.steps.clear()
+    return model
+
+
+def test_a_spawn_goes_through_every_step_of_the_commit_protocol_in_order() -> None:
+    model = fresh_spawn()
+    model.settle()
+    assert model.steps == [
+        *("begin", "candidate", "build", "create", "furnish", "open-sockets", "switch", "start", "wait"),
+        *("commit", "finish", "drop"),
+    ]
+    assert model.deploys[0].state is TagState.DEPLOYED
+
+
+def test_an_approved_commit_drains_switches_and_is_committed_only_when_healthy() -> None:
+    model = running()
+    model.deploys[7] = deploy(7, TagState.APPROVED)
+    model.settle()
+    assert model.steps == [
+        *("begin", "candidate", "build", "drain", "stop", "switch", "start", "wait", "commit", "finish", "drop")
+    ]
+    assert model.entry is not None
+    assert model.entry.pin.id == 7
+
+
+def test_an_unhealthy_generation_is_failed_and_the_old_one_comes_back_through_the_gate() -> None:
+    model = running()
+    model.deploys[7] = deploy(7, TagState.APPROVED)
+    model.bad = frozenset({7})
+    decision = model.settle()
+    assert model.deploys[7].state is TagState.FAILED
+    assert model.seen.container.system == generation(0).id
+    assert decision.phase == "running"
+    assert model.seen.memo.rollback_from is None
+    assert model.steps.index("fail") < len(model.steps) - 1 - model.steps[::-1].index("start")
+
+
+def test_a_rollback_whose_old_generation_is_unhealthy_too_ends_in_rollback_failed() -> None:
+    model = running()
+    model.deploys[7] = deploy(7, TagState.APPROVED)
+    model.bad = frozenset({0, 7})
+    assert model.settle().phase == "rollback-failed"
+    starts = model.steps.count("start")
+    model.settle()
+    assert model.steps.count("start") == starts, "no further try"
+
+
+def test_a_stopped_agent_is_built_and_set_but_not_started() -> None:
+    model = running()
+    model.run = RunEntry(RunState.STOPPED)
+    model.settle()
+    model.steps.clear()
+    model.deploys[7] = deploy(7, TagState.APPROVED)
+    assert model.settle().phase == "stopped"
+    assert "start" not in model.steps
+    assert model.seen.container.system == generation(7).id
+
+
+def test_a_crash_is_counted_and_started_again_after_a_backoff() -> None:
+    model = running()
+    launch = model.seen.container.launch
+    assert launch is not None
+    model.container(pid=None, exit=Exit(launch.nonce, NOW, signal=9))
+    model.set(link=LinkView())
+    model.settle()
+    assert model.steps[:3] == ["count-crash", "wait", "start"]
+
+
+def test_a_crash_loop_ends_in_failed_and_not_in_noise() -> None:
+    model = running()
+    for _ in range(CONFIG.crash_limit):
+        launch = model.seen.container.launch
+        assert launch is not None
+        model.container(pid=None, exit=Exit(launch.nonce, NOW, code=1))
+        model.set(link=LinkView())
+        while model.seen.container.pid is None:
+            decision = model.decide()
+            if isinstance(decision.step, steps.Nothing):
+                break
+            model.do(decision.step)
+    assert model.decide().phase == "failed"
+    assert model.settle().reason.startswith("crashed 3 times")
+
+
+def test_an_unknown_link_after_a_daemon_restart_never_causes_a_step() -> None:
+    model = running()
+    model.set(link=LinkView())
+    assert model.decide().phase == "unknown"
+    assert isinstance(model.decide().step, steps.Nothing)
+
+
+def test_meta_restored_from_an_old_backup_holds_the_agent() -> None:
+    model = running()
+    model.set(foreign=frozenset({ProposalId(9)}))
+    model.container(system=None)
+    decision = model.settle()
+    assert decision.phase == "disagrees"
+    assert model.steps == []
+
+
+def test_a_container_without_the_marker_is_never_touched() -> None:
+    model = running()
+    model.container(ours=False)
+    assert isinstance(model.decide().step, steps.Nothing)
+    assert "did not make" in model.decide().reason
+
+
+def test_a_second_death_in_one_step_fails_the_deploy() -> None:
+    model = running()
+    model.deploys[7] = deploy(7, TagState.BUILDING)
+    model.memo(deaths={(ProposalId(7), "build"): 2})
+    assert isinstance(model.decide().step, steps.Fail)
+
+
+def test_a_destroyed_agent_is_drained_stopped_and_removed() -> None:
+    model = running()
+    model.entry, model.tombstone = None, Tombstone(600_000, Pin(ProposalId(0), sha(0)), purge=True)
+    assert model.settle().phase == "absent"
+    assert model.steps == ["drain", "stop", "destroy", "purge"]
+
+
+def test_after_the_commit_point_there_is_only_forward() -> None:
+    model = running()
+    model.deploys[7] = deploy(7, TagState.BUILDING)
+    model.set(committed={**model.seen.committed, ProposalId(7): sha(807)})
+    assert model.decide().step == steps.Finish(ProposalId(7), sha(807), False)
+
+
+numbers = st.integers(0, 2)
+launches = st.builds(
+    Launch,
+    generation=numbers.map(lambda n: generation(n).id),
+    fingerprint=st.sampled_from([SETTINGS.fingerprint(), "other"]),
+    nonce=st.sampled_from(["a", "b"]),
+    at=st.floats(0, 2_000),
+    deploy=st.none() | numbers.map(ProposalId),
+    restarts=st.integers(0, 1),
+    rebuilds=st.integers(0, 1),
+)
+containers = st.builds(
+    Container,
+    exists=st.booleans(),
+    ours=st.just(True),
+    system=st.none() | numbers.map(lambda n: generation(n).id),
+    fingerprint=st.none() | st.just(SETTINGS.fingerprint()),
+    pid=st.none() | st.just(7),
+    launch=st.none() | launches,
+    exit=st.none() | st.builds(Exit, nonce=st.sampled_from(["a", "b"]), at=st.just(NOW), lost=st.booleans()),
+)
+links = st.builds(
+    LinkView,
+    connected=st.booleans(),
+    since=st.floats(0, 1_000),
+    generation=st.none() | numbers.map(lambda n: generation(n).id),
+    nonce=st.none() | st.sampled_from(["a", "b"]),
+    turn=st.none() | st.sampled_from(list(TurnState)),
+    answered=st.booleans(),
+    losses=st.integers(0, 4),
+    drain_expired=st.booleans(),
+)
+memos = st.builds(
+    Memo,
+    crashes=st.integers(0, 4),
+    start_after=st.floats(0, 1_010),
+    counted_exit=st.none() | st.sampled_from(["a", "b"]),
+    expected_exit=st.none() | st.sampled_from(["a", "b"]),
+    rollback_from=st.none() | numbers.map(ProposalId),
+    rollback_failed=st.booleans(),
+    healthy_nonce=st.none() | st.sampled_from(["a", "b"]),
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Model:
+    states = draw(st.dictionaries(numbers, st.sampled_from(list(TagState)), max_size=3))
+    kinds = {key: draw(st.sampled_from(list(DeployKind))) for key in states}
+    seen = AgentObserved(
+        container=draw(containers),
+        link=draw(links),
+        memo=draw(memos),
+        sockets=draw(st.booleans()),
+        proposed=draw(st.booleans()),
+        built={ProposalId(n): generation(n) for n in draw(st.sets(numbers))},
+        candidates={ProposalId(n): Candidate(sha(900 + n), entry(n)) for n in draw(st.sets(numbers))},
+        projected=draw(st.booleans()),
+    )
+    return Model(
+        entry=draw(st.none() | numbers.map(entry)),
+        deploys={key: deploy(key, state, kinds[key]) for key, state in states.items()},
+        seen=seen,
+        run=RunEntry(draw(st.sampled_from(list(RunState))), draw(st.integers(0, 1)), draw(st.integers(0, 1))),
+        bad=frozenset(draw(st.sets(numbers))),
+    )
+
+
+@given(worlds())
+@settings(max_examples=300, deadline=None)
+def test_the_plan_converges_from_any_state_and_is_empty_afterwards(model: Model) -> None:
+    model.settle()
+    assert isinstance(model.decide().step, steps.Nothing)
+    open_states = {deploy.state for deploy in model.deploys.values()}
+    assert not open_states & {TagState.APPROVED, TagState.BUILDING}, "every approved id ends"
+
+
+@pytest.mark.full
+@given(worlds())
+@pytest.mark.timeout(600)
+@settings(max_examples=20_000, deadline=None)
+def test_the_plan_converges_from_any_state_at_length(model: Model) -> None:
+    model.settle()

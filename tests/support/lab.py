@@ -1,0 +1,229 @@
+"""A real daemon as its own process, started in milliseconds: forked from a server that has imported everything.
+
+`Lab` is one state directory with at most one daemon. Its requests go over the real sockets; waiting is on events
+(readiness datagram, end of the process, `/api/wait`), never on a clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from functools import partial
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from api.cli.client import Client
+from api.cli.where import Where
+from meta.layout import Layout
+from meta.names import AgentName
+
+WAIT = 30.0
+"""Seconds that anything here may take."""
+QUICK = {
+    "HIVE_HEALTH_DEADLINE": "0.8",
+    "HIVE_HEALTH_STABLE": "0.03",
+    "HIVE_CRASH_BACKOFF": "0.05",
+    "HIVE_CRASH_RESET": "600",
+    "HIVE_DRAIN_DEADLINE": "0.5",
+    "HIVE_STOP_GRACE": "0.5",
+    "HIVE_RECONNECT_GRACE": "0.5",
+    "HIVE_RESYNC": "0.5",
+    "HIVE_RETRY_BACKOFF": "0.05",
+}
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["api.serve", "api.http", "reconciler.daemon", "uvicorn.protocols.http.h11_impl"])
+TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
+
+
+class Lab:
+    """One hive. `directory` must be short: unix socket paths end at 107 bytes."""
+
+    def __init__(self, directory: Path, settings: dict[str, str] | None = None, *, tiny: bool = True) -> None:
+        self.layout = Layout(directory / "s", directory / "r")
+        self.directory = directory
+        self.log = directory / "log"
+        self.settings = {**QUICK, **(settings or {})}
+        self.tiny = tiny
+        self.backend = "local"
+        self._process: ForkServerProcess | None = None
+
+    # the daemon
+    def start(self, failpoint: str = "", *, expect_ready: bool = True) -> bool:
+        """Start a daemon; True once it is ready, False when it died first."""
+        directory = self.directory
+        address = directory / "notify"
+        address.unlink(missing_ok=True)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "LANG": "C.UTF-8",
+            "NOTIFY_SOCKET": str(address),
+            **self.settings,
+        }
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(str(address))
+            process = _CONTEXT.Process(
+                target=_serve, args=(str(directory), environment, failpoint, self.tiny, self.backend), daemon=False
+            )
+            process.start()
+            self._process = process
+            first = wait([ready, process.sentinel], WAIT)
+            alive = ready in first
+        if expect_ready and not alive:
+            raise AssertionError(f"the daemon ended with {process.exitcode}\n{self.tail()}")
+        return alive
+
+    def arm(self, failpoint: str) -> None:
+        """From now on the daemon dies at `failpoint`; returns once it knows."""
+        (self.directory / "failpoint").write_text(failpoint, encoding="ascii")
+        address = self.directory / "armed"
+        address.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as armed:
+            armed.bind(str(address))
+            armed.settimeout(WAIT)
+            os.kill(self.pid, signal.SIGUSR2)
+            armed.recv(16)
+
+    def died(self) -> int:
+        """Wait until the daemon has ended; its exit code (negative: the signal)."""
+        process = self._process
+        assert process is not None
+        process.join(WAIT)
+        assert process.exitcode is not None, f"the daemon lives on\n{self.tail()}"
+        self._process = None
+        return process.exitcode
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            if self._process.is_alive():
+                os.kill(self.pid, signal.SIGKILL)
+            self.died()
+
+    def stop(self) -> int:
+        """SIGTERM, in good order."""
+        os.kill(self.pid, signal.SIGTERM)
+        return self.died()
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:])
+
+    # requests
+    def host(self, **request: object) -> dict[str, Any]:
+        """One request on host.sock; the answer as it is."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(WAIT)
+            sock.connect(str(self.layout.host_socket))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            with sock.makefile("rb") as file:
+                line = file.readline()
+        if not line:
+            raise ConnectionError("the daemon hung up")
+        answer = json.loads(line)
+        assert isinstance(answer, dict)
+        return answer
+
+    def client(self) -> Client:
+        """HTTP."""
+        return Client(Where(self.layout.state, self.layout.runtime))
+
+    def get(self, path: str, **query: object) -> Any:
+        return self.client().get(path, {key: value for key, value in query.items() if value is not None})
+
+    def post(self, path: str, **body: object) -> Any:
+        return self.client().post(path, body)
+
+    def settle(self, agent: str | None = None) -> None:
+        """Wait until nothing is left to do."""
+        answer = self.get("/api/wait", agent=agent, timeout=WAIT / 2)
+        assert answer["settled"], f"not settled: {self.get('/api/plan')}\n{self.tail()}"
+
+    def agents(self) -> dict[str, dict[str, Any]]:
+        """hive status, by agent."""
+        return {row["agent"]: row for row in self.get("/api/status")["agents"]}
+
+    def applied(self, agent: str = "alice") -> Path:
+        return self.layout.applied_git(AgentName(agent))
+
+    # git, as a person with a clone
+    def git(self, repo: Path, *words: str) -> str:
+        """A git command; its output."""
+        environment = {
+            **{"PATH": os.environ["PATH"], "HOME": str(self.directory), "GIT_CONFIG_NOSYSTEM": "1"},
+            **{"GIT_AUTHOR_NAME": "p", "GIT_AUTHOR_EMAIL": "p@p", "GIT_COMMITTER_NAME": "p"},
+            **{"GIT_COMMITTER_EMAIL": "p@p"},
+        }
+        done = subprocess.run(
+            ["git", "-C", str(repo), *words], env=environment, capture_output=True, text=True, timeout=WAIT, check=True
+        )
+        return done.stdout.strip()
+
+    def commit(self, text: str, agent: str = "alice") -> Path:
+        """Commit `text` as agent.toml on top of applied/main in a clone of one's own; the clone."""
+        clone = self.directory / "w" / agent
+        if not clone.exists():
+            clone.parent.mkdir(exist_ok=True)
+            self.git(self.directory, "clone", "-q", "-b", "main", str(self.applied(agent)), str(clone))
+        else:
+            self.git(clone, "fetch", "-q", "origin")
+            self.git(clone, "reset", "-q", "--hard", "origin/main")
+        (clone / "agent.toml").write_text(text, encoding="utf-8")
+        self.git(clone, "commit", "-q", "-a", "--allow-empty", "-m", "change")
+        return clone
+
+    def propose(self, text: str, agent: str = "alice") -> int:
+        """Commit and propose; the id."""
+        return int(self.post("/api/proposals", agent=agent, source=str(self.commit(text, agent)))["id"])
+
+    def tags(self, agent: str = "alice") -> set[str]:
+        """The tags of the agent's applied repo."""
+        return set(self.git(self.applied(agent), "tag").split()) if self.applied(agent).exists() else set()
+
+
+def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bool, backend: str) -> None:
+    """In the child: be `hive serve`."""
+    os.setsid()
+    log = os.open(Path(directory) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.environ.clear()
+    os.environ.update(environment)
+    from api.serve import ServeOptions, serve
+    from meta import failpoint as failpoints
+    from reconciler import daemon
+    from reconciler.backends.local import LocalBackend
+
+    failpoints.arm(failpoint)
+
+    def arm(*_: object) -> None:
+        failpoints.arm((Path(directory) / "failpoint").read_text(encoding="ascii"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as answer:
+            answer.sendto(b"armed", str(Path(directory) / "armed"))
+
+    signal.signal(signal.SIGUSR2, arm)
+    if tiny:
+        command = partial(_tiny_command)
+        daemon.LocalBackend = partial(LocalBackend, command=command)  # type: ignore[misc, assignment]
+    base = Path(directory)
+    code = asyncio.run(serve(ServeOptions(base / "s", base / "r", backend=backend)))
+    os._exit(code)
+
+
+def _tiny_command(agent: object, launch: object) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-S", "-c", TINY)

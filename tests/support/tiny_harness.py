@@ -1,0 +1,50 @@
+"""The smallest harness that obeys the link protocol; standard library only, starts in 20 ms.
+
+Runs with `python -I -S -c <this file>`, so that it needs nothing but an interpreter inside the sandbox. It reads
+`start.fault` and `start.exit` of agent.toml by hand.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+
+
+def main():
+    config = open(os.environ["HIVE_CONFIG"] + "/agent.toml", encoding="utf-8").read()
+    fault = re.search(r'fault = "([a-z-]+)"', config)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if fault and fault[1] == "never-hello":
+        signal.pause()
+    if fault and fault[1] == "exit-at-once":
+        sys.exit(3)
+    while True:
+        try:
+            link = socket.socket(socket.AF_UNIX)
+            link.connect(os.environ["HIVE_RUN"] + "/harness.sock")
+            serve(link)
+        except OSError:
+            time.sleep(0.02)
+
+
+def serve(link):
+    hello = {"generation": os.environ["HIVE_GENERATION"], "nonce": os.environ["HIVE_BOOT_NONCE"], "state": "idle"}
+    say(link, {"up": "hello", **hello})
+    for line in link.makefile("rb"):
+        down = json.loads(line)
+        if down["down"] == "probe":
+            say(link, {"up": "state", "state": "idle", "probe": down["probe"]})
+        elif down["down"] == "drain":
+            say(link, {"up": "state", "state": "drained"})
+        else:
+            say(link, {"up": "state", "state": "idle"})
+
+
+def say(link, line):
+    link.sendall(json.dumps(line).encode() + b"\n")
+
+
+main()
