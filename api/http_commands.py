@@ -10,7 +10,7 @@ from litestar import post
 from pydantic import Field
 
 from api.http_views import card_of
-from api.requests import Ask, Body, body, caller, ident, name, service_of
+from api.requests import Ask, Body, body, caller, path_agent, path_id, service_of
 from meta.errors import BadInput
 from meta.names import AgentName, agent_name, proposal_id
 
@@ -100,96 +100,96 @@ async def propose(request: Ask) -> Row:
 
 
 @post("/proposals/{id:str}/approve", status_code=200)
-async def approve(request: Ask, id: str) -> Row:
+async def approve(request: Ask) -> Row:
     """Write `approved/<id>`."""
     asked = await body(request, Approve)
-    return asdict(await service_of(request).approve(ident(id), caller(request), asked.seen))
+    return asdict(await service_of(request).approve(path_id(request), caller(request), asked.seen))
 
 
 @post("/proposals/{id:str}/deny", status_code=200)
-async def deny(request: Ask, id: str) -> Row:
+async def deny(request: Ask) -> Row:
     """Write `denied/<id>`."""
     asked = await body(request, Because)
-    return asdict(await service_of(request).deny(ident(id), caller(request), asked.reason))
+    return asdict(await service_of(request).deny(path_id(request), caller(request), asked.reason))
 
 
 @post("/proposals/{id:str}/cancel", status_code=200)
-async def cancel(request: Ask, id: str) -> Row:
+async def cancel(request: Ask) -> Row:
     """End an approved id before it is committed."""
     asked = await body(request, Because)
-    return asdict(await service_of(request).cancel(ident(id), caller(request), asked.reason))
+    return asdict(await service_of(request).cancel(path_id(request), caller(request), asked.reason))
 
 
 @post("/agents/{agent:str}/spawn")
-async def spawn(request: Ask, agent: str) -> Row:
+async def spawn(request: Ask) -> Row:
     """Make an agent without an approval; answers the card of its deploy."""
     await body(request, Nothing)
-    service, new = service_of(request), name(agent)
+    service, new = service_of(request), path_agent(request)
     id = await service.spawn(new, caller(request))
     return asdict(await card_of(service, id, new))
 
 
 @post("/agents/{agent:str}/request-spawn")
-async def request_spawn(request: Ask, agent: str) -> Row:
+async def request_spawn(request: Ask) -> Row:
     """Ask for an agent through the approval queue."""
     asked = await body(request, Describe)
-    return asdict(await service_of(request).request_spawn(name(agent), caller(request), asked.description))
+    return asdict(await service_of(request).request_spawn(path_agent(request), caller(request), asked.description))
 
 
 @post("/agents/{agent:str}/rollback")
-async def rollback(request: Ask, agent: str) -> Row:
+async def rollback(request: Ask) -> Row:
     """A new id with an older deployed commit, approved at once."""
     asked = await body(request, Rollback)
     to = proposal_id(asked.to) if asked.to is not None else None
-    return asdict(await service_of(request).rollback(name(agent), caller(request), to))
+    return asdict(await service_of(request).rollback(path_agent(request), caller(request), to))
 
 
 @post("/agents/{agent:str}/start", status_code=200)
-async def start(request: Ask, agent: str) -> Row:
+async def start(request: Ask) -> Row:
     """Desired: running."""
     await body(request, Nothing)
-    await service_of(request).start(name(agent), caller(request))
-    return _done(agent, "start")
+    await service_of(request).start(path_agent(request), caller(request))
+    return _done(request, "start")
 
 
 @post("/agents/{agent:str}/stop", status_code=200)
-async def stop(request: Ask, agent: str) -> Row:
+async def stop(request: Ask) -> Row:
     """Desired: stopped."""
     asked = await body(request, Now)
-    await service_of(request).stop(name(agent), caller(request), asked.now)
-    return _done(agent, "stop")
+    await service_of(request).stop(path_agent(request), caller(request), asked.now)
+    return _done(request, "stop")
 
 
 @post("/agents/{agent:str}/restart", status_code=200)
-async def restart(request: Ask, agent: str) -> Row:
+async def restart(request: Ask) -> Row:
     """One more restart."""
     asked = await body(request, Now)
-    await service_of(request).restart(name(agent), caller(request), asked.now)
-    return _done(agent, "restart")
+    await service_of(request).restart(path_agent(request), caller(request), asked.now)
+    return _done(request, "restart")
 
 
 @post("/agents/{agent:str}/rebuild", status_code=200)
-async def rebuild(request: Ask, agent: str) -> Row:
+async def rebuild(request: Ask) -> Row:
     """Everything that hive makes for the agent, again."""
     asked = await body(request, Now)
-    await service_of(request).rebuild(name(agent), caller(request), asked.now)
-    return _done(agent, "rebuild")
+    await service_of(request).rebuild(path_agent(request), caller(request), asked.now)
+    return _done(request, "rebuild")
 
 
 @post("/agents/{agent:str}/destroy", status_code=200)
-async def destroy(request: Ask, agent: str) -> Row:
+async def destroy(request: Ask) -> Row:
     """Remove the agent."""
     asked = await body(request, Destroy)
-    await service_of(request).destroy(name(agent), caller(request), asked.purge)
-    return _done(agent, "destroy")
+    await service_of(request).destroy(path_agent(request), caller(request), asked.purge)
+    return _done(request, "destroy")
 
 
 @post("/agents/{agent:str}/adopt", status_code=200)
-async def adopt(request: Ask, agent: str) -> Row:
+async def adopt(request: Ask) -> Row:
     """End a disagreement between meta and the tags."""
     asked = await body(request, Adopt)
-    await service_of(request).adopt(name(agent), caller(request), asked.side == "running")
-    return _done(agent, "adopt")
+    await service_of(request).adopt(path_agent(request), caller(request), asked.side == "running")
+    return _done(request, "adopt")
 
 
 @post("/reconcile", status_code=200)
@@ -208,8 +208,8 @@ async def messages(request: Ask) -> Row:
     return {"id": await service_of(request).broker.send(OPERATOR, agent_name(asked.to), asked.body), "to": asked.to}
 
 
-def _done(agent: str, command: str) -> Row:
-    return {"agent": agent, "accepted": command}
+def _done(request: Ask, command: str) -> Row:
+    return {"agent": path_agent(request), "accepted": command}
 
 
 COMMANDS = [

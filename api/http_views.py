@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import get
 
-from api.requests import Ask, flag, ident, maybe_agent, name, seconds, service_of, whole
+from api.requests import Ask, flag, maybe_agent, path_agent, path_id, seconds, service_of, whole
 from meta.errors import NotFound
 from meta.names import AgentName, ProposalId
 
@@ -50,15 +50,15 @@ async def proposals(request: Ask) -> list[Row]:
 
 
 @get("/proposals/{id:str}")
-async def proposal(request: Ask, id: str) -> Row:
+async def proposal(request: Ask) -> Row:
     """One proposal; `?agent=` tells the ids 0 of spawned agents apart."""
-    return asdict(await card_of(service_of(request), ident(id), maybe_agent(request)))
+    return asdict(await card_of(service_of(request), path_id(request), maybe_agent(request)))
 
 
 @get("/proposals/{id:str}/diff")
-async def diff(request: Ask, id: str) -> Row:
+async def diff(request: Ask) -> Row:
     """What a proposal changes."""
-    return asdict(await service_of(request).diff(ident(id)))
+    return asdict(await service_of(request).diff(path_id(request)))
 
 
 @get("/log")
@@ -68,9 +68,10 @@ async def log(request: Ask) -> list[Row]:
 
 
 @get("/agents/{agent:str}/logs")
-async def logs(request: Ask, agent: str) -> Row:
+async def logs(request: Ask) -> Row:
     """The last `?lines=` lines that an agent's container wrote."""
-    text = await service_of(request).logs(name(agent), whole(request, "lines", 50, most=MOST_LINES))
+    agent = path_agent(request)
+    text = await service_of(request).logs(agent, whole(request, "lines", 50, most=MOST_LINES))
     return {"agent": agent, "text": text}
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Ask = Request[Any, Any, State]
 BODY_LIMIT = 2**20
+ID_DIGITS = 19
 
 
 class Body(BaseModel):
@@ -56,17 +57,17 @@ async def body(request: Ask, kind: type[B]) -> B:
         raise BadInput(f"{key or 'the body'}: {first['msg']}", f"keys of this request: {known}") from error
 
 
-def name(text: str) -> AgentName:
-    """A name from the path."""
-    return agent_name(text)
+def path_agent(request: Ask) -> AgentName:
+    """The agent in the path."""
+    return agent_name(str(request.path_params["agent"]))
 
 
-def ident(text: str) -> ProposalId:
-    """An id from the path."""
-    try:
-        return proposal_id(int(text))
-    except ValueError:
-        raise BadInput(f"{text[:40]!r} is no proposal id", "ids are whole numbers; see `hive pending`") from None
+def path_id(request: Ask) -> ProposalId:
+    """The proposal's id in the path."""
+    text = str(request.path_params["id"])
+    if not text.isascii() or not text.isdigit() or len(text) > ID_DIGITS:
+        raise BadInput(f"{text[:40]!r} is no proposal id", "ids are whole numbers; see `hive pending`")
+    return proposal_id(int(text))
 
 
 def maybe_agent(request: Ask) -> AgentName | None:

@@ -34,7 +34,21 @@ class PeerProtocol(H11Protocol):
 
 
 class EmbeddedServer(uvicorn.Server):
-    """A server that leaves signals to the daemon."""
+    """A server that leaves signals to the daemon, and sleeps until `stop` instead of looking ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End in good order."""
+        self.should_exit = True
+        self._stop.set()
+
+    @override
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._stop.wait()
 
     @override
     @contextlib.contextmanager
@@ -53,6 +67,7 @@ async def serving(app: Litestar, bound: Bound) -> AsyncIterator[None]:
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
     )
@@ -61,6 +76,6 @@ async def serving(app: Litestar, bound: Bound) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        server.should_exit = True
+        server.stop()
         await asyncio.gather(task, return_exceptions=True)
         bound.remove()

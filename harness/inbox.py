@@ -1,158 +1,143 @@
-"""The agent's side of the line protocol: one JSON object per line and direction, one answer per request.
+"""The harness's end of `mcp.sock`: take messages, acknowledge turns, send.
 
-The long poll has a connection of its own. Whenever that is new, messages that were handed out and not acknowledged are
-asked for again first: one of them may have been lost on the way, and at this point no turn is under way.
+A call is tried again over a new connection until it is answered, so what is sent arrives at least once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.runtimes.base import Message
-from harness.sockets import Backoff, connect
-from meta.errors import PermanentError
+from harness.connect import Backoff, Streams, connect
+from meta.errors import Refused, TransientError
+from meta.wire.agent import (
+    AGENT_RESPONSE,
+    AckTurn,
+    AgentRequest,
+    AgentResponse,
+    EmptyResponse,
+    ErrResponse,
+    MessageResponse,
+    Recv,
+    RequeueInflight,
+    Send,
+)
+from meta.wire.codec import decode, encode
+
+if TYPE_CHECKING:
+    from meta.wire.manager import ManagerRequest, ManagerResponse
+
+    Request = AgentRequest | ManagerRequest
+    Response = AgentResponse | ManagerResponse
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 30
-_ANSWER_SECONDS = 60.0
-_QUICK_SECONDS = 1.0
-
-Answer = dict[str, object]
-
-
-class ProtocolError(OSError):
-    """The other side broke the line protocol; the connection is given up."""
+RECV_SECONDS = 30
+"""How long hive may hold back the answer to `recv`."""
+ANSWER_SECONDS = 30.0
+"""How long any other answer may take before the connection counts as dead."""
 
 
-class Lines:
-    """One connection that carries a request and its answer at a time."""
+class Lost(TransientError):
+    """The connection ended before the answer."""
 
-    def __init__(self, path: Path) -> None:
+
+class Inbox:
+    """One connection, made when it is needed; one call at a time."""
+
+    def __init__(self, path: Path, *, manager: bool) -> None:
         self._path = path
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._turn = asyncio.Lock()
+        self._streams: Streams | None = None
+        self._backoff = Backoff()
+        self._lock = asyncio.Lock()
+        self._unsure = True
+        self._decode = _decoder(manager=manager)
 
-    @property
-    def connected(self) -> bool:
-        """False before the first request and after every failure."""
-        return self._streams is not None
+    async def recv(self) -> MessageResponse | None:
+        """One message, or None when none came for a while. Lost when the connection broke; call again.
+
+        First, at boot and whenever the answer to a `recv` may have been lost on the way, everything in flight is put
+        back: no turn is under way here, so nothing else can be in flight.
+        """
+        async with self._lock:
+            if self._unsure:
+                self._expect(await self._answered(RequeueInflight()))
+            self._unsure = True
+            response = await self._once(Recv(wait_seconds=RECV_SECONDS), RECV_SECONDS + ANSWER_SECONDS)
+            self._unsure = False
+        if isinstance(response, MessageResponse):
+            return response
+        if not isinstance(response, EmptyResponse):
+            self._expect(response)
+        return None
+
+    def put_back(self) -> None:
+        """What is in flight is to be delivered again with the next `recv`."""
+        self._unsure = True
+
+    async def ack(self) -> None:
+        """The turn was good: what was taken is handled."""
+        await self.call(AckTurn())
+
+    async def send(self, to: str, body: str) -> None:
+        """Send a message; Refused with hive's reason."""
+        await self.call(Send(to=to, body=body))
+
+    async def call(self, request: Request) -> Response:
+        """The answer to `request`; Refused when it is an error."""
+        async with self._lock:
+            response = await self._answered(request)
+        self._expect(response)
+        return response
 
     def close(self) -> None:
-        """Drop the connection; the next request makes a new one."""
+        """Drop the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
 
-    async def exchange(self, request: Mapping[str, object]) -> Answer:
-        """Send `request`, return the answer. OSError when the connection fails; it is dropped then."""
-        async with self._turn:
-            done = False
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    answer = await self._exchange(request)
-                done = True
-            finally:
-                if not done:  # also when cancelled: a late answer must not meet the next request
-                    self.close()
-            return answer
+    def _expect(self, response: Response) -> None:
+        if isinstance(response, ErrResponse):
+            raise Refused(response.message)
 
-    async def insist(self, request: Mapping[str, object]) -> Answer:
-        """The same, again and again until there is an answer (a daemon restart takes seconds)."""
-        backoff = Backoff()
+    async def _answered(self, request: Request) -> Response:
         while True:
             try:
-                return await self.exchange(request)
-            except OSError as error:
-                log.debug("%s: %s", request.get("cmd"), error)
-            await backoff.pause()
+                return await self._once(request, ANSWER_SECONDS)
+            except Lost as error:
+                log.info("%s: %s, trying again", request.cmd, error.summary)
+                await self._backoff.wait()
 
-    async def _exchange(self, request: Mapping[str, object]) -> Answer:
-        if self._streams is None:
-            self._streams = await connect(self._path)
-        reader, writer = self._streams
-        writer.write(json.dumps(request).encode() + b"\n")
-        await writer.drain()
+    async def _once(self, request: Request, seconds: float) -> Response:
+        """One try. Whatever interrupts it, a late answer must not be taken for the next one: the connection goes."""
+        line = encode(request) + b"\n"
         try:
-            line = await reader.readline()
-            answer = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError as error:
-            raise ProtocolError(f"the answer is no line of JSON: {error}") from error
-        if not isinstance(answer, dict) or not isinstance(answer.get("kind"), str):
-            raise ProtocolError("the connection was closed" if answer is None else "the answer has no kind")
-        return answer
+            if self._streams is None:
+                self._streams = await connect(self._path, self._backoff)
+            reader, writer = self._streams
+            async with asyncio.timeout(seconds):
+                writer.write(line)
+                await writer.drain()
+                answer = await reader.readline()
+            if not answer.endswith(b"\n"):
+                raise Lost("hive closed the connection")
+            response = self._decode(answer)
+        except (OSError, ValueError, TimeoutError) as error:
+            self.close()
+            raise Lost(f"the connection to hive broke: {error or 'no answer'}") from error
+        except BaseException:
+            self.close()
+            raise
+        self._backoff.reset()
+        return response
 
 
-class Inbox:
-    """Messages in, requests out."""
+def _decoder(*, manager: bool) -> Callable[[bytes], Response]:
+    if not manager:
+        return lambda line: decode(AGENT_RESPONSE, line)
+    from meta.wire.manager import MANAGER_RESPONSE  # an agent need not wait until these types are built
 
-    def __init__(self, path: Path) -> None:
-        self._poll = Lines(path)
-        self._calls = Lines(path)
-        self._backoff = Backoff()
-
-    def close(self) -> None:
-        """Drop both connections."""
-        self._poll.close()
-        self._calls.close()
-
-    async def receive(self) -> Message:
-        """The next message; waits for it as long as it takes. Only between turns."""
-        while True:
-            began = time.monotonic()
-            try:
-                if not self._poll.connected:
-                    _require_ok(await self._poll.exchange({"cmd": "requeue_inflight"}))
-                answer = await self._poll.exchange({"cmd": "recv", "wait_seconds": WAIT_SECONDS})
-                message = _message(answer)
-            except (OSError, PermanentError) as error:
-                log.debug("recv: %s", error)
-                self._poll.close()
-                await self._backoff.pause()
-                continue
-            if message is not None:
-                self._backoff.reset()
-                return message
-            if time.monotonic() - began < _QUICK_SECONDS:  # hive lets nobody wait while it drains or stops
-                await self._backoff.pause()
-            else:
-                self._backoff.reset()
-
-    async def acknowledge(self) -> None:
-        """The turn is over: what was handed out does not come again."""
-        _require_ok(await self._calls.insist({"cmd": "ack_turn"}))
-
-    async def send(self, to: str, body: str) -> None:
-        """Send a message; PermanentError with hive's words when it is refused."""
-        _require_ok(await self._calls.insist({"cmd": "send", "to": to, "body": body}))
-
-    async def request_apply_commit(self, agent: str, commit_ref: str, description: str) -> None:
-        """Ask for the approval of a commit (the manager only); PermanentError with hive's words."""
-        request = {"cmd": "request_apply_commit", "agent": agent, "commit_ref": commit_ref}
-        _require_ok(await self._calls.insist({**request, "description": description} if description else request))
-
-
-def _require_ok(answer: Answer) -> None:
-    if answer["kind"] == "err":
-        raise PermanentError(str(answer.get("message", "hive refused without a reason")))
-
-
-def _message(answer: Answer) -> Message | None:
-    """The delivery in an answer to recv, None for `empty`."""
-    _require_ok(answer)
-    if answer["kind"] != "message":
-        return None
-    sender, body, id = answer.get("from"), answer.get("body"), answer.get("id", 0)
-    if not isinstance(sender, str) or not isinstance(body, str) or not isinstance(id, int):
-        raise ProtocolError("a message without sender, body or id")
-    return Message(_whole(sender), _whole(body), id, redelivered=answer.get("redelivered") is True)
-
-
-def _whole(text: str) -> str:
-    """`text` without halves of a character, which JSON can carry and nothing can write."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return lambda line: decode(MANAGER_RESPONSE, line)

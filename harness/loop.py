@@ -1,124 +1,98 @@
-"""The turn loop: one message is one turn; between two turns the harness can be drained."""
+"""The loop: take a message, do the turn, acknowledge it; pause between turns when hive asks for a drain.
+
+A turn that is not ok is not acknowledged. Its message is put back and tried again; after ATTEMPTS it is given up,
+since the next good turn would acknowledge it anyway.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Awaitable, Callable
 
+from harness.connect import Backoff
+from harness.gate import Gate
 from harness.inbox import Inbox
-from harness.link import Link
-from harness.runtimes.base import Message, Runtime
-from meta.errors import HiveError, Refused
+from harness.runtimes.base import TurnOutcome
+from meta.errors import HiveError
+from meta.wire.agent import MessageResponse
 from meta.wire.link import TurnState
-
-if TYPE_CHECKING:
-    from harness.worktree import WorkTrees
 
 log = logging.getLogger(__name__)
 
-SILENT = frozenset({"system", "reminder"})
-"""Senders that read no answers."""
+ATTEMPTS = 3
+"""Turns that one message gets in one life of the harness."""
+DRAIN_GRACE = 1.0
+"""Seconds that hive has to answer an open `recv` once it asked for a drain."""
+
+Turn = Callable[[MessageResponse], Awaitable[TurnOutcome]]
 
 
-class TurnLoop:
-    """Takes messages while the link is open, and acknowledges each once its turn is over."""
+class Loop:
+    """Serves one inbox, one turn at a time."""
 
-    def __init__(
-        self,
-        link: Link,
-        inbox: Inbox,
-        runtime: Runtime,
-        trees: WorkTrees,
-        recipients: Sequence[str],
-        turn_seconds: float,
-    ) -> None:
-        self._link = link
+    def __init__(self, inbox: Inbox, gate: Gate, turn: Turn) -> None:
         self._inbox = inbox
-        self._runtime = runtime
-        self._trees = trees
-        self._recipients = frozenset(recipients)
-        self._turn_seconds = turn_seconds
+        self._gate = gate
+        self._turn = turn
+        self._failures: Counter[int] = Counter()
 
     async def run(self) -> None:
-        """Take turns until cancelled. Nothing is asked for before hive knows who this is."""
+        """Until cancelled. A cancelled turn is not acknowledged: its message comes again at the next boot."""
+        backoff = Backoff()
         while True:
-            self._link.become(TurnState.DRAINED if self._link.draining else TurnState.IDLE)
-            await self._link.opened.wait()
-            if self._link.draining:
-                continue
-            self._link.become(TurnState.IDLE)
-            message = await self._next()
-            if message is not None:
-                self._link.become(TurnState.THINKING)
-                await self._turn(message)
-                await self._acknowledge()
-
-    async def _next(self) -> Message | None:
-        """The next message, or None as soon as the link closes. One that came at that moment is still taken."""
-        poll = asyncio.create_task(self._inbox.receive())
-        closing = asyncio.create_task(self._link.closed.wait())
-        try:
-            await asyncio.wait((poll, closing), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            poll.cancel()
-            closing.cancel()
-            await asyncio.wait((poll, closing))
-        return None if poll.cancelled() else poll.result()
-
-    async def _turn(self, message: Message) -> None:
-        again = ", again" if message.redelivered else ""
-        log.info("message %d from %s%s: %d characters", message.id, message.sender, again, len(message.body))
-        tools = _Tools(self._inbox, self._trees, message, self._recipients)
-        try:
-            async with asyncio.timeout(self._turn_seconds):
-                outcome = await self._runtime.turn(message, tools)
-        except TimeoutError:
-            await self._failed(message, f"the turn took longer than {self._turn_seconds:g} s and was ended")
-        except HiveError as error:
-            await self._failed(message, f"{error.summary}{f' ({error.hint})' if error.hint else ''}")
-        else:
-            log.info("turn over: %s", outcome.summary)
-
-    async def _failed(self, message: Message, why: str) -> None:
-        """Tell the operator; never another agent, whose answer could fail in turn, without an end."""
-        log.warning("turn failed: %s", why)
-        if message.sender == "operator":
+            await self._while_draining()
             try:
-                await self._inbox.send("operator", f"error: {why}")
+                message = await self._next()
             except HiveError as error:
-                log.warning("the operator could not be told: %s", error)
+                log.info("recv: %s", error.summary)
+                await backoff.wait()
+                continue
+            backoff.reset()
+            if message is not None:
+                await self._handle(message)
 
-    async def _acknowledge(self) -> None:
+    async def _while_draining(self) -> None:
+        if self._gate.draining:
+            self._gate.set(TurnState.DRAINED)
+            log.info("drained")
+            await self._gate.opened()
+        self._gate.set(TurnState.IDLE)
+
+    async def _next(self) -> MessageResponse | None:
+        """The next message; None when there is none, or hive asks for a drain and `recv` has not been answered."""
+        recv = asyncio.ensure_future(self._inbox.recv())
+        closed = asyncio.ensure_future(self._gate.closed())
         try:
-            await self._inbox.acknowledge()
+            await asyncio.wait({recv, closed}, return_when=asyncio.FIRST_COMPLETED)
+            if not recv.done():
+                await asyncio.wait({recv}, timeout=DRAIN_GRACE)
+            return recv.result() if recv.done() else None
+        finally:
+            for task in (recv, closed):
+                task.cancel()
+            await asyncio.gather(recv, closed, return_exceptions=True)
+
+    async def _handle(self, message: MessageResponse) -> None:
+        self._gate.set(TurnState.THINKING)
+        again = ", delivered before" if message.redelivered else ""
+        log.info("turn on message %d from %r, %d characters%s", message.id, message.sender, len(message.body), again)
+        outcome = await self._turn(message)
+        try:
+            await self._settle(message, outcome)
         except HiveError as error:
-            log.warning("the turn is not acknowledged, its message will come again: %s", error)
+            log.warning("hive does not acknowledge message %d: %s", message.id, error.summary)
 
-
-class _Tools:
-    """What one turn may do; see runtimes/base.py."""
-
-    def __init__(self, inbox: Inbox, trees: WorkTrees, message: Message, recipients: frozenset[str]) -> None:
-        self._inbox = inbox
-        self._trees = trees
-        self._sender = message.sender
-        self._recipients = recipients
-
-    async def send(self, to: str, body: str) -> None:
-        if not self._recipients & {"*", to}:
-            raise Refused(f"agent.toml does not allow messages to {to}", f"add {to!r} to `recipients`")
-        await self._inbox.send(to, body)
-
-    async def reply(self, body: str) -> None:
-        if self._sender not in SILENT:
-            await self._inbox.send(self._sender, body)
-
-    async def commit(self, agent: str, file: str, content: str, message: str) -> str:
-        return await self._trees.commit(agent, file, content, message)
-
-    async def request(self, agent: str, description: str) -> str:
-        sha = await self._trees.head(agent)
-        await self._inbox.request_apply_commit(agent, sha, description)
-        return sha
+    async def _settle(self, message: MessageResponse, outcome: TurnOutcome) -> None:
+        if outcome.ok:
+            log.info("turn on message %d is done", message.id)
+        else:
+            self._failures[message.id] += 1
+            log.warning("turn on message %d failed: %s", message.id, outcome.reason)
+            if self._failures[message.id] < ATTEMPTS:
+                self._inbox.put_back()
+                return
+            log.error("message %d is given up after %d turns", message.id, ATTEMPTS)
+        del self._failures[message.id]
+        await self._inbox.ack()

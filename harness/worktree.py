@@ -1,66 +1,68 @@
-"""Commits in the proposed work trees (the manager's): git, and nothing that leaves the tree."""
+"""Commits in a proposed work tree. It is the manager's own, in the manager's own container."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 
 from meta.errors import BadInput, Conflict, NotFound
-from meta.names import agent_name
+from meta.names import AgentName, Sha, agent_name, sha
 from meta.process import Completed, run
 
-_GIT_SECONDS = 30.0
+GIT_SECONDS = 30.0
 
 
-class WorkTrees:
-    """The work trees below `agents`; commits are in the name of `author`, git's own settings come from `home`."""
+class WorkTree:
+    """`<agents>/<name>/config`, written to as `author`."""
 
-    def __init__(self, agents: Path, author: str, home: str) -> None:
-        self._agents = agents
-        email = f"{author}@hive.invalid"
-        self._env = {
-            "HOME": home,
-            "GIT_AUTHOR_NAME": author,
+    def __init__(self, agents: Path, name: str, author: AgentName) -> None:
+        """BadInput for a name that is none, NotFound where there is no repo."""
+        self.agent = agent_name(name)
+        self.path = agents / self.agent / "config"
+        self._author = author
+        if not (self.path / ".git").exists():
+            raise NotFound(f"{self.agent} has no proposed work tree at {self.path}", "see which agents there are")
+
+    async def head(self) -> Sha:
+        """The commit that is checked out."""
+        return sha((await self._git("rev-parse", "--verify", "HEAD^{commit}")).text)
+
+    async def commit(self, file: str, content: str, message: str) -> Sha:
+        """Write one file, commit it, and leave everything else as it is. Conflict when it already has that content."""
+        path = self._inside(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "wb") as target:
+            target.write(content.encode())
+        await self._git("add", "--", file)
+        if (await self._git("diff", "--cached", "--quiet", "--", file, check=False)).code == 0:
+            raise Conflict(f"{file} of {self.agent} already has this content", "there is nothing to commit")
+        await self._git("commit", "--quiet", "-m", message, "--", file)
+        return await self.head()
+
+    def _inside(self, file: str) -> Path:
+        parts = PurePosixPath(file).parts
+        root = self.path.resolve()
+        path = root.joinpath(*parts)
+        wrong = not parts or PurePosixPath(file).is_absolute() or ".." in parts or ".git" in map(str.lower, parts)
+        if wrong or path.is_symlink() or path.is_dir() or not path.parent.resolve().is_relative_to(root):
+            raise BadInput(f"{file[:100]!r} is no file in the work tree of {self.agent}", "give a path like agent.toml")
+        return path
+
+    async def _git(self, *words: str, check: bool = True) -> Completed:
+        options = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "--literal-pathspecs")
+        return await run(
+            ["git", "-C", self.path, *options, *words], deadline=GIT_SECONDS, env=self._environment(), check=check
+        )
+
+    def _environment(self) -> dict[str, str]:
+        email = f"{self._author}@hive.invalid"
+        return {
+            "GIT_AUTHOR_NAME": self._author,
             "GIT_AUTHOR_EMAIL": email,
-            "GIT_COMMITTER_NAME": author,
+            "GIT_COMMITTER_NAME": self._author,
             "GIT_COMMITTER_EMAIL": email,
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
         }
-
-    async def commit(self, agent: str, file: str, content: str, message: str) -> str:
-        """Write `file` and commit it; the sha. Conflict when that changes nothing."""
-        tree = self._tree(agent)
-        path = _inside(tree, file)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode("utf-8"))
-        except OSError as error:
-            raise BadInput(f"{file} of {agent} cannot be written: {error.strerror}") from error
-        await self._git(tree, "add", "--", file)
-        staged = await self._git(tree, "diff", "--cached", "--quiet", "--", file, check=False)
-        if staged.code == 0:
-            raise Conflict(f"{file} of {agent} is like that already: nothing to commit")
-        subject = message.replace("\0", "") or f"edit {file}"
-        await self._git(tree, "commit", "--quiet", "--message", subject, "--", file)
-        return await self.head(agent)
-
-    async def head(self, agent: str) -> str:
-        """The sha of HEAD."""
-        return (await self._git(self._tree(agent), "rev-parse", "--verify", "HEAD^{commit}")).text
-
-    def _tree(self, agent: str) -> Path:
-        tree = self._agents / agent_name(agent) / "config"
-        if not (tree / ".git").exists():
-            raise NotFound(f"there is no work tree of {agent} at {tree}", "is that agent there? see `hive list`")
-        return tree
-
-    async def _git(self, tree: Path, *words: str, check: bool = True) -> Completed:
-        settings = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "core.fsmonitor=false")
-        command = ("git", *settings, "-C", str(tree), *words)
-        return await run(command, deadline=_GIT_SECONDS, env=self._env, check=check)
-
-
-def _inside(tree: Path, file: str) -> Path:
-    path = tree / file
-    if not file or "\0" in file or not path.resolve().is_relative_to(tree.resolve()) or ".git" in Path(file).parts:
-        raise BadInput(f"{file!r} is no file of the work tree", "give a path relative to it, like agent.toml")
-    return path

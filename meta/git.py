@@ -74,7 +74,7 @@ _PASSING = re.compile(
 _LOST = re.compile(r"reference already exists|but expected|unable to resolve reference|reference is missing")
 _MISSING = re.compile(
     r"[Nn]ot a valid object|bad object|bad revision|unknown revision|ambiguous argument|Needed a single revision"
-    r"|Not a valid commit|invalid object|could not get object info"
+    r"|Not a valid commit|invalid object|could not get object info|does not exist in|but not in"
 )
 
 
@@ -303,8 +303,9 @@ def remove_stale_locks(git_dir: Path) -> list[Path]:
 
 def failure(git_dir: Path, argv: Sequence[str], stderr: str) -> HiveError:
     """What git complained about, as one of hive's errors."""
-    last = next((line for line in reversed(stderr.strip().splitlines()) if line), "no message")
-    summary = f"git {argv[0]} in {git_dir}: {last[:300]}"
+    lines = [line for line in stderr.strip().splitlines() if line] or ["no message"]
+    told = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
+    summary = f"git {argv[0]} in {git_dir}: {told[:300]}"
     if stderr.startswith("Timeout:"):
         return TransientError(f"git {argv[0]} in {git_dir} passed its deadline", "is the disk very slow?")
     if _LOCKED.search(stderr):

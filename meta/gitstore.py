@@ -142,15 +142,14 @@ def _packed(git_dir: Path) -> Iterator[tuple[str, Sha]]:
 class RefStamp:
     """A short text that changes whenever a ref in one of `folders` does, whoever moved it.
 
-    Reading it again costs one `stat` per folder and no process: git locks each ref that it moves, packed or not, by
-    a file in the ref's folder, so the folder's time stamp tells. That stamp is only as fine as the kernel's tick;
-    a folder that was changed just now is looked into each time, and also compared by the names and inodes in it.
+    Reading it again costs one `stat` per folder, one for `packed-refs`, and no process. A folder's time stamp is only
+    as fine as the kernel's tick, so one that was changed just now is also compared by the names and inodes in it.
     The text depends on the files alone: it is the same after a restart.
     """
 
     def __init__(self, git_dir: Path, folders: Sequence[str]) -> None:
         self._git_dir = git_dir
-        self._paths = [f"{git_dir}/{folder}" for folder in folders]
+        self._paths = [str(git_dir), *(f"{git_dir}/{folder}" for folder in folders)]
         self._known: list[tuple[int, int] | None] = [(-1, -1)] * len(self._paths)
         self._parts = [""] * len(self._paths)
         self._text: str | None = None
@@ -178,7 +177,12 @@ class RefStamp:
 
     def _look(self, index: int, path: str, signature: tuple[int, int] | None) -> None:
         now = time.time_ns()
-        self._parts[index] = "-" if signature is None else f"{signature[1]} {_listing(path)}"
+        if signature is None:
+            self._parts[index] = "-"
+        elif index == 0:  # the repo itself: of what lies there only packed-refs counts
+            self._parts[index] = _packed_stamp(path)
+        else:
+            self._parts[index] = f"{signature[1]} {_listing(path)}"
         settled = signature is None or abs(now - signature[1]) > _SETTLED * 1e9
         self._known[index] = signature if settled else (-1, -1)
 
@@ -191,3 +195,11 @@ def _listing(folder: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return "-"
     return " ".join(f"{name}:{inode}" for name, inode in found)
+
+
+def _packed_stamp(git_dir: str) -> str:
+    try:
+        status = Path(git_dir, "packed-refs").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "-"
+    return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"

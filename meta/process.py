@@ -123,6 +123,7 @@ async def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
+    stdio: int | None = None,
     pass_fds: Sequence[int] = (),
     limits: Mapping[int, int] | None = None,
     output_limit: int = 16 * 2**20,
@@ -132,6 +133,7 @@ async def run(
     """Run a command to its end and return what it said.
 
     `deadline` is in seconds from now; `env` is laid over the minimal environment; `stdin` None is /dev/null;
+    `stdio` is a descriptor (a socket) that becomes stdin and stdout in place of both, and stays the caller's to close;
     `limits` maps RLIMIT_* to a value (bytes, seconds); `output_limit` bounds stdout in bytes; `on_line` gets each
     line of stderr without its end. With `check` a code other than 0 raises ProcessFailed.
 
@@ -145,7 +147,8 @@ async def run(
     begun = time.monotonic()
     with _recorded(recorder, words, variables) as started:
         source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-        child = _Child(_start(command, variables, cwd, source, subprocess.PIPE, pass_fds))
+        streams = (source, subprocess.PIPE, subprocess.PIPE) if stdio is None else (stdio, stdio, subprocess.PIPE)
+        child = _Child(_start(command, variables, cwd, streams, pass_fds))
         try:
             started(child.pid)
             async with asyncio.timeout(deadline):
@@ -176,7 +179,7 @@ async def spawn_detached(
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     output = os.open(log, flags, 0o600) if log is not None else os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        process = _start(command, variables, cwd, subprocess.DEVNULL, output)
+        process = _start(command, variables, cwd, (subprocess.DEVNULL, output, output))
     finally:
         os.close(output)
     process.returncode = 0  # Popen must neither wait for it nor warn that it still runs: the pidfd watch reaps it
@@ -217,11 +220,16 @@ def _limited(argv: tuple[str, ...], limits: Mapping[int, int] | None, path: str)
 
 
 def _start(
-    argv: tuple[str, ...], env: Mapping[str, str], cwd: Path | None, stdin: int, output: int, fds: Sequence[int] = ()
+    argv: tuple[str, ...],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    streams: tuple[int, int, int],
+    fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
+    stdin, stdout, stderr = streams
     try:
         return subprocess.Popen(
-            argv, env=env, cwd=cwd, stdin=stdin, stdout=output, stderr=output, pass_fds=fds, start_new_session=True
+            argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=fds, start_new_session=True
         )
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):

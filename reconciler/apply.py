@@ -25,7 +25,9 @@ from reconciler.world import World
 
 log = logging.getLogger(__name__)
 LOG_TAIL = 20
-"""Lines of a container's log that an event carries."""
+"""Lines of a container's log that an event or a failed tag carries."""
+LOG_LIMIT = 4000
+"""Bytes of it."""
 
 
 class Apply:
@@ -95,12 +97,14 @@ class Apply:
                 with effect("tag-deployed"):
                     await applied.deployed(id, by="hive", at=now, meta_commit=commit, unproven=unproven, seed=seed)
             case steps.Fail(id=id, reason=reason, touched=touched):
+                back = touched and agent in (await self._w.meta.read()).desired.agents
                 with effect("remember-rollback"):
-                    if touched:
+                    if back:
                         await self._w.memory.change(agent, rollback_from=id, rollback_failed=False)
+                told = await self._with_log(agent, reason) if touched else reason
                 with effect("tag-failed"):
-                    await applied.transition(id, TagState.FAILED, by="hive", at=now, reason=reason)
-                if touched:
+                    await applied.transition(id, TagState.FAILED, by="hive", at=now, reason=told)
+                if back:
                     await self._w.events.append("rollback_started", agent, {"id": id, "reason": reason})
             case steps.Drop(id=id):
                 with effect("drop-candidate"):
@@ -109,6 +113,11 @@ class Apply:
                     await self._prune(agent)
             case _:
                 assert_never(step)
+
+    async def _with_log(self, agent: AgentName, reason: str) -> str:
+        """The reason, with what the container wrote last."""
+        tail = scrub(await self._backend.logs(agent, LOG_TAIL), limit=LOG_LIMIT).strip()
+        return f"{reason}\n\nits last lines:\n{tail}" if tail else reason
 
     async def _check_ancestor(self, agent: AgentName, deploy: Deploy) -> None:
         if deploy.kind is not DeployKind.APPLY_COMMIT:
@@ -255,7 +264,7 @@ class Apply:
                 crashes = memo.crashes + 1
                 config = self._w.config
                 wait = min(config.crash_backoff_max, config.crash_backoff * 2 ** min(crashes - 1, 30))
-                tail = scrub(await self._backend.logs(agent, LOG_TAIL), limit=4000)
+                tail = scrub(await self._backend.logs(agent, LOG_TAIL), limit=LOG_LIMIT)
                 with effect("count-crash"):
                     await memory.change(
                         agent,

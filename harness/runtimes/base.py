@@ -1,46 +1,34 @@
-"""What every runtime obeys: one message in, one turn, what came of it."""
+"""What a runtime is: it takes a message and does one turn with it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One delivery. `redelivered`: it was handed out before and may have been dealt with already."""
-
-    sender: str
-    body: str
-    id: int = 0
-    redelivered: bool = False
+from meta.names import AgentName, Sha
+from meta.wire.agent import MessageResponse
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
-    """What a turn did, in a few words for the log."""
+    """How a turn ended. One that is not `ok` is tried again, a few times."""
 
-    summary: str
+    ok: bool
+    reason: str = ""
 
 
 class Tools(Protocol):
-    """What a turn may do in the world. Errors are HiveErrors."""
+    """What a runtime may do during a turn. Both verbs raise Refused with the reason."""
 
     async def send(self, to: str, body: str) -> None:
-        """Send a message to another agent or to the operator; Refused when agent.toml does not allow `to`."""
+        """Send a message."""
 
-    async def reply(self, body: str) -> None:
-        """Send a message to whoever caused this turn; nothing when that is hive itself."""
-
-    async def commit(self, agent: str, file: str, content: str, message: str) -> str:
-        """Write and commit a file in the proposed work tree of `agent`; returns the commit's sha."""
-
-    async def request(self, agent: str, description: str) -> str:
-        """Ask for approval of HEAD of the proposed work tree of `agent`; returns its sha."""
+    async def request_apply_commit(self, agent: AgentName, commit: Sha, description: str) -> None:
+        """Ask for a commit of the agent's proposed repo to be approved."""
 
 
 class Runtime(Protocol):
-    """One way to think. `state` and the like are its own business."""
+    """One way to do turns. A turn may be cancelled at any await; the message then comes again."""
 
-    async def turn(self, message: Message, tools: Tools) -> TurnOutcome:
-        """Deal with `message`. A HiveError ends the turn and is told to the operator, if it was theirs."""
+    async def turn(self, message: MessageResponse, tools: Tools) -> TurnOutcome:
+        """Do one turn. A HiveError counts as a turn that is not ok."""

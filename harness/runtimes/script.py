@@ -1,65 +1,81 @@
-"""The deterministic runtime: rules from agent.toml, for demos and tests without a model."""
+"""The deterministic runtime: rules from agent.toml, first match wins. For tests and demonstrations, without a model."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import re
-from collections.abc import Mapping, Sequence
+import signal
 
-from harness.runtimes.base import Message, Tools, TurnOutcome
-from meta.settings import Rule
+from harness.place import Place
+from harness.runtimes.base import Tools, TurnOutcome
+from meta.errors import HiveError, PermanentError
+from meta.script import Action, Commit, Crash, Reply, Request, ScriptRule, Send, Sleep, compile_pattern, fill
+from meta.settings import AgentSettings
+from meta.wire.agent import MessageResponse
 
 log = logging.getLogger(__name__)
 
-_GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
 
 class ScriptRuntime:
-    """The first rule that matches a message is carried out."""
+    """Does what the first matching rule says; a message that none matches is read and forgotten."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = [
-            (number, rule, re.compile(rule.when), re.compile(rule.sender) if rule.sender is not None else None)
-            for number, rule in enumerate(rules)
-        ]
+    def __init__(self, settings: AgentSettings, place: Place) -> None:
+        self._place = place
+        self._rules = [(compile_pattern(rule.when), compile_pattern(rule.sender), rule) for rule in settings.script]
 
-    async def turn(self, message: Message, tools: Tools) -> TurnOutcome:
-        """Carry out the first rule that matches; none is fine."""
-        for number, rule, when, sender in self._rules:
-            if sender is not None and not sender.search(message.sender):
-                continue
-            if (match := when.search(message.body)) is not None:
-                done = await _carry_out(rule, match.groupdict(default=""), tools)
-                return TurnOutcome(f"script[{number}]: {', '.join(done) or 'nothing to do'}")
-        return TurnOutcome("no rule matches")
+    async def turn(self, message: MessageResponse, tools: Tools) -> TurnOutcome:
+        """Do the rule's actions in order. A permanent error is told to the sender and ends the rule, not the agent."""
+        for when, sender, rule in self._rules:
+            match = when.fullmatch(message.body)
+            if match is not None and sender.fullmatch(message.sender):
+                groups = {name: text or "" for name, text in match.groupdict().items()}
+                values = {"sender": message.sender, "body": message.body, "self": self._place.agent, **groups}
+                await self._do(rule, message.sender, values, tools)
+                return TurnOutcome(ok=True)
+        log.info("no rule for message %d from %r", message.id, message.sender)
+        return TurnOutcome(ok=True)
+
+    async def _do(self, rule: ScriptRule, sender: str, values: dict[str, str], tools: Tools) -> None:
+        try:
+            for action in rule.actions:
+                await self._act(action, sender, values, tools)
+        except PermanentError as error:
+            log.warning("a rule ended early: %s", error.summary)
+            try:
+                await tools.send(sender, f"failed: {error.summary}")
+            except HiveError as again:
+                log.warning("%r cannot be told: %s", sender, again.summary)
+
+    async def _act(self, action: Action, sender: str, values: dict[str, str], tools: Tools) -> None:
+        match action:
+            case Reply(text):
+                await tools.send(sender, fill(text, values))
+            case Send(to=to, body=body):
+                await tools.send(fill(to, values), fill(body, values))
+            case Sleep(seconds):
+                await asyncio.sleep(seconds)
+            case Commit() | Request():
+                values["commit"] = await self._in_work_tree(action, values, tools)
+            case Crash(code):
+                crash(code)
+
+    async def _in_work_tree(self, action: Commit | Request, values: dict[str, str], tools: Tools) -> str:
+        from harness.worktree import WorkTree  # few agents ever commit: no start waits for it
+
+        tree = WorkTree(self._place.agents, fill(action.agent, values), self._place.agent)
+        if isinstance(action, Commit):
+            return await tree.commit(
+                fill(action.file, values), fill(action.content, values), fill(action.message, values)
+            )
+        head = await tree.head()
+        await tools.request_apply_commit(tree.agent, head, fill(action.description, values))
+        return head
 
 
-def fill(template: str, groups: Mapping[str, str]) -> str:
-    """`template` with `{group}` replaced by the group's text; other braces stay as they are."""
-    return _GROUP.sub(lambda match: groups.get(match[1], match[0]), template)
-
-
-async def _carry_out(rule: Rule, groups: Mapping[str, str], tools: Tools) -> list[str]:
-    done = []
-    if (commit := rule.commit) is not None:
-        words = [fill(text, groups) for text in (commit.agent, commit.file, commit.content, commit.message)]
-        done.append(f"commit {(await tools.commit(*words))[:12]}")
-    if (request := rule.request) is not None:
-        sha = await tools.request(fill(request.agent, groups), fill(request.description, groups))
-        done.append(f"request {sha[:12]}")
-    if (send := rule.send) is not None:
-        to = fill(send.to, groups)
-        await tools.send(to, fill(send.body, groups))
-        done.append(f"send to {to}")
-    if rule.reply is not None:
-        await tools.reply(fill(rule.reply, groups))
-        done.append("reply")
-    if rule.sleep is not None:
-        await asyncio.sleep(rule.sleep)
-        done.append(f"sleep {rule.sleep:g} s")
-    if rule.crash is not None:
-        log.warning("a rule says crash: exit %d", rule.crash)
-        os._exit(rule.crash)
-    return done
+def crash(code: int | None) -> None:
+    """End at once, as a real crash would: nothing is flushed, acknowledged or said. None = by SIGKILL."""
+    log.info("crashing on purpose")
+    if code is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(137 if code is None else code)

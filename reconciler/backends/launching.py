@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import sys
+import time
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -63,8 +65,8 @@ def write_exit(place: Place, ended: Exit) -> None:
 
 async def launch(place: Place) -> ProcessIdentity:
     """Start the supervisor on spec.json and wait for its word. Busy, or TransientError with what it said."""
-    fifo = place.folder / "ready"
-    fifo.unlink(missing_ok=True)
+    fifo = place.folder / f"ready-{secrets.token_hex(4)}"  # its own: nobody else's start can take the word
+    _remove_old_pipes(place.folder)
     os.mkfifo(fifo, 0o600)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -74,6 +76,14 @@ async def launch(place: Place) -> ProcessIdentity:
     finally:
         os.close(reader)
         fifo.unlink(missing_ok=True)
+
+
+def _remove_old_pipes(folder: Path) -> None:
+    """What a daemon left that was killed in the middle of a start; not the pipe of one that is under way."""
+    for path in folder.glob("ready-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_mtime < time.time() - 4 * START_SECONDS:
+                path.unlink()
 
 
 async def _await_word(place: Place, reader: int, pid: int) -> ProcessIdentity:

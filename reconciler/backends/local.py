@@ -90,11 +90,9 @@ class LocalBackend:
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._host = self._host or await probe()
         for agent in self.names():
-            run = self._place(agent).run.get()
-            if run is not None:
-                self._watches.add(agent, run.identity_of(run.supervisor), run.nonce)
+            self._adopt(agent)
         for agent, stray in launching.running_supervisors(self._folder):
-            if self._watches.get(agent) is None and self._watches.add(agent, stray, ""):
+            if self._watches.get(agent) is None and self._watches.add(agent, stray):
                 log.warning("%s: a supervisor runs without its records (pid %d)", agent, stray.pid)
                 if not self._place(agent).exists:  # else the next start ends it
                     self._watches.signal(agent, signal.SIGTERM)
@@ -152,7 +150,14 @@ class LocalBackend:
 
     def _runs(self, agent: AgentName, run: Run) -> bool:
         watch = self._watches.get(agent)
-        return (watch is not None and watch.nonce == run.nonce) or self._starting.get(agent) == run.nonce
+        watched = watch is not None and watch.which == run.identity_of(run.supervisor)
+        return watched or self._starting.get(agent) == run.nonce
+
+    def _adopt(self, agent: AgentName) -> None:
+        """Watch the recorded supervisor if it is the one that runs."""
+        run = self._place(agent).run.get()
+        if run is not None and self._watches.get(agent) is None:
+            self._watches.add(agent, run.identity_of(run.supervisor))
 
     def _lost_exit(self, agent: AgentName, run: Run) -> Exit:
         known = self._lost.get(agent)
@@ -221,6 +226,7 @@ class LocalBackend:
     async def start(self, agent: AgentName, launch: Launch) -> None:
         """Start what is set; returns once the run is on disk and its program was executed."""
         place = self._existing_place(agent)
+        self._adopt(agent)
         if self.observe(agent).running:
             return
         await self._end(agent, 0.0)
@@ -243,18 +249,19 @@ class LocalBackend:
         self._starting[agent] = launch.nonce
         try:
             which = await launching.launch(place)
-            if not self._watches.add(agent, which, launch.nonce):
+            if not self._watches.add(agent, which):
                 self._on_end(agent)  # it ended already
         except launching.Busy:
-            self._adopt_stray(agent)
-            raise
+            self._adopt_stray(agent)  # of a daemon that was killed in the middle of a start
+            if not self.observe(agent).running:
+                raise
         finally:
             del self._starting[agent]
 
     def _adopt_stray(self, agent: AgentName) -> None:
         for name, stray in launching.running_supervisors(self._folder):
             if name == agent:
-                self._watches.add(agent, stray, "")
+                self._watches.add(agent, stray)
 
     def _keep_lost(self, place: Place) -> None:
         """The next start replaces run.json; how the last one ended must not go with it."""

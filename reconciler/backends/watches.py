@@ -15,9 +15,9 @@ from meta.names import AgentName
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """One supervisor. `nonce`: of the run it supervises, "" when its records are gone (a stray)."""
+    """One supervisor."""
 
-    nonce: str
+    which: ProcessIdentity
     pidfd: int
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -46,7 +46,7 @@ class Watches:
         """The agent's supervisor while it runs."""
         return self._watches.get(agent)
 
-    def add(self, agent: AgentName, which: ProcessIdentity, nonce: str) -> bool:
+    def add(self, agent: AgentName, which: ProcessIdentity) -> bool:
         """Watch `which` if it still runs. The pidfd is opened first: from then on it cannot become another process."""
         try:
             pidfd = os.pidfd_open(which.pid)
@@ -56,7 +56,7 @@ class Watches:
             os.close(pidfd)
             return False
         self._drop(agent)
-        watch = self._watches[agent] = Watch(nonce, pidfd)
+        watch = self._watches[agent] = Watch(which, pidfd)
         asyncio.get_running_loop().add_reader(pidfd, self._ended, agent, watch)
         return True
 

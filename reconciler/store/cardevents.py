@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 
-from meta.model import TagState
+from meta.model import DeployKind, TagState
 from reconciler.store import eventlog
 from reconciler.views import Card
+
+SEED_ID = 0
+"""`deployed/0` marks the commit that an agent began with. It was never proposed, so nothing is told about it."""
 
 _KINDS = {
     TagState.PROPOSAL: "proposal_created",
@@ -43,18 +46,23 @@ def reverted(old: Card | None, new: Card | None) -> bool:
     return _rank(new) < _rank(old) or (_rank(new) == _TERMINAL == _rank(old) and new.state != old.state)
 
 
-def append(connection: sqlite3.Connection, at: float, old: Card | None, new: Card | None) -> None:
-    """Append what happened between the two; the states that were passed over in between are told, too."""
+def append(connection: sqlite3.Connection, at: float, old: Card | None, new: Card | None, by: str | None) -> None:
+    """Append what happened between the two; the states that were passed over in between are told, too.
+
+    `by`: who moved the id to its present state.
+    """
     if old is not None and reverted(old, new):
         _append_reverted(connection, at, old, new)
-    if new is None:
+    if new is None or new.id == SEED_ID:
         return
     late = old is None and TagState(new.state).terminal
     for state in _told(old, new, late):
-        data: dict[str, object] = _data(new)
+        data = _data(new, by if state.value == new.state else None)
         if late:
             data["late"] = True
-        eventlog.append(connection, at, _KINDS[state], new.agent, data, _key(new, state))
+        eventlog.append(connection, at, _KINDS[state], new.agent, data, _key(new, state.value))
+        if state is TagState.DEPLOYED and new.kind is DeployKind.SPAWN:
+            eventlog.append(connection, at, "agent_spawned", new.agent, data, _key(new, "spawned"))
 
 
 def release_agent(connection: sqlite3.Connection, agent: str) -> None:
@@ -76,19 +84,24 @@ def _told(old: Card | None, new: Card, late: bool) -> tuple[TagState, ...]:
 def _append_reverted(connection: sqlite3.Connection, at: float, old: Card, new: Card | None) -> None:
     for state in TagState:
         if new is None or _RANK.get(state, _TERMINAL) > _rank(new):
-            eventlog.release(connection, _key(old, state))  # it may happen again, and is then told again
+            eventlog.release(connection, _key(old, state.value))  # it may happen again, and is then told again
+    if old.id == SEED_ID:
+        return
     data: dict[str, object] = {"id": old.id, "from": old.state, "to": new.state if new else None}
     eventlog.append(connection, at, "card_reverted", old.agent, data)
 
 
-def _data(card: Card) -> dict[str, object]:
+def _data(card: Card, by: str | None) -> dict[str, object]:
     return {
         "id": card.id,
         "kind": card.kind.value,
         "status": card.status,
         "sha": card.fetched_sha,
         "note": card.note,
-        "by": card.approved_by if card.approved_by else card.proposed_by,
+        "description": card.description,
+        "by": by,
+        "proposed_by": card.proposed_by,
+        "approved_by": card.approved_by,
         "requested_at": card.requested_at,
         "resolved_at": card.resolved_at,
     }
@@ -98,5 +111,5 @@ def _rank(card: Card) -> int:
     return _RANK.get(TagState(card.state), _TERMINAL)
 
 
-def _key(card: Card, state: TagState) -> str:
-    return f"card:{card.agent}:{card.id}:{state.value}"
+def _key(card: Card, state: str) -> str:
+    return f"card:{card.agent}:{card.id}:{state}"

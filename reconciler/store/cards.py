@@ -105,7 +105,8 @@ def _project(
     agent: AgentName, deploys: tuple[Deploy, ...], stamp: str, now: float, connection: sqlite3.Connection
 ) -> list[CardChange]:
     before = {card.id: card for card in _select("agent = ?", (agent,), connection)}
-    after = {deploy.id: _card(deploy, before.get(deploy.id), int(now)) for deploy in deploys if deploy.agent == agent}
+    said = {deploy.id: deploy for deploy in deploys if deploy.agent == agent}
+    after = {id: _card(deploy, before.get(id), int(now)) for id, deploy in said.items()}
     changes = [
         CardChange(before.get(id), after.get(id)) for id in sorted({*before, *after}) if before.get(id) != after.get(id)
     ]
@@ -114,7 +115,8 @@ def _project(
             _store(connection, change.new)
         elif change.old is not None:
             connection.execute("DELETE FROM cards WHERE agent = ? AND id = ?", (agent, change.old.id))
-        cardevents.append(connection, now, change.old, change.new)
+        by = said[change.new.id].by if change.new is not None else None
+        cardevents.append(connection, now, change.old, change.new, by)
     connection.execute(
         "INSERT INTO projections VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET stamp = ?2", (agent, stamp)
     )

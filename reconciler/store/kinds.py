@@ -16,7 +16,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "deploy_failed": "An id failed; the agent keeps what it ran before.",
         "card_reverted": "The card said more than the tags do; it says again what they say.",
         # the life of an agent
-        "agent_spawned": "An agent came up for the first time.",
+        "agent_spawned": "An agent was spawned: the commit that it begins with is deployed.",
         "agent_started": "A container was started.",
         "agent_stopped": "A container was stopped on purpose.",
         "agent_restarted": "A container was restarted on purpose.",

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from api.host import host_server
+from api.listener import bind
 from api.operator import serve_operator
 from api.sockets import AgentSockets
 from meta.config import Config
@@ -242,14 +244,11 @@ class Hive:
         return answer.splitlines()
 
 
-Make = Callable[[], Awaitable[Hive]]
-
-
 @pytest.fixture
-async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
-    """The operator's sockets and alice's and the manager's, all listening."""
+async def pods(tmp_path: Path) -> AsyncIterator[Hive]:
+    """The sockets of alice and of the manager, listening."""
     layout = Layout(tmp_path / "s", tmp_path / "r")
-    config = Config(max_line_bytes=4096)
+    config = Config.model_validate({"max_line_bytes": 4096})
     for directory in (layout.state, layout.runtime):
         directory.mkdir()
     database = await Database.open(layout.database)
@@ -268,5 +267,20 @@ async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
         stack.push_async_callback(running.sockets.close_all)
         for agent in fake.names:
             await running.sockets.open(agent, None)
-        await stack.enter_async_context(serve_operator(running.service, layout, config, running.stopping))
         yield running
+
+
+@pytest.fixture
+async def host(pods: Hive) -> AsyncIterator[Hive]:
+    """host.sock too."""
+    server = host_server(bind(pods.layout.host_socket), pods.service, limit=pods.config.max_line_bytes)
+    await server.start()
+    yield pods
+    await server.close()
+
+
+@pytest.fixture
+async def hive(pods: Hive) -> AsyncIterator[Hive]:
+    """host.sock and http.sock too."""
+    async with serve_operator(pods.service, pods.layout, pods.config, pods.stopping):
+        yield pods

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 ME = f"operator uid {os.geteuid()}"
 
 
-async def ask(hive: Hive, *requests: str | bytes) -> list[dict[str, object]]:
+async def ask(host: Hive, *requests: str | bytes) -> list[dict[str, object]]:
     lines = [line.encode() if isinstance(line, str) else line for line in requests]
-    answers = await hive.lines(hive.layout.host_socket, *(line + b"\n" for line in lines))
+    answers = await host.lines(host.layout.host_socket, *(line + b"\n" for line in lines))
     for answer in answers:
         decode(HOST_RESPONSE, answer)
     return [json.loads(answer) for answer in answers]
 
 
-async def test_all_nine_commands_work_on_one_connection_in_order(hive: Hive) -> None:
-    first, second = hive.fake.add(), hive.fake.add()
+async def test_all_nine_commands_work_on_one_connection_in_order(host: Hive) -> None:
+    first, second = host.fake.add(), host.fake.add()
     answers = await ask(
-        hive,
+        host,
         '{"cmd":"spawn","name":"bob"}',
         '{"cmd":"request_spawn","name":"carol"}',
         '{"cmd":"kill","name":"alice"}',
@@ -46,7 +46,7 @@ async def test_all_nine_commands_work_on_one_connection_in_order(hive: Hive) -> 
     assert answers[:7] == [{"ok": True}] * 7
     assert answers[7] == {"ok": True, "agents": ["alice", "manager"]}
     assert [card["agent"] for card in answers[8]["approvals"]] == ["carol"]  # type: ignore[attr-defined]
-    assert hive.fake.calls == [
+    assert host.fake.calls == [
         ("spawn", "bob", ME),
         ("request_spawn", "carol", ME, ""),
         ("stop", "alice", ME, False),
@@ -57,11 +57,11 @@ async def test_all_nine_commands_work_on_one_connection_in_order(hive: Hive) -> 
     ]
 
 
-async def test_pending_has_the_cards_exactly_as_the_wire_has_them(hive: Hive) -> None:
-    hive.fake.add(description="adds jq")
-    hive.fake.add(AgentName("bob"), DeployKind.SPAWN)
-    hive.fake.add(kind=DeployKind.ROLLBACK)
-    (answer,) = await hive.lines(hive.layout.host_socket, b'{"cmd":"pending"}\n')
+async def test_pending_has_the_cards_exactly_as_the_wire_has_them(host: Hive) -> None:
+    host.fake.add(description="adds jq")
+    host.fake.add(AgentName("bob"), DeployKind.SPAWN)
+    host.fake.add(kind=DeployKind.ROLLBACK)
+    (answer,) = await host.lines(host.layout.host_socket, b'{"cmd":"pending"}\n')
     common = f'"commit_ref":"{"1" * 40}","fetched_sha":"{"1" * 40}","requested_at":1700000000,"status":"pending"'
     assert answer.decode() == (
         '{"ok":true,"approvals":['
@@ -90,42 +90,42 @@ async def test_pending_has_the_cards_exactly_as_the_wire_has_them(hive: Hive) ->
     ],
 )
 async def test_a_bad_line_is_answered_with_the_reason_and_the_connection_lives_on(
-    hive: Hive, line: str, words: str
+    host: Hive, line: str, words: str
 ) -> None:
-    bad, good = await ask(hive, line, '{"cmd":"list"}')
+    bad, good = await ask(host, line, '{"cmd":"list"}')
     assert bad["ok"] is False
     assert words in str(bad["error"])
     assert good["ok"] is True
 
 
-async def test_bytes_that_are_no_text_are_answered(hive: Hive) -> None:
-    bad, good = await ask(hive, b'\xff\xfe{"cmd"', '{"cmd":"list"}')
+async def test_bytes_that_are_no_text_are_answered(host: Hive) -> None:
+    bad, good = await ask(host, b'\xff\xfe{"cmd"', '{"cmd":"list"}')
     assert "UTF-8" in str(bad["error"])
     assert good["ok"] is True
 
 
-async def test_a_line_over_the_limit_is_answered_and_the_rest_of_it_skipped(hive: Hive) -> None:
-    bad, good = await ask(hive, b'{"cmd":"list","x":"' + b"y" * 1_000_000 + b'"}', '{"cmd":"list"}')
+async def test_a_line_over_the_limit_is_answered_and_the_rest_of_it_skipped(host: Hive) -> None:
+    bad, good = await ask(host, b'{"cmd":"list","x":"' + b"y" * 1_000_000 + b'"}', '{"cmd":"list"}')
     assert bad == {"ok": False, "error": "the line is longer than 4096 bytes (send less in one request)"}
     assert good["ok"] is True
 
 
-async def test_a_half_sent_approve_approves_nothing(hive: Hive) -> None:
-    hive.fake.add()
-    answers = await hive.lines(hive.layout.host_socket, b'{"cmd":"list"}\n', b'{"cmd":"approve","id":1}')
+async def test_a_half_sent_approve_approves_nothing(host: Hive) -> None:
+    host.fake.add()
+    answers = await host.lines(host.layout.host_socket, b'{"cmd":"list"}\n', b'{"cmd":"approve","id":1}')
     assert len(answers) == 1
-    assert hive.fake.calls == []
+    assert host.fake.calls == []
 
 
-async def test_approve_and_deny_from_two_connections_have_one_winner(hive: Hive) -> None:
-    hive.fake.add()
-    path = hive.layout.host_socket
-    pair = await asyncio.gather(*(hive.lines(path, b'{"cmd":"approve","id":1}\n') for _ in range(2)))
+async def test_approve_and_deny_from_two_connections_have_one_winner(host: Hive) -> None:
+    host.fake.add()
+    path = host.layout.host_socket
+    pair = await asyncio.gather(*(host.lines(path, b'{"cmd":"approve","id":1}\n') for _ in range(2)))
     assert sorted(json.loads(answer)["ok"] for (answer,) in pair) == [False, True]
 
 
-def mode(hive: Hive, path: str) -> int:
-    return stat.S_IMODE((hive.layout.runtime / path).stat().st_mode)
+def mode(host: Hive, path: str) -> int:
+    return stat.S_IMODE((host.layout.runtime / path).stat().st_mode)
 
 
 async def test_every_socket_is_0660(hive: Hive) -> None:
@@ -133,7 +133,7 @@ async def test_every_socket_is_0660(hive: Hive) -> None:
     assert {mode(hive, path) for path in paths} == {0o660}
 
 
-async def test_what_answers_approve_is_written_before(hive: Hive) -> None:
-    hive.fake.add()
-    await ask(hive, '{"cmd":"approve","id":1}')
-    assert (await hive.fake.card(ProposalId(1))).state == "approved"
+async def test_what_answers_approve_is_written_before(host: Hive) -> None:
+    host.fake.add()
+    await ask(host, '{"cmd":"approve","id":1}')
+    assert (await host.fake.card(ProposalId(1))).state == "approved"

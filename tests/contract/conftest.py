@@ -262,7 +262,9 @@ class LocalHost(BackendHost[LocalBackend]):
 
     @override
     def vanish(self, agent: AgentName) -> None:
-        shutil.rmtree(self.folder(agent))
+        gone = self.layout.state / "gone"
+        self.folder(agent).rename(gone)  # at once: a supervisor may be writing
+        shutil.rmtree(gone)
 
     @override
     def edit_settings(self, agent: AgentName) -> None:

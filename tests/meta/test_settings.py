@@ -124,7 +124,7 @@ def test_whom_an_agent_may_write_to_is_a_list_of_names() -> None:
         ("start.exit = 256", "start.exit: must be at most 255, not 256"),
         ('start.fault = "lazy"', "start.fault: must be 'never-hello', 'mute', 'old-generation'"),
         ("x = ", "not TOML: Invalid value"),
-        ("x = 1\nx = 2", "not TOML: Cannot overwrite a value (at line 2"),
+        ("x = 1\nx = 2\n", "not TOML: Cannot overwrite a value (at line 2"),
         ("x = " + "[" * 5000, "not TOML"),
         ("x = " + "1" * 5000, "not TOML"),
     ],

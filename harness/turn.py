@@ -1,0 +1,26 @@
+"""One message, one turn: within its time, and whatever happens in it is an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from harness.runtimes.base import Runtime, Tools, TurnOutcome
+from meta.errors import HiveError
+from meta.wire.agent import MessageResponse
+
+log = logging.getLogger(__name__)
+
+
+async def take_turn(runtime: Runtime, message: MessageResponse, tools: Tools, seconds: float) -> TurnOutcome:
+    """The outcome of the runtime's turn; not ok after `seconds`, and for any error."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await runtime.turn(message, tools)
+    except TimeoutError:
+        return TurnOutcome(ok=False, reason=f"it took longer than limits.turn_seconds = {seconds:g}")
+    except HiveError as error:
+        return TurnOutcome(ok=False, reason=error.summary)
+    except Exception as error:
+        log.exception("the runtime failed inside")
+        return TurnOutcome(ok=False, reason=f"{type(error).__name__}: {error}")
