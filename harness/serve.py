@@ -47,6 +47,7 @@ async def _live(place: Place, settings: AgentSettings) -> int:
         raise Refused(f"this hive has no runtime {settings.runtime!r}", 'set runtime = "script" in agent.toml')
     start = settings.start
     if start.delay:
+        log.info("waiting %g s on purpose", start.delay)
         await asyncio.sleep(start.delay)
     if start.fault is None and start.exit is not None:
         log.info("ending at the start on purpose")

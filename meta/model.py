@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 
 from meta.names import AgentName, GenerationId, ProposalId, Sha
@@ -78,8 +79,13 @@ class ContainerSettings:
 
     def fingerprint(self) -> str:
         """20 hex digits that change whenever a setting does."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return _fingerprint(self)
+
+
+@lru_cache(maxsize=4096)
+def _fingerprint(settings: ContainerSettings) -> str:
+    text = json.dumps(asdict(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,13 @@ def find(recorder: Recorder | None = None) -> Nix | None:
 
 
 def complaint(stderr: str) -> str:
-    """The useful end of what nix wrote: from the last `error:` on (newer ones print a trace before it)."""
+    """The useful end of what nix wrote: from the last `error:` on (newer ones print a trace before it).
+
+    Where that only says that `git` failed, what git itself said goes with it.
+    """
     starts = [match.start() for match in _ERROR.finditer(stderr)]
-    return scrub(stderr[starts[-1] :] if starts else stderr).strip()
+    if not starts:
+        return scrub(stderr).strip()
+    end = stderr[starts[-1] :]
+    said = [line for line in stderr[: starts[-1]].splitlines() if line.startswith("fatal: ")]
+    return scrub("\n".join([end.strip(), *said[-3:]] if "program 'git' failed" in end else [end])).strip()

@@ -65,6 +65,9 @@ class Daemon:
     """One running hive. `open`, then `start`, then `close`; `service` is there after `open`."""
 
     service: Service
+    world: World
+    reconciler: Reconciler
+    backend: Backend
 
     def __init__(
         self, layout: Layout, config: Config, sockets: Sockets, *, backend: str = "local", builder: str = "plain"
@@ -87,7 +90,7 @@ class Daemon:
         self._clear_leftovers()
         await self._compose(owner, recorder)
         for what in ended:
-            await self._world.events.append("process_ended", None, {"what": what})
+            await self.world.events.append("process_ended", None, {"what": what})
 
     async def _compose(self, owner: str, recorder: Recorder) -> None:
         layout, config, since = self._layout, self._config, time.time()
@@ -109,10 +112,10 @@ class Daemon:
         def applied(agent: AgentName) -> Applied:
             return Applied(layout, agent, git_environment=environment, deadline=config.git_deadline)
 
-        self._backend = self._make_backend(owner, links)
+        self.backend = self._make_backend(owner, links)
         builder: Builder = PlainBuilder(layout, config, applied, revision())
-        observer = Observer(layout, meta, applied, self._backend, builder, links, self._sockets, memory, since=since)
-        self._world = World(
+        observer = Observer(layout, meta, applied, self.backend, builder, links, self._sockets, memory, since=since)
+        self.world = World(
             layout=layout,
             config=config,
             revision=revision(),
@@ -124,21 +127,21 @@ class Daemon:
             cards=cards,
             events=events,
             as_root=os.geteuid() == 0,
-            git_environment=environment,
+            recorder=recorder,
             builds=asyncio.Semaphore(config.builds),
         )
-        apply = Apply(self._world, self._backend, builder)
-        self.reconciler = Reconciler(self._world, apply)
-        await self._backend.open(self._hint)
+        apply = Apply(self.world, self.backend, builder)
+        self.reconciler = Reconciler(self.world, apply)
+        await self.backend.open(self._hint)
         await observer.desired()
         broker = Broker(self._database, known=self._is_recipient, inbox_limit=config.inbox_limit)
-        self.service = Service(self._world, self.reconciler, apply, broker)
+        self.service = Service(self.world, self.reconciler, apply, broker)
         if self._database.set_aside is not None:
             await events.append("database_rebuilt", None, {"set_aside": str(self._database.set_aside)})
 
     def _make_backend(self, owner: str, links: Links) -> Backend:
         if self._names[0] == "fake":
-            return FakeBackend(self._layout, self._config, on_start=links.simulate)
+            return FakeBackend(self._layout, self._config, on_start=links.simulate, on_stop=links.forget)
         return LocalBackend(self._layout, self._config, owner=owner)
 
     async def peek(self, only: AgentName | None = None) -> list[PlanRow]:
@@ -165,13 +168,13 @@ class Daemon:
 
     async def start(self) -> None:
         """Make sure of the manager, look at everything, and go on looking."""
-        await self._world.events.append("daemon_started", None, {"revision": self._world.revision})
+        await self.world.events.append("daemon_started", None, {"revision": self.world.revision})
         await self._ensure_manager()
         self._task = asyncio.create_task(self.reconciler.run(), name="resync")
 
     async def _ensure_manager(self) -> None:
         try:
-            if MANAGER not in (await self._world.observer.desired()).agents:
+            if MANAGER not in (await self.world.observer.desired()).agents:
                 await self.service.spawn(MANAGER, by="hive")
         except Conflict:
             log.info("the manager is being spawned already")
@@ -185,10 +188,10 @@ class Daemon:
             await asyncio.gather(self._task, return_exceptions=True)
         if hasattr(self, "service"):
             await self.reconciler.close()
-            await self._world.links.close()
-            await self._backend.close()
-            await self._world.events.append("daemon_stopped", None, {})
-            await self._world.events.close()
+            await self.world.links.close()
+            await self.backend.close()
+            await self.world.events.append("daemon_stopped", None, {})
+            await self.world.events.close()
         if self._database is not None:
             await self._database.close()
         if self._lock is not None:
@@ -200,7 +203,7 @@ class Daemon:
             self.reconciler.hint(agent)
 
     def _is_recipient(self, name: str) -> bool:
-        return name in self._world.observer.known().agents
+        return name in self.world.observer.known().agents
 
     def _prepare_directories(self) -> None:
         layout = self._layout

@@ -57,7 +57,7 @@ class Service(Reports):
             base=main,
         )
         with effect("fetch"):
-            fetched = await quarantine.fetch(request, self._w.layout, self._w.config)
+            fetched = await quarantine.fetch(request, self._w.layout, self._w.config, self._w.recorder)
         if fetched.sha == main:
             raise BadInput(
                 f"{fetched.sha[:12]} is what {agent} has already", "commit a change in the proposed work tree first"

@@ -14,6 +14,7 @@ from meta.layout import Layout
 from meta.metarepo import MetaRepo
 from meta.model import ContainerSettings
 from meta.names import AgentName
+from meta.recorder import Recorder
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.memory import Memory
@@ -37,7 +38,7 @@ class World:
     cards: Cards
     events: Events
     as_root: bool
-    git_environment: dict[str, str]
+    recorder: Recorder
     clock: Callable[[], float] = time.time
     builds: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

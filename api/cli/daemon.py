@@ -1,6 +1,5 @@
 """Commands about the daemon itself: serve, reconcile."""
 
-import asyncio
 import os
 import time
 from enum import StrEnum
@@ -72,7 +71,9 @@ def serve(
 
     Without options everything is below ./.hive. Other settings are HIVE_* variables.
     """
-    from api.serve import ServeOptions, serve  # a second of imports that no other command needs
+    import asyncio  # like the next line: a second of imports that no other command needs
+
+    from api.serve import ServeOptions, serve
 
     found = where.find(state, runtime, serving=True)
     options = ServeOptions(found.state, found.runtime, str(backend), str(builder), once=once, seconds=timeout)
@@ -94,6 +95,8 @@ def reconcile(
     try:
         client.post("/api/reconcile", {"agent": agent})
     except Unreachable:
+        import asyncio
+
         from api.serve import serve
 
         output.progress(f"no daemon answers at {client.where.http}: doing one round without it")
@@ -109,6 +112,8 @@ def _plan(client: Client, agent: str | None) -> list[Row]:
     try:
         return client.rows("/api/plan", {"agent": agent})
     except Unreachable:
+        import asyncio
+
         from api.serve import peek
 
         return asyncio.run(peek(_options(client, only=agent)))

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def status(client: Client, json: JsonOption = False) -> None:
     """How the daemon and every agent are.
 
-    PHASE is one word per agent; docs/reference/cli.md lists them. What needs a person stands below the table.
+    PHASE is one word per agent, as docs/reference/phases.md lists them. What needs a person stands below the table.
     """
     found = client.row("/api/status")
     if json:

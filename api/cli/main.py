@@ -60,10 +60,11 @@ def parser() -> TyperGroup:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `hive` and exit with one of the codes in api/cli/codes.py."""
-    sys.exit(_run(arguments))
+    sys.exit(execute(arguments))
 
 
-def _run(arguments: list[str] | None) -> int:
+def execute(arguments: list[str] | None) -> int:
+    """Run `hive` and return the exit code. Only completion exits by itself."""
     try:
         code = parser().main(args=arguments, prog_name="hive", standalone_mode=False)
         sys.stdout.flush()

@@ -92,7 +92,10 @@ class FakeBackend:
         self._hint = hint
         self._folder.mkdir(parents=True, exist_ok=True)
         for agent in self.names():
-            self._next_pid = max(self._next_pid, (self.observe(agent).pid or 0) + 1)
+            container = self.observe(agent)
+            self._next_pid = max(self._next_pid, (container.pid or 0) + 1)
+            if container.running and container.launch is not None and self._on_start is not None:
+                self._on_start(agent, container.launch)  # a harness connects to each new daemon
 
     async def close(self) -> None:
         """Send no more hints."""

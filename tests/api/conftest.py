@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import sys
+import unittest.mock
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from api.cli.main import execute
 from api.host import host_server
 from api.listener import bind
 from api.operator import serve_operator
@@ -47,6 +50,11 @@ class FakeService:
         self.rows: dict[AgentName, PlanRow] = {}
         self.shown: dict[int, Card] = {}
         self.calls: list[tuple[object, ...]] = []
+        self.asked = asyncio.Event()
+
+    def record(self, call: tuple[object, ...]) -> None:
+        self.calls.append(call)
+        self.asked.set()
 
     def known(self, agent: AgentName) -> None:
         if agent not in self.names:
@@ -80,12 +88,12 @@ class FakeService:
     async def spawn(self, name: AgentName, by: str) -> ProposalId:
         if name in self.names:
             raise Conflict(f"an agent named {name} already exists", "choose another name")
-        self.calls.append(("spawn", name, by))
+        self.record(("spawn", name, by))
         self.names.append(name)
         return self.add(name, DeployKind.SPAWN, status="approved", state="approved").id
 
     async def request_spawn(self, name: AgentName, by: str, description: str = "") -> Card:
-        self.calls.append(("request_spawn", name, by, description))
+        self.record(("request_spawn", name, by, description))
         return self.add(name, DeployKind.SPAWN, description=description)
 
     async def propose(
@@ -99,7 +107,7 @@ class FakeService:
         self.known(agent)
         if commit == "main":
             raise BadInput("'main' is no commit id", "hive takes commits, not branches or tags")
-        self.calls.append(("propose", agent, by, commit, description, source))
+        self.record(("propose", agent, by, commit, description, source))
         return self.add(agent, description=description)
 
     async def approve(self, id: ProposalId, by: str, seen: str | None = None) -> Card:
@@ -108,52 +116,52 @@ class FakeService:
             raise Conflict(f"proposal {id} is {card.status} already", f"see `hive diff {id}`")
         if seen is not None and not SHA.startswith(seen):
             raise Refused(f"proposal {id} is {SHA[:12]}, not {seen}", f"look again with `hive diff {id}`")
-        self.calls.append(("approve", id, by, seen))
+        self.record(("approve", id, by, seen))
         return self.move(id, "approved", "approved")
 
     async def deny(self, id: ProposalId, by: str, reason: str = "") -> Card:
         await self.card(id)
-        self.calls.append(("deny", id, by, reason))
+        self.record(("deny", id, by, reason))
         return self.move(id, "denied", "denied", reason)
 
     async def cancel(self, id: ProposalId, by: str, reason: str = "") -> Card:
         await self.card(id)
-        self.calls.append(("cancel", id, by, reason))
+        self.record(("cancel", id, by, reason))
         return self.move(id, "failed", "failed", reason)
 
     async def start(self, agent: AgentName, by: str) -> None:
         self.known(agent)
-        self.calls.append(("start", agent, by))
+        self.record(("start", agent, by))
 
     async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
         self.known(agent)
-        self.calls.append(("stop", agent, by, now))
+        self.record(("stop", agent, by, now))
 
     async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
         self.known(agent)
-        self.calls.append(("restart", agent, by, now))
+        self.record(("restart", agent, by, now))
 
     async def rebuild(self, agent: AgentName, by: str, now: bool = False) -> None:
         self.known(agent)
-        self.calls.append(("rebuild", agent, by, now))
+        self.record(("rebuild", agent, by, now))
 
     async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
         self.known(agent)
-        self.calls.append(("rollback", agent, by, to))
+        self.record(("rollback", agent, by, to))
         return self.add(agent, DeployKind.ROLLBACK, status="approved", state="approved")
 
     async def destroy(self, agent: AgentName, by: str, purge: bool = False) -> None:
         if agent == MANAGER:
             raise Refused("the manager cannot be destroyed", "stop it, or destroy other agents")
         self.known(agent)
-        self.calls.append(("destroy", agent, by, purge))
+        self.record(("destroy", agent, by, purge))
         self.names.remove(agent)
 
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
-        self.calls.append(("adopt", agent, by, running))
+        self.record(("adopt", agent, by, running))
 
     async def reconcile(self, agent: AgentName | None) -> None:
-        self.calls.append(("reconcile", agent))
+        self.record(("reconcile", agent))
 
     async def settled(self, agent: AgentName | None, seconds: float) -> bool:
         return all(row.idle for row in await self.plan(agent))
@@ -206,31 +214,37 @@ class Hive:
     def service(self) -> Service:
         return cast("Service", self.fake)
 
-    async def hive(self, *arguments: str, wait: float = 30.0) -> tuple[int, str, str]:
-        """Run the command line against this API: exit code, output, errors."""
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """What a command needs to find this API, and nothing else."""
+        return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "HIVE_STATE": str(self.layout.state),
             "HIVE_RUNTIME": str(self.layout.runtime),
             "TZ": "UTC",
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "api.cli.main", *arguments),
-            cwd=self.layout.state,
-            env=environment,
+
+    async def hive(self, *arguments: str) -> tuple[int, str, str]:
+        """Run the command line in a thread, against this API: exit code, output, errors."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            unittest.mock.patch.dict(os.environ, self.environment(), clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            async with asyncio.timeout(30):
+                code = await asyncio.to_thread(execute, list(arguments))
+        return code, out.getvalue(), err.getvalue()
+
+    async def program(self, *command: str, **variables: str) -> asyncio.subprocess.Process:
+        """Start a program of its own with this API's environment; `command` is what follows `python`."""
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, *command),
+            env={**self.environment(), **variables},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        try:
-            async with asyncio.timeout(wait):
-                out, err = await process.communicate()
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
-        return process.returncode or 0, out.decode(), err.decode()
 
     async def lines(self, path: Path, *requests: bytes) -> list[bytes]:
         """What a line socket answers to `requests`, sent at once and followed by the end of the requests."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.connect import LINE_LIMIT
 from meta.wire.agent import (
     AckTurn,
     EmptyResponse,
@@ -64,7 +65,9 @@ class FakeHive:
         """Listen, replacing stale socket files."""
         for name, serve in (("mcp.sock", self._broker), ("harness.sock", self._harness)):
             (self.run / name).unlink(missing_ok=True)
-            self._servers.append(await asyncio.start_unix_server(self._accept(serve), self.run / name))
+            self._servers.append(
+                await asyncio.start_unix_server(self._accept(serve), self.run / name, limit=LINE_LIMIT)
+            )
 
     async def close(self) -> None:
         """Die as a daemon does: connections break, what was handed out stays in flight."""
@@ -92,8 +95,16 @@ class FakeHive:
         if isinstance(line, Drain | Resume):
             self.draining = isinstance(line, Drain)
             await self._note()
+        await self.say(line)
+
+    async def say(self, line: Drain | Resume | Probe) -> None:
+        """Send one line down the link, and let the inbox know nothing of it."""
+        await self.raw(encode(line) + b"\n")
+
+    async def raw(self, data: bytes) -> None:
+        """Send anything down the link."""
         assert self._link is not None
-        self._link.write(encode(line) + b"\n")
+        self._link.write(data)
         await self._link.drain()
 
     @property
@@ -269,10 +280,16 @@ async def harness(base: Path) -> AsyncIterator[Harness]:
 
 
 @pytest.fixture
-async def hive(harness: Harness) -> AsyncIterator[FakeHive]:
-    """A hive that listens."""
+async def absent(harness: Harness) -> AsyncIterator[FakeHive]:
+    """A hive that does not listen yet."""
     hive = FakeHive(harness.run)
-    await hive.open()
     yield hive
     await harness.cleanup()
     await hive.close()
+
+
+@pytest.fixture
+async def hive(absent: FakeHive) -> FakeHive:
+    """A hive that listens."""
+    await absent.open()
+    return absent

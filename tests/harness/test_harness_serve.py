@@ -4,7 +4,211 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import TYPE_CHECKING
 
-from meta.wire.agent import AckTurn, Recv, RequeueInflight, Send
+from meta.wire.agent import AckTurn, Recv, RequeueInflight
 from meta.wire.link import Drain, Probe, Resume, TurnState
 
+if TYPE_CHECKING:
+    from tests.harness.conftest import FakeHive, Harness
+
+HELD = '[[script]]\nwhen = "hold"\nsend = { to = "operator", body = "holding" }\nsleep = 3600\n'
+SHORT = '[[script]]\nwhen = "work"\nsend = { to = "operator", body = "working" }\nsleep = 0.3\nreply = "worked"\n'
+
+
+async def test_it_says_hello_with_what_was_launched_and_answers_a_probe(harness: Harness, hive: FakeHive) -> None:
+    await harness.start("b" * 20, "nonce-7")
+    await hive.until(lambda: any(state.probe == 1 for state in hive.states))
+    assert [(hello.generation, hello.nonce) for hello in hive.hellos] == [("b" * 20, "nonce-7")]
+    assert hive.hellos[0].state is TurnState.IDLE
+    assert await harness.end() == 0
+
+
+async def test_a_message_is_one_turn_and_is_acknowledged(harness: Harness, hive: FakeHive) -> None:
+    await hive.post("operator", "ping")
+    await harness.start()
+    await hive.until(lambda: hive.acks == 1)
+    assert hive.sent == [("operator", "pong")]
+    await hive.until(lambda: hive.turn is TurnState.IDLE and len(hive.states) >= 3)
+    assert [state.state for state in hive.states if state.probe is None] == [TurnState.THINKING, TurnState.IDLE]
+
+
+async def test_what_was_in_flight_is_put_back_once_before_the_first_message(harness: Harness, hive: FakeHive) -> None:
+    await hive.post("operator", "ping")
+    await hive.post("operator", "ping")
+    await harness.start()
+    await hive.until(lambda: hive.acks == 2 and isinstance(hive.calls[-1], Recv))
+    assert isinstance(hive.calls[0], RequeueInflight)
+    assert sum(isinstance(call, RequeueInflight) for call in hive.calls) == 1
+
+
+async def test_the_inbox_is_left_alone_until_hive_has_seen_the_hello(harness: Harness, hive: FakeHive) -> None:
+    hive.probing = False
+    await harness.start()
+    await hive.until(lambda: hive.hellos)
+    assert hive.calls == []
+    await hive.order(Probe(probe=9))
+    await hive.until(lambda: hive.calls)
+    assert hive.states[0].probe == 9
+
+
+async def test_a_message_of_a_turn_that_was_killed_is_delivered_again(harness: Harness, hive: FakeHive) -> None:
+    harness.configure(HELD)
+    await hive.post("operator", "hold")
+    await harness.start()
+    await hive.until(lambda: len(hive.sent) == 1)
+    assert await harness.end(signal.SIGKILL) == -signal.SIGKILL
+    await harness.start(nonce="n2")
+    await hive.until(lambda: len(hive.sent) == 2)
+    assert hive.acks == 0
+    await harness.end()
+    assert "delivered before" in harness.log
+
+
+async def test_sigterm_in_a_turn_ends_at_once_and_well(harness: Harness, hive: FakeHive) -> None:
+    harness.configure(HELD)
+    await hive.post("operator", "hold")
+    await harness.start()
+    await hive.until(lambda: hive.sent)
+    assert await harness.end() == 0
+    assert not any(isinstance(call, AckTurn) for call in hive.calls)
+
+
+async def test_a_drain_lets_the_turn_end_and_takes_nothing_more(harness: Harness, hive: FakeHive) -> None:
+    harness.configure(SHORT)
+    await hive.post("operator", "work")
+    await hive.post("operator", "work")
+    await harness.start()
+    await hive.until(lambda: hive.turn is TurnState.THINKING and hive.sent)
+    await hive.order(Drain(deadline_seconds=30))
+    await hive.until(lambda: hive.turn is TurnState.DRAINED)
+    assert hive.sent == [("operator", "working"), ("operator", "worked")]
+    assert (hive.acks, hive.waiting) == (1, 1)
+    await hive.order(Resume())
+    await hive.until(lambda: hive.acks == 2)
+    assert await harness.end() == 0
+
+
+async def test_a_drain_between_turns_is_answered_at_once(harness: Harness, hive: FakeHive) -> None:
+    await harness.start()
+    await hive.until(lambda: any(isinstance(call, Recv) for call in hive.calls))
+    await hive.order(Drain(deadline_seconds=30))
+    await hive.until(lambda: hive.turn is TurnState.DRAINED)
+    said = len(hive.states)
+    await hive.order(Drain(deadline_seconds=0))
+    await hive.until(lambda: len(hive.states) > said)
+    assert hive.turn is TurnState.DRAINED
+
+
+async def test_a_drain_does_not_wait_for_a_hive_that_holds_back_recv(harness: Harness, hive: FakeHive) -> None:
+    await harness.start()
+    await hive.until(lambda: any(isinstance(call, Recv) for call in hive.calls))
+    await hive.say(Drain(deadline_seconds=30))
+    await hive.until(lambda: hive.turn is TurnState.DRAINED)
+    await hive.order(Resume())
+    await hive.post("operator", "ping")
+    await hive.until(lambda: hive.acks == 1)
+    assert sum(isinstance(call, RequeueInflight) for call in hive.calls) == 2
+
+
+async def test_it_finds_a_restarted_hive_and_goes_on(harness: Harness, hive: FakeHive) -> None:
+    process = await harness.start()
+    await hive.until(lambda: any(isinstance(call, Recv) for call in hive.calls))
+    await hive.close()
+    await hive.open()
+    await hive.until(lambda: len(hive.hellos) == 2)
+    await hive.post("operator", "ping")
+    await hive.until(lambda: hive.acks == 1)
+    assert hive.sent == [("operator", "pong")]
+    assert process.returncode is None
+
+
+async def test_a_turn_outlives_a_restart_of_hive(harness: Harness, hive: FakeHive) -> None:
+    harness.configure(SHORT)
+    await hive.post("operator", "work")
+    await harness.start()
+    await hive.until(lambda: hive.sent)
+    await hive.close()
+    await hive.open()
+    await hive.until(lambda: hive.acks == 1)
+    assert hive.sent == [("operator", "working"), ("operator", "worked")]
+    assert hive.hellos[1].state is TurnState.THINKING
+
+
+async def test_a_drain_ends_with_the_daemon_that_asked_for_it(harness: Harness, hive: FakeHive) -> None:
+    await harness.start()
+    await hive.until(lambda: hive.hellos)
+    await hive.order(Drain(deadline_seconds=30))
+    await hive.until(lambda: hive.turn is TurnState.DRAINED)
+    await hive.close()
+    hive.draining = False
+    await hive.open()
+    await hive.post("operator", "ping")
+    await hive.until(lambda: hive.acks == 1)
+
+
+async def test_it_waits_for_a_hive_that_is_not_there_yet(harness: Harness, absent: FakeHive) -> None:
+    process = await harness.start()
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        line = await process.stdout.readline()
+    assert b"harness.sock does not answer" in line
+    await absent.open()
+    await absent.until(lambda: absent.hellos)
+    assert await harness.end() == 0
+
+
+async def test_a_line_that_is_not_understood_does_not_end_the_link(harness: Harness, hive: FakeHive) -> None:
+    await harness.start()
+    await hive.until(lambda: any(state.probe == 1 for state in hive.states))
+    await hive.raw(b'{"down":"dance"}\nnot json\n')
+    await hive.order(Probe(probe=8))
+    await hive.until(lambda: any(state.probe == 8 for state in hive.states))
+    assert hive.links == 1
+
+
+async def test_a_message_of_a_megabyte_passes(harness: Harness, hive: FakeHive) -> None:
+    harness.configure('[[script]]\nreply = "{body}"\n')
+    body = "ü✨\n" * 300_000
+    await hive.post("operator", body)
+    await harness.start()
+    await hive.until(lambda: hive.acks == 1)
+    assert hive.sent == [("operator", body)]
+
+
+async def test_a_turn_over_its_time_is_tried_again_and_then_given_up(harness: Harness, hive: FakeHive) -> None:
+    harness.configure("limits.turn_seconds = 0.05\n" + HELD + '[[script]]\nwhen = "ping"\nreply = "pong"\n')
+    await hive.post("operator", "hold")
+    await hive.post("operator", "ping")
+    await harness.start()
+    await hive.until(lambda: hive.acks == 2)
+    assert [body for _, body in hive.sent] == ["holding", "holding", "holding", "pong"]
+    await harness.end()
+    assert "limits.turn_seconds" in harness.log
+    assert "given up" in harness.log
+
+
+async def test_wrong_settings_end_the_start_and_name_the_key(harness: Harness, hive: FakeHive) -> None:
+    harness.configure('limits.turn_seconds = "long"\n')
+    await harness.start()
+    assert await harness.ended() == 78
+    assert "limits.turn_seconds: must be a number" in harness.log
+    assert hive.links == 0
+
+
+async def test_a_runtime_that_is_not_there_is_said_at_the_start(harness: Harness, hive: FakeHive) -> None:
+    harness.configure('runtime = "claude"\n')
+    await harness.start()
+    assert await harness.ended() == 78
+    assert "no runtime 'claude'" in harness.log
+    assert hive.links == 0
+
+
+async def test_the_log_has_one_line_per_event(harness: Harness, hive: FakeHive) -> None:
+    await hive.post("wake:evil\n00:00:00 forged", "two\nlines")
+    await harness.start()
+    await hive.until(lambda: hive.acks == 1)
+    await harness.end()
+    assert "00:00:00 forged" not in [line[:15] for line in harness.log.splitlines()]
+    assert all(line[2] == ":" and line[5] == ":" and "forged" not in line[:20] for line in harness.log.splitlines())
+    assert "lines" not in harness.log

@@ -164,9 +164,9 @@ class Lab:
     def git(self, repo: Path, *words: str) -> str:
         """A git command; its output."""
         environment = {
-            **{"PATH": os.environ["PATH"], "HOME": str(self.directory), "GIT_CONFIG_NOSYSTEM": "1"},
-            **{"GIT_AUTHOR_NAME": "p", "GIT_AUTHOR_EMAIL": "p@p", "GIT_COMMITTER_NAME": "p"},
-            **{"GIT_COMMITTER_EMAIL": "p@p"},
+            "PATH": os.environ["PATH"], "HOME": str(self.directory), "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "p", "GIT_AUTHOR_EMAIL": "p@p", "GIT_COMMITTER_NAME": "p",
+            "GIT_COMMITTER_EMAIL": "p@p",
         }
         done = subprocess.run(
             ["git", "-C", str(repo), *words], env=environment, capture_output=True, text=True, timeout=WAIT, check=True

@@ -115,7 +115,7 @@ async def test_a_memo_that_does_not_decode_is_logged_and_empty_and_the_others_ar
 
 async def test_a_memo_of_another_version_is_read_as_far_as_it_is_known(db: Database) -> None:
     def other(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO memos VALUES ('alice', '{\"crashes\": 3, \"mood\": \"good\"}')")
+        connection.execute('INSERT INTO memos VALUES (\'alice\', \'{"crashes": 3, "mood": "good"}\')')
 
     await db.write(other)
     assert (await loaded(db, "one"))[1] == {ALICE: Memo(crashes=3)}

@@ -1,0 +1,83 @@
+"""Writes docs/reference/cli.md from the parser: `python -m api.cli.reference`. A test checks that it is current."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from api.cli.codes import MEANINGS
+from api.cli.command import DAEMON, DECIDE, LOOK, RUN
+from api.cli.main import parser
+
+PAGE = Path(__file__).parents[2] / "docs/reference/cli.md"
+PANELS = (LOOK, DECIDE, RUN, DAEMON)
+COMMON = {"state", "runtime", "help"}
+
+INTRODUCTION = """<!-- written by `python -m api.cli.reference`; edit the commands in api/cli instead -->
+# The command line
+
+`hive` talks to the daemon over its socket. Every command finds it by the same settings:
+
+| option | variable | default |
+|---|---|---|
+| `--state DIR` | `HIVE_STATE` | `./.hive` if it is there (`hive serve` makes it), else `/var/lib/hive` |
+| `--runtime DIR` | `HIVE_RUNTIME` | `STATE/run`, or `/run/hyperhive` for `/var/lib/hive` |
+
+Text is for people and may change; `--json` is for programs. What an agent wrote is printed with control characters made
+visible. An error is one line of what and one line of what to do, on stderr:
+
+    hive: there is no agent bob
+      try: see `hive list`
+
+`hive --install-completion` completes commands, agents' names and proposals' ids in your shell.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([INTRODUCTION, *_codes(), *_commands()]) + "\n"
+
+
+def _codes() -> Iterator[str]:
+    yield "## Exit codes\n"
+    yield "| code | means |\n|---|---|"
+    yield from (f"| {code.value} | {meaning} |" for code, meaning in MEANINGS.items())
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    commands = parser().commands
+    for panel in PANELS:
+        yield f"## {panel}\n"
+        for name, command in commands.items():
+            if getattr(command, "rich_help_panel", None) == panel:
+                context = typer.Context(command, info_name=f"hive {name}")
+                yield f"### hive {name}\n"
+                yield f"    {context.command_path} {' '.join(command.collect_usage_pieces(context))}\n"
+                yield f"{inspect.cleandoc(command.help or '')}\n"
+                yield from _parameters(command.get_params(context), context)
+                yield from (f"    {line}" for line in (command.epilog or "").split("\n\n")[1:])
+                yield ""
+
+
+def _parameters(params: object, context: typer.Context) -> Iterator[str]:
+    rows = []
+    for param in params if isinstance(params, list) else []:
+        record = None if param.name in COMMON else param.get_help_record(context)
+        if record is not None:
+            name = " ".join(word for word in record[0].split() if not word.startswith("<"))
+            rows.append(f"| `{name}` | {record[1].replace('|', '/')} |")
+    if rows:
+        yield from ("| | |", "|---|---|", *rows, "")
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

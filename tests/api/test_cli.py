@@ -1,0 +1,317 @@
+"""The command line, as a program of its own, against real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.cli import output, reference, where
+from api.cli.codes import MEANINGS, Code, Failed, TimedOut, Unreachable, code_of
+from api.cli.main import parser
+from api.problems import KINDS, error_from, problem_of
+from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+from reconciler.views import PlanRow
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Hive
+
+ME = f"operator uid {os.geteuid()}"
+SHA = "1" * 40
+
+
+async def test_what_can_be_looked_at_is_printed_for_people(hive: Hive) -> None:
+    hive.fake.add(description="adds jq\n\nbecause")
+    hive.fake.rows[hive.fake.names[0]] = PlanRow(
+        hive.fake.names[0], "backing-off", "wait", "crashed twice", until=1.7e9, conditions=("needs a look",)
+    )
+    printed = {}
+    for command in ("status", "list", "plan", "pending", "diff 1", "log", "logs alice -n 3", "events"):
+        code, out, err = await hive.hive(*command.split())
+        assert (code, err) == (0, ""), (command, err)
+        assert "\x1b" not in out, command
+        printed[command] = out
+    assert "note: a note" in printed["status"]
+    assert "alice" in printed["status"]
+    assert printed["list"] == "alice\nmanager\n"
+    assert "alice  backing-off  wait" in printed["plan"]
+    assert "until 22:13:20  crashed twice" in printed["plan"]
+    assert "alice: needs a look" in printed["plan"]
+    assert "adds jq" in printed["pending"]
+    assert "because" not in printed["pending"]
+    assert "model    1    2" in printed["diff 1"]
+    assert "\\u001b]0;owned\\u0007" in printed["diff 1"]
+    assert "deploy 1" in printed["log"]
+    assert printed["logs alice -n 3"] == "3 lines of alice\n"
+
+
+async def test_everything_that_prints_has_json(hive: Hive) -> None:
+    hive.fake.add()
+    for command in ("status", "list", "plan", "plan alice", "pending", "pending --all", "diff 1", "log", "logs alice"):
+        code, out, err = await hive.hive(*command.split(), "--json")
+        assert (code, err) == (0, ""), (command, err)
+        assert json.loads(out), command
+    code, out, _ = await hive.hive("events", "--json")
+    assert (code, json.loads(out)) == (0, [])
+
+
+async def test_each_command_asks_for_what_it_says(hive: Hive) -> None:
+    for _ in range(3):
+        hive.fake.add()
+    commands = [
+        ("propose", "alice", "1111111", "--from", "/src/../work", "-m", "adds jq"),
+        ("approve", "1", "--sha", "1111111"),
+        ("deny", "2", "--reason", "too broad"),
+        ("cancel", "3"),
+        ("spawn", "bob"),
+        ("request-spawn", "carol", "-m", "a reviewer"),
+        ("rollback", "alice", "1"),
+        ("adopt", "alice", "--meta"),
+        ("start", "alice"),
+        ("stop", "alice", "--now"),
+        ("kill", "alice"),
+        ("restart", "alice"),
+        ("rebuild", "alice", "--json"),
+        ("destroy", "bob", "--purge"),
+        ("reconcile", "alice"),
+        ("send", "alice", "hi"),
+    ]
+    for command in commands:
+        code, _, err = await hive.hive(*command)
+        assert (code, err) == (0, ""), (command, err)
+    assert hive.fake.calls == [
+        ("propose", "alice", ME, "1111111", "adds jq", Path("/src/../work")),
+        ("approve", 1, ME, "1111111"),
+        ("deny", 2, ME, "too broad"),
+        ("cancel", 3, ME, ""),
+        ("spawn", "bob", ME),
+        ("request_spawn", "carol", ME, "a reviewer"),
+        ("rollback", "alice", ME, 1),
+        ("adopt", "alice", ME, False),
+        ("start", "alice", ME),
+        ("stop", "alice", ME, True),
+        ("stop", "alice", ME, False),
+        ("restart", "alice", ME, False),
+        ("rebuild", "alice", ME, False),
+        ("destroy", "bob", ME, True),
+        ("reconcile", "alice"),
+    ]
+    assert await hive.fake.broker.unread("alice") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "what", "remedy"),
+    [
+        ("logs bob", Code.NOT_FOUND, "hive: there is no agent bob", "see `hive list`"),
+        ("diff 9", Code.NOT_FOUND, "hive: there is no proposal 9", "see `hive pending`"),
+        ("diff x", Code.USAGE, "hive: Invalid value for 'ID': 'x' is not a whole number", "`hive diff --help`"),
+        ("approve", Code.USAGE, "hive: Missing argument 'ID'.", "`hive approve --help`"),
+        ("stauts", Code.USAGE, "hive: No such command 'stauts'.", "`hive --help`"),
+        ("adopt alice", Code.USAGE, "hive: say which side is right", "--running"),
+        ("propose alice main", Code.USAGE, "hive: 'main' is no commit id", "branches"),
+        ("spawn too-long-a-name", Code.USAGE, "limit is 11", "alice"),
+        ("spawn alice", Code.CONFLICT, "hive: an agent named alice already exists", "another name"),
+        ("destroy manager", Code.CONFLICT, "hive: the manager cannot be destroyed", "other agents"),
+        ("approve 1 --sha 2222222", Code.CONFLICT, "not 2222222", "hive diff 1"),
+        ("events --after elsewhere-1", Code.FAILED, "hive: resync", "sequence number"),
+    ],
+)
+async def test_an_error_is_one_line_of_what_and_one_of_what_to_do(
+    hive: Hive, command: str, code: Code, what: str, remedy: str
+) -> None:
+    hive.fake.add()
+    found, out, err = await hive.hive(*command.split())
+    assert (found, out) == (code, "")
+    first, second = err.splitlines()
+    assert first.startswith("hive: ")
+    assert what in first
+    assert second.startswith("  try: ")
+    assert remedy in second
+
+
+async def test_without_a_daemon_the_error_has_the_command_that_starts_it(pods: Hive) -> None:
+    code, _, err = await pods.hive("status")
+    assert code == Code.UNREACHABLE
+    assert f"no daemon answers at {pods.layout.http_socket}" in err
+    assert f"hive serve --state {pods.layout.state} --runtime {pods.layout.runtime}" in err
+
+
+async def test_options_overrule_the_environment(hive: Hive) -> None:
+    code, out, _ = await hive.hive("list", "--runtime", "/nowhere")
+    assert (code, out) == (Code.UNREACHABLE, "")
+
+
+async def test_the_program_exits_with_the_code(hive: Hive) -> None:
+    process = await hive.program("-m", "api.cli.main", "logs", "bob")
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (Code.NOT_FOUND, b"")
+    assert err == b"hive: there is no agent bob\n  try: see `hive list`\n"
+
+
+async def approved(hive: Hive, status: str, state: str, note: str | None = None) -> None:
+    """The part of a daemon: once an id is approved, it deploys."""
+    await hive.fake.asked.wait()
+    hive.fake.move(1, status, state, note)
+    await hive.fake.events.append("deploy_succeeded", hive.fake.names[0], {"id": 1})
+
+
+async def test_wait_follows_a_deploy_to_its_end(hive: Hive) -> None:
+    hive.fake.add()
+    daemon = asyncio.ensure_future(approved(hive, "approved", "deployed"))
+    code, out, err = await hive.hive("approve", "1", "--wait")
+    await daemon
+    assert (code, out) == (0, "alice runs 111111111111, deployed/1\n")
+    assert "alice deploy_succeeded (id=1)" in err or err == ""
+
+
+async def test_wait_exits_with_1_and_the_reason_when_a_deploy_fails(hive: Hive) -> None:
+    hive.fake.add()
+    daemon = asyncio.ensure_future(approved(hive, "failed", "failed", "no such package\nlog tail"))
+    code, out, err = await hive.hive("approve", "1", "--wait")
+    await daemon
+    assert (code, out) == (Code.FAILED, "")
+    assert "hive: 1 of alice is failed: no such package\n  try: see `hive diff 1`" in err
+
+
+async def test_wait_gives_up_after_its_timeout_and_says_that_it_goes_on(hive: Hive) -> None:
+    hive.fake.add()
+    code, _, err = await hive.hive("approve", "1", "--wait", "--timeout", "0.1")
+    assert code == Code.TIMEOUT
+    assert "it goes on" in err
+    assert hive.fake.shown[1].state == "approved"
+
+
+async def test_wait_on_a_run_state_ends_when_the_plan_is_empty(hive: Hive) -> None:
+    alice = hive.fake.names[0]
+    hive.fake.rows[alice] = PlanRow(alice, "starting", "start", "it should run")
+
+    async def daemon() -> None:
+        await hive.fake.asked.wait()
+        hive.fake.rows[alice] = PlanRow(alice, "running", "none", "as desired")
+        await hive.fake.events.append("agent_healthy", alice, {})
+
+    task = asyncio.ensure_future(daemon())
+    code, out, _ = await hive.hive("start", "alice", "--wait")
+    await task
+    assert (code, out) == (0, "alice is up\n")
+
+
+async def test_wait_exits_with_1_when_the_agent_is_given_up(hive: Hive) -> None:
+    alice = hive.fake.names[0]
+    hive.fake.rows[alice] = PlanRow(alice, "failed", "none", "crashed 5 times")
+    code, _, err = await hive.hive("restart", "alice", "--wait")
+    assert code == Code.FAILED
+    assert "hive: alice is failed: crashed 5 times" in err
+
+
+async def test_wait_for_destroy_ends_when_the_agent_is_gone(hive: Hive) -> None:
+    code, out, _ = await hive.hive("destroy", "alice", "--wait")
+    assert (code, out) == (0, "alice is destroyed\n")
+
+
+async def test_reconcile_with_wait_says_the_plan_that_is_left(hive: Hive) -> None:
+    code, out, _ = await hive.hive("reconcile", "--wait")
+    assert (code, out) == (0, "nothing to do: 2 agents as desired\n")
+
+
+async def test_events_can_be_followed_as_one_json_object_per_line(hive: Hive) -> None:
+    await hive.fake.events.append("daemon_started", None, {})
+    process = await hive.program("-m", "api.cli.main", "events", "--follow", "--json")
+    try:
+        async with asyncio.timeout(20):
+            assert process.stdout is not None
+            assert json.loads(await process.stdout.readline())["kind"] == "daemon_started"
+            await hive.fake.events.append("daemon_stopped", None, {})
+            assert json.loads(await process.stdout.readline())["kind"] == "daemon_stopped"
+            hive.stopping.set()
+            _, err = await process.communicate()
+            assert b"hive: the daemon ended the stream" in err
+            assert process.returncode == Code.UNREACHABLE
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def test_names_and_ids_complete_from_the_daemon(hive: Hive) -> None:
+    hive.fake.add()
+    found = {}
+    for line in ("hive stop a", "hive approve ", "hive logs nobody"):
+        words = line.split(" ")
+        variables = {"_HIVE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+        process = await hive.program("-m", "api.cli.main", **variables)
+        out, err = await process.communicate()
+        assert (process.returncode, err) == (0, b""), err
+        found[line] = out.decode().split()
+    assert found == {"hive stop a": ["alice"], "hive approve ": ["1"], "hive logs nobody": []}
+
+
+HEAVY = {"pydantic", "mcp", "litestar", "uvicorn", "git", "rich", "http.client", "asyncio", "watchfiles"}
+
+
+async def test_status_imports_nothing_heavy(hive: Hive) -> None:
+    script = (
+        "import sys\nfrom api.cli.main import main\n"
+        "try:\n    main(['status'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('HEAVY', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    process = await hive.program("-c", script)
+    out, _ = await process.communicate()
+    assert out.decode().splitlines()[-1] == "HEAVY []"
+
+
+def test_the_reference_page_is_current() -> None:
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run `python -m api.cli.reference`"
+
+
+def test_every_command_has_help_and_an_example() -> None:
+    for name, command in parser().commands.items():
+        assert command.help, name
+        assert f"$ hive {name}" in (command.epilog or ""), name
+
+
+def test_every_exit_code_has_a_meaning_and_every_error_a_code() -> None:
+    assert set(MEANINGS) == set(Code)
+    errors: list[tuple[HiveError, Code]] = [
+        (BadInput("x"), Code.USAGE),
+        (NotFound("x"), Code.NOT_FOUND),
+        (Conflict("x"), Code.CONFLICT),
+        (Refused("x"), Code.CONFLICT),
+        (Unreachable("x"), Code.UNREACHABLE),
+        (TimedOut("x"), Code.TIMEOUT),
+        (TransientError("x"), Code.TRY_AGAIN),
+        (Failed("x"), Code.FAILED),
+        (PermanentError("x"), Code.FAILED),
+    ]
+    for error, code in errors:
+        assert code_of(error) is code
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_survives_the_way_over_http(kind: type) -> None:
+    error = kind.error("what", "do this")  # type: ignore[attr-defined]
+    back = error_from(problem_of(error))
+    assert (type(back), back.summary, back.hint) == (type(error), "what", "do this")
+
+
+def test_the_daemon_is_found_by_options_then_by_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = tmp_path / ".hive"
+    assert where.find(None, None) == where.Where(Path("/var/lib/hive"), Path("/run/hyperhive"))
+    assert where.find(None, None, serving=True) == where.Where(here, here / "run")
+    here.mkdir()
+    assert where.find(None, None) == where.Where(here, here / "run")
+    assert where.find("s", None) == where.Where(tmp_path / "s", tmp_path / "s" / "run")
+    assert where.find("/var/lib/hive", None).runtime == Path("/run/hyperhive")
+    assert where.find(None, "r") == where.Where(here, tmp_path / "r")
+    assert where.find("s", "r") == where.Where(tmp_path / "s", tmp_path / "r")
+
+
+def test_what_an_agent_wrote_cannot_steer_the_terminal() -> None:
+    evil = "a\x1b[2Jb\rc\u202ed\x9be\u2066"
+    assert output.clean(evil) == "a\\u001b[2Jb\\u000dc\\u202ed\\u009be\\u2066"
+    assert output.clean("täglich\n\tgrün") == "täglich\n\tgrün"

@@ -1,0 +1,44 @@
+"""`make bench`: prints each figure beside a floor from the same run, and writes build/bench.json."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from tests.bench import command, deploy, scale
+from tests.bench.figure import Figure
+
+OUT = Path("build/bench.json")
+
+
+def machine() -> str:
+    """What it was measured on."""
+    return (
+        f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def main() -> int:
+    """Measure everything."""
+    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "")
+    print(machine())  # noqa: T201
+    figures: list[Figure] = []
+    for measure in (command.measure, deploy.measure):
+        figures += measure()
+    figures += asyncio.run(scale.measure())
+    for figure in figures:
+        print(figure)  # noqa: T201
+    OUT.parent.mkdir(exist_ok=True)
+    rows = [{"name": "machine", "value": machine()}, *(figure.as_dict() for figure in figures)]
+    OUT.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""`approve` to `deployed/` with a build that costs nothing, beside a script that does the bare git and process work.
+
+The script tags, commits and moves refs with the same durability, stops the old process and starts the new one, and waits
+until that one has said hello; the health gate's holding time is 0 in both.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lab import TINY, Lab
+
+from tests.bench.figure import Figure, figure
+
+RUNS = 9
+WHY = (
+    "hive also checks the ancestor, evaluates the health gate with a probe round trip, writes cards and events durably, "
+    "writes an immutable generation with fsync, and runs the new process in a sandbox under a supervisor with cgroups."
+)
+
+
+def measure() -> list[Figure]:
+    """Alternating."""
+    with tempfile.TemporaryDirectory(prefix="hb") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        lab = Lab(directory / "l", {"HIVE_HEALTH_STABLE": "0"})
+        lab.directory.mkdir(mode=0o755)
+        lab.start()
+        lab.post("/api/agents/alice/spawn")
+        lab.settle()
+        bare = Bare(directory / "b")
+        timed: dict[str, list[float]] = {"hive": [], "bare": []}
+        for number in range(RUNS):
+            id = lab.propose(f'label = "{number}"\n')
+            timed["hive"].append(deployed(lab, id))
+            timed["bare"].append(bare.deploy(number))
+        bare.end()
+        for agent in ("alice", "manager"):
+            lab.post(f"/api/agents/{agent}/stop", now=True)
+        lab.settle()
+        lab.stop()
+    return [figure("approve to deployed", "ms", timed["hive"], floor=timed["bare"], ratio_at_most=2.0, why=WHY)]
+
+
+def deployed(lab: Lab, id: int) -> float:
+    """Milliseconds from the approval to the tag."""
+    with lab.client().events() as stream:
+        began = time.perf_counter()
+        lab.post(f"/api/proposals/{id}/approve")
+        while True:
+            event = stream.next(30)
+            assert event is not None
+            if event.kind == "deploy_succeeded":
+                return (time.perf_counter() - began) * 1000
+
+
+class Bare:
+    """The floor: git and processes, nothing else."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.applied, self.meta = directory / "applied", directory / "meta"
+        (directory / "config").mkdir(parents=True)
+        (directory / "config" / "agent.toml").write_text("", encoding="utf-8")
+        for repo in (self.applied, self.meta):
+            git(directory, "init", "-q", "-b", "main", str(repo))
+            git(repo, "config", "core.fsync", "all")
+            git(repo, "commit", "-q", "--allow-empty", "-m", "seed")
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(directory / "harness.sock"))
+        self.socket.listen()
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the same tiny harness in the same sandbox, wait for its hello."""
+        environment = {
+            "HIVE_CONFIG": "/config",
+            "HIVE_RUN": "/run/hive",
+            "HIVE_GENERATION": "g",
+            "HIVE_BOOT_NONCE": "n",
+        }
+        box = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/run", "--bind", str(self.directory), "/run/hive"]
+        box += ["--tmpfs", "/config", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+        box += ["--die-with-parent", "--new-session", "--ro-bind", str(self.directory / "config"), "/config"]
+        process = subprocess.Popen([*box, sys.executable, "-I", "-S", "-c", TINY], env={**os.environ, **environment})
+        connection, _ = self.socket.accept()
+        connection.makefile("rb").readline()
+        self.connection = connection
+        return process
+
+    def deploy(self, number: int) -> float:
+        """Milliseconds."""
+        git(self.applied, "commit", "-q", "--allow-empty", "-m", str(number))
+        began = time.perf_counter()
+        for state in ("approved", "building"):
+            git(self.applied, "tag", "-a", "-m", state, f"{state}/{number}")
+        (self.meta / "agents.json").write_text(str(number), encoding="utf-8")
+        git(self.meta, "add", "agents.json")
+        tree = git(self.meta, "write-tree")
+        candidate = git(self.meta, "commit-tree", tree, "-p", "HEAD", "-m", "candidate")
+        git(self.meta, "update-ref", f"refs/hive/candidate/{number}", candidate)
+        export = self.directory / f"g{number}"
+        export.mkdir()
+        git(self.applied, "--work-tree", str(export), "checkout-index", "-a")
+        self.end()
+        self.process = self.start()
+        git(
+            self.meta,
+            "update-ref",
+            "refs/heads/main",
+            git(self.meta, "commit-tree", tree, "-p", "HEAD", "-m", "deploy"),
+        )
+        git(self.applied, "tag", "-a", "-m", "deployed", f"deployed/{number}")
+        git(self.meta, "update-ref", "-d", f"refs/hive/candidate/{number}")
+        return (time.perf_counter() - began) * 1000
+
+    def end(self) -> None:
+        """Stop the process and wait."""
+        self.process.terminate()
+        self.process.wait(10)
+        self.connection.close()
+
+
+def git(repo: Path, *words: str) -> str:
+    """A bare git command."""
+    identity = ["-c", "user.name=b", "-c", "user.email=b@b"]
+    done = subprocess.run(
+        ["git", *identity, "-C", str(repo), *words], capture_output=True, text=True, timeout=30, check=True
+    )
+    return done.stdout.strip()

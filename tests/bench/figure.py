@@ -1,0 +1,55 @@
+"""One figure: median and spread of n runs, beside a floor and an aim."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`ratio` is value / floor; `met` compares the ratio (or the value, when there is no floor) with the aim."""
+
+    name: str
+    value: float
+    unit: str
+    n: int
+    spread: float
+    floor: float | None = None
+    ratio: float | None = None
+    aim: str = ""
+    met: bool = True
+    why: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """For build/bench.json."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        beside = f", floor {self.floor:.3g} {self.unit}, ratio {self.ratio:.2f}" if self.floor and self.ratio else ""
+        verdict = "" if not self.aim else f"  aim {self.aim}: {'met' if self.met else 'NOT MET'}"
+        why = f"\n    {self.why}" if self.why and not self.met else ""
+        return f"{self.name}: {self.value:.3g} {self.unit} (±{self.spread:.2g}, n={self.n}){beside}{verdict}{why}"
+
+
+def figure(
+    name: str,
+    unit: str,
+    runs: Sequence[float],
+    *,
+    floor: Sequence[float] = (),
+    at_most: float | None = None,
+    ratio_at_most: float | None = None,
+    why: str = "",
+) -> Figure:
+    """The median of `runs`; the aim is on the value (`at_most`) or on the ratio to the floor (`ratio_at_most`)."""
+    value, base = statistics.median(runs), statistics.median(floor) if floor else None
+    ratio = value / base if base else None
+    met, aim = True, ""
+    if ratio_at_most is not None and ratio is not None:
+        met, aim = ratio <= ratio_at_most, f"{ratio_at_most:g}x"
+    elif at_most is not None:
+        met, aim = value <= at_most, f"{at_most:g} {unit}"
+    spread = (max(runs) - min(runs)) / 2
+    return Figure(name, value, unit, len(runs), spread, base, ratio, aim, met, why)

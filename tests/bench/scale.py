@@ -1,0 +1,134 @@
+"""A pass with nothing to do, one changed agent, and memory, by number of agents (fake backend)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from api.sockets import AgentSockets
+from meta.config import Config
+from meta.layout import Layout
+from meta.model import AgentEntry, ContainerSettings, DeployKind, Pin, Role
+from meta.names import AgentName, ProposalId
+from reconciler.backends.fake import FakeBackend
+from reconciler.daemon import Daemon
+from tests.bench.figure import Figure, figure
+
+SIZES = (1, 10, 100, 1000)
+RUNS = 7
+CONFIG = Config.model_validate({"resync": 3600.0, "health_stable": 0.0, "fixed_uids": False})
+
+
+async def measure() -> list[Figure]:
+    """All sizes, each in a hive of its own."""
+    figures: list[Figure] = []
+    single: dict[int, list[float]] = {}
+    for size in SIZES:
+        with tempfile.TemporaryDirectory(prefix="hb") as name:
+            figures += await _size(Path(name), size, single)
+    figures.append(
+        figure("one changed agent, 1000 beside 10 agents", "ms", single[1000], floor=single[10], ratio_at_most=1.2)
+    )
+    return figures
+
+
+async def _size(directory: Path, size: int, single: dict[int, list[float]]) -> list[Figure]:
+    layout = Layout(directory / "s", directory / "r")
+    sockets = AgentSockets(layout, CONFIG)
+    daemon = Daemon(layout, CONFIG, sockets, backend="fake")
+    await daemon.open()
+    sockets.attach(daemon.service)
+    try:
+        await populate(daemon, layout, size)
+        before = _memory()
+        passes, floor, started = [], [], []
+        sys.addaudithook(lambda event, _: started.append(event) if event in ("subprocess.Popen", "os.fork") else None)
+        for _ in range(RUNS):
+            passes.append(await _timed(daemon))
+            floor.append(_stats(layout, size))
+        children = len(started)
+        single[size] = [await _changed(daemon, f"a{size - 1 if size > 1 else 0}") for _ in range(RUNS)]
+        made = [
+            figure(
+                f"pass with nothing to do, {size} agents",
+                "ms",
+                passes,
+                floor=floor,
+                at_most=100.0 if size == 1000 else None,
+            ),
+            figure(f"processes started by {RUNS} passes, {size} agents", "", [float(children)], at_most=0.0),
+            figure(f"one changed agent, {size} agents", "ms", single[size]),
+        ]
+        if size == 1000:
+            made.append(figure("daemon's memory with 1000 agents (this process, RSS)", "MB", [before], at_most=150.0))
+        return made
+    finally:
+        await daemon.close()
+        await sockets.close_all()
+
+
+async def populate(daemon: Daemon, layout: Layout, size: int) -> None:
+    """`size` agents: one is spawned, the others are copies of its repo, committed to meta and reconciled."""
+    service, world = daemon.service, daemon.world
+    first = AgentName("a0")
+    await service.spawn(first, "bench")
+    assert await service.settled(first, 60)
+    pin = world.observer.known().agents[first].pin
+    for number in range(1, size):
+        name = AgentName(f"a{number}")
+        shutil.copytree(layout.applied(first), layout.applied(name))
+        layout.proposed_config(name).mkdir(parents=True)
+        settings = ContainerSettings(Role.AGENT, CONFIG.uid_start + 65_536 * (number + 1))
+        entry = AgentEntry(Pin(pin.id, pin.sha), settings)
+        await world.meta.commit_agent(
+            name, ProposalId(0), entry, kind=DeployKind.SPAWN, generation="g", by="bench", at=1, sha=pin.sha
+        )
+    await service.reconcile(None)
+    assert await service.settled(None, 600)
+
+
+async def _timed(daemon: Daemon) -> float:
+    began = time.perf_counter()
+    made = await daemon.reconciler.plan()
+    assert made.empty
+    return (time.perf_counter() - began) * 1000
+
+
+def _stats(layout: Layout, size: int) -> float:
+    """The floor: eight stat calls per agent."""
+    folders = [str(layout.applied_git(AgentName(f"a{number}"))) for number in range(size)]
+    names = ("approved", "building", "deployed", "failed", "denied", "proposal")
+    began = time.perf_counter()
+    for folder in folders:
+        for name in names:
+            try:
+                os.stat(f"{folder}/refs/tags/{name}")
+            except FileNotFoundError:
+                pass
+        os.stat(f"{folder}/HEAD")
+        os.stat(f"{folder}/refs/heads")
+    return (time.perf_counter() - began) * 1000
+
+
+async def _changed(daemon: Daemon, name: str) -> float:
+    """A container that ended: count the crash, start it again, pass the gate."""
+    agent = AgentName(name)
+    await daemon.world.memory.change(agent, crashes=0, start_after=0.0)
+    assert isinstance(daemon.backend, FakeBackend)
+    daemon.backend.crash(agent)
+    began = time.perf_counter()
+    for _ in range(3):
+        await daemon.world.memory.change(agent, start_after=0.0)
+        if await daemon.reconciler.reconcile(agent) is None:
+            break
+    return (time.perf_counter() - began) * 1000
+
+
+def _memory() -> float:
+    """Resident set of this process in MB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

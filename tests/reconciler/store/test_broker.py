@@ -1,0 +1,425 @@
+"""The broker: an accepted message is kept, handed out to one receiver at a time, until it is acked."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from typing_extensions import override
+
+from meta.errors import BadInput, TransientError
+from reconciler.store.db import Database
+from reconciler.store.messages import Broker, InboxMessage
+
+AGENTS = {"manager", "alice", "bob"}
+
+
+def broker_on(db: Database, inbox_limit: int = 1000) -> Broker:
+    return Broker(db, AGENTS.__contains__, inbox_limit=inbox_limit, body_limit=100, clock=lambda: 1234.9)
+
+
+@pytest.fixture
+async def broker(db: Database) -> AsyncIterator[Broker]:
+    service = broker_on(db)
+    yield service
+    await service.close()
+
+
+async def bodies(broker: Broker, agent: str) -> list[str]:
+    """Everything that waits, handed out."""
+    found = []
+    while (delivery := await broker.recv(agent, 0)) is not None:
+        found.append(delivery.body)
+    return found
+
+
+async def test_a_message_is_handed_out_once_with_its_sender(broker: Broker) -> None:
+    id = await broker.send("manager", "alice", "hello")
+    delivery = await broker.recv("alice", 0)
+    assert delivery is not None
+    assert (delivery.id, delivery.sender, delivery.body, delivery.redelivered) == (id, "manager", "hello", False)
+    assert await broker.recv("alice", 0) is None
+
+
+async def test_an_inbox_is_read_in_the_order_in_which_it_was_written(broker: Broker) -> None:
+    for number in range(10):
+        await broker.send("manager" if number % 2 else "bob", "alice", str(number))
+        await broker.send("manager", "bob", "other")
+    assert await bodies(broker, "alice") == [str(number) for number in range(10)]
+
+
+@pytest.mark.parametrize("name", ["carol", "", "system", "reminder", "*", "Alice"])
+async def test_an_unknown_recipient_is_refused_and_gets_no_inbox(db: Database, broker: Broker, name: str) -> None:
+    with pytest.raises(BadInput, match="no agent") as caught:
+        await broker.send("alice", name, "hello?")
+    assert caught.value.hint
+    assert await db.read(lambda connection: connection.execute("SELECT count(*) FROM messages").fetchone()[0]) == 0
+
+
+async def test_the_manager_and_the_operator_can_always_be_reached(db: Database) -> None:
+    nobody = Broker(db, lambda name: False)
+    await nobody.send("alice", "manager", "a")
+    await nobody.send("alice", "operator", "b")
+    assert await nobody.unread_all() == {"manager": 1, "operator": 1}
+
+
+async def test_a_body_over_the_limit_or_that_is_no_text_is_refused(broker: Broker) -> None:
+    await broker.send("alice", "bob", "x" * 100)
+    for body in ("x" * 101, "é" * 51):
+        with pytest.raises(BadInput, match="limit is 100"):
+            await broker.send("alice", "bob", body)
+    with pytest.raises(BadInput, match="surrogate"):
+        await broker.send("alice", "bob", "\ud800")
+    assert await broker.unread("bob") == 1
+
+
+@pytest.mark.parametrize("body", ["", "a\0b", "línea\n\r\n", "'; DROP TABLE messages; --", "🐝"])
+async def test_a_body_arrives_as_it_was_sent(broker: Broker, body: str) -> None:
+    await broker.send("alice", "bob", body)
+    assert await bodies(broker, "bob") == [body]
+
+
+async def test_a_full_inbox_holds_senders_back_until_something_was_read(db: Database) -> None:
+    broker = broker_on(db, inbox_limit=2)
+    await broker.send("alice", "bob", "1")
+    await broker.send("alice", "bob", "2")
+    with pytest.raises(TransientError, match="inbox of bob is full") as caught:
+        await broker.send("alice", "bob", "3")
+    assert "bob" in caught.value.hint
+    await broker.recv("bob", 0)
+    await broker.send("alice", "bob", "3")
+    for number in range(5):
+        await broker.send("alice", "operator", str(number))
+
+
+async def test_a_full_inbox_stays_at_its_limit_when_many_send_at_once(db: Database) -> None:
+    broker = broker_on(db, inbox_limit=7)
+    sends = (broker.send("alice", "bob", str(number)) for number in range(30))
+    outcomes = await asyncio.gather(*sends, return_exceptions=True)
+    assert sum(isinstance(outcome, int) for outcome in outcomes) == 7 == await broker.unread("bob")
+
+
+async def test_a_waiting_receiver_is_woken_at_once(broker: Broker) -> None:
+    receiver = asyncio.create_task(broker.recv("alice", 3600))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await broker.send("bob", "alice", "wake up")
+        delivery = await receiver
+    assert delivery is not None
+    assert delivery.body == "wake up"
+
+
+@pytest.mark.looptime
+async def test_recv_comes_back_empty_after_its_time(broker: Broker) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert await broker.recv("alice", 30) is None
+    assert 29 < loop.time() - began < 40
+
+
+async def test_two_receivers_never_get_the_same_message(broker: Broker) -> None:
+    receivers = [asyncio.create_task(broker.recv("alice", 3600)) for _ in range(8)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(broker.send("bob", "alice", str(number)) for number in range(8)))
+        got = [delivery.body for delivery in await asyncio.gather(*receivers) if delivery]
+    assert sorted(got) == sorted(str(number) for number in range(8))
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_cancelled_recv_loses_nothing_and_keeps_the_order(broker: Broker, turns: int) -> None:
+    """Cancelled after so many turns of the loop, i.e. before, while and after the message is taken."""
+    await broker.send("bob", "alice", "1")
+    await broker.send("bob", "alice", "2")
+    receiver = asyncio.create_task(broker.recv("alice", 3600))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    receiver.cancel()
+    [taken] = await asyncio.gather(receiver, return_exceptions=True)
+    async with asyncio.timeout(10):
+        first = await broker.recv("alice", 0)
+    assert first is not None
+    if isinstance(taken, asyncio.CancelledError):
+        assert (first.body, first.redelivered) == ("1", False)
+    else:
+        assert first.body == "2"
+
+
+async def test_a_cancelled_waiting_receiver_leaves_the_message_to_the_next(broker: Broker) -> None:
+    first = asyncio.create_task(broker.recv("alice", 3600))
+    second = asyncio.create_task(broker.recv("alice", 3600))
+    await asyncio.sleep(0)
+    first.cancel()
+    async with asyncio.timeout(10):
+        await broker.send("bob", "alice", "hello")
+        delivery = await second
+    assert delivery is not None
+
+
+async def test_an_ack_is_for_exactly_what_was_handed_out_since_the_last_one(broker: Broker) -> None:
+    for number in range(4):
+        await broker.send("bob", "alice", str(number))
+    await broker.recv("alice", 0)
+    await broker.recv("alice", 0)
+    assert await broker.ack_turn("alice") == 2
+    assert await broker.ack_turn("alice") == 0
+    await broker.recv("alice", 0)
+    assert await broker.ack_turn("alice") == 1
+    assert await broker.requeue_inflight("alice") == 0
+    assert await bodies(broker, "alice") == ["3"]
+
+
+async def test_what_was_not_acked_comes_again_in_its_old_place_marked_as_such(broker: Broker) -> None:
+    for number in range(3):
+        await broker.send("bob", "alice", str(number))
+    await broker.recv("alice", 0)
+    await broker.recv("alice", 0)
+    assert await broker.requeue_inflight("alice") == 2
+    assert await broker.requeue_inflight("alice") == 0
+    assert await broker.ack_turn("alice") == 0
+    seen = [await broker.recv("alice", 0) for _ in range(3)]
+    assert [(each.body, each.redelivered) for each in seen if each] == [("0", True), ("1", True), ("2", False)]
+
+
+async def test_a_requeue_wakes_a_waiting_receiver(broker: Broker) -> None:
+    await broker.send("bob", "alice", "again")
+    await broker.recv("alice", 0)
+    receiver = asyncio.create_task(broker.recv("alice", 3600))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await broker.requeue_inflight("alice")
+        delivery = await receiver
+    assert delivery is not None
+    assert delivery.redelivered
+
+
+async def test_unread_counts_what_was_not_handed_out(broker: Broker) -> None:
+    for number in range(3):
+        await broker.send("bob", "alice", str(number))
+    await broker.recv("alice", 0)
+    assert await broker.unread("alice") == 2
+    assert await broker.unread("bob") == 0
+    assert await broker.unread_all() == {"alice": 2}
+
+
+async def test_recent_is_newest_first_and_changes_nothing(broker: Broker) -> None:
+    ids = [await broker.send("bob", "alice", str(number)) for number in range(4)]
+    await broker.recv("alice", 0)
+    assert await broker.recent("alice", 2) == [
+        InboxMessage(ids[3], "bob", "3", 1234),
+        InboxMessage(ids[2], "bob", "2", 1234),
+    ]
+    assert [row.id for row in await broker.recent("alice", 100)] == ids[::-1]
+    assert await broker.recent("alice", 0) == []
+    assert await broker.unread("alice") == 3
+
+
+async def test_the_operator_reads_without_recv(broker: Broker) -> None:
+    first = await broker.send("alice", "operator", "one")
+    await broker.send("alice", "operator", "two")
+    with pytest.raises(BadInput, match="no recv"):
+        await broker.recv("operator", 0)
+    assert await broker.mark_read(first) == 1
+    assert await broker.unread("operator") == 1
+    assert len(await broker.recent("operator", 10)) == 2
+
+
+async def test_an_interrupt_and_a_close_end_a_waiting_recv_empty(db: Database) -> None:
+    broker = broker_on(db)
+    alice, bob = (asyncio.create_task(broker.recv(name, 3600)) for name in ("alice", "bob"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        broker.interrupt("alice")
+        assert await alice is None
+        assert not bob.done()
+        await broker.close()
+        assert await bob is None
+    assert await broker.recv("alice", 3600) is None
+
+
+async def test_a_forgotten_inbox_is_empty_and_the_others_are_not(broker: Broker) -> None:
+    for name in ("alice", "bob"):
+        await broker.send("manager", name, "hello")
+    await broker.forget("alice")
+    assert await broker.recent("alice", 10) == []
+    assert await broker.unread_all() == {"bob": 1}
+
+
+async def test_who_took_a_message_how_often_and_when_is_on_record(db: Database, broker: Broker) -> None:
+    def row(connection: sqlite3.Connection) -> tuple[object, ...]:
+        query = "SELECT delivered_at, acked_at, attempts, incarnation FROM messages"
+        return tuple(connection.execute(query).fetchone())
+
+    await broker.send("bob", "alice", "hello")
+    assert await db.read(row) == (None, None, 0, None)
+    await broker.recv("alice", 0, incarnation="boot-1")
+    await broker.requeue_inflight("alice")
+    await broker.recv("alice", 0, incarnation="boot-2")
+    assert await db.read(row) == (1234, None, 2, "boot-2")
+    await broker.ack_turn("alice")
+    assert await db.read(row) == (1234, 1234, 2, "boot-2")
+
+
+DAEMON = """
+import asyncio, signal, sys
+from pathlib import Path
+from reconciler.store.db import Database
+from reconciler.store.messages import Broker
+
+async def main():
+    broker = Broker(await Database.open(Path(sys.argv[1])), lambda name: True)
+    for number in range(5):
+        await broker.send("bob", "alice", str(number))
+    await broker.recv("alice", 0)
+    await broker.ack_turn("alice")
+    await broker.recv("alice", 0)
+    await broker.recv("alice", 0)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_after_a_kill_of_the_daemon_an_ack_is_for_exactly_what_it_had_handed_out(tmp_path: Path) -> None:
+    daemon = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", DAEMON, str(tmp_path / "hive.db"), stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert daemon.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            assert await daemon.stdout.readline() == b"ready\n"
+    finally:
+        daemon.send_signal(signal.SIGKILL)
+        await daemon.communicate()
+    async with await Database.open(tmp_path / "hive.db") as db:
+        broker = broker_on(db)
+        assert await broker.unread("alice") == 2
+        assert await broker.ack_turn("alice") == 2
+        assert await broker.requeue_inflight("alice") == 0
+        assert await bodies(broker, "alice") == ["3", "4"]
+
+
+class BrokerModel(RuleBasedStateMachine):
+    """The broker beside two lists per inbox. A kill continues on a copy of the files as they are at that moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.directory = Path(tempfile.mkdtemp(prefix="hive-broker-"))
+        self.kills = 0
+        self.waiting: dict[str, list[tuple[int, str, str]]] = {"alice": [], "bob": []}
+        self.in_flight: dict[str, list[tuple[int, str, str]]] = {"alice": [], "bob": []}
+        self.handed_out: set[int] = set()
+        self.sent: dict[str, list[int]] = {"alice": [], "bob": []}
+        self.path = self.directory / "0.db"
+        self._open()
+
+    def _open(self) -> None:
+        self.db = self.runner.run(Database.open(self.path))
+        self.broker = broker_on(self.db, inbox_limit=4)
+
+    names = st.sampled_from(["alice", "bob"])
+
+    @rule(sender=st.sampled_from(["manager", "operator"]), to=names, body=st.text("ab\0é", max_size=3))
+    def send(self, sender: str, to: str, body: str) -> None:
+        if len(self.waiting[to]) >= 4:
+            with pytest.raises(TransientError):
+                self.runner.run(self.broker.send(sender, to, body))
+            return
+        id = self.runner.run(self.broker.send(sender, to, body))
+        self.waiting[to].append((id, sender, body))
+        self.sent[to].append(id)
+
+    @rule(agent=names)
+    def recv(self, agent: str) -> None:
+        got = self.runner.run(self.broker.recv(agent, 0))
+        if not self.waiting[agent]:
+            assert got is None
+            return
+        expected = self.waiting[agent].pop(0)
+        assert got is not None
+        assert (got.id, got.sender, got.body) == expected
+        assert got.redelivered == (got.id in self.handed_out)
+        self.handed_out.add(got.id)
+        self.in_flight[agent].append(expected)
+
+    @rule(agent=names, turns=st.integers(0, 8))
+    def recv_cancelled(self, agent: str, turns: int) -> None:
+        async def cancelled() -> int | None:
+            receiver = asyncio.create_task(self.broker.recv(agent, 3600))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            receiver.cancel()
+            try:
+                got = await receiver
+            except asyncio.CancelledError:
+                return None
+            return got.id if got else None
+
+        if (id := self.runner.run(cancelled())) is not None:
+            expected = self.waiting[agent].pop(0)
+            assert id == expected[0]
+            self.handed_out.add(id)
+            self.in_flight[agent].append(expected)
+        # the message of a cancelled one is on its way back; `close` and the next recv wait for that
+        self.runner.run(self._settled(agent))
+
+    async def _settled(self, agent: str) -> None:
+        if tasks := [task for task in asyncio.all_tasks() if task.get_name() == f"put-back {agent}"]:
+            await asyncio.wait(tasks)
+
+    @rule(agent=names)
+    def ack(self, agent: str) -> None:
+        assert self.runner.run(self.broker.ack_turn(agent)) == len(self.in_flight[agent])
+        self.in_flight[agent].clear()
+
+    @rule(agent=names)
+    def requeue(self, agent: str) -> None:
+        assert self.runner.run(self.broker.requeue_inflight(agent)) == len(self.in_flight[agent])
+        self.waiting[agent] = sorted(self.waiting[agent] + self.in_flight[agent])
+        self.in_flight[agent] = []
+
+    @precondition(lambda self: self.kills < 2)
+    @rule(killed=st.booleans())
+    def restart(self, killed: bool) -> None:
+        self.kills += 1
+        if killed:
+            copy = self.directory / f"{self.kills}.db"
+            for suffix in ("", "-wal"):
+                shutil.copy(f"{self.path}{suffix}", f"{copy}{suffix}")
+            self.path, old = copy, self.db
+            self.runner.run(old.close())
+        else:
+            self.runner.run(self.broker.close())
+            self.runner.run(self.db.close())
+        self._open()
+
+    @invariant()
+    def counts_and_history_agree(self) -> None:
+        for agent in ("alice", "bob"):
+            assert self.runner.run(self.broker.unread(agent)) == len(self.waiting[agent])
+            recent = self.runner.run(self.broker.recent(agent, 1000))
+            assert [row.id for row in recent] == self.sent[agent][::-1]
+
+    @override
+    def teardown(self) -> None:
+        self.runner.run(self.broker.close())
+        self.runner.run(self.db.close())
+        self.runner.close()
+        shutil.rmtree(self.directory)
+
+
+def test_the_broker_behaves_as_its_model_over_cancels_restarts_and_kills() -> None:
+    bounds = settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(BrokerModel, settings=bounds)  # type: ignore[no-untyped-call]
