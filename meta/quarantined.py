@@ -118,7 +118,7 @@ class Quarantined:
         entries = await self._entries(commit)
         links = treecheck.check(entries, self.config.max_files, self.config.max_file_bytes)
         treecheck.check_links(entries, await self._blobs(links))
-        added = [commit]
+        added: list[str] = [commit]
         if base is not None:
             await self._descends(commit, base)
             flake = await self._ask("ls-tree", "-z", "-l", base, "--", "flake.nix", "flake.lock")
@@ -261,7 +261,7 @@ _COMPLAINTS: tuple[tuple[str, type[BadInput] | type[NotFound] | type[Refused], s
         "see `git fsck` there; clone again from /applied/AGENT/.git if it cannot be mended",
     ),
     (
-        "not our ref|Needed a single revision|couldn't find remote ref|unknown revision|ambiguous argument|bad revision",
+        "not our ref|Needed a single revision|couldn't find remote ref|unknown revision|ambiguous arg|bad revision",
         NotFound,
         "there is no commit {name} in {where}",
         "commit there first; `git log` shows what there is",

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from meta.applied import Applied
 from meta.config import Config
@@ -53,7 +52,3 @@ class World:
     def now(self) -> int:
         """Unix seconds, whole."""
         return int(self.clock())
-
-    def applied_git(self, agent: AgentName) -> Path:
-        """Path of the agent's applied repo."""
-        return self.layout.applied_git(agent)

@@ -39,6 +39,7 @@ def prepare_writer(path: Path, connection: sqlite3.Connection) -> str:
         _configure(connection)
         _check(path, connection)
         migrate(connection)
+        connection.execute("PRAGMA synchronous = FULL")
         return _identity(connection)
     except sqlite3.Error as error:
         if damaged(error):
@@ -48,7 +49,7 @@ def prepare_writer(path: Path, connection: sqlite3.Connection) -> str:
 
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # while migrating: what a power cut takes back is done again
     connection.execute("PRAGMA foreign_keys = ON")
 
 

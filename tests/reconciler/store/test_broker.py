@@ -422,4 +422,4 @@ class BrokerModel(RuleBasedStateMachine):
 
 def test_the_broker_behaves_as_its_model_over_cancels_restarts_and_kills() -> None:
     bounds = settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(BrokerModel, settings=bounds)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(BrokerModel, settings=bounds)

@@ -1,0 +1,135 @@
+"""`hive serve` as a program: what it says, how it ends, and what happens beside and without it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from api.cli.codes import Code
+from api.notify import notify
+
+
+@dataclass
+class Place:
+    """A state and a runtime directory."""
+
+    state: Path
+    runtime: Path
+
+    async def start(self, *arguments: str, **variables: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "api.cli.main", *arguments),
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "HIVE_STATE": str(self.state),
+                "HIVE_RUNTIME": str(self.runtime),
+                "HIVE_BACKEND": "fake",
+                "HIVE_HEALTH_STABLE": "0",
+                **variables,
+            },
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def hive(self, *arguments: str) -> tuple[int, str, str]:
+        process = await self.start(*arguments)
+        async with asyncio.timeout(40):
+            out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    @asynccontextmanager
+    async def serving(self, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A daemon that is up; ended at the end."""
+        process = await self.start("serve", **variables)
+        try:
+            async with asyncio.timeout(40):
+                assert process.stdout is not None
+                while b"Ctrl-C" not in (line := await process.stdout.readline()):
+                    assert line, await process.communicate()
+                yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "s", tmp_path / "r")
+
+
+async def test_a_daemon_comes_up_answers_and_ends_in_good_order_on_sigterm(place: Place, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        async with place.serving(NOTIFY_SOCKET=str(tmp_path / "notify")) as process:
+            assert await asyncio.to_thread(systemd.recv, 100) == b"READY=1"
+            code, out, _ = await place.hive("spawn", "alice", "--wait", "--timeout", "30")
+            assert code == 0
+            assert "deployed/0" in out
+            code, out, _ = await place.hive("status", "--json")
+            agents = {agent["agent"]: agent["phase"] for agent in json.loads(out)["agents"]}
+            assert agents["alice"] == "running"
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(20):
+                assert await process.wait() == 0
+            assert await asyncio.to_thread(systemd.recv, 100) == b"STOPPING=1"
+    assert not list(place.runtime.rglob("*.sock"))
+
+
+async def test_a_second_daemon_on_the_same_state_is_refused_and_the_first_goes_on(place: Place) -> None:
+    async with place.serving():
+        code, _, err = await place.hive("serve")
+        assert code == Code.CONFLICT
+        assert "another daemon" in err
+        assert "  try: " in err
+        assert (await place.hive("list"))[0] == 0
+
+
+async def test_without_a_daemon_reconcile_does_one_round_and_plan_only_reads(place: Place) -> None:
+    code, _, err = await place.hive("reconcile", "--plan")
+    assert code == Code.NOT_FOUND
+    assert str(place.state) in err
+    assert not place.state.exists()
+    code, out, _ = await place.hive("reconcile", "--timeout", "30")
+    assert code == 0
+    assert "manager: " in out
+    before = sorted(path for path in place.state.rglob("*"))
+    code, out, _ = await place.hive("reconcile", "--plan", "--json")
+    assert code == 0
+    assert json.loads(out)[0]["agent"] == "manager"
+    assert sorted(path for path in place.state.rglob("*")) == before
+
+
+async def test_a_wrong_setting_keeps_the_daemon_from_starting_and_is_named(place: Place) -> None:
+    process = await place.start("serve", HIVE_RESYNC="often")
+    _, err = await process.communicate()
+    assert process.returncode == Code.USAGE
+    assert b"HIVE_RESYNC='often'" in err
+
+
+def test_nobody_is_notified_who_did_not_ask(tmp_path: Path) -> None:
+    assert not notify("READY=1", {})
+    assert not notify("READY=1", {"NOTIFY_SOCKET": "relative"})
+    assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+
+
+def test_an_abstract_notify_socket_is_reached() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind("")
+        systemd.settimeout(5)
+        name = systemd.getsockname()
+        assert notify("READY=1", {"NOTIFY_SOCKET": "@" + name[1:].decode()})
+        assert systemd.recv(100) == b"READY=1"
