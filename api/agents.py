@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from api.host import spoken
@@ -39,15 +39,27 @@ def agent_server(
 ) -> LineServer:
     """The server for one agent's `mcp.sock`."""
 
-    async def handle(line: bytes) -> bytes:
+    async def answer(line: bytes, connection: LineConnection) -> Response:
         if agent == MANAGER:
-            return encode(await answer_manager(service, decode(manager.MANAGER_REQUEST, line)))
-        return encode(await answer_agent(service, agent, decode(wire.AGENT_REQUEST, line)))
+            asked = decode(manager.MANAGER_REQUEST, line)
+            return await while_there(connection, asked, answer_manager(service, asked))
+        request = decode(wire.AGENT_REQUEST, line)
+        return await while_there(connection, request, answer_agent(service, agent, request))
 
     async def session(connection: LineConnection) -> None:
+        async def handle(line: bytes) -> bytes:
+            return encode(await answer(line, connection))
+
         await answer_lines(connection, handle, fault_line)
 
     return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit)
+
+
+async def while_there(
+    connection: LineConnection, request: Request, answer: Coroutine[None, None, Response]
+) -> Response:
+    """The answer. A `recv` is cancelled when its caller is gone, and puts back what it took; all else is done."""
+    return await (connection.while_connected(answer) if isinstance(request, wire.Recv) else answer)
 
 
 async def answer_manager(service: Service, request: manager.ManagerRequest) -> manager.ManagerResponse:
@@ -83,7 +95,7 @@ async def answer_agent(service: Service, agent: AgentName, request: wire.AgentRe
         case wire.OperatorMsg(body=body):
             await broker.send(OPERATOR, agent, body)
         case wire.Recv(wait_seconds=seconds):
-            return await _recv(service, agent, min(WAIT_DEFAULT if seconds is None else seconds, WAIT_MOST))
+            return await _recv(service, agent, seconds)
         case wire.Status():
             service.links.legacy(agent)
             return wire.StatusResponse(unread=await broker.unread(agent))
@@ -104,13 +116,14 @@ async def answer_agent(service: Service, agent: AgentName, request: wire.AgentRe
     return OK
 
 
-async def _recv(service: Service, agent: AgentName, seconds: float) -> wire.AgentResponse:
-    """One message, or empty after `seconds`; empty at once while the agent is being drained."""
+async def _recv(service: Service, agent: AgentName, seconds: int | None) -> wire.AgentResponse:
+    """One message, or empty after `seconds` (30 when None, at most 60); empty at once while it is being drained."""
+    wait = min(WAIT_DEFAULT if seconds is None else seconds, WAIT_MOST)
     links = service.links
     links.legacy(agent)
     if links.draining(agent):
         return wire.EmptyResponse()
-    taking = asyncio.ensure_future(service.broker.recv(agent, seconds))
+    taking = asyncio.ensure_future(service.broker.recv(agent, wait))
     try:
         while not taking.done():
             await asyncio.wait({taking}, timeout=DRAIN_LOOK)

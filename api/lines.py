@@ -31,6 +31,11 @@ CONNECTIONS = 256
 """Most connections to one socket."""
 
 T = TypeVar("T")
+Handler = Callable[[bytes], Awaitable[bytes]]
+
+
+class PeerGone(Exception):
+    """The peer has closed the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +99,20 @@ class LineConnection:
         async with asyncio.timeout(SEND_DEADLINE):
             await self._writer.drain()
 
-    async def while_connected(self, work: Coroutine[None, None, T]) -> T | None:
-        """The result of `work`; None, with `work` cancelled, once the peer has closed the connection."""
+    async def while_connected(self, work: Coroutine[None, None, T]) -> T:
+        """The result of `work`; once the peer has closed the connection `work` is cancelled, and PeerGone raised."""
         task = asyncio.ensure_future(work)
         if self._ahead is None:
             self._ahead = asyncio.ensure_future(self._read())
         try:
-            await asyncio.wait({task, self._ahead}, return_when=asyncio.FIRST_COMPLETED)
-            ended = self._ahead.done() and not self._ahead.result()
-            while ended and not task.done():
-                if self._hung_up():
-                    return None
-                await asyncio.wait({task}, timeout=GONE_INTERVAL)
-            return await task
+            while not task.done():
+                if not self._ahead.done():
+                    await asyncio.wait({task, self._ahead}, return_when=asyncio.FIRST_COMPLETED)
+                elif self._hung_up():
+                    raise PeerGone
+                else:
+                    await asyncio.wait({task}, timeout=GONE_INTERVAL)
+            return task.result()
         finally:
             if not task.done():
                 task.cancel()
@@ -148,29 +154,26 @@ class LineConnection:
         return bool(poll.poll(0))
 
 
-async def answer_lines(
-    connection: LineConnection,
-    handle: Callable[[bytes], Coroutine[None, None, bytes]],
-    fault: Callable[[HiveError], bytes],
-) -> None:
-    """Answer each line with one line, in order. An expected error becomes `fault(error)`; the connection lives on."""
+async def answer_lines(connection: LineConnection, handle: Handler, fault: Callable[[HiveError], bytes]) -> None:
+    """Answer each line with one line, in order. An expected error becomes `fault(error)`; the connection lives on.
+
+    What a peer asked for is done even when it did not stay for the answer.
+    """
     async for line in connection.lines():
-        if isinstance(line, TooLong):
-            await connection.send(fault(line.fault()))
-            continue
-        answer = await connection.while_connected(_guarded(line, handle, fault))
-        if answer is None:
-            return
-        await connection.send(answer)
+        try:
+            answer = fault(line.fault()) if isinstance(line, TooLong) else await _guarded(line, handle, fault)
+            await connection.send(answer)
+        except (PeerGone, OSError) as error:
+            log.debug("nobody took an answer: %s", error)
 
 
-async def _guarded(
-    line: bytes, handle: Callable[[bytes], Coroutine[None, None, bytes]], fault: Callable[[HiveError], bytes]
-) -> bytes:
+async def _guarded(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes]) -> bytes:
     try:
         return await handle(line)
     except HiveError as error:
         return fault(error)
+    except PeerGone:
+        raise
     except Exception:
         log.exception("a request on a socket failed inside")
         return fault(HiveError("hive failed inside while doing this", "see the daemon's log"))

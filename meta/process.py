@@ -123,7 +123,7 @@ async def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
-    stdio: int | None = None,
+    stdio: tuple[int, int] | None = None,
     pass_fds: Sequence[int] = (),
     limits: Mapping[int, int] | None = None,
     output_limit: int = 16 * 2**20,
@@ -133,7 +133,7 @@ async def run(
     """Run a command to its end and return what it said.
 
     `deadline` is in seconds from now; `env` is laid over the minimal environment; `stdin` None is /dev/null;
-    `stdio` is a descriptor (a socket) that becomes stdin and stdout in place of both, and stays the caller's to close;
+    `stdio` are descriptors that become stdin and stdout instead; they stay the caller's to close;
     `limits` maps RLIMIT_* to a value (bytes, seconds); `output_limit` bounds stdout in bytes; `on_line` gets each
     line of stderr without its end. With `check` a code other than 0 raises ProcessFailed.
 
@@ -147,7 +147,7 @@ async def run(
     begun = time.monotonic()
     with _recorded(recorder, words, variables) as started:
         source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-        streams = (source, subprocess.PIPE, subprocess.PIPE) if stdio is None else (stdio, stdio, subprocess.PIPE)
+        streams = (source, subprocess.PIPE, subprocess.PIPE) if stdio is None else (*stdio, subprocess.PIPE)
         child = _Child(_start(command, variables, cwd, streams, pass_fds))
         try:
             started(child.pid)

@@ -1,8 +1,8 @@
 """Take one commit out of a repository that hive does not trust.
 
 The untrusted side is `git upload-pack`, run as the owner of the directory in a sandbox that sees only that directory,
-read-only and without a network. hive's own side is `git fetch` into a throw-away bare repo; the two talk over a socket
-pair (git's fd transport: no path, no shell). So hive never opens the repository, follows none of its configuration,
+read-only and without a network. hive's own side is `git fetch` into a throw-away bare repo; the two talk over
+pipes (git's fd transport: no path, no shell). So hive never opens the repository, follows none of its configuration,
 hooks, alternates or links, and gets nothing that its owner could not read. What was fetched is checked in quarantine
 before its objects move into the applied repo.
 
@@ -13,14 +13,15 @@ before its objects move into the applied repo.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import resource
-import socket
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from meta import sandbox
 from meta.config import Config
@@ -28,7 +29,7 @@ from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
 from meta.layout import Layout
 from meta.names import Sha, commit_id, sha
 from meta.process import Completed, OutputTooLarge, ProcessTimeout, Recorder, run
-from meta.quarantined import GIT_ENVIRONMENT, Fetched, Quarantined, explain, hand_over
+from meta.quarantined import GIT_ENVIRONMENT, Fetched, Quarantined, explain, hand_over, too_large
 from meta.sandbox import Sandbox
 
 __all__ = ["FetchRequest", "Fetched", "fetch", "hand_over"]
@@ -162,37 +163,39 @@ class _Fetching:
 
     async def receive(self, repo: Quarantined, commit: Sha, wanted: str | None) -> None:
         """Fetch exactly `commit` to FETCHED in the quarantine repo."""
-        ours, theirs = socket.socketpair()
-        serving = asyncio.ensure_future(self._serve(theirs))
-        try:
-            done = await self._take(repo, commit, ours)
-            served = await serving
-        except ProcessTimeout as error:
-            raise self._overdue() from error
-        finally:
-            ours.close()
-            serving.cancel()
-            await asyncio.wait([serving])
-            theirs.close()
-        if done.code != 0:
-            raise explain(f"{served.stderr_tail}\n{done.stderr_tail}", wanted or commit, self.source.path, self.config)
+        with contextlib.ExitStack() as ends:
+            wish_read, wish_write = _pipe(ends)
+            pack_read, pack_write = _pipe(ends)
+            serving = asyncio.ensure_future(self._serve(wish_read, pack_write))
+            try:
+                done = await self._take(repo, commit, pack_read, wish_write)
+                served = await serving
+            except ProcessTimeout as error:
+                raise self._overdue() from error
+            finally:
+                serving.cancel()
+                await asyncio.wait([serving])
+        if repo.overflowed():
+            raise too_large(wanted or commit, self.config)
+        if done.code != 0 or not repo.holds(commit):  # git refuses some commits with a warning only
+            raise explain(f"{served.stderr_tail}\n{done.stderr_tail}", wanted or commit, self.source.path)
 
-    async def _serve(self, end: socket.socket) -> Completed:
-        """upload-pack as the owner, in the sandbox. `end` is closed with it, so that the other side sees the end."""
+    async def _serve(self, source: BinaryIO, sink: BinaryIO) -> Completed:
+        """upload-pack as the owner, in the sandbox. Its ends are closed with it, so that the other side sees that."""
         words = ["upload-pack", "--strict", f"--timeout={math.ceil(self.config.fetch_deadline)}"]
-        with end:
+        with source, sink:
             return await run(
                 self._confined([*words, str(self.source.git_dir)]),
                 deadline=self.config.fetch_deadline,
                 recorder=self.recorder,
-                stdio=end.fileno(),
+                stdio=(source.fileno(), sink.fileno()),
                 limits=self._limits(),
                 check=False,
             )
 
-    async def _take(self, repo: Quarantined, commit: Sha, end: socket.socket) -> Completed:
-        with end:
-            return await repo.receive(commit, end.fileno(), self._limits())
+    async def _take(self, repo: Quarantined, commit: Sha, source: BinaryIO, sink: BinaryIO) -> Completed:
+        with source, sink:
+            return await repo.receive(commit, source.fileno(), sink.fileno(), self._limits())
 
     def _confined(self, words: Sequence[str]) -> list[str]:
         settings = [word for key, value in _SERVE.items() for word in ("-c", f"{key}={value}")]
@@ -225,3 +228,10 @@ class _Fetching:
 
     def _odd_answer(self) -> HiveError:
         return BadInput(f"git gave no commit id for what {self.source.path} holds", "see `git fsck` there")
+
+
+def _pipe(ends: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    """A pipe whose ends are closed with `ends` at the latest. Not a socket pair: when upload-pack dies with input
+    unread, a socket says "connection reset", at which git's remote-fd hangs; a pipe says end of file."""
+    reader, writer = os.pipe()
+    return ends.enter_context(os.fdopen(reader, "rb")), ends.enter_context(os.fdopen(writer, "wb"))

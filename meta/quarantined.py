@@ -99,20 +99,32 @@ class Quarantined:
         """Remove it with whatever a broken fetch left (`tmp_pack_*`)."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    async def receive(self, commit: Sha, fd: int, limits: Mapping[int, int]) -> Completed:
-        """Fetch exactly `commit` to FETCHED from the upload-pack at the other end of the socket `fd`."""
+    def overflowed(self) -> bool:
+        """Whether a fetch was cut off at the limit: git then leaves its temporary pack, and says nothing useful."""
+        packs = (self.path / "objects/pack").glob("tmp_*")
+        return any(pack.stat().st_size >= self.config.max_pack_bytes for pack in packs)
+
+    def holds(self, commit: Sha) -> bool:
+        """Whether FETCHED is there and names the commit."""
+        try:
+            return (self.path / FETCHED).read_text(encoding="ascii").strip() == commit
+        except FileNotFoundError:
+            return False
+
+    async def receive(self, commit: Sha, source: int, sink: int, limits: Mapping[int, int]) -> Completed:
+        """Fetch exactly `commit` to FETCHED from the upload-pack at the other ends of two pipes."""
         return await _git(
             self.path,
             _RECEIVE,
-            [*_FETCH, f"fd::{fd}", f"{commit}:{FETCHED}"],
+            [*_FETCH, f"fd::{source},{sink}", f"{commit}:{FETCHED}"],
             self.config.fetch_deadline,
             self.recorder,
-            pass_fds=[fd],
+            pass_fds=[source, sink],
             limits={**limits, resource.RLIMIT_FSIZE: self.config.max_pack_bytes},
         )
 
     async def checked(self, commit: Sha, base: Sha | None) -> Fetched:
-        """Refuse what must not be applied. Everything read here was verified (hash and form) as it came in."""
+        """Refuse what must not be applied. Everything that is read here was verified (hash and form) as it came in."""
         if (await self._ask("cat-file", "-t", commit)).strip() != b"commit":
             raise BadInput(f"{commit[:12]} is no commit", "give a commit, not a tag or a file; `git log` shows them")
         entries = await self._entries(commit)
@@ -208,7 +220,15 @@ def _disk_full() -> HiveError:
     return TransientError("there is no space left for the fetched commit", "free some space, then propose again")
 
 
-def explain(stderr: str, what: str, where: Path, config: Config | None = None) -> HiveError:
+def too_large(what: str, config: Config) -> HiveError:
+    """The error for a commit that brings too much."""
+    return Refused(
+        f"commit {what[:12]} brings more than {config.max_pack_bytes} bytes",
+        "keep large files out of the agent's configuration, or raise HIVE_MAX_PACK_BYTES",
+    )
+
+
+def explain(stderr: str, what: str, where: Path) -> HiveError:
     """git's complaint about `what` (a commit) in the repo `where`, as an error with a remedy.
 
     The text may come from the untrusted side: it chooses among fixed words, and its last line is shown scrubbed.
@@ -216,11 +236,6 @@ def explain(stderr: str, what: str, where: Path, config: Config | None = None) -
     name = what[:12] if len(what) == 40 else what
     if re.search("No space left on device|Disk quota exceeded", stderr):
         return _disk_full()
-    if config is not None and re.search("signal 25|File too large", stderr):
-        return Refused(
-            f"commit {name} brings more than {config.max_pack_bytes} bytes",
-            "keep large files out of the agent's configuration, or raise HIVE_MAX_PACK_BYTES",
-        )
     for pattern, error, summary, hint in _COMPLAINTS:
         if re.search(pattern, stderr, re.IGNORECASE):
             return error(summary.format(name=name, where=where), hint)

@@ -61,7 +61,7 @@ class Client:
         return _row(self._call("POST", path, None, body or {}))
 
     def events(self, after: str | None = None) -> Stream:
-        """The event stream, from now on or after the event `after`."""
+        """The event stream, from now on or after the event `after`; it has begun when this returns."""
         sock = self._open()
         try:
             sock.sendall(_request("GET", "/api/events", {"after": after}, None))
@@ -75,7 +75,10 @@ class Client:
             head, _, rest = received.partition(b"\r\n\r\n")
             if _status(head) != 200:
                 _answer(head, rest + _rest_of(sock))
-            return Stream(sock, rest)
+            stream = Stream(sock, rest)
+            if stream.next(ANSWER_DEADLINE) is None:
+                raise _mute(self.where)
+            return stream
         except TimeoutError as error:
             sock.close()
             raise _mute(self.where) from error

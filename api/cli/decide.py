@@ -178,7 +178,8 @@ def _deploy(
             follower.about(owner)
             card = deployed(client, follower, id, owner)
     if waits.on:
-        _say_card(card, json, f"{owner} runs {output.short(card['fetched_sha'])}, deployed/{id}")
+        commit = f", at commit {output.short(card['fetched_sha'])}" if card["fetched_sha"] else ""
+        _say_card(card, json, f"{owner} has {id} deployed{commit}")
     else:
         _say_card(card, json, f"{id} of {owner} {verb}", f"next: `hive plan {owner}`, `hive events --follow`")
 

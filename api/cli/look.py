@@ -57,7 +57,9 @@ def status(client: Client, json: JsonOption = False) -> None:
 
 
 def _status_row(agent: Row) -> tuple[object, ...]:
-    deployed = agent["deployed"] if agent["in_flight"] is None else f"{agent['deployed']} > {agent['in_flight']}"
+    deployed = "-" if agent["deployed"] is None else str(agent["deployed"])
+    if agent["in_flight"] is not None:
+        deployed += f" > {agent['in_flight']}"
     return (
         agent["agent"],
         agent["phase"],
@@ -228,21 +230,28 @@ def events(
     With --json and --follow it is one JSON object per line. A gap is never silent: when --after names an event that
     is gone, or another database, that is an error.
     """
+    if follow:
+        _follow(client, after, count, json)
+        return
     past = client.rows("/api/events", {"follow": 0, "after": after, "limit": count})
-    if not follow:
-        if json:
-            output.say_json(past)
-        else:
-            for row in past:
-                output.say(describe(row["kind"], row))
+    if json:
+        output.say_json(past)
         return
     for row in past:
         _say_event(row, json)
-    with client.events(after=past[-1]["seq"] if past else after) as stream:
+
+
+def _follow(client: Client, after: str | None, count: int, json: bool) -> None:
+    """What happened, then what happens; the stream is opened first, so that nothing falls between the two."""
+    with client.events(after) as stream:
+        past = [] if after else client.rows("/api/events", {"follow": 0, "limit": count})
+        for row in past:
+            _say_event(row, json)
+        said = {row["seq"] for row in past}
         for event in stream:
             if event.kind == "resync":
-                output.progress("some events were missed: hive had more than this reader could take")
-            elif event.kind != "ready":
+                output.progress("some events cannot be given: they are gone, or came faster than they were read")
+            elif event.seq not in said:
                 _say_event(event.data, json)
 
 

@@ -87,7 +87,7 @@ class Follower:
 
     def _show(self, event: Event) -> None:
         data = event.data
-        if event.kind != "ready" and (self._agent is None or data.get("agent") == self._agent):
+        if event.kind != "resync" and (self._agent is None or data.get("agent") == self._agent):
             output.progress(f"  {describe(event.kind, data)}")
 
 

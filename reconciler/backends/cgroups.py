@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,36 +71,44 @@ class Cgroups:
             joins.append(directory / "cgroup.procs")
         return joins
 
-    def processes(self, agent: AgentName) -> set[int]:
-        """The processes in the agent's groups."""
-        found: set[int] = set()
-        for _, directory in self._directories(agent):
-            with contextlib.suppress(OSError):
-                found.update(int(pid) for pid in (directory / "cgroup.procs").read_text().split())
-        return found
+    def directories(self, agent: AgentName) -> set[Path]:
+        """Where `prepare` would make the agent's groups now. An earlier daemon may have been in another group."""
+        return {directory for _, directory in self._directories(agent)}
 
-    def kill(self, agent: AgentName) -> None:
-        """KILL to every process in the agent's groups."""
-        for pid in self.processes(agent):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
-    def remove(self, agent: AgentName) -> bool:
-        """Remove the agent's groups; False while processes are still in one of them."""
-        gone = True
-        for _, directory in self._directories(agent):
-            try:
-                directory.rmdir()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    log.warning("cannot remove the cgroup %s: %s", directory, error)
-                    continue
+def processes(directories: Iterable[Path]) -> set[int]:
+    """The processes in these groups."""
+    found: set[int] = set()
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            found.update(int(pid) for pid in (directory / "cgroup.procs").read_text().split())
+    return found
+
+
+def kill(directories: Iterable[Path]) -> None:
+    """KILL to every process in these groups."""
+    for pid in processes(directories):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def remove(directories: Iterable[Path]) -> bool:
+    """Remove these groups, and hive's own above them if it is empty; False while processes are still in one."""
+    gone = True
+    for directory in directories:
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno == errno.EBUSY:
                 gone = False
-            with contextlib.suppress(OSError):
-                directory.parent.rmdir()
-        return gone
+            else:
+                log.warning("cannot remove the cgroup %s: %s", directory, error)
+            continue
+        with contextlib.suppress(OSError):
+            directory.parent.rmdir()
+    return gone
 
 
 def settings_of(hierarchy: Hierarchy, limits: Limits) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from meta.errors import TransientError
 from meta.identity import ProcessIdentity, alive, identity, readable
 from meta.names import AgentName
 from meta.process import spawn_detached
-from reconciler.backends.cgroups import Cgroups
+from reconciler.backends.cgroups import Cgroups, kill, remove
 from reconciler.backends.enclosure import Enclosure
 from reconciler.backends.place import Place
 from reconciler.durable import write_json
@@ -157,11 +157,18 @@ async def await_gone(agent: AgentName, which: ProcessIdentity, seconds: float) -
         os.close(pidfd)
 
 
-async def clear_cgroups(cgroups: Cgroups, agent: AgentName, seconds: float) -> None:
+async def clear_cgroups(cgroups: Cgroups, place: Place, seconds: float) -> None:
     """KILL what is left in the agent's groups and remove them. TransientError when something stays."""
+    directories = cgroups.directories(place.agent) | _joined(place)
     deadline = asyncio.get_running_loop().time() + seconds
-    while not cgroups.remove(agent):
-        cgroups.kill(agent)
+    while not remove(directories):
+        kill(directories)
         if asyncio.get_running_loop().time() > deadline:
-            raise TransientError(f"processes of {agent} do not end although they were killed")
+            raise TransientError(f"processes of {place.agent} do not end although they were killed")
         await asyncio.sleep(0.01)  # the kernel offers no event for an emptied version 1 group
+
+
+def _joined(place: Place) -> set[Path]:
+    """The groups of the last start: the daemon that made them may have been in another group than this one."""
+    spec = place.spec.get()
+    return {Path(file).parent for file in spec.cgroups} if spec is not None else set()

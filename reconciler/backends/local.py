@@ -291,7 +291,7 @@ class LocalBackend:
         run = self._place(agent).run.get()
         if run is not None:
             await launching.await_gone(agent, run.identity_of(run.child), KILL_SECONDS)
-        await launching.clear_cgroups(self._cgroups, agent, KILL_SECONDS)
+        await launching.clear_cgroups(self._cgroups, self._place(agent), KILL_SECONDS)
 
     async def destroy(self, agent: AgentName) -> None:
         """Stop, and remove the backend's directory; the agent's own stay."""

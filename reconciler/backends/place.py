@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from meta.names import AgentName
-from reconciler.backends.records import EXIT, MARKER, RUN, SETTINGS, SYSTEM, Cached
+from reconciler.backends.records import EXIT, MARKER, RUN, SETTINGS, SPEC, SYSTEM, Cached
 
 
 class Place:
@@ -21,6 +21,7 @@ class Place:
         self.settings = Cached(folder / "settings.json", SETTINGS.validate_json)
         self.system = Cached(folder / "system" / "generation.json", SYSTEM.validate_json)
         self.run = Cached(folder / "run.json", RUN.validate_json)
+        self.spec = Cached(folder / "spec.json", SPEC.validate_json)
         self.exit = Cached(folder / "exit.json", EXIT.validate_json)
 
     @property

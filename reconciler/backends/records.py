@@ -76,10 +76,18 @@ class BuiltSystem:
     runtime: str
 
 
+@dataclass(frozen=True, slots=True)
+class JoinedGroups:
+    """spec.json, as far as it is read again: the cgroup.procs files that the run joined."""
+
+    cgroups: tuple[str, ...] = ()
+
+
 RUN = TypeAdapter(Run)
 EXIT = TypeAdapter(Exit)
 MARKER = TypeAdapter(Marker)
 SETTINGS = TypeAdapter(WrittenSettings)
+SPEC = TypeAdapter(JoinedGroups)
 SYSTEM = TypeAdapter(BuiltSystem)
 
 

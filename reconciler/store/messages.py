@@ -180,7 +180,7 @@ class Broker:
     async def _put_back(self, taking: asyncio.Future[Delivery | None], agent: str) -> None:
         try:
             if (delivery := await taking) is not None:
-                pass
+                await self._db.write(partial(messagerows.put_back, id=delivery.id))
                 self._wake(agent)
         except HiveError as error:
             # It stays in flight, so requeue_inflight brings it back.

@@ -164,7 +164,7 @@ async def test_wait_follows_a_deploy_to_its_end(hive: Hive) -> None:
     daemon = asyncio.ensure_future(approved(hive, "approved", "deployed"))
     code, out, err = await hive.hive("approve", "1", "--wait")
     await daemon
-    assert (code, out) == (0, "alice runs 111111111111, deployed/1\n")
+    assert (code, out) == (0, "alice has 1 deployed, at commit 111111111111\n")
     assert "alice deploy_succeeded (id=1)" in err or err == ""
 
 

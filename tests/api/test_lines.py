@@ -120,23 +120,48 @@ async def test_a_silent_client_does_not_hold_up_others(tmp_path: Path) -> None:
         await writer.wait_closed()
 
 
-async def test_a_request_is_cancelled_when_its_client_closes_the_connection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [b"", b"more\n"])
+async def test_what_waits_for_the_peer_is_cancelled_when_it_closes_the_connection(tmp_path: Path, more: bytes) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def long(line: bytes) -> bytes:
+    async def forever() -> None:
         begun.set()
         try:
             await asyncio.Event().wait()
         finally:
             cancelled.set()
-        return b""
 
-    async with serving(tmp_path / "s", long), asyncio.timeout(10):
+    async def session(connection: LineConnection) -> None:
+        await connection.while_connected(forever())
+
+    server = LineServer(bind(tmp_path / "s"), session, limit=LIMIT, fault=fault)
+    await server.start()
+    async with asyncio.timeout(10):
         _reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
-        writer.write(b"wait\n")
         await begun.wait()
+        writer.write(more)
         writer.close()
+        await writer.wait_closed()
         await cancelled.wait()
+    await server.close()
+
+
+async def test_what_was_asked_is_done_even_when_nobody_stays_for_the_answer(tmp_path: Path) -> None:
+    done: list[bytes] = []
+    all_done = asyncio.Event()
+
+    async def note(line: bytes) -> bytes:
+        done.append(line)
+        if len(done) == 3:
+            all_done.set()
+        return line * 10_000
+
+    async with serving(tmp_path / "s", note), asyncio.timeout(10):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "s"))
+            client.sendall(b"a\nb\nc\nhalf")
+        await all_done.wait()
+    assert done == [b"a", b"b", b"c"]
 
 
 async def test_a_client_that_only_ended_its_requests_still_gets_a_late_answer(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import AgentName, GenerationId, Sha
 from reconciler.backends.base import Backend
+from reconciler.backends.cgroups import detect
 from reconciler.backends.fake import FakeBackend
 from reconciler.backends.local import LocalBackend
 from reconciler.observed import Container, Launch
@@ -317,6 +318,7 @@ async def _running(host: FakeHost | LocalHost) -> AsyncIterator[FakeHost | Local
             await host.backend.destroy(agent)
         await host.backend.close()
         assert _supervisors(host.layout.state) == []
+        assert not any(directory.parent.exists() for directory in detect(host.owner).directories(AgentName("any")))
 
 
 def _children(pid: int) -> list[int]:

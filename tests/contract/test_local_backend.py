@@ -21,7 +21,7 @@ from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import MANAGER, AgentName
 from reconciler.backends import enclosure
-from reconciler.backends.cgroups import detect
+from reconciler.backends.cgroups import Cgroups, detect, processes
 from reconciler.backends.launching import running_supervisors
 from reconciler.backends.local import LocalBackend
 from reconciler.observed import Container, Launch
@@ -441,6 +441,20 @@ async def test_the_control_groups_are_gone_after_destroy(local_host: Host) -> No
     require_controller("pids")
     groups = detect(local_host.owner)
     await local_host.bring_up(ALICE)
-    assert groups.processes(ALICE)
+    directories = groups.directories(ALICE)
+    assert processes(directories)
     await local_host.backend.destroy(ALICE)
-    assert not any((each.base / groups.group).exists() for each in groups.hierarchies)
+    assert not any(directory.exists() for directory in directories)
+
+
+async def test_groups_of_an_earlier_daemon_in_another_group_are_removed_too(local_host: Host) -> None:
+    require_controller("pids")
+    await local_host.bring_up(ALICE)
+    directories = detect(local_host.owner).directories(ALICE)
+    await local_host.backend.close()
+    elsewhere = LocalBackend(local_host.layout, local_host.config, owner=local_host.owner, limits=Cgroups((), "none"))
+    await elsewhere.open(lambda agent: None)
+    await elsewhere.stop(ALICE, 5)
+    assert not any(directory.exists() for directory in directories)
+    await elsewhere.close()
+    await local_host.open()
