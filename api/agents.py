@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 OPERATOR = "operator"
 WAIT_DEFAULT = 30
 WAIT_MOST = 60
-DRAIN_LOOK = 0.5
-"""Seconds between looks whether a waiting `recv` must end because the agent is being drained."""
 RECENT_MOST = 1000
 LOGS_DEFAULT = 50
 LOGS_MOST = 10_000
@@ -123,15 +120,7 @@ async def _recv(service: Service, agent: AgentName, seconds: int | None) -> wire
     links.legacy(agent)
     if links.draining(agent):
         return wire.EmptyResponse()
-    taking = asyncio.ensure_future(service.broker.recv(agent, wait))
-    try:
-        while not taking.done():
-            await asyncio.wait({taking}, timeout=DRAIN_LOOK)
-            if not taking.done() and links.draining(agent):
-                return wire.EmptyResponse()
-        message = taking.result()
-    finally:
-        taking.cancel()
+    message = await service.broker.recv(agent, wait)  # a drain interrupts it
     if message is None:
         return wire.EmptyResponse()
     return wire.MessageResponse(

@@ -29,11 +29,19 @@ class WorkTree:
 
     async def commit(self, file: str, content: str, message: str) -> Sha:
         """Write one file, commit it, and leave everything else as it is. Conflict when it already has that content."""
+        if "\0" in file + message:
+            raise BadInput("a file name or message with a NUL byte cannot be committed", "leave it out")
         path = self._inside(file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        with os.fdopen(descriptor, "wb") as target:
-            target.write(content.encode())
+        try:
+            data = content.encode()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            with os.fdopen(descriptor, "wb") as target:
+                target.write(data)
+        except UnicodeEncodeError as error:
+            raise BadInput(f"the content of {file[:100]!r} is no text", "send it as UTF-8") from error
+        except OSError as error:
+            raise BadInput(f"{file[:100]!r} cannot be written: {error.strerror}", "choose another path") from error
         await self._git("add", "--", file)
         if (await self._git("diff", "--cached", "--quiet", "--", file, check=False)).code == 0:
             raise Conflict(f"{file} of {self.agent} already has this content", "there is nothing to commit")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -113,8 +114,8 @@ def decode_entry(data: bytes, agent: AgentName) -> AgentEntry | None:
 
 def encode_agents(agents: Mapping[AgentName, AgentEntry], tombstones: Mapping[AgentName, Tombstone]) -> bytes:
     """agents.json: sorted, each agent on a few lines."""
-    entries = {name: _entry_lines(entry) for name, entry in agents.items()}
-    graves = {name: _tombstone_lines(tombstone) for name, tombstone in tombstones.items()}
+    entries = {name: _entry_block(name, entry) for name, entry in agents.items()}
+    graves = {name: _block(name, _tombstone_lines(tombstone)) for name, tombstone in tombstones.items()}
     return _document({"agents": entries, "tombstones": graves})
 
 
@@ -128,11 +129,21 @@ def decode_run(data: bytes) -> dict[AgentName, RunEntry]:
 
 def encode_run(run: Mapping[AgentName, RunEntry]) -> bytes:
     """run.json: sorted, each agent on a few lines."""
-    lines = {
-        name: {"state": str(entry.state), "restarts": entry.restarts, "rebuilds": entry.rebuilds}
+    blocks = {
+        name: _block(name, {"state": str(entry.state), "restarts": entry.restarts, "rebuilds": entry.rebuilds})
         for name, entry in run.items()
     }
-    return _document({"agents": lines})
+    return _document({"agents": blocks})
+
+
+@lru_cache(maxsize=4096)  # a commit changes one agent of many: the text of the others is at hand
+def _entry_block(name: AgentName, entry: AgentEntry) -> str:
+    return _block(name, _entry_lines(entry))
+
+
+def _block(name: AgentName, values: Mapping[str, object]) -> str:
+    lines = ",\n".join(f"      {json.dumps(key)}: {json.dumps(value)}" for key, value in values.items())
+    return f"    {json.dumps(name)}: {{\n{lines}\n    }}"
 
 
 def _entry_lines(entry: AgentEntry) -> dict[str, object]:
@@ -159,14 +170,10 @@ def _tombstone_lines(tombstone: Tombstone) -> dict[str, object]:
     }
 
 
-def _document(sections: Mapping[str, Mapping[AgentName, Mapping[str, object]]]) -> bytes:
+def _document(sections: Mapping[str, Mapping[AgentName, str]]) -> bytes:
     lines = ["{"]
-    for section, entries in sections.items():
-        blocks = []
-        for name in sorted(entries):
-            values = ",\n".join(f"      {json.dumps(key)}: {json.dumps(value)}" for key, value in entries[name].items())
-            blocks.append(f"    {json.dumps(name)}: {{\n{values}\n    }}")
-        inner = "{\n" + ",\n".join(blocks) + "\n  }" if blocks else "{}"
+    for section, blocks in sections.items():
+        inner = "{\n" + ",\n".join(blocks[name] for name in sorted(blocks)) + "\n  }" if blocks else "{}"
         lines.append(f"  {json.dumps(section)}: {inner},")
     return "\n".join([*lines, f'  "version": {VERSION}', "}", ""]).encode()
 
@@ -210,4 +217,4 @@ def _check(model: type[M], value: JsonValue, place: str) -> M:
 
 def _fault(file: str, place: str, what: str) -> BadInput:
     at = f"{file}: {place}" if place else file
-    return BadInput(f"the meta repo's {at}: {what}", "mend it by a commit on meta, see docs/reference/meta-repo.md")
+    return BadInput(f"the meta repo's {at}: {what}", "mend it by a commit on the meta repo")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -56,11 +57,7 @@ def render(desired: Desired, applied_git: Callable[[AgentName], Path], nixpkgs: 
     (`agents.<n>`); with it there is a `nixosConfigurations.<n>` per agent.
     """
     agents = sorted(desired.agents.items())
-    inputs = [
-        f"    {nix_string(input_name(name))} = {{ url = {nix_string(input_url(name, entry, applied_git))}; "
-        "flake = false; };"
-        for name, entry in agents
-    ]
+    inputs = [_input(name, entry, applied_git) for name, entry in agents]
     for name, url in (("nixpkgs", nixpkgs), ("hyperhive", hyperhive)):
         if url:
             inputs.append(f"    {name}.url = {nix_string(url)};")
@@ -85,6 +82,12 @@ def render(desired: Desired, applied_git: Callable[[AgentName], Path], nixpkgs: 
         "",
     ]
     return "\n".join(lines).encode()
+
+
+@lru_cache(maxsize=4096)  # a commit changes one agent of many: the lines of the others are at hand
+def _input(name: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName], Path]) -> str:
+    url = nix_string(input_url(name, entry, applied_git))
+    return f"    {nix_string(input_name(name))} = {{ url = {url}; flake = false; }};"
 
 
 def _system(name: AgentName, entry: AgentEntry, templates: bool) -> str:

@@ -203,7 +203,6 @@ class _Fetching:
             read_only=((self.source.path, _INSIDE),),
             env=(
                 *GIT_ENVIRONMENT.items(),
-                ("GIT_PROTOCOL", "version=2"),
                 ("HOME", "/nonexistent"),
                 ("PATH", os.environ.get("PATH", os.defpath)),
             ),

@@ -37,7 +37,8 @@ GIT_ENVIRONMENT: Mapping[str, str] = {
 _RECEIVE = {
     "protocol.allow": "never",
     "protocol.fd.allow": "always",
-    "protocol.version": "2",
+    # In version 2 the server waits for the end of its input, which comes never: `git fetch` itself holds the pipe, too.
+    "protocol.version": "0",
     "fetch.fsckObjects": "true",
     "transfer.fsckObjects": "true",
     "fetch.unpackLimit": "1",  # always one pack, so that the limit on the size of a file limits it

@@ -312,6 +312,7 @@ class Apply:
                 await remove_tree(directory, inside=layout.state)
             await self._builder.forget(agent)
         await self._w.cards.forget(agent)
+        await self._w.broker.forget(agent)
         self._w.memory.note_projected(agent, None)
         self._w.observer.forget(agent)
         with effect("forget-tombstone"):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from meta.applied import Applied
 from meta.config import Config
-from meta.errors import Conflict, HiveError, NotFound, PermanentError
+from meta.errors import Conflict, HiveError, NotFound, PermanentError, Refused
 from meta.git import remove_stale_locks
 from meta.layout import Layout
 from meta.metarepo import LockFlake, MetaRepo
@@ -107,7 +107,8 @@ class Daemon:
         await meta.create(int(since))
         memory = Memory(Memos(self._database), cards)
         await memory.load(secrets.token_hex(8))
-        links = Links(self._hint)
+        broker = Broker(self._database, known=self._is_recipient, inbox_limit=config.inbox_limit)
+        links = Links(self._hint, broker.interrupt)
 
         def applied(agent: AgentName) -> Applied:
             return Applied(layout, agent, git_environment=environment, deadline=config.git_deadline)
@@ -126,6 +127,7 @@ class Daemon:
             memory=memory,
             cards=cards,
             events=events,
+            broker=broker,
             as_root=os.geteuid() == 0,
             recorder=recorder,
             builds=asyncio.Semaphore(config.builds),
@@ -134,10 +136,11 @@ class Daemon:
         self.reconciler = Reconciler(self.world, apply)
         await self.backend.open(self._hint)
         await observer.desired()
-        broker = Broker(self._database, known=self._is_recipient, inbox_limit=config.inbox_limit)
         self.service = Service(self.world, self.reconciler, apply, broker)
-        if self._database.set_aside is not None:
-            await events.append("database_rebuilt", None, {"set_aside": str(self._database.set_aside)})
+        if self._database.created and any((layout.state / "applied").iterdir()):
+            aside = self._database.set_aside
+            log.warning("the database was %s; cards come back from the tags", "damaged" if aside else "gone")
+            await events.append("database_rebuilt", None, {"set_aside": str(aside) if aside else None})
 
     def _make_backend(self, owner: str, links: Links) -> Backend:
         if self._names[0] == "fake":
@@ -156,7 +159,7 @@ class Daemon:
         backend = self._make_backend(_owner(layout.owner), Links(self._hint))
         builder = PlainBuilder(layout, config, partial(Applied, layout), revision())
         observer = Observer(
-            layout, meta, partial(Applied, layout), backend, builder, Links(self._hint), self._sockets, None, since=0.0
+            layout, meta, partial(Applied, layout), backend, builder, Links(self._hint), _Unseen(), None, since=0.0
         )
         await backend.open(self._hint)
         try:
@@ -190,6 +193,7 @@ class Daemon:
             await self.reconciler.close()
             await self.world.links.close()
             await self.backend.close()
+            await self.service.broker.close()
             await self.world.events.append("daemon_stopped", None, {})
             await self.world.events.close()
         if self._database is not None:
@@ -220,6 +224,19 @@ class Daemon:
         for git_dir in (layout.meta_git, *(path / ".git" for path in (layout.state / "applied").iterdir())):
             if git_dir.is_dir():
                 remove_stale_locks(git_dir)
+
+
+class _Unseen:
+    """The sockets for a look without a daemon: only a daemon has them, so their absence is nothing to repair."""
+
+    def present(self, agent: AgentName) -> bool:
+        return True
+
+    async def open(self, agent: AgentName, uid: int | None) -> None:
+        raise Refused("no daemon runs", "start one with `hive serve`")
+
+    async def close(self, agent: AgentName) -> None:
+        raise Refused("no daemon runs", "start one with `hive serve`")
 
 
 def _lock_flake(recorder: Recorder) -> LockFlake | None:

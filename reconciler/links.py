@@ -26,10 +26,19 @@ class _Link:
 
 
 class Links:
-    """One link per agent. All methods run on the daemon's loop. `hint` is called with the agent after each change."""
+    """One link per agent. All methods run on the daemon's loop.
 
-    def __init__(self, hint: Callable[[AgentName], None], clock: Callable[[], float] = time.time) -> None:
+    `hint` is called with the agent after each change, `interrupt` to end its waiting `recv` when a drain begins.
+    """
+
+    def __init__(
+        self,
+        hint: Callable[[AgentName], None],
+        interrupt: Callable[[AgentName], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._hint = hint
+        self._interrupt = interrupt
         self._clock = clock
         self._links: dict[AgentName, _Link] = {}
         self._changed: dict[AgentName, asyncio.Event] = {}
@@ -125,6 +134,7 @@ class Links:
             return True
         link.draining = True
         self._hint(agent)
+        self._interrupt(agent)
         await link.peer.send(Drain(deadline_seconds=deadline))
         try:
             async with asyncio.timeout(deadline):

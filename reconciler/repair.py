@@ -78,7 +78,7 @@ def _healthy_before(c: Context) -> Decision | None:
     if silent is not None and c.now >= silent:
         return _unhealthy(c, "its harness has been silent for too long")
     if silent is not None:
-        return c.nothing("its harness is not connected", conditions=("link lost",))
+        return c.do(steps.Wait(silent), "its harness is not connected", conditions=("link lost",))
     if memo.crashes and c.now >= memo.last_crash + c.config.crash_reset:
         return c.do(steps.ForgetCrashes(), "healthy for long enough")
     return None

@@ -20,6 +20,7 @@ from reconciler.memory import Memory
 from reconciler.observe import Observer
 from reconciler.ports import Sockets
 from reconciler.store.cards import Cards
+from reconciler.store.messages import Broker
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class World:
     memory: Memory
     cards: Cards
     events: Events
+    broker: Broker
     as_root: bool
     recorder: Recorder
     clock: Callable[[], float] = time.time

@@ -195,6 +195,8 @@ def _status(head: bytes) -> int:
 
 
 def _answer(head: bytes, body: bytes) -> Any:
+    if not head:
+        raise Unreachable("the daemon hung up without an answer", "it is stopping, or was killed; see what it did")
     status = _status(head)
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:") and int(line[15:]) != len(body):

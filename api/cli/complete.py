@@ -13,7 +13,9 @@ def agents(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[s
         rows = _client(ctx).rows("/api/plan")
     except HiveError:
         return []
-    return [(row["agent"], row["phase"]) for row in rows if row["agent"].startswith(incomplete)]
+    return [
+        (row["agent"], row["phase"]) for row in rows if row["agent"].startswith(incomplete) and row["phase"] != "absent"
+    ]
 
 
 def pending(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:

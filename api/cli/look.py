@@ -100,10 +100,11 @@ def show_plan(rows: list[Row], json: bool) -> None:
         output.say_json(rows)
         return
     busy = [row for row in rows if row["step"] != "none"]
+    count = sum(row["phase"] != "absent" for row in rows)
     output.table(
         ("AGENT", "PHASE", "STEP", "DEPLOY", "WAITS", "WHY"),
         ((row["agent"], row["phase"], row["step"], row["deploy"], _until(row["until"]), row["reason"]) for row in busy),
-        empty=f"nothing to do: {len(rows)} agent{'' if len(rows) == 1 else 's'} as desired",
+        empty=f"nothing to do: {count} agent{'' if count == 1 else 's'} as desired",
     )
     for row in rows:
         for condition in row["conditions"]:

@@ -36,6 +36,9 @@ INSIDE = {
 }
 """Where the agent finds things in its sandbox."""
 
+ACCOUNTS = "etc"
+"""The folder of the sandbox's passwd and group file, in the backend's folder of the agent."""
+
 _INSTALL = "install bubblewrap (on Debian: apt-get install bubblewrap), or set HIVE_ISOLATION=unsafe-none"
 _PROBE_SECONDS = 10.0
 
@@ -164,7 +167,7 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
 def _accounts(folder: Path, uid: int | None) -> list[tuple[Path, Path]]:
     """A passwd and a group file with the agent in it: git and ssh want a name for the uid they run under."""
     number, group = (uid, uid) if uid is not None else (os.getuid(), os.getgid())
-    etc = folder / "etc"
+    etc = folder / ACCOUNTS
     etc.mkdir(mode=0o755, exist_ok=True)
     (etc / "passwd").write_text(f"agent:x:{number}:{group}:agent:/home/agent:/bin/sh\n", encoding="ascii")
     (etc / "group").write_text(f"agent:x:{group}:\n", encoding="ascii")

@@ -13,12 +13,12 @@ from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from meta.errors import TransientError
+from meta.errors import NotFound, TransientError
 from meta.identity import ProcessIdentity, alive, identity, readable
 from meta.names import AgentName
 from meta.process import spawn_detached
 from reconciler.backends.cgroups import Cgroups, kill, remove
-from reconciler.backends.enclosure import Enclosure
+from reconciler.backends.enclosure import ACCOUNTS, Enclosure
 from reconciler.backends.place import Place
 from reconciler.durable import write_json
 from reconciler.observed import Exit, Launch
@@ -126,16 +126,28 @@ def _last_line(path: Path) -> str:
 
 def running_supervisors(folder: Path) -> Iterator[tuple[AgentName, ProcessIdentity]]:
     """Every supervisor whose spec lies below `folder`, by its command line: also those without records."""
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdecimal():
+    for pid, words in _command_lines():
+        if str(SUPERVISOR) not in words[:-1]:
             continue
-        with contextlib.suppress(OSError):
-            words = (Path(entry.path) / "cmdline").read_bytes().split(b"\0")
-            if str(SUPERVISOR).encode() not in words:
-                continue
-            spec = Path(os.fsdecode(words[words.index(str(SUPERVISOR).encode()) + 1]))
-            if spec.name == "spec.json" and spec.parent.parent == folder:
-                yield AgentName(spec.parent.name), identity(int(entry.name))
+        spec = Path(words[words.index(str(SUPERVISOR)) + 1])
+        if spec.name == "spec.json" and spec.parent.parent == folder:
+            with contextlib.suppress(NotFound):
+                yield AgentName(spec.parent.name), identity(pid)
+
+
+def running_sandboxes(folder: Path) -> Iterator[ProcessIdentity]:
+    """Every bubblewrap that was started for the agent with this folder."""
+    for pid, words in _command_lines():
+        if str(folder / ACCOUNTS / "passwd") in words:
+            with contextlib.suppress(NotFound):
+                yield identity(pid)
+
+
+def _command_lines() -> Iterator[tuple[int, list[str]]]:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                yield int(entry.name), os.fsdecode(Path(entry.path, "cmdline").read_bytes()).split("\0")
 
 
 async def await_gone(agent: AgentName, which: ProcessIdentity, seconds: float) -> None:

@@ -291,6 +291,10 @@ class LocalBackend:
         run = self._place(agent).run.get()
         if run is not None:
             await launching.await_gone(agent, run.identity_of(run.child), KILL_SECONDS)
+        ended = self.observe(agent).exit
+        if ended is not None and ended.lost:  # a killed supervisor awaited nothing
+            for which in launching.running_sandboxes(self._place(agent).folder):
+                await launching.await_gone(agent, which, KILL_SECONDS)
         await launching.clear_cgroups(self._cgroups, self._place(agent), KILL_SECONDS)
 
     async def destroy(self, agent: AgentName) -> None:

@@ -15,10 +15,12 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from meta import nix
 from meta import settings as agent_settings
 from meta.applied import Applied
 from meta.config import Config
@@ -27,7 +29,6 @@ from meta.git import FileAt
 from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId
-from meta.process import run
 from reconciler.builders import tree
 from reconciler.builders.base import BuildRequest
 from reconciler.builders.roots import Roots
@@ -58,7 +59,6 @@ class PlainBuilder:
         files = await self._applied(request.agent).files(request.sha)
         tree.check_paths(files)
         settings = self._settings(files)
-        await self._parse_nix(files)
         fingerprint = request.settings.fingerprint()
         id = self._id(request, fingerprint, tree.content_hash(files))
         system = self._layout.generation(request.agent, id)
@@ -74,10 +74,11 @@ class PlainBuilder:
         }
         encoded = json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
         try:
+            await self._parse_nix(files)
             await asyncio.to_thread(tree.place, system, files, encoded)
             self._roots.write(request.agent, request.id, generation)
         except OSError as error:
-            raise _disk_error(f"cannot write generation {id} of {request.agent}", error) from error
+            raise _disk_error(f"cannot build generation {id} of {request.agent}", error) from error
         return generation
 
     def _id(self, request: BuildRequest, fingerprint: str, content: str) -> GenerationId:
@@ -95,20 +96,21 @@ class PlainBuilder:
             raise BuildFailed(error.summary, error.hint, log=error.summary) from error
 
     async def _parse_nix(self, files: Mapping[str, FileAt]) -> None:
-        """Parse only: nothing is evaluated, no store is touched, the text comes on stdin."""
-        file = files.get(NIX_FILE)
-        if file is None or file.mode == tree.LINK or shutil.which("nix-instantiate") is None:
+        """Parse only, where nix is installed; what was parsed once is not parsed again."""
+        file, tool = files.get(NIX_FILE), nix.find()
+        if file is None or file.mode == tree.LINK or tool is None:
             return
         digest = hashlib.sha256(file.data).hexdigest()
         if digest in self._parsed:
             return
-        argv = ["nix-instantiate", "--store", "dummy://", "--parse", "-"]
-        done = await run(argv, deadline=_PARSE_SECONDS, stdin=file.data, check=False)
-        if done.code != 0:
-            lines = [line for line in done.stderr_tail.splitlines() if line.startswith("error:")]
-            why = lines[0].removeprefix("error:").strip() if lines else f"exit code {done.code}"
-            hint = f"run `nix-instantiate --parse {NIX_FILE}` in the work tree"
-            raise BuildFailed(f"{NIX_FILE} does not parse: {why}", hint, log=done.stderr_tail)
+        with tempfile.TemporaryDirectory(prefix="hive-build-") as folder:
+            path = Path(folder, NIX_FILE)
+            path.write_bytes(file.data)
+            try:
+                await tool.parse(path, _PARSE_SECONDS)
+            except BuildFailed as error:
+                hint = f"run `nix-instantiate --parse {NIX_FILE}` in the work tree"
+                raise BuildFailed(f"{NIX_FILE} does not parse: {error.summary}", hint, error.log) from error
         self._parsed.add(digest)
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:

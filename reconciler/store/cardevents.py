@@ -11,9 +11,6 @@ from meta.model import DeployKind, TagState
 from reconciler.store import eventlog
 from reconciler.views import Card
 
-SEED_ID = 0
-"""`deployed/0` marks the commit that an agent began with. It was never proposed, so nothing is told about it."""
-
 _KINDS = {
     TagState.PROPOSAL: "proposal_created",
     TagState.APPROVED: "proposal_approved",
@@ -53,7 +50,7 @@ def append(connection: sqlite3.Connection, at: float, old: Card | None, new: Car
     """
     if old is not None and reverted(old, new):
         _append_reverted(connection, at, old, new)
-    if new is None or new.id == SEED_ID:
+    if new is None or _is_seed(new):
         return
     late = old is None and TagState(new.state).terminal
     for state in _told(old, new, late):
@@ -85,7 +82,7 @@ def _append_reverted(connection: sqlite3.Connection, at: float, old: Card, new: 
     for state in TagState:
         if new is None or _RANK.get(state, _TERMINAL) > _rank(new):
             eventlog.release(connection, _key(old, state.value))  # it may happen again, and is then told again
-    if old.id == SEED_ID:
+    if _is_seed(old):
         return
     data: dict[str, object] = {"id": old.id, "from": old.state, "to": new.state if new else None}
     eventlog.append(connection, at, "card_reverted", old.agent, data)
@@ -105,6 +102,11 @@ def _data(card: Card, by: str | None) -> dict[str, object]:
         "requested_at": card.requested_at,
         "resolved_at": card.resolved_at,
     }
+
+
+def _is_seed(card: Card) -> bool:
+    """`deployed/0` without an approval only marks the commit that an agent began with: nothing is told about it."""
+    return card.id == 0 and card.state == TagState.DEPLOYED.value and card.approved_by is None
 
 
 def _rank(card: Card) -> int:

@@ -103,34 +103,32 @@ async def test_each_command_asks_for_what_it_says(hive: Hive) -> None:
     assert await hive.fake.broker.unread("alice") == 1
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "what", "remedy"),
-    [
-        ("logs bob", Code.NOT_FOUND, "hive: there is no agent bob", "see `hive list`"),
-        ("diff 9", Code.NOT_FOUND, "hive: there is no proposal 9", "see `hive pending`"),
-        ("diff x", Code.USAGE, "hive: Invalid value for 'ID': 'x' is not a whole number", "`hive diff --help`"),
-        ("approve", Code.USAGE, "hive: Missing argument 'ID'.", "`hive approve --help`"),
-        ("stauts", Code.USAGE, "hive: No such command 'stauts'.", "`hive --help`"),
-        ("adopt alice", Code.USAGE, "hive: say which side is right", "--running"),
-        ("propose alice main", Code.USAGE, "hive: 'main' is no commit id", "branches"),
-        ("spawn too-long-a-name", Code.USAGE, "limit is 11", "alice"),
-        ("spawn alice", Code.CONFLICT, "hive: an agent named alice already exists", "another name"),
-        ("destroy manager", Code.CONFLICT, "hive: the manager cannot be destroyed", "other agents"),
-        ("approve 1 --sha 2222222", Code.CONFLICT, "not 2222222", "hive diff 1"),
-        ("events --after elsewhere-1", Code.FAILED, "hive: resync", "sequence number"),
-    ],
-)
-async def test_an_error_is_one_line_of_what_and_one_of_what_to_do(
-    hive: Hive, command: str, code: Code, what: str, remedy: str
-) -> None:
+ERRORS = [
+    ("logs bob", Code.NOT_FOUND, "hive: there is no agent bob", "see `hive list`"),
+    ("diff 9", Code.NOT_FOUND, "hive: there is no proposal 9", "see `hive pending`"),
+    ("diff x", Code.USAGE, "hive: Invalid value for 'ID': 'x' is not a whole number", "`hive diff --help`"),
+    ("approve", Code.USAGE, "hive: Missing argument 'ID'.", "`hive approve --help`"),
+    ("stauts", Code.USAGE, "hive: No such command 'stauts'.", "`hive --help`"),
+    ("adopt alice", Code.USAGE, "hive: say which side is right", "--running"),
+    ("propose alice main", Code.USAGE, "hive: 'main' is no commit id", "branches"),
+    ("spawn too-long-a-name", Code.USAGE, "limit is 11", "alice"),
+    ("spawn alice", Code.CONFLICT, "hive: an agent named alice already exists", "another name"),
+    ("destroy manager", Code.CONFLICT, "hive: the manager cannot be destroyed", "other agents"),
+    ("approve 1 --sha 2222222", Code.CONFLICT, "not 2222222", "hive diff 1"),
+    ("events --after elsewhere-1", Code.FAILED, "hive: resync", "sequence number"),
+]
+
+
+async def test_an_error_is_one_line_of_what_and_one_of_what_to_do(hive: Hive) -> None:
     hive.fake.add()
-    found, out, err = await hive.hive(*command.split())
-    assert (found, out) == (code, "")
-    first, second = err.splitlines()
-    assert first.startswith("hive: ")
-    assert what in first
-    assert second.startswith("  try: ")
-    assert remedy in second
+    for command, code, what, remedy in ERRORS:
+        found, out, err = await hive.hive(*command.split())
+        assert (found, out) == (code, ""), (command, err)
+        first, second = err.splitlines()
+        assert first.startswith("hive: ")
+        assert what in first
+        assert second.startswith("  try: ")
+        assert remedy in second
 
 
 async def test_without_a_daemon_the_error_has_the_command_that_starts_it(pods: Hive) -> None:

@@ -115,46 +115,45 @@ async def test_every_command_reaches_the_service_with_the_peers_uid(hive: Hive) 
     assert (message.sender, message.body) == ("operator", "hi")
 
 
-@pytest.mark.parametrize(
-    ("method", "target", "body", "status", "kind", "words"),
-    [
-        ("GET", "proposals/9", None, 404, "not-found", "no proposal 9"),
-        ("GET", "proposals/x", None, 400, "bad-input", "'x'"),
-        ("GET", "proposals/1/diff/more", None, 404, "not-found", "/api/proposals/1/diff/more"),
-        ("GET", "proposals?all=yes", None, 400, "bad-input", "all='yes'"),
-        ("GET", "log?limit=0", None, 400, "bad-input", "limit='0'"),
-        ("GET", "log?limit=99999999999999999999", None, 400, "bad-input", "limit"),
-        ("GET", "wait?timeout=nan", None, 400, "bad-input", "timeout='nan'"),
-        ("GET", "plan?agent=Bob", None, 400, "bad-input", "lower-case"),
-        ("GET", "plan?agent=bob", None, 404, "not-found", "bob"),
-        ("GET", "nothing", None, 404, "not-found", "/api/nothing"),
-        ("GET", "events?follow=0&after=elsewhere-3", None, 422, "failed", "resync"),
-        ("DELETE", "proposals/1", None, 405, "bad-input", "Method Not Allowed"),
-        ("POST", "proposals", b"{", 400, "bad-input", "JSON"),
-        ("POST", "proposals", {"agent": 3}, 400, "bad-input", "agent"),
-        ("POST", "proposals", {"agent": "alice", "comit": "x"}, 400, "bad-input", "comit"),
-        ("POST", "proposals", {"agent": "alice", "commit": "main"}, 400, "bad-input", "'main'"),
-        ("POST", "proposals", {"agent": "alice", "source": "here"}, 400, "bad-input", "'here'"),
-        ("POST", "proposals", {"agent": "bob"}, 404, "not-found", "bob"),
-        ("POST", "proposals/1/approve", {"seen": "2222222"}, 403, "refused", "not 2222222"),
-        ("POST", "agents/alice/spawn", {}, 409, "conflict", "already exists"),
-        ("POST", "agents/manager/destroy", {}, 403, "refused", "manager"),
-        ("POST", "agents/alice/stop", {"now": 1}, 400, "bad-input", "now"),
-        ("POST", "agents/..%2f..%2fetc/stop", {}, 404, "not-found", "etc"),
-        ("POST", "agents/alice/adopt", {"side": "left"}, 400, "bad-input", "side"),
-        ("POST", "messages", {"to": "bob", "body": "x"}, 400, "bad-input", "bob"),
-        ("POST", "proposals/1/deny", b'{"reason":"' + b"x" * 2**20 + b'"}', 400, "bad-input", "longer than"),
-    ],
-)
-async def test_errors_are_problem_details_that_name_the_thing(
-    hive: Hive, method: str, target: str, body: object, status: int, kind: str, words: str
-) -> None:
+ERRORS: list[tuple[str, str, object, int, str, str]] = [
+    ("GET", "proposals/9", None, 404, "not-found", "no proposal 9"),
+    ("GET", "proposals/x", None, 400, "bad-input", "'x'"),
+    ("GET", "proposals/1/diff/more", None, 404, "not-found", "/api/proposals/1/diff/more"),
+    ("GET", "proposals?all=yes", None, 400, "bad-input", "all='yes'"),
+    ("GET", "log?limit=0", None, 400, "bad-input", "limit='0'"),
+    ("GET", "log?limit=99999999999999999999", None, 400, "bad-input", "limit"),
+    ("GET", "wait?timeout=nan", None, 400, "bad-input", "timeout='nan'"),
+    ("GET", "plan?agent=Bob", None, 400, "bad-input", "lower-case"),
+    ("GET", "plan?agent=bob", None, 404, "not-found", "bob"),
+    ("GET", "nothing", None, 404, "not-found", "/api/nothing"),
+    ("GET", "events?follow=0&after=elsewhere-3", None, 422, "failed", "resync"),
+    ("DELETE", "proposals/1", None, 405, "bad-input", "Method Not Allowed"),
+    ("POST", "proposals", b"{", 400, "bad-input", "JSON"),
+    ("POST", "proposals", {"agent": 3}, 400, "bad-input", "agent"),
+    ("POST", "proposals", {"agent": "alice", "comit": "x"}, 400, "bad-input", "comit"),
+    ("POST", "proposals", {"agent": "alice", "commit": "main"}, 400, "bad-input", "'main'"),
+    ("POST", "proposals", {"agent": "alice", "source": "here"}, 400, "bad-input", "'here'"),
+    ("POST", "proposals", {"agent": "bob"}, 404, "not-found", "bob"),
+    ("POST", "proposals/1/approve", {"seen": "2222222"}, 403, "refused", "not 2222222"),
+    ("POST", "agents/alice/spawn", {}, 409, "conflict", "already exists"),
+    ("POST", "agents/manager/destroy", {}, 403, "refused", "manager"),
+    ("POST", "agents/alice/stop", {"now": 1}, 400, "bad-input", "now"),
+    ("POST", "agents/..%2f..%2fetc/stop", {}, 404, "not-found", "etc"),
+    ("POST", "agents/alice/adopt", {"side": "left"}, 400, "bad-input", "side"),
+    ("POST", "messages", {"to": "bob", "body": "x"}, 400, "bad-input", "bob"),
+    ("POST", "proposals/1/deny", b'{"reason":"' + b"x" * 2**20 + b'"}', 400, "bad-input", "longer than"),
+]
+
+
+async def test_errors_are_problem_details_that_name_the_thing(hive: Hive) -> None:
     hive.fake.add()
-    found, media, problem = await asyncio.to_thread(call, hive.layout.http_socket, method, f"/api/{target}", body)
-    assert (found, media, problem["type"]) == (status, "application/problem+json", f"urn:hive:{kind}")
-    assert words in problem["title"]
-    assert problem["status"] == status
-    assert set(problem) >= {"type", "title", "status", "detail", "hint"}
+    for method, target, body, status, kind, words in ERRORS:
+        found, media, problem = await asyncio.to_thread(call, hive.layout.http_socket, method, f"/api/{target}", body)
+        expected = (status, "application/problem+json", f"urn:hive:{kind}")
+        assert (found, media, problem["type"]) == expected, (target, problem)
+        assert words in problem["title"], (target, problem)
+        assert problem["status"] == status
+        assert set(problem) >= {"type", "title", "status", "detail", "hint"}
 
 
 async def test_an_error_inside_is_a_500_and_the_daemon_lives_on(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:

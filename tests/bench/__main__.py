@@ -9,8 +9,6 @@ import platform
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
 from tests.bench import command, deploy, scale
 from tests.bench.figure import Figure
 

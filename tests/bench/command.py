@@ -8,9 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import Lab
-
 from tests.bench.figure import Figure, figure
+from tests.support.lab import Lab
 
 RUNS = 15
 

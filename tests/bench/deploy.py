@@ -1,7 +1,7 @@
-"""`approve` to `deployed/` with a build that costs nothing, beside a script that does the bare git and process work.
+"""`approve` to `deployed/` with a build that costs nothing, beside a script with the bare git and process work.
 
-The script tags, commits and moves refs with the same durability, stops the old process and starts the new one, and waits
-until that one has said hello; the health gate's holding time is 0 in both.
+The script tags, commits and moves refs with the same durability, stops the old process and starts the new one, and
+waits until that one has said hello; the health gate's holding time is 0 in both.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import TINY, Lab
-
 from tests.bench.figure import Figure, figure
+from tests.support.lab import TINY, Lab
 
 RUNS = 9
 WHY = (
-    "hive also checks the ancestor, evaluates the health gate with a probe round trip, writes cards and events durably, "
+    "hive also checks the ancestor, runs the health gate with a probe round trip, writes cards and events durably, "
     "writes an immutable generation with fsync, and runs the new process in a sandbox under a supervisor with cgroups."
 )
 

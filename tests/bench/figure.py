@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from typing_extensions import override
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -26,6 +28,7 @@ class Figure:
         """For build/bench.json."""
         return asdict(self)
 
+    @override
     def __str__(self) -> str:
         beside = f", floor {self.floor:.3g} {self.unit}, ratio {self.ratio:.2f}" if self.floor and self.ratio else ""
         verdict = "" if not self.aim else f"  aim {self.aim}: {'met' if self.met else 'NOT MET'}"

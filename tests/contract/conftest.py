@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
@@ -304,6 +305,16 @@ async def local_host(tmp_path: Path) -> AsyncIterator[LocalHost]:
     async for host in _running(LocalHost(tmp_path)):
         assert isinstance(host, LocalHost)
         yield host
+
+
+@pytest_asyncio.fixture
+async def open_host() -> AsyncIterator[LocalHost]:
+    """Backend `local` in a directory that every uid may pass (pytest closes its own again and again)."""
+    with tempfile.TemporaryDirectory(prefix="hive-test-") as folder:
+        Path(folder).chmod(0o755)
+        async for host in _running(LocalHost(Path(folder))):
+            assert isinstance(host, LocalHost)
+            yield host
 
 
 async def _running(host: FakeHost | LocalHost) -> AsyncIterator[FakeHost | LocalHost]:

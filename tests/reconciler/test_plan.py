@@ -66,7 +66,7 @@ class Model:
     tombstone: Tombstone | None = None
     bad: frozenset[int] = frozenset()
     now: float = NOW
-    steps: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
     launches: int = 0
 
     def decide(self) -> Decision:
@@ -93,7 +93,7 @@ class Model:
         self.deploys[id] = replace(self.deploys[id], state=state)
 
     def do(self, step: steps.Step) -> None:
-        self.steps.append(step.name)
+        self.done.append(step.name)
         seen = self.seen
         match step:
             case steps.Wait(until=until):
@@ -171,7 +171,7 @@ class Model:
             if isinstance(decision.step, steps.Nothing):
                 return decision
             self.do(decision.step)
-        raise AssertionError(f"no rest after {limit} steps: {self.steps[-12:]}")
+        raise AssertionError(f"no rest after {limit} steps: {self.done[-12:]}")
 
 
 def fresh_spawn() -> Model:
@@ -182,14 +182,14 @@ def running(number: int = 0) -> Model:
     model = fresh_spawn()
     model.deploys = {number: deploy(number, TagState.APPROVED, DeployKind.SPAWN)}
     model.settle()
-    model.steps.clear()
+    model.done.clear()
     return model
 
 
 def test_a_spawn_goes_through_every_step_of_the_commit_protocol_in_order() -> None:
     model = fresh_spawn()
     model.settle()
-    assert model.steps == [
+    assert model.done == [
         *("begin", "candidate", "build", "create", "furnish", "open-sockets", "switch", "start", "wait"),
         *("commit", "finish", "drop"),
     ]
@@ -200,7 +200,7 @@ def test_an_approved_commit_drains_switches_and_is_committed_only_when_healthy()
     model = running()
     model.deploys[7] = deploy(7, TagState.APPROVED)
     model.settle()
-    assert model.steps == [
+    assert model.done == [
         *("begin", "candidate", "build", "drain", "stop", "switch", "start", "wait", "commit", "finish", "drop")
     ]
     assert model.entry is not None
@@ -216,7 +216,7 @@ def test_an_unhealthy_generation_is_failed_and_the_old_one_comes_back_through_th
     assert model.seen.container.system == generation(0).id
     assert decision.phase == "running"
     assert model.seen.memo.rollback_from is None
-    assert model.steps.index("fail") < len(model.steps) - 1 - model.steps[::-1].index("start")
+    assert model.done.index("fail") < len(model.done) - 1 - model.done[::-1].index("start")
 
 
 def test_a_rollback_whose_old_generation_is_unhealthy_too_ends_in_rollback_failed() -> None:
@@ -224,19 +224,19 @@ def test_a_rollback_whose_old_generation_is_unhealthy_too_ends_in_rollback_faile
     model.deploys[7] = deploy(7, TagState.APPROVED)
     model.bad = frozenset({0, 7})
     assert model.settle().phase == "rollback-failed"
-    starts = model.steps.count("start")
+    starts = model.done.count("start")
     model.settle()
-    assert model.steps.count("start") == starts, "no further try"
+    assert model.done.count("start") == starts, "no further try"
 
 
 def test_a_stopped_agent_is_built_and_set_but_not_started() -> None:
     model = running()
     model.run = RunEntry(RunState.STOPPED)
     model.settle()
-    model.steps.clear()
+    model.done.clear()
     model.deploys[7] = deploy(7, TagState.APPROVED)
     assert model.settle().phase == "stopped"
-    assert "start" not in model.steps
+    assert "start" not in model.done
     assert model.seen.container.system == generation(7).id
 
 
@@ -247,7 +247,7 @@ def test_a_crash_is_counted_and_started_again_after_a_backoff() -> None:
     model.container(pid=None, exit=Exit(launch.nonce, NOW, signal=9))
     model.set(link=LinkView())
     model.settle()
-    assert model.steps[:3] == ["count-crash", "wait", "start"]
+    assert model.done[:3] == ["count-crash", "wait", "start"]
 
 
 def test_a_crash_loop_ends_in_failed_and_not_in_noise() -> None:
@@ -266,11 +266,13 @@ def test_a_crash_loop_ends_in_failed_and_not_in_noise() -> None:
     assert model.settle().reason.startswith("crashed 3 times")
 
 
-def test_an_unknown_link_after_a_daemon_restart_never_causes_a_step() -> None:
+def test_an_unknown_link_after_a_daemon_restart_is_waited_for_and_nothing_more() -> None:
     model = running()
+    model.now = NOW + CONFIG.reconnect_grace / 2
     model.set(link=LinkView())
-    assert model.decide().phase == "unknown"
-    assert isinstance(model.decide().step, steps.Nothing)
+    decision = model.decide()
+    assert decision.phase == "unknown"
+    assert decision.step == steps.Wait(NOW + CONFIG.reconnect_grace + CONFIG.health_deadline)
 
 
 def test_meta_restored_from_an_old_backup_holds_the_agent() -> None:
@@ -279,7 +281,7 @@ def test_meta_restored_from_an_old_backup_holds_the_agent() -> None:
     model.container(system=None)
     decision = model.settle()
     assert decision.phase == "disagrees"
-    assert model.steps == []
+    assert model.done == []
 
 
 def test_a_container_without_the_marker_is_never_touched() -> None:
@@ -300,7 +302,7 @@ def test_a_destroyed_agent_is_drained_stopped_and_removed() -> None:
     model = running()
     model.entry, model.tombstone = None, Tombstone(600_000, Pin(ProposalId(0), sha(0)), purge=True)
     assert model.settle().phase == "absent"
-    assert model.steps == ["drain", "stop", "destroy", "purge"]
+    assert model.done == ["drain", "stop", "destroy", "purge"]
 
 
 def test_after_the_commit_point_there_is_only_forward() -> None:

@@ -142,8 +142,8 @@ class Lab:
         """HTTP."""
         return Client(Where(self.layout.state, self.layout.runtime))
 
-    def get(self, path: str, **query: object) -> Any:
-        return self.client().get(path, {key: value for key, value in query.items() if value is not None})
+    def get(self, path: str, **query: str | float | None) -> Any:
+        return self.client().get(path, query)
 
     def post(self, path: str, **body: object) -> Any:
         return self.client().post(path, body)
@@ -164,8 +164,12 @@ class Lab:
     def git(self, repo: Path, *words: str) -> str:
         """A git command; its output."""
         environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.directory), "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_AUTHOR_NAME": "p", "GIT_AUTHOR_EMAIL": "p@p", "GIT_COMMITTER_NAME": "p",
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "p",
+            "GIT_AUTHOR_EMAIL": "p@p",
+            "GIT_COMMITTER_NAME": "p",
             "GIT_COMMITTER_EMAIL": "p@p",
         }
         done = subprocess.run(
@@ -219,7 +223,7 @@ def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bo
     signal.signal(signal.SIGUSR2, arm)
     if tiny:
         command = partial(_tiny_command)
-        daemon.LocalBackend = partial(LocalBackend, command=command)  # type: ignore[misc, assignment]
+        setattr(daemon, "LocalBackend", partial(LocalBackend, command=command))  # noqa: B010 - a stand-in
     base = Path(directory)
     code = asyncio.run(serve(ServeOptions(base / "s", base / "r", backend=backend)))
     os._exit(code)

@@ -13,7 +13,7 @@ import sys
 import time
 
 
-def main():
+def main() -> None:
     config = open(os.environ["HIVE_CONFIG"] + "/agent.toml", encoding="utf-8").read()
     fault = re.search(r'fault = "([a-z-]+)"', config)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -30,7 +30,7 @@ def main():
             time.sleep(0.02)
 
 
-def serve(link):
+def serve(link: socket.socket) -> None:
     hello = {"generation": os.environ["HIVE_GENERATION"], "nonce": os.environ["HIVE_BOOT_NONCE"], "state": "idle"}
     say(link, {"up": "hello", **hello})
     for line in link.makefile("rb"):
@@ -43,7 +43,7 @@ def serve(link):
             say(link, {"up": "state", "state": "idle"})
 
 
-def say(link, line):
+def say(link: socket.socket, line: dict[str, object]) -> None:
     link.sendall(json.dumps(line).encode() + b"\n")
 
 

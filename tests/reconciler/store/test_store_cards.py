@@ -113,13 +113,22 @@ async def test_an_id_that_is_over_when_first_seen_tells_only_its_end_and_says_th
 async def test_the_seed_has_a_card_and_no_event_while_a_spawn_tells_that_there_is_a_new_agent(
     db: Database, cards: Cards
 ) -> None:
-    seed = replace(deploy(0, TagState.DEPLOYED), kind=DeployKind.SPAWN)
+    seed = replace(deploy(0, TagState.DEPLOYED), kind=DeployKind.SPAWN, approved_by=None)
     spawn = replace(deploy(1, TagState.DEPLOYED), kind=DeployKind.SPAWN)
     await cards.project(ALICE, [replace(spawn, state=TagState.BUILDING)], "s1")
     await cards.project(ALICE, [seed, spawn], "s2")
     assert (await told(db))[-2:] == ["deploy_succeeded", "agent_spawned"]
     assert len(await cards.list(ALICE)) == 2
     assert (await cards.get(ProposalId(0))).agent == ALICE
+
+
+async def test_the_first_spawn_of_an_agent_is_told_like_any_other_although_its_id_is_0(
+    db: Database, cards: Cards
+) -> None:
+    spawn = replace(deploy(0, TagState.BUILDING), kind=DeployKind.SPAWN)
+    await cards.project(ALICE, [spawn], "s1")
+    await cards.project(ALICE, [replace(spawn, state=TagState.DEPLOYED)], "s2")
+    assert (await told(db))[-2:] == ["deploy_succeeded", "agent_spawned"]
 
 
 async def test_who_denied_is_told_with_the_denial(db: Database, cards: Cards) -> None:

@@ -1,0 +1,239 @@
+"""What an agent on backend `local` sees and may, with bubblewrap and without."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from meta import sandbox
+from meta.config import Config
+from meta.errors import Refused
+from meta.layout import Layout
+from meta.model import ContainerSettings, Generation, Role
+from meta.names import MANAGER, AgentName
+from reconciler.backends import enclosure
+from reconciler.backends.local import LocalBackend
+from reconciler.observed import Container, Launch
+
+ALICE = AgentName("alice")
+BOB = AgentName("bob")
+ROOT = os.geteuid() == 0
+LINGER = "sleep 1000 & wait"
+"""The end of a script that goes on running until it is ended."""
+
+
+class Host(Protocol):
+    """What conftest gives."""
+
+    backend: LocalBackend
+    layout: Layout
+    config: Config
+    owner: str
+    script: str
+    log_limit: int
+
+    async def open(self) -> None: ...
+    async def reopen(self) -> None: ...
+    def make(self) -> LocalBackend: ...
+    def settings(self, agent: AgentName, memory_mib: int = 512) -> ContainerSettings: ...
+    def generation(self, agent: AgentName, number: int = 1, runtime: str = "claude") -> Generation: ...
+    def launch(self, generation: Generation) -> Launch: ...
+    async def bring_up(self, agent: AgentName, number: int = 1) -> Launch: ...
+    async def until_up(self, agent: AgentName) -> None: ...
+    async def until_logged(self, agent: AgentName, text: str) -> str: ...
+    async def until_down(self, agent: AgentName) -> Container: ...
+    def folder(self, agent: AgentName) -> Path: ...
+    def record(self, agent: AgentName) -> Mapping[str, Mapping[str, int]]: ...
+    def inside(self, agent: AgentName) -> list[int]: ...
+    def alive(self, pid: int) -> bool: ...
+    def vanish(self, agent: AgentName) -> None: ...
+
+
+async def said(host: Host, agent: AgentName, script: str) -> list[str]:
+    """The lines that `script` writes inside, before the line `end`."""
+    host.script = f"{script}\necho end\n{LINGER}"
+    await host.bring_up(agent)
+    return (await host.until_logged(agent, "end\n")).splitlines()[:-1]
+
+
+# the sandbox
+async def test_inside_are_only_the_agents_own_directories(local_host: Host) -> None:
+    host = local_host
+    await host.backend.create(BOB, host.settings(BOB))
+    lines = await said(
+        host, ALICE, f"ls -A / | tr '\\n' ' '; echo; ls -A /config /run /home; ls -d {host.layout.state} 2>&1"
+    )
+    top = set(lines[0].split())
+    assert {"config", "state", "home", "run", "proc", "dev", "tmp", "etc", "usr"} <= top
+    assert not top & {"var", "mnt", "srv", "boot", "sys", "media"}
+    assert "agent.toml" in lines
+    assert "No such file" in lines[-1]
+
+
+async def test_the_config_is_read_only_and_the_state_is_the_agents_own(local_host: Host) -> None:
+    script = (
+        "touch /config/x 2>&1; touch /x 2>&1; touch /usr/x 2>&1; echo kept > /state/diary && echo written; touch ~/y"
+    )
+    lines = await said(local_host, ALICE, script)
+    assert [line for line in lines if "Read-only" in line or "denied" in line] == lines[:3]
+    assert lines[3:] == ["written"]
+    assert (local_host.layout.agent_state(ALICE) / "diary").read_text() == "kept\n"
+    assert (local_host.layout.agent_home(ALICE) / "y").exists()
+
+
+async def test_inside_there_is_no_network_and_no_process_of_the_host(local_host: Host) -> None:
+    lines = await said(local_host, ALICE, "tail -n +3 /proc/net/dev | cut -d: -f1; echo --; ls -d /proc/[0-9]* | wc -l")
+    assert [line.strip() for line in lines[: lines.index("--")]] == ["lo"]
+    assert int(lines[-1]) < 8
+
+
+@pytest.mark.skipif(not ROOT, reason="fixed uids need root")
+async def test_as_root_the_agent_has_its_own_uid_and_no_capabilities(local_host: Host) -> None:
+    status = "grep -E 'Cap(Prm|Eff|Bnd|Amb)|NoNewPrivs' /proc/self/status"
+    script = f"id -u; id -g; id -un; id -G; {status}; stat -c %u /state ~ /run/hive"
+    lines = await said(local_host, ALICE, script)
+    assert lines[:4] == ["600000", "600000", "agent", "600000"]
+    assert [line.split()[1].strip("0") for line in lines[4:8]] == ["", "", "", ""]
+    assert lines[8].split() == ["NoNewPrivs:", "1"]
+    assert lines[9:] == ["600000"] * 3
+
+
+@pytest.mark.skipif(not ROOT, reason="fixed uids need root")
+async def test_without_fixed_uids_directories_and_process_keep_the_daemons_uid(local_host: Host) -> None:
+    local_host.config = local_host.config.model_copy(update={"fixed_uids": False})
+    await local_host.reopen()
+    lines = await said(local_host, ALICE, "id -u; stat -c %u /state; grep CapEff /proc/self/status")
+    assert lines[:2] == ["0", "0"]
+    assert lines[2].split()[1].strip("0") == ""
+    assert "uid 0" in local_host.backend.abilities().uids
+
+
+async def test_the_agent_is_told_who_it_is_by_its_environment_and_nothing_of_the_daemons(
+    local_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    local_host.script = f"env; echo end; {LINGER}"
+    launch = await local_host.bring_up(ALICE)
+    text = await local_host.until_logged(ALICE, "end\n")
+    env = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    assert env["HIVE_AGENT"] == "alice"
+    assert env["HIVE_ROLE"] == "agent"
+    assert (env["HIVE_GENERATION"], env["HIVE_BOOT_NONCE"]) == (launch.generation, launch.nonce)
+    assert (env["HIVE_CONFIG"], env["HIVE_RUN"], env["HIVE_STATE"]) == ("/config", "/run/hive", "/state")
+    assert (env["HIVE_AGENTS"], env["HOME"]) == ("/agents", "/home/agent")
+    assert "SECRET_TOKEN" not in env
+
+
+async def test_a_socket_made_later_in_the_bound_directory_is_seen_inside(local_host: Host) -> None:
+    local_host.script = f"echo up; while ! [ -e /run/hive/mcp.sock ]; do sleep 0.01; done; echo seen; {LINGER}"
+    await local_host.bring_up(ALICE)
+    await local_host.until_up(ALICE)
+    (local_host.layout.sockets(ALICE) / "mcp.sock").touch()
+    await local_host.until_logged(ALICE, "seen")
+
+
+async def test_the_manager_sees_proposed_writable_and_applied_and_meta_read_only(local_host: Host) -> None:
+    host, layout = local_host, local_host.layout
+    uid = 600_000 if ROOT else os.getuid()
+    work = layout.proposed_config(ALICE)
+    work.mkdir(parents=True)
+    os.chown(work, uid, uid)
+    (layout.applied(ALICE)).mkdir(parents=True)
+    layout.meta.mkdir(parents=True)
+    (layout.meta / "agents.json").write_text("{}")
+    settings = replace(host.settings(MANAGER), role=Role.MANAGER)
+    generation = replace(host.generation(MANAGER), fingerprint=settings.fingerprint())
+    script = "ls /applied /meta; touch /agents/alice/config/x && echo wrote; touch /applied/x 2>&1; touch /meta/x 2>&1"
+    host.script = f"echo $HIVE_ROLE; {script}; echo end; {LINGER}"
+    await host.backend.create(MANAGER, settings)
+    await host.backend.set_system(MANAGER, generation)
+    await host.backend.start(MANAGER, host.launch(generation))
+    lines = (await host.until_logged(MANAGER, "end\n")).splitlines()
+    assert lines[0] == "manager"
+    assert {"alice", "agents.json", "wrote"} <= set(lines)
+    assert sum("Read-only" in line or "denied" in line for line in lines) == 2
+    assert (work / "x").exists()
+
+
+# without bubblewrap
+@pytest.fixture
+def bare(open_host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host without bubblewrap."""
+    monkeypatch.setattr(sandbox, "available", lambda: None)
+    return open_host
+
+
+async def test_without_bubblewrap_an_agent_is_refused_with_what_to_install(bare: Host) -> None:
+    await bare.reopen()
+    with pytest.raises(Refused, match="isolation") as caught:
+        await bare.bring_up(ALICE)
+    assert "bubblewrap" in caught.value.hint
+    assert "HIVE_ISOLATION=unsafe-none" in caught.value.hint
+    assert "none" in bare.backend.abilities().isolation
+
+
+async def test_without_bubblewrap_the_runtime_script_starts_with_the_hosts_paths(bare: Host) -> None:
+    await bare.reopen()
+    await bare.backend.create(ALICE, bare.settings(ALICE))
+    generation = bare.generation(ALICE, runtime="script")
+    await bare.backend.set_system(ALICE, generation)
+    bare.script = f"id -u; echo $HIVE_STATE; pwd; cat $HIVE_CONFIG/agent.toml; trap 'exit 0' TERM; echo end; {LINGER}"
+    await bare.backend.start(ALICE, bare.launch(generation))
+    lines = (await bare.until_logged(ALICE, "end\n")).splitlines()
+    state = str(bare.layout.agent_state(ALICE))
+    assert lines == ["600000" if ROOT else str(os.getuid()), state, state, "# 1", "end"]
+    await bare.backend.stop(ALICE, 5)
+    ended = bare.backend.observe(ALICE).exit
+    assert ended is not None
+    assert ended.code == 0
+
+
+async def test_unsafe_none_lets_every_runtime_start_and_nothing_is_left_after_a_stop(bare: Host) -> None:
+    bare.config = bare.config.model_copy(update={"isolation": "unsafe-none"})
+    await bare.reopen()
+    bare.script = f"setsid sleep 1000 & echo $!; {LINGER}"
+    await bare.bring_up(ALICE)
+    runaway = int((await bare.until_logged(ALICE, "\n")).split()[0])
+    assert bare.alive(runaway)
+    await bare.backend.stop(ALICE, 5)
+    assert not bare.alive(runaway)
+
+
+@pytest.mark.skipif(not ROOT, reason="fixed uids need root")
+async def test_without_bubblewrap_a_closed_parent_directory_is_named(bare: Host) -> None:
+    bare.config = bare.config.model_copy(update={"isolation": "unsafe-none"})
+    await bare.reopen()
+    bare.layout.state.chmod(0o700)
+    with pytest.raises(Refused, match="may not pass") as caught:
+        await bare.bring_up(ALICE)
+    assert str(bare.layout.state) in caught.value.hint
+
+
+async def test_an_agent_that_is_set_not_to_be_isolated_still_needs_the_hosts_consent(open_host: Host) -> None:
+    settings = replace(open_host.settings(ALICE), isolated=False)
+    generation = replace(open_host.generation(ALICE), fingerprint=settings.fingerprint())
+    await open_host.backend.create(ALICE, settings)
+    await open_host.backend.set_system(ALICE, generation)
+    with pytest.raises(Refused, match="not isolated"):
+        await open_host.backend.start(ALICE, open_host.launch(generation))
+    open_host.config = open_host.config.model_copy(update={"isolation": "unsafe-none"})
+    await open_host.reopen()
+    await open_host.backend.start(ALICE, open_host.launch(generation))
+    assert open_host.backend.observe(ALICE).running
+
+
+async def test_bubblewrap_that_may_not_make_namespaces_counts_as_missing(
+    local_host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sandbox, "available", lambda: str(broken))
+    host = await enclosure.probe()
+    assert host.sandbox is None
+    assert "No permissions" in host.why
