@@ -125,9 +125,8 @@ class MetaRepo:
             files = self._files(desired)
             base = await self._reader.tree(view.desired.head)
             if self._lock_flake is not None:
-                files[LOCK_FILE] = await self._locked(
-                    self._lock_flake, files, await self._reader.content(base, LOCK_FILE)
-                )
+                locked = await self._locked(self._lock_flake, files, await self._reader.content(base, LOCK_FILE))
+                files |= {LOCK_FILE: locked} if locked is not None else {}
             root, objects = _tree(base, files)
             trailers = {metaview.ACTION: "candidate", metaview.AGENT: agent, metaview.ID: str(id), metaview.BY: by}
             made = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=trailers), at)
@@ -322,13 +321,14 @@ class MetaRepo:
         except HiveError as error:  # the commit stands; the next one or the next start writes the files
             log.warning("the files of meta could not be written for the manager: %s", error)
 
-    async def _locked(self, lock_flake: LockFlake, files: Mapping[str, bytes], lock: bytes | None) -> bytes:
+    async def _locked(self, lock_flake: LockFlake, files: Mapping[str, bytes], lock: bytes | None) -> bytes | None:
         scratch = self._layout.scratch / f"meta-{secrets.token_hex(8)}"
         content = {**files, **({LOCK_FILE: lock} if lock is not None else {})}
         try:
             await asyncio.to_thread(_export, scratch, content)
             await lock_flake(scratch)
-            return await asyncio.to_thread((scratch / LOCK_FILE).read_bytes)
+            path = scratch / LOCK_FILE
+            return await asyncio.to_thread(path.read_bytes) if path.exists() else None
         except OSError as error:
             raise disk_error(f"cannot lock the meta flake in {scratch}", error) from error
         finally:

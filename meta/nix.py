@@ -53,12 +53,12 @@ class Nix:
             await self._run("nix", ["flake", "lock", f"path:{flake_dir}"], deadline, home)
 
     async def parse(self, file: Path, deadline: float = 10) -> None:
-        """Check the syntax of a file, and that it names no undefined variable; evaluates nothing.
+        """Check the syntax of a file, and that it names no undefined variable; evaluates nothing, needs no store.
 
         BuildFailed with nix's message.
         """
         with tempfile.TemporaryDirectory(prefix="hive-nix-") as home:
-            await self._run("nix-instantiate", ["--parse", str(file)], deadline, home)
+            await self._run("nix-instantiate", ["--store", "dummy://", "--parse", str(file)], deadline, home)
 
     async def _run(self, program: str, arguments: list[str], deadline: float, home: str) -> None:
         env: Mapping[str, str] = {"NIX_CONFIG": NIX_CONFIG, "HOME": home, "GIT_CONFIG_NOSYSTEM": "1"}

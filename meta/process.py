@@ -127,15 +127,17 @@ async def run(
     pass_fds: Sequence[int] = (),
     limits: Mapping[int, int] | None = None,
     output_limit: int = 16 * 2**20,
+    on_start: Callable[[], object] | None = None,
     on_line: Callable[[str], None] | None = None,
     check: bool = True,
 ) -> Completed:
     """Run a command to its end and return what it said.
 
     `deadline` is in seconds from now; `env` is laid over the minimal environment; `stdin` None is /dev/null;
-    `stdio` are descriptors that become stdin and stdout instead; they stay the caller's to close;
-    `limits` maps RLIMIT_* to a value (bytes, seconds); `output_limit` bounds stdout in bytes; `on_line` gets each
-    line of stderr without its end. With `check` a code other than 0 raises ProcessFailed.
+    `stdio` are descriptors that become stdin and stdout instead; they stay the caller's to close; `limits` maps
+    RLIMIT_* to a value (bytes, seconds); `output_limit` bounds stdout in bytes; `on_start` is called once the program
+    runs (the place to close the caller's copies of descriptors); `on_line` gets each line of stderr without its end.
+    With `check` a code other than 0 raises ProcessFailed.
 
     The command leads its own session. On timeout, cancellation or any error its whole group gets TERM, then KILL,
     and is awaited; group members that outlive a command which ended by itself are killed too.
@@ -151,6 +153,8 @@ async def run(
         child = _Child(_start(command, variables, cwd, streams, pass_fds))
         try:
             started(child.pid)
+            if on_start is not None:
+                on_start()
             async with asyncio.timeout(deadline):
                 await child.talk(stdin, output_limit, on_line)
         except TimeoutError as error:

@@ -1,111 +1,200 @@
-"""The manager's work tree of an agent: `proposed/<n>/config`. Made by hive once, and from then on never opened.
+"""The proposed work trees: where the manager edits an agent's configuration. Not hive's, once they are handed over.
 
-create         make the work tree from the applied repo, hand it to the manager's uid, move it into place
-wire_remote    write the remote `applied` again, as the owner, in a sandbox that sees only that work tree
+`proposed/<n>` is hive's, `proposed/<n>/config` the manager's. hive makes it in a scratch directory, gives it away and
+renames it into place; from then on hive never opens it. What still has to be written there (the remote `applied`) is
+written by git running as its owner, in a sandbox that sees nothing else.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
 import secrets
 import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from meta import sandbox
-from meta.errors import NotFound, Refused
-from meta.git import GitRepo
-from meta.gitstore import disk_error
+from meta.errors import HiveError, NotFound, PermanentError, TransientError
 from meta.layout import Layout
+from meta.message import one_line
 from meta.names import AgentName
-from meta.process import Recorder, run
+from meta.process import Completed, ProcessTimeout, Recorder, run
 from meta.quarantined import GIT_ENVIRONMENT
 from meta.sandbox import Sandbox
 
-BRANCH = "main"
-SOURCES = ("refs/heads/main", "refs/hive/seed")
-"""Where a new work tree begins: what is deployed, else (during the first spawn) the seed."""
+REMOTE = "applied"
 DEADLINE = 30.0
-_INSIDE = Path("/config")
+"""Seconds for one git command in hive's own scratch."""
 
+_CONFINED_DEADLINE = 10.0
+_ASIDE = "move the work tree aside, then `hive rebuild` the agent: that makes a new one"
 
-def remote(agent: AgentName) -> dict[str, tuple[str, ...]]:
-    """The remote `applied`, by key of git's configuration; the URL is the path inside the manager's container."""
-    return {
-        "remote.applied.url": (f"/applied/{agent}/.git",),
-        "remote.applied.fetch": ("+refs/heads/*:refs/remotes/applied/*", "+refs/tags/*:refs/tags/*"),
-    }
+_DIRECTORY_MODE = 0o755
+_INSIDE = Path("/repo")
+_log = logging.getLogger(__name__)
+_SEED_REFS = ("refs/heads/main", "refs/hive/seed")
+"""Where an applied repo's newest commit is; before the first deploy only the seed is there."""
 
 
 def present(layout: Layout, agent: AgentName) -> bool:
-    """Whether there is a work tree: a real directory. One stat, no process."""
-    try:
-        return stat.S_ISDIR(os.lstat(layout.proposed_config(agent)).st_mode)
-    except OSError:
-        return False
+    """Whether the work tree is there, as a real directory. One stat call."""
+    return _is_directory(layout.proposed_config(agent))
 
 
-async def create(layout: Layout, agent: AgentName, uid: int | None, recorder: Recorder | None = None) -> None:
-    """Make the work tree, owned by `uid` (None: by the daemon's user). One that exists is not touched.
+async def create(
+    layout: Layout, agent: AgentName, applied_git: Path, uid: int | None, recorder: Recorder | None = None
+) -> None:
+    """Make the work tree from the applied repo's newest commit, on branch `main`, owned by `uid` (None: by hive).
 
-    Raises NotFound when the applied repo has no commit yet, TransientError for a full disk.
+    Does nothing when there is one, whatever it holds. Raises NotFound when the applied repo has no commit yet,
+    TransientError on a full disk, PermanentError when something else is in its place.
     """
     if present(layout, agent):
         return
-    repo = GitRepo(layout.applied_git(agent))
-    source = next((ref for ref in SOURCES if repo.ref(ref) is not None), None)
-    if source is None:
-        raise NotFound(f"the applied repo of {agent} has no commit", f"spawn it again: `hive spawn {agent}`")
-    scratch = layout.scratch / f"proposed-{secrets.token_hex(6)}"
+    parent, target = layout.proposed(agent), layout.proposed_config(agent)
+    parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+    parent.chmod(_DIRECTORY_MODE)
+    layout.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = layout.scratch / f"proposed-{agent}-{secrets.token_hex(4)}"
     try:
-        scratch.mkdir(parents=True, mode=0o700)
-        tree = scratch / "config"
-        await _git(scratch, ["init", "--quiet", f"--initial-branch={BRANCH}", "--template=", str(tree)], recorder)
-        await _git(tree, ["fetch", "--quiet", "--no-tags", str(repo.path), f"{source}:refs/heads/fetched"], recorder)
-        await _git(tree, ["reset", "--quiet", "--hard", "fetched"], recorder)
-        await _git(tree, ["branch", "--quiet", "-D", "fetched"], recorder)
-        for key, values in remote(agent).items():
-            for value in values:
-                await _git(tree, ["config", "--add", key, value], recorder)
-        await asyncio.to_thread(_move_into_place, tree, layout.proposed_config(agent), uid)
+        await _clone(scratch, applied_git, agent, recorder)
+        if uid is not None:
+            _give_away(scratch, uid)
+        scratch.rename(target)
     except OSError as error:
-        raise disk_error(f"making the proposed work tree of {agent}", error) from error
+        if present(layout, agent):
+            return  # somebody was faster
+        raise _cannot(target, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorder: Recorder | None = None) -> None:
-    """Write the remote `applied` again and hand the top directory to `uid`; a missing work tree is made again.
+async def wire_remote(
+    layout: Layout,
+    agent: AgentName,
+    uid: int | None,
+    applied_git: Path | None = None,
+    recorder: Recorder | None = None,
+) -> None:
+    """Set the remote `applied` again, as the owner of the work tree. A missing work tree is made anew.
 
-    The configuration is written by git as the owner, in a sandbox that sees nothing but this work tree.
+    `applied_git` is the repo to make it from (None: the agent's own). A work tree that the manager broke is left to
+    the manager, with a warning in the log: it must not hold up the rebuild of an agent. The same without bubblewrap.
     """
+    config = layout.proposed_config(agent)
     if not present(layout, agent):
-        await create(layout, agent, uid, recorder)
+        await create(layout, agent, applied_git or layout.applied_git(agent), uid, recorder)
         return
-    if sandbox.available() is None:
-        raise Refused("the remote `applied` cannot be written without bubblewrap", "apt-get install bubblewrap")
-    tree = layout.proposed_config(agent)
     if uid is not None:
-        os.chown(tree, uid, uid, follow_symlinks=False)
-    box = Sandbox(writable=((tree, _INSIDE),), env=tuple({"PATH": os.defpath, **GIT_ENVIRONMENT}.items()), uid=uid)
-    for key, values in remote(agent).items():
-        for number, value in enumerate(values):
-            how = "--replace-all" if number == 0 else "--add"
-            words = ["git", "config", "--file", str(_INSIDE / ".git" / "config"), how, key, value]
-            await run(sandbox.command(box, words), deadline=DEADLINE, recorder=recorder)
+        os.chown(config, uid, uid, follow_symlinks=False)
+    try:
+        for key, values in _remote(agent).items():
+            for number, value in enumerate(values):
+                action = ["--replace-all", key, value] if number == 0 else ["--add", key, value]
+                await _configure(config, uid, action, recorder)
+    except (PermanentError, ProcessTimeout) as error:
+        _log.warning("the remote %s of %s is not set: %s (%s)", REMOTE, config, error.summary, error.hint)
 
 
-async def _git(where: Path, words: list[str], recorder: Recorder | None) -> None:
-    settings = ["-c", "protocol.allow=never", "-c", "protocol.file.allow=always", "-c", f"core.hooksPath={os.devnull}"]
-    await run(["git", *settings, *words], cwd=where, env=GIT_ENVIRONMENT, deadline=DEADLINE, recorder=recorder)
+async def _configure(config: Path, uid: int | None, action: Sequence[str], recorder: Recorder | None) -> None:
+    if not _is_directory(config / ".git"):
+        raise PermanentError(f"{config} is no git work tree any more", _ASIDE)
+    argv = ["git", "config", "--file", str(_INSIDE / ".git/config"), *action]
+    done = await run(_confined(config, uid, argv), deadline=_CONFINED_DEADLINE, recorder=recorder, check=False)
+    if done.code != 0:
+        raise _refused("git config failed", done)
 
 
-def _move_into_place(tree: Path, target: Path, uid: int | None) -> None:
-    if uid is not None:
-        for folder, names, files in os.walk(tree):
-            for name in (".", *names, *files):
-                os.chown(Path(folder) / name, uid, uid, follow_symlinks=False)
-    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    os.chmod(tree, 0o755)  # noqa: S103, PTH101 - the manager's own directory
-    tree.rename(target)
+def _remote(agent: AgentName) -> dict[str, tuple[str, ...]]:
+    """The remote's settings. The URL is the path inside the manager's container."""
+    return {
+        f"remote.{REMOTE}.url": (f"/applied/{agent}/.git",),
+        f"remote.{REMOTE}.fetch": (f"+refs/heads/*:refs/remotes/{REMOTE}/*", "+refs/tags/*:refs/tags/*"),
+    }
+
+
+def _confined(config: Path, uid: int | None, argv: Sequence[str]) -> list[str]:
+    box = Sandbox(
+        writable=((config, _INSIDE),),
+        env=(*GIT_ENVIRONMENT.items(), ("HOME", "/nonexistent"), ("PATH", os.environ.get("PATH", os.defpath))),
+        uid=uid,
+        hostname="proposed",
+    )
+    return sandbox.command(box, argv)
+
+
+async def _clone(scratch: Path, applied_git: Path, agent: AgentName, recorder: Recorder | None) -> None:
+    """A work tree of hive's own repo, made by hive before anybody else can touch it."""
+
+    async def git(*words: str) -> Completed:
+        settings = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]
+        done = await run(
+            ["git", *settings, *words],
+            deadline=DEADLINE,
+            cwd=scratch,
+            recorder=recorder,
+            env=GIT_ENVIRONMENT,
+            check=False,
+        )
+        if done.code != 0:
+            raise _refused(f"cannot make {agent}'s proposed work tree", done)
+        return done
+
+    head = _newest(applied_git)
+    scratch.mkdir(mode=_DIRECTORY_MODE)
+    await git("init", "--quiet", "--template=", "--initial-branch=main")
+    fetch = ["fetch", "--quiet", "--no-write-fetch-head", str(applied_git)]
+    await git(*fetch, f"{head}:refs/hive/start", f"+refs/heads/*:refs/remotes/{REMOTE}/*", "+refs/tags/*:refs/tags/*")
+    await git("update-ref", "refs/heads/main", "refs/hive/start")
+    await git("update-ref", "-d", "refs/hive/start")
+    await git("reset", "--quiet", "--hard", "main")
+    for key, values in _remote(agent).items():
+        for value in values:
+            await git("config", "--add", key, value)
+
+
+def _newest(applied_git: Path) -> str:
+    for ref in _SEED_REFS:
+        if (applied_git / ref).is_file() or _packed(applied_git, ref):
+            return ref
+    raise NotFound(f"{applied_git} has no commit yet", "spawn the agent first")
+
+
+def _packed(git_dir: Path, ref: str) -> bool:
+    try:
+        lines = (git_dir / "packed-refs").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return False
+    return any(line.endswith(f" {ref}") for line in lines)
+
+
+def _give_away(top: Path, uid: int) -> None:
+    """chown -R; links themselves, never what they point to. The tree is still out of everybody's reach."""
+    for folder, folders, files, fd in os.fwalk(top, follow_symlinks=False):
+        for name in (*folders, *files):
+            os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
+        if Path(folder) == top:
+            os.fchown(fd, uid, uid)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _refused(what: str, done: Completed) -> HiveError:
+    lines = [line for line in done.stderr_tail.splitlines() if line.strip()]
+    summary = f"{what}: {one_line(lines[-1], 200) if lines else f'git ended with {done.code}'}"
+    if "No space left on device" in done.stderr_tail or "Disk quota exceeded" in done.stderr_tail:
+        return TransientError(summary, "free some space; hive tries again")
+    return PermanentError(summary, _ASIDE)
+
+
+def _cannot(target: Path, error: OSError) -> HiveError:
+    if os.path.lexists(target):
+        return PermanentError(f"{target} is in the way: it is no directory", "move it aside, then rebuild the agent")
+    return TransientError(f"cannot make {target}: {error.strerror}", "is the disk full? hive tries again")

@@ -18,10 +18,9 @@ import math
 import os
 import resource
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from meta import sandbox
 from meta.config import Config
@@ -163,12 +162,12 @@ class _Fetching:
 
     async def receive(self, repo: Quarantined, commit: Sha, wanted: str | None) -> None:
         """Fetch exactly `commit` to FETCHED in the quarantine repo."""
-        with contextlib.ExitStack() as ends:
-            wish_read, wish_write = _pipe(ends)
-            pack_read, pack_write = _pipe(ends)
-            serving = asyncio.ensure_future(self._serve(wish_read, pack_write))
+        with contextlib.ExitStack() as near, contextlib.ExitStack() as far:
+            wish_read, wish_write = _pipe(far, near)
+            pack_read, pack_write = _pipe(near, far)
+            serving = asyncio.ensure_future(self._serve(wish_read, pack_write, far.close))
             try:
-                done = await self._take(repo, commit, pack_read, wish_write)
+                done = await repo.receive(commit, pack_read, wish_write, self._limits(), near.close)
                 served = await serving
             except ProcessTimeout as error:
                 raise self._overdue() from error
@@ -180,22 +179,21 @@ class _Fetching:
         if done.code != 0 or not repo.holds(commit):  # git refuses some commits with a warning only
             raise explain(f"{served.stderr_tail}\n{done.stderr_tail}", wanted or commit, self.source.path)
 
-    async def _serve(self, source: BinaryIO, sink: BinaryIO) -> Completed:
-        """upload-pack as the owner, in the sandbox. Its ends are closed with it, so that the other side sees that."""
+    async def _serve(self, source: int, sink: int, started: Callable[[], object]) -> Completed:
+        """upload-pack as the owner, in the sandbox."""
         words = ["upload-pack", "--strict", f"--timeout={math.ceil(self.config.fetch_deadline)}"]
-        with source, sink:
+        try:
             return await run(
                 self._confined([*words, str(self.source.git_dir)]),
                 deadline=self.config.fetch_deadline,
                 recorder=self.recorder,
-                stdio=(source.fileno(), sink.fileno()),
+                stdio=(source, sink),
                 limits=self._limits(),
+                on_start=started,
                 check=False,
             )
-
-    async def _take(self, repo: Quarantined, commit: Sha, source: BinaryIO, sink: BinaryIO) -> Completed:
-        with source, sink:
-            return await repo.receive(commit, source.fileno(), sink.fileno(), self._limits())
+        finally:
+            started()  # when it could not be started: the other side must see an end, not wait for one
 
     def _confined(self, words: Sequence[str]) -> list[str]:
         settings = [word for key, value in _SERVE.items() for word in ("-c", f"{key}={value}")]
@@ -229,8 +227,11 @@ class _Fetching:
         return BadInput(f"git gave no commit id for what {self.source.path} holds", "see `git fsck` there")
 
 
-def _pipe(ends: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
-    """A pipe whose ends are closed with `ends` at the latest. Not a socket pair: when upload-pack dies with input
-    unread, a socket says "connection reset", at which git's remote-fd hangs; a pipe says end of file."""
+def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe whose ends belong to two stacks. hive closes its copies once the programs at the ends run, so that each
+    sees the end of the other. Not a socket pair: when upload-pack dies with input unread, a socket says "connection
+    reset", at which git's remote-fd hangs; a pipe says end of file."""
     reader, writer = os.pipe()
-    return ends.enter_context(os.fdopen(reader, "rb")), ends.enter_context(os.fdopen(writer, "wb"))
+    readers.callback(os.close, reader)
+    writers.callback(os.close, writer)
+    return reader, writer

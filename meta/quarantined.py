@@ -8,7 +8,7 @@ import re
 import resource
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,9 @@ class Quarantined:
         except FileNotFoundError:
             return False
 
-    async def receive(self, commit: Sha, source: int, sink: int, limits: Mapping[int, int]) -> Completed:
+    async def receive(
+        self, commit: Sha, source: int, sink: int, limits: Mapping[int, int], started: Callable[[], object]
+    ) -> Completed:
         """Fetch exactly `commit` to FETCHED from the upload-pack at the other ends of two pipes."""
         return await _git(
             self.path,
@@ -121,6 +123,7 @@ class Quarantined:
             self.config.fetch_deadline,
             self.recorder,
             pass_fds=[source, sink],
+            on_start=started,
             limits={**limits, resource.RLIMIT_FSIZE: self.config.max_pack_bytes},
         )
 
@@ -200,6 +203,7 @@ async def _git(
     recorder: Recorder | None,
     stdin: bytes | None = None,
     pass_fds: Sequence[int] = (),
+    on_start: Callable[[], object] | None = None,
     limits: Mapping[int, int] | None = None,
     output_limit: int = 2**20,
 ) -> Completed:
@@ -211,6 +215,7 @@ async def _git(
         env=GIT_ENVIRONMENT,
         stdin=stdin,
         pass_fds=pass_fds,
+        on_start=on_start,
         limits=limits,
         output_limit=output_limit,
         check=False,

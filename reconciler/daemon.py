@@ -240,9 +240,21 @@ class _Unseen:
 
 
 def _lock_flake(recorder: Recorder) -> LockFlake | None:
-    """What locks the meta flake; None where there is no nix."""
+    """What locks the meta flake; None where there is no nix.
+
+    Builder `plain` does not read the lock, so a nix that cannot lock here (no store of its own, say) holds up nothing.
+    """
     nix = find_nix(recorder)
-    return partial(nix.lock, deadline=LOCK_DEADLINE) if nix is not None else None
+    if nix is None:
+        return None
+
+    async def lock(directory: Path) -> None:
+        try:
+            await nix.lock(directory, LOCK_DEADLINE)
+        except HiveError as error:
+            log.warning("the meta flake stays unlocked: %s", error.summary)
+
+    return lock
 
 
 def _known(what: str, name: str, names: tuple[str, ...]) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 
 import pytest
+
+# looptime asks for the current loop even in tests without one; asyncio would then make a loop that nobody closes
+asyncio.set_event_loop(None)
 
 FULL = os.environ.get("HIVE_FULL") == "1"
 STRICT = os.environ.get("HIVE_STRICT") == "1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 from collections.abc import Callable
@@ -15,9 +14,6 @@ from meta.git import GitRepo
 from meta.layout import Layout
 from meta.metarepo import MetaRepo
 from meta.names import AgentName, Sha
-
-# looptime asks for the current loop even in tests without one; asyncio would then make a loop that nobody closes
-asyncio.set_event_loop(None)
 
 Git = Callable[..., str]
 ALICE = AgentName("alice")

@@ -18,7 +18,8 @@ Work = Callable[[AgentName], Awaitable[float | None]]
 
 
 def queue(work: Work, errors: list[HiveError | None] | None = None) -> Queue:
-    return Queue(work, base=1.0, cap=8.0, on_error=lambda _, error: (errors if errors is not None else []).append(error))
+    seen = errors if errors is not None else []
+    return Queue(work, base=1.0, cap=8.0, on_error=lambda _, error: seen.append(error))
 
 
 def now() -> float:
