@@ -43,9 +43,7 @@ def present(layout: Layout, agent: AgentName) -> bool:
     return _is_directory(layout.proposed_config(agent))
 
 
-async def create(
-    layout: Layout, agent: AgentName, applied_git: Path, uid: int | None, recorder: Recorder | None = None
-) -> None:
+async def create(layout: Layout, agent: AgentName, uid: int | None, recorder: Recorder | None = None) -> None:
     """Make the work tree from the applied repo's newest commit, on branch `main`, owned by `uid` (None: by hive).
 
     Does nothing when there is one, whatever it holds. Raises NotFound when the applied repo has no commit yet,
@@ -59,7 +57,7 @@ async def create(
     layout.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = layout.scratch / f"proposed-{agent}-{secrets.token_hex(4)}"
     try:
-        await _clone(scratch, applied_git, agent, recorder)
+        await _clone(scratch, layout.applied_git(agent), agent, recorder)
         if uid is not None:
             _give_away(scratch, uid)
         scratch.rename(target)
@@ -71,21 +69,15 @@ async def create(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-async def wire_remote(
-    layout: Layout,
-    agent: AgentName,
-    uid: int | None,
-    applied_git: Path | None = None,
-    recorder: Recorder | None = None,
-) -> None:
+async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorder: Recorder | None = None) -> None:
     """Set the remote `applied` again, as the owner of the work tree. A missing work tree is made anew.
 
-    `applied_git` is the repo to make it from (None: the agent's own). A work tree that the manager broke is left to
-    the manager, with a warning in the log: it must not hold up the rebuild of an agent. The same without bubblewrap.
+    A work tree that the manager broke is left to the manager, with a warning in the log: it must not hold up the
+    rebuild of an agent. The same without bubblewrap.
     """
     config = layout.proposed_config(agent)
     if not present(layout, agent):
-        await create(layout, agent, applied_git or layout.applied_git(agent), uid, recorder)
+        await create(layout, agent, uid, recorder)
         return
     if uid is not None:
         os.chown(config, uid, uid, follow_symlinks=False)

@@ -184,7 +184,9 @@ class Apply:
                 with effect("own-directories"):
                     await self._backend.own_directories(agent, settings)
                 with effect("proposed"):
-                    await proposed.create(self._w.layout, agent, await self._manager_uid(agent, step), self._w.recorder)
+                    uid = await self._manager_uid(agent, step)
+                    repo = self._w.layout.applied_git(agent)
+                    await proposed.create(self._w.layout, agent, repo, uid, self._w.recorder)
             case steps.OpenSockets():
                 with effect("open-sockets"):
                     await self._w.sockets.open(agent, self._w.uid(settings))
@@ -241,7 +243,8 @@ class Apply:
             await self._backend.own_directories(agent, settings)
             await self._backend.write_settings(agent, settings)
             await self._w.sockets.open(agent, uid)
-            await proposed.wire_remote(self._w.layout, agent, await self._manager_uid(agent, step), self._w.recorder)
+            manager = await self._manager_uid(agent, step)
+            await proposed.wire_remote(self._w.layout, agent, manager, recorder=self._w.recorder)
         with effect("rebuild"):
             async with self._w.builds:
                 await self._builder.build(BuildRequest(agent, step.id, step.sha, settings, step.candidate))

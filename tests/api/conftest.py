@@ -45,7 +45,7 @@ class FakeService:
         self.layout = layout
         self.events = events
         self.broker = broker
-        self.links = Links(lambda agent: None)
+        self.links = Links(lambda agent: None, lambda agent: self.broker.interrupt(agent))
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
         self.shown: dict[int, Card] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from meta import sandbox
+from meta import sandbox, treecheck
 from meta.config import Config
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
 from meta.layout import Layout
@@ -553,3 +553,30 @@ async def test_upload_pack_runs_as_the_owner_who_must_be_able_to_read_it_all(lab
     with pytest.raises(HiveError, match=r"corrupted|no commit"):
         await lab.fetch()
     assert not lab.has(head)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/abs",
+        "a//b",
+        "a/../b",
+        "./a",
+        "a/.Git/x",
+        "GIT~1",
+        ".git. ",
+        ".g\u200cit",
+        "a\x1b",
+        "a\x7f",
+        "x" * 256,
+        "y/" * 3000,
+    ],
+)
+def test_a_path_that_means_something_else_is_refused_by_itself(path: str) -> None:
+    with pytest.raises(Refused, match=r"the path .* is refused"):
+        treecheck.check_path(path.encode())
+
+
+@pytest.mark.parametrize("path", ["agent.toml", ".gitignore", "a/.github/x", "prompts/für alle.md", "git", "..."])
+def test_an_ordinary_path_is_welcome(path: str) -> None:
+    treecheck.check_path(path.encode())
