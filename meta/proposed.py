@@ -43,7 +43,9 @@ def present(layout: Layout, agent: AgentName) -> bool:
     return _is_directory(layout.proposed_config(agent))
 
 
-async def create(layout: Layout, agent: AgentName, uid: int | None, recorder: Recorder | None = None) -> None:
+async def create(
+    layout: Layout, agent: AgentName, applied_git: Path, uid: int | None, recorder: Recorder | None = None
+) -> None:
     """Make the work tree from the applied repo's newest commit, on branch `main`, owned by `uid` (None: by hive).
 
     Does nothing when there is one, whatever it holds. Raises NotFound when the applied repo has no commit yet,
@@ -57,7 +59,7 @@ async def create(layout: Layout, agent: AgentName, uid: int | None, recorder: Re
     layout.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = layout.scratch / f"proposed-{agent}-{secrets.token_hex(4)}"
     try:
-        await _clone(scratch, layout.applied_git(agent), agent, recorder)
+        await _clone(scratch, applied_git, agent, recorder)
         if uid is not None:
             _give_away(scratch, uid)
         scratch.rename(target)
@@ -77,7 +79,7 @@ async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorde
     """
     config = layout.proposed_config(agent)
     if not present(layout, agent):
-        await create(layout, agent, uid, recorder)
+        await create(layout, agent, layout.applied_git(agent), uid, recorder)
         return
     if uid is not None:
         os.chown(config, uid, uid, follow_symlinks=False)

@@ -80,7 +80,7 @@ async def test_a_work_tree_is_made_from_the_newest_commit_and_belongs_to_the_man
     sha = seed(layout, ref)
     owner_before = Path("/etc/hostname").stat().st_uid
     assert not proposed.present(layout, ALICE)
-    await proposed.create(layout, ALICE, MANAGER_UID)
+    await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     assert proposed.present(layout, ALICE)
     config = layout.proposed_config(ALICE)
     assert git(config, "rev-parse", "HEAD", uid=MANAGER_UID) == sha
@@ -98,7 +98,7 @@ async def test_a_work_tree_is_made_from_the_newest_commit_and_belongs_to_the_man
 
 async def test_a_commit_in_the_work_tree_can_be_rebased_onto_applied_main(layout: Layout) -> None:
     seed(layout, "refs/heads/main")
-    await proposed.create(layout, ALICE, MANAGER_UID)
+    await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     config = layout.proposed_config(ALICE)
     assert git(config, "rev-parse", "applied/main", uid=MANAGER_UID) == git(
         config, "rev-parse", "HEAD", uid=MANAGER_UID
@@ -110,7 +110,7 @@ async def test_an_existing_work_tree_is_never_touched(layout: Layout) -> None:
     config = layout.proposed_config(ALICE)
     config.mkdir(parents=True)
     (config / "mine").write_text("x")
-    await proposed.create(layout, ALICE, MANAGER_UID)
+    await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     assert [path.name for path in config.iterdir()] == ["mine"]
 
 
@@ -120,26 +120,26 @@ async def test_something_else_in_its_place_is_named(layout: Layout) -> None:
     layout.proposed_config(ALICE).symlink_to("/etc")
     assert not proposed.present(layout, ALICE)
     with pytest.raises(PermanentError, match="is in the way"):
-        await proposed.create(layout, ALICE, MANAGER_UID)
+        await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     assert list(layout.scratch.iterdir()) == []
 
 
 async def test_an_applied_repo_without_a_commit_is_not_found(layout: Layout) -> None:
     with pytest.raises(NotFound, match="has no commit yet"):
-        await proposed.create(layout, ALICE, MANAGER_UID)
+        await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     assert not proposed.present(layout, ALICE)
 
 
 async def test_refs_that_git_packed_are_found_too(layout: Layout) -> None:
     sha = seed(layout, "refs/heads/main")
     git(layout.applied_git(ALICE), "pack-refs", "--all")
-    await proposed.create(layout, ALICE, MANAGER_UID)
+    await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     assert git(layout.proposed_config(ALICE), "rev-parse", "HEAD", uid=MANAGER_UID) == sha
 
 
 async def test_the_remote_is_set_again_after_the_manager_changed_it(layout: Layout) -> None:
     seed(layout, "refs/heads/main")
-    await proposed.create(layout, ALICE, MANAGER_UID)
+    await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     config = layout.proposed_config(ALICE)
     (config / "work").write_text("in progress")
     git(config, "remote", "remove", "applied", uid=MANAGER_UID)
@@ -156,7 +156,7 @@ async def test_the_remote_is_set_again_after_the_manager_changed_it(layout: Layo
 
 async def test_a_missing_work_tree_is_made_anew_when_the_remote_is_wired(layout: Layout) -> None:
     seed(layout, "refs/heads/main")
-    await proposed.create(layout, ALICE, MANAGER_UID)
+    await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     shutil.rmtree(layout.proposed_config(ALICE))
     await proposed.wire_remote(layout, ALICE, MANAGER_UID)
     assert proposed.present(layout, ALICE)
@@ -169,7 +169,7 @@ async def test_a_work_tree_that_points_elsewhere_is_left_alone_with_a_warning(
 ) -> None:
     monkeypatch.setattr(proposed, "_CONFINED_DEADLINE", 0.5)
     seed(layout, "refs/heads/main")
-    await proposed.create(layout, ALICE, MANAGER_UID)
+    await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     git_dir = layout.proposed_config(ALICE) / ".git"
     before = (layout.applied_git(ALICE) / "config").read_text()
     if way in ("symlinked git directory", "no git directory"):
