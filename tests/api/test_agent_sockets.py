@@ -15,6 +15,7 @@ from meta.errors import TransientError
 from meta.names import MANAGER, AgentName
 from meta.wire.agent import AGENT_RESPONSE, EmptyResponse, MessageResponse, Recv
 from meta.wire.codec import decode
+from meta.wire.link import Drain, Probe, Resume
 from meta.wire.manager import MANAGER_RESPONSE
 
 if TYPE_CHECKING:
@@ -102,10 +103,19 @@ async def test_recv_is_empty_at_once_while_the_agent_is_drained(pods: Hive, monk
     assert isinstance(await answer_agent(pods.service, ALICE, Recv()), MessageResponse)
 
 
-async def test_a_drain_ends_a_recv_that_waits(pods: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+class MutePeer:
+    """A harness that is connected and answers nothing."""
+
+    async def send(self, line: Drain | Resume | Probe) -> None:
+        return None
+
+
+async def test_a_drain_ends_a_recv_that_waits(pods: Hive) -> None:
+    links = pods.fake.links
+    links.connected(ALICE, MutePeer())
     waiting = asyncio.ensure_future(answer_agent(pods.service, ALICE, Recv(wait_seconds=60)))
-    await asyncio.sleep(0)
-    monkeypatch.setattr(pods.fake.links, "draining", lambda agent: True)
+    await pods.fake.broker.unread(ALICE)
+    assert not await links.drain(ALICE, 0.05)
     async with asyncio.timeout(10):
         assert await waiting == EmptyResponse()
 
