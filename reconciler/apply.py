@@ -185,7 +185,8 @@ class Apply:
                     await self._backend.own_directories(agent, settings)
                 with effect("proposed"):
                     uid = await self._manager_uid(agent, step)
-                    await proposed.create(self._w.layout, agent, uid, self._w.recorder)
+                    repo = self._w.layout.applied_git(agent)
+                    await proposed.create(self._w.layout, agent, repo, uid, self._w.recorder)
             case steps.OpenSockets():
                 with effect("open-sockets"):
                     await self._w.sockets.open(agent, self._w.uid(settings))
