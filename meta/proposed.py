@@ -43,7 +43,6 @@ def present(layout: Layout, agent: AgentName) -> bool:
     return _is_directory(layout.proposed_config(agent))
 
 
-# LEAD to helper-1: apply.py calls create(layout, agent, applied_git, uid, recorder). FINAL. Do not touch again.
 async def create(
     layout: Layout, agent: AgentName, applied_git: Path, uid: int | None, recorder: Recorder | None = None
 ) -> None:
@@ -57,6 +56,7 @@ async def create(
     parent, target = layout.proposed(agent), layout.proposed_config(agent)
     parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     parent.chmod(_DIRECTORY_MODE)
+    _link_applied(parent, agent)
     layout.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = layout.scratch / f"proposed-{agent}-{secrets.token_hex(4)}"
     try:
@@ -82,6 +82,7 @@ async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorde
     if not present(layout, agent):
         await create(layout, agent, layout.applied_git(agent), uid, recorder)
         return
+    _link_applied(layout.proposed(agent), agent)
     if uid is not None:
         os.chown(config, uid, uid, follow_symlinks=False)
     try:
@@ -91,6 +92,13 @@ async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorde
                 await _configure(config, uid, action, recorder)
     except (PermanentError, ProcessTimeout) as error:
         _log.warning("the remote %s of %s is not set: %s (%s)", REMOTE, config, error.summary, error.hint)
+
+
+def _link_applied(parent: Path, agent: AgentName) -> None:
+    """`/agents/<n>/applied.git` in the manager's container; the link leads nowhere on the host."""
+    link = parent / "applied.git"
+    if not link.is_symlink():
+        link.symlink_to(f"/applied/{agent}/.git")
 
 
 async def _configure(config: Path, uid: int | None, action: Sequence[str], recorder: Recorder | None) -> None:

@@ -145,7 +145,7 @@ def _require_passage(path: Path, uid: int) -> None:
 def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandbox:
     agent = subject.agent
     read_only = [(path, path) for path in sandbox.python_closure()]
-    read_only += [(subject.tree, Path("/config")), *_accounts(subject.folder, uid)]
+    read_only += [(subject.tree, Path("/config")), *_etc(subject, uid)]
     writable = [
         (layout.agent_state(agent), Path("/state")),
         (layout.agent_home(agent), Path("/home/agent")),
@@ -164,11 +164,19 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
     )
 
 
-def _accounts(folder: Path, uid: int | None) -> list[tuple[Path, Path]]:
-    """A passwd and a group file with the agent in it: git and ssh want a name for the uid they run under."""
+def _etc(subject: Subject, uid: int | None) -> list[tuple[Path, Path]]:
+    """A passwd and a group file with the agent in it: git and ssh want a name for the uid they run under.
+
+    The manager reads hive's repos (/applied, /meta), which belong to another uid: its git is told that this is right.
+    Nobody else's repos are in its container. git before 2.46 knows no pattern narrower than `*`.
+    """
+    folder, names = subject.folder, ["passwd", "group"]
     number, group = (uid, uid) if uid is not None else (os.getuid(), os.getgid())
     etc = folder / ACCOUNTS
     etc.mkdir(mode=0o755, exist_ok=True)
     (etc / "passwd").write_text(f"agent:x:{number}:{group}:agent:/home/agent:/bin/sh\n", encoding="ascii")
     (etc / "group").write_text(f"agent:x:{group}:\n", encoding="ascii")
-    return [(etc / name, Path("/etc") / name) for name in ("passwd", "group")]
+    if subject.settings.role is Role.MANAGER:
+        (etc / "gitconfig").write_text("[safe]\n\tdirectory = *\n", encoding="ascii")
+        names.append("gitconfig")
+    return [(etc / name, Path("/etc") / name) for name in names]

@@ -44,15 +44,27 @@ TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
 
 
 class Lab:
-    """One hive. `directory` must be short: unix socket paths end at 107 bytes."""
+    """One hive. `directory` must be short: unix socket paths end at 107 bytes.
 
-    def __init__(self, directory: Path, settings: dict[str, str] | None = None, *, tiny: bool = True) -> None:
+    `tiny` runs the tiny harness instead of the real one, `nix=False` is a host without nix, which is twice as fast.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: dict[str, str] | None = None,
+        *,
+        tiny: bool = True,
+        nix: bool = True,
+        backend: str = "local",
+    ) -> None:
         self.layout = Layout(directory / "s", directory / "r")
         self.directory = directory
         self.log = directory / "log"
         self.settings = {**QUICK, **(settings or {})}
         self.tiny = tiny
-        self.backend = "local"
+        self.nix = nix
+        self.backend = backend
         self._process: ForkServerProcess | None = None
 
     # the daemon
@@ -71,7 +83,9 @@ class Lab:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(address))
             process = _CONTEXT.Process(
-                target=_serve, args=(str(directory), environment, failpoint, self.tiny, self.backend), daemon=False
+                target=_serve,
+                args=(str(directory), environment, failpoint, self.tiny, self.nix, self.backend),
+                daemon=True,  # a test that ends early must not leave pytest waiting for it
             )
             process.start()
             self._process = process
@@ -199,7 +213,7 @@ class Lab:
         return set(self.git(self.applied(agent), "tag").split()) if self.applied(agent).exists() else set()
 
 
-def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bool, backend: str) -> None:
+def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bool, nix: bool, backend: str) -> None:
     """In the child: be `hive serve`."""
     os.setsid()
     log = os.open(Path(directory) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -224,6 +238,8 @@ def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bo
     if tiny:
         command = partial(_tiny_command)
         setattr(daemon, "LocalBackend", partial(LocalBackend, command=command))  # noqa: B010 - a stand-in
+    if not nix:
+        setattr(daemon, "find_nix", lambda _recorder: None)  # noqa: B010 - as on a host without nix
     base = Path(directory)
     code = asyncio.run(serve(ServeOptions(base / "s", base / "r", backend=backend)))
     os._exit(code)
