@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+import secrets
 import socket
 import stat
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Conflict, PermanentError
+
+log = logging.getLogger(__name__)
 
 MODE = 0o660
 BACKLOG = 128
@@ -58,14 +62,15 @@ def make_directory(path: Path, uid: int | None = None) -> None:
 def bind(path: Path, uid: int | None = None, *, exclusive: bool = False) -> Bound:
     """Listen at `path`, replacing a socket file that an earlier daemon left; mode 0660, owned by `uid` when given.
 
-    `exclusive`: a file that somebody still listens on is a Conflict. Anything that is no socket is never removed.
+    `exclusive`: a file that somebody still listens on is a Conflict. Anything that is no socket is
+    never removed: it is a Conflict when `exclusive` (hive's own directory), else moved aside.
     """
     if exclusive:
         _refuse_rival(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         with _opened(path.parent) as directory:
-            _remove_stale(path, directory)
+            _remove_stale(path, directory, aside=not exclusive)
             # Bound through the descriptor: no symlink is followed, and the 108 bytes of a socket address suffice.
             os.fchmod(sock.fileno(), MODE)
             sock.bind(f"/proc/self/fd/{directory}/{path.name}")
@@ -91,14 +96,19 @@ def _opened(directory: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _remove_stale(path: Path, directory: int) -> None:
+def _remove_stale(path: Path, directory: int, *, aside: bool) -> None:
     try:
         found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(found.st_mode):
+    if stat.S_ISSOCK(found.st_mode):
+        os.unlink(path.name, dir_fd=directory)
+        return
+    if not aside:
         raise Conflict(f"{path} is in the way and no socket", "move it away; hive makes its socket there")
-    os.unlink(path.name, dir_fd=directory)
+    # An agent owns its directory: whatever it puts there must not keep hive from listening.
+    os.rename(path.name, f"{path.name}.aside-{secrets.token_hex(4)}", src_dir_fd=directory, dst_dir_fd=directory)
+    log.warning("%s was no socket; moved aside", path)
 
 
 def _adorn(name: str, directory: int, uid: int | None) -> tuple[int, int]:

@@ -230,9 +230,10 @@ class Applied:
             await self.repo.transaction([*changes, *also], objects)
         except (Conflict, TransientError) as error:
             now, _ = await self._present(id)
-            if furthest(now.keys()) is not state:
-                raise _refusal(id, furthest(now.keys()), to) from error
-            raise
+            if furthest(now.keys()) is state:
+                raise
+            log.info("%s of %s moved meanwhile, trying again: %s", id, self.agent, error)
+            await self._move(id, now, to, also, objects)  # ends: states only move forward
 
     async def _read_tags(self, refs: Mapping[str, Sha]) -> _Tags:
         wanted = {ref: parsed for ref in refs if (parsed := parse(ref)) is not None}

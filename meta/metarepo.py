@@ -159,8 +159,13 @@ class MetaRepo:
         def change(view: MetaView) -> _Changed | None:
             if id in view.committed.get(agent, {}):
                 return None
-            _check_uid(view, agent, entry)
-            return _with_entry(view, agent, entry)
+            current = view.desired.agents.get(agent)
+            if (current is None) is not (kind is DeployKind.SPAWN):
+                there = "is gone" if current is None else "is there already"
+                raise Conflict(f"{agent} {there}, {id} cannot be committed", "see `hive log` for what happened")
+            wanted = entry if current is None else replace(current, pin=entry.pin)
+            _check_uid(view, agent, wanted)
+            return _with_entry(view, agent, wanted)
 
         head = await self._commit(
             change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=trailers), at, (agent, id)
@@ -173,18 +178,24 @@ class MetaRepo:
             await self.repo.transaction([RefChange(candidate_ref(agent, id), new=ABSENT)])
 
     # other changes of main
-    async def remove_agent(self, agent: AgentName, *, purge: bool, by: str, at: int) -> Sha:
-        """The entry becomes a tombstone. With `purge` also for a name that has none (a spawn that never ended)."""
+    async def remove_agent(
+        self, agent: AgentName, *, purge: bool, by: str, at: int, disown: frozenset[ProposalId] = frozenset()
+    ) -> Sha:
+        """The entry becomes a tombstone that gives up the ids in `disown`.
+
+        With `purge` or ids to give up, a name that meta does not know (a spawn that never ended, an agent younger than
+        a restored meta) gets one as well.
+        """
 
         def change(view: MetaView) -> _Changed | None:
             agents, tombstones = dict(view.desired.agents), dict(view.desired.tombstones)
             entry, old = agents.pop(agent, None), tombstones.get(agent)
             if entry is not None:
-                grave = Tombstone(entry.settings.uid_base, entry.pin, purge, entry.disowned)
+                grave = Tombstone(entry.settings.uid_base, entry.pin, purge, entry.disowned | disown)
             elif old is not None:
-                grave = replace(old, purge=old.purge or purge)
-            elif purge:
-                grave = Tombstone(free_uid(view, self._config.uid_start), Pin(ProposalId(0), ABSENT), purge=True)
+                grave = replace(old, purge=old.purge or purge, disowned=old.disowned | disown)
+            elif purge or disown:
+                grave = Tombstone(free_uid(view, self._config.uid_start), Pin(ProposalId(0), ABSENT), purge, disown)
             else:
                 return None
             tombstones[agent] = grave

@@ -140,17 +140,25 @@ class Apply:
 
     async def _commit(self, agent: AgentName, step: steps.Commit, deploy: Deploy) -> None:
         launch = self._backend.observe(agent).launch
-        with effect("commit-meta"):
-            await self._w.meta.commit_agent(
-                agent,
-                step.id,
-                step.entry,
-                kind=deploy.kind,
-                generation=step.generation.id,
-                by=deploy.approved_by or "hive",
-                at=self._w.now(),
-                sha=deploy.sha,
-            )
+        async with self._w.decision(agent):
+            now = _find(await self._w.observer.refresh(agent), step.id)
+            current = (await self._w.meta.read()).desired.agents.get(agent)
+            if now.state is not TagState.BUILDING:
+                return  # cancelled, or the agent is destroyed: the next look says what follows
+            if current is not None and current.settings != step.entry.settings:
+                await self._w.meta.drop_candidate(agent, step.id)  # what was built is not what would be committed
+                return
+            with effect("commit-meta"):
+                await self._w.meta.commit_agent(
+                    agent,
+                    step.id,
+                    step.entry,
+                    kind=deploy.kind,
+                    generation=step.generation.id,
+                    by=deploy.approved_by or "hive",
+                    at=self._w.now(),
+                    sha=deploy.sha,
+                )
         await self._w.memory.change(
             agent,
             crashes=0,

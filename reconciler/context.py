@@ -87,9 +87,8 @@ class Context:
     def drain_and_stop(self, transient: str, why: str, deploy: Deploy | None) -> Decision:
         """Drain to a turn boundary first, while a harness is there that can; then stop."""
         link, launch = self.seen.link, self.seen.container.launch
-        ours = launch is not None and link.connected and link.nonce == launch.nonce
         drained = link.turn is not None and link.turn == "drained"
-        if ours and not drained and not link.drain_expired:
+        if link.connected and not drained and not link.drain_over:
             return self.do(steps.Drain(self.config.drain_deadline), why, deploy, phase="draining")
         nonce = launch.nonce if launch else ""
         return self.do(steps.Stop(transient, nonce), why, deploy)

@@ -114,7 +114,7 @@ class Daemon:
             return Applied(layout, agent, git_environment=environment, deadline=config.git_deadline)
 
         self.backend = self._make_backend(owner, links)
-        builder: Builder = PlainBuilder(layout, config, applied, revision())
+        builder: Builder = PlainBuilder(layout, config, applied, revision(), recorder)
         observer = Observer(layout, meta, applied, self.backend, builder, links, self._sockets, memory, since=since)
         self.world = World(
             layout=layout,

@@ -50,7 +50,7 @@ def judge(container: Container, link: LinkView, *, now: float, daemon_since: flo
     fault = _fault(link, launch)
     if fault:
         return Unhealthy(fault)
-    if link.legacy_at is not None and link.legacy_at >= launch.at:
+    if link.nonce is None and link.legacy_at is not None and link.legacy_at >= launch.at:
         return Healthy()
     deadline = max(min(launch.at, now), daemon_since) + config.health_deadline
     if link.connected and link.nonce is not None and link.answered:
@@ -84,6 +84,7 @@ def silent_since(container: Container, link: LinkView, *, daemon_since: float, c
 
     Within the grace after a daemon restart a missing link is unknown, and unknown never counts.
     """
-    if link.connected or link.legacy_at is not None or not container.running:
+    legacy = link.nonce is None and link.legacy_at is not None
+    if link.connected or legacy or not container.running:
         return None
     return max(link.since, daemon_since + config.reconnect_grace) + config.health_deadline

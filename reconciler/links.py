@@ -67,10 +67,8 @@ class Links:
         link = self._current(agent, peer)
         if link is None:
             return
-        view = link.view
-        if view.nonce != hello.nonce:
-            view = replace(view, losses=0, drain_expired=False)
-        self._set(agent, replace(view, generation=hello.generation, nonce=hello.nonce, turn=hello.state))
+        view = replace(link.view, generation=hello.generation, nonce=hello.nonce, turn=hello.state, legacy_at=None)
+        self._set(agent, view)
         self._send(peer, Probe(probe=next(self._probes)))
         if link.draining:
             self._send(peer, Drain(deadline_seconds=0.0))
@@ -93,7 +91,7 @@ class Links:
     def legacy(self, agent: AgentName) -> None:
         """`recv` or `status` came in on the agent's mcp socket: proof of life of a peer that has no link."""
         link = self._links.setdefault(agent, _Link(LinkView()))
-        if link.view.connected:
+        if link.view.connected or link.view.nonce is not None:
             return
         first = link.view.legacy_at is None
         link.view = replace(link.view, legacy_at=self._clock())
@@ -127,10 +125,13 @@ class Links:
         self._changed.pop(agent, None)
 
     async def drain(self, agent: AgentName, deadline: float) -> bool:
-        """Ask for a drain and wait for it, at most `deadline` seconds. False: it did not get there in time."""
+        """Ask for a drain and wait for it, at most `deadline` seconds. False: it did not get there in time.
+
+        Either way the drain of this launch is over: a harness that connects anew or lies does not get another one.
+        """
         link = self._links.get(agent)
         if link is None or link.peer is None:
-            self._end_simulation(agent)
+            self.skip_drain(agent)
             return True
         link.draining = True
         self._hint(agent)
@@ -144,26 +145,22 @@ class Links:
                     await changed.wait()
             return True
         except TimeoutError:
-            link.view = replace(link.view, drain_expired=True)
             return False
-
-    def _end_simulation(self, agent: AgentName) -> None:
-        link = self._links.get(agent)
-        if link is not None and link.view.connected:
-            link.view = replace(link.view, turn=TurnState.DRAINED)
+        finally:
+            self.skip_drain(agent)
 
     def skip_drain(self, agent: AgentName) -> None:
-        """`--now`: the next stop of this agent does not wait for its turn to end."""
+        """The next stop of this launch does not wait for a turn to end (`--now`, or the drain is over)."""
         link = self._links.get(agent)
         if link is not None:
-            self._set(agent, replace(link.view, drain_expired=True))
+            self._set(agent, replace(link.view, drain_over=True))
 
     async def resume(self, agent: AgentName) -> None:
         """End a drain that was not followed by a stop."""
         link = self._links.get(agent)
         if link is not None and link.draining:
             link.draining = False
-            link.view = replace(link.view, drain_expired=False)
+            link.view = replace(link.view, drain_over=False)
             if link.peer is not None:
                 await link.peer.send(Resume())
 
@@ -178,6 +175,8 @@ class Links:
         return link if link is not None and link.peer is peer else None
 
     def _set(self, agent: AgentName, view: LinkView) -> None:
+        if self._links[agent].view == view:
+            return
         self._links[agent].view = view
         if agent in self._changed:
             self._changed[agent].set()

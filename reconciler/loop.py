@@ -92,7 +92,11 @@ class Reconciler:
             try:
                 await self.sweep()
             except HiveError as error:
+                self.queue.errors += 1
                 log.error("resync: %s", error.summary)
+            except Exception:
+                self.queue.errors += 1
+                log.exception("resync failed; the next one is in %g s", self._w.config.resync)
             await asyncio.sleep(self._w.config.resync)
 
     async def reconcile(self, agent: AgentName) -> float | None:

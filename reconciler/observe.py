@@ -6,15 +6,18 @@ repos, so that a pass over 1,000 agents with nothing to do is cheap.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from meta.applied import Applied
+from meta.errors import BadInput
 from meta.layout import Layout
 from meta.metarepo import MetaRepo, MetaView
 from meta.model import Deploy, Desired, TagState
-from meta.names import AgentName, ProposalId
+from meta.names import AgentName, ProposalId, agent_name
 from meta.proposed import present as proposed_present
 from reconciler.backends.base import Abilities, Backend
 from reconciler.builders.base import Builder
@@ -22,6 +25,8 @@ from reconciler.links import Links
 from reconciler.memory import Memory
 from reconciler.observed import AgentObserved, Memo, Observed
 from reconciler.ports import Sockets
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -31,6 +36,24 @@ class _Repo:
     deploys: tuple[Deploy, ...] = ()
     foreign: frozenset[ProposalId] = frozenset()
     judged_at: str = ""
+
+
+def _disagrees(deploy: Deploy, view: MetaView) -> bool:
+    """Whether the tags say deployed where meta does not, or failed where meta has the commit."""
+    if deploy.state is TagState.DEPLOYED:
+        return deploy.meta_commit is not None and deploy.meta_commit not in view.history
+    return deploy.state is TagState.FAILED and deploy.id in view.committed.get(deploy.agent, {})
+
+
+def _names(folder: Path) -> set[AgentName]:
+    """The agents that have a repo; what else lies there is none of hive's."""
+    found = set()
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        try:
+            found.add(agent_name(entry.name))
+        except BadInput:
+            log.warning("%s is no agent's repo; passed over", entry.path)
+    return found
 
 
 class Observer:
@@ -90,8 +113,7 @@ class Observer:
     def names(self) -> frozenset[AgentName]:
         """Every agent that anything knows: meta, the applied repos on disk, the backend."""
         view = self._meta_view()
-        folder = self._layout.state / "applied"
-        on_disk = {AgentName(entry.name) for entry in os.scandir(folder)} if folder.is_dir() else set()
+        on_disk = _names(self._layout.state / "applied")
         tombs = {name for name, tomb in view.desired.tombstones.items() if tomb.purge}
         return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
 
@@ -109,13 +131,7 @@ class Observer:
             repo.judged_at = ""
         view = self._meta_view()
         if repo.judged_at != view.desired.head:
-            repo.foreign = frozenset(
-                deploy.id
-                for deploy in repo.deploys
-                if deploy.state is TagState.DEPLOYED
-                and deploy.meta_commit is not None
-                and deploy.meta_commit not in view.history
-            )
+            repo.foreign = frozenset(deploy.id for deploy in repo.deploys if _disagrees(deploy, view))
             repo.judged_at = view.desired.head
         return repo.deploys
 

@@ -74,6 +74,7 @@ class Container:
 class LinkView:
     """The harness's link as the daemon sees it. Times are Unix seconds.
 
+    `drain_over`: this launch had its drain, the next step is to stop it.
     `legacy_at`: a peer that never says hello used its mcp socket at that time; that counts as healthy.
     `answered`: it answered a probe on this connection. `losses`: how often this nonce's link broke.
     """
@@ -85,7 +86,7 @@ class LinkView:
     turn: TurnState | None = None
     answered: bool = False
     losses: int = 0
-    drain_expired: bool = False
+    drain_over: bool = False
     legacy_at: float | None = None
 
 

@@ -61,7 +61,7 @@ def plan(
 
 def decide(c: Context) -> Decision:
     """The next step of one agent: the first rule that has something to say."""
-    for rule in (_project, _roll_forward, _not_ours, _disagrees, _deploy, _absent, repair):
+    for rule in (_project, _roll_forward, _not_ours, _disagrees, _owed_purge, _deploy, _absent, repair):
         decision = rule(c)
         if decision is not None:
             return decision
@@ -92,6 +92,8 @@ def _not_ours(c: Context) -> Decision | None:
     deploy = _in_flight(c.deploys)
     if deploy is not None:
         return c.do(steps.Fail(deploy.id, f"{why}; remove it or choose another name", False), why, deploy)
+    if c.entry is None and c.tombstone is not None and c.tombstone.purge:
+        return c.do(steps.Purge(), f"to be purged; {why}, which stays", phase="destroying")
     return c.nothing(f"{why}: hive does not touch it")
 
 
@@ -102,7 +104,7 @@ def _disagrees(c: Context) -> Decision | None:
         return None
     named = ", ".join(map(str, foreign))
     return c.nothing(
-        f"deployed {named} names a meta commit that is not in main (was meta restored from a backup?): held as it is",
+        f"the tags of {named} and meta tell different stories (was meta restored from a backup?): held as it is",
         phase="disagrees",
         conditions=(f"decide with `hive adopt {c.name} --running` or `hive adopt {c.name} --meta`",),
     )
@@ -122,6 +124,8 @@ def _deploy(c: Context) -> Decision | None:
         return c.do(steps.Fail(deploy.id, f"an agent named {c.name} already exists", False), "name is taken", deploy)
     if deploy.kind is not DeployKind.SPAWN and c.entry is None:
         return c.do(steps.Fail(deploy.id, f"there is no agent {c.name}", False), "the agent is gone", deploy)
+    if c.run.state is RunState.STOPPED and c.seen.container.running:
+        return c.drain_and_stop(Transient.STOPPING, "should be stopped", deploy)
     if deploy.state is TagState.APPROVED:
         return c.do(steps.Begin(deploy.id), f"{deploy.id} is approved", deploy)
     for (proposal, step), deaths in sorted(c.seen.memo.deaths.items()):
@@ -203,6 +207,12 @@ def _touched(c: Context, deploy: Deploy) -> bool:
         return False
     launch = c.seen.container.launch
     return c.seen.container.system == generation.id or (launch is not None and launch.deploy == deploy.id)
+
+
+def _owed_purge(c: Context) -> Decision | None:
+    """A purge that was promised comes before anything of the same name."""
+    owed = c.entry is None and c.tombstone is not None and c.tombstone.purge
+    return _absent(c) if owed else None
 
 
 def _absent(c: Context) -> Decision | None:

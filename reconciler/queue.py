@@ -55,6 +55,7 @@ class Queue:
             key.timer = None
         if key.task is None:
             key.task = asyncio.create_task(self._run(agent, key), name=f"reconcile {agent}")
+            key.task.add_done_callback(lambda _: self._ended(agent, key))
 
     def interrupt(self, agent: AgentName) -> None:
         """Cancel what the agent's worker is doing right now and look again."""
@@ -91,16 +92,16 @@ class Queue:
             del self._keys[agent]
 
     async def _run(self, agent: AgentName, key: _Key) -> None:
-        try:
-            while key.dirty and not self._closed:
-                key.dirty = False
-                delay = await self._once(agent, key)
-                if delay is not None and not key.dirty:
-                    self._later(agent, key, delay)
-        finally:
-            key.task = None
-            if key.dirty and not self._closed:
-                self.add(agent)
+        while key.dirty and not self._closed:
+            key.dirty = False
+            delay = await self._once(agent, key)
+            if delay is not None and not key.dirty:
+                self._later(agent, key, delay)
+
+    def _ended(self, agent: AgentName, key: _Key) -> None:
+        key.task = None
+        if key.dirty:
+            self.add(agent)
 
     async def _once(self, agent: AgentName, key: _Key) -> float | None:
         try:

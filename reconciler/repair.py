@@ -13,6 +13,8 @@ def repair(c: Context) -> Decision | None:
     entry = c.entry
     if entry is None:
         return None
+    if c.run.state is RunState.STOPPED and c.seen.container.running:
+        return c.drain_and_stop(Transient.STOPPING, "should be stopped", None)
     if c.seen.memo.rollback_failed:
         return c.nothing("neither the new nor the old generation passes the health gate; propose or restart")
     settings, pin = entry.settings, entry.pin
@@ -32,8 +34,6 @@ def repair(c: Context) -> Decision | None:
 
 
 def _running(c: Context, entry: AgentEntry, generation: Generation) -> Decision | None:
-    if c.run.state is RunState.STOPPED:
-        return c.drain_and_stop(Transient.STOPPING, "should be stopped", None)
     stale = _stale(c, generation)
     if stale is not None:
         transient, why = stale

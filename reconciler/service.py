@@ -107,11 +107,16 @@ class Service(Reports):
         deploy = await self._find(id)
         if deploy.state is TagState.PROPOSAL:
             raise Conflict(f"{id} is still pending", f"use `hive deny {id}`")
-        view = await self._w.meta.read()
-        if id in view.committed.get(deploy.agent, {}):
-            raise Conflict(f"{id} is already committed", f"use `hive rollback {deploy.agent}`")
-        await self._move(deploy, TagState.FAILED, by, reason or "cancelled")
-        self._reconciler.interrupt(deploy.agent)
+        agent = deploy.agent
+        async with self._w.decision(agent):
+            view = await self._w.meta.read()
+            if id in view.committed.get(agent, {}):
+                raise Conflict(f"{id} is already committed", f"use `hive rollback {agent}`")
+            launch = self._w.observer.observe(agent).container.launch
+            if launch is not None and launch.deploy == id and agent in view.desired.agents:
+                await self._w.memory.change(agent, rollback_from=id, rollback_failed=False)
+            await self._move(deploy, TagState.FAILED, by, reason or "cancelled")
+        self._reconciler.interrupt(agent)
         return await self._after(deploy)
 
     # agents
@@ -120,6 +125,7 @@ class Service(Reports):
         desired = await self._desired()
         if name in desired.agents:
             raise Conflict(f"an agent named {name} already exists", "choose another name, or `hive rebuild` it")
+        _check_not_owed(desired, name)
         deploys = {deploy.id: deploy for deploy in await self._deploys(name)}
         if any(deploy.state in (TagState.APPROVED, TagState.BUILDING) for deploy in deploys.values()):
             raise Conflict(f"{name} is being spawned already", f"see `hive plan {name}`")
@@ -141,6 +147,7 @@ class Service(Reports):
     async def request_spawn(self, name: AgentName, by: str, description: str = "") -> Card:
         """Ask the operator for a new agent. A name that exists makes the approval fail; a tombstone is allowed."""
         desired = await self._desired()
+        _check_not_owed(desired, name)
         for deploy in await self._deploys(name):
             if deploy.kind is DeployKind.SPAWN and deploy.state is TagState.PROPOSAL and deploy.id > 0:
                 return await self.card(deploy.id)
@@ -209,14 +216,16 @@ class Service(Reports):
         known = agent in desired.agents or agent in desired.tombstones
         if not known and not deploys:
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
-        with effect("end-open-ids"):
-            for deploy in deploys:
-                if not deploy.state.terminal:
-                    over = TagState.DENIED if deploy.state is TagState.PROPOSAL else TagState.FAILED
-                    await self._move(deploy, over, by, "agent destroyed")
+        async with self._w.decision(agent):
+            with effect("end-open-ids"):
+                for deploy in await self._deploys(agent):
+                    if not deploy.state.terminal and deploy.id not in self._w.observer.observe(agent).committed:
+                        over = TagState.DENIED if deploy.state is TagState.PROPOSAL else TagState.FAILED
+                        await self._move(deploy, over, by, "agent destroyed")
+            with effect("remove-entry"):
+                foreign = self._w.observer.observe(agent).foreign
+                await self._w.meta.remove_agent(agent, purge=purge, by=by, at=self._w.now(), disown=foreign)
         self._reconciler.interrupt(agent)
-        with effect("remove-entry"):
-            await self._w.meta.remove_agent(agent, purge=purge, by=by, at=self._w.now())
         await self._apply.project(agent)
         self._reconciler.look_now(agent)
 
@@ -258,6 +267,8 @@ class Service(Reports):
         return await self._w.observer.refresh(agent)
 
     async def _find(self, id: ProposalId, agent: AgentName | None = None) -> Deploy:
+        if id == 0 and agent is None:
+            raise Conflict("0 is the first spawn of every agent", "to end one that is under way: `hive destroy NAME`")
         owner = agent or (await self.card(id)).agent
         for deploy in await self._deploys(owner):
             if deploy.id == id:
@@ -312,6 +323,13 @@ class Service(Reports):
         await self._w.events.append("run_changed", agent, {"by": by})
         self._reconciler.interrupt(agent)
         self._reconciler.look_now(agent)
+
+
+def _check_not_owed(desired: Desired, name: AgentName) -> None:
+    """What was promised to be gone is not handed to a new agent of the same name."""
+    grave = desired.tombstones.get(name)
+    if grave is not None and grave.purge:
+        raise Conflict(f"{name} is being purged", f"wait until `hive plan {name}` is empty, then try again")
 
 
 def _rollback_target(deploys: Sequence[Deploy], current: Sha, agent: AgentName, to: ProposalId | None) -> Deploy:

@@ -42,6 +42,11 @@ class World:
     recorder: Recorder
     clock: Callable[[], float] = time.time
     builds: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
+
+    def decision(self, agent: AgentName) -> asyncio.Lock:
+        """Held while an id's end is decided: the meta commit on one side, cancel and destroy on the other."""
+        return self._decisions.setdefault(agent, asyncio.Lock())
 
     def applied(self, agent: AgentName) -> Applied:
         """The agent's applied repo."""

@@ -29,6 +29,7 @@ from meta.git import FileAt
 from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId
+from meta.process import Recorder
 from reconciler.builders import tree
 from reconciler.builders.base import BuildRequest
 from reconciler.builders.roots import Roots
@@ -41,15 +42,26 @@ _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno
 
 
 class PlainBuilder:
-    """The builder `plain`. `applied` gives an agent's applied repo; `revision` is hive's own."""
+    """The builder `plain`. `applied` gives an agent's applied repo; `revision` is hive's own.
+
+    `recorder` notes the processes that it starts, so that a later daemon can end them.
+    """
 
     name = "plain"
 
-    def __init__(self, layout: Layout, config: Config, applied: Callable[[AgentName], Applied], revision: str) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        config: Config,
+        applied: Callable[[AgentName], Applied],
+        revision: str,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._layout = layout
         self._config = config
         self._applied = applied
         self._revision = revision
+        self._recorder = recorder
         self._roots = Roots(layout)
         self._parsed: set[str] = set()
         self._whole: dict[Path, str] = {}
@@ -97,7 +109,7 @@ class PlainBuilder:
 
     async def _parse_nix(self, files: Mapping[str, FileAt]) -> None:
         """Parse only, where nix is installed; what was parsed once is not parsed again."""
-        file, tool = files.get(NIX_FILE), nix.find()
+        file, tool = files.get(NIX_FILE), nix.find(self._recorder)
         if file is None or file.mode == tree.LINK or tool is None:
             return
         digest = hashlib.sha256(file.data).hexdigest()

@@ -232,8 +232,24 @@ def test_what_is_no_socket_is_never_removed(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "s"
     path.write_text("precious") if kind == "file" else path.symlink_to(other)
     with pytest.raises(Conflict, match="in the way"):
-        bind(path)
+        bind(path, exclusive=True)
     assert path.read_text() == other.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["file", "symlink", "directory"])
+def test_what_an_agent_puts_in_the_way_of_its_socket_is_moved_aside(tmp_path: Path, kind: str) -> None:
+    other = tmp_path / "other"
+    other.write_text("precious")
+    path = tmp_path / "s"
+    if kind == "directory":
+        path.mkdir()
+    else:
+        path.write_text("junk") if kind == "file" else path.symlink_to(other)
+    bound = bind(path)
+    assert bound.present()
+    bound.remove()
+    assert other.read_text() == "precious"
+    assert len(list(tmp_path.glob("s.aside-*"))) == 1
 
 
 def test_a_directory_that_is_a_symlink_is_refused(tmp_path: Path) -> None:

@@ -50,9 +50,12 @@ async def _candidate(meta: MetaRepo, agent: AgentName, id: ProposalId, sha: Sha)
 
 
 async def _deploy(
-    meta: MetaRepo, agent: AgentName, id: ProposalId, kind: DeployKind = DeployKind.APPLY_COMMIT, at: int = 3000
+    meta: MetaRepo, agent: AgentName, id: ProposalId, kind: DeployKind | None = None, at: int = 3000
 ) -> Sha:
+    """Deploy a commit; the first one of an agent is its spawn."""
     sha = _sha(id + 1)
+    known = agent in (await meta.read()).desired.agents
+    kind = kind or (DeployKind.APPLY_COMMIT if known else DeployKind.SPAWN)
     candidate = await _candidate(meta, agent, id, sha)
     done = await meta.commit_agent(
         agent, id, candidate.entry, kind=kind, generation=GENERATION, by="ann", at=at, sha=sha
@@ -132,7 +135,7 @@ async def test_the_commit_of_a_deploy_is_told_by_its_trailers(meta: MetaRepo, la
     assert view.desired.agents[ALICE].pin == Pin(ONE, _sha(2))
     assert (view.committed, view.candidates, view.highest_id) == ({ALICE: {ONE: done}}, {}, 1)
     entry, first = await meta.log()
-    assert (entry.action, entry.agent, entry.id, entry.sha) == ("deploy", ALICE, ONE, _sha(2))
+    assert (entry.action, entry.agent, entry.id, entry.sha) == ("spawn", ALICE, ONE, _sha(2))
     assert (entry.generation, entry.by, entry.at, entry.commit) == (GENERATION, "ann", 3000, done)
     assert (first.action, first.agent) == ("create", None)
     assert json.loads((layout.meta / "agents.json").read_text())["agents"]["alice"]["pin"]["id"] == 1
@@ -199,7 +202,7 @@ async def test_a_commit_by_hand_meanwhile_stays(meta: MetaRepo, git: Git, tmp_pa
     await _deploy(meta, BOB, TWO)
     view = await meta.read()
     assert await meta.repo.read(view.desired.head, "notes.md") == b"mine\n"
-    assert [entry.action for entry in await meta.log()] == ["deploy", "edit", "deploy", "create"]
+    assert [entry.action for entry in await meta.log()] == ["spawn", "edit", "spawn", "create"]
 
 
 async def test_a_meta_restored_from_an_old_backup_forgets_what_came_after(meta: MetaRepo) -> None:
@@ -391,3 +394,26 @@ async def test_the_lock_of_a_candidate_is_committed_for_its_agent_alone(layout: 
     assert calls == 3
     await meta.remove_agent(ALICE, purge=False, by="x", at=1)
     assert "agent-alice" not in (layout.meta / "flake.lock").read_text()
+
+
+async def test_a_deploy_of_an_agent_that_was_destroyed_meanwhile_is_not_committed(meta: MetaRepo) -> None:
+    await _deploy(meta, ALICE, ONE)
+    late = await _candidate(meta, ALICE, TWO, _sha(3))
+    await meta.remove_agent(ALICE, purge=False, by="x", at=1)
+    with pytest.raises(Conflict, match="gone"):
+        await meta.commit_agent(
+            ALICE, TWO, late.entry, kind=DeployKind.APPLY_COMMIT, generation=GENERATION, by="x", at=1, sha=_sha(3)
+        )
+    assert ALICE in (await meta.read()).desired.tombstones
+
+
+async def test_a_deploy_moves_the_pin_and_nothing_else_of_the_entry(meta: MetaRepo) -> None:
+    await _deploy(meta, ALICE, ONE)
+    late = await _candidate(meta, ALICE, TWO, _sha(3))
+    await meta.adopt(ALICE, None, disown=frozenset({ProposalId(9)}), by="x", at=1)
+    await meta.commit_agent(
+        ALICE, TWO, late.entry, kind=DeployKind.APPLY_COMMIT, generation=GENERATION, by="x", at=1, sha=_sha(3)
+    )
+    entry = (await meta.read()).desired.agents[ALICE]
+    assert entry.pin.id == TWO
+    assert entry.disowned == frozenset({ProposalId(9)})

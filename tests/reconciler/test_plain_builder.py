@@ -126,7 +126,7 @@ async def test_an_agent_nix_that_does_not_parse_is_named_with_what_nix_said(benc
 
 
 async def test_without_nix_an_agent_nix_is_carried_along(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meta.nix.find", lambda: None)
+    monkeypatch.setattr("meta.nix.find", lambda _recorder=None: None)
     generation = await bench.build({"agent.toml": TOML, "agent.nix": b"{ a = ; }\n"})
     assert (generation.system / "tree" / "agent.nix").read_bytes() == b"{ a = ; }\n"
 

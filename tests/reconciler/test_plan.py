@@ -343,7 +343,7 @@ links = st.builds(
     turn=st.none() | st.sampled_from(list(TurnState)),
     answered=st.booleans(),
     losses=st.integers(0, 4),
-    drain_expired=st.booleans(),
+    drain_over=st.booleans(),
 )
 memos = st.builds(
     Memo,
@@ -395,3 +395,45 @@ def test_the_plan_converges_from_any_state_and_is_empty_afterwards(model: Model)
 @settings(max_examples=20_000, deadline=None)
 def test_the_plan_converges_from_any_state_at_length(model: Model) -> None:
     model.settle()
+
+
+def test_an_agent_that_should_be_stopped_is_stopped_before_anything_is_repaired() -> None:
+    model = running()
+    model.run = RunEntry(RunState.STOPPED, rebuilds=1)
+    model.set(sockets=False, built={})
+    model.memo(rollback_failed=True)
+    assert isinstance(model.decide().step, steps.Drain)
+    model.set(link=replace(model.seen.link, drain_over=True))
+    assert isinstance(model.decide().step, steps.Stop)
+
+
+def test_a_launch_is_drained_once_however_often_its_harness_connects_again() -> None:
+    model = running()
+    model.run = RunEntry(restarts=1)
+    model.set(link=replace(model.seen.link, drain_over=True, nonce="another", turn=TurnState.IDLE))
+    assert isinstance(model.decide().step, steps.Stop)
+
+
+def test_a_purge_that_was_promised_comes_before_a_spawn_of_the_same_name() -> None:
+    model = running()
+    model.entry, model.tombstone = None, Tombstone(600_000, Pin(ProposalId(0), sha(0)), purge=True)
+    model.deploys[7] = deploy(7, TagState.APPROVED, DeployKind.SPAWN)
+    model.deploys[0] = replace(model.deploys[0], state=TagState.DEPLOYED)
+    model.settle()
+    assert model.done.index("purge") < model.done.index("begin")
+
+
+def test_a_destroyed_agent_whose_tags_disagree_goes_away_once_its_ids_are_given_up() -> None:
+    model = running()
+    model.set(foreign=frozenset({ProposalId(9)}))
+    model.entry = None
+    model.tombstone = Tombstone(600_000, Pin(ProposalId(0), sha(0)), disowned=frozenset({ProposalId(9)}))
+    assert model.settle().phase == "absent"
+    assert "destroy" in model.done
+
+
+def test_a_peer_that_said_hello_once_is_never_taken_for_one_without_a_link() -> None:
+    model = running()
+    model.set(link=replace(model.seen.link, connected=False, legacy_at=NOW + 1, nonce="n1"))
+    model.now = NOW + 1_000
+    assert isinstance(model.decide().step, steps.CountCrash)

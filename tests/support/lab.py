@@ -7,26 +7,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import multiprocessing
 import os
+import select
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from api.cli import main as cli
 from api.cli.client import Client
 from api.cli.where import Where
 from meta.layout import Layout
 from meta.names import AgentName
 
+T = TypeVar("T")
 WAIT = 30.0
 """Seconds that anything here may take."""
+TICK = 0.2
+"""Seconds between two looks when no event comes: not everything that can be waited for has one."""
 QUICK = {
     "HIVE_HEALTH_DEADLINE": "0.8",
     "HIVE_HEALTH_STABLE": "0.03",
@@ -41,6 +53,15 @@ QUICK = {
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["api.serve", "api.http", "reconciler.daemon", "uvicorn.protocols.http.h11_impl"])
 TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a `hive` command did."""
+
+    code: int
+    out: str
+    err: str
 
 
 class Lab:
@@ -137,20 +158,55 @@ class Lab:
         """The end of its log."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:])
 
+    def end_agents(self) -> None:
+        """End every supervisor of this hive, by its records."""
+        for record in self.layout.backend("local").glob("*/run.json"):
+            pid = json.loads(record.read_text(encoding="utf-8"))["supervisor"]["pid"]
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if str(self.directory).encode() in command:
+                signal.pidfd_send_signal(fd, signal.SIGTERM)
+                select.select([fd], [], [], 10)
+            os.close(fd)
+
     # requests
     def host(self, **request: object) -> dict[str, Any]:
         """One request on host.sock; the answer as it is."""
+        with self.lines(self.layout.host_socket) as line:
+            return line(request)
+
+    def ask(self, agent: str, /, **request: object) -> dict[str, Any]:
+        """One request on an agent's mcp.sock, as if from its container; the answer as it is."""
+        with self.lines(self.layout.mcp_socket(AgentName(agent))) as line:
+            return line(request)
+
+    @contextlib.contextmanager
+    def lines(self, path: Path) -> Iterator[Callable[[object], dict[str, Any]]]:
+        """A connection to a socket: called with a request (bytes go as they are), it gives the next answer."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(WAIT)
-            sock.connect(str(self.layout.host_socket))
-            sock.sendall(json.dumps(request).encode() + b"\n")
+            sock.connect(str(path))
             with sock.makefile("rb") as file:
-                line = file.readline()
-        if not line:
-            raise ConnectionError("the daemon hung up")
-        answer = json.loads(line)
-        assert isinstance(answer, dict)
-        return answer
+
+                def line(request: object) -> dict[str, Any]:
+                    sock.sendall(request if isinstance(request, bytes) else json.dumps(request).encode() + b"\n")
+                    answer = file.readline()
+                    if not answer:
+                        raise ConnectionError("the daemon hung up")
+                    return dict(json.loads(answer))
+
+                yield line
+
+    def hive(self, *words: str) -> Said:
+        """A `hive` command, in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        where = ["--state", str(self.layout.state), "--runtime", str(self.layout.runtime)]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.execute([*words, *where])
+        return Said(code, out.getvalue(), err.getvalue())
 
     def client(self) -> Client:
         """HTTP."""
@@ -167,9 +223,61 @@ class Lab:
         answer = self.get("/api/wait", agent=agent, timeout=WAIT / 2)
         assert answer["settled"], f"not settled: {self.get('/api/plan')}\n{self.tail()}"
 
+    def until(self, look: Callable[[], T | None]) -> T:
+        """Look at each event (and now and then) until there is something to see."""
+        deadline = time.monotonic() + WAIT
+        with self.client().events() as stream:
+            while (seen := look()) is None or seen is False:
+                assert time.monotonic() < deadline, f"it never came: {self.get('/api/plan')}\n{self.tail()}"
+                stream.next(TICK)
+            return seen
+
     def agents(self) -> dict[str, dict[str, Any]]:
         """hive status, by agent."""
         return {row["agent"]: row for row in self.get("/api/status")["agents"]}
+
+    def agent(self, name: str = "alice") -> dict[str, Any]:
+        """Its row of hive status."""
+        return self.agents()[name]
+
+    def events(self, kind: str, agent: str | None = None) -> list[dict[str, Any]]:
+        """The newest events of a kind, oldest first."""
+        found = self.get("/api/events", follow=0, limit=1000)
+        return [event for event in found if event["kind"] == kind and agent in (None, event["agent"])]
+
+    def card(self, id: int, agent: str | None = None) -> dict[str, Any]:
+        """A card."""
+        return dict(self.get(f"/api/proposals/{id}", agent=agent))
+
+    def inbox(self, agent: str) -> list[str]:
+        """Every message that was ever sent to somebody, oldest first."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.layout.database}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT body FROM messages WHERE recipient = ? ORDER BY id", (agent,)).fetchall()
+        return [str(body) for (body,) in rows]
+
+    # what an operator does
+    def spawn(self, *names: str) -> None:
+        """Spawn agents; returns once they run."""
+        for name in names:
+            self.post(f"/api/agents/{name}/spawn")
+        for name in names:
+            self.settle(name)
+            assert self.agent(name)["phase"] == "running", self.tail()
+
+    def approve(self, id: int) -> dict[str, Any]:
+        """Approve and wait for the end; the card."""
+        agent = self.post(f"/api/proposals/{id}/approve")["agent"]
+        self.settle(agent)
+        return self.card(id, agent)
+
+    def deploy(self, text: str, agent: str = "alice") -> dict[str, Any]:
+        """Commit `text` as agent.toml, propose, approve, wait; the card."""
+        return self.approve(self.propose(text, agent))
+
+    def do(self, agent: str, verb: str, **body: object) -> None:
+        """start, stop, restart, rebuild or destroy an agent; returns once that is done."""
+        self.post(f"/api/agents/{agent}/{verb}", **body)
+        self.settle(agent)
 
     def applied(self, agent: str = "alice") -> Path:
         return self.layout.applied_git(AgentName(agent))
@@ -211,6 +319,38 @@ class Lab:
     def tags(self, agent: str = "alice") -> set[str]:
         """The tags of the agent's applied repo."""
         return set(self.git(self.applied(agent), "tag").split()) if self.applied(agent).exists() else set()
+
+    def told(self, tag: str, agent: str = "alice") -> str:
+        """The message of a tag."""
+        return self.git(self.applied(agent), "tag", "-l", "--format=%(contents)", tag)
+
+    def ref(self, name: str, agent: str = "alice") -> str:
+        """The commit behind a ref of the agent's applied repo."""
+        return self.git(self.applied(agent), "rev-parse", "--verify", f"{name}^{{commit}}")
+
+
+@contextlib.contextmanager
+def fresh_lab(
+    letter: str, settings: dict[str, str] | None = None, *, tiny: bool = True, backend: str = "local"
+) -> Iterator[Lab]:
+    """A hive of one's own whose manager runs; afterwards nothing of it is left. No nix: that takes half the time."""
+    directory = Path(f"/tmp/hive-{os.getpid()}-{letter}")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o755)
+    lab = Lab(directory, settings, tiny=tiny, nix=False, backend=backend)
+    try:
+        lab.start()
+        lab.settle("manager")
+        yield lab
+    finally:
+        lab.kill()
+        lab.end_agents()
+        shutil.rmtree(directory)
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    return Path(f"/proc/{pid}").exists()
 
 
 def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bool, nix: bool, backend: str) -> None:

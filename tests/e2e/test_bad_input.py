@@ -1,0 +1,254 @@
+"""Bad input: each gets a clear error that names the thing and the remedy, nothing is lost, and bob goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meta.names import AgentName
+from tests.support.lab import WAIT, Lab, fresh_lab
+
+GOOD = 'label = "good"\n'
+LINE_LIMIT = 4096
+NOWHERE = "1" * 40
+
+pytestmark = pytest.mark.bwrap
+
+
+@pytest.fixture(scope="module")
+def hive() -> Iterator[Lab]:
+    """No resync while a test looks at something broken."""
+    settings = {"HIVE_HEALTH_DEADLINE": "10", "HIVE_RESYNC": "60", "HIVE_MAX_LINE_BYTES": str(LINE_LIMIT)}
+    with fresh_lab("b", settings) as made:
+        made.spawn("alice", "bob")
+        yield made
+
+
+@pytest.fixture
+def lab(hive: Lab) -> Iterator[Lab]:
+    """Whatever a test does to alice: bob runs on, and hive still does what is asked for him."""
+    before, tags = hive.agent("bob"), hive.tags()
+    yield hive
+    assert hive.agent("bob")["pid"] == before["pid"]
+    assert hive.agent()["phase"] == "running"
+    assert tags <= hive.tags()
+    id = hive.propose(GOOD, "bob")
+    assert hive.post(f"/api/proposals/{id}/deny")["state"] == "denied"
+
+
+# names
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("hive", "it is reserved for hive itself"),
+        ("operator", "it is reserved for hive itself"),
+        ("abcdefghijkl", "it has 12 characters, the limit is 11"),
+        ("web-", "it ends in '-'"),
+        ("Web", "it must begin with a lower-case letter"),
+        ("a_b", "only a-z, 0-9 and '-' are allowed"),
+    ],
+)
+def test_a_bad_name_is_refused_with_the_rule_that_it_breaks(lab: Lab, name: str, what: str) -> None:
+    for command in ("spawn", "request-spawn", "start", "propose"):
+        said = lab.hive(command, name)
+        assert said.code == 2, said
+        assert f"{name!r} is no agent name: {what}" in said.err
+        assert "try: choose a name like 'alice'" in said.err
+    assert what in lab.host(cmd="spawn", name=name)["error"]
+
+
+@pytest.mark.parametrize("command", ["propose", "start", "stop", "restart", "rebuild", "rollback", "destroy", "plan"])
+def test_an_agent_that_does_not_exist_is_named(lab: Lab, command: str) -> None:
+    said = lab.hive(command, "nobody")
+    assert said.code == 3, said
+    assert "there is no agent nobody" in said.err
+    assert "try: see `hive list`" in said.err
+
+
+def test_a_proposal_that_does_not_exist_is_named(lab: Lab) -> None:
+    for words in (("approve", "99"), ("deny", "99"), ("cancel", "99"), ("diff", "99")):
+        said = lab.hive(*words)
+        assert (said.code, "no proposal 99" in said.err, "try: " in said.err) == (3, True, True), said
+
+
+# commits and repos
+def test_a_commit_that_does_not_exist_is_named(lab: Lab) -> None:
+    for commit in (NOWHERE, NOWHERE[:7]):
+        said = lab.hive("propose", "alice", commit)
+        assert (said.code, commit in said.err, "try: " in said.err) == (3, True, True), said
+
+
+def test_a_branch_instead_of_a_commit_is_refused(lab: Lab) -> None:
+    said = lab.hive("propose", "alice", "main")
+    assert said.code == 2
+    assert "'main' is no commit id" in said.err
+    assert "hive takes commits, not branches or tags" in said.err
+    clone = lab.commit(GOOD)
+    lab.git(clone, "branch", "-f", "abcdef0")
+    said = lab.hive("propose", "alice", "abcdef0", "--from", str(clone))
+    assert (said.code, "abcdef0" in said.err) == (2, True), said
+
+
+def test_what_is_no_git_repo_is_named(lab: Lab) -> None:
+    for path, code in ((lab.directory / "nothing", 3), (lab.directory, 2), (lab.log, 2)):
+        said = lab.hive("propose", "alice", "--from", str(path))
+        assert (said.code, str(path) in said.err, "try: " in said.err) == (code, True, True), said
+
+
+def test_a_proposed_repo_that_was_deleted_is_named_and_rebuild_makes_it_anew(lab: Lab) -> None:
+    tree = lab.layout.proposed_config(AgentName("alice"))
+    tree.rename(lab.directory / "gone")
+    said = lab.hive("propose", "alice")
+    assert (said.code, f"there is no repo at {tree}" in said.err, "hive rebuild" in said.err) == (3, True, True), said
+    lab.do("alice", "rebuild")
+    said = lab.hive("propose", "alice")
+    assert (said.code, "is what alice has already" in said.err) == (2, True), said
+
+
+@pytest.mark.parametrize("damage", ["HEAD", "object"])
+def test_a_proposed_repo_that_is_corrupted_is_named_and_a_new_one_can_be_made(lab: Lab, damage: str) -> None:
+    tree = lab.layout.proposed_config(AgentName("alice"))
+    if damage == "HEAD":
+        (tree / ".git" / "HEAD").write_bytes(b"\0\xff garbage")
+    else:
+        for path in (tree / ".git" / "objects").rglob("*"):
+            if path.is_file():
+                path.chmod(0o644)
+                path.write_bytes(b"garbage")
+    said = lab.hive("propose", "alice")
+    assert (said.code in (2, 3), str(tree) in said.err, "try: " in said.err) == (True, True, True), said
+    tree.rename(lab.directory / f"corrupted-{damage}")
+    lab.do("alice", "rebuild")
+    assert "is what alice has already" in lab.hive("propose", "alice").err
+
+
+def test_a_commit_that_does_not_descend_from_main_is_refused_when_proposed(lab: Lab) -> None:
+    clone = lab.commit(GOOD)
+    lab.git(clone, "checkout", "-q", "--orphan", "other")
+    lab.git(clone, "commit", "-q", "-m", "no ancestor")
+    said = lab.hive("propose", "alice", "--from", str(clone))
+    assert said.code == 4, said
+    assert "does not descend from applied/main" in said.err
+    assert "rebase onto applied/main" in said.err
+    lab.git(clone, "checkout", "-q", "main")
+
+
+def test_of_two_proposals_from_one_base_the_second_to_be_built_fails_and_says_rebase(lab: Lab) -> None:
+    first, second = lab.propose('label = "first"\n'), lab.propose('label = "second"\n')
+    for id in (first, second):
+        lab.post(f"/api/proposals/{id}/approve")
+    lab.settle("alice")
+    assert [lab.card(id)["state"] for id in (first, second)] == ["deployed", "failed"]
+    assert "does not descend from applied/main" in lab.card(second)["note"]
+    assert "rebase onto applied/main and propose again" in lab.told(f"failed/{second}")
+
+
+# settings
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('lable = "x"\n', "agent.toml: lable: unknown key, did you mean 'label'?"),
+        ('[limits]\nturn_seconds = "3"\n', 'agent.toml: limits.turn_seconds: must be a number, not "3"'),
+        ("label = 3\n", "agent.toml: label: must be text, not 3"),
+        ("label =\n", "agent.toml: not TOML"),
+    ],
+)
+def test_settings_that_are_wrong_fail_the_build_with_the_key_and_leave_the_agent_alone(
+    lab: Lab, text: str, what: str
+) -> None:
+    before = lab.agent()["pid"]
+    id = lab.propose(text)
+    assert what in lab.hive("diff", str(id)).out
+    said = lab.hive("approve", str(id), "--wait")
+    assert (said.code, what in said.err) == (1, True), said
+    assert what in lab.told(f"failed/{id}")
+    assert lab.agent()["pid"] == before
+
+
+# lines
+BAD_LINES = {
+    b"no json at all\n": "JSON",
+    b"[1, 2]\n": "object",
+    b'{"cmd": "dance"}\n': "unknown cmd 'dance'",
+    b'{"cmd": "approve", "id": "3"}\n': "id",
+    b'{"cmd": "spawn"}\n': "name",
+    b'{"cmd": "spawn", "name": "' + b"x" * LINE_LIMIT + b'"}\n': f"the line is longer than {LINE_LIMIT} bytes",
+    b"\xff\xfe\n": "JSON",
+}
+
+
+def test_a_bad_line_on_a_socket_is_answered_and_the_connection_lives_on(lab: Lab) -> None:
+    with lab.lines(lab.layout.host_socket) as ask:
+        for line, what in BAD_LINES.items():
+            answer = ask(line)
+            assert (answer["ok"], what in answer["error"]) == (False, True), (line[:60], answer)
+        assert ask({"cmd": "list"})["agents"] == ["alice", "bob", "manager"]
+    with lab.lines(lab.layout.mcp_socket(AgentName("alice"))) as ask:
+        assert "JSON" in ask(b"no json at all\n")["message"]
+        assert f"longer than {LINE_LIMIT} bytes" in ask(b"x" * (LINE_LIMIT + 1) + b"\n")["message"]
+        assert ask({"cmd": "whoami"})["name"] == "alice"
+
+
+def test_a_half_sent_line_is_dropped_and_in_nobodys_way(lab: Lab) -> None:
+    with lab.lines(lab.layout.host_socket) as half:
+        with lab.lines(lab.layout.host_socket) as other:
+            assert other({"cmd": "list"})["ok"]
+        with pytest.raises(ConnectionError):
+            half_and_hang_up(lab, b'{"cmd": "destroy", "name": "alice"}')
+        assert half(b'{"cmd": "list"' + b"}\n")["ok"]
+    lab.settle("alice")
+
+
+def half_and_hang_up(lab: Lab, line: bytes) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(WAIT)
+        sock.connect(str(lab.layout.host_socket))
+        sock.sendall(line)
+        sock.shutdown(socket.SHUT_WR)
+        if not sock.recv(1):
+            raise ConnectionError("no answer")
+
+
+# the daemon itself
+def serve(lab: Lab, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`hive serve` on the lab's state directory, as a program of its own."""
+    command = [sys.executable, "-m", "api.cli.main", "serve"]
+    command += ["--state", str(lab.layout.state), "--runtime", str(lab.directory / "second")]
+    environment = {**os.environ, **settings}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WAIT, check=False)
+
+
+def test_a_second_daemon_on_one_state_directory_is_refused_and_the_first_goes_on(lab: Lab) -> None:
+    files = sorted(Path(lab.layout.state).rglob("*.sock"))
+    done = serve(lab)
+    assert done.returncode == 4
+    assert f"another daemon (pid {lab.pid}) has {lab.layout.state}" in done.stderr
+    assert "try: stop it first, or use another --state" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(Path(lab.layout.state).rglob("*.sock")) == files
+    assert lab.host(cmd="list")["ok"]
+
+
+def test_a_setting_that_is_wrong_is_named_before_anything_starts(lab: Lab) -> None:
+    done = serve(lab, HIVE_RESYNC="soon")
+    assert (done.returncode, "HIVE_RESYNC='soon'" in done.stderr) == (2, True), done.stderr
+    assert "docs/reference/configuration.md" in done.stderr
+
+
+def test_a_command_without_a_daemon_says_how_to_start_one(lab: Lab) -> None:
+    lab.stop()
+    said = lab.hive("status")
+    assert said.code == 5
+    assert "no daemon answers" in said.err
+    assert "start one with `hive serve" in said.err
+    lab.start()
+    lab.settle()
+    assert json.loads(lab.hive("list", "--json").out)
