@@ -19,6 +19,9 @@ from meta.wire.common import InboxRow
 if TYPE_CHECKING:
     from reconciler.service import Service
 
+CONNECTIONS = 16
+"""Most connections to one agent's mcp.sock; a harness needs two."""
+
 OPERATOR = "operator"
 WAIT_DEFAULT = 30
 WAIT_MOST = 60
@@ -49,7 +52,7 @@ def agent_server(
 
         await answer_lines(connection, handle, fault_line)
 
-    return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit)
+    return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit, connections=CONNECTIONS)
 
 
 async def while_there(

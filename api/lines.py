@@ -28,7 +28,7 @@ SEND_DEADLINE = 30.0
 GONE_INTERVAL = 1.0
 """Seconds between looks at a peer that said it sends no more."""
 CONNECTIONS = 256
-"""Most connections to one socket."""
+"""Most connections to one socket, unless it has a limit of its own."""
 
 T = TypeVar("T")
 Handler = Callable[[bytes], Awaitable[bytes]]
@@ -186,6 +186,7 @@ class LineServer:
     """One listening socket; `session` runs once per connection and owns it until it returns.
 
     `admit` decides by the peer's uid; `fault` tells a peer that is not admitted why, in the socket's own protocol.
+    `connections` are served at a time, one more is refused: each costs the daemon a descriptor.
     """
 
     def __init__(
@@ -196,12 +197,15 @@ class LineServer:
         limit: int,
         fault: Callable[[HiveError], bytes],
         admit: Callable[[int | None], bool] = lambda _uid: True,
+        connections: int = CONNECTIONS,
     ) -> None:
         self.bound = bound
         self._session = session
         self._limit = limit
         self._fault = fault
         self._admit = admit
+        self._connections = connections
+        self._served = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -229,13 +233,14 @@ class LineServer:
 
     async def _run(self, connection: LineConnection) -> None:
         try:
-            if len(self._tasks) > CONNECTIONS:
-                await connection.send(self._fault(Refused("too many connections to this socket", "close some first")))
+            if self._served >= self._connections:
+                words = f"too many connections to this socket, it takes {self._connections}"
+                await connection.send(self._fault(Refused(words, "close some first")))
             elif not self._admit(connection.uid):
                 log.warning("refused uid %s on %s", connection.uid, self.bound.path)
                 await connection.send(self._fault(Refused(f"uid {connection.uid} may not use this socket")))
             else:
-                await self._session(connection)
+                await self._serve(connection)
         except asyncio.CancelledError:
             connection.abort()
             raise
@@ -245,3 +250,10 @@ class LineServer:
             log.exception("a connection to %s failed inside", self.bound.path)
         finally:
             await connection.close()
+
+    async def _serve(self, connection: LineConnection) -> None:
+        self._served += 1
+        try:
+            await self._session(connection)
+        finally:
+            self._served -= 1

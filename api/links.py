@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from api.lines import LineConnection, LineServer, TooLong
 from api.listener import Bound
 from meta.errors import HiveError
+from meta.message import one_line
 from meta.names import AgentName
-from meta.wire.link import UP, Drain, Hello, Probe, Resume
+from meta.wire.link import UP, Drain, Hello, Probe, Resume, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from reconciler.links import Links
 
 log = logging.getLogger(__name__)
+
+CONNECTIONS = 2
+"""Most connections to one harness.sock: the harness's own, and a new one while the old one ends."""
+
+_SHOWN = 200
+"""Characters of what an agent said that go to the log."""
 
 
 class Peer:
@@ -51,19 +58,18 @@ def link_server(
         finally:
             links.lost(agent, peer)
 
-    return LineServer(bound, session, limit=limit, admit=admit, fault=fault_line)
+    return LineServer(bound, session, limit=limit, admit=admit, fault=fault_line, connections=CONNECTIONS)
 
 
 async def _listen(connection: LineConnection, agent: AgentName, peer: Peer, links: Links) -> None:
-    greeted = False
+    greeted = complained = False
     async for line in connection.lines():
-        if isinstance(line, TooLong):
-            log.warning("%s: %s on harness.sock", agent, line.fault().summary)
-            continue
-        try:
-            message = UP.validate_json(line)
-        except ValidationError as error:
-            log.warning("%s: a line on harness.sock was not understood: %s", agent, error.errors()[0]["msg"])
+        message = _understood(line)
+        if isinstance(message, str):
+            if not complained:  # once: how much of the log is an agent's is not for the agent to say
+                log.warning("%s: a line on harness.sock was not understood: %s", agent, message)
+            complained = True
+            await asyncio.sleep(0)
             continue
         if isinstance(message, Hello):
             greeted = True
@@ -74,6 +80,17 @@ async def _listen(connection: LineConnection, agent: AgentName, peer: Peer, link
             log.warning("%s: its harness did not begin with hello", agent)
             return
         await asyncio.sleep(0)  # a peer that never stops talking must not hold up the loop
+
+
+def _understood(line: bytes | TooLong) -> Hello | State | str:
+    """The message, or what is wrong with the line, fit for the log."""
+    if isinstance(line, TooLong):
+        return line.fault().summary
+    try:
+        return UP.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        return one_line(first["msg"][: 2 * _SHOWN], _SHOWN)
 
 
 def fault_line(error: HiveError) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from dataclasses import asdict, dataclass
@@ -50,6 +51,7 @@ async def serve(options: ServeOptions) -> int:
     Raises HiveError when the daemon cannot start: another one has the state directory, a setting is wrong.
     """
     _log_to_stderr()
+    _allow_descriptors()
     config, layout = config_from_environment(), options.layout()
     only = agent_name(options.only) if options.only else None
     stopping = asyncio.Event()
@@ -135,6 +137,15 @@ def _on_signals(stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+
+
+def _allow_descriptors() -> None:
+    """As many open files as the system lets this process have: every connection of every agent is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        log.warning("the limit of open files stays as it is: %s", error)
 
 
 def _log_to_stderr() -> None:

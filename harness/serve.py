@@ -12,7 +12,7 @@ from harness.gate import Gate
 from harness.link import Link
 from harness.place import Place
 from meta.errors import BadInput, Refused
-from meta.settings import AgentSettings, parse_settings
+from meta.settings import AgentSettings, check_patterns, parse_settings
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,11 @@ def read_settings(place: Place) -> AgentSettings:
     """agent.toml of the generation that runs; BadInput when it is missing or wrong."""
     path = place.config / "agent.toml"
     try:
-        return parse_settings(path.read_bytes(), str(path))
+        settings = parse_settings(path.read_bytes(), str(path))
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}", "every agent's repo has one") from error
+    check_patterns(settings, str(path))
+    return settings
 
 
 async def serve(place: Place, settings: AgentSettings) -> int:

@@ -237,8 +237,12 @@ class GitRepo:
         return await self._with_repo(lambda repo: self._git(repo, ["cat-file", "blob", f"{sha}:{path}"]))
 
     async def diff(self, before: Sha, after: Sha) -> str:
-        """The patch between two commits, at most DIFF_LIMIT bytes; nothing that a repo says is run for it."""
-        argv = ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--find-renames", before, after, "--"]
+        """The patch between two commits, at most DIFF_LIMIT bytes; nothing that a repo says is run for it.
+
+        Everything is shown as text: a NUL byte or an attribute must not hide a script from who approves it.
+        """
+        options = ["--text", "--no-ext-diff", "--no-textconv", "--no-color", "--find-renames"]
+        argv = ["diff", *options, before, after, "--"]
         output = await self._with_repo(lambda repo: self._git(repo, argv))
         text = output[:DIFF_LIMIT].decode("utf-8", "replace")
         return text if len(output) <= DIFF_LIMIT else f"{text}\n[{len(output) - DIFF_LIMIT} bytes left out]\n"

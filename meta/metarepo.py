@@ -215,6 +215,7 @@ class MetaRepo:
             graves = {name: grave for name, grave in view.desired.tombstones.items() if name != agent}
             return dict(view.desired.agents), graves
 
+        await self._change_run(agent, lambda _: None, by, at)
         return await self._commit(change, _note(metaview.FORGET, agent, by), at)
 
     async def adopt(
@@ -245,6 +246,12 @@ class MetaRepo:
     # run state and ids
     async def set_run(self, agent: AgentName, change: Callable[[RunEntry], RunEntry], *, by: str, at: int) -> RunEntry:
         """Change the agent's entry of run.json; returns what it is now."""
+        return await self._change_run(agent, change, by, at) or RunEntry()
+
+    async def _change_run(
+        self, agent: AgentName, change: Callable[[RunEntry], RunEntry | None], by: str, at: int
+    ) -> RunEntry | None:
+        """`set_run`; None removes the entry."""
         async with self._run_lock:
             for _ in range(_TRIES):
                 old = self.repo.ref(RUN)  # before what it says: a move in between is a conflict below
@@ -252,8 +259,11 @@ class MetaRepo:
                 wanted = change(desired.run_of(agent))
                 if wanted == desired.run.get(agent):
                     return wanted
-                root, objects = _tree([], {RUN_FILE: encode_run({**desired.run, agent: wanted})})
-                made = commit(root, (old,) if old else (), _note(str(wanted.state), agent, by), at)
+                others = {name: entry for name, entry in desired.run.items() if name != agent}
+                run = {**others, agent: wanted} if wanted is not None else others
+                root, objects = _tree([], {RUN_FILE: encode_run(run)})
+                action = str(wanted.state) if wanted is not None else metaview.FORGET
+                made = commit(root, (old,) if old else (), _note(action, agent, by), at)
                 try:
                     await self.repo.transaction([RefChange(RUN, new=made.id, old=old or ABSENT)], [*objects, made])
                 except Conflict as error:

@@ -26,11 +26,15 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from meta.errors import BadInput
+from meta.message import one_line
 from meta.names import agent_name
-from meta.script import Commit, ExitCode, Request, ScriptRule, Send, Table
+from meta.script import Commit, ExitCode, Request, ScriptRule, Send, Table, compile_pattern
 
 MAX_BYTES = 262_144
 """A longer agent.toml is refused unread."""
+
+MAX_RULES = 64
+"""Rules of the script runtime in one agent.toml."""
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VALUE_LIMIT = 60
@@ -72,7 +76,7 @@ class AgentSettings(Table):
     recipients: list[str] = Field(default_factory=lambda: ["*"])
     limits: TurnLimits = TurnLimits()
     mcp_servers: dict[str, McpServer] = Field(default_factory=dict)
-    script: list[ScriptRule] = Field(default_factory=list)
+    script: list[ScriptRule] = Field(default_factory=list, max_length=MAX_RULES)
     start: Start = Start()
 
     @field_validator("recipients")
@@ -104,7 +108,8 @@ class AgentSettings(Table):
 def parse_settings(data: bytes, where: str = "agent.toml") -> AgentSettings:
     """The settings in `data`. BadInput names the key: `agent.toml: limits.turn_seconds: must be a number, ...`.
 
-    `where` is the file's name in the error.
+    `where` is the file's name in the error. Quick for every input: the daemon does this for files that agents write.
+    The rules' patterns are therefore left to `check_patterns`.
     """
     table = _load(data, where)
     try:
@@ -112,7 +117,21 @@ def parse_settings(data: bytes, where: str = "agent.toml") -> AgentSettings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path, text, hint = _explain(first)
-        raise BadInput(f"{where}: {path}: {text}" if path else f"{where}: {text}", hint) from error
+        summary = f"{where}: {path}: {text}" if path else f"{where}: {text}"
+        raise BadInput(one_line(summary), one_line(hint)) from error
+
+
+def check_patterns(settings: AgentSettings, where: str = "agent.toml") -> None:
+    """BadInput that names the first rule whose `when` or `from` is no regular expression.
+
+    For the harness, in the agent's own container: compiling a hostile pattern takes seconds.
+    """
+    for index, rule in enumerate(settings.script):
+        for key, pattern in (("when", rule.when), ("from", rule.sender)):
+            try:
+                compile_pattern(pattern)
+            except ValueError as error:
+                raise BadInput(one_line(f"{where}: script[{index}].{key}: {error}"), _SEE) from error
 
 
 def flatten(settings: AgentSettings) -> dict[str, str]:
@@ -165,6 +184,7 @@ _WORDS = {
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
     "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
     "greater_than": "must be more than {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",

@@ -103,6 +103,7 @@ def _down(c: Context, entry: AgentEntry, generation: Generation) -> Decision | N
         and launch is not None
         and ended.nonce == launch.nonce
         and ended.nonce not in (memo.expected_exit, memo.counted_exit)
+        and not (ended.lost and launch.at < c.daemon_since)  # most likely the host was restarted: nobody's fault
     )
     if wanted and unexpected and ended is not None:
         why = ended.describe()

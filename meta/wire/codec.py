@@ -80,10 +80,18 @@ def _depth(value: object) -> int:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise BadInput(f"duplicate field {twice[:60]!r}", _HINT)
+        raise BadInput(f"duplicate field {_twice(pairs)[:60]!r}", _HINT)
     return found
+
+
+def _twice(pairs: list[tuple[str, object]]) -> str:
+    """The first key that was there before. One pass: an agent chooses how many keys a line has."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return key
+        seen.add(key)
+    raise AssertionError("only called when a key is there twice")
 
 
 def _integer(digits: str) -> int | float:

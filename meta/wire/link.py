@@ -30,6 +30,10 @@ class TurnState(StrEnum):
         return self in (TurnState.THINKING, TurnState.COMPACTING)
 
 
+Identifier = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
+"""What an agent says that is shown and logged by hive: short, and free of line ends and terminal escapes."""
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -38,8 +42,8 @@ class Hello(_Line):
     """First line up. `generation` and `nonce` are what the container was launched with."""
 
     up: Literal["hello"] = "hello"
-    generation: str
-    nonce: str
+    generation: Identifier
+    nonce: Identifier
     state: Annotated[TurnState, Field(strict=False)] = TurnState.IDLE
 
 

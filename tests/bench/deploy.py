@@ -75,21 +75,19 @@ class Bare:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.bind(str(directory / "harness.sock"))
         self.socket.listen()
+        self.socket.settimeout(20)
         self.process = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the same tiny harness in the same sandbox, wait for its hello."""
-        environment = {
-            "HIVE_CONFIG": "/config",
-            "HIVE_RUN": "/run/hive",
-            "HIVE_GENERATION": "g",
-            "HIVE_BOOT_NONCE": "n",
-        }
-        box = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/run", "--bind", str(self.directory), "/run/hive"]
-        box += ["--tmpfs", "/config", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
-        box += ["--die-with-parent", "--new-session", "--ro-bind", str(self.directory / "config"), "/config"]
+        environment = {"HIVE_CONFIG": str(self.directory / "config"), "HIVE_RUN": str(self.directory)}
+        environment |= {"HIVE_GENERATION": "g", "HIVE_BOOT_NONCE": "n"}
+        box = ["bwrap", "--ro-bind", "/", "/", "--bind", str(self.directory), str(self.directory), "--proc", "/proc"]
+        box += ["--dev", "/dev", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+        box += ["--die-with-parent", "--new-session"]
         process = subprocess.Popen([*box, sys.executable, "-I", "-S", "-c", TINY], env={**os.environ, **environment})
         connection, _ = self.socket.accept()
+        connection.settimeout(20)
         connection.makefile("rb").readline()
         self.connection = connection
         return process

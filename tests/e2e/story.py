@@ -184,6 +184,7 @@ def tell(story: Story) -> None:
     approval(story)
     failures(story)
     crashes(story)
+    story.healthy("manager")  # its harness may still be on its way back to the new daemon
     rows = story.json("plan")
     check(all(row["step"] == "none" for row in rows), f"the plan is not empty: {rows}")
     story.say("at the end", f"hive plan is empty, {len(rows)} agents are as desired")

@@ -1,4 +1,4 @@
-"""Whatever is deleted by hand comes back, what was decided while the daemon was down is done, and a rebuild does all."""
+"""What is deleted by hand comes back, what was decided while the daemon was down is done, and a rebuild does all."""
 
 from __future__ import annotations
 
@@ -80,7 +80,12 @@ def test_what_is_deleted_by_hand_is_made_again_by_the_resync(lab: Lab, what: str
     assert runs_on or not alive(before["pid"])
     assert lab.ask("alice", cmd="whoami")["name"] == "alice"
     assert lab.agent("bob")["pid"] == bob["pid"]
-    lab.do("alice", "restart")  # with what was made again
+
+
+def test_an_agent_starts_from_what_was_made_again(lab: Lab) -> None:
+    for path in (place(lab) / "settings.json", place(lab) / "system", generation(lab), root(lab)):
+        remove(path)
+    lab.do("alice", "restart")
     assert lab.agent()["phase"] == "running"
 
 
@@ -94,7 +99,9 @@ def test_the_settings_file_edited_by_hand_is_written_again(lab: Lab) -> None:
 
 def test_a_rebuild_applies_every_host_artefact_again(lab: Lab) -> None:
     before = lab.agent()["pid"]
-    limits = [Path(line).parent for line in json.loads((place(lab) / "spec.json").read_text(encoding="utf-8"))["cgroups"]]
+    limits = [
+        Path(line).parent for line in json.loads((place(lab) / "spec.json").read_text(encoding="utf-8"))["cgroups"]
+    ]
     config = lab.layout.proposed_config(ALICE) / ".git" / "config"
     lab.git(lab.directory, "config", "--file", str(config), "--remove-section", "remote.applied")
     for path in (place(lab) / "settings.json", lab.layout.mcp_socket(ALICE), generation(lab), root(lab)):

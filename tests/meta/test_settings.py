@@ -181,3 +181,8 @@ def test_placeholders_are_filled_once_and_only_once() -> None:
 
 def test_a_pattern_covers_line_ends() -> None:
     assert compile_pattern(ScriptRule().when).fullmatch("two\nlines")
+
+
+def test_a_rule_that_ignores_case_is_refused_because_it_is_slow_to_compile() -> None:
+    with pytest.raises(BadInput, match="flags"):
+        parse_settings(b'[[script]]\nwhen = "(?i)ping"\nreply = "pong"\n')

@@ -162,3 +162,10 @@ def test_a_value_cannot_be_changed_nor_made_wrong() -> None:
         encode(Send(to="a", body="\ud800"))
     assert hash(ListAgents()) == hash(ListAgents())
     assert ApprovalKind("spawn") is ApprovalKind.SPAWN
+
+
+def test_a_duplicate_field_is_found_in_one_pass() -> None:
+    names = [f"k{number}" for number in range(20_000)]
+    line = "{" + ",".join(f'"{name}":0' for name in [*names, names[-1]]) + "}"
+    with pytest.raises(BadInput, match="duplicate field 'k19999'"):
+        decode(AGENT_REQUEST, line)

@@ -20,7 +20,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
@@ -33,6 +33,8 @@ from api.cli.client import Client
 from api.cli.where import Where
 from meta.layout import Layout
 from meta.names import AgentName
+from reconciler.backends.local import harness_command
+from reconciler.observed import Launch
 
 T = TypeVar("T")
 WAIT = 30.0
@@ -67,7 +69,8 @@ class Said:
 class Lab:
     """One hive. `directory` must be short: unix socket paths end at 107 bytes.
 
-    `tiny` runs the tiny harness instead of the real one, `nix=False` is a host without nix, which is twice as fast.
+    `tiny` runs the tiny harness instead of the real one, but where agent.toml has a [start] table if `faults` is set.
+    `nix=False` is a host without nix, which is faster.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Lab:
         settings: dict[str, str] | None = None,
         *,
         tiny: bool = True,
+        faults: bool = False,
         nix: bool = True,
         backend: str = "local",
     ) -> None:
@@ -84,6 +88,7 @@ class Lab:
         self.log = directory / "log"
         self.settings = {**QUICK, **(settings or {})}
         self.tiny = tiny
+        self.faults = faults
         self.nix = nix
         self.backend = backend
         self._process: ForkServerProcess | None = None
@@ -105,7 +110,7 @@ class Lab:
             ready.bind(str(address))
             process = _CONTEXT.Process(
                 target=_serve,
-                args=(str(directory), environment, failpoint, self.tiny, self.nix, self.backend),
+                args=(str(directory), environment, failpoint, self.backend, self.nix, self._command()),
                 daemon=True,  # a test that ends early must not leave pytest waiting for it
             )
             process.start()
@@ -115,6 +120,12 @@ class Lab:
         if expect_ready and not alive:
             raise AssertionError(f"the daemon ended with {process.exitcode}\n{self.tail()}")
         return alive
+
+    def _command(self) -> Callable[[AgentName, Launch], Sequence[str]] | None:
+        """What runs inside; None is the backend's own."""
+        if self.faults:
+            return partial(_command_for, self.layout)
+        return _tiny_command if self.tiny else None
 
     def arm(self, failpoint: str) -> None:
         """From now on the daemon dies at `failpoint`; returns once it knows."""
@@ -331,13 +342,18 @@ class Lab:
 
 @contextlib.contextmanager
 def fresh_lab(
-    letter: str, settings: dict[str, str] | None = None, *, tiny: bool = True, backend: str = "local"
+    letter: str,
+    settings: dict[str, str] | None = None,
+    *,
+    tiny: bool = True,
+    faults: bool = False,
+    backend: str = "local",
 ) -> Iterator[Lab]:
     """A hive of one's own whose manager runs; afterwards nothing of it is left. No nix: that takes half the time."""
     directory = Path(f"/tmp/hive-{os.getpid()}-{letter}")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o755)
-    lab = Lab(directory, settings, tiny=tiny, nix=False, backend=backend)
+    lab = Lab(directory, settings, tiny=tiny, faults=faults, nix=False, backend=backend)
     try:
         lab.start()
         lab.settle("manager")
@@ -353,7 +369,14 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bool, nix: bool, backend: str) -> None:
+def _serve(
+    directory: str,
+    environment: dict[str, str],
+    failpoint: str,
+    backend: str,
+    nix: bool,
+    command: Callable[[AgentName, Launch], Sequence[str]] | None,
+) -> None:
     """In the child: be `hive serve`."""
     os.setsid()
     log = os.open(Path(directory) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -375,8 +398,7 @@ def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bo
             answer.sendto(b"armed", str(Path(directory) / "armed"))
 
     signal.signal(signal.SIGUSR2, arm)
-    if tiny:
-        command = partial(_tiny_command)
+    if command is not None:
         setattr(daemon, "LocalBackend", partial(LocalBackend, command=command))  # noqa: B010 - a stand-in
     if not nix:
         setattr(daemon, "find_nix", lambda _recorder: None)  # noqa: B010 - as on a host without nix
@@ -385,5 +407,12 @@ def _serve(directory: str, environment: dict[str, str], failpoint: str, tiny: bo
     os._exit(code)
 
 
-def _tiny_command(agent: object, launch: object) -> tuple[str, ...]:
+def _tiny_command(_agent: AgentName, _launch: Launch) -> Sequence[str]:
     return (sys.executable, "-I", "-S", "-c", TINY)
+
+
+def _command_for(layout: Layout, agent: AgentName, launch: Launch) -> Sequence[str]:
+    """The real harness for a generation that misbehaves."""
+    settings = layout.generation(agent, launch.generation) / "tree" / "agent.toml"
+    real = "[start]" in settings.read_text(encoding="utf-8")
+    return harness_command(agent, launch) if real else _tiny_command(agent, launch)

@@ -17,6 +17,7 @@ def main() -> None:
     config = open(os.environ["HIVE_CONFIG"] + "/agent.toml", encoding="utf-8").read()
     fault = re.search(r'fault = "([a-z-]+)"', config)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    os.write(1, f"generation {os.environ['HIVE_GENERATION']}\n".encode())
     if fault and fault[1] == "never-hello":
         signal.pause()
     if fault and fault[1] == "exit-at-once":

@@ -1,0 +1,62 @@
+"""Two hundred reconciles, quiet ones and ones with work: no child, thread or descriptor is left over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.lab import Lab, fresh_lab
+
+RECONCILES = 200
+BUSY = 40
+"""Every so many reconciles there is something to do."""
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with fresh_lab("k", {"HIVE_RESYNC": "60"}, backend="fake") as made:
+        made.spawn("alice", "bob")
+        yield made
+
+
+def descriptors(pid: int) -> Counter[str]:
+    """What the process has open, as kinds and paths: pipes and sockets without their numbers."""
+    found: Counter[str] = Counter()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        target = str(path.readlink())
+        found[target.split(":")[0]] += 1
+    return found
+
+
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def children(pid: int) -> list[str]:
+    return [child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def work(lab: Lab, rounds: int) -> None:
+    for number in range(rounds):
+        if number % BUSY == 0:
+            lab.deploy(f'label = "{number}"\n')
+        elif number % BUSY == BUSY // 2:
+            lab.do("bob", "restart" if number % 4 else "rebuild")
+        lab.post("/api/reconcile")
+    lab.settle()
+
+
+def test_two_hundred_reconciles_leave_no_extra_child_thread_or_descriptor(lab: Lab) -> None:
+    work(lab, BUSY // 2 + 1)  # what is made once, at the first use
+    pool = min(32, (os.cpu_count() or 1) + 4)
+    before = descriptors(lab.pid), threads(lab.pid)
+    work(lab, RECONCILES)
+    assert descriptors(lab.pid) == before[0]
+    assert children(lab.pid) == []
+    assert threads(lab.pid) <= before[1] + pool, "more than asyncio's own pool"
+    assert list(lab.layout.processes.iterdir()) == []
+    assert list(lab.layout.scratch.iterdir()) == list(lab.layout.quarantine.iterdir()) == []

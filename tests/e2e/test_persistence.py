@@ -1,0 +1,259 @@
+"""docs/reference/persistence.md, cell by cell: the page is read, and each of its words is checked against a real hive.
+
+A column is something that happens to an agent, a row something of it that survives or not. Every agent is made the
+same; each has been deployed and started, has crashed once and got a message before its column happens to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meta.names import AgentName
+from tests.support.lab import Lab, alive, fresh_lab
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "persistence.md"
+COLUMNS = {
+    "`hive stop`": "halted",
+    "`hive rebuild`": "rebuilt",
+    "`hive destroy`": "destroyed",
+    "`destroy --purge`": "purged",
+    "daemon stop or kill": "kept",
+    "reboot": "kept",
+    "database lost": "kept",
+}
+"""Column -> the agent that it happens to, in this order."""
+
+pytestmark = pytest.mark.bwrap
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is of one agent; None or empty: nothing."""
+
+    pid: int | None
+    files: tuple[str | None, str | None]
+    tags: str | None
+    work_tree: str | None
+    pin: dict[str, Any] | None
+    tombstone: dict[str, Any] | None
+    run: dict[str, Any] | None
+    log: list[str]
+    generations: set[str]
+    cards: dict[int, Any]
+    messages: list[str]
+    events: set[str]
+    crashes: int
+    output: str | None
+
+
+def facts(lab: Lab, agent: str) -> Facts:
+    layout, name = lab.layout, AgentName(agent)
+    meta = json.loads(lab.git(layout.meta_git, "show", "main:agents.json"))
+    cards = lab.get("/api/proposals", all=True, agent=agent)
+    generations = layout.generations(name)
+    return Facts(
+        pid=lab.agents().get(agent, {}).get("pid"),
+        files=(read(layout.agent_state(name) / "notes"), read(layout.agent_home(name) / "login")),
+        tags=lab.git(layout.applied_git(name), "for-each-ref") if layout.applied_git(name).exists() else None,
+        work_tree=read(layout.proposed_config(name) / "draft"),
+        pin=meta["agents"].get(agent),
+        tombstone=meta["tombstones"].get(agent),
+        run=json.loads(lab.git(layout.meta_git, "show", "run:run.json"))["agents"].get(agent),
+        log=lab.git(layout.meta_git, "rev-list", "main").split(),
+        generations={path.name for path in generations.iterdir()} if generations.exists() else set(),
+        cards={card["id"]: card for card in cards},
+        messages=lab.inbox(agent),
+        events={event["seq"] for event in lab.get("/api/events", follow=0, limit=1000) if event["agent"] == agent},
+        crashes=crashes(lab, agent),
+        output=read(layout.backend("local") / agent / "log"),
+    )
+
+
+def read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def crashes(lab: Lab, agent: str) -> int:
+    """The counter that is kept, also of an agent that is no more."""
+    with contextlib.closing(sqlite3.connect(f"file:{lab.layout.database}?mode=ro", uri=True)) as database:
+        found = database.execute("SELECT memo FROM memos WHERE agent = ?", (agent,)).fetchone()
+    return int(json.loads(found[0])["crashes"]) if found else 0
+
+
+# what a word means, row by row
+Check = Callable[[Facts, Facts], bool]
+ROWS: dict[str, dict[str, Check]] = {
+    "running agent": {
+        "stays": lambda old, new: new.pid == old.pid and old.pid is not None and alive(old.pid),
+        "ends": lambda old, new: new.pid is None and old.pid is not None and not alive(old.pid),
+        "restarts": lambda old, new: new.pid is not None and new.pid != old.pid and alive(new.pid),
+        "starts again": lambda old, new: new.pid is not None and new.pid != old.pid and alive(new.pid),
+    },
+    "/state and home": {
+        "stays": lambda old, new: new.files == old.files == ("remember", "secret"),
+        "gone": lambda old, new: new.files == (None, None),
+    },
+    "applied repo, tags": {
+        "stays": lambda old, new: old.tags is not None and new.tags == old.tags,
+        "gone": lambda old, new: new.tags is None,
+    },
+    "proposed work tree": {
+        "stays": lambda old, new: new.work_tree == old.work_tree == "unfinished",
+        "gone": lambda old, new: new.work_tree is None,
+    },
+    "pin, limits, uid range": {
+        "stays": lambda old, new: old.pin is not None and new.pin == old.pin,
+        "tombstone": lambda old, new: new.pin is None and new.tombstone == grave(old),
+        "gone": lambda old, new: new.pin is None and new.tombstone is None,
+    },
+    "running or stopped": {
+        "stays": lambda old, new: old.run is not None and new.run is not None and new.run["state"] == old.run["state"],
+        "changes": lambda old, new: (old.run, new.run) == (asked("running", old), asked("stopped", old)),
+        "reset": lambda old, new: new.run is None or new.run["state"] == "running",
+        "gone": lambda old, new: old.run is not None and new.run is None,
+    },
+    "deploy log": {"stays": lambda old, new: new.log[-len(old.log) :] == old.log},
+    "generations": {
+        "stays": lambda old, new: bool(old.generations) and new.generations == old.generations,
+        "gone": lambda old, new: not new.generations,
+    },
+    "cards": {
+        "stays": lambda old, new: bool(old.cards) and new.cards == old.cards,
+        "made again from tags": lambda old, new: bool(old.cards) and new.cards == old.cards,
+        "gone": lambda old, new: not new.cards,
+    },
+    "messages": {
+        "stays": lambda old, new: new.messages == old.messages == ["hello"],
+        "gone": lambda old, new: not new.messages,
+    },
+    "events, crash counters": {
+        "stays": lambda old, new: old.events <= new.events and new.crashes == old.crashes == 1,
+        "counters gone": lambda old, new: old.events <= new.events and (old.crashes, new.crashes) == (1, 0),
+        "gone": lambda old, new: not old.events & new.events and (old.crashes, new.crashes) == (1, 0),
+    },
+    "container log": {
+        "stays": lambda old, new: bool(old.output) and (new.output or "").startswith(old.output or "?"),
+        "gone": lambda old, new: new.output is None,
+    },
+}
+
+
+def grave(old: Facts) -> dict[str, Any] | None:
+    return {"pin": old.pin["pin"], "uid_base": old.pin["settings"]["uid_base"]} if old.pin else None
+
+
+def asked(state: str, facts: Facts) -> dict[str, Any]:
+    return {**(facts.run or {}), "state": state}
+
+
+# the columns
+def reboot(lab: Lab) -> None:
+    """Nothing says goodbye, every process is gone, and so is /run."""
+    pids = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if belongs(lab, path)]
+    fds = [os.pidfd_open(pid) for pid in pids]
+    os.kill(lab.pid, signal.SIGKILL)
+    for fd in fds:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    for fd in fds:
+        assert select.select([fd], [], [], 10)[0]
+        os.close(fd)
+    lab.died()
+    shutil.rmtree(lab.layout.runtime)
+    lab.start()
+
+
+def belongs(lab: Lab, path: Path) -> bool:
+    try:
+        return str(lab.layout.state).encode() in path.read_bytes()
+    except OSError:
+        return False
+
+
+def lose_database(lab: Lab) -> None:
+    lab.kill()
+    for path in lab.layout.state.glob("hive.db*"):
+        path.unlink()
+    lab.start()
+
+
+def stop_and_kill(lab: Lab) -> None:
+    lab.stop()
+    lab.start()
+    lab.settle()
+    lab.kill()
+    lab.start()
+
+
+HAPPENINGS: dict[str, Callable[[Lab], object]] = {
+    "`hive stop`": lambda lab: lab.post("/api/agents/halted/stop"),
+    "`hive rebuild`": lambda lab: lab.post("/api/agents/rebuilt/rebuild"),
+    "`hive destroy`": lambda lab: lab.post("/api/agents/destroyed/destroy"),
+    "`destroy --purge`": lambda lab: lab.post("/api/agents/purged/destroy", purge=True),
+    "daemon stop or kill": stop_and_kill,
+    "reboot": reboot,
+    "database lost": lose_database,
+}
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Every agent has all that a row is about."""
+    agents = sorted(set(COLUMNS.values()))
+    with fresh_lab("v", {"HIVE_HEALTH_DEADLINE": "10"}) as made:
+        made.spawn(*agents)
+        for agent in agents:
+            made.post(f"/api/agents/{agent}/start")  # said at least once, so that run.json has it
+            os.kill(made.agent(agent)["pid"], signal.SIGKILL)
+            made.post("/api/messages", to=agent, body="hello")
+            name = AgentName(agent)
+            (made.layout.agent_state(name) / "notes").write_text("remember", encoding="utf-8")
+            (made.layout.agent_home(name) / "login").write_text("secret", encoding="utf-8")
+            (made.layout.proposed_config(name) / "draft").write_text("unfinished", encoding="utf-8")
+        made.until(lambda: all(row["crashes"] == 1 for row in made.agents().values() if row["agent"] in agents))
+        made.settle()
+        yield made
+
+
+def table() -> dict[str, dict[str, str]]:
+    """The page's table: row -> column -> word."""
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    heads = cells[0]
+    return {row[0]: dict(zip(heads[2:], (word.strip("*") for word in row[2:]), strict=True)) for row in cells[2:]}
+
+
+def test_every_row_column_and_word_of_the_page_has_a_check() -> None:
+    page = table()
+    assert list(page) == list(ROWS)
+    assert all(set(words) == set(COLUMNS) for words in page.values())
+    assert [(row, word) for row, words in page.items() for word in words.values() if word not in ROWS[row]] == []
+
+
+def test_what_the_page_says_of_each_cell_is_true(lab: Lab) -> None:
+    page, wrong = table(), []
+    for column, agent in COLUMNS.items():
+        before = facts(lab, agent)
+        HAPPENINGS[column](lab)
+        lab.settle()
+        after = facts(lab, agent)
+        wrong += [
+            f"{row} x {column}: the page says {words[column]!r}"
+            for row, words in page.items()
+            if not ROWS[row][words[column]](before, after)
+        ]
+    lab.do("halted", "destroy")
+    assert ROWS["running or stopped"]["reset"](facts(lab, "halted"), facts(lab, "halted"))
+    assert not wrong, "\n".join(wrong)

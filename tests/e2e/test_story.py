@@ -1,0 +1,84 @@
+"""`make demo` as a test: the whole story with the real daemon and the real harness, and every line of it.
+
+Only the `hive` commands run in this process: there are a hundred of them, and each would start a Python of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typing_extensions import override
+
+from api.cli.main import execute
+from tests.e2e.story import Story, Unexpected, tell
+
+LINES = (
+    "a hive starts: daemon pid ",
+    "the manager is healthy: phase running",
+    "alice is spawned: phase running, pid ",
+    "a commit in alice's work tree, `hive propose alice`: proposal 1 is pending",
+    "`hive diff 1`: label: alice -> alice, the second",
+    "approved: generation ",
+    "one that does not build: failed/2 (agent.toml: runtime: must be 'script' or 'claude', not 3), alice untouched",
+    "one that never becomes healthy: failed/3 (no harness connected within ",
+    "denied: denied/4 with its reason",
+    "kill -9 of alice: noticed (killed by signal 9), restarted after ",
+    "kill -9 of the daemon in the middle of deploy 5: alice runs on, pid ",
+    "the daemon is back: ",
+    "at the end: hive plan is empty, 2 agents are as desired",
+)
+
+SHORTER = {"HIVE_HEALTH_DEADLINE": "2.5", "HIVE_HEALTH_STABLE": "0.05", "HIVE_CRASH_BACKOFF": "0.1"}
+"""The same story with shorter waits."""
+
+pytestmark = [pytest.mark.bwrap, pytest.mark.timeout(120)]
+
+
+class ToldHere(Story):
+    """The story with the commands run in this process."""
+
+    @override
+    def hive(self, *words: str, fails: bool = False) -> str:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = execute([*words, "--state", str(self.state), "--runtime", str(self.runtime)])
+        if (code != 0) != fails:
+            raise Unexpected(f"hive {' '.join(words)} ended with {code}: {out.getvalue()}{err.getvalue()}")
+        return (err if fails else out).getvalue()
+
+    @override
+    def quiet(self, *words: str) -> bool:
+        try:
+            self.hive(*words)
+        except Unexpected:
+            return False
+        return True
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    made = Path(f"/tmp/hive-{os.getpid()}-s")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(mode=0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def test_the_story_of_the_demo_is_true_and_has_every_line(directory: Path) -> None:
+    told: list[str] = []
+    story = ToldHere(directory, told.append)
+    story.environment |= SHORTER
+    try:
+        tell(story)
+    finally:
+        story.end()
+    assert len(told) == len(LINES)
+    for line, expected in zip(told, LINES, strict=True):
+        assert line.startswith("  ok ")
+        assert expected in line
