@@ -14,7 +14,8 @@ import time
 
 
 def main() -> None:
-    config = open(os.environ["HIVE_CONFIG"] + "/agent.toml", encoding="utf-8").read()
+    with open(os.environ["HIVE_CONFIG"] + "/agent.toml", encoding="utf-8") as file:  # noqa: PTH123 - starts sooner
+        config = file.read()
     fault = re.search(r'fault = "([a-z-]+)"', config)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     os.write(1, f"generation {os.environ['HIVE_GENERATION']}\n".encode())
