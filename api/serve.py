@@ -115,9 +115,12 @@ async def _welcome(service: Service) -> None:
     _say("Type next, in another terminal:")
     if not here:
         _say(f"  export HIVE_STATE={status.state} HIVE_RUNTIME={status.runtime}")
+    if Path(sys.prefix, "bin", "activate").exists():
+        _say(f"  . {sys.prefix}/bin/activate")
     _say("  hive status")
     _say("  hive spawn alice --wait")
-    _say(f"  ...change and commit in {status.state}/proposed/alice/config, then: hive propose alice")
+    _say(f"  git clone {status.state}/applied/alice/.git alice   # change agent.toml there and commit, then:")
+    _say("  hive propose alice --from alice; hive diff 1; hive approve 1 --wait")
     _say("Ctrl-C ends the daemon; agents go on.")
 
 

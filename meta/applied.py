@@ -160,7 +160,8 @@ class Applied:
         present, deploy = await self._present(id)
         if seen is not None and seen != deploy.sha:
             raise Conflict(f"{id} is commit {deploy.sha[:12]}, not {seen[:12]}", f"look again with `hive diff {id}`")
-        made = self._tag(to, id, deploy.sha, at, reason, {tags.BY: by})
+        said = {tags.BY: by, tags.SEEN: deploy.sha if to is TagState.APPROVED else ""}
+        made = self._tag(to, id, deploy.sha, at, reason, said)
         await self._move(id, present, to, [], [made])
 
     async def deployed(self, id: ProposalId, *, by: str, at: int, meta_commit: Sha, unproven: bool, seed: bool) -> None:

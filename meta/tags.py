@@ -19,6 +19,8 @@ UNKNOWN = "unknown"
 
 ID, AGENT, KIND, BASE = "Hive-Id", "Hive-Agent", "Hive-Kind", "Hive-Base"
 COMMIT_REF, SOURCE, BY = "Hive-Commit-Ref", "Hive-Source", "Hive-By"
+SEEN = "Hive-Seen"
+"""On an approval: the commit that was shown."""
 META, UNPROVEN = "Hive-Meta", "Hive-Unproven"
 
 _KINDS = {str(kind): kind for kind in DeployKind}

@@ -213,8 +213,11 @@ class Apply:
             case steps.Drain(deadline=deadline):
                 with effect("drain"):
                     if not await self._w.links.drain(agent, deadline):
-                        await self._w.events.append("turn_killed", agent, {"deadline": deadline})
+                        log.warning("%s did not end its turn within %g s", agent, deadline)
             case steps.Stop(transient=transient, nonce=nonce):
+                turn = self._w.links.view(agent).turn
+                if turn is not None and turn.in_turn:
+                    await self._w.events.append("turn_killed", agent, {"turn": str(turn), "transient": transient})
                 with effect("remember-stop"):
                     await self._w.memory.change(agent, transient=transient, expected_exit=nonce)
                 with effect("stop"):

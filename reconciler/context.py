@@ -90,5 +90,9 @@ class Context:
         drained = link.turn is not None and link.turn == "drained"
         if link.connected and not drained and not link.drain_over:
             return self.do(steps.Drain(self.config.drain_deadline), why, deploy, phase="draining")
+        back_by = self.daemon_since + self.config.reconnect_grace
+        proven = launch is not None and launch.nonce == self.seen.memo.healthy_nonce
+        if proven and not link.connected and not link.drain_over and self.now < back_by:
+            return self.do(steps.Wait(back_by), f"{why}; its harness may be in a turn and not back yet", deploy)
         nonce = launch.nonce if launch else ""
         return self.do(steps.Stop(transient, nonce), why, deploy)

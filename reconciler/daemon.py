@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 RECOVERY_DEADLINE = 15.0
 LOCK_DEADLINE = 60.0
 DIRECTORY_MODE = 0o755
+STATE_MODE = 0o711
+"""Others may pass (agents run under uids of their own), not look."""
 BACKENDS = ("local", "fake")
 BUILDERS = ("plain",)
 
@@ -82,8 +84,15 @@ class Daemon:
 
     async def open(self) -> None:
         """Take the lock, recover, open everything. Raises Conflict when another daemon has the state directory."""
-        self._prepare_directories()
-        self._lock = _take_lock(self._layout.lock)
+        try:
+            self._layout.state.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
+            self._lock = _take_lock(self._layout.lock)
+            self._prepare_directories()
+        except OSError as error:
+            where = error.filename or self._layout.state
+            raise PermanentError(
+                f"cannot make {where}: {error.strerror}", "choose other directories with --state and --runtime"
+            ) from error
         owner = _owner(self._layout.owner)
         recorder = Recorder(self._layout.processes, owner)
         ended = await recorder.recover(RECOVERY_DEADLINE)
@@ -150,7 +159,7 @@ class Daemon:
     async def peek(self, only: AgentName | None = None) -> list[PlanRow]:
         """The plan without the lock and without changing anything; for when no daemon runs.
 
-        What only a daemon knows (links, sockets) shows as missing, and crash counters as nothing.
+        What only a daemon knows is taken for granted (sockets, crash counters) or shows as missing (links).
         """
         layout, config = self._layout, self._config
         if not layout.meta_git.is_dir():
@@ -158,9 +167,11 @@ class Daemon:
         meta = MetaRepo(layout, config=config)
         backend = self._make_backend(_owner(layout.owner), Links(self._hint))
         builder = PlainBuilder(layout, config, partial(Applied, layout), revision())
-        observer = Observer(
-            layout, meta, partial(Applied, layout), backend, builder, Links(self._hint), _Unseen(), None, since=0.0
-        )
+        known, links, since = (await meta.read()).desired.agents, Links(self._hint), time.time()
+        if only is not None and only not in known:
+            raise NotFound(f"there is no agent {only}", "without --plan AGENT all of them are shown")
+        unseen = _Unseen(frozenset(known))
+        observer = Observer(layout, meta, partial(Applied, layout), backend, builder, links, unseen, None, since=since)
         await backend.open(self._hint)
         try:
             desired, observed, deploys = await observer.everything()
@@ -211,7 +222,7 @@ class Daemon:
 
     def _prepare_directories(self) -> None:
         layout = self._layout
-        for path in (layout.state, layout.runtime, layout.runtime / "agents", layout.processes):
+        for path in (layout.runtime, layout.runtime / "agents", layout.processes):
             path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         for name in ("agents", "applied", "proposed", "generations", "roots"):
             (layout.state / name).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
@@ -229,8 +240,11 @@ class Daemon:
 class _Unseen:
     """The sockets for a look without a daemon: only a daemon has them, so their absence is nothing to repair."""
 
+    def __init__(self, agents: frozenset[AgentName]) -> None:
+        self._agents = agents
+
     def present(self, agent: AgentName) -> bool:
-        return True
+        return agent in self._agents
 
     async def open(self, agent: AgentName, uid: int | None) -> None:
         raise Refused("no daemon runs", "start one with `hive serve`")

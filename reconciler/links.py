@@ -151,9 +151,8 @@ class Links:
 
     def skip_drain(self, agent: AgentName) -> None:
         """The next stop of this launch does not wait for a turn to end (`--now`, or the drain is over)."""
-        link = self._links.get(agent)
-        if link is not None:
-            self._set(agent, replace(link.view, drain_over=True))
+        link = self._links.setdefault(agent, _Link(LinkView()))
+        self._set(agent, replace(link.view, drain_over=True))
 
     async def resume(self, agent: AgentName) -> None:
         """End a drain that was not followed by a stop."""

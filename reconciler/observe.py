@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from reconciler.backends.base import Abilities, Backend
 from reconciler.builders.base import Builder
 from reconciler.links import Links
 from reconciler.memory import Memory
-from reconciler.observed import AgentObserved, Memo, Observed
+from reconciler.observed import AgentObserved, Container, Memo, Observed
 from reconciler.ports import Sockets
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,12 @@ def _disagrees(deploy: Deploy, view: MetaView) -> bool:
     if deploy.state is TagState.DEPLOYED:
         return deploy.meta_commit is not None and deploy.meta_commit not in view.history
     return deploy.state is TagState.FAILED and deploy.id in view.committed.get(deploy.agent, {})
+
+
+def _unremembered(container: Container) -> Memo:
+    """Without a memory, what runs is taken for proven, and what was asked for as done."""
+    launch = container.launch
+    return Memo(healthy_nonce=launch.nonce if launch else None, rebuilt=sys.maxsize)
 
 
 def _names(folder: Path) -> set[AgentName]:
@@ -145,7 +152,7 @@ class Observer:
         return AgentObserved(
             container=self._backend.observe(agent),
             link=self._links.view(agent),
-            memo=self._memory.get(agent) if self._memory else Memo(),
+            memo=self._memory.get(agent) if self._memory else _unremembered(self._backend.observe(agent)),
             sockets=self._sockets.present(agent),
             proposed=proposed_present(self._layout, agent),
             built=self._builder.built(agent),

@@ -24,6 +24,7 @@ from api.cli.command import (
 )
 from api.cli.look import show_plan
 from api.cli.progress import GIVEN_UP
+from meta.errors import NotFound
 
 if TYPE_CHECKING:
     from api.serve import ServeOptions
@@ -95,6 +96,8 @@ def reconcile(
     try:
         client.post("/api/reconcile", {"agent": agent})
     except Unreachable:
+        if not (client.where.state / "meta" / ".git").is_dir():
+            raise NotFound(f"there is no hive in {client.where.state}", "start one with `hive serve`") from None
         import asyncio
 
         from api.serve import serve

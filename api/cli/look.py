@@ -92,6 +92,10 @@ def plan(client: Client, agent: MaybeAgentArgument = None, json: JsonOption = Fa
     """
     rows = client.rows("/api/plan", {"agent": agent})
     show_plan(rows, json)
+    if not json:
+        for card in client.rows("/api/proposals"):
+            if agent in (None, card["agent"]):
+                output.say(f"{card['agent']}: {card['id']} waits for approval, see `hive diff {card['id']}`")
 
 
 def show_plan(rows: list[Row], json: bool) -> None:

@@ -204,6 +204,7 @@ def first_chapter(story: Story) -> None:
 def approval(story: Story) -> None:
     story.propose(1, SECOND)
     story.say("a commit in alice's work tree, `hive propose alice`", "proposal 1 is pending")
+    check("1 waits for approval" in story.hive("plan"), "hive plan does not show the proposal")
     diff = story.hive("diff", "1")
     check("alice, the second" in diff, f"the diff does not show the change: {diff}")
     settings = story.json("diff", "1")["settings"]
