@@ -135,6 +135,7 @@ async def test_nix_locks_just_the_input_that_moved(
     assert seed is not None
     shas = [seed, child(seed, "a = 1\n")]
     locks = []
+    kind = DeployKind.SPAWN
     for number, sha in enumerate(shas):
         id = ProposalId(number)
         await applied.propose(
@@ -144,9 +145,8 @@ async def test_nix_locks_just_the_input_that_moved(
         changed = replace(entry, pin=Pin(id, sha)) if entry else None
         await meta.candidate(ALICE, id, changed, pin=Pin(id, sha), role=Role.AGENT, by="hive", at=2)
         candidate = (await meta.read()).candidates[ALICE][id].entry
-        await meta.commit_agent(
-            ALICE, id, candidate, kind=DeployKind.APPLY_COMMIT, generation="0" * 20, by="hive", at=3, sha=sha
-        )
+        await meta.commit_agent(ALICE, id, candidate, kind=kind, generation="0" * 20, by="hive", at=3, sha=sha)
+        kind = DeployKind.APPLY_COMMIT
         locks.append(json.loads((layout.meta / "flake.lock").read_text())["nodes"]["agent-alice"]["locked"]["rev"])
     assert locks == shas
     assert list(layout.scratch.iterdir()) == []

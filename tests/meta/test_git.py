@@ -337,11 +337,14 @@ async def test_two_hundred_commands_leave_no_descriptor_child_or_thread(repo: Gi
 
     for _ in range(10):  # the pool's threads
         await asyncio.gather(*(repo.is_ancestor(sha, sha) for _ in range(10)), repo.files(sha))
-    before = state()
+
+    def children() -> set[str]:
+        return {child for path in Path("/proc/self/task").glob("*/children") for child in path.read_text().split()}
+
+    before, others = state(), children()  # other tests of this process may have servers of their own
     for _ in range(20):
         await asyncio.gather(*(repo.files(sha) for _ in range(10)))
     after = state()
     assert after[0] <= before[0]
     assert after[1] <= 1 + min(32, (os.cpu_count() or 1) + 4), "the main thread and the pool of asyncio"
-    children = [path for path in Path("/proc/self/task").glob("*/children") if path.read_text().strip()]
-    assert children == []
+    assert children() <= others

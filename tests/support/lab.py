@@ -42,7 +42,7 @@ WAIT = 30.0
 TICK = 0.2
 """Seconds between two looks when no event comes: not everything that can be waited for has one."""
 QUICK = {
-    "HIVE_HEALTH_DEADLINE": "0.8",
+    "HIVE_HEALTH_DEADLINE": "2",
     "HIVE_HEALTH_STABLE": "0.03",
     "HIVE_CRASH_BACKOFF": "0.05",
     "HIVE_CRASH_RESET": "600",
