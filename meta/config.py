@@ -40,6 +40,9 @@ class Config(BaseModel):
     max_files: int = Field(10_000, ge=1, description="most files in a proposal")
     max_line_bytes: int = Field(2**20, ge=1024, description="longest line on a socket")
     inbox_limit: int = Field(10_000, ge=1, description="most undelivered messages per inbox")
+    inbox_bytes: int = Field(
+        64 * 2**20, ge=2**20, description="most bytes of undelivered or unacknowledged messages per inbox"
+    )
     uid_start: int = Field(524_288, ge=65_536, description="first uid handed out to agents (65,536 each)")
     fixed_uids: bool = Field(True, description="agents run under their own uid when the daemon is root")
     isolation: str = Field(

@@ -7,16 +7,18 @@ written by git running as its owner, in a sandbox that sees nothing else.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from meta import sandbox
-from meta.errors import HiveError, NotFound, PermanentError, TransientError
+from meta.errors import HiveError, NotFound, PermanentError, Refused, TransientError
 from meta.layout import Layout
 from meta.message import one_line
 from meta.names import AgentName
@@ -39,8 +41,8 @@ _SEED_REFS = ("refs/heads/main", "refs/hive/seed")
 
 
 def present(layout: Layout, agent: AgentName) -> bool:
-    """Whether the work tree is there, as a real directory. One stat call."""
-    return _is_directory(layout.proposed_config(agent))
+    """Whether the work tree is there, as a real directory in a real directory. Two stat calls."""
+    return _is_directory(layout.proposed(agent)) and _is_directory(layout.proposed_config(agent))
 
 
 async def create(
@@ -49,21 +51,22 @@ async def create(
     """Make the work tree from the applied repo's newest commit, on branch `main`, owned by `uid` (None: by hive).
 
     Does nothing when there is one, whatever it holds. Raises NotFound when the applied repo has no commit yet,
-    TransientError on a full disk, PermanentError when something else is in its place.
+    TransientError on a full disk, PermanentError when something else is in its place, Refused when `proposed/<n>` leads
+    elsewhere.
     """
     if present(layout, agent):
         return
-    parent, target = layout.proposed(agent), layout.proposed_config(agent)
-    parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-    parent.chmod(_DIRECTORY_MODE)
-    _link_applied(parent, agent)
+    target = layout.proposed_config(agent)
     layout.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = layout.scratch / f"proposed-{agent}-{secrets.token_hex(4)}"
     try:
         await _clone(scratch, applied_git, agent, recorder)
         if uid is not None:
             _give_away(scratch, uid)
-        scratch.rename(target)
+        with _parent(layout.proposed(agent)) as parent:
+            os.fchmod(parent, _DIRECTORY_MODE)
+            _link_applied(parent, agent)
+            os.rename(scratch, target.name, dst_dir_fd=parent)
     except OSError as error:
         if present(layout, agent):
             return  # somebody was faster
@@ -82,9 +85,10 @@ async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorde
     if not present(layout, agent):
         await create(layout, agent, layout.applied_git(agent), uid, recorder)
         return
-    _link_applied(layout.proposed(agent), agent)
-    if uid is not None:
-        os.chown(config, uid, uid, follow_symlinks=False)
+    with _parent(layout.proposed(agent)) as parent:
+        _link_applied(parent, agent)
+        if uid is not None:
+            os.chown(config.name, uid, uid, dir_fd=parent, follow_symlinks=False)
     try:
         for key, values in _remote(agent).items():
             for number, value in enumerate(values):
@@ -94,11 +98,32 @@ async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorde
         _log.warning("the remote %s of %s is not set: %s (%s)", REMOTE, config, error.summary, error.hint)
 
 
-def _link_applied(parent: Path, agent: AgentName) -> None:
+@contextmanager
+def _parent(path: Path) -> Iterator[int]:
+    """`proposed/<n>`, made if it is missing, as a descriptor: what is done through it cannot be led elsewhere.
+
+    Without root the manager runs as hive's own user and can put a link there.
+    """
+    path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        path.mkdir(mode=_DIRECTORY_MODE)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            what = "a symlink" if path.is_symlink() else "no directory"
+            raise Refused(f"{path} is {what}: hive writes nothing there", "move it aside, then rebuild") from error
+        raise
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _link_applied(parent: int, agent: AgentName) -> None:
     """`/agents/<n>/applied.git` in the manager's container; the link leads nowhere on the host."""
-    link = parent / "applied.git"
-    if not link.is_symlink():
-        link.symlink_to(f"/applied/{agent}/.git")
+    with suppress(FileExistsError):
+        os.symlink(f"/applied/{agent}/.git", "applied.git", dir_fd=parent)
 
 
 async def _configure(config: Path, uid: int | None, action: Sequence[str], recorder: Recorder | None) -> None:

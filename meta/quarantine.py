@@ -63,6 +63,7 @@ async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder:
     limit, not descending from the base, no bubblewrap), TransientError (deadline, full disk).
     """
     wanted = commit_id(request.commit) if request.commit is not None else None
+    _refuse_links(request.source, layout.state)
     fetching = _Fetching(_look(request.source), config, recorder)
     repo = Quarantined.create(layout.quarantine, request.applied_git, config, recorder)
     try:
@@ -101,6 +102,16 @@ def _look(path: Path) -> _Source:
     raise BadInput(
         f"{path}/.git is not a directory but {_kind(inner.st_mode)}", "give a plain clone, not a linked work tree"
     )
+
+
+def _refuse_links(path: Path, top: Path) -> None:
+    """Refused when a directory between `top` and `path` is a symlink: without root the manager can put one there."""
+    if not path.is_relative_to(top):
+        return  # the operator said where it is
+    for folder in path.relative_to(top).parents:
+        parent = top / folder
+        if parent != top and parent.is_symlink():
+            raise Refused(f"{parent} is a symlink: hive fetches nothing through it", "move it aside, then rebuild")
 
 
 def _look_bare(path: Path, missing: FileNotFoundError) -> _Source:

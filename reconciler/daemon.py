@@ -116,7 +116,12 @@ class Daemon:
         await meta.create(int(since))
         memory = Memory(Memos(self._database), cards)
         await memory.load(secrets.token_hex(8))
-        broker = Broker(self._database, known=self._is_recipient, inbox_limit=config.inbox_limit)
+        broker = Broker(
+            self._database,
+            known=self._is_recipient,
+            inbox_limit=config.inbox_limit,
+            inbox_bytes=config.inbox_bytes,
+        )
         links = Links(self._hint, broker.interrupt)
 
         def applied(agent: AgentName) -> Applied:

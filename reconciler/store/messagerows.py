@@ -5,6 +5,23 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+LEAST_SIZE = 1_024
+"""What an empty message counts in bytes: a row is not free either."""
+
+DONE_KEPT = 1_000
+"""Messages per inbox that are kept after they are done, for `recent`."""
+
+RECENT_BYTES = 2**20
+"""Bytes of bodies that `recent` gives at most, but always the newest message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Of one inbox: how many messages may wait, and what those that are not done may have together in bytes."""
+
+    waiting: int
+    size: int
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -26,14 +43,17 @@ class InboxMessage:
     at: int
 
 
-def insert(
-    connection: sqlite3.Connection, sender: str, recipient: str, body: str, at: int, limit: int | None
-) -> int | None:
-    """Add a waiting message and return its id; None when `limit` messages wait already."""
-    if limit is not None and count_waiting(connection, recipient) >= limit:
+def insert(connection: sqlite3.Connection, sender: str, recipient: str, body: str, at: int, quota: Quota) -> int | None:
+    """Add a waiting message and return its id; None when the inbox is full.
+
+    What was handed out and not acked counts too: else an agent that only takes fills the disk.
+    """
+    size = max(LEAST_SIZE, len(body.encode()))
+    if count_waiting(connection, recipient) >= quota.waiting or _open_size(connection, recipient) + size > quota.size:
         return None
     cursor = connection.execute(
-        "INSERT INTO messages (sender, recipient, body, at) VALUES (?, ?, ?, ?)", (sender, recipient, body, at)
+        "INSERT INTO messages (sender, recipient, body, at, size) VALUES (?, ?, ?, ?, ?)",
+        (sender, recipient, body, at, size),
     )
     return cursor.lastrowid
 
@@ -63,12 +83,14 @@ def put_back(connection: sqlite3.Connection, id: int) -> None:
     )
 
 
-def ack(connection: sqlite3.Connection, recipient: str, at: int) -> int:
+def ack(connection: sqlite3.Connection, recipient: str, at: int, quota: Quota) -> int:
     """Everything in flight is done."""
-    return connection.execute(
+    count = connection.execute(
         "UPDATE messages SET acked_at = ? WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL",
         (at, recipient),
     ).rowcount
+    _prune(connection, recipient, quota)
+    return count
 
 
 def requeue(connection: sqlite3.Connection, recipient: str) -> int:
@@ -79,13 +101,15 @@ def requeue(connection: sqlite3.Connection, recipient: str) -> int:
     ).rowcount
 
 
-def mark_read(connection: sqlite3.Connection, recipient: str, up_to: int, at: int) -> int:
+def mark_read(connection: sqlite3.Connection, recipient: str, up_to: int, at: int, quota: Quota) -> int:
     """Waiting messages up to this id are done without having been handed out."""
-    return connection.execute(
+    count = connection.execute(
         "UPDATE messages SET delivered_at = ?1, acked_at = ?1 "
         "WHERE recipient = ?2 AND id <= ?3 AND delivered_at IS NULL",
         (at, recipient, up_to),
     ).rowcount
+    _prune(connection, recipient, quota)
+    return count
 
 
 def count_waiting(connection: sqlite3.Connection, recipient: str) -> int:
@@ -101,13 +125,39 @@ def count_all_waiting(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def recent(connection: sqlite3.Connection, recipient: str, limit: int) -> list[InboxMessage]:
-    """The newest messages of one inbox, newest first."""
+    """The newest messages of one inbox, newest first, as far as RECENT_BYTES go."""
     rows = connection.execute(
         "SELECT id, sender, body, at FROM messages WHERE recipient = ? ORDER BY id DESC LIMIT ?", (recipient, limit)
     )
-    return [InboxMessage(*row) for row in rows]
+    found: list[InboxMessage] = []
+    size = 0
+    for row in rows:
+        message = InboxMessage(*row)
+        size += len(message.body.encode())
+        if found and size > RECENT_BYTES:
+            break
+        found.append(message)
+    return found
 
 
 def delete(connection: sqlite3.Connection, recipient: str) -> None:
     """Remove an inbox with everything in it."""
     connection.execute("DELETE FROM messages WHERE recipient = ?", (recipient,))
+
+
+def _open_size(connection: sqlite3.Connection, recipient: str) -> int:
+    query = "SELECT coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
+    return int(connection.execute(query, (recipient,)).fetchone()[0])
+
+
+def _prune(connection: sqlite3.Connection, recipient: str, quota: Quota) -> None:
+    """Of what is done keep the newest DONE_KEPT messages, and no more bytes than may be open."""
+    connection.execute(
+        "DELETE FROM messages WHERE id IN ("
+        " SELECT id FROM ("
+        "  SELECT id, row_number() OVER newest AS place, sum(size) OVER newest AS total FROM messages"
+        "  WHERE recipient = ? AND acked_at IS NOT NULL"
+        "  WINDOW newest AS (ORDER BY id DESC ROWS UNBOUNDED PRECEDING)"
+        " ) WHERE place > ? OR total > ?)",
+        (recipient, DONE_KEPT, quota.size),
+    )

@@ -4,7 +4,8 @@
        ^                  |
        '-requeue_inflight-'   (redelivered at the next recv)
 
-A message is accepted when `send` returns: it is on disk. It is handed out at least once until it is acked.
+A message is accepted when `send` returns: it is on disk. It is handed out at least once until it is acked. Of what is
+done only the newest is kept: an inbox has bounds in number and in bytes, so that no agent can fill the disk.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ BODY_LIMIT = 1024 * 1024
 INBOX_LIMIT = 1_000
 """Messages that may wait in one inbox before senders are held back."""
 
+INBOX_BYTES = 64 * 2**20
+"""Bytes that the messages of one inbox may have together until they are acked (each counts at least 1,024)."""
+
 
 @dataclass(slots=True)
 class _Inbox:
@@ -51,7 +55,7 @@ class _Inbox:
 class Broker:
     """All inboxes. `known` tells whether an agent of that name exists; `clock` gives Unix seconds.
 
-    The operator's inbox is read with `recent`, never with `recv`, so it has no limit and nothing of it is in flight.
+    The operator's inbox is read with `recent` and emptied with `mark_read`, never with `recv`; its limits are the same.
     """
 
     def __init__(
@@ -61,10 +65,11 @@ class Broker:
         inbox_limit: int = INBOX_LIMIT,
         body_limit: int = BODY_LIMIT,
         clock: Callable[[], float] = time.time,
+        inbox_bytes: int = INBOX_BYTES,
     ) -> None:
         self._db = db
         self._known = known
-        self._inbox_limit = inbox_limit
+        self._quota = messagerows.Quota(inbox_limit, inbox_bytes)
         self._body_limit = body_limit
         self._clock = clock
         self._inboxes: dict[str, _Inbox] = {}
@@ -77,15 +82,14 @@ class Broker:
         """
         self._check_recipient(to)
         self._check_body(body)
-        limit = None if to == OPERATOR else self._inbox_limit
         now = int(self._clock())
         id = await self._db.write(
-            partial(messagerows.insert, sender=sender, recipient=to, body=body, at=now, limit=limit)
+            partial(messagerows.insert, sender=sender, recipient=to, body=body, at=now, quota=self._quota)
         )
         if id is None:
             raise TransientError(
-                f"the inbox of {to} is full ({self._inbox_limit} messages wait)",
-                f"wait until {to} has read some; `hive status` shows whether it runs",
+                f"the inbox of {to} is full (it takes {self._quota.waiting} messages and {self._quota.size} bytes)",
+                f"wait until {to} has read some" + ("" if to == OPERATOR else "; `hive status` shows whether it runs"),
             )
         self._wake(to)
         return id
@@ -126,7 +130,8 @@ class Broker:
 
     async def ack_turn(self, agent: str) -> int:
         """Done: every message handed out to `agent` and neither acked nor requeued since. Returns how many."""
-        return await self._db.write(partial(messagerows.ack, recipient=agent, at=int(self._clock())))
+        now = int(self._clock())
+        return await self._db.write(partial(messagerows.ack, recipient=agent, at=now, quota=self._quota))
 
     async def requeue_inflight(self, agent: str) -> int:
         """Every message handed out and not acked waits again, in its old place. Returns how many."""
@@ -136,13 +141,18 @@ class Broker:
         return count
 
     async def recent(self, agent: str, limit: int) -> list[InboxMessage]:
-        """The newest messages addressed to `agent`, newest first, whatever became of them. Changes nothing."""
+        """The newest messages addressed to `agent`, newest first, whatever became of them. Changes nothing.
+
+        At most `limit`, and at most 1 MiB of bodies together.
+        """
         return await self._db.read(partial(messagerows.recent, recipient=agent, limit=max(0, limit)))
 
     async def mark_read(self, up_to: int) -> int:
         """The operator has seen its inbox up to and with this id. Returns how many were new."""
         now = int(self._clock())
-        return await self._db.write(partial(messagerows.mark_read, recipient=OPERATOR, up_to=up_to, at=now))
+        return await self._db.write(
+            partial(messagerows.mark_read, recipient=OPERATOR, up_to=up_to, at=now, quota=self._quota)
+        )
 
     async def forget(self, agent: str) -> None:
         """Remove the inbox of a purged agent; its receivers come back empty."""

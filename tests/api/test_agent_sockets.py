@@ -297,3 +297,40 @@ async def test_closing_the_sockets_ends_the_links(pods: Hive) -> None:
     assert not pods.fake.links.view(ALICE).connected
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize("name", ["mcp.sock", "harness.sock"])
+async def test_an_agent_cannot_take_all_descriptors_of_the_daemon(pods: Hive, name: str) -> None:
+    limit = {"mcp.sock": 16, "harness.sock": 2}[name]
+    path = str(pods.layout.sockets(ALICE) / name)
+    async with asyncio.timeout(10):
+        peers = [await asyncio.open_unix_connection(path) for _ in range(limit + 1)]
+        assert b"too many connections" in await peers[-1][0].readline()
+        for _, writer in peers:
+            writer.close()
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"up":"x\\nINFO reconciler.loop: forged\\u001b[2J"}',
+        json.dumps({"up": "hello", "generation": "g\nERROR forged \x1b[31m", "nonce": "n"}).encode(),
+        json.dumps({"up": "hello", "generation": "g", "nonce": "n" * 65}).encode(),
+        b"x" * 5000,
+    ],
+    ids=["kind", "generation", "long nonce", "long line"],
+)
+async def test_a_harness_cannot_forge_or_flood_the_log(
+    pods: Hive, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(pods.layout.harness_socket(ALICE)))
+    writer.write(line + b"\n" + line + b"\n" + b'{"up":"hello","generation":"g","nonce":"n"}\n')
+    async with asyncio.timeout(10):
+        assert json.loads(await reader.readline())["down"] == "probe"
+        writer.close()
+        await writer.wait_closed()
+    (message,) = [record.getMessage() for record in caplog.records if record.name == "api.links"]
+    assert message.startswith("alice: a line on harness.sock was not understood: ")
+    assert message.isprintable()
+    assert len(message) < 300

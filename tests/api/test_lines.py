@@ -190,6 +190,30 @@ async def test_an_unwanted_uid_is_told_so(tmp_path: Path) -> None:
     assert json.loads(answer[0]) == {"error": f"uid {os.geteuid()} may not use this socket"}
 
 
+async def test_one_connection_too_many_is_told_so_until_another_one_ends(tmp_path: Path) -> None:
+    async def session(connection: LineConnection) -> None:
+        await connection.send(b"welcome")
+        async for _ in connection.lines():
+            pass
+
+    server = LineServer(bind(tmp_path / "s"), session, limit=LIMIT, fault=fault, connections=2)
+    await server.start()
+    async with asyncio.timeout(10):
+        peers = [await asyncio.open_unix_connection(str(tmp_path / "s")) for _ in range(2)]
+        for reader, _ in peers:
+            assert await reader.readline() == b"welcome\n"
+        for _ in range(3):
+            (answer,) = await talk(tmp_path / "s", b"")
+            assert json.loads(answer) == {"error": "too many connections to this socket, it takes 2"}
+        peers[0][1].close()
+        await peers[0][1].wait_closed()
+        while await talk(tmp_path / "s", b"") != [b"welcome"]:
+            await asyncio.sleep(0)
+        peers[1][1].close()
+        await peers[1][1].wait_closed()
+    await server.close()
+
+
 async def test_closing_removes_the_socket_but_never_another_one_at_its_place(tmp_path: Path) -> None:
     async with serving(tmp_path / "a"), serving(tmp_path / "b"):
         (tmp_path / "b").unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -133,3 +134,13 @@ def test_an_abstract_notify_socket_is_reached() -> None:
         name = systemd.getsockname()
         assert notify("READY=1", {"NOTIFY_SOCKET": "@" + name[1:].decode()})
         assert systemd.recv(100) == b"READY=1"
+
+
+async def test_the_daemon_takes_all_the_open_files_that_it_may_have(place: Place) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        async with place.serving() as process:
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

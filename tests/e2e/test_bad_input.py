@@ -39,6 +39,7 @@ def lab(hive: Lab) -> Iterator[Lab]:
     assert hive.agent()["phase"] == "running"
     assert tags <= hive.tags()
     hive.post("/api/reconcile", agent="bob")
+    hive.settle()
     assert [row["step"] for row in hive.get("/api/plan")] == ["none"] * 3
 
 

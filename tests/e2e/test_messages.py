@@ -75,7 +75,8 @@ def test_the_manager_proposes_by_its_own_socket_and_the_operator_sees_who_and_wh
     assert f"asked for approval of {card['fetched_sha']}" in lab.until(
         lambda: [text for text in lab.inbox("operator") if text.startswith("asked")]
     )
-    assert lab.approve(card["id"])["state"] == "deployed"
+    card = lab.approve(card["id"])
+    assert card["state"] == "deployed", f"{card['note']}\n{lab.tail()}"
     assert lab.agent()["phase"] == "running"
 
 

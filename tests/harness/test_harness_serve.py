@@ -196,6 +196,14 @@ async def test_wrong_settings_end_the_start_and_name_the_key(harness: Harness, h
     assert hive.links == 0
 
 
+async def test_a_rule_whose_pattern_is_none_ends_the_start_and_is_named(harness: Harness, hive: FakeHive) -> None:
+    harness.configure('[[script]]\n[[script]]\nwhen = "("\n')
+    await harness.start()
+    assert await harness.ended() == 78
+    assert "script[1].when: is no regular expression" in harness.log
+    assert hive.links == 0
+
+
 async def test_a_runtime_that_is_not_there_is_said_at_the_start(harness: Harness, hive: FakeHive) -> None:
     harness.configure('runtime = "claude"\n')
     await harness.start()

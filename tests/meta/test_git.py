@@ -223,6 +223,17 @@ async def test_a_diff_runs_no_program_that_configuration_or_attributes_name(
     assert not ran.exists()
 
 
+@pytest.mark.parametrize("attributes", [b"", b"* -diff\n", b"* binary\n"])
+async def test_neither_a_nul_byte_nor_an_attribute_hides_a_script_from_its_diff(
+    repo: GitRepo, attributes: bytes
+) -> None:
+    one = await _commit(repo, {".gitattributes": attributes, "run": b"#!/bin/sh\n"})
+    two = await _commit(repo, {".gitattributes": attributes, "run": b"#!/bin/sh\n#\0\nrm -rf /\n"}, (one,))
+    text = await repo.diff(one, two)
+    assert "+rm -rf /" in text
+    assert "Binary files" not in text
+
+
 async def test_a_huge_diff_is_cut(repo: GitRepo) -> None:
     one = await _commit(repo, {"a": b""})
     two = await _commit(repo, {"a": b"x\n" * DIFF_LIMIT})

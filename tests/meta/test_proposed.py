@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from meta import proposed, sandbox
-from meta.errors import NotFound, PermanentError
+from meta.errors import NotFound, PermanentError, Refused
 from meta.layout import Layout
 from meta.names import AgentName
 
@@ -121,6 +121,29 @@ async def test_something_else_in_its_place_is_named(layout: Layout) -> None:
     assert not proposed.present(layout, ALICE)
     with pytest.raises(PermanentError, match="is in the way"):
         await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
+    assert list(layout.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["symlink", "symlink to a work tree", "file"])
+async def test_nothing_is_written_where_the_manager_led_the_parent_of_a_work_tree(layout: Layout, way: str) -> None:
+    seed(layout, "refs/heads/main")
+    elsewhere = layout.state / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    layout.proposed(ALICE).parent.mkdir(parents=True)
+    if way == "file":
+        layout.proposed(ALICE).touch()
+    else:
+        layout.proposed(ALICE).symlink_to(elsewhere)
+    if way == "symlink to a work tree":
+        (elsewhere / "config").mkdir()
+    before = sorted(elsewhere.iterdir())
+    assert not proposed.present(layout, ALICE)
+    with pytest.raises(Refused, match="no directory" if way == "file" else "a symlink"):
+        await proposed.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
+    with pytest.raises(Refused):
+        await proposed.wire_remote(layout, ALICE, MANAGER_UID)
+    assert sorted(elsewhere.iterdir()) == before
+    assert elsewhere.stat().st_mode & 0o777 == 0o700
     assert list(layout.scratch.iterdir()) == []
 
 

@@ -529,6 +529,15 @@ async def test_a_repo_that_points_elsewhere_leaks_nothing(
     assert lab.left_over() == []
 
 
+async def test_a_work_tree_below_a_symlink_in_the_state_directory_is_refused(lab: Lab) -> None:
+    proposed = lab.layout.state / "proposed" / "alice"
+    proposed.parent.mkdir(parents=True, exist_ok=True)
+    proposed.symlink_to(lab.work.path.parent)
+    with pytest.raises(Refused, match="alice is a symlink"):
+        await lab.fetch(source=proposed / lab.work.path.name)
+    assert lab.left_over() == []
+
+
 async def test_a_fifo_instead_of_a_git_directory_does_not_hang(lab: Lab) -> None:
     shutil.rmtree(lab.work.path / ".git")
     os.mkfifo(lab.work.path / ".git")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from typing_extensions import override
 
 from meta.errors import BadInput
 from meta.wire.agent import (
@@ -17,7 +18,7 @@ from meta.wire.agent import (
     Send,
     Wake,
 )
-from meta.wire.codec import MAX_DEPTH, decode, encode
+from meta.wire.codec import MAX_DEPTH, _object, decode, encode
 from meta.wire.common import Approval, ApprovalKind, ApprovalStatus, InboxRow
 from meta.wire.host import HOST_REQUEST, HOST_RESPONSE, Approve, HostResponse, ListAgents
 from meta.wire.manager import MANAGER_REQUEST, GetLogs
@@ -169,3 +170,23 @@ def test_a_duplicate_field_is_found_in_one_pass() -> None:
     line = "{" + ",".join(f'"{name}":0' for name in [*names, names[-1]]) + "}"
     with pytest.raises(BadInput, match="duplicate field 'k19999'"):
         decode(AGENT_REQUEST, line)
+
+
+def test_finding_a_field_that_is_there_twice_takes_one_look_at_each() -> None:
+    looked = 0
+
+    class Key(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        @override
+        def __eq__(self, other: object) -> bool:
+            nonlocal looked
+            looked += 1
+            return str.__eq__(self, other)
+
+    count = 2_000
+    pairs: list[tuple[str, object]] = [(Key(f"{number:x}"), 0) for number in (*range(count), count - 1)]
+    with pytest.raises(BadInput, match="duplicate field '7cf'"):
+        _object(pairs)
+    assert looked < 10 * count

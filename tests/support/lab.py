@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import json
@@ -18,9 +17,8 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
@@ -33,8 +31,9 @@ from api.cli.client import Client
 from api.cli.where import Where
 from meta.layout import Layout
 from meta.names import AgentName
-from reconciler.backends.local import harness_command
-from reconciler.observed import Launch
+from reconciler.backends.local import Command
+from tests.support.lab_daemon import TINY as TINY
+from tests.support.lab_daemon import command_for, serve_here, tiny_command
 
 T = TypeVar("T")
 WAIT = 30.0
@@ -54,7 +53,6 @@ QUICK = {
 }
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["api.serve", "api.http", "reconciler.daemon", "uvicorn.protocols.http.h11_impl"])
-TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class Lab:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(address))
             process = _CONTEXT.Process(
-                target=_serve,
+                target=serve_here,
                 args=(str(directory), environment, failpoint, self.backend, self.nix, self._command()),
                 daemon=True,  # a test that ends early must not leave pytest waiting for it
             )
@@ -121,11 +119,11 @@ class Lab:
             raise AssertionError(f"the daemon ended with {process.exitcode}\n{self.tail()}")
         return alive
 
-    def _command(self) -> Callable[[AgentName, Launch], Sequence[str]] | None:
+    def _command(self) -> Command | None:
         """What runs inside; None is the backend's own."""
         if self.faults:
-            return partial(_command_for, self.layout)
-        return _tiny_command if self.tiny else None
+            return partial(command_for, self.layout)
+        return tiny_command if self.tiny else None
 
     def arm(self, failpoint: str) -> None:
         """From now on the daemon dies at `failpoint`; returns once it knows."""
@@ -367,52 +365,3 @@ def fresh_lab(
 def alive(pid: int) -> bool:
     """Whether there is such a process."""
     return Path(f"/proc/{pid}").exists()
-
-
-def _serve(
-    directory: str,
-    environment: dict[str, str],
-    failpoint: str,
-    backend: str,
-    nix: bool,
-    command: Callable[[AgentName, Launch], Sequence[str]] | None,
-) -> None:
-    """In the child: be `hive serve`."""
-    os.setsid()
-    log = os.open(Path(directory) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
-    os.environ.clear()
-    os.environ.update(environment)
-    from api.serve import ServeOptions, serve
-    from meta import failpoint as failpoints
-    from reconciler import daemon
-    from reconciler.backends.local import LocalBackend
-
-    failpoints.arm(failpoint)
-
-    def arm(*_: object) -> None:
-        failpoints.arm((Path(directory) / "failpoint").read_text(encoding="ascii"))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as answer:
-            answer.sendto(b"armed", str(Path(directory) / "armed"))
-
-    signal.signal(signal.SIGUSR2, arm)
-    if command is not None:
-        setattr(daemon, "LocalBackend", partial(LocalBackend, command=command))  # noqa: B010 - a stand-in
-    if not nix:
-        setattr(daemon, "find_nix", lambda _recorder: None)  # noqa: B010 - as on a host without nix
-    base = Path(directory)
-    code = asyncio.run(serve(ServeOptions(base / "s", base / "r", backend=backend)))
-    os._exit(code)
-
-
-def _tiny_command(_agent: AgentName, _launch: Launch) -> Sequence[str]:
-    return (sys.executable, "-I", "-S", "-c", TINY)
-
-
-def _command_for(layout: Layout, agent: AgentName, launch: Launch) -> Sequence[str]:
-    """The real harness for a generation that misbehaves."""
-    settings = layout.generation(agent, launch.generation) / "tree" / "agent.toml"
-    real = "[start]" in settings.read_text(encoding="utf-8")
-    return harness_command(agent, launch) if real else _tiny_command(agent, launch)

@@ -98,8 +98,67 @@ async def test_a_full_inbox_holds_senders_back_until_something_was_read(db: Data
     assert "bob" in caught.value.hint
     await broker.recv("bob", 0)
     await broker.send("alice", "bob", "3")
+
+
+async def test_the_operators_inbox_is_full_until_the_operator_has_read_some(db: Database) -> None:
+    broker = broker_on(db, inbox_limit=2)
+    ids = [await broker.send("alice", "operator", str(number)) for number in range(2)]
+    with pytest.raises(TransientError, match="inbox of operator is full"):
+        await broker.send("alice", "operator", "3")
+    await broker.mark_read(ids[0])
+    await broker.send("alice", "operator", "3")
+
+
+async def test_what_is_not_acked_counts_in_bytes_whether_it_was_handed_out_or_not(db: Database) -> None:
+    broker = Broker(db, AGENTS.__contains__, inbox_bytes=10_000)
+    await broker.send("alice", "bob", "é" * 2_000)
+    await broker.send("bob", "bob", "x" * 4_000)
+    await broker.recv("bob", 0)
+    with pytest.raises(TransientError, match="inbox of bob is full"):
+        await broker.send("alice", "bob", "x" * 2_001)
+    await broker.send("alice", "bob", "x" * 2_000)
+    await broker.send("bob", "alice", "x" * 10_000)
+    await broker.ack_turn("bob")
+    await broker.send("alice", "bob", "x" * 4_000)
+
+
+async def test_empty_messages_that_are_taken_and_never_acked_have_a_bound_too(db: Database) -> None:
+    broker = Broker(db, AGENTS.__contains__, inbox_bytes=5 * 1024)
+    for _ in range(5):
+        await broker.send("bob", "bob", "")
+        await broker.recv("bob", 0)
+    with pytest.raises(TransientError, match="is full"):
+        await broker.send("bob", "bob", "")
+
+
+async def test_of_what_is_done_the_newest_is_kept_in_number_and_in_bytes(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.store.messagerows.DONE_KEPT", 3)
+    broker = Broker(db, AGENTS.__contains__, inbox_bytes=8 * 1024)
+    other = await broker.send("alice", "alice", "other")
+    ids = []
     for number in range(5):
-        await broker.send("alice", "operator", str(number))
+        ids.append(await broker.send("alice", "bob", str(number)))
+        await broker.recv("bob", 0)
+        assert await broker.ack_turn("bob") == 1
+    waiting = await broker.send("alice", "bob", "waits")
+    await broker.ack_turn("bob")
+    assert [row.id for row in await broker.recent("bob", 100)] == [waiting, *ids[:1:-1]]
+    assert [row.id for row in await broker.recent("alice", 100)] == [other]
+    await broker.recv("bob", 0)
+    large = await broker.send("alice", "bob", "x" * 7 * 1024)
+    await broker.recv("bob", 0)
+    assert await broker.ack_turn("bob") == 2
+    assert [row.id for row in await broker.recent("bob", 100)] == [large, waiting]
+
+
+async def test_recent_has_a_bound_in_bytes_and_gives_the_newest(db: Database) -> None:
+    broker = Broker(db, AGENTS.__contains__)
+    ids = [await broker.send("bob", "alice", "é" * 200_000) for _ in range(4)]
+    assert [row.id for row in await broker.recent("alice", 100)] == ids[:1:-1]
+    newest = await broker.send("bob", "alice", "x" * 2**20)
+    assert [row.id for row in await broker.recent("alice", 100)] == [newest]
 
 
 async def test_a_full_inbox_stays_at_its_limit_when_many_send_at_once(db: Database) -> None:

@@ -172,6 +172,17 @@ async def test_an_older_database_is_brought_up_to_date(tmp_path: Path, version: 
         assert await db.read(shape) == await new.read(shape)
 
 
+async def test_messages_of_an_older_database_count_with_the_size_that_they_have(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
+    schema.migrate(old, upto=4)
+    for body in ("", "é" * 5_000):
+        old.execute("INSERT INTO messages (sender, recipient, body, at) VALUES ('a', 'b', ?, 0)", (body,))
+    old.close()
+    async with await Database.open(tmp_path / "old.db") as db:
+        sizes = await db.read(lambda connection: connection.execute("SELECT size FROM messages ORDER BY id").fetchall())
+    assert sizes == [(1024,), (10_000,)]
+
+
 def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = (schema.migrations()[0], "CREATE TABLE extra (x TEXT) STRICT; INSERT INTO nowhere VALUES (1);")
     monkeypatch.setattr(schema, "migrations", lambda: broken)
