@@ -104,6 +104,11 @@ async def test_without_a_daemon_reconcile_does_one_round_and_plan_only_reads(pla
     assert code == Code.NOT_FOUND
     assert str(place.state) in err
     assert not place.state.exists()
+    code, _, err = await place.hive("reconcile")
+    assert code == Code.NOT_FOUND
+    assert not place.state.exists(), "only `hive serve` makes a hive"
+    code, _, _ = await place.hive("serve", "--once")
+    assert code == 0
     code, out, _ = await place.hive("reconcile", "--timeout", "30")
     assert code == 0
     assert "manager: " in out

@@ -6,7 +6,7 @@ import pytest
 
 from meta.errors import BadInput
 from meta.script import Commit, Crash, Reply, Request, ScriptRule, Send, Sleep, compile_pattern, fill
-from meta.settings import MAX_BYTES, AgentSettings, check_patterns, flatten, parse_settings
+from meta.settings import MAX_BYTES, AgentSettings, flatten, parse_settings
 
 FULL = b"""
 runtime = "claude"
@@ -183,33 +183,3 @@ def test_placeholders_are_filled_once_and_only_once() -> None:
 
 def test_a_pattern_covers_line_ends() -> None:
     assert compile_pattern(ScriptRule().when).fullmatch("two\nlines")
-
-
-def test_a_rule_that_ignores_case_is_refused_because_it_is_slow_to_compile() -> None:
-    with pytest.raises(BadInput, match="flags"):
-        parse_settings(b'[[script]]\nwhen = "(?i)ping"\nreply = "pong"\n')
-
-
-def test_reading_the_settings_compiles_no_pattern_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("a pattern was compiled")
-
-    monkeypatch.setattr("meta.script.re.compile", refuse)
-    settings = parse_settings(b'[[script]]\nwhen = "(?P<what>("\nreply = "{what}"')
-    assert flatten(settings)["script[0].when"] == "(?P<what>("
-
-
-@pytest.mark.parametrize(("key", "place"), [("when", "script[1].when"), ("from", "script[1].from")])
-def test_a_pattern_that_is_none_is_named_where_patterns_are_compiled(key: str, place: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        check_patterns(parse_settings(f'[[script]]\n[[script]]\n{key} = "("'.encode()), "a.toml")
-    assert caught.value.summary.startswith(f"a.toml: {place}: is no regular expression")
-    assert caught.value.hint
-
-
-def test_what_an_agent_named_a_key_cannot_forge_a_line_or_flood_the_log() -> None:
-    for key in ("a\\nERROR forged \\u001b[31m", "a" * 100_000):
-        with pytest.raises(BadInput) as caught:
-            parse_settings(f'"{key}" = 1'.encode())
-        assert caught.value.summary.isprintable()
-        assert len(caught.value.summary) <= 500

@@ -236,7 +236,7 @@ class Lab:
         """Look at each event (and now and then) until there is something to see."""
         deadline = time.monotonic() + WAIT
         with self.client().events() as stream:
-            while (seen := look()) is None or seen is False:
+            while not (seen := look()):
                 assert time.monotonic() < deadline, f"it never came: {self.get('/api/plan')}\n{self.tail()}"
                 stream.next(TICK)
             return seen
