@@ -201,22 +201,31 @@ class Daemon:
             log.error("the manager cannot be spawned: %s (%s)", error.summary, error.hint)
 
     async def close(self) -> None:
-        """Stop looking; agents go on."""
+        """Stop looking; agents go on. Whatever goes wrong, the database's threads end and the lock is free."""
+        try:
+            await self._end()
+        finally:
+            if self._database is not None:
+                await self._database.close()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    async def _end(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if hasattr(self, "service"):
-            await self.reconciler.close()
-            await self.world.links.close()
-            await self.backend.close()
-            await self.service.broker.close()
+        if not hasattr(self, "service"):
+            return
+        await self.reconciler.close()
+        await self.world.links.close()
+        await self.backend.close()
+        await self.service.broker.close()
+        try:
             await self.world.events.append("daemon_stopped", None, {})
-            await self.world.events.close()
-        if self._database is not None:
-            await self._database.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        except HiveError as error:  # a full disk, which may be why it stops
+            log.warning("the stop is not in the events: %s", error)
+        await self.world.events.close()
 
     def _hint(self, agent: AgentName) -> None:
         if hasattr(self, "reconciler"):

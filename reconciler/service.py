@@ -115,7 +115,8 @@ class Service(Reports):
             launch = self._w.observer.observe(agent).container.launch
             if launch is not None and launch.deploy == id and agent in view.desired.agents:
                 await self._w.memory.change(agent, rollback_from=id, rollback_failed=False)
-            await self._move(deploy, TagState.FAILED, by, reason or "cancelled")
+            with effect("tag-cancelled"):
+                await self._move(deploy, TagState.FAILED, by, reason or "cancelled")
         self._reconciler.interrupt(agent)
         return await self._after(deploy)
 
@@ -193,18 +194,20 @@ class Service(Reports):
         target = _rollback_target(await self._deploys(agent), entry.pin.sha, agent, to)
         applied, now = self._w.applied(agent), self._w.now()
         id = await self._take_id()
-        await applied.propose(
-            id,
-            DeployKind.ROLLBACK,
-            target.sha,
-            base=entry.pin.sha,
-            commit_ref=target.sha,
-            source=f"deployed/{target.id}",
-            description=f"rollback to deployed/{target.id}",
-            by=by,
-            at=now,
-        )
-        await applied.transition(id, TagState.APPROVED, by=by, at=now)
+        with effect("tag-rollback"):
+            await applied.propose(
+                id,
+                DeployKind.ROLLBACK,
+                target.sha,
+                base=entry.pin.sha,
+                commit_ref=target.sha,
+                source=f"deployed/{target.id}",
+                description=f"rollback to deployed/{target.id}",
+                by=by,
+                at=now,
+            )
+        with effect("approve-rollback"):
+            await applied.transition(id, TagState.APPROVED, by=by, at=now)
         return await self._after(await self._find(id, agent))
 
     async def destroy(self, agent: AgentName, by: str, purge: bool = False) -> None:
@@ -237,7 +240,8 @@ class Service(Reports):
         if not foreign:
             raise Conflict(f"{agent} does not disagree with meta", "see `hive plan`")
         newest = max((deploy for deploy in deploys if deploy.id in foreign), key=lambda deploy: deploy.id)
-        await self._w.meta.adopt(agent, newest if running else None, disown=foreign, by=by, at=self._w.now())
+        with effect("adopt"):
+            await self._w.meta.adopt(agent, newest if running else None, disown=foreign, by=by, at=self._w.now())
         await self._w.events.append("agent_adopted", agent, {"running": running, "ids": sorted(foreign), "by": by})
         self._reconciler.look_now(agent)
 

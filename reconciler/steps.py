@@ -264,8 +264,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "propose": ("take-id", "fetch", "tag-proposal", "project-proposal"),
     "approve": ("tag-approved",),
     "deny": ("tag-denied",),
+    "cancel": ("tag-cancelled",),
+    "rollback": ("tag-rollback", "approve-rollback"),
     "spawn": ("seed", "tag-spawn", "approve-spawn"),
     "run": ("commit-run",),
     "destroy": ("end-open-ids", "remove-entry"),
+    "adopt": ("adopt",),
 }
 """Effects of the commands that write a tag or a ref (P1 to P4, A1)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import platform
@@ -27,11 +26,10 @@ def main() -> int:
     os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "")
     print(machine())  # noqa: T201
     figures: list[Figure] = []
-    for measure in (command.measure, deploy.measure):
-        figures += measure()
-    figures += asyncio.run(scale.measure())
-    for figure in figures:
-        print(figure)  # noqa: T201
+    for measure in (command.measure, deploy.measure, scale.measure):
+        for figure in measure():
+            print(figure, flush=True)  # noqa: T201
+            figures.append(figure)
     OUT.parent.mkdir(exist_ok=True)
     rows = [{"name": "machine", "value": machine()}, *(figure.as_dict() for figure in figures)]
     OUT.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

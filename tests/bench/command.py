@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.figure import Figure, figure
-from tests.support.lab import Lab
+from tests.support.lab import fresh_lab
 
 RUNS = 15
 
 
-def measure() -> list[Figure]:
+def measure() -> Iterator[Figure]:
     """Alternating, so that both see the same machine."""
-    with tempfile.TemporaryDirectory(prefix="hb") as name:
-        Path(name).chmod(0o755)
-        lab = Lab(Path(name))
-        lab.start()
-        lab.settle()
+    timed: dict[str, list[float]] = {"hive": [], "floor": []}
+    with fresh_lab("b") as lab:
         place = ["--state", str(lab.layout.state), "--runtime", str(lab.layout.runtime)]
         hive = [str(Path(sys.executable).parent / "hive"), "status", *place]
         floor = [sys.executable, "-c", "import typer"]
-        timed: dict[str, list[float]] = {"hive": [], "floor": []}
         for _ in range(RUNS):
             timed["hive"].append(run(hive))
             timed["floor"].append(run(floor))
-        lab.post("/api/agents/manager/stop", now=True)
-        lab.settle()
-        lab.stop()
-    return [figure("hive status", "ms", timed["hive"], floor=timed["floor"], ratio_at_most=2.0)]
+    yield figure("hive status", "ms", timed["hive"], floor=timed["floor"], ratio_at_most=2.0)
 
 
 def run(argv: list[str]) -> float:

@@ -346,12 +346,13 @@ def fresh_lab(
     tiny: bool = True,
     faults: bool = False,
     backend: str = "local",
+    nix: bool = False,
 ) -> Iterator[Lab]:
     """A hive of one's own whose manager runs; afterwards nothing of it is left. No nix: that takes half the time."""
     directory = Path(f"/tmp/hive-{os.getpid()}-{letter}")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o755)
-    lab = Lab(directory, settings, tiny=tiny, faults=faults, nix=False, backend=backend)
+    lab = Lab(directory, settings, tiny=tiny, faults=faults, nix=nix, backend=backend)
     try:
         lab.start()
         lab.settle("manager")

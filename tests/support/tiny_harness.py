@@ -21,8 +21,8 @@ def main() -> None:
     os.write(1, f"generation {os.environ['HIVE_GENERATION']}\n".encode())
     if fault and fault[1] == "never-hello":
         signal.pause()
-    if fault and fault[1] == "exit-at-once":
-        sys.exit(3)
+    if ending := re.search(r"^exit = ([0-9]+)$", config, re.MULTILINE):
+        sys.exit(int(ending[1]))
     while True:
         try:
             link = socket.socket(socket.AF_UNIX)

@@ -1,0 +1,227 @@
+"""What the scenarios of the crash matrix do: arrange a hive, see what became of it, make it as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from meta.names import AgentName
+from tests.crash.cell import Act, Cell
+from tests.support.lab import Lab
+
+MUTE = '[start]\nfault = "never-hello"\n'
+EXITS = "[start]\nexit = 3\n"
+BROKEN = "runtime = 3\n"
+
+
+def good(cell: Cell) -> str:
+    """Settings that are new each time, so that no commit comes twice."""
+    return f'label = "{cell.scenario.name} {cell.failpoint}"\n'
+
+
+# what was seen
+def card(cell: Cell) -> str:
+    """What became of the proposal, and of the agent unless that simply runs."""
+    words = [_state(cell)]
+    row = cell.row
+    if row is None or row["phase"] != "running":
+        words.append("destroyed" if row is None else str(row["phase"]))
+    return ", ".join(words)
+
+
+def _state(cell: Cell) -> str:
+    cards = {each["id"]: str(each["state"]) for each in cell.lab.get("/api/proposals", all=True, agent=cell.agent)}
+    if cell.id is None:
+        cell.id = max((id for id in cards if id > cell.newest), default=None)
+    state = "no proposal" if cell.id is None else cards[cell.id]
+    return "pending" if state == "proposal" else state
+
+
+def spawned(cell: Cell) -> str:
+    """Whether there is the agent, or a proposal to make it."""
+    cards = cell.lab.get("/api/proposals", all=True, agent=cell.agent)
+    states = [str(each["state"]) for each in cards if each["id"] == (cell.id or each["id"])]
+    row = cell.row
+    if row is not None and row["desired"] == "running":
+        return str(row["phase"])
+    return "no agent" if not states else "pending" if "proposal" in states else states[0]
+
+
+def phase(cell: Cell) -> str:
+    row = cell.row
+    return "destroyed" if row is None else str(row["phase"])
+
+
+def process(cell: Cell) -> str:
+    """Whether it is another process than before."""
+    return phase(cell) if phase(cell) != "running" else "restarted" if _pid(cell) != _old_pid(cell) else "as before"
+
+
+def crashes(cell: Cell) -> str:
+    """`process`, and how many crashes were counted."""
+    return f"{process(cell)}, {cell.row['crashes'] if cell.row else '?'} counted"
+
+
+def gone(cell: Cell) -> str:
+    """What is left of the agent."""
+    cards = cell.lab.get("/api/proposals", all=True, agent=cell.agent)
+    if cell.row is None:
+        return "destroyed" if cards else "purged"
+    ended = all(each["state"] not in ("proposal", "approved", "building") for each in cards)
+    return "as before, its open ids ended" if ended else "as before"
+
+
+def _pid(cell: Cell) -> int | None:
+    row = cell.row
+    return row["pid"] if row else None
+
+
+def _old_pid(cell: Cell) -> int | None:
+    return cell.before[cell.agent]["pid"]  # type: ignore[no-any-return]
+
+
+# what is arranged
+def propose(cell: Cell) -> Act:
+    clone = cell.lab.commit(good(cell))
+    return lambda: cell.lab.post("/api/proposals", agent="alice", source=str(clone))
+
+
+def approve(cell: Cell, text: str) -> Act:
+    cell.id = cell.lab.propose(text, cell.agent)
+    return lambda: cell.lab.post(f"/api/proposals/{cell.id}/approve")
+
+
+def deny(cell: Cell) -> Act:
+    cell.id = cell.lab.propose(good(cell))
+    return lambda: cell.lab.post(f"/api/proposals/{cell.id}/deny", reason="no")
+
+
+def in_gate(cell: Cell, verb: str) -> Act:
+    """A deploy that waits for a harness which never says hello, and then something else is asked for."""
+    if cell.agent != "alice":
+        cell.lab.spawn(cell.agent)
+    approve(cell, MUTE)()
+    cell.lab.until(lambda: _waits(cell.lab.get("/api/plan", agent=cell.agent)))
+    path = f"/api/proposals/{cell.id}/cancel" if verb == "cancel" else f"/api/agents/{cell.agent}/{verb}"
+    return lambda: cell.lab.post(path)
+
+
+def _waits(rows: list[dict[str, Any]]) -> bool:
+    return [row["step"] for row in rows] == ["wait"]
+
+
+def rollback(cell: Cell) -> Act:
+    deployed = [each for each in cell.lab.get("/api/proposals", all=True, agent="alice") if each["state"] == "deployed"]
+    if len({each["fetched_sha"] for each in deployed}) < 2:
+        cell.lab.deploy(good(cell))
+    return lambda: cell.lab.post("/api/agents/alice/rollback")
+
+
+def spawn(cell: Cell) -> Act:
+    return lambda: cell.lab.post(f"/api/agents/{cell.agent}/spawn")
+
+
+def request(cell: Cell) -> Act:
+    return lambda: cell.lab.post(f"/api/agents/{cell.agent}/request-spawn")
+
+
+def grant(cell: Cell) -> Act:
+    cell.id = int(cell.lab.post(f"/api/agents/{cell.agent}/request-spawn")["id"])
+    return lambda: cell.lab.post(f"/api/proposals/{cell.id}/approve")
+
+
+def kill(cell: Cell) -> Act:
+    pid = cell.lab.agent(cell.agent)["pid"]
+    return lambda: os.kill(pid, signal.SIGKILL)
+
+
+def kill_and_forget(cell: Cell) -> Act:
+    set_crash_reset(cell, "0.1")
+    return kill(cell)
+
+
+def set_crash_reset(cell: Cell, seconds: str) -> None:
+    cell.lab.settings["HIVE_CRASH_RESET"] = seconds
+    cell.lab.kill()
+    cell.lab.start()
+    cell.lab.settle()
+
+
+def spoilt(cell: Cell) -> Act:
+    """The old generation is spoilt on disk, so that the rollback to it fails as well."""
+    cell.lab.spawn(cell.agent)
+    (system,) = cell.lab.layout.generations(AgentName(cell.agent)).iterdir()
+    for path in (system / "tree", system / "tree" / "agent.toml"):
+        path.chmod(0o755)
+    (system / "tree" / "agent.toml").write_text(EXITS, encoding="utf-8")
+    return approve(cell, EXITS)
+
+
+def older_meta(cell: Cell) -> Act:
+    """Meta restored from a backup that was made before the last deploy; the operator goes with what runs."""
+    lab = cell.lab
+    if not cell.row:
+        lab.spawn(cell.agent)
+    with restored(lab.layout.meta, lab):
+        lab.deploy(good(cell), cell.agent)
+    return verb(cell, "adopt", side="running")
+
+
+@contextlib.contextmanager
+def restored(directory: Path, lab: Lab) -> Iterator[None]:
+    """What is done inside is undone in `directory`, as by a restore from a backup while no daemon runs."""
+    backup = lab.directory / "backup"
+    shutil.rmtree(backup, ignore_errors=True)
+    shutil.copytree(directory, backup, symlinks=True)
+    yield
+    lab.kill()
+    shutil.rmtree(directory)
+    shutil.copytree(backup, directory, symlinks=True)
+    lab.start()
+    lab.settle()
+
+
+def verb(cell: Cell, name: str, **body: object) -> Act:
+    return lambda: cell.lab.post(f"/api/agents/{cell.agent}/{name}", **body)
+
+
+def end(cell: Cell, *, purge: bool) -> Act:
+    """Destroy an agent that has an open proposal."""
+    cell.lab.spawn(cell.agent)
+    cell.lab.propose(good(cell), cell.agent)
+    return verb(cell, "destroy", purge=purge)
+
+
+# how it is made as it was
+def deny_pending(cell: Cell) -> None:
+    for each in cell.lab.get("/api/proposals", agent=cell.agent):
+        cell.lab.post(f"/api/proposals/{each['id']}/deny", reason="over")
+
+
+def complete(cell: Cell) -> None:
+    """Whatever was left of a spawn, `hive spawn` completes it."""
+    if cell.row is None:
+        cell.lab.spawn(cell.agent)
+    purge(cell)
+
+
+def purge(cell: Cell) -> None:
+    if gone(cell) != "purged":
+        cell.lab.do(cell.agent, "destroy", purge=True)
+    clone = cell.lab.directory / "w" / cell.agent
+    if clone.exists():
+        clone.rename(clone.with_name(f"old-{cell.agent}-{len(list(clone.parent.iterdir()))}"))
+
+
+def start(cell: Cell) -> None:
+    """Also forgets what was counted."""
+    cell.lab.do(cell.agent, "start")
+
+
+def remember(cell: Cell) -> None:
+    set_crash_reset(cell, "600")
