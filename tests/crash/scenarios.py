@@ -259,7 +259,7 @@ ALL = (
         "running",
         ("adopt",),
         (),
-        agent="dora",
+        agent="eve",
         early={"adopt:before": "disagrees"},
         touches=False,
         tidy=purge,
