@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from tests.crash import table
@@ -16,8 +18,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         return
     for name, value in report.user_properties:
         if name == "crash":
-            scenario, failpoint, kills, outcome = value  # type: ignore[misc]
-            _SEEN[scenario, failpoint, kills] = outcome if report.passed else outcome + FAILED
+            scenario, failpoint, kills, outcome = cast("list[str | int]", value)
+            key = str(scenario), str(failpoint), int(kills)
+            _SEEN[key] = str(outcome) if report.passed else f"{outcome}{FAILED}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -35,8 +35,10 @@ from tests.crash.acts import (
 from tests.crash.cell import Scenario
 
 DEPLOY = ("project", "begin", "candidate", "build", "drain", "stop", "switch", "start", "commit", "finish", "drop")
-SPAWN = ("project", "begin", "candidate", "build", "create", "furnish", "open-sockets", "switch", "start", "commit")
-SPAWN += ("finish", "drop")
+SPAWN = (
+    *("project", "begin", "candidate", "build", "create", "furnish", "open-sockets", "switch", "start", "commit"),
+    *("finish", "drop"),
+)
 BACK = ("switch", "start", "mark-healthy")
 """How the old generation comes back after a deploy that failed."""
 NOT_APPROVED = {"tag-approved:before": "pending"}
