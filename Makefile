@@ -13,7 +13,6 @@ setup: $(STAMP) ## virtual environment and dependencies
 	@:
 
 $(STAMP): requirements.lock pyproject.toml | prerequisites
-	@echo 'setting up  (a minute the first time)'
 	@echo 'setting up $(VENV) (about a minute the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
