@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import stat
 from pathlib import Path
 
 from meta.errors import Refused, TransientError
@@ -28,4 +30,15 @@ async def remove_tree(directory: Path, *, inside: Path) -> None:
 
 def _remove(directory: Path) -> None:
     if directory.exists():
+        _open_up(directory)
         shutil.rmtree(directory)
+
+
+def _open_up(directory: Path) -> None:
+    """Where hive is not root, an agent's read-only directories would be in the way of the removal."""
+    directory.chmod(0o700)
+    for _, folders, _, descriptor in os.fwalk(directory, follow_symlinks=False):
+        for name in folders:
+            mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                os.chmod(name, stat.S_IRWXU, dir_fd=descriptor)

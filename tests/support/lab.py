@@ -350,7 +350,7 @@ def fresh_lab(
 ) -> Iterator[Lab]:
     """A hive of one's own whose manager runs; afterwards nothing of it is left. No nix: that takes half the time."""
     directory = Path(f"/tmp/hive-{os.getpid()}-{letter}")
-    shutil.rmtree(directory, ignore_errors=True)
+    discard(directory)
     directory.mkdir(mode=0o755)
     lab = Lab(directory, settings, tiny=tiny, faults=faults, nix=nix, backend=backend)
     try:
@@ -360,7 +360,14 @@ def fresh_lab(
     finally:
         lab.kill()
         lab.end_agents()
-        shutil.rmtree(directory)
+        discard(directory)
+
+
+def discard(directory: Path) -> None:
+    """Remove a hive's directory, with the generations in it that nobody can write in."""
+    for folder, _, _ in os.walk(directory):
+        Path(folder).chmod(0o755)
+    shutil.rmtree(directory, ignore_errors=not directory.exists())
 
 
 def alive(pid: int) -> bool:
