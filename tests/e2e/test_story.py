@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from typing_extensions import override
 
 from api.cli.main import execute
 from tests.e2e.story import Story, Unexpected, tell
+from tests.support.lab import discard
 
 LINES = (
     "a hive starts: daemon pid ",
@@ -64,10 +64,10 @@ class ToldHere(Story):
 @pytest.fixture
 def directory() -> Iterator[Path]:
     made = Path(f"/tmp/hive-{os.getpid()}-s")
-    shutil.rmtree(made, ignore_errors=True)
+    discard(made)
     made.mkdir(mode=0o755)
     yield made
-    shutil.rmtree(made)
+    discard(made)
 
 
 def test_the_story_of_the_demo_is_true_and_has_every_line(directory: Path) -> None:
