@@ -9,9 +9,8 @@ from typing import Any, Literal
 from litestar import post
 from pydantic import Field
 
-from api.http_views import card_of
-from api.requests import Ask, Body, body, caller, path_agent, path_id, service_of
-from meta.errors import BadInput
+from api.requests import Ask, Body, body, caller, maybe_agent, path_agent, path_id, service_of
+from meta.errors import BadInput, NotFound
 from meta.names import AgentName, agent_name, proposal_id
 
 Row = dict[str, Any]
@@ -101,23 +100,26 @@ async def propose(request: Ask) -> Row:
 
 @post("/proposals/{id:str}/approve", status_code=200)
 async def approve(request: Ask) -> Row:
-    """Write `approved/<id>`."""
+    """Write `approved/<id>`. Here and below `?agent=` tells the ids 0 apart."""
     asked = await body(request, Approve)
-    return asdict(await service_of(request).approve(path_id(request), caller(request), asked.seen))
+    done = service_of(request).approve(path_id(request), caller(request), asked.seen, maybe_agent(request))
+    return asdict(await done)
 
 
 @post("/proposals/{id:str}/deny", status_code=200)
 async def deny(request: Ask) -> Row:
     """Write `denied/<id>`."""
     asked = await body(request, Because)
-    return asdict(await service_of(request).deny(path_id(request), caller(request), asked.reason))
+    done = service_of(request).deny(path_id(request), caller(request), asked.reason, maybe_agent(request))
+    return asdict(await done)
 
 
 @post("/proposals/{id:str}/cancel", status_code=200)
 async def cancel(request: Ask) -> Row:
     """End an approved id before it is committed."""
     asked = await body(request, Because)
-    return asdict(await service_of(request).cancel(path_id(request), caller(request), asked.reason))
+    done = service_of(request).cancel(path_id(request), caller(request), asked.reason, maybe_agent(request))
+    return asdict(await done)
 
 
 @post("/agents/{agent:str}/spawn")
@@ -126,7 +128,7 @@ async def spawn(request: Ask) -> Row:
     await body(request, Nothing)
     service, new = service_of(request), path_agent(request)
     id = await service.spawn(new, caller(request))
-    return asdict(await card_of(service, id, new))
+    return asdict(await service.card(id, new))
 
 
 @post("/agents/{agent:str}/request-spawn")
@@ -205,7 +207,10 @@ async def reconcile(request: Ask) -> Row:
 async def messages(request: Ask) -> Row:
     """Send a message as the operator."""
     asked = await body(request, Message)
-    return {"id": await service_of(request).broker.send(OPERATOR, agent_name(asked.to), asked.body), "to": asked.to}
+    service, to = service_of(request), agent_name(asked.to)
+    if to not in service.agents():
+        raise NotFound(f"there is no agent {to}", "see `hive list`")
+    return {"id": await service.broker.send(OPERATOR, to, asked.body), "to": to}
 
 
 def _done(request: Ask, command: str) -> Row:

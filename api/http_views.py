@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from litestar import get
 
 from api.requests import Ask, flag, maybe_agent, path_agent, path_id, seconds, service_of, whole
-from meta.errors import NotFound
-from meta.names import AgentName, ProposalId
-
-if TYPE_CHECKING:
-    from reconciler.service import Service
-    from reconciler.views import Card
+from meta.errors import TransientError
 
 MOST_ROWS = 1000
 MOST_LINES = 10_000
@@ -52,13 +48,13 @@ async def proposals(request: Ask) -> list[Row]:
 @get("/proposals/{id:str}")
 async def proposal(request: Ask) -> Row:
     """One proposal; `?agent=` tells the ids 0 of spawned agents apart."""
-    return asdict(await card_of(service_of(request), path_id(request), maybe_agent(request)))
+    return asdict(await service_of(request).card(path_id(request), maybe_agent(request)))
 
 
 @get("/proposals/{id:str}/diff")
 async def diff(request: Ask) -> Row:
-    """What a proposal changes."""
-    return asdict(await service_of(request).diff(path_id(request)))
+    """What a proposal changes; `?agent=` as above."""
+    return asdict(await service_of(request).diff(path_id(request), maybe_agent(request)))
 
 
 @get("/log")
@@ -79,18 +75,18 @@ async def logs(request: Ask) -> Row:
 async def wait(request: Ask) -> Row:
     """Until nothing is left to do (for `?agent=`), at most `?timeout=` seconds."""
     agent = maybe_agent(request)
-    settled = await service_of(request).settled(agent, seconds(request, "timeout", 30.0, most=MOST_SECONDS))
-    return {"agent": agent, "settled": settled}
-
-
-async def card_of(service: Service, id: ProposalId, agent: AgentName | None) -> Card:
-    """The card of an id; every spawned agent has an id 0, so there `agent` matters."""
-    if agent is None:
-        return await service.card(id)
-    for card in await service.cards(agent, MOST_ROWS):
-        if card.id == id:
-            return card
-    raise NotFound(f"{agent} has no proposal {id}", f"see `hive pending --all` for the ids of {agent}")
+    longest = seconds(request, "timeout", 30.0, most=MOST_SECONDS)
+    settling = asyncio.ensure_future(service_of(request).settled(agent, longest))
+    stopping = asyncio.ensure_future(request.app.state.stopping.wait())
+    try:
+        await asyncio.wait({settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if settling.done():
+            return {"agent": agent, "settled": settling.result()}
+        raise TransientError("the daemon is stopping; what was asked for goes on when it is started", "`hive serve`")
+    finally:
+        settling.cancel()
+        stopping.cancel()
+        await asyncio.wait({settling, stopping})
 
 
 VIEWS = [status, agents, plan, proposals, proposal, diff, log, logs, wait]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.cli import output
 from api.cli.codes import Code
 from api.cli.progress import GIVEN_UP
 from api.notify import notify
 from api.operator import serve_operator
 from api.sockets import AgentSockets
-from meta.config import config_from_environment
+from meta.config import Config, config_from_environment
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
 from reconciler.daemon import Daemon
@@ -27,10 +30,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+INSIDE = frozenset(
+    f"HIVE_{word}"
+    for word in (
+        *("AGENT", "AGENTS", "APPLIED", "BOOT_NONCE", "CONFIG", "DASHBOARD_PORT", "GENERATION", "LABEL", "META"),
+        *("OWNER", "PORT", "ROLE", "RUN", "FAILPOINT", "FULL", "STRICT"),
+    )
+)
+"""Variables of hive that are no settings of the daemon: those inside a container, and those of the tests."""
+OTHER_VARIABLES = INSIDE | {"HIVE_STATE", "HIVE_RUNTIME", "HIVE_BACKEND", "HIVE_BUILDER", "HIVE_REVISION"}
+
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Where and how. `once`: reconcile (`only` one agent) for at most `seconds`, then end."""
+    """Where and how. `once`: reconcile (`only` one agent) for at most `seconds`, print the plan, then end.
+
+    `unsafe` lets agents run without bubblewrap, whatever HIVE_ISOLATION says; `json`: the plan as JSON.
+    """
 
     state: Path
     runtime: Path
@@ -39,6 +55,13 @@ class ServeOptions:
     once: bool = False
     only: str | None = None
     seconds: float = 600.0
+    unsafe: bool = False
+    json: bool = False
+
+    def config(self) -> Config:
+        """The settings in the environment, and what the options say beyond them."""
+        config = config_from_environment()
+        return config.model_copy(update={"isolation": "unsafe-none"}) if self.unsafe else config
 
     def layout(self) -> Layout:
         """The paths below the two directories; symlinks in the way to them are followed here, once."""
@@ -52,7 +75,9 @@ async def serve(options: ServeOptions) -> int:
     """
     _log_to_stderr()
     _allow_descriptors()
-    config, layout = config_from_environment(), options.layout()
+    config, layout = options.config(), options.layout()
+    for warning in unknown_settings(os.environ):
+        log.warning("%s", warning)
     only = agent_name(options.only) if options.only else None
     stopping = asyncio.Event()
     _on_signals(stopping)
@@ -63,7 +88,7 @@ async def serve(options: ServeOptions) -> int:
         sockets.attach(daemon.service)
         if options.once:
             await daemon.start()
-            return await _once(daemon.service, only, options.seconds, stopping)
+            return await _once(daemon.service, only, options, stopping)
         async with serve_operator(daemon.service, layout, config, stopping):
             await daemon.start()
             notify("READY=1")
@@ -80,14 +105,25 @@ async def serve(options: ServeOptions) -> int:
 
 async def peek(options: ServeOptions) -> list[dict[str, Any]]:
     """The plan, read from disk without a daemon, without the lock, and without changing anything."""
-    config, layout = config_from_environment(), options.layout()
+    config, layout = options.config(), options.layout()
     daemon = Daemon(layout, config, AgentSockets(layout, config), backend=options.backend, builder=options.builder)
     rows = await daemon.peek(agent_name(options.only) if options.only else None)
     return [asdict(row) for row in rows]
 
 
-async def _once(service: Service, agent: AgentName | None, seconds: float, stopping: asyncio.Event) -> int:
-    settling = asyncio.ensure_future(service.settled(agent, seconds))
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """One warning for each HIVE_* variable that nothing of hive reads: most likely a slip."""
+    known = {f"HIVE_{key.upper()}" for key in Config.model_fields} | OTHER_VARIABLES
+    warnings = []
+    for name in sorted(key for key in environment if key.startswith("HIVE_") and key not in known):
+        near = difflib.get_close_matches(name, sorted(known - INSIDE), n=1)
+        what = f"did you mean {near[0]}?" if near else "see docs/reference/configuration.md"
+        warnings.append(f"{name} is no setting of hive and has no effect; {what}")
+    return warnings
+
+
+async def _once(service: Service, agent: AgentName | None, options: ServeOptions, stopping: asyncio.Event) -> int:
+    settling = asyncio.ensure_future(service.settled(agent, options.seconds))
     interrupted = asyncio.ensure_future(stopping.wait())
     await asyncio.wait({settling, interrupted}, return_when=asyncio.FIRST_COMPLETED)
     if not settling.done():
@@ -95,7 +131,9 @@ async def _once(service: Service, agent: AgentName | None, seconds: float, stopp
         return Code.INTERRUPTED
     interrupted.cancel()
     rows = await service.plan(agent)
-    for row in rows:
+    if options.json:
+        output.say_json([asdict(row) for row in rows])
+    for row in () if options.json else rows:
         _say(f"{row.agent}: {row.phase}, {row.step}: {row.reason}")
     if not settling.result():
         return Code.TIMEOUT

@@ -30,7 +30,7 @@ from meta.gitstore import disk_error
 from meta.layout import Layout
 from meta.message import encode
 from meta.metaread import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
-from meta.metaview import LogEntry, MetaView, free_uid, log_entry
+from meta.metaview import LogEntry, MetaView, log_entry
 from meta.model import (
     AgentEntry,
     ContainerSettings,
@@ -44,6 +44,7 @@ from meta.model import (
     Tombstone,
 )
 from meta.names import AgentName, ProposalId, Sha
+from meta.uids import uid_for
 
 __all__ = ["LockFlake", "LogEntry", "MetaRepo", "MetaView"]
 
@@ -114,8 +115,7 @@ class MetaRepo:
     ) -> Sha:
         """A3: HEAD with this one change, as a commit at the candidate's ref.
 
-        `entry` None is a spawn: the entry is made here with `pin`, `role` and a uid range, its tombstone's if the
-        agent was destroyed before, else a free one.
+        `entry` None is a spawn: the entry is made here with `pin`, `role` and a uid range, see meta/uids.py.
         """
         async with self.lock:
             view = await self.read()
@@ -195,7 +195,8 @@ class MetaRepo:
             elif old is not None:
                 grave = replace(old, purge=old.purge or purge, disowned=old.disowned | disown)
             elif purge or disown:
-                grave = Tombstone(free_uid(view, self._config.uid_start), Pin(ProposalId(0), ABSENT), purge, disown)
+                uid = uid_for(view, agent, self._config.uid_start, self._layout)
+                grave = Tombstone(uid, Pin(ProposalId(0), ABSENT), purge, disown)
             else:
                 return None
             tombstones[agent] = grave
@@ -361,7 +362,7 @@ class MetaRepo:
 
     def _new_entry(self, view: MetaView, agent: AgentName, pin: Pin, role: Role) -> AgentEntry:
         grave = view.desired.tombstones.get(agent)
-        uid = grave.uid_base if grave is not None else free_uid(view, self._config.uid_start)
+        uid = uid_for(view, agent, self._config.uid_start, self._layout)
         return AgentEntry(pin, ContainerSettings(role, uid), grave.disowned if grave is not None else frozenset())
 
 

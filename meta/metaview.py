@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from meta.errors import Refused
 from meta.gitobjects import Commit
 from meta.message import decode
 from meta.model import Candidate, Desired
@@ -94,14 +93,3 @@ def extend(history: History, commits: Iterable[Commit]) -> History:
             committed[entry.agent] = {**committed.get(entry.agent, {}), entry.id: commit.sha}
             highest = max(highest, entry.id)
     return replace(history, commits=history.commits.union(fresh), committed=committed, highest=highest)
-
-
-def free_uid(view: MetaView, start: int) -> int:
-    """The first uid of a range that no agent, tombstone or candidate has: one above the highest."""
-    taken = [entry.settings.uid_base for entry in view.desired.agents.values()]
-    taken += [tombstone.uid_base for tombstone in view.desired.tombstones.values()]
-    taken += [one.entry.settings.uid_base for some in view.candidates.values() for one in some.values()]
-    free = max([start, *(uid + UID_STEP for uid in taken)])
-    if free + UID_STEP > 2**32 - 1:
-        raise Refused("there is no free range of uids left", "purge agents that are not needed any more")
-    return free

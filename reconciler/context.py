@@ -89,7 +89,9 @@ class Context:
         link, launch = self.seen.link, self.seen.container.launch
         drained = link.turn is not None and link.turn == "drained"
         if link.connected and not drained and not link.drain_over:
-            return self.do(steps.Drain(self.config.drain_deadline), why, deploy, phase="draining")
+            seconds = self.config.drain_deadline
+            waits = (f"waits for its turn to end, at most {seconds:g} s",)
+            return self.do(steps.Drain(seconds), why, deploy, phase="draining", conditions=waits)
         back_by = self.daemon_since + self.config.reconnect_grace
         proven = launch is not None and launch.nonce == self.seen.memo.healthy_nonce
         if proven and not link.connected and not link.drain_over and self.now < back_by:

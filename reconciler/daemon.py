@@ -199,6 +199,7 @@ class Daemon:
             log.info("the manager is being spawned already")
         except HiveError as error:
             log.error("the manager cannot be spawned: %s (%s)", error.summary, error.hint)
+            self.reconciler.trouble[MANAGER] = error.summary
 
     async def close(self) -> None:
         """Stop looking; agents go on. Whatever goes wrong, the database's threads end and the lock is free."""

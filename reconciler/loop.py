@@ -17,8 +17,9 @@ from meta.names import AgentName
 from reconciler import plan as planning
 from reconciler import steps
 from reconciler.apply import Apply
+from reconciler.chronicle import Chronicle
 from reconciler.context import Decision
-from reconciler.observed import Observed
+from reconciler.observed import AgentObserved, Observed
 from reconciler.plan import Plan
 from reconciler.queue import Queue
 from reconciler.world import World
@@ -41,24 +42,33 @@ class Reconciler:
         self._w = world
         self._apply = apply
         self.queue = Queue(
-            self.reconcile, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._on_error
+            self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._on_error
         )
         self.trouble: dict[AgentName, str] = {}
         self.passes = 0
+        self.chronicle = Chronicle(world.events, world.config, world.clock, world.clock())
         self._doing: dict[AgentName, steps.Step] = {}
+        self._last: dict[AgentName, str] = {}
         self._turned = asyncio.Event()
 
     # looking
     async def plan(self) -> Plan:
         """One pass over all agents: what would be done now. Nothing is changed."""
+        return (await self._look())[0]
+
+    async def _look(self) -> tuple[Plan, Observed]:
         desired, observed, deploys = await self._w.observer.everything()
         self.passes += 1
-        return planning.plan(desired, observed, deploys, self._w.clock(), self._w.config)
+        made = planning.plan(desired, observed, deploys, self._w.clock(), self._w.config)
+        for agent, decision in made.decisions.items():
+            self.chronicle.note(agent, decision.phase, _of(observed, agent))
+        return made, observed
 
     async def decide(self, agent: AgentName) -> tuple[Decision, Observed]:
         """The next step of one agent."""
         desired, observed, deploys = await self._w.observer.one(agent)
         made = planning.plan(desired, observed, deploys, self._w.clock(), self._w.config, only=(agent,))
+        self.chronicle.note(agent, made.decisions[agent].phase, _of(observed, agent))
         return made.decisions[agent], observed
 
     # acting
@@ -80,8 +90,9 @@ class Reconciler:
 
     async def sweep(self) -> Plan:
         """A resync: one pass, and work for every agent that needs it."""
-        made = await self.plan()
+        made, observed = await self._look()
         for agent, decision in made.decisions.items():
+            await self.chronicle.held(agent, decision, _of(observed, agent))
             if not isinstance(decision.step, steps.Nothing):
                 self.hint(agent)
         return made
@@ -102,9 +113,10 @@ class Reconciler:
     async def reconcile(self, agent: AgentName) -> float | None:
         """Bring one agent as far as it gets now. Returns seconds until it wants to be looked at again, or None."""
         for _ in range(MAX_STEPS):
-            decision, _ = await self.decide(agent)
+            decision, observed = await self.decide(agent)
             match decision.step:
                 case steps.Nothing():
+                    await self.chronicle.held(agent, decision, _of(observed, agent))
                     await self._rest(agent)
                     return None
                 case steps.Wait(until=until):
@@ -112,8 +124,19 @@ class Reconciler:
                     return max(0.0, until - self._w.clock())
                 case step:
                     log.info("%s: %s, because %s", agent, step.name, decision.reason)
+                    self._last[agent] = step.name
                     await self._do(agent, decision)
+                    await self.chronicle.done(agent, decision, _of(observed, agent))
         raise TransientError(f"{agent} made {MAX_STEPS} steps without coming to rest")
+
+    async def _work(self, agent: AgentName) -> float | None:
+        """`reconcile`, and an error that is not yet known of is told."""
+        try:
+            return await self.reconcile(agent)
+        except HiveError as error:
+            if self.trouble.get(agent) != _spoken(error):
+                await self.chronicle.stuck(agent, self._last.get(agent, "look"), error)
+            raise
 
     async def settled(self, agent: AgentName | None, seconds: float) -> bool:
         """Wait until nothing is to be done for `agent` (or anybody); False when `seconds` passed first."""
@@ -182,16 +205,25 @@ class Reconciler:
             self._turned.set()
 
     def _on_error(self, agent: AgentName, error: HiveError | None) -> None:
-        text = f"{error.summary} ({error.hint})" if error and error.hint else error.summary if error else "see the log"
+        text = _spoken(error) if error else "see the log"
         if self.trouble.get(agent) != text:
             log.warning("%s: %s", agent, text)
         self.trouble[agent] = text
         self._turned.set()
 
 
+def _of(observed: Observed, agent: AgentName) -> AgentObserved:
+    return observed.agents.get(agent) or AgentObserved()
+
+
+def _spoken(error: HiveError) -> str:
+    return f"{error.summary} ({error.hint})" if error.hint else error.summary
+
+
 def _log_of(error: HiveError) -> str:
+    """The last lines of a build, where they say more than the summary does."""
     tail = getattr(error, "log", "")
-    return tail if isinstance(tail, str) else ""
+    return tail if isinstance(tail, str) and tail.strip() != error.summary.strip() else ""
 
 
 class _suppress_timeout:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from meta.config import Config
 from meta.model import AgentEntry, ContainerSettings, Deploy, DeployKind, Desired, Generation, RunState, TagState
-from meta.names import AgentName, ProposalId
+from meta.names import MANAGER, AgentName, ProposalId
 from reconciler import health, steps
 from reconciler.context import Context, Decision
 from reconciler.observed import AgentObserved, Deploys, Observed, Transient
@@ -121,7 +121,7 @@ def _deploy(c: Context) -> Decision | None:
     if deploy is None:
         return None
     if deploy.kind is DeployKind.SPAWN and c.entry is not None:
-        return c.do(steps.Fail(deploy.id, f"an agent named {c.name} already exists", False), "name is taken", deploy)
+        return c.do(steps.Fail(deploy.id, _taken(c.name), False), "name is taken", deploy)
     if deploy.kind is not DeployKind.SPAWN and c.entry is None:
         return c.do(steps.Fail(deploy.id, f"there is no agent {c.name}", False), "the agent is gone", deploy)
     if c.run.state is RunState.STOPPED and c.seen.container.running:
@@ -227,9 +227,31 @@ def _absent(c: Context) -> Decision | None:
         return c.do(steps.Destroy(), "not in meta, its sockets are left over", phase="destroying")
     if c.tombstone is not None and c.tombstone.purge:
         return c.do(steps.Purge(), "to be purged", phase="destroying")
-    return c.nothing("not an agent", phase="absent")
+    return _not_spawned(c) or c.nothing("not an agent", phase="absent")
 
 
-def open_ids(deploys: tuple[Deploy, ...]) -> tuple[ProposalId, ...]:
+def _not_spawned(c: Context) -> Decision | None:
+    """A spawn that hive failed stays visible, with the remedy, until it is tried again or purged."""
+    newest = max(c.deploys, key=lambda deploy: deploy.id, default=None)
+    if newest is None or newest.kind is not DeployKind.SPAWN or newest.state is not TagState.FAILED:
+        return None
+    if newest.by != "hive" or newest.reason == _taken(c.name):
+        return None  # a person ended it, or it failed because the agent was there
+    remedy = f"`hive spawn {c.name}` tries again"
+    if c.tombstone is None and c.name != MANAGER:
+        remedy += f", `hive destroy {c.name} --purge` forgets it"
+    first = (newest.reason or "no reason was recorded").split("\n", 1)[0]
+    return c.nothing(
+        f"its spawn {newest.id} failed: {first}",
+        phase="failed",
+        conditions=(f"its spawn {newest.id} failed: {first}", remedy),
+    )
+
+
+def _taken(agent: AgentName) -> str:
+    return f"an agent named {agent} already exists"
+
+
+def open_ids(deploys: Iterable[Deploy]) -> tuple[ProposalId, ...]:
     """Ids that still wait for the operator."""
     return tuple(deploy.id for deploy in deploys if deploy.state is TagState.PROPOSAL)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from meta.errors import HiveError, NotFound
+from meta.errors import BadInput, HiveError, NotFound
 from meta.model import Deploy, Desired, TagState
-from meta.names import AgentName, ProposalId, Sha
+from meta.names import MANAGER, AgentName, ProposalId, Sha
 from meta.settings import flatten, parse_settings
 from reconciler import steps
 from reconciler.context import Decision
@@ -18,6 +18,8 @@ from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
 from reconciler.world import World
 
 SETTINGS_FILE = "agent.toml"
+SHOWN = 5
+"""Names in an error."""
 
 
 class Reports:
@@ -27,7 +29,6 @@ class Reports:
         self._w = world
         self._reconciler = reconciler
         self._broker = broker
-        self._since: dict[AgentName, tuple[str, float]] = {}
 
     def agents(self) -> list[AgentName]:
         """Every agent that is desired, sorted."""
@@ -42,13 +43,27 @@ class Reports:
         return await self._w.cards.list(agent, limit)
 
     async def card(self, id: ProposalId, agent: AgentName | None = None) -> Card:
-        """One card. Raises NotFound. `agent` tells the ids 0 apart, which every agent's first spawn has."""
+        """One card. Raises NotFound. `agent` tells the ids 0 apart, which every agent's first spawn has.
+
+        Without it an id 0 that several agents have is BadInput.
+        """
         if agent is None:
-            return await self._w.cards.get(id)
+            return await (self._w.cards.get(id) if id else self._only_zero())
+        if agent not in self._w.observer.names():
+            raise NotFound(f"there is no agent {agent}", "see `hive list`")
         for card in await self._w.cards.list(agent, limit=1_000_000):
             if card.id == id:
                 return card
         raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
+
+    async def _only_zero(self) -> Card:
+        found = [card for card in await self._w.cards.list(None, limit=1_000_000) if card.id == 0]
+        if len(found) > 1:
+            some = ", ".join(sorted(card.agent for card in found)[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+            raise BadInput(f"each agent's first spawn has the id 0 ({some})", "say whose: `--agent NAME`")
+        if not found:
+            raise NotFound("there is no proposal 0", "see `hive pending --all`")
+        return found[0]
 
     async def plan(self, agent: AgentName | None = None) -> list[PlanRow]:
         """What would be done now, and why."""
@@ -58,7 +73,7 @@ class Reports:
         return [self._row(name, decision) for name, decision in decisions.items() if agent in (None, name)]
 
     def _row(self, agent: AgentName, decision: Decision) -> PlanRow:
-        return plan_row(agent, decision, self._reconciler.trouble.get(agent))
+        return plan_row(agent, decision, self._reconciler.trouble.get(agent), self._reconciler.chronicle.since(agent))
 
     async def status(self) -> Status:
         """The daemon and every agent."""
@@ -81,9 +96,16 @@ class Reports:
             isolation=abilities.isolation,
             limits=abilities.limits,
             uids=abilities.uids,
-            notes=abilities.notes,
+            notes=(*abilities.notes, *self._without_manager(names)),
             agents=agents,
         )
+
+    def _without_manager(self, shown: Collection[AgentName]) -> tuple[str, ...]:
+        """A manager whose spawn did not even begin has no row to say so."""
+        if MANAGER in shown:
+            return ()
+        trouble = self._reconciler.trouble.get(MANAGER)
+        return (f"there is no manager{f': {trouble}' if trouble else ''}; `hive spawn manager` makes it",)
 
     def _agent(
         self,
@@ -101,7 +123,7 @@ class Reports:
             agent=name,
             role=entry.settings.role if entry else "agent",
             phase=decision.phase,
-            since=self._since_when(name, decision.phase),
+            since=self._reconciler.chronicle.since(name),
             turn=str(seen.link.turn) if seen.link.turn else None,
             desired=desired.run_of(name).state if entry else "absent",
             generation=launch.generation if launch and pid is not None else None,
@@ -115,15 +137,9 @@ class Reports:
             conditions=row.conditions,
         )
 
-    def _since_when(self, agent: AgentName, phase: str) -> float:
-        known = self._since.get(agent)
-        if known is None or known[0] != phase:
-            self._since[agent] = (phase, self._w.clock())
-        return self._since[agent][1]
-
-    async def diff(self, id: ProposalId) -> Diff:
+    async def diff(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
         """What a proposal changes against what the agent has now (its applied/main)."""
-        card = await self.card(id)
+        card = await self.card(id, agent)
         deploys = await self._w.observer.refresh(card.agent)
         deploy = next((deploy for deploy in deploys if deploy.id == id), None)
         if deploy is None:
@@ -188,17 +204,27 @@ class Reports:
         return self._w.revision
 
 
-def plan_row(agent: AgentName, decision: Decision, trouble: str | None = None) -> PlanRow:
-    """A decision as people see it; `trouble` is the last error of the agent's worker."""
+def plan_row(agent: AgentName, decision: Decision, trouble: str | None = None, since: float | None = None) -> PlanRow:
+    """A decision as people see it; `trouble` is the last error of the agent's worker, `since` when its phase began."""
     return PlanRow(
         agent=agent,
         phase=decision.phase,
         step=decision.step.name,
         reason=decision.reason,
         deploy=decision.deploy,
-        until=decision.step.until if isinstance(decision.step, steps.Wait) else None,
+        until=_until(decision, since),
         conditions=(*decision.conditions, *((trouble,) if trouble else ())),
     )
+
+
+def _until(decision: Decision, since: float | None) -> float | None:
+    match decision.step:
+        case steps.Wait(until=until):
+            return until
+        case steps.Drain(deadline=deadline) if since is not None:
+            return since + deadline
+        case _:
+            return None
 
 
 def _running_sha(seen: AgentObserved) -> Sha | None:

@@ -6,6 +6,7 @@ recovery is the normal path, not a second program.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,18 @@ from reconciler.effects import effect
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.loop import Reconciler
+from reconciler.plan import open_ids
 from reconciler.reports import Reports
 from reconciler.store.messages import Broker
 from reconciler.views import Card
 from reconciler.world import World
+
+FETCHES = 2
+"""Fetches at the same time: each runs two git processes that may take 2 GiB of memory."""
+PENDING_MOST = 20
+"""Proposals of one agent that may wait for the operator: nobody reads more, and each keeps its objects for ever."""
+_BROKEN = ("git fsck", "git status")
+"""What the hints of a fetch say of a repo that is damaged."""
 
 
 class Service(Reports):
@@ -34,6 +43,8 @@ class Service(Reports):
         self.broker = broker
         self.events: Events = world.events
         self.links: Links = world.links
+        self._fetching = asyncio.Semaphore(FETCHES)
+        self._pinning = asyncio.Lock()
 
     # proposals
     async def propose(
@@ -46,9 +57,10 @@ class Service(Reports):
     ) -> Card:
         """Fetch a commit from the agent's proposed work tree (or from `source`), pin it, show a card.
 
-        An open proposal with the same commit is returned instead of a second one.
+        An open proposal with the same commit is returned instead of a second one. Conflict when too many wait already.
         """
         await self._entry(agent)
+        _check_room(agent, await self._deploys(agent))
         applied, main = self._w.applied(agent), await self._w.applied(agent).main()
         request = quarantine.FetchRequest(
             source=source or self._w.layout.proposed_config(agent),
@@ -56,36 +68,53 @@ class Service(Reports):
             applied_git=self._w.layout.applied_git(agent),
             base=main,
         )
-        with effect("fetch"):
-            fetched = await quarantine.fetch(request, self._w.layout, self._w.config, self._w.recorder)
+        async with self._fetching:
+            with effect("fetch"):
+                fetched = await self._fetch(agent, request)
         if fetched.sha == main:
             raise BadInput(
                 f"{fetched.sha[:12]} is what {agent} has already", "commit a change in the proposed work tree first"
             )
-        for deploy in await self._deploys(agent):
-            if deploy.sha == fetched.sha and deploy.state is TagState.PROPOSAL:
-                return await self.card(deploy.id)
-        with effect("take-id"):
-            id = await self._take_id()
-        with effect("tag-proposal"):
-            await applied.propose(
-                id,
-                DeployKind.APPLY_COMMIT,
-                fetched.sha,
-                base=main,
-                commit_ref=commit or fetched.sha,
-                source=str(source) if source else "proposed/config",
-                description=description or fetched.message,
-                by=by,
-                at=self._w.now(),
-            )
+        async with self._pinning:  # of several that fetched the same commit one pins it, and the last free place
+            deploys = await self._deploys(agent)
+            for deploy in deploys:
+                if deploy.sha == fetched.sha and deploy.state is TagState.PROPOSAL:
+                    return await self.card(deploy.id, agent)
+            _check_room(agent, deploys)
+            with effect("take-id"):
+                id = await self._take_id()
+            with effect("tag-proposal"):
+                await applied.propose(
+                    id,
+                    DeployKind.APPLY_COMMIT,
+                    fetched.sha,
+                    base=main,
+                    commit_ref=commit or fetched.sha,
+                    source=str(source) if source else "proposed/config",
+                    description=description or fetched.message,
+                    by=by,
+                    at=self._w.now(),
+                )
         with effect("project-proposal"):
             await self._apply.project(agent)
         return await self.card(id)
 
-    async def approve(self, id: ProposalId, by: str, seen: str | None = None) -> Card:
-        """A1: `approved/<id>`; `seen` is the commit that the operator was shown, another one is refused."""
-        deploy = await self._find(id)
+    async def _fetch(self, agent: AgentName, request: quarantine.FetchRequest) -> quarantine.Fetched:
+        try:
+            return await quarantine.fetch(request, self._w.layout, self._w.config, self._w.recorder)
+        except BadInput as error:
+            own = request.source == self._w.layout.proposed_config(agent)
+            if own and any(words in error.hint for words in _BROKEN):
+                remedy = f"move {request.source} away, then `hive rebuild {agent}` makes a new one"
+                raise BadInput(error.summary, remedy) from error
+            raise
+
+    async def approve(self, id: ProposalId, by: str, seen: str | None = None, agent: AgentName | None = None) -> Card:
+        """A1: `approved/<id>`; `seen` is the commit that the operator was shown, another one is refused.
+
+        Here and below `agent` is needed for the id 0 only, which each agent's first spawn has.
+        """
+        deploy = await self._find(id, agent)
         if seen is not None and (len(seen) < 7 or not deploy.sha.startswith(seen)):
             raise Refused(
                 f"proposal {id} is {deploy.sha[:12]}, not {seen[:40]}",
@@ -95,29 +124,29 @@ class Service(Reports):
             await self._move(deploy, TagState.APPROVED, by, "")
         return await self._after(deploy)
 
-    async def deny(self, id: ProposalId, by: str, reason: str = "") -> Card:
+    async def deny(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
         """`denied/<id>` with the reason. Legal until approved; afterwards there is `cancel`."""
-        deploy = await self._find(id)
+        deploy = await self._find(id, agent)
         with effect("tag-denied"):
             await self._move(deploy, TagState.DENIED, by, reason or "denied")
         return await self._after(deploy)
 
-    async def cancel(self, id: ProposalId, by: str, reason: str = "") -> Card:
+    async def cancel(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
         """End an approved id before it is committed: `failed/<id>`; the agent goes back to what meta says."""
-        deploy = await self._find(id)
+        deploy = await self._find(id, agent)
         if deploy.state is TagState.PROPOSAL:
             raise Conflict(f"{id} is still pending", f"use `hive deny {id}`")
-        agent = deploy.agent
-        async with self._w.decision(agent):
+        owner = deploy.agent
+        async with self._w.decision(owner):
             view = await self._w.meta.read()
-            if id in view.committed.get(agent, {}):
-                raise Conflict(f"{id} is already committed", f"use `hive rollback {agent}`")
-            launch = self._w.observer.observe(agent).container.launch
-            if launch is not None and launch.deploy == id and agent in view.desired.agents:
-                await self._w.memory.change(agent, rollback_from=id, rollback_failed=False)
+            if id in view.committed.get(owner, {}):
+                raise Conflict(f"{id} is already committed", f"use `hive rollback {owner}`")
+            launch = self._w.observer.observe(owner).container.launch
+            if launch is not None and launch.deploy == id and owner in view.desired.agents:
+                await self._w.memory.change(owner, rollback_from=id, rollback_failed=False)
             with effect("tag-cancelled"):
                 await self._move(deploy, TagState.FAILED, by, reason or "cancelled")
-        self._reconciler.interrupt(agent)
+        self._reconciler.interrupt(owner)
         return await self._after(deploy)
 
     # agents
@@ -164,13 +193,13 @@ class Service(Reports):
 
     async def start(self, agent: AgentName, by: str) -> None:
         """Desired: running. Forgets crashes, so that a given-up agent is tried again."""
-        await self._run(agent, lambda run: replace(run, state=RunState.RUNNING), by, fresh=True)
+        await self._run(agent, "start", lambda run: replace(run, state=RunState.RUNNING), by, fresh=True)
 
     async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
         """Desired: stopped. `now` skips the drain."""
         if now:
             self._w.links.skip_drain(agent)
-        await self._run(agent, lambda run: replace(run, state=RunState.STOPPED), by)
+        await self._run(agent, "stop", lambda run: replace(run, state=RunState.STOPPED), by)
 
     async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
         """One more restart; also starts what is stopped or was given up."""
@@ -180,13 +209,13 @@ class Service(Reports):
         def again(run: RunEntry) -> RunEntry:
             return replace(run, state=RunState.RUNNING, restarts=run.restarts + 1)
 
-        await self._run(agent, again, by, fresh=True)
+        await self._run(agent, "restart", again, by, fresh=True)
 
     async def rebuild(self, agent: AgentName, by: str, now: bool = False) -> None:
         """Write every host artefact again, build the pin again, restart."""
         if now:
             self._w.links.skip_drain(agent)
-        await self._run(agent, lambda run: replace(run, rebuilds=run.rebuilds + 1), by, fresh=True)
+        await self._run(agent, "rebuild", lambda run: replace(run, rebuilds=run.rebuilds + 1), by, fresh=True)
 
     async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
         """A new id whose commit is an older deployed one (the one before, unless `to` is given), approved at once."""
@@ -228,6 +257,9 @@ class Service(Reports):
             with effect("remove-entry"):
                 foreign = self._w.observer.observe(agent).foreign
                 await self._w.meta.remove_agent(agent, purge=purge, by=by, at=self._w.now(), disown=foreign)
+                # Nothing of the restarts and rebuilds that were asked for concerns a later agent of this name.
+                if (await self._desired()).run_of(agent) != RunEntry():
+                    await self._w.meta.set_run(agent, lambda _: RunEntry(), by=by, at=self._w.now())
         self._reconciler.interrupt(agent)
         await self._apply.project(agent)
         self._reconciler.look_now(agent)
@@ -271,13 +303,13 @@ class Service(Reports):
         return await self._w.observer.refresh(agent)
 
     async def _find(self, id: ProposalId, agent: AgentName | None = None) -> Deploy:
-        if id == 0 and agent is None:
-            raise Conflict("0 is the first spawn of every agent", "to end one that is under way: `hive destroy NAME`")
         owner = agent or (await self.card(id)).agent
+        if owner not in self._w.observer.names():
+            raise NotFound(f"there is no agent {owner}", "see `hive list`")
         for deploy in await self._deploys(owner):
             if deploy.id == id:
                 return deploy
-        raise NotFound(f"there is no proposal {id}", "see `hive pending`")
+        raise NotFound(f"{owner} has no proposal {id}", "see `hive pending`")
 
     async def _move(self, deploy: Deploy, to: TagState, by: str, reason: str) -> None:
         await self._w.applied(deploy.agent).transition(deploy.id, to, by=by, reason=reason, at=self._w.now())
@@ -315,7 +347,7 @@ class Service(Reports):
             )
 
     async def _run(
-        self, agent: AgentName, change: Callable[[RunEntry], RunEntry], by: str, *, fresh: bool = False
+        self, agent: AgentName, verb: str, change: Callable[[RunEntry], RunEntry], by: str, *, fresh: bool = False
     ) -> None:
         await self._entry(agent)
         with effect("commit-run"):
@@ -324,9 +356,19 @@ class Service(Reports):
             await self._w.memory.change(
                 agent, crashes=0, start_after=0.0, rollback_failed=False, rollback_from=None, transient=None
             )
-        await self._w.events.append("run_changed", agent, {"by": by})
+        await self._w.events.append("run_changed", agent, {"asked": verb, "by": by})
         self._reconciler.interrupt(agent)
         self._reconciler.look_now(agent)
+
+
+def _check_room(agent: AgentName, deploys: Sequence[Deploy]) -> None:
+    waiting = open_ids(deploys)
+    if len(waiting) >= PENDING_MOST:
+        oldest = waiting[0]
+        raise Conflict(
+            f"{agent} has {len(waiting)} proposals that wait for a decision, the limit is {PENDING_MOST}",
+            f"deny what is not wanted (`hive deny {oldest}`); `hive pending` shows them",
+        )
 
 
 def _check_not_owed(desired: Desired, name: AgentName) -> None:

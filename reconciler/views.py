@@ -35,7 +35,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """The next step of one agent, and why. `until` only for a wait; `deploy` the id in flight."""
+    """The next step of one agent, and why. `until`: the end of a wait or of a drain; `deploy`: the id in flight."""
 
     agent: AgentName
     phase: str

@@ -56,9 +56,9 @@ class Client:
         found = self.get(path, query)
         return [_row(item) for item in found] if isinstance(found, list) else []
 
-    def post(self, path: str, body: Mapping[str, object] | None = None) -> Row:
+    def post(self, path: str, body: Mapping[str, object] | None = None, query: Query | None = None) -> Row:
         """Ask for a change; the JSON object it answers."""
-        return _row(self._call("POST", path, None, body or {}))
+        return _row(self._call("POST", path, query, body or {}))
 
     def events(self, after: str | None = None) -> Stream:
         """The event stream, from now on or after the event `after`; it has begun when this returns."""

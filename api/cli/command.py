@@ -12,6 +12,8 @@ import typer
 
 from api.cli import complete, where
 from api.cli.client import Client
+from meta.errors import BadInput
+from meta.names import agent_name
 
 P = ParamSpec("P")
 
@@ -62,7 +64,18 @@ PendingArgument = Annotated[
 ProposalArgument = Annotated[
     int, typer.Argument(metavar="ID", help="the proposal's id", autocompletion=complete.proposals, show_default=False)
 ]
+OwnerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--agent",
+        metavar="NAME",
+        help="whose; needed only for the id 0, which each agent's first spawn has",
+        autocompletion=complete.agents,
+    ),
+]
 WAIT_SECONDS = 600.0
+_NAMES = ("agent", "name", "to")
+"""Parameters that are an agent's name: checked here, before one becomes part of a path."""
 
 
 def command(
@@ -73,6 +86,9 @@ def command(
     def register(function: Callable[Concatenate[Client, P], None]) -> Callable[Concatenate[Client, P], None]:
         @functools.wraps(function)
         def run(*args: P.args, **options: P.kwargs) -> None:
+            for name in (_text(options.get(key)) for key in _NAMES):
+                if name is not None:
+                    agent_name(name)
             found = where.find(_text(options.pop("state", None)), _text(options.pop("runtime", None)))
             function(Client(found), *args, **options)
 
@@ -88,6 +104,13 @@ def command(
         return function
 
     return register
+
+
+def count_of(number: int, most: int) -> int:
+    """`-n` as it was given, or BadInput."""
+    if not 1 <= number <= most:
+        raise BadInput(f"-n {number} is not a number from 1 to {most}", "`-n 20` shows the last 20")
+    return number
 
 
 def epilog(examples: tuple[str, ...]) -> str | None:

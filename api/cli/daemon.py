@@ -65,6 +65,14 @@ def serve(
     builder: Annotated[
         BuilderName, typer.Option("--builder", envvar="HIVE_BUILDER", help="how commits are built")
     ] = BuilderName.PLAIN,
+    unsafe: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-no-isolation",
+            help="run agents without bubblewrap where it does not work (HIVE_ISOLATION=unsafe-none): "
+            "they see what the daemon's user sees",
+        ),
+    ] = False,
     once: Annotated[bool, typer.Option("--once", help="reconcile until nothing is left to do, then end")] = False,
     timeout: TimeoutOption = WAIT_SECONDS,
 ) -> None:
@@ -77,7 +85,9 @@ def serve(
     from api.serve import ServeOptions, serve
 
     found = where.find(state, runtime, serving=True)
-    options = ServeOptions(found.state, found.runtime, str(backend), str(builder), once=once, seconds=timeout)
+    options = ServeOptions(
+        found.state, found.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
+    )
     raise typer.Exit(asyncio.run(serve(options)))
 
 
@@ -103,7 +113,8 @@ def reconcile(
         from api.serve import serve
 
         output.progress(f"no daemon answers at {client.where.http}: doing one round without it")
-        raise typer.Exit(asyncio.run(serve(_options(client, once=True, only=agent, seconds=timeout)))) from None
+        options = _options(client, once=True, only=agent, seconds=timeout, json=json)
+        raise typer.Exit(asyncio.run(serve(options))) from None
     rows = _settle(client, agent, timeout) if wait else client.rows("/api/plan", {"agent": agent})
     show_plan(rows, json)
     if wait and any(row["phase"] in GIVEN_UP for row in rows):
@@ -132,7 +143,9 @@ def _settle(client: Client, agent: str | None, seconds: float) -> list[Row]:
     raise TimedOut(f"not done after {seconds:g} s; it goes on", "see `hive plan`, or wait longer")
 
 
-def _options(client: Client, *, once: bool = False, only: str | None, seconds: float = WAIT_SECONDS) -> "ServeOptions":
+def _options(
+    client: Client, *, once: bool = False, only: str | None, seconds: float = WAIT_SECONDS, json: bool = False
+) -> "ServeOptions":
     from api.serve import ServeOptions
 
     return ServeOptions(
@@ -143,4 +156,5 @@ def _options(client: Client, *, once: bool = False, only: str | None, seconds: f
         once=once,
         only=only,
         seconds=seconds,
+        json=json,
     )

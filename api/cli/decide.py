@@ -12,6 +12,7 @@ from api.cli.command import (
     WAIT_SECONDS,
     AgentArgument,
     JsonOption,
+    OwnerOption,
     PendingArgument,
     ProposalArgument,
     TimeoutOption,
@@ -75,22 +76,25 @@ def approve(
     sha: Annotated[
         str | None, typer.Option("--sha", metavar="COMMIT", help="the commit you were shown; another one is refused")
     ] = None,
+    agent: OwnerOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
     """Approve a proposal: hive builds it, switches the agent, and goes back if it does not become healthy."""
-    _deploy(client, f"/api/proposals/{id}/approve", {"seen": sha}, Waits(wait, timeout), json, "approved")
+    path = f"/api/proposals/{id}/approve"
+    _deploy(client, path, {"seen": sha}, Waits(wait, timeout), json, "approved", whose=agent)
 
 
 def deny(
     client: Client,
     id: PendingArgument,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; kept in the tag denied/ID")] = "",
+    agent: OwnerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Deny a pending proposal. After approval there is `hive cancel`."""
-    card = client.post(f"/api/proposals/{id}/deny", {"reason": reason})
+    card = client.post(f"/api/proposals/{id}/deny", {"reason": reason}, {"agent": agent})
     _say_card(card, json, f"proposal {id} for {card['agent']} is denied")
 
 
@@ -98,15 +102,16 @@ def cancel(
     client: Client,
     id: ProposalArgument,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; kept in the tag failed/ID")] = "",
+    agent: OwnerOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
     """End an approved deploy that is not committed yet; the agent goes back to what it ran."""
     waits = Waits(wait, timeout)
-    agent = client.row(f"/api/proposals/{id}")["agent"] if wait else None
-    with follow(client, agent, waits) as follower:
-        card = client.post(f"/api/proposals/{id}/cancel", {"reason": reason})
+    owner = client.row(f"/api/proposals/{id}", {"agent": agent})["agent"] if wait else None
+    with follow(client, owner, waits) as follower:
+        card = client.post(f"/api/proposals/{id}/cancel", {"reason": reason}, {"agent": agent})
         if follower is not None:
             follower.rest()
     _say_card(card, json, f"{id} of {card['agent']} is cancelled")
@@ -169,10 +174,19 @@ def adopt(
 
 
 def _deploy(
-    client: Client, path: str, body: Row, waits: Waits, json: bool, verb: str, *, agent: str | None = None
+    client: Client,
+    path: str,
+    body: Row,
+    waits: Waits,
+    json: bool,
+    verb: str,
+    *,
+    agent: str | None = None,
+    whose: str | None = None,
 ) -> None:
-    with follow(client, agent, waits) as follower:
-        card = client.post(path, body)
+    """`whose` tells ids 0 apart; `agent` is known where the request names one."""
+    with follow(client, agent or whose, waits) as follower:
+        card = client.post(path, body, {"agent": whose})
         id, owner = card["id"], card["agent"]
         if follower is not None:
             follower.about(owner)

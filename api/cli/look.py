@@ -6,8 +6,21 @@ import typer
 
 from api.cli import output
 from api.cli.client import Client, Row
-from api.cli.command import LOOK, AgentArgument, JsonOption, MaybeAgentArgument, ProposalArgument, command
-from api.cli.progress import describe
+from api.cli.command import (
+    LOOK,
+    AgentArgument,
+    JsonOption,
+    MaybeAgentArgument,
+    OwnerOption,
+    ProposalArgument,
+    command,
+    count_of,
+)
+from api.cli.progress import GIVEN_UP
+from api.cli.sentences import describe
+
+MOST_ROWS = 1000
+MOST_LINES = 10_000
 
 
 def register(app: typer.Typer) -> None:
@@ -104,10 +117,10 @@ def show_plan(rows: list[Row], json: bool) -> None:
         output.say_json(rows)
         return
     busy = [row for row in rows if row["step"] != "none"]
-    count = sum(row["phase"] != "absent" for row in rows)
+    count = sum(row["phase"] not in GIVEN_UP | {"absent"} for row in rows)
     output.table(
         ("AGENT", "PHASE", "STEP", "DEPLOY", "WAITS", "WHY"),
-        ((row["agent"], row["phase"], row["step"], row["deploy"], _until(row["until"]), row["reason"]) for row in busy),
+        ((row["agent"], row["phase"], row["step"], row["deploy"], _waits(row), row["reason"]) for row in busy),
         empty=f"nothing to do: {count} agent{'' if count == 1 else 's'} as desired",
     )
     for row in rows:
@@ -115,8 +128,9 @@ def show_plan(rows: list[Row], json: bool) -> None:
             output.say(f"{row['agent']}: {condition}")
 
 
-def _until(at: float | None) -> str:
-    return f"until {output.when(at)[11:]}" if at else ""
+def _waits(row: Row) -> str:
+    until = f"until {output.when(row['until'])[11:]}" if row["until"] else ""
+    return f"for its turn to end, {until}".rstrip(", ") if row["step"] == "drain" else until
 
 
 def pending(
@@ -154,13 +168,14 @@ def pending(
 def diff(
     client: Client,
     id: ProposalArgument,
+    agent: OwnerOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What a proposal changes: settings first, then the patch.
+    """What a proposal changes: settings first, then the patch. Of one that failed or was denied also why.
 
     Approve exactly what you saw with `hive approve ID --sha COMMIT`.
     """
-    found = client.row(f"/api/proposals/{id}/diff")
+    found = client.row(f"/api/proposals/{id}/diff", {"agent": agent})
     if json:
         output.say_json(found)
         return
@@ -170,6 +185,7 @@ def diff(
         output.say(f"  {line}")
     for subject in found["commits"]:
         output.say(f"  commit {subject}")
+    _say_end(client.row(f"/api/proposals/{id}", {"agent": found["agent"]}))
     if found["settings"]:
         output.say()
         output.table(("SETTING", "NOW", "THEN"), found["settings"], empty="")
@@ -178,13 +194,22 @@ def diff(
         output.patch(found["patch"])
 
 
+def _say_end(card: Row) -> None:
+    if card["state"] not in ("failed", "denied"):
+        return
+    why = str(card["note"] or "no reason was recorded").strip().splitlines()
+    output.say(f"  {card['state']}: {why[0]}")
+    for line in why[1:]:
+        output.say(f"    {line}".rstrip())
+
+
 def log(
     client: Client,
     count: Annotated[int, typer.Option("-n", metavar="N", help="how many, newest first")] = 20,
     json: JsonOption = False,
 ) -> None:
     """The system-wide deploy log: one line per change of what is desired. It holds only successes."""
-    rows = client.rows("/api/log", {"limit": count})
+    rows = client.rows("/api/log", {"limit": count_of(count, MOST_ROWS)})
     if json:
         output.say_json(rows)
         return
@@ -214,7 +239,7 @@ def logs(
     json: JsonOption = False,
 ) -> None:
     """The last lines that an agent's container wrote."""
-    found = client.row(f"/api/agents/{agent}/logs", {"lines": lines})
+    found = client.row(f"/api/agents/{agent}/logs", {"lines": count_of(lines, MOST_LINES)})
     if json:
         output.say_json(found)
         return
@@ -235,6 +260,7 @@ def events(
     With --json and --follow it is one JSON object per line. A gap is never silent: when --after names an event that
     is gone, or another database, that is an error.
     """
+    count_of(count, MOST_ROWS)
     if follow:
         _follow(client, after, count, json)
         return

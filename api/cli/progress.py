@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from api.cli import output
 from api.cli.client import Client, Event, Row, Stream
 from api.cli.codes import Failed, TimedOut
+from api.cli.sentences import describe
 from meta.errors import NotFound
 
 TICK = 1.0
@@ -61,7 +62,10 @@ class Follower:
             if row is None:
                 return True
             if up is not None and row["phase"] in GIVEN_UP:
-                raise Failed(f"{self._agent} is {row['phase']}: {row['reason']}", f"see `hive logs {self._agent}`")
+                about = (
+                    "see `hive status`" if row["reason"].startswith("its spawn") else f"see `hive logs {self._agent}`"
+                )
+                raise Failed(f"{self._agent} is {row['phase']}: {row['reason']}", about)
             if row["step"] != "none":
                 return False
             if up is not None and row["phase"] not in up:
@@ -101,6 +105,14 @@ def follow(client: Client, agent: str | None, waits: Waits) -> Iterator[Follower
         yield Follower(client, agent, stream, waits.seconds)
 
 
+def remedy(card: Row) -> str:
+    """What to do about a deploy that failed. After a failed spawn there is no agent, and no container with logs."""
+    id, agent = card["id"], card["agent"]
+    if card["kind"] == "spawn":
+        return f"`hive diff {id} --agent {agent}` shows its last lines, `hive spawn {agent}` tries again"
+    return f"see `hive diff {id}` and `hive logs {agent}`"
+
+
 def deployed(client: Client, follower: Follower, id: int, agent: str) -> Row:
     """Wait for the end of one id; its card when it is deployed, Failed with its note otherwise."""
     last: Row = {}
@@ -114,15 +126,5 @@ def deployed(client: Client, follower: Follower, id: int, agent: str) -> Row:
     follower.until(ended)
     if last["state"] != "deployed":
         why = output.first_line(last.get("note")) or "no reason was recorded"
-        raise Failed(f"{id} of {agent} is {last['state']}: {why}", f"see `hive diff {id}` and `hive logs {agent}`")
+        raise Failed(f"{id} of {agent} is {last['state']}: {why}", remedy(last))
     return last
-
-
-def describe(kind: str, event: Row) -> str:
-    """One event in one line."""
-    data = event.get("data") or {}
-    words = [f"{key}={output.first_line(str(value))}" for key, value in data.items() if value not in (None, "", [], {})]
-    agent = f" {event['agent']}" if event.get("agent") else ""
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.get('at')))}{agent} {kind}" + (
-        f" ({', '.join(words)})" if words else ""
-    )

@@ -80,7 +80,12 @@ class FakeService:
     async def cards(self, agent: AgentName | None = None, limit: int = 50) -> list[Card]:
         return [card for card in reversed(self.shown.values()) if agent in (None, card.agent)][:limit]
 
-    async def card(self, id: ProposalId) -> Card:
+    async def card(self, id: ProposalId, agent: AgentName | None = None) -> Card:
+        if id == 0 and agent is None:
+            raise BadInput("each agent's first spawn has the id 0 (alice, manager)", "say whose: `--agent NAME`")
+        if id == 0 and agent is not None:
+            self.known(agent)
+            return Card(id, agent, DeployKind.SPAWN, "", None, 1_700_000_000, "failed", "failed", note="no luck\nlog")
         if id not in self.shown:
             raise NotFound(f"there is no proposal {id}", "see `hive pending`")
         return self.shown[id]
@@ -110,8 +115,8 @@ class FakeService:
         self.record(("propose", agent, by, commit, description, source))
         return self.add(agent, description=description)
 
-    async def approve(self, id: ProposalId, by: str, seen: str | None = None) -> Card:
-        card = await self.card(id)
+    async def approve(self, id: ProposalId, by: str, seen: str | None = None, agent: AgentName | None = None) -> Card:
+        card = await self.card(id, agent)
         if card.status != "pending":
             raise Conflict(f"proposal {id} is {card.status} already", f"see `hive diff {id}`")
         if seen is not None and not SHA.startswith(seen):
@@ -119,13 +124,16 @@ class FakeService:
         self.record(("approve", id, by, seen))
         return self.move(id, "approved", "approved")
 
-    async def deny(self, id: ProposalId, by: str, reason: str = "") -> Card:
-        await self.card(id)
+    async def deny(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
+        await self.card(id, agent)
         self.record(("deny", id, by, reason))
         return self.move(id, "denied", "denied", reason)
 
-    async def cancel(self, id: ProposalId, by: str, reason: str = "") -> Card:
-        await self.card(id)
+    async def cancel(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
+        card = await self.card(id, agent)
+        if id == 0:
+            self.record(("cancel", id, by, reason, agent))
+            return card
         self.record(("cancel", id, by, reason))
         return self.move(id, "failed", "failed", reason)
 
@@ -182,8 +190,8 @@ class FakeService:
         where = (str(self.layout.state), str(self.layout.runtime))
         return Status("0.1", "fake", "plain", *where, "2" * 40, "none", "none", "one", ("a note",), agents)
 
-    async def diff(self, id: ProposalId) -> Diff:
-        card = await self.card(id)
+    async def diff(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
+        card = await self.card(id, agent)
         patch = "--- a/agent.toml\n+++ b/agent.toml\n-model = 1\n+model = 2 \x1b]0;owned\x07\n"
         settings = (("model", "1", "2"),)
         return Diff(id, card.agent, "0" * 40, SHA, "more", ("1111111 more",), settings, ("agent.toml",), patch)

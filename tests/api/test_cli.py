@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,12 @@ import pytest
 from api.cli import output, reference, where
 from api.cli.codes import MEANINGS, Code, Failed, TimedOut, Unreachable, code_of
 from api.cli.main import parser
+from api.cli.progress import remedy
+from api.cli.sentences import SENTENCES, describe
 from api.problems import KINDS, error_from, problem_of
 from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+from meta.model import DeployKind
+from reconciler.store.kinds import EVENT_KINDS
 from reconciler.views import PlanRow
 
 if TYPE_CHECKING:
@@ -112,6 +117,18 @@ ERRORS = [
     ("adopt alice", Code.USAGE, "hive: say which side is right", "--running"),
     ("propose alice main", Code.USAGE, "hive: 'main' is no commit id", "branches"),
     ("spawn too-long-a-name", Code.USAGE, "limit is 11", "alice"),
+    ("logs a/b", Code.USAGE, "hive: 'a/b' is no agent name: only a-z", "alice"),
+    ("rebuild ../x?y=1", Code.USAGE, "is no agent name: it must begin with", "alice"),
+    ("send nobody hello", Code.NOT_FOUND, "hive: there is no agent nobody", "see `hive list`"),
+    ("diff 0", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
+    ("approve 0", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
+    ("deny 0", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
+    ("cancel 0 --wait", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
+    ("diff 0 --agent bob", Code.NOT_FOUND, "hive: there is no agent bob", "see `hive list`"),
+    ("diff 0 --agent a/b", Code.USAGE, "hive: 'a/b' is no agent name", "alice"),
+    ("log -n 0", Code.USAGE, "hive: -n 0 is not a number from 1 to 1000", "-n 20"),
+    ("logs alice -n -3", Code.USAGE, "hive: -n -3 is not a number from 1 to 10000", "-n 20"),
+    ("events --follow -n 0", Code.USAGE, "hive: -n 0 is not a number from 1 to 1000", "-n 20"),
     ("spawn alice", Code.CONFLICT, "hive: an agent named alice already exists", "another name"),
     ("destroy manager", Code.CONFLICT, "hive: the manager cannot be destroyed", "other agents"),
     ("approve 1 --sha 2222222", Code.CONFLICT, "not 2222222", "hive diff 1"),
@@ -121,14 +138,61 @@ ERRORS = [
 
 async def test_an_error_is_one_line_of_what_and_one_of_what_to_do(hive: Hive) -> None:
     hive.fake.add()
-    for command, code, what, remedy in ERRORS:
+    for command, code, what, hint in ERRORS:
         found, out, err = await hive.hive(*command.split())
         assert (found, out) == (code, ""), (command, err)
         first, second = err.splitlines()
         assert first.startswith("hive: ")
         assert what in first
         assert second.startswith("  try: ")
-        assert remedy in second
+        assert hint in second
+
+
+async def test_the_id_0_of_one_agent_is_named_with_its_agent(hive: Hive) -> None:
+    code, out, err = await hive.hive("diff", "0", "--agent", "alice")
+    assert (code, err) == (0, "")
+    assert "proposal 0 for alice" in out
+    assert "  failed: no luck\n    log\n" in out
+    code, out, _ = await hive.hive("cancel", "0", "--agent", "alice")
+    assert (code, out) == (0, "0 of alice is cancelled\n")
+    assert hive.fake.calls == [("cancel", 0, ME, "", "alice")]
+
+
+async def test_the_plan_says_what_a_drain_waits_for(hive: Hive) -> None:
+    alice = hive.fake.names[0]
+    hive.fake.rows[alice] = PlanRow(alice, "draining", "drain", "should be stopped", until=1.7e9)
+    _, out, _ = await hive.hive("plan")
+    assert "for its turn to end, until 22:13:20" in out
+
+
+async def test_a_spawn_that_failed_names_what_can_be_done_about_it(hive: Hive) -> None:
+    hive.fake.add(hive.fake.names[0], DeployKind.SPAWN, status="failed", state="failed", note="no harness")
+    failed = asdict(hive.fake.shown[1])
+    assert remedy(failed) == "`hive diff 1 --agent alice` shows its last lines, `hive spawn alice` tries again"
+
+
+async def test_events_are_told_in_sentences_and_json_is_as_it_was(hive: Hive) -> None:
+    crash = {"why": "killed by signal 9", "crashes": 2, "restart_in": 4.0, "code": None, "signal": 9, "log": "x"}
+    await hive.fake.events.append("container_crash", hive.fake.names[0], crash)
+    _, out, _ = await hive.hive("events")
+    assert out.endswith(" alice: ended by itself: killed by signal 9 (crash 2 in a row, starts again in 4 s)\n")
+    _, out, _ = await hive.hive("events", "--json")
+    assert json.loads(out)[0]["data"] == crash
+
+
+def test_every_kind_of_event_has_a_sentence_that_bears_missing_and_odd_values() -> None:
+    assert set(SENTENCES) == set(EVENT_KINDS)
+    for kind, tell in SENTENCES.items():
+        keys = ("id", "by", "ids", "crashes", "restart_in", "sha", "reason", "what", "deploy", "running")
+        for value in (None, "", "text\nmore", 3, [], ["a", 1]):
+            for data in ({}, dict.fromkeys(keys, value)):
+                said = tell(data)
+                assert said, kind
+                assert "\n" not in said, (kind, said)
+                assert "None" not in said, (kind, said)
+    assert describe("of-a-newer-hive", {"at": 0, "agent": None, "data": {"x": 1}}).endswith(
+        "hive: of-a-newer-hive (x=1)"
+    )
 
 
 async def test_without_a_daemon_the_error_has_the_command_that_starts_it(pods: Hive) -> None:
@@ -163,7 +227,7 @@ async def test_wait_follows_a_deploy_to_its_end(hive: Hive) -> None:
     code, out, err = await hive.hive("approve", "1", "--wait")
     await daemon
     assert (code, out) == (0, "alice has 1 deployed, at commit 111111111111\n")
-    assert "alice deploy_succeeded (id=1)" in err or err == ""
+    assert "alice: 1 is deployed" in err or err == ""
 
 
 async def test_wait_exits_with_1_and_the_reason_when_a_deploy_fails(hive: Hive) -> None:
@@ -209,6 +273,22 @@ async def test_wait_exits_with_1_when_the_agent_is_given_up(hive: Hive) -> None:
 async def test_wait_for_destroy_ends_when_the_agent_is_gone(hive: Hive) -> None:
     code, out, _ = await hive.hive("destroy", "alice", "--wait")
     assert (code, out) == (0, "alice is destroyed\n")
+
+
+async def test_a_wait_is_told_that_the_daemon_stops(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def settled(*_: object) -> bool:
+        asked.set()
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(hive.fake, "settled", settled)
+    waiting = asyncio.ensure_future(hive.hive("reconcile", "--wait"))
+    await asked.wait()
+    hive.stopping.set()
+    code, _, err = await waiting
+    assert (code, "hive: the daemon is stopping" in err) == (Code.TRY_AGAIN, True), err
 
 
 async def test_reconcile_with_wait_says_the_plan_that_is_left(hive: Hive) -> None:

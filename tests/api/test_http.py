@@ -140,7 +140,7 @@ ERRORS: list[tuple[str, str, object, int, str, str]] = [
     ("POST", "agents/alice/stop", {"now": 1}, 400, "bad-input", "now"),
     ("POST", "agents/..%2f..%2fetc/stop", {}, 404, "not-found", "etc"),
     ("POST", "agents/alice/adopt", {"side": "left"}, 400, "bad-input", "side"),
-    ("POST", "messages", {"to": "bob", "body": "x"}, 400, "bad-input", "bob"),
+    ("POST", "messages", {"to": "bob", "body": "x"}, 404, "not-found", "bob"),
     ("POST", "proposals/1/deny", b'{"reason":"' + b"x" * 2**20 + b'"}', 400, "bad-input", "longer than"),
 ]
 

@@ -18,6 +18,7 @@ import pytest
 
 from api.cli.codes import Code
 from api.notify import notify
+from api.serve import ServeOptions, unknown_settings
 
 
 @dataclass
@@ -112,6 +113,9 @@ async def test_without_a_daemon_reconcile_does_one_round_and_plan_only_reads(pla
     code, out, _ = await place.hive("reconcile", "--timeout", "30")
     assert code == 0
     assert "manager: " in out
+    code, out, _ = await place.hive("reconcile", "--timeout", "30", "--json")
+    assert code == 0
+    assert [(row["agent"], row["step"]) for row in json.loads(out)] == [("manager", "none")]
     before = sorted(path for path in place.state.rglob("*"))
     code, out, _ = await place.hive("reconcile", "--plan", "--json")
     assert code == 0
@@ -124,6 +128,30 @@ async def test_a_wrong_setting_keeps_the_daemon_from_starting_and_is_named(place
     _, err = await process.communicate()
     assert process.returncode == Code.USAGE
     assert b"HIVE_RESYNC='often'" in err
+
+
+def test_a_variable_that_is_no_setting_is_named_with_the_nearest_one() -> None:
+    environment = {"HIVE_RESINC": "5", "HIVE_STATE": "/s", "HIVE_PORT": "1", "HIVE_ZZZZZZ": "", "HOME": "/"}
+    assert unknown_settings(environment) == [
+        "HIVE_RESINC is no setting of hive and has no effect; did you mean HIVE_RESYNC?",
+        "HIVE_ZZZZZZ is no setting of hive and has no effect; see docs/reference/configuration.md",
+    ]
+
+
+async def test_the_daemon_warns_of_a_variable_that_it_does_not_know(place: Place) -> None:
+    process = await place.start("serve", "--once", HIVE_RESINC="5")
+    async with asyncio.timeout(40):
+        _, err = await process.communicate()
+    assert process.returncode == 0
+    assert b"did you mean HIVE_RESYNC?" in err
+
+
+def test_no_isolation_is_an_option_that_overrules_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIVE_ISOLATION", "required")
+    assert ServeOptions(tmp_path, tmp_path).config().isolation == "required"
+    assert ServeOptions(tmp_path, tmp_path, unsafe=True).config().isolation == "unsafe-none"
 
 
 def test_nobody_is_notified_who_did_not_ask(tmp_path: Path) -> None:

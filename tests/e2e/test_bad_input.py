@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from meta.errors import Conflict
 from meta.names import AgentName
+from reconciler.service import PENDING_MOST
 from tests.support.lab import WAIT, Lab, fresh_lab
 
 GOOD = 'label = "good"\n'
@@ -77,19 +81,58 @@ def test_an_agent_that_does_not_exist_is_named(lab: Lab) -> None:
         "plan",
         "logs",
         "reconcile",
+        "send",
     ):
-        said = lab.hive(command, "nobody")
+        said = lab.hive(command, "nobody", *(["hello"] if command == "send" else []))
         assert said.code == 3, (command, said)
         assert "there is no agent nobody" in said.err
         assert "try: see `hive list`" in said.err
-    said = lab.hive("send", "nobody", "hello")
-    assert (said.code, "there is no agent 'nobody'" in said.err) == (2, True), said
 
 
 def test_a_proposal_that_does_not_exist_is_named(lab: Lab) -> None:
     for words in (("approve", "99"), ("deny", "99"), ("cancel", "99"), ("diff", "99")):
         said = lab.hive(*words)
         assert (said.code, "no proposal 99" in said.err, "try: " in said.err) == (3, True, True), said
+
+
+def test_the_id_0_needs_the_name_of_its_agent(lab: Lab) -> None:
+    for command in ("approve", "deny", "cancel", "diff"):
+        said = lab.hive(command, "0")
+        assert said.code == 2, said
+        assert "each agent's first spawn has the id 0 (alice, bob, manager)" in said.err
+        assert "try: say whose: `--agent NAME`" in said.err
+        said = lab.hive(command, "0", "--agent", "nobody")
+        assert (said.code, "there is no agent nobody" in said.err) == (3, True), said
+    assert "proposal 0 for bob" in lab.hive("diff", "0", "--agent", "bob").out
+    said = lab.hive("cancel", "0", "--agent", "bob")
+    assert (said.code, "0 is already committed" in said.err) == (4, True), said
+
+
+def test_only_so_many_proposals_of_one_agent_wait_and_the_rest_is_refused(lab: Lab) -> None:
+    clone = lab.commit(GOOD)
+    commits = []
+    for number in range(PENDING_MOST + 3):
+        lab.git(clone, "commit", "-q", "--allow-empty", "-m", f"number {number}")
+        commits.append(lab.git(clone, "rev-parse", "HEAD"))
+
+    with ThreadPoolExecutor(8) as pool:
+        errors = [said for said in pool.map(partial(_propose, lab, clone), commits) if said]
+    waiting = [card["id"] for card in lab.get("/api/proposals", agent="alice")]
+    assert len(waiting) == PENDING_MOST
+    assert len(errors) == 3
+    for summary, hint in errors:
+        assert f"alice has {PENDING_MOST} proposals that wait for a decision" in summary
+        assert f"hive deny {waiting[0]}" in hint
+    for id in waiting:
+        lab.post(f"/api/proposals/{id}/deny")
+
+
+def _propose(lab: Lab, clone: Path, commit: str) -> tuple[str, str] | None:
+    try:
+        lab.post("/api/proposals", agent="alice", source=str(clone), commit=commit)
+    except Conflict as error:
+        return error.summary, error.hint
+    return None
 
 
 # commits and repos
@@ -137,7 +180,8 @@ def test_a_proposed_repo_that_is_corrupted_is_named_and_a_new_one_can_be_made(la
                 path.chmod(0o644)
                 path.write_bytes(b"garbage")
     said = lab.hive("propose", "alice")
-    assert (said.code in (2, 3), str(tree) in said.err, "try: " in said.err) == (True, True, True), said
+    assert (said.code, str(tree) in said.err) == (2, True), said
+    assert f"try: move {tree} away, then `hive rebuild alice` makes a new one" in said.err
     tree.rename(lab.directory / f"corrupted-{damage}")
     lab.do("alice", "rebuild")
     assert "is what alice has already" in lab.hive("propose", "alice").err
@@ -182,7 +226,8 @@ def test_settings_that_are_wrong_fail_the_build_with_the_key_and_leave_the_agent
     assert what in lab.hive("diff", str(id)).out
     said = lab.hive("approve", str(id), "--wait")
     assert (said.code, what in said.err) == (1, True), said
-    assert what in lab.told(f"failed/{id}")
+    told = lab.told(f"failed/{id}")
+    assert told.count(what) == 1, told
     assert lab.agent()["pid"] == before
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -86,6 +88,98 @@ def test_a_destroyed_agent_keeps_its_repos_and_state_and_a_respawn_goes_on_with_
     assert (again["phase"], again["sha"]) == ("running", deployed["fetched_sha"])
     assert memory.read_text(encoding="utf-8") == "remember"
     assert tags < lab.tags("dora")
+
+
+def test_a_respawn_owes_no_rebuild_of_the_agent_that_was_destroyed(lab: Lab) -> None:
+    lab.spawn("ines")
+    lab.do("ines", "rebuild")
+    lab.do("ines", "restart")
+    lab.do("ines", "destroy")
+    done = len(lab.events("agent_rebuilt", "ines")), len(lab.events("agent_restarted", "ines"))
+    lab.spawn("ines")
+    assert (len(lab.events("agent_rebuilt", "ines")), len(lab.events("agent_restarted", "ines"))) == done == (1, 1)
+    run = json.loads(lab.git(lab.layout.meta_git, "show", "run:run.json"))
+    assert run["agents"]["ines"] == {"state": "running", "restarts": 0, "rebuilds": 0}
+
+
+def test_a_spawn_that_failed_is_shown_with_its_reason_and_what_can_be_done(lab: Lab) -> None:
+    in_the_way = lab.layout.agent_state(AgentName("jo"))
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("no directory", encoding="utf-8")
+    said = lab.hive("spawn", "jo", "--wait")
+    assert said.code == 1, said
+    assert f"0 of jo is failed: {in_the_way} is no directory" in said.err
+    assert "try: `hive diff 0 --agent jo` shows its last lines, `hive spawn jo` tries again" in said.err
+    assert f"  failed: {in_the_way} is no directory" in lab.hive("diff", "0", "--agent", "jo").out
+    lab.settle("jo")
+    shown = lab.agent("jo")
+    assert (shown["phase"], shown["desired"]) == ("failed", "absent")
+    assert f"its spawn 0 failed: {in_the_way} is no directory" in shown["conditions"][0]
+    assert "`hive spawn jo` tries again, `hive destroy jo --purge` forgets it" in shown["conditions"][1]
+    in_the_way.unlink()
+    said = lab.hive("spawn", "jo", "--wait")
+    assert said.code == 0, said
+    assert lab.agent("jo")["phase"] == "running"
+
+
+def test_a_failed_spawn_is_forgotten_with_a_purge(lab: Lab) -> None:
+    in_the_way = lab.layout.agent_state(AgentName("kim"))
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("no directory", encoding="utf-8")
+    lab.post("/api/agents/kim/spawn")
+    lab.settle("kim")
+    assert lab.agent("kim")["phase"] == "failed"
+    lab.do("kim", "destroy", purge=True)
+    assert "kim" not in lab.agents()
+
+
+@contextlib.contextmanager
+def without_manager(path: str) -> Iterator[tuple[Lab, Path]]:
+    """A hive where a file is in the way of its manager; the hive and the file."""
+    own = Lab(Path(f"/tmp/hive-{os.getpid()}-m"), GATE, nix=False)
+    in_the_way = own.layout.state / path
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("no directory", encoding="utf-8")
+    try:
+        own.start()
+        own.settle()
+        yield own, in_the_way
+        in_the_way.unlink()
+        said = own.hive("spawn", "manager", "--wait")
+        assert said.code == 0, said
+        assert own.agent("manager")["phase"] == "running"
+        assert "there is no manager" not in own.hive("status").out
+    finally:
+        own.kill()
+        own.end_agents()
+        shutil.rmtree(own.directory)
+
+
+def test_a_manager_whose_spawn_failed_is_shown_and_can_be_spawned_again() -> None:
+    with without_manager("agents/manager/state") as (own, in_the_way):
+        shown = own.hive("status").out
+        assert f"manager: its spawn 0 failed: {in_the_way} is no directory" in shown
+        assert "manager: `hive spawn manager` tries again\n" in shown
+
+
+def test_a_manager_whose_spawn_could_not_begin_is_missed_in_the_status() -> None:
+    with without_manager("applied/manager") as (own, in_the_way):
+        shown = own.hive("status").out
+        assert "note: there is no manager: cannot " in shown
+        assert str(in_the_way) in shown
+        assert "`hive spawn manager` makes it" in shown
+
+
+def test_a_phase_began_when_it_began_and_not_when_somebody_looked(lab: Lab) -> None:
+    lab.spawn("lea")
+    healthy = lab.events("agent_healthy", "lea") or lab.events("deploy_succeeded", "lea")
+    first = lab.agent("lea")["since"]
+    assert abs(first - healthy[-1]["at"]) < 1.0
+    lab.post("/api/agents/lea/stop")
+    lab.get("/api/wait", agent="lea", timeout=20)
+    stopped = lab.events("agent_stopped", "lea")[-1]["at"]
+    lab.deploy(GOOD, "alice")  # time passes, nobody looks at lea
+    assert abs(lab.agent("lea")["since"] - stopped) < 0.5
 
 
 # start, stop, restart

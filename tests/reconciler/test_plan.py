@@ -313,6 +313,42 @@ def test_after_the_commit_point_there_is_only_forward() -> None:
     assert model.decide().step == steps.Finish(ProposalId(7), sha(807), False)
 
 
+def failed_spawn(by: str = "hive", reason: str = "no space\nlast lines") -> Model:
+    spawn = replace(deploy(0, TagState.FAILED, DeployKind.SPAWN), by=by, reason=reason)
+    return Model(None, {0: spawn}, AgentObserved())
+
+
+def test_a_spawn_that_hive_failed_stays_visible_with_its_reason_and_the_remedy() -> None:
+    decision = failed_spawn().decide()
+    assert (decision.phase, decision.reason) == ("failed", "its spawn 0 failed: no space")
+    assert decision.conditions[1] == "`hive spawn alice` tries again, `hive destroy alice --purge` forgets it"
+
+
+def test_a_purge_is_not_proposed_where_an_earlier_life_is_kept() -> None:
+    model = failed_spawn()
+    model.tombstone = Tombstone(600_000, Pin(ProposalId(0), sha(0)))
+    assert model.decide().conditions[1] == "`hive spawn alice` tries again"
+
+
+@pytest.mark.parametrize(("by", "reason"), [("operator uid 0", "x"), ("hive", "an agent named alice already exists")])
+def test_a_spawn_that_was_ended_or_was_one_too_many_leaves_nothing_to_see(by: str, reason: str) -> None:
+    assert failed_spawn(by, reason).decide().phase == "absent"
+
+
+def test_a_failed_spawn_does_not_count_once_a_later_one_is_there() -> None:
+    model = failed_spawn()
+    model.deploys[4] = deploy(4, TagState.APPROVED, DeployKind.SPAWN)
+    assert model.settle().phase == "running"
+
+
+def test_a_drain_says_how_long_it_may_take() -> None:
+    model = running()
+    model.run = RunEntry(RunState.STOPPED)
+    decision = model.decide()
+    assert (decision.step.name, decision.phase) == ("drain", "draining")
+    assert decision.conditions == (f"waits for its turn to end, at most {CONFIG.drain_deadline:g} s",)
+
+
 numbers = st.integers(0, 2)
 launches = st.builds(
     Launch,

@@ -1,0 +1,121 @@
+"""Each kind of event as a short sentence for people; `--json` has the event itself.
+
+One table. A value that is missing leaves its words out, for an older hive may have written the event.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from api.cli import output
+
+Data = dict[str, Any]
+
+
+def describe(kind: str, event: Data) -> str:
+    """One event in one line: when, who, what."""
+    data = event.get("data") or {}
+    tell = SENTENCES.get(kind)
+    said = tell(data) if tell is not None else _raw(kind, data)
+    return f"{time.strftime('%H:%M:%S', time.localtime(event.get('at')))} {event.get('agent') or 'hive'}: {said}"
+
+
+def _raw(kind: str, data: Data) -> str:
+    """What a newer daemon tells."""
+    words = [f"{key}={_text(data, key)}" for key in data if data[key] not in (None, "", [], {})]
+    return f"{kind} ({', '.join(words)})" if words else kind
+
+
+def _text(data: Data, key: str) -> str:
+    value = data.get(key)
+    return "" if value is None else output.first_line(str(value))
+
+
+def _with(data: Data, before: str, key: str, after: str = "") -> str:
+    """`before`, the value and `after`; nothing when there is no value."""
+    value = _text(data, key)
+    return f"{before}{value}{after}" if value else ""
+
+
+def _ids(data: Data) -> str:
+    ids = data.get("ids")
+    return ", ".join(map(str, ids)) if isinstance(ids, list) else ""
+
+
+def _proposed(data: Data) -> str:
+    what = "asks for this agent" if data.get("kind") == "spawn" else "waits for approval"
+    return f"{_text(data, 'id')} {what}{_with(data, ', proposed by ', 'proposed_by')}{_with(data, ': ', 'description')}"
+
+
+def _deployed(data: Data) -> str:
+    return f"{_text(data, 'id')} is deployed{_with(data, ', at commit ', 'sha')[: len(', at commit ') + 12]}"
+
+
+def _reverted(data: Data) -> str:
+    now = _with(data, "is ", "to") or "has no tags any more"
+    return f"the card of {_text(data, 'id')} was {_text(data, 'from')}, by its tags it {now}"
+
+
+def _started(data: Data) -> str:
+    return f"started with generation {_text(data, 'generation')[:10]}{_with(data, ', to try ', 'deploy')}"
+
+
+def _adopted(data: Data) -> str:
+    side = "meta takes over what runs" if data.get("running") else "goes back to what meta says"
+    return f"{side}{_with(data, ', decided by ', 'by')} (ids {_ids(data)})"
+
+
+def _healthy(data: Data) -> str:
+    crashes = _text(data, "crashes")
+    times = f"{crashes} crash{'' if crashes == '1' else 'es in a row'}"
+    return f"healthy, after {times}" if crashes not in ("", "0") else "healthy"
+
+
+def _crashed(data: Data) -> str:
+    wait = data.get("restart_in")
+    again = f", starts again in {wait:g} s" if isinstance(wait, (int, float)) else ""
+    return f"ended by itself: {_text(data, 'why')} (crash {_text(data, 'crashes')} in a row{again})"
+
+
+_ENDS = {
+    "stopping": "stopped",
+    "restarting": "stopped, to start again",
+    "switching": "stopped, to switch to another generation",
+    "destroying": "stopped, to be removed",
+}
+
+SENTENCES: dict[str, Callable[[Data], str]] = {
+    "proposal_created": _proposed,
+    "proposal_approved": lambda d: f"{_text(d, 'id')} is approved{_with(d, ' by ', 'approved_by')}",
+    "proposal_denied": lambda d: f"{_text(d, 'id')} is denied{_with(d, ' by ', 'by')}{_with(d, ': ', 'note')}",
+    "deploy_started": lambda d: f"{_text(d, 'id')} is being deployed",
+    "deploy_succeeded": _deployed,
+    "deploy_failed": lambda d: f"{_text(d, 'id')} failed{_with(d, ': ', 'note')}",
+    "card_reverted": _reverted,
+    "agent_spawned": lambda d: f"spawned{_with(d, ' by ', 'approved_by')}",
+    "agent_started": _started,
+    "agent_stopped": lambda d: _ENDS.get(_text(d, "transient"), "stopped"),
+    "agent_restarted": lambda d: "restarted, as was asked for",
+    "agent_rebuilt": lambda d: f"rebuilt from {_text(d, 'id')}",
+    "agent_destroyed": lambda d: "destroyed; repos, tags and state are kept",
+    "agent_purged": lambda d: "purged; nothing is kept",
+    "agent_adopted": _adopted,
+    "run_changed": lambda d: f"{_text(d, 'asked') or 'start, stop or restart'} asked for{_with(d, ' by ', 'by')}",
+    "agent_healthy": _healthy,
+    "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
+    "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta tell different stories, see `hive plan`",
+    "container_crash": _crashed,
+    "turn_killed": lambda d: f"stopped in the middle of a turn{_with(d, ' (', 'turn', ')')}",
+    "rollback_started": lambda d: f"goes back from {_text(d, 'id')}{_with(d, ': ', 'reason')}",
+    "rollback_succeeded": lambda d: f"runs healthily again what it ran before {_text(d, 'from')}",
+    "rollback_failed": lambda d: f"not healthy after going back from {_text(d, 'from')}{_with(d, ': ', 'reason')}",
+    "daemon_started": lambda d: f"the daemon started{_with(d, ', revision ', 'revision')}",
+    "daemon_stopped": lambda d: "the daemon stopped; agents go on",
+    "database_rebuilt": lambda d: f"the database was made anew{_with(d, ', the old one is ', 'set_aside')}",
+    "process_ended": lambda d: f"ended what an earlier daemon left running: {_text(d, 'what')}",
+    "repaired": lambda d: f"repaired ({_text(d, 'step')}): {_text(d, 'what')}",
+    "reconcile_error": lambda d: f"{_text(d, 'step')} did not work and is tried again: {_text(d, 'error')}",
+}
+"""Kind of event -> what it says; the agent's name stands before it."""
