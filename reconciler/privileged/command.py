@@ -1,0 +1,120 @@
+"""The helper's one caller of other programs: argument lists, a deadline, a minimal environment, bounded output.
+
+meta.process does this for the daemon, with an event loop; root's helper stays with the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from meta.errors import PermanentError, TransientError
+
+_ERRORS_KEPT = 4096
+_KILL_GRACE = 10.0
+_KEPT = ("PATH", "NIX_REMOTE")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A program that ended: exit code (negative: signal), stdout, and the last bytes of stderr as text."""
+
+    code: int
+    stdout: bytes = b""
+    errors: str = ""
+
+    @property
+    def last_line(self) -> str:
+        """The last line on stderr; empty if there is none."""
+        found = self.errors.strip().splitlines()
+        return found[-1][:500] if found else ""
+
+
+class DeadlinePassed(TransientError):
+    """The program did not end in time and was killed."""
+
+
+class Run(Protocol):
+    """How programs are run; tests put a recorder here."""
+
+    def __call__(self, argv: Sequence[str], *, deadline: float, output_limit: int = ...) -> Ended:
+        """Run to the end within `deadline` seconds."""
+
+
+def run(argv: Sequence[str], *, deadline: float, output_limit: int = 64 * 1024) -> Ended:
+    """Run a program in an empty working directory of its own, which is also its HOME.
+
+    `deadline` in seconds, `output_limit` in bytes of stdout; past either its whole group is killed.
+    Raises DeadlinePassed, PermanentError for too much output or a program that is not there.
+    """
+    ends = time.monotonic() + deadline
+    with tempfile.TemporaryDirectory(prefix="hive-privileged-") as folder:
+        process = _start(argv, folder)
+        try:
+            stdout, errors = _read(process, argv, ends, output_limit)
+            code = process.wait(max(0.0, ends - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise DeadlinePassed(f"{Path(argv[0]).name} did not end within {deadline:g} s") from error
+        finally:
+            _end(process)
+    return Ended(code, stdout, errors.decode("utf-8", "replace"))
+
+
+def _start(argv: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
+    env = {"PATH": os.defpath, "LANG": "C.UTF-8", **{key: os.environ[key] for key in _KEPT if key in os.environ}}
+    try:
+        return subprocess.Popen(
+            list(argv),
+            cwd=folder,
+            env={**env, "HOME": folder},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        raise PermanentError(f"{argv[0]} cannot be run: {error.strerror}", "see the helper's options") from error
+    except OSError as error:
+        raise TransientError(f"{argv[0]} cannot be started now: {error.strerror}") from error
+
+
+def _read(process: subprocess.Popen[bytes], argv: Sequence[str], ends: float, limit: int) -> tuple[bytes, bytes]:
+    stdout, errors = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for pipe, kept in ((process.stdout, stdout), (process.stderr, errors)):
+            if pipe is not None:
+                selector.register(pipe.fileno(), selectors.EVENT_READ, kept)
+        while selector.get_map():
+            ready = selector.select(max(0.0, ends - time.monotonic()))
+            if not ready:
+                raise subprocess.TimeoutExpired(list(argv), 0)
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65536)
+                kept = stdout if key.data is stdout else errors
+                kept += chunk
+                if not chunk:
+                    selector.unregister(key.fd)
+            del errors[:-_ERRORS_KEPT]
+            if len(stdout) > limit:
+                raise PermanentError(f"{Path(argv[0]).name} said more than {limit} bytes", "ask for less")
+    return bytes(stdout), bytes(errors)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel, on a dead disk say
+        process.wait(_KILL_GRACE)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

@@ -1,0 +1,166 @@
+"""What is written about a container, as text: its conf file and its limits. Pure; fixed templates, checked values.
+
+    <etc>/<name>.conf                                       read by container@<name>.service (KEY=VALUE)
+        # hive <owner>                                      the marker: without it hive never touches the container
+        # settings {...}                                    what the rest was made from
+        # written <fingerprint of the settings> <digest of all other lines>
+    <run>/container@<name>.service.d/50-hive.conf           limits; the same first and `written` lines; gone at reboot
+
+SYSTEM_PATH is what boots. The profile keeps the history and the gc root; it is not followed at a start, since it is
+bound into the container. hive, not systemd, restarts containers: only so every start has its nonce and its back-off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from meta.errors import BadInput
+from meta.names import MANAGER, AgentName
+from reconciler.privileged import values
+from reconciler.privileged.values import UIDS, Bounds, Settings
+
+OWNER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The daemon's two directories: plain absolute paths (PLAIN_PATH), checked when the helper starts."""
+
+    state: str
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A directory of the daemon's state or runtime directory (`parts` below it) and where the container sees it."""
+
+    runtime: bool
+    parts: tuple[str, ...]
+    inside: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    """What one conf file says. `system` None: nothing to boot yet."""
+
+    owner: str
+    settings: Settings
+    system: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A conf or limits file read back. `owner` None: no marker, so not ours. `fingerprint` None: it was edited."""
+
+    owner: str | None
+    fingerprint: str | None = None
+    settings: Settings | None = None
+    system: str | None = None
+
+
+def directory(name: AgentName, kind: str) -> Bind:
+    """The directory of one kind that belongs to an agent (meta.layout says the same)."""
+    match kind:
+        case "sockets":
+            parts = ("manager",) if name == MANAGER else ("agents", name)
+            return Bind(True, parts, "/run/hive")
+        case "proposed":
+            return Bind(False, ("proposed", name, "config"), f"/agents/{name}/config")
+        case "home":
+            return Bind(False, ("agents", name, "home"), "/home/agent")
+        case _:
+            return Bind(False, ("agents", name, "state"), "/state")
+
+
+def binds(name: AgentName, role: str) -> tuple[Bind, ...]:
+    """Everything of the host that the container sees. Directories only: a socket file would go stale."""
+    own = tuple(directory(name, kind) for kind in ("state", "home", "sockets"))
+    if role != "manager":
+        return own
+    return (
+        *own,
+        Bind(False, ("proposed",), "/agents"),
+        Bind(False, ("applied",), "/applied", read_only=True),
+        Bind(False, ("meta",), "/meta", read_only=True),
+    )
+
+
+def render(name: AgentName, conf: Conf, places: Places) -> str:
+    """The text of the conf file."""
+    settings = conf.settings
+    flags = [f"--private-users={settings.uid_base}:{UIDS}", "--private-users-ownership=auto"]
+    flags += [_flag(bind, places) for bind in binds(name, settings.role)]
+    body = ["PRIVATE_NETWORK=1", *([] if settings.isolated else _addresses(settings.uid_base)), "AUTO_START=0"]
+    body += [f"SYSTEM_PATH={conf.system}"] if conf.system else []
+    body += [f'EXTRA_NSPAWN_FLAGS="{" ".join(flags)}"']
+    return _sealed([f"# hive {conf.owner}", f"# settings {settings.text()}"], settings, body)
+
+
+def render_limits(owner: str, settings: Settings) -> str:
+    """The text of the drop-in of the container's unit."""
+    limits = settings.limits
+    body = [
+        "[Service]",
+        f"MemoryMax={'infinity' if limits.memory_mib is None else f'{limits.memory_mib}M'}",
+        *([] if limits.memory_mib is None else ["MemorySwapMax=0"]),
+        f"TasksMax={'infinity' if limits.pids is None else limits.pids}",
+        f"CPUQuota={'' if limits.cpu_percent is None else f'{limits.cpu_percent}%'}",
+        "Restart=no",
+        "RestartForceExitStatus=",
+    ]
+    return _sealed([f"# hive {owner}"], settings, body)
+
+
+def read_back(text: str, bounds: Bounds) -> Written:
+    """What a conf or limits file says: whose it is, and whether it is still as it was written."""
+    lines = text.splitlines()
+    marker = lines[0].removeprefix("# hive ") if lines and lines[0].startswith("# hive ") else ""
+    if not OWNER.fullmatch(marker):
+        return Written(None)
+    words = [line.split() for line in lines if line.startswith("# written ")]
+    rest = [line for line in lines if not line.startswith("# written ")]
+    intact = len(words) == 1 and words[0][3:] == [_digest(rest)] and text.endswith("\n")
+    settings, system = _settings(lines, bounds), _system(lines, bounds)
+    return Written(marker, words[0][2] if intact else None, settings, system)
+
+
+def _settings(lines: list[str], bounds: Bounds) -> Settings | None:
+    found = [line.removeprefix("# settings ") for line in lines if line.startswith("# settings ")]
+    try:
+        return values.settings(json.loads(found[0]), bounds) if len(found) == 1 else None
+    except (ValueError, RecursionError, BadInput):
+        return None
+
+
+def _system(lines: list[str], bounds: Bounds) -> str | None:
+    found = [line.removeprefix("SYSTEM_PATH=") for line in lines if line.startswith("SYSTEM_PATH=")]
+    try:
+        return values.system(found[0], bounds) if len(found) == 1 else None
+    except BadInput:
+        return None
+
+
+def _flag(bind: Bind, places: Places) -> str:
+    source = "/".join((places.runtime if bind.runtime else places.state, *bind.parts))
+    return f"--bind{'-ro' if bind.read_only else ''}={source}:{bind.inside}"
+
+
+def _addresses(uid_base: int) -> list[str]:
+    """A pair of addresses in 10.234.0.0/15, unique because the uid range is."""
+    host = (10 << 24) + (234 << 16) + uid_base // UIDS * 2
+    dotted = [".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0)) for address in (host, host + 1)]
+    return [f"HOST_ADDRESS={dotted[0]}", f"LOCAL_ADDRESS={dotted[1]}"]
+
+
+def _sealed(head: list[str], settings: Settings, body: list[str]) -> str:
+    seal = f"# written {settings.fingerprint()} {_digest([*head, *body])}"
+    return "\n".join([*head, seal, *body]) + "\n"
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:20]

@@ -1,0 +1,98 @@
+"""Directories made and given away by root, below roots that a less trusted user may write to.
+
+Every component below the root is opened from its parent's descriptor without following a symlink, must lie on the
+same mount, and nothing is ever changed through a path or in depth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from meta.errors import Refused, TransientError
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Whose a directory becomes. `settled`: whether a found uid and gid are right already; then nothing is changed.
+
+    `from_uids`: the only uids that it is taken from; a directory of anybody else is refused.
+    """
+
+    uid: int
+    gid: int
+    mode: int
+    settled: Callable[[int, int], bool]
+    from_uids: frozenset[int]
+
+
+def own(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
+    """Make `root`/`parts` with missing parents and settle whose each is. Refused for anything but a directory."""
+    with contextlib.ExitStack() as stack:
+        fd = stack.enter_context(_opened(root, None, str(root)))
+        for depth, part in enumerate(parts):
+            where = "/".join((str(root), *parts[: depth + 1]))
+            parent, mount = fd, _mount(fd)
+            _make(part, parent, where)
+            fd = stack.enter_context(_opened(part, parent, where))
+            if _mount(fd) != mount:
+                raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
+            _settle(fd, last if depth == len(parts) - 1 else parents, where)
+
+
+def require(root: Path, parts: tuple[str, ...]) -> None:
+    """Refused unless `root`/`parts` is a directory that is reached without a symlink."""
+    with contextlib.ExitStack() as stack:
+        fd = stack.enter_context(_opened(root, None, str(root)))
+        for depth, part in enumerate(parts):
+            fd = stack.enter_context(_opened(part, fd, "/".join((str(root), *parts[: depth + 1]))))
+
+
+def _make(part: str, parent: int, where: str) -> None:
+    try:
+        os.mkdir(part, 0o700, dir_fd=parent)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise TransientError(f"cannot make {where}: {error.strerror}", "see whether the disk is full") from error
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path, parent: int | None, where: str) -> Iterator[int]:
+    try:
+        fd = os.open(path, _OPEN, dir_fd=parent)
+    except FileNotFoundError as error:
+        raise Refused(f"{where} is not there", "own-directory makes it") from error
+    except OSError as error:
+        raise Refused(f"{where} is no directory: {error.strerror}", "move it away by hand") from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _settle(fd: int, to: Ownership, where: str) -> None:
+    found = os.fstat(fd)
+    if to.settled(found.st_uid, found.st_gid):
+        return
+    if found.st_uid not in to.from_uids:
+        raise Refused(f"{where} belongs to uid {found.st_uid}", "move it away by hand; hive takes it from nobody")
+    try:
+        os.fchmod(fd, 0o700)  # never open to the new owner's group under the old mode
+        os.fchown(fd, to.uid, to.gid)
+        os.fchmod(fd, to.mode)
+    except OSError as error:
+        raise TransientError(f"cannot give {where} to uid {to.uid}: {error.strerror}") from error
+
+
+def _mount(fd: int) -> str:
+    """The id of the mount that `fd` lies on; a bind mount of the same file system has another one."""
+    for line in Path(f"/proc/self/fdinfo/{fd}").read_text("ascii").splitlines():
+        if line.startswith("mnt_id:"):
+            return line
+    raise TransientError("this kernel does not tell the mount of a descriptor")

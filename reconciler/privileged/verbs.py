@@ -1,0 +1,245 @@
+"""The verbs, as root, each idempotent. What has no marker of this hive is refused and never touched.
+
+create and destroy go through nixos-container with a system path: root evaluates nothing. Everything else is a file
+of a fixed template, `nix-env --set` of a store path, or systemctl on the container's unit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from meta.errors import BadInput, NotFound, PermanentError, Refused, TransientError
+from meta.names import MANAGER, AgentName
+from reconciler.privileged import conf, directories, files, values
+from reconciler.privileged.command import Ended, Run, run
+from reconciler.privileged.conf import Conf, Written
+from reconciler.privileged.directories import Ownership
+from reconciler.privileged.host import Host
+from reconciler.privileged.protocol import (
+    Create,
+    Destroy,
+    Logs,
+    OwnDirectory,
+    Request,
+    SetSystem,
+    Start,
+    Stop,
+    WriteSettings,
+)
+from reconciler.privileged.units import Units
+from reconciler.privileged.values import Settings
+
+_LOCK_SECONDS = 30.0
+_DESTROY_GRACE = 10.0
+
+
+class Verbs:
+    """Does requests. Safe for threads: one request per name at a time."""
+
+    def __init__(self, host: Host, run: Run = run, units: Units | None = None) -> None:
+        self._host = host
+        self._run = run
+        self._units = units or Units(host, run)
+        self._locks = _Locks()
+
+    def perform(self, request: Request) -> Mapping[str, object]:
+        """Do one request; what it returns goes into the answer. Raises HiveError."""
+        with self._locks.held(request.name):
+            match request:
+                case Create():
+                    self._create(request)
+                case SetSystem():
+                    self._set_system(request)
+                case WriteSettings():
+                    self._write_settings(request)
+                case Start():
+                    self._start(request.name)
+                case Stop():
+                    self._stop(request)
+                case Destroy():
+                    self._destroy(request.name)
+                case OwnDirectory():
+                    self._own_directory(request)
+                case Logs():
+                    return self._logs(request)
+        return {}
+
+    def _create(self, request: Create) -> None:
+        system, name = self._system(request.system), request.name
+        found = self._read(name)
+        if found is None:
+            found = self._make(name, system)
+        if found.owner is not None:
+            if not self._host.profile(name).is_symlink():
+                self._set_profile(name, system)
+            return
+        self._set_profile(name, system)
+        settings = Settings("agent", request.uid_base)
+        self._write_conf(name, Conf(self._host.owner, settings, system))
+        files.remove(self._host.creating(name))
+
+    def _make(self, name: AgentName, system: str) -> Written:
+        files.write(self._host.creating(name), f"{system}\n")
+        argv = (self._host.programs.nixos_container, "create", name, "--system-path", system)
+        ended = self._run(argv, deadline=self._host.deadlines.create)
+        found = self._read(name)
+        if found is None:
+            files.remove(self._host.creating(name))
+            raise _failed("nixos-container create", ended)
+        if ended.code != 0:
+            raise _failed("nixos-container create", ended)
+        return found
+
+    def _set_system(self, request: SetSystem) -> None:
+        system = self._system(request.system)
+        found = self._ours(request.name)
+        if found.settings is None:
+            raise Refused(f"the settings of {request.name} cannot be read", "write-settings mends them")
+        self._set_profile(request.name, system)
+        self._write_conf(request.name, Conf(self._host.owner, found.settings, system))
+
+    def _write_settings(self, request: WriteSettings) -> None:
+        name, settings = request.name, request.settings
+        if (settings.role == "manager") != (name == MANAGER):
+            raise Refused(f"{name} cannot have the role {settings.role}")
+        found = self._ours(name)
+        self._write_conf(name, Conf(self._host.owner, settings, found.system))
+        self._write_limits(name, settings, reload=True)  # an earlier helper may have died between file and reload
+
+    def _start(self, name: AgentName) -> None:
+        found = self._ours(name)
+        if found.settings is None or found.fingerprint is None:
+            raise Refused(f"the conf of {name} was edited", "write-settings mends it")
+        if found.system is None:
+            raise Refused(f"{name} has no system", "set-system gives it one")
+        self._system(found.system)
+        for bind in conf.binds(name, found.settings.role):
+            directories.require(self._host.runtime if bind.runtime else self._host.state, bind.parts)
+        self._write_limits(name, found.settings)  # they lie in /run and are gone after a reboot
+        self._units.start(name)
+
+    def _stop(self, request: Stop) -> None:
+        found = self._read(request.name)
+        if found is not None and found.owner is not None:  # else there is nothing that could run
+            self._units.stop(request.name, request.grace)
+
+    def _destroy(self, name: AgentName) -> None:
+        if self._read(name) is not None:
+            self._units.stop(name, _DESTROY_GRACE)
+            argv = (self._host.programs.nixos_container, "destroy", name)
+            ended = self._run(argv, deadline=self._host.deadlines.destroy)
+            if ended.code != 0 or files.read(self._host.conf(name)) is not None:
+                raise _failed("nixos-container destroy", ended)
+        files.remove(self._host.creating(name))
+        if files.remove(self._host.limits(name)):
+            with contextlib.suppress(OSError):  # somebody else's drop-in beside ours keeps the folder
+                self._host.limits(name).parent.rmdir()
+            self._units.reload()
+
+    def _own_directory(self, request: OwnDirectory) -> None:
+        host, base = self._host, request.uid_base
+        bind = conf.directory(request.name, request.kind)
+        daemon = frozenset({0, host.uid})
+        mode = 0o755 if request.kind == "proposed" else 0o711
+        parents = Ownership(host.uid, host.gid, mode, lambda uid, gid: uid == host.uid, daemon)
+        if request.kind == "sockets":
+            # the daemon makes sockets in it, and the setgid bit gives them to the container's group
+            last = Ownership(host.uid, base, 0o2750, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
+        else:
+            last = Ownership(base, base, 0o700, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
+        directories.own(host.runtime if bind.runtime else host.state, bind.parts, parents, last)
+
+    def _logs(self, request: Logs) -> Mapping[str, object]:
+        self._ours(request.name)
+        lines, cursor = self._units.logs(request.name, request.lines, request.cursor)
+        return {"lines": lines, "cursor": cursor}
+
+    def _read(self, name: AgentName) -> Written | None:
+        """The conf: None when there is none. `owner` is None only for what a create of ours left without a marker."""
+        text = files.read(self._host.conf(name))
+        if text is None:
+            return None
+        found = conf.read_back(text, self._host.bounds)
+        unmarked_but_ours = found.owner is None and files.read(self._host.creating(name)) is not None
+        if found.owner != self._host.owner and not unmarked_but_ours:
+            raise Refused(f"the container {name} is not this hive's", "choose another name, or remove it by hand")
+        return found
+
+    def _ours(self, name: AgentName) -> Written:
+        found = self._read(name)
+        if found is None or found.owner is None:
+            raise NotFound(f"there is no container {name}", "create makes it")
+        return found
+
+    def _system(self, path: str) -> str:
+        """`path` if a system lies there: a directory of the store's owner, directly in the store, with `init`."""
+        store = Path(os.path.realpath(self._host.bounds.store))
+        real = Path(os.path.realpath(path))
+        try:
+            sound = real.parent == store and real.is_dir() and real.lstat().st_uid == store.stat().st_uid
+            values.system(f"{self._host.bounds.store}/{real.name}", self._host.bounds)
+        except (OSError, BadInput):
+            sound = False
+        if not sound or not os.path.lexists(real / "init"):
+            raise Refused(f"{path} is no system in the store", "build it first; it needs a file `init`")
+        return path
+
+    def _set_profile(self, name: AgentName, system: str) -> None:
+        profile = self._host.profile(name)
+        try:
+            profile.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise TransientError(f"cannot make {profile.parent}: {error.strerror}") from error
+        argv = (self._host.programs.nix_env, "-p", str(profile), "--set", system)
+        ended = self._run(argv, deadline=self._host.deadlines.switch)
+        if ended.code != 0:
+            raise _failed("nix-env --set", ended)
+
+    def _write_conf(self, name: AgentName, wanted: Conf) -> None:
+        text = conf.render(name, wanted, self._host.places)
+        if files.read(self._host.conf(name)) != text:
+            files.write(self._host.conf(name), text)
+
+    def _write_limits(self, name: AgentName, settings: Settings, *, reload: bool = False) -> None:
+        text = conf.render_limits(self._host.owner, settings)
+        if files.read(self._host.limits(name)) != text:
+            files.write(self._host.limits(name), text)
+            reload = True
+        if reload:
+            self._units.reload()
+
+
+def _failed(what: str, ended: Ended) -> PermanentError:
+    return PermanentError(f"{what} failed with code {ended.code}: {ended.last_line}")
+
+
+class _Locks:
+    """One lock per name, kept only while somebody holds or awaits it."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._users: dict[AgentName, tuple[threading.Lock, int]] = {}
+
+    @contextlib.contextmanager
+    def held(self, name: AgentName) -> Iterator[None]:
+        """TransientError when another request for the name takes too long."""
+        with self._guard:
+            lock, users = self._users.get(name, (threading.Lock(), 0))
+            self._users[name] = lock, users + 1
+        try:
+            if not lock.acquire(timeout=_LOCK_SECONDS):
+                raise TransientError(f"another request for {name} is still running", retry_after=5.0)
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            with self._guard:
+                lock, users = self._users[name]
+                self._users[name] = lock, users - 1
+                if users == 1:
+                    del self._users[name]
