@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from meta.errors import BadInput
 from meta.model import AgentEntry, Desired, Role
@@ -23,6 +23,66 @@ LOCK_FILE = "flake.lock"
 _SHARED = ("nixpkgs", "hyperhive")
 _PORTS = 20_000
 """First port handed out as HIVE_PORT."""
+
+_SUMMARISE = """\
+# what a system is, for people who approve it; an option that is missing or fails counts as empty
+summarise = config:
+  let
+    inherit (builtins) attrNames concatLists concatStringsSep deepSeq elem filter getAttr hashString isList;
+    inherit (builtins) isString listToAttrs map mapAttrs parseDrvName substring toJSON toString tryEval;
+    or_ = default: value: let got = tryEval (deepSeq value value); in if got.success then got.value else default;
+    text = value: or_ "" (toString value);
+    words = value: if isList value then map text value else filter (word: word != "") [ (text value) ];
+    plain = builtins.unsafeDiscardStringContext;
+    digest = value: or_ "" (substring 0 12 (hashString "sha256" (plain (toJSON value))));
+    enabled = set: listToAttrs (map (name: { inherit name; value = getAttr name set; })
+      (filter (name: or_ true ((getAttr name set).enable or true)) (attrNames set)));
+    named = kind: map (name: {
+      name = "${name}.${kind}";
+      value = let unit = getAttr name (enabled (config.systemd."${kind}s" or { })); in digest {
+        script = unit.script or "";
+        config = unit."${kind}Config" or { };
+        environment = unit.environment or { };
+        wantedBy = unit.wantedBy or [ ];
+      };
+    }) (attrNames (enabled (config.systemd."${kind}s" or { })));
+    services = enabled (config.systemd.services or { });
+    users = config.users.users or { };
+    user = _: it: concatStringsSep " " (
+      [ "uid ${if or_ null (it.uid or null) == null then "any" else toString it.uid}" ]
+      ++ words (or_ [ ] (it.extraGroups or [ ])));
+    firewall = config.networking.firewall or { };
+    range = protocol: it: "${protocol}/${toString it.from}-${toString it.to}";
+    port = protocol: it: "${protocol}/${toString it}";
+    wrappers = config.security.wrappers or { };
+    wrapped = test: filter (name: or_ false (test (getAttr name wrappers))) (attrNames wrappers);
+    mounts = config.fileSystems or { };
+  in
+  {
+    packages = map (it: or_ { name = "unnamed"; } (
+      let whole = parseDrvName (if isString it then baseNameOf it else it.name or "unnamed"); in {
+        name = text (it.pname or whole.name);
+        version = text (it.version or whole.version);
+      })) (config.environment.systemPackages or [ ]);
+    units = listToAttrs (concatLists (map named [ "service" "socket" "timer" ]));
+    users = or_ { } (mapAttrs user users);
+    ports = or_ [ ] (
+      map (port "tcp") (firewall.allowedTCPPorts or [ ])
+      ++ map (port "udp") (firewall.allowedUDPPorts or [ ])
+      ++ map (range "tcp") (firewall.allowedTCPPortRanges or [ ])
+      ++ map (range "udp") (firewall.allowedUDPPortRanges or [ ])
+      ++ (if firewall.enable or true then [ ] else [ "all (the firewall is off)" ]));
+    binds = or_ [ ] (map (name: "${text ((getAttr name mounts).device or "")} on ${name}")
+      (filter (name: elem "bind" ((getAttr name mounts).options or [ ])) (attrNames mounts)));
+    capabilities = or_ [ ] (
+      concatLists (map (name: map (it: "${it} of ${name}.service")
+        (words ((getAttr name services).serviceConfig.AmbientCapabilities or [ ]))) (attrNames services))
+      ++ map (name: "${text (getAttr name wrappers).capabilities} of program ${name}")
+        (wrapped (it: (it.capabilities or "") != "")));
+    setuid = wrapped (it: it.setuid or false || it.setgid or false);
+  };
+"""
+"""Nix function: a NixOS configuration -> the JSON of meta.nix.summary."""
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -41,8 +101,12 @@ def input_name(agent: AgentName) -> str:
 
 def input_url(agent: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName], Path]) -> str:
     """Where nix gets the agent's pinned commit from."""
-    path = quote(str(applied_git(agent)))
-    return f"git+file://{path}?ref=refs/tags/proposal/{entry.pin.id}&rev={entry.pin.sha}"
+    return git_url(applied_git(agent), f"refs/tags/proposal/{entry.pin.id}", entry.pin.sha)
+
+
+def git_url(git_dir: Path, ref: str, commit: str) -> str:
+    """Flake URL of one commit of a repo. With `ref` as well, since nix 2.8 fetches nothing of a bare repo without."""
+    return f"git+file://{quote(str(git_dir))}?ref={ref}&rev={commit}"
 
 
 def port(entry: AgentEntry) -> int:
@@ -54,7 +118,8 @@ def render(desired: Desired, applied_git: Callable[[AgentName], Path], nixpkgs: 
     """flake.nix. The same for the same arguments; agents are sorted.
 
     `nixpkgs` and `hyperhive` are flake URLs. Without `nixpkgs` the outputs only name each agent's module
-    (`agents.<n>`); with it there is a `nixosConfigurations.<n>` per agent.
+    (`agents.<n>`); with it there is a `nixosConfigurations.<n>` and a `summary.<n>` (JSON, see meta.nix.summary,
+    evaluated without building) per agent.
     """
     agents = sorted(desired.agents.items())
     inputs = [_input(name, entry, applied_git) for name, entry in agents]
@@ -65,6 +130,9 @@ def render(desired: Desired, applied_git: Callable[[AgentName], Path], nixpkgs: 
         f'    agents.{nix_string(name)} = "${{inputs.{nix_string(input_name(name))}}}/agent.nix";' for name, _ in agents
     ]
     systems = [_system(name, entry, bool(hyperhive)) for name, entry in agents] if nixpkgs else []
+    summarise = (
+        ["    let", *(f"      {line}".rstrip() for line in _SUMMARISE.splitlines()), "    in"] if nixpkgs else []
+    )
     lines = [
         "# Written by hive from agents.json; the next deploy writes it again.",
         "{",
@@ -74,7 +142,9 @@ def render(desired: Desired, applied_git: Callable[[AgentName], Path], nixpkgs: 
         *inputs,
         "  };",
         "",
-        "  outputs = inputs: {",
+        "  outputs = inputs:",
+        *summarise,
+        "  {",
         *modules,
         *systems,
         "  };",
@@ -106,8 +176,45 @@ def _system(name: AgentName, entry: AgentEntry, templates: bool) -> str:
         "        }",
         "      ];",
         "    };",
+        f"    summary.{nix_string(name)} = summarise inputs.self.nixosConfigurations.{nix_string(name)}.config;",
     ]
     return "\n".join(lines)
+
+
+def revision(lock: bytes | None, name: str) -> str:
+    """The revision (or else the content hash) at which `lock` has the shared input `name`; "" when it has none."""
+    try:
+        content = json.loads(lock or b"{}")
+        locked = content["nodes"][content["nodes"][content["root"]]["inputs"][name]]["locked"]
+        return str(locked.get("rev") or locked["narHash"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def shared_hashes(lock: bytes | None) -> tuple[str, ...]:
+    """The `narHash` of each input that is not an agent's, also of inputs' inputs."""
+    try:
+        nodes = json.loads(lock or b'{"nodes": {}}')["nodes"]
+        found = [node.get("locked", {}).get("narHash") for name, node in nodes.items() if not name.startswith("agent-")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+    return tuple(str(each) for each in found if each)
+
+
+def local_paths(lock: bytes | None) -> tuple[Path, ...]:
+    """Directories and repos of this host that `lock` takes shared inputs (not agents) from."""
+    try:
+        nodes = json.loads(lock or b'{"nodes": {}}')["nodes"]
+        found = [(name, node.get("locked", {})) for name, node in nodes.items()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+    paths = []
+    for name, locked in found:
+        where = str(locked.get("path") or unquote(urlsplit(str(locked.get("url", ""))).path))
+        is_local = locked.get("type") == "path" or str(locked.get("url", "")).startswith("file:")
+        if is_local and not name.startswith("agent-") and Path(where).is_absolute():
+            paths.append(Path(where))
+    return tuple(paths)
 
 
 def merge_lock(head: bytes | None, candidate: bytes, agent: AgentName, keep: Collection[AgentName]) -> bytes:

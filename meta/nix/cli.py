@@ -1,0 +1,198 @@
+"""The nix commands. Each has a deadline and leaves nothing running; untrusted files are only evaluated in the jail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meta.errors import BuildFailed, PermanentError, TransientError
+from meta.nix import jail
+from meta.nix.complaints import (
+    MEMORY,
+    build_complaint,
+    evaluation_complaint,
+    is_memory,
+    passes,
+    summary,
+)
+from meta.nix.jail import Evaluation
+from meta.nix.store import Store, locate
+from meta.process import Completed, ProcessTimeout, Recorder, run
+
+_ALWAYS = (
+    "experimental-features = nix-command flakes",
+    "flake-registry =",  # empty: no download of the registry
+    "accept-flake-config = false",
+    "allow-import-from-derivation = false",
+    "allow-unsafe-native-code-during-evaluation = false",
+    "warn-dirty = false",
+)
+NIX_CONFIG = "\n".join((*_ALWAYS, "substituters ="))
+"""Laid over the host's nix.conf for every command but builds (which may use the host's caches)."""
+
+BUILD_CONFIG = "\n".join((*_ALWAYS, f"max-build-log-size = {64 * 2**20}"))
+SUMMARY_BYTES = 4 * 2**20
+"""The most JSON that an evaluation may write."""
+
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_TRANSIENT_HINT = "hive tries again by itself; see what the disk and the nix daemon do"
+
+
+@dataclass(frozen=True, slots=True)
+class Nix:
+    """A nix that was found. `recorder` notes its processes, so that a later daemon can end them."""
+
+    program: Path
+    recorder: Recorder | None = None
+    store: Store = field(default_factory=Store)
+
+    async def version(self, deadline: float = 10) -> tuple[int, int, int]:
+        """Like (2, 8, 0)."""
+        said = (await run([self.program, "--version"], deadline=deadline, recorder=self.recorder)).text
+        match = _VERSION.search(said)
+        if match is None:
+            raise PermanentError(f"{self.program} does not say its version: {said[:80]!r}", "is this nix?")
+        return int(match[1]), int(match[2]), int(match[3] or 0)
+
+    async def lock(self, flake_dir: Path, deadline: float) -> None:
+        """Bring flake.lock in `flake_dir` (no git repo) up to date: only inputs that flake.nix moved are moved.
+
+        BuildFailed with the end of what nix said; TransientError when the deadline (seconds) passed.
+        """
+        with tempfile.TemporaryDirectory(prefix="hive-nix-", dir=flake_dir.parent) as home:
+            argv = [self._program("nix"), "flake", "lock", f"path:{flake_dir}"]
+            done = await self._run(argv, Path(home), deadline)
+        if done.code:
+            raise _failure("nix flake lock", evaluation_complaint(done.stderr_tail), network=True)
+
+    async def parse(self, file: Path, deadline: float = 10) -> None:
+        """Check the syntax of a file, and that it names no undefined variable; evaluates nothing, needs no store.
+
+        BuildFailed with nix's message.
+        """
+        with tempfile.TemporaryDirectory(prefix="hive-nix-", dir=file.parent) as home:
+            argv = [self._program("nix-instantiate"), "--store", "dummy://", "--parse", str(file)]
+            done = await self._run(argv, Path(home), deadline)
+        if done.code:
+            raise _failure("nix-instantiate --parse", evaluation_complaint(done.stderr_tail))
+
+    async def derivation(self, evaluation: Evaluation, attribute: str, places: Mapping[str, str]) -> Path:
+        """The .drv of `attribute`, evaluated in the jail (once more: from nix's evaluation cache).
+
+        BuildFailed with the author's mistake, also for too much time or memory; TransientError for the host's.
+        """
+        said = await self._evaluate(evaluation, ["path-info", "--derivation"], attribute, places)
+        return Path(said.text.strip())
+
+    async def evaluate(self, evaluation: Evaluation, attribute: str, places: Mapping[str, str]) -> bytes:
+        """`attribute` as JSON, evaluated in the jail. Fails as `derivation` does."""
+        return (await self._evaluate(evaluation, ["eval", "--json"], attribute, places)).stdout
+
+    async def realise(
+        self,
+        derivation: Path,
+        link: Path,
+        home: Path,
+        deadline: float,
+        *,
+        repair: bool = False,
+        isolated: bool = True,
+        places: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Path:
+        """Build a .drv; `link` becomes a gc root that points to its output, which is returned.
+
+        Evaluates nothing. `on_line` gets the builders' output; `isolated` False runs it without bubblewrap.
+        BuildFailed, also at the deadline (seconds); TransientError for the host's trouble.
+        """
+        await asyncio.to_thread(jail.furnish, home, (), None)
+        words = [*(["--repair"] if repair else []), "--realise", str(derivation), "--indirect", "--add-root", str(link)]
+        env = self._environment(jail.variables(home), BUILD_CONFIG)
+        argv: Sequence[str | Path] = [self._program("nix-store"), *words]
+        if isolated:
+            argv = jail.building(self.store, home, link.parent, env, argv)
+        try:
+            done = await run(argv, deadline=deadline, recorder=self.recorder, env=env, on_line=on_line, check=False)
+        except ProcessTimeout as error:
+            text = evaluation_complaint(error.hint, places)
+            raise BuildFailed(f"the build did not end within {deadline:g} s", "make it smaller", text) from error
+        if done.code:
+            raise _failure("build", build_complaint(done.stderr_tail, places), self.store, network=True)
+        return await asyncio.to_thread(link.readlink)
+
+    async def is_whole(self, path: Path, home: Path, deadline: float = 60) -> bool:
+        """Whether a store path is there with the contents it was registered with."""
+        done = await self._run([self._program("nix-store"), "--verify-path", str(path)], home, deadline)
+        return done.code == 0
+
+    async def _evaluate(
+        self, evaluation: Evaluation, words: Sequence[str], attribute: str, places: Mapping[str, str]
+    ) -> Completed:
+        uid = evaluation.user(self.store) if evaluation.isolated else None
+        await asyncio.to_thread(jail.furnish, evaluation.home, evaluation.visible, uid)
+        argv: Sequence[str | Path] = [
+            *(self._program("nix"), *words, "--no-update-lock-file", "--no-write-lock-file"),
+            f"{evaluation.flake}#{attribute}",
+        ]
+        env = self._environment(jail.variables(evaluation.home), NIX_CONFIG)
+        if evaluation.isolated:
+            argv = jail.evaluating(evaluation, self.store, env, argv)
+        limits = {resource.RLIMIT_AS: evaluation.memory, resource.RLIMIT_CORE: 0}
+        try:
+            done = await run(
+                argv,
+                deadline=evaluation.deadline,
+                recorder=self.recorder,
+                env=env,
+                limits=limits,
+                output_limit=SUMMARY_BYTES,
+                check=False,
+            )
+        except ProcessTimeout as error:
+            summary = f"the evaluation did not end within {evaluation.deadline:g} s"
+            raise BuildFailed(summary, "look for a list or a recursion without end", summary) from error
+        if done.code == 0:
+            return done
+        if is_memory(done.stderr_tail) or done.code < 0 or done.code > 128:
+            summary = f"{MEMORY} ({evaluation.memory // 2**20} MiB)"
+            raise BuildFailed(summary, "look for a list or a text without end", summary)
+        raise _failure("evaluation", evaluation_complaint(done.stderr_tail, places), self.store)
+
+    async def _run(self, argv: Sequence[str | Path], home: Path, deadline: float) -> Completed:
+        await asyncio.to_thread(jail.furnish, home, (), None)
+        env = self._environment(jail.variables(home), NIX_CONFIG)
+        return await run(argv, deadline=deadline, recorder=self.recorder, env=env, check=False)
+
+    def _program(self, name: str) -> str:
+        return str(self.program.with_name(name))
+
+    def _environment(self, extra: Mapping[str, str], config: str) -> dict[str, str]:
+        return {**dict(self.store.environment), **extra, "NIX_CONFIG": config}
+
+
+def find(recorder: Recorder | None = None) -> Nix | None:
+    """The nix on PATH with the store of this process's environment; None when there is none."""
+    program = shutil.which("nix")
+    return Nix(Path(program), recorder, locate(os.environ)) if program else None
+
+
+def _failure(what: str, log: str, store: Store | None = None, *, network: bool = False) -> BuildFailed | TransientError:
+    said = f"{what}: {summary(log)}"
+    if passes(log, network=network) or (store is not None and "No space left on device" in log and _is_full(store)):
+        return TransientError(said, _TRANSIENT_HINT)
+    return BuildFailed(said, "see the log", log)
+
+
+def _is_full(store: Store) -> bool:
+    try:
+        found = os.statvfs(store.store)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < 64 * 2**20 or (found.f_files > 0 and found.f_favail < 1000)

@@ -1,0 +1,123 @@
+"""What nix wrote, cut to what helps, in the words of the agent's author. Pure; knows the texts of 2.8, 2.26 and 2.34.
+
+Evaluation: newer versions print a trace first, so the last `error:` block says what is wrong. Build: the first block
+says it, the others only follow from it. Store paths of inputs become `agent.nix:3:5`, `nixpkgs/lib/modules.nix:9:1`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from meta.message import one_line, scrub
+from meta.nix.store import Store
+
+MEMORY = "the evaluation needs more memory than it may have"
+_ERROR = re.compile(r"^\s*error:", re.MULTILINE)
+_GIT = re.compile(r"program 'git' failed|Git re|revspec")
+_FETCHING = re.compile(r"while fetching the input '[^'\n]*'")
+_BUILD_ERROR = re.compile(r"^\s*error: (?=builder for|Cannot build|build of|hash mismatch)", re.MULTILINE)
+_HINTS = re.compile(r"^\s*(?:\(use '--show-trace'.*\)|For full logs, run.*|\s*nix log .*)\n?", re.MULTILINE)
+_PASSING = re.compile(
+    r"No space left on device|Disk quota exceeded|[Cc]annot connect to (?:socket|daemon)|[Cc]annot allocate memory"
+    r"|[Dd]atabase is (?:busy|locked)|unexpected end-of-file|[Tt]oo many open files|interrupted by the user"
+    r"|\.drv' (?:is not valid|does not exist)"
+)
+_NETWORK = re.compile(r"[Uu]nable to download|[Cc]ould not resolve host|Couldn't (?:resolve|connect)|timed out")
+_MEMORY = re.compile(r"out of memory|std::bad_alloc|GC Warning: (?:Failed to expand heap|Out of Memory)", re.IGNORECASE)
+_OF_A_BUILDER = re.compile(r"error: (?:builder for|Cannot build|build of)")
+_CHATTER = re.compile(r"(?:these|this) .*derivations? will be (?:built|fetched)|\s+/\S+$|building '|warning: |copying ")
+_HASHED = re.compile(r"/[^\s'\":]*/[0-9abcdfghijklmnpqrsvwxyz]{32}-")
+_LOG_LINES = 10
+_SHARED = {"nixpkgs": "nixpkgs/", "hyperhive": "hive/"}
+
+
+def evaluation_complaint(stderr: str, places: Mapping[str, str] | None = None) -> str:
+    """The useful end of what an evaluation or a lock wrote: from the last `error:` on, without trace.
+
+    Where git failed, what git itself said goes with it, and the input that was being fetched. `places`: see `places`.
+    """
+    starts = [match.start() for match in _ERROR.finditer(stderr)]
+    if not starts:
+        return _told(stderr, places)
+    before, end = stderr[: starts[-1]], stderr[starts[-1] :].strip()
+    said = [line for line in before.splitlines() if line.startswith("fatal: ")] if _GIT.search(end) else []
+    return _told("\n".join([end, *said[-3:], *_FETCHING.findall(before)[-1:]]), places)
+
+
+def build_complaint(stderr: str, places: Mapping[str, str] | None = None) -> str:
+    """The first `error:` block of a build with the end of the failed builder's log (2.8 writes that before it)."""
+    first = _BUILD_ERROR.search(stderr) or _ERROR.search(stderr)
+    if first is None:
+        return _told(stderr, places)
+    following = _ERROR.search(stderr, first.end())
+    block = stderr[first.start() : following.start() if following else len(stderr)].strip()
+    written = [line for line in stderr[: first.start()].splitlines() if line.strip() and not _CHATTER.match(line)]
+    if written and "log lines:" not in block:
+        block = "\n".join([block, f"last {min(len(written), _LOG_LINES)} log lines:", *_quote(written[-_LOG_LINES:])])
+    return _told(block, places)
+
+
+def _quote(lines: list[str]) -> list[str]:
+    return [f"> {line}" for line in lines]
+
+
+def summary(complaint: str) -> str:
+    """The first line of a complaint that says something, without `error:` and without the hashes of store paths."""
+    lines = [line.strip().removeprefix("error:").strip() for line in complaint.splitlines()]
+    return one_line(_HASHED.sub("", next((line for line in lines if line), "nix said nothing")), 300)
+
+
+def passes(complaint: str, *, network: bool = False) -> bool:
+    """Whether it may pass by itself: a full disk, a lost daemon, with `network` also a lost network.
+
+    Judged by the first line only, and never for what a builder did, so that an agent's own words rarely count.
+    """
+    line = next((line for line in complaint.splitlines() if line.strip()), "")
+    if _OF_A_BUILDER.search(line):
+        return False
+    return _PASSING.search(line) is not None or (network and _NETWORK.search(line) is not None)
+
+
+def is_memory(stderr: str) -> bool:
+    """Whether nix ran against its memory limit."""
+    return _MEMORY.search(stderr) is not None
+
+
+def places(lock: bytes, agent_input: str, store: Store) -> dict[str, str]:
+    """How the inputs of a flake.lock are called: prefix of their files in messages -> prefix for people.
+
+    Files of the input `agent_input` are named as in its repo, others with their input's name in front.
+    Without what is no sound flake.lock.
+    """
+    try:
+        content = json.loads(lock)
+        nodes = content["nodes"]
+        inputs = nodes[content["root"]]["inputs"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    found: dict[str, str] = {}
+    for name, node in inputs.items():
+        locked = nodes.get(node, {}).get("locked", {}) if isinstance(node, str) else {}
+        shown = "" if name == agent_input else _SHARED.get(name, f"{name}/")
+        path = store.input_path(str(locked.get("narHash", "")))
+        if path is not None:
+            found[f"{path}/"] = shown
+        if locked.get("url") and locked.get("rev"):
+            found[f"{locked.get('type', 'git')}+{locked['url']}"] = shown
+    return found
+
+
+def _told(text: str, places: Mapping[str, str] | None) -> str:
+    return scrub(_HINTS.sub("", _named(text, places or {}))).strip()
+
+
+def _named(text: str, places: Mapping[str, str]) -> str:
+    """`text` with the names of `places`; newer versions write an input's file as «git+file:///…?…»/agent.nix."""
+    for prefix, shown in places.items():
+        if prefix.startswith("git+"):
+            text = re.sub(f"«{re.escape(prefix)}[^»\n]*»/", shown, text)
+        else:
+            text = text.replace(prefix, shown)
+    return text

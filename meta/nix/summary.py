@@ -1,0 +1,134 @@
+"""What an agent's system would be, as the flake's `summary.<n>` says, and how it differs from what runs. Pure.
+
+The text comes from the agent's own module: nothing here trusts it, and all that is shown is scrubbed and bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meta.errors import BuildFailed
+from meta.message import one_line
+
+MAX_LINES = 200
+"""Lines of one comparison; of more, the most important are kept."""
+
+_NAME_LIMIT = 120
+
+
+class _Package(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+    name: str = ""
+    version: str = ""
+
+
+class _Written(BaseModel):
+    """The JSON of `summary.<n>` (rendered by meta.flake)."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    packages: list[_Package] = Field(default_factory=list)
+    units: dict[str, str] = Field(default_factory=dict)
+    users: dict[str, str] = Field(default_factory=dict)
+    ports: list[str] = Field(default_factory=list)
+    binds: list[str] = Field(default_factory=list)
+    capabilities: list[str] = Field(default_factory=list)
+    setuid: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One system. Each part maps a name to what it is: a version, a digest of the unit, a user's uid and groups.
+
+    Ports, binds, capabilities and setuid programs have names only. In the order of importance.
+    """
+
+    setuid: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    binds: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+_WORDS = {
+    "setuid": "setuid program",
+    "capabilities": "capability",
+    "binds": "bind",
+    "ports": "open port",
+    "users": "user",
+    "units": "unit",
+    "packages": "package",
+}
+
+
+def parse(data: bytes) -> Summary:
+    """The summary in nix's JSON. BuildFailed when it is none: then the module replaced what the flake asks for."""
+    try:
+        found = _Written.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BuildFailed(
+            one_line(f"the system's summary is not what hive asks for: {where}: {first['msg']}"), "see agent.nix"
+        ) from error
+    return Summary(
+        setuid=_names(found.setuid),
+        capabilities=_names(found.capabilities),
+        binds=_names(found.binds),
+        ports=_names(found.ports),
+        users=_clean(found.users),
+        units=_clean(found.units),
+        packages=_packages(found.packages),
+    )
+
+
+def compare(old: Summary | None, new: Summary) -> tuple[str, ...]:
+    """The differences as lines for the card, what gives rights first; `old` None: everything is new.
+
+    "+ open port tcp/80", "- unit sync.service", "~ package git: 2.39 -> 2.45", "~ unit sync.service".
+    """
+    lines: list[str] = []
+    before = old or Summary()
+    for part in fields(Summary):
+        lines += _differences(part.name, getattr(before, part.name), getattr(new, part.name))
+    if len(lines) > MAX_LINES:
+        lines = [*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more"]
+    return tuple(lines)
+
+
+def _differences(part: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    word = _WORDS[part]
+    added = [f"+ {word} {_described(part, name, new[name])}" for name in sorted(new.keys() - old.keys())]
+    removed = [f"- {word} {name}" for name in sorted(old.keys() - new.keys())]
+    changed = []
+    for name in sorted(old.keys() & new.keys()):
+        if old[name] != new[name]:
+            how = "" if part == "units" else f": {old[name] or 'none'} -> {new[name] or 'none'}"
+            changed.append(f"~ {word} {name}{how}")
+    return [*added, *changed, *removed]
+
+
+def _described(part: str, name: str, what: str) -> str:
+    if part == "units" or not what:
+        return name
+    return f"{name} ({what})" if part == "users" else f"{name} {what}"
+
+
+def _names(values: Iterable[str]) -> dict[str, str]:
+    return {one_line(value, _NAME_LIMIT): "" for value in values}
+
+
+def _clean(values: Mapping[str, str]) -> dict[str, str]:
+    return {one_line(name, _NAME_LIMIT): one_line(value, _NAME_LIMIT) for name, value in values.items()}
+
+
+def _packages(found: Iterable[_Package]) -> dict[str, str]:
+    versions: dict[str, set[str]] = {}
+    for package in found:
+        name = one_line(package.name, _NAME_LIMIT)
+        versions.setdefault(name, set()).add(one_line(package.version, _NAME_LIMIT))
+    return {name: ", ".join(sorted(some)) for name, some in versions.items() if name}

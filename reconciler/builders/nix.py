@@ -1,0 +1,299 @@
+"""Builder `nix`: a generation is the system that the meta flake's candidate gives the agent.
+
+    generations/<agent>/<id>   gc root: a link to the system in the nix store, which is what the container is set to
+    nix/<agent>/               nix's caches for this agent: `evaluate`, and `build` (never one user's in the other's)
+    nix/inputs/                gc roots of the shared inputs, since an evaluation has no network to fetch them again
+
+A build parses agent.nix, evaluates the candidate to a derivation in the jail of meta.nix, and realises that. The
+generation follows from the derivation, so the same candidate gives the same one, and another agent's deploy none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+from meta import flake
+from meta.applied import Applied
+from meta.config import Config
+from meta.errors import BuildFailed, NotFound
+from meta.git import FileAt, GitRepo
+from meta.layout import Layout
+from meta.metaread import MAIN, candidate_ref
+from meta.model import Generation
+from meta.names import AgentName, GenerationId, ProposalId
+from meta.nix import Evaluation, Nix, Shown, Summary, complaints
+from meta.nix import summary as summaries
+from reconciler.builders import tree
+from reconciler.builders.agent_files import NIX_FILE, settings_of
+from reconciler.builders.base import BuildRequest
+from reconciler.builders.disk import disk_error
+from reconciler.builders.roots import Roots
+from reconciler.durable import sync_directory
+
+EVALUATION_SECONDS = 120.0
+EVALUATION_BYTES = 4 * 2**30
+_PARSE_SECONDS = 30.0
+_KEEP_SECONDS = 60.0
+_KEPT_INPUTS = 6
+"""Old ones are kept for a rollback; each is a copy of nixpkgs or of hive."""
+
+
+OnLog = Callable[[AgentName, ProposalId, str], None]
+"""Gets each line that the builders of an id write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a commit would become, without building it."""
+
+    shown: Shown
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One candidate, ready to be evaluated. `places`: see meta.nix.complaints."""
+
+    evaluation: Evaluation
+    places: Mapping[str, str]
+    lock: bytes | None
+
+
+class NixBuilder:
+    """The builder `nix`. `meta` is the meta repo, `applied` gives an agent's applied repo; `revision` is hive's own,
+    recorded where the flake has no input for hive."""
+
+    name = "nix"
+
+    def __init__(
+        self,
+        layout: Layout,
+        config: Config,
+        nix: Nix,
+        meta: GitRepo,
+        applied: Callable[[AgentName], Applied],
+        revision: str,
+        *,
+        on_log: OnLog | None = None,
+        evaluation_seconds: float = EVALUATION_SECONDS,
+        evaluation_bytes: int = EVALUATION_BYTES,
+    ) -> None:
+        self._layout = layout
+        self._config = config
+        self._nix = nix
+        self._meta = meta
+        self._applied = applied
+        self._revision = revision
+        self._on_log = on_log
+        self._bounds = (evaluation_seconds, evaluation_bytes)
+        self._isolated = config.isolation != "unsafe-none"
+        self._roots = Roots(layout)
+        self._links: dict[Path, str] = {}
+        self._inputs = asyncio.Lock()
+
+    # building
+    async def build(self, request: BuildRequest) -> Generation:
+        """Parse, evaluate, realise, root. A system that was damaged in the store is built again."""
+        await self._check(request)
+        look = await self._look(request)
+        derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
+        revision = flake.revision(look.lock, "hyperhive") or self._revision
+        fingerprint = request.settings.fingerprint()
+        id = _generation_id(request, str(derivation), fingerprint, revision)
+        link = self._layout.generation(request.agent, id)
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            system = await self._realise(request, derivation, link, look)
+            os.utime(link, follow_symlinks=False)  # `prune` goes by when a generation was last built
+            sync_directory(link.parent)
+            generation = Generation(id, request.agent, request.sha, system, fingerprint, revision)
+            self._roots.write(request.agent, request.id, generation)
+        except OSError as error:
+            raise disk_error(f"cannot root generation {id} of {request.agent}", error) from error
+        return generation
+
+    async def preview(self, request: BuildRequest) -> Preview:
+        """What would be built, and what a person should see of it. Nothing is built; fails as `build` does."""
+        await self._check(request)
+        look = await self._look(request)
+        derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
+        attribute = f"summary.{flake.nix_string(request.agent)}"
+        written = await self._nix.evaluate(look.evaluation, attribute, look.places)
+        shown = Shown(
+            commit=request.sha,
+            nixpkgs=flake.revision(look.lock, "nixpkgs"),
+            hive=flake.revision(look.lock, "hyperhive"),
+            derivation=str(derivation),
+            settings=request.settings.fingerprint(),
+        )
+        return Preview(shown, summaries.parse(written))
+
+    async def _check(self, request: BuildRequest) -> None:
+        """The mistakes that need no evaluation, with the words that fit them."""
+        files = await self._applied(request.agent).files(request.sha)
+        settings_of(files)
+        file = files.get(NIX_FILE)
+        if file is None or file.mode == tree.LINK:
+            what = "is a symlink" if file else "is missing"
+            raise BuildFailed(f"{NIX_FILE} {what}", f"add a regular file {NIX_FILE} to the commit")
+        await self._parse(file)
+
+    async def _parse(self, file: FileAt) -> None:
+        with tempfile.TemporaryDirectory(prefix="hive-build-") as folder:
+            path = Path(folder, NIX_FILE)
+            path.write_bytes(file.data)
+            try:
+                await self._nix.parse(path, _PARSE_SECONDS)
+            except BuildFailed as error:
+                log = error.log.replace(f"{folder}/", "")
+                hint = f"run `nix-instantiate --parse {NIX_FILE}` in the work tree"
+                raise BuildFailed(f"{NIX_FILE} does not parse: {complaints.summary(log)}", hint, log) from error
+
+    async def _look(self, request: BuildRequest) -> _Look:
+        agent = request.agent
+        ref = candidate_ref(agent, request.id)
+        if self._meta.ref(ref) != request.candidate:
+            ref = MAIN  # a rebuild of what is deployed
+        git = self._layout.meta_git
+        try:
+            lock: bytes | None = await self._meta.read(request.candidate, flake.LOCK_FILE)
+        except NotFound:
+            lock = None
+        visible = (git, self._layout.applied_git(agent), *self._local(lock))
+        seconds, memory = self._bounds
+        evaluation = Evaluation(
+            flake=flake.git_url(git, ref, request.candidate),
+            visible=visible,
+            home=self._home(agent) / "evaluate",
+            deadline=seconds,
+            memory=memory,
+            isolated=self._isolated,
+        )
+        async with self._inputs:  # two nix in pid namespaces of their own choose the same name for a scratch link
+            await self._root_inputs(lock)
+        places = complaints.places(lock or b"", flake.input_name(agent), self._nix.store)
+        return _Look(evaluation, places, lock)
+
+    async def _root_inputs(self, lock: bytes | None) -> None:
+        """Keep the shared inputs of `lock` from the host's garbage collection, and let old ones go."""
+        folder, paths = self._layout.state / "nix" / "inputs", []
+        for nar_hash in flake.shared_hashes(lock):
+            path = self._nix.store.input_path(nar_hash)
+            if path is not None and path.exists():
+                paths.append(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in paths:
+                link = folder / path.name
+                if not link.is_symlink():
+                    home = self._layout.state / "nix" / "keep"
+                    await self._nix.realise(path, link, home, _KEEP_SECONDS, isolated=self._isolated)
+                os.utime(link, follow_symlinks=False)
+            newest = sorted(folder.iterdir(), key=lambda link: link.lstat().st_mtime_ns, reverse=True)
+            for link in newest[_KEPT_INPUTS:]:
+                link.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(f"cannot root the inputs of the meta flake in {folder}", error) from error
+
+    def _local(self, lock: bytes | None) -> tuple[Path, ...]:
+        """Shared inputs that are directories of this host: nix looks there even when it has them in its store."""
+        return tuple(path for path in flake.local_paths(lock) if path.exists())
+
+    async def _realise(self, request: BuildRequest, derivation: Path, link: Path, look: _Look) -> Path:
+        home, deadline = self._home(request.agent) / "build", self._config.build_deadline
+
+        def note(line: str) -> None:
+            if self._on_log is not None:
+                self._on_log(request.agent, request.id, line)
+
+        realise = partial(
+            self._nix.realise,
+            derivation,
+            link,
+            home,
+            deadline,
+            isolated=self._isolated,
+            places=look.places,
+            on_line=note,
+        )
+        system = await realise()
+        if not await self._nix.is_whole(system, home):
+            await realise(repair=True)
+        return system
+
+    def _toplevel(self, agent: AgentName) -> str:
+        return f"nixosConfigurations.{flake.nix_string(agent)}.config.system.build.toplevel"
+
+    def _home(self, agent: AgentName) -> Path:
+        return self._layout.state / "nix" / agent
+
+    # what is there
+    def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
+        """What each rooted id was built into, where its gc root and its system are there: two stats per generation."""
+        roots = self._roots.read(agent)
+        if all(self._is_there(each) for each in roots.values()):
+            return roots
+        return MappingProxyType({id: each for id, each in roots.items() if self._is_there(each)})
+
+    def _is_there(self, generation: Generation) -> bool:
+        name = self._links.get(generation.system)
+        if name is None:
+            name = self._links[generation.system] = str(generation.system)
+        try:
+            os.stat(name)  # noqa: PTH116 - a pathlib object costs more than the call
+            os.lstat(self._layout.generation(generation.agent, generation.id))
+        except OSError:
+            return False
+        return True
+
+    async def prune(self, agent: AgentName, keep: frozenset[GenerationId], roots: frozenset[ProposalId]) -> None:
+        """Drop the roots of other ids, then the oldest gc roots beyond `keep_generations`; never a rooted one.
+
+        What is no longer rooted goes when the host collects nix's garbage.
+        """
+        try:
+            self._roots.drop(agent, roots)
+            protected = keep | {each.id for each in self._roots.read(agent).values()}
+            await asyncio.to_thread(self._prune, agent, protected)
+        except OSError as error:
+            raise disk_error(f"cannot prune the generations of {agent}", error) from error
+        self._links.clear()
+
+    def _prune(self, agent: AgentName, protected: frozenset[GenerationId]) -> None:
+        shutil.rmtree(self._home(agent) / "evaluate" / "cache", ignore_errors=True)
+        folder = self._layout.generations(agent)
+        if not folder.is_dir():
+            return
+        newest = sorted(folder.iterdir(), key=lambda path: (path.lstat().st_mtime_ns, path.name), reverse=True)
+        for path in newest[self._config.keep_generations :]:
+            if path.name not in protected and path.is_symlink():
+                path.unlink()
+        sync_directory(folder)
+
+    async def forget(self, agent: AgentName) -> None:
+        """Remove the agent's roots, gc roots and caches."""
+        try:
+            self._roots.forget(agent)
+            await asyncio.to_thread(self._forget, agent)
+        except OSError as error:
+            raise disk_error(f"cannot remove the generations of {agent}", error) from error
+        self._links.clear()
+
+    def _forget(self, agent: AgentName) -> None:
+        for folder in (self._layout.generations(agent), self._layout.roots(agent), self._home(agent)):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+
+def _generation_id(request: BuildRequest, derivation: str, fingerprint: str, revision: str) -> GenerationId:
+    text = "\n".join((request.sha, derivation, fingerprint, revision))
+    return GenerationId(hashlib.sha256(text.encode()).hexdigest()[:20])
