@@ -8,6 +8,7 @@ agent cannot extend the lock, and its repo is evaluated only where its module is
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,9 @@ from meta.names import AgentName
 
 FLAKE_FILE = "flake.nix"
 LOCK_FILE = "flake.lock"
+
+HOST_PLATFORM = f"{os.uname().machine}-linux"
+"""What every container is built for: a container runs on the host's kernel."""
 
 _SHARED = ("nixpkgs", "hyperhive")
 _PORTS = 20_000
@@ -123,9 +127,10 @@ def render(desired: Desired, applied_git: Callable[[AgentName], Path], nixpkgs: 
     """
     agents = sorted(desired.agents.items())
     inputs = [_input(name, entry, applied_git) for name, entry in agents]
-    for name, url in (("nixpkgs", nixpkgs), ("hyperhive", hyperhive)):
-        if url:
-            inputs.append(f"    {name}.url = {nix_string(url)};")
+    if nixpkgs:
+        inputs.append(f"    nixpkgs.url = {nix_string(nixpkgs)};")
+    if hyperhive:  # only its files: as a flake it would bring its own nixpkgs into the lock
+        inputs.append(f"    hyperhive = {{ url = {nix_string(hyperhive)}; flake = false; }};")
     modules = [
         f'    agents.{nix_string(name)} = "${{inputs.{nix_string(input_name(name))}}}/agent.nix";' for name, _ in agents
     ]
@@ -161,13 +166,14 @@ def _input(name: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName]
 
 
 def _system(name: AgentName, entry: AgentEntry, templates: bool) -> str:
-    template = "manager" if entry.settings.role is Role.MANAGER else "agent"
+    template = "manager" if entry.settings.role is Role.MANAGER else "agent-base"
     lines = [
         f"    nixosConfigurations.{nix_string(name)} = inputs.nixpkgs.lib.nixosSystem {{",
         "      modules = [",
         *([f'        "${{inputs.hyperhive}}/nix/templates/{template}.nix"'] if templates else []),
         f'        "${{inputs.{nix_string(input_name(name))}}}/agent.nix"',
         "        {",
+        f"          nixpkgs.hostPlatform = {nix_string(HOST_PLATFORM)};",
         "          boot.isContainer = true;",
         f"          networking.hostName = {nix_string(name)};",
         f"          system.configurationRevision = {nix_string(entry.pin.sha)};",

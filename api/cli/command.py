@@ -30,7 +30,7 @@ StateOption = Annotated[
         metavar="DIR",
         envvar="HIVE_STATE",
         rich_help_panel=_WHERE,
-        show_default="./.hive if it is there, else /var/lib/hive",
+        show_default="./.hive if it is there, else /var/lib/hyperhive",
         help="the daemon's state directory",
     ),
 ]

@@ -51,7 +51,7 @@ class BuilderName(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    examples = ("hive serve", "hive serve --state /var/lib/hive --runtime /run/hyperhive", "hive serve --once")
+    examples = ("hive serve", "hive serve --state /var/lib/hyperhive --runtime /run/hyperhive", "hive serve --once")
     app.command("serve", rich_help_panel=DAEMON, epilog=epilog(examples))(serve)
     command(app, "reconcile", DAEMON, examples=("hive reconcile", "hive reconcile alice --plan"))(reconcile)
 

@@ -23,8 +23,8 @@ INTRODUCTION = """<!-- written by `python -m api.cli.reference`; edit the comman
 
 | option | variable | default |
 |---|---|---|
-| `--state DIR` | `HIVE_STATE` | `./.hive` if it is there (`hive serve` makes it), else `/var/lib/hive` |
-| `--runtime DIR` | `HIVE_RUNTIME` | `STATE/run`, or `/run/hyperhive` for `/var/lib/hive` |
+| `--state DIR` | `HIVE_STATE` | `./.hive` if it is there (`hive serve` makes it), else `/var/lib/hyperhive` |
+| `--runtime DIR` | `HIVE_RUNTIME` | `STATE/run`, or `/run/hyperhive` for `/var/lib/hyperhive` |
 
 Text is for people and may change; `--json` is for programs. What an agent wrote is printed with control characters made
 visible. An error is one line of what and one line of what to do, on stderr:

@@ -1,9 +1,9 @@
 """Where the daemon is: the state and runtime directories, from options, HIVE_* variables, or the defaults.
 
 given both               as given
-only --state             runtime is STATE/run (/run/hyperhive for /var/lib/hive)
+only --state             runtime is STATE/run (/run/hyperhive for /var/lib/hyperhive)
 neither                  ./.hive and ./.hive/run if ./.hive exists (`hive serve` makes it),
-                         else /var/lib/hive and /run/hyperhive
+                         else /var/lib/hyperhive and /run/hyperhive
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SYSTEM_STATE = Path("/var/lib/hive")
+SYSTEM_STATE = Path("/var/lib/hyperhive")
 SYSTEM_RUNTIME = Path("/run/hyperhive")
 LOCAL_STATE = Path(".hive")
 

@@ -379,12 +379,12 @@ def test_an_error_survives_the_way_over_http(kind: type) -> None:
 def test_the_daemon_is_found_by_options_then_by_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     here = tmp_path / ".hive"
-    assert where.find(None, None) == where.Where(Path("/var/lib/hive"), Path("/run/hyperhive"))
+    assert where.find(None, None) == where.Where(Path("/var/lib/hyperhive"), Path("/run/hyperhive"))
     assert where.find(None, None, serving=True) == where.Where(here, here / "run")
     here.mkdir()
     assert where.find(None, None) == where.Where(here, here / "run")
     assert where.find("s", None) == where.Where(tmp_path / "s", tmp_path / "s" / "run")
-    assert where.find("/var/lib/hive", None).runtime == Path("/run/hyperhive")
+    assert where.find("/var/lib/hyperhive", None).runtime == Path("/run/hyperhive")
     assert where.find(None, "r") == where.Where(here, tmp_path / "r")
     assert where.find("s", "r") == where.Where(tmp_path / "s", tmp_path / "r")
 

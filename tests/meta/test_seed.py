@@ -22,7 +22,7 @@ def test_a_seed_is_three_files_with_the_name_filled_in(role: Role) -> None:
     assert not any(b"@" in content for content in seed.values())
     assert _settings(role).label == "web-2"
     assert b"nixosModules.default = ./agent.nix" in seed["flake.nix"]
-    assert b"builtins.readFile ./agent.toml" in seed["agent.nix"]
+    assert b"hive.agent.file = ./agent.toml" in seed["agent.nix"]
 
 
 @pytest.mark.parametrize("role", Role)

@@ -2,7 +2,7 @@
 # What the harness needs to know is in agent.toml, which serves every backend.
 { pkgs, ... }:
 {
-  hive.agent.settings = builtins.fromTOML (builtins.readFile ./agent.toml);
+  hive.agent.file = ./agent.toml;
 
   environment.systemPackages = [ ];
 }

@@ -1,0 +1,100 @@
+{
+  description = "hive keeps a swarm of coding agents, each in its own container, equal to what is written in git";
+
+  # No lock is committed: follow the nixpkgs of your host, `inputs.hive.inputs.nixpkgs.follows = "nixpkgs"`.
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      inherit (nixpkgs) lib;
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+      forEach = function: lib.genAttrs systems (system: function nixpkgs.legacyPackages.${system});
+      packagesOf = pkgs: {
+        hive = pkgs.callPackage ./nix/packages/hive.nix { };
+        hive-harness = pkgs.callPackage ./nix/packages/hive-harness.nix { };
+      };
+      revision = self.rev or self.dirtyRev or null;
+    in
+    {
+      packages = forEach (
+        pkgs:
+        let
+          own = packagesOf pkgs;
+        in
+        own // { default = own.hive; }
+      );
+
+      overlays.default = final: _: packagesOf final;
+
+      nixosModules = {
+        default =
+          { lib, ... }:
+          {
+            imports = [ ./nix/modules/hive.nix ];
+            services.hive.revision = lib.mkDefault revision;
+          };
+        agent = ./nix/modules/agent.nix;
+      };
+
+      devShells = forEach (
+        pkgs:
+        let
+          hive = (packagesOf pkgs).hive;
+        in
+        {
+          default = pkgs.mkShell {
+            packages = [
+              pkgs.python3
+              pkgs.git
+              pkgs.bubblewrap
+              pkgs.gnumake
+              pkgs.nix
+            ];
+            inputsFrom = [ hive.module ];
+          };
+        }
+      );
+
+      apps = forEach (
+        pkgs:
+        let
+          hive = (packagesOf pkgs).hive;
+          demo = pkgs.writeShellApplication {
+            name = "hive-demo";
+            runtimeInputs = [
+              hive
+              pkgs.git
+              pkgs.bubblewrap
+              pkgs.util-linux
+            ];
+            text = ''
+              cd ${self}
+              exec ${hive.environment}/bin/python -m tests.e2e.story
+            '';
+          };
+        in
+        {
+          default = {
+            type = "app";
+            program = "${hive}/bin/hive";
+          };
+          demo = {
+            type = "app";
+            program = "${demo}/bin/hive-demo";
+          };
+        }
+      );
+
+      checks = forEach (
+        pkgs:
+        packagesOf pkgs
+        // lib.mapAttrs' (name: module: lib.nameValuePair "vm-${name}" (pkgs.testers.runNixOSTest module)) (
+          import ./nix/tests { hive = self; }
+        )
+      );
+    };
+}

@@ -1,0 +1,24 @@
+{ config, lib, ... }:
+let
+  cfg = config.hive.agent;
+in
+{
+  assertions = lib.optionals cfg.enable [
+    {
+      assertion = cfg.settings.runtime == "script" || cfg.cli.package != null;
+      message = "hive.agent.settings.runtime = \"${cfg.settings.runtime}\" drives a coding agent, and hive.agent.cli.package is null; set it, for example to pkgs.claude-code (unfree: nixpkgs.config.allowUnfreePredicate says whether you allow that).";
+    }
+    {
+      assertion = cfg.user != "root";
+      message = "hive.agent.user = \"root\": the harness runs as an ordinary user; leave it at \"agent\" and give single programs what they need.";
+    }
+    {
+      assertion = config.boot.isContainer;
+      message = "hive.agent is for the inside of a container, and boot.isContainer is false; on the host use services.hive.";
+    }
+    {
+      assertion = builtins.match "[a-z]([a-z0-9-]{0,9}[a-z0-9])?" config.networking.hostName != null;
+      message = "networking.hostName = \"${config.networking.hostName}\" is the agent's name for hive; it has a-z, 0-9 and '-', 11 characters at most.";
+    }
+  ];
+}

@@ -1,0 +1,69 @@
+# hive-harness.service, its user, and the places that hive binds into the container.
+#   /state      what the agent keeps            /run/hive   sockets, and launch.env
+#   /home/agent its home (credentials)          /etc/hive   agent.toml
+{ config, lib, ... }:
+let
+  cfg = config.hive.agent;
+in
+{
+  config = lib.mkIf cfg.enable {
+    users.users.${cfg.user} = {
+      isNormalUser = true;
+      inherit (cfg) uid home;
+      group = "users";
+      createHome = false;
+    };
+
+    # The binds belong to the container's root at first; the home and /state become the user's.
+    systemd.tmpfiles.rules = [
+      "d /state 0700 ${cfg.user} users - -"
+      "d ${cfg.home} 0700 ${cfg.user} users - -"
+    ];
+
+    # hive reads a container's log from its unit on the host: so the journal goes to the console.
+    environment.etc."systemd/journald.conf.d/hive.conf".text = ''
+      [Journal]
+      ForwardToConsole=yes
+      MaxLevelConsole=info
+    '';
+
+    systemd.services.hive-harness = {
+      description = "the harness of ${config.networking.hostName}";
+      wantedBy = [ "multi-user.target" ];
+      after = [ "systemd-tmpfiles-setup.service" ];
+      path = cfg.packages ++ lib.optional (cfg.cli.package != null) cfg.cli.package ++ [ "/run/current-system/sw" ];
+      environment = {
+        HIVE_AGENT = config.networking.hostName;
+        HIVE_ROLE = cfg.role;
+        HIVE_CONFIG = "/etc/hive";
+        HIVE_RUN = "/run/hive";
+        HIVE_STATE = "/state";
+        HIVE_AGENTS = "/agents";
+        HOME = toString cfg.home;
+      }
+      // cfg.environment;
+      # A harness that ends takes the container with it: hive counts that, waits, and starts it again.
+      unitConfig = {
+        FailureAction = "exit";
+        SuccessAction = "exit";
+      };
+      restartIfChanged = false;
+
+      serviceConfig = {
+        ExecStart = "${cfg.package}/bin/hive-harness serve";
+        # HIVE_GENERATION and HIVE_BOOT_NONCE of this start, written by hive before it starts the container
+        EnvironmentFile = "/run/hive/launch.env";
+        User = cfg.user;
+        Group = "users";
+        # the sockets belong to the container's root group
+        SupplementaryGroups = "root";
+        WorkingDirectory = "/state";
+        Restart = "no";
+        TimeoutStopSec = 30;
+        KillMode = "mixed";
+        NoNewPrivileges = true;
+        UMask = "0077";
+      };
+    };
+  };
+}

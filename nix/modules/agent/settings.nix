@@ -1,0 +1,112 @@
+# hive.agent.settings: agent.toml as options. Mirrors meta/settings.py; a test puts the same files to both.
+{ config, lib, ... }:
+let
+  inherit (lib) mkOption types;
+  cfg = config.hive.agent;
+  toml = import ./toml.nix { inherit lib; };
+
+  option =
+    type: default: description:
+    mkOption { inherit type default description; };
+  maybe = type: description: option (types.nullOr type) null description;
+  required = type: description: mkOption { inherit type description; };
+  table = options: types.submodule { inherit options; };
+
+  short = types.addCheck types.str (text: builtins.stringLength text <= 500);
+  text = types.addCheck types.str (text: text != "");
+  seconds = most: types.numbers.between 0 most;
+  moreThanNone = type: types.addCheck type (value: value > 0);
+  exitCode = types.ints.between 0 255;
+
+  # the form of a name; hive itself says the rest (length, reserved words)
+  recipient = types.strMatching "[*]|[a-z]([a-z0-9-]{0,9}[a-z0-9])?" // {
+    description = "name of an agent, `operator`, or `*`";
+  };
+  reserved = [
+    "system"
+    "reminder"
+    "host"
+    "hive"
+  ];
+  server = table {
+    command = required (types.nonEmptyListOf types.str) "The program and its arguments.";
+    env = option (types.attrsOf types.str) { } "Its environment.";
+  };
+  serverName = name: builtins.match "[A-Za-z0-9_-]{1,64}" name != null && name != "hive";
+
+  rule = table {
+    when = option short ".*" "Regular expression for the whole message.";
+    from = option short ".*" "Regular expression for the whole sender.";
+    reply = maybe types.str "Send this text to the sender.";
+    send = maybe (table {
+      to = required types.str "Whom to write to.";
+      body = required types.str "The text.";
+    }) "Send a message.";
+    commit = maybe (table {
+      agent = required types.str "Whose proposed work tree.";
+      file = required types.str "The file in it.";
+      content = required types.str "Its new content.";
+      message = required types.str "The commit's message.";
+    }) "Write a file in a proposed work tree and commit it (manager only).";
+    request = maybe (table {
+      agent = required types.str "Whose work tree.";
+      description = option types.str "" "What it is for.";
+    }) "Ask for the head of a work tree to be approved (manager only).";
+    sleep = maybe (seconds 86400) "Seconds to stay in the turn.";
+    crash = maybe (types.either types.bool exitCode) "End at once with this exit code; true: by SIGKILL.";
+  };
+in
+{
+  options.hive.agent = {
+    file = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      example = lib.literalExpression "./agent.toml";
+      description = "agent.toml, given to the harness as it is. null: it is written from `settings`.";
+    };
+
+    settings = {
+      runtime = option (types.enum [
+        "script"
+        "claude"
+      ]) "script" "`script` answers by rules, `claude` is the coding agent.";
+      model = maybe text "Which model the coding agent uses.";
+      label = option types.str "" "Shown to people.";
+      description = option types.str "" "Shown to people.";
+      prompt = maybe types.str "Added to the coding agent's prompt.";
+      recipients = option (types.listOf (
+        types.addCheck recipient (name: !builtins.elem name reserved)
+      )) [ "*" ] "Whom the agent may write to: names, `operator`, or `*`.";
+      limits = {
+        turn_seconds = option (moreThanNone (seconds 86400)) 3600 "One turn, in seconds.";
+        max_turns = maybe (types.ints.between 1 10000) "Rounds of the model in one turn.";
+      };
+      mcp_servers = option (types.addCheck (types.attrsOf server) (
+        servers: builtins.all serverName (builtins.attrNames servers)
+      )) { } "More MCP servers, started in the container.";
+      script = option (types.addCheck (types.listOf rule) (
+        rules: builtins.length rules <= 64
+      )) [ ] "Rules of the script runtime; the first that matches is done.";
+      start = {
+        exit = maybe exitCode "End with this code before hello.";
+        fault = maybe (types.enum [
+          "never-hello"
+          "mute"
+          "old-generation"
+          "hello-then-exit"
+          "flap"
+        ]) "How to misbehave, for trying out the health gate.";
+        delay = option (seconds 3600) 0 "Seconds before anything else.";
+      };
+    };
+  };
+
+  config = {
+    # not mkIf: that would read the file before asking whether there is one
+    hive.agent.settings = lib.optionalAttrs (cfg.file != null) (
+      builtins.mapAttrs (_: lib.mkDefault) (builtins.fromTOML (builtins.readFile cfg.file))
+    );
+    environment.etc."hive/agent.toml" =
+      if cfg.file != null then { source = cfg.file; } else { text = toml cfg.settings; };
+  };
+}

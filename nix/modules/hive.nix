@@ -1,0 +1,85 @@
+# hive on a NixOS host: services.hive.enable and what follows from it.
+{ lib, pkgs, ... }:
+let
+  inherit (lib) mkOption mkEnableOption types;
+in
+{
+  imports = [
+    ./host/settings.nix
+    ./host/assertions.nix
+    ./host/accounts.nix
+    ./host/daemon.nix
+    ./host/privileged.nix
+    ./host/containers.nix
+  ];
+
+  options.services.hive = {
+    enable = mkEnableOption "hive, the daemon that keeps coding agents in containers equal to git";
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.callPackage ../packages/hive.nix { };
+      defaultText = lib.literalExpression "hive.packages.\${system}.hive";
+      description = "The package with the daemon, the root helper and the `hive` command.";
+    };
+
+    stateDir = mkOption {
+      type = types.path;
+      default = "/var/lib/hyperhive";
+      description = ''
+        Everything that hive keeps: meta, the agents' repos, their state and homes, the database.
+        Plain characters only, and not below /home, /root, /run or /tmp, which the units do not see or which do not last.
+      '';
+    };
+
+    runtimeDir = mkOption {
+      type = types.path;
+      default = "/run/hyperhive";
+      description = "The sockets: the operator's, and a directory for each agent that its container sees as /run/hive. Below /run.";
+    };
+
+    group = mkOption {
+      type = types.str;
+      default = "hive";
+      description = "The group whose members are operators: they may use `hive`, and with it approve.";
+    };
+
+    operators = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [ "ada" ];
+      description = "Users to put into that group. Each may approve what runs on this host.";
+    };
+
+    backend = mkOption {
+      type = types.enum [
+        "nixos"
+        "local"
+      ];
+      default = "nixos";
+      description = "How agents run: `nixos` in NixOS containers, `local` in bubblewrap without a system of their own.";
+    };
+
+    builder = mkOption {
+      type = types.enum [
+        "nix"
+        "plain"
+      ];
+      default = "nix";
+      description = "How a commit becomes what runs: `nix` builds the container's system, `plain` only checks agent.toml.";
+    };
+
+    watchdog = mkOption {
+      type = types.nullOr types.ints.positive;
+      default = null;
+      example = 120;
+      description = "Seconds without a sign of life after which systemd restarts the daemon (agents go on). null: no watchdog.";
+    };
+
+    revision = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "hive's own revision, recorded with each generation. null: the package's version.";
+    };
+  };
+}

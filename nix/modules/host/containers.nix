@@ -1,0 +1,15 @@
+# The unit of NixOS' containers, as hive needs it: hive starts containers, in waves after recovery; systemd does not.
+# The helper's drop-in for each of hive's own containers says `Restart=no` as well; other containers keep theirs.
+{ config, lib, ... }:
+let
+  cfg = config.services.hive;
+in
+{
+  config = lib.mkIf (cfg.enable && cfg.backend == "nixos") {
+    systemd.services."container@" = {
+      wantedBy = lib.mkForce [ ];
+      # a switch of the host never ends an agent's turn: hive drains and restarts
+      restartIfChanged = lib.mkForce false;
+    };
+  };
+}

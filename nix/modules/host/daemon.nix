@@ -1,0 +1,102 @@
+# hive.service: the daemon, as the user hive, without any capability.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.hive;
+  state = toString cfg.stateDir;
+  runtime = toString cfg.runtimeDir;
+in
+{
+  config = lib.mkIf cfg.enable {
+    systemd.services.hive = {
+      description = "hive: keeps coding agents equal to git";
+      wantedBy = [ "multi-user.target" ];
+      wants = lib.optional (cfg.backend == "nixos") "hive-privileged.socket";
+      after = [
+        "network.target"
+        "nix-daemon.socket"
+      ]
+      ++ lib.optional (cfg.backend == "nixos") "hive-privileged.socket";
+      restartTriggers = [ config.environment.etc."hive/daemon.env".text ];
+      # A daemon that keeps ending is tried for ever, ever slower: agents run on, and so does the operator's wish.
+      startLimitIntervalSec = 0;
+
+      path = [
+        pkgs.git
+        pkgs.bubblewrap
+        pkgs.util-linux
+      ]
+      ++ lib.optional (cfg.builder == "nix") (
+        if config.nix.package == null then pkgs.nix else config.nix.package
+      );
+      environment = {
+        HOME = "${state}/home";
+        HIVE_BACKEND = cfg.backend;
+        HIVE_BUILDER = cfg.builder;
+        HIVE_REVISION = cfg.revision;
+        NIX_REMOTE = if cfg.builder == "nix" then "daemon" else null;
+      };
+
+      serviceConfig = {
+        Type = "notify";
+        NotifyAccess = "main";
+        ExecStart = "${cfg.package}/bin/hive serve --state ${state} --runtime ${runtime}";
+        EnvironmentFile = "/etc/hive/daemon.env";
+        User = "hive";
+        Group = cfg.group;
+        WorkingDirectory = state;
+        RuntimeDirectory = lib.removePrefix "/run/" runtime;
+        RuntimeDirectoryMode = "0755";
+        # containers have the directories below it bound: a new one would be another inode
+        RuntimeDirectoryPreserve = "yes";
+        UMask = "0022";
+
+        Restart = "always";
+        RestartSec = 1;
+        RestartSteps = 6;
+        RestartMaxDelaySec = 60;
+        TimeoutStartSec = 180;
+        TimeoutStopSec = 60;
+        # builds, fetches and evaluations end with the daemon; containers are units of their own
+        KillMode = if cfg.backend == "nixos" then "control-group" else "process";
+        OOMPolicy = "continue";
+        LimitNOFILE = 65536;
+
+        CapabilityBoundingSet = "";
+        AmbientCapabilities = "";
+        NoNewPrivileges = true;
+        ProtectSystem = "strict";
+        ReadWritePaths = [ state ];
+        ProtectHome = true;
+        PrivateTmp = true;
+        PrivateDevices = true;
+        ProtectClock = true;
+        ProtectKernelModules = true;
+        ProtectControlGroups = true;
+        LockPersonality = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        RemoveIPC = true;
+        KeyringMode = "private";
+        SystemCallArchitectures = "native";
+        # Fetches and evaluations run in bubblewrap, which needs these namespaces, mounts, and netlink for its loopback.
+        # A /proc with masks in it could not be mounted again in there: so no ProtectKernelTunables, ProtectKernelLogs,
+        # ProtectProc or ProcSubset; and no ProtectHostname, since a sandbox has a name of its own.
+        RestrictNamespaces = "user mnt pid net ipc uts cgroup";
+        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
+        SystemCallFilter = [
+          "@system-service"
+          "@mount"
+          "sethostname"
+          "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap"
+        ];
+        SystemCallErrorNumber = "EPERM";
+      }
+      // lib.optionalAttrs (cfg.watchdog != null) { WatchdogSec = cfg.watchdog; };
+    };
+  };
+}

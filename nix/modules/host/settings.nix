@@ -1,0 +1,79 @@
+# services.hive.settings: the daemon's own settings. settings.json is written from meta/config.py by
+# `python -m tests.nix.generate`, and a test compares the two.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) mkOption types;
+  cfg = config.services.hive;
+  fields = builtins.fromJSON (builtins.readFile ./settings.json);
+
+  bounded =
+    field: type:
+    if field ? above then
+      types.addCheck type (value: value > field.above)
+    else if field ? least then
+      types.addCheck type (value: value >= field.least)
+    else
+      type;
+  range =
+    field:
+    if field ? above then
+      " more than ${toString field.above}"
+    else if field ? least then
+      " of at least ${toString field.least}"
+    else
+      "";
+  typeOf =
+    field:
+    {
+      number = bounded field types.number // {
+        description = "number${range field}";
+      };
+      integer = bounded field types.int // {
+        description = "whole number${range field}";
+      };
+      boolean = types.bool;
+      string = if field ? pattern then types.strMatching field.pattern else types.str;
+    }
+    .${field.type};
+  option =
+    _: field:
+    mkOption {
+      type = types.nullOr (typeOf field);
+      default = null;
+      description = "${field.description}; null: ${builtins.toJSON field.default}.";
+    };
+
+  text = value: if builtins.isString value then value else builtins.toJSON value;
+  # the flake that the host's own system comes from, where there is one: the containers then share its packages
+  source = config.nixpkgs.flake.source or null;
+
+  given = lib.filterAttrs (_: value: value != null) cfg.settings;
+  line = key: value: "HIVE_${lib.toUpper key}=${builtins.toJSON (text value)}\n";
+in
+{
+  options.services.hive.settings = mkOption {
+    type = types.submodule { options = lib.mapAttrs option fields; };
+    default = { };
+    example = {
+      builds = 4;
+      health_deadline = 120;
+    };
+    description = ''
+      The daemon's settings. Only those that are set are written to `/etc/hive/daemon.env`; the daemon checks them when
+      it starts and names the one that is wrong.
+    '';
+  };
+
+  config = lib.mkIf cfg.enable {
+    services.hive.settings = {
+      nixpkgs = lib.mkDefault "path:${if source == null then pkgs.path else source}";
+      hyperhive = lib.mkDefault "path:${../../..}";
+    };
+    environment.etc."hive/daemon.env".text = lib.concatStrings (lib.mapAttrsToList line given);
+  };
+}

@@ -1,0 +1,30 @@
+# The harness alone, for containers: of the same source, without the daemon's dependencies and without the daemon.
+{
+  lib,
+  python3,
+  fetchPypi,
+}:
+let
+  chosen = import ./python.nix { inherit lib fetchPypi; } python3.pkgs;
+  version = (builtins.fromTOML (builtins.readFile ../../pyproject.toml)).project.version;
+in
+python3.pkgs.buildPythonApplication {
+  pname = "hive-harness";
+  inherit version;
+  pyproject = true;
+  src = import ./source.nix;
+  build-system = [ python3.pkgs.hatchling ];
+  dependencies = [ chosen.pydantic ];
+  # the wheel asks for everything that the daemon needs
+  dontCheckRuntimeDeps = true;
+  postInstall = ''
+    rm -r $out/bin/hive $out/bin/hive-privileged $out/${python3.sitePackages}/{api,reconciler}
+  '';
+  pythonImportsCheck = [ "harness.cli" ];
+  meta = {
+    description = "The program in the container of each agent of hive";
+    license = lib.licenses.mit;
+    mainProgram = "hive-harness";
+    platforms = lib.platforms.linux;
+  };
+}

@@ -1,0 +1,45 @@
+# The daemon, the root helper and the command line, with the Python environment they run in.
+# An environment, not a wrapped script: hive starts `sys.executable` for its supervisors, and that must find hive.
+{
+  lib,
+  python3,
+  fetchPypi,
+  runCommand,
+}:
+let
+  chosen = import ./python.nix { inherit lib fetchPypi; } python3.pkgs;
+  version = (builtins.fromTOML (builtins.readFile ../../pyproject.toml)).project.version;
+
+  module = python3.pkgs.buildPythonPackage {
+    pname = "hive";
+    inherit version;
+    pyproject = true;
+    src = import ./source.nix;
+    build-system = [ python3.pkgs.hatchling ];
+    dependencies = builtins.attrValues chosen;
+    pythonImportsCheck = [
+      "meta"
+      "reconciler.daemon"
+      "reconciler.privileged"
+      "harness.cli"
+      "api.cli.main"
+    ];
+  };
+  environment = python3.withPackages (_: [ module ]);
+in
+runCommand "hive-${version}"
+  {
+    passthru = { inherit module environment; };
+    meta = {
+      description = "Keeps a swarm of coding agents, each in its own container, equal to what is written in git";
+      license = lib.licenses.mit;
+      mainProgram = "hive";
+      platforms = lib.platforms.linux;
+    };
+  }
+  ''
+    mkdir -p $out/bin
+    for program in hive hive-harness hive-privileged; do
+      ln -s ${environment}/bin/$program $out/bin/$program
+    done
+  ''

@@ -1,0 +1,89 @@
+# The module of the container: { systems, asserted, options, files } for the files of agent.toml in the JSON `files`.
+{ files }:
+let
+  lib = import ./stub-nixpkgs/lib;
+  pkgsFor = system: import ./stub-nixpkgs/pkgs.nix { inherit lib system; };
+  system =
+    name: modules:
+    (import ./stub-nixpkgs/nixos { inherit lib pkgsFor; } {
+      system = "x86_64-linux";
+      modules = [ { networking.hostName = name; } ] ++ modules;
+    }).config;
+  agent = ../../nix/templates/agent-base.nix;
+  manager = ../../nix/templates/manager.nix;
+
+  contents = file: if file.text != null then file.text else builtins.readFile file.source;
+
+  view = config: {
+    unit = config.systemd.stub.units."hive-harness.service" or null;
+    wanted = config.systemd.services.hive-harness.wantedBy;
+    tmpfiles = config.systemd.tmpfiles.rules;
+    toml = contents config.environment.etc."hive/agent.toml";
+    source = config.environment.etc."hive/agent.toml".source;
+    user = config.users.users.agent or null;
+    journald = config.environment.etc."systemd/journald.conf.d/hive.conf".text;
+    git = config.programs.git.config;
+    sudo = config.security.sudo.enable;
+    container = config.boot.isContainer;
+    built = config.system.build.toplevel.name;
+    failed = failed config;
+  };
+  failed = config: map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);
+
+  settings = file: (system "alice" [
+    agent
+    { hive.agent.settings = builtins.fromTOML file; }
+  ]).environment.etc."hive/agent.toml".text;
+  tried =
+    value:
+    let
+      got = builtins.tryEval (builtins.deepSeq value value);
+    in
+    if got.success then got.value else null;
+in
+{
+  systems = {
+    alice = view (system "alice" [ agent ]);
+    manager = view (system "manager" [ manager ]);
+    seeded = view (system "alice" [ agent ../../meta/templates/agent/agent.nix ]);
+    boss = view (system "manager" [ manager ../../meta/templates/manager/agent.nix ]);
+    filed = view (
+      system "alice" [
+        agent
+        { hive.agent.file = ../../meta/templates/agent/agent.toml; }
+      ]
+    );
+    equipped = view (
+      system "alice" [
+        agent
+        (
+          { pkgs, ... }:
+          {
+            hive.agent = {
+              uid = 1500;
+              packages = [ pkgs.ripgrep ];
+              cli.package = pkgs.claude-code;
+              settings.runtime = "claude";
+              environment.EDITOR = "true";
+            };
+          }
+        )
+      ]
+    );
+  };
+
+  asserted = {
+    withoutCli = failed (system "alice" [ agent { hive.agent.settings.runtime = "claude"; } ]);
+    asRoot = failed (system "alice" [ agent { hive.agent.user = "root"; users.users.root = { }; } ]);
+    onHost = failed (system "alice" [ agent { boot.isContainer = false; } ]);
+    longName = failed (system "much-too-long" [ agent ]);
+  };
+
+  options = lib.optionsDoc [ ] (lib.evalModules {
+    specialArgs.pkgs = pkgsFor "x86_64-linux";
+    modules = [ ../../nix/modules/agent.nix ];
+    check = false;
+  }).options.hive.agent.settings;
+
+  files = map (file: tried (settings file)) (builtins.fromJSON files);
+}

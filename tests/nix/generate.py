@@ -1,0 +1,73 @@
+"""Writes what follows from the code: `python -m tests.nix.generate`.
+
+nix/modules/host/settings.json        from meta/config.py
+docs/reference/nixos-options.md       from the evaluated modules
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from meta.config import Config
+from tests.nix.evaluate import HERE, ROOT, Evaluator
+
+SETTINGS = ROOT / "nix" / "modules" / "host" / "settings.json"
+PAGE = ROOT / "docs" / "reference" / "nixos-options.md"
+SECTIONS = {
+    "host": "The host: `nixosModules.default`",
+    "agent": "The inside of a container: `nixosModules.agent`",
+}
+_WORDS = {"exclusiveMinimum": "above", "minimum": "least", "pattern": "pattern"}
+"""JSON schema's words for limits, and ours."""
+_HEAD = """# NixOS options
+
+Written from the modules by `python -m tests.nix.generate`; a test compares. How to use them:
+[hive on NixOS](../howto/nixos.md).
+"""
+
+
+def settings() -> str:
+    """settings.json: what each of the daemon's settings may be."""
+    fields: dict[str, dict[str, Any]] = {}
+    for key, schema in Config.model_json_schema()["properties"].items():
+        kept = {name: schema[name] for name in ("type", "default", "description")}
+        limits = {_WORDS[word]: value for word, value in schema.items() if word in _WORDS}
+        fields[key] = {**kept, **limits}
+    return json.dumps(fields, indent=2) + "\n"
+
+
+def page(nix: Evaluator) -> str:
+    """docs/reference/nixos-options.md."""
+    found = nix.json(HERE / "options.nix")
+    parts = [_HEAD]
+    for section, title in SECTIONS.items():
+        parts.append(f"\n## {title}\n\n| option | type | default | meaning |\n|---|---|---|---|\n")
+        parts += [_row(option) for option in found[section]]
+    return "".join(parts)
+
+
+def _row(option: dict[str, Any]) -> str:
+    default = "" if option["default"] is None else f"`{_cell(option['default'])}`"
+    meaning = _cell(option["description"] or "")
+    if option["example"] is not None:
+        meaning += f" Example: `{_cell(option['example'])}`."
+    return f"| `{option['name']}` | {_cell(option['type'])} | {default} | {meaning} |\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main() -> None:
+    """Write both."""
+    SETTINGS.write_text(settings(), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "home").mkdir()
+        PAGE.write_text(page(Evaluator(Path(folder))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

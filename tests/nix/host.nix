@@ -1,0 +1,98 @@
+# The module of the host in many configurations: { evaluated, asserted, refused }.
+{ hyperhive }:
+let
+  lib = import ./stub-nixpkgs/lib;
+  pkgsFor = system: import ./stub-nixpkgs/pkgs.nix { inherit lib system; };
+  system =
+    module:
+    (import ./stub-nixpkgs/nixos { inherit lib pkgsFor; } {
+      system = "x86_64-linux";
+      modules = [
+        ../../nix/modules/hive.nix
+        { services.hive.settings.hyperhive = lib.mkOverride 900 hyperhive; }
+        module
+      ];
+    }).config;
+  hive = settings: { services.hive = { enable = true; } // settings; };
+
+  view = config: {
+    units = config.systemd.stub.units;
+    wanted = lib.mapAttrs (_: one: one.wantedBy) (config.systemd.services // config.systemd.sockets);
+    tmpfiles = config.systemd.tmpfiles.rules;
+    settings = config.environment.etc."hive/daemon.env".text or null;
+    variables = config.environment.variables;
+    user = config.users.users.hive or null;
+    groups = config.users.groups;
+    packages = map toString config.environment.systemPackages;
+    containers = config.boot.enableContainers;
+    restarts = (config.systemd.services."container@" or { restartIfChanged = null; }).restartIfChanged;
+    helper = (config.systemd.services.hive-privileged or { serviceConfig.ExecStart.content = null; })
+      .serviceConfig.ExecStart.content;
+    failed = map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);
+  };
+  tried = value: builtins.tryEval (builtins.deepSeq value value);
+in
+{
+  evaluated = lib.mapAttrs (_: module: view (system module)) {
+    off = { };
+    plain = hive { };
+    moved = hive {
+      stateDir = "/srv/hive";
+      runtimeDir = "/run/hive-two";
+      group = "swarm";
+      operators = [ "ada" "grace" ];
+      revision = "abc";
+      watchdog = 90;
+    };
+    configured = hive {
+      settings = {
+        builds = 4;
+        resync = 0.5;
+        health_deadline = 120;
+        fixed_uids = false;
+        isolation = "required";
+        nixpkgs = "path:/a \"quoted\" $place%";
+      };
+    };
+    local = hive {
+      backend = "local";
+      builder = "plain";
+    };
+    flaked = hive { } // {
+      nixpkgs.flake.source = "/the/nixpkgs";
+    };
+    packaged = { pkgs, ... }: hive { package = pkgs.hello; };
+  };
+
+  asserted = lib.mapAttrs (_: module: (view (system module)).failed) {
+    stateInHome = hive { stateDir = "/home/ada/hive"; };
+    stateOnTmpfs = hive { stateDir = "/run/hive-state"; };
+    oddState = hive { stateDir = "/var/lib/my hive"; };
+    runtimeElsewhere = hive { runtimeDir = "/var/run-hive"; };
+    oldState = hive { } // { system.stateVersion = "21.11"; };
+    inContainer = hive { } // { boot.isContainer = true; };
+    mixed = hive { builder = "plain"; };
+    withoutNix = hive { } // { nix.enable = false; };
+    notAllowed = hive { } // { nix.settings.allowed-users = [ "root" "@wheel" ]; };
+    allowed = hive { } // { nix.settings.allowed-users = [ "hive" ]; };
+    trusted = hive { } // { nix.settings.trusted-users = [ "root" "hive" ]; };
+    trustedGroup = hive { } // { nix.settings.trusted-users = [ "@hive" ]; };
+    managerTaken = hive { } // { containers.manager = { }; };
+    containersOff = hive { } // { boot.enableContainers = false; };
+  };
+
+  # whether each assertion holds where everything is right: one per assertion
+  assertions = map (one: one.assertion) (system (hive { })).assertions;
+
+  refused = lib.mapAttrs (_: module: !(tried (view (system module))).success) {
+    unknownSetting = hive { settings.bilds = 1; };
+    wrongType = hive { settings.builds = "4"; };
+    tooLow = hive { settings.builds = 0; };
+    notPositive = hive { settings.resync = 0; };
+    wrongWord = hive { settings.isolation = "none"; };
+    unknownOption = hive { port = 1; };
+    unknownBackend = hive { backend = "docker"; };
+    relativeState = hive { stateDir = "hive"; };
+    noWatchdog = hive { watchdog = 0; };
+  };
+}

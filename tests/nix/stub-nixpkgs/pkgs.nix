@@ -1,0 +1,232 @@
+# Packages that are there in name: each builds, without any other, to bin/<name>, a program that only says its name.
+{ lib, system }:
+let
+  package =
+    name: attrs:
+    let
+      drv = derivation (
+        {
+          inherit name system;
+          builder = "/bin/sh";
+          args = [
+            "-c"
+            ''
+              PATH=/run/current-system/sw/bin:/usr/bin:/bin
+              mkdir -p $out/bin
+              printf '#!/bin/sh\necho %s\n' ${name} > $out/bin/${name}
+              chmod +x $out/bin/${name}
+            ''
+          ];
+        }
+        // attrs
+      );
+    in
+    drv
+    // {
+      pname = name;
+      version = "0";
+      meta.mainProgram = name;
+      overrideAttrs = _: drv;
+    };
+
+  # What was asked of buildPythonApplication stays visible in `asked`, for tests.
+  pythonPackage =
+    asked:
+    package (asked.pname or asked.name) { }
+    // {
+      inherit asked;
+      pname = asked.pname or asked.name;
+      version = asked.version or "0";
+      meta = asked.meta or { };
+      passthru = asked.passthru or { };
+    };
+
+  # as nixpkgs has them: too old for hive
+  versions = {
+    gitpython = "3.1.45";
+    mcp = "1.27.1";
+  };
+
+  pythonPackages =
+    lib.genAttrs [
+      "aiosqlite"
+      "anyio"
+      "editables"
+      "gitpython"
+      "cryptography"
+      "gitdb"
+      "hatchling"
+      "httpx2"
+      "jsonschema"
+      "hypothesis"
+      "litestar"
+      "mcp"
+      "mypy"
+      "opentelemetry-api"
+      "pip"
+      "pydantic"
+      "pyjwt"
+      "python-multipart"
+      "pytest"
+      "pytest-asyncio"
+      "pytest-timeout"
+      "pytest-xdist"
+      "ruff"
+      "setuptools"
+      "sse-starlette"
+      "starlette"
+      "typer"
+      "typing-extensions"
+      "typing-inspection"
+      "uvicorn"
+      "watchfiles"
+    ] (name: package name { } // { version = versions.${name} or "99"; })
+    // {
+      buildPythonApplication = pythonPackage;
+      buildPythonPackage = pythonPackage;
+      python = python // {
+        inherit pythonPackages;
+      };
+    };
+
+  python = package "python3" { } // {
+    pkgs = pythonPackages;
+    pythonVersion = "3.12";
+    sitePackages = "lib/python3.12/site-packages";
+    withPackages = choose: package "python3-env" { } // { chosen = choose pythonPackages; };
+    override = _: python;
+  };
+
+  text =
+    {
+      name,
+      executable ? false,
+      destination ? "",
+      content,
+    }:
+    derivation {
+      inherit name system content;
+      passAsFile = [ "content" ];
+      builder = "/bin/sh";
+      args = [
+        "-c"
+        ''
+          PATH=/run/current-system/sw/bin:/usr/bin:/bin
+          target=$out${destination}
+          mkdir -p "$(dirname "$target")"
+          cat "$contentPath" > "$target"
+          ${lib.optionalString executable "chmod +x \"$target\""}
+        ''
+      ];
+    }
+    // {
+      inherit content; # tests read it without building
+    };
+in
+lib.genAttrs [
+  "bash"
+  "bubblewrap"
+  "claude-code"
+  "coreutils"
+  "curl"
+  "fd"
+  "findutils"
+  "git"
+  "gnumake"
+  "hello"
+  "iproute2"
+  "jq"
+  "less"
+  "nix"
+  "nixos-container"
+  "nodejs"
+  "openssh"
+  "procps"
+  "ripgrep"
+  "shadow"
+  "sqlite"
+  "systemd"
+  "util-linux"
+  "vim"
+] (name: package name { })
+// {
+  inherit lib system;
+  path = ./.;
+  nixos =
+    module:
+    import ./nixos
+      {
+        inherit lib;
+        pkgsFor = system: import ./pkgs.nix { inherit lib system; };
+      }
+      {
+        inherit system;
+        modules = [ module ];
+      };
+  stdenv.hostPlatform = {
+    inherit system;
+    isLinux = true;
+  };
+  fetchPypi = asked: package "${asked.pname}-${asked.version}" { };
+  python3 = python;
+  python312 = python;
+  python3Packages = pythonPackages;
+  python312Packages = pythonPackages;
+  callPackage =
+    path: overrides:
+    let
+      function = if lib.isFunction path then path else import path;
+      pkgs = import ./pkgs.nix { inherit lib system; };
+    in
+    function (builtins.intersectAttrs (builtins.functionArgs function) (pkgs // { inherit pkgs; }) // overrides);
+  writeText = name: content: text { inherit name content; };
+  writeTextDir =
+    path: content:
+    text {
+      name = baseNameOf path;
+      destination = "/${path}";
+      inherit content;
+    };
+  writeShellScript =
+    name: content:
+    text {
+      inherit name;
+      executable = true;
+      content = "#!/bin/sh\n${content}";
+    };
+  writeShellScriptBin =
+    name: content:
+    text {
+      inherit name;
+      executable = true;
+      destination = "/bin/${name}";
+      content = "#!/bin/sh\n${content}";
+    };
+  writeShellApplication =
+    {
+      name,
+      text,
+      runtimeInputs ? [ ],
+      ...
+    }:
+    package name { inherit text runtimeInputs; } // { inherit text runtimeInputs; };
+  runCommand =
+    name: attrs: script:
+    package name (removeAttrs attrs [ "meta" "passthru" ])
+    // attrs.passthru or { }
+    // {
+      meta = attrs.meta or { };
+      inherit script;
+    };
+  mkShell = attrs: package "shell" { } // attrs;
+  symlinkJoin = attrs: package attrs.name { inherit (attrs) paths; } // { inherit (attrs) paths; };
+  formats.json = _: {
+    type = lib.types.anything;
+    generate = name: value: text { inherit name; content = builtins.toJSON value; };
+  };
+  testers.runNixOSTest = module: {
+    inherit module;
+    type = "derivation";
+    name = "vm-test-${(if lib.isFunction module then module { inherit lib; } else module).name or "test"}";
+  };
+}

@@ -1,0 +1,194 @@
+"""hive.agent and the templates, evaluated; and hive.agent.settings beside meta/settings.py."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from typing import Any, Union, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from meta.errors import BadInput
+from meta.names import AgentName
+from meta.settings import AgentSettings, flatten, parse_settings
+from reconciler.privileged.conf import binds
+from tests.nix.agent_files import BAD, GOOD
+from tests.nix.evaluate import HERE, ROOT, Evaluator
+
+
+@pytest.fixture(scope="module")
+def found(nix: Evaluator) -> Any:
+    """Everything, in one evaluation."""
+    return nix.json(HERE / "agent.nix", files=json.dumps([*GOOD, *BAD]))
+
+
+def values(unit: str, key: str) -> list[str]:
+    """The values of a key of a unit."""
+    return [line.partition("=")[2] for line in unit.splitlines() if line.startswith(f"{key}=")]
+
+
+def test_the_harness_runs_as_an_ordinary_user(found: Any) -> None:
+    alice = found["systems"]["alice"]
+    assert alice["failed"] == []
+    assert values(alice["unit"], "User") == ["agent"]
+    assert values(alice["unit"], "NoNewPrivileges") == ["true"]
+    assert (alice["user"]["isNormalUser"], alice["user"]["uid"], alice["user"]["extraGroups"]) == (True, 1000, [])
+    assert alice["sudo"] is False
+    assert alice["container"] is True
+    assert alice["wanted"] == ["multi-user.target"]
+
+
+def test_the_harness_is_told_who_and_where_it_is(found: Any) -> None:
+    environment = dict(
+        json.loads(value).split("=", 1) for value in values(found["systems"]["alice"]["unit"], "Environment")
+    )
+    assert environment["HIVE_AGENT"] == "alice"
+    assert environment["HIVE_ROLE"] == "agent"
+    assert environment["HIVE_CONFIG"] == "/etc/hive"
+    assert (environment["HIVE_STATE"], environment["HIVE_RUN"]) == ("/state", "/run/hive")
+    assert environment["HOME"] == "/home/agent"
+    assert values(found["systems"]["alice"]["unit"], "EnvironmentFile") == ["/run/hive/launch.env"]
+    assert '"HIVE_ROLE=manager"' in values(found["systems"]["manager"]["unit"], "Environment")
+
+
+def test_a_harness_that_ends_ends_its_container_so_that_hive_counts_it(found: Any) -> None:
+    unit = found["systems"]["alice"]["unit"]
+    assert values(unit, "Restart") == ["no"]
+    assert values(unit, "FailureAction") == values(unit, "SuccessAction") == ["exit"]
+
+
+def test_the_log_reaches_the_host_over_the_console(found: Any) -> None:
+    assert "ForwardToConsole=yes" in found["systems"]["alice"]["journald"].splitlines()
+
+
+def test_state_and_home_become_the_users_and_the_sockets_can_be_reached(found: Any) -> None:
+    alice = found["systems"]["alice"]
+    assert "d /state 0700 agent users - -" in alice["tmpfiles"]
+    assert "d /home/agent 0700 agent users - -" in alice["tmpfiles"]
+    assert values(alice["unit"], "SupplementaryGroups") == ["root"]
+
+
+@pytest.mark.parametrize("name", ["alice", "manager"])
+def test_what_the_helper_binds_is_where_the_harness_looks(found: Any, name: str) -> None:
+    unit = found["systems"][name]["unit"]
+    inside = {bind.inside for bind in binds(AgentName(name), "manager" if name == "manager" else "agent")}
+    environment = dict(json.loads(value).split("=", 1) for value in values(unit, "Environment"))
+    looked_at = {environment[key] for key in ("HIVE_STATE", "HIVE_RUN", "HOME")}
+    assert looked_at <= inside
+    if name == "manager":
+        assert {environment["HIVE_AGENTS"], "/applied", "/meta"} <= inside
+
+
+def test_the_managers_git_may_read_what_the_daemon_owns(found: Any) -> None:
+    directories = found["systems"]["manager"]["git"]["safe"]["directory"]
+    assert set(directories) == {"/agents/*", "/applied/*", "/meta", "/meta/.git"}
+    assert found["systems"]["alice"]["git"] == {}
+
+
+def test_the_first_commit_of_a_new_agent_evaluates_to_a_system(found: Any) -> None:
+    assert found["systems"]["seeded"]["built"] == "nixos-system-alice-stub"
+    assert found["systems"]["boss"]["built"] == "nixos-system-manager-stub"
+
+
+@pytest.mark.parametrize(("system", "role"), [("seeded", "agent"), ("boss", "manager")])
+def test_the_harness_reads_from_the_system_what_the_file_says(found: Any, system: str, role: str) -> None:
+    original = (ROOT / "meta/templates" / role / "agent.toml").read_bytes()
+    written = parse_settings(found["systems"][system]["toml"].encode())
+    assert flatten(written) == flatten(parse_settings(original))
+    assert [rule.actions for rule in written.script] == [rule.actions for rule in parse_settings(original).script]
+
+
+def test_a_file_is_handed_on_as_it_is(found: Any) -> None:
+    filed = found["systems"]["filed"]
+    assert filed["source"].endswith("agent.toml")
+    assert filed["toml"] == (ROOT / "meta/templates/agent/agent.toml").read_text(encoding="utf-8")
+    assert filed["failed"] == []
+
+
+def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> None:
+    equipped = found["systems"]["equipped"]
+    assert equipped["failed"] == []
+    assert equipped["user"]["uid"] == 1500
+    paths = next(value for value in values(equipped["unit"], "Environment") if value.startswith('"PATH='))
+    assert "-ripgrep/bin" in paths
+    assert "-claude-code/bin" in paths
+    assert '"EDITOR=true"' in values(equipped["unit"], "Environment")
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("withoutCli", ("hive.agent.cli.package", "unfree", "pkgs.claude-code")),
+        ("asRoot", ("ordinary user",)),
+        ("onHost", ("services.hive",)),
+        ("longName", ("much-too-long", "11 characters")),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_to_write_instead(found: Any, case: str, words: tuple[str, ...]) -> None:
+    (message,) = found["asserted"][case]
+    for word in words:
+        assert word in message
+
+
+def test_every_assertion_has_a_case(found: Any) -> None:
+    text = (ROOT / "nix/modules/agent/assertions.nix").read_text(encoding="utf-8")
+    assert len(re.findall(r"\bassertion =", text)) == len(found["asserted"])
+
+
+def test_both_accept_the_same_files(found: Any) -> None:
+    for file, written in zip(GOOD, found["files"], strict=False):
+        settings = parse_settings(file.encode())
+        assert written is not None, f"the module refuses {file!r}"
+        again = parse_settings(written.encode())
+        without_order = {key: value for key, value in flatten(settings).items() if not key.endswith(" order")}
+        assert {key: value for key, value in flatten(again).items() if not key.endswith(" order")} == without_order
+
+
+def test_both_refuse_the_same_files(found: Any) -> None:
+    for file, written in zip(BAD, found["files"][len(GOOD) :], strict=True):
+        with pytest.raises(BadInput):
+            parse_settings(file.encode())
+        assert written is None, f"the module accepts {file!r}"
+
+
+def test_every_key_of_agent_toml_is_an_option_with_the_same_default(found: Any) -> None:
+    options = {option["name"]: option["default"] for option in found["options"]}
+    for path, default in keys("", AgentSettings):
+        assert path in options
+        if default is not ...:
+            assert json.loads(options[path] or "null") == default, path
+    tables = {name for name in options if any(other.startswith(f"{name}.") for other in options)}
+    assert options.keys() - tables == {path for path, _ in keys("", AgentSettings)} - tables
+
+
+def keys(prefix: str, model: type[BaseModel]) -> list[tuple[str, Any]]:
+    """Every key below a model as the module's documentation names it, with its default (... for none)."""
+    rows: list[tuple[str, Any]] = []
+    for name, field in model.model_fields.items():
+        path = prefix + (field.serialization_alias or name)
+        below, infix = _table(field.annotation)
+        is_group = below is not None and infix == "." and field.default_factory is None and not field.is_required()
+        if not (is_group and isinstance(field.default, BaseModel)):
+            default = ... if field.is_required() else field.get_default(call_default_factory=True)
+            rows.append((path, default))
+        if below is not None:
+            rows += keys(path + infix, below)
+    return rows
+
+
+def _table(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+    """The model within an annotation, and what stands between a key and the keys below it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, "."
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return next((found for one in inner if (found := _table(one))[0]), (None, "."))
+    if origin is list:
+        below, _ = _table(inner[0])
+        return below, ".*."
+    if origin is dict:
+        below, _ = _table(inner[1])
+        return below, ".<name>."
+    return None, "."
