@@ -31,9 +31,10 @@ class Propose(Body):
 
 
 class Approve(Body):
-    """`seen`: the commit that the operator was shown."""
+    """`seen`: the commit that the operator was shown; `shown`: the fingerprint of the preview that they saw."""
 
     seen: str | None = None
+    shown: str | None = None
 
 
 class Because(Body):
@@ -102,7 +103,7 @@ async def propose(request: Ask) -> Row:
 async def approve(request: Ask) -> Row:
     """Write `approved/<id>`. Here and below `?agent=` tells the ids 0 apart."""
     asked = await body(request, Approve)
-    done = service_of(request).approve(path_id(request), caller(request), asked.seen, maybe_agent(request))
+    done = service_of(request).approve(path_id(request), caller(request), asked.seen, maybe_agent(request), asked.shown)
     return asdict(await done)
 
 

@@ -19,6 +19,7 @@ from meta.message import encode, one_line
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.refs import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
+from meta.shown import Shown
 from meta.tags import ReadTag
 
 __all__ = ["Applied", "FileAt"]
@@ -148,12 +149,20 @@ class Applied:
             raise Conflict(f"there is a proposal {id} of {self.agent} already", "take a new id") from error
 
     async def transition(
-        self, id: ProposalId, to: TagState, *, by: str, reason: str = "", at: int, seen: Sha | None = None
+        self,
+        id: ProposalId,
+        to: TagState,
+        *,
+        by: str,
+        reason: str = "",
+        at: int,
+        seen: Sha | None = None,
+        shown: Shown | None = None,
     ) -> None:
         """Bring an id to the state `to` (for `deployed` there is `deployed()`). Of several racers one wins.
 
         NotFound for an unknown id; Conflict, which names the present state, when the table does not allow it or
-        when `seen` is another commit than the proposed one.
+        when `seen` is another commit than the proposed one. `shown` is what an approval is bound to.
         """
         if to is TagState.DEPLOYED:
             raise ValueError("deployed/ is written together with main: use deployed()")
@@ -161,6 +170,7 @@ class Applied:
         if seen is not None and seen != deploy.sha:
             raise Conflict(f"{id} is commit {deploy.sha[:12]}, not {seen[:12]}", f"look again with `hive diff {id}`")
         said = {tags.BY: by, tags.SEEN: deploy.sha if to is TagState.APPROVED else ""}
+        said |= shown.trailers() if shown is not None else {}
         made = self._tag(to, id, deploy.sha, at, reason, said)
         await self._move(id, present, to, [], [made])
 

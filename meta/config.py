@@ -50,6 +50,10 @@ class Config(BaseModel):
         pattern="^(required|unsafe-none)$",
         description="unsafe-none lets agents run without bubblewrap",
     )
+    prebuild: bool = Field(False, description="builder nix builds a proposal before it is decided about")
+    preview_wait: float = Field(60.0, gt=0, description="how long an approval waits for its preview")
+    evaluation_deadline: float = Field(120.0, gt=0, description="one evaluation of builder nix")
+    evaluation_memory_mib: int = Field(4096, ge=256, description="memory of one evaluation, MiB")
     nixpkgs: str = Field("", description="flake URL of nixpkgs for the meta flake; empty leaves the input out")
     hyperhive: str = Field("", description="flake URL of hive itself for the meta flake; empty leaves the input out")
 

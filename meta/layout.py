@@ -9,6 +9,8 @@ STATE (daemon-owned unless said otherwise)
     agents/<n>/{state,home}                 owned by the agent: /state and its home
     generations/<n>/<generation>            builder `plain`
     roots/<n>/<id>.json                     what each id was built into (gc roots)
+    previews/<n>/<id>.json                  what each open id would become
+    nix/{agents/<n>,inputs,keep}            builder `nix`: caches, gc roots of shared inputs
     backend/<backend>/<n>/                  what a backend keeps about a container
     quarantine/ scratch/ processes/         throw-away; emptied at start
 RUNTIME
@@ -115,6 +117,28 @@ class Layout:
     def roots(self, agent: AgentName) -> Path:
         """What each id was built into."""
         return self.state / "roots" / agent
+
+    def previews(self, agent: AgentName) -> Path:
+        """What the agent's open proposals would become."""
+        return self.state / "previews" / agent
+
+    def preview(self, agent: AgentName, proposal: ProposalId) -> Path:
+        """What one id would become."""
+        return self.previews(agent) / f"{proposal}.json"
+
+    def nix(self, agent: AgentName) -> Path:
+        """nix's caches for one agent."""
+        return self.state / "nix" / "agents" / agent
+
+    @property
+    def nix_inputs(self) -> Path:
+        """gc roots of the meta flake's shared inputs."""
+        return self.state / "nix" / "inputs"
+
+    @property
+    def nix_keep(self) -> Path:
+        """nix's caches for rooting them."""
+        return self.state / "nix" / "keep"
 
     def root(self, agent: AgentName, proposal: ProposalId) -> Path:
         """Record of the generation an id was built into."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from meta.names import AgentName, GenerationId, ProposalId, Sha
+from meta.shown import Shown
 
 
 class Role(StrEnum):
@@ -144,7 +145,7 @@ class Deploy:
 
     `commit_ref` is what the proposer claimed (empty for a spawn), `sha` what hive fetched and pinned.
     `by` and `reason` belong to the furthest tag; `approved_by` to the approval.
-    `meta_commit` is the commit on meta `main` that a deployed id names.
+    `meta_commit` is the commit on meta `main` that a deployed id names. `shown` is what its approval is bound to.
     """
 
     agent: AgentName
@@ -164,6 +165,7 @@ class Deploy:
     reason: str | None = None
     meta_commit: Sha | None = None
     unproven: bool = False
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from meta.message import Message, decode
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.refs import furthest, tag_name
+from meta.shown import from_trailers
 
 UNKNOWN = "unknown"
 
@@ -89,4 +90,5 @@ def deploy(agent: AgentName, id: ProposalId, tags: Mapping[TagState, ReadTag]) -
         reason=(last.message.text or None) if last is not first else None,
         meta_commit=Sha(meta) if (meta := last.get(META)) else None,
         unproven=last.get(UNPROVEN) == "yes",
+        shown=from_trailers(approval.message.trailers) if approval else None,
     )

@@ -18,6 +18,7 @@ from meta.names import MANAGER, AgentName, GenerationId, ProposalId
 from reconciler import steps
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder, BuildRequest
+from reconciler.building import Building
 from reconciler.effects import effect
 from reconciler.observed import Launch
 from reconciler.remove import remove_tree
@@ -37,6 +38,7 @@ class Apply:
         self._w = world
         self._backend = backend
         self._builder = builder
+        self._building = Building(world, builder)
 
     async def __call__(self, agent: AgentName, step: steps.Step, deploys: tuple[Deploy, ...]) -> None:
         """Do `step` for `agent`. Raises HiveError; the loop decides what that means for a deploy."""
@@ -49,10 +51,8 @@ class Apply:
                 await self._deploy_step(agent, step, _find(deploys, step.id))
             case steps.Commit():
                 await self._commit(agent, step, _find(deploys, step.id))
-            case steps.Build(id=id, sha=sha, settings=settings, candidate=candidate):
-                async with self._w.builds:
-                    with effect("build"):
-                        await self._builder.build(BuildRequest(agent, id, sha, settings, candidate))
+            case steps.Preview() | steps.Build():
+                await self._ask_builder(agent, step, _find(deploys, step.id))
             case steps.Reapply():
                 await self._reapply(agent, step)
             case steps.Create() | steps.Furnish() | steps.OpenSockets():
@@ -75,6 +75,15 @@ class Apply:
         with effect("project"):
             await self._w.cards.project(agent, deploys, stamp or "")
             self._w.memory.note_projected(agent, stamp)
+
+    async def _ask_builder(self, agent: AgentName, step: steps.Preview | steps.Build, deploy: Deploy) -> None:
+        match step:
+            case steps.Preview():
+                await self._building.preview(agent, deploy, self._candidate)
+            case steps.Build(id=id, sha=sha, settings=settings, candidate=candidate):
+                await self._building.build(BuildRequest(agent, id, sha, settings, candidate), deploy.shown)
+            case _:
+                assert_never(step)
 
     # the deploy's own records
     async def _deploy_step(
@@ -325,6 +334,8 @@ class Apply:
             for directory in (layout.agent(agent), layout.applied(agent), layout.proposed(agent)):
                 await remove_tree(directory, inside=layout.state)
             await self._builder.forget(agent)
+            if self._w.observer.previews is not None:
+                self._w.observer.previews.forget(agent)
         await self._w.cards.forget(agent)
         await self._w.broker.forget(agent)
         self._w.memory.note_projected(agent, None)

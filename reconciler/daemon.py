@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,7 @@ from reconciler.backends.base import Backend
 from reconciler.backends.fake import FakeBackend
 from reconciler.backends.local import LocalBackend
 from reconciler.builders.base import Builder
+from reconciler.builders.nix import NixBuilder
 from reconciler.builders.plain import PlainBuilder
 from reconciler.events import Events
 from reconciler.links import Links
@@ -39,6 +41,7 @@ from reconciler.memory import Memory
 from reconciler.observe import Observer
 from reconciler.plan import plan
 from reconciler.ports import Sockets
+from reconciler.previews import Previews
 from reconciler.reports import plan_row
 from reconciler.service import Service
 from reconciler.store.cards import Cards
@@ -55,7 +58,7 @@ DIRECTORY_MODE = 0o755
 STATE_MODE = 0o711
 """Others may pass (agents run under uids of their own), not look."""
 BACKENDS = ("local", "fake")
-BUILDERS = ("plain",)
+BUILDERS = ("plain", "nix")
 
 
 def revision() -> str:
@@ -111,7 +114,7 @@ class Daemon:
             config=config,
             git_environment=environment,
             deadline=config.git_deadline,
-            lock_flake=_lock_flake(recorder),
+            lock_flake=_lock_flake(recorder, needed=self._names[1] == "nix"),
         )
         await meta.create(int(since))
         memory = Memory(Memos(self._database), cards)
@@ -128,8 +131,12 @@ class Daemon:
             return Applied(layout, agent, git_environment=environment, deadline=config.git_deadline)
 
         self.backend = self._make_backend(owner, links)
-        builder: Builder = PlainBuilder(layout, config, applied, revision(), recorder)
-        observer = Observer(layout, meta, applied, self.backend, builder, links, self._sockets, memory, since=since)
+        builder = self._make_builder(meta, applied, recorder)
+        observer = Observer(
+            *(layout, meta, applied, self.backend, builder, links, self._sockets, memory),
+            since=since,
+            previews=Previews(layout),
+        )
         self.world = World(
             layout=layout,
             config=config,
@@ -161,6 +168,23 @@ class Daemon:
             return FakeBackend(self._layout, self._config, on_start=links.simulate, on_stop=links.forget)
         return LocalBackend(self._layout, self._config, owner=owner)
 
+    def _make_builder(
+        self, meta: MetaRepo, applied: Callable[[AgentName], Applied], recorder: Recorder | None
+    ) -> Builder:
+        layout, config = self._layout, self._config
+        if self._names[1] == "plain":
+            return PlainBuilder(layout, config, applied, revision(), recorder)
+        nix = find_nix(recorder)
+        if nix is None:
+            raise PermanentError("builder nix needs nix, which is not on PATH", "install nix, or use --builder plain")
+        if not config.nixpkgs:
+            raise PermanentError("builder nix needs nixpkgs", "set HIVE_NIXPKGS to its flake URL")
+        return NixBuilder(
+            *(layout, config, nix, meta.repo, applied, revision()),
+            evaluation_seconds=config.evaluation_deadline,
+            evaluation_bytes=config.evaluation_memory_mib * 2**20,
+        )
+
     async def peek(self, only: AgentName | None = None) -> list[PlanRow]:
         """The plan without the lock and without changing anything; for when no daemon runs.
 
@@ -171,7 +195,7 @@ class Daemon:
             raise NotFound(f"there is no hive in {layout.state}", "start one with `hive serve`")
         meta = MetaRepo(layout, config=config)
         backend = self._make_backend(_owner(layout.owner), Links(self._hint))
-        builder = PlainBuilder(layout, config, partial(Applied, layout), revision())
+        builder = self._make_builder(meta, partial(Applied, layout), None)
         known, links, since = (await meta.read()).desired.agents, Links(self._hint), time.time()
         if only is not None and only not in known:
             raise NotFound(f"there is no agent {only}", "without --plan AGENT all of them are shown")
@@ -268,10 +292,11 @@ class _Unseen:
         raise Refused("no daemon runs", "start one with `hive serve`")
 
 
-def _lock_flake(recorder: Recorder) -> LockFlake | None:
+def _lock_flake(recorder: Recorder, *, needed: bool) -> LockFlake | None:
     """What locks the meta flake; None where there is no nix.
 
-    Builder `plain` does not read the lock, so a nix that cannot lock here (no store of its own, say) holds up nothing.
+    Builder `plain` does not read the lock (it is not `needed`), so a nix that cannot lock here (no store of its own,
+    say) holds up nothing.
     """
     nix = find_nix(recorder)
     if nix is None:
@@ -281,6 +306,8 @@ def _lock_flake(recorder: Recorder) -> LockFlake | None:
         try:
             await nix.lock(directory, LOCK_DEADLINE)
         except HiveError as error:
+            if needed:
+                raise
             log.warning("the meta flake stays unlocked: %s", error.summary)
 
     return lock

@@ -26,6 +26,7 @@ from reconciler.links import Links
 from reconciler.memory import Memory
 from reconciler.observed import AgentObserved, Container, Memo, Observed
 from reconciler.ports import Sockets
+from reconciler.previews import Previews
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Observer:
         memory: Memory | None,
         *,
         since: float,
+        previews: Previews | None = None,
     ) -> None:
         self._layout = layout
         self._meta = meta
@@ -91,6 +93,7 @@ class Observer:
         self._sockets = sockets
         self._memory = memory
         self._since = since
+        self._previews = previews if builder.previews else None
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
 
@@ -160,6 +163,7 @@ class Observer:
             committed=view.committed.get(agent, {}),
             foreign=repo.foreign,
             projected=self._memory is None or self._memory.projected(agent) == repo.stamp,
+            previewed=frozenset(self._previews.of(agent)) if self._previews is not None else None,
         )
 
     async def everything(self) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
@@ -175,6 +179,11 @@ class Observer:
         desired = await self.desired()
         deploys = {agent: await self.refresh(agent)}
         return desired, Observed({agent: self.observe(agent)}, self._since), deploys
+
+    @property
+    def previews(self) -> Previews | None:
+        """What open proposals would become; None where the builder cannot say."""
+        return self._previews
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last lines that the container wrote."""

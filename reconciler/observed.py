@@ -127,7 +127,7 @@ class AgentObserved:
 
     `built`: what each id was built into, where that is still there. `candidates`: the candidate commits, by id.
     `committed`: ids whose commit is on meta `main`. `foreign`: deployed ids that name a meta commit not in `main`.
-    `projected`: the cards agree with the tags.
+    `projected`: the cards agree with the tags. `previewed`: ids with a preview; None where the builder has none.
     """
 
     container: Container = Container()
@@ -140,6 +140,7 @@ class AgentObserved:
     committed: Mapping[ProposalId, Sha] = field(default_factory=dict)
     foreign: frozenset[ProposalId] = frozenset()
     projected: bool = True
+    previewed: frozenset[ProposalId] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from what is, never from what happened, so a crash of hive anywhere leads back i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meta.config import Config
 from meta.model import AgentEntry, ContainerSettings, Deploy, DeployKind, Desired, Generation, RunState, TagState
@@ -64,8 +64,19 @@ def decide(c: Context) -> Decision:
     for rule in (_project, _roll_forward, _not_ours, _disagrees, _owed_purge, _deploy, _absent, repair):
         decision = rule(c)
         if decision is not None:
-            return decision
-    return c.nothing("as desired")
+            return _preview(c, decision)
+    return _preview(c, c.nothing("as desired"))
+
+
+def _preview(c: Context, decision: Decision) -> Decision:
+    """With nothing else to do: what would the pending proposals become?"""
+    if c.seen.previewed is None or not isinstance(decision.step, steps.Nothing):
+        return decision
+    pending = (deploy.id for deploy in c.deploys if deploy.state is TagState.PROPOSAL)
+    id = min((id for id in pending if id not in c.seen.previewed), default=None)
+    if id is None:
+        return decision
+    return replace(decision, step=steps.Preview(id), reason=f"{id} waits for a decision and is not evaluated yet")
 
 
 def _project(c: Context) -> Decision | None:
@@ -80,6 +91,8 @@ def _roll_forward(c: Context) -> Decision | None:
             unproven = c.run.state is RunState.STOPPED
             step = steps.Finish(deploy.id, commit, unproven)
             return c.do(step, f"meta has {deploy.id}, its tag is missing", deploy)
+        if deploy.state in (TagState.PROPOSAL, TagState.APPROVED) and deploy.id in c.seen.candidates:
+            return c.do(steps.Drop(deploy.id), f"the preview of {deploy.id} was cut short", deploy)
         if deploy.state.terminal and deploy.id in c.seen.candidates:
             return c.do(steps.Drop(deploy.id), f"{deploy.id} is {deploy.state}, its candidate is left over", deploy)
     return None

@@ -148,7 +148,13 @@ class Reports:
         base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
         settings = await self._settings_diff(card.agent, base, deploy.sha)
         patch = await applied.diff(base, deploy.sha)
+        previews = self._w.observer.previews
+        preview = previews.of(card.agent).get(id) if previews is not None else None
         return Diff(
+            previews=previews is not None,
+            system=preview.lines if preview else (),
+            complaint=preview.complaint if preview else None,
+            shown=preview.shown.fingerprint() if preview else None,
             id=id,
             agent=card.agent,
             base=base,

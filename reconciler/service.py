@@ -15,12 +15,14 @@ from meta import quarantine, seed
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, Role, RunEntry, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha, commit_id
+from meta.shown import Shown
 from reconciler.apply import Apply
 from reconciler.effects import effect
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.loop import Reconciler
 from reconciler.plan import open_ids
+from reconciler.previews import Previewed
 from reconciler.reports import Reports
 from reconciler.store.messages import Broker
 from reconciler.views import Card
@@ -109,8 +111,18 @@ class Service(Reports):
                 raise BadInput(error.summary, remedy) from error
             raise
 
-    async def approve(self, id: ProposalId, by: str, seen: str | None = None, agent: AgentName | None = None) -> Card:
+    async def approve(
+        self,
+        id: ProposalId,
+        by: str,
+        seen: str | None = None,
+        agent: AgentName | None = None,
+        shown: str | None = None,
+    ) -> Card:
         """A1: `approved/<id>`; `seen` is the commit that the operator was shown, another one is refused.
+
+        `shown` is the fingerprint of the preview that they saw. Where the builder previews, the approval waits for
+        the preview and is bound to it; TransientError when it takes too long.
 
         Here and below `agent` is needed for the id 0 only, which each agent's first spawn has.
         """
@@ -120,8 +132,13 @@ class Service(Reports):
                 f"proposal {id} is {deploy.sha[:12]}, not {seen[:40]}",
                 f"look again with `hive diff {id}`, then approve",
             )
+        preview = await self._preview(deploy)
+        if shown is not None and preview is not None and preview.shown.fingerprint() != shown:
+            raise Refused(
+                f"proposal {id} changed since it was shown", f"look again with `hive diff {id}`, then approve"
+            )
         with effect("tag-approved"):
-            await self._move(deploy, TagState.APPROVED, by, "")
+            await self._move(deploy, TagState.APPROVED, by, "", preview.shown if preview is not None else None)
         return await self._after(deploy)
 
     async def deny(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
@@ -311,8 +328,17 @@ class Service(Reports):
                 return deploy
         raise NotFound(f"{owner} has no proposal {id}", "see `hive pending`")
 
-    async def _move(self, deploy: Deploy, to: TagState, by: str, reason: str) -> None:
-        await self._w.applied(deploy.agent).transition(deploy.id, to, by=by, reason=reason, at=self._w.now())
+    async def _preview(self, deploy: Deploy) -> Previewed | None:
+        """The preview of a pending proposal, waited for; None where the builder has none."""
+        previews = self._w.observer.previews
+        if previews is None or deploy.state is not TagState.PROPOSAL:
+            return None
+        self._reconciler.look_now(deploy.agent)
+        return await previews.wait(deploy.agent, deploy.id, self._w.config.preview_wait)
+
+    async def _move(self, deploy: Deploy, to: TagState, by: str, reason: str, shown: Shown | None = None) -> None:
+        applied, now = self._w.applied(deploy.agent), self._w.now()
+        await applied.transition(deploy.id, to, by=by, reason=reason, at=now, shown=shown)
 
     async def _after(self, deploy: Deploy) -> Card:
         await self._apply.project(deploy.agent)

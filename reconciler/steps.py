@@ -66,6 +66,16 @@ class MakeCandidate(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Preview(Step):
+    """What the pending `id` would become, for whoever decides about it. Its candidate is made for this alone."""
+
+    name: ClassVar[str] = "preview"
+    effects: ClassVar[tuple[str, ...]] = ("preview",)
+    interruptible: ClassVar[bool] = True
+    id: ProposalId
+
+
+@dataclass(frozen=True, slots=True)
 class Build(Step):
     """A4: `id` becomes a generation. `candidate` is the meta commit that is built from."""
 
@@ -255,7 +265,22 @@ class Purge(Step):
 
 
 STEPS: tuple[type[Step], ...] = (
-    *(Nothing, Wait, Project, Begin, MakeCandidate, Build, Create, Furnish, OpenSockets, Drain, Stop, Switch, Start),
+    *(
+        Nothing,
+        Wait,
+        Project,
+        Preview,
+        Begin,
+        MakeCandidate,
+        Build,
+        Create,
+        Furnish,
+        OpenSockets,
+        Drain,
+        Stop,
+        Switch,
+        Start,
+    ),
     *(Commit, Finish, Drop, Fail, CountCrash, MarkHealthy, ForgetCrashes, GiveUpRollback, Reapply, Destroy, Purge),
 )
 """Every step; a test checks that none is missing."""

@@ -91,7 +91,11 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What a proposal changes. `settings` lists changed settings as (key, before, after); `patch` is git's."""
+    """What a proposal changes. `settings` lists changed settings as (key, before, after); `patch` is git's.
+
+    Where the builder previews: `system` lists the differences of the built system, `complaint` says why there is
+    none, `shown` is what an approval sends back (None while the proposal is not evaluated yet).
+    """
 
     id: ProposalId
     agent: AgentName
@@ -102,6 +106,10 @@ class Diff:
     settings: tuple[tuple[str, str, str], ...]
     files: tuple[str, ...]
     patch: str
+    previews: bool = False
+    system: tuple[str, ...] = ()
+    complaint: str | None = None
+    shown: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

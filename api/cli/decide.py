@@ -76,6 +76,10 @@ def approve(
     sha: Annotated[
         str | None, typer.Option("--sha", metavar="COMMIT", help="the commit you were shown; another one is refused")
     ] = None,
+    shown: Annotated[
+        str | None,
+        typer.Option("--shown", metavar="FINGERPRINT", help="the preview you were shown, as `hive diff` ends"),
+    ] = None,
     agent: OwnerOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
@@ -83,7 +87,7 @@ def approve(
 ) -> None:
     """Approve a proposal: hive builds it, switches the agent, and goes back if it does not become healthy."""
     path = f"/api/proposals/{id}/approve"
-    _deploy(client, path, {"seen": sha}, Waits(wait, timeout), json, "approved", whose=agent)
+    _deploy(client, path, {"seen": sha, "shown": shown}, Waits(wait, timeout), json, "approved", whose=agent)
 
 
 def deny(

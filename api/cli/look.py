@@ -189,9 +189,29 @@ def diff(
     if found["settings"]:
         output.say()
         output.table(("SETTING", "NOW", "THEN"), found["settings"], empty="")
+    _say_preview(found)
     if found["patch"]:
         output.say()
         output.patch(found["patch"])
+
+
+def _say_preview(found: Row) -> None:
+    """What would be built, where the builder can say."""
+    if not found["previews"]:
+        return
+    output.say()
+    if found["complaint"]:
+        output.say("it cannot be built:")
+        for line in str(found["complaint"]).splitlines():
+            output.say(f"  {line}".rstrip())
+    elif found["shown"] is None:
+        output.say("it is not evaluated yet; look again in a moment")
+    else:
+        output.say("the system that would run:" if found["system"] else "the system would be the same")
+        for line in found["system"]:
+            output.say(f"  {line}")
+    if found["shown"] is not None:
+        output.say(f"approve exactly this: hive approve {found['id']} --shown {found['shown']}")
 
 
 def _say_end(card: Row) -> None:

@@ -5,7 +5,6 @@ store       where the store is, whose it is, and where a locked input lies in it
 jail        what an evaluation or a build may see
 complaints  the useful part of what nix wrote, in the words of the agent's author (pure)
 summary     what a system would be, and how it differs from what runs (pure)
-shown       what an approval is bound to (pure)
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 from meta.nix.cli import NIX_CONFIG, Nix, find
 from meta.nix.complaints import build_complaint, evaluation_complaint
 from meta.nix.jail import Evaluation
-from meta.nix.shown import Shown
 from meta.nix.store import Store
 from meta.nix.summary import Summary, compare
 
@@ -21,7 +19,6 @@ __all__ = [
     "NIX_CONFIG",
     "Evaluation",
     "Nix",
-    "Shown",
     "Store",
     "Summary",
     "build_complaint",

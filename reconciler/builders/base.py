@@ -8,6 +8,8 @@ from typing import Protocol
 
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
+from meta.nix.summary import Summary
+from meta.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,25 @@ class BuildRequest:
     candidate: Sha
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a commit would become, without building it: what an approval is bound to, and what a person should see."""
+
+    shown: Shown
+    summary: Summary
+
+
 class Builder(Protocol):
-    """One way to build."""
+    """One way to build. `previews`: it can say before an approval what a build would give."""
 
     name: str
+    previews: bool
+
+    async def preview(self, request: BuildRequest) -> Preview:
+        """What would be built. Nothing is built; fails as `build` does. Only where `previews` is true."""
+
+    async def shown(self, request: BuildRequest) -> Shown:
+        """The part of `preview` that an approval is bound to; cheaper. Only where `previews` is true."""
 
     async def build(self, request: BuildRequest) -> Generation:
         """The generation, with a gc root for `request.id`. The same request gives the same generation.

@@ -1,7 +1,7 @@
 """Builder `nix`: a generation is the system that the meta flake's candidate gives the agent.
 
     generations/<agent>/<id>   gc root: a link to the system in the nix store, which is what the container is set to
-    nix/<agent>/               nix's caches for this agent: `evaluate`, and `build` (never one user's in the other's)
+    nix/agents/<agent>/        nix's caches for this agent: `evaluate`, and `build` (never one user's in the other's)
     nix/inputs/                gc roots of the shared inputs, since an evaluation has no network to fetch them again
 
 A build parses agent.nix, evaluates the candidate to a derivation in the jail of meta.nix, and realises that. The
@@ -30,11 +30,12 @@ from meta.layout import Layout
 from meta.metaread import MAIN, candidate_ref
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId
-from meta.nix import Evaluation, Nix, Shown, Summary, complaints
+from meta.nix import Evaluation, Nix, complaints
 from meta.nix import summary as summaries
+from meta.shown import Shown
 from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, settings_of
-from reconciler.builders.base import BuildRequest
+from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.disk import disk_error
 from reconciler.builders.roots import Roots
 from reconciler.durable import sync_directory
@@ -52,14 +53,6 @@ OnLog = Callable[[AgentName, ProposalId, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
-    """What a commit would become, without building it."""
-
-    shown: Shown
-    summary: Summary
-
-
-@dataclass(frozen=True, slots=True)
 class _Look:
     """One candidate, ready to be evaluated. `places`: see meta.nix.complaints."""
 
@@ -73,6 +66,7 @@ class NixBuilder:
     recorded where the flake has no input for hive."""
 
     name = "nix"
+    previews = True
 
     def __init__(
         self,
@@ -123,19 +117,26 @@ class NixBuilder:
 
     async def preview(self, request: BuildRequest) -> Preview:
         """What would be built, and what a person should see of it. Nothing is built; fails as `build` does."""
+        look, shown = await self._shown(request)
+        attribute = f"summary.{flake.nix_string(request.agent)}"
+        written = await self._nix.evaluate(look.evaluation, attribute, look.places)
+        return Preview(shown, summaries.parse(written))
+
+    async def shown(self, request: BuildRequest) -> Shown:
+        """What an approval is bound to; evaluates the derivation alone."""
+        return (await self._shown(request))[1]
+
+    async def _shown(self, request: BuildRequest) -> tuple[_Look, Shown]:
         await self._check(request)
         look = await self._look(request)
         derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
-        attribute = f"summary.{flake.nix_string(request.agent)}"
-        written = await self._nix.evaluate(look.evaluation, attribute, look.places)
-        shown = Shown(
+        return look, Shown(
             commit=request.sha,
             nixpkgs=flake.revision(look.lock, "nixpkgs"),
             hive=flake.revision(look.lock, "hyperhive"),
             derivation=str(derivation),
             settings=request.settings.fingerprint(),
         )
-        return Preview(shown, summaries.parse(written))
 
     async def _check(self, request: BuildRequest) -> None:
         """The mistakes that need no evaluation, with the words that fit them."""
@@ -185,7 +186,7 @@ class NixBuilder:
 
     async def _root_inputs(self, lock: bytes | None) -> None:
         """Keep the shared inputs of `lock` from the host's garbage collection, and let old ones go."""
-        folder, paths = self._layout.state / "nix" / "inputs", []
+        folder, paths = self._layout.nix_inputs, []
         for nar_hash in flake.shared_hashes(lock):
             path = self._nix.store.input_path(nar_hash)
             if path is not None and path.exists():
@@ -195,7 +196,7 @@ class NixBuilder:
             for path in paths:
                 link = folder / path.name
                 if not link.is_symlink():
-                    home = self._layout.state / "nix" / "keep"
+                    home = self._layout.nix_keep
                     await self._nix.realise(path, link, home, _KEEP_SECONDS, isolated=self._isolated)
                 os.utime(link, follow_symlinks=False)
             newest = sorted(folder.iterdir(), key=lambda link: link.lstat().st_mtime_ns, reverse=True)
@@ -234,7 +235,7 @@ class NixBuilder:
         return f"nixosConfigurations.{flake.nix_string(agent)}.config.system.build.toplevel"
 
     def _home(self, agent: AgentName) -> Path:
-        return self._layout.state / "nix" / agent
+        return self._layout.nix(agent)
 
     # what is there
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:

@@ -30,8 +30,9 @@ from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId
 from meta.process import Recorder
+from meta.shown import Shown
 from reconciler.builders import tree
-from reconciler.builders.base import BuildRequest
+from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,10 @@ _PARSE_SECONDS = 30.0
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS})
 
 
+def _no_preview() -> PermanentError:
+    return PermanentError("builder plain previews nothing", "`hive diff` shows what a proposal changes")
+
+
 class PlainBuilder:
     """The builder `plain`. `applied` gives an agent's applied repo; `revision` is hive's own.
 
@@ -48,6 +53,7 @@ class PlainBuilder:
     """
 
     name = "plain"
+    previews = False
 
     def __init__(
         self,
@@ -65,6 +71,14 @@ class PlainBuilder:
         self._roots = Roots(layout)
         self._parsed: set[str] = set()
         self._whole: dict[Path, str] = {}
+
+    async def preview(self, request: BuildRequest) -> Preview:
+        """None of this builder's."""
+        raise _no_preview()
+
+    async def shown(self, request: BuildRequest) -> Shown:
+        """None of this builder's."""
+        raise _no_preview()
 
     async def build(self, request: BuildRequest) -> Generation:
         """Check out, validate, root. The same request gives the same generation; a damaged one is made again."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.service import Service
 
 SHA = "1" * 40
+SHOWN = "f00f00f00f00f00f00f0"
 ALICE = AgentName("alice")
 
 
@@ -115,12 +116,21 @@ class FakeService:
         self.record(("propose", agent, by, commit, description, source))
         return self.add(agent, description=description)
 
-    async def approve(self, id: ProposalId, by: str, seen: str | None = None, agent: AgentName | None = None) -> Card:
+    async def approve(
+        self,
+        id: ProposalId,
+        by: str,
+        seen: str | None = None,
+        agent: AgentName | None = None,
+        shown: str | None = None,
+    ) -> Card:
         card = await self.card(id, agent)
         if card.status != "pending":
             raise Conflict(f"proposal {id} is {card.status} already", f"see `hive diff {id}`")
         if seen is not None and not SHA.startswith(seen):
             raise Refused(f"proposal {id} is {SHA[:12]}, not {seen}", f"look again with `hive diff {id}`")
+        if shown is not None and shown != SHOWN:
+            raise Refused(f"proposal {id} changed since it was shown", f"look again with `hive diff {id}`")
         self.record(("approve", id, by, seen))
         return self.move(id, "approved", "approved")
 

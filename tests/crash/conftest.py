@@ -38,7 +38,7 @@ class Hives:
     def take(self) -> Lab:
         """The hive: manager, alice and bob run, nothing is to be done."""
         if self._lab is None:
-            self._lab = self._stack.enter_context(fresh_lab("x", SETTINGS))
+            self._lab = self._stack.enter_context(fresh_lab("x", SETTINGS, previews=True))
             self._lab.spawn("alice", "bob")
         return self._lab
 

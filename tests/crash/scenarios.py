@@ -67,7 +67,7 @@ ALL = (
         card,
         "pending",
         ("fetch", "take-id", "tag-proposal", "project-proposal"),
-        ("project",),
+        ("project", "preview"),
         early=dict.fromkeys(("fetch:before", "fetch:after", "take-id:before", "take-id:after"), "no proposal")
         | {"tag-proposal:before": "no proposal"},
         touches=False,
@@ -154,7 +154,7 @@ ALL = (
         spawned,
         "pending",
         ("seed", "take-id", "tag-spawn"),
-        ("project",),
+        ("project", "preview"),
         agent="carol",
         early=_NOT_SPAWNED | dict.fromkeys(("take-id:before", "take-id:after"), "no agent"),
         tidy=complete,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from meta.errors import BuildFailed
 from meta.names import Sha
-from meta.nix import Shown, Summary, compare
-from meta.nix.shown import from_trailers, is_current, objection, still_valid
+from meta.nix import Summary, compare
 from meta.nix.summary import MAX_LINES, parse
+from meta.shown import Shown, from_trailers, is_current, objection, still_valid
 
 ONE, TWO = Sha("1" * 40), Sha("2" * 40)
 SHOWN = Shown(ONE, "a" * 40, "b" * 40, "/nix/store/x.drv", "f" * 20)
@@ -101,11 +101,18 @@ def test_nothing_is_computed_again_while_nothing_moved() -> None:
     assert not is_current(SHOWN, ONE, "c" * 40, SHOWN.hive, SHOWN.settings)
 
 
-@given(st.builds(Shown, *[st.text(st.characters(codec="ascii", categories=["L", "N"]))] * 5))
+WORD = st.text(st.characters(codec="ascii", categories=["L", "N"]))
+GIVEN = WORD.filter(bool)
+"""A commit and settings there always are."""
+
+
+@given(st.builds(Shown, GIVEN, WORD, WORD, WORD, GIVEN))
 def test_what_was_shown_survives_as_trailers(shown: Shown) -> None:
     assert from_trailers(shown.trailers()) == shown
-    for name in shown.trailers():
-        assert from_trailers({key: value for key, value in shown.trailers().items() if key != name}) is None
+    written = {key: value for key, value in shown.trailers().items() if value}
+    assert from_trailers(written) == shown, "a tag has no empty trailers"
+    for name in ("Hive-Shown-Commit", "Hive-Shown-Settings"):
+        assert from_trailers({key: value for key, value in written.items() if key != name}) is None
 
 
 @pytest.mark.parametrize("part", [part.name for part in fields(Shown)])

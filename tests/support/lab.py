@@ -24,7 +24,9 @@ from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
+
+from typing_extensions import Unpack
 
 from api.cli import main as cli
 from api.cli.client import Client
@@ -33,7 +35,7 @@ from meta.layout import Layout
 from meta.names import AgentName
 from reconciler.backends.local import Command
 from tests.support.lab_daemon import TINY as TINY
-from tests.support.lab_daemon import command_for, serve_here, tiny_command
+from tests.support.lab_daemon import Serving, command_for, serve_here, tiny_command
 
 T = TypeVar("T")
 WAIT = 30.0
@@ -68,7 +70,7 @@ class Lab:
     """One hive. `directory` must be short: unix socket paths end at 107 bytes.
 
     `tiny` runs the tiny harness instead of the real one, but where agent.toml has a [start] table if `faults` is set.
-    `nix=False` is a host without nix, which is faster.
+    Without `nix` it is a host that has none, which is faster. With `previews` builder `plain` previews as `nix` does.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Lab:
         *,
         tiny: bool = True,
         faults: bool = False,
-        nix: bool = True,
+        nix: bool = False,
         backend: str = "local",
+        builder: str = "plain",
+        previews: bool = False,
     ) -> None:
         self.layout = Layout(directory / "s", directory / "r")
         self.directory = directory
@@ -89,6 +93,8 @@ class Lab:
         self.faults = faults
         self.nix = nix
         self.backend = backend
+        self.builder = builder
+        self.previews = previews
         self._process: ForkServerProcess | None = None
 
     # the daemon
@@ -108,7 +114,7 @@ class Lab:
             ready.bind(str(address))
             process = _CONTEXT.Process(
                 target=serve_here,
-                args=(str(directory), environment, failpoint, self.backend, self.nix, self._command()),
+                args=(self._serving(environment, failpoint),),
                 daemon=True,  # a test that ends early must not leave pytest waiting for it
             )
             process.start()
@@ -118,6 +124,18 @@ class Lab:
         if expect_ready and not alive:
             raise AssertionError(f"the daemon ended with {process.exitcode}\n{self.tail()}")
         return alive
+
+    def _serving(self, environment: dict[str, str], failpoint: str) -> Serving:
+        return Serving(
+            self.directory,
+            environment,
+            failpoint,
+            backend=self.backend,
+            builder=self.builder,
+            nix=self.nix,
+            previews=self.previews,
+            command=self._command(),
+        )
 
     def _command(self) -> Command | None:
         """What runs inside; None is the backend's own."""
@@ -338,21 +356,24 @@ class Lab:
         return self.git(self.applied(agent), "rev-parse", "--verify", f"{name}^{{commit}}")
 
 
+class LabKind(TypedDict, total=False):
+    """The keywords of Lab."""
+
+    tiny: bool
+    faults: bool
+    nix: bool
+    backend: str
+    builder: str
+    previews: bool
+
+
 @contextlib.contextmanager
-def fresh_lab(
-    letter: str,
-    settings: dict[str, str] | None = None,
-    *,
-    tiny: bool = True,
-    faults: bool = False,
-    backend: str = "local",
-    nix: bool = False,
-) -> Iterator[Lab]:
+def fresh_lab(letter: str, settings: dict[str, str] | None = None, **kind: Unpack[LabKind]) -> Iterator[Lab]:
     """A hive of one's own whose manager runs; afterwards nothing of it is left. No nix: that takes half the time."""
     directory = Path(f"/tmp/hive-{os.getpid()}-{letter}")
     discard(directory)
     directory.mkdir(mode=0o755)
-    lab = Lab(directory, settings, tiny=tiny, faults=faults, nix=nix, backend=backend)
+    lab = Lab(directory, settings, **kind)
     try:
         lab.start()
         lab.settle("manager")

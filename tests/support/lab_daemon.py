@@ -8,53 +8,84 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from meta.layout import Layout
 from meta.names import AgentName
+from meta.nix.summary import Summary
+from meta.shown import Shown
 from reconciler.backends.local import Command, harness_command
+from reconciler.builders.base import BuildRequest, Preview
+from reconciler.builders.plain import PlainBuilder
 from reconciler.observed import Launch
 
 TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
 
 
-def serve_here(
-    directory: str,
-    environment: dict[str, str],
-    failpoint: str,
-    backend: str,
-    nix: bool,
-    command: Command | None,
-) -> None:
+@dataclass(frozen=True)
+class Serving:
+    """What a lab wants of its daemon: see Lab."""
+
+    directory: Path
+    environment: dict[str, str]
+    failpoint: str
+    backend: str
+    builder: str
+    nix: bool
+    previews: bool
+    command: Command | None
+
+
+def serve_here(wanted: Serving) -> None:
     """In the child: be `hive serve`."""
     os.setsid()
-    log = os.open(Path(directory) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(wanted.directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(wanted.environment)
     from api.serve import ServeOptions, serve
     from meta import failpoint as failpoints
     from reconciler import daemon
     from reconciler.backends.local import LocalBackend
 
-    failpoints.arm(failpoint)
+    failpoints.arm(wanted.failpoint)
 
     def arm(*_: object) -> None:
-        failpoints.arm((Path(directory) / "failpoint").read_text(encoding="ascii"))
+        failpoints.arm((wanted.directory / "failpoint").read_text(encoding="ascii"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as answer:
-            answer.sendto(b"armed", str(Path(directory) / "armed"))
+            answer.sendto(b"armed", str(wanted.directory / "armed"))
 
     signal.signal(signal.SIGUSR2, arm)
-    if command is not None:
-        setattr(daemon, "LocalBackend", partial(LocalBackend, command=command))  # noqa: B010 - a stand-in
-    if not nix:
+    if wanted.command is not None:
+        setattr(daemon, "LocalBackend", partial(LocalBackend, command=wanted.command))  # noqa: B010 - a stand-in
+    if wanted.previews:
+        setattr(daemon, "PlainBuilder", _previewing(PlainBuilder))  # noqa: B010 - a stand-in
+    if not wanted.nix:
         setattr(daemon, "find_nix", lambda _recorder: None)  # noqa: B010 - as on a host without nix
-    base = Path(directory)
-    code = asyncio.run(serve(ServeOptions(base / "s", base / "r", backend=backend)))
+    options = ServeOptions(
+        wanted.directory / "s", wanted.directory / "r", backend=wanted.backend, builder=wanted.builder
+    )
+    code = asyncio.run(serve(options))
     os._exit(code)
+
+
+def _previewing(plain: type[PlainBuilder]) -> type[PlainBuilder]:
+    """Builder `plain` that says before an approval what the settings are, as builder `nix` does of a system."""
+
+    class Previewing(plain):  # type: ignore[misc, valid-type]
+        previews = True
+
+        async def shown(self, request: BuildRequest) -> Shown:
+            return Shown(request.sha, "", "", "", request.settings.fingerprint())
+
+        async def preview(self, request: BuildRequest) -> Preview:
+            return Preview(await self.shown(request), Summary())
+
+    return Previewing
 
 
 def tiny_command(_agent: AgentName, _launch: Launch) -> Sequence[str]:

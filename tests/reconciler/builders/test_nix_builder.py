@@ -15,8 +15,8 @@ from meta.metaread import MAIN
 from meta.model import Generation, Limits
 from meta.names import AgentName, ProposalId
 from meta.nix import compare
-from meta.nix.shown import still_valid
 from meta.nix.store import locate
+from meta.shown import still_valid
 from tests.reconciler.builders.nix_host import NixHost
 
 pytestmark = pytest.mark.nix
@@ -231,7 +231,7 @@ async def test_a_lost_nix_daemon_is_transient(nix_host: NixHost) -> None:
 
 
 async def test_with_a_nix_daemon_an_evaluation_runs_as_a_user_without_rights(daemon_host: NixHost) -> None:
-    home = daemon_host.layout.state / "nix" / "alice" / "evaluate"
+    home = daemon_host.layout.nix(AgentName("alice")) / "evaluate"
     assert not daemon_host.store.nix().store.direct
     first = await build(daemon_host, '{ ... }: { environment.etc.x.text = "x"; }')
     assert [(home / name).stat().st_uid for name in (".", "cache", "cache/nix", "tmp")] == [0, 65534, 65534, 65534]

@@ -41,10 +41,9 @@ class Shown:
 
 def from_trailers(trailers: Mapping[str, str]) -> Shown | None:
     """What `trailers` wrote; None when one is missing (an approval of before, or of builder `plain`)."""
-    found = {part.name: trailers.get(f"{_TRAILER}{part.name.capitalize()}") for part in fields(Shown)}
-    known = {name: value for name, value in found.items() if value is not None}
-    if len(known) != len(found):
-        return None
+    known = {part.name: trailers.get(f"{_TRAILER}{part.name.capitalize()}", "") for part in fields(Shown)}
+    if not (known["commit"] and known["settings"]):
+        return None  # empty ones are not written
     return Shown(Sha(known["commit"]), known["nixpkgs"], known["hive"], known["derivation"], known["settings"])
 
 

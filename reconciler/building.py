@@ -1,0 +1,88 @@
+"""What apply asks of a builder: a preview of what is pending, and a build that is what was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from meta.errors import BuildFailed, PermanentError, Refused
+from meta.message import scrub
+from meta.model import Deploy
+from meta.names import AgentName
+from meta.nix.summary import Summary, compare
+from meta.shown import Shown, objection
+from reconciler.builders.base import Builder, BuildRequest, Preview
+from reconciler.effects import effect
+from reconciler.previews import Previewed
+from reconciler.world import World
+
+COMPLAINT_LIMIT = 8000
+"""Characters of it that a card keeps."""
+
+MakeCandidate = Callable[[AgentName, Deploy], Awaitable[None]]
+
+
+class Building:
+    """The builder behind the build limit."""
+
+    def __init__(self, world: World, builder: Builder) -> None:
+        self._w = world
+        self._builder = builder
+
+    async def build(self, request: BuildRequest, shown: Shown | None) -> None:
+        """A4. Refused when the operator approved something else than what would be built now."""
+        async with self._w.builds:
+            with effect("build"):
+                if shown is not None and self._builder.previews:
+                    why = objection(shown, await self._builder.shown(request))
+                    if why is not None:
+                        raise Refused(why, "look at it again and propose it again")
+                await self._builder.build(request)
+
+    async def preview(self, agent: AgentName, deploy: Deploy, candidate: MakeCandidate) -> None:
+        """Evaluate the pending `deploy` in a candidate of its own, which goes again; keep what came out."""
+        previews = self._w.observer.previews
+        if previews is None:
+            return
+        with effect("preview"):
+            await candidate(agent, deploy)
+            try:
+                previewed = await self._previewed(agent, deploy)
+            finally:
+                await self._w.meta.drop_candidate(agent, deploy.id)
+            desired, deploys = (await self._w.meta.read()).desired, await self._w.observer.refresh(agent)
+            entry = desired.agents.get(agent)
+            keep = {each.id for each in deploys if not each.state.terminal} | ({entry.pin.id} if entry else set())
+            previews.write(agent, deploy.id, previewed, frozenset(keep))
+
+    async def _previewed(self, agent: AgentName, deploy: Deploy) -> Previewed:
+        made = (await self._w.meta.read()).candidates[agent][deploy.id]
+        settings = made.entry.settings
+        request = BuildRequest(agent, deploy.id, deploy.sha, settings, made.commit)
+        async with self._w.builds:
+            try:
+                found = await self._builder.preview(request)
+                if self._w.config.prebuild:
+                    await self._builder.build(request)
+            except PermanentError as error:
+                log = error.log if isinstance(error, BuildFailed) else ""
+                said = "\n".join(dict.fromkeys(part.strip() for part in (error.summary, error.hint, log) if part))
+                nothing = Shown(deploy.sha, "", "", "", settings.fingerprint())
+                return Previewed(nothing, complaint=scrub(said, COMPLAINT_LIMIT))
+            lines = compare(await self._running(agent), found.summary)
+        return Previewed(found.shown, lines, summary=found.summary)
+
+    async def _running(self, agent: AgentName) -> Summary | None:
+        """The summary of what meta pins; None before the first deploy, or when that cannot be evaluated any more."""
+        desired = (await self._w.meta.read()).desired
+        entry, previews = desired.agents.get(agent), self._w.observer.previews
+        if entry is None or previews is None:
+            return None
+        known = previews.of(agent).get(entry.pin.id)
+        if known is not None and known.summary is not None:
+            return known.summary
+        request = BuildRequest(agent, entry.pin.id, entry.pin.sha, entry.settings, desired.head)
+        try:
+            found: Preview = await self._builder.preview(request)
+        except PermanentError:
+            return None
+        return found.summary

@@ -1,0 +1,121 @@
+"""What the backend concludes from its own records and from the files that root wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from meta.model import ContainerSettings, Limits, Role
+from meta.names import AgentName
+from reconciler.backends.nixos.helper import plain
+from reconciler.backends.nixos.records import NixosPlace, Where
+from reconciler.backends.records import WrittenSettings
+from reconciler.privileged import conf
+from reconciler.privileged.conf import Conf, Places
+from reconciler.privileged.values import Bounds
+
+ALICE = AgentName("alice")
+SETTINGS = ContainerSettings(Role.AGENT, 655_360, Limits(memory_mib=512, pids=64, cpu_percent=50))
+PLACES = Places("/var/lib/hyperhive", "/run/hyperhive")
+
+
+class Disk:
+    """A host's files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.where = Where("hive", folder / "etc", folder / "profiles", Bounds(store=str(folder / "store")))
+        self.folder = folder / "backend" / "alice"
+        for path in (self.where.etc, self.where.profiles / "alice", self.folder, folder / "store"):
+            path.mkdir(parents=True)
+        self.system = folder / "store" / f"{'a' * 32}-nixos-system-alice"
+        self.system.mkdir()
+        self.place = NixosPlace(ALICE, self.folder, self.where)
+
+    def record(self) -> None:
+        """It was made."""
+        (self.folder / "hive.json").write_text(json.dumps({"owner": "hive"}))
+        (self.folder / "settings.json").write_text(json.dumps(WrittenSettings.of(SETTINGS)))
+
+    def switch(self) -> None:
+        """Root was asked for a system, and did it."""
+        (self.folder / "system.json").write_text(json.dumps({"id": "1" * 20, "path": str(self.system)}))
+        self.write("hive")
+        (self.where.profiles / "alice" / "system").symlink_to(self.system)
+
+    def write(self, owner: str) -> None:
+        """The conf file."""
+        text = conf.render(ALICE, Conf(owner, plain(SETTINGS), str(self.system)), PLACES)
+        (self.where.etc / "alice.conf").write_text(text)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path)
+
+
+def test_the_helper_has_the_same_fingerprint_for_the_same_settings() -> None:
+    for settings in (SETTINGS, ContainerSettings(Role.MANAGER, 720_896, Limits(None, None, None), isolated=False)):
+        assert plain(settings).fingerprint() == settings.fingerprint()
+
+
+def test_nothing_is_a_missing_container(disk: Disk) -> None:
+    assert not disk.place.exists
+
+
+def test_one_that_was_made_exists_without_a_system(disk: Disk) -> None:
+    disk.record()
+    assert (disk.place.exists, disk.place.ours, disk.place.on_host) == (True, True, False)
+    assert disk.place.switched_to is None
+
+
+def test_one_that_was_switched_shows_its_generation_and_fingerprint(disk: Disk) -> None:
+    disk.record()
+    disk.switch()
+    assert (disk.place.exists, disk.place.ours) == (True, True)
+    assert disk.place.switched_to is not None
+    assert disk.place.switched_to.id == "1" * 20
+    assert disk.place.written is not None
+    assert disk.place.written.fingerprint == SETTINGS.fingerprint()
+
+
+def test_one_whose_conf_file_was_deleted_is_missing_although_hive_has_records(disk: Disk) -> None:
+    disk.record()
+    disk.switch()
+    (disk.where.etc / "alice.conf").unlink()
+    assert not disk.place.exists
+
+
+def test_a_system_counts_only_if_conf_profile_and_record_agree(disk: Disk) -> None:
+    disk.record()
+    disk.switch()
+    profile = disk.where.profiles / "alice" / "system"
+    profile.unlink()
+    assert disk.place.switched_to is None
+    other = disk.system.with_name(f"{'b' * 32}-nixos-system-alice")
+    other.mkdir()
+    profile.symlink_to(other)
+    assert disk.place.switched_to is None
+    profile.unlink()
+    profile.symlink_to(disk.system)
+    assert disk.place.switched_to is not None
+    disk.system.rmdir()
+    assert disk.place.switched_to is None, "the garbage collector took it"
+
+
+def test_one_of_another_hive_is_not_ours_even_with_records(disk: Disk) -> None:
+    disk.record()
+    disk.switch()
+    disk.write("somebody-else")
+    assert (disk.place.exists, disk.place.ours) == (True, False)
+
+
+def test_one_without_a_marker_is_ours_only_where_root_was_asked_to_make_it(disk: Disk) -> None:
+    (disk.where.etc / "alice.conf").write_text("PRIVATE_NETWORK=1\n")
+    assert not disk.place.ours
+    disk.record()
+    assert not disk.place.ours
+    (disk.folder / "system.json").write_text(json.dumps({"id": "1" * 20, "path": str(disk.system)}))
+    assert disk.place.ours
+    assert disk.place.written is None
