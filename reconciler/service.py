@@ -6,167 +6,21 @@ recovery is the normal path, not a second program.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from meta import quarantine, seed
-from meta.errors import BadInput, Conflict, NotFound, Refused
-from meta.model import Deploy, DeployKind, Desired, Role, RunEntry, RunState, TagState
-from meta.names import MANAGER, AgentName, ProposalId, Sha, commit_id
-from meta.shown import Shown
-from reconciler.apply import Apply
+from meta import seed
+from meta.errors import Conflict, NotFound, Refused
+from meta.model import DeployKind, Desired, Role, RunEntry, RunState, TagState
+from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.effects import effect
-from reconciler.events import Events
-from reconciler.links import Links
-from reconciler.loop import Reconciler
-from reconciler.plan import open_ids
-from reconciler.previews import Previewed
-from reconciler.reports import Reports
-from reconciler.store.messages import Broker
+from reconciler.proposals import Proposals
 from reconciler.views import Card
-from reconciler.world import World
-
-FETCHES = 2
-"""Fetches at the same time: each runs two git processes that may take 2 GiB of memory."""
-PENDING_MOST = 20
-"""Proposals of one agent that may wait for the operator: nobody reads more, and each keeps its objects for ever."""
-_BROKEN = ("git fsck", "git status")
-"""What the hints of a fetch say of a repo that is damaged."""
 
 
-class Service(Reports):
-    """The commands; the views come with Reports."""
+class Service(Proposals):
+    """Every command: here those about agents, in Proposals those about commits."""
 
-    def __init__(self, world: World, reconciler: Reconciler, apply: Apply, broker: Broker) -> None:
-        super().__init__(world, reconciler, broker)
-        self._apply = apply
-        self.broker = broker
-        self.events: Events = world.events
-        self.links: Links = world.links
-        self._fetching = asyncio.Semaphore(FETCHES)
-        self._pinning = asyncio.Lock()
-
-    # proposals
-    async def propose(
-        self,
-        agent: AgentName,
-        by: str,
-        commit: str | None = None,
-        description: str = "",
-        source: Path | None = None,
-    ) -> Card:
-        """Fetch a commit from the agent's proposed work tree (or from `source`), pin it, show a card.
-
-        An open proposal with the same commit is returned instead of a second one. Conflict when too many wait already.
-        """
-        await self._entry(agent)
-        _check_room(agent, await self._deploys(agent))
-        applied, main = self._w.applied(agent), await self._w.applied(agent).main()
-        request = quarantine.FetchRequest(
-            source=source or self._w.layout.proposed_config(agent),
-            commit=commit_id(commit) if commit is not None else None,
-            applied_git=self._w.layout.applied_git(agent),
-            base=main,
-        )
-        async with self._fetching:
-            with effect("fetch"):
-                fetched = await self._fetch(agent, request)
-        if fetched.sha == main:
-            raise BadInput(
-                f"{fetched.sha[:12]} is what {agent} has already", "commit a change in the proposed work tree first"
-            )
-        async with self._pinning:  # of several that fetched the same commit one pins it, and the last free place
-            deploys = await self._deploys(agent)
-            for deploy in deploys:
-                if deploy.sha == fetched.sha and deploy.state is TagState.PROPOSAL:
-                    return await self.card(deploy.id, agent)
-            _check_room(agent, deploys)
-            with effect("take-id"):
-                id = await self._take_id()
-            with effect("tag-proposal"):
-                await applied.propose(
-                    id,
-                    DeployKind.APPLY_COMMIT,
-                    fetched.sha,
-                    base=main,
-                    commit_ref=commit or fetched.sha,
-                    source=str(source) if source else "proposed/config",
-                    description=description or fetched.message,
-                    by=by,
-                    at=self._w.now(),
-                )
-        with effect("project-proposal"):
-            await self._apply.project(agent)
-        return await self.card(id)
-
-    async def _fetch(self, agent: AgentName, request: quarantine.FetchRequest) -> quarantine.Fetched:
-        try:
-            return await quarantine.fetch(request, self._w.layout, self._w.config, self._w.recorder)
-        except BadInput as error:
-            own = request.source == self._w.layout.proposed_config(agent)
-            if own and any(words in error.hint for words in _BROKEN):
-                remedy = f"move {request.source} away, then `hive rebuild {agent}` makes a new one"
-                raise BadInput(error.summary, remedy) from error
-            raise
-
-    async def approve(
-        self,
-        id: ProposalId,
-        by: str,
-        seen: str | None = None,
-        agent: AgentName | None = None,
-        shown: str | None = None,
-    ) -> Card:
-        """A1: `approved/<id>`; `seen` is the commit that the operator was shown, another one is refused.
-
-        `shown` is the fingerprint of the preview that they saw. Where the builder previews, the approval waits for
-        the preview and is bound to it; TransientError when it takes too long.
-
-        Here and below `agent` is needed for the id 0 only, which each agent's first spawn has.
-        """
-        deploy = await self._find(id, agent)
-        if seen is not None and (len(seen) < 7 or not deploy.sha.startswith(seen)):
-            raise Refused(
-                f"proposal {id} is {deploy.sha[:12]}, not {seen[:40]}",
-                f"look again with `hive diff {id}`, then approve",
-            )
-        preview = await self._preview(deploy)
-        if shown is not None and preview is not None and preview.shown.fingerprint() != shown:
-            raise Refused(
-                f"proposal {id} changed since it was shown", f"look again with `hive diff {id}`, then approve"
-            )
-        with effect("tag-approved"):
-            await self._move(deploy, TagState.APPROVED, by, "", preview.shown if preview is not None else None)
-        return await self._after(deploy)
-
-    async def deny(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
-        """`denied/<id>` with the reason. Legal until approved; afterwards there is `cancel`."""
-        deploy = await self._find(id, agent)
-        with effect("tag-denied"):
-            await self._move(deploy, TagState.DENIED, by, reason or "denied")
-        return await self._after(deploy)
-
-    async def cancel(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
-        """End an approved id before it is committed: `failed/<id>`; the agent goes back to what meta says."""
-        deploy = await self._find(id, agent)
-        if deploy.state is TagState.PROPOSAL:
-            raise Conflict(f"{id} is still pending", f"use `hive deny {id}`")
-        owner = deploy.agent
-        async with self._w.decision(owner):
-            view = await self._w.meta.read()
-            if id in view.committed.get(owner, {}):
-                raise Conflict(f"{id} is already committed", f"use `hive rollback {owner}`")
-            launch = self._w.observer.observe(owner).container.launch
-            if launch is not None and launch.deploy == id and owner in view.desired.agents:
-                await self._w.memory.change(owner, rollback_from=id, rollback_failed=False)
-            with effect("tag-cancelled"):
-                await self._move(deploy, TagState.FAILED, by, reason or "cancelled")
-        self._reconciler.interrupt(owner)
-        return await self._after(deploy)
-
-    # agents
     async def spawn(self, name: AgentName, by: str) -> ProposalId:
         """Make an agent without asking anybody: a deploy of its seed, approved at once. The first one has id 0."""
         desired = await self._desired()
@@ -234,28 +88,6 @@ class Service(Reports):
             self._w.links.skip_drain(agent)
         await self._run(agent, "rebuild", lambda run: replace(run, rebuilds=run.rebuilds + 1), by, fresh=True)
 
-    async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
-        """A new id whose commit is an older deployed one (the one before, unless `to` is given), approved at once."""
-        entry = (await self._entry(agent)).agents[agent]
-        target = _rollback_target(await self._deploys(agent), entry.pin.sha, agent, to)
-        applied, now = self._w.applied(agent), self._w.now()
-        id = await self._take_id()
-        with effect("tag-rollback"):
-            await applied.propose(
-                id,
-                DeployKind.ROLLBACK,
-                target.sha,
-                base=entry.pin.sha,
-                commit_ref=target.sha,
-                source=f"deployed/{target.id}",
-                description=f"rollback to deployed/{target.id}",
-                by=by,
-                at=now,
-            )
-        with effect("approve-rollback"):
-            await applied.transition(id, TagState.APPROVED, by=by, at=now)
-        return await self._after(await self._find(id, agent))
-
     async def destroy(self, agent: AgentName, by: str, purge: bool = False) -> None:
         """Remove the agent; repos, tags and /state stay unless `purge`. Its open ids end as denied or failed."""
         if agent == MANAGER:
@@ -306,48 +138,6 @@ class Service(Reports):
         return await self._reconciler.settled(agent, seconds)
 
     # helpers
-    async def _desired(self) -> Desired:
-        return await self._w.observer.desired()
-
-    async def _entry(self, agent: AgentName) -> Desired:
-        desired = await self._desired()
-        if agent not in desired.agents:
-            raise NotFound(f"there is no agent {agent}", "see `hive list`; `hive spawn` makes one")
-        return desired
-
-    async def _deploys(self, agent: AgentName) -> tuple[Deploy, ...]:
-        await self._w.observer.desired()
-        return await self._w.observer.refresh(agent)
-
-    async def _find(self, id: ProposalId, agent: AgentName | None = None) -> Deploy:
-        owner = agent or (await self.card(id)).agent
-        if owner not in self._w.observer.names():
-            raise NotFound(f"there is no agent {owner}", "see `hive list`")
-        for deploy in await self._deploys(owner):
-            if deploy.id == id:
-                return deploy
-        raise NotFound(f"{owner} has no proposal {id}", "see `hive pending`")
-
-    async def _preview(self, deploy: Deploy) -> Previewed | None:
-        """The preview of a pending proposal, waited for; None where the builder has none."""
-        previews = self._w.observer.previews
-        if previews is None or deploy.state is not TagState.PROPOSAL:
-            return None
-        self._reconciler.look_now(deploy.agent)
-        return await previews.wait(deploy.agent, deploy.id, self._w.config.preview_wait)
-
-    async def _move(self, deploy: Deploy, to: TagState, by: str, reason: str, shown: Shown | None = None) -> None:
-        applied, now = self._w.applied(deploy.agent), self._w.now()
-        await applied.transition(deploy.id, to, by=by, reason=reason, at=now, shown=shown)
-
-    async def _after(self, deploy: Deploy) -> Card:
-        await self._apply.project(deploy.agent)
-        self._reconciler.look_now(deploy.agent)
-        return await self.card(deploy.id, deploy.agent)
-
-    async def _take_id(self) -> ProposalId:
-        return await self._w.meta.take_id(at_least=await self._w.cards.highest_id() + 1)
-
     async def _seed(self, name: AgentName, desired: Desired) -> Sha:
         """The commit that a spawn deploys: what is left of an earlier life, else the seed."""
         applied = self._w.applied(name)
@@ -387,33 +177,8 @@ class Service(Reports):
         self._reconciler.look_now(agent)
 
 
-def _check_room(agent: AgentName, deploys: Sequence[Deploy]) -> None:
-    waiting = open_ids(deploys)
-    if len(waiting) >= PENDING_MOST:
-        oldest = waiting[0]
-        raise Conflict(
-            f"{agent} has {len(waiting)} proposals that wait for a decision, the limit is {PENDING_MOST}",
-            f"deny what is not wanted (`hive deny {oldest}`); `hive pending` shows them",
-        )
-
-
 def _check_not_owed(desired: Desired, name: AgentName) -> None:
     """What was promised to be gone is not handed to a new agent of the same name."""
     grave = desired.tombstones.get(name)
     if grave is not None and grave.purge:
         raise Conflict(f"{name} is being purged", f"wait until `hive plan {name}` is empty, then try again")
-
-
-def _rollback_target(deploys: Sequence[Deploy], current: Sha, agent: AgentName, to: ProposalId | None) -> Deploy:
-    done = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED]
-    if to is not None:
-        for deploy in done:
-            if deploy.id == to:
-                if deploy.sha == current:
-                    raise Conflict(f"{agent} runs the commit of deployed/{to} already", "see `hive log`")
-                return deploy
-        raise NotFound(f"{agent} has no deployed/{to}", "see `hive log`")
-    older = [deploy for deploy in done if deploy.sha != current]
-    if not older:
-        raise NotFound(f"{agent} has nothing older to go back to", "see `hive log`")
-    return older[-1]

@@ -14,7 +14,8 @@ from meta.config import Config
 from meta.errors import BadInput
 from meta.layout import Layout
 from meta.names import AgentName
-from reconciler.service import FETCHES, Service
+from reconciler.proposals import FETCHES
+from reconciler.service import Service
 
 ALICE = AgentName("alice")
 
