@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api import watchdog
 from api.cli import output
 from api.cli.codes import Code
 from api.cli.progress import GIVEN_UP
@@ -93,7 +94,7 @@ async def serve(options: ServeOptions) -> int:
             await daemon.start()
             notify("READY=1")
             await _welcome(daemon.service)
-            await stopping.wait()
+            await _until(stopping, daemon.service)
             notify("STOPPING=1")
             log.info("stopping; agents go on")
     finally:
@@ -101,6 +102,16 @@ async def serve(options: ServeOptions) -> int:
         await daemon.close()
         await sockets.close_all()
     return Code.OK
+
+
+async def _until(stopping: asyncio.Event, service: Service) -> None:
+    """Wait for the signal that ends the daemon, telling systemd that it is alive."""
+    living = asyncio.create_task(watchdog.live(service, stopping), name="watchdog")
+    try:
+        await stopping.wait()
+    finally:
+        living.cancel()
+        await asyncio.gather(living, return_exceptions=True)
 
 
 async def peek(options: ServeOptions) -> list[dict[str, Any]]:

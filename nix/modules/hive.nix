@@ -71,8 +71,7 @@ in
 
     watchdog = mkOption {
       type = types.nullOr types.ints.positive;
-      default = null;
-      example = 120;
+      default = 120;
       description = "Seconds without a sign of life after which systemd restarts the daemon (agents go on). null: no watchdog.";
     };
 

@@ -87,6 +87,7 @@ async def test_a_daemon_comes_up_answers_and_ends_in_good_order_on_sigterm(place
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(20):
                 assert await process.wait() == 0
+            assert (await asyncio.to_thread(systemd.recv, 100)).startswith(b"STATUS=1 agent: 1 ")
             assert await asyncio.to_thread(systemd.recv, 100) == b"STOPPING=1"
     assert not list(place.runtime.rglob("*.sock"))
 

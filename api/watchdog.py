@@ -1,0 +1,60 @@
+"""Signs of life for systemd: WATCHDOG=1 from the daemon's own loop, with a line of status (sd_notify(3))."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from api.notify import notify
+from meta.errors import HiveError
+
+if TYPE_CHECKING:
+    from reconciler.service import Service
+
+STATUS_SECONDS = 30.0
+"""Between two lines of status where nothing is to be watched."""
+
+
+def interval(environment: Mapping[str, str], pid: int) -> float | None:
+    """Seconds between two signs of life: half of what systemd waits; None when it does not watch this process."""
+    if environment.get("WATCHDOG_PID", str(pid)) != str(pid):
+        return None
+    try:
+        microseconds = int(environment.get("WATCHDOG_USEC", ""))
+    except ValueError:
+        return None
+    return microseconds / 2_000_000 if microseconds > 0 else None
+
+
+def line(phases: Iterable[str], pending: int) -> str:
+    """ "3 agents: 2 running, 1 failed; 1 proposal waits"."""
+    counts = Counter(phases)
+    agents = sum(counts.values())
+    parts = ", ".join(f"{count} {phase}" for phase, count in counts.most_common())
+    waits = f"; {pending} proposal{'s' if pending > 1 else ''} wait{'' if pending > 1 else 's'}" if pending else ""
+    return f"{agents} agent{'' if agents == 1 else 's'}{f': {parts}' if parts else ''}{waits}"
+
+
+async def live(service: Service, stopping: asyncio.Event, environment: Mapping[str, str] = os.environ) -> None:
+    """Tell systemd, until `stopping`. Nothing where nobody listens."""
+    if not environment.get("NOTIFY_SOCKET"):
+        return
+    seconds = interval(environment, os.getpid())
+    while not stopping.is_set():
+        message = f"STATUS={await _status(service)}"
+        notify(message if seconds is None else f"WATCHDOG=1\n{message}", environment)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds or STATUS_SECONDS):
+                await stopping.wait()
+
+
+async def _status(service: Service) -> str:
+    try:
+        agents = (await service.status()).agents
+    except HiveError as error:  # it is alive all the same
+        return error.summary
+    return line((agent.phase for agent in agents), sum(len(agent.pending) for agent in agents))
