@@ -34,6 +34,7 @@ from reconciler.backends.local import LocalBackend
 from reconciler.builders.base import Builder
 from reconciler.builders.nix import NixBuilder
 from reconciler.builders.plain import PlainBuilder
+from reconciler.buildlogs import BuildLogs
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.loop import Reconciler
@@ -83,6 +84,7 @@ class Daemon:
         self._names = (_known("backend", backend, BACKENDS), _known("builder", builder, BUILDERS))
         self._lock: int | None = None
         self._database: Database | None = None
+        self._build_logs = BuildLogs()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -152,6 +154,7 @@ class Daemon:
             as_root=os.geteuid() == 0,
             recorder=recorder,
             builds=asyncio.Semaphore(config.builds),
+            build_logs=self._build_logs,
         )
         apply = Apply(self.world, self.backend, builder)
         self.reconciler = Reconciler(self.world, apply)
@@ -181,6 +184,7 @@ class Daemon:
             raise PermanentError("builder nix needs nixpkgs", "set HIVE_NIXPKGS to its flake URL")
         return NixBuilder(
             *(layout, config, nix, meta.repo, applied, revision()),
+            on_log=self._build_logs.note,
             evaluation_seconds=config.evaluation_deadline,
             evaluation_bytes=config.evaluation_memory_mib * 2**20,
         )

@@ -14,6 +14,7 @@ from meta.metarepo import MetaRepo
 from meta.model import ContainerSettings
 from meta.names import AgentName
 from meta.recorder import Recorder
+from reconciler.buildlogs import BuildLogs
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.memory import Memory
@@ -40,6 +41,7 @@ class World:
     broker: Broker
     as_root: bool
     recorder: Recorder
+    build_logs: BuildLogs = field(default_factory=BuildLogs)
     clock: Callable[[], float] = time.time
     builds: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)

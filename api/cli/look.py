@@ -190,6 +190,11 @@ def diff(
         output.say()
         output.table(("SETTING", "NOW", "THEN"), found["settings"], empty="")
     _say_preview(found)
+    if found["build"]:
+        output.say()
+        output.say("its build wrote last:")
+        for line in found["build"]:
+            output.say(f"  {line}")
     if found["patch"]:
         output.say()
         output.patch(found["patch"])

@@ -96,6 +96,8 @@ def test_a_builder_that_fails_ends_the_id_with_the_end_of_its_log(lab: Lab) -> N
     id = propose(lab, FAILS)
     assert lab.approve(id)["state"] == "failed"
     assert "it is broken" in lab.told(f"failed/{id}")
+    assert any("it is broken" in line for line in lab.get(f"/api/proposals/{id}/diff")["build"])
+    assert "it is broken" in lab.hive("diff", str(id)).out
 
 
 def test_what_evaluates_to_something_else_than_was_shown_is_not_built(lab: Lab) -> None:
