@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run demo test test-full lint bench lock clean
+.PHONY: help setup run demo demo-nixos test test-full lint bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ lint: setup ## style, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+demo-nixos: setup ## the same story on a host with systemd, made for it (needs root and systemd-container)
+	@$(BIN)/python -m tests.systemd.story
 
 test: lint ## lint, types, import rules and tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0

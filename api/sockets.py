@@ -54,8 +54,11 @@ class AgentSockets:
         pair = self._pairs.get(agent)
         return pair is not None and pair.present
 
-    async def open(self, agent: AgentName, uid: int | None) -> None:
-        """Make both sockets and listen; mode 0660, owned by `uid` when given. Open and present already: nothing."""
+    async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
+        """Make both sockets and listen; mode 0660, owned by `uid` when given. Open and present already: nothing.
+
+        Only uids of the range that begins at `peers` may speak there; None: whoever may open the file.
+        """
         async with self._locks.setdefault(agent, asyncio.Lock()):
             if self.present(agent):
                 return
@@ -64,7 +67,7 @@ class AgentSockets:
             if service is None:
                 raise TransientError(f"the sockets of {agent} cannot open yet", "the daemon is still starting")
             make_directory(self._layout.sockets(agent), uid)
-            admit, limit = admission(uid), self._config.max_line_bytes
+            admit, limit = admission(peers), self._config.max_line_bytes
             mcp = bind(self._layout.mcp_socket(agent), uid)
             try:
                 harness = bind(self._layout.harness_socket(agent), uid)

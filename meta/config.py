@@ -28,6 +28,8 @@ class Config(BaseModel):
     fetch_deadline: float = Field(60.0, gt=0, description="one fetch from a proposed repo")
     git_deadline: float = Field(30.0, gt=0, description="one git command in hive's own repos")
     builds: int = Field(2, ge=1, description="builds at the same time")
+    starts: int = Field(4, ge=1, description="containers of backend nixos that boot at the same time")
+    helper_socket: str = Field("/run/hive-privileged/socket", description="the root helper of backend nixos")
     crash_limit: int = Field(5, ge=1, description="crashes in a row before an agent is left alone")
     crash_backoff: float = Field(1.0, gt=0, description="wait after the first crash; doubles each time")
     crash_backoff_max: float = Field(300.0, gt=0, description="the longest wait between restarts")

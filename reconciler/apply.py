@@ -206,7 +206,7 @@ class Apply:
                     await proposed.create(self._w.layout, agent, repo, uid, self._w.recorder)
             case steps.OpenSockets():
                 with effect("open-sockets"):
-                    await self._w.sockets.open(agent, self._w.uid(settings))
+                    await self._w.sockets.open(agent, self._w.uid(settings), self._w.peers(settings))
             case _:
                 assert_never(step)
 
@@ -262,7 +262,7 @@ class Apply:
             await self._backend.create(agent, settings)
             await self._backend.own_directories(agent, settings)
             await self._backend.write_settings(agent, settings)
-            await self._w.sockets.open(agent, uid)
+            await self._w.sockets.open(agent, uid, self._w.peers(settings))
             manager = await self._manager_uid(agent, step)
             await proposed.wire_remote(self._w.layout, agent, manager, recorder=self._w.recorder)
         with effect("rebuild"):

@@ -31,6 +31,7 @@ from reconciler.apply import Apply
 from reconciler.backends.base import Backend
 from reconciler.backends.fake import FakeBackend
 from reconciler.backends.local import LocalBackend
+from reconciler.backends.nixos import NixosBackend
 from reconciler.builders.base import Builder
 from reconciler.builders.nix import NixBuilder
 from reconciler.builders.plain import PlainBuilder
@@ -43,6 +44,7 @@ from reconciler.observe import Observer
 from reconciler.plan import plan
 from reconciler.ports import Sockets
 from reconciler.previews import Previews
+from reconciler.privileged.client import Client
 from reconciler.reports import plan_row
 from reconciler.service import Service
 from reconciler.store.cards import Cards
@@ -58,7 +60,7 @@ LOCK_DEADLINE = 60.0
 DIRECTORY_MODE = 0o755
 STATE_MODE = 0o711
 """Others may pass (agents run under uids of their own), not look."""
-BACKENDS = ("local", "fake")
+BACKENDS = ("local", "fake", "nixos")
 BUILDERS = ("plain", "nix")
 
 
@@ -152,6 +154,7 @@ class Daemon:
             events=events,
             broker=broker,
             as_root=os.geteuid() == 0,
+            own_ranges=self._names[0] == "nixos",
             recorder=recorder,
             builds=asyncio.Semaphore(config.builds),
             build_logs=self._build_logs,
@@ -169,6 +172,9 @@ class Daemon:
     def _make_backend(self, owner: str, links: Links) -> Backend:
         if self._names[0] == "fake":
             return FakeBackend(self._layout, self._config, on_start=links.simulate, on_stop=links.forget)
+        if self._names[0] == "nixos":
+            helper = Client(Path(self._config.helper_socket))
+            return NixosBackend(self._layout, self._config, helper, starts=self._config.starts)
         return LocalBackend(self._layout, self._config, owner=owner)
 
     def _make_builder(
@@ -289,7 +295,7 @@ class _Unseen:
     def present(self, agent: AgentName) -> bool:
         return agent in self._agents
 
-    async def open(self, agent: AgentName, uid: int | None) -> None:
+    async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
         raise Refused("no daemon runs", "start one with `hive serve`")
 
     async def close(self, agent: AgentName) -> None:

@@ -14,8 +14,11 @@ class Sockets(Protocol):
     def present(self, agent: AgentName) -> bool:
         """True when both of the agent's sockets are listening and their files are still the ones made for them."""
 
-    async def open(self, agent: AgentName, uid: int | None) -> None:
-        """Make and listen, replacing stale files; mode 0660, owned by `uid` when given. Open already: nothing."""
+    async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
+        """Make and listen, replacing stale files; mode 0660, owned by `uid` when given. Open already: nothing.
+
+        Only uids of the range that begins at `peers` may speak there; None: whoever may open the file.
+        """
 
     async def close(self, agent: AgentName) -> None:
         """Stop listening, drop the connections, remove the files (never the directory)."""

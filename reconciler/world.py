@@ -26,7 +26,10 @@ from reconciler.store.messages import Broker
 
 @dataclass(slots=True)
 class World:
-    """The parts. `clock` gives Unix seconds; `as_root` says whether uids can be handed out."""
+    """The parts. `clock` gives Unix seconds; `as_root` says whether uids can be handed out.
+
+    `own_ranges`: the backend gives every container its uid range whoever the daemon is.
+    """
 
     layout: Layout
     config: Config
@@ -40,6 +43,7 @@ class World:
     events: Events
     broker: Broker
     as_root: bool
+    own_ranges: bool
     recorder: Recorder
     build_logs: BuildLogs = field(default_factory=BuildLogs)
     clock: Callable[[], float] = time.time
@@ -57,6 +61,10 @@ class World:
     def uid(self, settings: ContainerSettings) -> int | None:
         """The uid that the agent's files and sockets belong to; None where uids cannot be handed out."""
         return settings.uid_base if self.as_root and self.config.fixed_uids else None
+
+    def peers(self, settings: ContainerSettings) -> int | None:
+        """First uid of the range that the agent's processes have; None where they run as the daemon's own user."""
+        return settings.uid_base if self.own_ranges else self.uid(settings)
 
     def now(self) -> int:
         """Unix seconds, whole."""

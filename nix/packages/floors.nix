@@ -8,4 +8,5 @@
   gitpython = "3.2.1";
   mcp = "2.1";
   typer = "0.29";
+  dbus-fast = "5.2";
 }

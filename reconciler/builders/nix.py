@@ -24,7 +24,7 @@ from types import MappingProxyType
 from meta import flake
 from meta.applied import Applied
 from meta.config import Config
-from meta.errors import BuildFailed, NotFound
+from meta.errors import BuildFailed, NotFound, PermanentError
 from meta.git import FileAt, GitRepo
 from meta.layout import Layout
 from meta.metaread import MAIN, candidate_ref
@@ -59,6 +59,21 @@ class _Look:
     evaluation: Evaluation
     places: Mapping[str, str]
     lock: bytes | None
+
+
+def usable(nix: Nix | None, config: Config) -> Nix:
+    """`nix`, where builder `nix` can work with it; PermanentError with what to do. Starts no process: see `require`."""
+    if nix is None:
+        raise PermanentError(
+            "builder nix needs nix, which is not on PATH",
+            "install nix (on Debian: apt-get install nix-bin), or use --builder plain",
+        )
+    if not config.nixpkgs:
+        raise PermanentError(
+            "builder nix needs nixpkgs, and HIVE_NIXPKGS is empty",
+            "set HIVE_NIXPKGS to its flake URL, say github:NixOS/nixpkgs/nixos-24.11, or use --builder plain",
+        )
+    return nix
 
 
 class NixBuilder:

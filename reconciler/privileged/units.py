@@ -42,14 +42,20 @@ class Units:
         self._checked(self._systemctl("daemon-reload", deadline=self._host.deadlines.control), "daemon-reload")
 
     def start(self, name: AgentName) -> None:
-        """Start and await readiness. A machine that a killed nspawn left registered is ended, a few times at most."""
+        """Start and await readiness. A machine that a killed nspawn left registered is ended, a few times at most.
+
+        Such a machine may go away by itself right after it was in the way: one more try is always made.
+        """
         ended = Ended(1)
-        for _ in range(1 + self._host.deadlines.retries):
+        for attempt in range(1 + self._host.deadlines.retries):
             self._systemctl("reset-failed", _unit(name), deadline=self._host.deadlines.control)
             ended = self._systemctl("start", _unit(name), deadline=self._host.deadlines.start)
-            if ended.code == 0 or not self._registered(name):
+            if ended.code == 0:
                 break
-            self._end_machine(name)
+            if self._registered(name):
+                self._end_machine(name)
+            elif attempt > 0:
+                break
         self._checked(ended, f"start of {name}")
 
     def stop(self, name: AgentName, grace: float) -> None:

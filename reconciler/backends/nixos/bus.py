@@ -1,0 +1,176 @@
+"""The system bus: one connection that comes back by itself, calls with a deadline, signals as plain values.
+
+While it is away nothing is known, and nobody is told that anything ended. The only module that imports dbus-fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
+
+from meta.errors import PermanentError, TransientError
+
+log = logging.getLogger(__name__)
+
+CALL_SECONDS = 20.0
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+"""For a thousand units to be read once the bus is there."""
+
+BACKOFF = (0.05, 5.0)
+"""Seconds: the first and the longest wait between two attempts to connect."""
+
+_LOST = (OSError, EOFError, AuthError, DBusError, TransientError, TimeoutError)
+DRIVER, DRIVER_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
+
+
+class BusError(PermanentError):
+    """The other side answered a call with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One signal. `body` holds plain values: variants are opened."""
+
+    path: str
+    interface: str
+    member: str
+    body: tuple[object, ...]
+
+
+class Bus:
+    """`address`: as in DBUS_SYSTEM_BUS_ADDRESS; None = the system's own."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address
+        self._bus: MessageBus | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        self._ready = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is connected and `on_up` is through."""
+        return self._ready.is_set()
+
+    async def open(
+        self,
+        rules: Sequence[str],
+        on_signal: Callable[[Signal], None],
+        on_up: Callable[[], Awaitable[None]],
+        on_down: Callable[[], None],
+    ) -> None:
+        """Connect, subscribe to the match `rules`, await `on_up`; all of that again whenever the bus was away.
+
+        TransientError when it is not there within CONNECT_SECONDS, or not read within READ_SECONDS more.
+        """
+        self._task = asyncio.create_task(self._keep(rules, on_signal, on_up, on_down), name="system bus")
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._connected.wait()
+            async with asyncio.timeout(READ_SECONDS):
+                await self._ready.wait()
+        except TimeoutError as error:
+            await self.close()
+            raise TransientError("the system bus cannot be reached", "see whether dbus and systemd run") from error
+
+    async def close(self) -> None:
+        """Disconnect for good."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def call(
+        self, destination: str, path: str, interface: str, member: str, signature: str = "", *body: object
+    ) -> tuple[object, ...]:
+        """One call; the plain values of its answer. TransientError when the bus is away, BusError for an error."""
+        bus = self._bus
+        if bus is None or not bus.connected:
+            raise TransientError("the system bus is away", "it is tried again")
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=list(body),
+        )
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                reply = await bus.call(message)
+        except (OSError, EOFError, TimeoutError) as error:
+            raise TransientError(f"the system bus did not answer {member}: {error}") from error
+        if reply is None or reply.message_type is MessageType.ERROR:
+            what = f"{reply.error_name}: {reply.body}" if reply is not None else "no answer"
+            raise BusError(f"{member} failed on the system bus: {what}")
+        return tuple(_opened(value) for value in reply.body)
+
+    async def _keep(
+        self,
+        rules: Sequence[str],
+        on_signal: Callable[[Signal], None],
+        on_up: Callable[[], Awaitable[None]],
+        on_down: Callable[[], None],
+    ) -> None:
+        pause = BACKOFF[0]
+        while True:
+            try:
+                await self._connect(rules, on_signal)
+                self._connected.set()
+                await on_up()
+                self._ready.set()
+                pause = BACKOFF[0]
+                if self._bus is not None:
+                    await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+                log.warning("the system bus is away: containers are taken to be as they were")
+            except _LOST as error:
+                log.warning("the system bus is away (%s): containers are taken to be as they were", error)
+            except BusError as error:
+                log.warning("systemd does not answer as expected: %s", error.summary)
+            finally:
+                self._ready.clear()
+                self._drop()
+            on_down()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, BACKOFF[1])
+
+    async def _connect(self, rules: Sequence[str], on_signal: Callable[[Signal], None]) -> None:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            self._bus = bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM)
+            await bus.connect()
+        bus.add_message_handler(lambda message: _pass_on(message, on_signal))
+        for rule in rules:
+            await self.call(DRIVER, DRIVER_PATH, DRIVER, "AddMatch", "s", rule)
+
+    def _drop(self) -> None:
+        bus, self._bus = self._bus, None
+        if bus is not None and bus.connected:
+            with contextlib.suppress(*_LOST, InvalidAddressError):
+                bus.disconnect()
+
+
+def _pass_on(message: Message, on_signal: Callable[[Signal], None]) -> None:
+    if message.message_type is MessageType.SIGNAL:
+        body = tuple(_opened(value) for value in message.body)
+        on_signal(Signal(message.path or "", message.interface or "", message.member or "", body))
+
+
+def _opened(value: object) -> object:
+    """The value without variants, at any depth."""
+    match value:
+        case Variant():
+            return _opened(value.value)
+        case dict():
+            return {key: _opened(inner) for key, inner in value.items()}
+        case list():
+            return [_opened(inner) for inner in value]
+        case _:
+            return value

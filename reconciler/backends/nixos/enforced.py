@@ -1,0 +1,34 @@
+"""What this host enforces, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.backends.base import Abilities
+
+ISOLATION = "systemd-nspawn: own mount, pid, network, ipc, uts and user namespace"
+UIDS = "each agent has its own range of 65,536 uids"
+BUS_AWAY = "the system bus is away: containers are shown as they were last seen"
+CONTROLLERS = ("memory", "pids", "cpu")
+
+
+def abilities(*, ready: bool, root: Path = Path("/sys/fs/cgroup")) -> Abilities:
+    """`ready`: the system bus is there; `root`: where control groups are mounted."""
+    limits = _limits(root)
+    notes = [] if ready else [BUS_AWAY]
+    if limits.startswith("not enforced"):
+        notes.append(f"limits {limits}")
+    return Abilities(ISOLATION, limits, UIDS, tuple(notes))
+
+
+def _limits(root: Path) -> str:
+    """Which control groups systemd has for memory, processes and CPU."""
+    try:
+        unified = (root / "cgroup.controllers").read_text(encoding="ascii").split()
+    except OSError:
+        unified = []
+    if set(CONTROLLERS) <= set(unified):
+        return "systemd, control groups version 2: memory, processes, CPU"
+    if all((root / name).is_dir() for name in CONTROLLERS):
+        return "systemd, control groups version 1: memory, processes, CPU"
+    return "not enforced: systemd has no controllers for memory, processes and CPU here"

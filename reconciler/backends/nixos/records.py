@@ -1,0 +1,124 @@
+"""What hive keeps about a container, and what root wrote about it, each read again only when a stat says so.
+
+<state>/backend/nixos/<agent>/
+    hive.json          it was made by the hive with this owner
+    settings.json      the settings asked for; root has them in the conf file once there is a system
+    system.json        which generation the system path in the conf file is; there as soon as root was asked
+    run.json           the last start: launch, boot id, systemd's invocation
+    exit.json          the last end
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from meta.names import AgentName
+from reconciler.backends.records import EXIT, MARKER, SETTINGS, Cached
+from reconciler.observed import Launch
+from reconciler.privileged import conf
+from reconciler.privileged.conf import Written
+from reconciler.privileged.values import Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRun:
+    """run.json. `before` is the unit's invocation when the start was asked for, `invocation` the one of this run.
+
+    `invocation` is None until it was seen.
+    """
+
+    nonce: str
+    launch: Launch
+    boot: str
+    before: str = ""
+    invocation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetSystem:
+    """system.json: the generation and its path in the store."""
+
+    id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The host's directories that root writes, and the forms that it allows. `owner` marks this hive's containers."""
+
+    owner: str = "hive"
+    etc: Path = Path("/etc/nixos-containers")
+    profiles: Path = Path("/nix/var/nix/profiles/per-container")
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+RUN = TypeAdapter(UnitRun)
+SYSTEM = TypeAdapter(SetSystem)
+
+
+class NixosPlace:
+    """One agent's records and conf file."""
+
+    def __init__(self, agent: AgentName, folder: Path, where: Where) -> None:
+        self.agent = agent
+        self.folder = folder
+        self._where = where
+        self._marker = Cached(folder / "hive.json", MARKER.validate_json)
+        self.settings = Cached(folder / "settings.json", SETTINGS.validate_json)
+        self.system = Cached(folder / "system.json", SYSTEM.validate_json)
+        self.run = Cached(folder / "run.json", RUN.validate_json)
+        self.exit = Cached(folder / "exit.json", EXIT.validate_json)
+        self._conf_name = str(where.etc / f"{agent}.conf")
+        self._conf = Cached(where.etc / f"{agent}.conf", self._parse)
+        self._profile = str(where.profiles / agent / "system")
+
+    def _parse(self, data: bytes) -> Written:
+        return conf.read_back(data.decode("utf-8", "replace"), self._where.bounds)
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether hive made it (root may not know of it yet)."""
+        marker = self._marker.get()
+        return marker is not None and marker.owner == self._where.owner
+
+    @property
+    def written(self) -> Written | None:
+        """The conf file when it carries this hive's marker."""
+        found = self._conf.get()
+        return found if found is not None and found.owner == self._where.owner else None
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the host has a container of that name, whosever."""
+        return os.path.lexists(self._conf_name)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is one: on the host, or made and without a system so far."""
+        return self.on_host or (self.asked_for and self.system.get() is None)
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is this hive's: by its marker, or because root was stopped in the middle of making it."""
+        if not self.on_host:
+            return True
+        if self.written is not None:
+            return True
+        found = self._conf.get()
+        return found is not None and found.owner is None and self.asked_for and self.system.get() is not None
+
+    @property
+    def switched_to(self) -> SetSystem | None:
+        """What it boots next, if conf file, profile and record agree and it is there: three or four stats."""
+        written, system = self.written, self.system.get()
+        if written is None or system is None or written.system != system.path:
+            return None
+        try:
+            profile, path = os.stat(self._profile), os.stat(system.path)  # noqa: PTH116 - called for every agent
+        except OSError:
+            return None
+        return system if (profile.st_dev, profile.st_ino) == (path.st_dev, path.st_ino) else None

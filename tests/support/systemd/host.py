@@ -1,0 +1,243 @@
+"""A host with systemd as its first process, on an overlay of this machine: booted in half a second, thrown away after.
+
+Inside: the root helper by its socket, container@.service as NixOS has it, stand-ins for nixos-container and nix-env.
+Nothing of systemd, D-Bus or nspawn is faked. Where this machine has version 1 controllers, limits are enforced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[3]
+FILES = Path(__file__).resolve().parent / "files"
+HOME = Path("/srv/hive-host")
+"""What belongs to the tests inside of the host: libexec, store, and the daemon's state directory."""
+
+USER = 64990
+"""The uid of a daemon that is not root; it has a helper and a state directory of its own."""
+
+INSIDE = "HIVE_SYSTEMD_HOST"
+"""Set in the environment of what runs inside."""
+
+BOOT_SECONDS = 30.0
+STOP_SECONDS = 30.0
+_MASKED = (
+    "systemd-firstboot.service",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-timesyncd.service",
+    "console-getty.service",
+    "getty.target",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+)
+_HIERARCHIES = ("cpu", "cpuacct", "memory", "pids", "blkio", "devices", "freezer", "systemd", "unified")
+
+
+def missing() -> str | None:
+    """Why no such host can be had here, or None."""
+    if os.geteuid() != 0:
+        return "needs root, to boot a systemd host"
+    for program, package in (("systemd-nspawn", "systemd-container"), ("nsenter", "util-linux")):
+        if shutil.which(program) is None:
+            return f"{program} is not installed (apt-get install {package})"
+    return None
+
+
+class SystemdHost:
+    """One host. `boot` and `halt` may be repeated: its disk stays until `remove`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = f"hivehost-{secrets.token_hex(3)}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.root = folder / "root"
+        self.leader = 0
+        self._pidfd = -1
+
+    def make(self) -> None:
+        """Its disk: what this machine has, with units of its own. Everything written stays in memory."""
+        _call("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self._folder)
+        for name in ("upper", "work", "root"):
+            (self._folder / name).mkdir()
+        options = f"lowerdir=/,upperdir={self._folder / 'upper'},workdir={self._folder / 'work'}"
+        _call("mount", "-t", "overlay", "hive-host", "-o", options, self.root)
+        self._clear()
+        self._install()
+
+    def _clear(self) -> None:
+        units = self.root / "etc/systemd/system"
+        for wants in units.glob("*.wants"):
+            shutil.rmtree(wants)
+        (self.root / "etc/fstab").unlink(missing_ok=True)
+        for folder in ("var/log/journal", "nix/var/nix/profiles/per-container"):
+            shutil.rmtree(self.root / folder, ignore_errors=True)
+            (self.root / folder).mkdir(parents=True)
+        (self.root / "etc/hostname").write_text("hive-host\n")
+        (self.root / "etc/machine-id").unlink(missing_ok=True)
+        (self.root / "etc/machine-id").write_text(f"{secrets.token_hex(16)}\n")
+        for unit in _MASKED:
+            _link(units / unit, "/dev/null")
+        _link(units / "default.target", "/lib/systemd/system/multi-user.target")
+        generators = self.root / "etc/systemd/system-generators"
+        generators.mkdir(parents=True, exist_ok=True)
+        for generator in Path("/usr/lib/systemd/system-generators").iterdir():
+            _link(generators / generator.name, "/dev/null")
+
+    def _install(self) -> None:
+        home, units = self.root / HOME.relative_to("/"), self.root / "etc/systemd/system"
+        for name in ("libexec", "store", "state", "user"):
+            (home / name).mkdir(parents=True)
+        os.chown(home / "user", USER, USER)
+        for table, line in (("passwd", f"hive-test:x:{USER}:{USER}::/:/bin/false"), ("group", f"hive-test:x:{USER}:")):
+            with (self.root / "etc" / table).open("a") as file:  # the system bus turns away whom it does not know
+                file.write(f"{line}\n")
+        (self.root / "etc/nixos-containers").mkdir(exist_ok=True)
+        for path in FILES.iterdir():
+            if path.suffix in (".service", ".socket"):
+                text = path.read_text().replace("@python@", sys.executable).replace("@uid@", str(USER))
+                (units / path.name).write_text(text)
+            else:
+                shutil.copy(path, home / "libexec" / path.name)
+        (units / "hive-harness.service").unlink()
+        (units / "sockets.target.wants").mkdir()
+        for name in ("hive-privileged.socket", "hive-privileged-user.socket"):
+            _link(units / "sockets.target.wants" / name, f"../{name}")
+
+    def boot(self) -> float:
+        """Start it; returns the seconds until its systemd said that it is ready."""
+        begun = time.monotonic()
+        words: list[str | Path] = [
+            FILES / "enter",
+            self._name,
+            "systemd-nspawn",
+            "--register=no",
+            "--keep-unit",
+            "--notify-ready=yes",
+        ]
+        words += ["--kill-signal=SIGRTMIN+3", "-D", self.root, "-M", self._name, "--private-network"]
+        words += ["--capability=all", "--system-call-filter=@keyring bpf @mount", "--console=read-only"]
+        words += [*self._devices(), HOME / "libexec/host-init"]
+        environment = {
+            **os.environ,
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0" if Path("/sys/fs/cgroup/memory").is_dir() else "1",
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "yes",
+            "NOTIFY_SOCKET": str(self._folder / "ready"),
+        }
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready,
+            (self._folder / "console").open("ab") as console,
+        ):
+            ready.bind(environment["NOTIFY_SOCKET"])
+            ready.settimeout(BOOT_SECONDS)
+            self._process = subprocess.Popen(
+                words, env=environment, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+            )
+            try:
+                self._await_ready(ready)
+            finally:
+                (self._folder / "ready").unlink()
+        return time.monotonic() - begun
+
+    def _devices(self) -> list[str]:
+        return [f"--bind={path}" for path in ("/dev/fuse", "/dev/net/tun") if Path(path).exists()]
+
+    def _await_ready(self, ready: socket.socket) -> None:
+        """nspawn passes on what the host's systemd says, and adds who that is."""
+        while True:
+            try:
+                lines = ready.recv(4096).decode().splitlines()
+            except TimeoutError as error:
+                raise AssertionError(f"the host did not boot:\n{self.console()}") from error
+            for line in lines:
+                key, _, value = line.partition("=")
+                if key == "X_NSPAWN_LEADER_PID":
+                    self.leader = int(value)
+                    self._pidfd = os.pidfd_open(self.leader)
+            if "READY=1" in lines:
+                return
+
+    def console(self) -> str:
+        """What it wrote on its console."""
+        return (self._folder / "console").read_text(errors="replace")[-4000:]
+
+    def run(
+        self, argv: Sequence[str], *, seconds: float = 60.0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program inside, in the repo, with its output as text; stderr is in stdout."""
+        return subprocess.run(
+            self._words(argv),
+            env=_environment(env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+        )
+
+    def show(self, argv: Sequence[str], *, seconds: float) -> int:
+        """Run a program inside whose output goes where ours does; its exit code."""
+        done = subprocess.run(self._words(argv), env=_environment({}), stdin=subprocess.DEVNULL, timeout=seconds)
+        return done.returncode
+
+    def _words(self, argv: Sequence[str]) -> list[str]:
+        return ["nsenter", "-t", str(self.leader), "-a", "env", "-C", str(REPO), *argv]
+
+    def halt(self, *, kill: bool = False) -> None:
+        """Shut it down in good order, or pull the plug. Returns when none of its processes is left."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        pidfd, self._pidfd = self._pidfd, -1
+        process.send_signal(signal.SIGKILL if kill or pidfd < 0 else signal.SIGTERM)
+        if pidfd >= 0:
+            if kill or not _ended(pidfd, STOP_SECONDS):
+                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            ended = _ended(pidfd, STOP_SECONDS)  # the first process of a pid namespace ends after all others
+            os.close(pidfd)
+            assert ended, "the host does not end although it was killed"
+        process.wait(STOP_SECONDS)
+
+    def remove(self) -> None:
+        """End it and leave nothing."""
+        self.halt(kill=True)
+        for mount in (self.root, self._folder):
+            subprocess.run(["umount", "--lazy", str(mount)], stdin=subprocess.DEVNULL, timeout=30)
+        for hierarchy in _HIERARCHIES:
+            top = Path("/sys/fs/cgroup") / hierarchy / self._name
+            for folder, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(folder).rmdir()
+            if top.is_dir():
+                raise AssertionError(f"something of the host is left in {top}")
+
+
+def _ended(pidfd: int, seconds: float) -> bool:
+    """Wait for the end of a process."""
+    return bool(select.select([pidfd], [], [], seconds)[0])
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": "/root", INSIDE: "1", **more}
+
+
+def _link(path: Path, target: str) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+def _call(*argv: str | Path) -> None:
+    subprocess.run([str(word) for word in argv], check=True, stdin=subprocess.DEVNULL, timeout=30)

@@ -1,0 +1,95 @@
+"""`hive serve` inside of the host: backend `nixos`, builder `plain`, stand-in systems that hold the real harness.
+
+Takes the arguments of `hive serve`. The systems run this checkout's harness with the host's own Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from typing_extensions import override
+
+from api.serve import ServeOptions, serve
+from meta.model import Generation
+from meta.names import MANAGER, AgentName
+from reconciler import daemon
+from reconciler.backends.base import Backend
+from reconciler.backends.nixos import Bus, NixosBackend
+from reconciler.backends.nixos.records import Where
+from reconciler.links import Links
+from reconciler.privileged.client import Client
+from reconciler.privileged.values import Bounds
+from tests.support.systemd.host import HOME, REPO
+from tests.support.systemd.stand_in import make_system
+
+STORE = HOME / "store"
+LIBRARY = STORE / f"{'0' * 32}-hive-harness"
+MODULES = ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions")
+INTERPRETER = f"/usr/bin/python3.{sys.version_info.minor}"
+COMMAND = (
+    f"/usr/bin/env HIVE_ROLE={{role}} HIVE_AGENTS=/agents HIVE_APPLIED=/applied HIVE_META=/meta PYTHONPATH={LIBRARY} "
+    f"PYTHONDONTWRITEBYTECODE=1 {INTERPRETER} -P -m harness.cli serve"
+)
+
+
+def make_library() -> None:
+    """The harness and what it imports, as one directory of the store."""
+    if LIBRARY.exists():
+        return
+    fresh = LIBRARY.with_name(".fresh")
+    for name in ("meta", "harness"):
+        shutil.copytree(REPO / name, fresh / name)
+    for name in MODULES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ImportError(name)
+        origin = Path(spec.origin)
+        if origin.name == "__init__.py":
+            shutil.copytree(origin.parent, fresh / name)
+        else:
+            shutil.copy(origin, fresh / origin.name)
+    fresh.rename(LIBRARY)
+
+
+class StandInBackend(NixosBackend):
+    """A generation of builder `plain` becomes a stand-in system with the same id."""
+
+    @override
+    async def set_system(self, agent: AgentName, generation: Generation) -> None:
+        await super().set_system(agent, replace(generation, system=stand_in(agent, generation)))
+
+
+def stand_in(agent: AgentName, generation: Generation) -> Path:
+    """The system of a generation: its tree, and the unit that runs the harness on it."""
+    tree = generation.system / "tree"
+    files = {path.name: path.read_text() for path in tree.iterdir() if path.is_file()}
+    return make_system(agent, COMMAND.format(role="manager" if agent == MANAGER else "agent"), files)
+
+
+class NixosDaemon(daemon.Daemon):
+    """The daemon with backend `nixos`."""
+
+    @override
+    def _make_backend(self, owner: str, links: Links) -> Backend:
+        where = Where(bounds=Bounds(store=str(STORE)))
+        helper = Client(Path("/run/hive-privileged/socket"))
+        return StandInBackend(self._layout, self._config, helper, bus=Bus(), where=where)
+
+
+def main() -> int:
+    """Serve until a signal."""
+    make_library()
+    from api import serve as module
+
+    setattr(module, "Daemon", NixosDaemon)  # noqa: B010 - a stand-in
+    words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
+    return asyncio.run(serve(ServeOptions(Path(words["--state"]), Path(words["--runtime"]))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Backend `nixos` on a real systemd host: what runs inside of it, and what happens when the host itself goes down."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.support.systemd.host import REPO, USER, SystemdHost
+
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(240)]
+PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--timeout=60", "--tb=short")
+
+
+@pytest.mark.parametrize("name", ["test_contract", "test_accidents"])
+def test_every_test_inside_passes(systemd_host: SystemdHost, name: str) -> None:
+    path = f"tests/systemd/inside/{name}.py"
+    done = systemd_host.run([sys.executable, "-m", "pytest", *PYTEST, path], seconds=200)
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["in good order", "without power"])
+def test_a_restarted_host_runs_nothing_until_hive_starts_it_and_has_its_old_journal(
+    systemd_host: SystemdHost, kill: bool
+) -> None:
+    nonces = part(systemd_host, "up")
+    if kill:
+        systemd_host.run(["journalctl", "--sync"])
+    systemd_host.halt(kill=kill)
+    systemd_host.boot()
+    found = part(systemd_host, "look")
+    seen = found["seen"]
+    assert isinstance(seen, dict)
+    for agent in ("alice", "bob"):
+        container = seen[agent]
+        assert container["pid"] is None
+        assert container["launch"]["nonce"] == nonces[agent]
+        assert (container["exit"]["nonce"], container["exit"]["lost"]) == (nonces[agent], True)
+        assert container["system"] is not None
+        assert container["fingerprint"] is not None
+    assert found["runs"] is True
+    assert str(nonces["alice"]) in str(found["log"]), "the journal of the last boot is there"
+
+
+def part(host: SystemdHost, what: str) -> dict[str, object]:
+    done = host.run([sys.executable, "-m", "tests.support.systemd.across", what])
+    assert done.returncode == 0, done.stdout
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_whole_story_is_the_same_as_with_the_local_backend(systemd_host: SystemdHost) -> None:
+    done = systemd_host.run([sys.executable, "-m", "tests.systemd.story"], seconds=150)
+    assert done.returncode == 0, done.stdout
+    assert "hive plan is empty" in done.stdout
+
+
+MAKE = """
+from pathlib import Path
+from tests.contract.conftest import SCRIPT
+from tests.support.systemd.stand_in import make_system
+Path("/run/hive-user").mkdir(exist_ok=True)
+__import__("os").chown("/run/hive-user", {user}, {user})
+Path("/etc/nixos-containers/alice.conf").write_text("PRIVATE_NETWORK=1\\n")
+print(make_system("carol", "/bin/sh @system@/script", {{"script": SCRIPT}}))
+"""
+
+
+def test_a_daemon_that_is_not_root_does_it_all_through_the_helper(systemd_host: SystemdHost) -> None:
+    made = systemd_host.run([sys.executable, "-c", MAKE.format(user=USER)])
+    assert made.returncode == 0, made.stdout
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    python = f"/usr/bin/python3.{sys.version_info.minor}"
+    if systemd_host.run(["test", "-x", python]).returncode != 0:
+        pytest.skip(f"{python} is not there: this interpreter may lie where only root looks")
+    unable = ("--clear-groups", "--bounding-set=-all", "--no-new-privs")
+    program = (python, "-m", "tests.support.systemd.as_user", made.stdout.split()[-1])
+    done = systemd_host.run(
+        ["setpriv", f"--reuid={USER}", f"--regid={USER}", *unable, *program],
+        env={"PYTHONPATH": f"{REPO}:{packages}", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 0, done.stdout
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == {
+        "uid": USER,
+        "up": True,
+        "modes": {
+            "sockets": f"0o2750 {USER} 851968",
+            "launch.env": f"0o640 {USER} 851968",
+            "state": "0o700 851968 851968",
+        },
+        "code": 0,
+        "left": False,
+        "foreign": False,
+        "refused": True,
+    }
