@@ -45,6 +45,11 @@ def present(layout: Layout, agent: AgentName) -> bool:
     return _is_directory(layout.proposed(agent)) and _is_directory(layout.proposed_config(agent))
 
 
+def given_away(layout: Layout, agent: AgentName) -> bool:
+    """Whether it is there and belongs to somebody else than hive."""
+    return present(layout, agent) and layout.proposed_config(agent).lstat().st_uid != os.geteuid()
+
+
 async def create(
     layout: Layout, agent: AgentName, applied_git: Path, uid: int | None, recorder: Recorder | None = None
 ) -> None:
@@ -89,6 +94,9 @@ async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorde
         _link_applied(parent, agent)
         if uid is not None:
             os.chown(config.name, uid, uid, dir_fd=parent, follow_symlinks=False)
+    if uid is None and given_away(layout, agent):
+        _log.info("the remote %s of %s stays as its owner has it: hive is not root", REMOTE, config)
+        return
     try:
         for key, values in _remote(agent).items():
             for number, value in enumerate(values):

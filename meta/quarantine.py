@@ -18,7 +18,7 @@ import math
 import os
 import resource
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,7 +207,7 @@ class _Fetching:
             started()  # when it could not be started: the other side must see an end, not wait for one
 
     def _confined(self, words: Sequence[str]) -> list[str]:
-        settings = [word for key, value in _SERVE.items() for word in ("-c", f"{key}={value}")]
+        settings = [word for key, value in self._serving() for word in ("-c", f"{key}={value}")]
         box = Sandbox(
             read_only=((self.source.path, _INSIDE),),
             env=(
@@ -220,6 +220,12 @@ class _Fetching:
             cwd=_INSIDE,
         )
         return sandbox.command(box, ["git", *settings, *words])
+
+    def _serving(self) -> Iterator[tuple[str, str]]:
+        yield from _SERVE.items()
+        if os.geteuid() not in (0, self.source.uid):
+            # Without root it runs as hive's user, in a user namespace that sees nothing but this directory.
+            yield "safe.directory", "*"
 
     def _limits(self) -> dict[int, int]:
         return {

@@ -13,7 +13,7 @@ from typing import assert_never
 from meta import proposed
 from meta.errors import NotFound, Refused
 from meta.message import scrub
-from meta.model import Deploy, DeployKind, Pin, Role, TagState
+from meta.model import ContainerSettings, Deploy, DeployKind, Pin, Role, TagState
 from meta.names import MANAGER, AgentName, GenerationId, ProposalId
 from reconciler import steps
 from reconciler.backends.base import Backend
@@ -204,18 +204,23 @@ class Apply:
                     uid = await self._manager_uid(agent, step)
                     repo = self._w.layout.applied_git(agent)
                     await proposed.create(self._w.layout, agent, repo, uid, self._w.recorder)
+                    if self._w.gives_through_helper:
+                        await self._backend.own_proposed(agent, await self._manager(agent, step))
             case steps.OpenSockets():
                 with effect("open-sockets"):
                     await self._w.sockets.open(agent, self._w.uid(settings), self._w.peers(settings))
             case _:
                 assert_never(step)
 
-    async def _manager_uid(self, agent: AgentName, step: steps.Furnish | steps.Reapply) -> int | None:
-        """The uid that owns proposed work trees: the manager's (its own is still a candidate at its first spawn)."""
-        if agent == MANAGER:
-            return self._w.uid(step.settings)
+    async def _manager(self, agent: AgentName, step: steps.Furnish | steps.Reapply) -> ContainerSettings:
+        """The manager's settings (its own are still a candidate's at its first spawn)."""
         manager = (await self._w.meta.read()).desired.agents.get(MANAGER)
-        return self._w.uid(manager.settings if manager else step.settings)
+        return step.settings if manager is None or agent == MANAGER else manager.settings
+
+    async def _manager_uid(self, agent: AgentName, step: steps.Furnish | steps.Reapply) -> int | None:
+        """The uid that owns proposed work trees: the manager's harness."""
+        first = self._w.uid(await self._manager(agent, step))
+        return first + self._backend.harness_uid if first is not None else None
 
     async def _container(self, agent: AgentName, step: steps.Drain | steps.Stop | steps.Switch | steps.Start) -> None:
         match step:

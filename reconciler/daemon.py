@@ -18,6 +18,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from meta import proposed
 from meta.applied import Applied
 from meta.config import Config
 from meta.errors import Conflict, HiveError, NotFound, PermanentError, Refused
@@ -89,6 +90,10 @@ class Daemon:
         self._build_logs = BuildLogs()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def _own_ranges(self) -> bool:
+        return self._names[0] == "nixos"
+
     async def open(self) -> None:
         """Take the lock, recover, open everything. Raises Conflict when another daemon has the state directory."""
         try:
@@ -140,6 +145,7 @@ class Daemon:
             *(layout, meta, applied, self.backend, builder, links, self._sockets, memory),
             since=since,
             previews=Previews(layout),
+            proposed=proposed.given_away if self._own_ranges and os.geteuid() != 0 else proposed.present,
         )
         self.world = World(
             layout=layout,
@@ -154,7 +160,7 @@ class Daemon:
             events=events,
             broker=broker,
             as_root=os.geteuid() == 0,
-            own_ranges=self._names[0] == "nixos",
+            own_ranges=self._own_ranges,
             recorder=recorder,
             builds=asyncio.Semaphore(config.builds),
             build_logs=self._build_logs,

@@ -83,6 +83,7 @@ class Observer:
         *,
         since: float,
         previews: Previews | None = None,
+        proposed: Callable[[Layout, AgentName], bool] = proposed_present,
     ) -> None:
         self._layout = layout
         self._meta = meta
@@ -93,6 +94,7 @@ class Observer:
         self._sockets = sockets
         self._memory = memory
         self._since = since
+        self._proposed = proposed
         self._previews = previews if builder.previews else None
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
@@ -157,7 +159,7 @@ class Observer:
             link=self._links.view(agent),
             memo=self._memory.get(agent) if self._memory else _unremembered(self._backend.observe(agent)),
             sockets=self._sockets.present(agent),
-            proposed=proposed_present(self._layout, agent),
+            proposed=self._proposed(self._layout, agent),
             built=self._builder.built(agent),
             candidates=view.candidates.get(agent, {}),
             committed=view.committed.get(agent, {}),

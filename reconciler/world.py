@@ -66,6 +66,11 @@ class World:
         """First uid of the range that the agent's processes have; None where they run as the daemon's own user."""
         return settings.uid_base if self.own_ranges else self.uid(settings)
 
+    @property
+    def gives_through_helper(self) -> bool:
+        """Whether what hive makes for an agent belongs to another uid that hive cannot hand it to by itself."""
+        return self.own_ranges and not self.as_root
+
     def now(self) -> int:
         """Unix seconds, whole."""
         return int(self.clock())

@@ -30,9 +30,10 @@ class Abilities:
 
 
 class Backend(Protocol):
-    """One way to run containers."""
+    """One way to run containers. `harness_uid`: the harness's uid within its agent's range (0: its first)."""
 
     name: str
+    harness_uid: int
 
     async def open(self, hint: Hint) -> None:
         """Adopt what an earlier daemon left running, and begin to send hints."""
@@ -69,6 +70,12 @@ class Backend(Protocol):
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
         """Make /state, home and the sockets' directory, owned by the agent's uid."""
+
+    async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
+        """Give the proposed work tree that hive just made to the manager's harness, where hive itself cannot.
+
+        Settled already: nothing. Only asked for where `harness_uid` is not 0 and the daemon is not root.
+        """
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last `lines` lines that the container wrote."""

@@ -66,6 +66,7 @@ class FakeBackend:
     """The backend `fake`. `owner` marks its containers; the callbacks are told of every start and end."""
 
     name = "fake"
+    harness_uid = 0
 
     def __init__(
         self,
@@ -166,6 +167,9 @@ class FakeBackend:
         """Make them; whose they are does not matter here."""
         for directory in (self._layout.agent_state(agent), self._layout.agent_home(agent), self._layout.sockets(agent)):
             directory.mkdir(parents=True, exist_ok=True)
+
+    async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
+        """Never needed: the work tree is hive's own user's, or root gave it away."""
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """What the fake noted."""

@@ -57,6 +57,7 @@ class LocalBackend:
     """The backend `local`. `owner` marks its containers; `command` is what runs inside; `limits` as detected."""
 
     name = "local"
+    harness_uid = 0
 
     def __init__(
         self,
@@ -311,6 +312,9 @@ class LocalBackend:
             sync_directory(self._folder)
         self._places.pop(agent, None)
         self._lost.pop(agent, None)
+
+    async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
+        """Never needed: the work tree is hive's own user's, or root gave it away."""
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last lines of its output, from at most the last 256 KiB."""

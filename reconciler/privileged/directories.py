@@ -1,19 +1,21 @@
 """Directories made and given away by root, below roots that a less trusted user may write to.
 
 Every component below the root is opened from its parent's descriptor without following a symlink, must lie on the
-same mount, and nothing is ever changed through a path or in depth.
+same mount, and nothing is ever changed through a path. Only `own_tree` goes into depth.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meta.errors import Refused, TransientError
 
+_DEPTH = 100
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -43,6 +45,63 @@ def own(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership)
             if _mount(fd) != mount:
                 raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
             _settle(fd, last if depth == len(parts) - 1 else parents, where)
+
+
+def own_tree(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
+    """As `own`, and everything in it that the daemon made goes to the same owner, with the modes that it has.
+
+    Inner directories go after what is in them and before the outer ones: what is given already is not looked into,
+    so that its new owner cannot lead root anywhere. Symlinks stay as they are. Refused for a file with two names,
+    for what belongs to somebody else and for what is neither file, directory nor link.
+    """
+    with contextlib.ExitStack() as stack:
+        fd = stack.enter_context(_opened(root, None, str(root)))
+        for depth, part in enumerate(parts):
+            where = "/".join((str(root), *parts[: depth + 1]))
+            parent, mount = fd, _mount(fd)
+            _make(part, parent, where)
+            fd = stack.enter_context(_opened(part, parent, where))
+            if _mount(fd) != mount:
+                raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
+            if depth < len(parts) - 1:
+                _settle(fd, parents, where)
+        _give_tree(fd, last, "/".join((str(root), *parts)))
+
+
+def _give_tree(fd: int, to: Ownership, where: str, depth: int = 0) -> None:
+    found = os.fstat(fd)
+    if to.settled(found.st_uid, found.st_gid):
+        return
+    if depth > _DEPTH:
+        raise Refused(f"{where} is deeper than {_DEPTH} directories", "move it away by hand")
+    for name in os.listdir(fd):
+        inner = f"{where}/{name}"
+        entry = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            _give_entry(entry, name, fd, to, inner, depth)
+        finally:
+            os.close(entry)
+    _settle(fd, replace(to, mode=stat.S_IMODE(found.st_mode) if depth else to.mode), where)
+
+
+def _give_entry(entry: int, name: str, parent: int, to: Ownership, where: str, depth: int) -> None:
+    found = os.fstat(entry)
+    if stat.S_ISLNK(found.st_mode) or to.settled(found.st_uid, found.st_gid):
+        return
+    if found.st_uid not in to.from_uids:
+        raise Refused(f"{where} belongs to uid {found.st_uid}", "move it away by hand; hive takes it from nobody")
+    if stat.S_ISDIR(found.st_mode):
+        with _opened(name, parent, where) as fd:
+            if _mount(fd) != _mount(parent):
+                raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
+            _give_tree(fd, to, where, depth + 1)
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise Refused(f"{where} is no plain file with one name", "move it away by hand")
+    try:
+        os.chown(f"/proc/self/fd/{entry}", to.uid, to.gid)  # the very file that was looked at
+    except OSError as error:
+        raise TransientError(f"cannot give {where} to uid {to.uid}: {error.strerror}") from error
 
 
 def require(root: Path, parts: tuple[str, ...]) -> None:

@@ -15,6 +15,8 @@ from meta.errors import BadInput
 from meta.names import AgentName, agent_name
 
 UIDS = 65_536
+HARNESS_UID = 1000
+"""Of the harness, inside its container: `hive.agent.uid` of the agent's module."""
 """uids per container."""
 
 KINDS = ("state", "home", "sockets", "proposed")

@@ -149,6 +149,12 @@ class Verbs:
         if request.kind == "sockets":
             # the daemon makes sockets in it, and the setgid bit gives them to the container's group
             last = Ownership(host.uid, base, 0o2750, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
+        elif request.kind == "proposed":
+            # the manager's harness writes it, and the daemon, in nobody's group there, reads it
+            owner = base + values.HARNESS_UID
+            last = Ownership(owner, base, 0o755, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
+            directories.own_tree(host.state, bind.parts, parents, last)
+            return
         else:
             last = Ownership(base, base, 0o700, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
         directories.own(host.runtime if bind.runtime else host.state, bind.parts, parents, last)

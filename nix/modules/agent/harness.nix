@@ -62,7 +62,8 @@ in
         TimeoutStopSec = 30;
         KillMode = "mixed";
         NoNewPrivileges = true;
-        UMask = "0077";
+        # hive, which is not root, reads the proposed work trees that the manager writes
+        UMask = if cfg.role == "manager" then "0022" else "0077";
       };
     };
   };

@@ -35,6 +35,7 @@ from reconciler.backends.nixos.units import UnitView
 from reconciler.backends.records import WrittenSettings
 from reconciler.durable import sync_directory, write_file, write_json
 from reconciler.observed import Container, Launch
+from reconciler.privileged.values import HARNESS_UID
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class NixosBackend:
     """The backend `nixos`. `helper` has root's verbs, `bus` the system bus, `where` the host's directories."""
 
     name = "nixos"
+    harness_uid = HARNESS_UID
 
     def __init__(
         self,
@@ -283,6 +285,10 @@ class NixosBackend:
                 sync_directory(self._folder)
         self._places.pop(agent, None)
         self._runs.forget(agent)
+
+    async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
+        """Through the helper: everything that hive made in it goes to the manager's range."""
+        await self._helper.own_directory(agent, "proposed", manager.uid_base)
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last lines that its unit has in the journal; one that never ran has none, whatever is of older ones."""

@@ -51,7 +51,7 @@ def test_each_kind_gets_its_owner(stage: Stage, verbs: Verbs) -> None:
             own(verbs, kind)
         assert whose(stage.root / "state/agents/alice/state") == (UID, UID, 0o700)
         assert whose(stage.root / "state/agents/alice/home") == (UID, UID, 0o700)
-        assert whose(stage.root / "state/proposed/alice/config") == (UID, UID, 0o700)
+        assert whose(stage.root / "state/proposed/alice/config") == (UID + values.HARNESS_UID, UID, 0o755)
         assert whose(stage.root / "runtime/agents/alice") == (DAEMON, UID, 0o2750)
         assert whose(stage.root / "state/agents/alice") == (DAEMON, DAEMON, 0o711)
         assert whose(stage.root / "state/proposed/alice") == (DAEMON, DAEMON, 0o755)
