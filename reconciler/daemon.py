@@ -34,7 +34,7 @@ from reconciler.backends.fake import FakeBackend
 from reconciler.backends.local import LocalBackend
 from reconciler.backends.nixos import NixosBackend
 from reconciler.builders.base import Builder
-from reconciler.builders.nix import NixBuilder
+from reconciler.builders.nix import NixBuilder, usable
 from reconciler.builders.plain import PlainBuilder
 from reconciler.buildlogs import BuildLogs
 from reconciler.events import Events
@@ -109,6 +109,8 @@ class Daemon:
         recorder = Recorder(self._layout.processes, owner)
         ended = await recorder.recover(RECOVERY_DEADLINE)
         self._clear_leftovers()
+        if self._names[1] == "nix":
+            await usable(find_nix(recorder), self._config).require()
         await self._compose(owner, recorder)
         for what in ended:
             await self.world.events.append("process_ended", None, {"what": what})
@@ -189,11 +191,7 @@ class Daemon:
         layout, config = self._layout, self._config
         if self._names[1] == "plain":
             return PlainBuilder(layout, config, applied, revision(), recorder)
-        nix = find_nix(recorder)
-        if nix is None:
-            raise PermanentError("builder nix needs nix, which is not on PATH", "install nix, or use --builder plain")
-        if not config.nixpkgs:
-            raise PermanentError("builder nix needs nixpkgs", "set HIVE_NIXPKGS to its flake URL")
+        nix = usable(find_nix(recorder), config)
         return NixBuilder(
             *(layout, config, nix, meta.repo, applied, revision()),
             on_log=self._build_logs.note,

@@ -11,6 +11,8 @@ import pytest
 # looptime asks for the current loop even in tests without one; asyncio would then make a loop that nobody closes
 asyncio.set_event_loop(None)
 
+pytest_plugins = ("tests.support.nix_store",)
+
 FULL = os.environ.get("HIVE_FULL") == "1"
 STRICT = os.environ.get("HIVE_STRICT") == "1"
 

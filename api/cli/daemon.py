@@ -1,6 +1,7 @@
 """Commands about the daemon itself: serve, reconcile."""
 
 import os
+import shutil
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +25,7 @@ from api.cli.command import (
 )
 from api.cli.look import show_plan
 from api.cli.progress import GIVEN_UP
-from meta.errors import NotFound
+from meta.errors import NotFound, PermanentError
 
 if TYPE_CHECKING:
     from api.serve import ServeOptions
@@ -80,6 +81,7 @@ def serve(
 
     Without options everything is below ./.hive. Other settings are HIVE_* variables.
     """
+    _need_git()
     import asyncio  # like the next line: a second of imports that no other command needs
 
     from api.serve import ServeOptions, serve
@@ -89,6 +91,12 @@ def serve(
         found.state, found.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
     )
     raise typer.Exit(asyncio.run(serve(options)))
+
+
+def _need_git() -> None:
+    """Before GitPython is imported, which ends with a traceback where there is no git."""
+    if shutil.which("git") is None:
+        raise PermanentError("git is not on PATH", "install it (on Debian: apt-get install git)")
 
 
 def reconcile(

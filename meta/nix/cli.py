@@ -13,13 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.errors import BuildFailed, PermanentError, TransientError
+from meta.message import one_line
 from meta.nix import jail
 from meta.nix.complaints import (
     MEMORY,
     build_complaint,
     evaluation_complaint,
+    fetching,
+    is_fetching,
+    is_git,
     is_memory,
     passes,
+    remedy,
     summary,
 )
 from meta.nix.jail import Evaluation
@@ -41,6 +46,10 @@ BUILD_CONFIG = "\n".join((*_ALWAYS, f"max-build-log-size = {64 * 2**20}"))
 SUMMARY_BYTES = 4 * 2**20
 """The most JSON that an evaluation may write."""
 
+OLDEST = (2, 4)
+"""The first nix with flakes. Tried with 2.8, 2.26 and 2.34."""
+
+_NO_NIX = "see which nix is first on PATH, or use --builder plain"
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _TRANSIENT_HINT = "hive tries again by itself; see what the disk and the nix daemon do"
 
@@ -54,12 +63,26 @@ class Nix:
     store: Store = field(default_factory=Store)
 
     async def version(self, deadline: float = 10) -> tuple[int, int, int]:
-        """Like (2, 8, 0)."""
-        said = (await run([self.program, "--version"], deadline=deadline, recorder=self.recorder)).text
-        match = _VERSION.search(said)
-        if match is None:
-            raise PermanentError(f"{self.program} does not say its version: {said[:80]!r}", "is this nix?")
-        return int(match[1]), int(match[2]), int(match[3] or 0)
+        """Like (2, 8, 0). PermanentError from a program that says none in `deadline` seconds."""
+        try:
+            done = await run([self.program, "--version"], deadline=deadline, recorder=self.recorder, check=False)
+        except ProcessTimeout as error:
+            raise PermanentError(f"{self.program} does not say its version: {error.summary}", _NO_NIX) from error
+        found = _VERSION.findall(done.text) if done.code == 0 else []
+        if not found:
+            said = one_line(done.text or done.stderr_tail, 80) or "nothing"
+            raise PermanentError(f"{self.program} does not say its version, but: {said}", _NO_NIX)
+        major, minor, patch = found[-1]  # what others build on nix names itself first
+        return int(major), int(minor), int(patch or 0)
+
+    async def require(self) -> None:
+        """PermanentError, with what to do, when this nix is too old for flakes."""
+        found = await self.version()
+        if found < OLDEST:
+            raise PermanentError(
+                f"{self.program} is nix {_dotted(found)}; builder nix needs {_dotted(OLDEST)} or newer, for flakes",
+                "install a newer nix (on Debian 12 or newer: apt-get install nix-bin), or use --builder plain",
+            )
 
     async def lock(self, flake_dir: Path, deadline: float) -> None:
         """Bring flake.lock in `flake_dir` (no git repo) up to date: only inputs that flake.nix moved are moved.
@@ -70,7 +93,11 @@ class Nix:
             argv = [self._program("nix"), "flake", "lock", f"path:{flake_dir}"]
             done = await self._run(argv, Path(home), deadline)
         if done.code:
-            raise _failure("nix flake lock", evaluation_complaint(done.stderr_tail), network=True)
+            log = evaluation_complaint(done.stderr_tail)
+            moved = await asyncio.to_thread(_moved, flake_dir)
+            if is_git(log) and not is_fetching(log) and moved:
+                log = "\n".join([log, *moved])
+            raise _failure("nix flake lock", log, self.store, network=True)
 
     async def parse(self, file: Path, deadline: float = 10) -> None:
         """Check the syntax of a file, and that it names no undefined variable; evaluates nothing, needs no store.
@@ -81,7 +108,7 @@ class Nix:
             argv = [self._program("nix-instantiate"), "--store", "dummy://", "--parse", str(file)]
             done = await self._run(argv, Path(home), deadline)
         if done.code:
-            raise _failure("nix-instantiate --parse", evaluation_complaint(done.stderr_tail))
+            raise _failure("nix-instantiate --parse", evaluation_complaint(done.stderr_tail), self.store)
 
     async def derivation(self, evaluation: Evaluation, attribute: str, places: Mapping[str, str]) -> Path:
         """The .drv of `attribute`, evaluated in the jail (once more: from nix's evaluation cache).
@@ -183,16 +210,33 @@ def find(recorder: Recorder | None = None) -> Nix | None:
     return Nix(Path(program), recorder, locate(os.environ)) if program else None
 
 
-def _failure(what: str, log: str, store: Store | None = None, *, network: bool = False) -> BuildFailed | TransientError:
-    said = f"{what}: {summary(log)}"
-    if passes(log, network=network) or (store is not None and "No space left on device" in log and _is_full(store)):
-        return TransientError(said, _TRANSIENT_HINT)
-    return BuildFailed(said, "see the log", log)
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _moved(flake_dir: Path) -> list[str]:
+    """Which inputs a lock had to fetch, in the words of newer versions; nix 2.8 does not say it."""
+    try:
+        lock = (flake_dir / "flake.lock").read_text(encoding="utf-8")
+    except OSError:
+        lock = ""
+    return fetching((flake_dir / "flake.nix").read_text(encoding="utf-8"), lock)
+
+
+def _failure(what: str, log: str, store: Store, *, network: bool = False) -> BuildFailed | TransientError:
+    said, full = f"{what}: {summary(log)}", _is_full(store)
+    if passes(log, network=network) or ("No space left on device" in log and full):
+        hint = f"free space on the disk of {store.store}; hive tries again by itself" if full else _TRANSIENT_HINT
+        return TransientError(said, hint)
+    return BuildFailed(said, remedy(log, str(store.store)), log)
 
 
 def _is_full(store: Store) -> bool:
-    try:
-        found = os.statvfs(store.store)
-    except OSError:
-        return False
-    return found.f_bavail * found.f_frsize < 64 * 2**20 or (found.f_files > 0 and found.f_favail < 1000)
+    for path in (store.store, store.state):
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            continue
+        if found.f_bavail * found.f_frsize < 64 * 2**20 or (found.f_files > 0 and found.f_favail < 1000):
+            return True
+    return False

@@ -17,11 +17,16 @@ MEMORY = "the evaluation needs more memory than it may have"
 _ERROR = re.compile(r"^\s*error:", re.MULTILINE)
 _GIT = re.compile(r"program 'git' failed|Git re|revspec")
 _FETCHING = re.compile(r"while fetching the input '[^'\n]*'")
+_OF_GIT = re.compile(r"^(?:remote: )?fatal: .*", re.MULTILINE)
+_LOST_OBJECT = re.compile(r"repository corruption|unable to read [0-9a-f]{40}|Cannot find Git revision|bad object")
+_LOST_PATH = re.compile(r"getting status of '(/[^'\n]*)': No such file|path '(/[^'\n]*)' does not exist")
+_PINNED = re.compile(r'"(git\+file://[^"\n]*[?&]rev=([0-9a-f]{40}))"')
 _BUILD_ERROR = re.compile(r"^\s*error: (?=builder for|Cannot build|build of|hash mismatch)", re.MULTILINE)
 _HINTS = re.compile(r"^\s*(?:\(use '--show-trace'.*\)|For full logs, run.*|\s*nix log .*)\n?", re.MULTILINE)
 _PASSING = re.compile(
     r"No space left on device|Disk quota exceeded|[Cc]annot connect to (?:socket|daemon)|[Cc]annot allocate memory"
-    r"|[Dd]atabase is (?:busy|locked)|unexpected end-of-file|[Tt]oo many open files|interrupted by the user"
+    r"|[Dd]atabase is (?:busy|locked)|disk I/O error|database or disk is full"
+    r"|unexpected end-of-file|[Tt]oo many open files|interrupted by the user"
     r"|\.drv' (?:is not valid|does not exist)"
 )
 _NETWORK = re.compile(r"[Uu]nable to download|[Cc]ould not resolve host|Couldn't (?:resolve|connect)|timed out")
@@ -42,8 +47,8 @@ def evaluation_complaint(stderr: str, places: Mapping[str, str] | None = None) -
     if not starts:
         return _told(stderr, places)
     before, end = stderr[: starts[-1]], stderr[starts[-1] :].strip()
-    said = [line for line in before.splitlines() if line.startswith("fatal: ")] if _GIT.search(end) else []
-    return _told("\n".join([end, *said[-3:], *_FETCHING.findall(before)[-1:]]), places)
+    said = [line.strip() for line in _OF_GIT.findall(before)] if _GIT.search(end) else []
+    return _told("\n".join([end, *said[:3], *_FETCHING.findall(before)[-1:]]), places)
 
 
 def build_complaint(stderr: str, places: Mapping[str, str] | None = None) -> str:
@@ -64,9 +69,40 @@ def _quote(lines: list[str]) -> list[str]:
 
 
 def summary(complaint: str) -> str:
-    """The first line of a complaint that says something, without `error:` and without the hashes of store paths."""
+    """The first line of a complaint that says something, without `error:` and without the hashes of store paths.
+
+    Where that is only that git failed, with what git said.
+    """
     lines = [line.strip().removeprefix("error:").strip() for line in complaint.splitlines()]
-    return one_line(_HASHED.sub("", next((line for line in lines if line), "nix said nothing")), 300)
+    first = next((line for line in lines if line), "nix said nothing")
+    git = _OF_GIT.search(complaint) if first.startswith("program 'git' failed") else None
+    return one_line(_HASHED.sub("", f"{first}: {git[0]}" if git else first), 300)
+
+
+def remedy(complaint: str, store: str) -> str:
+    """What to do about a complaint that does not pass by itself. `store`: the store's directory."""
+    if _LOST_OBJECT.search(complaint):
+        return "a repo of the meta flake has lost an object: `git fsck` in it, then restore it from a backup"
+    lost = _LOST_PATH.search(complaint.partition("\n")[0])
+    path = "/" + (lost[1] or lost[2]).lstrip("/") if lost else store
+    if path != store and not path.startswith(f"{store}/"):
+        return f"put {path} back, or set HIVE_NIXPKGS and HIVE_HYPERHIVE to where they are now"
+    return "see the log"
+
+
+def is_git(complaint: str) -> bool:
+    """Whether git failed, not nix."""
+    return _GIT.search(complaint) is not None
+
+
+def is_fetching(complaint: str) -> bool:
+    """Whether it says which input was being fetched."""
+    return _FETCHING.search(complaint) is not None
+
+
+def fetching(flake: str, lock: str) -> list[str]:
+    """The pinned inputs of a flake.nix that its flake.lock does not have yet, as the line that newer versions write."""
+    return [f"while fetching the input '{url}'" for url, sha in _PINNED.findall(flake) if sha not in lock]
 
 
 def passes(complaint: str, *, network: bool = False) -> bool:

@@ -45,8 +45,8 @@ class Place:
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def hive(self, *arguments: str) -> tuple[int, str, str]:
-        process = await self.start(*arguments)
+    async def hive(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        process = await self.start(*arguments, **variables)
         async with asyncio.timeout(40):
             out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()
@@ -178,3 +178,10 @@ async def test_the_daemon_takes_all_the_open_files_that_it_may_have(place: Place
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_host_without_git_is_told_so_in_one_line(place: Place, tmp_path: Path) -> None:
+    code, _, err = await place.hive("serve", PATH=str(tmp_path))
+    assert code != 0
+    assert "git is not on PATH" in err
+    assert "Traceback" not in err

@@ -6,7 +6,7 @@ A later builder adds a class and its name to BUILDERS; the tests stay as they ar
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.builders.base import BuildRequest
 from reconciler.builders.plain import PlainBuilder
+from tests.reconciler.builders.nix_host import NixHost, NixStore
 
 
 class PlainHost:
@@ -77,10 +78,20 @@ class PlainHost:
             folder.chmod(0o755)
 
 
-BUILDERS = {"plain": PlainHost}
+def _nix(tmp_path: Path, request: pytest.FixtureRequest) -> NixHost:
+    """The store is asked for only here, so that without nix the other builders are tried all the same."""
+    store: NixStore = request.getfixturevalue("nix_store")
+    return NixHost(tmp_path, store)
 
 
-@pytest.fixture(params=sorted(BUILDERS))
-def builder_host(request: pytest.FixtureRequest, tmp_path: Path) -> PlainHost:
+BUILDERS: dict[str, Callable[[Path, pytest.FixtureRequest], PlainHost | NixHost]] = {
+    "nix": _nix,
+    "plain": lambda tmp_path, _: PlainHost(tmp_path),
+}
+MARKS = {"nix": [pytest.mark.nix]}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in sorted(BUILDERS)])
+def builder_host(request: pytest.FixtureRequest, tmp_path: Path) -> PlainHost | NixHost:
     """Each builder in turn, with nothing built."""
-    return BUILDERS[request.param](tmp_path)
+    return BUILDERS[request.param](tmp_path, request)

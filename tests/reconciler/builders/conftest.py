@@ -1,31 +1,19 @@
-"""The nix of the machine with a store of its own, once for all tests of a process."""
+"""Builder `nix` with the nix of the machine and a store of its own (tests.support.nix_store)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from meta import sandbox
 from tests.reconciler.builders.nix_host import NixHost, NixStore
-
-
-@pytest.fixture(scope="session")
-def nix_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NixStore]:
-    """HIVE_TEST_NIX names another nix than the one on PATH (see tests/nix/get-nix.sh)."""
-    program = _program()
-    if sandbox.available() is None:
-        pytest.skip("bubblewrap is not installed (apt-get install bubblewrap)")
-    store = NixStore.make(Path(program), tmp_path_factory.mktemp("nix"))
-    yield store
-    store.remove()
+from tests.support.nix_store import nix_program
 
 
 @pytest.fixture
@@ -37,14 +25,14 @@ def nix_host(nix_store: NixStore, tmp_path: Path) -> NixHost:
 @pytest_asyncio.fixture
 async def daemon_host() -> AsyncIterator[NixHost]:
     """Builder `nix` where a nix daemon writes the store, in a directory that every uid may pass."""
-    program = _program()
+    program = nix_program()
     if os.geteuid() != 0:
         pytest.skip("only root can evaluate as another user")
     with tempfile.TemporaryDirectory(prefix="hive-test-") as folder:
         top = Path(folder)
         top.chmod(0o755)
-        store = NixStore.make(Path(program), top / "nix")
-        beside = Path(program).with_name("nix-daemon")
+        store = NixStore.make(program, top / "nix")
+        beside = program.with_name("nix-daemon")
         environment = {"PATH": os.environ["PATH"], "HOME": str(store.top / "home"), **store.environment}
         daemon = subprocess.Popen([beside], env=environment, stderr=subprocess.DEVNULL)
         try:
@@ -56,10 +44,3 @@ async def daemon_host() -> AsyncIterator[NixHost]:
             daemon.kill()
             daemon.wait(10)
             store.remove()
-
-
-def _program() -> str:
-    program = shutil.which(os.environ.get("HIVE_TEST_NIX", "nix"))
-    if program is None:
-        pytest.skip("nix is not installed (apt-get install nix-bin)")
-    return program

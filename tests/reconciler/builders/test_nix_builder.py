@@ -230,6 +230,16 @@ async def test_a_lost_nix_daemon_is_transient(nix_host: NixHost) -> None:
         await nix_host.make("1.0", nix=replace(nix_host.store.nix(), store=gone)).build(request)
 
 
+async def test_an_input_that_is_not_there_is_named_when_the_flake_is_locked(nix_host: NixHost, tmp_path: Path) -> None:
+    folder, gone = tmp_path / "flake", tmp_path / "gone"
+    folder.mkdir()
+    text = f'{{ inputs.hyperhive = {{ url = "path:{gone}"; flake = false; }}; outputs = _: {{ }}; }}'
+    (folder / "flake.nix").write_text(text)
+    with pytest.raises(BuildFailed, match=str(gone)) as caught:
+        await nix_host.store.nix().lock(folder, 30)
+    assert caught.value.hint.startswith(f"put {gone} back, or set HIVE_NIXPKGS and HIVE_HYPERHIVE")
+
+
 async def test_with_a_nix_daemon_an_evaluation_runs_as_a_user_without_rights(daemon_host: NixHost) -> None:
     home = daemon_host.layout.nix(AgentName("alice")) / "evaluate"
     assert not daemon_host.store.nix().store.direct
