@@ -27,6 +27,11 @@ from meta.quarantined import GIT_ENVIRONMENT
 from meta.sandbox import Sandbox
 
 REMOTE = "applied"
+_FETCH = (
+    f"+refs/heads/*:refs/remotes/{REMOTE}/*",
+    "+refs/tags/*:refs/tags/*",
+    f"+refs/tags/*:refs/remotes/{REMOTE}/refs/tags/*",  # so that `applied/refs/tags/deployed/7` names it (seed 002)
+)
 DEADLINE = 30.0
 """Seconds for one git command in hive's own scratch."""
 
@@ -147,7 +152,7 @@ def _remote(agent: AgentName) -> dict[str, tuple[str, ...]]:
     """The remote's settings. The URL is the path inside the manager's container."""
     return {
         f"remote.{REMOTE}.url": (f"/applied/{agent}/.git",),
-        f"remote.{REMOTE}.fetch": (f"+refs/heads/*:refs/remotes/{REMOTE}/*", "+refs/tags/*:refs/tags/*"),
+        f"remote.{REMOTE}.fetch": _FETCH,
     }
 
 
@@ -182,7 +187,7 @@ async def _clone(scratch: Path, applied_git: Path, agent: AgentName, recorder: R
     scratch.mkdir(mode=_DIRECTORY_MODE)
     await git("init", "--quiet", "--template=", "--initial-branch=main")
     fetch = ["fetch", "--quiet", "--no-write-fetch-head", str(applied_git)]
-    await git(*fetch, f"{head}:refs/hive/start", f"+refs/heads/*:refs/remotes/{REMOTE}/*", "+refs/tags/*:refs/tags/*")
+    await git(*fetch, f"{head}:refs/hive/start", *_FETCH)
     await git("update-ref", "refs/heads/main", "refs/hive/start")
     await git("update-ref", "-d", "refs/hive/start")
     await git("reset", "--quiet", "--hard", "main")

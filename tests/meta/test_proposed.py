@@ -19,7 +19,11 @@ from meta.names import AgentName
 
 ALICE = AgentName("alice")
 MANAGER_UID = 524_288 if os.geteuid() == 0 else None
-FETCH = ["+refs/heads/*:refs/remotes/applied/*", "+refs/tags/*:refs/tags/*"]
+FETCH = [
+    "+refs/heads/*:refs/remotes/applied/*",
+    "+refs/tags/*:refs/tags/*",
+    "+refs/tags/*:refs/remotes/applied/refs/tags/*",
+]
 pytestmark = [
     pytest.mark.bwrap,
     pytest.mark.skipif(sandbox.available() is None, reason="bubblewrap is not installed"),
