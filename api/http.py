@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from api.http_commands import COMMANDS
+from api.http_metrics import METRICS
 from api.http_views import VIEWS
 from api.problems import MEDIA_TYPE, problem_of
 from api.requests import Ask
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 def application(service: Service, stopping: asyncio.Event) -> Litestar:
     """The application. Streams end once `stopping` is set."""
     return Litestar(
-        route_handlers=[Router("/api", route_handlers=[*VIEWS, *COMMANDS, events])],
+        route_handlers=[Router("/api", route_handlers=[*VIEWS, *COMMANDS, events]), *METRICS],
         state=State({"service": service, "stopping": stopping}, deep_copy=False),
         exception_handlers={HiveError: _expected, HTTPException: _http, Exception: _unexpected},
         openapi_config=None,

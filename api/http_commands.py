@@ -9,6 +9,7 @@ from typing import Any, Literal
 from litestar import post
 from pydantic import Field
 
+from api.http_backup import backup
 from api.requests import Ask, Body, body, caller, maybe_agent, path_agent, path_id, service_of
 from meta.errors import BadInput, NotFound
 from meta.names import AgentName, agent_name, proposal_id
@@ -112,6 +113,14 @@ async def deny(request: Ask) -> Row:
     """Write `denied/<id>`."""
     asked = await body(request, Because)
     done = service_of(request).deny(path_id(request), caller(request), asked.reason, maybe_agent(request))
+    return asdict(await done)
+
+
+@post("/proposals/{id:str}/retry")
+async def retry(request: Ask) -> Row:
+    """Propose the commit of a failed or denied id again."""
+    await body(request, Nothing)
+    done = service_of(request).retry(path_id(request), caller(request), maybe_agent(request))
     return asdict(await done)
 
 
@@ -222,6 +231,7 @@ COMMANDS = [
     propose,
     approve,
     deny,
+    retry,
     cancel,
     spawn,
     request_spawn,
@@ -234,4 +244,5 @@ COMMANDS = [
     adopt,
     reconcile,
     messages,
+    backup,
 ]

@@ -26,6 +26,10 @@ class Config(BaseModel):
     stop_grace: float = Field(10.0, ge=0, description="between TERM and KILL")
     build_deadline: float = Field(1800.0, gt=0, description="one build")
     fetch_deadline: float = Field(60.0, gt=0, description="one fetch from a proposed repo")
+    finds_per_minute: int = Field(
+        20, ge=1, description="tips that become proposals by being seen, per push.git or work tree"
+    )
+    push_group: str = Field("hive", description="members of this group may push to push.git")
     git_deadline: float = Field(30.0, gt=0, description="one git command in hive's own repos")
     builds: int = Field(2, ge=1, description="builds at the same time")
     starts: int = Field(4, ge=1, description="containers of backend nixos that boot at the same time")

@@ -4,6 +4,7 @@
     model = "..."                       # for runtimes that have one
     label, description, prompt          # text
     recipients = ["*"]                  # whom the agent may write to: names, "operator", or "*"
+    auto_propose = false                # commits on main of its proposed work tree become proposals by themselves
     [limits]  turn_seconds, max_turns
     [mcp_servers.<name>]  command = ["..."], env = { KEY = "..." }
     [[script]]                          # rules of runtime "script" (meta.script): the first that matches is done
@@ -74,6 +75,7 @@ class AgentSettings(Table):
     description: str = ""
     prompt: str | None = None
     recipients: list[str] = Field(default_factory=lambda: ["*"])
+    auto_propose: bool = False
     limits: TurnLimits = TurnLimits()
     mcp_servers: dict[str, McpServer] = Field(default_factory=dict)
     script: list[ScriptRule] = Field(default_factory=list, max_length=MAX_RULES)

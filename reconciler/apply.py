@@ -10,7 +10,7 @@ import secrets
 from dataclasses import replace
 from typing import assert_never
 
-from meta import proposed
+from meta import proposed, pushed
 from meta.errors import NotFound, Refused
 from meta.message import scrub
 from meta.model import ContainerSettings, Deploy, DeployKind, Pin, Role, TagState
@@ -42,6 +42,10 @@ class Apply:
 
     async def __call__(self, agent: AgentName, step: steps.Step, deploys: tuple[Deploy, ...]) -> None:
         """Do `step` for `agent`. Raises HiveError; the loop decides what that means for a deploy."""
+        with self._w.metrics.step(agent, step):
+            await self._do(agent, step, deploys)
+
+    async def _do(self, agent: AgentName, step: steps.Step, deploys: tuple[Deploy, ...]) -> None:
         match step:
             case steps.Nothing() | steps.Wait():
                 return
@@ -103,6 +107,7 @@ class Apply:
                     await self._candidate(agent, deploy)
             case steps.Finish(id=id, meta_commit=commit, unproven=unproven):
                 seed = deploy.kind is DeployKind.SPAWN
+                await self._catch_up(deploy, now)
                 with effect("tag-deployed"):
                     await applied.deployed(id, by="hive", at=now, meta_commit=commit, unproven=unproven, seed=seed)
             case steps.Fail(id=id, reason=reason, touched=touched):
@@ -122,6 +127,16 @@ class Apply:
                     await self._prune(agent)
             case _:
                 assert_never(step)
+
+    async def _catch_up(self, deploy: Deploy, now: int) -> None:
+        """Tags that an older applied repo lacks although meta has the commit: meta has the say, so they follow."""
+        missing = {
+            TagState.PROPOSAL: (TagState.APPROVED, TagState.BUILDING),
+            TagState.APPROVED: (TagState.BUILDING,),
+        }
+        for state in missing.get(deploy.state, ()):
+            reason = "meta has its commit; the tag was lost"
+            await self._w.applied(deploy.agent).transition(deploy.id, state, by="hive", at=now, reason=reason)
 
     async def _with_log(self, agent: AgentName, reason: str) -> str:
         """The reason, with what the container wrote last."""
@@ -204,6 +219,7 @@ class Apply:
                     uid = await self._manager_uid(agent, step)
                     repo = self._w.layout.applied_git(agent)
                     await proposed.create(self._w.layout, agent, repo, uid, self._w.recorder)
+                    pushed.create(self._w.layout, agent, self._w.config)
                     if self._w.gives_through_helper:
                         await self._backend.own_proposed(agent, await self._manager(agent, step))
             case steps.OpenSockets():
@@ -231,6 +247,7 @@ class Apply:
             case steps.Stop(transient=transient, nonce=nonce):
                 turn = self._w.links.view(agent).turn
                 if turn is not None and turn.in_turn:
+                    self._w.metrics.turn_killed(agent)
                     await self._w.events.append("turn_killed", agent, {"turn": str(turn), "transient": transient})
                 with effect("remember-stop"):
                     await self._w.memory.change(agent, transient=transient, expected_exit=nonce)
@@ -299,6 +316,7 @@ class Apply:
                         start_after=self._w.clock() + wait,
                         counted_exit=ended.nonce,
                     )
+                self._w.metrics.crashed(agent)
                 facts = {"why": why, "crashes": crashes, "restart_in": wait, "log": tail}
                 facts |= {"code": ended.code, "signal": ended.signal}
                 await events.append(

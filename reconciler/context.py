@@ -79,7 +79,7 @@ class Context:
         if not self.seen.container.exists:
             return self.do(steps.Create(settings), "there is no container", deploy)
         if not self.seen.proposed:
-            return self.do(steps.Furnish(settings), "the proposed work tree is missing", deploy)
+            return self.do(steps.Furnish(settings), "the proposed work tree or its push.git is missing", deploy)
         if not self.seen.sockets:
             return self.do(steps.OpenSockets(settings), "its sockets are not there", deploy)
         return None

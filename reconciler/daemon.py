@@ -18,7 +18,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from meta import proposed
+from meta import proposed, pushed
 from meta.applied import Applied
 from meta.config import Config
 from meta.errors import Conflict, HiveError, NotFound, PermanentError, Refused
@@ -37,10 +37,12 @@ from reconciler.builders.base import Builder
 from reconciler.builders.nix import NixBuilder, usable
 from reconciler.builders.plain import PlainBuilder
 from reconciler.buildlogs import BuildLogs
+from reconciler.discovery import Discovery
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.loop import Reconciler
 from reconciler.memory import Memory
+from reconciler.metrics import CountedBroker, Metrics
 from reconciler.observe import Observer
 from reconciler.plan import plan
 from reconciler.ports import Sockets
@@ -51,7 +53,7 @@ from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.db import Database
 from reconciler.store.memos import Memos
-from reconciler.store.messages import Broker
+from reconciler.store.seen import SeenTips
 from reconciler.views import PlanRow
 from reconciler.world import World
 
@@ -88,7 +90,7 @@ class Daemon:
         self._lock: int | None = None
         self._database: Database | None = None
         self._build_logs = BuildLogs()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def _own_ranges(self) -> bool:
@@ -130,7 +132,9 @@ class Daemon:
         await meta.create(int(since))
         memory = Memory(Memos(self._database), cards)
         await memory.load(secrets.token_hex(8))
-        broker = Broker(
+        metrics = Metrics()
+        broker = CountedBroker(
+            metrics,
             self._database,
             known=self._is_recipient,
             inbox_limit=config.inbox_limit,
@@ -147,7 +151,7 @@ class Daemon:
             *(layout, meta, applied, self.backend, builder, links, self._sockets, memory),
             since=since,
             previews=Previews(layout),
-            proposed=proposed.given_away if self._own_ranges and os.geteuid() != 0 else proposed.present,
+            proposed=self._furnished,
         )
         self.world = World(
             layout=layout,
@@ -166,12 +170,16 @@ class Daemon:
             recorder=recorder,
             builds=asyncio.Semaphore(config.builds),
             build_logs=self._build_logs,
+            metrics=metrics,
         )
         apply = Apply(self.world, self.backend, builder)
         self.reconciler = Reconciler(self.world, apply)
         await self.backend.open(self._hint)
         await observer.desired()
         self.service = Service(self.world, self.reconciler, apply, broker)
+        self.service.discovery = Discovery(self.world, self.service, SeenTips(self._database))
+        await self.service.discovery.open()
+        self._database.on_change(self.service.discovery.glance)
         if self._database.created and any((layout.state / "applied").iterdir()):
             aside = self._database.set_aside
             log.warning("the database was %s; cards come back from the tags", "damaged" if aside else "gone")
@@ -227,7 +235,9 @@ class Daemon:
         """Make sure of the manager, look at everything, and go on looking."""
         await self.world.events.append("daemon_started", None, {"revision": self.world.revision})
         await self._ensure_manager()
-        self._task = asyncio.create_task(self.reconciler.run(), name="resync")
+        self._tasks.append(asyncio.create_task(self.reconciler.run(), name="resync"))
+        if self.service.discovery is not None:
+            self._tasks.append(asyncio.create_task(self.service.discovery.run(), name="discovery"))
 
     async def _ensure_manager(self) -> None:
         try:
@@ -251,9 +261,9 @@ class Daemon:
                 self._lock = None
 
     async def _end(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if not hasattr(self, "service"):
             return
         await self.reconciler.close()
@@ -269,6 +279,11 @@ class Daemon:
     def _hint(self, agent: AgentName) -> None:
         if hasattr(self, "reconciler"):
             self.reconciler.hint(agent)
+
+    def _furnished(self, layout: Layout, agent: AgentName) -> bool:
+        """Whether the proposed repos are there."""
+        tree = proposed.given_away if self._own_ranges and os.geteuid() != 0 else proposed.present
+        return tree(layout, agent) and pushed.present(layout, agent)
 
     def _is_recipient(self, name: str) -> bool:
         return name in self.world.observer.known().agents

@@ -90,7 +90,8 @@ class Reconciler:
 
     async def sweep(self) -> Plan:
         """A resync: one pass, and work for every agent that needs it."""
-        made, observed = await self._look()
+        with self._w.metrics.sweep():
+            made, observed = await self._look()
         for agent, decision in made.decisions.items():
             await self.chronicle.held(agent, decision, _of(observed, agent))
             if not isinstance(decision.step, steps.Nothing):
@@ -132,6 +133,7 @@ class Reconciler:
     async def _work(self, agent: AgentName) -> float | None:
         """`reconcile`, and an error that is not yet known of is told."""
         try:
+            self._w.metrics.reconciles.inc()
             return await self.reconcile(agent)
         except HiveError as error:
             if self.trouble.get(agent) != _spoken(error):
@@ -205,6 +207,7 @@ class Reconciler:
             self._turned.set()
 
     def _on_error(self, agent: AgentName, error: HiveError | None) -> None:
+        self._w.metrics.error(error)
         text = _spoken(error) if error else "see the log"
         if self.trouble.get(agent) != text:
             log.warning("%s: %s", agent, text)

@@ -41,10 +41,11 @@ class _Repo:
 
 
 def _disagrees(deploy: Deploy, view: MetaView) -> bool:
-    """Whether the tags say deployed where meta does not, or failed where meta has the commit."""
+    """Whether the tags say deployed where meta does not, or failed or denied where meta has the commit."""
     if deploy.state is TagState.DEPLOYED:
         return deploy.meta_commit is not None and deploy.meta_commit not in view.history
-    return deploy.state is TagState.FAILED and deploy.id in view.committed.get(deploy.agent, {})
+    ended = deploy.state in (TagState.FAILED, TagState.DENIED)
+    return ended and deploy.id in view.committed.get(deploy.agent, {})
 
 
 def _unremembered(container: Container) -> Memo:

@@ -1,17 +1,22 @@
-"""Commands about proposals: propose, approve, deny, cancel, rollback. Each writes a tag and enqueues the agent."""
+"""Commands about proposals: propose, retry, approve, deny, cancel, rollback. Each writes a tag, enqueues the agent."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from meta import quarantine
+from meta.describe import describe
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, commit_id
 from meta.shown import Shown
 from reconciler.apply import Apply
+from reconciler.discovery import Discovery
 from reconciler.effects import effect
 from reconciler.events import Events
 from reconciler.links import Links
@@ -20,7 +25,8 @@ from reconciler.plan import open_ids
 from reconciler.previews import Previewed
 from reconciler.reports import Reports
 from reconciler.store.messages import Broker
-from reconciler.views import Card
+from reconciler.superseding import MARK, supersede
+from reconciler.views import Card, Status
 from reconciler.world import World
 
 FETCHES = 2
@@ -42,6 +48,19 @@ class Proposals(Reports):
         self.links: Links = world.links
         self._fetching = asyncio.Semaphore(FETCHES)
         self._pinning = asyncio.Lock()
+        self.discovery: Discovery | None = None
+
+    @override
+    async def status(self) -> Status:
+        """With what discovery has to say."""
+        status, discovery = await super().status(), self.discovery
+        if discovery is None:
+            return status
+        agents = tuple(
+            replace(row, conditions=(*row.conditions, *discovery.conditions(AgentName(row.agent))))
+            for row in status.agents
+        )
+        return replace(status, notes=(*status.notes, *discovery.notes()), agents=agents)
 
     async def propose(
         self,
@@ -50,14 +69,17 @@ class Proposals(Reports):
         commit: str | None = None,
         description: str = "",
         source: Path | None = None,
+        origin: str | None = None,
     ) -> Card:
         """Fetch a commit from the agent's proposed work tree (or from `source`), pin it, show a card.
 
-        An open proposal with the same commit is returned instead of a second one. Conflict when too many wait already.
+        An open proposal with the same commit is returned instead of a second one; it gets the description, if there is
+        one. Conflict when too many wait already. `origin` is recorded as the source; where it names a branch, the
+        proposal takes the place of pending ones from there.
         """
         await self._entry(agent)
-        _check_room(agent, await self._deploys(agent))
-        applied, main = self._w.applied(agent), await self._w.applied(agent).main()
+        _check_room(agent, await self._deploys(agent), origin)
+        main = await self._w.applied(agent).main()
         request = quarantine.FetchRequest(
             source=source or self._w.layout.proposed_config(agent),
             commit=commit_id(commit) if commit is not None else None,
@@ -72,27 +94,83 @@ class Proposals(Reports):
                 f"{fetched.sha[:12]} is what {agent} has already", "commit a change in the proposed work tree first"
             )
         async with self._pinning:  # of several that fetched the same commit one pins it, and the last free place
-            deploys = await self._deploys(agent)
-            for deploy in deploys:
-                if deploy.sha == fetched.sha and deploy.state is TagState.PROPOSAL:
-                    return await self.card(deploy.id, agent)
-            _check_room(agent, deploys)
-            with effect("take-id"):
-                id = await self._take_id()
-            with effect("tag-proposal"):
-                await applied.propose(
-                    id,
-                    DeployKind.APPLY_COMMIT,
-                    fetched.sha,
-                    base=main,
-                    commit_ref=commit or fetched.sha,
-                    source=str(source) if source else "proposed/config",
-                    description=description or fetched.message,
-                    by=by,
-                    at=self._w.now(),
-                )
+            return await self._pin(
+                agent,
+                fetched.sha,
+                by=by,
+                base=main,
+                commit_ref=commit or fetched.sha,
+                source=origin or (str(source) if source else "proposed/config"),
+                description=description,
+                message=fetched.message,
+            )
+
+    async def retry(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
+        """A new id with the commit of a failed or denied one; the open id, where that commit waits already."""
+        deploy = await self._find(id, agent)
+        if deploy.state not in (TagState.FAILED, TagState.DENIED):
+            raise Conflict(f"{id} is {deploy.state}, only a failed or denied id is tried again", "see `hive pending`")
+        if deploy.kind is not DeployKind.APPLY_COMMIT:
+            remedy = f"hive {'spawn' if deploy.kind is DeployKind.SPAWN else 'rollback'} {deploy.agent}"
+            raise Refused(f"{id} is no proposal of a commit but a {deploy.kind}", f"use `{remedy}`")
+        await self._entry(deploy.agent)
+        applied = self._w.applied(deploy.agent)
+        main = await applied.main()
+        if main is not None and not await applied.is_ancestor(main, deploy.sha):
+            raise Refused(
+                f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})",
+                "rebase onto applied/main and propose again",
+            )
+        async with self._pinning:
+            return await self._pin(
+                deploy.agent,
+                deploy.sha,
+                by=by,
+                base=main,
+                commit_ref=deploy.sha,
+                source=f"{deploy.state}/{id}",
+                message=deploy.description,
+            )
+
+    async def _pin(
+        self,
+        agent: AgentName,
+        sha: Sha,
+        *,
+        by: str,
+        base: Sha | None,
+        commit_ref: str,
+        source: str,
+        description: str = "",
+        message: str = "",
+    ) -> Card:
+        """P1 and P3, or the open id with that commit. `message` is the commit's own, for want of a description."""
+        applied = self._w.applied(agent)
+        deploys = await self._deploys(agent)
+        for deploy in deploys:
+            if deploy.sha == sha and deploy.state is TagState.PROPOSAL:
+                if description and await describe(applied, deploy.id, description):
+                    await self._apply.project(agent)
+                return await self.card(deploy.id, agent)
+        _check_room(agent, deploys, source)
+        with effect("take-id"):
+            id = await self._take_id()
+        with effect("tag-proposal"):
+            await applied.propose(
+                id,
+                DeployKind.APPLY_COMMIT,
+                sha,
+                base=base,
+                commit_ref=commit_ref,
+                source=source,
+                description=description or message,
+                by=by,
+                at=self._w.now(),
+            )
+        await supersede(applied, await self._deploys(agent), by=by, at=self._w.now())
         with effect("project-proposal"):
             await self._apply.project(agent)
+        self._reconciler.look_now(agent)  # its preview
         return await self.card(id)
 
     async def _fetch(self, agent: AgentName, request: quarantine.FetchRequest) -> quarantine.Fetched:
@@ -226,8 +304,10 @@ class Proposals(Reports):
         return await self._w.meta.take_id(at_least=await self._w.cards.highest_id() + 1)
 
 
-def _check_room(agent: AgentName, deploys: Sequence[Deploy]) -> None:
-    waiting = open_ids(deploys)
+def _check_room(agent: AgentName, deploys: Sequence[Deploy], source: str | None = None) -> None:
+    """`source` is where another one comes from: those whose place it takes do not count."""
+    own = source if source is not None and MARK in source else None
+    waiting = open_ids(deploy for deploy in deploys if deploy.source != own)
     if len(waiting) >= PENDING_MOST:
         oldest = waiting[0]
         raise Conflict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 
 from meta.errors import BadInput, HiveError, NotFound
@@ -11,12 +12,14 @@ from meta.settings import flatten, parse_settings
 from reconciler import steps
 from reconciler.context import Decision
 from reconciler.loop import Reconciler
+from reconciler.metrics import Snapshot, database_bytes, disk_bytes
 from reconciler.observed import AgentObserved
 from reconciler.plan import open_ids
 from reconciler.store.messages import Broker
 from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
 from reconciler.world import World
 
+log = logging.getLogger(__name__)
 SETTINGS_FILE = "agent.toml"
 SHOWN = 5
 """Names in an error."""
@@ -205,6 +208,21 @@ class Reports:
         if agent not in (await self._w.observer.desired()).agents:
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
         return await self._w.observer.logs(agent, lines)
+
+    async def metrics(self) -> bytes:
+        """Every metric as text for Prometheus; without the gauges of agents while they cannot be read."""
+        try:
+            snapshot = Snapshot(
+                status=await self.status(),
+                unread=await self._broker.unread_all(),
+                pending=tuple(card.requested_at for card in await self.pending()),
+                disk=disk_bytes(self._w.layout.state),
+                database=database_bytes(self._w.layout.database),
+            )
+        except HiveError as error:
+            log.warning("the metrics of agents cannot be read: %s", error.summary)
+            snapshot = None
+        return self._w.metrics.render(snapshot, self._reconciler.queue.depth())
 
     def revision(self) -> str:
         """hive's own revision, "" when unknown."""

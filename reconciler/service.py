@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from meta import seed
 from meta.errors import Conflict, NotFound, Refused
 from meta.model import DeployKind, Desired, Role, RunEntry, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
+from reconciler import backup as backups
 from reconciler.effects import effect
 from reconciler.proposals import Proposals
 from reconciler.views import Card
@@ -136,6 +138,13 @@ class Service(Proposals):
     async def settled(self, agent: AgentName | None, seconds: float) -> bool:
         """Wait until nothing is left to do; False after `seconds`."""
         return await self._reconciler.settled(agent, seconds)
+
+    async def backup(self, name: str, wanted: backups.Wanted) -> Path:
+        """A consistent backup as the file `name` in hive's scratch, for the caller to take away."""
+        target = self._w.layout.scratch / name
+        origin = backups.Origin(self._w.config, "daemon", self._w.revision)
+        await backups.write(self._w.layout, target, wanted, origin, self._w.meta.lock)
+        return target
 
     # helpers
     async def _seed(self, name: AgentName, desired: Desired) -> Sha:

@@ -18,6 +18,7 @@ from reconciler.buildlogs import BuildLogs
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.memory import Memory
+from reconciler.metrics import Metrics
 from reconciler.observe import Observer
 from reconciler.ports import Sockets
 from reconciler.store.cards import Cards
@@ -46,6 +47,7 @@ class World:
     own_ranges: bool
     recorder: Recorder
     build_logs: BuildLogs = field(default_factory=BuildLogs)
+    metrics: Metrics = field(default_factory=Metrics)
     clock: Callable[[], float] = time.time
     builds: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)

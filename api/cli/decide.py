@@ -1,4 +1,4 @@
-"""Commands that change what agents are: propose, approve, deny, cancel, spawn, request-spawn, rollback, adopt."""
+"""Commands that change what agents are: proposals and the decisions about them, spawn, rollback, adopt."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     command(app, "propose", DECIDE, examples=("hive propose alice", "hive propose alice --from ~/src/alice"))(propose)
     command(app, "approve", DECIDE, examples=("hive approve 7 --wait", "hive approve 7 --sha 1a2b3c4"))(approve)
     command(app, "deny", DECIDE, examples=("hive deny 7 --reason 'too broad'",))(deny)
+    command(app, "retry", DECIDE, examples=("hive retry 7",))(retry)
     command(app, "cancel", DECIDE, examples=("hive cancel 7",))(cancel)
     command(app, "spawn", DECIDE, examples=("hive spawn alice --wait",))(spawn)
     command(app, "request-spawn", DECIDE, examples=("hive request-spawn bob -m 'a reviewer'",))(request_spawn)
@@ -100,6 +101,23 @@ def deny(
     """Deny a pending proposal. After approval there is `hive cancel`."""
     card = client.post(f"/api/proposals/{id}/deny", {"reason": reason}, {"agent": agent})
     _say_card(card, json, f"proposal {id} for {card['agent']} is denied")
+
+
+def retry(
+    client: Client,
+    id: ProposalArgument,
+    agent: OwnerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Propose the commit of a failed or denied id again, under a new id."""
+    card = client.post(f"/api/proposals/{id}/retry", {}, {"agent": agent})
+    new = card["id"]
+    _say_card(
+        card,
+        json,
+        f"proposal {new} for {card['agent']} is commit {output.short(card['fetched_sha'])} again",
+        f"next: `hive diff {new}`, then `hive approve {new}`",
+    )
 
 
 def cancel(

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from api.cli import daemon, decide, look, output, run
+from api.cli import audit, backup, daemon, decide, doctor, look, output, run
 from api.cli.codes import Code, code_of
 from api.cli.quick import spare_pydantic
 from meta.errors import HiveError
@@ -36,7 +36,7 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    for part in (look, decide, run, daemon):
+    for part in (look, decide, run, daemon, doctor, backup, audit):
         part.register(app)
     return app
 

@@ -9,4 +9,5 @@
   mcp = "2.1";
   typer = "0.29";
   dbus-fast = "5.2";
+  prometheus-client = "0.22";
 }

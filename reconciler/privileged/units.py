@@ -41,6 +41,12 @@ class Units:
         """Let systemd read changed drop-ins."""
         self._checked(self._systemctl("daemon-reload", deadline=self._host.deadlines.control), "daemon-reload")
 
+    def needs_reload(self, name: AgentName) -> bool:
+        """Whether systemd has read an older drop-in. To ask costs a tenth of a reload, and stops nobody."""
+        argv = (self._host.programs.systemctl, "show", "--property=NeedDaemonReload", "--value", _unit(name))
+        ended = self._run(argv, deadline=self._host.deadlines.control)
+        return ended.stdout.strip() == b"yes"
+
     def start(self, name: AgentName) -> None:
         """Start and await readiness. A machine that a killed nspawn left registered is ended, a few times at most.
 

@@ -108,7 +108,8 @@ class Verbs:
             raise Refused(f"{name} cannot have the role {settings.role}")
         found = self._ours(name)
         self._write_conf(name, Conf(self._host.owner, settings, found.system))
-        self._write_limits(name, settings, reload=True)  # an earlier helper may have died between file and reload
+        # an earlier helper may have died between file and reload
+        self._write_limits(name, settings, reload=self._units.needs_reload(name))
 
     def _start(self, name: AgentName) -> None:
         found = self._ours(name)

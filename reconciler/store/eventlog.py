@@ -1,4 +1,7 @@
-"""The rows of the event sequence: plain functions of a connection, so that any transaction can append to it."""
+"""The rows of the event sequence: plain functions of a connection, so that any transaction can append to it.
+
+Each row is chained to the one before it, see reconciler/store/chain.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meta.errors import BadInput
+from reconciler.store import chain
 from reconciler.store.kinds import EVENT_KINDS
 
 logger = logging.getLogger(__name__)
@@ -67,10 +71,12 @@ def append(
     # Asking first, instead of INSERT OR IGNORE, keeps the numbers free of gaps. There is one writer.
     if key is not None and connection.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
         return None
+    before = chain.head(connection)
     cursor = connection.execute(
         "INSERT INTO events (at, kind, agent, data, key) VALUES (?, ?, ?, ?, ?)", (at, kind, agent, text, key)
     )
     n = cursor.lastrowid or 0
+    chain.seal(connection, n, before)
     if n % _PRUNE_EVERY == 0:
         prune(connection, KEEP)
     return EventRow(n, at, kind, agent, json.loads(text))
@@ -105,8 +111,8 @@ def page(connection: sqlite3.Connection, n: int | None, limit: int, upto: int | 
 
 
 def prune(connection: sqlite3.Connection, keep: int) -> None:
-    """Drop all but the newest `keep` events."""
-    connection.execute("DELETE FROM events WHERE n <= ?", (extent(connection).last - keep,))
+    """Drop all but the newest `keep` events; the chain goes on from the last that was dropped."""
+    chain.forget(connection, extent(connection).last - keep)
 
 
 def _decode(n: int, text: str) -> dict[str, object]:

@@ -147,6 +147,10 @@ class FakeService:
         self.record(("cancel", id, by, reason))
         return self.move(id, "failed", "failed", reason)
 
+    async def retry(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
+        self.record(("retry", id, by))
+        return await self.card(id, agent)
+
     async def start(self, agent: AgentName, by: str) -> None:
         self.known(agent)
         self.record(("start", agent, by))

@@ -36,7 +36,7 @@ RUNS = 7
 LOCK_DEADLINE = 60.0
 WHY = (
     "It is nix's own reading of flake.nix and flake.lock, of every agent's input in each of the two processes: nix 2.8 "
-    "takes 0.09 s for 200 inputs, 2.26 less than that and meets the aim (HIVE_TEST_NIX). hive's part does not grow. The "
+    "takes 0.09 s for 200 inputs, 2.26 less, and meets the aim (HIVE_TEST_NIX). hive's part does not grow. The "
     "stub makes the evaluation itself cheap; that of a real system takes about a second, beside which this is little."
 )
 CONFIG = Config.model_validate({"nixpkgs": f"path:{STUB}"})

@@ -75,6 +75,18 @@ def test_what_would_run_is_shown_and_the_approval_is_bound_to_it(lab: Lab) -> No
     assert "Hive-Shown-Derivation: " in lab.told(f"approved/{id}")
 
 
+def test_a_preview_is_made_at_once_not_at_the_next_resync(lab: Lab) -> None:
+    lab.settings["HIVE_RESYNC"] = "600"
+    lab.kill()
+    lab.start()
+    lab.settle()
+    id = propose(lab, PORT.replace("8080", "8079"))
+    assert lab.until(lambda: lab.get(f"/api/proposals/{id}/diff")["shown"])
+    lab.settings["HIVE_RESYNC"] = "0.5"
+    lab.kill()
+    lab.start()
+
+
 def test_an_approval_at_once_waits_for_the_preview(lab: Lab) -> None:
     id = propose(lab, PORT.replace("8080", "8081"))
     assert lab.approve(id)["state"] == "deployed"

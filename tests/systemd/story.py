@@ -1,11 +1,14 @@
 """The whole story with backend `nixos`: `python -m tests.systemd.story`, as root, on any Linux with systemd-nspawn.
 
-It boots a systemd host of its own and tells the story of tests/e2e inside of it: real units, containers, journal and
-root helper; stand-ins only for nix and nixos-container. What is different is said before it starts.
+It boots a systemd host of its own and tells the story inside of it: real units, containers, journal and root helper.
+With `--builder nix` (the default where nix is installed) the daemon is a unit too, nix builds what boots, from a stub
+of nixpkgs, and only nixos-container is a stand-in. With `--builder plain` systems and nix-env are stand-ins as well,
+and the story is the one of tests/e2e.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -15,7 +18,8 @@ from pathlib import Path
 from typing_extensions import override
 
 from tests.e2e import story as e2e
-from tests.support.systemd import host
+from tests.support.systemd import host, nixhost
+from tests.systemd import nixstory
 
 RUNTIME = Path("/run/hyperhive")
 SECONDS = 180.0
@@ -25,7 +29,7 @@ class NixosStory(e2e.Story):
     """The story's words for a daemon with backend `nixos`."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, out=lambda line: print(line, flush=True))  # noqa: T201
+        super().__init__(directory, out=say)
         self.state, self.runtime = host.HOME / "state", RUNTIME
         self.environment |= {"HIVE_STATE": str(self.state), "HIVE_RUNTIME": str(self.runtime)}
 
@@ -43,12 +47,13 @@ class NixosStory(e2e.Story):
         return True if (self.runtime / "http.sock").exists() and self.quiet("list") else None
 
 
-def inside() -> int:
+def inside(builder: str) -> int:
     """Tell it; what runs in the host."""
     with tempfile.TemporaryDirectory() as name:
-        story = NixosStory(Path(name))
+        nix = nixstory.NixStory(Path(name), out=say) if builder == "nix" else None
+        story = nix or NixosStory(Path(name))
         try:
-            e2e.tell(story)
+            nixstory.tell(nix) if nix is not None else e2e.tell(story)
         except (e2e.Unexpected, subprocess.SubprocessError, OSError) as error:
             story.out(f"  FAILED  {error}")
             story.out(story.tail())
@@ -58,22 +63,33 @@ def inside() -> int:
     return 0
 
 
+def say(line: str) -> None:
+    """To the terminal."""
+    print(line, flush=True)  # noqa: T201
+
+
 def main() -> int:
     """Boot a host, tell the story in it, throw it away."""
-    why = host.missing()
+    parser = argparse.ArgumentParser(description="hive's main job, told on a systemd host made for it")
+    default = "plain" if nixhost.missing() else "nix"
+    parser.add_argument("--builder", choices=("nix", "plain"), default=default, help="how systems are made")
+    builder = parser.parse_args().builder
+    if os.environ.get(host.INSIDE):
+        return inside(builder)
+    why = host.missing() or (nixhost.missing() if builder == "nix" else None)
     if why is not None:
         sys.stderr.write(f"{why}\n")
         return 2
     with tempfile.TemporaryDirectory(prefix="hive-demo-", dir="/var/tmp") as name:
-        made = host.SystemdHost(Path(name))
+        programs = nixhost.programs() if builder == "nix" else None
+        made = host.SystemdHost(Path(name), nixhost.Nix(programs, nixstory.SETTINGS) if programs else None)
         try:
             made.make()
-            sys.stdout.write(f"  a host with systemd is up after {made.boot():.1f} s\n")
-            sys.stdout.flush()
-            return made.show([sys.executable, "-m", "tests.systemd.story"], seconds=SECONDS)
+            say(f"  a host with systemd is up after {made.boot():.1f} s; builder {builder}")
+            return made.show([sys.executable, "-m", "tests.systemd.story", "--builder", builder], seconds=SECONDS)
         finally:
             made.remove()
 
 
 if __name__ == "__main__":
-    sys.exit(inside() if os.environ.get(host.INSIDE) else main())
+    sys.exit(main())

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from tests.support.systemd import host, nixhost
 from tests.support.systemd.host import REPO, USER, SystemdHost
+from tests.systemd import nixstory
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(240)]
 PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--timeout=60", "--tb=short")
@@ -44,8 +48,8 @@ def test_a_restarted_host_runs_nothing_until_hive_starts_it_and_has_its_old_jour
     assert str(nonces["alice"]) in str(found["log"]), "the journal of the last boot is there"
 
 
-def part(host: SystemdHost, what: str) -> dict[str, object]:
-    done = host.run([sys.executable, "-m", "tests.support.systemd.across", what])
+def part(made: SystemdHost, what: str) -> dict[str, object]:
+    done = made.run([sys.executable, "-m", "tests.support.systemd.across", what])
     assert done.returncode == 0, done.stdout
     found = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(found, dict)
@@ -53,7 +57,25 @@ def part(host: SystemdHost, what: str) -> dict[str, object]:
 
 
 def test_the_whole_story_is_the_same_as_with_the_local_backend(systemd_host: SystemdHost) -> None:
-    done = systemd_host.run([sys.executable, "-m", "tests.systemd.story"], seconds=150)
+    done = systemd_host.run([sys.executable, "-m", "tests.systemd.story", "--builder", "plain"], seconds=150)
+    assert done.returncode == 0, done.stdout
+    assert "hive plan is empty" in done.stdout
+
+
+@pytest.mark.nix
+def test_the_whole_story_with_systems_that_nix_built_and_hive_as_the_unit_of_its_module() -> None:
+    why = host.missing() or nixhost.missing()
+    programs = nixhost.programs()
+    if why is not None or programs is None:
+        pytest.skip(why or "")
+    with tempfile.TemporaryDirectory(prefix="hive-host-", dir="/var/tmp") as folder:
+        made = SystemdHost(Path(folder), nixhost.Nix(programs, nixstory.SETTINGS))
+        try:
+            made.make()
+            made.boot()
+            done = made.run([sys.executable, "-m", "tests.systemd.story", "--builder", "nix"], seconds=150)
+        finally:
+            made.remove()
     assert done.returncode == 0, done.stdout
     assert "hive plan is empty" in done.stdout
 

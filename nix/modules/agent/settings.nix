@@ -77,6 +77,7 @@ in
       recipients = option (types.listOf (
         types.addCheck recipient (name: !builtins.elem name reserved)
       )) [ "*" ] "Whom the agent may write to: names, `operator`, or `*`.";
+      auto_propose = option types.bool false "Whether commits on main of its proposed work tree become proposals by themselves.";
       limits = {
         turn_seconds = option (moreThanNone (seconds 86400)) 3600 "One turn, in seconds.";
         max_turns = maybe (types.ints.between 1 10000) "Rounds of the model in one turn.";

@@ -38,6 +38,7 @@ esac
     "nix-env": '[ -e set-fails ] && { echo "no space" >&2; exit 1; }; ln -sfn "$4" "$2"',
     "systemctl": """
 case "$1" in
+show) [ -e reload-needed ] && echo yes || echo no;;
 start) [ -e start-fails ] && { echo 'Job failed' >&2; exit 1; }
   [ -e stale ] && { echo 'Job failed' >&2; exit 1; }; exit 0;;
 stop) [ "$2" = --no-block ] && exit 0; [ -e hangs ] && exec sleep 30; exit 0;;

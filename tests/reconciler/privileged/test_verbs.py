@@ -31,6 +31,8 @@ from tests.reconciler.privileged.stage import ALICE, DEADLINES, UID, Stage
 
 SETTINGS = Settings("agent", UID, Limits(512, 100, None))
 
+ASKED = "systemctl show --property=NeedDaemonReload --value container@alice.service"
+
 
 def created(stage: Stage) -> None:
     """alice is there, with everything that a start needs."""
@@ -182,7 +184,19 @@ def test_write_settings_writes_conf_and_limits_and_reloads(stage: Stage) -> None
     assert written(stage).fingerprint == SETTINGS.fingerprint()
     assert written(stage).system == stage.system
     assert "MemoryMax=512M" in stage.limits().read_text()
-    assert stage.calls() == ["systemctl daemon-reload"]
+    assert stage.calls() == [ASKED, "systemctl daemon-reload"]
+
+
+def test_systemd_reads_its_units_again_only_when_it_has_to(stage: Stage) -> None:
+    created(stage)
+    stage.verbs.perform(WriteSettings(ALICE, SETTINGS))
+    stage.forget()
+    stage.verbs.perform(WriteSettings(ALICE, SETTINGS))
+    assert stage.calls() == [ASKED]
+    stage.forget()
+    stage.flag("reload-needed")  # an earlier helper died between the file and the reload
+    stage.verbs.perform(WriteSettings(ALICE, SETTINGS))
+    assert stage.calls() == [ASKED, "systemctl daemon-reload"]
 
 
 def test_settings_that_were_edited_are_mended(stage: Stage) -> None:

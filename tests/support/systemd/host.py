@@ -2,6 +2,7 @@
 
 Inside: the root helper by its socket, container@.service as NixOS has it, stand-ins for nixos-container and nix-env.
 Nothing of systemd, D-Bus or nspawn is faked. Where this machine has version 1 controllers, limits are enforced.
+With a real nix (see nixhost) there is a nix daemon with an empty store as well, and only nixos-container is a stand-in.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support.systemd import nixhost
+
 REPO = Path(__file__).resolve().parents[3]
 FILES = Path(__file__).resolve().parent / "files"
 HOME = Path("/srv/hive-host")
 """What belongs to the tests inside of the host: libexec, store, and the daemon's state directory."""
+
+STORE = HOME / "store"
+"""Where stand-in systems lie."""
 
 USER = 64990
 """The uid of a daemon that is not root; it has a helper and a state directory of its own."""
@@ -56,10 +62,14 @@ def missing() -> str | None:
 
 
 class SystemdHost:
-    """One host. `boot` and `halt` may be repeated: its disk stays until `remove`."""
+    """One host. `boot` and `halt` may be repeated: its disk stays until `remove`.
 
-    def __init__(self, folder: Path) -> None:
+    With `nix` systems are built and hive is a unit; None: systems are stand-ins.
+    """
+
+    def __init__(self, folder: Path, nix: nixhost.Nix | None = None) -> None:
         self._folder = folder
+        self._nix = nix
         self._name = f"hivehost-{secrets.token_hex(3)}"
         self._process: subprocess.Popen[bytes] | None = None
         self.root = folder / "root"
@@ -71,10 +81,14 @@ class SystemdHost:
         _call("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self._folder)
         for name in ("upper", "work", "root"):
             (self._folder / name).mkdir()
+        if self._nix is not None:
+            nixhost.hide_store(self._folder / "upper", self._nix)
         options = f"lowerdir=/,upperdir={self._folder / 'upper'},workdir={self._folder / 'work'}"
         _call("mount", "-t", "overlay", "hive-host", "-o", options, self.root)
         self._clear()
         self._install()
+        if self._nix is not None:
+            nixhost.install(self.root, self._nix)
 
     def _clear(self) -> None:
         units = self.root / "etc/systemd/system"
@@ -106,14 +120,24 @@ class SystemdHost:
         (self.root / "etc/nixos-containers").mkdir(exist_ok=True)
         for path in FILES.iterdir():
             if path.suffix in (".service", ".socket"):
-                text = path.read_text().replace("@python@", sys.executable).replace("@uid@", str(USER))
-                (units / path.name).write_text(text)
+                (units / path.name).write_text(self._filled(path.read_text()))
             else:
                 shutil.copy(path, home / "libexec" / path.name)
         (units / "hive-harness.service").unlink()
         (units / "sockets.target.wants").mkdir()
-        for name in ("hive-privileged.socket", "hive-privileged-user.socket"):
-            _link(units / "sockets.target.wants" / name, f"../{name}")
+        for name in ("hive-privileged.socket", "hive-privileged-user.socket", "nix-daemon.socket"):
+            if self._nix is not None or name != "nix-daemon.socket":
+                _link(units / "sockets.target.wants" / name, f"../{name}")
+
+    def _filled(self, text: str) -> str:
+        values = {"python": sys.executable, "uid": str(USER)}
+        if self._nix is None:
+            values |= {"store": str(STORE)}
+        else:
+            values |= {"store": "/nix/store", "nix": str(self._nix.programs)}
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", value)
+        return text
 
     def boot(self) -> float:
         """Start it; returns the seconds until its systemd said that it is ready."""

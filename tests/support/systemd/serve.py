@@ -9,7 +9,6 @@ import asyncio
 import shutil
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from typing_extensions import override
@@ -24,17 +23,18 @@ from reconciler.backends.nixos.records import Where
 from reconciler.links import Links
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds
-from tests.support.systemd.host import HOME, REPO
+from tests.support.systemd.host import REPO, STORE
+from tests.support.systemd.nixhost import INTERPRETER
+from tests.support.systemd.nixhost import make_library as make_modules
 from tests.support.systemd.stand_in import make_system
 
-STORE = HOME / "store"
 LIBRARY = STORE / f"{'0' * 32}-hive-harness"
-MODULES = ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions")
-INTERPRETER = f"/usr/bin/python3.{sys.version_info.minor}"
 COMMAND = (
-    f"/usr/bin/env HIVE_ROLE={{role}} HIVE_AGENTS=/agents HIVE_APPLIED=/applied HIVE_META=/meta PYTHONPATH={LIBRARY} "
-    f"PYTHONDONTWRITEBYTECODE=1 {INTERPRETER} -P -m harness.cli serve"
+    "/bin/sh -c 'chown 1000 /state /home/agent; exec setpriv --reuid=1000 --regid=100 --groups=0 "
+    f"env HIVE_ROLE={{role}} HIVE_AGENTS=/agents HIVE_APPLIED=/applied HIVE_META=/meta PYTHONPATH={LIBRARY} "
+    f"PYTHONDONTWRITEBYTECODE=1 {INTERPRETER} -P -m harness.cli serve'"
 )
+"""The harness as the ordinary user that hive.agent has for it."""
 
 
 def make_library() -> None:
@@ -44,15 +44,7 @@ def make_library() -> None:
     fresh = LIBRARY.with_name(".fresh")
     for name in ("meta", "harness"):
         shutil.copytree(REPO / name, fresh / name)
-    for name in MODULES:
-        spec = find_spec(name)
-        if spec is None or spec.origin is None:
-            raise ImportError(name)
-        origin = Path(spec.origin)
-        if origin.name == "__init__.py":
-            shutil.copytree(origin.parent, fresh / name)
-        else:
-            shutil.copy(origin, fresh / origin.name)
+    make_modules(fresh)
     fresh.rename(LIBRARY)
 
 

@@ -1,4 +1,4 @@
-# config.system: the toplevel is a raw derivation with an `init` and, as JSON, what was configured.
+# config.system: the toplevel is a raw derivation with an `init` that boots and, as JSON, what was configured.
 { lib, config, ... }:
 let
   inherit (lib) mkOption types;
@@ -14,6 +14,10 @@ let
     packages = map toString config.environment.systemPackages;
     variables = config.environment.variables;
   };
+  boot = import ./boot.nix { inherit lib config; };
+  files = builtins.genList (
+    number: builtins.elemAt boot number // { key = "file${toString number}"; }
+  ) (builtins.length boot);
 in
 {
   options.system = {
@@ -38,22 +42,29 @@ in
     if failed != [ ] then
       throw "\nFailed assertions:\n${lib.concatMapStringsSep "\n" (text: "- ${text}") failed}"
     else
-      lib.showWarnings config.warnings (derivation {
-        name = "nixos-system-${config.networking.hostName}-stub";
-        system = config.nixpkgs.hostPlatform;
-        inherit summary;
-        passAsFile = [ "summary" ];
-        builder = "/bin/sh";
-        args = [
-          "-c"
-          ''
-            PATH=/run/current-system/sw/bin:/usr/bin:/bin
-            mkdir -p $out
-            cat "$summaryPath" > $out/system.json
-            printf '#!/bin/sh\nexec true\n' > $out/init
-            chmod +x $out/init
-            echo stub > $out/nixos-version
-          ''
-        ];
-      });
+      lib.showWarnings config.warnings (
+        derivation (
+          {
+            name = "nixos-system-${config.networking.hostName}-stub";
+            system = config.nixpkgs.hostPlatform;
+            inherit summary;
+            passAsFile = [ "summary" ] ++ map (file: file.key) files;
+            builder = "/bin/sh";
+            args = [
+              "-c"
+              ''
+                PATH=/run/current-system/sw/bin:/usr/bin:/bin
+                put() { mkdir -p "$(dirname "$out/$2")" && cat "$1" > "$out/$2"; }
+                put "$summaryPath" system.json
+                ${lib.concatMapStrings (file: "put \"\$${file.key}Path\" ${lib.escapeShellArg file.path}\n") files}
+                cat ${./init.sh} > $out/init
+                chmod +x $out/init
+                ln -s /usr $out/sw
+                echo stub > $out/nixos-version
+              ''
+            ];
+          }
+          // builtins.listToAttrs (map (file: lib.nameValuePair file.key file.text) files)
+        )
+      );
 }

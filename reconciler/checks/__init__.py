@@ -1,0 +1,8 @@
+"""What `hive doctor` looks at, one subject a file. The table is in reconciler/doctor.py.
+
+base     the shapes: what is examined, what is found, what can be mended
+host     programs, control groups, limits, disk, clock
+places   directories, permissions, locks, records, leftovers, orphans
+truth    meta, git fsck, tags against meta, cards against tags, the database
+running  the daemon, its sockets, the containers' records
+"""

@@ -1,0 +1,74 @@
+"""`hive audit` on a hive that runs: beside the daemon, without it, and after somebody changed the record."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.lab import Lab, fresh_lab
+
+pytestmark = pytest.mark.bwrap
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with fresh_lab("y", {"HIVE_HEALTH_DEADLINE": "10"}) as made:
+        made.spawn("alice", "bob", "carol")
+        made.deploy('label = "one"\n')
+        made.post(f"/api/proposals/{made.propose('denied')}/deny", reason="no")
+        made.deploy("runtime = 3\n")  # fails
+        made.post("/api/agents/alice/rollback")
+        made.settle()
+        made.do("bob", "destroy")
+        made.do("carol", "destroy", purge=True)
+        made.spawn("carol")
+        yield made
+
+
+def verify(lab: Lab, *options: str) -> tuple[int, list[dict[str, object]]]:
+    said = lab.hive("audit", "verify", "--json", *options)
+    assert said.err == ""
+    return said.code, json.loads(said.out)["findings"]
+
+
+def test_a_life_with_deploys_failures_rollback_destroy_and_purge_has_no_fault(lab: Lab) -> None:
+    assert verify(lab) == (0, [])
+    lab.stop()
+    assert verify(lab) == (0, [])
+    lab.start()
+    lab.settle()
+    assert verify(lab) == (0, [])
+
+
+def test_it_says_who_approved_what_they_saw(lab: Lab) -> None:
+    id = lab.propose('label = "seen"\n')
+    sha = lab.ref(f"proposal/{id}")
+    lab.approve(id)
+    said = lab.hive("audit", "approvals")
+    (line,) = [line for line in said.out.splitlines() if line.split()[:2] == ["alice", str(id)]]
+    assert f"operator uid {os.geteuid()}" in line
+    assert sha[:12] in line
+    said = lab.hive("audit", "verify", "--json")
+    assert {"agent": "alice", "id": id, "by": f"operator uid {os.geteuid()}", "seen": sha, "sha": sha} in [
+        {key: each[key] for key in ("agent", "id", "by", "seen", "sha")} for each in json.loads(said.out)["approvals"]
+    ]
+
+
+def test_what_was_taken_back_since_an_earlier_audit_and_a_changed_event_are_found_beside_the_daemon(lab: Lab) -> None:
+    earlier = lab.directory / "earlier.json"
+    earlier.write_text(lab.hive("audit", "verify", "--json").out, encoding="utf-8")
+    lab.deploy('label = "later"\n')
+    assert verify(lab, "--since", str(earlier)) == (0, [])
+    with contextlib.closing(sqlite3.connect(lab.layout.database, isolation_level=None)) as database:
+        database.execute("UPDATE events SET at = at + 1 WHERE n = 5")
+    said = lab.hive("audit", "verify")
+    assert said.code == 1
+    assert "event 5 or the hash before it was changed" in said.out
+    assert "1 faults" in said.out or "1 fault" in said.out
+    said = lab.hive("audit", "verify", "--since", "/nowhere")
+    assert (said.code, "cannot read /nowhere" in said.err) == (2, True)

@@ -1,0 +1,70 @@
+"""`hive doctor` as the operator runs it: beside a daemon, without one, and before the next one starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.cli.codes import Code
+from meta.names import AgentName
+from tests.support.lab import Lab, Said, fresh_lab
+
+ALICE = AgentName("alice")
+
+pytestmark = pytest.mark.bwrap
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with fresh_lab("dz", backend="fake") as made:
+        made.spawn("alice")
+        yield made
+
+
+def found(said: Said, verdict: str) -> list[dict[str, Any]]:
+    """The findings of that verdict."""
+    return [row for row in json.loads(said.out)["checks"] if row["verdict"] == verdict]
+
+
+def test_beside_a_daemon_that_is_well_nothing_fails(lab: Lab) -> None:
+    said = lab.hive("doctor", "--json")
+    assert (said.code, found(said, "fail")) == (Code.OK, []), said
+    report = json.loads(said.out)
+    assert (report["ok"], report["daemon"]) == (True, True)
+    (daemon,) = (row for row in report["checks"] if row["check"] == "daemon")
+    assert (daemon["verdict"], "backend fake" in daemon["text"]) == ("ok", True)
+    assert set(daemon) == {"check", "verdict", "text", "remedy", "fixable", "fixed"}
+    assert "0 failed" in lab.hive("doctor").out
+
+
+def test_what_a_killed_daemon_left_is_found_mended_and_no_longer_found(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIVE_BACKEND", "fake")
+    lab.kill()
+    stale = lab.layout.applied_git(ALICE) / "HEAD.lock"
+    stale.touch()
+    lab.layout.scratch.rmdir()
+    said = lab.hive("doctor")
+    assert said.code == Code.FAILED
+    for words in ("locks        fail", "directories  warn", "sockets      warn", "daemon       warn", "What to do"):
+        assert words in said.out, said.out
+    said = lab.hive("doctor", "--fix")
+    assert said.code == Code.OK, said.out
+    assert f"locks        fixed  removed {stale}" in said.out
+    assert not stale.exists()
+    assert not lab.layout.http_socket.exists()
+    assert found(lab.hive("doctor", "--json"), "fail") == []
+    lab.start()
+    lab.settle()
+    assert lab.agent()["phase"] == "running"
+
+
+def test_a_wrong_setting_is_one_more_failure(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIVE_RESYNC", "soon")
+    said = lab.hive("doctor", "--json")
+    assert said.code == Code.FAILED
+    assert [row["check"] for row in found(said, "fail")] == ["settings"]

@@ -1,0 +1,243 @@
+"""Discovery without a daemon: real repos on the disk, a stand-in for what proposes, and watches that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meta.config import Config
+from meta.errors import BadInput, Conflict, HiveError, TransientError
+from meta.layout import Layout
+from meta.names import AgentName
+from meta.process import run
+from reconciler import discovery
+from reconciler.discovery import Discovery
+from reconciler.store.db import Database
+from reconciler.store.seen import SeenTips
+from reconciler.watch import Hints, Watch
+
+ALICE = AgentName("alice")
+ROOT = Path(__file__).parents[2]
+
+
+class Proposals:
+    """Takes proposals, or raises what stands in `errors` first."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.errors: list[HiveError] = []
+        self._came = asyncio.Event()
+
+    async def propose(self, _agent: AgentName, _by: str, commit: str, *rest: object) -> SimpleNamespace:
+        self.asked.append(f"{rest[-1]} {commit[0]}")
+        self._came.set()
+        if self.errors:
+            raise self.errors.pop(0)
+        return SimpleNamespace(id=len(self.asked))
+
+    async def until(self, wanted: Callable[[], bool]) -> None:
+        """Wait for a call after which `wanted`."""
+        async with asyncio.timeout(10):
+            while not wanted():
+                self._came.clear()
+                await self._came.wait()
+
+
+class Stage:
+    """alice's push.git, and discovery."""
+
+    def __init__(self, tmp_path: Path, database: Database) -> None:
+        self.layout = Layout(tmp_path, tmp_path)
+        self.heads = tmp_path / "proposed" / "alice" / "push.git" / "refs" / "heads"
+        self.heads.mkdir(parents=True)
+        self.proposals = Proposals()
+        self.store = SeenTips(database)
+        self.now = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def tip(self, branch: str, letter: str) -> None:
+        """Move a branch as git does."""
+        (self.heads / f"{branch}.lock").write_text(letter * 40 + "\n", encoding="ascii")
+        (self.heads / f"{branch}.lock").rename(self.heads / branch)
+
+    async def start(self, watch: Watch | None = None, **settings: Any) -> Discovery:
+        desired = SimpleNamespace(agents={ALICE: None})
+
+        async def nothing(*_: object) -> Any:
+            return ()
+
+        async def same(*_: object) -> Any:
+            return desired
+
+        async def none(*_: object) -> Any:
+            return None
+
+        observer = SimpleNamespace(
+            known=lambda: desired,
+            desired=same,
+            refresh=nothing,
+            stamp=lambda _: "",
+            names=lambda: frozenset({ALICE}),
+        )
+        world: Any = SimpleNamespace(
+            layout=self.layout,
+            config=Config(**{"resync": 600.0, "retry_backoff": 0.01, **settings}),
+            observer=observer,
+            applied=lambda _: SimpleNamespace(main=none),
+            clock=lambda: self.now,
+            now=lambda: int(self.now),
+        )
+        made = Discovery(world, self.proposals, self.store, watch)  # type: ignore[arg-type]
+        await made.open()
+        self._tasks.append(asyncio.create_task(made.run()))
+        return made
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with await Database.open(tmp_path / "hive.db") as database:
+        made = Stage(tmp_path, database)
+        yield made
+        await made.end()
+
+
+def deaf(_: Callable[[Path], None] | None = None) -> Watch:
+    """Hints that never come."""
+
+    async def arm(_folders: list[Path], stop: asyncio.Event) -> AsyncIterator[Hints]:
+        await stop.wait()
+        yield []
+
+    return Watch(lambda _: None, arm)
+
+
+async def test_a_missed_hint_costs_at_most_the_resync(stage: Stage) -> None:
+    stage.tip("main", "a")
+    await stage.start(deaf(), resync=0.02)
+    await stage.proposals.until(lambda: stage.proposals.asked == ["proposed/push.git#main a"])
+    stage.tip("main", "b")
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)
+    stage.tip("other", "b")
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
+    assert stage.proposals.asked[1:] == ["proposed/push.git#main b", "proposed/push.git#other b"]
+
+
+async def test_without_watches_it_looks_by_itself_and_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "POLL", 0.02)
+
+    async def arm(_folders: list[Path], _stop: asyncio.Event) -> AsyncIterator[Hints]:
+        raise OSError("OS file watch limit reached.")
+        yield []
+
+    stage.tip("main", "a")
+    seeing = await stage.start(Watch(lambda _: None, arm), resync=600.0)
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 1)
+    assert seeing.notes()[0].startswith("the kernel has no inotify watches left")
+    stage.tip("main", "b")
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)
+
+
+async def test_a_hint_is_enough(stage: Stage) -> None:
+    await stage.start()
+    stage.tip("main", "a")
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 1)
+    shutil.rmtree(stage.heads.parent.parent)
+    stage.heads.mkdir(parents=True)
+    stage.tip("main", "b")
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)
+
+
+async def test_a_source_with_too_many_tips_waits_and_only_the_last_of_a_branch_counts(stage: Stage) -> None:
+    for number in range(5):
+        stage.tip(f"b{number}", "a")
+    seeing = await stage.start(finds_per_minute=3)
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
+    await said(seeing, "proposed/push.git: more tips than 3 a minute")
+    stage.tip("b3", "b")
+    stage.tip("b3", "c")
+    stage.now += 60.0
+    again(seeing)
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 5)
+    assert stage.proposals.asked[3:] == ["proposed/push.git#b3 c", "proposed/push.git#b4 a"]
+
+
+async def test_what_may_pass_is_tried_again_and_what_will_not_is_said(stage: Stage) -> None:
+    stage.proposals.errors = [TransientError("disk full"), TransientError("disk full"), BadInput("too large", "less")]
+    stage.tip("main", "a")
+    seeing = await stage.start()
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
+    await said(seeing, "proposed/push.git#main at aaaaaaaaaaaa is no proposal: too large (less)")
+    stage.tip("main", "b")
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 4)
+    assert stage.proposals.asked.count("proposed/push.git#main a") == 3
+
+
+async def test_a_tip_for_which_there_is_no_room_waits_for_it(stage: Stage) -> None:
+    stage.proposals.errors = [Conflict("alice has 20 proposals", "deny some")]
+    stage.tip("main", "a")
+    seeing = await stage.start()
+    await said(seeing, "proposed/push.git#main waits: alice has 20 proposals")
+    assert len(stage.proposals.asked) == 1
+    again(seeing)
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)
+
+
+async def said(seeing: Discovery, condition: str) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(10):
+        while condition not in seeing.conditions(ALICE):
+            await asyncio.sleep(0)
+
+
+def again(seeing: Discovery) -> None:
+    """As when a denial makes room: the tags are others than they were."""
+    seeing._stamps.clear()
+    seeing.glance()
+
+
+PROBE = """
+import asyncio
+from pathlib import Path
+from reconciler.watch import Watch
+
+async def main():
+    folders = [Path({top!r}) / str(number) for number in range(10)]
+    watch = Watch(lambda _: None)
+    watch.want(None, folders)
+    task = asyncio.create_task(watch.run())
+    async with asyncio.timeout(10):
+        while watch.complaint is None:
+            await asyncio.sleep(0.01)
+    print(watch.complaint)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", ["watches", "instances"])
+async def test_a_kernel_that_has_none_left_is_noticed(tmp_path: Path, what: str) -> None:
+    for number in range(10):
+        (tmp_path / str(number)).mkdir()
+    limit = f"/proc/sys/user/max_inotify_{what}"
+    script = f'echo {3 if what == "watches" else 0} > {limit} && exec "$@"'
+    probe = [sys.executable, "-c", PROBE.format(top=str(tmp_path))]
+    argv = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", *probe]
+    done = await run(argv, deadline=20, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    if "unshare" in done.stderr_tail:
+        pytest.skip("no user namespaces here")
+    assert f"the kernel has no inotify {what} left (raise fs.inotify.max_user_{what})" in done.text

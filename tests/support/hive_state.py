@@ -1,0 +1,73 @@
+"""A state directory as a daemon leaves it, made without one: meta, alice with a deployed id, a database with events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meta.applied import Applied
+from meta.layout import Layout
+from meta.metarepo import MetaRepo
+from meta.model import DeployKind, Pin, Role, TagState
+from meta.names import AgentName, ProposalId, Sha
+from reconciler.store import eventlog
+from reconciler.store.cards import Cards
+from reconciler.store.db import Database
+
+ALICE = AgentName("alice")
+ONE = ProposalId(1)
+BY = "operator uid 1000"
+AT = 1_700_000_000
+
+
+async def make(directory: Path, ids: int = 1) -> Layout:
+    """Alice is spawned and has `ids` more deploys, each approved by BY."""
+    layout = Layout(directory / "s", directory / "r")
+    layout.state.mkdir(mode=0o711, parents=True)
+    layout.scratch.mkdir()
+    layout.owner.write_text("0" * 32, encoding="ascii")
+    meta, applied = MetaRepo(layout), Applied(layout, ALICE)
+    await meta.create(AT)
+    seed = await applied.create({"agent.toml": b"", "agent.nix": b"{ }"}, AT)
+    async with await Database.open(layout.database) as database:
+        cards = Cards(database, clock=lambda: AT)
+        await database.write(lambda c: eventlog.append(c, AT, "daemon_started", None, {}))
+        await deploy(meta, applied, cards, 0, seed, DeployKind.SPAWN)
+        for id in range(1, ids + 1):
+            await deploy(meta, applied, cards, id, seed, DeployKind.APPLY_COMMIT)
+    return layout
+
+
+async def deploy(meta: MetaRepo, applied: Applied, cards: Cards, id: int, sha: Sha, kind: DeployKind) -> None:
+    """One id from its proposal to its end."""
+    which = ProposalId(id)
+    await propose(applied, id, sha, kind)
+    await project(cards, applied)
+    await applied.transition(which, TagState.APPROVED, by=BY, at=AT, seen=sha)
+    await project(cards, applied)
+    await applied.transition(which, TagState.BUILDING, by="hive", at=AT)
+    await commit(meta, id, sha, kind)
+    head = (await meta.read()).desired.head
+    await applied.deployed(which, by="hive", at=AT, meta_commit=head, unproven=False, seed=False)
+    await project(cards, applied)
+
+
+async def project(cards: Cards, applied: Applied) -> None:
+    """The cards and events of what the tags say."""
+    await cards.project(ALICE, await applied.deploys(), applied.stamp() or "")
+
+
+async def propose(applied: Applied, id: int, sha: Sha, kind: DeployKind = DeployKind.APPLY_COMMIT) -> None:
+    """The first tag of an id."""
+    await applied.propose(
+        ProposalId(id), kind, sha, base=None, commit_ref="", source="test", description="", by=BY, at=AT
+    )
+
+
+async def commit(meta: MetaRepo, id: int, sha: Sha, kind: DeployKind) -> None:
+    """The candidate and the commit on meta main."""
+    which, pin = ProposalId(id), Pin(ProposalId(id), sha)
+    entry = (await meta.read()).desired.agents.get(ALICE)
+    await meta.candidate(ALICE, which, entry, pin=pin, role=Role.AGENT, by=BY, at=AT)
+    entry = (await meta.read()).candidates[ALICE][which].entry
+    await meta.commit_agent(ALICE, which, entry, kind=kind, generation="0" * 20, by=BY, at=AT, sha=sha)
+    await meta.drop_candidate(ALICE, which)

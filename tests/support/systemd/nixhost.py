@@ -1,0 +1,167 @@
+"""What a host needs for a real nix and a daemon that is a unit: as services.hive would set it up, on a Debian.
+
+/nix is the host's own (on its overlay), so nothing is left on the machine. The units of hive and of its helper are the
+module's, with their hardening; drop-ins say only where Debian has the programs. The harness is in the closure of each
+system, as the flake of this checkout packages it; of Python and pydantic, which no cache gives us, the host's /usr
+has the machine's: the stub of nixpkgs knows the place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.nix.evaluate import STUB, Evaluator, copy_of_the_repository
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parents[2]
+HOME = Path("/srv/hive-host")
+PYTHON = Path("/usr/lib/hive-host")
+"""In the host, and so in its containers: `python3` and, in `python`, what the harness imports."""
+
+MODULES = ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions")
+INTERPRETER = f"/usr/bin/python3.{sys.version_info.minor}"
+HIVE = HOME / "hive"
+"""In the host: what hive's flake consists of."""
+
+USER = 64_991
+"""The uid and gid of the user and the group `hive`."""
+
+_PATH = f"{HOME / 'libexec'}:{{nix}}:/usr/sbin:/usr/bin:/sbin:/bin"
+_STORE_PATH = re.compile(r"/nix/store/[^/\s\"]+|/[^\s\"]+/store/[a-z0-9]{32}-[^/\s\"]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Nix:
+    """`programs` is the directory with nix, `settings` are the daemon's (services.hive.settings)."""
+
+    programs: Path
+    settings: Mapping[str, str | float] = field(default_factory=dict)
+
+    def all_settings(self) -> dict[str, str | float]:
+        """With the stub of nixpkgs and this checkout's hive."""
+        return {"nixpkgs": f"path:{STUB}", "hyperhive": f"path:{HIVE}", **self.settings}
+
+
+def programs() -> Path | None:
+    """The directory of nix's programs; None without nix. HIVE_TEST_NIX names another nix than the one on PATH."""
+    found = shutil.which(os.environ.get("HIVE_TEST_NIX", "nix"))
+    if found is None or not Path(found).with_name("nix-daemon").exists():
+        return None
+    return Path(found).parent
+
+
+def missing() -> str | None:
+    """Why builder nix cannot be had on a host here, or None."""
+    if programs() is None:
+        return "nix is not installed (apt-get install nix-bin)"
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed (apt-get install bubblewrap)"
+    if not Path(INTERPRETER).exists():
+        return f"{INTERPRETER} is not there, which the containers would run the harness with"
+    return None
+
+
+def hide_store(upper: Path, nix: Nix) -> None:
+    """Let the host have an empty /nix, unless nix itself lies there."""
+    if not nix.programs.resolve().is_relative_to("/nix"):
+        (upper / "nix").mkdir(mode=0o755)
+        os.setxattr(upper / "nix", "trusted.overlay.opaque", b"y")
+
+
+def install(root: Path, nix: Nix) -> None:
+    """The store, the user hive, hive's units and settings, its flake, and the harness's Python."""
+    (root / "nix/store").mkdir(mode=0o1775, parents=True, exist_ok=True)
+    libexec, etc = root / "srv/hive-host/libexec", root / "etc/nix"
+    etc.mkdir(exist_ok=True)
+    (libexec / "nix.conf").replace(etc / "nix.conf")
+    (libexec / "nix-env").unlink()
+    (libexec / "nix-env").symlink_to(nix.programs / "nix-env")
+    for table, line in (
+        ("passwd", f"hive:x:{USER}:{USER}::{HOME}/state/home:/bin/false"),
+        ("group", f"hive:x:{USER}:"),
+    ):
+        with (root / "etc" / table).open("a") as file:
+            file.write(f"{line}\n")
+    copy_of_the_repository(root / HIVE.relative_to("/"))
+    make_library(root / PYTHON.relative_to("/") / "python")
+    (root / PYTHON.relative_to("/") / "python3").symlink_to(INTERPRETER)
+    _install_units(root, nix)
+
+
+def _install_units(root: Path, nix: Nix) -> None:
+    home, units = root / HOME.relative_to("/"), root / "etc/systemd/system"
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    python = f"export PYTHONPATH={REPO}:{packages} PYTHONDONTWRITEBYTECODE=1\nexec {INTERPRETER} -s -P -m"
+    _script(home / "programs/bin/hive", f'{python} api.cli.main "$@"')
+    _script(home / "programs/bin/hive-privileged", f'{python} reconciler.privileged "$@"')
+    made = evaluated(nix)
+    _script(home / "libexec/hive-privileged-start", _STORE_PATH.sub("/usr", made.helper))
+    for name, text in made.units.items():
+        (units / name).write_text(text)
+    (root / "etc/hive").mkdir()
+    (root / "etc/hive/daemon.env").write_text(made.settings)
+    rules = [rule for rule in made.tmpfiles if not rule.startswith("L")]  # links lead into the evaluator's store
+    (root / "etc/tmpfiles.d/hive.conf").write_text("".join(f"{rule}\n" for rule in rules))
+    path = f'Environment="PATH={_PATH.format(nix=nix.programs)}"'
+    # where the checkout or its Python lies in a home, they must be seen
+    seen = [f"ProtectHome={'no' if any(_is_in_a_home(Path(each)) for each in (REPO, packages)) else 'yes'}"]
+    start = ["ExecStart=", f"ExecStart={HOME}/libexec/hive-privileged-start"]
+    for name, lines in (("hive", [path, *seen]), ("hive-privileged", [path, *seen, *start])):
+        (units / f"{name}.service.d").mkdir()
+        (units / f"{name}.service.d/50-debian.conf").write_text("\n".join(["[Service]", *lines, ""]))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What services.hive makes of the host (units.nix)."""
+
+    units: Mapping[str, str]
+    tmpfiles: Sequence[str]
+    settings: str
+    helper: str
+
+
+def evaluated(nix: Nix) -> Made:
+    """What the module says."""
+    with tempfile.TemporaryDirectory() as folder:
+        evaluator = Evaluator(Path(folder))
+        found = evaluator.json(
+            HERE / "units.nix",
+            programs=str(HOME / "programs"),
+            stateDir=str(HOME / "state"),
+            given=json.dumps(nix.all_settings()),
+        )
+    return Made(**found)
+
+
+def _script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text.removeprefix('#!/bin/sh')}\n")
+    path.chmod(0o755)
+
+
+def _is_in_a_home(path: Path) -> bool:
+    return path.parts[1:2] in (("home",), ("root",))
+
+
+def make_library(target: Path) -> None:
+    """What the harness imports beyond the standard library and this checkout."""
+    for name in MODULES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ImportError(name)
+        origin = Path(spec.origin)
+        if origin.name == "__init__.py":
+            shutil.copytree(origin.parent, target / name)
+        else:
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(origin, target / origin.name)

@@ -1,0 +1,38 @@
+# What services.hive makes of a host: { units, tmpfiles, settings, helper }, for a host that is not NixOS.
+# `programs` has bin/hive and bin/hive-privileged; `given` are services.hive.settings as JSON.
+{
+  programs,
+  stateDir,
+  given,
+}:
+let
+  lib = import ../../nix/stub-nixpkgs/lib;
+  pkgsFor = system: import ../../nix/stub-nixpkgs/pkgs.nix { inherit lib system; };
+  config =
+    (import ../../nix/stub-nixpkgs/nixos { inherit lib pkgsFor; } {
+      system = builtins.currentSystem;
+      modules = [
+        ../../../nix/modules/hive.nix
+        {
+          services.hive = {
+            enable = true;
+            package = {
+              type = "derivation";
+              name = "hive";
+              outPath = programs;
+            };
+            inherit stateDir;
+            settings = builtins.fromJSON given;
+          };
+        }
+      ];
+    }).config;
+  failed = builtins.filter (one: !one.assertion) config.assertions;
+in
+assert failed == [ ];
+{
+  units = lib.filterAttrs (name: _: lib.hasPrefix "hive" name) config.systemd.stub.units;
+  tmpfiles = config.systemd.tmpfiles.rules;
+  settings = config.environment.etc."hive/daemon.env".text;
+  helper = config.systemd.services.hive-privileged.serviceConfig.ExecStart.content;
+}
