@@ -59,7 +59,7 @@ async def write(
     except OSError as error:
         raise disk_error(f"cannot write the backup {target} ({error.filename or scratch})", error) from error
     finally:
-        for leftover in (scratch, database):
+        for leftover in (scratch, database, database.with_name(f"{database.name}-journal")):
             leftover.unlink(missing_ok=True)
 
 

@@ -84,19 +84,23 @@ class Watch:
         self._retry = retry
         self._wanted: dict[Hashable, frozenset[Folder]] = {}
         self._other = asyncio.Event()
+        self._watching: _Watching | None = None
         self.complaint: str | None = None
         self.failing = asyncio.Event()
 
     def want(self, what: Hashable, paths: Iterable[Path]) -> None:
         """From now on these folders are watched for `what`, and no others for it."""
         wanted = frozenset(folder for folder in map(Folder.of, paths) if folder.inode)
-        if wanted != self._wanted.get(what, frozenset()):
+        if wanted != self._wanted.get(what, frozenset()) or not wanted <= self._kept():
             self._wanted[what] = wanted
             self._other.set()
 
+    def _kept(self) -> frozenset[Folder]:
+        """What is watched now: a folder that went away may come back as it was, and has no watch then."""
+        return self._watching.kept() if self._watching is not None else frozenset()
+
     async def run(self) -> None:
         """Watch until cancelled."""
-        watching: _Watching | None = None
         vanished = 0
         try:
             while True:
@@ -105,10 +109,9 @@ class Watch:
                 begun = _Watching(self._there(), self)
                 await asyncio.sleep(0)  # its first step sets the watches, or fails
                 took = time.monotonic() - began
-                before = watching.kept() if watching is not None else frozenset()
-                if watching is not None:
-                    await watching.end()  # only now: nothing is missed in between
-                watching = begun
+                before, earlier, self._watching = self._kept(), self._watching, begun
+                if earlier is not None:
+                    await earlier.end()  # only now: nothing is missed in between
                 vanished = vanished + 1 if begun.vanished() else 0
                 if not 0 < vanished <= VANISHED:
                     self._say(begun.trouble())
@@ -117,8 +120,8 @@ class Watch:
                     await self._until_other(begun)
                 await asyncio.sleep(max(COALESCE, SHARE * took))
         finally:
-            if watching is not None:
-                await watching.end()
+            if self._watching is not None:
+                await self._watching.end()
 
     def _there(self) -> frozenset[Folder]:
         """What is wanted and still there: one that is not would keep all the others from being watched."""

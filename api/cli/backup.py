@@ -61,6 +61,8 @@ def backup(
     target = Path(file).absolute()
     if not target.name.endswith((".tar", ".tar.gz", ".tgz")):
         raise BadInput(f"{target.name!r} is no name of a backup", "end it in .tar, or in .tar.gz to compress it")
+    if not target.parent.is_dir():  # or the daemon would make it for nothing
+        raise NotFound(f"there is no directory {target.parent}", "make it first")
     try:
         _from_daemon(client, target, proposed, agents)
         manifest = _read(target)

@@ -81,7 +81,7 @@ def test_without_the_group_only_hive_may_push(layout: Layout, parent: Path) -> N
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two other users")
 def test_members_of_the_group_push_to_each_others_branches(layout: Layout, parent: Path, tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *(path for path in tmp_path.parents if path.name.startswith(("pytest-", "popen-")))):
         folder.chmod(0o755)
     group = grp.getgrnam("users")
     pushed.create(layout, ALICE, Config(push_group=group.gr_name))
