@@ -107,6 +107,7 @@ class NixStory(e2e.Story):
 
     def evaluated(self, number: int) -> None:
         """Wait until hive has said what a proposal would become."""
+
         def shown() -> bool | None:
             found = self.json("diff", str(number))
             return True if found["shown"] or found["complaint"] else None
