@@ -140,6 +140,11 @@ class Story:
         command = [sys.executable, "-m", "api.cli.main", *words]
         return subprocess.run(command, env=self.environment, capture_output=True, timeout=WAIT).returncode == 0
 
+    @property
+    def main_pid(self) -> int:
+        """The daemon's; 0 when none runs."""
+        return self.daemon.pid if self.daemon is not None else 0
+
     def end(self) -> None:
         """Stop the agents and the daemon."""
         if self.daemon is not None and self.daemon.poll() is None:
@@ -192,7 +197,7 @@ def tell(story: Story) -> None:
 
 def first_chapter(story: Story) -> None:
     story.start()
-    story.say("a hive starts", f"daemon pid {story.daemon.pid if story.daemon else '?'}")
+    story.say("a hive starts", f"daemon pid {story.main_pid}")
     manager = story.healthy("manager")
     story.say("the manager is healthy", f"phase {manager['phase']}, pid {manager['pid']}")
     story.hive("spawn", "alice")

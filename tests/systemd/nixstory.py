@@ -56,6 +56,7 @@ class NixStory(e2e.Story):
         return True if (self.runtime / "http.sock").exists() and self.quiet("list") else None
 
     @property
+    @override
     def main_pid(self) -> int:
         """The daemon's; 0 when none runs."""
         return int(run("systemctl", "show", "--property=MainPID", "--value", UNIT))
