@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.bench import command, deploy, discovery, nix, scale
+from tests.bench import command, deploy, discovery, nix, nixos, scale
 from tests.bench.figure import Figure
 
 OUT = Path("build/bench.json")
@@ -26,7 +26,7 @@ def main() -> int:
     os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "")
     print(machine())  # noqa: T201
     figures: list[Figure] = []
-    for measure in (command.measure, deploy.measure, discovery.measure, nix.measure, scale.measure):
+    for measure in (command.measure, deploy.measure, discovery.measure, nix.measure, nixos.measure, scale.measure):
         for figure in measure():
             print(figure, flush=True)  # noqa: T201
             figures.append(figure)

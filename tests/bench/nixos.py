@@ -59,9 +59,8 @@ PARTS = {
 EARLY = "systemctl returns while the harnesses still start; hive's containers compete with those that came before."
 MANY = "Not taken apart: each start is four calls of the helper, eight at a time, beside what the containers need."
 WHY = (
-    "Of what is more, about 130 ms are a daemon-reload for settings that did not change (systemd answers nobody "
-    "meanwhile), 60 ms the parse of agent.nix and the jail around nix, the rest three calls of the helper, the health "
-    "gate's probe, and what is on disk before the next step."
+    "Of what is more, about 60 ms are the parse of agent.nix and the jail around nix, the rest four calls of the "
+    "helper, the health gate's probe, and what is on disk before the next step."
 )
 
 
