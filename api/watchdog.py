@@ -15,6 +15,8 @@ from meta.errors import HiveError
 if TYPE_CHECKING:
     from reconciler.service import Service
 
+STATUS_DEADLINE = 5.0
+"""Seconds for one line of status: it must not hold up the next sign of life."""
 STATUS_SECONDS = 30.0
 """Between two lines of status where nothing is to be watched."""
 
@@ -45,8 +47,9 @@ async def live(service: Service, stopping: asyncio.Event, environment: Mapping[s
         return
     seconds = interval(environment, os.getpid())
     while not stopping.is_set():
-        message = f"STATUS={await _status(service)}"
-        notify(message if seconds is None else f"WATCHDOG=1\n{message}", environment)
+        if seconds is not None:
+            notify("WATCHDOG=1", environment)  # before anything that may take long
+        notify(f"STATUS={await _status(service)}", environment)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds or STATUS_SECONDS):
                 await stopping.wait()
@@ -54,7 +57,10 @@ async def live(service: Service, stopping: asyncio.Event, environment: Mapping[s
 
 async def _status(service: Service) -> str:
     try:
-        agents = (await service.status()).agents
+        async with asyncio.timeout(STATUS_DEADLINE):
+            agents = (await service.status()).agents
     except HiveError as error:  # it is alive all the same
         return error.summary
+    except TimeoutError:
+        return "busy"
     return line((agent.phase for agent in agents), sum(len(agent.pending) for agent in agents))

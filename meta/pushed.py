@@ -26,6 +26,8 @@ _FOLDERS = ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info")
 _OUTER = ("", "objects", "refs")
 _INNER = ("objects/pack", "refs/heads", "refs/tags")
 """Where a push writes. In the outer ones nobody may replace what is somebody else's: hive's configuration above all."""
+_OWN = ("HEAD", "config", "commondir", "config.worktree")
+"""hive's files: the sticky bit keeps pushers from replacing what is there."""
 _OUTER_MODE = 0o3775
 _INNER_MODE = 0o2775
 _CLOSED_MODE = 0o755
@@ -52,10 +54,11 @@ def path_of(layout: Layout, agent: AgentName) -> Path:
 
 
 def present(layout: Layout, agent: AgentName) -> bool:
-    """Whether it is there, as a real directory with its configuration. Two stat calls."""
+    """Whether it is there, as a real directory with hive's own files, which say how git goes about it."""
     path = path_of(layout, agent)
     try:
-        return stat.S_ISDIR(path.lstat().st_mode) and stat.S_ISREG((path / "config").lstat().st_mode)
+        own = all(stat.S_ISREG((path / name).lstat().st_mode) for name in _OWN)
+        return stat.S_ISDIR(path.lstat().st_mode) and own
     except (FileNotFoundError, NotADirectoryError):
         return False
 
@@ -89,9 +92,15 @@ def create(layout: Layout, agent: AgentName, config: Config) -> None:
 def _write(path: Path, config: Config) -> None:
     for folder in _FOLDERS:
         (path / folder).mkdir(parents=True)
-    (path / "HEAD").write_text("ref: refs/heads/main\n", encoding="ascii")
-    (path / "config").write_text(_SETTINGS.format(most=config.max_pack_bytes), encoding="ascii")
-    for name in ("HEAD", "config"):
+    own = {
+        "HEAD": "ref: refs/heads/main\n",
+        "config": _SETTINGS.format(most=config.max_pack_bytes),
+        # Who may make files in here could else lead git to another repo's configuration and hooks by these.
+        "commondir": ".\n",
+        "config.worktree": "",
+    }
+    for name in _OWN:
+        (path / name).write_text(own[name], encoding="ascii")
         (path / name).chmod(0o644)
 
 

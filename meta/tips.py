@@ -183,8 +183,15 @@ class _Reading:
         if not stat.S_ISREG(found.st_mode):
             self._complaint = f"{self._path}/packed-refs is no file: hive does not read it"
             return
-        text = _read(descriptor, "packed-refs", PACKED_LIMIT)
-        for line in (text or "").splitlines():
+        try:
+            text = _read(descriptor, "packed-refs", PACKED_LIMIT)
+        except OSError as error:  # closed by its owner, or another file meanwhile
+            self._complaint = f"{self._path}/packed-refs cannot be read ({error.strerror}): its branches are not seen"
+            return
+        if text is None:
+            self._complaint = f"{self._path}/packed-refs is too long: its branches are not seen"
+            return
+        for line in text.splitlines():
             sha, _, ref = line.partition(" ")
             branch = ref.removeprefix(f"{_HEADS}/")
             if branch == ref or branch in self._tips or len(sha) != 40 or not _HEX.issuperset(sha):

@@ -58,7 +58,7 @@ class Building:
         made = (await self._w.meta.read()).candidates[agent][deploy.id]
         settings = made.entry.settings
         request = BuildRequest(agent, deploy.id, deploy.sha, settings, made.commit)
-        async with self._w.builds:
+        async with self._w.previews:
             try:
                 found = await self._builder.preview(request)
                 if self._w.config.prebuild:

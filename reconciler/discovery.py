@@ -227,8 +227,12 @@ class Discovery:
             await self._forget(agent)
         self._glance()
         for agent in agents:
-            if self._differs(agent):
-                self._queue.add(agent)
+            try:
+                if self._differs(agent):
+                    self._queue.add(agent)
+            except OSError as error:  # of one agent's repo; the others are looked at all the same
+                self._waiting[agent] = one_line(f"its proposed repos cannot be looked at: {error}", NOTE_LIMIT)
+                log.warning("%s: %s", agent, self._waiting[agent])
             await asyncio.sleep(0)
 
     def _differs(self, agent: AgentName) -> bool:

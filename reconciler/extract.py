@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from meta.errors import BadInput, NotFound
 from meta.git import CONFIG
@@ -26,6 +26,10 @@ _SHA = re.compile(rb"[0-9a-f]{40}\n")
 _OWNER = re.compile(rb"[0-9a-f]{32}\s*")
 
 
+HEADER_LIMIT = 64 * 1024
+"""Bytes of an extended header; hive's own have a path in them at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Whom hive's files belong to."""
@@ -34,11 +38,27 @@ class Owner:
     gid: int
 
 
+class _Bounded(tarfile.TarInfo):
+    """A member whose extended headers are as short as hive's own: tarfile reads them whole before anybody sees it."""
+
+    def _bounded(self) -> None:
+        if self.size > HEADER_LIMIT:
+            raise tarfile.ReadError("an extended header is too long")
+
+    def _proc_pax(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        self._bounded()
+        return cast("tarfile.TarInfo", super()._proc_pax(tar))  # type: ignore[misc]
+
+    def _proc_gnulong(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        self._bounded()
+        return cast("tarfile.TarInfo", super()._proc_gnulong(tar))  # type: ignore[misc]
+
+
 def extract(source: Path, target: Path, owner: Owner) -> Manifest:
     """Unpack the backup `source` into the empty directory `target`. BadInput when it is no sound backup."""
     extraction = _Extraction(target, owner)
     try:
-        with tarfile.open(source, "r|*") as tar:
+        with tarfile.open(source, "r|*", tarinfo=_Bounded) as tar:
             for member in tar:
                 extraction.take(tar, member)
     except FileNotFoundError as error:
@@ -53,7 +73,7 @@ def extract(source: Path, target: Path, owner: Owner) -> Manifest:
 def manifest_of(source: Path) -> Manifest:
     """The manifest of a backup, whose files are not looked at. BadInput when there is none."""
     try:
-        with tarfile.open(source, "r|*") as tar:
+        with tarfile.open(source, "r|*", tarinfo=_Bounded) as tar:
             for member in tar:
                 if member.name == archive.MANIFEST and member.isreg() and member.size <= archive.MANIFEST_LIMIT:
                     return archive.decode(_content(tar, member).read())

@@ -30,6 +30,8 @@ from meta.names import AgentName, Sha, agent_name
 from reconciler import archive
 from reconciler.archive import Manifest, kind_of
 
+_SPARSE = 16
+"""A file of which less than one part in so many is there is passed over."""
 _SPOOL = 2**22
 _LEVEL = 6
 _DEEPEST = 100
@@ -242,7 +244,10 @@ class Packing:
         """A file that may grow or shrink while it is read: what was read at first is what is written."""
         with tempfile.SpooledTemporaryFile(_SPOOL) as copy, open(descriptor, "rb", closefd=False) as source:
             left = status.st_size
-            while left and (block := source.read(min(left, 2**20))):
+            if status.st_blocks * 512 < left // _SPARSE:  # mostly holes: an agent's way to fill this disk
+                self._skipped.append(path)
+                return
+            while left and not self._stop.is_set() and (block := source.read(min(left, 2**20))):
                 copy.write(block)
                 left -= len(block)
             size = copy.tell()

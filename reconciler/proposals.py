@@ -25,12 +25,14 @@ from reconciler.plan import open_ids
 from reconciler.previews import Previewed
 from reconciler.reports import Reports
 from reconciler.store.messages import Broker
-from reconciler.superseding import MARK, supersede
+from reconciler.superseding import MARK, SUPERSEDED, supersede
 from reconciler.views import Card, Status
 from reconciler.world import World
 
 FETCHES = 2
 """Fetches at the same time: each runs two git processes that may take 2 GiB of memory."""
+REPLACED_MOST = 100
+"""Proposals of one agent in 24 hours that newer ones may replace: each keeps its objects for ever."""
 PENDING_MOST = 20
 """Proposals of one agent that may wait for the operator: nobody reads more, and each keeps its objects for ever."""
 _BROKEN = ("git fsck", "git status")
@@ -78,7 +80,7 @@ class Proposals(Reports):
         proposal takes the place of pending ones from there.
         """
         await self._entry(agent)
-        _check_room(agent, await self._deploys(agent), origin)
+        _check_room(agent, await self._deploys(agent), self._w.now(), origin)
         main = await self._w.applied(agent).main()
         request = quarantine.FetchRequest(
             source=source or self._w.layout.proposed_config(agent),
@@ -152,7 +154,7 @@ class Proposals(Reports):
                 if description and await describe(applied, deploy.id, description):
                     await self._apply.project(agent)
                 return await self.card(deploy.id, agent)
-        _check_room(agent, deploys, source)
+        _check_room(agent, deploys, self._w.now(), source)
         with effect("take-id"):
             id = await self._take_id()
         with effect("tag-proposal"):
@@ -304,9 +306,16 @@ class Proposals(Reports):
         return await self._w.meta.take_id(at_least=await self._w.cards.highest_id() + 1)
 
 
-def _check_room(agent: AgentName, deploys: Sequence[Deploy], source: str | None = None) -> None:
-    """`source` is where another one comes from: those whose place it takes do not count."""
+def _check_room(agent: AgentName, deploys: Sequence[Deploy], now: int, source: str | None = None) -> None:
+    """`source` is where another one comes from: those whose place it takes do not count as waiting."""
     own = source if source is not None and MARK in source else None
+    replaced = [deploy for deploy in deploys if (deploy.reason or "").startswith(SUPERSEDED)]
+    today = [deploy for deploy in replaced if (deploy.resolved_at or 0) > now - 86_400]
+    if own is not None and len(today) >= REPLACED_MOST:
+        raise Conflict(
+            f"{agent} had {len(today)} proposals replaced by newer ones within a day, the limit is {REPLACED_MOST}",
+            f"`hive propose {agent}` proposes the newest commit all the same",
+        )
     waiting = open_ids(deploy for deploy in deploys if deploy.source != own)
     if len(waiting) >= PENDING_MOST:
         oldest = waiting[0]

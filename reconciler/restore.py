@@ -26,6 +26,7 @@ from reconciler.archive import Manifest
 from reconciler.backup import held
 from reconciler.extract import Owner, extract
 
+_MACHINES = Path("/run/systemd/machines")
 _STATE_MODE = 0o711
 
 
@@ -98,7 +99,7 @@ def _check_place(layout: Layout, force: bool, only: Part | None) -> None:
 
 
 def _running(layout: Layout) -> Iterator[str]:
-    """The agents of backend local whose supervisor lives: it holds a lock for as long."""
+    """The agents of backend local whose supervisor lives (it holds a lock for as long), and containers that run."""
     for lock in layout.backend("local").glob("*/lock"):
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -107,6 +108,9 @@ def _running(layout: Layout) -> Iterator[str]:
             yield lock.parent.name
         finally:
             os.close(descriptor)
+    for folder in layout.backend("nixos").glob("*/"):  # systemd-machined has a file for each machine that runs
+        if (_MACHINES / folder.name).exists():
+            yield folder.name
 
 
 def _owner_of(state: Path) -> Owner:

@@ -9,6 +9,7 @@ from meta.errors import Conflict
 from meta.model import Deploy, TagState
 from meta.names import ProposalId
 
+SUPERSEDED = "superseded by "
 MARK = "#"
 """What separates repo and branch in the source of a tag; a source without it has no branch, and replaces nothing."""
 
@@ -30,7 +31,7 @@ async def supersede(applied: Applied, deploys: Iterable[Deploy], *, by: str, at:
     done = []
     for old, new in superseded(deploys).items():
         try:
-            await applied.transition(old, TagState.DENIED, by=by, reason=f"superseded by {new}", at=at)
+            await applied.transition(old, TagState.DENIED, by=by, reason=f"{SUPERSEDED}{new}", at=at)
         except Conflict:
             continue
         done.append(old)

@@ -29,6 +29,7 @@ from reconciler.store.messages import Broker
 class World:
     """The parts. `clock` gives Unix seconds; `as_root` says whether uids can be handed out.
 
+    `builds` and `previews`: at the same time; what nobody approved never takes the place of what was.
     `own_ranges`: the backend gives every container its uid range whoever the daemon is.
     """
 
@@ -49,6 +50,7 @@ class World:
     build_logs: BuildLogs = field(default_factory=BuildLogs)
     metrics: Metrics = field(default_factory=Metrics)
     clock: Callable[[], float] = time.time
+    previews: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     builds: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
 

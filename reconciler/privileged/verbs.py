@@ -171,10 +171,21 @@ class Verbs:
         if text is None:
             return None
         found = conf.read_back(text, self._host.bounds)
-        unmarked_but_ours = found.owner is None and files.read(self._host.creating(name)) is not None
+        unmarked_but_ours = found.owner is None and self._creating(name, text)
         if found.owner != self._host.owner and not unmarked_but_ours:
             raise Refused(f"the container {name} is not this hive's", "choose another name, or remove it by hand")
         return found
+
+    def _creating(self, name: AgentName, text: str) -> bool:
+        """Whether an unmarked container is what a create of ours left: with the system noted then, or none yet.
+
+        One that somebody made meanwhile has another: a profile of its own, or a path in its conf.
+        """
+        noted = files.read(self._host.creating(name))
+        if noted is None or "SYSTEM_PATH" in text:
+            return False
+        profile = self._host.profile(name)
+        return not os.path.lexists(profile) or os.path.realpath(profile) == os.path.realpath(noted.strip())
 
     def _ours(self, name: AgentName) -> Written:
         found = self._read(name)

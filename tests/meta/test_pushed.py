@@ -145,3 +145,13 @@ def test_nothing_is_made_through_a_symlink(layout: Layout, tmp_path: Path) -> No
     with pytest.raises(Refused, match="hive writes nothing there"):
         pushed.create(layout, ALICE, CONFIG)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["commondir", "config.worktree", "config", "HEAD"])
+def test_what_would_lead_git_elsewhere_is_there_already_and_hives(layout: Layout, parent: Path, name: str) -> None:
+    pushed.create(layout, ALICE, Config())
+    own = pushed.path_of(layout, ALICE) / name
+    assert own.stat().st_mode & 0o022 == 0
+    assert pushed.path_of(layout, ALICE).stat().st_mode & 0o022 == 0 or own.parent.stat().st_mode & 0o1000
+    own.unlink()
+    assert not pushed.present(layout, ALICE)

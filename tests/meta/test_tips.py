@@ -108,6 +108,20 @@ def test_a_packed_refs_that_is_a_link_is_not_read(tmp_path: Path, repo: Path) ->
     assert "packed-refs is no file" in looked.complaint
 
 
+def test_a_packed_refs_that_goes_while_it_is_looked_at_stops_nothing(
+    tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "packed-refs").write_text("", encoding="ascii")
+
+    def gone(*_: object) -> str:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(tips, "_read", gone)
+    looked = look(tmp_path, BELOW)
+    assert looked.complaint is not None
+    assert "packed-refs cannot be read" in looked.complaint
+
+
 def test_a_flood_of_branches_is_bounded_and_said(tmp_path: Path, repo: Path, git: Git) -> None:
     sha = git(repo, "rev-parse", "main")
     for number in range(tips.MOST_ENTRIES + 100):

@@ -182,6 +182,24 @@ async def test_a_backup_that_was_cut_off_is_refused(layout: Layout, tmp_path: Pa
             restore(tmp_path / name, elsewhere(tmp_path))
 
 
+def test_a_header_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    bomb = tarfile.TarInfo("meta/x")
+    bomb.pax_headers = {"comment": "x" * 2_000_000}
+    with tarfile.open(tmp_path / "b.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(bomb)
+    with pytest.raises(BadInput, match="header is too long"):
+        restore(tmp_path / "b.tar.gz", elsewhere(tmp_path))
+
+
+async def test_a_file_of_holes_is_left_out_and_named(layout: Layout, tmp_path: Path) -> None:
+    state = layout.agent_state(ALICE)
+    state.mkdir(parents=True)
+    with (state / "holes").open("wb") as file:
+        file.truncate(2**40)
+    manifest = await write(layout, tmp_path / "b.tar", backup.Wanted(agents=True))
+    assert manifest.skipped == ("agents/alice/state/holes",)
+
+
 async def test_no_file_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="there is no file"):
         restore(tmp_path / "nothing.tar", elsewhere(tmp_path))

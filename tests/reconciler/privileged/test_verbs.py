@@ -81,6 +81,19 @@ def test_a_create_that_was_cut_off_is_finished(stage: Stage) -> None:
     assert len(stage.calls("nixos-container")) == 1
 
 
+@pytest.mark.parametrize("made", ["with a profile", "with a path"])
+def test_a_container_that_somebody_made_after_a_create_was_cut_off_is_not_touched(stage: Stage, made: str) -> None:
+    stage.host.creating(ALICE).write_text(f"{stage.system}\n")
+    path = "SYSTEM_PATH=/nix/store/other\n" if made == "with a path" else ""
+    stage.conf().write_text(f"PRIVATE_NETWORK=1\n{path}")
+    if made == "with a profile":
+        stage.host.profile(ALICE).parent.mkdir(parents=True, exist_ok=True)
+        stage.host.profile(ALICE).symlink_to("/nix/store/other")
+    with pytest.raises(Refused):
+        stage.verbs.perform(Destroy(ALICE))
+    assert stage.calls() == []
+
+
 @pytest.mark.parametrize("text", ["PRIVATE_NETWORK=1\n", "# hive h2\nPRIVATE_NETWORK=1\n", ""])
 def test_a_container_without_the_marker_is_never_touched(stage: Stage, text: str) -> None:
     stage.directories()
