@@ -109,7 +109,15 @@ class SystemdHost:
         for generator in Path("/usr/lib/systemd/system-generators").iterdir():
             _link(generators / generator.name, "/dev/null")
 
+    def _open_up(self) -> None:
+        """The daemon's user must be able to pass to the checkout, wherever a person cloned it; only in the overlay."""
+        for place in (REPO, Path(sys.prefix)):
+            for folder in place.parents[:-1]:
+                if not _in_tmp(folder) and folder.stat().st_mode & 0o001 == 0:
+                    (self.root / folder.relative_to("/")).chmod(folder.stat().st_mode & 0o7777 | 0o011)
+
     def _install(self) -> None:
+        self._open_up()
         home, units = self.root / HOME.relative_to("/"), self.root / "etc/systemd/system"
         for name in ("libexec", "store", "state", "user"):
             (home / name).mkdir(parents=True)
@@ -152,7 +160,7 @@ class SystemdHost:
         ]
         words += ["--kill-signal=SIGRTMIN+3", "-D", self.root, "-M", self._name, "--private-network"]
         words += ["--capability=all", "--system-call-filter=@keyring bpf @mount", "--console=read-only"]
-        words += [*self._devices(), HOME / "libexec/host-init"]
+        words += [*self._devices(), *_checkout(), HOME / "libexec/host-init"]
         environment = {
             **os.environ,
             "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0" if Path("/sys/fs/cgroup/memory").is_dir() else "1",
@@ -265,3 +273,12 @@ def _link(path: Path, target: str) -> None:
 
 def _call(*argv: str | Path) -> None:
     subprocess.run([str(word) for word in argv], check=True, stdin=subprocess.DEVNULL, timeout=30)
+
+
+def _in_tmp(path: Path) -> bool:
+    return path.is_relative_to("/tmp")
+
+
+def _checkout() -> list[str]:
+    """The host has a /tmp of its own."""
+    return [f"--bind-ro={place}" for place in dict.fromkeys((REPO, Path(sys.prefix))) if _in_tmp(place)]

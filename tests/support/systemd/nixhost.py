@@ -114,6 +114,8 @@ def _install_units(root: Path, nix: Nix) -> None:
     path = f'Environment="PATH={_PATH.format(nix=nix.programs)}"'
     # where the checkout or its Python lies in a home, they must be seen
     seen = [f"ProtectHome={'no' if any(_is_in_a_home(Path(each)) for each in (REPO, packages)) else 'yes'}"]
+    if any(Path(each).is_relative_to(folder) for each in (REPO, packages) for folder in ("/tmp", "/var/tmp")):
+        seen += ["PrivateTmp=no", "ReadWritePaths=/tmp /var/tmp"]
     start = ["ExecStart=", f"ExecStart={HOME}/libexec/hive-privileged-start"]
     for name, lines in (("hive", [path, *seen]), ("hive-privileged", [path, *seen, *start])):
         (units / f"{name}.service.d").mkdir()
