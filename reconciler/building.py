@@ -8,7 +8,7 @@ from meta.errors import BuildFailed, PermanentError, Refused
 from meta.message import scrub
 from meta.model import Deploy
 from meta.names import AgentName
-from meta.nix.summary import Summary, compare
+from meta.nix.summary import compare
 from meta.shown import Shown, objection
 from reconciler.builders.base import Builder, BuildRequest, Preview
 from reconciler.effects import effect
@@ -44,10 +44,12 @@ class Building:
         if previews is None:
             return
         with effect("preview"):
-            await candidate(agent, deploy)
+            previews.running[agent] = deploy.id
             try:
+                await candidate(agent, deploy)
                 previewed = await self._previewed(agent, deploy)
             finally:
+                previews.running.pop(agent, None)
                 await self._w.meta.drop_candidate(agent, deploy.id)
             desired, deploys = (await self._w.meta.read()).desired, await self._w.observer.refresh(agent)
             entry = desired.agents.get(agent)
@@ -68,21 +70,22 @@ class Building:
                 said = "\n".join(dict.fromkeys(part.strip() for part in (error.summary, error.hint, log) if part))
                 nothing = Shown(deploy.sha, "", "", "", settings.fingerprint())
                 return Previewed(nothing, complaint=scrub(said, COMPLAINT_LIMIT))
-            lines = compare(await self._running(agent), found.summary)
-        return Previewed(found.shown, lines, summary=found.summary)
+            now = await self._running(agent)
+            lines = compare(now.summary if now else None, found.summary)
+        same = now is not None and now.shown.derivation == found.shown.derivation
+        return Previewed(found.shown, lines, summary=found.summary, same=same)
 
-    async def _running(self, agent: AgentName) -> Summary | None:
-        """The summary of what meta pins; None before the first deploy, or when that cannot be evaluated any more."""
+    async def _running(self, agent: AgentName) -> Preview | None:
+        """What meta pins; None before the first deploy, or when that cannot be evaluated any more."""
         desired = (await self._w.meta.read()).desired
         entry, previews = desired.agents.get(agent), self._w.observer.previews
         if entry is None or previews is None:
             return None
         known = previews.of(agent).get(entry.pin.id)
         if known is not None and known.summary is not None:
-            return known.summary
+            return Preview(known.shown, known.summary)
         request = BuildRequest(agent, entry.pin.id, entry.pin.sha, entry.settings, desired.head)
         try:
-            found: Preview = await self._builder.preview(request)
+            return await self._builder.preview(request)
         except PermanentError:
             return None
-        return found.summary

@@ -166,6 +166,7 @@ class Observer:
             committed=view.committed.get(agent, {}),
             foreign=repo.foreign,
             projected=self._memory is None or self._memory.projected(agent) == repo.stamp,
+            previewing=self._previews.running.get(agent) if self._previews is not None else None,
             previewed=frozenset(self._previews.of(agent)) if self._previews is not None else None,
         )
 

@@ -128,6 +128,7 @@ class AgentObserved:
     `built`: what each id was built into, where that is still there. `candidates`: the candidate commits, by id.
     `committed`: ids whose commit is on meta `main`. `foreign`: deployed ids that name a meta commit not in `main`.
     `projected`: the cards agree with the tags. `previewed`: ids with a preview; None where the builder has none.
+    `previewing`: the id that is being evaluated at this moment.
     """
 
     container: Container = Container()
@@ -141,6 +142,7 @@ class AgentObserved:
     foreign: frozenset[ProposalId] = frozenset()
     projected: bool = True
     previewed: frozenset[ProposalId] | None = None
+    previewing: ProposalId | None = None
 
 
 @dataclass(frozen=True, slots=True)

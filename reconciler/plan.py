@@ -92,6 +92,8 @@ def _roll_forward(c: Context) -> Decision | None:
             step = steps.Finish(deploy.id, commit, unproven)
             return c.do(step, f"meta has {deploy.id}, its tag is missing", deploy)
         if deploy.state in (TagState.PROPOSAL, TagState.APPROVED) and deploy.id in c.seen.candidates:
+            if deploy.id == c.seen.previewing:
+                continue
             return c.do(steps.Drop(deploy.id), f"the preview of {deploy.id} was cut short", deploy)
         if deploy.state.terminal and deploy.id in c.seen.candidates:
             return c.do(steps.Drop(deploy.id), f"{deploy.id} is {deploy.state}, its candidate is left over", deploy)

@@ -28,12 +28,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """One preview. `lines`: the differences from what runs; `complaint`: why it cannot be built (then no summary)."""
+    """One preview. `lines`: the differences from what runs; `complaint`: why it cannot be built (then no summary).
+
+    `same`: it is the very derivation that meta has for the agent now.
+    """
 
     shown: Shown
     lines: tuple[str, ...] = ()
     complaint: str | None = None
     summary: Summary | None = None
+    same: bool = False
 
 
 _PREVIEWED = TypeAdapter(Previewed)
@@ -46,6 +50,8 @@ class Previews:
         self._layout = layout
         self._known: dict[AgentName, dict[ProposalId, Previewed]] = {}
         self._came = asyncio.Event()
+        self.running: dict[AgentName, ProposalId] = {}
+        """Which one each agent's worker evaluates now."""
 
     def of(self, agent: AgentName) -> Mapping[ProposalId, Previewed]:
         """By id. Read from disk once."""

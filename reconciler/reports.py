@@ -158,6 +158,7 @@ class Reports:
             system=preview.lines if preview else (),
             complaint=preview.complaint if preview else None,
             shown=preview.shown.fingerprint() if preview else None,
+            same=preview.same if preview else False,
             build=self._w.build_logs.tail(card.agent, id),
             id=id,
             agent=card.agent,

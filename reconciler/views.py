@@ -94,8 +94,8 @@ class Diff:
     """What a proposal changes. `settings` lists changed settings as (key, before, after); `patch` is git's.
 
     Where the builder previews: `system` lists the differences of the built system, `complaint` says why there is
-    none, `shown` is what an approval sends back (None while the proposal is not evaluated yet). `build` is the end of
-    its build's log, while this daemon knows it.
+    none, `shown` is what an approval sends back (None while the proposal is not evaluated yet), `same` says that it is
+    what runs. `build` is the end of its build's log, while this daemon knows it.
     """
 
     id: ProposalId
@@ -111,6 +111,7 @@ class Diff:
     system: tuple[str, ...] = ()
     complaint: str | None = None
     shown: str | None = None
+    same: bool = False
     build: tuple[str, ...] = ()
 
 

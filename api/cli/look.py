@@ -212,10 +212,15 @@ def _say_preview(found: Row) -> None:
     elif found["shown"] is None:
         output.say("it is not evaluated yet; look again in a moment")
     else:
-        output.say("the system that would run:" if found["system"] else "the system would be the same")
+        if found["same"]:
+            output.say("the system would be the same")
+        elif found["system"]:
+            output.say("the system that would run (of what else changes the patch tells):")
+        else:
+            output.say("the system would be another, in what no summary names: read the patch")
         for line in found["system"]:
             output.say(f"  {line}")
-    if found["shown"] is not None:
+    if found["shown"] is not None and not found["complaint"]:
         output.say(f"approve exactly this: hive approve {found['id']} --shown {found['shown']}")
 
 

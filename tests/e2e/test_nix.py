@@ -68,6 +68,7 @@ def test_what_would_run_is_shown_and_the_approval_is_bound_to_it(lab: Lab) -> No
     lab.settle("alice")
     shown = lab.get(f"/api/proposals/{id}/diff")
     assert "+ open port tcp/8080" in shown["system"]
+    assert not shown["same"]
     assert lab.hive("approve", str(id), "--shown", "0" * 20).code != 0
     assert lab.hive("approve", str(id), "--shown", shown["shown"]).code == 0
     lab.settle("alice")
@@ -85,6 +86,15 @@ def test_a_preview_is_made_at_once_not_at_the_next_resync(lab: Lab) -> None:
     lab.settings["HIVE_RESYNC"] = "0.5"
     lab.kill()
     lab.start()
+
+
+def test_a_change_that_no_summary_names_is_not_called_the_same(lab: Lab) -> None:
+    running = (lab.git(lab.applied(), "show", "main:agent.nix")) + "\n"
+    other = propose(lab, running.replace("{ ... }: {", '{ ... }: { environment.etc."x".text = "y";', 1))
+    lab.settle("alice")
+    found = lab.get(f"/api/proposals/{other}/diff")
+    assert (found["same"], found["system"]) == (False, [])
+    assert "read the patch" in lab.hive("diff", str(other)).out
 
 
 def test_an_approval_at_once_waits_for_the_preview(lab: Lab) -> None:

@@ -57,3 +57,9 @@ def test_what_is_decided_is_not_previewed() -> None:
     for number in (7, 8):
         model.move(number, TagState.DENIED)
     assert isinstance(model.decide().step, steps.Nothing)
+
+
+def test_the_candidate_of_a_preview_that_runs_is_no_leftover() -> None:
+    model = previewing()
+    model.set(candidates={ProposalId(7): Candidate(sha(900), entry(7))}, previewing=ProposalId(7))
+    assert model.decide().step == steps.Preview(ProposalId(7))

@@ -79,7 +79,7 @@ in
         ProtectControlGroups = true;
         LockPersonality = true;
         RestrictRealtime = true;
-        RestrictSUIDSGID = true;
+        # no RestrictSUIDSGID: push.git needs setgid directories, so that members of the group push to each other's branches
         RemoveIPC = true;
         KeyringMode = "private";
         SystemCallArchitectures = "native";

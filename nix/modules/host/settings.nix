@@ -73,6 +73,7 @@ in
     services.hive.settings = {
       nixpkgs = lib.mkDefault "path:${if source == null then pkgs.path else source}";
       hyperhive = lib.mkDefault "path:${../../..}";
+      push_group = lib.mkDefault cfg.group;
     };
     environment.etc."hive/daemon.env".text = lib.concatStrings (lib.mapAttrsToList line given);
   };
