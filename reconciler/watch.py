@@ -24,6 +24,8 @@ STEP_MS = 10
 """Changes that follow each other faster are one hint..."""
 DEBOUNCE_MS = 200
 """...which comes after this time at the latest."""
+UNTOLD = 2.0
+"""Seconds: more than DEBOUNCE_MS, for which watches that end may keep a change to themselves."""
 COALESCE = 0.05
 """Seconds between the wish for other folders and watching them: wishes come in swarms."""
 SHARE = 20
@@ -54,6 +56,13 @@ class Folder:
             return cls(path, 0)
         readable = os.access(path, os.R_OK | os.X_OK, effective_ids=True) if path.is_dir() else False
         return cls(path, found.st_ino if readable and not path.is_symlink() else 0)
+
+    def changed_within(self, seconds: float) -> bool:
+        """Whether something came, went or was renamed in it so lately."""
+        try:
+            return time.time() - self.path.lstat().st_mtime < seconds
+        except OSError:
+            return True
 
 
 async def arm(folders: list[Path], stop: asyncio.Event) -> AsyncIterator[Hints]:
@@ -111,12 +120,13 @@ class Watch:
                 took = time.monotonic() - began
                 before, earlier, self._watching = self._kept(), self._watching, begun
                 if earlier is not None:
-                    await earlier.end()  # only now: nothing is missed in between
+                    await earlier.end()  # only now: the new ones are set; what it had seen and not yet told is lost
                 vanished = vanished + 1 if begun.vanished() else 0
                 if not 0 < vanished <= VANISHED:
                     self._say(begun.trouble())
-                    for folder in begun.folders - before:
-                        self.on_hint(folder.path)  # what came before its watch
+                    for folder in begun.folders:
+                        if folder not in before or folder.changed_within(UNTOLD):
+                            self.on_hint(folder.path)  # what came before its watch, or was not told by the earlier one
                     await self._until_other(begun)
                 await asyncio.sleep(max(COALESCE, SHARE * took))
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -63,5 +64,25 @@ async def test_a_folder_that_went_away_and_came_back_with_its_inode_is_watched_a
         aside.rename(folder)
         watch.want("alice", [folder])
         assert await kernel.armed.get() == [folder]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_change_that_ended_watches_kept_to_themselves_is_hinted_at(tmp_path: Path) -> None:
+    folder, other = tmp_path / "refs", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    os.utime(folder, (1, 1))
+    kernel = Kernel()
+    watch = Noted(kernel)
+    hinted: asyncio.Queue[Path] = asyncio.Queue()
+    watch.on_hint = hinted.put_nowait
+    running = asyncio.create_task(watch.run())
+    async with asyncio.timeout(10):
+        watch.want("alice", [folder])
+        assert await hinted.get() == folder
+        (folder / "main").touch()  # seen by the kernel's watch, which says nothing yet
+        watch.want("bob", [other])
+        assert {await hinted.get(), await hinted.get()} == {folder, other}
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
