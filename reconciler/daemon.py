@@ -18,7 +18,6 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from meta import proposed, pushed
 from meta.applied import Applied
 from meta.config import Config
 from meta.errors import Conflict, HiveError, NotFound, PermanentError, Refused
@@ -151,7 +150,7 @@ class Daemon:
             *(layout, meta, applied, self.backend, builder, links, self._sockets, memory),
             since=since,
             previews=Previews(layout),
-            proposed=self._furnished,
+            given_away=self._own_ranges and os.geteuid() != 0,
         )
         self.world = World(
             layout=layout,
@@ -279,11 +278,6 @@ class Daemon:
     def _hint(self, agent: AgentName) -> None:
         if hasattr(self, "reconciler"):
             self.reconciler.hint(agent)
-
-    def _furnished(self, layout: Layout, agent: AgentName) -> bool:
-        """Whether the proposed repos are there."""
-        tree = proposed.given_away if self._own_ranges and os.geteuid() != 0 else proposed.present
-        return tree(layout, agent) and pushed.present(layout, agent)
 
     def _is_recipient(self, name: str) -> bool:
         return name in self.world.observer.known().agents

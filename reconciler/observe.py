@@ -15,11 +15,11 @@ from pathlib import Path
 
 from meta.applied import Applied
 from meta.errors import BadInput
+from meta.furnished import Furnished
 from meta.layout import Layout
 from meta.metarepo import MetaRepo, MetaView
 from meta.model import Deploy, Desired, TagState
 from meta.names import AgentName, ProposalId, agent_name
-from meta.proposed import present as proposed_present
 from reconciler.backends.base import Abilities, Backend
 from reconciler.builders.base import Builder
 from reconciler.links import Links
@@ -84,7 +84,7 @@ class Observer:
         *,
         since: float,
         previews: Previews | None = None,
-        proposed: Callable[[Layout, AgentName], bool] = proposed_present,
+        given_away: bool = False,
     ) -> None:
         self._layout = layout
         self._meta = meta
@@ -95,7 +95,7 @@ class Observer:
         self._sockets = sockets
         self._memory = memory
         self._since = since
-        self._proposed = proposed
+        self._furnished = Furnished(layout, given_away=given_away)
         self._previews = previews if builder.previews else None
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
@@ -160,7 +160,7 @@ class Observer:
             link=self._links.view(agent),
             memo=self._memory.get(agent) if self._memory else _unremembered(self._backend.observe(agent)),
             sockets=self._sockets.present(agent),
-            proposed=self._proposed(self._layout, agent),
+            proposed=self._furnished(agent),
             built=self._builder.built(agent),
             candidates=view.candidates.get(agent, {}),
             committed=view.committed.get(agent, {}),
