@@ -12,7 +12,7 @@ from litestar import Response, post
 from litestar.response import Stream
 
 from api.requests import Ask, Body, body, service_of
-from meta.gitstore import disk_error
+from meta.disk import disk_error
 from reconciler import backup as backups
 
 MEDIA_TYPE = "application/x-tar"

@@ -23,6 +23,7 @@ from typing import TypeVar
 from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
+from meta.disk import disk_error
 from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
 from meta.gitobjects import (
     ABSENT,
@@ -34,7 +35,7 @@ from meta.gitobjects import (
     RefChange,
     decode_commit,
 )
-from meta.gitstore import disk_error, read_loose, read_ref, read_refs, write_objects
+from meta.gitstore import read_loose, read_ref, read_refs, write_objects
 from meta.names import Sha
 
 log = logging.getLogger(__name__)

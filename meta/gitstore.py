@@ -7,7 +7,6 @@ under their name afterwards. Refs are only read here; git moves them (`meta/git.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import secrets
@@ -16,23 +15,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from meta.errors import HiveError, PermanentError, TransientError
+from meta.disk import disk_error
 from meta.gitobjects import GitObject
 from meta.names import Sha
 
 _SETTLED = 0.05
 """Seconds after which a folder's time stamp is sure to differ from that of the next change."""
 
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
 _HEX = frozenset("0123456789abcdef")
-
-
-def disk_error(doing: str, error: OSError) -> HiveError:
-    """`error` as one of hive's: a full disk may pass, a missing permission does not."""
-    summary = f"{doing}: {os.strerror(error.errno) if error.errno else error}"
-    if error.errno in _PASSING:
-        return TransientError(summary, "free some space or mend the disk; hive goes on by itself")
-    return PermanentError(summary, "check who owns the state directory and its modes")
 
 
 def write_objects(git_dir: Path, objects: Iterable[GitObject]) -> None:

@@ -22,11 +22,11 @@ from pathlib import Path
 from meta import metaview
 from meta.agents_json import AGENTS_FILE, RUN_FILE, encode_agents, encode_run
 from meta.config import Config
+from meta.disk import disk_error
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.flake import FLAKE_FILE, LOCK_FILE, merge_lock, prune_lock, render
 from meta.git import GitRepo
 from meta.gitobjects import ABSENT, FILE, GitObject, RefChange, TreeEntry, blob, commit, tree
-from meta.gitstore import disk_error
 from meta.layout import Layout
 from meta.message import encode
 from meta.metaread import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref

@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from meta.disk import disk_error
 from meta.errors import Conflict, NotFound, TransientError
-from meta.gitstore import disk_error, read_refs
+from meta.gitstore import read_refs
 from meta.layout import Layout
 from meta.names import Sha
 from reconciler.archive import Manifest

@@ -23,8 +23,8 @@ from typing import IO, Protocol
 from typing_extensions import override
 
 from meta.config import Config
+from meta.disk import disk_error
 from meta.errors import HiveError, PermanentError, TransientError
-from meta.gitstore import disk_error
 from meta.layout import Layout
 from meta.names import AgentName, Sha, agent_name
 from reconciler import archive

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from meta.disk import disk_error
 from meta.errors import BadInput, Conflict, NotFound, Refused
-from meta.gitstore import disk_error
 from meta.layout import Layout
 from reconciler import archive
 from reconciler.archive import Manifest

@@ -1,16 +1,20 @@
-"""What every builder asks of a commit's own settings file."""
+"""What every builder asks of a commit's own files before anything is built."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 from meta import settings as agent_settings
 from meta.errors import BadInput, BuildFailed
 from meta.git import FileAt
+from meta.nix import Nix, complaints
 from reconciler.builders import tree
 
 SETTINGS_FILE = "agent.toml"
 NIX_FILE = "agent.nix"
+_PARSE_SECONDS = 30.0
 
 
 def settings_of(files: Mapping[str, FileAt]) -> agent_settings.AgentSettings:
@@ -23,3 +27,16 @@ def settings_of(files: Mapping[str, FileAt]) -> agent_settings.AgentSettings:
         return agent_settings.parse_settings(file.data, SETTINGS_FILE)
     except BadInput as error:
         raise BuildFailed(error.summary, error.hint, log=error.summary) from error
+
+
+async def parse_nix(nix: Nix, file: FileAt) -> None:
+    """agent.nix has no mistake of syntax and names nothing undefined. BuildFailed with the line otherwise."""
+    with tempfile.TemporaryDirectory(prefix="hive-build-") as folder:
+        path = Path(folder, NIX_FILE)
+        path.write_bytes(file.data)
+        try:
+            await nix.parse(path, _PARSE_SECONDS)
+        except BuildFailed as error:
+            log = error.log.replace(f"{folder}/", "")
+            hint = f"run `nix-instantiate --parse {NIX_FILE}` in the work tree"
+            raise BuildFailed(f"{NIX_FILE} does not parse: {complaints.summary(log)}", hint, log) from error

@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +23,9 @@ from types import MappingProxyType
 from meta import flake
 from meta.applied import Applied
 from meta.config import Config
+from meta.disk import disk_error
 from meta.errors import BuildFailed, NotFound, PermanentError
-from meta.git import FileAt, GitRepo
+from meta.git import GitRepo
 from meta.layout import Layout
 from meta.metaread import MAIN, candidate_ref
 from meta.model import Generation
@@ -34,15 +34,13 @@ from meta.nix import Evaluation, Nix, complaints
 from meta.nix import summary as summaries
 from meta.shown import Shown
 from reconciler.builders import tree
-from reconciler.builders.agent_files import NIX_FILE, settings_of
+from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
-from reconciler.builders.disk import disk_error
 from reconciler.builders.roots import Roots
 from reconciler.durable import sync_directory
 
 EVALUATION_SECONDS = 120.0
 EVALUATION_BYTES = 4 * 2**30
-_PARSE_SECONDS = 30.0
 _KEEP_SECONDS = 60.0
 _KEPT_INPUTS = 6
 """Old ones are kept for a rollback; each is a copy of nixpkgs or of hive."""
@@ -161,18 +159,7 @@ class NixBuilder:
         if file is None or file.mode == tree.LINK:
             what = "is a symlink" if file else "is missing"
             raise BuildFailed(f"{NIX_FILE} {what}", f"add a regular file {NIX_FILE} to the commit")
-        await self._parse(file)
-
-    async def _parse(self, file: FileAt) -> None:
-        with tempfile.TemporaryDirectory(prefix="hive-build-") as folder:
-            path = Path(folder, NIX_FILE)
-            path.write_bytes(file.data)
-            try:
-                await self._nix.parse(path, _PARSE_SECONDS)
-            except BuildFailed as error:
-                log = error.log.replace(f"{folder}/", "")
-                hint = f"run `nix-instantiate --parse {NIX_FILE}` in the work tree"
-                raise BuildFailed(f"{NIX_FILE} does not parse: {complaints.summary(log)}", hint, log) from error
+        await parse_nix(self._nix, file)
 
     async def _look(self, request: BuildRequest) -> _Look:
         agent = request.agent

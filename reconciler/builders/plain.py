@@ -9,22 +9,20 @@ Needs no nix. `agent.nix` is parsed where nix is installed and carried along oth
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from meta import nix
-from meta import settings as agent_settings
 from meta.applied import Applied
 from meta.config import Config
-from meta.errors import BadInput, BuildFailed, HiveError, PermanentError, TransientError
+from meta.disk import disk_error
+from meta.errors import PermanentError
 from meta.git import FileAt
 from meta.layout import Layout
 from meta.model import Generation
@@ -32,14 +30,11 @@ from meta.names import AgentName, GenerationId, ProposalId
 from meta.process import Recorder
 from meta.shown import Shown
 from reconciler.builders import tree
+from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
 
 log = logging.getLogger(__name__)
-SETTINGS_FILE = "agent.toml"
-NIX_FILE = "agent.nix"
-_PARSE_SECONDS = 30.0
-_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS})
 
 
 def _no_preview() -> PermanentError:
@@ -84,7 +79,7 @@ class PlainBuilder:
         """Check out, validate, root. The same request gives the same generation; a damaged one is made again."""
         files = await self._applied(request.agent).files(request.sha)
         tree.check_paths(files)
-        settings = self._settings(files)
+        settings = settings_of(files)
         fingerprint = request.settings.fingerprint()
         id = self._id(request, fingerprint, tree.content_hash(files))
         system = self._layout.generation(request.agent, id)
@@ -104,22 +99,12 @@ class PlainBuilder:
             await asyncio.to_thread(tree.place, system, files, encoded)
             self._roots.write(request.agent, request.id, generation)
         except OSError as error:
-            raise _disk_error(f"cannot build generation {id} of {request.agent}", error) from error
+            raise disk_error(f"cannot build generation {id} of {request.agent}", error) from error
         return generation
 
     def _id(self, request: BuildRequest, fingerprint: str, content: str) -> GenerationId:
         text = "\n".join((request.sha, content, fingerprint, self._revision))
         return GenerationId(hashlib.sha256(text.encode()).hexdigest()[:20])
-
-    def _settings(self, files: Mapping[str, FileAt]) -> agent_settings.AgentSettings:
-        file = files.get(SETTINGS_FILE)
-        if file is None or file.mode == tree.LINK:
-            what = "is a symlink" if file else "is missing"
-            raise BuildFailed(f"{SETTINGS_FILE} {what}", f"add a regular file {SETTINGS_FILE} to the commit")
-        try:
-            return agent_settings.parse_settings(file.data, SETTINGS_FILE)
-        except BadInput as error:
-            raise BuildFailed(error.summary, error.hint, log=error.summary) from error
 
     async def _parse_nix(self, files: Mapping[str, FileAt]) -> None:
         """Parse only, where nix is installed; what was parsed once is not parsed again."""
@@ -129,14 +114,7 @@ class PlainBuilder:
         digest = hashlib.sha256(file.data).hexdigest()
         if digest in self._parsed:
             return
-        with tempfile.TemporaryDirectory(prefix="hive-build-") as folder:
-            path = Path(folder, NIX_FILE)
-            path.write_bytes(file.data)
-            try:
-                await tool.parse(path, _PARSE_SECONDS)
-            except BuildFailed as error:
-                hint = f"run `nix-instantiate --parse {NIX_FILE}` in the work tree"
-                raise BuildFailed(f"{NIX_FILE} does not parse: {error.summary}", hint, error.log) from error
+        await parse_nix(tool, file)
         self._parsed.add(digest)
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
@@ -161,7 +139,7 @@ class PlainBuilder:
             protected = keep | {each.id for each in self._roots.read(agent).values()}
             await asyncio.to_thread(self._prune, self._layout.generations(agent), protected)
         except OSError as error:
-            raise _disk_error(f"cannot prune the generations of {agent}", error) from error
+            raise disk_error(f"cannot prune the generations of {agent}", error) from error
         self._whole.clear()
 
     def _prune(self, folder: Path, protected: frozenset[GenerationId]) -> None:
@@ -179,7 +157,7 @@ class PlainBuilder:
             self._roots.forget(agent)
             await asyncio.to_thread(self._forget, agent)
         except OSError as error:
-            raise _disk_error(f"cannot remove the generations of {agent}", error) from error
+            raise disk_error(f"cannot remove the generations of {agent}", error) from error
         self._whole.clear()
 
     def _forget(self, agent: AgentName) -> None:
@@ -191,10 +169,3 @@ class PlainBuilder:
         roots = self._layout.roots(agent)
         if roots.is_dir():
             shutil.rmtree(roots)
-
-
-def _disk_error(what: str, error: OSError) -> HiveError:
-    summary = f"{what}: {error.strerror or error}"
-    if error.errno in _PASSING:
-        return TransientError(summary, "free some space; hive goes on by itself")
-    return PermanentError(summary, "check who owns the state directory and its modes")
