@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from meta.disk import disk_error
 from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, TransientError
 from meta.git import CONFIG, DIFF_LIMIT, FileAt, GitRepo, failure, remove_stale_locks
-from meta.disk import disk_error
 from meta.gitobjects import ABSENT, SYMLINK, RefChange, blob, commit, snapshot
 from meta.gitstore import RefStamp
 from meta.names import Sha
