@@ -11,8 +11,8 @@ from harness.faults import OLD_GENERATION, misbehave
 from harness.gate import Gate
 from harness.link import Link
 from harness.place import Place
-from meta.errors import BadInput, Refused
-from meta.settings import AgentSettings, check_patterns, parse_settings
+from meta.errors import BadInput
+from meta.settings import AgentSettings, check_patterns, parse_settings, require_runtime
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,7 @@ async def serve(place: Place, settings: AgentSettings) -> int:
 
 
 async def _live(place: Place, settings: AgentSettings) -> int:
-    if settings.runtime != "script":
-        raise Refused(f"this hive has no runtime {settings.runtime!r}", 'set runtime = "script" in agent.toml')
+    require_runtime(settings)
     start = settings.start
     if start.delay:
         log.info("waiting %g s on purpose", start.delay)

@@ -61,6 +61,9 @@ class Config(BaseModel):
     evaluation_deadline: float = Field(120.0, gt=0, description="one evaluation of builder nix")
     evaluation_memory_mib: int = Field(4096, ge=256, description="memory of one evaluation, MiB")
     nixpkgs: str = Field("", description="flake URL of nixpkgs for the meta flake; empty leaves the input out")
+    dashboard_port: int = Field(
+        0, ge=0, le=65535, description="port of the dashboard, told to agents; 0: there is none and they are told none"
+    )
     hyperhive: str = Field("", description="flake URL of hive itself for the meta flake; empty leaves the input out")
 
 

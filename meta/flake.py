@@ -118,12 +118,24 @@ def port(entry: AgentEntry) -> int:
     return _PORTS + (entry.settings.uid_base // 65_536) % 40_000
 
 
-def render(desired: Desired, applied_git: Callable[[AgentName], Path], nixpkgs: str = "", hyperhive: str = "") -> bytes:
+def identity(agent: AgentName, entry: AgentEntry, dashboard: int = 0) -> dict[str, str]:
+    """What the harness is told about itself, as variables. `dashboard`: the host's port of it; 0: there is none."""
+    shown = {"HIVE_DASHBOARD_PORT": str(dashboard)} if dashboard else {}
+    return {"HIVE_LABEL": agent, "HIVE_PORT": str(port(entry)), **shown}
+
+
+def render(
+    desired: Desired,
+    applied_git: Callable[[AgentName], Path],
+    nixpkgs: str = "",
+    hyperhive: str = "",
+    dashboard: int = 0,
+) -> bytes:
     """flake.nix. The same for the same arguments; agents are sorted.
 
-    `nixpkgs` and `hyperhive` are flake URLs. Without `nixpkgs` the outputs only name each agent's module
-    (`agents.<n>`); with it there is a `nixosConfigurations.<n>` and a `summary.<n>` (JSON, see meta.nix.summary,
-    evaluated without building) per agent.
+    `nixpkgs` and `hyperhive` are flake URLs; for `dashboard` see `identity`. Without `nixpkgs` the outputs only name
+    each agent's module (`agents.<n>`); with it there is a `nixosConfigurations.<n>` and a `summary.<n>` (JSON, see
+    meta.nix.summary, evaluated without building) per agent.
     """
     agents = sorted(desired.agents.items())
     inputs = [_input(name, entry, applied_git) for name, entry in agents]
@@ -134,7 +146,7 @@ def render(desired: Desired, applied_git: Callable[[AgentName], Path], nixpkgs: 
     modules = [
         f'    agents.{nix_string(name)} = "${{inputs.{nix_string(input_name(name))}}}/agent.nix";' for name, _ in agents
     ]
-    systems = [_system(name, entry, bool(hyperhive)) for name, entry in agents] if nixpkgs else []
+    systems = [_system(name, entry, bool(hyperhive), dashboard) for name, entry in agents] if nixpkgs else []
     summarise = (
         ["    let", *(f"      {line}".rstrip() for line in _SUMMARISE.splitlines()), "    in"] if nixpkgs else []
     )
@@ -165,8 +177,10 @@ def _input(name: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName]
     return f"    {nix_string(input_name(name))} = {{ url = {url}; flake = false; }};"
 
 
-def _system(name: AgentName, entry: AgentEntry, templates: bool) -> str:
+def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int) -> str:
     template = "manager" if entry.settings.role is Role.MANAGER else "agent-base"
+    # with the template the harness's unit has them; without, whatever the agent's own module makes of them
+    variables = "hive.agent.environment" if templates else "environment.variables"
     lines = [
         f"    nixosConfigurations.{nix_string(name)} = inputs.nixpkgs.lib.nixosSystem {{",
         "      modules = [",
@@ -177,8 +191,10 @@ def _system(name: AgentName, entry: AgentEntry, templates: bool) -> str:
         "          boot.isContainer = true;",
         f"          networking.hostName = {nix_string(name)};",
         f"          system.configurationRevision = {nix_string(entry.pin.sha)};",
-        f"          environment.variables.HIVE_LABEL = {nix_string(name)};",
-        f"          environment.variables.HIVE_PORT = {nix_string(str(port(entry)))};",
+        *(
+            f"          {variables}.{key} = {nix_string(value)};"
+            for key, value in identity(name, entry, dashboard).items()
+        ),
         "        }",
         "      ];",
         "    };",

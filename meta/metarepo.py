@@ -357,7 +357,8 @@ class MetaRepo:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
     def _files(self, desired: Desired) -> dict[str, bytes]:
-        flake = render(desired, self._layout.applied_git, self._config.nixpkgs, self._config.hyperhive)
+        config = self._config
+        flake = render(desired, self._layout.applied_git, config.nixpkgs, config.hyperhive, config.dashboard_port)
         return {AGENTS_FILE: encode_agents(desired.agents, desired.tombstones), FLAKE_FILE: flake}
 
     def _new_entry(self, view: MetaView, agent: AgentName, pin: Pin, role: Role) -> AgentEntry:

@@ -41,6 +41,9 @@ _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VALUE_LIMIT = 60
 _SEE = "see docs/reference/agent-toml.md"
 
+RUNTIMES = frozenset({"script"})
+"""What this hive's harness can run. `claude` is a known name, and not there yet."""
+
 Fault = Literal["never-hello", "mute", "old-generation", "hello-then-exit", "flap"]
 
 
@@ -134,6 +137,16 @@ def check_patterns(settings: AgentSettings, where: str = "agent.toml") -> None:
                 compile_pattern(pattern)
             except ValueError as error:
                 raise BadInput(one_line(f"{where}: script[{index}].{key}: {error}"), _SEE) from error
+
+
+def require_runtime(settings: AgentSettings, where: str = "agent.toml") -> None:
+    """BadInput where the file asks for a runtime that this hive does not have."""
+    if settings.runtime not in RUNTIMES:
+        have = " or ".join(f'runtime = "{name}"' for name in sorted(RUNTIMES))
+        raise BadInput(
+            f"{where}: runtime: this hive has no runtime {settings.runtime!r} yet, so the agent could not start",
+            f"set {have}; {_SEE}",
+        )
 
 
 def flatten(settings: AgentSettings) -> dict[str, str]:

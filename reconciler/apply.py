@@ -14,7 +14,7 @@ from meta import proposed, pushed
 from meta.errors import NotFound, Refused
 from meta.message import scrub
 from meta.model import ContainerSettings, Deploy, DeployKind, Pin, Role, TagState
-from meta.names import MANAGER, AgentName, GenerationId, ProposalId
+from meta.names import MANAGER, AgentName, GenerationId, ProposalId, Sha
 from reconciler import steps
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder, BuildRequest
@@ -79,6 +79,10 @@ class Apply:
         with effect("project"):
             await self._w.cards.project(agent, deploys, stamp or "")
             self._w.memory.note_projected(agent, stamp)
+
+    async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
+        """Why a commit's own files cannot be built, in words; None when nothing is wrong with them."""
+        return await self._building.complaint(agent, sha)
 
     async def _ask_builder(self, agent: AgentName, step: steps.Preview | steps.Build, deploy: Deploy) -> None:
         match step:

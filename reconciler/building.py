@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.message import scrub
 from meta.model import Deploy
-from meta.names import AgentName
+from meta.names import AgentName, Sha
 from meta.nix.summary import compare
 from meta.shown import Shown, objection
 from reconciler.builders.base import Builder, BuildRequest, Preview
@@ -38,6 +38,14 @@ class Building:
                         raise Refused(why, "look at it again and propose it again")
                 await self._builder.build(request)
 
+    async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
+        """Why this commit cannot be built, as far as its own files show that; None when they do not."""
+        try:
+            await self._builder.check(agent, sha)
+        except PermanentError as error:
+            return _told(error)
+        return None
+
     async def preview(self, agent: AgentName, deploy: Deploy, candidate: MakeCandidate) -> None:
         """Evaluate the pending `deploy` in a candidate of its own, which goes again; keep what came out."""
         previews = self._w.observer.previews
@@ -66,10 +74,8 @@ class Building:
                 if self._w.config.prebuild:
                     await self._builder.build(request)
             except PermanentError as error:
-                log = error.log if isinstance(error, BuildFailed) else ""
-                said = "\n".join(dict.fromkeys(part.strip() for part in (error.summary, error.hint, log) if part))
                 nothing = Shown(deploy.sha, "", "", "", settings.fingerprint())
-                return Previewed(nothing, complaint=scrub(said, COMPLAINT_LIMIT))
+                return Previewed(nothing, complaint=_told(error))
             now = await self._running(agent)
             lines = compare(now.summary if now else None, found.summary)
         same = now is not None and now.shown.derivation == found.shown.derivation
@@ -89,3 +95,9 @@ class Building:
             return await self._builder.preview(request)
         except PermanentError:
             return None
+
+
+def _told(error: PermanentError) -> str:
+    log = error.log if isinstance(error, BuildFailed) else ""
+    said = "\n".join(dict.fromkeys(part.strip() for part in (error.summary, error.hint, log) if part))
+    return scrub(said, COMPLAINT_LIMIT)

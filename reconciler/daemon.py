@@ -31,9 +31,7 @@ from reconciler.apply import Apply
 from reconciler.backends.base import Backend
 from reconciler.backends.fake import FakeBackend
 from reconciler.backends.local import LocalBackend
-from reconciler.backends.nixos import NixosBackend
 from reconciler.builders.base import Builder
-from reconciler.builders.nix import NixBuilder, usable
 from reconciler.builders.plain import PlainBuilder
 from reconciler.buildlogs import BuildLogs
 from reconciler.discovery import Discovery
@@ -64,6 +62,8 @@ STATE_MODE = 0o711
 """Others may pass (agents run under uids of their own), not look."""
 BACKENDS = ("local", "fake", "nixos")
 BUILDERS = ("plain", "nix")
+RUNS = {"local": ("plain",), "nixos": ("nix",), "fake": BUILDERS}
+"""What each backend can run: `local` binds a checked-out tree, `nixos` boots a system."""
 
 
 def revision() -> str:
@@ -85,7 +85,7 @@ class Daemon:
         self._layout = layout
         self._config = config
         self._sockets = sockets
-        self._names = (_known("backend", backend, BACKENDS), _known("builder", builder, BUILDERS))
+        self._names = _pair(_known("backend", backend, BACKENDS), _known("builder", builder, BUILDERS))
         self._lock: int | None = None
         self._database: Database | None = None
         self._build_logs = BuildLogs()
@@ -111,6 +111,8 @@ class Daemon:
         ended = await recorder.recover(RECOVERY_DEADLINE)
         self._clear_leftovers()
         if self._names[1] == "nix":
+            from reconciler.builders.nix import usable
+
             await usable(find_nix(recorder), self._config).require()
         await self._compose(owner, recorder)
         for what in ended:
@@ -188,6 +190,8 @@ class Daemon:
         if self._names[0] == "fake":
             return FakeBackend(self._layout, self._config, on_start=links.simulate, on_stop=links.forget)
         if self._names[0] == "nixos":
+            from reconciler.backends.nixos.backend import NixosBackend  # brings dbus-fast
+
             helper = Client(Path(self._config.helper_socket))
             return NixosBackend(self._layout, self._config, helper, starts=self._config.starts)
         return LocalBackend(self._layout, self._config, owner=owner)
@@ -198,6 +202,8 @@ class Daemon:
         layout, config = self._layout, self._config
         if self._names[1] == "plain":
             return PlainBuilder(layout, config, applied, revision(), recorder)
+        from reconciler.builders.nix import NixBuilder, usable
+
         nix = usable(find_nix(recorder), config)
         return NixBuilder(
             *(layout, config, nix, meta.repo, applied, revision()),
@@ -340,6 +346,13 @@ def _known(what: str, name: str, names: tuple[str, ...]) -> str:
     if name not in names:
         raise PermanentError(f"there is no {what} {name!r}", f"choose one of: {', '.join(names)}")
     return name
+
+
+def _pair(backend: str, builder: str) -> tuple[str, str]:
+    if builder not in RUNS[backend]:
+        fits = "--backend nixos --builder nix, or --backend local --builder plain"
+        raise PermanentError(f"backend {backend!r} does not run what builder {builder!r} builds", f"use {fits}")
+    return backend, builder
 
 
 def _take_lock(path: Path) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Conflict, HiveError
-from reconciler.checks import host, places, running, truth
+from reconciler.checks import host, places, running, systemd, truth
 from reconciler.checks.base import Finding, Subject, Verdict
 
 SECONDS = 600.0
@@ -39,6 +39,7 @@ CHECKS = (
     Check("bubblewrap", "agents can be isolated", host.bubblewrap),
     Check("cgroups", "limits of agents can be enforced", host.cgroups),
     Check("helper", "the root helper of backend nixos listens", host.helper),
+    Check("bus", "the system bus of backend nixos is there", systemd.bus),
     Check("inotify", "programs can watch files", host.inotify),
     Check("files", "enough files may be open", host.files),
     Check("disk", "there is room, in bytes and inodes", host.disk),

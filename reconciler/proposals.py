@@ -26,7 +26,7 @@ from reconciler.previews import Previewed
 from reconciler.reports import Reports
 from reconciler.store.messages import Broker
 from reconciler.superseding import MARK, SUPERSEDED, supersede
-from reconciler.views import Card, Status
+from reconciler.views import Card, Diff, Status
 from reconciler.world import World
 
 FETCHES = 2
@@ -63,6 +63,15 @@ class Proposals(Reports):
             for row in status.agents
         )
         return replace(status, notes=(*status.notes, *discovery.notes()), agents=agents)
+
+    @override
+    async def diff(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
+        """With what is wrong with the files of a pending commit, whatever the builder."""
+        found = await super().diff(id, agent)
+        pending = await self._find(id, found.agent)
+        if found.complaint is not None or pending.state is not TagState.PROPOSAL:
+            return found
+        return replace(found, complaint=await self._apply.complaint(found.agent, found.sha))
 
     async def propose(
         self,

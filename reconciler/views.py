@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meta.model import DeployKind
-from meta.names import AgentName, ProposalId
+from meta.names import AgentName, ProposalId, Sha
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,15 @@ class Status:
 class Diff:
     """What a proposal changes. `settings` lists changed settings as (key, before, after); `patch` is git's.
 
-    Where the builder previews: `system` lists the differences of the built system, `complaint` says why there is
-    none, `shown` is what an approval sends back (None while the proposal is not evaluated yet), `same` says that it is
-    what runs. `build` is the end of its build's log, while this daemon knows it.
+    `complaint` says why it cannot be built, as far as that is known. Where the builder previews: `system` lists the
+    differences of the built system, `shown` is what an approval sends back (None while the proposal is not evaluated
+    yet), `same` says that it is what runs. `build` is the end of its build's log, while this daemon knows it.
     """
 
     id: ProposalId
     agent: AgentName
     base: str | None
-    sha: str
+    sha: Sha
     description: str
     commits: tuple[str, ...]
     settings: tuple[tuple[str, str, str], ...]

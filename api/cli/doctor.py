@@ -70,7 +70,7 @@ def _subject(client: Client) -> tuple["Subject", list["Row"]]:
     if said is not None:
         from reconciler.checks.base import Daemon
 
-        subject.daemon = Daemon(**said)
+        subject.daemon = Daemon(**{**said, "notes": tuple(said.get("notes", ()))})
     subject.backend = said["backend"] if said else os.environ.get("HIVE_BACKEND", "local")
     subject.builder = said["builder"] if said else os.environ.get("HIVE_BUILDER", "plain")
     return subject, complaint
@@ -105,6 +105,7 @@ def _ask(client: Client) -> dict[str, Any] | None:
     except HiveError as error:
         return _mute(client, error.summary)
     said = {key: str(status[key]) for key in ("state", "revision", "backend", "builder", "limits", "isolation")}
+    said["notes"] = [str(note) for note in status["notes"]]
     try:
         client.get("/healthz")
     except HiveError as error:

@@ -202,7 +202,7 @@ def diff(
 
 def _say_preview(found: Row) -> None:
     """What would be built, where the builder can say."""
-    if not found["previews"]:
+    if not found["previews"] and not found["complaint"]:
         return
     output.say()
     if found["complaint"]:

@@ -33,6 +33,12 @@ in
       description = "The package with `hive-harness`.";
     };
 
+    runtimes = mkOption {
+      type = types.listOf types.str;
+      default = [ "script" ];
+      description = "The runtimes that `package` has. Another one in `settings.runtime` is refused before anything is built.";
+    };
+
     cli.package = mkOption {
       type = types.nullOr types.package;
       default = null;
@@ -59,7 +65,7 @@ in
     uid = mkOption {
       type = types.ints.between 1000 60000;
       default = 1000;
-      description = "Its uid in the container. On the host it lies in the agent's own range of 65,536.";
+      description = "Its uid in the container. On the host it lies in the agent's own range of 65,536. The manager's is 1000: hive gives the proposed work trees to that one.";
     };
 
     home = mkOption {

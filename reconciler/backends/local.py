@@ -15,7 +15,6 @@ through a pidfd. A supervisor whose directory was deleted by hand is found again
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -23,10 +22,10 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from meta.config import Config
-from meta.errors import Refused, TransientError
+from meta.errors import TransientError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId
@@ -35,6 +34,7 @@ from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.enclosure import Host, Subject, enclose, probe
 from reconciler.backends.place import Place
 from reconciler.backends.records import Run, WrittenSettings
+from reconciler.backends.refusals import disk, existing
 from reconciler.backends.watches import Watches
 from reconciler.durable import sync_directory, write_json
 from reconciler.observed import Container, Exit, Launch
@@ -183,7 +183,7 @@ class LocalBackend:
 
     def _make(self, place: Place, settings: ContainerSettings) -> None:
         fresh = self._folder / f".new-{place.agent}"
-        with _disk(f"cannot make the container {place.agent}"):
+        with disk(f"cannot make the container {place.agent}"):
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(mode=0o755, parents=True)
             write_json(fresh / "hive.json", {"owner": self._owner})
@@ -195,7 +195,7 @@ class LocalBackend:
         """Point `system` at the generation in one rename."""
         place = self._existing_place(agent)
         fresh = place.folder / f".system-{secrets.token_hex(4)}"
-        with _disk(f"cannot switch {agent} to {generation.id}"):
+        with disk(f"cannot switch {agent} to {generation.id}"):
             fresh.symlink_to(generation.system)
             fresh.rename(place.folder / "system")
             sync_directory(place.folder)
@@ -205,7 +205,7 @@ class LocalBackend:
     async def write_settings(self, agent: AgentName, settings: ContainerSettings) -> None:
         """Replace settings.json."""
         place = self._existing_place(agent)
-        with _disk(f"cannot write the settings of {agent}"):
+        with disk(f"cannot write the settings of {agent}"):
             write_json(place.folder / "settings.json", WrittenSettings.of(settings))
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
@@ -238,7 +238,7 @@ class LocalBackend:
         await self.own_directories(agent, settings.settings)
         tree = (place.folder / "system").resolve() / "tree"
         subject = Subject(agent, settings.settings, launch, place.folder, tree, system.runtime)
-        with _disk(f"cannot start {agent}"):
+        with disk(f"cannot start {agent}"):
             command = self._command(agent, launch)
             enclosure = enclose(self._layout, self._config, self._known_host(), subject, command)
             joins = self._cgroups.prepare(agent, settings.settings.limits)
@@ -306,7 +306,7 @@ class LocalBackend:
             return
         self._existing(agent)
         gone = self._folder / f".gone-{agent}-{secrets.token_hex(4)}"
-        with _disk(f"cannot remove the container {agent}"):
+        with disk(f"cannot remove the container {agent}"):
             place.folder.rename(gone)
             await asyncio.to_thread(shutil.rmtree, gone)
             sync_directory(self._folder)
@@ -338,21 +338,5 @@ class LocalBackend:
         return self._place(agent)
 
     def _existing(self, agent: AgentName, *, allow_missing: bool = False) -> Container:
-        seen = self.observe(agent)
-        if seen.exists and not seen.ours:
-            raise Refused(
-                f"{self._folder / agent} has no marker of this hive, so it is not touched",
-                "remove or rename it by hand, or choose another name for the agent",
-            )
-        if not seen.exists and not allow_missing:
-            raise TransientError(f"the container {agent} is not there", "the next pass makes it again")
-        return seen
-
-
-@contextlib.contextmanager
-def _disk(what: str) -> Iterator[None]:
-    """A failing disk or control group as an error that may pass."""
-    try:
-        yield
-    except OSError as error:
-        raise TransientError(f"{what}: {error}", "see whether the disk is full") from error
+        what = str(self._folder / agent)
+        return existing(agent, self.observe(agent), what, "remove or rename it by hand", allow_missing=allow_missing)

@@ -18,15 +18,17 @@ _PARSE_SECONDS = 30.0
 
 
 def settings_of(files: Mapping[str, FileAt]) -> agent_settings.AgentSettings:
-    """agent.toml of a commit. BuildFailed when it is missing, a symlink or not valid."""
+    """agent.toml of a commit. BuildFailed when it is missing, a symlink, not valid, or asks for what hive has not."""
     file = files.get(SETTINGS_FILE)
     if file is None or file.mode == tree.LINK:
         what = "is a symlink" if file else "is missing"
         raise BuildFailed(f"{SETTINGS_FILE} {what}", f"add a regular file {SETTINGS_FILE} to the commit")
     try:
-        return agent_settings.parse_settings(file.data, SETTINGS_FILE)
+        settings = agent_settings.parse_settings(file.data, SETTINGS_FILE)
+        agent_settings.require_runtime(settings, SETTINGS_FILE)
     except BadInput as error:
         raise BuildFailed(error.summary, error.hint, log=error.summary) from error
+    return settings
 
 
 async def parse_nix(nix: Nix, file: FileAt) -> None:

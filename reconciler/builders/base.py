@@ -37,6 +37,12 @@ class Builder(Protocol):
     name: str
     previews: bool
 
+    async def check(self, agent: AgentName, sha: Sha) -> None:
+        """The mistakes in a commit's own files that show without a candidate, an evaluation or a build.
+
+        BuildFailed as `build` would say it.
+        """
+
     async def preview(self, request: BuildRequest) -> Preview:
         """What would be built. Nothing is built; fails as `build` does. Only where `previews` is true."""
 

@@ -29,7 +29,7 @@ from meta.git import GitRepo
 from meta.layout import Layout
 from meta.metaread import MAIN, candidate_ref
 from meta.model import Generation
-from meta.names import AgentName, GenerationId, ProposalId
+from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.nix import Evaluation, Nix, complaints
 from meta.nix import summary as summaries
 from meta.shown import Shown
@@ -110,7 +110,7 @@ class NixBuilder:
     # building
     async def build(self, request: BuildRequest) -> Generation:
         """Parse, evaluate, realise, root. A system that was damaged in the store is built again."""
-        await self._check(request)
+        await self.check(request.agent, request.sha)
         look = await self._look(request)
         derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
         revision = flake.revision(look.lock, "hyperhive") or self._revision
@@ -140,7 +140,7 @@ class NixBuilder:
         return (await self._shown(request))[1]
 
     async def _shown(self, request: BuildRequest) -> tuple[_Look, Shown]:
-        await self._check(request)
+        await self.check(request.agent, request.sha)
         look = await self._look(request)
         derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
         return look, Shown(
@@ -151,9 +151,9 @@ class NixBuilder:
             settings=request.settings.fingerprint(),
         )
 
-    async def _check(self, request: BuildRequest) -> None:
+    async def check(self, agent: AgentName, sha: Sha) -> None:
         """The mistakes that need no evaluation, with the words that fit them."""
-        files = await self._applied(request.agent).files(request.sha)
+        files = await self._applied(agent).files(sha)
         settings_of(files)
         file = files.get(NIX_FILE)
         if file is None or file.mode == tree.LINK:

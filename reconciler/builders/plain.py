@@ -26,8 +26,9 @@ from meta.errors import PermanentError
 from meta.git import FileAt
 from meta.layout import Layout
 from meta.model import Generation
-from meta.names import AgentName, GenerationId, ProposalId
+from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.process import Recorder
+from meta.settings import AgentSettings
 from meta.shown import Shown
 from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
@@ -67,6 +68,20 @@ class PlainBuilder:
         self._parsed: set[str] = set()
         self._whole: dict[Path, str] = {}
 
+    async def check(self, agent: AgentName, sha: Sha) -> None:
+        """Paths, agent.toml, and the syntax of agent.nix where nix is installed."""
+        await self._checked(agent, sha)
+
+    async def _checked(self, agent: AgentName, sha: Sha) -> tuple[Mapping[str, FileAt], AgentSettings]:
+        files = await self._applied(agent).files(sha)
+        tree.check_paths(files)
+        settings = settings_of(files)
+        try:
+            await self._parse_nix(files)
+        except OSError as error:
+            raise disk_error(f"cannot parse {NIX_FILE} of {agent}", error) from error
+        return files, settings
+
     async def preview(self, request: BuildRequest) -> Preview:
         """None of this builder's."""
         raise _no_preview()
@@ -77,9 +92,7 @@ class PlainBuilder:
 
     async def build(self, request: BuildRequest) -> Generation:
         """Check out, validate, root. The same request gives the same generation; a damaged one is made again."""
-        files = await self._applied(request.agent).files(request.sha)
-        tree.check_paths(files)
-        settings = settings_of(files)
+        files, settings = await self._checked(request.agent, request.sha)
         fingerprint = request.settings.fingerprint()
         id = self._id(request, fingerprint, tree.content_hash(files))
         system = self._layout.generation(request.agent, id)
@@ -95,7 +108,6 @@ class PlainBuilder:
         }
         encoded = json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
         try:
-            await self._parse_nix(files)
             await asyncio.to_thread(tree.place, system, files, encoded)
             self._roots.write(request.agent, request.id, generation)
         except OSError as error:

@@ -3,6 +3,7 @@
 base     the shapes: what is examined, what is found, what can be mended
 host     programs, control groups, limits, disk, clock
 places   directories, permissions, locks, records, leftovers, orphans
+systemd  the system bus, where backend nixos runs
 truth    meta, git fsck, tags against meta, cards against tags, the database
 running  the daemon, its sockets, the containers' records
 """

@@ -45,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What the daemon behind http.sock says. `trouble`: why it is not well, "" when it is."""
+    """What the daemon behind http.sock says. `trouble`: why it is not well, "" when it is; `notes`: as in `hive status`."""
 
     state: str
     revision: str
@@ -54,6 +54,7 @@ class Daemon:
     limits: str
     isolation: str
     trouble: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

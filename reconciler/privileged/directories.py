@@ -35,16 +35,8 @@ class Ownership:
 
 def own(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
     """Make `root`/`parts` with missing parents and settle whose each is. Refused for anything but a directory."""
-    with contextlib.ExitStack() as stack:
-        fd = stack.enter_context(_opened(root, None, str(root)))
-        for depth, part in enumerate(parts):
-            where = "/".join((str(root), *parts[: depth + 1]))
-            parent, mount = fd, _mount(fd)
-            _make(part, parent, where)
-            fd = stack.enter_context(_opened(part, parent, where))
-            if _mount(fd) != mount:
-                raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
-            _settle(fd, last if depth == len(parts) - 1 else parents, where)
+    with _made(root, parts, parents) as (fd, where):
+        _settle(fd, last, where)
 
 
 def own_tree(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
@@ -54,18 +46,31 @@ def own_tree(root: Path, parts: tuple[str, ...], parents: Ownership, last: Owner
     so that its new owner cannot lead root anywhere. Symlinks stay as they are. Refused for a file with two names,
     for what belongs to somebody else and for what is neither file, directory nor link.
     """
+    with _made(root, parts, parents) as (fd, where):
+        _give_tree(fd, last, where)
+
+
+@contextlib.contextmanager
+def _made(root: Path, parts: tuple[str, ...], parents: Ownership) -> Iterator[tuple[int, str]]:
+    """`root`/`parts`, opened, and its path for people. What is missing is made; those above it are settled."""
     with contextlib.ExitStack() as stack:
-        fd = stack.enter_context(_opened(root, None, str(root)))
+        fd, where = stack.enter_context(_opened(root, None, str(root))), str(root)
         for depth, part in enumerate(parts):
-            where = "/".join((str(root), *parts[: depth + 1]))
-            parent, mount = fd, _mount(fd)
-            _make(part, parent, where)
-            fd = stack.enter_context(_opened(part, parent, where))
-            if _mount(fd) != mount:
-                raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
-            if depth < len(parts) - 1:
+            if depth:
                 _settle(fd, parents, where)
-        _give_tree(fd, last, "/".join((str(root), *parts)))
+            parent, where = fd, f"{where}/{part}"
+            _make(part, parent, where)
+            fd = stack.enter_context(_inner(part, parent, where))
+        yield fd, where
+
+
+@contextlib.contextmanager
+def _inner(part: str, parent: int, where: str) -> Iterator[int]:
+    """A directory of `parent` on the same mount, opened."""
+    with _opened(part, parent, where) as fd:
+        if _mount(fd) != _mount(parent):
+            raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
+        yield fd
 
 
 def _give_tree(fd: int, to: Ownership, where: str, depth: int = 0) -> None:
@@ -91,9 +96,7 @@ def _give_entry(entry: int, name: str, parent: int, to: Ownership, where: str, d
     if found.st_uid not in to.from_uids:
         raise Refused(f"{where} belongs to uid {found.st_uid}", "move it away by hand; hive takes it from nobody")
     if stat.S_ISDIR(found.st_mode):
-        with _opened(name, parent, where) as fd:
-            if _mount(fd) != _mount(parent):
-                raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
+        with _inner(name, parent, where) as fd:
             _give_tree(fd, to, where, depth + 1)
         return
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:

@@ -15,9 +15,9 @@ from meta.errors import BadInput
 from meta.names import AgentName, agent_name
 
 UIDS = 65_536
-HARNESS_UID = 1000
-"""Of the harness, inside its container: `hive.agent.uid` of the agent's module."""
 """uids per container."""
+HARNESS_UID = 1000
+"""Of the manager's harness in its container, which gets the proposed work trees; the agent's module asserts it."""
 
 KINDS = ("state", "home", "sockets", "proposed")
 ROLES = ("agent", "manager")

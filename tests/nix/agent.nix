@@ -64,6 +64,7 @@ in
               packages = [ pkgs.ripgrep ];
               cli.package = pkgs.claude-code;
               settings.runtime = "claude";
+              runtimes = [ "script" "claude" ];
               environment.EDITOR = "true";
             };
           }
@@ -73,7 +74,17 @@ in
   };
 
   asserted = {
-    withoutCli = failed (system "alice" [ agent { hive.agent.settings.runtime = "claude"; } ]);
+    noRuntime = failed (system "alice" [ agent { hive.agent.settings.runtime = "claude"; } ]);
+    withoutCli = failed (
+      system "alice" [
+        agent
+        {
+          hive.agent.settings.runtime = "claude";
+          hive.agent.runtimes = [ "script" "claude" ];
+        }
+      ]
+    );
+    managersUid = failed (system "manager" [ manager { hive.agent.uid = 1500; } ]);
     asRoot = failed (system "alice" [ agent { hive.agent.user = "root"; users.users.root = { }; } ]);
     onHost = failed (system "alice" [ agent { boot.isContainer = false; } ]);
     longName = failed (system "much-too-long" [ agent ]);

@@ -120,6 +120,8 @@ def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> N
 @pytest.mark.parametrize(
     ("case", "words"),
     [
+        ("noRuntime", ('runtime = "claude"', "no such runtime yet", '"script"')),
+        ("managersUid", ("hive.agent.uid = 1500", "leave hive.agent.uid at 1000")),
         ("withoutCli", ("hive.agent.cli.package", "unfree", "pkgs.claude-code")),
         ("asRoot", ("ordinary user",)),
         ("onHost", ("services.hive",)),

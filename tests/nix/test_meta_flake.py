@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meta import seed
-from meta.flake import render
+from meta.flake import identity, render
 from meta.model import AgentEntry, ContainerSettings, Desired, Pin, Role
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from meta.settings import parse_settings
@@ -16,6 +16,9 @@ from tests.nix.evaluate import STUB, Evaluator, copy_of_the_repository
 
 ALICE = AgentName("alice")
 ROLES = {ALICE: Role.AGENT, MANAGER: Role.MANAGER}
+DASHBOARD = 8642
+ENTRIES: dict[AgentName, AgentEntry] = {}
+"""What `built` was rendered from."""
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +26,14 @@ def built(nix: Evaluator, tmp_path_factory: pytest.TempPathFactory) -> dict[Agen
     """What the built system of each agent says about itself."""
     folder = tmp_path_factory.mktemp("meta-flake")
     hive = copy_of_the_repository(folder / "hive")
-    entries = {}
     for number, (name, role) in enumerate(ROLES.items()):
         repo = folder / name
         commit = _repository(nix, repo, seed.files(name, role), f"refs/tags/proposal/{number}")
-        entries[name] = AgentEntry(Pin(ProposalId(number), commit), ContainerSettings(role, 65_536 * (8 + number)))
+        ENTRIES[name] = AgentEntry(Pin(ProposalId(number), commit), ContainerSettings(role, 65_536 * (8 + number)))
     meta = folder / "meta"
     meta.mkdir()
-    text = render(Desired(Sha("0" * 40), entries), lambda name: folder / name / ".git", f"path:{STUB}", f"path:{hive}")
+    desired = Desired(Sha("0" * 40), ENTRIES)
+    text = render(desired, lambda name: folder / name / ".git", f"path:{STUB}", f"path:{hive}", DASHBOARD)
     (meta / "flake.nix").write_text(text.decode(), encoding="utf-8")
     nix.run("nix", "flake", "lock", f"path:{meta}")
     found = {}
@@ -59,6 +62,19 @@ def test_a_new_agents_first_commit_becomes_a_system(built: dict[AgentName, dict[
     units = built[ALICE]["units"]
     assert isinstance(units, dict)
     assert 'Environment="HIVE_ROLE=agent"' in units["hive-harness.service"]
+
+
+@pytest.mark.parametrize("name", list(ROLES))
+def test_the_harness_is_told_its_label_and_its_ports(
+    built: dict[AgentName, dict[str, object]], name: AgentName
+) -> None:
+    units = built[name]["units"]
+    assert isinstance(units, dict)
+    told = units["hive-harness.service"].splitlines()
+    for key, value in identity(name, ENTRIES[name], DASHBOARD).items():
+        assert f'Environment="{key}={value}"' in told
+    assert f'Environment="HIVE_DASHBOARD_PORT={DASHBOARD}"' in told
+    assert len({line for line in told if line.startswith('Environment="HIVE_PORT=')}) == 1
 
 
 def test_the_manager_gets_the_managers_template(built: dict[AgentName, dict[str, object]]) -> None:

@@ -26,6 +26,7 @@ from meta.git import GitRepo
 from meta.identity import identity
 from meta.layout import Layout
 from meta.names import AgentName, Sha
+from reconciler.backends.nixos.enforced import BUS_AWAY
 from reconciler.checks import places
 from reconciler.checks.base import SETTLED, Daemon, Host, Subject, Verdict
 from reconciler.doctor import CHECKS, Row, examine, failed, is_held
@@ -295,6 +296,26 @@ async def test_a_clock_that_jumped_back_fails_and_one_that_nobody_keeps_is_told(
     await only(bare, "clock", Verdict.WARN, "nobody keeps")
     bare.host = whole_host(now=lambda: time.time() - 86_400)
     await only(bare, "clock", Verdict.FAIL, "in the future")
+
+
+async def test_the_system_bus_is_missed_only_by_its_backend(
+    bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
+    await only(bare, "bus", Verdict.OK, "does without")
+    bare.backend = "nixos"
+    await only(bare, "bus", Verdict.FAIL, "no system bus at")
+
+
+@pytest.mark.parametrize(
+    ("notes", "verdict", "text"), [((BUS_AWAY,), Verdict.FAIL, "the system bus is away"), ((), Verdict.OK, "connected")]
+)
+async def test_a_daemon_that_lost_the_system_bus_is_told(
+    bare: Subject, notes: tuple[str, ...], verdict: Verdict, text: str
+) -> None:
+    bare.backend = "nixos"
+    bare.daemon = Daemon(str(bare.layout.state), "1", "nixos", "nix", "some", "some", notes=notes)
+    await only(bare, "bus", verdict, text)
 
 
 async def test_the_root_helper_is_missed_only_by_its_backend(bare: Subject, tmp_path: Path) -> None:

@@ -89,11 +89,11 @@ def test_a_path_that_leaves_the_tree_is_refused(path: str) -> None:
 
 
 async def test_the_record_says_runtime_and_settings(bench: Bench) -> None:
-    generation = await bench.build({"agent.toml": b'runtime = "claude"\nmodel = "opus"\n'})
+    generation = await bench.build({"agent.toml": b'runtime = "script"\nmodel = "opus"\n'})
     record = json.loads((generation.system / "generation.json").read_text())
     assert (record["id"], record["agent"], record["sha"]) == (generation.id, "alice", generation.sha)
     assert (record["fingerprint"], record["revision"]) == (generation.fingerprint, "1.0")
-    assert (record["runtime"], record["settings"]["model"]) == ("claude", "opus")
+    assert (record["runtime"], record["settings"]["model"]) == ("script", "opus")
 
 
 async def test_a_missing_agent_toml_is_named(bench: Bench) -> None:

@@ -5,12 +5,23 @@ in
 {
   assertions = lib.optionals cfg.enable [
     {
-      assertion = cfg.settings.runtime == "script" || cfg.cli.package != null;
+      assertion = builtins.elem cfg.settings.runtime cfg.runtimes;
+      message = "hive.agent.settings.runtime = \"${cfg.settings.runtime}\": this hive's harness has no such runtime yet, so the agent could not start; use \"script\".";
+    }
+    {
+      assertion =
+        cfg.settings.runtime == "script"
+        || !builtins.elem cfg.settings.runtime cfg.runtimes
+        || cfg.cli.package != null;
       message = "hive.agent.settings.runtime = \"${cfg.settings.runtime}\" drives a coding agent, and hive.agent.cli.package is null; set it, for example to pkgs.claude-code (unfree: nixpkgs.config.allowUnfreePredicate says whether you allow that).";
     }
     {
       assertion = cfg.user != "root";
       message = "hive.agent.user = \"root\": the harness runs as an ordinary user; leave it at \"agent\" and give single programs what they need.";
+    }
+    {
+      assertion = cfg.role != "manager" || cfg.uid == 1000;
+      message = "hive.agent.uid = ${toString cfg.uid}: hive gives the proposed work trees to the uid 1000 of the manager's container, so another one could not write them; leave hive.agent.uid at 1000 for the manager (other agents may have any).";
     }
     {
       assertion = config.boot.isContainer;

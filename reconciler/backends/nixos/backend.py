@@ -33,6 +33,7 @@ from reconciler.backends.nixos.runs import Runs
 from reconciler.backends.nixos.tracker import Tracker
 from reconciler.backends.nixos.units import UnitView
 from reconciler.backends.records import WrittenSettings
+from reconciler.backends.refusals import disk, existing
 from reconciler.durable import sync_directory, write_file, write_json
 from reconciler.observed import Container, Launch
 from reconciler.privileged.values import HARNESS_UID
@@ -148,7 +149,7 @@ class NixosBackend:
     def _make(self, place: NixosPlace, settings: ContainerSettings) -> None:
         """In one rename; the records of a container that was deleted by hand go."""
         fresh = self._folder / f".new-{place.agent}"
-        with _disk(f"cannot make the container {place.agent}"):
+        with disk(f"cannot make the container {place.agent}"):
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(mode=0o755, parents=True)
             write_json(fresh / "hive.json", {"owner": self._where.owner})
@@ -161,7 +162,7 @@ class NixosBackend:
         """Switch by path. The first system makes the container on the host."""
         self._existing(agent)
         place = self._place(agent)
-        with _disk(f"cannot switch {agent} to {generation.id}"):
+        with disk(f"cannot switch {agent} to {generation.id}"):
             place.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             record = SetSystem(generation.id, str(generation.system))
             write_json(place.folder / "system.json", asdict(record))
@@ -188,7 +189,7 @@ class NixosBackend:
         """Replace what is asked for, and what the host has when there is a container already."""
         self._existing(agent)
         place = self._place(agent)
-        with _disk(f"cannot write the settings of {agent}"):
+        with disk(f"cannot write the settings of {agent}"):
             place.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             write_json(place.folder / "hive.json", {"owner": self._where.owner}, sync=False)
             write_json(place.folder / "settings.json", WrittenSettings.of(settings))
@@ -201,7 +202,7 @@ class NixosBackend:
         for kind in ("state", "home", "sockets"):
             await self._helper.own_directory(agent, kind, settings.uid_base)
         if settings.role is Role.MANAGER:
-            with _disk("cannot make the manager's directories"):
+            with disk("cannot make the manager's directories"):
                 for path in (self._layout.state / "proposed", self._layout.state / "applied", self._layout.meta):
                     path.mkdir(mode=0o755, parents=True, exist_ok=True)
 
@@ -226,7 +227,7 @@ class NixosBackend:
         text = f"HIVE_GENERATION={launch.generation}\nHIVE_BOOT_NONCE={launch.nonce}\n"
         try:
             with self._runs.starting(place), present(agent):
-                with _disk(f"cannot start {agent}"):
+                with disk(f"cannot start {agent}"):
                     write_file(self._layout.sockets(agent) / LAUNCH_ENVIRONMENT, text.encode(), mode=0o640)
                     self._runs.record(place, launch, view.invocation)
                 await self._start_unit(agent)
@@ -279,7 +280,7 @@ class NixosBackend:
         place = self._place(agent)
         if seen.exists and place.on_host:
             await self._helper.destroy(agent)
-        with _disk(f"cannot remove the records of {agent}"):
+        with disk(f"cannot remove the records of {agent}"):
             if place.folder.is_dir():
                 await asyncio.to_thread(shutil.rmtree, place.folder)
                 sync_directory(self._folder)
@@ -306,15 +307,8 @@ class NixosBackend:
         return place
 
     def _existing(self, agent: AgentName, *, allow_missing: bool = False) -> Container:
-        seen = self.observe(agent)
-        if seen.exists and not seen.ours:
-            raise Refused(
-                f"the container {agent} has no marker of this hive, so it is not touched",
-                "remove it by hand (`nixos-container destroy`), or choose another name for the agent",
-            )
-        if not seen.exists and not allow_missing:
-            raise TransientError(f"the container {agent} is not there", "the next pass makes it again")
-        return seen
+        what, remedy = f"the container {agent}", "remove it by hand (`nixos-container destroy`)"
+        return existing(agent, self.observe(agent), what, remedy, allow_missing=allow_missing)
 
 
 def _entries(folder: Path) -> list[str]:
@@ -330,12 +324,3 @@ def _agents(names: list[str]) -> Iterator[AgentName]:
     for name in names:
         with contextlib.suppress(BadInput):
             yield agent_name(name)
-
-
-@contextlib.contextmanager
-def _disk(what: str) -> Iterator[None]:
-    """A failing disk as an error that may pass."""
-    try:
-        yield
-    except OSError as error:
-        raise TransientError(f"{what}: {error}", "see whether the disk is full") from error

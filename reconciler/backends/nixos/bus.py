@@ -52,6 +52,7 @@ class Bus:
         self._address = address
         self._bus: MessageBus | None = None
         self._task: asyncio.Task[None] | None = None
+        self._said: str | None = None
         self._connected = asyncio.Event()
         self._ready = asyncio.Event()
 
@@ -127,20 +128,29 @@ class Bus:
                 self._connected.set()
                 await on_up()
                 self._ready.set()
+                self._say(None)
                 pause = BACKOFF[0]
                 if self._bus is not None:
                     await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
-                log.warning("the system bus is away: containers are taken to be as they were")
+                self._say("the system bus is away")
             except _LOST as error:
-                log.warning("the system bus is away (%s): containers are taken to be as they were", error)
+                self._say(f"the system bus is away ({error or type(error).__name__})")
             except BusError as error:
-                log.warning("systemd does not answer as expected: %s", error.summary)
+                self._say(f"systemd does not answer as expected: {error.summary}")
             finally:
                 self._ready.clear()
                 self._drop()
             on_down()
             await asyncio.sleep(pause)
             pause = min(pause * 2, BACKOFF[1])
+
+    def _say(self, trouble: str | None) -> None:
+        """Log `trouble` (None: it is over), but once as long as it stays the same."""
+        if trouble != self._said and trouble is not None:
+            log.warning("%s: containers are taken to be as they were", trouble)
+        elif trouble != self._said:
+            log.info("the system bus is there again")
+        self._said = trouble
 
     async def _connect(self, rules: Sequence[str], on_signal: Callable[[Signal], None]) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):

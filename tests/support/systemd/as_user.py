@@ -15,7 +15,7 @@ from meta.errors import HiveError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import AgentName, GenerationId, Sha
-from reconciler.backends.nixos import NixosBackend
+from reconciler.backends.nixos.backend import NixosBackend
 from reconciler.backends.nixos.records import Where
 from reconciler.observed import Launch
 from reconciler.privileged.client import Client

@@ -18,7 +18,8 @@ from meta.model import Generation
 from meta.names import MANAGER, AgentName
 from reconciler import daemon
 from reconciler.backends.base import Backend
-from reconciler.backends.nixos import Bus, NixosBackend
+from reconciler.backends.nixos.backend import NixosBackend
+from reconciler.backends.nixos.bus import Bus
 from reconciler.backends.nixos.records import Where
 from reconciler.links import Links
 from reconciler.privileged.client import Client

@@ -18,7 +18,8 @@ from typing_extensions import override
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import AgentName, GenerationId, Sha
-from reconciler.backends.nixos import Bus, NixosBackend
+from reconciler.backends.nixos.backend import NixosBackend
+from reconciler.backends.nixos.bus import Bus
 from reconciler.backends.nixos.records import Where
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import MANAGER, AgentName
-from reconciler.backends.nixos import NixosBackend
+from reconciler.backends.nixos.backend import NixosBackend
 from reconciler.observed import Launch
 from reconciler.privileged.client import Client
 from tests.contract.conftest import WAIT
