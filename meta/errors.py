@@ -46,11 +46,15 @@ class Refused(PermanentError):
 
 
 class BuildFailed(PermanentError):
-    """A commit does not become a generation. `log` holds the last lines of the builder's output."""
+    """A commit does not become a generation. `log` holds the last lines of the builder's output.
 
-    def __init__(self, summary: str, hint: str = "", log: str = "") -> None:
+    `bound`: it ended at a limit of time or memory, which a busy host reaches sooner than another.
+    """
+
+    def __init__(self, summary: str, hint: str = "", log: str = "", *, bound: bool = False) -> None:
         super().__init__(summary, hint)
         self.log = log
+        self.bound = bound
 
 
 class TransientError(HiveError):

@@ -207,7 +207,8 @@ class Apply:
         roots = {*done[-2:], *open_ids, *([entry.pin.id] if entry else [])}
         keep: set[GenerationId] = {seen.built[id].id for id in roots if id in seen.built}
         keep |= {id for id in (seen.container.system, seen.container.launch and seen.container.launch.generation) if id}
-        await self._builder.prune(agent, frozenset(keep), frozenset(roots))
+        ended = frozenset(each.id for each in deploys if each.state in (TagState.DENIED, TagState.FAILED))
+        await self._builder.prune(agent, frozenset(keep), frozenset(roots), ended)
 
     # the container and what surrounds it
     async def _furnish(self, agent: AgentName, step: steps.Create | steps.Furnish | steps.OpenSockets) -> None:

@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.message import scrub
 from meta.model import Deploy
-from meta.names import AgentName, Sha
+from meta.names import AgentName, ProposalId, Sha
 from meta.nix.summary import compare
 from meta.shown import Shown, objection
 from reconciler.builders.base import Builder, BuildRequest, Preview
 from reconciler.effects import effect
 from reconciler.previews import Previewed
 from reconciler.world import World
+
+TRIES = 5
+"""Previews of one id that may end at a limit of time or memory before only a person asks for another."""
 
 COMPLAINT_LIMIT = 8000
 """Characters of it that a card keeps."""
@@ -75,11 +78,24 @@ class Building:
                     await self._builder.build(request)
             except PermanentError as error:
                 nothing = Shown(deploy.sha, "", "", "", settings.fingerprint())
-                return Previewed(nothing, complaint=_told(error))
+                return self._refused(agent, deploy.id, nothing, error)
             now = await self._running(agent)
             lines = compare(now.summary if now else None, found.summary)
         same = now is not None and now.shown.derivation == found.shown.derivation
         return Previewed(found.shown, lines, summary=found.summary, same=same)
+
+    def _refused(self, agent: AgentName, id: ProposalId, shown: Shown, error: PermanentError) -> Previewed:
+        """What cannot be built, in words; one that ended at a limit is tried again, each time after a longer wait."""
+        told, previews = _told(error), self._w.observer.previews
+        if previews is None or not (isinstance(error, BuildFailed) and error.bound):
+            return Previewed(shown, complaint=told)
+        before = previews.of(agent).get(id)
+        tries = 1 + (before.tries if before is not None else 0)
+        wait = self._w.config.retry_backoff_max * 2 ** (tries - 1)
+        more = tries < TRIES
+        again = f"it is tried again in {wait:g} s, and at once by `hive retry {id}`"
+        told += f"\n{_times(tries)}; {again if more else f'it is not tried again by itself; `hive retry {id}` does'}"
+        return Previewed(shown, complaint=told, tries=tries, again_at=self._w.clock() + wait if more else None)
 
     async def _running(self, agent: AgentName) -> Preview | None:
         """What meta pins; None before the first deploy, or when that cannot be evaluated any more."""
@@ -101,3 +117,7 @@ def _told(error: PermanentError) -> str:
     log = error.log if isinstance(error, BuildFailed) else ""
     said = "\n".join(dict.fromkeys(part.strip() for part in (error.summary, error.hint, log) if part))
     return scrub(said, COMPLAINT_LIMIT)
+
+
+def _times(tries: int) -> str:
+    return "tried once" if tries == 1 else f"tried {tries} times"

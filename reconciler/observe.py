@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,7 @@ class Observer:
             foreign=repo.foreign,
             projected=self._memory is None or self._memory.projected(agent) == repo.stamp,
             previewing=self._previews.running.get(agent) if self._previews is not None else None,
-            previewed=frozenset(self._previews.of(agent)) if self._previews is not None else None,
+            previewed=self._previews.settled(agent, time.time()) if self._previews is not None else None,
         )
 
     async def everything(self) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:

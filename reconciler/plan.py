@@ -97,6 +97,9 @@ def _roll_forward(c: Context) -> Decision | None:
             return c.do(steps.Drop(deploy.id), f"the preview of {deploy.id} was cut short", deploy)
         if deploy.state.terminal and deploy.id in c.seen.candidates:
             return c.do(steps.Drop(deploy.id), f"{deploy.id} is {deploy.state}, its candidate is left over", deploy)
+        pinned = c.entry is not None and c.entry.pin.id == deploy.id
+        if deploy.state is TagState.DENIED and deploy.id in c.seen.built and not pinned:
+            return c.do(steps.Drop(deploy.id), f"{deploy.id} is denied, what it was built into is left over", deploy)
     return None
 
 

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class Previewed:
     """One preview. `lines`: the differences from what runs; `complaint`: why it cannot be built (then no summary).
 
-    `same`: it is the very derivation that meta has for the agent now.
+    `same`: it is the very derivation that meta has for the agent now. `tries`: how often it ended at a limit of time or
+    memory; after `again_at` (Unix seconds) it is tried once more by itself, None: it stays as it is.
     """
 
     shown: Shown
@@ -38,6 +39,8 @@ class Previewed:
     complaint: str | None = None
     summary: Summary | None = None
     same: bool = False
+    tries: int = 0
+    again_at: float | None = None
 
 
 _PREVIEWED = TypeAdapter(Previewed)
@@ -60,6 +63,19 @@ class Previews:
             paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
             self._known[agent] = {id: found for path in paths for id, found in _read(path)}
         return self._known[agent]
+
+    def settled(self, agent: AgentName, now: float) -> frozenset[ProposalId]:
+        """The ids whose preview is not to be made (again) at `now`, Unix seconds."""
+        known = self.of(agent)
+        return frozenset(id for id, each in known.items() if each.again_at is None or now < each.again_at)
+
+    def drop(self, agent: AgentName, id: ProposalId) -> None:
+        """Make it anew: somebody asked for that. TransientError when the disk does not let go of it."""
+        try:
+            self._layout.preview(agent, id).unlink(missing_ok=True)
+        except OSError as error:
+            raise TransientError(f"cannot forget the preview of {id}: {error.strerror}", "try again") from error
+        self._known[agent] = {other: each for other, each in self.of(agent).items() if other != id}
 
     def write(self, agent: AgentName, id: ProposalId, previewed: Previewed, keep: frozenset[ProposalId]) -> None:
         """Keep `previewed`; those of ids that are not in `keep` go. TransientError when it cannot be written."""

@@ -117,8 +117,16 @@ class Proposals(Reports):
             )
 
     async def retry(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
-        """A new id with the commit of a failed or denied one; the open id, where that commit waits already."""
+        """A new id with the commit of a failed or denied one; the open id, where that commit waits already.
+
+        A pending id whose preview went wrong keeps its id, and the preview is made again.
+        """
         deploy = await self._find(id, agent)
+        previews = self._w.observer.previews
+        preview = previews.of(deploy.agent).get(id) if previews is not None else None
+        if previews is not None and preview is not None and preview.complaint and deploy.state is TagState.PROPOSAL:
+            previews.drop(deploy.agent, id)
+            return await self._after(deploy)
         if deploy.state not in (TagState.FAILED, TagState.DENIED):
             raise Conflict(f"{id} is {deploy.state}, only a failed or denied id is tried again", "see `hive pending`")
         if deploy.kind is not DeployKind.APPLY_COMMIT:

@@ -109,9 +109,12 @@ def retry(
     agent: OwnerOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Propose the commit of a failed or denied id again, under a new id."""
+    """Propose the commit of a failed or denied id again, under a new id; a pending one is evaluated once more."""
     card = client.post(f"/api/proposals/{id}/retry", {}, {"agent": agent})
     new = card["id"]
+    if str(new) == str(id):
+        _say_card(card, json, f"proposal {new} for {card['agent']} is looked at again", f"next: `hive diff {new}`")
+        return
     _say_card(
         card,
         json,

@@ -104,7 +104,9 @@ def _ask(client: Client) -> dict[str, Any] | None:
         return None
     except HiveError as error:
         return _mute(client, error.summary)
-    said = {key: str(status[key]) for key in ("state", "revision", "backend", "builder", "limits", "isolation")}
+    said: dict[str, Any] = {
+        key: str(status[key]) for key in ("state", "revision", "backend", "builder", "limits", "isolation")
+    }
     said["notes"] = [str(note) for note in status["notes"]]
     try:
         client.get("/healthz")

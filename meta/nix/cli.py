@@ -149,7 +149,9 @@ class Nix:
             done = await run(argv, deadline=deadline, recorder=self.recorder, env=env, on_line=on_line, check=False)
         except ProcessTimeout as error:
             text = evaluation_complaint(error.hint, places)
-            raise BuildFailed(f"the build did not end within {deadline:g} s", "make it smaller", text) from error
+            raise BuildFailed(
+                f"the build did not end within {deadline:g} s", "make it smaller", text, bound=True
+            ) from error
         if done.code:
             raise _failure("build", build_complaint(done.stderr_tail, places), self.store, network=True)
         return await asyncio.to_thread(link.readlink)
@@ -184,12 +186,12 @@ class Nix:
             )
         except ProcessTimeout as error:
             summary = f"the evaluation did not end within {evaluation.deadline:g} s"
-            raise BuildFailed(summary, "look for a list or a recursion without end", summary) from error
+            raise BuildFailed(summary, "look for a list or a recursion without end", summary, bound=True) from error
         if done.code == 0:
             return done
         if is_memory(done.stderr_tail) or done.code < 0 or done.code > 128:
             summary = f"{MEMORY} ({evaluation.memory // 2**20} MiB)"
-            raise BuildFailed(summary, "look for a list or a text without end", summary)
+            raise BuildFailed(summary, "look for a list or a text without end", summary, bound=True)
         raise _failure("evaluation", evaluation_complaint(done.stderr_tail, places), self.store)
 
     async def _run(self, argv: Sequence[str | Path], home: Path, deadline: float) -> Completed:

@@ -58,8 +58,17 @@ class Builder(Protocol):
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
         """What each rooted id was built into, where that is whole. No process is started."""
 
-    async def prune(self, agent: AgentName, keep: frozenset[GenerationId], roots: frozenset[ProposalId]) -> None:
-        """Drop the roots of other ids, then old generations by count; never one in `keep`."""
+    async def prune(
+        self,
+        agent: AgentName,
+        keep: frozenset[GenerationId],
+        roots: frozenset[ProposalId],
+        ended: frozenset[ProposalId] = frozenset(),
+    ) -> None:
+        """Drop the roots of other ids than `roots`, then old generations by count; never one in `keep`.
+
+        What only ids in `ended` (denied, failed) were built into goes at once.
+        """
 
     async def forget(self, agent: AgentName) -> None:
         """Drop everything that was built for a purged agent."""

@@ -258,26 +258,35 @@ class NixBuilder:
             return False
         return True
 
-    async def prune(self, agent: AgentName, keep: frozenset[GenerationId], roots: frozenset[ProposalId]) -> None:
-        """Drop the roots of other ids, then the oldest gc roots beyond `keep_generations`; never a rooted one.
+    async def prune(
+        self,
+        agent: AgentName,
+        keep: frozenset[GenerationId],
+        roots: frozenset[ProposalId],
+        ended: frozenset[ProposalId] = frozenset(),
+    ) -> None:
+        """Drop the roots of other ids and what only `ended` ones were built into, then the oldest gc roots beyond
+        `keep_generations`; never a rooted one.
 
         What is no longer rooted goes when the host collects nix's garbage.
         """
         try:
+            useless = frozenset(each.id for id, each in self._roots.read(agent).items() if id in ended - roots)
             self._roots.drop(agent, roots)
             protected = keep | {each.id for each in self._roots.read(agent).values()}
-            await asyncio.to_thread(self._prune, agent, protected)
+            await asyncio.to_thread(self._prune, agent, protected, useless - protected)
         except OSError as error:
             raise disk_error(f"cannot prune the generations of {agent}", error) from error
         self._links.clear()
 
-    def _prune(self, agent: AgentName, protected: frozenset[GenerationId]) -> None:
+    def _prune(self, agent: AgentName, protected: frozenset[GenerationId], useless: frozenset[GenerationId]) -> None:
         shutil.rmtree(self._home(agent) / "evaluate" / "cache", ignore_errors=True)
         folder = self._layout.generations(agent)
         if not folder.is_dir():
             return
         newest = sorted(folder.iterdir(), key=lambda path: (path.lstat().st_mtime_ns, path.name), reverse=True)
-        for path in newest[self._config.keep_generations :]:
+        worth = [path for path in newest if path.name not in useless]
+        for path in [*worth[self._config.keep_generations :], *(path for path in newest if path.name in useless)]:
             if path.name not in protected and path.is_symlink():
                 path.unlink()
         sync_directory(folder)

@@ -144,22 +144,32 @@ class PlainBuilder:
             return False
         return True
 
-    async def prune(self, agent: AgentName, keep: frozenset[GenerationId], roots: frozenset[ProposalId]) -> None:
-        """Drop the roots of other ids, then the oldest generations beyond `keep_generations`; never a rooted one."""
+    async def prune(
+        self,
+        agent: AgentName,
+        keep: frozenset[GenerationId],
+        roots: frozenset[ProposalId],
+        ended: frozenset[ProposalId] = frozenset(),
+    ) -> None:
+        """Drop the roots of other ids and what only `ended` ones were built into, then the oldest generations beyond
+        `keep_generations`; never a rooted one.
+        """
         try:
+            useless = frozenset(each.id for id, each in self._roots.read(agent).items() if id in ended - roots)
             self._roots.drop(agent, roots)
             protected = keep | {each.id for each in self._roots.read(agent).values()}
-            await asyncio.to_thread(self._prune, self._layout.generations(agent), protected)
+            await asyncio.to_thread(self._prune, self._layout.generations(agent), protected, useless - protected)
         except OSError as error:
             raise disk_error(f"cannot prune the generations of {agent}", error) from error
         self._whole.clear()
 
-    def _prune(self, folder: Path, protected: frozenset[GenerationId]) -> None:
+    def _prune(self, folder: Path, protected: frozenset[GenerationId], useless: frozenset[GenerationId]) -> None:
         if not folder.is_dir():
             return
         tree.clean(folder)
         newest = sorted(folder.iterdir(), key=lambda path: (path.lstat().st_mtime_ns, path.name), reverse=True)
-        for path in newest[self._config.keep_generations :]:
+        worth = [path for path in newest if path.name not in useless]
+        for path in [*worth[self._config.keep_generations :], *(path for path in newest if path.name in useless)]:
             if path.name not in protected:
                 tree.retire(path)
 

@@ -45,7 +45,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What the daemon behind http.sock says. `trouble`: why it is not well, "" when it is; `notes`: as in `hive status`."""
+    """What the daemon behind http.sock says. `trouble`: why it is not well, "" when it is.
+
+    `notes` are those of `hive status`.
+    """
 
     state: str
     revision: str

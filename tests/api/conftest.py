@@ -24,7 +24,7 @@ from meta.config import Config
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
 from meta.model import DeployKind
-from meta.names import MANAGER, AgentName, ProposalId
+from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.store.db import Database
@@ -208,7 +208,7 @@ class FakeService:
         card = await self.card(id, agent)
         patch = "--- a/agent.toml\n+++ b/agent.toml\n-model = 1\n+model = 2 \x1b]0;owned\x07\n"
         settings = (("model", "1", "2"),)
-        return Diff(id, card.agent, "0" * 40, SHA, "more", ("1111111 more",), settings, ("agent.toml",), patch)
+        return Diff(id, card.agent, "0" * 40, Sha(SHA), "more", ("1111111 more",), settings, ("agent.toml",), patch)
 
     async def log(self, limit: int = 50) -> list[LogRow]:
         row = LogRow("3" * 40, 1_700_000_000, "deploy", "alice", ProposalId(1), SHA, "a" * 20, "hive", "deploy 1")

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -129,6 +130,25 @@ async def test_a_wrong_setting_keeps_the_daemon_from_starting_and_is_named(place
     _, err = await process.communicate()
     assert process.returncode == Code.USAGE
     assert b"HIVE_RESYNC='often'" in err
+
+
+@pytest.mark.parametrize(("backend", "builder"), [("nixos", "plain"), ("local", "nix")])
+async def test_a_backend_that_does_not_run_what_the_builder_builds_is_refused_with_the_pairs_that_do(
+    place: Place, backend: str, builder: str
+) -> None:
+    process = await place.start("serve", "--backend", backend, "--builder", builder)
+    _, err = await process.communicate()
+    assert process.returncode == Code.FAILED
+    assert f"backend {backend!r} does not run what builder {builder!r} builds".encode() in err
+    assert b"use --backend nixos --builder nix, or --backend local --builder plain" in err
+    assert b"Traceback" not in err
+    assert not place.state.exists()
+
+
+@pytest.mark.parametrize("module", ["dbus_fast", "reconciler.builders.nix", "reconciler.backends.nixos"])
+def test_what_only_the_other_backend_needs_is_not_imported_at_the_start(module: str) -> None:
+    script = f"import sys, reconciler.daemon, api.serve; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
 
 
 def test_a_variable_that_is_no_setting_is_named_with_the_nearest_one() -> None:

@@ -143,3 +143,37 @@ def test_a_preview_that_was_lost_is_made_again(lab: Lab) -> None:
     lab.start()
     lab.settle("alice")
     assert lab.get(f"/api/proposals/{id}/diff")["shown"] is not None
+
+
+def test_what_is_built_before_approval_goes_again_when_it_is_denied(lab: Lab) -> None:
+    """With HIVE_PREBUILD: a gc root while it waits, none after the denial, and the approved one is not built twice."""
+    alice = AgentName("alice")
+    lab.settings["HIVE_PREBUILD"] = "true"
+    lab.kill()
+    lab.start()
+    before = set(lab.layout.generations(alice).iterdir())
+    denied = propose(lab, PORT.replace("8080", "8090"))
+    lab.settle("alice")
+    (root,) = set(lab.layout.generations(alice).iterdir()) - before
+    assert (root / "init").exists()
+    assert lab.layout.root(alice, ProposalId(denied)).exists()
+    assert lab.card(denied)["state"] == "proposal"
+    lab.post(f"/api/proposals/{denied}/deny", reason="no")
+    lab.settle("alice")
+    assert not root.is_symlink()
+    assert not lab.layout.root(alice, ProposalId(denied)).exists()
+    assert before <= set(lab.layout.generations(alice).iterdir())
+    approved = propose(lab, PORT.replace("8080", "8091"))
+    lab.settle("alice")
+    (built,) = set(lab.layout.generations(alice).iterdir()) - before
+    assert lab.approve(approved)["state"] == "deployed"
+    assert lab.agent("alice")["generation"] == built.name
+
+
+def test_a_builder_that_fails_before_approval_says_so_on_the_card(lab: Lab) -> None:
+    assert lab.settings.get("HIVE_PREBUILD") == "true"
+    id = propose(lab, FAILS)
+    lab.settle("alice")
+    assert "it is broken" in lab.get(f"/api/proposals/{id}/diff")["complaint"]
+    assert lab.card(id)["state"] == "proposal"
+    lab.post(f"/api/proposals/{id}/deny")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from meta.names import AgentName, ProposalId
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
 from tests.support.lab import WAIT, Lab, fresh_lab
@@ -126,6 +127,21 @@ def test_a_module_that_asks_too_much_fails_with_the_reason(lab: Lab, module: str
     assert lab.approve(id)["state"] == "failed"
     assert reason in lab.told(f"failed/{id}")
     assert reason in lab.hive("diff", str(id)).out
+
+
+@pytest.mark.nix
+def test_a_preview_that_ended_at_a_limit_is_made_again_when_somebody_asks(lab: Lab) -> None:
+    id = propose(lab, BOMB)
+    lab.settle("alice")
+    kept = lab.layout.preview(AgentName("alice"), ProposalId(id))
+    before = kept.stat().st_mtime_ns
+    assert f"tried once; it is tried again in 60 s, and at once by `hive retry {id}`" in lab.hive("diff", str(id)).out
+    assert f"proposal {id} for alice is looked at again" in lab.hive("retry", str(id)).out
+    lab.settle("alice")
+    assert kept.stat().st_mtime_ns > before
+    assert lab.card(id)["state"] == "proposal"
+    lab.post(f"/api/proposals/{id}/deny")
+    lab.settle("alice")
 
 
 @pytest.mark.nix

@@ -9,7 +9,7 @@ import pytest
 from meta.model import Candidate, TagState
 from meta.names import ProposalId
 from reconciler import steps
-from tests.support.plan_model import Model, deploy, entry, running, sha
+from tests.support.plan_model import Model, deploy, entry, generation, running, sha
 
 
 def previewing() -> Model:
@@ -63,3 +63,14 @@ def test_the_candidate_of_a_preview_that_runs_is_no_leftover() -> None:
     model = previewing()
     model.set(candidates={ProposalId(7): Candidate(sha(900), entry(7))}, previewing=ProposalId(7))
     assert model.decide().step == steps.Preview(ProposalId(7))
+
+
+def test_what_a_denied_proposal_was_built_into_goes() -> None:
+    model = previewing()
+    model.set(previewed=frozenset({ProposalId(7), ProposalId(8)}))
+    model.set(built={**model.seen.built, ProposalId(7): generation(7)})
+    assert isinstance(model.decide().step, steps.Nothing)
+    model.move(7, TagState.DENIED)
+    assert model.decide().step == steps.Drop(ProposalId(7))
+    assert model.settle().phase == "running"
+    assert ProposalId(7) not in model.seen.built

@@ -135,6 +135,8 @@ class Model:
                 self.move(id, TagState.DEPLOYED)
             case steps.Drop(id=id):
                 self.set(candidates={key: value for key, value in seen.candidates.items() if key != id})
+                if self.deploys[id].state is TagState.DENIED:
+                    self.set(built={key: value for key, value in seen.built.items() if key != id})
             case steps.Fail(id=id, touched=touched):
                 self.move(id, TagState.FAILED)
                 if touched:
