@@ -359,6 +359,8 @@ class Apply:
     async def _purge(self, agent: AgentName) -> None:
         layout = self._w.layout
         with effect("purge-directories"):
+            if self._w.gives_through_helper:
+                await self._backend.remove_directories(agent)
             for directory in (layout.agent(agent), layout.applied(agent), layout.proposed(agent)):
                 await remove_tree(directory, inside=layout.state)
             await self._builder.forget(agent)

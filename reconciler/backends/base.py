@@ -77,5 +77,11 @@ class Backend(Protocol):
         Settled already: nothing. Only asked for where `harness_uid` is not 0 and the daemon is not root.
         """
 
+    async def remove_directories(self, agent: AgentName) -> None:
+        """Remove /state, home and the proposed work tree of an agent that was destroyed, where hive itself cannot.
+
+        Asked for as `own_proposed` is, and only for an agent that is purged.
+        """
+
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last `lines` lines that the container wrote."""

@@ -171,6 +171,9 @@ class FakeBackend:
     async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
         """Never needed: the work tree is hive's own user's, or root gave it away."""
 
+    async def remove_directories(self, agent: AgentName) -> None:
+        """Never needed: hive itself may remove them."""
+
     async def logs(self, agent: AgentName, lines: int) -> str:
         """What the fake noted."""
         record = self._ours(agent)

@@ -316,6 +316,9 @@ class LocalBackend:
     async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
         """Never needed: the work tree is hive's own user's, or root gave it away."""
 
+    async def remove_directories(self, agent: AgentName) -> None:
+        """Never needed: hive itself may remove them."""
+
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last lines of its output, from at most the last 256 KiB."""
         self._existing(agent, allow_missing=True)

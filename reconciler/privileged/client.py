@@ -22,6 +22,7 @@ from reconciler.privileged.protocol import (
     Destroy,
     Logs,
     OwnDirectory,
+    RemoveDirectories,
     Request,
     SetSystem,
     Start,
@@ -86,6 +87,10 @@ class Client:
     async def own_directory(self, name: AgentName, kind: str, uid_base: int) -> None:
         """Make one of the agent's directories (values.KINDS) and give it to the agent."""
         await self._call(OwnDirectory(name, kind, uid_base), self._deadlines.quick)
+
+    async def remove_directories(self, name: AgentName) -> None:
+        """Remove state, home and proposed work tree of an agent that has no container any more."""
+        await self._call(RemoveDirectories(name), self._deadlines.destroy)
 
     async def logs(self, name: AgentName, lines: int, cursor: str | None = None) -> LogLines:
         """The last `lines` lines after `cursor`."""

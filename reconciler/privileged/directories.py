@@ -1,7 +1,7 @@
 """Directories made and given away by root, below roots that a less trusted user may write to.
 
 Every component below the root is opened from its parent's descriptor without following a symlink, must lie on the
-same mount, and nothing is ever changed through a path. Only `own_tree` goes into depth.
+same mount, and nothing is ever changed through a path. Only `own_tree` and `remove` go into depth.
 """
 
 from __future__ import annotations
@@ -105,6 +105,42 @@ def _give_entry(entry: int, name: str, parent: int, to: Ownership, where: str, d
         os.chown(f"/proc/self/fd/{entry}", to.uid, to.gid)  # the very file that was looked at
     except OSError as error:
         raise TransientError(f"cannot give {where} to uid {to.uid}: {error.strerror}") from error
+
+
+def remove(root: Path, parts: tuple[str, ...]) -> None:
+    """Remove the directory `root`/`parts` with all that is in it. Missing: nothing. Enters no symlink and no mount."""
+    with contextlib.ExitStack() as stack:
+        fd, where = stack.enter_context(_opened(root, None, str(root))), str(root)
+        for part in parts[:-1]:
+            where = f"{where}/{part}"
+            if not _there(part, fd):
+                return
+            fd = stack.enter_context(_inner(part, fd, where))
+        if _there(parts[-1], fd):
+            try:
+                _remove_tree(parts[-1], fd, f"{where}/{parts[-1]}")
+            except OSError as error:
+                raise TransientError(f"cannot remove {where}/{parts[-1]}: {error.strerror}") from error
+
+
+def _remove_tree(name: str, parent: int, where: str, depth: int = 0) -> None:
+    if depth > _DEPTH:
+        raise Refused(f"{where} is deeper than {_DEPTH} directories", "remove it by hand")
+    with _inner(name, parent, where) as fd:
+        for inner in os.listdir(fd):  # noqa: PTH208 - by its descriptor, not by a path
+            if stat.S_ISDIR(os.stat(inner, dir_fd=fd, follow_symlinks=False).st_mode):
+                _remove_tree(inner, fd, f"{where}/{inner}", depth + 1)
+            else:
+                os.unlink(inner, dir_fd=fd)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _there(name: str, parent: int) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def require(root: Path, parts: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@
     {"verb": "write-settings", "name": ..., "settings": {"role", "uid_base", "limits", "isolated"}}
     {"verb": "start", "name": ...}       {"verb": "stop", "name": ..., "grace": 10}     {"verb": "destroy", "name": ...}
     {"verb": "own-directory", "name": ..., "kind": "state|home|sockets|proposed", "uid_base": ...}
+    {"verb": "remove-directories", "name": ...}
     {"verb": "logs", "name": ..., "lines": 100, "cursor": null}
     -> {"ok": true, ...}
     -> {"ok": false, "kind": "bad-input", "error": "what", "hint": "what to do", "retry_after": null}
@@ -88,6 +89,13 @@ class OwnDirectory:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveDirectories:
+    """Remove what a purged agent wrote: state, home, proposed work tree. Refused while there is a container."""
+
+    name: AgentName
+
+
+@dataclass(frozen=True, slots=True)
 class Logs:
     """The last `lines` lines after `cursor`; answered with `lines` (texts) and the new `cursor`."""
 
@@ -96,7 +104,7 @@ class Logs:
     cursor: str | None
 
 
-Request = Create | SetSystem | WriteSettings | Start | Stop | Destroy | OwnDirectory | Logs
+Request = Create | SetSystem | WriteSettings | Start | Stop | Destroy | OwnDirectory | RemoveDirectories | Logs
 
 VERBS: Mapping[type[Request], str] = {
     Create: "create",
@@ -106,6 +114,7 @@ VERBS: Mapping[type[Request], str] = {
     Stop: "stop",
     Destroy: "destroy",
     OwnDirectory: "own-directory",
+    RemoveDirectories: "remove-directories",
     Logs: "logs",
 }
 _FIELDS: Mapping[str, tuple[str, ...]] = {verb: tuple(request.__dataclass_fields__) for request, verb in VERBS.items()}
@@ -152,6 +161,8 @@ def _request(verb: str, table: Mapping[str, object], bounds: Bounds) -> Request:
             return Destroy(name)
         case "own-directory":
             return OwnDirectory(name, values.kind(table["kind"]), values.uid_base(table["uid_base"], bounds))
+        case "remove-directories":
+            return RemoveDirectories(name)
         case _:
             return Logs(name, values.lines(table["lines"]), values.cursor(table["cursor"]))
 

@@ -24,6 +24,7 @@ from reconciler.privileged.protocol import (
     Destroy,
     Logs,
     OwnDirectory,
+    RemoveDirectories,
     Request,
     SetSystem,
     Start,
@@ -64,6 +65,8 @@ class Verbs:
                     self._destroy(request.name)
                 case OwnDirectory():
                     self._own_directory(request)
+                case RemoveDirectories():
+                    self._remove_directories(request.name)
                 case Logs():
                     return self._logs(request)
         return {}
@@ -159,6 +162,14 @@ class Verbs:
         else:
             last = Ownership(base, base, 0o700, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
         directories.own(host.runtime if bind.runtime else host.state, bind.parts, parents, last)
+
+    def _remove_directories(self, name: AgentName) -> None:
+        if name == MANAGER:
+            raise Refused(f"{name} cannot be purged")
+        if self._read(name) is not None:
+            raise Refused(f"{name} still has a container", "destroy it first")
+        for kind in ("state", "home", "proposed"):
+            directories.remove(self._host.state, conf.directory(name, kind).parts)
 
     def _logs(self, request: Logs) -> Mapping[str, object]:
         self._ours(request.name)

@@ -28,7 +28,7 @@ ARMED = "[Service]\nRestart=no\nEnvironment=HIVE_FAILPOINT={}\n"
 FEW = ("build:after", "set-system:after", "start:after", "commit-meta:before")
 DEPLOY = ("candidate", "build", "stop", "set-system", "write-settings", "start", "commit-meta", "tag-deployed")
 SPAWN = ("create", "own-directories", "set-system", "start")
-END = ("destroy", "close-sockets")
+END = ("destroy", "close-sockets", "purge-directories")
 SIDES = ("before", "after")
 
 
@@ -187,8 +187,8 @@ def agree(hive: NixStory, agents: dict[str, Any]) -> None:
     check(machines == set(agents), f"machines: {machines}")
     confs = {path.stem for path in ETC.glob("*.conf")}
     check(confs == set(agents), f"conf files: {confs}")
-    found = (path for folder in ("applied", "meta") for path in (hive.state / folder).glob("**/*.lock"))
-    locks = [path for path in found if ".git" in path.parts]
+    files = (path for folder in ("applied", "meta") for path in (hive.state / folder).glob("**/*.lock"))
+    locks = [path for path in files if ".git" in path.parts]
     check(not locks, f"locks: {locks}")
     for folder in ("processes", "scratch", "quarantine"):
         check(not any((hive.state / folder).iterdir()), f"{folder}: {list((hive.state / folder).iterdir())}")

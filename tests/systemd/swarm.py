@@ -20,7 +20,7 @@ from tests.systemd.matrix import agree
 from tests.systemd.nixstory import ETC, NixStory, run
 
 AGENTS = 20
-SECONDS = 240.0
+SECONDS = 120.0
 NAMES = [f"a{number}" for number in range(AGENTS)]
 SETTINGS: dict[str, str | float] = {"health_deadline": 120, "starts": 6, "finds_per_minute": 100}
 """A machine of two cores boots twenty containers: nobody is late."""

@@ -291,6 +291,10 @@ class NixosBackend:
         """Through the helper: everything that hive made in it goes to the manager's range."""
         await self._helper.own_directory(agent, "proposed", manager.uid_base)
 
+    async def remove_directories(self, agent: AgentName) -> None:
+        """Through the helper: they belong to uids of the agent's and the manager's ranges."""
+        await self._helper.remove_directories(agent)
+
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last lines that its unit has in the journal; one that never ran has none, whatever is of older ones."""
         seen = self._existing(agent, allow_missing=True)

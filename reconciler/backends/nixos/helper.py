@@ -37,6 +37,9 @@ class RootHelper(Protocol):
     async def own_directory(self, name: AgentName, kind: str, uid_base: int) -> None:
         """Make one of the agent's directories (values.KINDS) and give it to the agent."""
 
+    async def remove_directories(self, name: AgentName) -> None:
+        """Remove state, home and proposed work tree of an agent that has no container any more."""
+
     async def logs(self, name: AgentName, lines: int, cursor: str | None = None) -> LogLines:
         """The last `lines` lines after `cursor`."""
 

@@ -20,6 +20,7 @@ from reconciler.privileged.protocol import (
     Destroy,
     Logs,
     OwnDirectory,
+    RemoveDirectories,
     Request,
     SetSystem,
     Start,
@@ -55,6 +56,7 @@ requests = st.one_of(
     st.builds(Start, agents),
     st.builds(Stop, agents, st.floats(0, 600)),
     st.builds(Destroy, agents),
+    st.builds(RemoveDirectories, agents),
     st.builds(OwnDirectory, agents, st.sampled_from(KINDS), uids),
     st.builds(Logs, agents, st.integers(1, 1000), st.none() | st.from_regex(r"s=[0-9a-z=;]{1,99}", fullmatch=True)),
 )
@@ -207,4 +209,4 @@ def test_the_fingerprint_is_that_of_the_model(mirrored: Settings) -> None:
 
 
 def test_every_verb_is_named_once() -> None:
-    assert len(set(protocol.VERBS.values())) == len(protocol.VERBS) == 8
+    assert len(set(protocol.VERBS.values())) == len(protocol.VERBS) == 9
