@@ -6,6 +6,7 @@ import os
 import platform
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,7 @@ def tell(story: NixStory) -> None:
     drift(story)
     crashes(story)
     rollback(story)
+    pushes(story)
     story.healthy("manager")
     rows = story.json("plan")
     check(all(row["step"] == "none" for row in rows), f"the plan is not empty: {rows}")
@@ -262,6 +264,49 @@ def rollback(story: NixStory) -> None:
     story.healthy("alice")
     check(story.profile("alice") == story.booted("alice") != before, "the older system is not back")
     story.say("hive rollback alice", f"deployed/7, profile and container at {story.profile('alice').name}")
+
+
+def pushes(story: NixStory) -> None:
+    """A real `git push` by another user: a member of the group hive gets a proposal, anybody else gets no further."""
+    target = story.state / "proposed" / "alice" / "push.git"
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for user, uid in (("ada", nixhost.MEMBER), ("eve", nixhost.STRANGER)):
+            home = folder / user
+            home.mkdir()
+            os.chown(home, uid, uid)
+            for trusted in (target, story.applied()):
+                git_as(user, home, "config", "--global", "--add", "safe.directory", str(trusted))
+            git_as(user, home, "clone", "--quiet", str(story.applied()), "alice")
+            (home / "alice" / "agent.toml").write_text(f'label = "pushed by {user}"\n', encoding="utf-8")
+            git_as(user, home / "alice", "commit", "--quiet", "-a", "-m", f"a wish of {user}")
+            try:
+                git_as(user, home / "alice", "push", "--quiet", str(target), "HEAD:wish")
+                pushed = True
+            except Unexpected as error:
+                check(user == "eve", f"ada cannot push: {error}")
+                pushed = False
+            check(pushed == (user == "ada"), f"{user} could push")
+
+    def found() -> dict[str, Any] | None:
+        waiting = story.json("pending")
+        return dict(waiting[0]) if waiting else None
+
+    card = story.until("the card of the push", found)
+    check(card["description"].startswith("a wish of ada"), f"the card is {card}")
+    story.hive("approve", str(card["id"]))
+    check(story.ended(card["id"])["state"] == "deployed", "what was pushed is not deployed")
+    story.say("git push as another user of the group hive", f"deployed/{card['id']}; without the group it is refused")
+
+
+def git_as(user: str, folder: Path, *words: str) -> None:
+    """git as that user, with the groups of /etc/group and a home of its own."""
+    home = folder if folder.name == user else folder.parent
+    identity = (f"GIT_AUTHOR_NAME={user}", f"GIT_AUTHOR_EMAIL={user}@x")
+    committer = (f"GIT_COMMITTER_NAME={user}", f"GIT_COMMITTER_EMAIL={user}@x")
+    as_user = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "env", f"HOME={home}")
+    run(*as_user, *identity, *committer, "git", "-C", str(folder), *words)
 
 
 def killed(story: NixStory, what: str, pid: int) -> None:

@@ -35,6 +35,9 @@ HIVE = HOME / "hive"
 USER = 64_991
 """The uid and gid of the user and the group `hive`."""
 
+MEMBER, STRANGER = 64_992, 64_993
+"""Two people: `ada` is in the group hive, `eve` is not."""
+
 _PATH = f"{HOME / 'libexec'}:{{nix}}:/usr/sbin:/usr/bin:/sbin:/bin"
 _STORE_PATH = re.compile(r"/nix/store/[^/\s\"]+|/[^\s\"]+/store/[a-z0-9]{32}-[^/\s\"]+")
 
@@ -87,7 +90,9 @@ def install(root: Path, nix: Nix) -> None:
     (libexec / "nix-env").symlink_to(nix.programs / "nix-env")
     for table, line in (
         ("passwd", f"hive:x:{USER}:{USER}::{HOME}/state/home:/bin/false"),
-        ("group", f"hive:x:{USER}:"),
+        ("group", f"hive:x:{USER}:ada"),
+        *(("passwd", f"{who}:x:{uid}:{uid}::/:/bin/false") for who, uid in (("ada", MEMBER), ("eve", STRANGER))),
+        *(("group", f"{who}:x:{uid}:") for who, uid in (("ada", MEMBER), ("eve", STRANGER))),
     ):
         with (root / "etc" / table).open("a") as file:
             file.write(f"{line}\n")

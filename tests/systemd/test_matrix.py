@@ -1,0 +1,62 @@
+"""Backend `nixos` with builder `nix`: the daemon killed in the middle of what it does, and many agents at once."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.systemd import host, nixhost
+from tests.support.systemd.host import SystemdHost
+from tests.systemd import nixstory, swarm
+
+pytestmark = [pytest.mark.systemd, pytest.mark.nix]
+
+
+@contextmanager
+def nix_host(settings: Mapping[str, str | float]) -> Iterator[SystemdHost]:
+    """A booted host with nix, hive's units and these settings of the daemon."""
+    why, programs = host.missing() or nixhost.missing(), nixhost.programs()
+    if why is not None or programs is None:
+        pytest.skip(why or "")
+    with tempfile.TemporaryDirectory(prefix="hive-host-", dir="/var/tmp") as folder:
+        made = SystemdHost(Path(folder), nixhost.Nix(programs, settings))
+        try:
+            made.make()
+            made.boot()
+            yield made
+        finally:
+            made.remove()
+
+
+def told(made: SystemdHost, module: str, *words: str, seconds: float) -> str:
+    """What a module printed inside, which must have gone well."""
+    done = made.run([sys.executable, "-m", module, *words], seconds=seconds)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.timeout(240)
+def test_a_kill_where_this_backend_differs_ends_as_if_it_had_not_been() -> None:
+    with nix_host(nixstory.SETTINGS) as made:
+        lines = told(made, "tests.systemd.matrix", "few", seconds=200).splitlines()
+    assert [line.rpartition(": ")[2] for line in lines] == ["deployed"] * 4
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1500)
+def test_a_kill_anywhere_ends_in_one_story_also_a_second_one() -> None:
+    with nix_host(nixstory.SETTINGS) as made:
+        said = told(made, "tests.systemd.matrix", "all", seconds=1400)
+    assert "WRONG" not in said
+
+
+@pytest.mark.full
+@pytest.mark.timeout(500)
+def test_twenty_agents_at_once() -> None:
+    with nix_host({**nixstory.SETTINGS, **swarm.SETTINGS}) as made:
+        assert "all destroyed and purged" in told(made, "tests.systemd.swarm", seconds=450)
