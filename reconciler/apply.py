@@ -22,11 +22,14 @@ from reconciler.building import Building
 from reconciler.effects import effect
 from reconciler.observed import Launch
 from reconciler.remove import remove_tree
+from reconciler.tails import told_last
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
 LOG_TAIL = 20
 """Lines of a container's log that an event or a failed tag carries."""
+LOG_LOOK = 200
+"""Lines that they are looked for in."""
 LOG_LIMIT = 4000
 """Bytes of it."""
 
@@ -144,7 +147,7 @@ class Apply:
 
     async def _with_log(self, agent: AgentName, reason: str) -> str:
         """The reason, with what the container wrote last."""
-        tail = scrub(await self._backend.logs(agent, LOG_TAIL), limit=LOG_LIMIT).strip()
+        tail = scrub(told_last(await self._backend.logs(agent, LOG_LOOK), LOG_TAIL), limit=LOG_LIMIT).strip()
         return f"{reason}\n\nits last lines:\n{tail}" if tail else reason
 
     async def _check_ancestor(self, agent: AgentName, deploy: Deploy) -> None:
@@ -312,7 +315,7 @@ class Apply:
                 crashes = memo.crashes + 1
                 config = self._w.config
                 wait = min(config.crash_backoff_max, config.crash_backoff * 2 ** min(crashes - 1, 30))
-                tail = scrub(await self._backend.logs(agent, LOG_TAIL), limit=LOG_LIMIT)
+                tail = scrub(told_last(await self._backend.logs(agent, LOG_LOOK), LOG_TAIL), limit=LOG_LIMIT)
                 with effect("count-crash"):
                     await memory.change(
                         agent,

@@ -97,6 +97,7 @@ class Daemon:
 
     async def open(self) -> None:
         """Take the lock, recover, open everything. Raises Conflict when another daemon has the state directory."""
+        self._refuse_another_backends()
         try:
             self._layout.state.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
             self._lock = _take_lock(self._layout.lock)
@@ -117,6 +118,17 @@ class Daemon:
         await self._compose(owner, recorder)
         for what in ended:
             await self.world.events.append("process_ended", None, {"what": what})
+
+    def _refuse_another_backends(self) -> None:
+        """Two backends would each start the same agents. (An operator's shell need not know which one it is.)"""
+        mine = self._names[0]
+        for other in BACKENDS:
+            folder = self._layout.backend(other)
+            if other != mine and folder.is_dir() and any(folder.iterdir()):
+                raise PermanentError(
+                    f"the containers of {self._layout.state} are of backend {other!r}, not {mine!r}",
+                    f"use --backend {other} (HIVE_BACKEND), or another --state",
+                )
 
     async def _compose(self, owner: str, recorder: Recorder) -> None:
         layout, config, since = self._layout, self._config, time.time()

@@ -86,6 +86,9 @@ class Units:
         """The last `lines` lines after `cursor`, oldest first, TEXT_LIMIT at most, and where to go on."""
         words = ["--no-pager", "--quiet", "--output=json", "--output-fields=MESSAGE", f"--lines={lines}"]
         words += [f"--unit={_unit(name)}", *([f"--after-cursor={cursor}"] if cursor else [])]
+        # what a container that just ended wrote may not be in the journal yet
+        sync = (self._host.programs.journalctl, "--sync")
+        self._run(sync, deadline=self._host.deadlines.logs, output_limit=_OUTPUT_LIMIT)
         argv = (self._host.programs.journalctl, *words)
         ended = self._run(argv, deadline=self._host.deadlines.logs, output_limit=_OUTPUT_LIMIT)
         self._checked(ended, f"journal of {name}")

@@ -145,6 +145,19 @@ async def test_a_backend_that_does_not_run_what_the_builder_builds_is_refused_wi
     assert not place.state.exists()
 
 
+async def test_a_state_with_containers_of_another_backend_is_left_alone(place: Place) -> None:
+    """Root's `hive reconcile` while hive.service is down must not start everybody under the backend `local`."""
+    (place.state / "backend" / "nixos" / "alice").mkdir(parents=True)
+    (place.state / "meta" / ".git").mkdir(parents=True)
+    for command in ("serve", "reconcile"):
+        process = await place.start(command, HIVE_BACKEND="local")
+        _, err = await process.communicate()
+        assert process.returncode == Code.FAILED
+        assert b"are of backend 'nixos', not 'local'" in err
+        assert b"use --backend nixos (HIVE_BACKEND)" in err
+    assert sorted(path.name for path in place.state.iterdir()) == ["backend", "meta"]
+
+
 @pytest.mark.parametrize("module", ["dbus_fast", "reconciler.builders.nix", "reconciler.backends.nixos"])
 def test_what_only_the_other_backend_needs_is_not_imported_at_the_start(module: str) -> None:
     script = f"import sys, reconciler.daemon, api.serve; sys.exit({module!r} in sys.modules)"

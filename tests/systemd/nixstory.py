@@ -192,6 +192,8 @@ def failures(story: NixStory) -> None:
     story.hive("approve", "4")
     card = story.ended(4)
     check(card["state"] == "failed", "4 did not fail")
+    reason = story.git(story.applied(), "tag", "-l", "--format=%(contents)", "failed/4")
+    check("hive-harness[" in reason.partition("its last lines:")[2], f"failed/4 has no tail of the log: {reason}")
     after = story.healthy("alice")
     check(after["generation"] == before["generation"], "the old generation is not back")
     check(story.profile("alice") == profile == story.booted("alice"), "profile or container are not back")

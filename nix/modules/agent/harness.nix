@@ -58,6 +58,8 @@ in
         # the sockets belong to the container's root group
         SupplementaryGroups = "root";
         WorkingDirectory = "/state";
+        # hive finds its lines by that in the container's log
+        SyslogIdentifier = "hive-harness";
         Restart = "no";
         TimeoutStopSec = 30;
         KillMode = "mixed";

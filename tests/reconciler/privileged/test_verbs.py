@@ -355,8 +355,9 @@ def test_logs_give_lines_and_where_to_go_on(stage: Stage) -> None:
     found = stage.verbs.perform(Logs(ALICE, 50, "s=before"))
     assert found == {"lines": ["one", "two\ufffd", "(a line too long to show)"], "cursor": "s=c2"}
     assert stage.calls() == [
+        "journalctl --sync",
         "journalctl --no-pager --quiet --output=json --output-fields=MESSAGE --lines=50 "
-        "--unit=container@alice.service --after-cursor=s=before"
+        "--unit=container@alice.service --after-cursor=s=before",
     ]
 
 

@@ -68,6 +68,10 @@ class NixosDaemon(daemon.Daemon):
     """The daemon with backend `nixos`."""
 
     @override
+    def _refuse_another_backends(self) -> None:
+        """It goes by the name `local`, and is none."""
+
+    @override
     def _make_backend(self, owner: str, links: Links) -> Backend:
         where = Where(bounds=Bounds(store=str(STORE)))
         helper = Client(Path("/run/hive-privileged/socket"))
