@@ -146,7 +146,7 @@ def strike(hive: Hive, cell: Cell, *, twice: bool) -> str:
     for name, row in before.items():
         if name != cell.agent:
             check(after[name]["pid"] == row["pid"], f"{name} is another process")
-    agree(hive, after)
+    agree(hive, {name: row for name, row in after.items() if row["desired"] != "absent"})
     outcome = outcome_of(hive, cell, after)
     if cell.agent == "carol" and "carol" in after:
         hive.hive("destroy", "carol", "--purge", "--wait")
@@ -159,6 +159,8 @@ def outcome_of(hive: Hive, cell: Cell, after: dict[str, Any]) -> str:
         left = [path for path in (ETC / "carol.conf", PROFILES / "carol", hive.state / "agents/carol") if path.exists()]
         check(row is None and not left, f"carol is still there: {row}, {left}")
         return "purged"
+    if cell.scenario == "spawn" and row is not None and row["phase"] == "failed":
+        return f"failed: {row['conditions'][0]}"
     check(row is not None and row["phase"] == "running", f"{cell.agent} is {row}")
     if cell.scenario == "spawn":
         return "running"
