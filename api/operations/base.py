@@ -15,7 +15,8 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -138,7 +139,8 @@ class Line(Generic[Out]):
 @dataclass(frozen=True, slots=True)
 class Route:
     """On the operator's http.sock. The input's fields that are neither in the path nor named here are the body's,
-    and with GET and DELETE the query's. `fixed` are fields that the path implies; `media` is another type than JSON.
+    and with GET and DELETE the query's. `fixed` are fields that the path implies; `media` is what is answered,
+    `limit` the bytes that a body may have.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -148,14 +150,20 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
     media: tuple[str, ...] = ("application/json",)
+    limit: int = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Tool(Generic[Out]):
-    """On /mcp. `name`: where the tool is called otherwise than the operation; `text`: what the model reads."""
+    """On /mcp. `name`: where the tool is called otherwise than the operation; `text`: what the model reads.
+
+    Hints for clients: `reads` changes nothing, `ends` takes something away.
+    """
 
     text: Callable[[Call, Out], str]
     name: str | None = None
+    reads: bool = False
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,33 +200,53 @@ class Operation(Generic[In, Out]):
         found |= {Surface.HTTP} if self.routes else set()
         return frozenset(found | ({Surface.MCP} if self.tool else set()))
 
+    @property
+    def json_output(self) -> Any:
+        """What of its output is JSON, as a type; Any where nothing is."""
+        output: object = self.output
+        parts = get_args(output) if get_origin(output) in (Union, UnionType) else (output,)
+        left = tuple(part for part in parts if part is not Raw)
+        return Union[left] if left else Any  # noqa: UP007 - made of a tuple
+
     def line(self, surface: Surface) -> Line[Out] | None:
         """How it shows on a line socket."""
         return next((line for line in self.lines if surface in line.surfaces), None)
 
 
-AnyOperation = Operation[Any, Any]  # rows of one table differ in input and output; each is checked where it is made
+# Rows of one table differ in input and output. What a face makes of an output, the tests see for every row.
+AnyOperation = Operation[Any, Any]
 AnyLine = Line[Any]
+AnyTool = Tool[Any]
 
 
-def operation(
-    name: str,
-    principals: frozenset[Role],
-    *,
-    lines: tuple[Line[Out], ...] = (),
-    routes: tuple[Route, ...] = (),
-    tool: Tool[Out] | None = None,
-    waits: bool = False,
-) -> Callable[[Handler[In, Out]], Operation[In, Out]]:
-    """Make an operation of a handler: input, output and summary are those of its signature and docstring."""
+@dataclass(frozen=True, slots=True)
+class operation:
+    """Makes an operation of a handler: input, output and summary are those of its signature and docstring."""
 
-    def make(handler: Handler[In, Out]) -> Operation[In, Out]:
+    name: str
+    principals: frozenset[Role]
+    lines: tuple[AnyLine, ...] = ()
+    routes: tuple[Route, ...] = ()
+    tool: AnyTool | None = None
+    waits: bool = False
+
+    def __call__(self, handler: Handler[In, Out]) -> Operation[In, Out]:
+        """The operation."""
         hints = get_type_hints(handler, include_extras=True)
         given = list(inspect.signature(handler).parameters)[1]
         summary = (inspect.getdoc(handler) or "").partition("\n\n")[0].replace("\n", " ")
-        return Operation(name, summary, hints[given], hints["return"], principals, handler, lines, routes, tool, waits)
-
-    return make
+        return Operation(
+            self.name,
+            summary,
+            hints[given],
+            hints["return"],
+            self.principals,
+            handler,
+            self.lines,
+            self.routes,
+            self.tool,
+            self.waits,
+        )
 
 
 def _ok(_: object) -> Wire:
@@ -244,16 +272,19 @@ def on_agents(request: type[Wire], response: Callable[[Out], Wire] = _ok, manage
     return Line(request, frozenset({Surface.AGENT, *([Surface.MANAGER] if manager else [])}), response)
 
 
+RENAMED = {"name": "agent", "commit_ref": "commit"}
+"""What the wire calls otherwise than the inputs."""
+
+
 def input_of(wanted: type[In], request: Wire) -> In:
     """A request of the wire as an operation's input. BadInput where it breaks a bound that the wire does not know.
 
-    The wire calls an agent `name` in some types and `agent` in others; inputs say `agent`. An absent option has the
-    input's default.
+    Inputs have one name for what the wire calls differently here and there. An absent option has the default.
     """
     if isinstance(request, wanted):
         return request
     given = ((key, getattr(request, key)) for key in type(request).model_fields if key != "cmd")
-    fields = {"agent" if key == "name" else key: value for key, value in given if value is not None}
+    fields = {RENAMED.get(key, key): value for key, value in given if value is not None}
     try:
         return wanted.model_validate(fields)
     except ValidationError as error:

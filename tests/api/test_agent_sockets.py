@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.agents import answer_agent
+from api import dispatch
+from api.operations.base import Call, Surface
+from api.principals import principal_of
 from api.sockets import AgentSockets, admission
 from meta.errors import TransientError
 from meta.names import MANAGER, AgentName
 from meta.wire.agent import AGENT_RESPONSE, EmptyResponse, MessageResponse, Recv
 from meta.wire.codec import decode
+from meta.wire.common import Wire
 from meta.wire.link import Drain, Probe, Resume
 from meta.wire.manager import MANAGER_RESPONSE
 
@@ -95,12 +98,17 @@ async def test_a_receiver_that_dies_in_the_long_poll_takes_no_message_with_it(po
     assert message["body"] == "for the living"
 
 
+async def received(pods: Hive, seconds: int | None = None) -> Wire:
+    """What alice's `recv` answers."""
+    return await dispatch.answer(Call(pods.service, principal_of(ALICE)), Surface.AGENT, Recv(wait_seconds=seconds))
+
+
 async def test_recv_is_empty_at_once_while_the_agent_is_drained(pods: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
     await ask(pods, MANAGER, '{"cmd":"send","to":"alice","body":"later"}')
     monkeypatch.setattr(pods.fake.links, "draining", lambda agent: True)
-    assert await answer_agent(pods.service, ALICE, Recv()) == EmptyResponse()
+    assert await received(pods) == EmptyResponse()
     monkeypatch.setattr(pods.fake.links, "draining", lambda agent: False)
-    assert isinstance(await answer_agent(pods.service, ALICE, Recv()), MessageResponse)
+    assert isinstance(await received(pods), MessageResponse)
 
 
 class MutePeer:
@@ -113,7 +121,7 @@ class MutePeer:
 async def test_a_drain_ends_a_recv_that_waits(pods: Hive) -> None:
     links = pods.fake.links
     links.connected(ALICE, MutePeer())
-    waiting = asyncio.ensure_future(answer_agent(pods.service, ALICE, Recv(wait_seconds=60)))
+    waiting = asyncio.ensure_future(received(pods, 60))
     await pods.fake.broker.unread(ALICE)
     assert not await links.drain(ALICE, 0.05)
     async with asyncio.timeout(10):
