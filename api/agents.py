@@ -28,10 +28,11 @@ def agent_server(
     bound: Bound, agent: AgentName, service: Service, *, limit: int, admit: Callable[[int | None], bool]
 ) -> LineServer:
     """The server for one agent's `mcp.sock`."""
-    call = Call(service, principal_of(agent))
     surface = Surface.MANAGER if agent == MANAGER else Surface.AGENT
 
     async def session(connection: LineConnection) -> None:
+        call = Call(service, principal_of(agent))
+
         async def handle(line: bytes) -> bytes:
             request: Wire = decode(MANAGER_REQUEST, line) if agent == MANAGER else decode(AGENT_REQUEST, line)
             waits = wanted(surface, request).waits
@@ -39,7 +40,11 @@ def agent_server(
             # What waits is cancelled when its caller is gone, and puts back what it took; all else is done.
             return encode(await (connection.while_connected(done) if waits else done))
 
-        await answer_lines(connection, handle, fault_line)
+        async def written(sent: bool) -> None:
+            while call.after:
+                await call.after.pop()(sent)
+
+        await answer_lines(connection, handle, fault_line, written)
 
     return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit, connections=CONNECTIONS)
 

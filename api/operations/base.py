@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import UnionType
@@ -76,13 +76,20 @@ def role_of(principal: Principal) -> Role:
             return Role.AGENT
 
 
+Written = Callable[[bool], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a handler gets beside its input. `stopping` is set when the daemon ends."""
+    """What a handler gets beside its input. `stopping` is set when the daemon ends.
+
+    What a handler puts into `after` is awaited once its answer was written (True) or could not be (False).
+    """
 
     service: Service
     principal: Principal
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    after: list[Written] = field(default_factory=list)
 
     @property
     def role(self) -> Role:
@@ -155,22 +162,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Tool(Generic[Out]):
-    """On /mcp. `name`: where the tool is called otherwise than the operation; `text`: what the model reads.
-
-    Hints for clients: `reads` changes nothing, `ends` takes something away.
-    """
+    """On /mcp. `name`: where the tool is called otherwise than the operation; `text`: what the model reads."""
 
     text: Callable[[Call, Out], str]
     name: str | None = None
-    reads: bool = False
-    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
     """An answer over HTTP that is not one JSON value."""
 
-    content: bytes | AsyncIterator[str] | AsyncIterator[bytes]
+    content: bytes | AsyncIterable[str] | AsyncIterable[bytes]
     media: str
     headers: Mapping[str, str] = field(default_factory=dict)
 

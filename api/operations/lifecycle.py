@@ -28,6 +28,7 @@ from api.operations.base import (
 from meta.errors import Refused
 from meta.names import MANAGER, AgentName
 from meta.wire import host, manager
+from reconciler.rollout import Rollout
 from reconciler.views import Card
 
 Words = Field("", max_length=10_000, description="what for, in words")
@@ -68,6 +69,13 @@ class Adopting(Named):
     """Which side is right."""
 
     side: Literal["running", "meta"]
+
+
+class RebuildingAll(Input):
+    """Which agents, and how."""
+
+    now: bool = AT_ONCE
+    only_stale: bool = Field(False, description="only agents that another hive built")
 
 
 class Reconciling(Input):
@@ -176,6 +184,12 @@ async def rebuild(call: Call, asked: Stopping) -> Accepted:
     return Accepted(asked.agent, "rebuild")
 
 
+@operation("rebuild_all", OPERATORS, routes=(Route("POST", "/api/rebuild-all"),))
+async def rebuild_all(call: Call, asked: RebuildingAll) -> Rollout:
+    """Rebuild every agent, wave by wave; answers what is going to be done."""
+    return await call.service.rebuild_all(call.who, asked.now, asked.only_stale)
+
+
 @operation("destroy", OPERATORS, lines=(on_host(host.Destroy),), routes=(Route("POST", "/api/agents/{agent}/destroy"),))
 async def destroy(call: Call, asked: Destroying) -> Accepted:
     """Remove an agent; its repos, tags and /state are kept unless they are purged."""
@@ -217,6 +231,7 @@ LIFECYCLE = (
     start,
     restart,
     rebuild,
+    rebuild_all,
     destroy,
     rollback,
     adopt,

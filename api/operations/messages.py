@@ -9,7 +9,6 @@ from pydantic import Field
 from api.operations.base import (
     AGENTS,
     EVERYBODY,
-    OPERATOR,
     OPERATORS,
     Call,
     Input,
@@ -95,30 +94,37 @@ def _heard(_call: Call, answer: wire.MessageResponse | wire.EmptyResponse) -> st
     "send",
     EVERYBODY,
     lines=(on_agents(wire.Send),),
-    routes=(Route("POST", "/api/messages", status=201),),
+    routes=(Route("POST", "/api/messages", status=201, limit=2**23),),
     tool=Tool(_posted),
 )
 async def send(call: Call, asked: Sending) -> Sent:
     """Send a message to an agent, to the manager, to the operator, or to all of them (`*`)."""
     if call.role is Role.OPERATOR and asked.to != ALL and agent_name(asked.to) not in call.service.agents():
         raise NotFound(f"there is no agent {asked.to}", "see `hive list`")
-    return Sent(await call.service.broker.send(call.name, asked.to, asked.body), asked.to)
+    return Sent(await call.service.broker.send(call.name, asked.to, asked.body, asked.key), asked.to)
 
 
 @operation("recv", AGENTS, lines=(on_agents(wire.Recv, _itself),), tool=Tool(_heard), waits=True)
 async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.EmptyResponse:
     """Take one message, waiting for it if there is none; empty after that, or at once while the agent is drained."""
     wait = min(WAIT_DEFAULT if asked.wait_seconds is None else asked.wait_seconds, WAIT_MOST)
-    agent, links = AgentName(call.name), call.service.links
+    agent, links, broker = AgentName(call.name), call.service.links, call.service.broker
     links.legacy(agent)
     if links.draining(agent):
         return wire.EmptyResponse()
-    message = await call.service.broker.recv(agent, wait)  # a drain interrupts it
+    message = await broker.recv(agent, wait, hold=True)  # a drain interrupts it
     if message is None:
         return wire.EmptyResponse()
-    return wire.MessageResponse(
-        sender=message.sender, body=message.body, id=message.id, redelivered=message.redelivered
-    )
+    id = message.id
+
+    async def written(sent: bool) -> None:
+        if sent:
+            broker.seen(agent, id)
+        else:
+            await broker.unseen(agent, id)
+
+    call.after.append(written)
+    return wire.MessageResponse(sender=message.sender, body=message.body, id=id, redelivered=message.redelivered)
 
 
 @operation("status", AGENTS, lines=(on_agents(wire.Status, _unread),))
@@ -156,7 +162,13 @@ async def requeue_inflight(call: Call, _asked: wire.RequeueInflight) -> int:
 @operation("operator_msg", AGENTS, lines=(on_agents(wire.OperatorMsg),))
 async def operator_msg(call: Call, asked: wire.OperatorMsg) -> int:
     """A message to the caller from its own terminal, which says that it is the operator; anything there could."""
-    return await call.service.broker.send(OPERATOR, call.name, asked.body)
+    return await call.service.broker.operator_msg(call.name, asked.body, verified=False)
+
+
+@operation("wake", frozenset({Role.AGENT}), lines=(on_agents(wire.Wake, manager=False),))
+async def wake(call: Call, asked: wire.Wake) -> int:
+    """A message to the caller from something inside its container, shown as `wake:<from>`."""
+    return await call.service.broker.wake(call.name, asked.sender, asked.body)
 
 
 @operation(
@@ -171,4 +183,4 @@ async def whoami(call: Call, _asked: wire.Whoami) -> wire.WhoamiResponse:
     return wire.WhoamiResponse(name=call.name, role=role, hyperhive_rev=call.service.revision() or None)
 
 
-MESSAGES = (send, recv, status, recent, mark_read, ack_turn, requeue_inflight, operator_msg, whoami)
+MESSAGES = (send, recv, status, recent, mark_read, ack_turn, requeue_inflight, operator_msg, wake, whoami)

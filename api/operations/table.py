@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api.operations.base import AnyOperation, Role, Surface
+from api.operations.dead_letters import DEAD_LETTERS
 from api.operations.lifecycle import LIFECYCLE
+from api.operations.loose_ends import LOOSE_ENDS
 from api.operations.messages import MESSAGES
 from api.operations.proposals import PROPOSALS
+from api.operations.questions import QUESTIONS
+from api.operations.reminders import REMINDERS
+from api.operations.settings import SETTINGS
 from api.operations.upkeep import UPKEEP
 from api.operations.views import VIEWS
 from meta.wire.common import Wire
 
-OPERATIONS: tuple[AnyOperation, ...] = (*VIEWS, *PROPOSALS, *LIFECYCLE, *MESSAGES, *UPKEEP)
+OPERATIONS: tuple[AnyOperation, ...] = (
+    *VIEWS,
+    *PROPOSALS,
+    *LIFECYCLE,
+    *SETTINGS,
+    *MESSAGES,
+    *DEAD_LETTERS,
+    *QUESTIONS,
+    *REMINDERS,
+    *LOOSE_ENDS,
+    *UPKEEP,
+)
 
 
 def _by_request(surface: Surface) -> dict[type[Wire], AnyOperation]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from pydantic import Field
 from api.operations.base import OPERATORS, Call, Input, Raw, Route, operation
 from meta.disk import disk_error
 from meta.errors import HiveError, TransientError
-from reconciler import backup as backups
+from reconciler.backups.write import Wanted
 from reconciler.metrics import CONTENT_TYPE
 
 HEALTH_SECONDS = 5.0
@@ -38,9 +39,9 @@ class Nothing(Input):
 async def backup(call: Call, asked: BackingUp) -> Raw:
     """A consistent backup of the running hive, as a tar; whoever asked keeps it, nothing of it stays here."""
     name = f"backup-{secrets.token_hex(8)}.tar{'.gz' if asked.compressed else ''}"
-    wanted = backups.Wanted(asked.proposed, asked.agents)
-    descriptor = _taken(await call.service.backup(name, wanted))
-    return Raw(_content(descriptor), TAR, {"content-length": str(os.fstat(descriptor).st_size)})
+    wanted = Wanted(asked.proposed, asked.agents)
+    content = Content(_taken(await call.service.backup(name, wanted)))
+    return Raw(content, TAR, {"content-length": str(content.size)})
 
 
 def _taken(path: Path) -> int:
@@ -53,10 +54,23 @@ def _taken(path: Path) -> int:
     return descriptor
 
 
-async def _content(descriptor: int) -> AsyncIterator[bytes]:
-    with os.fdopen(descriptor, "rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
+class Content:
+    """The blocks of an open file, which is closed when they are sent or nobody wants them any more.
+
+    A generator alone would not do: one that is never begun, for its client went away, closes nothing.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.size = os.fstat(descriptor).st_size
+        self._descriptor = descriptor
+        self._close = weakref.finalize(self, os.close, descriptor)
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        try:
+            while block := os.read(self._descriptor, _BLOCK):
+                yield block
+        finally:
+            self._close()
 
 
 @operation("metrics", OPERATORS, routes=(Route("GET", "/metrics", media=(CONTENT_TYPE,)),))

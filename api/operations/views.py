@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from pydantic import Field
 
 from api.operations.base import (
     LEADERS,
+    OPERATOR,
     OPERATORS,
     AgentField,
     Call,
@@ -23,16 +23,20 @@ from api.operations.base import (
 from api.operations.lifecycle import another
 from api.operations.proposals import MOST_ROWS
 from api.operations.upkeep import Nothing
+from api.operations.waiting import unless_stopping
 from api.stream import sse
-from meta.errors import TransientError
 from meta.names import AgentName
 from meta.wire import host, manager
 from meta.wire.common import U32
-from reconciler.views import Event, LogRow, PlanRow, Status
+from reconciler.questions import Question
+from reconciler.views import Card, Event, LogRow, PlanRow, Status
 
 MOST_LINES = 10_000
 MOST_SECONDS = 600
 MOST_EVENTS = 1000
+MOST_WAIT = 30
+"""Seconds that one request for a log may wait for the next line."""
+MOST_TIME = 1e11
 
 
 class MaybeAgent(Input):
@@ -52,6 +56,10 @@ class Tail(Input):
 
     agent: AgentField
     lines: U32 = Field(50, description=f"how many; never more than {MOST_LINES}")
+    since: float | None = Field(None, ge=0, le=MOST_TIME, description="only what was written after, in Unix seconds")
+    after: str | None = Field(None, description="only what comes behind this cursor")
+    wait: float = Field(0.0, ge=0, le=MOST_WAIT, description="seconds to wait for the next line")
+    follow: bool = Field(False, description="answer a cursor")
 
 
 class Waiting(MaybeAgent):
@@ -82,6 +90,18 @@ class Logs:
 
     agent: AgentName
     text: str
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything at once; every event behind `seq` comes with `/api/events?after=`, so that nothing is missed."""
+
+    seq: str
+    status: Status
+    proposals: list[Card]
+    questions: list[Question]
+    unread: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,19 @@ def _names(rows: list[Name]) -> host.HostResponse:
 async def overview(call: Call, _asked: Nothing) -> Status:
     """The daemon and every agent."""
     return await call.service.status()
+
+
+@operation("state", OPERATORS, routes=(Route("GET", "/api/state"),))
+async def state(call: Call, _asked: Nothing) -> State:
+    """Everything at once, with the number of the newest event before it was looked at."""
+    service = call.service
+    return State(
+        seq=await service.events.last(),
+        status=await service.status(),
+        proposals=await service.pending(),
+        questions=await service.questions.open(),
+        unread=await service.broker.unread(OPERATOR),
+    )
 
 
 @operation("list", OPERATORS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
@@ -137,24 +170,20 @@ async def log(call: Call, asked: Newest) -> list[LogRow]:
 )
 async def get_logs(call: Call, asked: Tail) -> Logs:
     """The last lines that an agent's container wrote."""
-    agent = another(call, asked.agent, "read the logs of")
-    return Logs(agent, await call.service.logs(agent, min(asked.lines, MOST_LINES)))
+    agent, lines = another(call, asked.agent, "read the logs of"), min(asked.lines, MOST_LINES)
+    if not {"since", "after", "wait", "follow"} & asked.model_fields_set:
+        return Logs(agent, await call.service.logs(agent, lines))
+    waiting = call.service.logs_after(agent, asked.after, lines, asked.since or None, asked.wait)
+    part = await unless_stopping(call, waiting, "the daemon is stopping; agents go on")
+    return Logs(agent, part.text, part.cursor)
 
 
 @operation("wait", OPERATORS, routes=(Route("GET", "/api/wait"),))
 async def wait(call: Call, asked: Waiting) -> Settled:
     """Until nothing is left to do, at most `timeout` seconds."""
-    settling = asyncio.ensure_future(call.service.settled(asked.agent, asked.timeout))
-    stopping = asyncio.ensure_future(call.stopping.wait())
-    try:
-        await asyncio.wait({settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if settling.done():
-            return Settled(asked.agent, settling.result())
-        raise TransientError("the daemon is stopping; what was asked for goes on when it is started", "`hive serve`")
-    finally:
-        settling.cancel()
-        stopping.cancel()
-        await asyncio.wait({settling, stopping})
+    settling = call.service.settled(asked.agent, asked.timeout)
+    words = "the daemon is stopping; what was asked for goes on when it is started"
+    return Settled(asked.agent, await unless_stopping(call, settling, words))
 
 
 @operation(
@@ -183,4 +212,4 @@ def _before(last: str, count: int) -> str:
     return f"{database}-{max(0, int(n) - count)}"
 
 
-VIEWS = (overview, agents, plan, log, get_logs, wait, events)
+VIEWS = (overview, state, agents, plan, log, get_logs, wait, events)

@@ -27,6 +27,9 @@ from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId
 from reconciler.events import Events
 from reconciler.links import Links
+from reconciler.loose_ends import LooseEnds
+from reconciler.questions import Questions
+from reconciler.reminders import Reminders
 from reconciler.store.db import Database
 from reconciler.store.messages import Broker
 from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
@@ -37,6 +40,11 @@ if TYPE_CHECKING:
 SHA = "1" * 40
 SHOWN = "f00f00f00f00f00f00f0"
 ALICE = AgentName("alice")
+
+
+def NOW() -> float:
+    """The time of these tests."""
+    return 1_700_000_000.0
 
 
 class FakeService:
@@ -52,6 +60,25 @@ class FakeService:
         self.shown: dict[int, Card] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
+
+    def attach(self, database: Database, states: Path) -> None:
+        """The real questions, reminders and loose ends on `database`; /state of each agent is below `states`."""
+
+        async def check(_sender: str, to: str) -> None:
+            if to != "operator":
+                self.known(AgentName(to))
+
+        self.questions = Questions(
+            database, check=check, known=lambda name: name in self.names, notice=self.broker.notice, clock=NOW
+        )
+        self.reminders = Reminders(
+            database,
+            known=lambda name: name in self.names,
+            state=lambda name: states / name,
+            notice=self.broker.notice,
+            clock=NOW,
+        )
+        self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
 
     def record(self, call: tuple[object, ...]) -> None:
         self.calls.append(call)
@@ -290,9 +317,10 @@ async def pods(tmp_path: Path) -> AsyncIterator[Hive]:
     database = await Database.open(layout.database)
     events = Events(database)
     names: list[AgentName] = []
-    broker = Broker(database, known=lambda name: name in names)
+    broker = Broker(database, known=lambda name: name in names, clock=NOW)
     fake = FakeService(layout, events, broker)
     names = fake.names
+    fake.attach(database, tmp_path / "states")
     running = Hive(fake, layout, config, AgentSockets(layout, config))
     running.sockets.attach(running.service)
     async with contextlib.AsyncExitStack() as stack:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typing_extensions import override
 
-from api.operations.table import OPERATIONS
-
 if TYPE_CHECKING:
     from tests.api.conftest import Hive
 
@@ -246,9 +244,3 @@ async def test_the_list_of_events_has_the_newest_oldest_first(hive: Hive) -> Non
     assert found[-1]["seq"] == last.seq
     _, _, later = await get(hive, f"/api/events?follow=0&after={found[0]['seq']}")
     assert [event["seq"] for event in later] == [last.seq]
-
-
-def test_every_route_is_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs/reference/http.md").read_text(encoding="utf-8")
-    for route in (route for operation in OPERATIONS for route in operation.routes):
-        assert f"`{route.path}`" in text, route.path
