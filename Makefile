@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run demo demo-nixos test test-full lint bench lock clean
+.PHONY: help setup claude run demo demo-nixos test test-full lint bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ lint: setup ## style, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+claude: ## the pinned Claude Code CLI in build/, which some tests drive
+	@tests/support/get-claude.sh
 
 demo-nixos: setup ## the same story on a host with systemd, made for it (needs root and systemd-container)
 	@$(BIN)/python -m tests.systemd.story

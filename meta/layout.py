@@ -15,8 +15,8 @@ STATE (daemon-owned unless said otherwise)
     quarantine/ scratch/ processes/         throw-away; emptied at start
 RUNTIME
     host.sock http.sock                     operator
-    manager/{mcp,harness}.sock              bound into the manager as /run/hive
-    agents/<n>/{mcp,harness}.sock           bound into the agent as /run/hive
+    manager/{mcp,harness,http}.sock         bound into the manager as /run/hive
+    agents/<n>/{mcp,harness,http}.sock      bound into the agent as /run/hive
 """
 
 from __future__ import annotations
@@ -170,3 +170,7 @@ class Layout:
     def harness_socket(self, agent: AgentName) -> Path:
         """The link between hive and the agent's harness."""
         return self.sockets(agent) / "harness.sock"
+
+    def agent_http_socket(self, agent: AgentName) -> Path:
+        """The agent's tools over HTTP (`/mcp`)."""
+        return self.sockets(agent) / "http.sock"
