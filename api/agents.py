@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 CONNECTIONS = 16
 """Most connections to one agent's mcp.sock; a harness needs two."""
 
-OPERATOR = "operator"
 WAIT_DEFAULT = 30
 WAIT_MOST = 60
 RECENT_MOST = 1000
@@ -39,18 +38,28 @@ def agent_server(
 ) -> LineServer:
     """The server for one agent's `mcp.sock`."""
 
-    async def answer(line: bytes, connection: LineConnection) -> Response:
+    async def answer(line: bytes, connection: LineConnection, held: list[int]) -> Response:
         if agent == MANAGER:
             asked = decode(manager.MANAGER_REQUEST, line)
-            return await while_there(connection, asked, answer_manager(service, asked))
+            return await while_there(connection, asked, answer_manager(service, asked, held))
         request = decode(wire.AGENT_REQUEST, line)
-        return await while_there(connection, request, answer_agent(service, agent, request))
+        return await while_there(connection, request, answer_agent(service, agent, request, held))
 
     async def session(connection: LineConnection) -> None:
-        async def handle(line: bytes) -> bytes:
-            return encode(await answer(line, connection))
+        held: list[int] = []
 
-        await answer_lines(connection, handle, fault_line)
+        async def handle(line: bytes) -> bytes:
+            return encode(await answer(line, connection, held))
+
+        async def written(sent: bool) -> None:
+            while held:
+                id = held.pop()
+                if sent:
+                    service.broker.seen(agent, id)
+                else:
+                    await service.broker.unseen(agent, id)
+
+        await answer_lines(connection, handle, fault_line, written)
 
     return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit, connections=CONNECTIONS)
 
@@ -62,7 +71,9 @@ async def while_there(
     return await (connection.while_connected(answer) if isinstance(request, wire.Recv) else answer)
 
 
-async def answer_manager(service: Service, request: manager.ManagerRequest) -> manager.ManagerResponse:
+async def answer_manager(
+    service: Service, request: manager.ManagerRequest, held: list[int] | None = None
+) -> manager.ManagerResponse:
     """What only the manager may ask, then what every agent may."""
     by = principal_of(MANAGER).who
     match request:
@@ -82,20 +93,26 @@ async def answer_manager(service: Service, request: manager.ManagerRequest) -> m
             count = min(LOGS_DEFAULT if lines is None else lines, LOGS_MOST)
             return manager.LogsResponse(content=await service.logs(_other(name, "read the logs of"), count))
         case _:
-            return await answer_agent(service, MANAGER, request)
+            return await answer_agent(service, MANAGER, request, held)
     return OK
 
 
-async def answer_agent(service: Service, agent: AgentName, request: wire.AgentRequest) -> wire.AgentResponse:
-    """What every agent may ask, about itself only."""
+async def answer_agent(
+    service: Service, agent: AgentName, request: wire.AgentRequest, held: list[int] | None = None
+) -> wire.AgentResponse:
+    """What every agent may ask, about itself only. Into `held` goes the id of a message whose answer is to be written:
+    until it is, no ack is for it (see Broker.recv).
+    """
     broker = service.broker
     match request:
         case wire.Send(to=to, body=body):
             await broker.send(agent, to, body)
         case wire.OperatorMsg(body=body):
-            await broker.send(OPERATOR, agent, body)
+            await broker.operator_msg(agent, body, verified=False)
+        case wire.Wake(sender=label, body=body):
+            await broker.wake(agent, label, body)
         case wire.Recv(wait_seconds=seconds):
-            return await _recv(service, agent, seconds)
+            return await _recv(service, agent, seconds, held)
         case wire.Status():
             service.links.legacy(agent)
             return wire.StatusResponse(unread=await broker.unread(agent))
@@ -112,20 +129,43 @@ async def answer_agent(service: Service, agent: AgentName, request: wire.AgentRe
             role = "manager" if agent == MANAGER else "agent"
             return wire.WhoamiResponse(name=agent, role=role, hyperhive_rev=service.revision() or None)
         case _:
-            raise Refused(f"{request.cmd} is not available yet", "questions, reminders and wake-ups come later")
+            return await answer_later(service, agent, request)
     return OK
 
 
-async def _recv(service: Service, agent: AgentName, seconds: int | None) -> wire.AgentResponse:
+async def answer_later(service: Service, agent: AgentName, request: wire.AgentRequest) -> wire.AgentResponse:
+    """Questions, reminders and loose ends."""
+    match request:
+        case wire.Ask(question=question, options=options, multi=multi, ttl_seconds=seconds, to=to):
+            id = await service.questions.ask(agent, question, options, multi, seconds, to)
+            return wire.QuestionQueuedResponse(id=id)
+        case wire.Answer(id=id, answer=answer):
+            await service.questions.answer(id, agent, answer)
+        case wire.Remind(message=message, timing=timing, file_path=path):
+            await service.reminders.remind(agent, message, timing, path)
+        case wire.GetLooseEnds():
+            return wire.LooseEndsResponse(loose_ends=await service.loose_ends(agent))
+        case wire.CountPendingReminders():
+            return wire.PendingRemindersCountResponse(count=await service.reminders.count(agent))
+        case wire.CancelLooseEnd(kind=kind, id=id):
+            await service.cancel_loose_end(kind, id, agent)
+        case _:
+            raise Refused(f"{request.cmd} is not known here")
+    return OK
+
+
+async def _recv(service: Service, agent: AgentName, seconds: int | None, held: list[int] | None) -> wire.AgentResponse:
     """One message, or empty after `seconds` (30 when None, at most 60); empty at once while it is being drained."""
     wait = min(WAIT_DEFAULT if seconds is None else seconds, WAIT_MOST)
     links = service.links
     links.legacy(agent)
     if links.draining(agent):
         return wire.EmptyResponse()
-    message = await service.broker.recv(agent, wait)  # a drain interrupts it
+    message = await service.broker.recv(agent, wait, hold=held is not None)  # a drain interrupts it
     if message is None:
         return wire.EmptyResponse()
+    if held is not None:
+        held.append(message.id)
     return wire.MessageResponse(
         sender=message.sender, body=message.body, id=message.id, redelivered=message.redelivered
     )

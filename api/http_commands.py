@@ -9,6 +9,7 @@ from typing import Any, Literal
 from litestar import post
 from pydantic import Field
 
+from api.http_agents import edit
 from api.http_backup import backup
 from api.requests import Ask, Body, body, caller, maybe_agent, path_agent, path_id, service_of
 from meta.errors import BadInput, NotFound
@@ -54,6 +55,13 @@ class Now(Body):
     """`now`: do not let the agent finish its turn."""
 
     now: bool = False
+
+
+class RebuildAll(Body):
+    """`only_stale`: only agents that another hive built."""
+
+    now: bool = False
+    only_stale: bool = False
 
 
 class Rollback(Body):
@@ -188,6 +196,13 @@ async def rebuild(request: Ask) -> Row:
     return _done(request, "rebuild")
 
 
+@post("/rebuild-all", status_code=200)
+async def rebuild_all(request: Ask) -> Row:
+    """Rebuild every agent, wave by wave; answers what is going to be done."""
+    asked = await body(request, RebuildAll)
+    return asdict(await service_of(request).rebuild_all(caller(request), asked.now, asked.only_stale))
+
+
 @post("/agents/{agent:str}/destroy", status_code=200)
 async def destroy(request: Ask) -> Row:
     """Remove the agent."""
@@ -240,9 +255,11 @@ COMMANDS = [
     stop,
     restart,
     rebuild,
+    rebuild_all,
     destroy,
     adopt,
     reconcile,
     messages,
     backup,
+    edit,
 ]

@@ -8,11 +8,11 @@ from typing import Any
 
 from litestar import get
 
-from api.requests import Ask, flag, maybe_agent, path_agent, path_id, seconds, service_of, whole
+from api.http_agents import AGENT_VIEWS
+from api.requests import Ask, flag, maybe_agent, path_id, seconds, service_of, whole
 from meta.errors import TransientError
 
 MOST_ROWS = 1000
-MOST_LINES = 10_000
 MOST_SECONDS = 600.0
 
 Row = dict[str, Any]
@@ -63,14 +63,6 @@ async def log(request: Ask) -> list[Row]:
     return [asdict(row) for row in await service_of(request).log(whole(request, "limit", 50, most=MOST_ROWS))]
 
 
-@get("/agents/{agent:str}/logs")
-async def logs(request: Ask) -> Row:
-    """The last `?lines=` lines that an agent's container wrote."""
-    agent = path_agent(request)
-    text = await service_of(request).logs(agent, whole(request, "lines", 50, most=MOST_LINES))
-    return {"agent": agent, "text": text}
-
-
 @get("/wait")
 async def wait(request: Ask) -> Row:
     """Until nothing is left to do (for `?agent=`), at most `?timeout=` seconds."""
@@ -89,4 +81,4 @@ async def wait(request: Ask) -> Row:
         await asyncio.wait({settling, stopping})
 
 
-VIEWS = [status, agents, plan, proposals, proposal, diff, log, logs, wait]
+VIEWS = [status, agents, plan, proposals, proposal, diff, log, wait, *AGENT_VIEWS]
