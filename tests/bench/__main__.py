@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.bench import broker, command, deploy, discovery, nix, nixos, scale
+from tests.bench import broker, command, deploy, discovery, drain, idle, nix, nixos, scale
 from tests.bench.figure import Figure
 
 OUT = Path("build/bench.json")
@@ -16,6 +16,8 @@ MEASURES = (
     command.measure,
     deploy.measure,
     discovery.measure,
+    drain.measure,
+    idle.measure,
     broker.measure,
     nix.measure,
     nixos.measure,
