@@ -2,6 +2,7 @@
 
 STATE (daemon-owned unless said otherwise)
     lock  hive.db  owner                    flock, database, id of this state directory
+    rollout.json                            the last rebuild of all agents, wave by wave
     meta/.git                               the meta repo (bare); its files are exported beside it
     applied/<n>/.git                        applied repo (bare)
     proposed/<n>/config                     manager's work tree (owned by the manager's uid, never opened by hive)
@@ -49,6 +50,11 @@ class Layout:
     def owner(self) -> Path:
         """Random id of this state directory; marks processes and containers as this hive's."""
         return self.state / "owner"
+
+    @property
+    def rollout(self) -> Path:
+        """The last rebuild of all agents: how far it is."""
+        return self.state / "rollout.json"
 
     @property
     def quarantine(self) -> Path:

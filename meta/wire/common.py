@@ -7,7 +7,7 @@ Key order is the order of the fields. A field marked OMITTED is left out when it
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -42,6 +42,22 @@ class Wire(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="ignore", strict=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
     )
+
+
+class Adjacent(Wire):
+    """Base of the variants of an enum whose tag and content are two fields side by side; `content` names the second."""
+
+    content: ClassVar[str]
+
+
+class Body(Wire):
+    """Base of what is the content of one variant only: never written as an array."""
+
+
+class Lone(Wire):
+    """Base of an enum of one variant; `tag` names the field that says so, which has no default."""
+
+    tag: ClassVar[str]
 
 
 class ApprovalKind(StrEnum):

@@ -37,6 +37,9 @@ class Builder(Protocol):
     name: str
     previews: bool
 
+    async def revision(self, head: Sha) -> str:
+        """The hive revision that a build of the meta commit `head` records."""
+
     async def preview(self, request: BuildRequest) -> Preview:
         """What would be built. Nothing is built; fails as `build` does. Only where `previews` is true."""
 

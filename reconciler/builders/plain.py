@@ -26,7 +26,7 @@ from meta.errors import PermanentError
 from meta.git import FileAt
 from meta.layout import Layout
 from meta.model import Generation
-from meta.names import AgentName, GenerationId, ProposalId
+from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.process import Recorder
 from meta.shown import Shown
 from reconciler.builders import tree
@@ -66,6 +66,10 @@ class PlainBuilder:
         self._roots = Roots(layout)
         self._parsed: set[str] = set()
         self._whole: dict[Path, str] = {}
+
+    async def revision(self, head: Sha) -> str:
+        """hive's own, whatever meta says."""
+        return self._revision
 
     async def preview(self, request: BuildRequest) -> Preview:
         """None of this builder's."""

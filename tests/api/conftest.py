@@ -30,9 +30,10 @@ from reconciler.links import Links
 from reconciler.loose_ends import LooseEnds
 from reconciler.questions import Questions
 from reconciler.reminders import Reminders
+from reconciler.rollout import Rollout
 from reconciler.store.db import Database
 from reconciler.store.messages import Broker
-from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
+from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, SettingsText, Status
 
 if TYPE_CHECKING:
     from reconciler.service import Service
@@ -194,6 +195,10 @@ class FakeService:
         self.known(agent)
         self.record(("rebuild", agent, by, now))
 
+    async def rebuild_all(self, by: str, now: bool = False, only_stale: bool = False) -> Rollout:
+        self.record(("rebuild_all", by, now, only_stale))
+        return Rollout("r1", by, 1, "r", tuple(self.names), now=now)
+
     async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
         self.known(agent)
         self.record(("rollback", agent, by, to))
@@ -244,6 +249,35 @@ class FakeService:
     async def logs(self, agent: AgentName, lines: int = 50) -> str:
         self.known(agent)
         return f"{lines} lines of {agent}\n"
+
+    async def logs_after(
+        self, agent: AgentName, cursor: str | None, lines: int, since: float | None, seconds: float = 0.0
+    ) -> LogPart:
+        self.known(agent)
+        self.record(("logs_after", agent, cursor, lines, since))
+        if cursor is None:
+            return LogPart("first\n", "7-6")
+        if cursor == "7-6":
+            return LogPart("second \x1b[2J\n", "7-13")
+        raise NotFound(f"there is no agent {agent}", "see `hive list`")
+
+    async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
+        self.known(agent)
+        self.record(("change", agent, first, last))
+        return Change(agent, "0" * 40, SHA, ("more",), (("model", "1", "2"),), ("agent.toml",), "-a\n+b\n")
+
+    async def settings(self, agent: AgentName, at: str | None = None) -> SettingsText:
+        self.known(agent)
+        return SettingsText(agent, "0" * 40, SHA, 'label = "old"\n')
+
+    async def propose_settings(
+        self, agent: AgentName, by: str, text: str, description: str = "", base: str | None = None
+    ) -> Card:
+        self.known(agent)
+        if "refuse" in text:
+            raise Conflict(f"{agent} has another commit by now", "edit again")
+        self.record(("propose_settings", agent, by, text, description, base))
+        return self.add(agent, description=description)
 
     def revision(self) -> str:
         return "rev1"

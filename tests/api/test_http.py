@@ -84,10 +84,12 @@ async def test_every_command_reaches_the_service_with_the_peers_uid(hive: Hive) 
         ("agents/alice/stop", {"now": True}),
         ("agents/alice/restart", None),
         ("agents/alice/rebuild", None),
+        ("rebuild-all", {"now": True, "only_stale": True}),
         ("agents/alice/adopt", {"side": "meta"}),
         ("agents/bob/destroy", {"purge": True}),
         ("reconcile", {"agent": None}),
         ("messages", {"to": "alice", "body": "hi"}),
+        ("agents/alice/settings", {"text": "x", "base": "0" * 40}),
     ]
     for target, body in asked:
         status, _, value = await post(hive, f"/api/{target}", body)
@@ -105,9 +107,11 @@ async def test_every_command_reaches_the_service_with_the_peers_uid(hive: Hive) 
         ("stop", "alice", ME, True),
         ("restart", "alice", ME, False),
         ("rebuild", "alice", ME, False),
+        ("rebuild_all", ME, True, True),
         ("adopt", "alice", ME, False),
         ("destroy", "bob", ME, True),
         ("reconcile", None),
+        ("propose_settings", "alice", ME, "x", "", "0" * 40),
     ]
     (message,) = await hive.fake.broker.recent("alice", 1)
     assert (message.sender, message.body) == ("operator", "hi")

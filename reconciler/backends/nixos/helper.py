@@ -37,8 +37,8 @@ class RootHelper(Protocol):
     async def own_directory(self, name: AgentName, kind: str, uid_base: int) -> None:
         """Make one of the agent's directories (values.KINDS) and give it to the agent."""
 
-    async def logs(self, name: AgentName, lines: int, cursor: str | None = None) -> LogLines:
-        """The last `lines` lines after `cursor`."""
+    async def logs(self, name: AgentName, lines: int, cursor: str | None = None, since: int | None = None) -> LogLines:
+        """The last `lines` lines after `cursor`, of those written after the Unix second `since`."""
 
 
 def plain(settings: ContainerSettings) -> values.Settings:

@@ -17,9 +17,11 @@ import pytest
 from meta.config import Config
 from meta.errors import BadInput, Conflict, NotFound, PermanentError
 from meta.layout import Layout
-from reconciler import archive, audit, backup
-from reconciler.packing import effective
-from reconciler.restore import Part, restore
+from reconciler import audit
+from reconciler.backups import archive
+from reconciler.backups import write as backup
+from reconciler.backups.packing import effective
+from reconciler.backups.restore import Part, restore
 from tests.support.hive_state import ALICE, make
 
 ORIGIN = backup.Origin(
@@ -269,3 +271,40 @@ async def test_a_backup_that_cannot_be_written_leaves_nothing(layout: Layout, tm
         await write(layout, tmp_path / "b.tar")
     assert (tmp_path / "b.tar").read_text(encoding="ascii") == "an older one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar", "one"]
+
+
+async def test_a_part_that_is_restored_twice_in_one_second_keeps_both_old_ones(
+    layout: Layout, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.backups.restore.time.strftime", lambda *_: "before-then")
+    layout.database.write_bytes(b"the first")
+    first = restore(file, layout, only=Part.DATABASE).aside
+    layout.database.write_bytes(b"the second")
+    second = restore(file, layout, only=Part.DATABASE).aside
+    assert [path.read_bytes() for path in (*first, *second)] == [b"the first", b"the second"]
+    for part in (Part.META, Part.APPLIED):
+        asides = {*restore(file, layout, only=part).aside, *restore(file, layout, only=part).aside}
+        assert len(asides) == 2
+        assert all((path / ".git").is_dir() for path in asides)
+
+
+@pytest.mark.parametrize("uid", [-1, 0, 65_535, 2**32 - 1, 2**32, 2**63])
+async def test_an_owner_that_no_agent_can_have_becomes_the_states(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int
+) -> None:
+    home = layout.agent_home(ALICE)
+    (home / "in").mkdir(parents=True)
+    (home / "in/x").write_bytes(b"x")
+    await write(layout, tmp_path / "b.tar", backup.Wanted(agents=True))
+
+    def owned(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        for info, _ in members:
+            info.uid = uid
+            info.gid = 600_000
+
+    given: list[int] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _, uid, gid: given.append(uid))
+    monkeypatch.setattr(os, "chown", lambda _, uid, gid, **__: given.append(uid))
+    restore(changed(tmp_path / "b.tar", owned), elsewhere(tmp_path))
+    assert set(given) == {0}

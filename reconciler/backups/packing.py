@@ -1,4 +1,4 @@
-"""Writes the tar of a backup: hive's own files as they are, what agents own with care. See reconciler/archive.py.
+"""Writes the tar of a backup: hive's own files as they are, what agents own with care. See backups/archive.py.
 
 What agents own is opened beneath its directory only and follows no link; links, sockets and devices are left out.
 """
@@ -27,8 +27,8 @@ from meta.disk import disk_error
 from meta.errors import HiveError, PermanentError, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, Sha, agent_name
-from reconciler import archive
-from reconciler.archive import Manifest, kind_of
+from reconciler.backups import archive
+from reconciler.backups.archive import Manifest, kind_of
 
 _SPARSE = 16
 """A file of which less than one part in so many is there is passed over."""

@@ -1,7 +1,7 @@
 """Brings a backup back: into a directory of its own first, checked there, then renamed into place.
 
 Nothing of the tar is trusted: only plain files (and the directories that agents own) with the names of
-reconciler/archive.py are taken, each must have the hash of the manifest, and none may be missing. Configuration,
+backups/archive.py are taken, each must have the hash of the manifest, and none may be missing. Configuration,
 hooks and alternates of a repo are never in a backup; hive writes its own.
 """
 
@@ -21,10 +21,10 @@ from pathlib import Path
 from meta.disk import disk_error
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
-from reconciler import archive
-from reconciler.archive import Manifest
-from reconciler.backup import held
-from reconciler.extract import Owner, extract
+from reconciler.backups import archive
+from reconciler.backups.archive import Manifest
+from reconciler.backups.extract import Owner, extract
+from reconciler.backups.write import held
 
 _MACHINES = Path("/run/systemd/machines")
 _STATE_MODE = 0o711
@@ -72,12 +72,22 @@ def restore(
             if new_owner:
                 (staging / archive.OWNER).write_text(secrets.token_hex(16), encoding="ascii")
             os.sync()  # one for all: a call per file would take a thousand times as long
-            stamp = time.strftime("before-%Y%m%dT%H%M%SZ", time.gmtime())
+            stamp = _stamp(state)
             if only is not None:
                 return Restored(manifest, tuple(_replace(staging, layout, only, stamp)))
             return Restored(manifest, tuple(_settle(staging, state, owner, stamp, within=within)))
     except OSError as error:
         raise disk_error(f"cannot restore to {state} ({error.filename or source})", error) from error
+
+
+def _stamp(state: Path) -> str:
+    """The name of what is moved aside now. One that is taken (of the same second) gets a number."""
+    first = time.strftime("before-%Y%m%dT%H%M%SZ", time.gmtime())
+    taken = [path.name for folder in (state.parent, state) if folder.is_dir() for path in folder.iterdir()]
+    at, stamp = 2, first
+    while any(name.endswith((stamp, f"{stamp}-wal", f"{stamp}-shm")) for name in taken):
+        at, stamp = at + 1, f"{first}-{at}"
+    return stamp
 
 
 def _check_place(layout: Layout, force: bool, only: Part | None) -> None:

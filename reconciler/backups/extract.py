@@ -14,13 +14,15 @@ from typing import IO, cast
 
 from meta.errors import BadInput, NotFound
 from meta.git import CONFIG
-from reconciler import archive
-from reconciler.archive import Kind, Manifest, kind_of
+from reconciler.backups import archive
+from reconciler.backups.archive import Kind, Manifest, kind_of
 
 _MODES = {Kind.REF: 0o644, Kind.OBJECT: 0o444, Kind.DATABASE: 0o600, Kind.OWNER: 0o644}
 _FOLDER_MODE = 0o755
 _RANGES = 65_536
 """uids from here on are agents': a file of theirs keeps such an owner, any other becomes the state's."""
+_NOBODY = 2**32 - 1
+"""For the kernel "leave it as it is"; there is no higher one."""
 _BLOCK = 2**20
 _SHA = re.compile(rb"[0-9a-f]{40}\n")
 _OWNER = re.compile(rb"[0-9a-f]{32}\s*")
@@ -131,7 +133,7 @@ class _Extraction:
             raise BadInput(f"{member.name} of the backup is no {kind.value}", "it was not made by hive")
 
     def _owner(self, member: tarfile.TarInfo, kind: Kind) -> Owner:
-        theirs = kind is Kind.FOREIGN and member.uid >= _RANGES and member.gid >= _RANGES
+        theirs = kind is Kind.FOREIGN and all(_RANGES <= id < _NOBODY for id in (member.uid, member.gid))
         return Owner(member.uid, member.gid) if theirs else self.owner
 
     def finish(self, source: Path) -> Manifest:

@@ -1,4 +1,4 @@
-"""Makes a backup: one tar of what cannot be made again, consistent while the daemon runs. See reconciler/archive.py.
+"""Makes a backup: one tar of what cannot be made again, consistent while the daemon runs. See backups/archive.py.
 
 Refs are read under meta's lock, so no deploy is between its meta commit and the reading; objects are only ever added
 to hive's repos, so they may be read afterwards. The database is copied first: an older one loses against the tags.
@@ -23,8 +23,8 @@ from meta.errors import Conflict, NotFound, TransientError
 from meta.gitstore import read_refs
 from meta.layout import Layout
 from meta.names import Sha
-from reconciler.archive import Manifest
-from reconciler.packing import Moved, Origin, Packing, Refs, Wanted, agents_in
+from reconciler.backups.archive import Manifest
+from reconciler.backups.packing import Moved, Origin, Packing, Refs, Wanted, agents_in
 from reconciler.store import offline
 
 __all__ = ["Origin", "Wanted", "held", "write"]
