@@ -13,7 +13,7 @@ from meta.errors import BadInput, Conflict, NotFound, Refused, TransientError
 from meta.names import MANAGER
 from meta.wire.events import QuestionAnswered, QuestionAsked
 from reconciler.due import seconds_from
-from reconciler.store import questionrows
+from reconciler.store import eventlog, questionrows
 from reconciler.store.db import Database
 from reconciler.store.messagerows import notify
 from reconciler.store.questionrows import Question
@@ -84,6 +84,7 @@ class Questions:
             _check_room(connection, asker, target)
             row = (asker, target, question, options, multi, int(now), expires)
             id = questionrows.insert(connection, *row)
+            eventlog.append(connection, now, "question_asked", _agent(asker), {"id": id, "target": target})
             if target != OPERATOR:
                 event = QuestionAsked(id=id, asker=asker, question=question, options=options, multi=multi)
                 notify(connection, target, event, int(now))
@@ -176,6 +177,7 @@ class Questions:
         """Close one question and tell its asker, unless that is `gone`; returns the asker, or nobody ("")."""
         questionrows.close(connection, question.id, answer, by, at)
         asker = question.asker
+        eventlog.append(connection, at, "question_answered", _agent(asker), {"id": question.id, "by": by})
         if asker == gone or not (asker in (OPERATOR, MANAGER) or self._known(asker)):
             return ""
         event = QuestionAnswered(id=question.id, question=question.question, answer=answer, answerer=by)
@@ -205,6 +207,11 @@ def _there(question: Question | None, id: int) -> Question:
     if question is None:
         raise NotFound(f"there is no question {id}", "see `hive questions`, or the loose ends")
     return question
+
+
+def _agent(name: str) -> str | None:
+    """Whom an event is about."""
+    return None if name == OPERATOR else name
 
 
 def _check_room(connection: Transaction, asker: str, target: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -10,12 +11,12 @@ from pydantic import Field
 from api.operations.base import EVERYBODY, OPERATORS, Call, Input, Route, Tool, on_agents, operation
 from api.operations.upkeep import Nothing
 from api.operations.waiting import unless_stopping
+from meta.errors import TransientError
 from meta.wire import agent as wire
 from meta.wire.common import I64
+from reconciler.events import Resync
 from reconciler.questions import Question
-
-LOOK_SECONDS = 0.25
-"""Between two looks at a question whose answer is waited for."""
+from reconciler.views import Event
 
 
 class Looking(Input):
@@ -88,13 +89,26 @@ async def question(call: Call, asked: Looking) -> Question:
 
 
 async def _answered(call: Call, asked: Looking) -> Question:
-    deadline = asyncio.get_running_loop().time() + asked.wait
-    while True:
-        found = await call.service.questions.get(asked.id)
-        left = deadline - asyncio.get_running_loop().time()
-        if found.answer is not None or left <= 0:
-            return found
-        await asyncio.sleep(min(LOOK_SECONDS, left))
+    questions, deadline = call.service.questions, asyncio.get_running_loop().time() + asked.wait
+    async with call.service.events.subscribe(None) as coming:  # before looking, so that none is missed
+        found = await questions.get(asked.id)
+        try:
+            async with asyncio.timeout_at(deadline):
+                while found.answer is None:
+                    await _until_one_is_answered(coming)
+                    found = await questions.get(asked.id)
+        except TimeoutError:
+            pass
+        except Resync as error:
+            raise TransientError("too much happened at once", "ask again") from error
+    return found
+
+
+async def _until_one_is_answered(coming: AsyncIterator[Event]) -> None:
+    async for event in coming:
+        if event.kind == "question_answered":
+            return
+    raise TransientError("the daemon is stopping; the question stays", "`hive questions`")
 
 
 @operation("questions", OPERATORS, routes=(Route("GET", "/api/questions"),))

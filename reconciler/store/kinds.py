@@ -39,6 +39,9 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "rollback_succeeded": "After a failed deploy the agent runs healthily what it ran before.",
         "rollback_failed": "After a failed deploy the old generation is not healthy either; a person is needed.",
         # messages
+        "operator_message": "An agent wrote to the operator.",
+        "question_asked": "A question was asked, of an agent or of the operator.",
+        "question_answered": "A question has its answer; or it has expired, or was cancelled.",
         "message_dead": "A message was handed out five times and never acked; it is a dead letter now.",
         # the daemon
         "daemon_started": "The daemon began to reconcile.",

@@ -15,6 +15,8 @@ from reconciler.store import eventlog
 from reconciler.store.messagenotices import LEAST_SIZE, key_used, notify, post, use_key
 from reconciler.store.messagetext import Delivery, delivery, name
 
+OPERATOR = "operator"
+
 __all__ = ["notify", "post"]
 
 DONE_KEPT = 1_000
@@ -98,6 +100,8 @@ def _insert(connection: sqlite3.Connection, letter: Letter, recipient: str, size
         "INSERT INTO messages (sender, recipient, body, at, size, origin, broadcast) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (letter.sender, recipient, letter.body, letter.at, size, letter.origin, letter.to == "*"),
     ).lastrowid
+    if recipient == OPERATOR:
+        eventlog.append(connection, letter.at, "operator_message", letter.sender, {"id": id})
     return id or 0
 
 

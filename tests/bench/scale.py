@@ -67,15 +67,19 @@ async def _size(directory: Path, size: int, single: dict[int, list[float]]) -> l
         ]
         if size == SIZES[-1]:
             made.append(figure(f"daemon's memory with {size} agents (this process, RSS)", "MB", memory, at_most=150.0))
-            made.append(figure(f"inotify watches with {size} agents", "", [await _watched(daemon)]))
+            made.append(figure(f"inotify watches with {size} agents", "", [await _watched(daemon, layout, size)]))
         return made
     finally:
         await daemon.close()
         await sockets.close_all()
 
 
-async def _watched(daemon: Daemon) -> float:
-    """inotify watches once the daemon has begun to watch and sets no more."""
+async def _watched(daemon: Daemon, layout: Layout, size: int) -> float:
+    """inotify watches once the daemon has begun to watch and sets no more; all have the first one's proposed repos."""
+    for number in range(1, size):
+        name = layout.proposed(AgentName(f"a{number}"))
+        shutil.rmtree(name)
+        shutil.copytree(layout.proposed(AgentName("a0")), name, symlinks=True)
     await daemon.start()
     held = 0
     for _ in range(60):
@@ -97,7 +101,7 @@ async def populate(daemon: Daemon, layout: Layout, size: int) -> None:
     for number in range(1, size):
         name = AgentName(f"a{number}")
         shutil.copytree(layout.applied(first), layout.applied(name))
-        shutil.copytree(layout.proposed(first), layout.proposed(name), symlinks=True)
+        layout.proposed_config(name).mkdir(parents=True)
         settings = ContainerSettings(Role.AGENT, CONFIG.uid_start + 65_536 * (number + 1))
         entries[name] = AgentEntry(known[first].pin, settings)
     # One commit for all: a thousand would be most of the bench, and no part of what it measures.
