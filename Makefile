@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run demo demo-nixos test test-full lint bench lock clean
+.PHONY: help setup claude run demo demo-nixos test test-full lint bench bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ lint: setup ## style, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+claude: ## the pinned Claude Code CLI in build/, which some tests drive
+	@tests/support/get-claude.sh
+
 demo-nixos: setup ## the same story on a host with systemd, made for it (needs root and systemd-container)
 	@$(BIN)/python -m tests.systemd.story
 
@@ -46,6 +49,10 @@ test-full: lint ## the same with the long versions
 
 bench: setup ## the figures, also in build/bench.json
 	@$(BIN)/python -m tests.bench
+
+bench-peers: setup ## the broker's figures beside those of Redis streams, which it installs when it may
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends redis-server; }
+	@$(BIN)/python -m tests.bench.peers
 
 lock: setup ## write requirements.lock again
 	@$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from api.host import spoken
+from api.dispatch import answer, spoken, wanted
 from api.lines import LineConnection, LineServer, answer_lines
 from api.listener import Bound
+from api.operations.base import Call, Surface
 from api.principals import principal_of
-from meta.errors import HiveError, Refused
-from meta.names import MANAGER, AgentName, agent_name
-from meta.wire import agent as wire
-from meta.wire import manager
+from meta.errors import HiveError
+from meta.names import MANAGER, AgentName
+from meta.wire.agent import AGENT_REQUEST, ErrResponse
 from meta.wire.codec import decode, encode
-from meta.wire.common import InboxRow
+from meta.wire.common import Wire
+from meta.wire.manager import MANAGER_REQUEST
 
 if TYPE_CHECKING:
     from reconciler.service import Service
@@ -22,122 +23,32 @@ if TYPE_CHECKING:
 CONNECTIONS = 16
 """Most connections to one agent's mcp.sock; a harness needs two."""
 
-OPERATOR = "operator"
-WAIT_DEFAULT = 30
-WAIT_MOST = 60
-RECENT_MOST = 1000
-LOGS_DEFAULT = 50
-LOGS_MOST = 10_000
-
-Request = wire.AgentRequest | manager.ManagerRequest
-Response = wire.AgentResponse | manager.ManagerResponse
-OK = wire.OkResponse()
-
 
 def agent_server(
     bound: Bound, agent: AgentName, service: Service, *, limit: int, admit: Callable[[int | None], bool]
 ) -> LineServer:
     """The server for one agent's `mcp.sock`."""
-
-    async def answer(line: bytes, connection: LineConnection) -> Response:
-        if agent == MANAGER:
-            asked = decode(manager.MANAGER_REQUEST, line)
-            return await while_there(connection, asked, answer_manager(service, asked))
-        request = decode(wire.AGENT_REQUEST, line)
-        return await while_there(connection, request, answer_agent(service, agent, request))
+    surface = Surface.MANAGER if agent == MANAGER else Surface.AGENT
 
     async def session(connection: LineConnection) -> None:
-        async def handle(line: bytes) -> bytes:
-            return encode(await answer(line, connection))
+        call = Call(service, principal_of(agent))
 
-        await answer_lines(connection, handle, fault_line)
+        async def handle(line: bytes) -> bytes:
+            request: Wire = decode(MANAGER_REQUEST, line) if agent == MANAGER else decode(AGENT_REQUEST, line)
+            waits = wanted(surface, request).waits
+            done = answer(call, surface, request)
+            # What waits is cancelled when its caller is gone, and puts back what it took; all else is done.
+            return encode(await (connection.while_connected(done) if waits else done))
+
+        async def written(sent: bool) -> None:
+            while call.after:
+                await call.after.pop()(sent)
+
+        await answer_lines(connection, handle, fault_line, written)
 
     return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit, connections=CONNECTIONS)
 
 
-async def while_there(
-    connection: LineConnection, request: Request, answer: Coroutine[None, None, Response]
-) -> Response:
-    """The answer. A `recv` is cancelled when its caller is gone, and puts back what it took; all else is done."""
-    return await (connection.while_connected(answer) if isinstance(request, wire.Recv) else answer)
-
-
-async def answer_manager(service: Service, request: manager.ManagerRequest) -> manager.ManagerResponse:
-    """What only the manager may ask, then what every agent may."""
-    by = principal_of(MANAGER).who
-    match request:
-        case manager.RequestSpawn(name=name, description=description):
-            await service.request_spawn(agent_name(name), by, description or "")
-        case manager.RequestApplyCommit(agent=name, commit_ref=commit, description=description):
-            await service.propose(agent_name(name), by, commit, description or "")
-        case manager.Kill(name=name):
-            await service.stop(_other(name, "stop"), by)
-        case manager.Start(name=name):
-            await service.start(agent_name(name), by)
-        case manager.Restart(name=name):
-            await service.restart(agent_name(name), by)
-        case manager.Update(name=name):
-            await service.rebuild(agent_name(name), by)
-        case manager.GetLogs(agent=name, lines=lines):
-            count = min(LOGS_DEFAULT if lines is None else lines, LOGS_MOST)
-            return manager.LogsResponse(content=await service.logs(_other(name, "read the logs of"), count))
-        case _:
-            return await answer_agent(service, MANAGER, request)
-    return OK
-
-
-async def answer_agent(service: Service, agent: AgentName, request: wire.AgentRequest) -> wire.AgentResponse:
-    """What every agent may ask, about itself only."""
-    broker = service.broker
-    match request:
-        case wire.Send(to=to, body=body):
-            await broker.send(agent, to, body)
-        case wire.OperatorMsg(body=body):
-            await broker.send(OPERATOR, agent, body)
-        case wire.Recv(wait_seconds=seconds):
-            return await _recv(service, agent, seconds)
-        case wire.Status():
-            service.links.legacy(agent)
-            return wire.StatusResponse(unread=await broker.unread(agent))
-        case wire.Recent(limit=limit):
-            rows = await broker.recent(agent, min(limit, RECENT_MOST))
-            return wire.RecentResponse(
-                rows=tuple(InboxRow(id=row.id, sender=row.sender, body=row.body, at=int(row.at)) for row in rows)
-            )
-        case wire.AckTurn():
-            await broker.ack_turn(agent)
-        case wire.RequeueInflight():
-            await broker.requeue_inflight(agent)
-        case wire.Whoami():
-            role = "manager" if agent == MANAGER else "agent"
-            return wire.WhoamiResponse(name=agent, role=role, hyperhive_rev=service.revision() or None)
-        case _:
-            raise Refused(f"{request.cmd} is not available yet", "questions, reminders and wake-ups come later")
-    return OK
-
-
-async def _recv(service: Service, agent: AgentName, seconds: int | None) -> wire.AgentResponse:
-    """One message, or empty after `seconds` (30 when None, at most 60); empty at once while it is being drained."""
-    wait = min(WAIT_DEFAULT if seconds is None else seconds, WAIT_MOST)
-    links = service.links
-    links.legacy(agent)
-    if links.draining(agent):
-        return wire.EmptyResponse()
-    message = await service.broker.recv(agent, wait)  # a drain interrupts it
-    if message is None:
-        return wire.EmptyResponse()
-    return wire.MessageResponse(
-        sender=message.sender, body=message.body, id=message.id, redelivered=message.redelivered
-    )
-
-
-def _other(name: str, verb: str) -> AgentName:
-    agent = agent_name(name)
-    if agent == MANAGER:
-        raise Refused(f"the manager may not {verb} itself", "ask the operator")
-    return agent
-
-
 def fault_line(error: HiveError) -> bytes:
     """An error as these sockets answer it."""
-    return encode(wire.ErrResponse(message=spoken(error)))
+    return encode(ErrResponse(message=spoken(error)))

@@ -1,38 +1,87 @@
-"""The operator's HTTP on `http.sock`: a thin Litestar application over the service. See docs/reference/http.md."""
+"""The operator's HTTP on `http.sock`: a Litestar application, its routes from the table of operations."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from litestar import Litestar, Response, Router
+from litestar import HttpMethod, Litestar, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+from pydantic import TypeAdapter
 
-from api.http_commands import COMMANDS
-from api.http_metrics import METRICS
-from api.http_views import VIEWS
+from api.openapi import document
+from api.operations.base import AnyOperation, Call, Raw, Route
+from api.operations.table import OPERATIONS
 from api.problems import MEDIA_TYPE, problem_of
-from api.requests import Ask
-from api.stream import events
+from api.requests import PATH_FIELD, Ask, Reader, caller
 from meta.errors import BadInput, HiveError, NotFound
 
 if TYPE_CHECKING:
     from reconciler.service import Service
 
 log = logging.getLogger(__name__)
+JSON = "application/json"
 
 
 def application(service: Service, stopping: asyncio.Event) -> Litestar:
     """The application. Streams end once `stopping` is set."""
     return Litestar(
-        route_handlers=[Router("/api", route_handlers=[*VIEWS, *COMMANDS, events]), *METRICS],
+        route_handlers=[
+            *(handler(operation, route) for operation in OPERATIONS for route in operation.routes),
+            openapi,
+        ],
         state=State({"service": service, "stopping": stopping}, deep_copy=False),
         exception_handlers={HiveError: _expected, HTTPException: _http, Exception: _unexpected},
         openapi_config=None,
         logging_config=None,
     )
+
+
+class Answering:
+    """One operation on one of its routes."""
+
+    def __init__(self, operation: AnyOperation, route: Route) -> None:
+        self._operation = operation
+        self._route = route
+        self._reader = Reader(operation, route)
+
+    @cached_property
+    def _answers(self) -> TypeAdapter[Any]:
+        """Built at the first answer: the start of the daemon does not wait for it."""
+        return TypeAdapter(self._operation.json_output)
+
+    async def __call__(self, request: Ask) -> Response[Any]:
+        """Do what is asked; the operation's answer as JSON, or as it is."""
+        call = Call(request.app.state.service, caller(request), request.app.state.stopping)
+        answer = await self._operation.handler(call, await self._reader.read(request))
+        if not isinstance(answer, Raw):
+            return Response(self._answers.dump_json(answer), media_type=JSON, status_code=self._route.status)
+        if isinstance(answer.content, bytes):
+            return Response(answer.content, media_type=answer.media, headers=dict(answer.headers))
+        return Stream(answer.content, media_type=answer.media, headers=dict(answer.headers))
+
+
+def handler(operation: AnyOperation, route: Route) -> HTTPRouteHandler:
+    """The Litestar handler of an operation on one of its routes."""
+    answering = Answering(operation, route)
+
+    async def handle(request: Ask) -> Response[Any]:
+        return await answering(request)
+
+    path = PATH_FIELD.sub(r"{\1:str}", route.path)
+    return HTTPRouteHandler(path, http_method=HttpMethod(route.method), status_code=route.status)(handle)
+
+
+@get("/openapi.json")
+async def openapi(request: Ask) -> Response[bytes]:
+    """All of this, described (OpenAPI 3.1)."""
+    service: Service = request.app.state.service
+    return Response(document(service.revision()), media_type=JSON)
 
 
 def _expected(_request: Ask, error: HiveError) -> Response[dict[str, object]]:

@@ -95,6 +95,8 @@ class LineConnection:
 
     async def send(self, line: bytes) -> None:
         """Send one line. ConnectionError or TimeoutError when the peer is gone or takes nothing."""
+        if self._writer.is_closing():
+            raise ConnectionResetError("the peer is gone")  # asyncio would warn of each write, in the daemon's log
         self._writer.write(line + b"\n")
         async with asyncio.timeout(SEND_DEADLINE):
             await self._writer.drain()
@@ -154,17 +156,28 @@ class LineConnection:
         return bool(poll.poll(0))
 
 
-async def answer_lines(connection: LineConnection, handle: Handler, fault: Callable[[HiveError], bytes]) -> None:
+async def answer_lines(
+    connection: LineConnection,
+    handle: Handler,
+    fault: Callable[[HiveError], bytes],
+    written: Callable[[bool], Awaitable[None]] | None = None,
+) -> None:
     """Answer each line with one line, in order. An expected error becomes `fault(error)`; the connection lives on.
 
-    What a peer asked for is done even when it did not stay for the answer.
+    What a peer asked for is done even when it did not stay for the answer. `written` is told after each whether the
+    answer was written to the connection.
     """
     async for line in connection.lines():
+        sent = False
         try:
             answer = fault(line.fault()) if isinstance(line, TooLong) else await _guarded(line, handle, fault)
             await connection.send(answer)
+            sent = True
         except (PeerGone, OSError) as error:
             log.debug("nobody took an answer: %s", error)
+        finally:
+            if written is not None:
+                await written(sent)
 
 
 async def _guarded(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes]) -> bytes:

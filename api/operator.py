@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from api.asgi import App
 from api.host import host_server
 from api.http import application
 from api.listener import bind
+from api.mcp.door import ENVELOPE, Door, beside
+from api.operations.base import Call
+from api.principals import Operator
 from api.uds import serving
 from meta.config import Config
 from meta.layout import Layout
@@ -32,8 +36,12 @@ async def serve_operator(
         host = host_server(bind(layout.host_socket, exclusive=True), service, limit=config.max_line_bytes)
         stack.push_async_callback(host.close)
         await host.start()
-        await stack.enter_async_context(serving(application(service, stopping), http))
+        door = Door(Call(service, Operator(), stopping), limit=config.max_line_bytes + ENVELOPE)
+        stack.push_async_callback(door.close)
+        app = cast("App", application(service, stopping))  # of the same shape, typed closer by Litestar
+        await stack.enter_async_context(serving(beside(app, door), http))
         try:
             yield
         finally:
             stopping.set()
+            door.release()

@@ -1,111 +1,133 @@
-"""What HTTP handlers need of a request: who asks, names, ids, numbers, and a body that is exactly as described."""
+"""A request over HTTP as the input of its operation: exactly as described, from path, query, headers and body."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, TypeVar
+import re
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 from litestar import Request
 from litestar.datastructures import State
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
+from api.operations.base import In, Input, Operation, Route
 from api.principals import Operator
 from api.uds import CLIENT
 from meta.errors import BadInput
-from meta.names import AgentName, ProposalId, agent_name, proposal_id
-
-if TYPE_CHECKING:
-    from reconciler.service import Service
 
 Ask = Request[Any, Any, State]
-BODY_LIMIT = 2**20
-ID_DIGITS = 19
+PATH_FIELD = re.compile(r"\{(\w+)\}")
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
+_HINT = "see docs/reference/http.md"
+_SHOWN = 40
+M = TypeVar("M", bound=BaseModel)
 
 
-class Body(BaseModel):
-    """The JSON object of a POST: strict, and a key that is not known is refused, since it is probably a slip."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-B = TypeVar("B", bound=Body)
-
-
-def service_of(request: Ask) -> Service:
-    """The service that the application was made with."""
-    service: Service = request.app.state.service
-    return service
-
-
-def caller(request: Ask) -> str:
-    """Who asks, as it is recorded; the kernel told the uid."""
+def caller(request: Ask) -> Operator:
+    """Who asks; the kernel told the uid."""
     client = request.scope.get("client")
-    return Operator(client[1] if client is not None and client[0] == CLIENT else None).who
+    return Operator(client[1] if client is not None and client[0] == CLIENT else None)
 
 
-async def body(request: Ask, kind: type[B]) -> B:
-    """The body as `kind`; no body is an empty object. BadInput names the key that is wrong."""
-    text = await request.body()
-    if len(text) > BODY_LIMIT:
-        raise BadInput(f"the body is longer than {BODY_LIMIT} bytes", "send less in one request")
-    try:
-        return kind.model_validate_json(text or b"{}")
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(kind.model_fields) or "none"
-        raise BadInput(f"{key or 'the body'}: {first['msg']}", f"keys of this request: {known}") from error
+class Places:
+    """Where each field of an operation's input comes from on one route, by the name that it has there."""
+
+    def __init__(self, kind: type[BaseModel], route: Route) -> None:
+        fields = {field.alias or name: field for name, field in kind.model_fields.items() if name != "cmd"}
+        self.path = {name: fields[name] for name in PATH_FIELD.findall(route.path)}
+        self.headers = {header: fields[name] for header, name in route.headers.items()}
+        taken = {*self.path, *route.headers.values(), *route.fixed}
+        rest = {name: field for name, field in fields.items() if name not in taken}
+        bare = route.method != "POST"
+        self.query = {name: field for name, field in rest.items() if bare or name in route.query}
+        self.body = {name: field for name, field in rest.items() if name not in self.query}
 
 
-def path_agent(request: Ask) -> AgentName:
-    """The agent in the path."""
-    return agent_name(str(request.path_params["agent"]))
+class Reader(Generic[In]):
+    """Reads the requests of one route."""
+
+    def __init__(self, operation: Operation[In, Any], route: Route) -> None:
+        self._kind = operation.input
+        self._route = route
+        self._places = Places(operation.input, route)
+        self._body = create_model(
+            f"{operation.input.__name__}Body",
+            __base__=Input,
+            **{name: (field.annotation, field) for name, field in self._places.body.items()},  # type: ignore[call-overload]
+        )
+
+    async def read(self, request: Ask) -> In:
+        """The input. BadInput names the key that is wrong."""
+        given: dict[str, object] = dict(self._route.fixed)
+        texts: dict[str, str] = {}
+        for key, field in self._places.path.items():
+            texts[key] = str(request.path_params[key])
+            given[key] = value_of(key, texts[key], field)
+        for key, field in self._places.query.items():
+            if text := request.query_params.get(key):
+                texts[key], given[key] = text, value_of(key, text, field)
+        for header, name in self._route.headers.items():
+            if text := request.headers.get(header):
+                texts[name] = given[name] = text
+        if self._route.method == "POST":
+            given |= await self._from_body(request)
+        try:
+            return self._kind.model_validate(given)
+        except ValidationError as error:
+            raise _fault(error, texts, given) from error
+
+    async def _from_body(self, request: Ask) -> dict[str, object]:
+        """No body is an empty object."""
+        text = await request.body()
+        if len(text) > self._route.limit:
+            raise BadInput(f"the body is longer than {self._route.limit} bytes", "send less in one request")
+        try:
+            asked = self._body.model_validate_json(text or b"{}")
+        except ValidationError as error:
+            raise _fault(error, {}, self._places.body) from error
+        return {key: getattr(asked, key) for key in asked.model_fields_set}
 
 
-def path_id(request: Ask) -> ProposalId:
-    """The proposal's id in the path."""
-    text = str(request.path_params["id"])
-    if not text.isascii() or not text.isdigit() or len(text) > ID_DIGITS:
-        raise BadInput(f"{text[:40]!r} is no proposal id", "ids are whole numbers; see `hive pending`")
-    return proposal_id(int(text))
+def _fault(error: ValidationError, texts: Mapping[str, str], known: Iterable[str]) -> BadInput:
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if path in texts:
+        return BadInput(f"{path}={texts[path][:_SHOWN]!r}: {first['msg']}", _HINT)
+    return BadInput(
+        f"{path[:_SHOWN] or 'the body'}: {first['msg']}", f"keys of this request: {', '.join(known) or 'none'}"
+    )
 
 
-def maybe_agent(request: Ask) -> AgentName | None:
-    """`?agent=`, when it is given."""
-    text = request.query_params.get("agent")
-    return agent_name(text) if text else None
+def value_of(key: str, text: str, field: FieldInfo) -> object:
+    """What a path, a query or a header says, in the type of its field; its bounds are looked at later."""
+    kind = plain(field.annotation)
+    shown = f"{key}={text[:_SHOWN]!r}"
+    if kind is bool:
+        if text not in ("0", "1"):
+            raise BadInput(f"{shown} is neither 0 nor 1", _HINT)
+        return text == "1"
+    if kind is int:
+        if not _WHOLE.fullmatch(text):
+            raise BadInput(f"{shown} is not a whole number", _HINT)
+        return int(text)
+    if kind is float:
+        try:
+            return float(text)
+        except ValueError:
+            raise BadInput(f"{shown} is not a number", _HINT) from None
+    return text
 
 
-def whole(request: Ask, key: str, default: int, *, most: int) -> int:
-    """A whole number from the query, at least 1 and at most `most`."""
-    text = request.query_params.get(key)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise BadInput(f"{key}={text[:40]!r} is not a whole number from 1 to {most}")
-    return int(text)
-
-
-def seconds(request: Ask, key: str, default: float, *, most: float) -> float:
-    """Seconds from the query, from 0 to `most`."""
-    text = request.query_params.get(key)
-    try:
-        value = default if text is None else float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= most:
-        raise BadInput(f"{key}={(text or '')[:40]!r} is not a number of seconds from 0 to {most:g}")
-    return value
-
-
-def flag(request: Ask, key: str, default: bool) -> bool:
-    """0 or 1 from the query."""
-    text = request.query_params.get(key, "1" if default else "0")
-    if text not in ("0", "1"):
-        raise BadInput(f"{key}={text[:40]!r} is neither 0 nor 1")
-    return text == "1"
-
-
-def compact(value: object) -> str:
-    """JSON on one line."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def plain(annotation: object) -> object:
+    """The type under NewType, Annotated and `| None`."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, types.UnionType):
+            (annotation,) = (part for part in get_args(annotation) if part is not type(None))
+        elif hasattr(annotation, "__supertype__"):
+            annotation = annotation.__supertype__
+        else:
+            return annotation

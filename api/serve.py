@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api import watchdog
+from api import logs, watchdog
 from api.cli import output
 from api.cli.codes import Code
 from api.cli.progress import GIVEN_UP
@@ -24,6 +24,7 @@ from api.sockets import AgentSockets
 from meta.config import Config, config_from_environment
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
+from reconciler import tracing
 from reconciler.daemon import Daemon
 
 if TYPE_CHECKING:
@@ -74,9 +75,10 @@ async def serve(options: ServeOptions) -> int:
 
     Raises HiveError when the daemon cannot start: another one has the state directory, a setting is wrong.
     """
-    _log_to_stderr()
-    _allow_descriptors()
     config, layout = options.config(), options.layout()
+    logs.set_up(config.log_format)
+    _allow_descriptors()
+    tracing.start(os.environ)
     for warning in unknown_settings(os.environ):
         log.warning("%s", warning)
     only = agent_name(options.only) if options.only else None
@@ -101,6 +103,7 @@ async def serve(options: ServeOptions) -> int:
         await sockets.mute()
         await daemon.close()
         await sockets.close_all()
+        await asyncio.to_thread(tracing.stop)
     return Code.OK
 
 
@@ -198,15 +201,3 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:
         log.warning("the limit of open files stays as it is: %s", error)
-
-
-def _log_to_stderr() -> None:
-    """Lines for the journal, or with the time for a terminal; a broken stderr is not an error of hive's."""
-    stamped = "JOURNAL_STREAM" not in os.environ
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format=("%(asctime)s " if stamped else "") + "%(levelname)s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)

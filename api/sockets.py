@@ -1,4 +1,9 @@
-"""The listening sockets of every agent: `mcp.sock` and `harness.sock` in the directory bound into its container."""
+"""The listening sockets of every agent, in the directory that is bound into its container.
+
+mcp.sock      line protocol
+harness.sock  the link to its harness
+http.sock     its tools, at /mcp
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from api.agent_http import HttpServer
 from api.agents import agent_server
 from api.lines import LineServer
 from api.links import link_server
-from api.listener import bind, make_directory
-from api.principals import UID_RANGE
+from api.listener import Bound, bind, make_directory
+from api.mcp.door import ENVELOPE, Door
+from api.operations.base import Call
+from api.principals import UID_RANGE, principal_of
 from meta.config import Config
 from meta.errors import TransientError
 from meta.layout import Layout
@@ -23,16 +31,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class _Set:
+    """What listens for one agent."""
+
     mcp: LineServer
     harness: LineServer
+    http: HttpServer
+    door: Door
 
     @property
     def present(self) -> bool:
-        return self.mcp.bound.present() and self.harness.bound.present()
+        return all(server.bound.present() for server in (self.mcp, self.harness, self.http))
+
+    async def start(self) -> None:
+        await asyncio.gather(self.mcp.start(), self.harness.start(), self.http.start())
+
+    async def mute(self) -> None:
+        self.door.release()
+        await asyncio.gather(self.mcp.stop(), self.http.stop())
+        await self.door.close()
 
     async def close(self) -> None:
-        await asyncio.gather(self.mcp.close(), self.harness.close())
+        self.door.release()
+        await asyncio.gather(self.mcp.close(), self.harness.close(), self.http.close())
+        await self.door.close()
 
 
 class AgentSockets:
@@ -42,7 +64,7 @@ class AgentSockets:
         self._layout = layout
         self._config = config
         self._service: Service | None = None
-        self._pairs: dict[AgentName, _Pair] = {}
+        self._sets: dict[AgentName, _Set] = {}
         self._locks: dict[AgentName, asyncio.Lock] = {}
 
     def attach(self, service: Service) -> None:
@@ -50,12 +72,12 @@ class AgentSockets:
         self._service = service
 
     def present(self, agent: AgentName) -> bool:
-        """True when both sockets listen and their files are still the ones made for them."""
-        pair = self._pairs.get(agent)
-        return pair is not None and pair.present
+        """True when all sockets listen and their files are still the ones made for them."""
+        found = self._sets.get(agent)
+        return found is not None and found.present
 
     async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
-        """Make both sockets and listen; mode 0660, owned by `uid` when given. Open and present already: nothing.
+        """Make the sockets and listen; mode 0660, owned by `uid` when given. Open and present already: nothing.
 
         Only uids of the range that begins at `peers` may speak there; None: whoever may open the file.
         """
@@ -67,20 +89,28 @@ class AgentSockets:
             if service is None:
                 raise TransientError(f"the sockets of {agent} cannot open yet", "the daemon is still starting")
             make_directory(self._layout.sockets(agent), uid)
+            mcp, harness, http = self._bind(agent, uid)
             admit, limit = admission(peers), self._config.max_line_bytes
-            mcp = bind(self._layout.mcp_socket(agent), uid)
-            try:
-                harness = bind(self._layout.harness_socket(agent), uid)
-            except BaseException:
-                mcp.remove()
-                raise
-            pair = _Pair(
+            door = Door(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit)
+            self._sets[agent] = made = _Set(
                 agent_server(mcp, agent, service, limit=limit, admit=admit),
                 link_server(harness, agent, service.links, limit=limit, admit=admit),
+                HttpServer(http, door),
+                door,
             )
-            self._pairs[agent] = pair
-            await pair.mcp.start()
-            await pair.harness.start()
+            await made.start()
+
+    def _bind(self, agent: AgentName, uid: int | None) -> list[Bound]:
+        """All three or none."""
+        layout, made = self._layout, []
+        try:
+            for path in (layout.mcp_socket(agent), layout.harness_socket(agent), layout.agent_http_socket(agent)):
+                made.append(bind(path, uid))
+        except BaseException:
+            for bound in made:
+                bound.remove()
+            raise
+        return made
 
     async def close(self, agent: AgentName) -> None:
         """Stop listening, drop the connections, remove the files (never the directory)."""
@@ -89,16 +119,16 @@ class AgentSockets:
 
     async def mute(self) -> None:
         """End every request of an agent before the store closes; links and files stay, so that nothing is repaired."""
-        await asyncio.gather(*(pair.mcp.stop() for pair in self._pairs.values()))
+        await asyncio.gather(*(one.mute() for one in self._sets.values()))
 
     async def close_all(self) -> None:
         """For the end of the daemon: agents go on and connect again to the next one."""
-        await asyncio.gather(*(self.close(agent) for agent in tuple(self._pairs)))
+        await asyncio.gather(*(self.close(agent) for agent in tuple(self._sets)))
 
     async def _close(self, agent: AgentName) -> None:
-        pair = self._pairs.pop(agent, None)
-        if pair is not None:
-            await pair.close()
+        found = self._sets.pop(agent, None)
+        if found is not None:
+            await found.close()
 
 
 def admission(uid: int | None) -> Callable[[int | None], bool]:

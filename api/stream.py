@@ -1,4 +1,4 @@
-"""GET /api/events: the event sequence, as a list or as server-sent events that can be resumed.
+"""The event sequence as server-sent events that can be resumed (GET /api/events).
 
 ready    first of every stream, with the number it begins after
 resync   in place of events that cannot be given (pruned, another database, a reader too slow); the reader looks
@@ -9,15 +9,12 @@ others   the events themselves; the SSE id is the event's `seq`, for Last-Event-
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from litestar import Response, get
-from litestar.response import Stream
-
-from api.requests import Ask, compact, flag, service_of, whole
 from reconciler.events import Resync
 
 if TYPE_CHECKING:
@@ -26,22 +23,6 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 15.0
 """Seconds; so often a silent stream proves that both ends are there."""
-MOST_EVENTS = 1000
-
-
-@get("/events")
-async def events(request: Ask) -> Response[Any]:
-    """`?follow=0`: the last `?limit=` events, or those behind `?after=`. Else a stream from now or from there on."""
-    source = service_of(request).events
-    after = request.headers.get("last-event-id") or request.query_params.get("after") or None
-    if flag(request, "follow", True):
-        stopping: asyncio.Event = request.app.state.stopping
-        return Stream(
-            sse(source, after, stopping), media_type="text/event-stream", headers={"cache-control": "no-store"}
-        )
-    limit = whole(request, "limit", 50, most=MOST_EVENTS)
-    found = await source.since(after or _before(await source.last(), limit), limit)
-    return Response([asdict(event) for event in found])
 
 
 async def sse(source: Events, after: str | None, stopping: asyncio.Event) -> AsyncIterator[str]:
@@ -93,11 +74,5 @@ async def _next(subscription: AsyncIterator[Event]) -> Event | None:
     return await anext(subscription, None)
 
 
-def _before(last: str, count: int) -> str:
-    """The place `count` events before `last`."""
-    database, _, n = last.rpartition("-")
-    return f"{database}-{max(0, int(n) - count)}"
-
-
 def _block(kind: str, seq: str, data: dict[str, Any]) -> str:
-    return f"id: {seq}\nevent: {kind}\ndata: {compact(data)}\n\n"
+    return f"id: {seq}\nevent: {kind}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"

@@ -8,10 +8,10 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
-from litestar import Litestar
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from api.asgi import App
 from api.listener import Bound
 from api.principals import peer_uid
 
@@ -57,7 +57,7 @@ class EmbeddedServer(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Litestar, bound: Bound) -> AsyncIterator[None]:
+async def serving(app: App, bound: Bound) -> AsyncIterator[None]:
     """Serve `app` on `bound` inside the block; open requests get GRACE seconds at its end."""
     config = uvicorn.Config(
         app,

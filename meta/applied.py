@@ -12,7 +12,20 @@ from collections.abc import Iterable, Mapping
 from meta import tags
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.git import FileAt, GitRepo
-from meta.gitobjects import ABSENT, GitObject, RefChange, commit, decode_tag, snapshot, tag
+from meta.gitobjects import (
+    ABSENT,
+    FILE,
+    GitObject,
+    RefChange,
+    TreeEntry,
+    blob,
+    commit,
+    decode_tag,
+    decode_tree,
+    snapshot,
+    tag,
+    tree,
+)
 from meta.gitstore import RefStamp
 from meta.layout import Layout
 from meta.message import encode, one_line
@@ -114,10 +127,24 @@ class Applied:
         seed = self.repo.ref(SEED)
         if seed is not None:
             return seed
-        tree, objects = snapshot(files)
-        made = commit(tree, (), encode(f"seed of {self.agent}"), at)
+        root, objects = snapshot(files)
+        made = commit(root, (), encode(f"seed of {self.agent}"), at)
         await self.repo.transaction([RefChange(SEED, new=made.id, old=ABSENT)], [*objects, made])
         return made.id
+
+    async def edit(self, base: Sha, path: str, data: bytes, message: str, at: int) -> Sha:
+        """A commit on top of `base` with `path`, a file of the top folder, as `data`. No ref points at it yet."""
+        root = (await self.repo.commit(base)).tree
+        found = (await self.repo.objects([root])).get(root)
+        if found is None:
+            raise NotFound(f"{base[:12]} of {self.agent} has no tree", "`hive doctor` checks the repo")
+        name, content = path.encode(), blob(data)
+        kept = [entry for entry in decode_tree(found.data) if entry.name != name]
+        made = tree([*kept, TreeEntry(FILE, name, content.id)])
+        subject, _, rest = message.strip().partition("\n")
+        change = commit(made.id, (base,), encode(subject, rest), at)
+        await self.repo.transaction([], [content, made, change])
+        return change.id
 
     async def propose(
         self,

@@ -32,6 +32,12 @@ class Config(BaseModel):
     push_group: str = Field("hive", description="members of this group may push to push.git")
     git_deadline: float = Field(30.0, gt=0, description="one git command in hive's own repos")
     builds: int = Field(2, ge=1, description="builds at the same time")
+    rebuild_wave: int = Field(5, ge=1, description="agents that `hive rebuild --all` rebuilds at the same time")
+    auto_update: str = Field(
+        "off",
+        pattern="^(off|idle|all)$",
+        description="what an older hive built is rebuilt by itself: never, between two turns, or after a drain",
+    )
     starts: int = Field(4, ge=1, description="containers of backend nixos that boot at the same time")
     helper_socket: str = Field("/run/hive-privileged/socket", description="the root helper of backend nixos")
     crash_limit: int = Field(5, ge=1, description="crashes in a row before an agent is left alone")
@@ -48,6 +54,11 @@ class Config(BaseModel):
     inbox_limit: int = Field(10_000, ge=1, description="most undelivered messages per inbox")
     inbox_bytes: int = Field(
         64 * 2**20, ge=2**20, description="most bytes of undelivered or unacknowledged messages per inbox"
+    )
+    log_format: str = Field(
+        "auto",
+        pattern="^(auto|console|journal|json)$",
+        description="lines of the log; auto is journal below systemd, else console",
     )
     uid_start: int = Field(524_288, ge=65_536, description="first uid handed out to agents (65,536 each)")
     fixed_uids: bool = Field(True, description="agents run under their own uid when the daemon is root")

@@ -2,6 +2,7 @@
 
 STATE (daemon-owned unless said otherwise)
     lock  hive.db  owner                    flock, database, id of this state directory
+    rollout.json                            the last rebuild of all agents, wave by wave
     meta/.git                               the meta repo (bare); its files are exported beside it
     applied/<n>/.git                        applied repo (bare)
     proposed/<n>/config                     manager's work tree (owned by the manager's uid, never opened by hive)
@@ -15,8 +16,8 @@ STATE (daemon-owned unless said otherwise)
     quarantine/ scratch/ processes/         throw-away; emptied at start
 RUNTIME
     host.sock http.sock                     operator
-    manager/{mcp,harness}.sock              bound into the manager as /run/hive
-    agents/<n>/{mcp,harness}.sock           bound into the agent as /run/hive
+    manager/{mcp,harness,http}.sock         bound into the manager as /run/hive
+    agents/<n>/{mcp,harness,http}.sock      bound into the agent as /run/hive
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Layout:
     def owner(self) -> Path:
         """Random id of this state directory; marks processes and containers as this hive's."""
         return self.state / "owner"
+
+    @property
+    def rollout(self) -> Path:
+        """The last rebuild of all agents: how far it is."""
+        return self.state / "rollout.json"
 
     @property
     def quarantine(self) -> Path:
@@ -170,3 +176,7 @@ class Layout:
     def harness_socket(self, agent: AgentName) -> Path:
         """The link between hive and the agent's harness."""
         return self.sockets(agent) / "harness.sock"
+
+    def agent_http_socket(self, agent: AgentName) -> Path:
+        """The agent's tools over HTTP (`/mcp`)."""
+        return self.sockets(agent) / "http.sock"

@@ -26,10 +26,12 @@ from meta.disk import disk_error
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.flake import FLAKE_FILE, LOCK_FILE, merge_lock, prune_lock, render
 from meta.git import GitRepo
-from meta.gitobjects import ABSENT, FILE, GitObject, RefChange, TreeEntry, blob, commit, tree
+from meta.gitobjects import ABSENT, RefChange, TreeEntry, commit
 from meta.layout import Layout
 from meta.message import encode
+from meta.metafiles import Changed, check_uid, note, tree_with, with_entry, write_files
 from meta.metaread import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
+from meta.metarun import Counter, RunBranch
 from meta.metaview import LogEntry, MetaView, log_entry
 from meta.model import (
     AgentEntry,
@@ -53,12 +55,9 @@ log = logging.getLogger(__name__)
 LockFlake = Callable[[Path], Awaitable[None]]
 """Brings flake.lock in a directory up to date (`nix flake lock`)."""
 
-COUNTER = "refs/hive/counter"
-
 _TRIES = 8
 _ACTIONS = {DeployKind.APPLY_COMMIT: "deploy", DeployKind.ROLLBACK: "rollback", DeployKind.SPAWN: "spawn"}
-_Changed = tuple[dict[AgentName, AgentEntry], dict[AgentName, Tombstone]]
-_Change = Callable[[MetaView], _Changed | None]
+_Change = Callable[[MetaView], Changed | None]
 
 
 class MetaRepo:
@@ -78,8 +77,9 @@ class MetaRepo:
         self._lock_flake = lock_flake
         self.repo = GitRepo(layout.meta_git, git_environment, deadline)
         self.lock = asyncio.Lock()
-        self._run_lock = asyncio.Lock()
         self._reader = MetaReader(self.repo)
+        self._run = RunBranch(self.repo, self.read)
+        self._ids = Counter(self.repo)
 
     # making and reading
     async def create(self, at: int) -> None:
@@ -88,7 +88,7 @@ class MetaRepo:
         empty = Desired(ABSENT, {})
         for ref, files in ((MAIN, self._files(empty)), (RUN, {RUN_FILE: encode_run({})})):
             if self.repo.ref(ref) is None:
-                root, objects = _tree([], files)
+                root, objects = tree_with([], files)
                 made = commit(root, (), encode("begin", trailers={metaview.ACTION: "create"}), at)
                 await self.repo.transaction([RefChange(ref, new=made.id, old=ABSENT)], [*objects, made])
         await self.export()
@@ -120,14 +120,14 @@ class MetaRepo:
         async with self.lock:
             view = await self.read()
             wanted = entry or self._new_entry(view, agent, pin, role)
-            agents, tombstones = _with_entry(view, agent, wanted)
+            agents, tombstones = with_entry(view, agent, wanted)
             desired = replace(view.desired, agents=agents, tombstones=tombstones)
             files = self._files(desired)
             base = await self._reader.tree(view.desired.head)
             if self._lock_flake is not None:
                 locked = await self._locked(self._lock_flake, files, await self._reader.content(base, LOCK_FILE))
                 files |= {LOCK_FILE: locked} if locked is not None else {}
-            root, objects = _tree(base, files)
+            root, objects = tree_with(base, files)
             trailers = {metaview.ACTION: "candidate", metaview.AGENT: agent, metaview.ID: str(id), metaview.BY: by}
             made = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=trailers), at)
             await self.repo.transaction([RefChange(candidate_ref(agent, id), new=made.id)], [*objects, made])
@@ -156,7 +156,7 @@ class MetaRepo:
             metaview.BY: by,
         }
 
-        def change(view: MetaView) -> _Changed | None:
+        def change(view: MetaView) -> Changed | None:
             if id in view.committed.get(agent, {}):
                 return None
             current = view.desired.agents.get(agent)
@@ -164,8 +164,8 @@ class MetaRepo:
                 there = "is gone" if current is None else "is there already"
                 raise Conflict(f"{agent} {there}, {id} cannot be committed", "see `hive log` for what happened")
             wanted = entry if current is None else replace(current, pin=entry.pin)
-            _check_uid(view, agent, wanted)
-            return _with_entry(view, agent, wanted)
+            check_uid(view, agent, wanted)
+            return with_entry(view, agent, wanted)
 
         head = await self._commit(
             change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=trailers), at, (agent, id)
@@ -187,7 +187,7 @@ class MetaRepo:
         a restored meta) gets one as well.
         """
 
-        def change(view: MetaView) -> _Changed | None:
+        def change(view: MetaView) -> Changed | None:
             agents, tombstones = dict(view.desired.agents), dict(view.desired.tombstones)
             entry, old = agents.pop(agent, None), tombstones.get(agent)
             if entry is not None:
@@ -202,7 +202,7 @@ class MetaRepo:
             tombstones[agent] = grave
             return None if entry is None and grave == old else (agents, tombstones)
 
-        head = await self._commit(change, _note("destroy", agent, by, "purge" if purge else ""), at)
+        head = await self._commit(change, note("destroy", agent, by, "purge" if purge else ""), at)
         if (await self.read()).desired.run_of(agent).state is RunState.STOPPED:
             await self.set_run(agent, lambda run: replace(run, state=RunState.RUNNING), by=by, at=at)
         return head
@@ -210,21 +210,21 @@ class MetaRepo:
     async def forget_tombstone(self, agent: AgentName, *, by: str, at: int) -> Sha:
         """A purged agent's name is free again, as if it had never been there."""
 
-        def change(view: MetaView) -> _Changed | None:
+        def change(view: MetaView) -> Changed | None:
             if agent not in view.desired.tombstones:
                 return None
             graves = {name: grave for name, grave in view.desired.tombstones.items() if name != agent}
             return dict(view.desired.agents), graves
 
-        await self._change_run(agent, lambda _: None, by, at)
-        return await self._commit(change, _note(metaview.FORGET, agent, by), at)
+        await self._run.change(agent, lambda _: None, by, at)
+        return await self._commit(change, note(metaview.FORGET, agent, by), at)
 
     async def adopt(
         self, agent: AgentName, deploy: Deploy | None, *, disown: frozenset[ProposalId], by: str, at: int
     ) -> Sha:
         """End a disagreement: pin what runs (`deploy`), or (None) leave the pin and give up the ids in `disown`."""
 
-        def change(view: MetaView) -> _Changed | None:
+        def change(view: MetaView) -> Changed | None:
             agents, tombstones = dict(view.desired.agents), dict(view.desired.tombstones)
             grave = tombstones.get(agent)
             if agent in agents or deploy is not None:
@@ -242,54 +242,16 @@ class MetaRepo:
 
         said = {metaview.ID: str(deploy.id), metaview.SHA: deploy.sha} if deploy is not None else {}
         words = ", ".join(map(str, sorted(disown)))
-        return await self._commit(change, _note("adopt", agent, by, f"ids given up: {words}", said), at)
+        return await self._commit(change, note("adopt", agent, by, f"ids given up: {words}", said), at)
 
     # run state and ids
     async def set_run(self, agent: AgentName, change: Callable[[RunEntry], RunEntry], *, by: str, at: int) -> RunEntry:
         """Change the agent's entry of run.json; returns what it is now."""
-        return await self._change_run(agent, change, by, at) or RunEntry()
-
-    async def _change_run(
-        self, agent: AgentName, change: Callable[[RunEntry], RunEntry | None], by: str, at: int
-    ) -> RunEntry | None:
-        """`set_run`; None removes the entry."""
-        async with self._run_lock:
-            for _ in range(_TRIES):
-                old = self.repo.ref(RUN)  # before what it says: a move in between is a conflict below
-                desired = (await self.read()).desired
-                wanted = change(desired.run_of(agent))
-                if wanted == desired.run.get(agent):
-                    return wanted
-                others = {name: entry for name, entry in desired.run.items() if name != agent}
-                run = {**others, agent: wanted} if wanted is not None else others
-                root, objects = _tree([], {RUN_FILE: encode_run(run)})
-                action = str(wanted.state) if wanted is not None else metaview.FORGET
-                made = commit(root, (old,) if old else (), _note(action, agent, by), at)
-                try:
-                    await self.repo.transaction([RefChange(RUN, new=made.id, old=old or ABSENT)], [*objects, made])
-                except Conflict as error:
-                    log.info("run.json moved meanwhile, trying again: %s", error)
-                    continue
-                return wanted
-        raise TransientError("run.json of the meta repo is changed by somebody else all the time", "try again")
+        return await self._run.change(agent, change, by, at) or RunEntry()
 
     async def take_id(self, at_least: int = 1) -> ProposalId:
         """P1: the next id. It is never below `at_least`, never one that was taken before, never one in a trailer."""
-        highest = (await self.read()).highest_id
-        for _ in range(_TRIES):
-            old = self.repo.ref(COUNTER)
-            last = _number((await self.repo.objects([old])).get(old)) if old else 0
-            id = ProposalId(max(last + 1, highest + 1, at_least, 1))
-            counter = blob(f"{id}\n".encode())
-            try:
-                await self.repo.transaction([RefChange(COUNTER, new=counter.id, old=old or ABSENT)], [counter])
-            except (Conflict, TransientError) as error:
-                if self.repo.ref(COUNTER) == old:
-                    raise
-                log.info("the id counter moved meanwhile, trying again: %s", error)
-                continue
-            return id
-        raise TransientError("the id counter is moved by somebody else all the time", "try again")
+        return await self._ids.take(max(at_least, (await self.read()).highest_id + 1))
 
     async def export(self) -> None:
         """Write the files of `main` beside the repo, where the manager reads them. A projection: may be repeated."""
@@ -297,7 +259,7 @@ class MetaRepo:
         if head is None:
             return
         files = await self._reader.files(head)
-        await asyncio.to_thread(_export, self._layout.meta, files)
+        await asyncio.to_thread(write_files, self._layout.meta, files)
 
     # helpers: writing
     async def _commit(
@@ -315,7 +277,7 @@ class MetaRepo:
                 files = self._files(desired)
                 base = await self._reader.tree(head)
                 lock = await self._lock_file(base, desired, locked_by)
-                root, objects = _tree(base, {**files, **({LOCK_FILE: lock} if lock is not None else {})})
+                root, objects = tree_with(base, {**files, **({LOCK_FILE: lock} if lock is not None else {})})
                 made = commit(root, (head,), message, at)
                 try:
                     await self.repo.transaction([RefChange(MAIN, new=made.id, old=head)], [*objects, made])
@@ -347,7 +309,7 @@ class MetaRepo:
         scratch = self._layout.scratch / f"meta-{secrets.token_hex(8)}"
         content = {**files, **({LOCK_FILE: lock} if lock is not None else {})}
         try:
-            await asyncio.to_thread(_export, scratch, content)
+            await asyncio.to_thread(write_files, scratch, content)
             await lock_flake(scratch)
             path = scratch / LOCK_FILE
             return await asyncio.to_thread(path.read_bytes) if path.exists() else None
@@ -365,46 +327,3 @@ class MetaRepo:
         grave = view.desired.tombstones.get(agent)
         uid = uid_for(view, agent, self._config.uid_start, self._layout)
         return AgentEntry(pin, ContainerSettings(role, uid), grave.disowned if grave is not None else frozenset())
-
-
-def _tree(base: list[TreeEntry], files: Mapping[str, bytes]) -> tuple[Sha, list[GitObject]]:
-    """The tree `base` with `files` replaced; what else somebody keeps there stays."""
-    blobs = {name: blob(content) for name, content in files.items()}
-    kept = [entry for entry in base if entry.name.decode("utf-8", "replace") not in blobs]
-    made = tree([*kept, *(TreeEntry(FILE, name.encode(), one.id) for name, one in blobs.items())])
-    return made.id, [*blobs.values(), made]
-
-
-def _with_entry(view: MetaView, agent: AgentName, entry: AgentEntry) -> _Changed:
-    graves = {name: grave for name, grave in view.desired.tombstones.items() if name != agent}
-    return {**view.desired.agents, agent: entry}, graves
-
-
-def _check_uid(view: MetaView, agent: AgentName, entry: AgentEntry) -> None:
-    uid = entry.settings.uid_base
-    for name, other in view.desired.agents.items():
-        if name != agent and other.settings.uid_base == uid:
-            raise Conflict(f"{agent} and {name} would both have the uids from {uid}", "spawn it again")
-
-
-def _note(action: str, agent: AgentName, by: str, text: str = "", also: Mapping[str, str] | None = None) -> str:
-    trailers = {metaview.ACTION: action, metaview.AGENT: agent, metaview.BY: by, **(also or {})}
-    return encode(f"{action} {agent}", text, trailers)
-
-
-def _number(found: GitObject | None) -> int:
-    text = found.data.decode("ascii", "replace").strip() if found is not None else ""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
-
-
-def _export(folder: Path, files: Mapping[str, bytes]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            path = folder / name
-            if not path.is_file() or path.read_bytes() != content:
-                scratch = folder / f".{name}.new"
-                scratch.write_bytes(content)
-                scratch.rename(path)
-    except OSError as error:
-        raise disk_error(f"cannot write the files of meta to {folder}", error) from error

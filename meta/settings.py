@@ -39,6 +39,7 @@ MAX_RULES = 64
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VALUE_LIMIT = 60
+SETTINGS_FILE = "agent.toml"
 _SEE = "see docs/reference/agent-toml.md"
 
 RUNTIMES = frozenset({"script"})
@@ -110,7 +111,7 @@ class AgentSettings(Table):
         return "*" in self.recipients or recipient in self.recipients
 
 
-def parse_settings(data: bytes, where: str = "agent.toml") -> AgentSettings:
+def parse_settings(data: bytes, where: str = SETTINGS_FILE) -> AgentSettings:
     """The settings in `data`. BadInput names the key: `agent.toml: limits.turn_seconds: must be a number, ...`.
 
     `where` is the file's name in the error. Quick for every input: the daemon does this for files that agents write.
@@ -126,7 +127,7 @@ def parse_settings(data: bytes, where: str = "agent.toml") -> AgentSettings:
         raise BadInput(one_line(summary), one_line(hint)) from error
 
 
-def check_patterns(settings: AgentSettings, where: str = "agent.toml") -> None:
+def check_patterns(settings: AgentSettings, where: str = SETTINGS_FILE) -> None:
     """BadInput that names the first rule whose `when` or `from` is no regular expression.
 
     For the harness, in the agent's own container: compiling a hostile pattern takes seconds.

@@ -47,11 +47,6 @@ def from_trailers(trailers: Mapping[str, str]) -> Shown | None:
     return Shown(Sha(known["commit"]), known["nixpkgs"], known["hive"], known["derivation"], known["settings"])
 
 
-def is_current(shown: Shown, commit: Sha, nixpkgs: str, hive: str, settings: str) -> bool:
-    """Whether nothing that `shown` was computed from moved: then it need not be computed again."""
-    return (shown.commit, shown.nixpkgs, shown.hive, shown.settings) == (commit, nixpkgs, hive, settings)
-
-
 def objection(shown: Shown, now: Shown) -> str | None:
     """Why the approval of `shown` does not hold for `now`, in words; None when it holds."""
     if shown.commit != now.commit:
@@ -66,8 +61,3 @@ def objection(shown: Shown, now: Shown) -> str | None:
         ]
         return f"changed since it was shown: {' and '.join(moved) or 'it evaluates to another system'}"
     return None
-
-
-def still_valid(shown: Shown, now: Shown) -> bool:
-    """Whether the approval of `shown` holds for `now`: the same commit, settings and derivation."""
-    return objection(shown, now) is None

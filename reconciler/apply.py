@@ -11,16 +11,17 @@ from dataclasses import replace
 from typing import assert_never
 
 from meta import proposed, pushed
-from meta.errors import NotFound, Refused
+from meta.errors import HiveError, NotFound, Refused
 from meta.message import scrub
 from meta.model import ContainerSettings, Deploy, DeployKind, Pin, Role, TagState
 from meta.names import MANAGER, AgentName, GenerationId, ProposalId, Sha
-from reconciler import steps
+from reconciler import doing, steps
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder, BuildRequest
 from reconciler.building import Building
+from reconciler.chronicle import stopped_key
 from reconciler.effects import effect
-from reconciler.observed import Launch
+from reconciler.observed import Launch, Transient
 from reconciler.remove import remove_tree
 from reconciler.tails import told_last
 from reconciler.world import World
@@ -45,7 +46,7 @@ class Apply:
 
     async def __call__(self, agent: AgentName, step: steps.Step, deploys: tuple[Deploy, ...]) -> None:
         """Do `step` for `agent`. Raises HiveError; the loop decides what that means for a deploy."""
-        with self._w.metrics.step(agent, step):
+        with self._w.metrics.step(agent, step), doing.stepping(step.name):
             await self._do(agent, step, deploys)
 
     async def _do(self, agent: AgentName, step: steps.Step, deploys: tuple[Deploy, ...]) -> None:
@@ -61,7 +62,7 @@ class Apply:
             case steps.Preview() | steps.Build():
                 await self._ask_builder(agent, step, _find(deploys, step.id))
             case steps.Reapply():
-                await self._reapply(agent, step)
+                await self._rebuild(agent, step)
             case steps.Create() | steps.Furnish() | steps.OpenSockets():
                 await self._furnish(agent, step)
             case steps.Drain() | steps.Stop() | steps.Switch() | steps.Start():
@@ -261,7 +262,9 @@ class Apply:
                     await self._w.memory.change(agent, transient=transient, expected_exit=nonce)
                 with effect("stop"):
                     await self._backend.stop(agent, self._w.config.stop_grace)
-                await self._w.events.append("agent_stopped", agent, {"transient": transient})
+                await self._w.events.append(
+                    "agent_stopped", agent, {"transient": transient}, key=stopped_key(agent, nonce, transient)
+                )
             case steps.Switch(generation=generation, settings=settings):
                 with effect("set-system"):
                     await self._backend.set_system(agent, generation)
@@ -286,6 +289,17 @@ class Apply:
             case _:
                 assert_never(step)
 
+    async def _rebuild(self, agent: AgentName, step: steps.Reapply) -> None:
+        key = f"rebuilt:{agent}:{step.rebuilds}"
+        try:
+            await self._reapply(agent, step)
+        except HiveError as error:
+            await self._w.events.append("agent_rebuild_failed", agent, {"error": error.summary}, key=f"{key}:failed")
+            raise
+        await self._w.events.append("agent_rebuilt", agent, {"id": step.id}, key=key)
+        with effect("remember-rebuild"):
+            await self._w.memory.change(agent, rebuilt=step.rebuilds)
+
     async def _reapply(self, agent: AgentName, step: steps.Reapply) -> None:
         settings, uid = step.settings, self._w.uid(step.settings)
         with effect("reapply"):
@@ -298,9 +312,6 @@ class Apply:
         with effect("rebuild"):
             async with self._w.builds:
                 await self._builder.build(BuildRequest(agent, step.id, step.sha, settings, step.candidate))
-        with effect("remember-rebuild"):
-            await self._w.memory.change(agent, rebuilt=step.rebuilds)
-        await self._w.events.append("agent_rebuilt", agent, {"id": step.id})
 
     # what is remembered
     async def _remember(
@@ -350,14 +361,18 @@ class Apply:
 
     # the end
     async def _destroy(self, agent: AgentName) -> None:
+        await self._w.forget(agent)
         with effect("destroy"):
+            if self._backend.observe(agent).exists:  # from here on it is told, whenever this ends
+                await self._w.memory.change(agent, transient=Transient.DESTROYING)
             await self._backend.destroy(agent)
         with effect("close-sockets"):
             await self._w.sockets.close(agent)
         with effect("forget-memo"):
-            await self._w.memory.forget(agent)
+            gone = self._w.memory.get(agent).transient == Transient.DESTROYING
+            await self._w.memory.forget(agent, ("agent_destroyed", self._w.clock()) if gone else None)
+            self._w.events.told()
             self._w.links.forget(agent)
-        await self._w.events.append("agent_destroyed", agent, {})
 
     async def _purge(self, agent: AgentName) -> None:
         layout = self._w.layout
@@ -370,6 +385,7 @@ class Apply:
             if self._w.observer.previews is not None:
                 self._w.observer.previews.forget(agent)
         await self._w.cards.forget(agent)
+        await self._w.forget(agent)
         await self._w.broker.forget(agent)
         self._w.memory.note_projected(agent, None)
         self._w.observer.forget(agent)

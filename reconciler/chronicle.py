@@ -33,6 +33,8 @@ class Chronicle:
         self._phases: dict[AgentName, tuple[str, float]] = {}
         self._opened: set[AgentName] = set()
         self._held: dict[AgentName, frozenset[int]] = {}
+        self._told: dict[AgentName, str] = {}
+        self._ends: dict[AgentName, str] = {}
 
     # phases
     def note(self, agent: AgentName, phase: str, seen: AgentObserved) -> None:
@@ -75,7 +77,12 @@ class Chronicle:
             log.warning("that %s failed for %s cannot be told: %s", step, agent, second.summary)
 
     async def held(self, agent: AgentName, decision: Decision, seen: AgentObserved) -> None:
-        """Tell that an agent disagrees with meta, once per set of ids."""
+        """Tell that an agent disagrees with meta, once per set of ids, and that it is outdated, once per revision.
+
+        Also that it was stopped, where a daemon died between the stop and telling of it.
+        """
+        await self._outdated(agent, decision)
+        await self._stopped(agent, seen)
         ids = frozenset[int](seen.foreign) if decision.phase == "disagrees" else frozenset[int]()
         if self._held.get(agent, frozenset()) == ids:
             return
@@ -83,6 +90,23 @@ class Chronicle:
             key = f"disagrees:{agent}:{','.join(map(str, sorted(ids)))}"
             await self._events.append("agent_disagrees", agent, {"ids": sorted(ids)}, key=key)
         self._held[agent] = ids
+
+    async def _outdated(self, agent: AgentName, decision: Decision) -> None:
+        found = decision.outdated
+        if found is None or self._told.get(agent) == found.now:
+            return
+        facts = {"built_with": found.built, "revision": found.now}
+        await self._events.append("agent_needs_update", agent, facts, key=f"needs-update:{agent}:{found.now}")
+        self._told[agent] = found.now
+
+    async def _stopped(self, agent: AgentName, seen: AgentObserved) -> None:
+        nonce = seen.memo.expected_exit
+        over = not seen.container.running and seen.memo.transient == Transient.STOPPING
+        if not over or nonce is None or self._ends.get(agent) == nonce:
+            return
+        key = stopped_key(agent, nonce, Transient.STOPPING)
+        await self._events.append("agent_stopped", agent, {"transient": Transient.STOPPING}, key=key)
+        self._ends[agent] = nonce
 
     async def _started(self, agent: AgentName, decision: Decision, step: steps.Start, seen: AgentObserved) -> None:
         before = seen.container.launch
@@ -108,6 +132,11 @@ class Chronicle:
             self._opened.add(agent)
         if decision.deploy is None and not first and not _meant(step, seen):
             await self._events.append("repaired", agent, {"what": decision.reason, "step": step.name})
+
+
+def stopped_key(agent: AgentName, nonce: str | None, transient: str) -> str | None:
+    """The key of the event that a launch was stopped: it is told once, whoever tells it."""
+    return f"stopped:{agent}:{nonce}:{transient}" if nonce else None
 
 
 def _meant(step: steps.Step, seen: AgentObserved) -> bool:

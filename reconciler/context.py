@@ -13,6 +13,14 @@ from reconciler.phase import phase
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """An agent that was built with another hive (`built`) than a rebuild would be now (`now`)."""
+
+    built: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The next step of one agent, the reason in words, and the phase that people see."""
 
@@ -21,6 +29,7 @@ class Decision:
     phase: str
     deploy: ProposalId | None = None
     conditions: tuple[str, ...] = ()
+    outdated: Outdated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class Context:
     now: float
     daemon_since: float
     config: Config
+    revision: str = ""
 
     def do(
         self,
@@ -73,6 +83,14 @@ class Context:
         if generation is None or generation.sha != sha or generation.fingerprint != settings.fingerprint():
             return None
         return generation
+
+    def outdated(self) -> Outdated | None:
+        """Whether another hive built what meta says; None also while it is not built or `revision` is unknown."""
+        pin = self.entry.pin if self.entry is not None else None
+        generation = self.seen.built.get(pin.id) if pin is not None else None
+        if generation is None or not self.revision or generation.revision == self.revision:
+            return None
+        return Outdated(generation.revision, self.revision)
 
     def furnish(self, settings: ContainerSettings, deploy: Deploy | None) -> Decision | None:
         """What the host must have before a container can start."""

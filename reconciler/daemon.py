@@ -7,7 +7,6 @@ repos, open the store, meta and the backend, then look at everything. Agents are
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import secrets
@@ -24,10 +23,11 @@ from meta.errors import Conflict, HiveError, NotFound, PermanentError, Refused
 from meta.git import remove_stale_locks
 from meta.layout import Layout
 from meta.metarepo import LockFlake, MetaRepo
-from meta.names import MANAGER, AgentName
+from meta.names import MANAGER, AgentName, Sha
 from meta.nix import find as find_nix
 from meta.recorder import Recorder
 from reconciler.apply import Apply
+from reconciler.asking import attach
 from reconciler.backends.base import Backend
 from reconciler.backends.fake import FakeBackend
 from reconciler.backends.local import LocalBackend
@@ -35,6 +35,7 @@ from reconciler.builders.base import Builder
 from reconciler.builders.plain import PlainBuilder
 from reconciler.buildlogs import BuildLogs
 from reconciler.discovery import Discovery
+from reconciler.due import Ticker
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.loop import Reconciler
@@ -45,12 +46,16 @@ from reconciler.plan import plan
 from reconciler.ports import Sockets
 from reconciler.previews import Previews
 from reconciler.privileged.client import Client
+from reconciler.recipients import Recipients
 from reconciler.reports import plan_row
 from reconciler.service import Service
+from reconciler.statelock import take_lock
 from reconciler.store.cards import Cards
 from reconciler.store.db import Database
 from reconciler.store.memos import Memos
 from reconciler.store.seen import SeenTips
+from reconciler.updates import Updates
+from reconciler.upkeep import hourly
 from reconciler.views import PlanRow
 from reconciler.world import World
 
@@ -78,6 +83,7 @@ class Daemon:
     world: World
     reconciler: Reconciler
     backend: Backend
+    updates: Updates
 
     def __init__(
         self, layout: Layout, config: Config, sockets: Sockets, *, backend: str = "local", builder: str = "plain"
@@ -89,6 +95,7 @@ class Daemon:
         self._lock: int | None = None
         self._database: Database | None = None
         self._build_logs = BuildLogs()
+        self._ticker = Ticker()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -100,7 +107,7 @@ class Daemon:
         self._refuse_another_backends()
         try:
             self._layout.state.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
-            self._lock = _take_lock(self._layout.lock)
+            self._lock = take_lock(self._layout.lock)
             self._prepare_directories()
         except OSError as error:
             where = error.filename or self._layout.state
@@ -152,6 +159,8 @@ class Daemon:
             known=self._is_recipient,
             inbox_limit=config.inbox_limit,
             inbox_bytes=config.inbox_bytes,
+            agents=lambda: self.world.observer.known().agents,
+            allowed=Recipients(self._pinned, lambda agent, sha: applied(agent).read(sha, "agent.toml")).allowed,
         )
         links = Links(self._hint, broker.interrupt)
 
@@ -192,7 +201,10 @@ class Daemon:
         self.service = Service(self.world, self.reconciler, apply, broker)
         self.service.discovery = Discovery(self.world, self.service, SeenTips(self._database))
         await self.service.discovery.open()
+        self.updates = Updates(self.world, self.reconciler, self.service.rebuild)
+        self.service.updates, self.reconciler.more = self.updates, self.updates.holds
         self._database.on_change(self.service.discovery.glance)
+        self._ticker = attach(self.service, self.world, self._database, self._is_recipient)
         if self._database.created and any((layout.state / "applied").iterdir()):
             aside = self._database.set_aside
             log.warning("the database was %s; cards come back from the tags", "damaged" if aside else "gone")
@@ -253,6 +265,9 @@ class Daemon:
         await self.world.events.append("daemon_started", None, {"revision": self.world.revision})
         await self._ensure_manager()
         self._tasks.append(asyncio.create_task(self.reconciler.run(), name="resync"))
+        self._tasks.append(asyncio.create_task(self.updates.run(), name="updates"))
+        self._tasks.append(asyncio.create_task(self._ticker.run(), name="ticker"))
+        self._tasks.append(asyncio.create_task(hourly(self.service.broker), name="upkeep"))
         if self.service.discovery is not None:
             self._tasks.append(asyncio.create_task(self.service.discovery.run(), name="discovery"))
 
@@ -296,6 +311,10 @@ class Daemon:
     def _hint(self, agent: AgentName) -> None:
         if hasattr(self, "reconciler"):
             self.reconciler.hint(agent)
+
+    def _pinned(self, agent: AgentName) -> Sha | None:
+        entry = self.world.observer.known().agents.get(agent)
+        return None if entry is None else entry.pin.sha
 
     def _is_recipient(self, name: str) -> bool:
         return name in self.world.observer.known().agents
@@ -365,22 +384,6 @@ def _pair(backend: str, builder: str) -> tuple[str, str]:
         fits = "--backend nixos --builder nix, or --backend local --builder plain"
         raise PermanentError(f"backend {backend!r} does not run what builder {builder!r} builds", f"use {fits}")
     return backend, builder
-
-
-def _take_lock(path: Path) -> int:
-    """The state directory's flock, held until the descriptor is closed (or the daemon dies)."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = path.read_text(encoding="ascii").strip()
-        os.close(descriptor)
-        raise Conflict(
-            f"another daemon (pid {holder or 'unknown'}) has {path.parent}", "stop it first, or use another --state"
-        ) from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor
 
 
 def _owner(path: Path) -> str:

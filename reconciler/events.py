@@ -54,6 +54,8 @@ class Events:
         self._pending = False
         self._closed = False
         self._unlisten = db.on_change(self._changed)
+        self.told: Callable[[], None] = lambda: None
+        """Called when an event was appended that the manager may have been told of (notices.py)."""
 
     async def append(
         self, kind: str, agent: AgentName | None, data: Mapping[str, object], key: str | None = None
@@ -64,7 +66,10 @@ class Events:
         """
         work = partial(eventlog.append, at=self._clock(), kind=kind, agent=agent, data=dict(data), key=key)
         row = await self._db.write(work)
-        return None if row is None else self._event(row)
+        if row is None:
+            return None
+        self.told()
+        return self._event(row)
 
     async def last(self) -> str:
         """The newest event's number; `<uuid>-0` when there is none yet."""

@@ -14,6 +14,9 @@ from reconciler.observed import Container, Launch, LinkView
 
 FLAPS = 3
 """So many broken links within one gate are flapping."""
+SET_BACK = 1.0
+"""Seconds; a link that begins later than that after now means that the clock was set back. How long it holds cannot be
+told then, but waiting for the clock to catch up would hold up the deploy by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ def judge(container: Container, link: LinkView, *, now: float, daemon_since: flo
     deadline = max(min(launch.at, now), daemon_since) + config.health_deadline
     if link.connected and link.nonce is not None and link.answered:
         stable_at = link.since + config.health_stable
-        return Healthy() if now >= stable_at else Pending(stable_at, "harness connected, waiting that it holds")
+        if now >= stable_at or link.since > now + SET_BACK:
+            return Healthy()
+        return Pending(stable_at, "harness connected, waiting that it holds")
     if now >= deadline:
         return Unhealthy(f"{_missing(link)} within {config.health_deadline:g} s")
     return Pending(deadline, f"health, {deadline - now:.0f} s left: {_missing(link)}")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from meta.errors import HiveError, PermanentError, TransientError
 from meta.message import scrub
 from meta.names import AgentName
+from reconciler import doing, logins, steps
 from reconciler import plan as planning
-from reconciler import steps
 from reconciler.apply import Apply
 from reconciler.chronicle import Chronicle
 from reconciler.context import Decision
@@ -50,6 +50,9 @@ class Reconciler:
         self._doing: dict[AgentName, steps.Step] = {}
         self._last: dict[AgentName, str] = {}
         self._turned = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+        self.more: Callable[[AgentName | None], bool] = lambda _: False
+        """Whether something that was begun still concerns an agent (None: anybody), though its plan is empty."""
 
     # looking
     async def plan(self) -> Plan:
@@ -115,6 +118,7 @@ class Reconciler:
         """Bring one agent as far as it gets now. Returns seconds until it wants to be looked at again, or None."""
         for _ in range(MAX_STEPS):
             decision, observed = await self.decide(agent)
+            await logins.note(self._w, agent, _of(observed, agent))
             match decision.step:
                 case steps.Nothing():
                     await self.chronicle.held(agent, decision, _of(observed, agent))
@@ -134,7 +138,8 @@ class Reconciler:
         """`reconcile`, and an error that is not yet known of is told."""
         try:
             self._w.metrics.reconciles.inc()
-            return await self.reconcile(agent)
+            with doing.reconciling(agent):
+                return await self.reconcile(agent)
         except HiveError as error:
             if self.trouble.get(agent) != _spoken(error):
                 await self.chronicle.stuck(agent, self._last.get(agent, "look"), error)
@@ -153,6 +158,16 @@ class Reconciler:
         except TimeoutError:
             return False
 
+    def on_turn(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever a step ends, an agent comes to rest, or one runs into an error."""
+        self._listeners.append(tell)
+
+    def turn(self) -> None:
+        """Let whoever waits for rest look again."""
+        self._turned.set()
+        for tell in self._listeners:
+            tell()
+
     async def close(self) -> None:
         """Cancel and await all workers."""
         await self.queue.close()
@@ -160,13 +175,13 @@ class Reconciler:
     async def _at_rest(self, agent: AgentName | None) -> bool:
         if agent is not None:
             decision, _ = await self.decide(agent)
-            return isinstance(decision.step, steps.Nothing) and agent not in self._doing
-        return (await self.plan()).empty and not self._doing
+            return isinstance(decision.step, steps.Nothing) and agent not in self._doing and not self.more(agent)
+        return (await self.plan()).empty and not self._doing and not self.more(None)
 
     async def _rest(self, agent: AgentName) -> None:
         self.trouble.pop(agent, None)
         await self._w.links.resume(agent)
-        self._turned.set()
+        self.turn()
 
     async def _do(self, agent: AgentName, decision: Decision) -> None:
         step, deploy = decision.step, decision.deploy
@@ -204,7 +219,7 @@ class Reconciler:
             yield
         finally:
             self._doing.pop(agent, None)
-            self._turned.set()
+            self.turn()
 
     def _on_error(self, agent: AgentName, error: HiveError | None) -> None:
         self._w.metrics.error(error)
@@ -212,7 +227,7 @@ class Reconciler:
         if self.trouble.get(agent) != text:
             log.warning("%s: %s", agent, text)
         self.trouble[agent] = text
-        self._turned.set()
+        self.turn()
 
 
 def _of(observed: Observed, agent: AgentName) -> AgentObserved:

@@ -24,6 +24,7 @@ class MemoChange(TypedDict, total=False):
     rollback_failed: bool
     healthy_nonce: str | None
     rebuilt: int
+    needs_login: bool
 
 
 class Memory:
@@ -52,9 +53,15 @@ class Memory:
             self._all[agent] = memo
         return memo
 
-    async def forget(self, agent: AgentName) -> None:
-        """Nothing is remembered any more."""
-        await self._memos.forget(agent)
+    async def tell(self, agent: AgentName, kind: str, at: float, **fields: Unpack[MemoChange]) -> None:
+        """Set fields and append an event of this kind, both in one transaction."""
+        memo = replace(self.get(agent), **fields)
+        await self._memos.save(agent, memo, (kind, at))
+        self._all[agent] = memo
+
+    async def forget(self, agent: AgentName, told: tuple[str, float] | None = None) -> None:
+        """Nothing is remembered any more. `told`: kind and time of the event that says so, in the same transaction."""
+        await self._memos.forget(agent, told)
         self._all.pop(agent, None)
 
     async def begin(self, agent: AgentName, proposal: ProposalId, step: str) -> None:

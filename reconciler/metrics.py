@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from meta.names import AgentName
 from reconciler import steps
 from reconciler.phase import PHASES
 from reconciler.store.db import Database
-from reconciler.store.messages import Broker, Delivery
+from reconciler.store.messages import Allowed, Broker, Delivery, everybody
 from reconciler.views import Status
 
 # They are a third of all series, and hive_process_start_time_seconds says the same.
@@ -239,15 +239,23 @@ class CountedBroker(Broker):
     """The broker, with what goes through it counted in `metrics`."""
 
     def __init__(
-        self, metrics: Metrics, db: Database, known: Callable[[str], bool], *, inbox_limit: int, inbox_bytes: int
+        self,
+        metrics: Metrics,
+        db: Database,
+        known: Callable[[str], bool],
+        *,
+        inbox_limit: int,
+        inbox_bytes: int,
+        agents: Callable[[], Iterable[str]] = tuple,
+        allowed: Allowed = everybody,
     ) -> None:
-        super().__init__(db, known, inbox_limit=inbox_limit, inbox_bytes=inbox_bytes)
+        super().__init__(db, known, inbox_limit=inbox_limit, inbox_bytes=inbox_bytes, agents=agents, allowed=allowed)
         self._metrics = metrics
 
     @override
-    async def send(self, sender: str, to: str, body: str) -> int:
+    async def send(self, sender: str, to: str, body: str, key: str | None = None) -> int:
         try:
-            id = await super().send(sender, to, body)
+            id = await super().send(sender, to, body, key)
         except HiveError as error:
             self._metrics.refused.labels("not-now" if isinstance(error, TransientError) else "bad").inc()
             raise
@@ -255,8 +263,10 @@ class CountedBroker(Broker):
         return id
 
     @override
-    async def recv(self, agent: str, wait: float, incarnation: str | None = None) -> Delivery | None:
-        delivery = await super().recv(agent, wait, incarnation)
+    async def recv(
+        self, agent: str, wait: float, incarnation: str | None = None, *, hold: bool = False
+    ) -> Delivery | None:
+        delivery = await super().recv(agent, wait, incarnation, hold=hold)
         if delivery is not None:
             self._metrics.delivered.inc()
         return delivery

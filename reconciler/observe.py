@@ -20,7 +20,7 @@ from meta.furnished import Furnished
 from meta.layout import Layout
 from meta.metarepo import MetaRepo, MetaView
 from meta.model import Deploy, Desired, TagState
-from meta.names import AgentName, ProposalId, agent_name
+from meta.names import AgentName, ProposalId, Sha, agent_name
 from reconciler.backends.base import Abilities, Backend
 from reconciler.builders.base import Builder
 from reconciler.links import Links
@@ -28,6 +28,7 @@ from reconciler.memory import Memory
 from reconciler.observed import AgentObserved, Container, Memo, Observed
 from reconciler.ports import Sockets
 from reconciler.previews import Previews
+from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +101,17 @@ class Observer:
         self._previews = previews if builder.previews else None
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
+        self.revision = ""
+        """The hive that a build would record now."""
+        self._revision_of: Sha | None = None
 
     async def desired(self) -> Desired:
         """Meta as it is now; read again only when its refs moved."""
         self._view = await self._meta.read()
+        head = self._view.desired.head
+        if self._revision_of != head:
+            self.revision = await self._builder.revision(head)
+            self._revision_of = head
         return self._view.desired
 
     def known(self) -> Desired:
@@ -177,13 +185,13 @@ class Observer:
         names = self.names()
         deploys = {name: await self.refresh(name) for name in names}
         agents = {name: self.observe(name) for name in names}
-        return desired, Observed(agents, self._since), deploys
+        return desired, Observed(agents, self._since, self.revision), deploys
 
     async def one(self, agent: AgentName) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
         """The same for a single agent; its cost does not grow with the number of agents."""
         desired = await self.desired()
         deploys = {agent: await self.refresh(agent)}
-        return desired, Observed({agent: self.observe(agent)}, self._since), deploys
+        return desired, Observed({agent: self.observe(agent)}, self._since, self.revision), deploys
 
     @property
     def previews(self) -> Previews | None:
@@ -193,6 +201,10 @@ class Observer:
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last lines that the container wrote."""
         return await self._backend.logs(agent, lines)
+
+    async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
+        """What it wrote after `cursor`."""
+        return await self._backend.logs_after(agent, cursor, lines, since)
 
     def forget(self, agent: AgentName) -> None:
         """A purged agent: its repo is gone."""

@@ -106,6 +106,7 @@ class Memo:
     `expected_exit` is the nonce of a launch that hive itself ends; `counted_exit` the last exit taken into account.
     `deaths` counts, per (id, step), how often a daemon died in it.
     `rollback_from` is the failed id whose old generation still has to pass the gate.
+    `needs_login`: it was told that the agent has no login.
     """
 
     crashes: int = 0
@@ -118,6 +119,7 @@ class Memo:
     rollback_failed: bool = False
     healthy_nonce: str | None = None
     rebuilt: int = 0
+    needs_login: bool = False
     deaths: Mapping[tuple[ProposalId, str], int] = field(default_factory=dict)
 
 
@@ -147,10 +149,14 @@ class AgentObserved:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All agents, with when the daemon began to look (links are unknown for a grace time after that)."""
+    """All agents, with when the daemon began to look (links are unknown for a grace time after that).
+
+    `revision` is the hive that a build would record now; "" where that is unknown, and then nothing is outdated.
+    """
 
     agents: Mapping[AgentName, AgentObserved]
     daemon_since: float
+    revision: str = ""
 
 
 Deploys = Mapping[AgentName, tuple[Deploy, ...]]

@@ -54,6 +54,7 @@ def plan(
             now=now,
             daemon_since=observed.daemon_since,
             config=config,
+            revision=observed.revision,
         )
         decisions[name] = decide(context)
     return Plan(decisions)
@@ -64,8 +65,17 @@ def decide(c: Context) -> Decision:
     for rule in (_project, _roll_forward, _not_ours, _disagrees, _owed_purge, _deploy, _absent, repair):
         decision = rule(c)
         if decision is not None:
-            return _preview(c, decision)
-    return _preview(c, c.nothing("as desired"))
+            return _mark(c, _preview(c, decision))
+    return _mark(c, _preview(c, c.nothing("as desired")))
+
+
+def _mark(c: Context, decision: Decision) -> Decision:
+    """What another hive built is said to be so, whatever comes next."""
+    found = c.outdated()
+    if found is None:
+        return decision
+    told = f"built with hive {found.built}, this is {found.now}; `hive rebuild {c.name}` builds it anew"
+    return replace(decision, outdated=found, conditions=(*decision.conditions, told))
 
 
 def _preview(c: Context, decision: Decision) -> Decision:
@@ -243,6 +253,8 @@ def _absent(c: Context) -> Decision | None:
         return c.do(steps.Destroy(), "not in meta", phase="destroying")
     if c.seen.sockets:
         return c.do(steps.Destroy(), "not in meta, its sockets are left over", phase="destroying")
+    if c.seen.memo.transient == Transient.DESTROYING:
+        return c.do(steps.Destroy(), "its removal was cut off", phase="destroying")
     if c.tombstone is not None and c.tombstone.purge:
         return c.do(steps.Purge(), "to be purged", phase="destroying")
     return _not_spawned(c) or c.nothing("not an agent", phase="absent")

@@ -117,7 +117,7 @@ def _down(c: Context, entry: AgentEntry, generation: Generation) -> Decision | N
         return None
     if memo.crashes >= c.config.crash_limit:
         return c.nothing(f"crashed {memo.crashes} times in a row; `hive restart {c.name}` tries again")
-    if c.now < memo.start_after:
-        left = memo.start_after - c.now
+    left = memo.start_after - c.now
+    if 0 < left <= c.config.crash_backoff_max:  # more is no back-off: the clock was set back
         return c.do(steps.Wait(memo.start_after), f"crashed {memo.crashes} times, starts again in {left:.0f} s")
     return c.do(steps.Start(generation, None, c.run.restarts, c.run.rebuilds), "should be running")

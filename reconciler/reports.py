@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from meta.errors import BadInput, HiveError, NotFound
 from meta.model import Deploy, Desired, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
-from meta.settings import flatten, parse_settings
+from meta.settings import SETTINGS_FILE, flatten, parse_settings
 from reconciler import steps
 from reconciler.context import Decision
 from reconciler.loop import Reconciler
@@ -20,7 +20,6 @@ from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
-SETTINGS_FILE = "agent.toml"
 SHOWN = 5
 """Names in an error."""
 
@@ -138,6 +137,7 @@ class Reports:
             crashes=seen.memo.crashes,
             unread=unread.get(name, 0),
             conditions=row.conditions,
+            built_with=decision.outdated.built if decision.outdated is not None else None,
         )
 
     async def diff(self, id: ProposalId, agent: AgentName | None = None) -> Diff:

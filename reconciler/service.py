@@ -10,18 +10,51 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from meta import seed
 from meta.errors import Conflict, NotFound, Refused
 from meta.model import DeployKind, Desired, Role, RunEntry, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
-from reconciler import backup as backups
+from meta.wire.common import CancelLooseEndKind, LooseEnd
+from reconciler.backups.write import Origin, Wanted, write
+from reconciler.editing import Editing
 from reconciler.effects import effect
-from reconciler.proposals import Proposals
-from reconciler.views import Card
+from reconciler.loose_ends import LooseEnds
+from reconciler.questions import Questions
+from reconciler.reminders import Reminders
+from reconciler.rollout import Rollout
+from reconciler.store.notices import UNASKED
+from reconciler.updates import Updates
+from reconciler.views import Card, PlanRow, Status
 
 
-class Service(Proposals):
-    """Every command: here those about agents, in Proposals those about commits."""
+class Service(Editing):
+    """Every command: here those about agents, in Proposals and Editing those about commits."""
+
+    updates: Updates | None = None
+    questions: Questions
+    reminders: Reminders
+    ends: LooseEnds
+
+    @override
+    async def status(self) -> Status:
+        """With how far the rebuild of all agents is."""
+        status, rollout = await super().status(), self.updates.current if self.updates is not None else None
+        if rollout is None or (rollout.over and rollout.failed is None):
+            return status
+        return replace(status, rollout=rollout, notes=(*status.notes, f"rebuild --all: {rollout.describe()}"))
+
+    @override
+    async def plan(self, agent: AgentName | None = None) -> list[PlanRow]:
+        """With whose turn to be rebuilt is still to come."""
+        rows, rollout = await super().plan(agent), self.updates.current if self.updates is not None else None
+        if rollout is None or rollout.over:
+            return rows
+        told = "waits for its turn in `hive rebuild --all`"
+        return [
+            replace(row, conditions=(*row.conditions, told)) if row.agent in rollout.waiting else row for row in rows
+        ]
 
     async def spawn(self, name: AgentName, by: str) -> ProposalId:
         """Make an agent without asking anybody: a deploy of its seed, approved at once. The first one has id 0."""
@@ -40,7 +73,7 @@ class Service(Proposals):
             with effect("take-id"):
                 id = await self._take_id()
         if id not in deploys:
-            await self._propose_spawn(name, id, sha, by, "")
+            await self._propose_spawn(name, id, sha, by, "", source=UNASKED)
         with effect("approve-spawn"):
             await self._w.applied(name).transition(id, TagState.APPROVED, by=by, at=self._w.now())
         await self._apply.project(name)
@@ -89,6 +122,12 @@ class Service(Proposals):
         if now:
             self._w.links.skip_drain(agent)
         await self._run(agent, "rebuild", lambda run: replace(run, rebuilds=run.rebuilds + 1), by, fresh=True)
+
+    async def rebuild_all(self, by: str, now: bool = False, only_stale: bool = False) -> Rollout:
+        """Rebuild every agent (or what another hive built), wave by wave; the first that fails ends it."""
+        if self.updates is None:
+            raise Conflict("this daemon rebuilds nobody by waves", "`hive rebuild AGENT` rebuilds one")
+        return await self.updates.begin(by, now=now, only_outdated=only_stale)
 
     async def destroy(self, agent: AgentName, by: str, purge: bool = False) -> None:
         """Remove the agent; repos, tags and /state stay unless `purge`. Its open ids end as denied or failed."""
@@ -139,12 +178,20 @@ class Service(Proposals):
         """Wait until nothing is left to do; False after `seconds`."""
         return await self._reconciler.settled(agent, seconds)
 
-    async def backup(self, name: str, wanted: backups.Wanted) -> Path:
+    async def backup(self, name: str, wanted: Wanted) -> Path:
         """A consistent backup as the file `name` in hive's scratch, for the caller to take away."""
         target = self._w.layout.scratch / name
-        origin = backups.Origin(self._w.config, "daemon", self._w.revision)
-        await backups.write(self._w.layout, target, wanted, origin, self._w.meta.lock)
+        origin = Origin(self._w.config, "daemon", self._w.revision)
+        await write(self._w.layout, target, wanted, origin, self._w.meta.lock)
         return target
+
+    async def loose_ends(self, name: str) -> tuple[LooseEnd, ...]:
+        """What is open for `name` (an agent, `manager` or `operator`): see LooseEnds."""
+        return await self.ends.of(name)
+
+    async def cancel_loose_end(self, kind: CancelLooseEndKind, id: int, by: str) -> None:
+        """Cancel a question or a reminder."""
+        await self.ends.cancel(kind, id, by)
 
     # helpers
     async def _seed(self, name: AgentName, desired: Desired) -> Sha:
@@ -157,7 +204,9 @@ class Service(Proposals):
         with effect("seed"):
             return await applied.create(seed.files(name, role), self._w.now())
 
-    async def _propose_spawn(self, name: AgentName, id: ProposalId, sha: Sha, by: str, description: str) -> None:
+    async def _propose_spawn(
+        self, name: AgentName, id: ProposalId, sha: Sha, by: str, description: str, source: str = "seed"
+    ) -> None:
         with effect("tag-spawn"):
             await self._w.applied(name).propose(
                 id,
@@ -165,7 +214,7 @@ class Service(Proposals):
                 sha,
                 base=None,
                 commit_ref="",
-                source="seed",
+                source=source,
                 description=description,
                 by=by,
                 at=self._w.now(),

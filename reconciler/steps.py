@@ -286,13 +286,14 @@ STEPS: tuple[type[Step], ...] = (
 """Every step; a test checks that none is missing."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "propose": ("take-id", "fetch", "tag-proposal", "project-proposal"),
+    "propose": ("take-id", "fetch", "tag-proposal", "tag-superseded", "project-proposal"),
     "approve": ("tag-approved",),
     "deny": ("tag-denied",),
     "cancel": ("tag-cancelled",),
     "rollback": ("tag-rollback", "approve-rollback"),
     "spawn": ("seed", "tag-spawn", "approve-spawn"),
     "run": ("commit-run",),
+    "rebuild --all": ("write-rollout", "begin-wave"),
     "destroy": ("end-open-ids", "remove-entry"),
     "adopt": ("adopt",),
 }

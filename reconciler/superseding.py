@@ -8,6 +8,7 @@ from meta.applied import Applied
 from meta.errors import Conflict
 from meta.model import Deploy, TagState
 from meta.names import ProposalId
+from reconciler.effects import effect
 
 SUPERSEDED = "superseded by "
 MARK = "#"
@@ -31,7 +32,8 @@ async def supersede(applied: Applied, deploys: Iterable[Deploy], *, by: str, at:
     done = []
     for old, new in superseded(deploys).items():
         try:
-            await applied.transition(old, TagState.DENIED, by=by, reason=f"{SUPERSEDED}{new}", at=at)
+            with effect("tag-superseded"):
+                await applied.transition(old, TagState.DENIED, by=by, reason=f"{SUPERSEDED}{new}", at=at)
         except Conflict:
             continue
         done.append(old)

@@ -7,6 +7,7 @@ from typing import Any
 
 from meta.model import DeployKind
 from meta.names import AgentName, ProposalId, Sha
+from reconciler.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class AgentStatus:
     crashes: int
     unread: int
     conditions: tuple[str, ...] = ()
+    built_with: str | None = None
+    """The hive that built it, where a rebuild would be with another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Status:
     uids: str
     notes: tuple[str, ...]
     agents: tuple[AgentStatus, ...]
+    rollout: Rollout | None = None
+    """The rebuild of all agents, while it is under way or after it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,37 @@ class Diff:
     shown: str | None = None
     same: bool = False
     build: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What lies between two commits of one agent. As in Diff; `base` and `sha` are whole commits."""
+
+    agent: AgentName
+    base: str
+    sha: str
+    commits: tuple[str, ...]
+    settings: tuple[tuple[str, str, str], ...]
+    files: tuple[str, ...]
+    patch: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsText:
+    """agent.toml of one commit; `base` is the agent's newest deployed commit, which an edit goes on top of."""
+
+    agent: AgentName
+    base: str
+    sha: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A part of what a container wrote. `cursor` is where the next part begins; None when nothing was written yet."""
+
+    text: str
+    cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from meta.applied import Applied
@@ -30,6 +30,7 @@ class World:
     """The parts. `clock` gives Unix seconds; `as_root` says whether uids can be handed out.
 
     `builds` and `previews`: at the same time; what nobody approved never takes the place of what was.
+    `forgetters` are called with the name of an agent that is destroyed.
     `own_ranges`: the backend gives every container its uid range whoever the daemon is.
     """
 
@@ -50,9 +51,15 @@ class World:
     build_logs: BuildLogs = field(default_factory=BuildLogs)
     metrics: Metrics = field(default_factory=Metrics)
     clock: Callable[[], float] = time.time
+    forgetters: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
     previews: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     builds: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
+
+    async def forget(self, agent: AgentName) -> None:
+        """A destroyed agent: what agents asked of each other and of hive does not wait for it any more."""
+        for forgetter in self.forgetters:
+            await forgetter(agent)
 
     def decision(self, agent: AgentName) -> asyncio.Lock:
         """Held while an id's end is decided: the meta commit on one side, cancel and destroy on the other."""

@@ -38,10 +38,14 @@ class Event:
 
 
 class Client:
-    """Calls to the daemon at one place. Errors are raised as the HiveError that the daemon answered."""
+    """Calls to the daemon at one place. Errors are raised as the HiveError that the daemon answered.
 
-    def __init__(self, where: Where) -> None:
+    `patience`: seconds for each answer.
+    """
+
+    def __init__(self, where: Where, patience: float = ANSWER_DEADLINE) -> None:
         self.where = where
+        self._patience = patience
 
     def get(self, path: str, query: Query | None = None) -> Any:
         """The JSON at `path`."""
@@ -59,6 +63,10 @@ class Client:
     def post(self, path: str, body: Mapping[str, object] | None = None, query: Query | None = None) -> Row:
         """Ask for a change; the JSON object it answers."""
         return _row(self._call("POST", path, query, body or {}))
+
+    def delete(self, path: str) -> Row:
+        """Ask for something to be removed; the JSON object it answers."""
+        return _row(self._call("DELETE", path, None, None))
 
     def events(self, after: str | None = None) -> Stream:
         """The event stream, from now on or after the event `after`; it has begun when this returns."""
@@ -90,7 +98,7 @@ class Client:
         with self._open() as sock:
             try:
                 sock.sendall(_request(method, path, query, body))
-                sock.settimeout(ANSWER_DEADLINE)
+                sock.settimeout(self._patience)
                 head, _, rest = _rest_of(sock).partition(b"\r\n\r\n")
             except TimeoutError as error:
                 raise _mute(self.where) from error
@@ -102,7 +110,7 @@ class Client:
 
     def _open(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(CONNECT_DEADLINE)
+        sock.settimeout(min(CONNECT_DEADLINE, self._patience))
         try:
             connect(sock, self.where.http)
         except PermissionError as error:

@@ -61,8 +61,12 @@ MaybeAgentArgument = Annotated[
 PendingArgument = Annotated[
     int, typer.Argument(metavar="ID", help="the proposal's id", autocompletion=complete.pending, show_default=False)
 ]
-ProposalArgument = Annotated[
-    int, typer.Argument(metavar="ID", help="the proposal's id", autocompletion=complete.proposals, show_default=False)
+RetryArgument = Annotated[
+    int,
+    typer.Argument(metavar="ID", help="the failed or denied id", autocompletion=complete.retriable, show_default=False),
+]
+CancelArgument = Annotated[
+    int, typer.Argument(metavar="ID", help="the approved id", autocompletion=complete.cancellable, show_default=False)
 ]
 OwnerOption = Annotated[
     str | None,

@@ -11,10 +11,11 @@ from api.cli.command import (
     DECIDE,
     WAIT_SECONDS,
     AgentArgument,
+    CancelArgument,
     JsonOption,
     OwnerOption,
     PendingArgument,
-    ProposalArgument,
+    RetryArgument,
     TimeoutOption,
     WaitOption,
     command,
@@ -105,7 +106,7 @@ def deny(
 
 def retry(
     client: Client,
-    id: ProposalArgument,
+    id: RetryArgument,
     agent: OwnerOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -125,7 +126,7 @@ def retry(
 
 def cancel(
     client: Client,
-    id: ProposalArgument,
+    id: CancelArgument,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; kept in the tag failed/ID")] = "",
     agent: OwnerOption = None,
     wait: WaitOption = False,
@@ -165,7 +166,7 @@ def rollback(
     id: Annotated[
         int | None,
         typer.Argument(
-            metavar="ID", help="a deployed id", autocompletion=complete.proposals, show_default="the one before"
+            metavar="ID", help="a deployed id", autocompletion=complete.deployed, show_default="the one before"
         ),
     ] = None,
     wait: WaitOption = False,

@@ -67,6 +67,8 @@ def _subject(client: Client) -> tuple["Subject", list["Row"]]:
     config, complaint = _config()
     subject = Subject(layout, config, held=is_held(layout.lock))
     said = _asked(client)
+    if subject.held is (said is None):  # perhaps one started or ended between the two looks
+        subject.held = is_held(layout.lock)
     if said is not None:
         from reconciler.checks.base import Daemon
 

@@ -1,4 +1,4 @@
-"""Commands that look: status, list, plan, pending, diff, log, logs, events."""
+"""Commands that look at everything: list, plan, pending, log, events."""
 
 from typing import Annotated
 
@@ -8,11 +8,8 @@ from api.cli import output
 from api.cli.client import Client, Row
 from api.cli.command import (
     LOOK,
-    AgentArgument,
     JsonOption,
     MaybeAgentArgument,
-    OwnerOption,
-    ProposalArgument,
     command,
     count_of,
 )
@@ -20,72 +17,15 @@ from api.cli.progress import GIVEN_UP
 from api.cli.sentences import describe
 
 MOST_ROWS = 1000
-MOST_LINES = 10_000
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    command(app, "status", LOOK, examples=("hive status", "hive status --json | jq '.agents[].phase'"))(status)
     command(app, "list", LOOK, examples=("hive list",))(list_agents)
     command(app, "plan", LOOK, examples=("hive plan", "hive plan alice"))(plan)
     command(app, "pending", LOOK, examples=("hive pending", "hive pending --all"))(pending)
-    command(app, "diff", LOOK, examples=("hive diff 7",))(diff)
     command(app, "log", LOOK, examples=("hive log -n 10",))(log)
-    command(app, "logs", LOOK, examples=("hive logs alice -n 200",))(logs)
     command(app, "events", LOOK, examples=("hive events", "hive events --follow"))(events)
-
-
-def status(client: Client, json: JsonOption = False) -> None:
-    """How the daemon and every agent are.
-
-    PHASE is one word per agent, as docs/reference/phases.md lists them. What needs a person stands below the table.
-    """
-    found = client.row("/api/status")
-    if json:
-        output.say_json(found)
-        return
-    output.facts(
-        (
-            ("hive", found["revision"]),
-            ("state", found["state"]),
-            ("runtime", found["runtime"]),
-            ("backend", f"{found['backend']}, builder {found['builder']}"),
-            ("isolation", found["isolation"]),
-            ("limits", found["limits"]),
-            ("uids", found["uids"]),
-            ("meta", output.short(found["meta_head"])),
-        )
-    )
-    for note in found["notes"]:
-        output.say(f"note: {note}")
-    output.say()
-    output.table(
-        ("AGENT", "PHASE", "SINCE", "TURN", "WANTED", "DEPLOYED", "COMMIT", "PENDING", "CRASHES", "UNREAD", "PID"),
-        (_status_row(agent) for agent in found["agents"]),
-        empty="no agents yet; make one with `hive spawn alice`",
-    )
-    for agent in found["agents"]:
-        for condition in agent["conditions"]:
-            output.say(f"{agent['agent']}: {condition}")
-
-
-def _status_row(agent: Row) -> tuple[object, ...]:
-    deployed = "-" if agent["deployed"] is None else str(agent["deployed"])
-    if agent["in_flight"] is not None:
-        deployed += f" > {agent['in_flight']}"
-    return (
-        agent["agent"],
-        agent["phase"],
-        output.ago(agent["since"]),
-        agent["turn"],
-        agent["desired"],
-        deployed,
-        output.short(agent["sha"])[:10],
-        agent["pending"],
-        agent["crashes"] or "",
-        agent["unread"] or "",
-        agent["pid"],
-    )
 
 
 def list_agents(client: Client, json: JsonOption = False) -> None:
@@ -165,74 +105,6 @@ def pending(
     )
 
 
-def diff(
-    client: Client,
-    id: ProposalArgument,
-    agent: OwnerOption = None,
-    json: JsonOption = False,
-) -> None:
-    """What a proposal changes: settings first, then the patch. Of one that failed or was denied also why.
-
-    Approve exactly what you saw with `hive approve ID --sha COMMIT`.
-    """
-    found = client.row(f"/api/proposals/{id}/diff", {"agent": agent})
-    if json:
-        output.say_json(found)
-        return
-    base = output.short(found["base"]) or "nothing"
-    output.heading(f"proposal {found['id']} for {found['agent']}: {base} -> {output.short(found['sha'])}")
-    for line in str(found["description"]).strip().splitlines():
-        output.say(f"  {line}")
-    for subject in found["commits"]:
-        output.say(f"  commit {subject}")
-    _say_end(client.row(f"/api/proposals/{id}", {"agent": found["agent"]}))
-    if found["settings"]:
-        output.say()
-        output.table(("SETTING", "NOW", "THEN"), found["settings"], empty="")
-    _say_preview(found)
-    if found["build"]:
-        output.say()
-        output.say("its build wrote last:")
-        for line in found["build"]:
-            output.say(f"  {line}")
-    if found["patch"]:
-        output.say()
-        output.patch(found["patch"])
-
-
-def _say_preview(found: Row) -> None:
-    """What would be built, where the builder can say."""
-    if not found["previews"] and not found["complaint"]:
-        return
-    output.say()
-    if found["complaint"]:
-        output.say("it cannot be built:")
-        for line in str(found["complaint"]).splitlines():
-            output.say(f"  {line}".rstrip())
-    elif found["shown"] is None:
-        output.say("it is not evaluated yet; look again in a moment")
-    else:
-        if found["same"]:
-            output.say("the system would be the same")
-        elif found["system"]:
-            output.say("the system that would run (of what else changes the patch tells):")
-        else:
-            output.say("the system would be another, in what no summary names: read the patch")
-        for line in found["system"]:
-            output.say(f"  {line}")
-    if found["shown"] is not None and not found["complaint"]:
-        output.say(f"approve exactly this: hive approve {found['id']} --shown {found['shown']}")
-
-
-def _say_end(card: Row) -> None:
-    if card["state"] not in ("failed", "denied"):
-        return
-    why = str(card["note"] or "no reason was recorded").strip().splitlines()
-    output.say(f"  {card['state']}: {why[0]}")
-    for line in why[1:]:
-        output.say(f"    {line}".rstrip())
-
-
 def log(
     client: Client,
     count: Annotated[int, typer.Option("-n", metavar="N", help="how many, newest first")] = 20,
@@ -260,22 +132,6 @@ def log(
         ),
         empty="nothing was deployed yet",
     )
-
-
-def logs(
-    client: Client,
-    agent: AgentArgument,
-    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", help="how many of the last lines")] = 50,
-    json: JsonOption = False,
-) -> None:
-    """The last lines that an agent's container wrote."""
-    found = client.row(f"/api/agents/{agent}/logs", {"lines": count_of(lines, MOST_LINES)})
-    if json:
-        output.say_json(found)
-        return
-    text = str(found["text"])
-    if text:
-        output.say(text.rstrip("\n"))
 
 
 def events(

@@ -11,9 +11,28 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from api.cli import audit, backup, daemon, decide, doctor, look, output, run
+from api.cli import (
+    agentcall,
+    audit,
+    backup,
+    changes,
+    daemon,
+    decide,
+    doctor,
+    edit,
+    logs,
+    look,
+    manual,
+    output,
+    rebuild,
+    run,
+    shell,
+    status,
+    talk,
+    wire,
+)
 from api.cli.codes import Code, code_of
-from api.cli.quick import spare_pydantic
+from api.cli.quick import spare_pydantic, spare_rich
 from meta.errors import HiveError
 
 HELP = """hive runs a swarm of coding agents, each in its own container,
@@ -23,6 +42,28 @@ A first round, with `hive serve` in another terminal: `hive spawn alice --wait`;
 work tree; `hive propose alice`; `hive diff 1`; `hive approve 1 --wait`.
 """
 VersionOption = Annotated[bool, typer.Option("--version", is_eager=True, help="say which hive this is")]
+
+
+PARTS = (
+    status,
+    look,
+    changes,
+    logs,
+    decide,
+    edit,
+    run,
+    shell,
+    rebuild,
+    talk,
+    daemon,
+    doctor,
+    backup,
+    audit,
+    wire,
+    agentcall,
+    manual,
+)
+"""Modules with commands, in the order in which help lists them."""
 
 
 def application() -> typer.Typer:
@@ -36,7 +77,7 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    for part in (look, decide, run, daemon, doctor, backup, audit):
+    for part in PARTS:
         part.register(app)
     return app
 
@@ -55,6 +96,7 @@ def parser() -> TyperGroup:
     if not isinstance(group, TyperGroup):
         raise TypeError("hive has several commands, so typer makes a group")
     spare_pydantic(group)
+    spare_rich()
     return group
 
 

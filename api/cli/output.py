@@ -10,10 +10,10 @@ import os
 import shutil
 import sys
 import time
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from api.cli import tables
 from meta.errors import HiveError
 
 _SPOKEN = {
@@ -67,18 +67,29 @@ def say_error(error: HiveError) -> None:
         sys.stderr.write(f"  try: {clean(' '.join(error.hint.split()))}\n")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Aligned columns; `empty` is said when there are no rows. The last column is cut to the terminal's width."""
-    cells = [[_cell(value) for value in row] for row in rows]
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str, optional: Sequence[str] = ()
+) -> None:
+    """Aligned columns; `empty` is said when there are no rows.
+
+    On a terminal it is never wider than that: columns named in `optional` are left out first, then the widest are cut.
+    """
+    cells = cells_of(rows)
     if not cells:
         say(empty)
         return
-    colour = _colourful()
-    widths = [max(_width(line[at]) for line in [list(headings), *cells]) for at in range(len(headings))]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    sys.stdout.write(_line(list(headings), widths, room, "1" if colour else "") + "\n")
-    for line in cells:
-        sys.stdout.write(_line(line, widths, room, "", colour=colour) + "\n")
+    head, *rest = tables.lines(headings, cells, room=room(), optional=optional, style=coloured if colourful() else None)
+    sys.stdout.write("\n".join([_styled(head, "1", colourful()), *rest]) + "\n")
+
+
+def cells_of(rows: Iterable[Sequence[object]]) -> list[list[str]]:
+    """Values as they stand in a table: on one line, nothing in them that a terminal obeys."""
+    return [[_cell(value) for value in row] for row in rows]
+
+
+def room() -> int:
+    """The terminal's width; 0 when this is none, which is as wide as one likes."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
@@ -91,7 +102,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
 
 def patch(text: str) -> None:
     """A diff, coloured on a terminal."""
-    colour = _colourful()
+    colour = colourful()
     for line in clean(text).splitlines():
         style = ""
         if line.startswith(("+++", "---", "diff ")):
@@ -103,7 +114,7 @@ def patch(text: str) -> None:
 
 def heading(text: str) -> None:
     """A heading between parts of an answer."""
-    sys.stdout.write(_styled(clean(text), "1", _colourful()) + "\n")
+    sys.stdout.write(_styled(clean(text), "1", colourful()) + "\n")
 
 
 def when(at: float | None) -> str:
@@ -140,14 +151,9 @@ def _cell(value: object) -> str:
     return clean(" ".join(str(value).split()))
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], room: int, style: str, *, colour: bool = False) -> str:
-    padded = [cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
-    before = sum(widths[:-1]) + 2 * (len(widths) - 1)
-    if room > before + 10:
-        padded[-1] = padded[-1].rstrip() if _width(cells[-1]) <= room - before else cells[-1][: room - before - 1] + "…"
-    if colour:
-        padded = [_styled(text, _style_of(text.strip()), True) for text in padded]
-    return _styled("  ".join(padded).rstrip(), style, bool(style))
+def coloured(padded: str, word: str) -> str:
+    """A cell of a table; some words have a colour."""
+    return _styled(padded, _style_of(word), True)
 
 
 def _style_of(word: str) -> str:
@@ -158,11 +164,6 @@ def _styled(text: str, style: str, on: bool) -> str:
     return f"\x1b[{style}m{text}\x1b[0m" if on and style else text
 
 
-def _colourful() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
-
-
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+def colourful() -> bool:
+    """Whether to colour: a terminal that can, and nobody said NO_COLOR."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -11,6 +11,7 @@ import typer
 from api.cli.codes import MEANINGS
 from api.cli.command import DAEMON, DECIDE, LOOK, RUN
 from api.cli.main import parser
+from api.cli.manual import leaves
 
 PAGE = Path(__file__).parents[2] / "docs/reference/cli.md"
 PANELS = (LOOK, DECIDE, RUN, DAEMON)
@@ -32,7 +33,8 @@ visible. An error is one line of what and one line of what to do, on stderr:
     hive: there is no agent bob
       try: see `hive list`
 
-`hive --install-completion` completes commands, agents' names and proposals' ids in your shell.
+`hive --install-completion` completes commands, agents' names and proposals' ids in your shell, and
+`hive man` has this page as man pages: see [in your shell](../howto/shell.md).
 """
 
 
@@ -49,11 +51,11 @@ def _codes() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    commands = parser().commands
+    commands = list(leaves(parser()))
     for panel in PANELS:
         yield f"## {panel}\n"
-        for name, command in commands.items():
-            if getattr(command, "rich_help_panel", None) == panel:
+        for name, place, command in commands:
+            if place == panel:
                 context = typer.Context(command, info_name=f"hive {name}")
                 yield f"### hive {name}\n"
                 yield f"    {context.command_path} {' '.join(command.collect_usage_pieces(context))}\n"

@@ -1,4 +1,4 @@
-"""Commands that run agents: start, stop, kill, restart, rebuild, destroy, send."""
+"""Commands that run agents: start, stop, kill, restart, destroy. `hive rebuild` is in rebuild.py."""
 
 import sys
 from typing import Annotated
@@ -27,9 +27,7 @@ def register(app: typer.Typer) -> None:
     command(app, "stop", RUN, examples=("hive stop alice", "hive stop alice --now"))(stop)
     command(app, "kill", RUN, examples=("hive kill alice",))(kill)
     command(app, "restart", RUN, examples=("hive restart alice --wait",))(restart)
-    command(app, "rebuild", RUN, examples=("hive rebuild alice --wait",))(rebuild)
     command(app, "destroy", RUN, examples=("hive destroy bob", "hive destroy bob --purge --yes"))(destroy)
-    command(app, "send", RUN, examples=("hive send alice 'good morning'",))(send)
 
 
 def start(
@@ -79,19 +77,6 @@ def restart(
     _run(client, agent, "restart", {"now": now}, Waits(wait, timeout), json, UP, ("will restart", "is up again"))
 
 
-def rebuild(
-    client: Client,
-    agent: AgentArgument,
-    now: NowOption = False,
-    wait: WaitOption = False,
-    timeout: TimeoutOption = WAIT_SECONDS,
-    json: JsonOption = False,
-) -> None:
-    """Make everything that hive makes for an agent again: build, settings, sockets, work tree, limits."""
-    words = ("will be rebuilt", "is rebuilt")
-    _run(client, agent, "rebuild", {"now": now}, Waits(wait, timeout), json, UP | {"stopped"}, words)
-
-
 def destroy(
     client: Client,
     agent: AgentArgument,
@@ -111,20 +96,6 @@ def destroy(
             raise Refused("nothing was destroyed", "answer y, or give --yes")
     words = ("will be purged", "is purged") if purge else ("will be destroyed", "is destroyed")
     _run(client, agent, "destroy", {"purge": purge}, Waits(wait, timeout), json, None, words)
-
-
-def send(
-    client: Client,
-    to: AgentArgument,
-    body: Annotated[str, typer.Argument(metavar="BODY", help="the message; - reads it from stdin", show_default=False)],
-    json: JsonOption = False,
-) -> None:
-    """Send a message to an agent, as the operator."""
-    answer = client.post("/api/messages", {"to": to, "body": sys.stdin.read() if body == "-" else body})
-    if json:
-        output.say_json(answer)
-    else:
-        output.say(f"message {answer['id']} waits in the inbox of {to}")
 
 
 def _run(

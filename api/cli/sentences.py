@@ -79,6 +79,19 @@ def _crashed(data: Data) -> str:
     return f"ended by itself: {_text(data, 'why')} (crash {_text(data, 'crashes')} in a row{again})"
 
 
+def _count(data: Data, key: str) -> int:
+    found = data.get(key)
+    return len(found) if isinstance(found, list) else 0
+
+
+def _rebuilt_all(data: Data) -> str:
+    done = f"rebuilt {_count(data, 'done')} agents"
+    if not data.get("failed"):
+        return done
+    why = f"{_text(data, 'failed')} failed{_with(data, ': ', 'reason')}"
+    return f"{done}, stopped since {why}; {_count(data, 'left')} left"
+
+
 _ENDS = {
     "stopping": "stopped",
     "restarting": "stopped, to start again",
@@ -99,19 +112,29 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_stopped": lambda d: _ENDS.get(_text(d, "transient"), "stopped"),
     "agent_restarted": lambda d: "restarted, as was asked for",
     "agent_rebuilt": lambda d: f"rebuilt from {_text(d, 'id')}",
+    "agent_rebuild_failed": lambda d: f"could not be rebuilt{_with(d, ': ', 'error')}",
+    "agent_needs_update": lambda d: f"built with hive {_text(d, 'built_with')}, this is {_text(d, 'revision')}",
     "agent_destroyed": lambda d: "destroyed; repos, tags and state are kept",
     "agent_purged": lambda d: "purged; nothing is kept",
     "agent_adopted": _adopted,
     "run_changed": lambda d: f"{_text(d, 'asked') or 'start, stop or restart'} asked for{_with(d, ' by ', 'by')}",
     "agent_healthy": _healthy,
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
+    "agent_needs_login": lambda d: "has no login; only a person can log in",
+    "agent_logged_in": lambda d: "is logged in",
     "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta tell different stories, see `hive plan`",
     "container_crash": _crashed,
     "turn_killed": lambda d: f"stopped in the middle of a turn{_with(d, ' (', 'turn', ')')}",
     "rollback_started": lambda d: f"goes back from {_text(d, 'id')}{_with(d, ': ', 'reason')}",
     "rollback_succeeded": lambda d: f"runs healthily again what it ran before {_text(d, 'from')}",
     "rollback_failed": lambda d: f"not healthy after going back from {_text(d, 'from')}{_with(d, ': ', 'reason')}",
+    "operator_message": lambda d: f"wrote to the operator, message {_text(d, 'id')}",
+    "question_asked": lambda d: f"question {_text(d, 'id')} to {_text(d, 'target')}",
+    "question_answered": lambda d: f"question {_text(d, 'id')} is answered{_with(d, ' by ', 'by')}",
+    "message_dead": lambda d: f"message {_text(d, 'id')}{_with(d, ' from ', 'from')} is a dead letter, never acked",
     "daemon_started": lambda d: f"the daemon started{_with(d, ', revision ', 'revision')}",
+    "rebuild_all_started": lambda d: f"rebuilds {_count(d, 'agents')} agents{_with(d, ', asked by ', 'by')}",
+    "rebuild_all_ended": _rebuilt_all,
     "daemon_stopped": lambda d: "the daemon stopped; agents go on",
     "database_rebuilt": lambda d: f"the database was made anew{_with(d, ', the old one is ', 'set_aside')}",
     "process_ended": lambda d: f"ended what an earlier daemon left running: {_text(d, 'what')}",

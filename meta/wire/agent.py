@@ -20,22 +20,30 @@ from meta.wire.common import (
     Sender,
     Texts,
     Wire,
+    told,
 )
+
+MIB = 2**20
 
 
 class Send(Wire):
     """Send a message."""
 
     cmd: Literal["send"] = "send"
-    to: str
-    body: str
+    to: Annotated[
+        str, told('who gets it: an agent\'s name, "manager", "operator", or "*" for every agent', "bob", minLength=1)
+    ]
+    body: Annotated[str, told("the text, at most 1 MiB of UTF-8", "the tests pass now", maxLength=MIB)]
 
 
 class Recv(Wire):
     """Take one message, waiting up to `wait_seconds` (None = 30, at most 60)."""
 
     cmd: Literal["recv"] = "recv"
-    wait_seconds: U64 | None = None
+    wait_seconds: Annotated[
+        U64 | None,
+        told("how long to wait when there is no message: 0 only looks, 30 when absent, at most 60", 30, maximum=60),
+    ] = None
 
 
 class Status(Wire):
@@ -70,28 +78,38 @@ class Ask(Wire):
     """Ask the operator (`to` None or "operator") or an agent; the answer comes as an event."""
 
     cmd: Literal["ask"] = "ask"
-    question: str
-    options: Texts = ()
-    multi: bool = False
-    ttl_seconds: U64 | None = None
-    to: str | None = None
+    question: Annotated[str, told("what to ask, at most 1 MiB of UTF-8", "May I delete the old branch?", maxLength=MIB)]
+    options: Annotated[Texts, told("answers to offer; a free text can always be given instead", ["yes", "no"])] = ()
+    multi: Annotated[bool, told('true when several options may be chosen; they come joined by ", "', False)] = False
+    ttl_seconds: Annotated[
+        U64 | None, told('after so many seconds the answer is "[expired]"; never when absent', 3600)
+    ] = None
+    to: Annotated[str | None, told("who is asked: an agent's name, or the operator when absent", "bob")] = None
 
 
 class Answer(Wire):
     """Answer a question that was put to the caller."""
 
     cmd: Literal["answer"] = "answer"
-    id: I64
-    answer: str
+    id: Annotated[I64, told("the question's id, as its event or the loose ends show it", 12, minimum=0)]
+    answer: Annotated[
+        str, told('one of the options or any other text; several options joined by ", "', "yes", maxLength=MIB)
+    ]
 
 
 class Remind(Wire):
     """Send the caller a message later; `file_path` keeps a long one in a file."""
 
     cmd: Literal["remind"] = "remind"
-    message: str
-    timing: ReminderTiming
-    file_path: str | None = None
+    message: Annotated[
+        str,
+        told("what to be told then; over 4 KiB it is kept in a file", "look whether the build is done", maxLength=MIB),
+    ]
+    timing: Annotated[ReminderTiming, told("when", {"timing_type": "in_seconds", "seconds": 600})]
+    file_path: Annotated[
+        str | None,
+        told("keep the text in this file below /state/reminders/; the message then points to it", "build.md"),
+    ] = None
 
 
 class GetLooseEnds(Wire):
@@ -116,8 +134,8 @@ class CancelLooseEnd(Wire):
     """Cancel a question or a reminder."""
 
     cmd: Literal["cancel_loose_end"] = "cancel_loose_end"
-    kind: Annotated[CancelLooseEndKind, Field(strict=False)]
-    id: I64
+    kind: Annotated[CancelLooseEndKind, Field(strict=False), told("what it is", "question")]
+    id: Annotated[I64, told("its id, as the loose ends show it", 12, minimum=0)]
 
 
 class AckTurn(Wire):

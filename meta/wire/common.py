@@ -7,9 +7,9 @@ Key order is the order of the fields. A field marked OMITTED is left out when it
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 U32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
 U64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
@@ -23,6 +23,16 @@ def _is_none(value: object) -> bool:
 
 
 Omitted = Field(exclude_if=_is_none)
+
+
+def told(what: str, example: JsonValue, **bounds: JsonValue) -> Any:  # as pydantic's Field, whose type is Any too
+    """What a field means, for people and models that fill it in, with an example.
+
+    `bounds` are shown in the field's JSON schema only: the wire itself has none, they are kept behind it.
+    """
+    return Field(description=what, examples=[example], json_schema_extra={**bounds} if bounds else None)
+
+
 Sender = Annotated[str, Field(validation_alias="from", serialization_alias="from")]
 
 
@@ -32,6 +42,22 @@ class Wire(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="ignore", strict=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
     )
+
+
+class Adjacent(Wire):
+    """Base of the variants of an enum whose tag and content are two fields side by side; `content` names the second."""
+
+    content: ClassVar[str]
+
+
+class Body(Wire):
+    """Base of what is the content of one variant only: never written as an array."""
+
+
+class Lone(Wire):
+    """Base of an enum of one variant; `tag` names the field that says so, which has no default."""
+
+    tag: ClassVar[str]
 
 
 class ApprovalKind(StrEnum):
@@ -97,14 +123,14 @@ class InSeconds(Wire):
     """Remind so many seconds from now."""
 
     timing_type: Literal["in_seconds"] = "in_seconds"
-    seconds: U64
+    seconds: Annotated[U64, told("in so many seconds from now", 600)]
 
 
 class At(Wire):
     """Remind at a Unix time."""
 
     timing_type: Literal["at"] = "at"
-    unix_timestamp: I64
+    unix_timestamp: Annotated[I64, told("at this Unix time, in seconds", 1_893_456_000)]
 
 
 ReminderTiming = Annotated[InSeconds | At, Field(discriminator="timing_type")]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from meta.names import NAME_LIMIT
 from meta.wire.agent import (
     AckTurn,
     Answer,
@@ -32,60 +33,83 @@ from meta.wire.agent import (
     Whoami,
     WhoamiResponse,
 )
-from meta.wire.common import U32, Omitted, Wire
+from meta.wire.common import U32, Omitted, Wire, told
+
+NamedAgent = Annotated[str, told("the agent's name", "alice", maxLength=NAME_LIMIT)]
+Described = Annotated[
+    str | None, Omitted, told("for the operator, who decides: what it is for, in a line or two", "adds the linter")
+]
 
 
 class RequestSpawn(Wire):
     """Ask for a new agent to be approved."""
 
     cmd: Literal["request_spawn"] = "request_spawn"
-    name: str
-    description: Annotated[str | None, Omitted] = None
+    name: Annotated[
+        str,
+        told(
+            "the new agent's name: a small letter, then small letters, digits and -",
+            "alice",
+            maxLength=NAME_LIMIT,
+        ),
+    ]
+    description: Described = None
 
 
 class Kill(Wire):
     """Stop an agent."""
 
     cmd: Literal["kill"] = "kill"
-    name: str
+    name: NamedAgent
 
 
 class Start(Wire):
     """Start a stopped agent."""
 
     cmd: Literal["start"] = "start"
-    name: str
+    name: NamedAgent
 
 
 class Restart(Wire):
     """Stop and start an agent."""
 
     cmd: Literal["restart"] = "restart"
-    name: str
+    name: NamedAgent
 
 
 class Update(Wire):
     """Rebuild an agent from what is deployed; needs no approval."""
 
     cmd: Literal["update"] = "update"
-    name: str
+    name: NamedAgent
 
 
 class RequestApplyCommit(Wire):
     """Ask for a commit of an agent's proposed repo to be approved."""
 
     cmd: Literal["request_apply_commit"] = "request_apply_commit"
-    agent: str
-    commit_ref: str
-    description: Annotated[str | None, Omitted] = None
+    agent: NamedAgent
+    commit_ref: Annotated[
+        str,
+        told(
+            "the commit's id in the agent's proposed repo, 7 to 40 hexadecimal digits",
+            "3f2a91c0",
+            minLength=7,
+            maxLength=40,
+            pattern="^[0-9a-f]{7,40}$",
+        ),
+    ]
+    description: Described = None
 
 
 class GetLogs(Wire):
     """The last lines of an agent's log; `lines` None = 50."""
 
     cmd: Literal["get_logs"] = "get_logs"
-    agent: str
-    lines: U32 | None = None
+    agent: NamedAgent
+    lines: Annotated[
+        U32 | None, told("how many of the newest lines, 50 when absent", 50, minimum=1, maximum=10_000)
+    ] = None
 
 
 ManagerRequest = Annotated[

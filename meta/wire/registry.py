@@ -1,11 +1,17 @@
-"""Every wire type by its name. Building them all takes a while: import this only where all are needed."""
+"""Every wire type by its name. Building them all takes a while: import this only where all are needed.
+
+`early.` is what an older peer speaks, `pod.` the pod protocol.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
+from typing import cast
 
 from pydantic import TypeAdapter
 
+from meta.wire import early, pod
 from meta.wire.agent import AgentRequest, AgentResponse
 from meta.wire.common import (
     Approval,
@@ -36,6 +42,46 @@ TYPES: Mapping[str, TypeAdapter[Wire]] = {
     "ManagerRequest": TypeAdapter(ManagerRequest),
     "ManagerResponse": TypeAdapter(ManagerResponse),
 }
-"""The objects. The plain words are ENUMS."""
-
+EARLY: Mapping[str, TypeAdapter[Wire]] = {
+    "HostRequest": TypeAdapter(early.HostRequest),
+    "HostResponse": TypeAdapter(early.HostResponse),
+    "Approval": TypeAdapter(early.Approval),
+    "Message": TYPES["Message"],
+    "AgentRequest": TypeAdapter(early.AgentRequest),
+    "AgentResponse": TypeAdapter(early.AgentResponse),
+    "HelperEvent": TypeAdapter(early.ApprovalResolved),
+    "ManagerRequest": TypeAdapter(early.ManagerRequest),
+    "ManagerResponse": TypeAdapter(early.AgentResponse),
+}
+POD: Mapping[str, TypeAdapter[Wire]] = {
+    "Method": TypeAdapter(pod.Method),
+    "PodEvent": TypeAdapter(pod.PodEvent),
+    "Event": TypeAdapter(pod.Event),
+    "Notification": TypeAdapter(pod.Notification),
+    "Greeting": TypeAdapter(pod.Greeting),
+    "ScopeRule": TypeAdapter(pod.ScopeRule),
+}
 ENUMS = {kind.__name__: kind for kind in (ApprovalKind, ApprovalStatus, CancelLooseEndKind)}
+POD_ENUMS = {
+    "NotificationLevel": pod.Level,
+    "NotificationSource": pod.Source,
+    "TurnResult": pod.TurnResult,
+    "RunResult": pod.RunResult,
+    "ErrorCode": pod.ErrorCode,
+    "Permission": pod.Permission,
+}
+
+
+def adapters() -> dict[str, TypeAdapter[object]]:
+    """Every type by the name that `hive wire canonical` takes; the words too."""
+    early_words = {name: kind for name, kind in ENUMS.items() if name != "CancelLooseEndKind"}
+    parts: tuple[tuple[str, Mapping[str, TypeAdapter[Wire]], Mapping[str, type[StrEnum]]], ...] = (
+        ("", TYPES, ENUMS),
+        ("early.", EARLY, early_words),
+        ("pod.", POD, POD_ENUMS),
+    )
+    found: dict[str, TypeAdapter[object]] = {}
+    for prefix, objects, words in parts:
+        found |= {prefix + name: cast("TypeAdapter[object]", adapter) for name, adapter in objects.items()}
+        found |= {prefix + name: TypeAdapter(kind) for name, kind in words.items()}
+    return found

@@ -10,4 +10,5 @@
   typer = "0.29";
   dbus-fast = "5.2";
   prometheus-client = "0.22";
+  structlog = "25.1";
 }

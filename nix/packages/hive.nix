@@ -42,4 +42,10 @@ runCommand "hive-${version}"
     for program in hive hive-harness hive-privileged; do
       ln -s ${environment}/bin/$program $out/bin/$program
     done
+    export HOME=$TMPDIR
+    $out/bin/hive man --write $out/share/man/man1
+    completion() { mkdir -p $out/share/$2; _HIVE_COMPLETE=source_$1 $out/bin/hive > $out/share/$2/$3; }
+    completion bash bash-completion/completions hive
+    completion zsh zsh/site-functions _hive
+    completion fish fish/vendor_completions.d hive.fish
   ''

@@ -14,6 +14,7 @@ from typing import Protocol
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName
 from reconciler.observed import Container, Launch
+from reconciler.views import LogPart
 
 Hint = Callable[[AgentName], None]
 """Called, on the daemon's loop, when something about a container changed. A hint may be missing or wrong."""
@@ -85,3 +86,9 @@ class Backend(Protocol):
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last `lines` lines that the container wrote."""
+
+    async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
+        """The lines after `cursor`, or the last `lines` ones for None: at most so many written after `since`.
+
+        `since` is in Unix seconds; BadInput where the lines have no times.
+        """

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from meta.config import Config
-from meta.errors import NotFound, Refused, TransientError
+from meta.errors import BadInput, NotFound, Refused, TransientError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName, GenerationId
@@ -27,6 +27,7 @@ from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.records import Stamp, WrittenSettings, stamp
 from reconciler.durable import write_file
 from reconciler.observed import Container, Exit, Launch
+from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)
 FIRST_PID = 4_194_305
@@ -178,6 +179,15 @@ class FakeBackend:
         """What the fake noted."""
         record = self._ours(agent)
         return "\n".join(record.log[-lines:]) if record is not None and lines > 0 else ""
+
+    async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
+        """A cursor counts lines; there are no times."""
+        if since is not None:
+            raise BadInput("the log of backend fake has no times")
+        record = self._ours(agent)
+        log = record.log if record is not None else []
+        found = log[-lines:] if cursor is None else log[int(cursor) :]
+        return LogPart("".join(f"{line}\n" for line in found), str(len(log)))
 
     # what tests do to a container
     def crash(self, agent: AgentName, code: int | None = 1, signal: int | None = None) -> None:

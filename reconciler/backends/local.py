@@ -25,11 +25,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from meta.config import Config
-from meta.errors import TransientError
+from meta.errors import BadInput, TransientError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId
-from reconciler.backends import cgroups, directories, launching
+from reconciler.backends import cgroups, directories, launching, logfile
 from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.enclosure import Host, Subject, enclose, probe
 from reconciler.backends.place import Place
@@ -38,6 +38,7 @@ from reconciler.backends.refusals import disk, existing
 from reconciler.backends.watches import Watches
 from reconciler.durable import sync_directory, write_json
 from reconciler.observed import Container, Exit, Launch
+from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)
 
@@ -323,6 +324,13 @@ class LocalBackend:
         """The last lines of its output, from at most the last 256 KiB."""
         self._existing(agent, allow_missing=True)
         return await asyncio.to_thread(directories.tail, self._place(agent).folder, lines)
+
+    async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
+        """The same, and how to go on."""
+        if since is not None:
+            raise BadInput("the output of agents on backend local has no times", "`-n 200` shows the last 200 lines")
+        self._existing(agent, allow_missing=True)
+        return await asyncio.to_thread(logfile.after, self._place(agent).folder, cursor, lines)
 
     # helpers
     def _known_host(self) -> Host:

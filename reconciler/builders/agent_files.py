@@ -10,9 +10,9 @@ from meta import settings as agent_settings
 from meta.errors import BadInput, BuildFailed
 from meta.git import FileAt
 from meta.nix import Nix, complaints
+from meta.settings import SETTINGS_FILE
 from reconciler.builders import tree
 
-SETTINGS_FILE = "agent.toml"
 NIX_FILE = "agent.nix"
 _PARSE_SECONDS = 30.0
 

@@ -43,6 +43,9 @@ class Builder(Protocol):
         BuildFailed as `build` would say it.
         """
 
+    async def revision(self, head: Sha) -> str:
+        """The hive revision that a build of the meta commit `head` records."""
+
     async def preview(self, request: BuildRequest) -> Preview:
         """What would be built. Nothing is built; fails as `build` does. Only where `previews` is true."""
 

@@ -128,6 +128,16 @@ class NixBuilder:
             raise disk_error(f"cannot root generation {id} of {request.agent}", error) from error
         return generation
 
+    async def revision(self, head: Sha) -> str:
+        """That of the flake input for hive, as `head` locks it; hive's own where there is none."""
+        return flake.revision(await self._lock(head), "hyperhive") or self._revision
+
+    async def _lock(self, commit: Sha) -> bytes | None:
+        try:
+            return await self._meta.read(commit, flake.LOCK_FILE)
+        except NotFound:
+            return None
+
     async def preview(self, request: BuildRequest) -> Preview:
         """What would be built, and what a person should see of it. Nothing is built; fails as `build` does."""
         look, shown = await self._shown(request)
@@ -167,10 +177,7 @@ class NixBuilder:
         if self._meta.ref(ref) != request.candidate:
             ref = MAIN  # a rebuild of what is deployed
         git = self._layout.meta_git
-        try:
-            lock: bytes | None = await self._meta.read(request.candidate, flake.LOCK_FILE)
-        except NotFound:
-            lock = None
+        lock = await self._lock(request.candidate)
         visible = (git, self._layout.applied_git(agent), *self._local(lock))
         seconds, memory = self._bounds
         evaluation = Evaluation(

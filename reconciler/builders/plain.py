@@ -68,6 +68,10 @@ class PlainBuilder:
         self._parsed: set[str] = set()
         self._whole: dict[Path, str] = {}
 
+    async def revision(self, head: Sha) -> str:
+        """hive's own, whatever meta says."""
+        return self._revision
+
     async def check(self, agent: AgentName, sha: Sha) -> None:
         """Paths, agent.toml, and the syntax of agent.nix where nix is installed."""
         await self._checked(agent, sha)

@@ -16,7 +16,7 @@ from meta.errors import HiveError
 from meta.layout import Layout
 from meta.metarepo import MetaRepo, MetaView
 from meta.names import AgentName, agent_name
-from reconciler.checks.clock import synchronised
+from reconciler.checks.clock import jumped, synchronised
 
 SETTLED = 600.0
 """Seconds after which nothing of a running daemon still uses a lock or a record: its git commands end much earlier."""
@@ -117,12 +117,19 @@ class Subject:
         return self._applied[agent]
 
     def settled(self, path: Path) -> bool:
-        """Whether nothing can still be using `path`: no daemon runs, or it is old. False when it is gone."""
+        """Whether nothing can still be using `path`: no daemon runs, or it is old. False when it is gone.
+
+        What a clock that was set forward makes look old is not.
+        """
         try:
             age = self.host.now() - path.lstat().st_mtime
         except OSError:
             return False
-        return not self.held or age > SETTLED
+        return not self.held or age - max(0.0, self.jump()) > SETTLED
+
+    def jump(self) -> float:
+        """Seconds by which the clock was set forward while the daemon ran (back: negative)."""
+        return jumped(self.host.proc, self.layout.lock, self.host.now()) if self.held else 0.0
 
 
 CheckFunction = Callable[[Subject], Awaitable[list[Finding]]]

@@ -1,12 +1,16 @@
-"""Whether the kernel's clock is kept by somebody: adjtimex(2), read only."""
+"""What the clock did: whether the kernel says that somebody keeps it, and whether it jumped while the daemon ran."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+from pathlib import Path
 
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512
 """More than any struct timex; with modes = 0 nothing is set."""
+_START = 19
+"""The field of /proc/PID/stat that says when it began, counted behind the name."""
 
 
 def synchronised() -> bool | None:
@@ -16,3 +20,19 @@ def synchronised() -> bool | None:
         return None
     state = int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
     return None if state < 0 else state != _TIME_ERROR
+
+
+def jumped(proc: Path, lock: Path, now: float) -> float:
+    """Seconds by which the clock was set forward since the daemon took `lock` (back: negative); 0.0 when unknown.
+
+    The lock was written when the daemon began, by the clock of then; the kernel knows how long ago that was by a clock
+    that never jumps.
+    """
+    try:
+        pid = int(lock.read_text(encoding="ascii"))
+        began = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        up = float((proc / "uptime").read_text(encoding="ascii").split()[0])
+        ran = up - int(began[_START]) / os.sysconf("SC_CLK_TCK")
+        return now - lock.stat().st_mtime - ran
+    except (OSError, ValueError, IndexError):
+        return 0.0

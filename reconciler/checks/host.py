@@ -22,6 +22,8 @@ INSTANCES, WATCHES = 64, 8192
 FILES_EACH, FILES_LEAST = 8, 1024
 DISK_FAIL, DISK_WARN, INODES_WARN = 256 * 2**20, 2 * 2**30, 10_000
 FUTURE = 120.0
+JUMP = 60.0
+"""Seconds by which the clock may have been corrected since the daemon started."""
 CONTROLLERS = ("memory", "pids", "cpu")
 
 
@@ -162,6 +164,11 @@ async def clock(subject: Subject) -> list[Finding]:
         found.append(
             Finding(Verdict.FAIL, text, "set the clock (timedatectl set-ntp true) or wait until it is that late")
         )
+    jump = subject.jump()
+    if abs(jump) > JUMP:
+        text = f"the clock was set {'forward' if jump > 0 else 'back'} by {abs(jump):.0f} s since the daemon started"
+        remedy = "see that it is right now; `hive restart AGENT` ends a wait that has grown long"
+        found.append(Finding(Verdict.WARN, text, remedy))
     if subject.host.synchronised() is False:
         text = "the kernel says that nobody keeps its clock"
         found.append(Finding(Verdict.WARN, text, "timedatectl set-ntp true, unless the host of this machine does it"))

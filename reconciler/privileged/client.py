@@ -92,9 +92,9 @@ class Client:
         """Remove state, home and proposed work tree of an agent that has no container any more."""
         await self._call(RemoveDirectories(name), self._deadlines.destroy)
 
-    async def logs(self, name: AgentName, lines: int, cursor: str | None = None) -> LogLines:
-        """The last `lines` lines after `cursor`."""
-        data = await self._call(Logs(name, lines, cursor), self._deadlines.quick)
+    async def logs(self, name: AgentName, lines: int, cursor: str | None = None, since: int | None = None) -> LogLines:
+        """The last `lines` lines after `cursor`, of those written after the Unix second `since`."""
+        data = await self._call(Logs(name, lines, cursor, since), self._deadlines.quick)
         texts, last = data.get("lines"), data.get("cursor")
         if not isinstance(texts, list):
             raise TransientError("the root helper gave no lines")

@@ -97,11 +97,15 @@ class RemoveDirectories:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """The last `lines` lines after `cursor`; answered with `lines` (texts) and the new `cursor`."""
+    """The last `lines` lines after `cursor`; answered with `lines` (texts) and the new `cursor`.
+
+    `since`: only what was written after that Unix second. It is left out of the line where it is None.
+    """
 
     name: AgentName
     lines: int
     cursor: str | None
+    since: int | None = None
 
 
 Request = Create | SetSystem | WriteSettings | Start | Stop | Destroy | OwnDirectory | RemoveDirectories | Logs
@@ -130,7 +134,10 @@ _KINDS: tuple[tuple[type[HiveError], str], ...] = (
 
 def encode(request: Request) -> bytes:
     """The line of a request, with its end."""
-    return _line({"verb": VERBS[type(request)], **asdict(request)})
+    table = {"verb": VERBS[type(request)], **asdict(request)}
+    if isinstance(request, Logs) and request.since is None:
+        del table["since"]
+    return _line(table)
 
 
 def decode(line: bytes, bounds: Bounds) -> Request:
@@ -141,6 +148,8 @@ def decode(line: bytes, bounds: Bounds) -> Request:
     verb = table.get("verb")
     if not isinstance(verb, str) or verb not in _FIELDS:
         raise BadInput("no such verb", f"one of: {', '.join(_FIELDS)}")
+    if verb == "logs":
+        table = {"since": None, **table}
     return _request(verb, values.exact(table, verb, ("verb", *_FIELDS[verb])), bounds)
 
 
@@ -164,7 +173,8 @@ def _request(verb: str, table: Mapping[str, object], bounds: Bounds) -> Request:
         case "remove-directories":
             return RemoveDirectories(name)
         case _:
-            return Logs(name, values.lines(table["lines"]), values.cursor(table["cursor"]))
+            lines, cursor = values.lines(table["lines"]), values.cursor(table["cursor"])
+            return Logs(name, lines, cursor, values.since(table["since"]))
 
 
 def encode_done(data: Mapping[str, object]) -> bytes:

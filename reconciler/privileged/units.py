@@ -82,10 +82,13 @@ class Units:
         self._systemctl("kill", "--signal=KILL", _unit(name), deadline=deadlines.control)
         self._checked(self._systemctl("stop", _unit(name), deadline=deadlines.kill), f"stop of {name}")
 
-    def logs(self, name: AgentName, lines: int, cursor: str | None) -> tuple[list[str], str | None]:
+    def logs(
+        self, name: AgentName, lines: int, cursor: str | None, since: int | None = None
+    ) -> tuple[list[str], str | None]:
         """The last `lines` lines after `cursor`, oldest first, TEXT_LIMIT at most, and where to go on."""
         words = ["--no-pager", "--quiet", "--output=json", "--output-fields=MESSAGE", f"--lines={lines}"]
         words += [f"--unit={_unit(name)}", *([f"--after-cursor={cursor}"] if cursor else [])]
+        words += [f"--since=@{since}"] if since is not None else []
         # what a container that just ended wrote may not be in the journal yet
         sync = (self._host.programs.journalctl, "--sync")
         self._run(sync, deadline=self._host.deadlines.logs, output_limit=_OUTPUT_LIMIT)

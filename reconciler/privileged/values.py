@@ -21,6 +21,7 @@ HARNESS_UID = 1000
 
 KINDS = ("state", "home", "sockets", "proposed")
 ROLES = ("agent", "manager")
+SINCE_MAX = 2**53
 LINES_MAX = 1000
 GRACE_MAX = 600.0
 """Seconds."""
@@ -135,6 +136,11 @@ def cursor(value: object) -> str | None:
     if not _CURSOR.fullmatch(text):
         raise BadInput(f"{text[:40]!r} is no cursor", "give back the one of the last answer, or null")
     return text
+
+
+def since(value: object) -> int | None:
+    """A Unix second, or None."""
+    return None if value is None else _whole(value, "since", 0, SINCE_MAX)
 
 
 def _limit(value: object, key: str) -> int | None:

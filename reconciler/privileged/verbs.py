@@ -173,7 +173,7 @@ class Verbs:
 
     def _logs(self, request: Logs) -> Mapping[str, object]:
         self._ours(request.name)
-        lines, cursor = self._units.logs(request.name, request.lines, request.cursor)
+        lines, cursor = self._units.logs(request.name, request.lines, request.cursor, request.since)
         return {"lines": lines, "cursor": cursor}
 
     def _read(self, name: AgentName) -> Written | None:

@@ -43,10 +43,12 @@ def reverted(old: Card | None, new: Card | None) -> bool:
     return _rank(new) < _rank(old) or (_rank(new) == _TERMINAL == _rank(old) and new.state != old.state)
 
 
-def append(connection: sqlite3.Connection, at: float, old: Card | None, new: Card | None, by: str | None) -> None:
+def append(
+    connection: sqlite3.Connection, at: float, old: Card | None, new: Card | None, by: str | None, sha: str | None
+) -> None:
     """Append what happened between the two; the states that were passed over in between are told, too.
 
-    `by`: who moved the id to its present state.
+    `by`: who moved the id to its present state. `sha`: its commit, which the card of a spawn does not show.
     """
     if old is not None and reverted(old, new):
         _append_reverted(connection, at, old, new)
@@ -59,13 +61,12 @@ def append(connection: sqlite3.Connection, at: float, old: Card | None, new: Car
             data["late"] = True
         eventlog.append(connection, at, _KINDS[state], new.agent, data, _key(new, state.value))
         if state is TagState.DEPLOYED and new.kind is DeployKind.SPAWN:
-            eventlog.append(connection, at, "agent_spawned", new.agent, data, _key(new, "spawned"))
+            eventlog.append(connection, at, "agent_spawned", new.agent, {**data, "sha": sha}, _key(new, "spawned"))
 
 
 def release_agent(connection: sqlite3.Connection, agent: str) -> None:
     """The agent is purged: one of the same name may have the same ids again (its seed has 0)."""
-    prefix = f"card:{agent}:"
-    connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", (prefix, prefix[:-1] + ";"))
+    eventlog.release_all(connection, f"card:{agent}:")
 
 
 def _told(old: Card | None, new: Card, late: bool) -> tuple[TagState, ...]:
@@ -94,6 +95,8 @@ def _data(card: Card, by: str | None) -> dict[str, object]:
         "kind": card.kind.value,
         "status": card.status,
         "sha": card.fetched_sha,
+        "commit_ref": card.commit_ref,
+        "source": card.source,
         "note": card.note,
         "description": card.description,
         "by": by,

@@ -50,6 +50,8 @@ class Cards:
     def __init__(self, db: Database, clock: Callable[[], float] = time.time) -> None:
         self._db = db
         self._clock = clock
+        self.told: Callable[[], None] = lambda: None
+        """Called when something changed that the manager may have been told of (notices.py)."""
 
     async def stamps(self) -> dict[AgentName, str]:
         """For each agent the stamp that its cards were last projected with. Loaded once, at start."""
@@ -64,7 +66,10 @@ class Cards:
 
         Returns what changed, lowest id first; projecting the same again changes nothing.
         """
-        return await self._db.write(partial(_project, agent, tuple(deploys), stamp, self._clock()))
+        changes = await self._db.write(partial(_project, agent, tuple(deploys), stamp, self._clock()))
+        if changes:
+            self.told()
+        return changes
 
     async def pending(self) -> builtins.list[Card]:
         """What waits for the operator, oldest first."""
@@ -115,8 +120,9 @@ def _project(
             _store(connection, change.new)
         elif change.old is not None:
             connection.execute("DELETE FROM cards WHERE agent = ? AND id = ?", (agent, change.old.id))
-        by = said[change.new.id].by if change.new is not None else None
-        cardevents.append(connection, now, change.old, change.new, by)
+        deploy = said[change.new.id] if change.new is not None else None
+        by, sha = (deploy.by, deploy.sha) if deploy is not None else (None, None)
+        cardevents.append(connection, now, change.old, change.new, by, sha)
     connection.execute(
         "INSERT INTO projections VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET stamp = ?2", (agent, stamp)
     )

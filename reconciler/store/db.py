@@ -119,14 +119,19 @@ class Database:
         not stop a transaction that has begun; one that has not begun is dropped.
         Raises TransientError when the disk is full, the file is locked, or the database is closed.
         """
+        with translated(self.path):
+            return await self.submit(work)
+
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """As `write`, but in its place among all writes before this returns. The future has SQLite's errors as they
+        are (see `translated`); to cancel it is to drop a transaction that has not begun.
+        """
         self._check_open()
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        job = Job(work, answer)
-        self._waiting.append(job)
+        self._waiting.append(Job(work, answer))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush(), name="store-writer")
-        with translated(self.path):
-            return await answer
+        return answer
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query` on the second connection, in one snapshot that has every write answered before."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meta.errors import BadInput
-from reconciler.store import chain
+from reconciler.store import chain, notices
 from reconciler.store.kinds import EVENT_KINDS
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def append(
     data: Mapping[str, object],
     key: str | None = None,
 ) -> EventRow | None:
-    """Append one event; None when an event with this key is there already.
+    """Append one event, with what the manager is told of it; None when an event with this key is there already.
 
     Raises BadInput for a kind that is not in EVENT_KINDS, and for data that is no JSON.
     """
@@ -79,12 +79,19 @@ def append(
     chain.seal(connection, n, before)
     if n % _PRUNE_EVERY == 0:
         prune(connection, KEEP)
-    return EventRow(n, at, kind, agent, json.loads(text))
+    row = EventRow(n, at, kind, agent, json.loads(text))
+    notices.tell(connection, n, at, kind, agent, row.data)
+    return row
 
 
 def release(connection: sqlite3.Connection, key: str) -> None:
     """Let `key` be used again; the event that had it stays."""
     connection.execute("UPDATE events SET key = NULL WHERE key = ?", (key,))
+
+
+def release_all(connection: sqlite3.Connection, prefix: str) -> None:
+    """As `release`, of every key that begins with `prefix`, which ends in ':'."""
+    connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", (prefix, prefix[:-1] + ";"))
 
 
 def extent(connection: sqlite3.Connection) -> Extent:

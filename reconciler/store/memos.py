@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from meta.names import AgentName, ProposalId
 from reconciler.observed import Memo
+from reconciler.store import eventlog
 from reconciler.store.db import Database
 
 logger = logging.getLogger(__name__)
@@ -38,8 +39,11 @@ class Memos:
             memos[agent] = replace(memos.get(agent, Memo()), deaths=counts)
         return memos
 
-    async def save(self, agent: AgentName, memo: Memo) -> None:
-        """Store the memo; nothing is written when it is as stored. `deaths` is kept by the steps, not by this."""
+    async def save(self, agent: AgentName, memo: Memo, told: tuple[str, float] | None = None) -> None:
+        """Store the memo; nothing is written when it is as stored. `deaths` is kept by the steps, not by this.
+
+        `told` is the kind and the time of an event that belongs to the change: both or neither.
+        """
         text = _MEMO.dump_json(memo, exclude={"deaths"}).decode()
         if self._stored.get(agent) == text:
             return
@@ -48,6 +52,8 @@ class Memos:
             connection.execute(
                 "INSERT INTO memos VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET memo = ?2", (agent, text)
             )
+            if told is not None:
+                eventlog.append(connection, told[1], told[0], agent, {})
 
         self._stored.pop(agent, None)  # unknown until the answer: a cancelled write may have been done or not
         await self._db.write(work)
@@ -75,12 +81,15 @@ class Memos:
 
         await self._db.write(work)
 
-    async def forget(self, agent: AgentName) -> None:
-        """Remove everything that is remembered about the agent."""
+    async def forget(self, agent: AgentName, told: tuple[str, float] | None = None) -> None:
+        """Remove everything that is remembered about the agent. `told` as for `save`."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM memos WHERE agent = ?", (agent,))
             connection.execute("DELETE FROM deaths WHERE agent = ?", (agent,))
+            eventlog.release_all(connection, f"rebuilt:{agent}:")  # a later agent of this name counts anew
+            if told is not None:
+                eventlog.append(connection, told[1], told[0], agent, {})
 
         await self._db.write(work)
         self._stored.pop(agent, None)

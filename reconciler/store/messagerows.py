@@ -1,18 +1,32 @@
-"""The rows of the broker, as functions of a connection. Each is (part of) one transaction."""
+"""The rows of the broker on their way from send to ack, as functions of a connection. Each is (part of) a transaction.
+
+waiting: neither delivered nor dead; in flight: delivered, not acked; done: acked; dead: see messagelists.
+Texts are read as bytes, so that a damaged row is shown (messagetext) and does not hide the others.
+"""
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-LEAST_SIZE = 1_024
-"""What an empty message counts in bytes: a row is not free either."""
+from reconciler.store import eventlog
+from reconciler.store.messagenotices import LEAST_SIZE, key_used, notify, post, use_key
+from reconciler.store.messagetext import Delivery, delivery, name
+
+OPERATOR = "operator"
+
+__all__ = ["notify", "post"]
 
 DONE_KEPT = 1_000
 """Messages per inbox that are kept after they are done, for `recent`."""
 
-RECENT_BYTES = 2**20
-"""Bytes of bodies that `recent` gives at most, but always the newest message."""
+ATTEMPTS = 5
+"""How often a message is handed out; not acked after the last of them, it is a dead letter."""
+
+OLD_HOLDS = 100
+"""Messages that an inbox keeps in flight for a receiver that never acks; before those, they are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,141 +37,229 @@ class Quota:
     size: int
 
 
+@dataclass(slots=True, eq=False)
+class HandOut:
+    """One attempt to hand a message to a receiver, until its receiver has seen it.
+
+    `id` is set in the writer's thread, so that an ack which is run after this attempt knows what it is not for.
+    """
+
+    agent: str
+    incarnation: str | None
+    id: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """One message as handed out. `redelivered`: it was handed out before, and may have been handled already."""
+class Letter:
+    """A message that is to be accepted, for each of `recipients`. `to` is what was asked for: a name, or '*'."""
 
-    id: int
     sender: str
-    body: str
-    redelivered: bool
-
-
-@dataclass(frozen=True, slots=True)
-class InboxMessage:
-    """One message as listed. `at`: when it was accepted, in Unix seconds."""
-
-    id: int
-    sender: str
+    to: str
+    recipients: Sequence[str]
     body: str
     at: int
+    origin: str
+    key: str | None = None
 
 
-def insert(connection: sqlite3.Connection, sender: str, recipient: str, body: str, at: int, quota: Quota) -> int | None:
-    """Add a waiting message and return its id; None when the inbox is full.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`id` of the first copy. `full`: recipients whose inboxes are full; then nothing was stored.
 
-    What was handed out and not acked counts too: else an agent that only takes fills the disk.
+    `handed`: what receivers that waited got in the same transaction.
     """
-    size = max(LEAST_SIZE, len(body.encode()))
-    if count_waiting(connection, recipient) >= quota.waiting or _open_size(connection, recipient) + size > quota.size:
-        return None
-    cursor = connection.execute(
-        "INSERT INTO messages (sender, recipient, body, at, size) VALUES (?, ?, ?, ?, ?)",
-        (sender, recipient, body, at, size),
-    )
-    return cursor.lastrowid
+
+    id: int
+    full: tuple[str, ...] = ()
+    handed: Mapping[str, Delivery] | None = None
 
 
-def take(connection: sqlite3.Connection, recipient: str, at: int, incarnation: str | None) -> Delivery | None:
+def accept(connection: sqlite3.Connection, letter: Letter, quota: Quota, receivers: Mapping[str, HandOut]) -> Accepted:
+    """Store a letter for all its recipients or for none, and hand each waiting receiver the oldest of its inbox."""
+    if letter.key is not None:
+        before = key_used(connection, letter.sender, letter.to, letter.key)
+        if before is not None:
+            return Accepted(before)
+    size = max(LEAST_SIZE, len(letter.body.encode()))
+    full = tuple(each for each in letter.recipients if not _has_room(connection, each, size, quota))
+    if full:
+        return Accepted(0, full)
+    ids = [_insert(connection, letter, recipient, size) for recipient in letter.recipients]
+    if letter.key is not None:
+        use_key(connection, letter.sender, letter.to, letter.key, ids[0], letter.at)
+    handed = {}
+    for agent, hand_out in receivers.items():
+        taken = take(connection, hand_out, letter.at)
+        if taken is not None:
+            handed[agent] = taken
+    return Accepted(ids[0], handed=handed)
+
+
+def _insert(connection: sqlite3.Connection, letter: Letter, recipient: str, size: int) -> int:
+    id = connection.execute(
+        "INSERT INTO messages (sender, recipient, body, at, size, origin, broadcast) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (letter.sender, recipient, letter.body, letter.at, size, letter.origin, letter.to == "*"),
+    ).lastrowid
+    if recipient == OPERATOR:
+        eventlog.append(connection, letter.at, "operator_message", letter.sender, {"id": id})
+    return id or 0
+
+
+def _has_room(connection: sqlite3.Connection, recipient: str, size: int, quota: Quota) -> bool:
+    """What was handed out and not acked counts too: else an agent that only takes fills the disk."""
+    if count_waiting(connection, recipient) >= quota.waiting:
+        return False
+    query = "SELECT coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
+    return int(connection.execute(query, (recipient,)).fetchone()[0]) + size <= quota.size
+
+
+def take(connection: sqlite3.Connection, hand_out: HandOut, at: int) -> Delivery | None:
     """Hand out the oldest waiting message; None when there is none."""
+    hand_out.id = None
     row = connection.execute(
-        "SELECT id, sender, body, attempts FROM messages "
-        "WHERE recipient = ? AND delivered_at IS NULL ORDER BY id LIMIT 1",
-        (recipient,),
+        "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), attempts, CAST(origin AS BLOB), broadcast FROM messages "
+        "WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL ORDER BY id LIMIT 1",
+        (hand_out.agent,),
     ).fetchone()
     if row is None:
         return None
     connection.execute(
         "UPDATE messages SET delivered_at = ?, attempts = attempts + 1, incarnation = ? WHERE id = ?",
-        (at, incarnation, row[0]),
+        (at, hand_out.incarnation, row[0]),
     )
-    return Delivery(id=row[0], sender=row[1], body=row[2], redelivered=row[3] > 0)
+    hand_out.id = row[0]
+    return delivery(row)
 
 
-def put_back(connection: sqlite3.Connection, id: int) -> None:
-    """As if the message had not been handed out: nobody has seen it."""
+def put_back(connection: sqlite3.Connection, id: int, *, seen: bool) -> None:
+    """It waits again; unless it may have been `seen`, as if it had never been handed out."""
     connection.execute(
-        "UPDATE messages SET delivered_at = NULL, attempts = max(attempts - 1, 0) "
-        "WHERE id = ? AND delivered_at IS NOT NULL AND acked_at IS NULL",
-        (id,),
+        "UPDATE messages SET delivered_at = NULL, attempts = max(attempts - ?, 0) "
+        "WHERE id = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL",
+        (0 if seen else 1, id),
     )
 
 
-def ack(connection: sqlite3.Connection, recipient: str, at: int, quota: Quota) -> int:
-    """Everything in flight is done."""
+def ack(connection: sqlite3.Connection, recipient: str, at: int, quota: Quota, unseen: Iterable[HandOut] = ()) -> int:
+    """Everything in flight is done, but for what its receiver cannot have seen yet."""
     count = connection.execute(
-        "UPDATE messages SET acked_at = ? WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL",
-        (at, recipient),
+        "UPDATE messages SET acked_at = ? "
+        "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL "
+        "AND id NOT IN (SELECT value FROM json_each(?))",
+        (at, recipient, _ids(unseen)),
     ).rowcount
-    _prune(connection, recipient, quota)
+    if count:
+        _prune(connection, recipient, quota)
     return count
 
 
-def requeue(connection: sqlite3.Connection, recipient: str) -> int:
-    """Everything in flight waits again; `attempts` stays, so the next hand-out is a redelivery."""
-    return connection.execute(
-        "UPDATE messages SET delivered_at = NULL WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL",
+def ack_old(connection: sqlite3.Connection, recipient: str, at: int, quota: Quota) -> None:
+    """For a receiver that never acks: of what it was handed the newest is kept in flight, all else is done.
+
+    OLD_HOLDS messages, with half of the quota's bytes: such a receiver does not fill its inbox.
+    """
+    rows = connection.execute(
+        "SELECT id, size FROM messages "
+        "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL "
+        "ORDER BY id DESC",
         (recipient,),
+    )
+    total = 0
+    for place, (id, size) in enumerate(rows):
+        total += size
+        if place >= OLD_HOLDS or total > quota.size // 2:
+            rows.close()
+            connection.execute(
+                "UPDATE messages SET acked_at = ? WHERE recipient = ? AND delivered_at IS NOT NULL "
+                "AND acked_at IS NULL AND dead_at IS NULL AND id <= ?",
+                (at, recipient, id),
+            )
+            _prune(connection, recipient, quota)
+            return
+
+
+def requeue(connection: sqlite3.Connection, recipient: str, at: int, unseen: Iterable[HandOut] = ()) -> int:
+    """Everything in flight waits again; `attempts` stays, so the next hand-out is a redelivery.
+
+    What had its last attempt is a dead letter instead, with an event. What its receiver cannot have seen yet stays.
+    Returns how many wait again.
+    """
+    not_these = _ids(unseen)
+    dead = connection.execute(
+        "SELECT id, CAST(sender AS BLOB), attempts FROM messages "
+        "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL AND attempts >= ? "
+        "AND id NOT IN (SELECT value FROM json_each(?))",
+        (recipient, ATTEMPTS, not_these),
+    ).fetchall()
+    for id, sender, attempts in dead:
+        connection.execute("UPDATE messages SET delivered_at = NULL, dead_at = ? WHERE id = ?", (at, id))
+        data = {"id": id, "from": name(sender), "attempts": attempts}
+        eventlog.append(connection, at, "message_dead", recipient, data)
+    return connection.execute(
+        "UPDATE messages SET delivered_at = NULL "
+        "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL "
+        "AND id NOT IN (SELECT value FROM json_each(?))",
+        (recipient, not_these),
     ).rowcount
 
 
 def mark_read(connection: sqlite3.Connection, recipient: str, up_to: int, at: int, quota: Quota) -> int:
     """Waiting messages up to this id are done without having been handed out."""
     count = connection.execute(
-        "UPDATE messages SET delivered_at = ?1, acked_at = ?1 "
-        "WHERE recipient = ?2 AND id <= ?3 AND delivered_at IS NULL",
-        (at, recipient, up_to),
+        "UPDATE messages SET delivered_at = ?, acked_at = ? "
+        "WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL AND id <= ?",
+        (at, at, recipient, up_to),
     ).rowcount
     _prune(connection, recipient, quota)
     return count
 
 
+def acks(connection: sqlite3.Connection, agent: str) -> bool:
+    """Whether a receiver of this inbox has ever acked or requeued; one that never did acks by its next recv."""
+    return connection.execute("SELECT 1 FROM receivers WHERE agent = ? AND acks", (agent,)).fetchone() is not None
+
+
+def note_acks(connection: sqlite3.Connection, agent: str) -> None:
+    """From now on only ack_turn acks."""
+    connection.execute("INSERT INTO receivers (agent, acks) VALUES (?, 1) ON CONFLICT DO UPDATE SET acks = 1", (agent,))
+
+
 def count_waiting(connection: sqlite3.Connection, recipient: str) -> int:
     """How many messages wait in one inbox."""
-    query = "SELECT count(*) FROM messages WHERE recipient = ? AND delivered_at IS NULL"
+    query = "SELECT count(*) FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL"
     return int(connection.execute(query, (recipient,)).fetchone()[0])
 
 
 def count_all_waiting(connection: sqlite3.Connection) -> dict[str, int]:
     """How many messages wait, for each inbox that has any."""
-    query = "SELECT recipient, count(*) FROM messages WHERE delivered_at IS NULL GROUP BY recipient"
-    return dict(connection.execute(query).fetchall())
-
-
-def recent(connection: sqlite3.Connection, recipient: str, limit: int) -> list[InboxMessage]:
-    """The newest messages of one inbox, newest first, as far as RECENT_BYTES go."""
     rows = connection.execute(
-        "SELECT id, sender, body, at FROM messages WHERE recipient = ? ORDER BY id DESC LIMIT ?", (recipient, limit)
+        "SELECT CAST(recipient AS BLOB), count(*) FROM messages "
+        "WHERE delivered_at IS NULL AND dead_at IS NULL GROUP BY recipient"
     )
-    found: list[InboxMessage] = []
-    size = 0
-    for row in rows:
-        message = InboxMessage(*row)
-        size += len(message.body.encode())
-        if found and size > RECENT_BYTES:
-            break
-        found.append(message)
-    return found
+    return {name(recipient): count for recipient, count in rows}
 
 
 def delete(connection: sqlite3.Connection, recipient: str) -> None:
-    """Remove an inbox with everything in it."""
+    """Remove an inbox with everything in it, and what is remembered about its receivers and senders."""
     connection.execute("DELETE FROM messages WHERE recipient = ?", (recipient,))
+    connection.execute("DELETE FROM message_keys WHERE recipient = ?1 OR sender = ?1", (recipient,))
+    connection.execute("DELETE FROM receivers WHERE agent = ?", (recipient,))
 
 
-def _open_size(connection: sqlite3.Connection, recipient: str) -> int:
-    query = "SELECT coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
-    return int(connection.execute(query, (recipient,)).fetchone()[0])
+def _ids(hand_outs: Iterable[HandOut]) -> str:
+    return json.dumps([each.id for each in hand_outs if each.id is not None])
 
 
 def _prune(connection: sqlite3.Connection, recipient: str, quota: Quota) -> None:
     """Of what is done keep the newest DONE_KEPT messages, and no more bytes than may be open."""
-    connection.execute(
-        "DELETE FROM messages WHERE id IN ("
-        " SELECT id FROM ("
-        "  SELECT id, row_number() OVER newest AS place, sum(size) OVER newest AS total FROM messages"
-        "  WHERE recipient = ? AND acked_at IS NOT NULL"
-        "  WINDOW newest AS (ORDER BY id DESC ROWS UNBOUNDED PRECEDING)"
-        " ) WHERE place > ? OR total > ?)",
-        (recipient, DONE_KEPT, quota.size),
-    )
+    count, total = connection.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NOT NULL",
+        (recipient,),
+    ).fetchone()
+    while count > DONE_KEPT or total > quota.size:
+        id, size = connection.execute(
+            "SELECT id, size FROM messages WHERE recipient = ? AND acked_at IS NOT NULL ORDER BY id LIMIT 1",
+            (recipient,),
+        ).fetchone()
+        connection.execute("DELETE FROM messages WHERE id = ?", (id,))
+        count, total = count - 1, total - size

@@ -1,8 +1,8 @@
-"""The broker: durable messages between agents, the manager and the operator.
+"""The broker: durable messages between agents, the manager and the operator. Its contract: docs/reference/broker.md.
 
     waiting --recv--> in flight --ack_turn--> done
        ^                  |
-       '-requeue_inflight-'   (redelivered at the next recv)
+       '-requeue_inflight-'   (redelivered at the next recv; after the fifth time a dead letter)
 
 A message is accepted when `send` returns: it is on disk. It is handed out at least once until it is acked. Of what is
 done only the newest is kept: an inbox has bounds in number and in bytes, so that no agent can fill the disk.
@@ -10,24 +10,34 @@ done only the newest is kept: an inbox has bounds in number and in bytes, so tha
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import sqlite3
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
-from meta.errors import BadInput, HiveError, TransientError
+from meta.errors import BadInput, NotFound, Refused, TransientError
 from meta.names import MANAGER
-from reconciler.store import messagerows
+from reconciler.store import messagelists, messagerows
 from reconciler.store.db import Database
-from reconciler.store.messagerows import Delivery, InboxMessage
+from reconciler.store.messagehandover import Receivers
+from reconciler.store.messagerows import Letter
+from reconciler.store.messagetext import (
+    UNVERIFIED,
+    WAKE,
+    DeadLetter,
+    Delivery,
+    InboxMessage,
+    check_body,
+    check_key,
+    check_label,
+)
 
-__all__ = ["OPERATOR", "Broker", "Delivery", "InboxMessage"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage"]
 
 OPERATOR = "operator"
+ALL = "*"
+"""Recipient of a broadcast: every agent but the sender. The operator is no agent."""
+
 BODY_LIMIT = 1024 * 1024
 """Bytes of a body in UTF-8."""
 
@@ -37,23 +47,18 @@ INBOX_LIMIT = 1_000
 INBOX_BYTES = 64 * 2**20
 """Bytes that the messages of one inbox may have together until they are acked (each counts at least 1,024)."""
 
+Allowed = Callable[[str, str], Awaitable[bool]]
+"""Whether the first may write to the second."""
 
-@dataclass(slots=True)
-class _Inbox:
-    """What the receivers of one inbox share in this process; the messages themselves are in the database."""
 
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    interrupts: int = 0
-    putting_back: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def wake(self) -> None:
-        """Wake every receiver that waits now."""
-        self.changed.set()
-        self.changed = asyncio.Event()
+async def everybody(_sender: str, _recipient: str) -> bool:
+    """Every agent may write to every other."""
+    return True
 
 
 class Broker:
-    """All inboxes. `known` tells whether an agent of that name exists; `clock` gives Unix seconds.
+    """All inboxes. `known` tells whether an agent of that name exists, `agents` names them all, `allowed` whom each
+    may write to (never asked about the manager, the operator's own messages, or oneself); `clock` gives Unix seconds.
 
     The operator's inbox is read with `recent` and emptied with `mark_read`, never with `recv`; its limits are the same.
     """
@@ -66,60 +71,153 @@ class Broker:
         body_limit: int = BODY_LIMIT,
         clock: Callable[[], float] = time.time,
         inbox_bytes: int = INBOX_BYTES,
+        agents: Callable[[], Iterable[str]] = tuple,
+        allowed: Allowed = everybody,
     ) -> None:
         self._db = db
         self._known = known
+        self._agents = agents
+        self._allowed = allowed
         self._quota = messagerows.Quota(inbox_limit, inbox_bytes)
         self._body_limit = body_limit
         self._clock = clock
-        self._inboxes: dict[str, _Inbox] = {}
-        self._closed = False
+        self._receivers = Receivers(db, clock)
 
-    async def send(self, sender: str, to: str, body: str) -> int:
-        """Put a message into an inbox; returns its id once it is durable.
+    # in
+    async def send(self, sender: str, to: str, body: str, key: str | None = None) -> int:
+        """Put a message into an inbox, or with `to` = "*" into that of every agent but the sender's: into all or none.
 
-        Raises BadInput (no such recipient, body too long or no text) and TransientError (inbox full, disk full).
+        Returns its id (the first one's) once it is durable. When `sender` used `key` with this `to` before, nothing is
+        stored and that message's id is returned.
+        Raises BadInput (no such recipient, body too long or no text), Refused (not on the sender's list) and
+        TransientError (inbox full, disk full).
         """
-        self._check_recipient(to)
-        self._check_body(body)
-        now = int(self._clock())
-        id = await self._db.write(
-            partial(messagerows.insert, sender=sender, recipient=to, body=body, at=now, quota=self._quota)
-        )
-        if id is None:
-            raise TransientError(
-                f"the inbox of {to} is full (it takes {self._quota.waiting} messages and {self._quota.size} bytes)",
-                f"wait until {to} has read some" + ("" if to == OPERATOR else "; `hive status` shows whether it runs"),
-            )
-        self._wake(to)
-        return id
+        check_body(body, self._body_limit)
+        if key is not None:
+            check_key(key)
+        recipients = await self._recipients(sender, to)
+        return await self._accept(sender, to, recipients, body, "operator" if sender == OPERATOR else "peer", key)
 
-    async def recv(self, agent: str, wait: float, incarnation: str | None = None) -> Delivery | None:
+    async def wake(self, agent: str, label: str, body: str) -> int:
+        """A message to `agent` from something in its own container, which says it is `label`; from `wake:<label>`.
+
+        Raises BadInput for a label that is reserved or an agent's, else as `send`.
+        """
+        check_label(label)
+        if self._known(label.casefold()):
+            raise BadInput(f"a wake cannot be from {label!r}: an agent has that name", "name the program that calls")
+        check_body(body, self._body_limit)
+        self._check_known(agent)
+        return await self._accept(f"{WAKE}{label}", agent, (agent,), body, "wake", None)
+
+    async def operator_msg(self, agent: str, body: str, *, verified: bool) -> int:
+        """A message to `agent` from the operator. `verified`: it came in on the operator's side.
+
+        Otherwise anything in the agent's container may have sent it, and it is from `operator:unverified`.
+        """
+        check_body(body, self._body_limit)
+        self._check_known(agent)
+        sender, origin = (OPERATOR, "operator") if verified else (UNVERIFIED, "socket")
+        return await self._accept(sender, agent, (agent,), body, origin, None)
+
+    async def _accept(
+        self, sender: str, to: str, recipients: Sequence[str], body: str, origin: str, key: str | None
+    ) -> int:
+        letter = Letter(sender, to, recipients, body, int(self._clock()), origin, key)
+        accepted = await self._receivers.hand_over(letter, self._quota)
+        if accepted.full:
+            raise TransientError(
+                f"the inbox of {', '.join(accepted.full[:5])} is full (an inbox takes {self._quota.waiting} messages "
+                f"and {self._quota.size} bytes); nothing was sent",
+                f"wait until {accepted.full[0]} has read and acked some; "
+                "`hive status` shows who runs, `hive dead-letters` what was given up",
+            )
+        return accepted.id
+
+    async def check(self, sender: str, to: str) -> None:
+        """Raises BadInput when there is no such recipient, Refused when `sender` may not write to it."""
+        self._check_known(to)
+        await self._check_allowed(sender, to)
+
+    async def _recipients(self, sender: str, to: str) -> tuple[str, ...]:
+        if to != ALL:
+            await self.check(sender, to)
+            return (to,)
+        recipients = tuple(sorted({MANAGER, *self._agents()} - {sender}))
+        if not recipients:
+            raise BadInput("there is no other agent to send to", "see `hive list`")
+        for each in recipients:
+            await self._check_allowed(sender, each)
+        return recipients
+
+    async def _check_allowed(self, sender: str, to: str) -> None:
+        if OPERATOR != sender != to != MANAGER and not await self._allowed(sender, to):
+            raise Refused(
+                f"{sender} may not write to {to}", "`recipients` of its agent.toml has the list; the manager is on it"
+            )
+
+    def _check_known(self, to: str) -> None:
+        if to not in (OPERATOR, MANAGER) and not self._known(to):
+            raise BadInput(
+                f"there is no agent {to[:40]!r} to send to", "see `hive list`; a destroyed agent has no inbox"
+            )
+
+    # out
+    async def recv(
+        self, agent: str, wait: float, incarnation: str | None = None, *, hold: bool = False
+    ) -> Delivery | None:
         """Hand out the oldest waiting message; wait up to `wait` seconds for one, then None.
 
         A message is handed to one receiver only. A cancelled recv puts back what it had taken. `incarnation`
         says for the record which start of the receiver this is. `interrupt` and `close` end the wait early.
+        For a receiver that has never acked nor requeued only its newest 100 stay in flight: it does not fill its inbox.
+
+        With `hold` no ack and no requeue touches the message until the caller says that it is with its receiver
+        (`seen`) or is not (`unseen`); one of them must be called.
         """
         if agent == OPERATOR:
             raise BadInput("the operator's inbox has no recv", "read it with recent")
-        inbox = self._inboxes.setdefault(agent, _Inbox())
-        interrupts = inbox.interrupts
-        deadline = asyncio.get_running_loop().time() + wait
-        while not self._closed:
-            changed = inbox.changed  # before looking: what comes after the look sets this very event
-            if (delivery := await self._take(agent, inbox, incarnation)) is not None:
-                return delivery
-            if inbox.interrupts != interrupts:
-                return None
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await changed.wait()
-            except TimeoutError:
-                return None
-            if inbox.interrupts != interrupts:
-                return None
-        return None
+        return await self._receivers.recv(agent, wait, incarnation, self._quota, hold=hold)
 
+    def seen(self, agent: str, id: int) -> None:
+        """The message that `recv(hold=True)` gave was written to its receiver's connection."""
+        self._receivers.seen(agent, id)
+
+    async def unseen(self, agent: str, id: int) -> None:
+        """It could not be written: it waits again, marked as redelivered since part of it may have been seen."""
+        await self._receivers.unseen(agent, id)
+
+    async def ack_turn(self, agent: str) -> int:
+        """Done: every message handed out to `agent` and neither acked nor requeued since. Returns how many."""
+        unseen, now = self._receivers.acks(agent), int(self._clock())
+        work = partial(messagerows.ack, recipient=agent, at=now, quota=self._quota, unseen=unseen)
+        return await self._db.write(partial(_noted, work=work, agent=agent))
+
+    async def requeue_inflight(self, agent: str) -> int:
+        """Every message handed out and not acked waits again, in its old place. Returns how many.
+
+        What was handed out five times by now is a dead letter instead.
+        """
+        unseen, now = self._receivers.acks(agent), int(self._clock())
+        work = partial(messagerows.requeue, recipient=agent, at=now, unseen=unseen)
+        count = await self._db.write(partial(_noted, work=work, agent=agent))
+        if count:
+            self.notice(agent)
+        return count
+
+    def notice(self, agent: str) -> None:
+        """Wake the receivers of `agent`: a transaction that is committed has put something into its inbox."""
+        self._receivers.wake(agent)
+
+    def interrupt(self, agent: str) -> None:
+        """Every recv that waits for `agent` now comes back empty at once (the agent is being drained)."""
+        self._receivers.interrupt(agent)
+
+    async def close(self) -> None:
+        """End every waiting recv, and let messages of cancelled ones get back."""
+        await self._receivers.close()
+
+    # looking
     async def unread(self, agent: str) -> int:
         """How many messages wait in the inbox (handed out ones do not count)."""
         return await self._db.read(partial(messagerows.count_waiting, recipient=agent))
@@ -128,24 +226,12 @@ class Broker:
         """For each inbox with waiting messages how many there are."""
         return await self._db.read(messagerows.count_all_waiting)
 
-    async def ack_turn(self, agent: str) -> int:
-        """Done: every message handed out to `agent` and neither acked nor requeued since. Returns how many."""
-        now = int(self._clock())
-        return await self._db.write(partial(messagerows.ack, recipient=agent, at=now, quota=self._quota))
-
-    async def requeue_inflight(self, agent: str) -> int:
-        """Every message handed out and not acked waits again, in its old place. Returns how many."""
-        count = await self._db.write(partial(messagerows.requeue, recipient=agent))
-        if count:
-            self._wake(agent)
-        return count
-
     async def recent(self, agent: str, limit: int) -> list[InboxMessage]:
         """The newest messages addressed to `agent`, newest first, whatever became of them. Changes nothing.
 
         At most `limit`, and at most 1 MiB of bodies together.
         """
-        return await self._db.read(partial(messagerows.recent, recipient=agent, limit=max(0, limit)))
+        return await self._db.read(partial(messagelists.recent, recipient=agent, limit=max(0, limit)))
 
     async def mark_read(self, up_to: int) -> int:
         """The operator has seen its inbox up to and with this id. Returns how many were new."""
@@ -154,65 +240,41 @@ class Broker:
             partial(messagerows.mark_read, recipient=OPERATOR, up_to=up_to, at=now, quota=self._quota)
         )
 
+    # dead letters
+    async def dead_letters(self, limit: int = 1_000) -> list[DeadLetter]:
+        """Messages that were handed out five times and never acked, newest first; at most 1 MiB of bodies."""
+        return await self._db.read(partial(messagelists.dead_letters, limit=max(0, limit)))
+
+    async def dead_all(self) -> dict[str, int]:
+        """For each inbox with dead letters how many there are."""
+        return await self._db.read(messagelists.count_dead)
+
+    async def revive(self, id: int) -> None:
+        """Let a dead letter be handed out again, up to four times. NotFound; BadInput when its recipient is gone."""
+        agent = await self._db.read(partial(messagelists.dead_recipient, id=id))
+        if agent is not None:
+            self._check_known(agent)
+        if agent is None or not await self._db.write(partial(messagelists.revive, id=id)):
+            raise NotFound(f"there is no dead letter {id}", "see `hive dead-letters`")
+        self.notice(agent)
+
+    async def discard(self, id: int) -> None:
+        """Remove a dead letter. NotFound."""
+        if not await self._db.write(partial(messagelists.discard, id=id)):
+            raise NotFound(f"there is no dead letter {id}", "see `hive dead-letters`")
+
+    # upkeep
+    async def clean(self, now: float) -> int:
+        """Remove what was acked over 30 days before `now` (Unix seconds). To be called hourly. Returns how many."""
+        return await self._db.write(partial(messagelists.clean, now=int(now)))
+
     async def forget(self, agent: str) -> None:
         """Remove the inbox of a purged agent; its receivers come back empty."""
         await self._db.write(partial(messagerows.delete, recipient=agent))
-        self.interrupt(agent)
+        self._receivers.forget(agent)
 
-    def interrupt(self, agent: str) -> None:
-        """Every recv that waits for `agent` now comes back empty at once (the agent is being drained)."""
-        if inbox := self._inboxes.get(agent):
-            inbox.interrupts += 1
-            inbox.wake()
 
-    async def close(self) -> None:
-        """End every waiting recv, and let messages of cancelled ones get back."""
-        self._closed = True
-        for inbox in self._inboxes.values():
-            inbox.wake()
-        if tasks := [task for inbox in self._inboxes.values() for task in inbox.putting_back]:
-            await asyncio.wait(tasks)
-
-    async def _take(self, agent: str, inbox: _Inbox, incarnation: str | None) -> Delivery | None:
-        """One attempt. The transaction runs to its end even if we are cancelled; what it took then goes back."""
-        if inbox.putting_back:  # else a younger message would overtake the one that is on its way back
-            await asyncio.wait(inbox.putting_back)
-        work = partial(messagerows.take, recipient=agent, at=int(self._clock()), incarnation=incarnation)
-        taking = asyncio.ensure_future(self._db.write(work))
-        try:
-            return await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            task = asyncio.create_task(self._put_back(taking, agent), name=f"put-back {agent}")
-            inbox.putting_back.add(task)
-            task.add_done_callback(inbox.putting_back.discard)
-            raise
-
-    async def _put_back(self, taking: asyncio.Future[Delivery | None], agent: str) -> None:
-        try:
-            if (delivery := await taking) is not None:
-                await self._db.write(partial(messagerows.put_back, id=delivery.id))
-                self._wake(agent)
-        except HiveError as error:
-            # It stays in flight, so requeue_inflight brings it back.
-            logger.warning("a message of %s whose receiver left was not put back: %s", agent, error)
-
-    def _wake(self, agent: str) -> None:
-        if inbox := self._inboxes.get(agent):
-            inbox.wake()
-
-    def _check_recipient(self, to: str) -> None:
-        if to not in (OPERATOR, MANAGER) and not self._known(to):
-            raise BadInput(
-                f"there is no agent {to[:40]!r} to send to", "see `hive list`; a destroyed agent has no inbox"
-            )
-
-    def _check_body(self, body: str) -> None:
-        try:
-            size = len(body.encode())
-        except UnicodeEncodeError as error:
-            raise BadInput("the body is no valid text: it has a lone surrogate", "send well-formed Unicode") from error
-        if size > self._body_limit:
-            raise BadInput(
-                f"the body has {size} bytes, the limit is {self._body_limit}",
-                "put it into a file and send the path, or send it in parts",
-            )
+def _noted(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], int], agent: str) -> int:
+    """As a receiver that acks does it: from now on only that is an ack."""
+    messagerows.note_acks(connection, agent)
+    return work(connection)

@@ -15,6 +15,9 @@ from meta.errors import HiveError, PermanentError, TransientError
 
 T = TypeVar("T")
 
+Transaction = sqlite3.Connection
+"""A connection while a transaction is open, for those who compose functions of the store into one."""
+
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for a lock that another program (a backup, a shell) holds on the file."""
 

@@ -27,9 +27,13 @@ from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.events import Events
 from reconciler.links import Links
+from reconciler.loose_ends import LooseEnds
+from reconciler.questions import Questions
+from reconciler.reminders import Reminders
+from reconciler.rollout import Rollout
 from reconciler.store.db import Database
 from reconciler.store.messages import Broker
-from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
+from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, SettingsText, Status
 
 if TYPE_CHECKING:
     from reconciler.service import Service
@@ -37,6 +41,11 @@ if TYPE_CHECKING:
 SHA = "1" * 40
 SHOWN = "f00f00f00f00f00f00f0"
 ALICE = AgentName("alice")
+
+
+def NOW() -> float:
+    """The time of these tests."""
+    return 1_700_000_000.0
 
 
 class FakeService:
@@ -52,6 +61,25 @@ class FakeService:
         self.shown: dict[int, Card] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
+
+    def attach(self, database: Database, states: Path) -> None:
+        """The real questions, reminders and loose ends on `database`; /state of each agent is below `states`."""
+
+        async def check(_sender: str, to: str) -> None:
+            if to != "operator":
+                self.known(AgentName(to))
+
+        self.questions = Questions(
+            database, check=check, known=lambda name: name in self.names, notice=self.broker.notice, clock=NOW
+        )
+        self.reminders = Reminders(
+            database,
+            known=lambda name: name in self.names,
+            state=lambda name: states / name,
+            notice=self.broker.notice,
+            clock=NOW,
+        )
+        self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
 
     def record(self, call: tuple[object, ...]) -> None:
         self.calls.append(call)
@@ -167,6 +195,10 @@ class FakeService:
         self.known(agent)
         self.record(("rebuild", agent, by, now))
 
+    async def rebuild_all(self, by: str, now: bool = False, only_stale: bool = False) -> Rollout:
+        self.record(("rebuild_all", by, now, only_stale))
+        return Rollout("r1", by, 1, "r", tuple(self.names), now=now)
+
     async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
         self.known(agent)
         self.record(("rollback", agent, by, to))
@@ -217,6 +249,35 @@ class FakeService:
     async def logs(self, agent: AgentName, lines: int = 50) -> str:
         self.known(agent)
         return f"{lines} lines of {agent}\n"
+
+    async def logs_after(
+        self, agent: AgentName, cursor: str | None, lines: int, since: float | None, seconds: float = 0.0
+    ) -> LogPart:
+        self.known(agent)
+        self.record(("logs_after", agent, cursor, lines, since))
+        if cursor is None:
+            return LogPart("first\n", "7-6")
+        if cursor == "7-6":
+            return LogPart("second \x1b[2J\n", "7-13")
+        raise NotFound(f"there is no agent {agent}", "see `hive list`")
+
+    async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
+        self.known(agent)
+        self.record(("change", agent, first, last))
+        return Change(agent, "0" * 40, SHA, ("more",), (("model", "1", "2"),), ("agent.toml",), "-a\n+b\n")
+
+    async def settings(self, agent: AgentName, at: str | None = None) -> SettingsText:
+        self.known(agent)
+        return SettingsText(agent, "0" * 40, SHA, 'label = "old"\n')
+
+    async def propose_settings(
+        self, agent: AgentName, by: str, text: str, description: str = "", base: str | None = None
+    ) -> Card:
+        self.known(agent)
+        if "refuse" in text:
+            raise Conflict(f"{agent} has another commit by now", "edit again")
+        self.record(("propose_settings", agent, by, text, description, base))
+        return self.add(agent, description=description)
 
     def revision(self) -> str:
         return "rev1"
@@ -290,9 +351,10 @@ async def pods(tmp_path: Path) -> AsyncIterator[Hive]:
     database = await Database.open(layout.database)
     events = Events(database)
     names: list[AgentName] = []
-    broker = Broker(database, known=lambda name: name in names)
+    broker = Broker(database, known=lambda name: name in names, clock=NOW)
     fake = FakeService(layout, events, broker)
     names = fake.names
+    fake.attach(database, tmp_path / "states")
     running = Hive(fake, layout, config, AgentSockets(layout, config))
     running.sockets.attach(running.service)
     async with contextlib.AsyncExitStack() as stack:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from api.agents import answer_agent
+from api import dispatch
+from api.operations.base import Call, Surface
+from api.principals import principal_of
 from api.sockets import AgentSockets, admission
 from meta.errors import TransientError
 from meta.names import MANAGER, AgentName
 from meta.wire.agent import AGENT_RESPONSE, EmptyResponse, MessageResponse, Recv
 from meta.wire.codec import decode
+from meta.wire.common import Wire
 from meta.wire.link import Drain, Probe, Resume
 from meta.wire.manager import MANAGER_RESPONSE
 
@@ -72,9 +75,9 @@ async def test_a_message_that_was_not_acknowledged_comes_again_and_says_so(pods:
     assert again["redelivered"] is True
 
 
-async def test_an_operator_msg_is_from_the_operator(pods: Hive) -> None:
+async def test_an_operator_msg_over_an_agents_own_socket_is_not_from_the_operator_for_certain(pods: Hive) -> None:
     _, message = await ask(pods, ALICE, '{"cmd":"operator_msg","body":"hi"}', '{"cmd":"recv"}')
-    assert message["from"] == "operator"
+    assert message["from"] == "operator:unverified"
 
 
 async def test_a_message_that_arrives_during_the_long_poll_ends_it(pods: Hive) -> None:
@@ -95,12 +98,17 @@ async def test_a_receiver_that_dies_in_the_long_poll_takes_no_message_with_it(po
     assert message["body"] == "for the living"
 
 
+async def received(pods: Hive, seconds: int | None = None) -> Wire:
+    """What alice's `recv` answers."""
+    return await dispatch.answer(Call(pods.service, principal_of(ALICE)), Surface.AGENT, Recv(wait_seconds=seconds))
+
+
 async def test_recv_is_empty_at_once_while_the_agent_is_drained(pods: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
     await ask(pods, MANAGER, '{"cmd":"send","to":"alice","body":"later"}')
     monkeypatch.setattr(pods.fake.links, "draining", lambda agent: True)
-    assert await answer_agent(pods.service, ALICE, Recv()) == EmptyResponse()
+    assert await received(pods) == EmptyResponse()
     monkeypatch.setattr(pods.fake.links, "draining", lambda agent: False)
-    assert isinstance(await answer_agent(pods.service, ALICE, Recv()), MessageResponse)
+    assert isinstance(await received(pods), MessageResponse)
 
 
 class MutePeer:
@@ -113,7 +121,7 @@ class MutePeer:
 async def test_a_drain_ends_a_recv_that_waits(pods: Hive) -> None:
     links = pods.fake.links
     links.connected(ALICE, MutePeer())
-    waiting = asyncio.ensure_future(answer_agent(pods.service, ALICE, Recv(wait_seconds=60)))
+    waiting = asyncio.ensure_future(received(pods, 60))
     await pods.fake.broker.unread(ALICE)
     assert not await links.drain(ALICE, 0.05)
     async with asyncio.timeout(10):
@@ -126,22 +134,55 @@ async def test_recv_and_status_prove_life_for_a_peer_without_a_link(pods: Hive) 
     assert pods.fake.links.view(ALICE).legacy_at is not None
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        '{"cmd":"ask","question":"?"}',
-        '{"cmd":"answer","id":1,"answer":"!"}',
-        '{"cmd":"remind","message":"m","timing":{"timing_type":"in_seconds","seconds":1}}',
-        '{"cmd":"get_loose_ends"}',
+async def test_a_question_goes_from_one_agent_to_another_and_its_answer_back(pods: Hive) -> None:
+    (queued,) = await ask(pods, ALICE, '{"cmd":"ask","question":"blue?","options":["yes","no"],"to":"manager"}')
+    assert queued == {"kind": "question_queued", "id": 1}
+    (asked, ends) = await ask(pods, MANAGER, '{"cmd":"recv"}', '{"cmd":"get_loose_ends"}')
+    assert asked["from"] == "system"
+    assert json.loads(str(asked["body"]))["event"] == "question_asked"
+    assert [end["question"] for end in cast("list[Json]", ends["loose_ends"])] == ["blue?"]
+    assert await ask(pods, MANAGER, '{"cmd":"answer","id":1,"answer":"yes"}') == [{"kind": "ok"}]
+    (answered,) = await ask(pods, ALICE, '{"cmd":"recv"}')
+    assert json.loads(str(answered["body"])) == {
+        "event": "question_answered", "id": 1, "question": "blue?", "answer": "yes", "answerer": "manager"
+    }  # fmt: skip
+
+
+async def test_a_reminder_is_counted_listed_and_cancelled(pods: Hive) -> None:
+    answers = await ask(
+        pods,
+        ALICE,
+        '{"cmd":"remind","message":"look","timing":{"timing_type":"in_seconds","seconds":60}}',
         '{"cmd":"count_pending_reminders"}',
-        '{"cmd":"cancel_loose_end","kind":"question","id":1}',
+        '{"cmd":"get_loose_ends"}',
+        '{"cmd":"cancel_loose_end","kind":"reminder","id":1}',
+        '{"cmd":"get_loose_ends"}',
+    )
+    assert answers[:2] == [{"kind": "ok"}, {"kind": "pending_reminders_count", "count": 1}]
+    (end,) = cast("list[Json]", answers[2]["loose_ends"])
+    assert (end["kind"], end["owner"], end["message"]) == ("reminder", "alice", "look")
+    assert answers[3:] == [{"kind": "ok"}, {"kind": "loose_ends", "loose_ends": []}]
+
+
+async def test_an_agent_does_not_see_or_cancel_what_is_anothers(pods: Hive) -> None:
+    await ask(pods, MANAGER, '{"cmd":"ask","question":"secret?"}')
+    ends, refused = await ask(
+        pods, ALICE, '{"cmd":"get_loose_ends"}', '{"cmd":"cancel_loose_end","kind":"question","id":1}'
+    )
+    assert ends["loose_ends"] == []
+    assert refused["kind"] == "err"
+
+
+async def test_what_wakes_an_agent_says_from_inside_who_it_is(pods: Hive) -> None:
+    woken, reserved, message = await ask(
+        pods,
+        ALICE,
         '{"cmd":"wake","from":"matrix","body":"x"}',
-    ],
-)
-async def test_what_comes_later_says_so_in_words(pods: Hive, request_: str) -> None:
-    (answer,) = await ask(pods, ALICE, request_)
-    assert answer["kind"] == "err"
-    assert "not available yet" in str(answer["message"])
+        '{"cmd":"wake","from":"operator","body":"x"}',
+        '{"cmd":"recv"}',
+    )
+    assert (woken["kind"], reserved["kind"]) == ("ok", "err")
+    assert (message["from"], message["body"]) == ("wake:matrix", "x")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from typing_extensions import override
 
-from api import http_metrics
 from api.cli.client import Client
 from api.cli.where import Where
+from api.operations import upkeep
 from api.operator import serve_operator
 from meta.errors import PermanentError, TransientError
 from reconciler.metrics import Metrics
@@ -85,7 +85,7 @@ async def test_one_that_cannot_says_what_is_wrong(measured: Measured) -> None:
 
 
 async def test_one_that_hangs_is_not_waited_for(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_metrics, "HEALTH_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "HEALTH_SECONDS", 0.05)
     measured.hangs = asyncio.Event()
     status, _, text = await get(measured, "/healthz")
     measured.hangs.set()

@@ -8,10 +8,21 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.bench import command, deploy, discovery, nix, nixos, scale
+from tests.bench import broker, command, deploy, discovery, drain, idle, nix, nixos, scale
 from tests.bench.figure import Figure
 
 OUT = Path("build/bench.json")
+MEASURES = (
+    command.measure,
+    deploy.measure,
+    discovery.measure,
+    drain.measure,
+    idle.measure,
+    broker.measure,
+    nix.measure,
+    nixos.measure,
+    scale.measure,
+)
 
 
 def machine() -> str:
@@ -26,7 +37,7 @@ def main() -> int:
     os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "")
     print(machine())  # noqa: T201
     figures: list[Figure] = []
-    for measure in (command.measure, deploy.measure, discovery.measure, nix.measure, nixos.measure, scale.measure):
+    for measure in MEASURES:
         for figure in measure():
             print(figure, flush=True)  # noqa: T201
             figures.append(figure)

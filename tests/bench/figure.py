@@ -11,7 +11,7 @@ from typing_extensions import override
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`ratio` is value / floor; `met` compares the ratio (or the value, when there is no floor) with the aim."""
+    """`ratio` is value / floor; `met` compares the ratio (or the value) with the aim, None without one."""
 
     name: str
     value: float
@@ -21,7 +21,7 @@ class Figure:
     floor: float | None = None
     ratio: float | None = None
     aim: str = ""
-    met: bool = True
+    met: bool | None = None
     why: str = ""
 
     def as_dict(self) -> dict[str, object]:
@@ -32,7 +32,7 @@ class Figure:
     def __str__(self) -> str:
         beside = f", floor {self.floor:.3g} {self.unit}, ratio {self.ratio:.2f}" if self.floor and self.ratio else ""
         verdict = "" if not self.aim else f"  aim {self.aim}: {'met' if self.met else 'NOT MET'}"
-        why = f"\n    {self.why}" if self.why and not self.met else ""
+        why = f"\n    {self.why}" if self.why and self.met is False else ""
         return f"{self.name}: {self.value:.3g} {self.unit} (±{self.spread:.2g}, n={self.n}){beside}{verdict}{why}"
 
 
@@ -44,15 +44,19 @@ def figure(
     floor: Sequence[float] = (),
     at_most: float | None = None,
     ratio_at_most: float | None = None,
+    at_least: float | None = None,
     why: str = "",
 ) -> Figure:
-    """The median of `runs`; the aim is on the value (`at_most`) or on the ratio to the floor (`ratio_at_most`)."""
+    """The median of `runs`; the aim is on the value (`at_most`, `at_least`) or on its ratio to the floor."""
     value, base = statistics.median(runs), statistics.median(floor) if floor else None
     ratio = value / base if base else None
-    met, aim = True, ""
+    met: bool | None = None
+    aim = ""
     if ratio_at_most is not None and ratio is not None:
         met, aim = ratio <= ratio_at_most, f"{ratio_at_most:g}x"
     elif at_most is not None:
         met, aim = value <= at_most, f"{at_most:g} {unit}"
+    elif at_least is not None:
+        met, aim = value >= at_least, f"at least {at_least:g} {unit}"
     spread = (max(runs) - min(runs)) / 2
     return Figure(name, value, unit, len(runs), spread, base, ratio, aim, met, why)

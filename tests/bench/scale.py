@@ -20,6 +20,7 @@ from meta.names import AgentName
 from reconciler.backends.fake import FakeBackend
 from reconciler.daemon import Daemon
 from tests.bench.figure import Figure, figure
+from tests.bench.idle import watches
 
 SIZES = (1, 10, 100, 1000)
 RUNS = 7
@@ -43,13 +44,13 @@ async def _size(directory: Path, size: int, single: dict[int, list[float]]) -> l
     sockets.attach(daemon.service)
     try:
         await populate(daemon, layout, size)
-        before = _memory()
-        passes, floor, children = [], [], []
+        passes, floor, children, memory = [], [], [], []
         started: list[str] = []
         sys.addaudithook(lambda event, _: started.append(event) if event in ("subprocess.Popen", "os.fork") else None)
         for _ in range(RUNS):
             passes.append(await _timed(daemon))
             floor.append(_stats(layout, size))
+            memory.append(_memory())
             children.append(float(len(started)))
             started.clear()
         single[size] = [await _changed(daemon, f"a{size - 1 if size > 1 else 0}") for _ in range(RUNS)]
@@ -59,17 +60,34 @@ async def _size(directory: Path, size: int, single: dict[int, list[float]]) -> l
                 "ms",
                 passes,
                 floor=floor,
-                at_most=100.0 if size == 1000 else None,
+                at_most=100.0 if size == SIZES[-1] else None,
             ),
             figure(f"processes started by a pass, {size} agents", "", children, at_most=0.0),
             figure(f"one changed agent, {size} agents", "ms", single[size]),
         ]
-        if size == 1000:
-            made.append(figure("daemon's memory with 1000 agents (this process, RSS)", "MB", [before], at_most=150.0))
+        if size == SIZES[-1]:
+            made.append(figure(f"daemon's memory with {size} agents (this process, RSS)", "MB", memory, at_most=150.0))
+            made.append(figure(f"inotify watches with {size} agents", "", [await _watched(daemon, layout, size)]))
         return made
     finally:
         await daemon.close()
         await sockets.close_all()
+
+
+async def _watched(daemon: Daemon, layout: Layout, size: int) -> float:
+    """inotify watches once the daemon has begun to watch and sets no more; all have the first one's proposed repos."""
+    for number in range(1, size):
+        name = layout.proposed(AgentName(f"a{number}"))
+        shutil.rmtree(name)
+        shutil.copytree(layout.proposed(AgentName("a0")), name, symlinks=True)
+    await daemon.start()
+    held = 0
+    for _ in range(60):
+        await asyncio.sleep(1)
+        before, held = held, watches()
+        if held and held == before:
+            break
+    return float(held)
 
 
 async def populate(daemon: Daemon, layout: Layout, size: int) -> None:

@@ -335,6 +335,17 @@ async def test_logs_are_the_last_lines_and_empty_for_a_container_that_never_ran(
     assert len((await backend_host.backend.logs(ALICE, 1)).splitlines()) == 1
 
 
+async def test_a_log_goes_on_where_its_cursor_says(backend_host: Host) -> None:
+    await backend_host.backend.create(BOB, backend_host.settings(BOB))
+    assert (await backend_host.backend.logs_after(BOB, None, 10, None)).text == ""
+    launch = await backend_host.bring_up(ALICE)
+    await backend_host.until_up(ALICE)
+    part = await backend_host.backend.logs_after(ALICE, None, 10, None)
+    assert launch.nonce in part.text
+    assert part.text.endswith("\n")
+    assert launch.nonce not in (await backend_host.backend.logs_after(ALICE, part.cursor, 10, None)).text
+
+
 async def test_abilities_are_said_in_words(backend_host: Host) -> None:
     abilities = backend_host.backend.abilities()
     assert abilities.isolation

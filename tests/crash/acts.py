@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from meta import pushed
 from meta.names import AgentName
 from tests.crash.cell import Act, Cell
 from tests.support.lab import Lab
@@ -89,6 +91,40 @@ def _old_pid(cell: Cell) -> int | None:
 def propose(cell: Cell) -> Act:
     clone = cell.lab.commit(good(cell))
     return lambda: cell.lab.post("/api/proposals", agent="alice", source=str(clone))
+
+
+def push_again(cell: Cell) -> Act:
+    """A push over a branch whose proposal waits."""
+    push(cell, "one")
+    cell.id = cell.lab.until(lambda: max((each["id"] for each in waiting(cell)), default=None))
+    return lambda: push(cell, "two")
+
+
+def push(cell: Cell, text: str) -> None:
+    clone = cell.lab.commit(f'label = "{cell.scenario.name} {cell.failpoint} {text}"\n', cell.agent)
+    where = pushed.path_of(cell.lab.layout, AgentName(cell.agent))
+    cell.lab.git(clone, "push", "-q", "-f", str(where), "HEAD:refs/heads/again")
+
+
+def waiting(cell: Cell) -> list[dict[str, Any]]:
+    return list(cell.lab.get("/api/proposals", agent=cell.agent))
+
+
+def superseded(cell: Cell) -> str:
+    """What became of the older of two, once the newer one waits alone. Rest does not wait for who looks at pushes."""
+    cell.lab.until(lambda: [each["id"] > (cell.id or 0) for each in waiting(cell)] == [True])
+    cell.lab.settle()  # the newer one's preview
+    return _state(cell)
+
+
+def outdate(cell: Cell) -> Act:
+    """One agent was built with another hive, and what is so is rebuilt."""
+    (path,) = cell.lab.layout.roots(AgentName(cell.agent)).glob(f"{cell.lab.agent(cell.agent)['deployed']}.json")
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"revision": "older"}), encoding="utf-8")
+    fresh.rename(path)
+    cell.lab.until(lambda: cell.lab.agent(cell.agent)["built_with"] == "older")
+    return lambda: cell.lab.post("/api/rebuild-all", only_stale=True)
 
 
 def approve(cell: Cell, text: str) -> Act:
@@ -216,6 +252,11 @@ def purge(cell: Cell) -> None:
     clone = cell.lab.directory / "w" / cell.agent
     if clone.exists():
         clone.rename(clone.with_name(f"old-{cell.agent}-{len(list(clone.parent.iterdir()))}"))
+
+
+def update(cell: Cell) -> None:
+    if cell.lab.agent(cell.agent)["built_with"]:
+        cell.lab.do(cell.agent, "rebuild")
 
 
 def start(cell: Cell) -> None:

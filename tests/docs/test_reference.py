@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from api.operations.base import AnyOperation, Route, Surface
+from api.operations.table import ON_LINES, OPERATIONS
+from api.requests import Places
 from meta.config import Config
 from meta.settings import AgentSettings
 from reconciler.events import EVENT_KINDS
@@ -36,9 +40,46 @@ def test_every_event_has_a_heading(kind: str) -> None:
     assert f"`{kind}`" in (REFERENCE / "events.md").read_text(encoding="utf-8")
 
 
-def test_every_link_between_the_documents_leads_somewhere() -> None:
-    import re
+ROUTES = [
+    pytest.param(operation, route, id=f"{route.method} {route.path}")
+    for operation in OPERATIONS
+    for route in operation.routes
+]
 
+
+@pytest.mark.parametrize(("operation", "route"), ROUTES)
+def test_every_route_is_documented_with_everything_that_it_takes(operation: AnyOperation, route: Route) -> None:
+    text = (REFERENCE / "http.md").read_text(encoding="utf-8")
+    places = Places(operation.input, route)
+    fields = {*places.body, *places.query} - route.query
+    section, found = "", []
+    for line in text.splitlines():
+        section = line.split("|")[1].strip() if line.startswith(("| GET |", "| POST |", "| | |")) else section
+        told = f"| {route.method} | `{route.path}` |" in line or (
+            section == route.method and line.startswith(f"| `{route.path}` |")
+        )
+        found += [line] if told else []
+    said = "\n".join(found) or next((part for part in text.split("\n## ") if f"`GET {route.path}`" in part), "")
+    assert said
+    assert not {field for field in fields if f"`{field}" not in said}
+
+
+def test_no_route_is_documented_that_is_not_there() -> None:
+    text = (REFERENCE / "http.md").read_text(encoding="utf-8")
+    paths = {route.path for operation in OPERATIONS for route in operation.routes} | {"/openapi.json"}
+    assert set(re.findall(r"`(?:GET |POST )?(/(?:api/)[^`?]*)[`?]", text)) <= paths
+
+
+@pytest.mark.parametrize("surface", list(ON_LINES))
+def test_every_request_of_a_socket_is_documented(surface: Surface) -> None:
+    rows = (REFERENCE / "wire.md").read_text(encoding="utf-8").splitlines()
+    row = {line.split("`")[1]: line for line in rows if line.startswith("| `")}
+    said = row[surface] + (row[Surface.AGENT] if surface is Surface.MANAGER else "")
+    for request in ON_LINES[surface]:
+        assert f"`{request.model_fields['cmd'].default}`" in said
+
+
+def test_every_link_between_the_documents_leads_somewhere() -> None:
     root = REFERENCE.parents[1]
     for page in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
         prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -160,6 +160,19 @@ class Story:
         self.hive("send", "manager", f"edit alice agent.toml\n{text}")
         self.until("the manager's commit", lambda: True if head.exists() and head.read_bytes() != before else None)
 
+    def push(self, number: int, text: str) -> float:
+        """Edit, then `git push` and no other word; seconds until the proposal `number` is there."""
+        self.edit(text)
+        proposed = self.state / "proposed" / "alice"
+        command = ["git", "-c", "safe.directory=*", "-C", str(proposed / "config"), "push", "-q"]
+        command += [str(proposed / "push.git"), "HEAD:refs/heads/main"]
+        subprocess.run(command, capture_output=True, timeout=WAIT, check=True)
+        began = time.monotonic()
+        (card,) = self.until("the card of what was pushed", lambda: self.json("pending") or None)
+        if card["id"] != number or "push.git" not in card["source"]:
+            raise Unexpected(f"expected proposal {number} to come from the push, got {card}")
+        return time.monotonic() - began
+
     def propose(self, number: int, text: str) -> None:
         """Edit, propose; the id must be `number`."""
         self.edit(text)
@@ -207,8 +220,8 @@ def first_chapter(story: Story) -> None:
 
 
 def approval(story: Story) -> None:
-    story.propose(1, SECOND)
-    story.say("a commit in alice's work tree, `hive propose alice`", "proposal 1 is pending")
+    took = story.push(1, SECOND)
+    story.say("a commit, and `git push` to alice's push.git", f"proposal 1 is pending after {took:.1f} s")
     check("1 waits for approval" in story.hive("plan"), "hive plan does not show the proposal")
     diff = story.hive("diff", "1")
     check("alice, the second" in diff, f"the diff does not show the change: {diff}")

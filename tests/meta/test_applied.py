@@ -66,6 +66,21 @@ async def spawned(applied: Applied, seed: Sha) -> Applied:
     return applied
 
 
+async def test_an_edit_is_a_sound_commit_that_changes_one_file_and_no_ref(
+    applied: Applied, seed: Sha, git: Git
+) -> None:
+    refs = git(applied.repo.path, "for-each-ref")
+    made = await applied.edit(seed, "agent.toml", b'label = "new"\n', "a new label\n\nbecause", 3000)
+    before, after = await applied.files(seed), await applied.files(made)
+    assert after["agent.toml"].data == b'label = "new"\n'
+    assert {path: at for path, at in after.items() if path != "agent.toml"} == {
+        path: at for path, at in before.items() if path != "agent.toml"
+    }
+    assert git(applied.repo.path, "log", "-1", "--format=%P %s", made).split("\n")[0].strip() == f"{seed} a new label"
+    assert git(applied.repo.path, "for-each-ref") == refs
+    assert "error" not in git(applied.repo.path, "fsck", "--strict", made)
+
+
 # making
 async def test_a_new_repo_has_its_seed_and_neither_main_nor_tags(applied: Applied, seed: Sha, git: Git) -> None:
     assert await applied.main() is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,50 +17,13 @@ from meta.layout import Layout
 from meta.metarepo import MetaRepo
 from meta.model import (
     AgentEntry,
-    Candidate,
     ContainerSettings,
-    Deploy,
     DeployKind,
     Pin,
     Role,
-    RunEntry,
-    RunState,
-    TagState,
-    Tombstone,
 )
 from meta.names import AgentName, ProposalId, Sha
-
-Git = Callable[..., str]
-ALICE, BOB = AgentName("alice"), AgentName("bob")
-ONE, TWO = ProposalId(1), ProposalId(2)
-MAIN = "refs/heads/main"
-GENERATION = "a" * 20
-
-
-def _sha(number: int) -> Sha:
-    return Sha(f"{number:040x}")
-
-
-async def _candidate(meta: MetaRepo, agent: AgentName, id: ProposalId, sha: Sha) -> Candidate:
-    entry = (await meta.read()).desired.agents.get(agent)
-    changed = replace(entry, pin=Pin(id, sha)) if entry else None
-    await meta.candidate(agent, id, changed, pin=Pin(id, sha), role=Role.AGENT, by="hive", at=2000)
-    return (await meta.read()).candidates[agent][id]
-
-
-async def _deploy(
-    meta: MetaRepo, agent: AgentName, id: ProposalId, kind: DeployKind | None = None, at: int = 3000
-) -> Sha:
-    """Deploy a commit; the first one of an agent is its spawn."""
-    sha = _sha(id + 1)
-    known = agent in (await meta.read()).desired.agents
-    kind = kind or (DeployKind.APPLY_COMMIT if known else DeployKind.SPAWN)
-    candidate = await _candidate(meta, agent, id, sha)
-    done = await meta.commit_agent(
-        agent, id, candidate.entry, kind=kind, generation=GENERATION, by="ann", at=at, sha=sha
-    )
-    await meta.drop_candidate(agent, id)
-    return done
+from tests.meta.deploys import ALICE, BOB, GENERATION, MAIN, ONE, TWO, Git, make_candidate, make_deploy, sha_of
 
 
 # making and reading
@@ -91,7 +53,7 @@ async def test_without_a_repo_reading_names_it(layout: Layout) -> None:
 async def test_reading_with_nothing_changed_starts_no_process_and_gives_the_same(
     meta: MetaRepo, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await _deploy(meta, ALICE, ONE)
+    await make_deploy(meta, ALICE, ONE)
     before = await meta.read()
 
     def refuse(*_: object) -> None:
@@ -102,58 +64,58 @@ async def test_reading_with_nothing_changed_starts_no_process_and_gives_the_same
 
 
 async def test_a_new_daemon_reads_what_the_old_one_knew(meta: MetaRepo, layout: Layout) -> None:
-    await _deploy(meta, ALICE, ONE)
+    await make_deploy(meta, ALICE, ONE)
     await meta.set_run(ALICE, lambda run: replace(run, restarts=3), by="ann", at=1)
-    await _candidate(meta, ALICE, TWO, _sha(9))
+    await make_candidate(meta, ALICE, TWO, sha_of(9))
     assert await MetaRepo(layout).read() == await meta.read()
 
 
 async def test_other_agents_entries_are_not_decoded_again(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
+    await make_deploy(meta, ALICE, ONE)
     before = (await meta.read()).desired.agents[ALICE]
-    await _deploy(meta, BOB, TWO)
+    await make_deploy(meta, BOB, TWO)
     assert (await meta.read()).desired.agents[ALICE] is before
 
 
 # deploys
 async def test_a_candidate_is_head_with_one_change_beside_main(meta: MetaRepo, git: Git) -> None:
     head = (await meta.read()).desired.head
-    candidate = await _candidate(meta, ALICE, ONE, _sha(7))
+    candidate = await make_candidate(meta, ALICE, ONE, sha_of(7))
     assert meta.repo.ref(MAIN) == head
     assert (await meta.read()).desired.agents == {}
     assert git(meta.repo.path, "rev-parse", f"{candidate.commit}^") == head
     assert candidate.entry == AgentEntry(
-        Pin(ONE, _sha(7)), ContainerSettings(Role.AGENT, Config.model_validate({}).uid_start)
+        Pin(ONE, sha_of(7)), ContainerSettings(Role.AGENT, Config.model_validate({}).uid_start)
     )
-    assert f"rev={_sha(7)}" in (await meta.repo.read(candidate.commit, "flake.nix")).decode()
+    assert f"rev={sha_of(7)}" in (await meta.repo.read(candidate.commit, "flake.nix")).decode()
 
 
 async def test_the_commit_of_a_deploy_is_told_by_its_trailers(meta: MetaRepo, layout: Layout) -> None:
-    done = await _deploy(meta, ALICE, ONE)
+    done = await make_deploy(meta, ALICE, ONE)
     view = await meta.read()
     assert view.desired.head == done
-    assert view.desired.agents[ALICE].pin == Pin(ONE, _sha(2))
+    assert view.desired.agents[ALICE].pin == Pin(ONE, sha_of(2))
     assert (view.committed, view.candidates, view.highest_id) == ({ALICE: {ONE: done}}, {}, 1)
     entry, first = await meta.log()
-    assert (entry.action, entry.agent, entry.id, entry.sha) == ("spawn", ALICE, ONE, _sha(2))
+    assert (entry.action, entry.agent, entry.id, entry.sha) == ("spawn", ALICE, ONE, sha_of(2))
     assert (entry.generation, entry.by, entry.at, entry.commit) == (GENERATION, "ann", 3000, done)
     assert (first.action, first.agent) == ("create", None)
     assert json.loads((layout.meta / "agents.json").read_text())["agents"]["alice"]["pin"]["id"] == 1
 
 
 async def test_committing_again_is_the_same_commit(meta: MetaRepo) -> None:
-    done = await _deploy(meta, ALICE, ONE)
-    await _deploy(meta, BOB, TWO)
-    assert await _deploy(meta, ALICE, ONE) == done
+    done = await make_deploy(meta, ALICE, ONE)
+    await make_deploy(meta, BOB, TWO)
+    assert await make_deploy(meta, ALICE, ONE) == done
     assert len(await meta.log()) == 3
 
 
 async def test_a_candidate_from_before_does_not_undo_what_others_committed(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    old = await _candidate(meta, ALICE, ProposalId(3), _sha(4))
-    await _deploy(meta, BOB, TWO)
+    await make_deploy(meta, ALICE, ONE)
+    old = await make_candidate(meta, ALICE, ProposalId(3), sha_of(4))
+    await make_deploy(meta, BOB, TWO)
     await meta.commit_agent(
-        ALICE, ProposalId(3), old.entry, kind=DeployKind.ROLLBACK, generation=GENERATION, by="x", at=1, sha=_sha(4)
+        ALICE, ProposalId(3), old.entry, kind=DeployKind.ROLLBACK, generation=GENERATION, by="x", at=1, sha=sha_of(4)
     )
     agents = (await meta.read()).desired.agents
     assert (agents[ALICE].pin.id, agents[BOB].pin.id) == (3, 2)
@@ -165,7 +127,7 @@ async def test_commits_at_once_by_several_daemons_lose_nothing(layout: Layout, m
     writers = [meta, MetaRepo(layout), MetaRepo(layout)]
     entries = {
         name: AgentEntry(
-            Pin(ProposalId(number), _sha(number)), ContainerSettings(Role.AGENT, 600_000 + number * 65_536)
+            Pin(ProposalId(number), sha_of(number)), ContainerSettings(Role.AGENT, 600_000 + number * 65_536)
         )
         for number, name in enumerate(names)
     }
@@ -179,7 +141,7 @@ async def test_commits_at_once_by_several_daemons_lose_nothing(layout: Layout, m
             generation=GENERATION,
             by="x",
             at=1,
-            sha=_sha(number),
+            sha=sha_of(number),
         )
 
     await asyncio.gather(*(one(number, name) for number, name in enumerate(names)))
@@ -192,22 +154,22 @@ async def test_commits_at_once_by_several_daemons_lose_nothing(layout: Layout, m
 
 
 async def test_a_commit_by_hand_meanwhile_stays(meta: MetaRepo, git: Git, tmp_path: Path) -> None:
-    await _deploy(meta, ALICE, ONE)
+    await make_deploy(meta, ALICE, ONE)
     work = tmp_path / "work"
     git(tmp_path, "clone", "-q", str(meta.repo.path), str(work))
     (work / "notes.md").write_text("mine\n")
     git(work, "add", ".")
     git(work, "commit", "-qm", "notes")
     git(work, "push", "-q", "origin", "HEAD:main")
-    await _deploy(meta, BOB, TWO)
+    await make_deploy(meta, BOB, TWO)
     view = await meta.read()
     assert await meta.repo.read(view.desired.head, "notes.md") == b"mine\n"
     assert [entry.action for entry in await meta.log()] == ["spawn", "edit", "spawn", "create"]
 
 
 async def test_a_meta_restored_from_an_old_backup_forgets_what_came_after(meta: MetaRepo) -> None:
-    first = await _deploy(meta, ALICE, ONE)
-    second = await _deploy(meta, ALICE, TWO)
+    first = await make_deploy(meta, ALICE, ONE)
+    second = await make_deploy(meta, ALICE, TWO)
     await meta.repo.transaction([RefChange(MAIN, new=first, old=second)])
     view = await meta.read()
     assert (view.desired.head, view.committed) == (first, {ALICE: {ONE: first}})
@@ -226,130 +188,9 @@ async def test_an_agents_json_that_hive_does_not_understand_is_named(meta: MetaR
     assert (await meta.read()).desired == before.desired
 
 
-# uids
-async def test_each_spawn_has_its_own_uids_even_while_others_are_only_candidates(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    names = [AgentName(f"b{number}") for number in range(4)]
-    made = [await _candidate(meta, name, ProposalId(10 + number), _sha(5)) for number, name in enumerate(names)]
-    uids = [one.entry.settings.uid_base for one in made]
-    start = Config.model_validate({}).uid_start
-    assert uids == [start + 65_536 * number for number in range(1, 5)]
-
-
-async def test_two_agents_with_the_same_uids_are_refused(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    entry = (await meta.read()).desired.agents[ALICE]
-    with pytest.raises(Conflict, match="bob and alice would both have the uids"):
-        await meta.commit_agent(
-            BOB, TWO, entry, kind=DeployKind.SPAWN, generation=GENERATION, by="x", at=1, sha=_sha(1)
-        )
-
-
-# destroy and respawn
-async def test_a_destroyed_agent_leaves_a_tombstone_and_a_respawn_goes_on_with_it(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    entry = (await meta.read()).desired.agents[ALICE]
-    await meta.set_run(ALICE, lambda run: replace(run, state=RunState.STOPPED, restarts=2), by="ann", at=1)
-    await meta.remove_agent(ALICE, purge=False, by="ann", at=4000)
-    desired = (await meta.read()).desired
-    assert desired.agents == {}
-    assert desired.tombstones == {ALICE: Tombstone(entry.settings.uid_base, entry.pin)}
-    assert desired.run_of(ALICE) == RunEntry(RunState.RUNNING, restarts=2)
-    await _deploy(meta, BOB, TWO)
-    await _deploy(meta, ALICE, ProposalId(3), DeployKind.SPAWN)
-    desired = (await meta.read()).desired
-    assert desired.tombstones == {}
-    assert desired.agents[ALICE].settings.uid_base == entry.settings.uid_base
-    assert desired.agents[BOB].settings.uid_base != entry.settings.uid_base
-
-
-async def test_destroying_twice_is_one_commit_and_purge_can_follow(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    done = await meta.remove_agent(ALICE, purge=False, by="x", at=1)
-    assert await meta.remove_agent(ALICE, purge=False, by="x", at=1) == done
-    await meta.remove_agent(ALICE, purge=True, by="x", at=1)
-    assert (await meta.read()).desired.tombstones[ALICE].purge
-    await meta.remove_agent(ALICE, purge=False, by="x", at=1)
-    assert (await meta.read()).desired.tombstones[ALICE].purge
-
-
-async def test_a_purged_name_begins_again_with_id_0(meta: MetaRepo) -> None:
-    first = await _deploy(meta, ALICE, ProposalId(0), DeployKind.SPAWN)
-    await meta.remove_agent(ALICE, purge=True, by="x", at=1)
-    forgotten = await meta.forget_tombstone(ALICE, by="x", at=1)
-    assert await meta.forget_tombstone(ALICE, by="x", at=1) == forgotten
-    view = await meta.read()
-    assert (view.desired.tombstones, view.committed) == ({}, {})
-    again = await _deploy(meta, ALICE, ProposalId(0), DeployKind.SPAWN)
-    assert again != first
-    assert (await meta.read()).committed == {ALICE: {0: again}}
-
-
-async def test_purging_a_spawn_that_never_ended_leaves_a_tombstone_for_its_directories(meta: MetaRepo) -> None:
-    head = (await meta.read()).desired.head
-    assert await meta.remove_agent(ALICE, purge=False, by="x", at=1) == head
-    await meta.remove_agent(ALICE, purge=True, by="x", at=1)
-    assert (await meta.read()).desired.tombstones[ALICE].purge
-
-
-# adopt
-async def test_adopting_what_runs_moves_the_pin(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    deploy = Deploy(ALICE, ProposalId(5), DeployKind.APPLY_COMMIT, TagState.DEPLOYED, _sha(9), None, "", "", "", 1, "x")
-    await meta.adopt(ALICE, deploy, disown=frozenset({ProposalId(5)}), by="ann", at=1)
-    view = await meta.read()
-    assert view.desired.agents[ALICE].pin == Pin(ProposalId(5), _sha(9))
-    assert view.desired.agents[ALICE].disowned == {5}
-    assert view.committed[ALICE][ProposalId(5)] == view.desired.head
-
-
-async def test_adopting_meta_gives_up_the_foreign_ids(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    await meta.adopt(ALICE, None, disown=frozenset({ProposalId(5)}), by="ann", at=1)
-    await meta.adopt(ALICE, None, disown=frozenset({ProposalId(6)}), by="ann", at=1)
-    entry = (await meta.read()).desired.agents[ALICE]
-    assert entry.pin.id == 1
-    assert entry.disowned == frozenset({ProposalId(5), ProposalId(6)})
-    with pytest.raises(NotFound, match="meta does not know bob"):
-        await meta.adopt(BOB, None, disown=frozenset({ONE}), by="ann", at=1)
-
-
-# run.json and ids
-async def test_run_states_change_one_by_one_and_none_is_lost(layout: Layout, meta: MetaRepo) -> None:
-    writers = [meta, MetaRepo(layout)]
-
-    def more(run: RunEntry) -> RunEntry:
-        return replace(run, restarts=run.restarts + 1)
-
-    await asyncio.gather(*(writers[n % 2].set_run(ALICE, more, by="x", at=1) for n in range(6)))
-    assert (await meta.read()).desired.run == {ALICE: RunEntry(restarts=6)}
-
-
-async def test_a_run_state_that_is_so_already_makes_no_commit(meta: MetaRepo) -> None:
-    await meta.set_run(ALICE, lambda run: replace(run, state=RunState.STOPPED), by="x", at=1)
-    before = meta.repo.ref("refs/heads/run")
-    assert (await meta.set_run(ALICE, lambda run: run, by="x", at=2)).state is RunState.STOPPED
-    assert meta.repo.ref("refs/heads/run") == before
-
-
-async def test_ids_are_taken_once_by_everybody(layout: Layout, meta: MetaRepo) -> None:
-    others = [meta, MetaRepo(layout), MetaRepo(layout)]
-    taken = await asyncio.gather(*(others[n % 3].take_id() for n in range(6)))
-    assert sorted(taken) == [1, 2, 3, 4, 5, 6]
-
-
-async def test_an_id_is_never_below_a_tag_a_trailer_or_the_counter(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ProposalId(40))
-    assert await meta.take_id() == 41
-    assert await meta.take_id(at_least=90) == 90
-    assert await meta.take_id(at_least=5) == 91
-    await meta.repo.transaction([RefChange("refs/hive/counter", new=Sha("0" * 40))])
-    assert await meta.take_id(at_least=92) == 92
-
-
 # the files
 async def test_the_exported_files_are_mended(meta: MetaRepo, layout: Layout) -> None:
-    await _deploy(meta, ALICE, ONE)
+    await make_deploy(meta, ALICE, ONE)
     file = layout.meta / "agents.json"
     good = file.read_bytes()
     file.write_text("edited")
@@ -362,7 +203,7 @@ async def test_a_deploy_stands_even_if_its_files_cannot_be_exported(
 ) -> None:
     (layout.meta / "agents.json").unlink()
     (layout.meta / "agents.json").mkdir()
-    done = await _deploy(meta, ALICE, ONE)
+    done = await make_deploy(meta, ALICE, ONE)
     assert meta.repo.ref(MAIN) == done
     assert "could not be written for the manager" in caplog.text
 
@@ -380,16 +221,23 @@ async def test_the_lock_of_a_candidate_is_committed_for_its_agent_alone(layout: 
 
     meta = MetaRepo(layout, lock_flake=lock)
     await meta.create(at=1)
-    await _deploy(meta, ALICE, ONE)
-    old = await _candidate(meta, ALICE, ProposalId(3), _sha(4))
-    await _deploy(meta, BOB, TWO)
+    await make_deploy(meta, ALICE, ONE)
+    old = await make_candidate(meta, ALICE, ProposalId(3), sha_of(4))
+    await make_deploy(meta, BOB, TWO)
     await meta.commit_agent(
-        ALICE, ProposalId(3), old.entry, kind=DeployKind.APPLY_COMMIT, generation=GENERATION, by="x", at=1, sha=_sha(4)
+        ALICE,
+        ProposalId(3),
+        old.entry,
+        kind=DeployKind.APPLY_COMMIT,
+        generation=GENERATION,
+        by="x",
+        at=1,
+        sha=sha_of(4),
     )
     nodes = json.loads((layout.meta / "flake.lock").read_text())["nodes"]
     assert {name: node["locked"]["rev"] for name, node in nodes.items() if name != "root"} == {
-        "agent-alice": _sha(4),
-        "agent-bob": _sha(3),
+        "agent-alice": sha_of(4),
+        "agent-bob": sha_of(3),
     }
     assert calls == 3
     await meta.remove_agent(ALICE, purge=False, by="x", at=1)
@@ -397,22 +245,22 @@ async def test_the_lock_of_a_candidate_is_committed_for_its_agent_alone(layout: 
 
 
 async def test_a_deploy_of_an_agent_that_was_destroyed_meanwhile_is_not_committed(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    late = await _candidate(meta, ALICE, TWO, _sha(3))
+    await make_deploy(meta, ALICE, ONE)
+    late = await make_candidate(meta, ALICE, TWO, sha_of(3))
     await meta.remove_agent(ALICE, purge=False, by="x", at=1)
     with pytest.raises(Conflict, match="gone"):
         await meta.commit_agent(
-            ALICE, TWO, late.entry, kind=DeployKind.APPLY_COMMIT, generation=GENERATION, by="x", at=1, sha=_sha(3)
+            ALICE, TWO, late.entry, kind=DeployKind.APPLY_COMMIT, generation=GENERATION, by="x", at=1, sha=sha_of(3)
         )
     assert ALICE in (await meta.read()).desired.tombstones
 
 
 async def test_a_deploy_moves_the_pin_and_nothing_else_of_the_entry(meta: MetaRepo) -> None:
-    await _deploy(meta, ALICE, ONE)
-    late = await _candidate(meta, ALICE, TWO, _sha(3))
+    await make_deploy(meta, ALICE, ONE)
+    late = await make_candidate(meta, ALICE, TWO, sha_of(3))
     await meta.adopt(ALICE, None, disown=frozenset({ProposalId(9)}), by="x", at=1)
     await meta.commit_agent(
-        ALICE, TWO, late.entry, kind=DeployKind.APPLY_COMMIT, generation=GENERATION, by="x", at=1, sha=_sha(3)
+        ALICE, TWO, late.entry, kind=DeployKind.APPLY_COMMIT, generation=GENERATION, by="x", at=1, sha=sha_of(3)
     )
     entry = (await meta.read()).desired.agents[ALICE]
     assert entry.pin.id == TWO

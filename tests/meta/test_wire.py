@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from typing_extensions import override
 
 from meta.errors import BadInput
 from meta.wire.agent import (
@@ -18,36 +17,48 @@ from meta.wire.agent import (
     Send,
     Wake,
 )
-from meta.wire.codec import MAX_DEPTH, _object, decode, encode
+from meta.wire.codec import decode, encode
 from meta.wire.common import Approval, ApprovalKind, ApprovalStatus, InboxRow
 from meta.wire.host import HOST_REQUEST, HOST_RESPONSE, Approve, HostResponse, ListAgents
 from meta.wire.manager import MANAGER_REQUEST, GetLogs
-from meta.wire.registry import ENUMS, TYPES
+from meta.wire.registry import ENUMS, TYPES, adapters
+from meta.wire.serde import MAX_DEPTH
 
 VECTORS = [
     json.loads(line)
     for line in (Path(__file__).parent / "data" / "wire_vectors.jsonl").read_text(encoding="utf-8").splitlines()
 ]
-OURS = [vector for vector in VECTORS if not vector["type"].startswith("pod.")]
+ALL = adapters()
 
 
-@pytest.mark.parametrize("vector", OURS, ids=lambda vector: f"{vector['type']} {vector['given']}"[:90])
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: f"{vector['type']} {vector['given']}"[:90])
 def test_a_recorded_case_decodes_to_what_the_seeds_encode(vector: dict[str, str]) -> None:
-    adapter = TYPES[vector["type"].removeprefix("early.")]
+    adapter = ALL[vector["type"]]
     if "canonical" not in vector:
         with pytest.raises(BadInput):
             decode(adapter, vector["given"])
         return
     value = decode(adapter, vector["given"].encode())
-    assert encode(value).decode() == vector["canonical"]
+    assert adapter.dump_json(value, by_alias=True).decode() == vector["canonical"]
     assert decode(adapter, vector["canonical"]) == value
 
 
 def test_the_recorded_cases_cover_every_type() -> None:
     assert len(VECTORS) == 149
-    assert len(OURS) > 110
-    assert {vector["type"].removeprefix("early.") for vector in OURS} == set(TYPES)
+    assert set(TYPES) <= {vector["type"] for vector in VECTORS} <= set(ALL)
     assert set(ENUMS) == {"ApprovalKind", "ApprovalStatus", "CancelLooseEndKind"}
+
+
+def test_an_older_peer_is_told_nothing_that_it_does_not_know() -> None:
+    card = (
+        '{"id":1,"agent":"a","commit_ref":"c","fetched_sha":"s","requested_at":2,"status":"failed","description":"d"}'
+    )
+    early = ALL["early.Approval"]
+    assert early.dump_json(decode(early, card), by_alias=True) == (
+        b'{"id":1,"agent":"a","kind":"apply_commit","commit_ref":"c","requested_at":2,"status":"failed"}'
+    )
+    with pytest.raises(BadInput):
+        decode(ALL["early.ManagerRequest"], '{"cmd":"start","name":"a"}')
 
 
 @pytest.mark.parametrize(
@@ -64,7 +75,7 @@ def test_the_recorded_cases_cover_every_type() -> None:
         (b'{"cmd":"recent","limit":-0}', "limit: input should be a valid integer"),
         (b'{"cmd":"recent","limit":1e2}', "limit: input should be a valid integer"),
         (b'{"cmd":"recent","limit":18446744073709551616}', "limit: input should be less than or equal to"),
-        (b'{"cmd":"recent","limit":' + b"9" * 5000 + b"}", "limit: input should be"),
+        (b'{"cmd":"recent","limit":' + b"9" * 5000 + b"}", "out of range"),
         (b'{"cmd":"recent","limit":01}', "not JSON"),
         (b'{"cmd":"answer","id":true,"answer":"x"}', "id: input should be a valid integer"),
         (b'{"cmd":"answer","id":-9223372036854775809,"answer":"x"}', "id: input should be greater than"),
@@ -163,30 +174,3 @@ def test_a_value_cannot_be_changed_nor_made_wrong() -> None:
         encode(Send(to="a", body="\ud800"))
     assert hash(ListAgents()) == hash(ListAgents())
     assert ApprovalKind("spawn") is ApprovalKind.SPAWN
-
-
-def test_a_duplicate_field_is_found_in_one_pass() -> None:
-    names = [f"k{number}" for number in range(20_000)]
-    line = "{" + ",".join(f'"{name}":0' for name in [*names, names[-1]]) + "}"
-    with pytest.raises(BadInput, match="duplicate field 'k19999'"):
-        decode(AGENT_REQUEST, line)
-
-
-def test_finding_a_field_that_is_there_twice_takes_one_look_at_each() -> None:
-    looked = 0
-
-    class Key(str):
-        __slots__ = ()
-        __hash__ = str.__hash__
-
-        @override
-        def __eq__(self, other: object) -> bool:
-            nonlocal looked
-            looked += 1
-            return str.__eq__(self, other)
-
-    count = 2_000
-    pairs: list[tuple[str, object]] = [(Key(f"{number:x}"), 0) for number in (*range(count), count - 1)]
-    with pytest.raises(BadInput, match="duplicate field '7cf'"):
-        _object(pairs)
-    assert looked < 10 * count

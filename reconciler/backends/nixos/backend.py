@@ -37,6 +37,7 @@ from reconciler.backends.refusals import disk, existing
 from reconciler.durable import sync_directory, write_file, write_json
 from reconciler.observed import Container, Launch
 from reconciler.privileged.values import HARNESS_UID
+from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)
 
@@ -302,6 +303,16 @@ class NixosBackend:
             return ""
         with present(agent):
             return "\n".join((await self._helper.logs(agent, min(lines, 1000))).lines)
+
+    async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
+        """The same from the journal's cursor on; `since` in whole seconds."""
+        seen = self._existing(agent, allow_missing=True)
+        if seen.launch is None or self._place(agent).written is None:
+            return LogPart("", cursor)
+        with present(agent):
+            begin = None if since is None else int(since)
+            found = await self._helper.logs(agent, min(lines, 1000), cursor, begin)
+        return LogPart("".join(f"{line}\n" for line in found.lines), found.cursor)
 
     # helpers
     def _place(self, agent: AgentName) -> NixosPlace:

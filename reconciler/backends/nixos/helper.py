@@ -40,8 +40,8 @@ class RootHelper(Protocol):
     async def remove_directories(self, name: AgentName) -> None:
         """Remove state, home and proposed work tree of an agent that has no container any more."""
 
-    async def logs(self, name: AgentName, lines: int, cursor: str | None = None) -> LogLines:
-        """The last `lines` lines after `cursor`."""
+    async def logs(self, name: AgentName, lines: int, cursor: str | None = None, since: int | None = None) -> LogLines:
+        """The last `lines` lines after `cursor`, of those written after the Unix second `since`."""
 
 
 def plain(settings: ContainerSettings) -> values.Settings:

@@ -54,6 +54,13 @@ async def test_a_build_says_what_it_was_built_from(builder_host: Host) -> None:
     assert builder_host.intact(generation, "a")
 
 
+async def test_the_revision_that_a_build_would_record_is_known_before(builder_host: Host) -> None:
+    request = builder_host.request(ALICE, 1, await builder_host.commit(ALICE, builder_host.good()))
+    before = await builder_host.builder.revision(request.candidate)
+    assert before == (await builder_host.builder.build(request)).revision
+    assert await builder_host.make("2.0").revision(request.candidate) == "2.0"
+
+
 async def test_the_same_request_gives_the_same_generation(builder_host: Host) -> None:
     request = builder_host.request(ALICE, 1, await builder_host.commit(ALICE, builder_host.good()))
     first = await builder_host.builder.build(request)

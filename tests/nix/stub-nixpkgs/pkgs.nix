@@ -100,6 +100,7 @@ let
       "setuptools"
       "sse-starlette"
       "starlette"
+      "structlog"
       "typer"
       "typing-extensions"
       "typing-inspection"

@@ -16,7 +16,7 @@ from meta.model import Generation, Limits
 from meta.names import AgentName, ProposalId
 from meta.nix import compare
 from meta.nix.store import locate
-from meta.shown import still_valid
+from meta.shown import objection
 from tests.reconciler.builders.nix_host import NixHost
 
 pytestmark = pytest.mark.nix
@@ -310,6 +310,6 @@ async def test_an_approval_outlives_another_agents_deploy_and_not_another_commit
     sha = await nix_host.commit(ALICE, nix_host.good("a"))
     shown = (await nix_host.builder.preview(nix_host.request(ALICE, 1, sha))).shown
     nix_host.request(BOB, 2, await nix_host.commit(BOB, nix_host.good("b")))
-    assert still_valid(shown, (await nix_host.builder.preview(nix_host.request(ALICE, 1, sha))).shown)
+    assert objection(shown, (await nix_host.builder.preview(nix_host.request(ALICE, 1, sha))).shown) is None
     other = await nix_host.commit(ALICE, nix_host.good("c"))
-    assert not still_valid(shown, (await nix_host.builder.preview(nix_host.request(ALICE, 1, other))).shown)
+    assert objection(shown, (await nix_host.builder.preview(nix_host.request(ALICE, 1, other))).shown) is not None

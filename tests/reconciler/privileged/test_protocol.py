@@ -154,6 +154,8 @@ def settings_line(**changes: object) -> bytes:
         line(verb="logs", name="alice", lines=0, cursor=None),
         line(verb="logs", name="alice", lines=1001, cursor=None),
         line(verb="logs", name="alice", lines=True, cursor=None),
+        line(verb="logs", name="alice", lines=1, cursor=None, since=-1),
+        line(verb="logs", name="alice", lines=1, cursor=None, since="yesterday"),
         line(verb="logs", name="alice", lines=1, cursor="--directory=/"),
         line(verb="logs", name="alice", lines=1, cursor="s=0 --directory=/"),
         settings_line(role="root"),

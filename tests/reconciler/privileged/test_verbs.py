@@ -1,20 +1,15 @@
-"""The verbs against stand-ins that record: the exact commands, idempotence, and what is refused without a trace."""
+"""The verbs against stand-ins that record: containers are made and set, and what is refused without a trace."""
 
 from __future__ import annotations
 
-import json
 import os
-import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from meta.errors import NotFound, PermanentError, Refused
-from meta.names import MANAGER, AgentName
-from reconciler.privileged import conf
-from reconciler.privileged.command import DeadlinePassed, Ended, run
+from meta.names import AgentName
 from reconciler.privileged.protocol import (
     Create,
     Destroy,
@@ -25,25 +20,9 @@ from reconciler.privileged.protocol import (
     Stop,
     WriteSettings,
 )
-from reconciler.privileged.values import Limits, Settings
-from reconciler.privileged.verbs import Verbs
-from tests.reconciler.privileged.stage import ALICE, DEADLINES, UID, Stage
-
-SETTINGS = Settings("agent", UID, Limits(512, 100, None))
-
-ASKED = "systemctl show --property=NeedDaemonReload --value container@alice.service"
-
-
-def created(stage: Stage) -> None:
-    """alice is there, with everything that a start needs."""
-    stage.directories()
-    stage.verbs.perform(Create(ALICE, UID, stage.system))
-    stage.forget()
-
-
-def written(stage: Stage) -> conf.Written:
-    """The conf, read back."""
-    return conf.read_back(stage.conf().read_text(), stage.host.bounds)
+from reconciler.privileged.values import Settings
+from tests.reconciler.privileged.containers import ASKED, SETTINGS, created, written
+from tests.reconciler.privileged.stage import ALICE, UID, Stage
 
 
 def test_create_makes_a_container_with_the_marker(stage: Stage) -> None:
@@ -229,191 +208,3 @@ def test_only_the_manager_has_the_managers_binds(stage: Stage, name: str, role: 
     stage.verbs.perform(Create(agent, UID, stage.system))
     with pytest.raises(Refused, match="role"):
         stage.verbs.perform(WriteSettings(agent, Settings(role, UID)))
-
-
-def test_start_makes_sure_of_the_limits_first(stage: Stage) -> None:
-    created(stage)
-    stage.verbs.perform(Start(ALICE))
-    assert stage.calls() == [
-        "systemctl daemon-reload",
-        "systemctl reset-failed container@alice.service",
-        "systemctl start container@alice.service",
-    ]
-    stage.forget()
-    stage.verbs.perform(Start(ALICE))
-    assert "systemctl daemon-reload" not in stage.calls()
-
-
-def test_start_heals_a_machine_that_a_killed_nspawn_left(stage: Stage) -> None:
-    created(stage)
-    stage.flag("stale")
-    stage.verbs.perform(Start(ALICE))
-    assert stage.calls()[1:] == [
-        "systemctl reset-failed container@alice.service",
-        "systemctl start container@alice.service",
-        "machinectl show --property=Leader alice",
-        "machinectl terminate alice",
-        "machinectl show --property=Leader alice",
-        "systemctl reset-failed container@alice.service",
-        "systemctl start container@alice.service",
-    ]
-
-
-def test_healing_has_an_end(stage: Stage) -> None:
-    created(stage)
-    stage.flag("stale")
-    stage.flag("immortal")
-    with pytest.raises(PermanentError, match="start of alice failed with code 1: Job failed"):
-        stage.verbs.perform(Start(ALICE))
-    assert len([call for call in stage.calls() if call.startswith("systemctl start")]) == 3
-
-
-def test_a_start_that_fails_is_tried_once_more_since_a_stale_machine_may_just_have_gone(stage: Stage) -> None:
-    created(stage)
-    stage.flag("start-fails")
-    with pytest.raises(PermanentError):
-        stage.verbs.perform(Start(ALICE))
-    assert len([call for call in stage.calls() if call.startswith("systemctl start")]) == 2
-
-
-@pytest.mark.parametrize("part", ["state/agents/alice/state", "state/agents/alice", "runtime/agents/alice"])
-def test_start_binds_no_symlink(stage: Stage, part: str) -> None:
-    created(stage)
-    (stage.root / part).rename(stage.root / "moved")
-    (stage.root / part).symlink_to(stage.root / "moved")
-    with pytest.raises(Refused, match="no directory"):
-        stage.verbs.perform(Start(ALICE))
-    assert stage.calls() == []
-
-
-def test_the_manager_starts_with_its_views(stage: Stage) -> None:
-    stage.verbs.perform(Create(MANAGER, UID, stage.system))
-    stage.verbs.perform(WriteSettings(MANAGER, Settings("manager", UID)))
-    own = ("state/agents/manager/state", "state/agents/manager/home", "runtime/manager")
-    stage.directories(*own, "state/proposed", "state/applied")
-    with pytest.raises(Refused, match="meta is not there"):
-        stage.verbs.perform(Start(MANAGER))
-    stage.directories("state/meta")
-    stage.verbs.perform(Start(MANAGER))
-
-
-def test_stop_waits_and_does_not_kill(stage: Stage) -> None:
-    created(stage)
-    stage.verbs.perform(Stop(ALICE, 5))
-    assert stage.calls() == [
-        "systemctl stop --no-block container@alice.service",
-        "systemctl stop container@alice.service",
-    ]
-
-
-def test_stop_kills_what_outlives_its_grace(stage: Stage) -> None:
-    created(stage)
-    stage.flag("hangs")
-    stage.verbs.perform(Stop(ALICE, 0.1))
-    assert stage.calls()[-2:] == [
-        "systemctl kill --signal=KILL container@alice.service",
-        "systemctl stop container@alice.service",
-    ]
-
-
-def test_stop_of_nothing_is_done(stage: Stage) -> None:
-    stage.verbs.perform(Stop(ALICE, 5))
-    assert stage.calls() == []
-
-
-def test_destroy_stops_and_leaves_only_the_agents_directories(stage: Stage) -> None:
-    created(stage)
-    stage.verbs.perform(WriteSettings(ALICE, SETTINGS))
-    stage.forget()
-    for _ in range(2):
-        stage.verbs.perform(Destroy(ALICE))
-        assert not stage.conf().exists()
-        assert not stage.limits().parent.exists()
-    assert stage.calls()[-2:] == ["nixos-container destroy alice", "systemctl daemon-reload"]
-    assert (stage.root / "state/agents/alice/home").is_dir()
-
-
-def test_a_destroy_that_failed_can_be_repeated(stage: Stage) -> None:
-    created(stage)
-    stage.flag("destroy-fails")
-    with pytest.raises(PermanentError, match="busy"):
-        stage.verbs.perform(Destroy(ALICE))
-    assert written(stage).owner == "h1"
-    (stage.root / "destroy-fails").unlink()
-    stage.verbs.perform(Destroy(ALICE))
-    assert not stage.conf().exists()
-
-
-def journal(*messages: object) -> str:
-    """What journalctl prints."""
-    return "".join(json.dumps({"__CURSOR": f"s=c{i}", "MESSAGE": m}) + "\n" for i, m in enumerate(messages))
-
-
-def test_logs_give_lines_and_where_to_go_on(stage: Stage) -> None:
-    created(stage)
-    stage.flag("journal", journal("one", [116, 119, 111, 255], None) + "no json\n")
-    found = stage.verbs.perform(Logs(ALICE, 50, "s=before"))
-    assert found == {"lines": ["one", "two\ufffd", "(a line too long to show)"], "cursor": "s=c2"}
-    assert stage.calls() == [
-        "journalctl --sync",
-        "journalctl --no-pager --quiet --output=json --output-fields=MESSAGE --lines=50 "
-        "--unit=container@alice.service --after-cursor=s=before",
-    ]
-
-
-def test_an_empty_log_keeps_the_cursor(stage: Stage) -> None:
-    created(stage)
-    assert stage.verbs.perform(Logs(ALICE, 5, "s=before")) == {"lines": [], "cursor": "s=before"}
-
-
-def test_logs_are_bounded_and_keep_the_newest(stage: Stage) -> None:
-    created(stage)
-    stage.flag("journal", journal(*("\x01" * 4000 for _ in range(99)), "newest"))
-    lines = stage.verbs.perform(Logs(ALICE, 1000, None))["lines"]
-    assert isinstance(lines, list)
-    assert lines[-1] == "newest"
-    assert 5 < len(lines) < 20
-
-
-def test_a_command_that_hangs_is_ended(stage: Stage) -> None:
-    created(stage)
-    stage.flag("hangs")
-    verbs = stage.make_verbs(replace(DEADLINES, kill=0.1))
-    (stage.root / "bin/systemctl").write_text("#!/bin/sh\ncase $1$2 in kill* | *--no-block) exit 0;; esac\nsleep 30")
-    with pytest.raises(DeadlinePassed):
-        verbs.perform(Stop(ALICE, 0))
-
-
-def test_a_program_that_is_missing_or_says_too_much_is_an_error() -> None:
-    with pytest.raises(PermanentError, match="cannot be run"):
-        run(["/nonexistent/program"], deadline=1)
-    with pytest.raises(PermanentError, match="more than 1000 bytes"):
-        run(
-            ["/bin/sh", "-c", "while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done"],
-            deadline=5,
-            output_limit=1000,
-        )
-
-
-@pytest.mark.parametrize(("second", "together"), [("alice", False), ("bob", True)])
-def test_requests_for_one_name_wait_for_each_other(stage: Stage, second: str, together: bool) -> None:
-    bob = AgentName("bob")
-    for name in (ALICE, bob):
-        stage.verbs.perform(Create(name, UID, stage.system))
-    meeting, met = threading.Barrier(2), []
-
-    def meet(argv: Sequence[str], *, deadline: float, output_limit: int = 0) -> Ended:
-        try:
-            met.append(meeting.wait(5 if together else 0.1))
-        except threading.BrokenBarrierError:
-            meeting.reset()
-        return Ended(0)
-
-    verbs = Verbs(stage.host, run=meet)
-    requests = [Stop(AgentName(name), 0) for name in ("alice", second)]
-    threads = [threading.Thread(target=verbs.perform, args=(request,)) for request in requests]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert bool(met) is together

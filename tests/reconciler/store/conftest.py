@@ -1,4 +1,4 @@
-"""A database in a temporary directory."""
+"""A database in a temporary directory, and a broker on it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.store.db import Database
+from reconciler.store.messages import Broker
+from tests.support.broker import broker_on
 
 
 @pytest.fixture
@@ -15,3 +17,11 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
     """An empty database at tmp_path/hive.db."""
     async with await Database.open(tmp_path / "hive.db") as database:
         yield database
+
+
+@pytest.fixture
+async def broker(db: Database) -> AsyncIterator[Broker]:
+    """A broker for the manager, alice and bob, whose clock stands still."""
+    service = broker_on(db)
+    yield service
+    await service.close()

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,27 +13,7 @@ import pytest
 from meta.errors import BadInput, TransientError
 from reconciler.store.db import Database
 from reconciler.store.messages import Broker, InboxMessage
-
-AGENTS = {"manager", "alice", "bob"}
-
-
-def broker_on(db: Database, inbox_limit: int = 1000) -> Broker:
-    return Broker(db, AGENTS.__contains__, inbox_limit=inbox_limit, body_limit=100, clock=lambda: 1234.9)
-
-
-@pytest.fixture
-async def broker(db: Database) -> AsyncIterator[Broker]:
-    service = broker_on(db)
-    yield service
-    await service.close()
-
-
-async def bodies(broker: Broker, agent: str) -> list[str]:
-    """Everything that waits, handed out."""
-    found = []
-    while (delivery := await broker.recv(agent, 0)) is not None:
-        found.append(delivery.body)
-    return found
+from tests.support.broker import AGENTS, bodies, broker_on
 
 
 async def test_a_message_is_handed_out_once_with_its_sender(broker: Broker) -> None:
@@ -52,7 +31,7 @@ async def test_an_inbox_is_read_in_the_order_in_which_it_was_written(broker: Bro
     assert await bodies(broker, "alice") == [str(number) for number in range(10)]
 
 
-@pytest.mark.parametrize("name", ["carol", "", "system", "reminder", "*", "Alice"])
+@pytest.mark.parametrize("name", ["carol", "", "system", "reminder", "Alice", "manager "])
 async def test_an_unknown_recipient_is_refused_and_gets_no_inbox(db: Database, broker: Broker, name: str) -> None:
     with pytest.raises(BadInput, match="no agent") as caught:
         await broker.send("alice", name, "hello?")
@@ -118,6 +97,7 @@ async def test_what_is_not_acked_counts_in_bytes_whether_it_was_handed_out_or_no
 
 async def test_empty_messages_that_are_taken_and_never_acked_have_a_bound_too(db: Database) -> None:
     broker = Broker(db, AGENTS.__contains__, inbox_bytes=5 * 1024)
+    await broker.ack_turn("bob")
     for _ in range(5):
         await broker.send("bob", "bob", "")
         await broker.recv("bob", 0)

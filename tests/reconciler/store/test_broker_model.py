@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,28 +16,7 @@ from typing_extensions import override
 
 from meta.errors import TransientError
 from reconciler.store.db import Database
-from reconciler.store.messages import Broker
-
-AGENTS = {"manager", "alice", "bob"}
-
-
-def broker_on(db: Database, inbox_limit: int = 1000) -> Broker:
-    return Broker(db, AGENTS.__contains__, inbox_limit=inbox_limit, body_limit=100, clock=lambda: 1234.9)
-
-
-@pytest.fixture
-async def broker(db: Database) -> AsyncIterator[Broker]:
-    service = broker_on(db)
-    yield service
-    await service.close()
-
-
-async def bodies(broker: Broker, agent: str) -> list[str]:
-    """Everything that waits, handed out."""
-    found = []
-    while (delivery := await broker.recv(agent, 0)) is not None:
-        found.append(delivery.body)
-    return found
+from tests.support.broker import broker_on
 
 
 class BrokerModel(RuleBasedStateMachine):
@@ -50,7 +29,8 @@ class BrokerModel(RuleBasedStateMachine):
         self.kills = 0
         self.waiting: dict[str, list[tuple[int, str, str]]] = {"alice": [], "bob": []}
         self.in_flight: dict[str, list[tuple[int, str, str]]] = {"alice": [], "bob": []}
-        self.handed_out: set[int] = set()
+        self.attempts: Counter[int] = Counter()
+        self.dead: list[int] = []
         self.sent: dict[str, list[int]] = {"alice": [], "bob": []}
         self.path = self.directory / "0.db"
         self._open()
@@ -80,8 +60,8 @@ class BrokerModel(RuleBasedStateMachine):
         expected = self.waiting[agent].pop(0)
         assert got is not None
         assert (got.id, got.sender, got.body) == expected
-        assert got.redelivered == (got.id in self.handed_out)
-        self.handed_out.add(got.id)
+        assert got.redelivered == (self.attempts[got.id] > 0)
+        self.attempts[got.id] += 1
         self.in_flight[agent].append(expected)
 
     @rule(agent=names, turns=st.integers(0, 8))
@@ -100,7 +80,7 @@ class BrokerModel(RuleBasedStateMachine):
         if (id := self.runner.run(cancelled())) is not None:
             expected = self.waiting[agent].pop(0)
             assert id == expected[0]
-            self.handed_out.add(id)
+            self.attempts[id] += 1
             self.in_flight[agent].append(expected)
         # the message of a cancelled one is on its way back; `close` and the next recv wait for that
         self.runner.run(self._settled(agent))
@@ -116,9 +96,32 @@ class BrokerModel(RuleBasedStateMachine):
 
     @rule(agent=names)
     def requeue(self, agent: str) -> None:
-        assert self.runner.run(self.broker.requeue_inflight(agent)) == len(self.in_flight[agent])
-        self.waiting[agent] = sorted(self.waiting[agent] + self.in_flight[agent])
+        again = [each for each in self.in_flight[agent] if self.attempts[each[0]] < 5]
+        self.dead += [each[0] for each in self.in_flight[agent] if each not in again]
+        assert self.runner.run(self.broker.requeue_inflight(agent)) == len(again)
+        self.waiting[agent] = sorted(self.waiting[agent] + again)
         self.in_flight[agent] = []
+
+    @rule(agent=names)
+    def give_up(self, agent: str) -> None:
+        """Take and requeue until what waited is dead."""
+        for _ in range(5):
+            for _ in range(len(self.waiting[agent])):
+                self.recv(agent)
+            self.requeue(agent)
+
+    @precondition(lambda self: self.dead)
+    @rule(revived=st.booleans())
+    def decide_about_a_dead_letter(self, revived: bool) -> None:
+        id = self.dead.pop(0)
+        (letter,) = [each for each in self.runner.run(self.broker.dead_letters()) if each.id == id]
+        if revived:
+            self.runner.run(self.broker.revive(id))
+            self.attempts[id] = 1
+            self.waiting[letter.recipient] = sorted([*self.waiting[letter.recipient], (id, letter.sender, letter.body)])
+        else:
+            self.runner.run(self.broker.discard(id))
+            self.sent[letter.recipient].remove(id)
 
     @precondition(lambda self: self.kills < 2)
     @rule(killed=st.booleans())
@@ -141,6 +144,7 @@ class BrokerModel(RuleBasedStateMachine):
             assert self.runner.run(self.broker.unread(agent)) == len(self.waiting[agent])
             recent = self.runner.run(self.broker.recent(agent, 1000))
             assert [row.id for row in recent] == self.sent[agent][::-1]
+        assert sorted(each.id for each in self.runner.run(self.broker.dead_letters())) == sorted(self.dead)
 
     @override
     def teardown(self) -> None:

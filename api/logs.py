@@ -1,0 +1,103 @@
+"""The daemon's log on stderr: for a terminal, for the journal, or as JSON, with what is being done beside each line.
+
+The code logs with `logging.getLogger`; structlog only writes the lines. No secret gets out: every text goes through the
+net that tags go through (`meta.message.scrub`), which also takes away what would move a terminal's cursor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Literal, TextIO, cast
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.types import EventDict, Processor, WrappedLogger
+
+from meta.message import one_line, scrub
+from reconciler import doing
+
+Kind = Literal["console", "journal", "json"]
+TEXT_LIMIT = 16_000
+"""Characters of one text; of longer ones the end is kept."""
+
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""As sd-daemon(3) has them."""
+
+
+def set_up(wanted: str, environment: Mapping[str, str] = os.environ, stream: TextIO = sys.stderr) -> None:
+    """Write what is logged from now on to `stream`; `wanted` is HIVE_LOG_FORMAT."""
+    root = logging.getLogger()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter(kind_of(wanted, environment, stream), colors=stream.isatty()))
+    for old in [handler for handler in root.handlers if isinstance(handler.formatter, ProcessorFormatter)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def kind_of(wanted: str, environment: Mapping[str, str], stream: TextIO) -> Kind:
+    """What `auto` is here: the journal when `stream` is what systemd connected to it, else a terminal's."""
+    found = "journal" if _is_journal(environment.get("JOURNAL_STREAM", ""), stream) else "console"
+    return cast(Kind, found if wanted == "auto" else wanted)
+
+
+def formatter(kind: Kind, *, colors: bool = False) -> ProcessorFormatter:
+    """Makes a line (in the journal: some) of a record of `logging`."""
+    before: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _what_is_done]
+    after: dict[Kind, list[Processor]] = {
+        "console": [
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            _exception,
+            _scrubbed,
+            structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0),
+        ],
+        "journal": [_exception, _scrubbed, _for_journal],
+        "json": [
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _exception,
+            _scrubbed,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+    }
+    return ProcessorFormatter(
+        processors=[ProcessorFormatter.remove_processors_meta, *after[kind]], foreign_pre_chain=before
+    )
+
+
+def _is_journal(stream_id: str, stream: TextIO) -> bool:
+    """JOURNAL_STREAM is device:inode of the socket; a child whose stderr went elsewhere has inherited it as well."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return stream_id == f"{found.st_dev}:{found.st_ino}"
+
+
+def _what_is_done(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    return {**event, **doing.facts()}
+
+
+def _exception(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    return structlog.processors.format_exc_info(logger, method, event)
+
+
+def _scrubbed(logger: WrappedLogger, method: str, event: EventDict) -> MutableMapping[str, object]:
+    clean: dict[str, object] = {}
+    for key, value in event.items():
+        text = value if isinstance(value, str) else repr(value)
+        clean[key] = scrub(text, TEXT_LIMIT) if key in ("event", "exception") else one_line(text)
+    return clean
+
+
+def _for_journal(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """`<4>name: text key=value`; each line has the priority, as the journal keeps each as an entry."""
+    level, name, text = (str(event.pop(key, "")) for key in ("level", "logger", "event"))
+    exception = str(event.pop("exception", ""))
+    facts = "".join(f" {key}={value}" for key, value in event.items())
+    first, *rest = text.split("\n")
+    lines = [f"{name}: {first}{facts}", *rest, *(exception.split("\n") if exception else [])]
+    return "\n".join(f"<{_PRIORITIES.get(level, 6)}>{line}" for line in lines)

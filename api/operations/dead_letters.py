@@ -1,0 +1,47 @@
+"""Messages that were handed out again and again and never acknowledged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.operations.base import OPERATORS, Call, Input, Route, operation
+from api.operations.upkeep import Nothing
+from meta.wire.common import I64
+from reconciler.store.messages import DeadLetter
+
+
+class Letter(Input):
+    """One dead letter."""
+
+    id: I64
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What became of a dead letter."""
+
+    id: int
+    became: str
+
+
+@operation("dead_letters", OPERATORS, routes=(Route("GET", "/api/dead-letters"),))
+async def dead_letters(call: Call, _asked: Nothing) -> list[DeadLetter]:
+    """Every dead letter, newest first."""
+    return await call.service.broker.dead_letters()
+
+
+@operation("revive", OPERATORS, routes=(Route("POST", "/api/dead-letters/{id}/revive"),))
+async def revive(call: Call, asked: Letter) -> Handled:
+    """Let a dead letter wait in its inbox again."""
+    await call.service.broker.revive(asked.id)
+    return Handled(asked.id, "waiting")
+
+
+@operation("discard", OPERATORS, routes=(Route("DELETE", "/api/dead-letters/{id}"),))
+async def discard(call: Call, asked: Letter) -> Handled:
+    """Remove a dead letter for ever."""
+    await call.service.broker.discard(asked.id)
+    return Handled(asked.id, "discarded")
+
+
+DEAD_LETTERS = (dead_letters, revive, discard)

@@ -1,0 +1,239 @@
+"""Agents come, go, stop and start. Each answers once what it promises is durable; the loop does the work.
+
+The manager may do some of this to the other agents. What it asks about itself is queued: it is drained first, at the
+end of the turn in which it asks. It can neither stop nor destroy itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from api.operations.base import (
+    LEADERS,
+    OPERATORS,
+    AgentField,
+    Call,
+    IdField,
+    Input,
+    Role,
+    Route,
+    Tool,
+    on_host,
+    on_manager,
+    operation,
+)
+from meta.errors import Refused
+from meta.names import MANAGER, AgentName
+from meta.wire import host, manager
+from reconciler.rollout import Rollout
+from reconciler.views import Card
+
+Words = Field("", max_length=10_000, description="what for, in words")
+AT_ONCE = Field(False, description="do not let the agent finish its turn")
+
+
+class Named(Input):
+    """One agent."""
+
+    agent: AgentField
+
+
+class Described(Named):
+    """One agent, and words for the card."""
+
+    description: str = Words
+
+
+class Stopping(Named):
+    """`now`: do not let the agent finish its turn."""
+
+    now: bool = AT_ONCE
+
+
+class Destroying(Named):
+    """`purge`: also what is kept."""
+
+    purge: bool = Field(False, description="also the repos, the tags and /state")
+
+
+class RollingBack(Named):
+    """`to`: a deployed id; null is the one before."""
+
+    to: IdField | None = None
+
+
+class Adopting(Named):
+    """Which side is right."""
+
+    side: Literal["running", "meta"]
+
+
+class RebuildingAll(Input):
+    """Which agents, and how."""
+
+    now: bool = AT_ONCE
+    only_stale: bool = Field(False, description="only agents that another hive built")
+
+
+class Reconciling(Input):
+    """`agent`: null is all."""
+
+    agent: AgentField | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`accepted` is the word for what will be done to `agent`."""
+
+    agent: AgentName
+    accepted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is looked at; null is every agent."""
+
+    agent: AgentName | None
+
+
+def spoken(call: Call, done: Accepted) -> str:
+    """For a model: that it is queued, and when it happens."""
+    if call.name == done.agent:
+        return f"queued: {done.accepted} of yourself; it happens when this turn has ended"
+    return f"queued: {done.accepted} of {done.agent}"
+
+
+def asked_for(_call: Call, card: Card) -> str:
+    """For a model: that the operator decides."""
+    return f"proposal {card.id} for {card.agent} waits for the operator; you are told what became of it"
+
+
+@operation(
+    "spawn", OPERATORS, lines=(on_host(host.Spawn),), routes=(Route("POST", "/api/agents/{agent}/spawn", status=201),)
+)
+async def spawn(call: Call, asked: Named) -> Card:
+    """Make an agent without an approval; answers the card of its deploy."""
+    id = await call.service.spawn(asked.agent, call.who)
+    return await call.service.card(id, asked.agent)
+
+
+@operation(
+    "request_spawn",
+    LEADERS,
+    lines=(on_host(host.RequestSpawn), on_manager(manager.RequestSpawn)),
+    routes=(Route("POST", "/api/agents/{agent}/request-spawn", status=201),),
+    tool=Tool(asked_for),
+)
+async def request_spawn(call: Call, asked: Described) -> Card:
+    """Ask the operator for a new agent."""
+    return await call.service.request_spawn(asked.agent, call.who, asked.description)
+
+
+@operation(
+    "kill",
+    LEADERS,
+    lines=(on_host(host.Kill), on_manager(manager.Kill)),
+    routes=(Route("POST", "/api/agents/{agent}/stop"),),
+    tool=Tool(spoken),
+)
+async def kill(call: Call, asked: Stopping) -> Accepted:
+    """Stop an agent once its turn has ended; it stays stopped until it is started."""
+    await call.service.stop(another(call, asked.agent, "stop"), call.who, asked.now)
+    return Accepted(asked.agent, "stop")
+
+
+@operation(
+    "start",
+    LEADERS,
+    lines=(on_manager(manager.Start),),
+    routes=(Route("POST", "/api/agents/{agent}/start"),),
+    tool=Tool(spoken),
+)
+async def start(call: Call, asked: Named) -> Accepted:
+    """Start a stopped agent, or try again one that was given up."""
+    await call.service.start(asked.agent, call.who)
+    return Accepted(asked.agent, "start")
+
+
+@operation(
+    "restart",
+    LEADERS,
+    lines=(on_manager(manager.Restart),),
+    routes=(Route("POST", "/api/agents/{agent}/restart"),),
+    tool=Tool(spoken),
+)
+async def restart(call: Call, asked: Stopping) -> Accepted:
+    """Stop an agent once its turn has ended, and start it again."""
+    await call.service.restart(asked.agent, call.who, asked.now)
+    return Accepted(asked.agent, "restart")
+
+
+@operation(
+    "rebuild",
+    LEADERS,
+    lines=(on_host(host.Rebuild), on_manager(manager.Update)),
+    routes=(Route("POST", "/api/agents/{agent}/rebuild"),),
+    tool=Tool(spoken, name="update"),
+)
+async def rebuild(call: Call, asked: Stopping) -> Accepted:
+    """Make everything that hive makes for an agent again, from what is deployed, and restart it."""
+    await call.service.rebuild(asked.agent, call.who, asked.now)
+    return Accepted(asked.agent, "rebuild")
+
+
+@operation("rebuild_all", OPERATORS, routes=(Route("POST", "/api/rebuild-all"),))
+async def rebuild_all(call: Call, asked: RebuildingAll) -> Rollout:
+    """Rebuild every agent, wave by wave; answers what is going to be done."""
+    return await call.service.rebuild_all(call.who, asked.now, asked.only_stale)
+
+
+@operation("destroy", OPERATORS, lines=(on_host(host.Destroy),), routes=(Route("POST", "/api/agents/{agent}/destroy"),))
+async def destroy(call: Call, asked: Destroying) -> Accepted:
+    """Remove an agent; its repos, tags and /state are kept unless they are purged."""
+    await call.service.destroy(asked.agent, call.who, asked.purge)
+    return Accepted(asked.agent, "destroy")
+
+
+@operation("rollback", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/rollback", status=201),))
+async def rollback(call: Call, asked: RollingBack) -> Card:
+    """Deploy an older deployed commit again, under a new id that is approved at once."""
+    return await call.service.rollback(asked.agent, call.who, asked.to)
+
+
+@operation("adopt", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/adopt"),))
+async def adopt(call: Call, asked: Adopting) -> Accepted:
+    """End a disagreement between meta and the tags."""
+    await call.service.adopt(asked.agent, call.who, asked.side == "running")
+    return Accepted(asked.agent, "adopt")
+
+
+@operation("reconcile", OPERATORS, routes=(Route("POST", "/api/reconcile"),))
+async def reconcile(call: Call, asked: Reconciling) -> Looked:
+    """Look now, at one agent or at all."""
+    await call.service.reconcile(asked.agent)
+    return Looked(asked.agent)
+
+
+def another(call: Call, agent: AgentName, verb: str) -> AgentName:
+    """`agent`, unless it is the manager that asks and means itself."""
+    if call.role is Role.MANAGER and agent == MANAGER:
+        raise Refused(f"the manager may not {verb} itself", "ask the operator")
+    return agent
+
+
+LIFECYCLE = (
+    spawn,
+    request_spawn,
+    kill,
+    start,
+    restart,
+    rebuild,
+    rebuild_all,
+    destroy,
+    rollback,
+    adopt,
+    reconcile,
+)

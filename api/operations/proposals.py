@@ -1,0 +1,160 @@
+"""Commits that wait for the operator: propose them, look at them, decide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from api.operations.base import (
+    LEADERS,
+    OPERATORS,
+    AgentField,
+    Call,
+    IdField,
+    Input,
+    Route,
+    Tool,
+    on_host,
+    on_manager,
+    operation,
+)
+from api.operations.lifecycle import Words, asked_for
+from meta.errors import BadInput
+from meta.model import DeployKind
+from meta.wire import host, manager
+from meta.wire.common import Approval, ApprovalKind, ApprovalStatus
+from reconciler.views import Card, Diff
+
+MOST_ROWS = 1000
+OF_AGENT = frozenset({"agent"})
+"""`?agent=` tells the ids 0 apart, which every agent's first spawn has."""
+
+
+class Proposing(Input):
+    """A commit of the agent's proposed work tree, or of `source`."""
+
+    agent: AgentField
+    commit: str | None = Field(None, description="7 to 40 hex digits; null: the tip", examples=["3f2a91c"])
+    description: str = Words
+    source: str | None = Field(None, description="an absolute path; null: the proposed work tree")
+
+
+class Listing(Input):
+    """Which proposals."""
+
+    all: bool = Field(False, description="all of them, newest first; else what is pending, oldest first")
+    agent: AgentField | None = None
+    limit: int = Field(50, ge=1, le=MOST_ROWS)
+
+
+class One(Input):
+    """One proposal."""
+
+    id: IdField
+    agent: AgentField | None = None
+
+
+class Approving(One):
+    """Refused when another commit, or another preview, than the operator saw would be approved."""
+
+    seen: str | None = Field(None, description="the commit that was shown")
+    shown: str | None = Field(None, description="the fingerprint of the preview that was shown, from the diff")
+
+
+class Ending(One):
+    """A reason in words."""
+
+    reason: str = Field("", max_length=10_000, description="why, in words")
+
+
+def approval(card: Card) -> Approval:
+    """A card as the wire has it. A rollback is a commit to apply: the wire knows no third kind."""
+    return Approval(
+        id=card.id,
+        agent=card.agent,
+        kind=ApprovalKind.SPAWN if card.kind is DeployKind.SPAWN else ApprovalKind.APPLY_COMMIT,
+        commit_ref=card.commit_ref,
+        fetched_sha=card.fetched_sha,
+        requested_at=card.requested_at,
+        status=ApprovalStatus(card.status),
+        resolved_at=card.resolved_at,
+        note=card.note,
+        description=card.description,
+    )
+
+
+def _approvals(cards: list[Card]) -> host.HostResponse:
+    return host.HostResponse(ok=True, approvals=tuple(approval(card) for card in cards))
+
+
+@operation(
+    "request_apply_commit",
+    LEADERS,
+    lines=(on_manager(manager.RequestApplyCommit),),
+    routes=(Route("POST", "/api/proposals", status=201),),
+    tool=Tool(asked_for),
+)
+async def propose(call: Call, asked: Proposing) -> Card:
+    """Ask the operator to deploy a commit of an agent's proposed work tree; exactly that commit is pinned."""
+    source = Path(asked.source) if asked.source else None
+    if source is not None and not source.is_absolute():
+        raise BadInput(f"source {asked.source!r} is not absolute", "give the whole path, as the daemon sees it")
+    return await call.service.propose(asked.agent, call.who, asked.commit, asked.description, source)
+
+
+@operation("pending", OPERATORS, lines=(on_host(host.Pending, _approvals),), routes=(Route("GET", "/api/proposals"),))
+async def pending(call: Call, asked: Listing) -> list[Card]:
+    """What waits for the operator, oldest first, or all proposals."""
+    if asked.all:
+        return await call.service.cards(asked.agent, asked.limit)
+    return [card for card in await call.service.pending() if asked.agent in (None, card.agent)]
+
+
+@operation("proposal", OPERATORS, routes=(Route("GET", "/api/proposals/{id}"),))
+async def proposal(call: Call, asked: One) -> Card:
+    """One proposal."""
+    return await call.service.card(asked.id, asked.agent)
+
+
+@operation("diff", OPERATORS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
+async def diff(call: Call, asked: One) -> Diff:
+    """What a proposal changes."""
+    return await call.service.diff(asked.id, asked.agent)
+
+
+@operation(
+    "approve",
+    OPERATORS,
+    lines=(on_host(host.Approve),),
+    routes=(Route("POST", "/api/proposals/{id}/approve", query=OF_AGENT),),
+)
+async def approve(call: Call, asked: Approving) -> Card:
+    """Approve a proposal."""
+    return await call.service.approve(asked.id, call.who, asked.seen, asked.agent, asked.shown)
+
+
+@operation(
+    "deny",
+    OPERATORS,
+    lines=(on_host(host.Deny),),
+    routes=(Route("POST", "/api/proposals/{id}/deny", query=OF_AGENT),),
+)
+async def deny(call: Call, asked: Ending) -> Card:
+    """Deny a proposal."""
+    return await call.service.deny(asked.id, call.who, asked.reason, asked.agent)
+
+
+@operation("retry", OPERATORS, routes=(Route("POST", "/api/proposals/{id}/retry", status=201, query=OF_AGENT),))
+async def retry(call: Call, asked: One) -> Card:
+    """Propose the commit of a failed or denied id again, under a new id."""
+    return await call.service.retry(asked.id, call.who, asked.agent)
+
+
+@operation("cancel", OPERATORS, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))
+async def cancel(call: Call, asked: Ending) -> Card:
+    """End an approved id before it is committed."""
+    return await call.service.cancel(asked.id, call.who, asked.reason, asked.agent)
+
+
+PROPOSALS = (propose, pending, proposal, diff, approve, deny, retry, cancel)

@@ -1,0 +1,120 @@
+"""Questions to the operator or to another agent, and their answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from api.operations.base import EVERYBODY, OPERATORS, Call, Input, Route, Tool, on_agents, operation
+from api.operations.upkeep import Nothing
+from api.operations.waiting import unless_stopping
+from meta.errors import TransientError
+from meta.wire import agent as wire
+from meta.wire.common import I64
+from reconciler.events import Resync
+from reconciler.questions import Question
+from reconciler.views import Event
+
+
+class Looking(Input):
+    """One question."""
+
+    id: I64
+    wait: float = Field(0.0, ge=0, le=60, description="seconds to wait for its answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that is on disk."""
+
+    id: int
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question that has an answer now."""
+
+    id: int
+
+
+def _queued(asked: Asked) -> wire.QuestionQueuedResponse:
+    return wire.QuestionQueuedResponse(id=asked.id)
+
+
+def _told(_call: Call, asked: Asked) -> str:
+    return f"question {asked.id} to {asked.to} is asked; its answer comes as a message from system"
+
+
+def _passed_on(_call: Call, answered: Answered) -> str:
+    return f"question {answered.id} is answered"
+
+
+@operation(
+    "ask",
+    EVERYBODY,
+    lines=(on_agents(wire.Ask, _queued),),
+    routes=(Route("POST", "/api/questions", status=201, limit=2**23),),
+    tool=Tool(_told),
+)
+async def ask(call: Call, asked: wire.Ask) -> Asked:
+    """Ask the operator or an agent; the answer comes later as a message."""
+    id = await call.service.questions.ask(
+        call.name, asked.question, asked.options, asked.multi, asked.ttl_seconds, asked.to
+    )
+    return Asked(id, asked.to or "the operator")
+
+
+@operation(
+    "answer",
+    EVERYBODY,
+    lines=(on_agents(wire.Answer),),
+    routes=(Route("POST", "/api/questions/{id}/answer", limit=2**23),),
+    tool=Tool(_passed_on),
+)
+async def answer(call: Call, asked: wire.Answer) -> Answered:
+    """Answer a question that was put to the caller; the operator may answer any."""
+    await call.service.questions.answer(asked.id, call.name, asked.answer)
+    return Answered(asked.id)
+
+
+@operation("question", OPERATORS, routes=(Route("GET", "/api/questions/{id}"),))
+async def question(call: Call, asked: Looking) -> Question:
+    """One question, open or not; with `wait` once it is answered, or as it is after so many seconds."""
+    words = "the daemon is stopping; the question stays"
+    return await unless_stopping(call, _answered(call, asked), words)
+
+
+async def _answered(call: Call, asked: Looking) -> Question:
+    questions, deadline = call.service.questions, asyncio.get_running_loop().time() + asked.wait
+    async with call.service.events.subscribe(None) as coming:  # before looking, so that none is missed
+        found = await questions.get(asked.id)
+        try:
+            async with asyncio.timeout_at(deadline):
+                while found.answer is None:
+                    await _until_one_is_answered(coming)
+                    found = await questions.get(asked.id)
+        except TimeoutError:
+            pass
+        except Resync as error:
+            raise TransientError("too much happened at once", "ask again") from error
+    return found
+
+
+async def _until_one_is_answered(coming: AsyncIterator[Event]) -> None:
+    async for event in coming:
+        if event.kind == "question_answered":
+            return
+    raise TransientError("the daemon is stopping; the question stays", "`hive questions`")
+
+
+@operation("questions", OPERATORS, routes=(Route("GET", "/api/questions"),))
+async def questions(call: Call, _asked: Nothing) -> list[Question]:
+    """Every open question, newest first."""
+    return await call.service.questions.open()
+
+
+QUESTIONS = (ask, answer, question, questions)

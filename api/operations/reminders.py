@@ -1,0 +1,64 @@
+"""Messages that an agent gets later from `reminder`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from api.operations.base import AGENTS, OPERATORS, AgentField, Call, Input, Route, Tool, on_agents, operation
+from api.operations.lifecycle import Named
+from meta.wire import agent as wire
+from meta.wire.common import ReminderTiming
+from reconciler.reminders import Reminder
+
+
+class Reminding(Input):
+    """A reminder for an agent."""
+
+    agent: AgentField
+    message: str = Field(description="what to be reminded of", examples=["look at the nightly build"])
+    timing: ReminderTiming
+    file_path: str | None = Field(None, description="keep the text in this file below /state/reminders")
+
+
+@dataclass(frozen=True, slots=True)
+class Reminded:
+    """A reminder that is on disk."""
+
+    id: int
+
+
+def _set(_call: Call, reminded: Reminded) -> str:
+    return f"reminder {reminded.id} is set"
+
+
+def _count(count: int) -> wire.PendingRemindersCountResponse:
+    return wire.PendingRemindersCountResponse(count=count)
+
+
+@operation("remind", AGENTS, lines=(on_agents(wire.Remind),), tool=Tool(_set))
+async def remind(call: Call, asked: wire.Remind) -> Reminded:
+    """Send the caller a message later, from `reminder`."""
+    return Reminded(await call.service.reminders.remind(call.name, asked.message, asked.timing, asked.file_path))
+
+
+@operation("remind_agent", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/reminders", status=201, limit=2**23),))
+async def remind_agent(call: Call, asked: Reminding) -> Reminded:
+    """Send an agent a message later, from `reminder`."""
+    return Reminded(await call.service.reminders.remind(asked.agent, asked.message, asked.timing, asked.file_path))
+
+
+@operation("reminders", OPERATORS, routes=(Route("GET", "/api/agents/{agent}/reminders"),))
+async def reminders(call: Call, asked: Named) -> list[Reminder]:
+    """The reminders of an agent that wait, newest first."""
+    return await call.service.reminders.of(asked.agent)
+
+
+@operation("count_pending_reminders", AGENTS, lines=(on_agents(wire.CountPendingReminders, _count),))
+async def count_pending_reminders(call: Call, _asked: wire.CountPendingReminders) -> int:
+    """How many reminders of the caller wait."""
+    return await call.service.reminders.count(call.name)
+
+
+REMINDERS = (remind, remind_agent, reminders, count_pending_reminders)

@@ -1,0 +1,51 @@
+"""The table: every operation once, and where to find it from each surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from api.operations.base import AnyOperation, Role, Surface
+from api.operations.dead_letters import DEAD_LETTERS
+from api.operations.lifecycle import LIFECYCLE
+from api.operations.loose_ends import LOOSE_ENDS
+from api.operations.messages import MESSAGES
+from api.operations.proposals import PROPOSALS
+from api.operations.questions import QUESTIONS
+from api.operations.reminders import REMINDERS
+from api.operations.settings import SETTINGS
+from api.operations.upkeep import UPKEEP
+from api.operations.views import VIEWS
+from meta.wire.common import Wire
+
+OPERATIONS: tuple[AnyOperation, ...] = (
+    *VIEWS,
+    *PROPOSALS,
+    *LIFECYCLE,
+    *SETTINGS,
+    *MESSAGES,
+    *DEAD_LETTERS,
+    *QUESTIONS,
+    *REMINDERS,
+    *LOOSE_ENDS,
+    *UPKEEP,
+)
+
+
+def _by_request(surface: Surface) -> dict[type[Wire], AnyOperation]:
+    found = ((operation.line(surface), operation) for operation in OPERATIONS)
+    return {line.request: operation for line, operation in found if line is not None}
+
+
+ON_LINES: Mapping[Surface, Mapping[type[Wire], AnyOperation]] = {
+    surface: _by_request(surface) for surface in (Surface.HOST, Surface.MANAGER, Surface.AGENT)
+}
+"""For each line socket: the operation behind each request of its wire."""
+
+
+def tools_of(role: Role) -> dict[str, AnyOperation]:
+    """The tools that a principal sees on its `/mcp`, by name."""
+    return {
+        operation.tool.name or operation.name: operation
+        for operation in OPERATIONS
+        if operation.tool is not None and role in operation.principals
+    }

@@ -1,0 +1,215 @@
+"""What can be looked at. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from api.operations.base import (
+    LEADERS,
+    OPERATOR,
+    OPERATORS,
+    AgentField,
+    Call,
+    Input,
+    Raw,
+    Route,
+    Tool,
+    on_host,
+    on_manager,
+    operation,
+)
+from api.operations.lifecycle import another
+from api.operations.proposals import MOST_ROWS
+from api.operations.upkeep import Nothing
+from api.operations.waiting import unless_stopping
+from api.stream import sse
+from meta.names import AgentName
+from meta.wire import host, manager
+from meta.wire.common import U32
+from reconciler.questions import Question
+from reconciler.views import Card, Event, LogRow, PlanRow, Status
+
+MOST_LINES = 10_000
+MOST_SECONDS = 600
+MOST_EVENTS = 1000
+MOST_WAIT = 30
+"""Seconds that one request for a log may wait for the next line."""
+MOST_TIME = 1e11
+
+
+class MaybeAgent(Input):
+    """One agent, or all."""
+
+    agent: AgentField | None = None
+
+
+class Newest(Input):
+    """How many."""
+
+    limit: int = Field(50, ge=1, le=MOST_ROWS)
+
+
+class Tail(Input):
+    """The end of an agent's log."""
+
+    agent: AgentField
+    lines: U32 = Field(50, description=f"how many; never more than {MOST_LINES}")
+    since: float | None = Field(None, ge=0, le=MOST_TIME, description="only what was written after, in Unix seconds")
+    after: str | None = Field(None, description="only what comes behind this cursor")
+    wait: float = Field(0.0, ge=0, le=MOST_WAIT, description="seconds to wait for the next line")
+    follow: bool = Field(False, description="answer a cursor")
+
+
+class Waiting(MaybeAgent):
+    """How long."""
+
+    timeout: float = Field(30.0, ge=0, le=MOST_SECONDS, allow_inf_nan=False, description="seconds")
+
+
+class Following(Input):
+    """Where in the sequence, and whether to go on."""
+
+    follow: bool = Field(True, description="a stream; else a list")
+    after: str | None = Field(None, description="begin behind this event")
+    limit: int = Field(50, ge=1, le=MOST_EVENTS, description="of a list")
+    last_event_id: str | None = Field(None, description="as `after`, and stronger")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """One agent's name."""
+
+    agent: AgentName
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """The end of an agent's log."""
+
+    agent: AgentName
+    text: str
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything at once; every event behind `seq` comes with `/api/events?after=`, so that nothing is missed."""
+
+    seq: str
+    status: Status
+    proposals: list[Card]
+    questions: list[Question]
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Whether nothing is left to do (for `agent`)."""
+
+    agent: AgentName | None
+    settled: bool
+
+
+def _content(logs: Logs) -> manager.LogsResponse:
+    return manager.LogsResponse(content=logs.text)
+
+
+def _text(_call: Call, logs: Logs) -> str:
+    return logs.text
+
+
+def _names(rows: list[Name]) -> host.HostResponse:
+    return host.HostResponse(ok=True, agents=tuple(row.agent for row in rows))
+
+
+@operation("overview", OPERATORS, routes=(Route("GET", "/api/status"),))
+async def overview(call: Call, _asked: Nothing) -> Status:
+    """The daemon and every agent."""
+    return await call.service.status()
+
+
+@operation("state", OPERATORS, routes=(Route("GET", "/api/state"),))
+async def state(call: Call, _asked: Nothing) -> State:
+    """Everything at once, with the number of the newest event before it was looked at."""
+    service = call.service
+    return State(
+        seq=await service.events.last(),
+        status=await service.status(),
+        proposals=await service.pending(),
+        questions=await service.questions.open(),
+        unread=await service.broker.unread(OPERATOR),
+    )
+
+
+@operation("list", OPERATORS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
+async def agents(call: Call, _asked: Nothing) -> list[Name]:
+    """The names of all agents."""
+    return [Name(agent) for agent in call.service.agents()]
+
+
+@operation("plan", OPERATORS, routes=(Route("GET", "/api/plan"),))
+async def plan(call: Call, asked: MaybeAgent) -> list[PlanRow]:
+    """The next step of every agent and why; `step` is `none` when there is nothing to do."""
+    return await call.service.plan(asked.agent)
+
+
+@operation("log", OPERATORS, routes=(Route("GET", "/api/log"),))
+async def log(call: Call, asked: Newest) -> list[LogRow]:
+    """The system-wide deploy log (meta `main`), newest first."""
+    return await call.service.log(asked.limit)
+
+
+@operation(
+    "get_logs",
+    LEADERS,
+    lines=(on_manager(manager.GetLogs, _content),),
+    routes=(Route("GET", "/api/agents/{agent}/logs"),),
+    tool=Tool(_text),
+)
+async def get_logs(call: Call, asked: Tail) -> Logs:
+    """The last lines that an agent's container wrote."""
+    agent, lines = another(call, asked.agent, "read the logs of"), min(asked.lines, MOST_LINES)
+    if not {"since", "after", "wait", "follow"} & asked.model_fields_set:
+        return Logs(agent, await call.service.logs(agent, lines))
+    waiting = call.service.logs_after(agent, asked.after, lines, asked.since or None, asked.wait)
+    part = await unless_stopping(call, waiting, "the daemon is stopping; agents go on")
+    return Logs(agent, part.text, part.cursor)
+
+
+@operation("wait", OPERATORS, routes=(Route("GET", "/api/wait"),))
+async def wait(call: Call, asked: Waiting) -> Settled:
+    """Until nothing is left to do, at most `timeout` seconds."""
+    settling = call.service.settled(asked.agent, asked.timeout)
+    words = "the daemon is stopping; what was asked for goes on when it is started"
+    return Settled(asked.agent, await unless_stopping(call, settling, words))
+
+
+@operation(
+    "events",
+    OPERATORS,
+    routes=(
+        Route(
+            "GET",
+            "/api/events",
+            headers={"last-event-id": "last_event_id"},
+            media=("text/event-stream", "application/json"),
+        ),
+    ),
+)
+async def events(call: Call, asked: Following) -> Raw | list[Event]:
+    """The event sequence from `after` or from now on, as server-sent events; with `follow=0` a list, oldest first."""
+    source, after = call.service.events, asked.last_event_id or asked.after or None
+    if asked.follow:
+        return Raw(sse(source, after, call.stopping), "text/event-stream", {"cache-control": "no-store"})
+    return await source.since(after or _before(await source.last(), asked.limit), asked.limit)
+
+
+def _before(last: str, count: int) -> str:
+    """The place `count` events before `last`."""
+    database, _, n = last.rpartition("-")
+    return f"{database}-{max(0, int(n) - count)}"
+
+
+VIEWS = (overview, state, agents, plan, log, get_logs, wait, events)

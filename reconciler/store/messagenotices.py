@@ -1,0 +1,83 @@
+"""What hive itself puts into inboxes: helper events and reminders, inside the transaction of what they tell of.
+
+They are marked in the row (`origin`), are not refused when an inbox is full, and are bounded by themselves.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from meta.wire.events import HELPER_EVENT, HelperEvent
+
+SYSTEM = "system"
+NOTICES_KEPT = 1_000
+"""Of one inbox, messages of hive's own that are not done; the oldest goes when there is one more."""
+
+NOTICES_BYTES = 64 * 2**20
+"""Of one inbox, bytes that hive's own messages may have together until they are done."""
+
+LEAST_SIZE = 1_024
+"""What an empty message counts in bytes: a row is not free either."""
+
+
+def notify(
+    connection: sqlite3.Connection, recipient: str, event: HelperEvent, at: int, key: str | None = None
+) -> int | None:
+    """Put a helper event into an inbox, within the caller's transaction; returns its id.
+
+    None when `key` was used for this recipient before: an event is told once. `at` in Unix seconds. After the commit
+    the caller wakes receivers with `Broker.notice(recipient)`. No quota refuses it: when more than NOTICES_KEPT of
+    hive's own messages are not done, the oldest of them goes.
+    """
+    return post(connection, SYSTEM, recipient, HELPER_EVENT.dump_json(event).decode(), at, key)
+
+
+def post(
+    connection: sqlite3.Connection, sender: str, recipient: str, body: str, at: int, key: str | None = None
+) -> int | None:
+    """As `notify`, of any text by one of hive's own senders (`system`, `reminder`)."""
+    if key is not None and key_used(connection, sender, recipient, key) is not None:
+        return None
+    size = max(LEAST_SIZE, len(body.encode()))
+    _make_room(connection, recipient, size)
+    cursor = connection.execute(
+        "INSERT INTO messages (sender, recipient, body, at, size, origin) VALUES (?, ?, ?, ?, ?, 'system')",
+        (sender, recipient, body, at, size),
+    )
+    id = cursor.lastrowid or 0
+    if key is not None:
+        use_key(connection, sender, recipient, key, id, at)
+    return id
+
+
+def key_used(connection: sqlite3.Connection, sender: str, recipient: str, key: str) -> int | None:
+    """The id of the message that this key brought in before."""
+    row = connection.execute(
+        "SELECT id FROM message_keys WHERE sender = ? AND recipient = ? AND key = ?", (sender, recipient, key)
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def use_key(connection: sqlite3.Connection, sender: str, recipient: str, key: str, id: int, at: int) -> None:
+    """Remember the key of message `id`."""
+    connection.execute(
+        "INSERT INTO message_keys (sender, recipient, key, id, at) VALUES (?, ?, ?, ?, ?)",
+        (sender, recipient, key, id, at),
+    )
+
+
+def _make_room(connection: sqlite3.Connection, recipient: str, size: int) -> None:
+    """Let the oldest notices go until one of `size` bytes fits; those in flight last."""
+    count, total = connection.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM messages "
+        "WHERE recipient = ? AND origin = 'system' AND acked_at IS NULL",
+        (recipient,),
+    ).fetchone()
+    while count and (count >= NOTICES_KEPT or total + size > NOTICES_BYTES):
+        id, freed = connection.execute(
+            "SELECT id, size FROM messages WHERE recipient = ? AND origin = 'system' AND acked_at IS NULL "
+            "ORDER BY delivered_at IS NOT NULL, id LIMIT 1",
+            (recipient,),
+        ).fetchone()
+        connection.execute("DELETE FROM messages WHERE id = ?", (id,))
+        count, total = count - 1, total - freed

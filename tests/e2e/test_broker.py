@@ -1,0 +1,55 @@
+"""The broker in a whole daemon: who may write to whom, and what waits for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.lab import Lab, fresh_lab
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with fresh_lab("r", backend="fake") as made:
+        made.spawn("alice", "bob")
+        yield made
+
+
+def test_the_list_is_that_of_the_deployed_commit(lab: Lab) -> None:
+    assert lab.ask("alice", cmd="send", to="bob", body="hello") == {"kind": "ok"}
+    lab.propose('recipients = ["operator"]\n')
+    assert lab.ask("alice", cmd="send", to="bob", body="still deployed as before") == {"kind": "ok"}
+    assert lab.deploy('recipients = ["operator"]\n')["status"] == "approved"
+    for to in ("bob", "*"):
+        refused = lab.ask("alice", cmd="send", to=to, body="no")
+        assert refused["kind"] == "err"
+        assert "alice may not write to bob (`recipients` of its agent.toml" in refused["message"]
+    for to in ("operator", "manager"):
+        assert lab.ask("alice", cmd="send", to=to, body="yes") == {"kind": "ok"}
+    assert lab.ask("bob", cmd="send", to="alice", body="others are free") == {"kind": "ok"}
+    lab.kill()
+    lab.start()
+    lab.settle("alice")
+    assert lab.ask("alice", cmd="send", to="bob", body="no")["kind"] == "err"
+
+
+def test_a_message_to_a_stopped_agent_waits_and_is_shown(lab: Lab) -> None:
+    lab.do("bob", "stop")
+    before = lab.agent("bob")["unread"]
+    assert lab.ask("manager", cmd="send", to="bob", body="for later") == {"kind": "ok"}
+    assert lab.agent("bob")["unread"] == before + 1
+    assert "for later" in lab.inbox("bob")
+
+
+def test_a_broadcast_goes_to_every_agent_of_the_hive(lab: Lab) -> None:
+    assert lab.ask("bob", cmd="send", to="*", body="all hands") == {"kind": "ok"}
+    bodies = [lab.ask(agent, cmd="recent", limit=1)["rows"][0]["body"] for agent in ("alice", "manager")]
+    assert bodies == ["[broadcast] all hands"] * 2
+
+
+def test_a_destroyed_agent_has_no_inbox_to_send_to(lab: Lab) -> None:
+    lab.spawn("carol")
+    lab.do("carol", "destroy")
+    assert "there is no agent 'carol'" in lab.ask("manager", cmd="send", to="carol", body="?")["message"]
+    assert lab.inbox("carol") == []

@@ -1,0 +1,70 @@
+"""A log is followed line by line, and a rotation in between loses nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meta.errors import BadInput
+from reconciler.backends import logfile
+from reconciler.backends.logfile import after
+from reconciler.views import LogPart
+
+
+def write(folder: Path, text: str) -> None:
+    with (folder / "log").open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def rotate(folder: Path) -> None:
+    (folder / "log").rename(folder / "log.1")
+
+
+def test_lines_come_once_and_an_unfinished_one_waits_for_its_end(tmp_path: Path) -> None:
+    assert after(tmp_path, None, 5) == LogPart("", None)
+    write(tmp_path, "one\ntwo\nthr")
+    part = after(tmp_path, None, 1)
+    assert part.text == "two\n"
+    assert after(tmp_path, part.cursor, 5) == LogPart("", part.cursor)
+    write(tmp_path, "ee\nfour\n")
+    part = after(tmp_path, part.cursor, 5)
+    assert part.text == "three\nfour\n"
+    assert after(tmp_path, part.cursor, 5).text == ""
+
+
+def test_a_rotation_between_two_looks_loses_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "one\n")
+    cursor = after(tmp_path, None, 5).cursor
+    write(tmp_path, "two\n")
+    rotate(tmp_path)
+    part = after(tmp_path, cursor, 5)
+    assert part.text == "two\n"
+    write(tmp_path, "three\n")
+    assert after(tmp_path, part.cursor, 5).text == "three\n"
+
+
+def test_a_place_in_a_log_that_is_gone_begins_with_the_last_lines(tmp_path: Path) -> None:
+    write(tmp_path, "one\ntwo\n")
+    assert after(tmp_path, "1-4", 1).text == "two\n"
+
+
+def test_a_line_that_is_longer_than_a_part_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "x\n")
+    cursor = after(tmp_path, None, 1).cursor
+    monkeypatch.setattr(logfile, "PART_BYTES", 8)
+    write(tmp_path, "0123456789\n")
+    part = after(tmp_path, cursor, 5)
+    assert (part.text, after(tmp_path, part.cursor, 5).text) == ("01234567", "89\n")
+
+
+def test_a_symlink_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="symbolic"):
+        after(tmp_path, None, 5)
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "1", "1-", "-1", "1-2-3", "1-٣", "1" * 50])
+def test_what_is_no_place_is_refused(tmp_path: Path, cursor: str) -> None:
+    with pytest.raises(BadInput, match="no place in a log"):
+        after(tmp_path, cursor, 5)

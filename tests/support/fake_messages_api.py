@@ -1,0 +1,218 @@
+"""A scripted stand-in for the Anthropic Messages API, on loopback, with a log of all that it was asked.
+
+    with FakeMessages() as api:
+        environment["ANTHROPIC_BASE_URL"] = api.url
+        api.push({"text": "hello"})          # or a script in the prompt, see fake_messages
+        ...
+        api.calls("main")[-1]["body"]        # what the "model" was shown
+
+Where a step comes from, first match wins: the newest script in the conversation; the queue (`push`); auxiliary calls
+(compaction summary, title, quota probe) get a fitting canned answer; else the last text of the user comes back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from typing_extensions import override
+
+from tests.support.fake_messages import (
+    Json,
+    Step,
+    classify,
+    error_body,
+    events_of,
+    last_user_text,
+    message_of,
+    scripted,
+)
+
+
+class FakeMessages:
+    """The server. `context_limit`: characters of JSON in the messages above which the prompt is too long."""
+
+    def __init__(self, context_limit: int | None = None) -> None:
+        self.requests: list[Json] = []
+        """Everything that was asked: {"n", "t", "method", "path", "headers", "body", "kind", "step"}."""
+        self._context_limit = context_limit
+        self._queue: list[Step] = []
+        self._uses: dict[str, int] = {}
+        self._lock = threading.RLock()
+        self._serial = itertools.count(1)
+        self._server = _Server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def push(self, *steps: Step) -> None:
+        """Answer with these, in order."""
+        with self._lock:
+            self._queue.extend(steps)
+
+    def calls(self, kind: str | None = None) -> list[Json]:
+        """The requests for a message seen, of one kind or of all."""
+        with self._lock:
+            return [seen for seen in self.requests if seen["path"].startswith("/v1/messages") and _of(seen, kind)]
+
+    def record(self, entry: Json) -> None:
+        """Note a request."""
+        with self._lock:
+            self.requests.append({"n": next(self._serial), "t": round(time.time(), 3), **entry})
+
+    def choose(self, body: Json) -> tuple[str, Step]:
+        """The kind of a request, and how it is answered."""
+        kind = classify(body)
+        with self._lock:
+            if kind == "compact":
+                words = f"<summary>\nFAKE SUMMARY of {len(body['messages'])} messages\n</summary>"
+                return kind, {"text": f"<analysis>scripted</analysis>\n{words}"}
+            if kind == "aux":
+                return kind, {"text": "ok" if body.get("max_tokens") == 1 else '{"title": "Fake title"}'}
+            if self._context_limit and len(json.dumps(body["messages"])) > self._context_limit:
+                return kind, {"error": 400, "kind": "prompt_too_long"}
+            found = scripted(body) or self._queued()
+            return kind, self._used(*found) if found else {"text": f"echo: {last_user_text(body)[:200]}"}
+
+    def _queued(self) -> tuple[str, Step] | None:
+        if not self._queue:
+            return None
+        step = self._queue[0]
+        key = f"q{id(step)}"
+        if self._uses.get(key, 0) + 1 >= step.get("times", 1) + bool(step.get("then")):
+            self._queue.pop(0)
+        return key, step
+
+    def _used(self, key: str, step: Step) -> Step:
+        """The step, or what comes `then` once it was used `times` times."""
+        used = self._uses[key] = self._uses.get(key, 0) + 1
+        later: Step = step["then"] if "then" in step and used > step.get("times", 1) else step
+        return later
+
+
+def _of(seen: Json, kind: str | None) -> bool:
+    return bool(seen["kind"] == kind if kind else seen["kind"] != "count_tokens")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, fake: FakeMessages) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fake = fake
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionResetError | BrokenPipeError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def fake(self) -> FakeMessages:
+        assert isinstance(self.server, _Server)
+        return self.server.fake
+
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._note()
+        self._reply(200, {})
+
+    def do_GET(self) -> None:
+        self._note()
+        if self.path.startswith("/v1/models"):
+            self._reply(200, {"data": [], "has_more": False, "first_id": None, "last_id": None})
+        else:
+            self._reply(404, error_body(404))
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body: Json = json.loads(raw or b"{}")
+        if self.path.startswith("/v1/messages/count_tokens"):
+            self._note(body, "count_tokens")
+            self._reply(200, {"input_tokens": len(raw) // 4})
+        elif self.path.startswith("/v1/messages"):
+            kind, step = self.fake.choose(body)
+            self._note(body, kind, step)
+            try:
+                self._answer(step, body)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True  # the client went away, as when a turn is cancelled
+        else:
+            self._note(body)
+            self._reply(404, error_body(404))
+
+    def _note(self, body: Json | None = None, kind: str = "other", step: Step | None = None) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        entry = {"method": self.command, "path": self.path, "kind": kind, "step": step, "headers": headers}
+        self.fake.record({**entry, "body": body})
+
+    def _reply(self, status: int, payload: Json, headers: Json | None = None) -> None:
+        data = json.dumps(payload).encode()
+        head = {"content-type": "application/json", "content-length": len(data), **(headers or {})}
+        self._head(status, head)
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def _head(self, status: int, headers: Json) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+
+    def _answer(self, step: Step, body: Json) -> None:
+        headers = {"request-id": f"req_fake{uuid.uuid4().hex[:12]}", **step.get("headers", {})}
+        if "hang" in step:
+            time.sleep(step["hang"])
+            step = {"text": "late answer", **step}
+        if "error" in step:
+            self._reply(step["error"], error_body(step["error"], step.get("kind"), step.get("message")), headers)
+        elif body.get("stream"):
+            self._stream(step, body, headers)
+        else:
+            time.sleep(step.get("chunks", 1) * step.get("delay", 0))
+            self._reply(200, message_of(step, body), headers)
+
+    def _stream(self, step: Step, body: Json, headers: Json) -> None:
+        stream = {"content-type": "text/event-stream", "cache-control": "no-cache", "transfer-encoding": "chunked"}
+        self._head(200, {**stream, **headers})
+        for sent, (name, data, delta) in enumerate(events_of(message_of(step, body), step.get("chunks", 3))):
+            if step.get("cut") == sent:
+                self.close_connection = True
+                self.connection.shutdown(2)
+                return
+            if delta and step.get("delay"):
+                time.sleep(step["delay"])
+            if "stream_error" in step and name == "message_delta":
+                self._event("error", error_body(step["stream_error"]))
+                break
+            self._event(name, data)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _event(self, name: str, data: Json) -> None:
+        chunk = f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        self.wfile.flush()
