@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from pydantic import ValidationError
+
 from harness.connect import Backoff, connect
 from harness.gate import Gate
 from harness.place import Place
-from meta.errors import BadInput
-from meta.wire.codec import decode, encode
+from meta.wire.codec import encode
 from meta.wire.link import DOWN, Drain, Hello, Probe, State, TurnState
 
 log = logging.getLogger(__name__)
@@ -58,11 +59,12 @@ class Link:
             self.acknowledged.set()
             try:
                 self._obey(line)
-            except BadInput as error:
-                log.warning("hive sent a line that is not understood: %s", error.summary)
+            except ValidationError as error:
+                why = error.errors(include_url=False, include_input=False)[0]["msg"]
+                log.warning("hive sent a line that is not understood: %s", why)
 
     def _obey(self, line: bytes) -> None:
-        order = decode(DOWN, line)
+        order = DOWN.validate_json(line)
         if isinstance(order, Probe):
             self._say(State(state=self._gate.state, probe=order.probe))
         elif isinstance(order, Drain):

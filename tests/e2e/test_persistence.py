@@ -228,8 +228,9 @@ def lab() -> Iterator[Lab]:
 
 
 def table() -> dict[str, dict[str, str]]:
-    """The page's table: row -> column -> word."""
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    """The page's first table, which is that of backend `local`: row -> column -> word."""
+    first = PAGE.read_text(encoding="utf-8").partition("\n## ")[0]
+    lines = [line for line in first.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     heads = cells[0]
     return {row[0]: dict(zip(heads[2:], (word.strip("*") for word in row[2:]), strict=True)) for row in cells[2:]}
