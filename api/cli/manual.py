@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 
@@ -34,13 +34,14 @@ def register(app: typer.Typer) -> None:
 
 
 def man(
+    ctx: typer.Context,
     name: Annotated[
         str | None, typer.Argument(metavar="COMMAND", help="which page", show_default="the overview, hive(1)")
     ] = None,
     write: Annotated[str | None, typer.Option("--write", metavar="DIR", help="write every page into DIR")] = None,
 ) -> None:
     """The manual as man pages, made from the commands themselves."""
-    found = pages()
+    found = pages(cast("TyperGroup", ctx.find_root().command))
     if write is not None:
         _write(found, Path(write).expanduser())
         return
@@ -50,11 +51,8 @@ def man(
     output.say(found[wanted].rstrip("\n"))
 
 
-def pages() -> dict[str, str]:
-    """Every page, by its name without the section."""
-    from api.cli.main import parser  # it imports this module
-
-    group = parser()
+def pages(group: "TyperGroup") -> dict[str, str]:
+    """Every page of a parser, by its name without the section."""
     commands = list(leaves(group))
     found = {OVERVIEW: "\n".join(_overview(group, commands)) + "\n"}
     for leaf in commands:

@@ -16,7 +16,7 @@ REQUESTS = {".TH", ".SH", ".TP", ".B", ".BR", ".I", ".PP", ".nf", ".fi", '.\\"'}
 
 
 def test_every_command_has_a_page_with_its_options_and_examples() -> None:
-    found = pages()
+    found = pages(parser())
     assert set(found) == {"hive", *(f"hive-{leaf.name.replace(' ', '-')}" for leaf in leaves(parser()))}
     assert "\\-\\-wait" in found["hive-approve"]
     assert "$ hive approve 7 \\-\\-wait" in found["hive-approve"]
@@ -24,7 +24,7 @@ def test_every_command_has_a_page_with_its_options_and_examples() -> None:
 
 
 def test_pages_use_only_requests_that_roff_has_and_no_stray_escape() -> None:
-    for name, text in pages().items():
+    for name, text in pages(parser()).items():
         assert text.startswith('.\\" made by'), name
         for line in text.splitlines():
             if line.startswith((".", "'")):
