@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.inbox import Inbox
 from harness.place import Place
 from meta.errors import Refused
-from meta.names import AgentName, Sha
+from meta.names import MANAGER, AgentName, Sha
 from meta.settings import AgentSettings
+from meta.wire.agent import Answer, Ask, Remind
+from meta.wire.common import InSeconds
 
 
 class HiveTools:
@@ -18,10 +22,22 @@ class HiveTools:
         self._place = place
 
     async def send(self, to: str, body: str) -> None:
-        """Send a message. Refused when `recipients` does not allow it, or by hive."""
-        if not self._settings.may_write_to(to):
-            raise Refused(f"{self._place.agent} may not write to {to}", "add it to recipients in agent.toml")
+        """Send a message, or with "*" a broadcast. Refused when `recipients` does not allow it, or by hive."""
+        self._check(to)
         await self._inbox.send(to, body)
+
+    async def ask(self, to: str, question: str, options: Sequence[str] = (), *, multi: bool = False) -> None:
+        """Ask an agent or the operator. Refused when `recipients` does not allow it, or by hive."""
+        self._check(to)
+        await self._inbox.call(Ask(question=question, options=tuple(options), multi=multi, to=to))
+
+    async def answer(self, id: int, text: str) -> None:
+        """Answer a question that was asked of this agent; Refused by hive."""
+        await self._inbox.call(Answer(id=id, answer=text))
+
+    async def remind(self, message: str, seconds: int) -> None:
+        """Have `message` from `reminder` after so many seconds; Refused by hive."""
+        await self._inbox.call(Remind(message=message, timing=InSeconds(seconds=seconds)))
 
     async def request_apply_commit(self, agent: AgentName, commit: Sha, description: str) -> None:
         """Ask for `commit` of the agent's proposed repo to be approved. Only the manager may."""
@@ -30,3 +46,7 @@ class HiveTools:
         from meta.wire.manager import RequestApplyCommit  # built for managers only
 
         await self._inbox.call(RequestApplyCommit(agent=agent, commit_ref=commit, description=description or None))
+
+    def _check(self, to: str) -> None:
+        if to not in (MANAGER, self._place.agent) and not self._settings.may_write_to(to):
+            raise Refused(f"{self._place.agent} may not write to {to}", "add it to recipients in agent.toml")

@@ -20,6 +20,7 @@ _PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
 _BUILT_IN = frozenset({"sender", "body", "commit", "self"})
 _GROUP = re.compile(r"\(\?P<(\w+)>")
 _PATTERN_LIMIT = 500
+_REMIND_LIMIT = 366 * 86_400
 
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 
@@ -46,6 +47,22 @@ class Commit(Table):
     message: str
 
 
+class Ask(Table):
+    """Ask `to` a question; its answer comes as a helper event."""
+
+    to: str
+    question: str
+    options: list[str] = Field(default_factory=list)
+    multi: bool = False
+
+
+class Remind(Table):
+    """Have a message from `reminder` after so many seconds."""
+
+    message: str
+    seconds: int = Field(ge=0, le=_REMIND_LIMIT)
+
+
 class Request(Table):
     """Ask for the head of the proposed work tree of `agent` to be approved."""
 
@@ -56,6 +73,13 @@ class Request(Table):
 @dataclass(frozen=True, slots=True)
 class Reply:
     """Send `text` to the sender."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the question that the message is."""
 
     text: str
 
@@ -74,8 +98,8 @@ class Crash:
     code: int | None
 
 
-Action = Reply | Send | Commit | Request | Sleep | Crash
-_ACTIONS = ("reply", "send", "commit", "request", "sleep", "crash")
+Action = Reply | Send | Ask | Answer | Remind | Commit | Request | Sleep | Crash
+_ACTIONS = ("reply", "send", "ask", "answer", "remind", "commit", "request", "sleep", "crash")
 
 
 class ScriptRule(Table):
@@ -92,6 +116,9 @@ class ScriptRule(Table):
     sender: str = Field(default=".*", max_length=_PATTERN_LIMIT, validation_alias="from", serialization_alias="from")
     reply: str | None = None
     send: Send | None = None
+    ask: Ask | None = None
+    answer: str | None = None
+    remind: Remind | None = None
     commit: Commit | None = None
     request: Request | None = None
     sleep: float | None = Field(default=None, ge=0, le=86_400)
@@ -125,18 +152,38 @@ class ScriptRule(Table):
     def _action(self, key: str) -> Action | None:
         if key == "reply" and self.reply is not None:
             return Reply(self.reply)
+        if key == "answer" and self.answer is not None:
+            return Answer(self.answer)
         if key == "sleep" and self.sleep is not None:
             return Sleep(self.sleep)
         if key == "crash" and self.crash is not None and self.crash is not False:
             return Crash(None if self.crash is True else self.crash)
-        return {"send": self.send, "commit": self.commit, "request": self.request}.get(key)
+        return self._tables().get(key)
+
+    def _tables(self) -> dict[str, Send | Ask | Remind | Commit | Request]:
+        found = {
+            "send": self.send,
+            "ask": self.ask,
+            "remind": self.remind,
+            "commit": self.commit,
+            "request": self.request,
+        }
+        return {key: table for key, table in found.items() if table is not None}
 
     def _texts(self) -> Iterator[tuple[str, str]]:
-        if self.reply is not None:
-            yield "reply", self.reply
-        for key, table in (("send", self.send), ("commit", self.commit), ("request", self.request)):
-            if table is not None:
-                yield from ((f"{key}.{name}", text) for name, text in table.model_dump().items())
+        for key, text in (("reply", self.reply), ("answer", self.answer)):
+            if text is not None:
+                yield key, text
+        for key, table in self._tables().items():
+            for name, value in table.model_dump().items():
+                yield from ((f"{key}.{name}", text) for text in _strings(value))
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        yield from (text for text in value if isinstance(text, str))
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

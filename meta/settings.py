@@ -29,7 +29,7 @@ from pydantic_core import ErrorDetails
 from meta.errors import BadInput
 from meta.message import one_line
 from meta.names import agent_name
-from meta.script import Commit, ExitCode, Request, ScriptRule, Send, Table, compile_pattern
+from meta.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
 
 MAX_BYTES = 262_144
 """A longer agent.toml is refused unread."""
@@ -215,6 +215,8 @@ _TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("mcp_servers", "*"): McpServer,
     ("script",): ScriptRule,
     ("script", "send"): Send,
+    ("script", "ask"): Ask,
+    ("script", "remind"): Remind,
     ("script", "commit"): Commit,
     ("script", "request"): Request,
     ("start",): Start,

@@ -129,6 +129,10 @@ class Questions:
         """The open questions, newest first; of `name` those that it asked or that it is to answer."""
         return await self._db.read(partial(questionrows.open_ones, name=name))
 
+    async def count(self, target: str) -> int:
+        """How many open questions wait for `target`."""
+        return await self._db.read(partial(questionrows.count_asked, target=target))
+
     async def expire_due(self, now: float | None = None) -> int:
         """Answer what has expired with `[expired]`; how many those are."""
         at, count = int(self._clock() if now is None else now), 0

@@ -15,7 +15,7 @@ from reconciler.loop import Reconciler
 from reconciler.metrics import Snapshot, database_bytes, disk_bytes
 from reconciler.observed import AgentObserved
 from reconciler.plan import open_ids
-from reconciler.store.messages import Broker
+from reconciler.store.messages import OPERATOR, Broker
 from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
 from reconciler.world import World
 
@@ -100,6 +100,8 @@ class Reports:
             uids=abilities.uids,
             notes=(*abilities.notes, *self._without_manager(names)),
             agents=agents,
+            unread=unread.get(OPERATOR, 0),
+            dead_letters=sum((await self._broker.dead_all()).values()),
         )
 
     def _without_manager(self, shown: Collection[AgentName]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from reconciler.backups.write import Origin, Wanted, write
 from reconciler.editing import Editing
 from reconciler.effects import effect
 from reconciler.loose_ends import LooseEnds
-from reconciler.questions import Questions
+from reconciler.questions import OPERATOR, Questions
 from reconciler.reminders import Reminders
 from reconciler.rollout import Rollout
 from reconciler.store.notices import UNASKED
@@ -39,8 +39,9 @@ class Service(Editing):
 
     @override
     async def status(self) -> Status:
-        """With how far the rebuild of all agents is."""
+        """With how far the rebuild of all agents is, and what is asked of the operator."""
         status, rollout = await super().status(), self.updates.current if self.updates is not None else None
+        status = replace(status, questions=await self.questions.count(OPERATOR))
         if rollout is None or (rollout.over and rollout.failed is None):
             return status
         return replace(status, rollout=rollout, notes=(*status.notes, f"rebuild --all: {rollout.describe()}"))

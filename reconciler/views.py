@@ -92,6 +92,12 @@ class Status:
     agents: tuple[AgentStatus, ...]
     rollout: Rollout | None = None
     """The rebuild of all agents, while it is under way or after it failed."""
+    unread: int = 0
+    """Messages to the operator that it has not marked as read."""
+    questions: int = 0
+    """Open questions to the operator."""
+    dead_letters: int = 0
+    """Of all inboxes."""
 
 
 @dataclass(frozen=True, slots=True)

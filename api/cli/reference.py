@@ -12,9 +12,10 @@ from api.cli.codes import MEANINGS
 from api.cli.command import DAEMON, DECIDE, LOOK, RUN
 from api.cli.main import parser
 from api.cli.manual import leaves
+from api.cli.talk import TALK
 
 PAGE = Path(__file__).parents[2] / "docs/reference/cli.md"
-PANELS = (LOOK, DECIDE, RUN, DAEMON)
+PANELS = (LOOK, DECIDE, RUN, TALK, DAEMON)
 COMMON = {"state", "runtime", "help"}
 
 INTRODUCTION = """<!-- written by `python -m api.cli.reference`; edit the commands in api/cli instead -->

@@ -67,7 +67,20 @@ def show(found: Row) -> None:
 
 def conditions(found: Row) -> list[str]:
     """What needs a person."""
-    return [f"{agent['agent']}: {condition}" for agent in found["agents"] for condition in agent["conditions"]]
+    agents = [f"{agent['agent']}: {condition}" for agent in found["agents"] for condition in agent["conditions"]]
+    return [*waiting(found), *agents]
+
+
+def waiting(found: Row) -> list[str]:
+    """What waits for the operator, and what nobody took: one line, or none."""
+    kinds = (
+        ("unread", "unread message", "hive inbox"),
+        ("questions", "open question", "hive questions"),
+        ("dead_letters", "dead letter", "hive dead-letters"),
+    )
+    counted = [(found.get(key, 0), what, see) for key, what, see in kinds]
+    parts = [f"{count} {what}{'s' if count > 1 else ''} (`{see}`)" for count, what, see in counted if count]
+    return [f"for you: {', '.join(parts)}"] if parts else []
 
 
 def row_of(agent: Row) -> tuple[object, ...]:

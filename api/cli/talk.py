@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import complete, output
+from api.cli import complete, letters, output
 from api.cli.client import Client, Row
 from api.cli.codes import Code
 from api.cli.command import AgentArgument, JsonOption, command, count_of
@@ -20,6 +20,7 @@ from meta.names import agent_name
 TALK = "Talk to agents"
 MOST = 1000
 ALL = "*"
+OPERATOR = "operator"
 _PAGE_SECONDS = 30
 """Seconds that one request waits for an answer."""
 
@@ -71,13 +72,16 @@ def inbox(
     read: Annotated[bool, typer.Option("--read", help="they count as read from now on")] = False,
     json: JsonOption = False,
 ) -> None:
-    """The newest messages to the operator, the newest last. Looking changes nothing unless --read is given."""
+    """The newest messages to the operator, the newest last. Looking changes nothing unless --read is given.
+
+    What hive itself tells, as the answer to a question, is shown as a sentence; --json has it as it is.
+    """
     rows = client.rows("/api/messages", {"limit": count_of(count, MOST)})
     if json:
         output.say_json(rows)
     for row in [] if json else reversed(rows):
         output.heading(f"{row['id']}  {output.when(row['at'])}  from {row['from']}")
-        output.say(str(row["body"]).rstrip("\n") + "\n")
+        output.say(letters.text(row).rstrip("\n") + "\n")
     if not rows and not json:
         output.say("no message")
     if read and rows:
@@ -116,7 +120,7 @@ def ask(
 
 
 def questions(client: Client, json: JsonOption = False) -> None:
-    """The questions that are open, newest first; those to the operator can be answered with `hive answer`."""
+    """The questions that are open, newest first. Any of them can be answered with `hive answer`."""
     rows = client.rows("/api/questions")
     if json:
         output.say_json(rows)
@@ -124,12 +128,15 @@ def questions(client: Client, json: JsonOption = False) -> None:
     output.table(
         ("ID", "FROM", "TO", "AGE", "QUESTION", "OPTIONS"),
         [
-            (row["id"], row["asker"], row["target"], output.ago(row["asked_at"]), row["question"], row["options"])
+            (row["id"], row["asker"], row["target"], output.ago(row["asked_at"]), row["question"], _options(row))
             for row in rows
         ],
         empty="no open question",
         optional=("AGE", "OPTIONS"),
     )
+    mine = [row["id"] for row in rows if row["target"] == OPERATOR]
+    if mine:
+        output.say(f"\nto answer: `hive answer {mine[0]} TEXT`; options are advice, any text will do")
 
 
 def answer(
@@ -220,6 +227,11 @@ def dead_letters(
         empty="no dead letter",
         optional=("TRIES", "DIED"),
     )
+
+
+def _options(row: Row) -> str:
+    several = " (one or several)" if row["multi"] else ""
+    return f"{', '.join(row['options'])}{several}" if row["options"] else ""
 
 
 def _answered(client: Client, id: int, patience: float) -> Row:

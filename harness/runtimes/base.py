@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,10 +19,19 @@ class TurnOutcome:
 
 
 class Tools(Protocol):
-    """What a runtime may do during a turn. Both verbs raise Refused with the reason."""
+    """What a runtime may do during a turn. Each verb raises Refused with the reason."""
 
     async def send(self, to: str, body: str) -> None:
-        """Send a message."""
+        """Send a message, or with "*" a broadcast."""
+
+    async def ask(self, to: str, question: str, options: Sequence[str] = (), *, multi: bool = False) -> None:
+        """Ask an agent or the operator; the answer comes later, as a helper event."""
+
+    async def answer(self, id: int, text: str) -> None:
+        """Answer a question that was asked of this agent."""
+
+    async def remind(self, message: str, seconds: int) -> None:
+        """Have `message` from `reminder` after so many seconds."""
 
     async def request_apply_commit(self, agent: AgentName, commit: Sha, description: str) -> None:
         """Ask for a commit of the agent's proposed repo to be approved."""

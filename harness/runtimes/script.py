@@ -9,8 +9,22 @@ import signal
 
 from harness.place import Place
 from harness.runtimes.base import Tools, TurnOutcome
-from meta.errors import HiveError, PermanentError
-from meta.script import Action, Commit, Crash, Reply, Request, ScriptRule, Send, Sleep, compile_pattern, fill
+from meta.errors import BadInput, HiveError, PermanentError
+from meta.script import (
+    Action,
+    Answer,
+    Ask,
+    Commit,
+    Crash,
+    Remind,
+    Reply,
+    Request,
+    ScriptRule,
+    Send,
+    Sleep,
+    compile_pattern,
+    fill,
+)
 from meta.settings import AgentSettings
 from meta.wire.agent import MessageResponse
 
@@ -31,28 +45,35 @@ class ScriptRuntime:
             if match is not None and sender.fullmatch(message.sender):
                 groups = {name: text or "" for name, text in match.groupdict().items()}
                 values = {"sender": message.sender, "body": message.body, "self": self._place.agent, **groups}
-                await self._do(rule, message.sender, values, tools)
+                await self._do(rule, message, values, tools)
                 return TurnOutcome(ok=True)
         log.info("no rule for message %d from %r", message.id, message.sender)
         return TurnOutcome(ok=True)
 
-    async def _do(self, rule: ScriptRule, sender: str, values: dict[str, str], tools: Tools) -> None:
+    async def _do(self, rule: ScriptRule, message: MessageResponse, values: dict[str, str], tools: Tools) -> None:
         try:
             for action in rule.actions:
-                await self._act(action, sender, values, tools)
+                await self._act(action, message, values, tools)
         except PermanentError as error:
             log.warning("a rule ended early: %s", error.summary)
             try:
-                await tools.send(sender, f"failed: {error.summary}")
+                await tools.send(message.sender, f"failed: {error.summary}")
             except HiveError as again:
-                log.warning("%r cannot be told: %s", sender, again.summary)
+                log.warning("%r cannot be told: %s", message.sender, again.summary)
 
-    async def _act(self, action: Action, sender: str, values: dict[str, str], tools: Tools) -> None:
+    async def _act(self, action: Action, message: MessageResponse, values: dict[str, str], tools: Tools) -> None:
         match action:
             case Reply(text):
-                await tools.send(sender, fill(text, values))
+                await tools.send(message.sender, fill(text, values))
             case Send(to=to, body=body):
                 await tools.send(fill(to, values), fill(body, values))
+            case Ask(to=to, question=question, options=options, multi=multi):
+                offered = [fill(option, values) for option in options]
+                await tools.ask(fill(to, values), fill(question, values), offered, multi=multi)
+            case Answer(text):
+                await tools.answer(question_of(message), fill(text, values))
+            case Remind(message=text, seconds=seconds):
+                await tools.remind(fill(text, values), seconds)
             case Sleep(seconds):
                 await asyncio.sleep(seconds)
             case Commit() | Request():
@@ -71,6 +92,17 @@ class ScriptRuntime:
         head = await tree.head()
         await tools.request_apply_commit(tree.agent, head, fill(action.description, values))
         return head
+
+
+def question_of(message: MessageResponse) -> int:
+    """The id of the question that a message is; BadInput when it is none."""
+    from meta.wire.codec import decode
+    from meta.wire.events import HELPER_EVENT, QuestionAsked  # only who answers needs them
+
+    event = decode(HELPER_EVENT, message.body) if message.sender == "system" else None
+    if not isinstance(event, QuestionAsked):
+        raise BadInput(f"the message from {message.sender} is no question", "`answer` is for rules about questions")
+    return event.id
 
 
 def crash(code: int | None) -> None:

@@ -86,6 +86,12 @@ def count_open(connection: sqlite3.Connection, asker: str) -> int:
     return int(connection.execute(query, (asker,)).fetchone()[0])
 
 
+def count_asked(connection: sqlite3.Connection, target: str) -> int:
+    """How many questions wait for an answer of `target`."""
+    query = "SELECT count(*) FROM questions WHERE answered_at IS NULL AND target = ?"
+    return int(connection.execute(query, (target,)).fetchone()[0])
+
+
 def close(connection: sqlite3.Connection, id: int, answer: str, answerer: str, at: int) -> None:
     """The question is answered (or cancelled, or expired), if it is still open."""
     connection.execute(

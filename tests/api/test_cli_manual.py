@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from api.cli import reference
 from api.cli.main import execute, parser
 from api.cli.manual import leaves, pages
 
@@ -21,6 +22,11 @@ def test_every_command_has_a_page_with_its_options_and_examples() -> None:
     assert "\\-\\-wait" in found["hive-approve"]
     assert "$ hive approve 7 \\-\\-wait" in found["hive-approve"]
     assert ".BR hive\\-approve (1)" in found["hive"]
+
+
+def test_every_command_has_a_heading_in_the_reference() -> None:
+    lines = reference.page().splitlines()
+    assert [leaf.name for leaf in leaves(parser()) if f"### hive {leaf.name}" not in lines] == []
 
 
 def test_pages_use_only_requests_that_roff_has_and_no_stray_escape() -> None:

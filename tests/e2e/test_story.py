@@ -15,7 +15,8 @@ import pytest
 from typing_extensions import override
 
 from api.cli.main import execute
-from tests.e2e.story import Story, Unexpected, tell
+from tests.e2e.story import tell
+from tests.e2e.words import Story, Unexpected
 from tests.support.lab import discard
 
 LINES = (
@@ -31,7 +32,14 @@ LINES = (
     "kill -9 of alice: noticed (killed by signal 9), restarted after ",
     "kill -9 of the daemon in the middle of deploy 5: alice runs on, pid ",
     "the daemon is back: ",
-    "at the end: hive plan is empty, 2 agents are as desired",
+    "bob joins: deployed/6, ",
+    "`hive send '*' 'who is here?'`: `hive inbox` has \"alice is here\" and \"bob is here\", ",
+    "`hive ask alice 'when?' --wait`: alice answers \"at noon\"",
+    'alice asks the operator: `hive questions`: "from which branch?" (main, next)',
+    'main`: alice asks bob if its tests pass, and tells: "releasing main: bob says yes"',
+    '`hive remind alice stand-up --in 1s`: she tells all: "bob heard it: alice was reminded: stand-up"',
+    'bob reminds himself: "bob was reminded: look at the build"; `hive loose-ends` is empty, no dead letter',
+    "at the end: hive plan is empty, 3 agents are as desired",
 )
 
 SHORTER = {"HIVE_HEALTH_DEADLINE": "2.5", "HIVE_HEALTH_STABLE": "0.05", "HIVE_CRASH_BACKOFF": "0.1"}

@@ -40,13 +40,16 @@ def test_a_message_and_a_broadcast_reach_their_inboxes_and_the_answer_is_read(la
     assert got[0]["body"] == "good morning"
     assert "all hands" in got[1]["body"]
     lab.ask("alice", cmd="ack_turn")
+    lab.hive("inbox", "--read")
     lab.ask("alice", cmd="send", to="operator", body="good morning to you")
     shown = lab.hive("inbox")
     assert "from alice" in shown.out
     assert "good morning to you" in shown.out
     assert lab.get("/api/state")["unread"] == 1
+    assert "for you: 1 unread message (`hive inbox`)" in lab.hive("status").out
     assert lab.hive("inbox", "--read").code == 0
     assert lab.get("/api/state")["unread"] == 0
+    assert "unread message" not in lab.hive("status").out
 
 
 def test_the_same_key_sends_once(lab: Lab) -> None:
@@ -68,6 +71,15 @@ def test_a_question_is_asked_answered_and_waited_for(lab: Lab) -> None:
     assert (said.code, said.out) == (0, "main\n")
 
 
+def test_the_answer_to_a_question_is_read_as_a_sentence_in_the_inbox(lab: Lab) -> None:
+    assert lab.hive("ask", "alice", "ready?").code == 0
+    lab.ask("alice", cmd="answer", id=next_event(lab, "alice")["id"], answer="nearly")
+    assert "alice answers question" in lab.hive("inbox").out
+    assert "(ready?): nearly" in lab.hive("inbox").out
+    newest = json.loads(lab.hive("inbox", "-n", "1", "--json").out)[0]
+    assert json.loads(newest["body"])["answer"] == "nearly"
+
+
 def test_a_question_that_nobody_answers_stays_and_the_wait_ends_with_its_own_code(lab: Lab) -> None:
     said = lab.hive("ask", "bob", "anybody?", "--wait", "--timeout", "0s")
     assert said.code == 6
@@ -77,7 +89,11 @@ def test_a_question_that_nobody_answers_stays_and_the_wait_ends_with_its_own_cod
 
 def test_the_operator_answers_an_agent_with_several_words(lab: Lab) -> None:
     id = lab.ask("alice", cmd="ask", question="colours?", options=["red", "green"], multi=True)["id"]
-    assert "colours?" in lab.hive("questions").out
+    shown = lab.hive("questions").out
+    assert "red, green (one or several)" in shown
+    assert f"to answer: `hive answer {id} TEXT`" in shown
+    assert "1 open question (`hive questions`)" in lab.hive("status").out
+    assert json.loads(lab.hive("status", "--json").out)["questions"] == 1
     assert lab.hive("answer", str(id), "red", "green").code == 0
     told = next_event(lab, "alice")
     assert (told["event"], told["answer"], told["answerer"]) == ("question_answered", "red, green", "operator")
@@ -122,6 +138,7 @@ def test_a_message_that_is_never_acked_is_a_dead_letter_that_can_be_revived(lab:
     letter = json.loads(lab.hive("dead-letters", "--json").out)[0]
     assert letter["body"] == "poison"
     assert "poison" in lab.hive("dead-letters").out
+    assert "1 dead letter (`hive dead-letters`)" in lab.hive("status").out
     assert lab.hive("dead-letters", "--revive", str(letter["id"])).code == 0
     assert lab.ask("bob", cmd="recv", wait_seconds=5)["body"] == "poison"
     for _ in range(5):
@@ -142,6 +159,9 @@ def test_a_call_as_an_agent_is_the_agents_own(lab: Lab) -> None:
 
 
 def test_questions_and_messages_to_the_operator_are_events(lab: Lab) -> None:
+    lab.ask("alice", cmd="send", to="operator", body="for the events")
+    asked = lab.ask("alice", cmd="ask", question="for the events?")["id"]
+    assert lab.hive("answer", str(asked), "yes").code == 0
     for kind in ("operator_message", "question_asked", "question_answered"):
         assert lab.events(kind), kind
 

@@ -12,6 +12,10 @@ import pytest
 from meta.model import Role
 from meta.names import AgentName
 from meta.seed import files
+from meta.wire.agent import AckTurn, Answer, Ask, Recv, Remind, RequeueInflight
+from meta.wire.codec import encode
+from meta.wire.common import InSeconds
+from meta.wire.events import QuestionAsked
 
 if TYPE_CHECKING:
     from tests.harness.conftest import FakeHive, Harness
@@ -86,6 +90,67 @@ async def test_a_refusal_by_hive_is_told_to_the_sender(harness: Harness, hive: F
     harness.configure('[[script]]\nsend = { to = "carol", body = "x" }\nreply = "done"\n')
     await harness.start()
     assert await ask(hive, "go") == "failed: no agent carol"
+
+
+async def test_the_manager_and_oneself_need_not_be_on_the_list(harness: Harness, hive: FakeHive) -> None:
+    harness.configure('recipients = []\n[[script]]\nsend = { to = "{body}", body = "x" }\n')
+    await harness.start()
+    for to in ("manager", "alice"):
+        await hive.post("bob", to)
+    await hive.until(lambda: hive.acks == 2)
+    assert hive.sent == [("manager", "x"), ("alice", "x")]
+
+
+async def test_an_agent_asks_answers_and_reminds_itself(harness: Harness, hive: FakeHive) -> None:
+    harness.configure(
+        """
+        [[script]]
+        from = "system"
+        when = '.*"question":"tabs\\?".*'
+        answer = "spaces, {self} says"
+        [[script]]
+        when = "ask (?P<who>[a-z]+)"
+        ask = { to = "{who}", question = "tabs?", options = ["{who}", "no"], multi = true }
+        remind = { message = "{who} was asked", seconds = 5 }
+        """
+    )
+    await harness.start()
+    await hive.post("operator", "ask bob")
+    question = QuestionAsked(id=12, asker="bob", question="tabs?")
+    await hive.post("system", encode(question).decode())
+    await hive.until(lambda: hive.acks == 2)
+    assert [call for call in hive.calls if not isinstance(call, Recv | AckTurn | RequeueInflight)] == [
+        Ask(question="tabs?", options=("bob", "no"), multi=True, to="bob"),
+        Remind(message="bob was asked", timing=InSeconds(seconds=5)),
+        Answer(id=12, answer="spaces, alice says"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sender", "body"),
+    [
+        ("operator", "what?"),
+        ("bob", '{"event":"question_asked","id":1,"asker":"bob","question":"?"}'),
+        ("system", '{"event":"killed","agent":"bob"}'),
+        ("system", "what?"),
+    ],
+)
+async def test_only_what_hive_says_is_a_question_is_answered(
+    harness: Harness, hive: FakeHive, sender: str, body: str
+) -> None:
+    harness.configure('[[script]]\nanswer = "yes"\n')
+    await harness.start()
+    await hive.post(sender, body)
+    await hive.until(lambda: hive.acks == 1)
+    assert not [call for call in hive.calls if isinstance(call, Answer)]
+    assert [to for to, text in hive.sent if text.startswith("failed: ")] == [sender]
+
+
+async def test_an_agent_asks_only_its_recipients(harness: Harness, hive: FakeHive) -> None:
+    harness.configure('recipients = ["operator"]\n[[script]]\nask = { to = "carol", question = "?" }\n')
+    await harness.start()
+    assert await ask(hive, "go") == "failed: alice may not write to carol"
+    assert not [call for call in hive.calls if isinstance(call, Ask)]
 
 
 @pytest.mark.parametrize(("crash", "code"), [("true", -signal.SIGKILL), ("9", 9), ("0", 0)])

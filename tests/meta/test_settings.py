@@ -119,6 +119,16 @@ def test_whom_an_agent_may_write_to_is_a_list_of_names() -> None:
         ('[[script]]\nreply = "{who}"', "script[0]: reply: {who} is no group of `when`"),
         ('[[script]]\nsend = { to = "{who}", body = "" }', "script[0]: send.to: {who} is no group of `when`"),
         ('[[script]]\nsend = { to = 1, body = "" }', "script[0].send.to: must be text, not 1"),
+        ('[[script]]\nanswer = "{who}"', "script[0]: answer: {who} is no group of `when`"),
+        (
+            '[[script]]\nask = { to = "a", question = "q", options = ["{who}"] }',
+            "script[0]: ask.options: {who} is no group of `when`",
+        ),
+        ('[[script]]\nask = { to = "a", qestion = "q" }', "script[0].ask.question: is missing"),
+        (
+            '[[script]]\nremind = { message = "m", seconds = -1 }',
+            "script[0].remind.seconds: must be at least 0, not -1",
+        ),
         ('[[script]]\ncommit = { agent = "a" }', "script[0].commit.file: is missing"),
         ("[[script]]\ncrash = 300", "script[0].crash: must be true or an exit code from 0 to 255, not 300"),
         ('[[script]]\ncrash = "x"', "script[0].crash: must be true or an exit code from 0 to 255"),

@@ -17,6 +17,9 @@ GOOD = (
     _RULE + 'from = "operator"\nreply = "b {body}"\nsend = { to = "bob", body = "hi" }\nsleep = 1.5\ncrash = true\n',
     _RULE
     + 'commit = { agent = "a", file = "f", content = "c", message = "m" }\nrequest = { agent = "a" }\ncrash = 255\n',
+    _RULE
+    + 'answer = "yes"\nask = { to = "bob", question = "q", options = ["y"], multi = true }\n'
+    + 'remind = { message = "m", seconds = 5 }\n',
     _RULE * 64,
     f'[[script]]\nwhen = "{"a" * 500}"\n',
     '[start]\nexit = 0\nfault = "mute"\ndelay = 3600\n',
@@ -58,6 +61,8 @@ BAD = (
     _RULE + 'send = { to = "bob", body = "hi", cc = "x" }\n',
     _RULE + 'commit = { agent = "a", file = "f", content = "c" }\n',
     _RULE + 'request = { description = "d" }\n',
+    _RULE + 'ask = { to = "bob" }\n',
+    _RULE + 'remind = { message = "m", seconds = -1 }\n',
     _RULE + "sleep = -1\n",
     _RULE + "sleep = 86401\n",
     _RULE + "crash = 256\n",

@@ -42,6 +42,17 @@ let
       to = required types.str "Whom to write to.";
       body = required types.str "The text.";
     }) "Send a message.";
+    ask = maybe (table {
+      to = required types.str "Who is asked.";
+      question = required types.str "What to ask.";
+      options = option (types.listOf types.str) [ ] "Answers to offer.";
+      multi = option types.bool false "Whether several may be chosen.";
+    }) "Ask a question; its answer comes as a helper event.";
+    answer = maybe types.str "Answer the question that the message is.";
+    remind = maybe (table {
+      message = required types.str "The text.";
+      seconds = required (types.ints.between 0 31622400) "After how long.";
+    }) "Have a message from `reminder` later.";
     commit = maybe (table {
       agent = required types.str "Whose proposed work tree.";
       file = required types.str "The file in it.";
