@@ -132,6 +132,7 @@ def test_another_user_is_refused_by_its_uid() -> None:
             ask += "print(s.recv(4096).decode())"
             other = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "python3", "-I", "-S", "-c", ask]
             ended = subprocess.run([*other, str(path)], capture_output=True, text=True, timeout=WAIT, check=False)
+        assert ended.returncode == 0, ended.stderr
         answer = json.loads(ended.stdout)
         assert (answer["ok"], answer["kind"]) == (False, "refused")
         assert "12345" in answer["error"]
