@@ -27,6 +27,9 @@ CONNECTIONS = 16
 HEAD_DEADLINE = 60.0
 """Seconds without a whole request head; long enough to keep an idle connection between two turns of a model."""
 
+SLICE = 1024
+"""Bytes that are read at a time: of a body in chunks of one byte each costs as much as a whole one."""
+
 _quiet = logging.getLogger(__name__)
 _quiet.setLevel(logging.ERROR)  # uvicorn warns of each bad request: that would be an agent's hand on the log
 
@@ -39,6 +42,7 @@ class BoundedProtocol(PeerProtocol):
         self.logger = _quiet
         self._most = connections
         self._refused = False
+        self._unread = b""
         self._deadline: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
 
@@ -54,9 +58,24 @@ class BoundedProtocol(PeerProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        super().data_received(data)
+        reading, self._unread = bool(self._unread), self._unread + data
+        if not reading:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read a slice, and the rest of what there is after others had their turn."""
+        if self.transport.is_closing():
+            return
+        slice, rest = self._unread[:SLICE], self._unread[SLICE:]
+        super().data_received(slice)
+        self._unread = rest
         if self.cycle is not None and not self.cycle.response_complete:
             self._disarm()
+        if rest:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
 
     @override
     def on_response_complete(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from api.decoding import Decoder
 from api.dispatch import answer, spoken, wanted
 from api.lines import LineConnection, LineServer, answer_lines
 from api.listener import Bound
@@ -30,11 +31,13 @@ def agent_server(
     """The server for one agent's `mcp.sock`."""
     surface = Surface.MANAGER if agent == MANAGER else Surface.AGENT
 
+    reader = Decoder(_manager if agent == MANAGER else _agent)
+
     async def session(connection: LineConnection) -> None:
         call = Call(service, principal_of(agent))
 
         async def handle(line: bytes) -> bytes:
-            request: Wire = decode(MANAGER_REQUEST, line) if agent == MANAGER else decode(AGENT_REQUEST, line)
+            request = await reader(line)
             waits = wanted(surface, request).waits
             done = answer(call, surface, request)
             # What waits is cancelled when its caller is gone, and puts back what it took; all else is done.
@@ -47,6 +50,14 @@ def agent_server(
         await answer_lines(connection, handle, fault_line, written)
 
     return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit, connections=CONNECTIONS)
+
+
+def _manager(line: bytes) -> Wire:
+    return decode(MANAGER_REQUEST, line)
+
+
+def _agent(line: bytes) -> Wire:
+    return decode(AGENT_REQUEST, line)
 
 
 def fault_line(error: HiveError) -> bytes:

@@ -12,9 +12,12 @@ import asyncio
 import logging
 import select
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
+
+from typing_extensions import override
 
 from api.listener import Bound
 from api.principals import peer_uid
@@ -22,7 +25,6 @@ from meta.errors import BadInput, HiveError, Refused
 
 log = logging.getLogger(__name__)
 
-CHUNK = 65_536
 SEND_DEADLINE = 30.0
 """Seconds; a peer that takes no answer for so long is dropped."""
 GONE_INTERVAL = 1.0
@@ -66,7 +68,7 @@ class LineSplitter:
             elif len(self._buffer) + len(part) > self._limit:
                 yield TooLong(self._limit)
             else:
-                yield bytes(self._buffer + part)
+                yield bytes(self._buffer + part) if self._buffer else part
             self._buffer.clear()
         if not self._skipping:
             self._buffer += rest
@@ -76,76 +78,147 @@ class LineSplitter:
                 yield TooLong(self._limit)
 
 
-class LineConnection:
-    """One peer. `uid` is the peer's, as the kernel tells it."""
+class LineConnection(asyncio.Protocol):
+    """One peer. `uid` is the peer's, as the kernel tells it. `begin` is called with the connection once it is made.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int) -> None:
-        self._reader = reader
-        self._writer = writer
+    While a line waits that nobody has asked for yet, no more is read: a peer cannot fill the daemon's memory.
+    """
+
+    uid: int | None
+    _transport: asyncio.Transport
+    _sock: socket.socket
+
+    def __init__(self, limit: int, begin: Callable[[LineConnection], None]) -> None:
+        self._begin = begin
         self._splitter = LineSplitter(limit)
-        self._ahead: asyncio.Task[bytes] | None = None
-        self._sock: socket.socket = writer.get_extra_info("socket")
-        self.uid = peer_uid(self._sock)
+        self._lines: deque[bytes | TooLong] = deque()
+        self._asked: asyncio.Future[None] | None = None
+        self._ended = False
+        self._held_back = False
+        self._writable: asyncio.Event | None = None
+        self._working: asyncio.Task[object] | None = None
+        self._look_again: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
 
+    # what asyncio tells
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._sock = transport.get_extra_info("socket")
+        self.uid = peer_uid(self._sock)
+        self._begin(self)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._lines.extend(self._splitter.feed(data))
+        if not self._lines:
+            return
+        if self._asked is not None:
+            self._give()
+        else:
+            self._transport.pause_reading()
+            self._held_back = True
+            self._look()
+
+    @override
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._give()
+        self._look()
+        return True  # it may still want its answers
+
+    @override
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
+
+    @override
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._give()
+        self._look()
+        self.resume_writing()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    # for the session
     async def lines(self) -> AsyncIterator[bytes | TooLong]:
         """Every whole line until the peer sends no more; a half-sent last one is dropped."""
-        while chunk := await self._chunk():
-            for line in self._splitter.feed(chunk):
-                yield line
+        while True:
+            while self._lines:
+                yield self._lines.popleft()
+                if self._lines:  # a peer that sends many at once must not hold up the others
+                    await asyncio.sleep(0)
+            if self._ended:
+                return
+            if self._held_back:
+                self._held_back = False
+                self._transport.resume_reading()
+            self._asked = self._loop.create_future()
+            await self._asked
 
     async def send(self, line: bytes) -> None:
         """Send one line. ConnectionError or TimeoutError when the peer is gone or takes nothing."""
-        if self._writer.is_closing():
-            raise ConnectionResetError("the peer is gone")  # asyncio would warn of each write, in the daemon's log
-        self._writer.write(line + b"\n")
-        async with asyncio.timeout(SEND_DEADLINE):
-            await self._writer.drain()
+        self._check_open()  # asyncio would warn of each write, in the daemon's log
+        self._transport.write(line + b"\n")
+        if self._writable is not None:
+            async with asyncio.timeout(SEND_DEADLINE):
+                await self._writable.wait()
+        self._check_open()
 
     async def while_connected(self, work: Coroutine[None, None, T]) -> T:
         """The result of `work`; once the peer has closed the connection `work` is cancelled, and PeerGone raised."""
-        task = asyncio.ensure_future(work)
-        if self._ahead is None:
-            self._ahead = asyncio.ensure_future(self._read())
+        task = self._working = cast("asyncio.Task[object]", asyncio.current_task())
+        self._look()
         try:
-            while not task.done():
-                if not self._ahead.done():
-                    await asyncio.wait({task, self._ahead}, return_when=asyncio.FIRST_COMPLETED)
-                elif self._hung_up():
-                    raise PeerGone
-                else:
-                    await asyncio.wait({task}, timeout=GONE_INTERVAL)
-            return task.result()
+            return await work
+        except asyncio.CancelledError:
+            if self._working is None and task.uncancel() == 0:  # it was not somebody else, too
+                raise PeerGone from None
+            raise
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+            self._working = None
 
     async def close(self) -> None:
         """Send what was written, then end the connection; a peer that takes nothing is cut off."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-        self._writer.close()
+        self._transport.close()
         try:
             async with asyncio.timeout(SEND_DEADLINE):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError):
+                await self._closed
+        except TimeoutError:
             self.abort()
 
     def abort(self) -> None:
         """End the connection now, without waiting for anything."""
-        self._writer.transport.abort()
+        self._transport.abort()
 
-    async def _chunk(self) -> bytes:
-        if self._ahead is None:
-            return await self._read()
-        ahead, self._ahead = self._ahead, None
-        return await ahead
+    def _give(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None and not asked.done():
+            asked.set_result(None)
 
-    async def _read(self) -> bytes:
-        try:
-            return await self._reader.read(CHUNK)
-        except OSError:
-            return b""
+    def _check_open(self) -> None:
+        if self._transport.is_closing():
+            raise ConnectionResetError("the peer is gone")
+
+    def _look(self) -> None:
+        """End the work of a peer that hung up. It must be looked for where reading does not tell: now and then."""
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
+        if self._working is None or not (self._ended or self._held_back):
+            return
+        if self._hung_up():
+            self._working.cancel()
+            self._working = None
+        else:
+            self._look_again = self._loop.call_later(GONE_INTERVAL, self._look)
 
     def _hung_up(self) -> bool:
         """True once both directions are closed; a peer that only ended its requests still wants the answers."""
@@ -224,7 +297,10 @@ class LineServer:
 
     async def start(self) -> None:
         """Begin to accept."""
-        self._server = await asyncio.start_unix_server(self._accept, sock=self.bound.sock)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(
+            lambda: LineConnection(self._limit, self._accept), sock=self.bound.sock
+        )
 
     async def stop(self) -> None:
         """Accept no more and end the connections; the file stays."""
@@ -239,8 +315,8 @@ class LineServer:
         await self.stop()
         self.bound.remove()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(LineConnection(reader, writer, self._limit)))
+    def _accept(self, connection: LineConnection) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

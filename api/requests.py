@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import types
 from collections.abc import Iterable, Mapping
@@ -60,6 +62,7 @@ class Reader(Generic[In]):
 
     async def read(self, request: Ask) -> In:
         """The input. BadInput names the key that is wrong."""
+        self._check_query(request)
         given: dict[str, object] = dict(self._route.fixed)
         texts: dict[str, str] = {}
         for key, field in self._places.path.items():
@@ -78,16 +81,44 @@ class Reader(Generic[In]):
         except ValidationError as error:
             raise _fault(error, texts, given) from error
 
+    def _check_query(self, request: Ask) -> None:
+        """Every key known, and once: anything else is probably a slip."""
+        keys = [key for key, _ in request.query_params.multi_items()]
+        known = self._places.query
+        for key in keys:
+            if key not in known:
+                hint = f"keys of this query: {', '.join(known) or 'none'}"
+                raise BadInput(f"{key[:_SHOWN]!r} is no key of the query", hint)
+            if keys.count(key) > 1:
+                raise BadInput(f"{key} is in the query twice", _HINT)
+
     async def _from_body(self, request: Ask) -> dict[str, object]:
         """No body is an empty object."""
         text = await request.body()
         if len(text) > self._route.limit:
             raise BadInput(f"the body is longer than {self._route.limit} bytes", "send less in one request")
+        _check_keys(text)
         try:
             asked = self._body.model_validate_json(text or b"{}")
         except ValidationError as error:
             raise _fault(error, {}, self._places.body) from error
         return {key: getattr(asked, key) for key in asked.model_fields_set}
+
+
+def _check_keys(text: bytes) -> None:
+    """Refuse an object with a key twice: readers of JSON do not agree on which one counts."""
+    if text.count(b'"') < 4:
+        return
+    with contextlib.suppress(ValueError, RecursionError):  # no JSON: what reads it next says what is wrong
+        json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) == len(keys):
+        return
+    twice = next(key for key in keys if keys.count(key) > 1)
+    raise BadInput(f"{twice[:_SHOWN]!r} is in the body twice", "give each key once")
 
 
 def _fault(error: ValidationError, texts: Mapping[str, str], known: Iterable[str]) -> BadInput:

@@ -22,10 +22,12 @@ from api.notify import notify
 from api.operator import serve_operator
 from api.sockets import AgentSockets
 from meta.config import Config, config_from_environment
+from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
 from reconciler import tracing
 from reconciler.daemon import Daemon
+from reconciler.steps import OpenSockets
 
 if TYPE_CHECKING:
     from reconciler.service import Service
@@ -40,6 +42,8 @@ INSIDE = frozenset(
     )
 )
 """Variables of hive that are no settings of the daemon: those inside a container, and those of the tests."""
+READY_SECONDS = 10.0
+"""The longest wait for the sockets of agents that run already."""
 OTHER_VARIABLES = INSIDE | {"HIVE_STATE", "HIVE_RUNTIME", "HIVE_BACKEND", "HIVE_BUILDER", "HIVE_REVISION"}
 
 
@@ -94,6 +98,7 @@ async def serve(options: ServeOptions) -> int:
             return await _once(daemon.service, only, options, stopping)
         async with serve_operator(daemon.service, layout, config, stopping):
             await daemon.start()
+            await _answering(daemon.service, sockets)
             notify("READY=1")
             await _welcome(daemon.service)
             await _until(stopping, daemon.service)
@@ -115,6 +120,18 @@ async def _until(stopping: asyncio.Event, service: Service) -> None:
     finally:
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
+
+
+async def _answering(service: Service, sockets: AgentSockets) -> None:
+    """Wait until agents that went on without a daemon find their sockets again; what cannot open holds nobody up."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            waiting = [row.agent for row in await service.plan() if row.step == OpenSockets.name]
+            await asyncio.gather(*(sockets.opened(agent) for agent in waiting))
+    except TimeoutError:
+        log.warning("ready, but the sockets of some agents are not open yet")
+    except HiveError as error:
+        log.warning("ready, but nobody knows whether the sockets of all agents are open: %s", error.summary)
 
 
 async def peek(options: ServeOptions) -> list[dict[str, Any]]:
@@ -172,7 +189,8 @@ async def _welcome(service: Service) -> None:
     _say("  hive status")
     _say("  hive spawn alice --wait")
     _say(f"  git clone {status.state}/applied/alice/.git alice   # change agent.toml there and commit, then:")
-    _say("  hive propose alice --from alice; hive diff 1; hive approve 1 --wait")
+    _say(f"  git -C alice push {status.state}/proposed/alice/push.git HEAD:my-topic")
+    _say("  hive diff 1; hive approve 1 --wait")
     _say("Ctrl-C ends the daemon; agents go on.")
 
 

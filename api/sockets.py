@@ -66,6 +66,7 @@ class AgentSockets:
         self._service: Service | None = None
         self._sets: dict[AgentName, _Set] = {}
         self._locks: dict[AgentName, asyncio.Lock] = {}
+        self._opened = asyncio.Condition()
 
     def attach(self, service: Service) -> None:
         """What answers on the sockets."""
@@ -99,6 +100,13 @@ class AgentSockets:
                 door,
             )
             await made.start()
+        async with self._opened:
+            self._opened.notify_all()
+
+    async def opened(self, agent: AgentName) -> None:
+        """Wait until the sockets of `agent` are open."""
+        async with self._opened:
+            await self._opened.wait_for(lambda: self.present(agent))
 
     def _bind(self, agent: AgentName, uid: int | None) -> list[Bound]:
         """All three or none."""

@@ -1,16 +1,18 @@
 """The event sequence as server-sent events that can be resumed (GET /api/events).
 
-ready    first of every stream, with the number it begins after
-resync   in place of events that cannot be given (pruned, another database, a reader too slow); the reader looks
-         at everything again, the stream goes on from the id of this event
-others   the events themselves; the SSE id is the event's `seq`, for Last-Event-ID
+ready     first of every stream, with the number it begins after
+snapshot  where that was asked for: everything as it is; first, in the place of ready, and after each resync.
+          A stream that resumes begins with ready.
+resync    in place of events that cannot be given (pruned, another database, a reader too slow); the reader looks
+          at everything again, the stream goes on from the id of this event
+others    the events themselves; the SSE id is the event's `seq`, for Last-Event-ID
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -25,10 +27,20 @@ HEARTBEAT = 15.0
 """Seconds; so often a silent stream proves that both ends are there."""
 
 
-async def sse(source: Events, after: str | None, stopping: asyncio.Event) -> AsyncIterator[str]:
-    """The stream's text, until `stopping` is set or the sequence is closed."""
-    position = after or await source.last()
-    yield _block("ready", position, {"after": position})
+Snapshot = Callable[[], Awaitable[tuple[str, str]]]
+"""Everything as it is: the number of the newest event before it was looked at, and JSON on one line."""
+
+
+async def sse(
+    source: Events, after: str | None, stopping: asyncio.Event, snapshot: Snapshot | None = None
+) -> AsyncIterator[str]:
+    """The stream's text, until `stopping` is set or the sequence is closed. `after` is well-formed."""
+    if snapshot is not None and after is None:
+        position, text = await snapshot()
+        yield _raw("snapshot", position, text)
+    else:
+        position = after or await source.last()
+        yield _block("ready", position, {"after": position})
     while not stopping.is_set():
         try:
             async with aclosing(_until(source, position, stopping)) as coming:
@@ -42,6 +54,9 @@ async def sse(source: Events, after: str | None, stopping: asyncio.Event) -> Asy
         except Resync as error:
             position = await source.last()
             yield _block("resync", position, {"reason": error.summary, "after": position})
+            if snapshot is not None:
+                position, text = await snapshot()
+                yield _raw("snapshot", position, text)
 
 
 async def _until(source: Events, after: str, stopping: asyncio.Event) -> AsyncGenerator[Event | None, None]:
@@ -75,4 +90,8 @@ async def _next(subscription: AsyncIterator[Event]) -> Event | None:
 
 
 def _block(kind: str, seq: str, data: dict[str, Any]) -> str:
-    return f"id: {seq}\nevent: {kind}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return _raw(kind, seq, json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+def _raw(kind: str, seq: str, text: str) -> str:
+    return f"id: {seq}\nevent: {kind}\ndata: {text}\n\n"

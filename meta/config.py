@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meta.errors import BadInput
 
+INBOX_LIMIT = 10_000
+INBOX_BYTES = 64 * 2**20
+
 
 class Config(BaseModel):
     """Validated when the daemon starts; unknown keys are refused."""
@@ -50,10 +53,12 @@ class Config(BaseModel):
     max_pack_bytes: int = Field(64 * 2**20, ge=1, description="largest pack a proposal may bring")
     max_file_bytes: int = Field(8 * 2**20, ge=1, description="largest file in a proposal")
     max_files: int = Field(10_000, ge=1, description="most files in a proposal")
-    max_line_bytes: int = Field(2**20, ge=1024, description="longest line on a socket")
-    inbox_limit: int = Field(10_000, ge=1, description="most undelivered messages per inbox")
+    max_line_bytes: int = Field(
+        8 * 2**20, ge=1024, description="longest line on a socket; a body of 1 MiB may be six times as long in JSON"
+    )
+    inbox_limit: int = Field(INBOX_LIMIT, ge=1, description="most undelivered messages per inbox")
     inbox_bytes: int = Field(
-        64 * 2**20, ge=2**20, description="most bytes of undelivered or unacknowledged messages per inbox"
+        INBOX_BYTES, ge=2**20, description="most bytes of undelivered or unacknowledged messages per inbox"
     )
     log_format: str = Field(
         "auto",

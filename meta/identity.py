@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import NotFound
 
 _PROC = Path("/proc")
+_GONE = (errno.ESRCH, errno.EINVAL, errno.ENOENT)
+"""What pidfd_open says of a number that no process has; the last two for that of a thread, by the kernel's age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,25 @@ def alive(which: ProcessIdentity) -> bool:
     if found is None or found.state in "ZX" or found.start_time != which.start_time:
         return False
     return which.boot_id == boot_id()
+
+
+def open_pidfd(which: ProcessIdentity) -> int | None:
+    """A pidfd of exactly this process, for the caller to close; None when it is gone.
+
+    Its number may belong to another process by now, or to a thread of one. OSError for what says nothing about it.
+    """
+    if not alive(which):
+        return None
+    try:
+        pidfd = os.pidfd_open(which.pid)
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise
+    if not alive(which):  # it ended, and its number was given away, between the look and the open
+        os.close(pidfd)
+        return None
+    return pidfd
 
 
 async def readable(fd: int) -> None:

@@ -48,12 +48,14 @@ class FetchRequest:
     """Fetch `commit` (7 to 40 hex digits; None: HEAD) from the work tree or bare repo `source`.
 
     It must descend from `base` and leave flake.nix and flake.lock as they are there; None asks for neither.
+    `rebase` is the hint for one that does not descend.
     """
 
     source: Path
     applied_git: Path
     commit: str | None = None
     base: Sha | None = None
+    rebase: str = "rebase onto applied/main, then propose again"
 
 
 async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder: Recorder | None = None) -> Fetched:
@@ -69,8 +71,8 @@ async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder:
     try:
         found = await fetching.resolve(wanted)
         await fetching.receive(repo, found, wanted)
-        fetched = await repo.checked(found, request.base)
-        await hand_over(repo.path, request.applied_git, found, config.git_deadline, recorder)
+        fetched = await repo.checked(found, request.base, request.rebase)
+        await hand_over(repo.path, request.applied_git, found, request.base, config.git_deadline, recorder)
         return fetched
     finally:
         repo.remove()

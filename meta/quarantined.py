@@ -15,6 +15,7 @@ from pathlib import Path
 from meta import treecheck
 from meta.config import Config
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
+from meta.gitobjects import decode_tree
 from meta.message import one_line, scrub
 from meta.names import Sha
 from meta.process import Completed, OutputTooLarge, Recorder, run
@@ -48,13 +49,17 @@ _RECEIVE = {
 }
 _HAND_OVER = {
     "protocol.allow": "never",
-    "protocol.file.allow": "always",
+    "pack.threads": "1",
     "core.fsync": "all",
     "core.fsyncMethod": "fsync",
     "core.hooksPath": os.devnull,
     "gc.auto": "0",
 }
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
+_PACK = ("pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", "--quiet")
+_UNPACK, _KEEP = ("unpack-objects", "-q"), ("index-pack", "--stdin", "--fix-thin")
+_LOOSE_MOST = 100
+"""From so many objects on they stay in a pack."""
 _BYTES_PER_FILE = 400
 """Output of ls-tree kept per allowed file: more means very long paths or very many directories."""
 
@@ -127,22 +132,44 @@ class Quarantined:
             limits={**limits, resource.RLIMIT_FSIZE: self.config.max_pack_bytes},
         )
 
-    async def checked(self, commit: Sha, base: Sha | None) -> Fetched:
+    async def checked(self, commit: Sha, base: Sha | None, rebase: str) -> Fetched:
         """Refuse what must not be applied. Everything that is read here was verified (hash and form) as it came in."""
-        if (await self._ask("cat-file", "-t", commit)).strip() != b"commit":
-            raise BadInput(f"{commit[:12]} is no commit", "give a commit, not a tag or a file; `git log` shows them")
+        told, *known = await self._told(commit, base)
         entries = await self._entries(commit)
         links = treecheck.check(entries, self.config.max_files, self.config.max_file_bytes)
         treecheck.check_links(entries, await self._blobs(links))
-        added: list[str] = [commit]
+        commits = await self._added(commit, base, rebase)
         if base is not None:
-            await self._descends(commit, base)
-            flake = await self._ask("ls-tree", "-z", "-l", base, "--", "flake.nix", "flake.lock")
-            treecheck.check_flake(treecheck.parse(flake), entries)
-            added.append(f"^{base}")
-        commits = int(await self._ask("rev-list", "--count", *added))
-        message = scrub(treecheck.message_of(await self._ask("cat-file", "commit", commit)))
+            treecheck.check_flake(_root(known), entries)
+        message = scrub(treecheck.message_of(told))
         return Fetched(commit, commits, one_line(message.partition("\n")[0], 200), message)
+
+    async def _told(self, commit: Sha, base: Sha | None) -> tuple[bytes, ...]:
+        """The commit's own text and the top folder of `base`, in one process."""
+        asked = [commit, *([f"{base}^{{tree}}"] if base is not None else [])]
+        try:
+            (kind, text), *rest = await self._batch(asked, 2**21)
+        except OutputTooLarge as error:
+            raise BadInput(
+                f"{commit[:12]} is no commit, or its message is over a megabyte", "`git log` shows commits"
+            ) from error
+        if kind != "commit":
+            raise BadInput(f"{commit[:12]} is no commit", "give a commit, not a tag or a file; `git log` shows them")
+        return (text, *(data for _, data in rest))
+
+    async def _batch(self, names: Sequence[str], limit: int) -> list[tuple[str, bytes]]:
+        """Kind and content of each object, by one process; `limit` bounds all of it in bytes."""
+        rest = await self._ask("cat-file", "--batch", stdin="\n".join(names).encode() + b"\n", limit=limit)
+        found = []
+        for name in names:
+            head, _, rest = rest.partition(b"\n")
+            words = head.decode("utf-8", "replace").split()
+            if len(words) != 3:
+                raise explain(f"missing tree: {head.decode('utf-8', 'replace')}", name, self.path)
+            size = int(words[2])
+            found.append((words[1], rest[:size]))
+            rest = rest[size + 1 :]
+        return found
 
     async def _entries(self, commit: Sha) -> tuple[treecheck.Entry, ...]:
         limit = self.config.max_files * _BYTES_PER_FILE + 2**16
@@ -157,25 +184,21 @@ class Quarantined:
         wanted = sorted(set(oids))
         if not wanted:
             return {}
-        limit = len(wanted) * (treecheck.LINK_BYTES + 100)
-        rest = await self._ask("cat-file", "--batch", stdin="\n".join(wanted).encode() + b"\n", limit=limit)
-        found = {}
-        for oid in wanted:
-            head, _, rest = rest.partition(b"\n")
-            size = int(head.split()[2])
-            found[oid], rest = rest[:size], rest[size + 1 :]
-        return found
+        found = await self._batch(wanted, len(wanted) * (treecheck.LINK_BYTES + 100))
+        return {oid: data for oid, (_, data) in zip(wanted, found, strict=True)}
 
-    async def _descends(self, commit: Sha, base: Sha) -> None:
-        words = ["merge-base", "--is-ancestor", base, commit]
+    async def _added(self, commit: Sha, base: Sha | None, rebase: str) -> int:
+        """How many commits it adds to `base`. Refused when it does not descend from that: then `base` has some, too."""
+        if base is None:
+            return int(await self._ask("rev-list", "--count", commit))
+        words = ["rev-list", "--left-right", "--count", f"{base}...{commit}"]
         done = await _git(self.path, {}, words, self.config.git_deadline, self.recorder)
-        if done.code == 1:
-            raise Refused(
-                f"commit {commit[:12]} does not descend from applied/main ({base[:12]})",
-                "rebase onto applied/main: git fetch applied && git rebase applied/main",
-            )
         if done.code != 0:
             raise explain(done.stderr_tail, base, self.path)
+        missing, added = map(int, done.text.split())
+        if missing:
+            raise Refused(f"commit {commit[:12]} does not descend from applied/main ({base[:12]})", rebase)
+        return added
 
     async def _ask(self, *words: str, stdin: bytes | None = None, limit: int = 2**20) -> bytes:
         done = await _git(
@@ -187,12 +210,36 @@ class Quarantined:
 
 
 async def hand_over(
-    quarantined: Path, applied_git: Path, commit: Sha, deadline: float = 30, recorder: Recorder | None = None
+    quarantined: Path,
+    applied_git: Path,
+    commit: Sha,
+    base: Sha | None = None,
+    deadline: float = 30,
+    recorder: Recorder | None = None,
 ) -> None:
-    """Move the fetched commit's objects into the applied repo. No ref is made there: that is the proposal's tag."""
-    done = await _git(applied_git, _HAND_OVER, [*_FETCH, str(quarantined), FETCHED], deadline, recorder)
+    """Move the objects that FETCHED (`commit`) adds to `base` into the applied repo, and nothing else that came along.
+
+    No ref is made there: that is the proposal's tag. Two processes, where `git fetch` would start six.
+    """
+    asked, pack = quarantined / "asked", quarantined / "handed.pack"
+    asked.write_text(f"{commit}\n" + (f"^{base}\n" if base is not None else ""), encoding="ascii")
+    with asked.open("rb") as wish, pack.open("wb") as sink:
+        done = await _git(quarantined, _HAND_OVER, _PACK, deadline, recorder, stdio=(wish.fileno(), sink.fileno()))
+    if done.code != 0:
+        raise explain(done.stderr_tail, commit, quarantined)
+    with pack.open("rb", buffering=0) as source, (quarantined / "said").open("wb") as sink:
+        count = int.from_bytes(source.read(12)[8:], "big")
+        source.seek(0)
+        unpack = _UNPACK if count < _LOOSE_MOST else _KEEP
+        done = await _git(applied_git, _HAND_OVER, unpack, deadline, recorder, stdio=(source.fileno(), sink.fileno()))
     if done.code != 0:
         raise explain(done.stderr_tail, commit, applied_git)
+
+
+def _root(known: Sequence[bytes]) -> tuple[treecheck.Entry, ...]:
+    """The entries of a top folder, without sizes."""
+    lines = (entry for data in known for entry in decode_tree(data))
+    return tuple(treecheck.Entry(f"{entry.mode:06o}", entry.id, 0, entry.name) for entry in lines)
 
 
 async def _git(
@@ -202,6 +249,7 @@ async def _git(
     deadline: float,
     recorder: Recorder | None,
     stdin: bytes | None = None,
+    stdio: tuple[int, int] | None = None,
     pass_fds: Sequence[int] = (),
     on_start: Callable[[], object] | None = None,
     limits: Mapping[int, int] | None = None,
@@ -214,6 +262,7 @@ async def _git(
         recorder=recorder,
         env=GIT_ENVIRONMENT,
         stdin=stdin,
+        stdio=stdio,
         pass_fds=pass_fds,
         on_start=on_start,
         limits=limits,

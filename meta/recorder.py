@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from meta.errors import TransientError
-from meta.identity import ProcessIdentity, alive, boot_id, identity, readable, stat
+from meta.identity import ProcessIdentity, alive, boot_id, identity, open_pidfd, readable, stat
 
 MARKER = "HIVE_OWNER"
 """Environment variable of every short-lived child: `<id of the state directory>:<token of the daemon's life>`."""
@@ -131,15 +131,13 @@ def _command_line(pid: int) -> str:
 
 async def _end_one(which: ProcessIdentity, number: signal.Signals, grace: float) -> None:
     """Signal exactly this process (through a pidfd) and wait up to `grace` seconds for its end."""
-    try:
-        pidfd = os.pidfd_open(which.pid)
-    except ProcessLookupError:
+    pidfd = open_pidfd(which)
+    if pidfd is None:
         return
     try:
-        if alive(which):
-            signal.pidfd_send_signal(pidfd, number)
-            async with asyncio.timeout(grace):
-                await readable(pidfd)
+        signal.pidfd_send_signal(pidfd, number)
+        async with asyncio.timeout(grace):
+            await readable(pidfd)
     except (ProcessLookupError, TimeoutError) as error:
         _log.debug("pid %d after %s: %r", which.pid, number.name, error)
     finally:

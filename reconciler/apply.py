@@ -22,6 +22,7 @@ from reconciler.building import Building
 from reconciler.chronicle import stopped_key
 from reconciler.effects import effect
 from reconciler.observed import Launch, Transient
+from reconciler.remembering import Remembering
 from reconciler.remove import remove_tree
 from reconciler.tails import told_last
 from reconciler.world import World
@@ -43,6 +44,7 @@ class Apply:
         self._backend = backend
         self._builder = builder
         self._building = Building(world, builder)
+        self._remembering = Remembering(world, self._last_lines)
 
     async def __call__(self, agent: AgentName, step: steps.Step, deploys: tuple[Deploy, ...]) -> None:
         """Do `step` for `agent`. Raises HiveError; the loop decides what that means for a deploy."""
@@ -68,7 +70,7 @@ class Apply:
             case steps.Drain() | steps.Stop() | steps.Switch() | steps.Start():
                 await self._container(agent, step)
             case steps.CountCrash() | steps.MarkHealthy() | steps.ForgetCrashes() | steps.GiveUpRollback():
-                await self._remember(agent, step)
+                await self._remembering(agent, step)
             case steps.Destroy():
                 await self._destroy(agent)
             case steps.Purge():
@@ -79,9 +81,10 @@ class Apply:
     async def project(self, agent: AgentName) -> None:
         """Make the cards of `agent` say what its tags say; the events go out with them."""
         deploys = await self._w.observer.refresh(agent)
-        stamp = self._w.observer.stamp(agent)
+        stamp, proven = self._w.observer.stamp(agent), self._w.memory.get(agent).proven
+        shown = tuple(replace(deploy, unproven=deploy.unproven and deploy.id not in proven) for deploy in deploys)
         with effect("project"):
-            await self._w.cards.project(agent, deploys, stamp or "")
+            await self._w.cards.project(agent, shown, stamp or "")
             self._w.memory.note_projected(agent, stamp)
 
     async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
@@ -148,8 +151,11 @@ class Apply:
 
     async def _with_log(self, agent: AgentName, reason: str) -> str:
         """The reason, with what the container wrote last."""
-        tail = scrub(told_last(await self._backend.logs(agent, LOG_LOOK), LOG_TAIL), limit=LOG_LIMIT).strip()
+        tail = (await self._last_lines(agent)).strip()
         return f"{reason}\n\nits last lines:\n{tail}" if tail else reason
+
+    async def _last_lines(self, agent: AgentName) -> str:
+        return scrub(told_last(await self._backend.logs(agent, LOG_LOOK), LOG_TAIL), limit=LOG_LIMIT)
 
     async def _check_ancestor(self, agent: AgentName, deploy: Deploy) -> None:
         if deploy.kind is not DeployKind.APPLY_COMMIT:
@@ -198,7 +204,7 @@ class Apply:
             rollback_from=None,
             rollback_failed=False,
             transient=None,
-            healthy_nonce=launch.nonce if launch is not None and launch.generation == step.generation.id else None,
+            healthy_nonce=launch.nonce if step.proven and launch and launch.generation == step.generation.id else None,
         )
 
     async def _prune(self, agent: AgentName) -> None:
@@ -312,52 +318,6 @@ class Apply:
         with effect("rebuild"):
             async with self._w.builds:
                 await self._builder.build(BuildRequest(agent, step.id, step.sha, settings, step.candidate))
-
-    # what is remembered
-    async def _remember(
-        self,
-        agent: AgentName,
-        step: steps.CountCrash | steps.MarkHealthy | steps.ForgetCrashes | steps.GiveUpRollback,
-    ) -> None:
-        memory, events = self._w.memory, self._w.events
-        memo = memory.get(agent)
-        match step:
-            case steps.CountCrash(exit=ended, why=why):
-                crashes = memo.crashes + 1
-                config = self._w.config
-                wait = min(config.crash_backoff_max, config.crash_backoff * 2 ** min(crashes - 1, 30))
-                tail = scrub(told_last(await self._backend.logs(agent, LOG_LOOK), LOG_TAIL), limit=LOG_LIMIT)
-                with effect("count-crash"):
-                    await memory.change(
-                        agent,
-                        crashes=crashes,
-                        last_crash=self._w.clock(),
-                        start_after=self._w.clock() + wait,
-                        counted_exit=ended.nonce,
-                    )
-                self._w.metrics.crashed(agent)
-                facts = {"why": why, "crashes": crashes, "restart_in": wait, "log": tail}
-                facts |= {"code": ended.code, "signal": ended.signal}
-                await events.append(
-                    "container_crash", agent, {**facts, "log": tail}, key=f"crash:{agent}:{ended.nonce}"
-                )
-            case steps.MarkHealthy(nonce=nonce):
-                with effect("mark-healthy"):
-                    await memory.change(
-                        agent, healthy_nonce=nonce, rollback_from=None, rollback_failed=False, transient=None
-                    )
-                if memo.rollback_from is not None:
-                    await events.append("rollback_succeeded", agent, {"from": memo.rollback_from})
-                await events.append("agent_healthy", agent, {"crashes": memo.crashes})
-            case steps.ForgetCrashes():
-                with effect("forget-crashes"):
-                    await memory.change(agent, crashes=0, start_after=0.0)
-            case steps.GiveUpRollback(reason=reason):
-                with effect("give-up-rollback"):
-                    await memory.change(agent, rollback_failed=True)
-                await events.append("rollback_failed", agent, {"from": memo.rollback_from, "reason": reason})
-            case _:
-                assert_never(step)
 
     # the end
     async def _destroy(self, agent: AgentName) -> None:

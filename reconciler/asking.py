@@ -22,7 +22,10 @@ def attach(service: Service, world: World, database: Database, known: Callable[[
     """
 
     notice, clock = world.broker.notice, world.clock
-    questions = Questions(database, check=world.broker.check, known=known, notice=notice, clock=clock)
+    allowance = world.broker.allowance
+    questions = Questions(
+        database, check=world.broker.check, known=known, notice=notice, clock=clock, allowance=allowance
+    )
     reminders = Reminders(
         database, known=known, state=lambda name: world.layout.agent_state(AgentName(name)), notice=notice, clock=clock
     )

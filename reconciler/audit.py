@@ -27,6 +27,7 @@ from meta.tags import ReadTag, read_tag
 from reconciler.auditrules import (
     FAULT,
     NOTE,
+    WARNING,
     Approval,
     Finding,
     History,
@@ -35,6 +36,7 @@ from reconciler.auditrules import (
     meta_findings,
     tag_findings,
 )
+from reconciler.setaside import REMEDY, described, set_aside
 from reconciler.store import offline
 from reconciler.store.offline import Told
 
@@ -68,6 +70,11 @@ class Report:
     def faults(self) -> int:
         """How many findings are faults."""
         return sum(finding.level == FAULT for finding in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        """How many findings say that something could not be checked."""
+        return sum(finding.level == WARNING for finding in self.findings)
 
 
 class _Heads(BaseModel):
@@ -114,7 +121,7 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
     history, damaged = await _history(meta.repo, view)
     after = await _applied(layout)
     agents = frozenset({*before, *view.desired.agents, *view.desired.tombstones})
-    findings = [*database, *damaged]
+    findings = [*database, *_lost(layout.database), *damaged]
     for agent, repo in sorted(before.items()):
         findings += repo.faults
         findings += tag_findings(agent, repo.found, history, agents, repo.seed)
@@ -153,6 +160,12 @@ def _told(path: Path, earlier: Heads | None) -> tuple[Told | None, list[Finding]
         text = "the events are not chained yet: the next start of the daemon does that"
         return told, [Finding(NOTE, "unchained", None, None, text)]
     return told, []
+
+
+def _lost(path: Path) -> list[Finding]:
+    """What a damaged database said is not in the chain of the new one, which is sound all the same."""
+    said = described(set_aside(path))
+    return [Finding(WARNING, "set-aside", None, None, f"{said}, so they are not checked; {REMEDY}")] if said else []
 
 
 async def _applied(layout: Layout) -> dict[AgentName, _Repo]:

@@ -13,7 +13,7 @@ from meta.refs import furthest, tag_name
 from meta.tags import ReadTag
 from reconciler.store.eventlog import EventRow
 
-FAULT, NOTE = "fault", "note"
+FAULT, WARNING, NOTE = "fault", "warning", "note"
 COMMITTING = frozenset({"deploy", "rollback", "spawn"})
 """The actions of meta's log that each deploy one id."""
 
@@ -29,7 +29,10 @@ _STATES = {state.value: state for state in TagState}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`level` is "fault" or "note" (explained, or about to be put right); `rule` one word for programs."""
+    """`level` is "fault", "warning" (of what cannot be checked) or "note" (explained, or about to be put right).
+
+    `rule` is one word for programs.
+    """
 
     level: str
     rule: str

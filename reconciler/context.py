@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meta.config import Config
-from meta.model import AgentEntry, ContainerSettings, Deploy, Generation, RunEntry, Tombstone
+from meta.model import AgentEntry, ContainerSettings, Deploy, Generation, RunEntry, TagState, Tombstone
 from meta.names import AgentName, ProposalId, Sha
 from reconciler import health, steps
 from reconciler.observed import AgentObserved
@@ -91,6 +91,24 @@ class Context:
         if generation is None or not self.revision or generation.revision == self.revision:
             return None
         return Outdated(generation.revision, self.revision)
+
+    def unproven(self) -> ProposalId | None:
+        """The pinned id, while what it was built into was never through the health gate; else None.
+
+        It was deployed while the agent was stopped: built and set, not started. Its first start is its gate.
+        """
+        pin = self.entry.pin.id if self.entry is not None else None
+        return next((deploy.id for deploy in self.deploys if deploy.id == pin and self._owes(deploy)), None)
+
+    def last_proven(self) -> ProposalId | None:
+        """The newest deployed id with another commit than the pinned one that was through the health gate."""
+        pin = self.entry.pin.sha if self.entry is not None else None
+        done = (deploy for deploy in self.deploys if deploy.state is TagState.DEPLOYED and deploy.sha != pin)
+        return max((deploy.id for deploy in done if not self._owes(deploy)), default=None)
+
+    def _owes(self, deploy: Deploy) -> bool:
+        deployed = deploy.state is TagState.DEPLOYED
+        return deployed and deploy.unproven and deploy.id not in self.seen.memo.proven
 
     def furnish(self, settings: ContainerSettings, deploy: Deploy | None) -> Decision | None:
         """What the host must have before a container can start."""

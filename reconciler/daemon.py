@@ -10,22 +10,20 @@ import asyncio
 import logging
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 from meta.applied import Applied
 from meta.config import Config
 from meta.errors import Conflict, HiveError, NotFound, PermanentError, Refused
-from meta.git import remove_stale_locks
 from meta.layout import Layout
 from meta.metarepo import LockFlake, MetaRepo
 from meta.names import MANAGER, AgentName, Sha
 from meta.nix import find as find_nix
 from meta.recorder import Recorder
+from reconciler import pushgroup, setaside, statedir
 from reconciler.apply import Apply
 from reconciler.asking import attach
 from reconciler.backends.base import Backend
@@ -48,6 +46,7 @@ from reconciler.previews import Previews
 from reconciler.privileged.client import Client
 from reconciler.recipients import Recipients
 from reconciler.reports import plan_row
+from reconciler.revision import revision
 from reconciler.service import Service
 from reconciler.statelock import take_lock
 from reconciler.store.cards import Cards
@@ -62,18 +61,10 @@ from reconciler.world import World
 log = logging.getLogger(__name__)
 RECOVERY_DEADLINE = 15.0
 LOCK_DEADLINE = 60.0
-DIRECTORY_MODE = 0o755
-STATE_MODE = 0o711
-"""Others may pass (agents run under uids of their own), not look."""
 BACKENDS = ("local", "fake", "nixos")
 BUILDERS = ("plain", "nix")
 RUNS = {"local": ("plain",), "nixos": ("nix",), "fake": BUILDERS}
 """What each backend can run: `local` binds a checked-out tree, `nixos` boots a system."""
-
-
-def revision() -> str:
-    """hive's own revision: HIVE_REVISION (set by the package), else the installed version."""
-    return os.environ.get("HIVE_REVISION") or metadata.version("hive")
 
 
 class Daemon:
@@ -97,6 +88,7 @@ class Daemon:
         self._build_logs = BuildLogs()
         self._ticker = Ticker()
         self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
 
     @property
     def _own_ranges(self) -> bool:
@@ -106,18 +98,18 @@ class Daemon:
         """Take the lock, recover, open everything. Raises Conflict when another daemon has the state directory."""
         self._refuse_another_backends()
         try:
-            self._layout.state.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
+            self._layout.state.mkdir(mode=statedir.STATE_MODE, parents=True, exist_ok=True)
             self._lock = take_lock(self._layout.lock)
-            self._prepare_directories()
+            statedir.prepare(self._layout)
         except OSError as error:
             where = error.filename or self._layout.state
             raise PermanentError(
                 f"cannot make {where}: {error.strerror}", "choose other directories with --state and --runtime"
             ) from error
-        owner = _owner(self._layout.owner)
+        owner = statedir.owner(self._layout.owner)
         recorder = Recorder(self._layout.processes, owner)
         ended = await recorder.recover(RECOVERY_DEADLINE)
-        self._clear_leftovers()
+        statedir.clear_leftovers(self._layout)
         if self._names[1] == "nix":
             from reconciler.builders.nix import usable
 
@@ -127,15 +119,7 @@ class Daemon:
             await self.world.events.append("process_ended", None, {"what": what})
 
     def _refuse_another_backends(self) -> None:
-        """Two backends would each start the same agents. (An operator's shell need not know which one it is.)"""
-        mine = self._names[0]
-        for other in BACKENDS:
-            folder = self._layout.backend(other)
-            if other != mine and folder.is_dir() and any(folder.iterdir()):
-                raise PermanentError(
-                    f"the containers of {self._layout.state} are of backend {other!r}, not {mine!r}",
-                    f"use --backend {other} (HIVE_BACKEND), or another --state",
-                )
+        statedir.refuse_another_backends(self._layout, self._names[0], BACKENDS)
 
     async def _compose(self, owner: str, recorder: Recorder) -> None:
         layout, config, since = self._layout, self._config, time.time()
@@ -162,7 +146,7 @@ class Daemon:
             agents=lambda: self.world.observer.known().agents,
             allowed=Recipients(self._pinned, lambda agent, sha: applied(agent).read(sha, "agent.toml")).allowed,
         )
-        links = Links(self._hint, broker.interrupt)
+        links = Links(self._hint, broker.interrupt, acks=broker.acks)
 
         def applied(agent: AgentName) -> Applied:
             return Applied(layout, agent, git_environment=environment, deadline=config.git_deadline)
@@ -205,10 +189,18 @@ class Daemon:
         self.service.updates, self.reconciler.more = self.updates, self.updates.holds
         self._database.on_change(self.service.discovery.glance)
         self._ticker = attach(self.service, self.world, self._database, self._is_recipient)
-        if self._database.created and any((layout.state / "applied").iterdir()):
+        await self._tell_of_loss(events)
+
+    async def _tell_of_loss(self, events: Events) -> None:
+        """What a person has to know of before anything else, at every start until it is seen to."""
+        if self._database is not None and self._database.created and any((self._layout.state / "applied").iterdir()):
             aside = self._database.set_aside
             log.warning("the database was %s; cards come back from the tags", "damaged" if aside else "gone")
             await events.append("database_rebuilt", None, {"set_aside": str(aside) if aside else None})
+        if said := setaside.described(setaside.set_aside(self._layout.database)):
+            log.error("%s; %s", said, setaside.REMEDY)
+        if said := pushgroup.missing(self._config, os.geteuid()):
+            log.warning("%s; %s", said, pushgroup.remedy(self._config))
 
     def _make_backend(self, owner: str, links: Links) -> Backend:
         if self._names[0] == "fake":
@@ -245,7 +237,7 @@ class Daemon:
         if not layout.meta_git.is_dir():
             raise NotFound(f"there is no hive in {layout.state}", "start one with `hive serve`")
         meta = MetaRepo(layout, config=config)
-        backend = self._make_backend(_owner(layout.owner), Links(self._hint))
+        backend = self._make_backend(statedir.owner(layout.owner), Links(self._hint))
         builder = self._make_builder(meta, partial(Applied, layout), None)
         known, links, since = (await meta.read()).desired.agents, Links(self._hint), time.time()
         if only is not None and only not in known:
@@ -263,11 +255,12 @@ class Daemon:
     async def start(self) -> None:
         """Make sure of the manager, look at everything, and go on looking."""
         await self.world.events.append("daemon_started", None, {"revision": self.world.revision})
+        self._started = True
         await self._ensure_manager()
         self._tasks.append(asyncio.create_task(self.reconciler.run(), name="resync"))
         self._tasks.append(asyncio.create_task(self.updates.run(), name="updates"))
         self._tasks.append(asyncio.create_task(self._ticker.run(), name="ticker"))
-        self._tasks.append(asyncio.create_task(hourly(self.service.broker), name="upkeep"))
+        self._tasks.append(asyncio.create_task(hourly(self.service.broker, self.service.questions), name="upkeep"))
         if self.service.discovery is not None:
             self._tasks.append(asyncio.create_task(self.service.discovery.run(), name="discovery"))
 
@@ -309,7 +302,7 @@ class Daemon:
         await self.world.events.close()
 
     def _hint(self, agent: AgentName) -> None:
-        if hasattr(self, "reconciler"):
+        if self._started:  # before, there is nothing that could answer on an agent's sockets; `start` looks at all
             self.reconciler.hint(agent)
 
     def _pinned(self, agent: AgentName) -> Sha | None:
@@ -318,22 +311,6 @@ class Daemon:
 
     def _is_recipient(self, name: str) -> bool:
         return name in self.world.observer.known().agents
-
-    def _prepare_directories(self) -> None:
-        layout = self._layout
-        for path in (layout.runtime, layout.runtime / "agents", layout.processes):
-            path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        for name in ("agents", "applied", "proposed", "generations", "roots"):
-            (layout.state / name).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-
-    def _clear_leftovers(self) -> None:
-        layout = self._layout
-        for scratch in (layout.quarantine, layout.scratch):
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir(mode=0o700)
-        for git_dir in (layout.meta_git, *(path / ".git" for path in (layout.state / "applied").iterdir())):
-            if git_dir.is_dir():
-                remove_stale_locks(git_dir)
 
 
 class _Unseen:
@@ -384,12 +361,3 @@ def _pair(backend: str, builder: str) -> tuple[str, str]:
         fits = "--backend nixos --builder nix, or --backend local --builder plain"
         raise PermanentError(f"backend {backend!r} does not run what builder {builder!r} builds", f"use {fits}")
     return backend, builder
-
-
-def _owner(path: Path) -> str:
-    """The random id of the state directory, made once."""
-    if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.write_text(secrets.token_hex(16), encoding="ascii")
-        fresh.rename(path)
-    return path.read_text(encoding="ascii").strip()

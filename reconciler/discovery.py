@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,11 @@ from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha
 from meta.settings import parse_settings
 from meta.tips import Looked, Tip
+from reconciler.bucket import Bucket
 from reconciler.queue import Queue
 from reconciler.store.seen import SeenTips
 from reconciler.superseding import supersede
-from reconciler.views import Card
+from reconciler.views import Card, RefusedTip
 from reconciler.watch import Watch
 from reconciler.world import World
 
@@ -38,7 +40,6 @@ GLANCE = 0.05
 POLL = 1.0
 """Seconds between looks at everything while nothing can be watched."""
 NOTE_LIMIT = 500
-MINUTE = 60.0
 
 
 # the core
@@ -58,21 +59,6 @@ class Found:
         return "push" if self.tip.uid is None else f"push by uid {self.tip.uid}"
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """How many finds a source may make now. It fills evenly, up to `per_minute`."""
-
-    left: float
-    at: float
-
-    def take(self, now: float, per_minute: int) -> tuple[Bucket, float]:
-        """One find less, and 0.0; or the same and how many seconds to wait for one."""
-        left = min(float(per_minute), self.left + max(0.0, now - self.at) * per_minute / MINUTE)
-        if left >= 1.0:
-            return Bucket(left - 1.0, now), 0.0
-        return Bucket(left, now), (1.0 - left) * MINUTE / per_minute
-
-
 def counts(kind: str, branch: str, auto_propose: bool) -> bool:
     """Whether a branch is one to find proposals on: any that was pushed, `propose/...` and perhaps `main` of a tree."""
     return kind == PUSHED or branch.startswith("propose/") or (branch == "main" and auto_propose)
@@ -81,6 +67,13 @@ def counts(kind: str, branch: str, auto_propose: bool) -> bool:
 def source_of(kind: str, branch: str) -> str:
     """As the tag says it."""
     return f"{SOURCES[kind]}#{branch}"
+
+
+def remedy_of(kind: str, branch: str, push_git: Path) -> str:
+    """How to be rid of a branch whose commit is refused."""
+    name = shlex.quote(branch)
+    drop = f"git push {shlex.quote(str(push_git))} --delete {name}" if kind == PUSHED else f"git branch -D {name}"
+    return f"`{drop}` forgets it"
 
 
 def unseen(
@@ -193,10 +186,23 @@ class Discovery:
         said = [looked.complaint for (name, _), looked in self._looked.items() if name == agent and looked.complaint]
         if agent in self._waiting:
             said.append(self._waiting[agent])
-        for kind in SOURCES:
-            for tip, why in self._refused.get((agent, kind), {}).items():
-                said.append(f"{source_of(kind, tip.branch)} at {tip.sha[:12]} is no proposal: {why}")
+        for tip in self.refused(agent):
+            said.append(f"{tip.source} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}")
         return tuple(said)
+
+    def refused(self, agent: AgentName) -> tuple[RefusedTip, ...]:
+        """The tips that are no proposals, by repo and branch."""
+        found = []
+        for kind in SOURCES:
+            tips_of = self._refused.get((agent, kind), {})
+            for tip in sorted(tips_of, key=lambda tip: tip.branch):
+                found.append(self._refusal(agent, Found(kind, source_of(kind, tip.branch), tip), tips_of[tip]))
+        return tuple(found)
+
+    def _refusal(self, agent: AgentName, found: Found, why: str) -> RefusedTip:
+        branch = found.tip.branch
+        remedy = remedy_of(found.kind, branch, self._top / agent / PUSHED)
+        return RefusedTip(agent, found.source, branch, found.tip.sha, found.by, why, remedy)
 
     def notes(self) -> tuple[str, ...]:
         """What a person should know about watching."""
@@ -277,7 +283,10 @@ class Discovery:
         looked = self._looked[agent, kind] = tips.look(self._top, f"{agent}/{kind}", before)
         if looked.complaint and (before is None or before.complaint != looked.complaint):
             log.warning("%s: %s", agent, looked.complaint)
-        self._watch.want((agent, kind), [self._top / agent, *looked.folders])
+        folders = [self._top / agent, *looked.folders]
+        if looked.complaint:
+            folders.append((self._top / agent / kind).parent)  # a `.git` that is made anew comes there
+        self._watch.want((agent, kind), folders)
         return looked
 
     def _take(self, agent: AgentName, kind: str) -> float:
@@ -322,10 +331,24 @@ class Discovery:
                 why = one_line(f"{error.summary} ({error.hint})" if error.hint else error.summary, NOTE_LIMIT)
                 self._refused.setdefault((agent, found.kind), {})[tip] = why
                 log.warning("%s: %s at %s is no proposal: %s", agent, found.source, tip.sha[:12], why)
+                await self._tell(self._refusal(agent, found, why))
             return
         log.info("%s: found %s at %s, proposal %s", agent, found.source, tip.sha[:12], card.id)
         await self._store.save(agent, found.source, tip.sha, self._w.now())
         self._seen.setdefault(agent, {})[found.source] = tip.sha
+
+    async def _tell(self, tip: RefusedTip) -> None:
+        """Once per tip: a daemon that starts refuses it again, and that is no news."""
+        data = {
+            "source": tip.source,
+            "branch": tip.branch,
+            "sha": tip.commit,
+            "by": tip.by,
+            "reason": tip.reason,
+            "remedy": tip.remedy,
+        }
+        key = f"card:{tip.agent}:tip:{tip.source}:{tip.commit}"  # a purge releases what begins so
+        await self._w.events.append("tip_refused", tip.agent, data, key=key)
 
     async def _forget(self, agent: AgentName) -> None:
         """Destroyed. While its repos are kept, so is what was dealt with."""

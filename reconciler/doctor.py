@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Conflict, HiveError
-from reconciler.checks import host, places, running, systemd, truth
+from reconciler.checks import agents, host, places, proposed, running, systemd, truth
 from reconciler.checks.base import Finding, Subject, Verdict
 
 SECONDS = 600.0
@@ -48,12 +48,15 @@ CHECKS = (
     Check("permissions", "hive's things are hive's, secrets are closed", places.permissions),
     Check("locks", "no stale lock in hive's repos", places.locks),
     Check("records", "no record of a dead command", places.records),
+    Check("proposed", "work trees and push repos are whole, their group may push", proposed.repos),
     Check("leftovers", "nothing of agents that are no more", places.leftovers),
     Check("meta", "meta can be read, and its pins exist", truth.meta),
     Check("fsck", "every repo of hive's is sound", truth.fsck),
     Check("tags", "the tags agree with each other and with meta", truth.tags),
     Check("database", "the database is sound and agrees with the tags", truth.database),
     Check("containers", "every container is hive's and an agent's", running.containers),
+    Check("agents", "no agent was given up or waits for somebody", agents.agents),
+    Check("status", "`hive status` says nothing else of this hive", agents.notes),
 )
 
 

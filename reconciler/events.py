@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from types import TracebackType
 
-from meta.errors import PermanentError
+from meta.errors import BadInput, PermanentError
 from meta.names import AgentName
 from reconciler.store import eventlog
 from reconciler.store.db import Database
@@ -31,6 +32,7 @@ QUEUE_LIMIT = 1_000
 """Events that a subscriber may lag behind before it has to resync."""
 
 _PAGE = 500
+_SEQ = re.compile(r"[A-Za-z0-9-]{1,64}-[0-9]{1,18}")
 
 
 class Resync(PermanentError):
@@ -85,6 +87,11 @@ class Events:
         if after is not None:
             _check(after, page.extent)
         return [self._event(row) for row in page.rows]
+
+    def check(self, seq: str) -> None:
+        """Raises BadInput where `seq` cannot be a number of any sequence, whatever this one holds."""
+        if not _SEQ.fullmatch(seq):
+            raise BadInput(f"{seq[:60]!r} is no number of an event", "give the `seq` of an event, or of /api/state")
 
     def subscribe(self, after: str | None) -> Subscription:
         """Every event after `after` (None = after the newest), without a gap, for as long as it is open.

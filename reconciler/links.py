@@ -6,9 +6,10 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 
+from meta.errors import HiveError
 from meta.names import AgentName
 from meta.wire.link import Drain, Hello, Probe, Resume, State, TurnState
 from reconciler.observed import Launch, LinkView
@@ -28,7 +29,8 @@ class _Link:
 class Links:
     """One link per agent. All methods run on the daemon's loop.
 
-    `hint` is called with the agent after each change, `interrupt` to end its waiting `recv` when a drain begins.
+    `hint` is called with the agent after each change, `interrupt` to end its waiting `recv` when a drain begins, `acks`
+    when its harness has said hello: one that does that also acks its messages.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class Links:
         hint: Callable[[AgentName], None],
         interrupt: Callable[[AgentName], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
+        acks: Callable[[AgentName], Awaitable[None]] | None = None,
     ) -> None:
         self._hint = hint
         self._interrupt = interrupt
+        self._acks = acks
         self._clock = clock
         self._links: dict[AgentName, _Link] = {}
         self._changed: dict[AgentName, asyncio.Event] = {}
@@ -70,6 +74,8 @@ class Links:
         view = replace(link.view, generation=hello.generation, nonce=hello.nonce, turn=hello.state, legacy_at=None)
         self._set(agent, view)
         self._send(peer, Probe(probe=next(self._probes)))
+        if self._acks is not None:
+            self._spawn(self._note_acks(agent, self._acks))
         if link.draining:
             self._send(peer, Drain(deadline_seconds=0.0))
 
@@ -182,9 +188,18 @@ class Links:
         self._hint(agent)
 
     def _send(self, peer: LinkPeer, line: Drain | Probe) -> None:
-        task = asyncio.create_task(self._deliver(peer, line))
+        self._spawn(self._deliver(peer, line))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _note_acks(self, agent: AgentName, acks: Callable[[AgentName], Awaitable[None]]) -> None:
+        try:
+            await acks(agent)
+        except HiveError as error:
+            log.warning("%s: that its harness acks is not kept: %s", agent, error)
 
     async def _deliver(self, peer: LinkPeer, line: Drain | Probe) -> None:
         try:

@@ -14,11 +14,12 @@ from contextlib import asynccontextmanager
 from meta.errors import HiveError, PermanentError, TransientError
 from meta.message import scrub
 from meta.names import AgentName
-from reconciler import doing, logins, steps
+from reconciler import doing, steps
 from reconciler import plan as planning
 from reconciler.apply import Apply
 from reconciler.chronicle import Chronicle
 from reconciler.context import Decision
+from reconciler.logins import Logins
 from reconciler.observed import AgentObserved, Observed
 from reconciler.plan import Plan
 from reconciler.queue import Queue
@@ -47,6 +48,7 @@ class Reconciler:
         self.trouble: dict[AgentName, str] = {}
         self.passes = 0
         self.chronicle = Chronicle(world.events, world.config, world.clock, world.clock())
+        self.logins = Logins(world)
         self._doing: dict[AgentName, steps.Step] = {}
         self._last: dict[AgentName, str] = {}
         self._turned = asyncio.Event()
@@ -118,15 +120,16 @@ class Reconciler:
         """Bring one agent as far as it gets now. Returns seconds until it wants to be looked at again, or None."""
         for _ in range(MAX_STEPS):
             decision, observed = await self.decide(agent)
-            await logins.note(self._w, agent, _of(observed, agent))
+            again = await self.logins.note(agent, _of(observed, agent))
             match decision.step:
                 case steps.Nothing():
                     await self.chronicle.held(agent, decision, _of(observed, agent))
                     await self._rest(agent)
-                    return None
+                    return again
                 case steps.Wait(until=until):
                     await self._rest(agent)
-                    return max(0.0, until - self._w.clock())
+                    left = max(0.0, until - self._w.clock())
+                    return left if again is None else min(left, again)
                 case step:
                     log.info("%s: %s, because %s", agent, step.name, decision.reason)
                     self._last[agent] = step.name

@@ -8,9 +8,17 @@ from typing import assert_never
 
 from meta.names import MANAGER
 from meta.wire.common import ApprovalEnd, CancelLooseEndKind, LooseEnd, QuestionEnd, ReminderEnd
-from reconciler.questions import OPERATOR, Question, Questions, speaker
+from reconciler.questions import OPERATOR, Question, Questions
 from reconciler.reminders import Reminder, Reminders
+from reconciler.shorten import shortened
 from reconciler.views import Card
+
+ENDS_MOST = 300
+"""Of one kind, the newest ones."""
+ENDS_BYTES = 256 * 1024
+"""Of all, as JSON."""
+_ENVELOPE = 192
+"""Bytes of an end beside its text."""
 
 
 class LooseEnds:
@@ -32,18 +40,24 @@ class LooseEnds:
         """What is open for `name`: approvals, then questions, then reminders, each newest first.
 
         An agent sees questions that it asked or is asked, and its own reminders; manager and operator see everything.
+        At most ENDS_MOST of a kind and ENDS_BYTES together: long texts are cut, with an ellipsis.
         """
-        name = speaker(name)
         everything = name in (MANAGER, OPERATOR)
         only = None if everything else name
-        cards = sorted(await self._pending(), key=lambda card: card.id, reverse=True) if everything else ()
-        questions = await self._questions.open(only)
-        reminders = await self._reminders.of(only)
+        cards = sorted(await self._pending(), key=lambda card: -card.id)[:ENDS_MOST] if everything else []
+        questions = await self._questions.beginnings(only, ENDS_MOST)
+        reminders = (await self._reminders.of(only))[:ENDS_MOST]
         now = int(self._clock())
+        whole = [
+            *(card.description or "" for card in cards),
+            *(question.question for question in questions),
+            *(reminder.message for reminder in reminders),
+        ]
+        texts = iter(shortened(whole, ENDS_BYTES - _ENVELOPE * len(whole)))
         return (
-            *(_approval(card, now) for card in cards),
-            *(_question(question, now) for question in questions),
-            *(_reminder(reminder, now) for reminder in reminders),
+            *(_approval(card, next(texts), now) for card in cards),
+            *(_question(question, next(texts), now) for question in questions),
+            *(_reminder(reminder, next(texts), now) for reminder in reminders),
         )
 
     async def cancel(self, kind: CancelLooseEndKind, id: int, by: str) -> None:
@@ -57,31 +71,31 @@ class LooseEnds:
                 assert_never(kind)
 
 
-def _approval(card: Card, now: int) -> ApprovalEnd:
+def _approval(card: Card, text: str, now: int) -> ApprovalEnd:
     return ApprovalEnd(
         id=card.id,
         agent=card.agent,
         commit_ref=card.commit_ref,
-        description=card.description,
+        description=text or card.description,
         age_seconds=_age(now, card.requested_at),
     )
 
 
-def _question(question: Question, now: int) -> QuestionEnd:
+def _question(question: Question, text: str, now: int) -> QuestionEnd:
     return QuestionEnd(
         id=question.id,
         asker=question.asker,
         target=None if question.target == OPERATOR else question.target,
-        question=question.question,
+        question=text,
         age_seconds=_age(now, question.asked_at),
     )
 
 
-def _reminder(reminder: Reminder, now: int) -> ReminderEnd:
+def _reminder(reminder: Reminder, text: str, now: int) -> ReminderEnd:
     return ReminderEnd(
         id=reminder.id,
         owner=reminder.owner,
-        message=reminder.message,
+        message=text,
         due_at=reminder.due_at,
         age_seconds=_age(now, reminder.made_at),
     )

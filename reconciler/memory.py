@@ -25,6 +25,7 @@ class MemoChange(TypedDict, total=False):
     healthy_nonce: str | None
     rebuilt: int
     needs_login: bool
+    proven: tuple[ProposalId, ...]
 
 
 class Memory:

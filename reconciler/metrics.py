@@ -11,7 +11,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prometheus_client import (
@@ -55,7 +55,8 @@ _KINDS: tuple[tuple[type[HiveError], str], ...] = (
 class Snapshot:
     """What the gauges show. `unread`: waiting messages by inbox; `pending`: when each open proposal was made.
 
-    `disk`: (free, whole) bytes of the state directory's file system; `database`: bytes.
+    `disk`: (free, whole) bytes of the state directory's file system; `database`: bytes. `dead`: dead letters by inbox.
+    `refused`: branches whose commit is no proposal, by agent. `set_aside`: damaged databases.
     """
 
     status: Status
@@ -63,6 +64,10 @@ class Snapshot:
     pending: tuple[float, ...]
     disk: tuple[int, int]
     database: int
+    dead: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[AgentName, int] = field(default_factory=dict)
+    watching: bool = True
+    set_aside: int = 0
 
 
 class Metrics:
@@ -75,6 +80,7 @@ class Metrics:
         self._flow()
         self._incidents()
         self._gauges()
+        self._troubles()
 
     def _flow(self) -> None:
         here = self.registry
@@ -127,6 +133,18 @@ class Metrics:
         self.disk_free = Gauge("hive_disk_free_bytes", "Free for hive where its state is", registry=here)
         self.disk_size = Gauge("hive_disk_size_bytes", "The whole of that file system", registry=here)
         self.database = Gauge("hive_database_bytes", "The database with its write-ahead log", registry=here)
+
+    def _troubles(self) -> None:
+        """0 where nothing is wrong."""
+        here = self.registry
+        self.dead = Gauge("hive_dead_letters", "Messages that were given up", ["inbox"], registry=here)
+        self.refused_tips = Gauge("hive_refused_tips", "Branches whose commit is no proposal", ["agent"], registry=here)
+        self.unwatched = Gauge("hive_watching_failed", "1 while proposed repos cannot be watched", registry=here)
+        self.outdated = Gauge("hive_agents_outdated", "Agents that another hive built", registry=here)
+        self.rollout_failed = Gauge(
+            "hive_rollout_failed", "1 while the last rebuild of all agents is one that failed", registry=here
+        )
+        self.set_aside = Gauge("hive_database_set_aside", "Damaged databases that nobody looked at yet", registry=here)
 
     # what happens
     @contextmanager
@@ -188,7 +206,8 @@ class Metrics:
 
         `queue` is the number of agents in work.
         """
-        for gauge in (self.agents, self.running, self.linked, self.phase_since, self.in_a_row, self.waiting):
+        of_agents = (self.agents, self.running, self.linked, self.phase_since, self.in_a_row, self.waiting)
+        for gauge in (*of_agents, self.dead, self.refused_tips):
             gauge.clear()
         self.snapshot_ok.set(snapshot is not None)
         self.queue_depth.set(queue)
@@ -207,14 +226,25 @@ class Metrics:
             self.linked.labels(agent.agent).set(agent.turn is not None)
             self.phase_since.labels(agent.agent).set(agent.since)
             self.in_a_row.labels(agent.agent).set(agent.crashes)
-        for inbox in {*(agent.agent for agent in status.agents), *snapshot.unread}:
+        for inbox in {*(agent.agent for agent in status.agents), *snapshot.unread, *snapshot.dead}:
             self.waiting.labels(inbox).set(snapshot.unread.get(inbox, 0))
+            self.dead.labels(inbox).set(snapshot.dead.get(inbox, 0))
         self.pending.set(len(snapshot.pending))
         self.oldest.set(max(0.0, time.time() - min(snapshot.pending)) if snapshot.pending else 0)
         free, whole = snapshot.disk
         self.disk_free.set(free)
         self.disk_size.set(whole)
         self.database.set(snapshot.database)
+        self._show_troubles(snapshot)
+
+    def _show_troubles(self, snapshot: Snapshot) -> None:
+        status = snapshot.status
+        for agent in status.agents:
+            self.refused_tips.labels(agent.agent).set(snapshot.refused.get(agent.agent, 0))
+        self.unwatched.set(not snapshot.watching)
+        self.outdated.set(sum(agent.built_with is not None for agent in status.agents))
+        self.rollout_failed.set(status.rollout is not None and status.rollout.failed is not None)
+        self.set_aside.set(snapshot.set_aside)
 
 
 def disk_bytes(directory: Path) -> tuple[int, int]:

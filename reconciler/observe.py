@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from reconciler.memory import Memory
 from reconciler.observed import AgentObserved, Container, Memo, Observed
 from reconciler.ports import Sockets
 from reconciler.previews import Previews
+from reconciler.steady import Moments
 from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)
@@ -50,10 +51,11 @@ def _disagrees(deploy: Deploy, view: MetaView) -> bool:
     return ended and deploy.id in view.committed.get(deploy.agent, {})
 
 
-def _unremembered(container: Container) -> Memo:
+def _unremembered(container: Container, deploys: Iterable[Deploy]) -> Memo:
     """Without a memory, what runs is taken for proven, and what was asked for as done."""
     launch = container.launch
-    return Memo(healthy_nonce=launch.nonce if launch else None, rebuilt=sys.maxsize)
+    proven = tuple(deploy.id for deploy in deploys) if container.running else ()
+    return Memo(healthy_nonce=launch.nonce if launch else None, rebuilt=sys.maxsize, proven=proven)
 
 
 def _names(folder: Path) -> set[AgentName]:
@@ -97,6 +99,8 @@ class Observer:
         self._sockets = sockets
         self._memory = memory
         self._since = since
+        self._moments = Moments()
+        self._moments.told("daemon", "", since)
         self._furnished = Furnished(layout, given_away=given_away)
         self._previews = previews if builder.previews else None
         self._repos: dict[AgentName, _Repo] = {}
@@ -158,23 +162,26 @@ class Observer:
         return repo.deploys
 
     def stamp(self, agent: AgentName) -> str | None:
-        """Which state of the tags `refresh` saw last."""
-        return self._repo(agent).stamp
+        """Which state of the tags `refresh` saw last, and which of the ids were proven since."""
+        stamp = self._repo(agent).stamp
+        proven = self._memory.get(agent).proven if self._memory is not None else ()
+        return f"{stamp} proven {' '.join(map(str, proven))}" if stamp is not None and proven else stamp
 
     def observe(self, agent: AgentName) -> AgentObserved:
         """Everything about one agent. Call `desired` and `refresh` first."""
         repo, view = self._repo(agent), self._meta_view()
+        container = self._moments.container(agent, self._backend.observe(agent))
         return AgentObserved(
-            container=self._backend.observe(agent),
-            link=self._links.view(agent),
-            memo=self._memory.get(agent) if self._memory else _unremembered(self._backend.observe(agent)),
+            container=container,
+            link=self._moments.link(agent, self._links.view(agent)),
+            memo=self._memory.get(agent) if self._memory else _unremembered(container, repo.deploys),
             sockets=self._sockets.present(agent),
             proposed=self._furnished(agent),
             built=self._builder.built(agent),
             candidates=view.candidates.get(agent, {}),
             committed=view.committed.get(agent, {}),
             foreign=repo.foreign,
-            projected=self._memory is None or self._memory.projected(agent) == repo.stamp,
+            projected=self._memory is None or self._memory.projected(agent) == self.stamp(agent),
             previewing=self._previews.running.get(agent) if self._previews is not None else None,
             previewed=self._previews.settled(agent, time.time()) if self._previews is not None else None,
         )
@@ -185,13 +192,14 @@ class Observer:
         names = self.names()
         deploys = {name: await self.refresh(name) for name in names}
         agents = {name: self.observe(name) for name in names}
-        return desired, Observed(agents, self._since, self.revision), deploys
+        return desired, Observed(agents, self._moments.told("daemon", "", self._since), self.revision), deploys
 
     async def one(self, agent: AgentName) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
         """The same for a single agent; its cost does not grow with the number of agents."""
         desired = await self.desired()
         deploys = {agent: await self.refresh(agent)}
-        return desired, Observed({agent: self.observe(agent)}, self._since, self.revision), deploys
+        since = self._moments.told("daemon", "", self._since)
+        return desired, Observed({agent: self.observe(agent)}, since, self.revision), deploys
 
     @property
     def previews(self) -> Previews | None:
@@ -209,6 +217,7 @@ class Observer:
     def forget(self, agent: AgentName) -> None:
         """A purged agent: its repo is gone."""
         self._repos.pop(agent, None)
+        self._moments.forget(agent)
 
     def _repo(self, agent: AgentName) -> _Repo:
         if agent not in self._repos:

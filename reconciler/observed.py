@@ -107,6 +107,7 @@ class Memo:
     `deaths` counts, per (id, step), how often a daemon died in it.
     `rollback_from` is the failed id whose old generation still has to pass the gate.
     `needs_login`: it was told that the agent has no login.
+    `proven`: ids that were deployed without a start and came through the health gate later.
     """
 
     crashes: int = 0
@@ -120,6 +121,7 @@ class Memo:
     healthy_nonce: str | None = None
     rebuilt: int = 0
     needs_login: bool = False
+    proven: tuple[ProposalId, ...] = ()
     deaths: Mapping[tuple[ProposalId, str], int] = field(default_factory=dict)
 
 

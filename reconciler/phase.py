@@ -19,7 +19,7 @@ PHASES: dict[str, str] = {
     "needs-login": "healthy, its coding agent has no login",
     "parked": "healthy, waits for a rate limit to pass",
     "over-budget": "healthy, its budget is used up",
-    "failed": "crashed too often, or could not be spawned; left alone until told otherwise",
+    "failed": "crashed too often, failed its first start after a deploy, or was not spawned; left alone until told",
     "rollback-failed": "a deploy failed and the old generation does not pass the gate either; left alone",
     "disagrees": "meta and the deployed tags tell different stories; held until `hive adopt`",
     "destroying": "being removed",

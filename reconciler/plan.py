@@ -65,8 +65,20 @@ def decide(c: Context) -> Decision:
     for rule in (_project, _roll_forward, _not_ours, _disagrees, _owed_purge, _deploy, _absent, repair):
         decision = rule(c)
         if decision is not None:
-            return _mark(c, _preview(c, decision))
-    return _mark(c, _preview(c, c.nothing("as desired")))
+            return _say(c, _mark(c, _preview(c, decision)))
+    return _say(c, _mark(c, _preview(c, c.nothing("as desired"))))
+
+
+def _say(c: Context, decision: Decision) -> Decision:
+    """What was never through the health gate is said to be so, until its first start is over."""
+    owed = c.unproven()
+    if owed is None or decision.phase == "failed":
+        return decision
+    if c.seen.container.running:
+        how = "in the health gate of its first start"
+    else:
+        how = "its first start failed" if c.seen.memo.crashes else "not started yet"
+    return replace(decision, conditions=(*decision.conditions, f"{owed} is unproven, {how}"))
 
 
 def _mark(c: Context, decision: Decision) -> Decision:
@@ -98,8 +110,7 @@ def _roll_forward(c: Context) -> Decision | None:
     for deploy in c.deploys:
         commit = c.seen.committed.get(deploy.id)
         if not deploy.state.terminal and commit is not None:
-            unproven = c.run.state is RunState.STOPPED
-            step = steps.Finish(deploy.id, commit, unproven)
+            step = steps.Finish(deploy.id, commit, _unproven(c, deploy))
             return c.do(step, f"meta has {deploy.id}, its tag is missing", deploy)
         if deploy.state in (TagState.PROPOSAL, TagState.APPROVED) and deploy.id in c.seen.candidates:
             if deploy.id == c.seen.previewing:
@@ -111,6 +122,20 @@ def _roll_forward(c: Context) -> Decision | None:
         if deploy.state is TagState.DENIED and deploy.id in c.seen.built and not pinned:
             return c.do(steps.Drop(deploy.id), f"{deploy.id} is denied, what it was built into is left over", deploy)
     return None
+
+
+def _unproven(c: Context, deploy: Deploy) -> bool:
+    """Whether nothing says that what runs from now on passed the gate: the agent was stopped at the commit point.
+
+    While it should run only a healthy launch is committed, so a launch for `deploy` that is still there was one.
+    """
+    if c.entry is None or c.entry.pin.id != deploy.id:
+        return False
+    launch, generation = c.seen.container.launch, c.seen.built.get(deploy.id)
+    if launch is None or generation is None or launch.generation != generation.id:
+        return True
+    committed_healthy = c.seen.container.running and launch.deploy == deploy.id
+    return not committed_healthy and launch.nonce != c.seen.memo.healthy_nonce
 
 
 def _not_ours(c: Context) -> Decision | None:
@@ -211,9 +236,10 @@ def _died_in_gate(c: Context, deploy: Deploy, generation: Generation) -> bool:
 
 def _gate(c: Context, deploy: Deploy, generation: Generation, entry: AgentEntry) -> Decision:
     """A7 and A8: judge the launch, then commit."""
-    commit = steps.Commit(deploy.id, entry, generation)
+    commit = steps.Commit(deploy.id, entry, generation, True)
     if c.run.state is RunState.STOPPED:
-        return c.do(commit, f"{deploy.id} is built and set; the agent is stopped, so it is unproven", deploy)
+        unproven = replace(commit, proven=False)
+        return c.do(unproven, f"{deploy.id} is built and set; the agent is stopped, so it is unproven", deploy)
     match c.judge():
         case health.Healthy():
             return c.do(commit, f"{deploy.id} is healthy", deploy)

@@ -15,7 +15,9 @@ from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, commit_id
 from meta.shown import Shown
+from reconciler import room
 from reconciler.apply import Apply
+from reconciler.cardviews import CardViews
 from reconciler.discovery import Discovery
 from reconciler.effects import effect
 from reconciler.events import Events
@@ -23,23 +25,21 @@ from reconciler.links import Links
 from reconciler.loop import Reconciler
 from reconciler.plan import open_ids
 from reconciler.previews import Previewed
-from reconciler.reports import Reports
+from reconciler.stale import TREE, rebase_hint
 from reconciler.store.messages import Broker
-from reconciler.superseding import MARK, SUPERSEDED, supersede
-from reconciler.views import Card, Diff, Status
+from reconciler.superseding import supersede
+from reconciler.views import Card, Diff, RefusedTip, Status
 from reconciler.world import World
 
 FETCHES = 2
 """Fetches at the same time: each runs two git processes that may take 2 GiB of memory."""
-REPLACED_MOST = 100
-"""Proposals of one agent in 24 hours that newer ones may replace: each keeps its objects for ever."""
-PENDING_MOST = 20
-"""Proposals of one agent that may wait for the operator: nobody reads more, and each keeps its objects for ever."""
+FEW_COMMITS, MOST_COMMITS = 100, 10_000
+"""Subjects of commits that a view names, and that the diff of one proposal does, so that they can be counted."""
 _BROKEN = ("git fsck", "git status")
 """What the hints of a fetch say of a repo that is damaged."""
 
 
-class Proposals(Reports):
+class Proposals(CardViews):
     """What is asked about commits. The views come with Reports."""
 
     def __init__(self, world: World, reconciler: Reconciler, apply: Apply, broker: Broker) -> None:
@@ -54,21 +54,32 @@ class Proposals(Reports):
 
     @override
     async def status(self) -> Status:
-        """With what discovery has to say."""
+        """With what discovery has to say, and which proposals are stale."""
         status, discovery = await super().status(), self.discovery
-        if discovery is None:
-            return status
-        agents = tuple(
-            replace(row, conditions=(*row.conditions, *discovery.conditions(AgentName(row.agent))))
-            for row in status.agents
-        )
-        return replace(status, notes=(*status.notes, *discovery.notes()), agents=agents)
+        agents = []
+        for row in status.agents:
+            agent = AgentName(row.agent)
+            found = discovery.conditions(agent) if discovery is not None else ()
+            stale = await self.stale_of(agent) if row.pending else ()
+            agents.append(replace(row, conditions=(*row.conditions, *found, *stale)))
+        notes = discovery.notes() if discovery is not None else ()
+        return replace(status, notes=(*status.notes, *notes), agents=tuple(agents))
+
+    async def refused(self, agent: AgentName | None = None) -> list[RefusedTip]:
+        """Branches whose commit is no proposal, by agent."""
+        if self.discovery is None:
+            return []
+        names = sorted(self._w.observer.known().agents) if agent is None else [agent]
+        return [tip for name in names for tip in self.discovery.refused(name)]
 
     @override
     async def diff(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
         """With what is wrong with the files of a pending commit, whatever the builder."""
         found = await super().diff(id, agent)
         pending = await self._find(id, found.agent)
+        if len(found.commits) >= FEW_COMMITS:
+            applied = self._w.applied(found.agent)
+            found = replace(found, commits=await applied.log(pending.base, found.sha, MOST_COMMITS))
         if found.complaint is not None or pending.state is not TagState.PROPOSAL:
             return found
         return replace(found, complaint=await self._apply.complaint(found.agent, found.sha))
@@ -89,13 +100,15 @@ class Proposals(Reports):
         proposal takes the place of pending ones from there.
         """
         await self._entry(agent)
-        _check_room(agent, await self._deploys(agent), self._w.now(), origin)
+        await self._check_room(agent, await self._deploys(agent), origin)
         main = await self._w.applied(agent).main()
+        known_as = origin or (str(source) if source else TREE)
         request = quarantine.FetchRequest(
             source=source or self._w.layout.proposed_config(agent),
             commit=commit_id(commit) if commit is not None else None,
             applied_git=self._w.layout.applied_git(agent),
             base=main,
+            rebase=rebase_hint(agent, known_as, self._w.layout.applied_git(agent)),
         )
         async with self._fetching:
             with effect("fetch"):
@@ -111,7 +124,7 @@ class Proposals(Reports):
                 by=by,
                 base=main,
                 commit_ref=commit or fetched.sha,
-                source=origin or (str(source) if source else "proposed/config"),
+                source=known_as,
                 description=description,
                 message=fetched.message,
             )
@@ -128,7 +141,8 @@ class Proposals(Reports):
             previews.drop(deploy.agent, id)
             return await self._after(deploy)
         if deploy.state not in (TagState.FAILED, TagState.DENIED):
-            raise Conflict(f"{id} is {deploy.state}, only a failed or denied id is tried again", "see `hive pending`")
+            state = "pending" if deploy.state is TagState.PROPOSAL else deploy.state
+            raise Conflict(f"{id} is {state}, only a failed or denied id is tried again", "see `hive pending`")
         if deploy.kind is not DeployKind.APPLY_COMMIT:
             remedy = f"hive {'spawn' if deploy.kind is DeployKind.SPAWN else 'rollback'} {deploy.agent}"
             raise Refused(f"{id} is no proposal of a commit but a {deploy.kind}", f"use `{remedy}`")
@@ -137,8 +151,7 @@ class Proposals(Reports):
         main = await applied.main()
         if main is not None and not await applied.is_ancestor(main, deploy.sha):
             raise Refused(
-                f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})",
-                "rebase onto applied/main and propose again",
+                f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})", self.stale.hint(deploy)
             )
         async with self._pinning:
             return await self._pin(
@@ -171,7 +184,7 @@ class Proposals(Reports):
                 if description and await describe(applied, deploy.id, description):
                     await self._apply.project(agent)
                 return await self.card(deploy.id, agent)
-        _check_room(agent, deploys, self._w.now(), source)
+        await self._check_room(agent, deploys, source)
         with effect("take-id"):
             id = await self._take_id()
         with effect("tag-proposal"):
@@ -212,6 +225,8 @@ class Proposals(Reports):
     ) -> Card:
         """A1: `approved/<id>`; `seen` is the commit that the operator was shown, another one is refused.
 
+        Conflict, and the id stays pending, when it is stale: approved it could only fail.
+
         `shown` is the fingerprint of the preview that they saw. Where the builder previews, the approval waits for
         the preview and is bound to it; TransientError when it takes too long.
 
@@ -223,6 +238,7 @@ class Proposals(Reports):
                 f"proposal {id} is {deploy.sha[:12]}, not {seen[:40]}",
                 f"look again with `hive diff {id}`, then approve",
             )
+        await self.stale.check(deploy, await self._deploys(deploy.agent))
         preview = await self._preview(deploy)
         if shown is not None and preview is not None and preview.shown.fingerprint() != shown:
             raise Refused(
@@ -260,7 +276,8 @@ class Proposals(Reports):
     async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
         """A new id whose commit is an older deployed one (the one before, unless `to` is given), approved at once."""
         entry = (await self._entry(agent)).agents[agent]
-        target = _rollback_target(await self._deploys(agent), entry.pin.sha, agent, to)
+        proven = frozenset(self._w.memory.get(agent).proven)
+        target = _rollback_target(await self._deploys(agent), entry.pin.sha, agent, to, proven)
         applied, now = self._w.applied(agent), self._w.now()
         id = await self._take_id()
         with effect("tag-rollback"):
@@ -293,6 +310,13 @@ class Proposals(Reports):
         await self._w.observer.desired()
         return await self._w.observer.refresh(agent)
 
+    async def _check_room(self, agent: AgentName, deploys: Sequence[Deploy], source: str | None) -> None:
+        """Stale ones do not count: whether one is takes a process, so that is asked only where it would matter."""
+        if len(open_ids(deploys)) >= room.PENDING_MOST:
+            stale = await self.stale.of(agent, deploys)
+            deploys = [deploy for deploy in deploys if deploy.id not in stale]
+        room.check(agent, deploys, self._w.now(), source)
+
     async def _find(self, id: ProposalId, agent: AgentName | None = None) -> Deploy:
         owner = agent or (await self.card(id)).agent
         if owner not in self._w.observer.names():
@@ -323,26 +347,10 @@ class Proposals(Reports):
         return await self._w.meta.take_id(at_least=await self._w.cards.highest_id() + 1)
 
 
-def _check_room(agent: AgentName, deploys: Sequence[Deploy], now: int, source: str | None = None) -> None:
-    """`source` is where another one comes from: those whose place it takes do not count as waiting."""
-    own = source if source is not None and MARK in source else None
-    replaced = [deploy for deploy in deploys if (deploy.reason or "").startswith(SUPERSEDED)]
-    today = [deploy for deploy in replaced if (deploy.resolved_at or 0) > now - 86_400]
-    if own is not None and len(today) >= REPLACED_MOST:
-        raise Conflict(
-            f"{agent} had {len(today)} proposals replaced by newer ones within a day, the limit is {REPLACED_MOST}",
-            f"`hive propose {agent}` proposes the newest commit all the same",
-        )
-    waiting = open_ids(deploy for deploy in deploys if deploy.source != own)
-    if len(waiting) >= PENDING_MOST:
-        oldest = waiting[0]
-        raise Conflict(
-            f"{agent} has {len(waiting)} proposals that wait for a decision, the limit is {PENDING_MOST}",
-            f"deny what is not wanted (`hive deny {oldest}`); `hive pending` shows them",
-        )
-
-
-def _rollback_target(deploys: Sequence[Deploy], current: Sha, agent: AgentName, to: ProposalId | None) -> Deploy:
+def _rollback_target(
+    deploys: Sequence[Deploy], current: Sha, agent: AgentName, to: ProposalId | None, proven: frozenset[ProposalId]
+) -> Deploy:
+    """`to`, else the newest older one that was seen to be healthy (with none of those, the newest older one)."""
     done = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED]
     if to is not None:
         for deploy in done:
@@ -354,4 +362,4 @@ def _rollback_target(deploys: Sequence[Deploy], current: Sha, agent: AgentName, 
     older = [deploy for deploy in done if deploy.sha != current]
     if not older:
         raise NotFound(f"{agent} has nothing older to go back to", "see `hive log`")
-    return older[-1]
+    return next((deploy for deploy in reversed(older) if not deploy.unproven or deploy.id in proven), older[-1])

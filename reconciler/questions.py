@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from meta.errors import BadInput, Conflict, NotFound, Refused, TransientError
 from meta.names import MANAGER
 from meta.wire.events import QuestionAnswered, QuestionAsked
+from meta.wire.limits import ANSWER_BYTES, OPTION_BYTES, OPTIONS_MOST, QUESTION_BYTES
+from reconciler.bucket import Allowance
 from reconciler.due import seconds_from
+from reconciler.shorten import shortened
 from reconciler.store import eventlog, questionrows
 from reconciler.store.db import Database
-from reconciler.store.messagerows import notify
+from reconciler.store.messagenotices import ANSWERS, asked_by, has_room, notify, withdraw
 from reconciler.store.questionrows import Question
 from reconciler.store.sqlite import Transaction
 
@@ -23,12 +27,18 @@ __all__ = ["Question", "Questions"]
 
 OPERATOR = "operator"
 SYSTEM = "system"
-QUESTION_BYTES = 16 * 1024
-OPTION_BYTES = 1024
-OPTIONS_MOST = 50
-ANSWER_BYTES = 64 * 1024
 OPEN_MOST = 100
 """Open questions of one asker."""
+OPEN_BYTES = 512 * 1024
+"""Bytes that the open questions of one asker may have together, with their options as JSON."""
+LISTED_MOST = 1000
+LISTED_BYTES = 2**20
+"""Of a list, as JSON, beside 2 KiB of options for each."""
+_TEXT_BYTES = 4096
+_OPTIONS_BYTES = 1024
+"""Longer texts, and more options, are not in a list."""
+JOINT = ", "
+"""Between several answers."""
 EXPIRED = "[expired]"
 _BATCH = 100
 
@@ -37,7 +47,8 @@ class Questions:
     """One per daemon.
 
     `check(sender, to)` raises where `sender` may not write to `to`, or there is no such agent; `known` says whether an
-    agent exists. `notice` wakes the receivers of an inbox; `clock` gives Unix seconds.
+    agent exists. `notice` wakes the receivers of an inbox; `clock` gives Unix seconds; `allowance` is what agents may
+    bring about in the sequence of events.
     """
 
     def __init__(
@@ -48,12 +59,14 @@ class Questions:
         known: Callable[[str], bool],
         notice: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
+        allowance: Allowance | None = None,
     ) -> None:
         self._db = db
         self._check = check
         self._known = known
         self._notice = notice
         self._clock = clock
+        self._allowance = allowance or Allowance()
         self._listeners: list[Callable[[], None]] = []
 
     def on_new(self, listener: Callable[[], None]) -> None:
@@ -66,12 +79,13 @@ class Questions:
         """Ask the operator (`to` None) or an agent; the question's id once it is durable.
 
         `options` are advice, any text is an answer. After `ttl_seconds` it is answered with `[expired]`.
-        Raises BadInput (texts, no such target), Conflict (too many open ones), TransientError (an inbox is full).
+        Raises BadInput (texts, no such target), Conflict (too many open ones), TransientError (too fast, or too much of
+        it is in an inbox).
         """
-        asker, target = speaker(asker), OPERATOR if to is None else to
-        _check_texts(question, options)
-        if asker == OPERATOR == target:
-            raise BadInput("the operator cannot ask itself", "say which agent to ask")
+        target = OPERATOR if to is None else to
+        _check_texts(question, options, multi)
+        if asker == target:
+            raise BadInput(f"{asker} cannot ask itself", "say whom to ask; `remind` is for oneself")
         if target == "*":
             raise BadInput("a question goes to one, not to all", "ask each, or send a broadcast")
         await self._check(asker, target)
@@ -79,15 +93,16 @@ class Questions:
             self._check_there(name)  # nothing is awaited until the row is on its way, so none comes after `forget`
         now = self._clock()
         expires = None if ttl_seconds is None else seconds_from(now, ttl_seconds)
+        self._allowance.spend(asker, 2)  # that it was asked, and how it ends
 
         def work(connection: Transaction) -> int:
-            _check_room(connection, asker, target)
+            _check_room(connection, asker, target, len(question.encode()) + len(questionrows.stored(options)))
             row = (asker, target, question, options, multi, int(now), expires)
             id = questionrows.insert(connection, *row)
             eventlog.append(connection, now, "question_asked", _agent(asker), {"id": id, "target": target})
             if target != OPERATOR:
                 event = QuestionAsked(id=id, asker=asker, question=question, options=options, multi=multi)
-                notify(connection, target, event, int(now))
+                questionrows.told(connection, id, notify(connection, target, event, int(now)))
             return id
 
         id = await self._db.write(work)
@@ -100,8 +115,9 @@ class Questions:
 
     async def answer(self, id: int, by: str, answer: str) -> None:
         """Answer as the target, or as the operator. Raises NotFound, Refused, Conflict (it was answered already)."""
-        by = speaker(by)
         _check_text("the answer", answer, ANSWER_BYTES)
+        if not answer.strip():
+            raise BadInput("the answer is empty", "say something, were it `none of these`")
 
         def allow(question: Question) -> None:
             if by not in (question.target, OPERATOR):
@@ -113,7 +129,6 @@ class Questions:
 
     async def cancel(self, id: int, by: str) -> None:
         """Withdraw a question: its asker, the manager or the operator. Raises NotFound, Refused, Conflict."""
-        by = speaker(by)
 
         def allow(question: Question) -> None:
             if by not in (question.asker, MANAGER, OPERATOR):
@@ -126,8 +141,23 @@ class Questions:
         return _there(await self._db.read(partial(questionrows.get, id=id)), id)
 
     async def open(self, name: str | None = None) -> list[Question]:
-        """The open questions, newest first; of `name` those that it asked or that it is to answer."""
-        return await self._db.read(partial(questionrows.open_ones, name=name))
+        """The newest LISTED_MOST open questions, newest first; of `name` those that it asked or that it is to answer.
+
+        Long texts are cut with an ellipsis, and long options are left out (`cut`): all texts together have at most
+        LISTED_BYTES. `get` has a question whole.
+        """
+        found = await self.beginnings(name, LISTED_MOST, _OPTIONS_BYTES)
+        return [
+            question if text == question.question else replace(question, question=text, cut=True)
+            for question, text in zip(
+                found, shortened([question.question for question in found], LISTED_BYTES), strict=True
+            )
+        ]
+
+    async def beginnings(self, name: str | None, most: int, options_bytes: int = 0) -> list[Question]:
+        """As `open`, but only bounded one by one, and options only where they have at most so many bytes."""
+        work = partial(questionrows.listed, name=name, most=most, text_bytes=_TEXT_BYTES, options_bytes=options_bytes)
+        return await self._db.read(work)
 
     async def count(self, target: str) -> int:
         """How many open questions wait for `target`."""
@@ -148,6 +178,10 @@ class Questions:
         now = self._clock()
         await self.expire_due(now)
         return await self._db.read(partial(questionrows.next_due, after=int(now)))
+
+    async def clean(self, now: float) -> int:
+        """Remove what ended over 30 days before `now`. To be called hourly. Returns how many."""
+        return await self._db.write(partial(questionrows.clean, now=int(now)))
 
     async def forget(self, agent: str) -> None:
         """The agent is destroyed: what it asked is closed, and who asked it something is told."""
@@ -179,7 +213,9 @@ class Questions:
 
     def _close(self, connection: Transaction, question: Question, answer: str, by: str, at: int, gone: str = "") -> str:
         """Close one question and tell its asker, unless that is `gone`; returns the asker, or nobody ("")."""
-        questionrows.close(connection, question.id, answer, by, at)
+        told = questionrows.close(connection, question.id, answer, by, at)
+        if told is not None:
+            withdraw(connection, told)
         asker = question.asker
         eventlog.append(connection, at, "question_answered", _agent(asker), {"id": question.id, "by": by})
         if asker == gone or not (asker in (OPERATOR, MANAGER) or self._known(asker)):
@@ -195,11 +231,6 @@ class Questions:
     def _check_there(self, name: str) -> None:
         if name not in (OPERATOR, MANAGER) and not self._known(name):
             raise NotFound(f"there is no agent {name[:40]!r}", "see `hive list`")
-
-
-def speaker(by: str) -> str:
-    """The name under which a principal speaks: `operator uid 1000` is `operator`, `agent alice` is `alice`."""
-    return OPERATOR if by.startswith(f"{OPERATOR} ") else by.removeprefix("agent ")
 
 
 def cancelled(by: str) -> str:
@@ -218,20 +249,26 @@ def _agent(name: str) -> str | None:
     return None if name == OPERATOR else name
 
 
-def _check_room(connection: Transaction, asker: str, target: str) -> None:
-    waiting = questionrows.count_open(connection, asker)
+def _check_room(connection: Transaction, asker: str, target: str, more: int) -> None:
+    waiting, size = questionrows.open_size(connection, asker)
     if waiting >= OPEN_MOST:
         raise Conflict(
             f"{asker} has {waiting} open questions, the limit is {OPEN_MOST}", "cancel some, or wait for answers"
         )
-    for name in (target, asker):
-        if name != OPERATOR and not questionrows.has_room(connection, name):
+    if size + more > OPEN_BYTES:
+        raise Conflict(
+            f"the open questions of {asker} would have {size + more} bytes, the limit is {OPEN_BYTES}",
+            "cancel some, wait for answers, or ask in fewer words",
+        )
+    for name, topic in ((target, asked_by(asker)), (asker, ANSWERS)):
+        if name != OPERATOR and not has_room(connection, name, topic):
             raise TransientError(
-                f"the inbox of {name} holds too many unread events", f"wait until {name} has read some"
+                f"the inbox of {name} holds too much of what {asker} asked",
+                f"wait until {name} has read and acked some",
             )
 
 
-def _check_texts(question: str, options: tuple[str, ...]) -> None:
+def _check_texts(question: str, options: tuple[str, ...], multi: bool) -> None:
     if not question.strip():
         raise BadInput("the question is empty", "say what you want to know")
     _check_text("the question", question, QUESTION_BYTES)
@@ -239,6 +276,15 @@ def _check_texts(question: str, options: tuple[str, ...]) -> None:
         raise BadInput(f"the question has {len(options)} options, the limit is {OPTIONS_MOST}", "offer fewer")
     for option in options:
         _check_text("an option", option, OPTION_BYTES)
+        if not option.strip():
+            raise BadInput("an option is empty", "leave it out; who is asked may answer anything")
+        if multi and JOINT in option:
+            raise BadInput(
+                f"the option {option[:40]!r} holds {JOINT!r}, which joins the answers of `multi`",
+                "word it without a comma and a space",
+            )
+    if len(set(options)) < len(options):
+        raise BadInput("an option comes twice", "offer each once")
 
 
 def _check_text(what: str, text: str, limit: int) -> None:

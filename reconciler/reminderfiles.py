@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from meta.errors import BadInput, Conflict, Refused, TransientError
+from meta.wire.limits import FILE_PATH_MOST
 
 FOLDER = "reminders"
 INSIDE = f"/state/{FOLDER}"
@@ -42,6 +43,8 @@ def parts_of(file_path: str) -> tuple[str, ...]:
 
 
 def _fault(inside: str, parts: tuple[str, ...]) -> str:
+    if len(inside) > FILE_PATH_MOST:
+        return f"it has {len(inside)} characters, the limit is {FILE_PATH_MOST}"
     if inside.startswith("/"):
         return "it lies elsewhere"
     if len(parts) > _DEPTH:

@@ -12,9 +12,10 @@ from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.message import one_line
 from meta.names import MANAGER
 from meta.wire.common import At, InSeconds
+from meta.wire.limits import REMINDER_BYTES
 from reconciler import reminderfiles
 from reconciler.due import FAR, seconds_from
-from reconciler.questions import OPERATOR, speaker
+from reconciler.questions import OPERATOR
 from reconciler.reminderfiles import NotWritable
 from reconciler.store import reminderrows
 from reconciler.store.db import Database
@@ -25,9 +26,11 @@ __all__ = ["Reminder", "Reminders"]
 
 INBOX_BYTES = 4096
 """A text over this goes into a file."""
-TEXT_BYTES = 256 * 1024
 MOST = 200
 """Reminders of one owner that wait."""
+LISTED_MOST = 300
+LISTED_BYTES = 4096
+"""Of one text in a list."""
 _SHOWN = 100
 """Characters of a text in a file that its pointer tells."""
 _BATCH = 50
@@ -66,17 +69,20 @@ class Reminders:
         A text over 4,096 bytes, or any with `file_path`, goes into a file below /state/reminders/ and the inbox gets
         where that is. Raises BadInput (text, path), Conflict (too many wait; the file is there already), Refused.
         """
-        owner = speaker(owner)
+        return (await self.put(owner, message, timing, file_path))[0]
+
+    async def put(self, owner: str, message: str, timing: InSeconds | At, file_path: str | None) -> tuple[int, int]:
+        """As `remind`; the reminder's id and when it is due, in Unix seconds."""
         self._check_owner(owner)
         size = _size(message)
         now = self._clock()
         due = seconds_from(now, timing.seconds) if isinstance(timing, InSeconds) else _bounded(timing.unix_timestamp)
         parts = None if file_path is None else reminderfiles.parts_of(file_path)
         if parts is None and size <= INBOX_BYTES:
-            return await self._insert(owner, message, due, int(now))
+            return await self._insert(owner, message, due, int(now)), due
         if await self.count(owner) >= MOST:
             raise _too_many(owner)
-        return await self._with_file(owner, message, due, int(now), parts)
+        return await self._with_file(owner, message, due, int(now), parts), due
 
     async def _with_file(self, owner: str, message: str, due: int, now: int, parts: tuple[str, ...] | None) -> int:
         if owner == OPERATOR:
@@ -86,10 +92,14 @@ class Reminders:
         state = self._state(owner)
         try:
             written = await asyncio.to_thread(reminderfiles.write, state, parts, message, now)
-        except NotWritable:
+        except NotWritable as error:
             if parts is not None:
                 raise
-            return await self._insert(owner, _in_full(message), due, now)
+            raise Refused(
+                f"the reminder has {len(message.encode())} bytes: over {INBOX_BYTES} is not possible on this host, "
+                "where hive cannot write files below /state",
+                "write a file and remind yourself of its path",
+            ) from error
         try:
             return await self._insert(owner, _pointer(written, message), due, now)
         except BaseException:
@@ -112,12 +122,14 @@ class Reminders:
         return await self._db.read(partial(reminderrows.count, owner=owner))
 
     async def of(self, owner: str | None) -> list[Reminder]:
-        """The reminders of `owner` (None: of all) that wait, newest first."""
-        return await self._db.read(partial(reminderrows.of, owner=owner))
+        """The reminders of `owner` (None: of all) that wait, newest first: at most LISTED_MOST of them.
+
+        Texts over LISTED_BYTES are cut, with an ellipsis.
+        """
+        return await self._db.read(partial(reminderrows.listed, owner=owner, most=LISTED_MOST, text_bytes=LISTED_BYTES))
 
     async def cancel(self, id: int, by: str) -> None:
         """Remove a reminder: its owner, the manager or the operator. Raises NotFound, Refused."""
-        by = speaker(by)
 
         def work(connection: Transaction) -> None:
             reminder = reminderrows.get(connection, id)
@@ -165,8 +177,10 @@ def _size(message: str) -> int:
         size = len(message.encode())
     except UnicodeEncodeError as error:
         raise BadInput("the reminder is no valid text: it has a lone surrogate", "send well-formed Unicode") from error
-    if size > TEXT_BYTES:
-        raise BadInput(f"the reminder has {size} bytes, the limit is {TEXT_BYTES}", "write a file and name its path")
+    if size > REMINDER_BYTES:
+        raise BadInput(
+            f"the reminder has {size} bytes, the limit is {REMINDER_BYTES}", "write a file and name its path"
+        )
     return size
 
 
@@ -174,10 +188,6 @@ def _pointer(parts: tuple[str, ...], message: str) -> str:
     where = "/".join((reminderfiles.INSIDE, *parts))
     size = len(message.encode())
     return f"The text of this reminder ({size} bytes) is in {where}\nIt begins: {one_line(message, _SHOWN)}"
-
-
-def _in_full(message: str) -> str:
-    return f"(hive cannot write files below /state on this host, so the whole text follows)\n\n{message}"
 
 
 def _too_many(owner: str) -> Conflict:

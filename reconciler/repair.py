@@ -51,9 +51,9 @@ def _stale(c: Context, generation: Generation) -> tuple[str, str] | None:
         return Transient.RESTARTING, "it runs without a record of its start"
     if launch.generation != generation.id or launch.fingerprint != generation.fingerprint:
         return Transient.SWITCHING, f"it runs generation {launch.generation}, meta says {generation.id}"
-    if launch.rebuilds != c.run.rebuilds:
+    if launch.rebuilds < c.run.rebuilds:
         return Transient.RESTARTING, "rebuilt since it was started"
-    if launch.restarts != c.run.restarts:
+    if launch.restarts < c.run.restarts:
         return Transient.RESTARTING, "a restart was asked for"
     return None
 
@@ -64,7 +64,7 @@ def _judge(c: Context) -> Decision | None:
         return _healthy_before(c)
     match c.judge():
         case health.Healthy():
-            return c.do(steps.MarkHealthy(launch.nonce if launch else ""), "passed the health gate")
+            return c.do(steps.MarkHealthy(launch.nonce if launch else "", c.unproven()), "passed the health gate")
         case health.Pending(until, reason):
             return c.do(steps.Wait(until), reason)
         case health.Unhealthy(reason):
@@ -73,7 +73,9 @@ def _judge(c: Context) -> Decision | None:
 
 def _healthy_before(c: Context) -> Decision | None:
     """It passed its gate once: only a harness that stays silent is a reason to act."""
-    memo = c.seen.memo
+    memo, owed, launch = c.seen.memo, c.unproven(), c.seen.container.launch
+    if owed is not None and launch is not None:
+        return c.do(steps.MarkHealthy(launch.nonce, owed), f"what {owed} was built into passed the health gate")
     silent = health.silent_since(c.seen.container, c.seen.link, daemon_since=c.daemon_since, config=c.config)
     if silent is not None and c.now >= silent:
         return _unhealthy(c, "its harness has been silent for too long")
@@ -90,7 +92,7 @@ def _unhealthy(c: Context, reason: str) -> Decision:
     launch = c.seen.container.launch
     nonce = launch.nonce if launch else ""
     if c.seen.memo.counted_exit != nonce:
-        return c.do(steps.CountCrash(Exit(nonce, c.now), reason), reason)
+        return _crashed(c, Exit(nonce, c.now), reason)
     return c.do(steps.Stop(Transient.RESTARTING, nonce), reason)
 
 
@@ -110,14 +112,38 @@ def _down(c: Context, entry: AgentEntry, generation: Generation) -> Decision | N
         if memo.rollback_from is not None and launch is not None and launch.generation == generation.id:
             return c.do(steps.GiveUpRollback(why), f"after the rollback from {memo.rollback_from}: {why}")
         if not (launch is not None and launch.deploy is not None and launch.generation != generation.id):
-            return c.do(steps.CountCrash(ended, why), why)
+            return _crashed(c, ended, why)
     if container.system != generation.id or container.fingerprint != generation.fingerprint:
         return c.do(steps.Switch(generation, entry.settings), "the container is not set to what meta says")
     if not wanted:
         return None
-    if memo.crashes >= c.config.crash_limit:
-        return c.nothing(f"crashed {memo.crashes} times in a row; `hive restart {c.name}` tries again")
+    if memo.crashes >= _patience(c):
+        return _given_up(c)
     left = memo.start_after - c.now
     if 0 < left <= c.config.crash_backoff_max:  # more is no back-off: the clock was set back
         return c.do(steps.Wait(memo.start_after), f"crashed {memo.crashes} times, starts again in {left:.0f} s")
-    return c.do(steps.Start(generation, None, c.run.restarts, c.run.rebuilds), "should be running")
+    owed = c.unproven()
+    why = "should be running" if owed is None else f"should be running; its first start since {owed}"
+    return c.do(steps.Start(generation, owed, c.run.restarts, c.run.rebuilds), why)
+
+
+def _patience(c: Context) -> int:
+    """How many crashes in a row there may be: the first start of what was never started is its health gate."""
+    return c.config.crash_limit if c.unproven() is None else 1
+
+
+def _crashed(c: Context, ended: Exit, why: str) -> Decision:
+    owed, last = c.unproven(), c.seen.memo.crashes + 1 >= _patience(c)
+    told = why if owed is None else f"its first start after deploy {owed} failed: {why}"
+    return c.do(steps.CountCrash(ended, told, last), told)
+
+
+def _given_up(c: Context) -> Decision:
+    owed, times = c.unproven(), c.seen.memo.crashes
+    if owed is None:
+        return c.nothing(f"crashed {times} times in a row; `hive restart {c.name}` tries again")
+    told = f"its first start after deploy {owed} failed"
+    back = c.last_proven()
+    ways = [f"`hive rollback {c.name} {back}` goes back"] if back is not None else []
+    remedy = ", ".join([*ways, f"`hive restart {c.name}` tries again"])
+    return c.nothing(f"{told}; {remedy}", phase="failed", conditions=(told, remedy))

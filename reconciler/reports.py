@@ -15,6 +15,7 @@ from reconciler.loop import Reconciler
 from reconciler.metrics import Snapshot, database_bytes, disk_bytes
 from reconciler.observed import AgentObserved
 from reconciler.plan import open_ids
+from reconciler.setaside import REMEDY, described, set_aside
 from reconciler.store.messages import OPERATOR, Broker
 from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
 from reconciler.world import World
@@ -98,11 +99,15 @@ class Reports:
             isolation=abilities.isolation,
             limits=abilities.limits,
             uids=abilities.uids,
-            notes=(*abilities.notes, *self._without_manager(names)),
+            notes=(*self._set_aside(), *abilities.notes, *self._without_manager(names)),
             agents=agents,
             unread=unread.get(OPERATOR, 0),
             dead_letters=sum((await self._broker.dead_all()).values()),
         )
+
+    def _set_aside(self) -> tuple[str, ...]:
+        said = described(set_aside(self._w.layout.database))
+        return (f"{said}; {REMEDY}",) if said else ()
 
     def _without_manager(self, shown: Collection[AgentName]) -> tuple[str, ...]:
         """A manager whose spawn did not even begin has no row to say so."""
@@ -215,17 +220,23 @@ class Reports:
     async def metrics(self) -> bytes:
         """Every metric as text for Prometheus; without the gauges of agents while they cannot be read."""
         try:
-            snapshot = Snapshot(
-                status=await self.status(),
-                unread=await self._broker.unread_all(),
-                pending=tuple(card.requested_at for card in await self.pending()),
-                disk=disk_bytes(self._w.layout.state),
-                database=database_bytes(self._w.layout.database),
-            )
+            snapshot = await self.snapshot()
         except HiveError as error:
             log.warning("the metrics of agents cannot be read: %s", error.summary)
             snapshot = None
         return self._w.metrics.render(snapshot, self._reconciler.queue.depth())
+
+    async def snapshot(self) -> Snapshot:
+        """What the gauges show."""
+        return Snapshot(
+            status=await self.status(),
+            unread=await self._broker.unread_all(),
+            pending=tuple(card.requested_at for card in await self.pending()),
+            disk=disk_bytes(self._w.layout.state),
+            database=database_bytes(self._w.layout.database),
+            dead=await self._broker.dead_all(),
+            set_aside=len(set_aside(self._w.layout.database)),
+        )
 
     def revision(self) -> str:
         """hive's own revision, "" when unknown."""

@@ -22,7 +22,9 @@ PATIENCE = 3
 class Seen:
     """What a rollout has to know about one agent.
 
-    `rebuilds` is run.json's counter, `rebuilt` the last one that was done. `rests`: its plan has no step.
+    `rebuilds` is run.json's counter, `rebuilt` the last one that was done, `launched` that of its last start. A restore
+    of meta takes the first one back. `rests`: its plan has no step. `built_with`: the hive that it is still built with
+    where it is `outdated`.
     `between_turns`: a stop would cut no turn short. `trouble`: the error that its worker ran into PATIENCE times.
     """
 
@@ -33,6 +35,8 @@ class Seen:
     crashes: int = 0
     between_turns: bool = True
     outdated: bool = False
+    built_with: str = ""
+    launched: int = 0
     trouble: str | None = None
 
 
@@ -106,7 +110,7 @@ def begin(
 
 def judge(rollout: Rollout, seen: Mapping[AgentName, Seen]) -> Rollout:
     """What became of the agents that are begun (one that is not in `seen` was destroyed meanwhile)."""
-    fates = {name: _fate(target, seen.get(name)) for name, target in rollout.begun.items()}
+    fates = {name: _fate(target, seen.get(name), rollout.revision) for name, target in rollout.begun.items()}
     done = (*rollout.done, *(name for name in _in_order(fates) if fates[name] == "" and name in seen))
     begun = {name: target for name, target in rollout.begun.items() if fates[name] != ""}
     after = replace(rollout, begun=begun, done=done)
@@ -115,13 +119,17 @@ def judge(rollout: Rollout, seen: Mapping[AgentName, Seen]) -> Rollout:
 
 
 def next_wave(rollout: Rollout, seen: Mapping[AgentName, Seen], wave: int) -> Rollout:
-    """Begin the next `wave` of those that wait, if the last wave is through and none failed."""
+    """Begin the next `wave` of those that wait, if the last wave is through and none failed.
+
+    The manager only when nobody else waits, however long an idle one takes to be between two turns.
+    """
     if rollout.begun or rollout.over:
         return rollout
     waiting = tuple(name for name in rollout.waiting if name in seen)
-    ready = [name for name in waiting if seen[name].between_turns or not rollout.idle][:wave]
+    first = [name for name in waiting if name != MANAGER] or waiting
+    ready = [name for name in first if seen[name].between_turns or not rollout.idle][:wave]
     rest = tuple(name for name in waiting if name not in ready)
-    return replace(rollout, waiting=rest, begun={name: seen[name].rebuilds + 1 for name in ready})
+    return replace(rollout, waiting=rest, begun={name: _next(seen[name]) for name in ready})
 
 
 def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: str, mode: str) -> bool:
@@ -139,7 +147,12 @@ def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: st
     return any(each.outdated and each.phase not in GIVEN_UP and name not in tried for name, each in seen.items())
 
 
-def _fate(target: int, seen: Seen | None) -> str | None:
+def _next(seen: Seen) -> int:
+    """The rebuild to ask for: as `counters.next_rebuild`."""
+    return max(seen.rebuilds, seen.rebuilt, seen.launched) + 1
+
+
+def _fate(target: int, seen: Seen | None, revision: str) -> str | None:
     """ "" when it is over well, None while it is under way, else what went wrong."""
     if seen is None:
         return ""
@@ -155,7 +168,11 @@ def _fate(target: int, seen: Seen | None) -> str | None:
         return f"it ended {seen.crashes} times since" if seen.crashes > 1 else "it did not come up healthy"
     if not seen.rests or seen.phase == "unknown":
         return None
-    return "" if seen.phase in UP else f"it came to rest as {seen.phase}"
+    if seen.phase not in UP:
+        return f"it came to rest as {seen.phase}"
+    if seen.outdated and seen.built_with != revision:  # hive may have become another one meanwhile
+        return f"it is rebuilt, and still built with hive {seen.built_with}"
+    return ""
 
 
 def _in_order(names: Iterable[AgentName]) -> list[AgentName]:

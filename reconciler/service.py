@@ -6,7 +6,7 @@ recovery is the normal path, not a second program.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,15 @@ from typing_extensions import override
 
 from meta import seed
 from meta.errors import Conflict, NotFound, Refused
-from meta.model import DeployKind, Desired, Role, RunEntry, RunState, TagState
+from meta.model import Deploy, DeployKind, Desired, Role, RunEntry, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from meta.wire.common import CancelLooseEndKind, LooseEnd
 from reconciler.backups.write import Origin, Wanted, write
+from reconciler.counters import next_rebuild, next_restart
 from reconciler.editing import Editing
 from reconciler.effects import effect
 from reconciler.loose_ends import LooseEnds
+from reconciler.metrics import Snapshot
 from reconciler.questions import OPERATOR, Questions
 from reconciler.reminders import Reminders
 from reconciler.rollout import Rollout
@@ -45,6 +47,15 @@ class Service(Editing):
         if rollout is None or (rollout.over and rollout.failed is None):
             return status
         return replace(status, rollout=rollout, notes=(*status.notes, f"rebuild --all: {rollout.describe()}"))
+
+    @override
+    async def snapshot(self) -> Snapshot:
+        """With what discovery has to say."""
+        snapshot, discovery = await super().snapshot(), self.discovery
+        if discovery is None:
+            return snapshot
+        found = {name: len(discovery.refused(name)) for name in self.agents()}
+        return replace(snapshot, refused=found, watching=not discovery.notes())
 
     @override
     async def plan(self, agent: AgentName | None = None) -> list[PlanRow]:
@@ -114,7 +125,7 @@ class Service(Editing):
             self._w.links.skip_drain(agent)
 
         def again(run: RunEntry) -> RunEntry:
-            return replace(run, state=RunState.RUNNING, restarts=run.restarts + 1)
+            return replace(run, state=RunState.RUNNING, restarts=next_restart(run, self._w.observer.observe(agent)))
 
         await self._run(agent, "restart", again, by, fresh=True)
 
@@ -122,7 +133,11 @@ class Service(Editing):
         """Write every host artefact again, build the pin again, restart."""
         if now:
             self._w.links.skip_drain(agent)
-        await self._run(agent, "rebuild", lambda run: replace(run, rebuilds=run.rebuilds + 1), by, fresh=True)
+
+        def again(run: RunEntry) -> RunEntry:
+            return replace(run, rebuilds=next_rebuild(run, self._w.observer.observe(agent)))
+
+        await self._run(agent, "rebuild", again, by, fresh=True)
 
     async def rebuild_all(self, by: str, now: bool = False, only_stale: bool = False) -> Rollout:
         """Rebuild every agent (or what another hive built), wave by wave; the first that fails ends it."""
@@ -139,6 +154,11 @@ class Service(Editing):
         known = agent in desired.agents or agent in desired.tombstones
         if not known and not deploys:
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
+        foreign = self._w.observer.observe(agent).foreign
+        if not purge and _is_gone(desired, agent, deploys, foreign):
+            raise Conflict(
+                f"{agent} is destroyed already", f"`hive destroy {agent} --purge` also removes its repos and state"
+            )
         async with self._w.decision(agent):
             with effect("end-open-ids"):
                 for deploy in await self._deploys(agent):
@@ -157,9 +177,8 @@ class Service(Editing):
 
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
         """End a disagreement: meta takes over what runs, or the agent goes back to what meta says."""
-        await self._w.observer.desired()
-        deploys = await self._deploys(agent)
-        foreign = self._w.observer.observe(agent).foreign
+        desired, deploys = await self._desired(), await self._deploys(agent)
+        foreign = _unsettled(desired, agent, self._w.observer.observe(agent).foreign)
         if not foreign:
             raise Conflict(f"{agent} does not disagree with meta", "see `hive plan`")
         newest = max((deploy for deploy in deploys if deploy.id in foreign), key=lambda deploy: deploy.id)
@@ -234,6 +253,18 @@ class Service(Editing):
         await self._w.events.append("run_changed", agent, {"asked": verb, "by": by})
         self._reconciler.interrupt(agent)
         self._reconciler.look_now(agent)
+
+
+def _unsettled(desired: Desired, agent: AgentName, foreign: frozenset[ProposalId]) -> frozenset[ProposalId]:
+    """Those of the ids that disagree with meta which nobody gave up yet."""
+    known = desired.agents.get(agent) or desired.tombstones.get(agent)
+    return foreign - known.disowned if known is not None else foreign
+
+
+def _is_gone(desired: Desired, agent: AgentName, deploys: Iterable[Deploy], foreign: frozenset[ProposalId]) -> bool:
+    """Whether a destroy has nothing to change: it was done before, and nothing came up since."""
+    still = any(not deploy.state.terminal for deploy in deploys) or _unsettled(desired, agent, foreign)
+    return agent not in desired.agents and agent in desired.tombstones and not still
 
 
 def _check_not_owed(desired: Desired, name: AgentName) -> None:

@@ -159,13 +159,14 @@ class Start(Step):
 
 @dataclass(frozen=True, slots=True)
 class Commit(Step):
-    """A8, the commit point: the one-agent change on meta `main`."""
+    """A8, the commit point: the one-agent change on meta `main`. `proven`: it passed the gate, else it is only set."""
 
     name: ClassVar[str] = "commit"
     effects: ClassVar[tuple[str, ...]] = ("commit-meta",)
     id: ProposalId
     entry: AgentEntry
     generation: Generation
+    proven: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,21 +202,23 @@ class Fail(Step):
 
 @dataclass(frozen=True, slots=True)
 class CountCrash(Step):
-    """Take an unexpected end into account: count it, choose when to start again."""
+    """Take an unexpected end into account: count it, choose when to start again; after the `last` one never."""
 
     name: ClassVar[str] = "count-crash"
     effects: ClassVar[tuple[str, ...]] = ("count-crash",)
     exit: Exit
     why: str
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class MarkHealthy(Step):
-    """The launch with `nonce` passed its gate."""
+    """The launch with `nonce` passed its gate; with that `proves` is no longer unproven."""
 
     name: ClassVar[str] = "mark-healthy"
     effects: ClassVar[tuple[str, ...]] = ("mark-healthy",)
     nonce: str
+    proves: ProposalId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,25 +111,48 @@ def write_record(path: str, record: dict[str, object]) -> None:
 
 
 class Log:
-    """The agent's output: at most `limit` bytes in `path` and as much again in `path.1`."""
+    """The agent's output: at most `limit` bytes in `path` and as much again in `path.1`.
+
+    When it was written is in `path.times` and `path.times.1`, of the same size at most: lines of an inode, Unix
+    seconds and an offset, from which on that file was written then or later. One a second is the most.
+    """
 
     def __init__(self, path: str, limit: int) -> None:
         self.path, self.limit = path, limit
-        self.fd = self._open()
-        self.size = os.fstat(self.fd).st_size
+        self._open()
 
-    def _open(self) -> int:
+    def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(self.path, flags, 0o640)
+        fd = os.open(self.path, flags, 0o640)
+        try:
+            self.times = os.open(f"{self.path}.times", flags, 0o640)
+        except OSError:
+            os.close(fd)
+            raise
+        self.fd, self.timed = fd, 0.0
+        self.inode, self.size = os.fstat(fd).st_ino, os.fstat(fd).st_size
+        self.times_size = os.fstat(self.times).st_size
 
     def write(self, data: bytes) -> None:
         """Append; a full disk loses output, never the agent."""
         with contextlib.suppress(OSError):
-            if self.size and self.size + len(data) > self.limit:
-                os.rename(self.path, f"{self.path}.1")  # noqa: PTH104
-                os.close(self.fd)
-                self.fd, self.size = self._open(), 0
+            if self.size and (self.size + len(data) > self.limit or self.times_size > self.limit):
+                self._rotate()
+            now = time.time()
+            if not 0 <= now - self.timed < 1:  # the clock may be set back
+                self.times_size += os.write(self.times, b"%d %.3f %d\n" % (self.inode, now, self.size))
+                self.timed = now
             self.size += os.write(self.fd, data)
+
+    def _rotate(self) -> None:
+        """The times go after their log, and before a new log can have an inode that they tell of."""
+        for path in (self.path, f"{self.path}.times"):
+            with contextlib.suppress(FileNotFoundError):  # deleted by hand
+                os.rename(path, f"{path}.1")  # noqa: PTH104
+        before = self.fd, self.times
+        self._open()
+        for fd in before:
+            os.close(fd)
 
 
 class Supervisor:

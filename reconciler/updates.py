@@ -154,6 +154,8 @@ class Updates:
             crashes=seen.memo.crashes,
             between_turns=not seen.container.running or _between_turns(seen.link),
             outdated=decision.outdated is not None,
+            built_with=decision.outdated.built if decision.outdated is not None else "",
+            launched=seen.container.launch.rebuilds if seen.container.launch is not None else 0,
             trouble=self._reconciler.trouble.get(agent) if often else None,
         )
 

@@ -7,6 +7,7 @@ import logging
 import time
 
 from meta.errors import HiveError
+from reconciler.questions import Questions
 from reconciler.store.messages import Broker
 
 log = logging.getLogger(__name__)
@@ -14,12 +15,14 @@ log = logging.getLogger(__name__)
 HOUR = 3600.0
 
 
-async def hourly(broker: Broker) -> None:
-    """Clean old messages away now and then every hour, until cancelled."""
+async def hourly(broker: Broker, questions: Questions) -> None:
+    """Clean old messages and questions away now and then every hour, until cancelled."""
     while True:
         try:
             if count := await broker.clean(time.time()):
                 log.info("removed %d messages that were acked over 30 days ago", count)
+            if count := await questions.clean(time.time()):
+                log.info("removed %d questions that ended over 30 days ago", count)
         except HiveError as error:
-            log.warning("old messages stay for now: %s", error)
+            log.warning("old messages and questions stay for now: %s", error)
         await asyncio.sleep(HOUR)

@@ -16,6 +16,9 @@ class Card:
 
     `status` is one of pending, approved, denied, failed (the wire's words). `state` is the furthest tag.
     `commit_ref` is as claimed (empty for a spawn); `fetched_sha` only after a fetch.
+    What follows `source` is not kept but looked up when a card is shown: `branch` (of the push repo or the work tree)
+    where the proposal came from one, `sha` (also of a spawn), `decided_by` of one that is no longer pending, and
+    `stale` of one that cannot be deployed any more: how to rebase it.
     """
 
     id: ProposalId
@@ -32,6 +35,23 @@ class Card:
     proposed_by: str | None = None
     approved_by: str | None = None
     source: str | None = None
+    branch: str | None = None
+    sha: str | None = None
+    decided_by: str | None = None
+    stale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedTip:
+    """A branch whose commit is no proposal. `source` as a tag would say it, `by` who wrote it; `remedy` in words."""
+
+    agent: AgentName
+    source: str
+    branch: str
+    commit: str
+    by: str
+    reason: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)

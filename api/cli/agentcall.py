@@ -11,10 +11,10 @@ import typer
 
 from api.cli import output
 from api.cli.client import Client
-from api.cli.codes import Unreachable
+from api.cli.codes import Code, Unreachable
 from api.cli.command import DAEMON, AgentArgument, command
 from api.listener import connect
-from meta.errors import BadInput
+from meta.errors import BadInput, NotFound
 from meta.layout import Layout
 from meta.names import agent_name
 
@@ -39,6 +39,7 @@ def agent_call(
     """Ask hive something as an agent, on its own socket, and print the answer's line.
 
     It acts as the agent: a `recv` takes a message out of its inbox. Only who may open the socket can do this.
+    Where hive answers with an error, that is printed too, and the command fails.
     """
     where = client.where
     path = Layout(where.state, where.runtime).mcp_socket(agent_name(agent))
@@ -50,10 +51,21 @@ def agent_call(
         try:
             connect(sock, path)
             sock.sendall(line.strip().encode() + b"\n")
-            output.say(_answer(sock))
+            answer = _answer(sock)
         except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                _check_known(client, agent)
             why = error.strerror or str(error)
             raise Unreachable(f"{path} does not answer: {why}", "see `hive status`, and whose the socket is") from error
+    output.say(answer)
+    if json.loads(answer).get("kind") == "err":
+        raise typer.Exit(Code.FAILED)
+
+
+def _check_known(client: Client, agent: str) -> None:
+    """NotFound where the daemon knows no such agent; Unreachable where none answers."""
+    if all(row["agent"] != agent for row in client.rows("/api/agents")):
+        raise NotFound(f"there is no agent {agent}", "see `hive list`")
 
 
 def _answer(sock: socket.socket) -> str:

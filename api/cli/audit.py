@@ -56,7 +56,7 @@ def audit(
     layout = Layout(client.where.state.resolve(), client.where.runtime.resolve())
     report = asyncio.run(verify(layout, _earlier(since) if since else None))
     if json:
-        output.say_json({**asdict(report), "faults": report.faults})
+        output.say_json({**asdict(report), "faults": report.faults, "warnings": report.warnings})
     elif what is What.APPROVALS:
         _say_approvals(report)
     else:
@@ -84,6 +84,7 @@ def _say(report: "Report") -> None:
     output.say(
         f"{report.events} events, {tags} tags of {len(report.heads.tags)} agents, {len(report.approvals)} approvals: "
         + ({0: "no fault", 1: "1 fault"}.get(report.faults) or f"{report.faults} faults")
+        + ({0: "", 1: ", 1 warning"}.get(report.warnings, f", {report.warnings} warnings"))
     )
     output.say(f"meta {report.heads.meta}")
     if report.heads.hash:

@@ -118,7 +118,7 @@ def _without_daemon(client: Client, target: Path, proposed: bool, agents: bool) 
 
     from meta.config import config_from_environment
     from reconciler.backups.write import Origin, Wanted, held, write
-    from reconciler.daemon import revision
+    from reconciler.revision import revision
 
     layout = _layout(client)
     if not layout.state.is_dir():

@@ -7,10 +7,13 @@ import typer
 from api.cli import complete, output
 from api.cli.client import Client, Row
 from api.cli.command import LOOK, AgentArgument, JsonOption, OwnerOption, command, count_of
+from api.cli.people import who
 from meta.errors import BadInput
 from meta.names import agent_name
 
 MOST_ROWS = 1000
+MOST_COMMITS = 10
+"""Subjects that are printed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -62,8 +65,7 @@ def _change(client: Client, agent: str, between: str | None, json: bool) -> None
         output.say_json(found)
         return
     output.heading(f"{agent}: {output.short(found['base'])} -> {output.short(found['sha'])}")
-    for subject in found["commits"]:
-        output.say(f"  commit {subject}")
+    _say_commits(found["commits"])
     if not found["patch"]:
         output.say("  no difference")
     _say_settings(found)
@@ -77,10 +79,10 @@ def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
         return
     base = output.short(found["base"]) or "nothing"
     output.heading(f"proposal {found['id']} for {found['agent']}: {base} -> {output.short(found['sha'])}")
-    for line in str(found["description"]).strip().splitlines():
+    said = str(found["description"]).strip().splitlines()
+    for line in said:
         output.say(f"  {line}")
-    for subject in found["commits"]:
-        output.say(f"  commit {subject}")
+    _say_commits(found["commits"], said[0] if said else "")
     _say_end(client.row(f"/api/proposals/{id}", {"agent": found["agent"]}))
     _say_settings(found)
     _say_preview(found)
@@ -90,6 +92,17 @@ def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
         for line in found["build"]:
             output.say(f"  {line}")
     _say_patch(found)
+
+
+def _say_commits(subjects: list[str], title: str = "") -> None:
+    """Newest first, not all of very many. One whose subject is the title already is nothing to say twice."""
+    if len(subjects) == 1 and subjects[0] == title:
+        return
+    for subject in subjects[:MOST_COMMITS]:
+        output.say(f"  commit {subject}")
+    more = len(subjects) - MOST_COMMITS
+    if more > 0:
+        output.say(f"  and {more} more")
 
 
 def _say_settings(found: Row) -> None:
@@ -129,8 +142,14 @@ def _say_preview(found: Row) -> None:
 
 
 def _say_end(card: Row) -> None:
-    if card["state"] not in ("failed", "denied"):
-        return
+    """How it ended, or that it cannot be deployed as it is."""
+    if card["state"] in ("failed", "denied"):
+        _say_why(card)
+    if card["stale"]:
+        output.say(f"  stale: it does not descend from what {card['agent']} has; {card['stale']}")
+
+
+def _say_why(card: Row) -> None:
     why = str(card["note"] or "no reason was recorded").strip().splitlines()
     output.say(f"  {card['state']}: {why[0]}")
     for line in why[1:]:
@@ -154,21 +173,28 @@ def history(
         output.say_json(rows)
         return
     output.table(
-        ("ID", "KIND", "STATE", "COMMIT", "ASKED", "ENDED", "BY", "DECIDED BY", "NOTE"),
+        ("ID", "KIND", "STATE", "COMMIT", "ASKED", "ENDED", "BY", "DECIDED BY", "ABOUT", "NOTE"),
         (
             (
                 row["id"],
                 row["kind"],
                 row["state"] if row["state"] != "proposal" else "pending",
-                output.short(row["fetched_sha"])[:10],
+                output.short(row["sha"] or row["fetched_sha"])[:10],
                 output.when(row["requested_at"])[:16],
                 output.when(row["resolved_at"])[:16],
-                row["proposed_by"],
-                row["approved_by"],
-                output.first_line(row["note"] or row["description"]),
+                who(row["proposed_by"]),
+                who(row["decided_by"] or row["approved_by"]),
+                output.first_line(row["description"]),
+                _note(row),
             )
             for row in rows
         ),
         empty=f"{agent} has no history yet",
         optional=("ENDED", "COMMIT", "KIND", "DECIDED BY"),
     )
+
+
+def _note(row: Row) -> str:
+    """Why it ended, where somebody said more than the state does."""
+    note = output.first_line(row["note"])
+    return "" if note == row["state"] else note

@@ -58,9 +58,6 @@ MaybeAgentArgument = Annotated[
     str | None,
     typer.Argument(metavar="AGENT", help="only this agent", autocompletion=complete.agents, show_default="all of them"),
 ]
-PendingArgument = Annotated[
-    int, typer.Argument(metavar="ID", help="the proposal's id", autocompletion=complete.pending, show_default=False)
-]
 RetryArgument = Annotated[
     int,
     typer.Argument(metavar="ID", help="the failed or denied id", autocompletion=complete.retriable, show_default=False),

@@ -1,11 +1,13 @@
 """Commands that change what agents are: proposals and the decisions about them, spawn, rollback, adopt."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from api.cli import complete, output
+from api.cli.bulk import each
 from api.cli.client import Client, Row
 from api.cli.command import (
     DECIDE,
@@ -14,24 +16,38 @@ from api.cli.command import (
     CancelArgument,
     JsonOption,
     OwnerOption,
-    PendingArgument,
     RetryArgument,
     TimeoutOption,
     WaitOption,
     command,
 )
 from api.cli.progress import UP, Waits, deployed, follow
+from api.cli.statusview import ids as ids_of
 from meta.errors import BadInput
 
 NewNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="1 to 11 of a-z, 0-9 and '-'", show_default=False)]
+PendingIds = Annotated[
+    list[int],
+    typer.Argument(metavar="ID", help="the proposals' ids", autocompletion=complete.pending, show_default=False),
+]
+DeniedIds = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="ID", help="the proposals' ids", autocompletion=complete.pending, show_default=False),
+]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", "-m", metavar="TEXT", help="why; kept in the tag denied/ID, or failed/ID")
+]
 MessageOption = Annotated[str, typer.Option("-m", "--message", metavar="TEXT", help="what the operator should know")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     command(app, "propose", DECIDE, examples=("hive propose alice", "hive propose alice --from ~/src/alice"))(propose)
-    command(app, "approve", DECIDE, examples=("hive approve 7 --wait", "hive approve 7 --sha 1a2b3c4"))(approve)
-    command(app, "deny", DECIDE, examples=("hive deny 7 --reason 'too broad'",))(deny)
+    command(
+        app, "approve", DECIDE, examples=("hive approve 7 --wait", "hive approve 7 --sha 1a2b3c4", "hive approve 7 8")
+    )(approve)
+    denials = ("hive deny 7 -m 'too broad'", "hive deny 7 8 9", "hive deny --agent alice --all")
+    command(app, "deny", DECIDE, examples=denials)(deny)
     command(app, "retry", DECIDE, examples=("hive retry 7",))(retry)
     command(app, "cancel", DECIDE, examples=("hive cancel 7",))(cancel)
     command(app, "spawn", DECIDE, examples=("hive spawn alice --wait",))(spawn)
@@ -74,7 +90,7 @@ def propose(
 
 def approve(
     client: Client,
-    id: PendingArgument,
+    ids: PendingIds,
     sha: Annotated[
         str | None, typer.Option("--sha", metavar="COMMIT", help="the commit you were shown; another one is refused")
     ] = None,
@@ -87,21 +103,77 @@ def approve(
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """Approve a proposal: hive builds it, switches the agent, and goes back if it does not become healthy."""
-    path = f"/api/proposals/{id}/approve"
-    _deploy(client, path, {"seen": sha, "shown": shown}, Waits(wait, timeout), json, "approved", whose=agent)
+    """Approve a proposal: hive builds it, switches the agent, and goes back if it does not become healthy.
+
+    Several ids are approved one after the other. One that is stale is refused and stays pending.
+    """
+    if len(ids) > 1 and (sha or shown):
+        raise BadInput(
+            "--sha and --shown are of one proposal", f"`hive approve {ids[0]} --sha COMMIT`, then the others"
+        )
+
+    def one(id: int) -> Row:
+        path, body = f"/api/proposals/{id}/approve", {"seen": sha, "shown": shown}
+        return _deploy(
+            client, path, body, Waits(wait, timeout), json, "approved", whose=agent, one_of_several=len(ids) > 1
+        )
+
+    if len(ids) == 1:
+        one(ids[0])
+    else:
+        each(ids, one, json, "approved")
 
 
 def deny(
     client: Client,
-    id: PendingArgument,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; kept in the tag denied/ID")] = "",
-    agent: OwnerOption = None,
+    ids: DeniedIds = None,
+    reason: ReasonOption = "",
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            "--agent",
+            metavar="NAME",
+            help="whose; needed for the id 0, which each agent's first spawn has, and with --all",
+            autocompletion=complete.agents,
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every pending one of the agent, after a question")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="with --all: do not ask")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Deny a pending proposal. After approval there is `hive cancel`."""
-    card = client.post(f"/api/proposals/{id}/deny", {"reason": reason}, {"agent": agent})
-    _say_card(card, json, f"proposal {id} for {card['agent']} is denied")
+    """Deny pending proposals. After approval there is `hive cancel`."""
+    wanted = _all_pending(client, agent, yes) if everything and not ids else list(ids or ())
+    if (everything and ids) or (not everything and not wanted):
+        raise BadInput(
+            "say which proposals: ids, or --agent NAME --all", "`hive deny 7 8`, `hive deny --agent alice --all`"
+        )
+    if not wanted and not json:
+        output.say(f"nothing of {agent} is pending")
+
+    def one(id: int) -> Row:
+        card = client.post(f"/api/proposals/{id}/deny", {"reason": reason}, {"agent": agent})
+        if not json:
+            output.say(f"proposal {id} for {card['agent']} is denied")
+        elif len(wanted) == 1 and not everything:
+            output.say_json(card)
+        return card
+
+    if len(wanted) == 1 and not everything:
+        one(wanted[0])
+    else:
+        each(wanted, one, json, "denied")
+
+
+def _all_pending(client: Client, agent: str | None, yes: bool) -> list[int]:
+    """The pending ids of an agent, once the operator said yes to them."""
+    if agent is None:
+        raise BadInput("--all needs --agent", "`hive deny --agent alice --all`")
+    found = [int(card["id"]) for card in client.rows("/api/proposals", {"agent": agent})]
+    if found and not yes:
+        if not sys.stdin.isatty():
+            raise BadInput(f"{len(found)} proposals of {agent} would be denied", "add --yes, there is nobody to ask")
+        typer.confirm(f"deny {len(found)} proposals of {agent} ({ids_of(found)})?", abort=True, err=True)
+    return found
 
 
 def retry(
@@ -127,7 +199,7 @@ def retry(
 def cancel(
     client: Client,
     id: CancelArgument,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; kept in the tag failed/ID")] = "",
+    reason: ReasonOption = "",
     agent: OwnerOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
@@ -209,19 +281,23 @@ def _deploy(
     *,
     agent: str | None = None,
     whose: str | None = None,
-) -> None:
-    """`whose` tells ids 0 apart; `agent` is known where the request names one."""
+    one_of_several: bool = False,
+) -> Row:
+    """`whose` tells ids 0 apart; `agent` is known where the request names one. One of several prints no JSON."""
     with follow(client, agent or whose, waits) as follower:
         card = client.post(path, body, {"agent": whose})
         id, owner = card["id"], card["agent"]
         if follower is not None:
             follower.about(owner)
             card = deployed(client, follower, id, owner)
+    if one_of_several and json:
+        return dict(card)
     if waits.on:
         commit = f", at commit {output.short(card['fetched_sha'])}" if card["fetched_sha"] else ""
-        _say_card(card, json, f"{owner} has {id} deployed{commit}")
+        _say_card(card, json, f"{owner} has {id} deployed{commit}", *([card["note"]] if card["note"] else []))
     else:
         _say_card(card, json, f"{id} of {owner} {verb}", f"next: `hive plan {owner}`, `hive events --follow`")
+    return dict(card)
 
 
 def _say_card(card: Row, json: bool, *lines: str) -> None:

@@ -15,7 +15,7 @@ from meta.errors import HiveError
 
 if TYPE_CHECKING:
     from meta.config import Config
-    from reconciler.checks.base import Subject
+    from reconciler.checks.base import AgentSaid, Subject
     from reconciler.doctor import Row
 
 ANSWER_SECONDS = 20.0
@@ -72,7 +72,8 @@ def _subject(client: Client) -> tuple["Subject", list["Row"]]:
     if said is not None:
         from reconciler.checks.base import Daemon
 
-        subject.daemon = Daemon(**{**said, "notes": tuple(said.get("notes", ()))})
+        heard = {"notes": tuple(said.get("notes", ())), "agents": tuple(said.get("agents", ()))}
+        subject.daemon = Daemon(**{**said, **heard})
     subject.backend = said["backend"] if said else os.environ.get("HIVE_BACKEND", "local")
     subject.builder = said["builder"] if said else os.environ.get("HIVE_BUILDER", "plain")
     return subject, complaint
@@ -110,11 +111,18 @@ def _ask(client: Client) -> dict[str, Any] | None:
         key: str(status[key]) for key in ("state", "revision", "backend", "builder", "limits", "isolation")
     }
     said["notes"] = [str(note) for note in status["notes"]]
+    said["agents"] = [_agent(row) for row in status["agents"]]
     try:
         client.get("/healthz")
     except HiveError as error:
         return {**said, "trouble": error.summary}
     return said
+
+
+def _agent(row: dict[str, Any]) -> "AgentSaid":
+    from reconciler.checks.base import AgentSaid
+
+    return AgentSaid(str(row["agent"]), str(row["phase"]), tuple(str(each) for each in row["conditions"]))
 
 
 def _mute(client: Client, trouble: str) -> dict[str, Any]:

@@ -39,9 +39,8 @@ def logs(
 ) -> None:
     """The last lines that an agent's container wrote.
 
-    --since needs backend nixos, where the journal keeps times; backend local keeps what the agent wrote, and nothing
-    beside it. With --follow and --json it is one JSON object per line.
-    A daemon that is restarted meanwhile is waited for.
+    Of --since are shown the last --lines lines; it is exact to the second.
+    With --follow and --json it is one JSON object per line. A daemon that is restarted meanwhile is waited for.
     """
     begin = since_of(since, time.time()) if since is not None else None
     query: Query = {"lines": count_of(lines, MOST_LINES), "since": begin}

@@ -13,8 +13,10 @@ from api.cli.command import (
     command,
     count_of,
 )
+from api.cli.people import who
 from api.cli.progress import GIVEN_UP
 from api.cli.sentences import describe
+from api.cli.statusview import say_conditions
 
 MOST_ROWS = 1000
 
@@ -23,7 +25,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     command(app, "list", LOOK, examples=("hive list",))(list_agents)
     command(app, "plan", LOOK, examples=("hive plan", "hive plan alice"))(plan)
-    command(app, "pending", LOOK, examples=("hive pending", "hive pending --all"))(pending)
+    command(app, "pending", LOOK, examples=("hive pending", "hive pending --all", "hive pending --refused"))(pending)
     command(app, "log", LOOK, examples=("hive log -n 10",))(log)
     command(app, "events", LOOK, examples=("hive events", "hive events --follow"))(events)
 
@@ -63,9 +65,7 @@ def show_plan(rows: list[Row], json: bool) -> None:
         ((row["agent"], row["phase"], row["step"], row["deploy"], _waits(row), row["reason"]) for row in busy),
         empty=f"nothing to do: {count} agent{'' if count == 1 else 's'} as desired",
     )
-    for row in rows:
-        for condition in row["conditions"]:
-            output.say(f"{row['agent']}: {condition}")
+    say_conditions([f"{row['agent']}: {condition}" for row in rows for condition in row["conditions"]])
 
 
 def _waits(row: Row) -> str:
@@ -76,33 +76,65 @@ def _waits(row: Row) -> str:
 def pending(
     client: Client,
     everything: Annotated[bool, typer.Option("--all", "-a", help="ended ones too, newest first")] = False,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="only the branches whose commit is refused, and why")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Proposals that wait for a decision.
+    """Proposals that wait for a decision; below them the branches that are none.
 
-    Look at one with `hive diff`, then `hive approve` or `hive deny` it.
+    Look at one with `hive diff`, then `hive approve` or `hive deny` it. One that is stale does not descend from what
+    the agent has by now: `hive diff` says how to rebase it.
     """
+    if refused:
+        _say_refused(client, json)
+        return
     rows = client.rows("/api/proposals", {"all": everything})
     if json:
         output.say_json(rows)
         return
     output.table(
-        ("ID", "AGENT", "KIND", "STATE", "COMMIT", "AGE", "BY", "ABOUT"),
+        ("ID", "AGENT", "KIND", "STATE", "COMMIT", "AGE", "BRANCH", "BY", "ABOUT"),
         (
             (
                 row["id"],
                 row["agent"],
                 row["kind"],
-                row["state"] if row["state"] != "proposal" else "pending",
+                _state(row),
                 output.short(row["fetched_sha"]),
                 output.ago(row["requested_at"]),
-                row["proposed_by"],
+                row["branch"] or "",
+                who(row["proposed_by"]),
                 output.first_line(row["note"] if row["state"] in ("failed", "denied") else row["description"]),
             )
             for row in rows
         ),
         empty="nothing is pending" if not everything else "no proposals yet",
+        optional=("COMMIT", "KIND", "AGE"),
     )
+    say_conditions([f"{tip['agent']}: {_refusal(tip)}" for tip in client.rows("/api/refused")])
+
+
+def _say_refused(client: Client, json: bool) -> None:
+    tips = client.rows("/api/refused")
+    if json:
+        output.say_json(tips)
+        return
+    for tip in tips:
+        output.say(f"{tip['agent']}: {_refusal(tip)}")
+    if not tips:
+        output.say("no branch is refused")
+
+
+def _refusal(tip: Row) -> str:
+    by = f" ({who(tip['by'])})" if tip["by"] else ""
+    return f"{tip['branch']} at {output.short(tip['commit'])}{by} is refused: {tip['reason']}; {tip['remedy']}"
+
+
+def _state(row: Row) -> str:
+    if row["state"] == "proposal":
+        return "stale: rebase" if row["stale"] else "pending"
+    return str(row["state"])
 
 
 def log(

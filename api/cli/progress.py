@@ -108,6 +108,8 @@ def follow(client: Client, agent: str | None, waits: Waits) -> Iterator[Follower
 def remedy(card: Row) -> str:
     """What to do about a deploy that failed. After a failed spawn there is no agent, and no container with logs."""
     id, agent = card["id"], card["agent"]
+    if card.get("stale"):
+        return str(card["stale"])
     if card["kind"] == "spawn":
         return f"`hive diff {id} --agent {agent}` shows its last lines, `hive spawn {agent}` tries again"
     return f"see `hive diff {id}` and `hive logs {agent}`"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args, get_origin
 
 import typer
 
@@ -28,7 +28,9 @@ class Plain:
         self._convert: Callable[[str], object] = _boolean if kind is bool else kind
 
     def coerce(self, value: object, param: object, ctx: typer.Context) -> object:
-        """The value as its type; BadParameter when it is none."""
+        """The value as its type, of several each; BadParameter when it is none."""
+        if isinstance(value, (list, tuple)):
+            return [self.coerce(one, param, ctx) for one in value]
         if not isinstance(value, str):
             return value
         try:
@@ -44,6 +46,7 @@ def spare_pydantic(group: TyperGroup) -> None:
     for command in commands:
         for param in command.get_params(typer.Context(command)):
             kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+            kind = get_args(kind)[0] if get_origin(kind) is list else kind
             if kind in _WORDS and hasattr(param, "_runtime_param"):
                 param._runtime_param = Plain(kind)
 

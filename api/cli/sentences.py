@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from api.cli import output
+from api.cli.people import named, pushed, who
 
 Data = dict[str, Any]
 
@@ -44,9 +45,41 @@ def _ids(data: Data) -> str:
     return ", ".join(map(str, ids)) if isinstance(ids, list) else ""
 
 
+def _missed(data: Data) -> str:
+    names = data.get("missed")
+    shown = names[:5] if isinstance(names, list) else []
+    more = f" and {_text(data, 'count')} in all" if isinstance(names, list) and len(names) > len(shown) else ""
+    return f"{', '.join(map(str, shown))}{more}, whose inboxes are full"
+
+
 def _proposed(data: Data) -> str:
-    what = "asks for this agent" if data.get("kind") == "spawn" else "waits for approval"
-    return f"{_text(data, 'id')} {what}{_with(data, ', proposed by ', 'proposed_by')}{_with(data, ': ', 'description')}"
+    by, about = _text(data, "proposed_by"), _with(data, ": ", "description")
+    if data.get("kind") == "spawn":
+        return f"{_text(data, 'id')} asks for this agent{f', proposed by {named(by)}' if by else ''}{about}"
+    place, _, branch = _text(data, "source").partition("#")
+    to = f" to {branch}" if branch and place.startswith("proposed/") else ""
+    if pushed(by):
+        maker = "" if by == "push" else f" by {who(by)}"
+        return f"{_text(data, 'id')} waits for approval, pushed{to}{maker}{about}"
+    found = f", on {branch}" if to else ""
+    return f"{_text(data, 'id')} waits for approval{f', proposed by {named(by)}' if by else ''}{found}{about}"
+
+
+def _denied(data: Data) -> str:
+    """A newer proposal denies the older one by itself; its proposer did not decide anything."""
+    id, by, note = _text(data, "id"), _text(data, "by"), _text(data, "note")
+    if note.startswith("superseded by "):
+        return f"{id} is {note}"
+    why = f": {note}" if note not in ("", "denied") else ""
+    return f"{id} is denied{f' by {named(by)}' if by else ''}{why}"
+
+
+def _refused(data: Data) -> str:
+    by = _text(data, "by")
+    maker = "" if by in ("", "push") else f" (by {who(by)})"
+    commit = _text(data, "sha")[:12]
+    why, remedy = _with(data, ": ", "reason"), _with(data, "; ", "remedy")
+    return f"{_text(data, 'branch')} at {commit}{maker} is no proposal{why}{remedy}"
 
 
 def _deployed(data: Data) -> str:
@@ -64,7 +97,7 @@ def _started(data: Data) -> str:
 
 def _adopted(data: Data) -> str:
     side = "meta takes over what runs" if data.get("running") else "goes back to what meta says"
-    return f"{side}{_with(data, ', decided by ', 'by')} (ids {_ids(data)})"
+    return f"{side}{named(_with(data, ', decided by ', 'by'))} (ids {_ids(data)})"
 
 
 def _healthy(data: Data) -> str:
@@ -92,6 +125,10 @@ def _rebuilt_all(data: Data) -> str:
     return f"{done}, stopped since {why}; {_count(data, 'left')} left"
 
 
+def _asked_for(data: Data) -> str:
+    return f"{_text(data, 'asked') or 'start, stop or restart'} asked for{named(_with(data, ' by ', 'by'))}"
+
+
 _ENDS = {
     "stopping": "stopped",
     "restarting": "stopped, to start again",
@@ -101,13 +138,14 @@ _ENDS = {
 
 SENTENCES: dict[str, Callable[[Data], str]] = {
     "proposal_created": _proposed,
-    "proposal_approved": lambda d: f"{_text(d, 'id')} is approved{_with(d, ' by ', 'approved_by')}",
-    "proposal_denied": lambda d: f"{_text(d, 'id')} is denied{_with(d, ' by ', 'by')}{_with(d, ': ', 'note')}",
+    "proposal_approved": lambda d: f"{_text(d, 'id')} is approved{named(_with(d, ' by ', 'approved_by'))}",
+    "proposal_denied": _denied,
+    "tip_refused": _refused,
     "deploy_started": lambda d: f"{_text(d, 'id')} is being deployed",
     "deploy_succeeded": _deployed,
     "deploy_failed": lambda d: f"{_text(d, 'id')} failed{_with(d, ': ', 'note')}",
     "card_reverted": _reverted,
-    "agent_spawned": lambda d: f"spawned{_with(d, ' by ', 'approved_by')}",
+    "agent_spawned": lambda d: f"spawned{named(_with(d, ' by ', 'approved_by'))}",
     "agent_started": _started,
     "agent_stopped": lambda d: _ENDS.get(_text(d, "transient"), "stopped"),
     "agent_restarted": lambda d: "restarted, as was asked for",
@@ -117,7 +155,9 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_destroyed": lambda d: "destroyed; repos, tags and state are kept",
     "agent_purged": lambda d: "purged; nothing is kept",
     "agent_adopted": _adopted,
-    "run_changed": lambda d: f"{_text(d, 'asked') or 'start, stop or restart'} asked for{_with(d, ' by ', 'by')}",
+    "run_changed": lambda d: (
+        f"{_text(d, 'asked') or 'start, stop or restart'} asked for{named(_with(d, ' by ', 'by'))}"
+    ),
     "agent_healthy": _healthy,
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",
@@ -131,9 +171,10 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "operator_message": lambda d: f"wrote to the operator, message {_text(d, 'id')}",
     "question_asked": lambda d: f"question {_text(d, 'id')} to {_text(d, 'target')}",
     "question_answered": lambda d: f"question {_text(d, 'id')} is answered{_with(d, ' by ', 'by')}",
+    "broadcast_missed": lambda d: f"message {_text(d, 'id')} to all missed {_missed(d)}",
     "message_dead": lambda d: f"message {_text(d, 'id')}{_with(d, ' from ', 'from')} is a dead letter, never acked",
     "daemon_started": lambda d: f"the daemon started{_with(d, ', revision ', 'revision')}",
-    "rebuild_all_started": lambda d: f"rebuilds {_count(d, 'agents')} agents{_with(d, ', asked by ', 'by')}",
+    "rebuild_all_started": lambda d: f"rebuilds {_count(d, 'agents')} agents{named(_with(d, ', asked by ', 'by'))}",
     "rebuild_all_ended": _rebuilt_all,
     "daemon_stopped": lambda d: "the daemon stopped; agents go on",
     "database_rebuilt": lambda d: f"the database was made anew{_with(d, ', the old one is ', 'set_aside')}",

@@ -5,13 +5,9 @@ from typing import Annotated
 import typer
 
 from api.cli import output
-from api.cli.client import Client, Row
+from api.cli.client import Client
 from api.cli.command import LOOK, JsonOption, command
-
-HEADINGS = ("AGENT", "PHASE", "SINCE", "TURN", "WANTED", "DEPLOYED", "COMMIT", "PENDING", "CRASHES", "UNREAD", "PID")
-OPTIONAL = ("PID", "COMMIT", "WANTED", "UNREAD", "CRASHES", "TURN", "DEPLOYED", "SINCE", "PENDING")
-"""What is left out on a narrow terminal, first to last."""
-EMPTY = "no agents yet; make one with `hive spawn alice`"
+from api.cli.statusview import show
 
 
 def register(app: typer.Typer) -> None:
@@ -41,63 +37,3 @@ def status(
         output.say_json(found)
     else:
         show(found)
-
-
-def show(found: Row) -> None:
-    """Print a status."""
-    output.facts(
-        (
-            ("hive", found["revision"]),
-            ("state", found["state"]),
-            ("runtime", found["runtime"]),
-            ("backend", f"{found['backend']}, builder {found['builder']}"),
-            ("isolation", found["isolation"]),
-            ("limits", found["limits"]),
-            ("uids", found["uids"]),
-            ("meta", output.short(found["meta_head"])),
-        )
-    )
-    for note in found["notes"]:
-        output.say(f"note: {note}")
-    output.say()
-    output.table(HEADINGS, map(row_of, found["agents"]), empty=EMPTY, optional=OPTIONAL)
-    for condition in conditions(found):
-        output.say(condition)
-
-
-def conditions(found: Row) -> list[str]:
-    """What needs a person."""
-    agents = [f"{agent['agent']}: {condition}" for agent in found["agents"] for condition in agent["conditions"]]
-    return [*waiting(found), *agents]
-
-
-def waiting(found: Row) -> list[str]:
-    """What waits for the operator, and what nobody took: one line, or none."""
-    kinds = (
-        ("unread", "unread message", "hive inbox"),
-        ("questions", "open question", "hive questions"),
-        ("dead_letters", "dead letter", "hive dead-letters"),
-    )
-    counted = [(found.get(key, 0), what, see) for key, what, see in kinds]
-    parts = [f"{count} {what}{'s' if count > 1 else ''} (`{see}`)" for count, what, see in counted if count]
-    return [f"for you: {', '.join(parts)}"] if parts else []
-
-
-def row_of(agent: Row) -> tuple[object, ...]:
-    """One line of the table."""
-    deployed = "-" if agent["deployed"] is None else str(agent["deployed"])
-    if agent["in_flight"] is not None:
-        deployed += f" > {agent['in_flight']}"
-    return (
-        agent["agent"],
-        agent["phase"],
-        output.ago(agent["since"]),
-        agent["turn"],
-        agent["desired"],
-        deployed,
-        output.short(agent["sha"])[:10],
-        agent["pending"],
-        agent["crashes"] or "",
-        agent["unread"] or "",
-        agent["pid"],
-    )

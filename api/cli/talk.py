@@ -5,6 +5,7 @@ Annotations are read at run time here, so evaluation is not postponed.
 
 import sys
 import time
+from textwrap import indent
 from typing import Annotated
 
 import typer
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
     command(app, "send", TALK, examples=("hive send alice 'look at the build'", "hive send '*' -- -"))(send)
     command(app, "inbox", TALK, examples=("hive inbox", "hive inbox --read"))(inbox)
     command(app, "ask", TALK, examples=("hive ask alice 'which branch?' -o main -o next --wait",))(ask)
-    command(app, "questions", TALK, examples=("hive questions",))(questions)
+    command(app, "questions", TALK, examples=("hive questions", "hive questions 3"))(questions)
     command(app, "answer", TALK, examples=("hive answer 3 main", "hive answer 3 red green"))(answer)
     command(app, "remind", TALK, examples=("hive remind alice 'look again' --in 2h",))(remind)
     command(app, "loose-ends", TALK, examples=("hive loose-ends",))(loose_ends)
@@ -72,7 +73,8 @@ def inbox(
     read: Annotated[bool, typer.Option("--read", help="they count as read from now on")] = False,
     json: JsonOption = False,
 ) -> None:
-    """The newest messages to the operator, the newest last. Looking changes nothing unless --read is given.
+    """The newest messages to the operator, the newest last, their texts indented. Looking changes nothing unless --read
+    is given.
 
     What hive itself tells, as the answer to a question, is shown as a sentence; --json has it as it is.
     """
@@ -81,7 +83,7 @@ def inbox(
         output.say_json(rows)
     for row in [] if json else reversed(rows):
         output.heading(f"{row['id']}  {output.when(row['at'])}  from {row['from']}")
-        output.say(letters.text(row).rstrip("\n") + "\n")
+        output.say(indent(letters.text(row).rstrip("\n"), "    ", lambda _: True) + "\n")
     if not rows and not json:
         output.say("no message")
     if read and rows:
@@ -119,8 +121,21 @@ def ask(
         output.say(str(found["answer"]))
 
 
-def questions(client: Client, json: JsonOption = False) -> None:
-    """The questions that are open, newest first. Any of them can be answered with `hive answer`."""
+def questions(
+    client: Client,
+    id: Annotated[
+        int | None,
+        typer.Argument(metavar="ID", help="one of them, whole", autocompletion=complete.questions, show_default=False),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """The questions that are open, newest first, long ones cut; with ID one of them as it was asked.
+
+    Any of them can be answered with `hive answer`.
+    """
+    if id is not None:
+        _one_question(client.row(f"/api/questions/{id}"), json)
+        return
     rows = client.rows("/api/questions")
     if json:
         output.say_json(rows)
@@ -174,8 +189,7 @@ def remind(
         timing = {"timing_type": "in_seconds", "seconds": int(span(after or ""))}
     body = {"message": _text(message), "timing": timing, "file_path": file}
     made = client.post(f"/api/agents/{agent}/reminders", body)
-    due = timing.get("unix_timestamp", time.time() + timing.get("seconds", 0))
-    _say(made, json, f"reminder {made['id']} for {agent} is due {output.when(due)}")
+    _say(made, json, f"reminder {made['id']} for {agent} is due {output.when(made['due_at'])}")
 
 
 def loose_ends(client: Client, json: JsonOption = False) -> None:
@@ -229,8 +243,23 @@ def dead_letters(
     )
 
 
+def _one_question(row: Row, json: bool) -> None:
+    if json:
+        output.say_json(row)
+        return
+    output.heading(f"{row['id']}  {output.when(row['asked_at'])}  from {row['asker']} to {row['target']}")
+    output.say(indent(row["question"].rstrip("\n"), "    ", lambda _: True))
+    for option in row["options"]:
+        output.say(f"  - {option}")
+    if row["answer"] is not None:
+        output.say(f"answered by {row['answerer']}:")
+        output.say(indent(row["answer"].rstrip("\n"), "    ", lambda _: True))
+
+
 def _options(row: Row) -> str:
     several = " (one or several)" if row["multi"] else ""
+    if row.get("cut") and not row["options"]:
+        return f"see `hive questions {row['id']}`"
     return f"{', '.join(row['options'])}{several}" if row["options"] else ""
 
 

@@ -18,7 +18,7 @@ from types import FrameType
 from api.cli import output, tables
 from api.cli.client import Client, Row, Stream
 from api.cli.codes import Unreachable
-from api.cli.status import EMPTY, HEADINGS, OPTIONAL, conditions, row_of, show
+from api.cli.statusview import EMPTY, HEADINGS, OPTIONAL, conditions, row_of, show, wrapped
 
 CALM = 0.25
 LOOK = 5.0
@@ -81,7 +81,7 @@ def frame(found: Row | None, why: str, columns: int, rows: int) -> list[str]:
     cells = output.cells_of(map(row_of, found["agents"]))
     table = tables.lines(HEADINGS, cells, room=columns, optional=OPTIONAL, style=style) if cells else [EMPTY]
     notes = [f"note: {note}" for note in found["notes"]]
-    below = [tables.cut(output.clean(" ".join(line.split())), columns) for line in (*conditions(found), *notes)]
+    below = [part for line in (*conditions(found), *notes) for part in wrapped(line, columns)]
     everything = [*top, "", *table, *([""] if below else []), *below]
     if len(everything) <= rows:
         return everything

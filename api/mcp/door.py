@@ -15,7 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from api.asgi import App, Message, Receive, Scope, Send
+from api.mcp import overlong
 from api.mcp.visit import VISIT, Visit
+from api.mcp.weight import MOST, too_heavy
 from api.operations.base import Call
 from api.principals import Operator, Principal
 from api.problems import MEDIA_TYPE, problem_of
@@ -62,6 +64,16 @@ class Door:
         if isinstance(body, HiveError):
             await _refuse(send, body, 413 if isinstance(body, BadInput) else 408)
             return
+        if isinstance(body, overlong.Overlong):
+            call = body.substitute(dict(scope["headers"]))
+            if call is None:
+                await _refuse(send, self._too_long(), 413)
+            else:
+                await self._serve(_with_length(scope, len(call)), call, receive, send, self._too_long())
+            return
+        if await too_heavy(body):
+            await _refuse(send, BadInput(f"the request has more than {MOST} values", "send less in one request"), 413)
+            return
         self._cancel(body)
         await self._serve(scope, body, receive, send)
 
@@ -93,24 +105,36 @@ class Door:
             return BadInput(f"/mcp takes POST, not {scope['method'][:20]}", "there is no stream and no session"), 405
         return (TransientError("hive is stopping", "ask again soon", 1.0), None) if self._closed else None
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | HiveError | None:
-        """The whole body; None when the peer left, an error when it is too long or too slow."""
+    def _too_long(self) -> BadInput:
+        return BadInput(
+            f"the request is longer than {self._limit} bytes", "send less in one request; put long texts into files"
+        )
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | overlong.Overlong | HiveError | None:
+        """The whole body, or its ends where it is too long; None when the peer left, an error when it is far too long
+        or too slow."""
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        too_long = BadInput(f"the request is longer than {self._limit} bytes", "send less in one request")
-        if int(announced) > self._limit:  # digits: h11 has checked it
-            return too_long
-        body = bytearray()
+        most = self._limit * overlong.MOST
+        if int(announced) > most:  # digits: h11 has checked it
+            return self._too_long()
+        body, ends, length = bytearray(), overlong.Overlong(), 0
         try:
             async with asyncio.timeout(BODY_DEADLINE):
                 while True:
                     event = await receive()
                     if event["type"] != "http.request":
                         return None
-                    body += event["body"]
-                    if len(body) > self._limit:
-                        return too_long
+                    part = event["body"]
+                    length += len(part)
+                    if length > most:
+                        return self._too_long()
+                    ends.add(part)
+                    if length <= self._limit:
+                        body += part
+                    else:
+                        body.clear()
                     if not event["more_body"]:
-                        return bytes(body)
+                        return bytes(body) if length <= self._limit else ends
         except TimeoutError:
             return TransientError(f"the request was not sent within {BODY_DEADLINE:.0f} s", "send it faster")
 
@@ -127,9 +151,11 @@ class Door:
             if visit.request_id == cancelled:
                 visit.gone.set()
 
-    async def _serve(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def _serve(
+        self, scope: Scope, body: bytes, receive: Receive, send: Send, refusal: HiveError | None = None
+    ) -> None:
         engine = await self._opened()
-        visit = Visit(replace(self._call, principal=self._principal(scope), after=[]))
+        visit = Visit(replace(self._call, principal=self._principal(scope), after=[]), refusal=refusal)
         scope["state"] = {VISIT: visit}
         left = asyncio.ensure_future(_left(receive))
         left.add_done_callback(lambda _: visit.gone.set())
@@ -176,6 +202,13 @@ def beside(app: App, door: Door) -> App:
         await (door if at_door else app)(scope, receive, send)
 
     return both
+
+
+def _with_length(scope: Scope, length: int) -> Scope:
+    headers = [
+        (name, value) for name, value in scope["headers"] if name not in (b"content-length", b"transfer-encoding")
+    ]
+    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
 
 
 def _uid(scope: Scope) -> int | None:

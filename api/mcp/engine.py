@@ -25,7 +25,7 @@ from mcp_types import (
 )
 
 from api.asgi import Receive, Scope, Send
-from api.mcp.tools import ENDS, READS, Answer, Gone, ToolView, call_tool, tools_for
+from api.mcp.tools import ENDS, READS, Answer, Gone, ToolView, call_tool, refused, tools_for
 from api.mcp.visit import VISIT, Visit
 from api.mcp.words import instructions
 from api.operations.base import Call
@@ -76,13 +76,19 @@ class Engine:
         assert context.request is not None  # noqa: S101 (over HTTP there is always one)
         visit: Visit = context.request.scope["state"][VISIT]
         visit.request_id = context.request_id
+        if visit.refusal is not None:
+            return _result(await refused(visit.call, visit.refusal))
         if params.name not in tools_for(self._call.role):
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name[:60]!r}")
         try:
             answer = await call_tool(visit.call, params.name, params.arguments or {}, visit.gone)
         except Gone:
             answer = Answer(("error: cancelled; what was waited for is kept",), error=True)
-        return CallToolResult(content=[TextContent(text=text) for text in answer.texts], is_error=answer.error)
+        return _result(answer)
+
+
+def _result(answer: Answer) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=text) for text in answer.texts], is_error=answer.error)
 
 
 def _described(tool: ToolView) -> Tool:

@@ -29,8 +29,10 @@ whose socket it is; nothing in a request can change that.
 - Verbs of the harness (`ack_turn`, `requeue_inflight`, `wake`, `recent`, `status`, `operator_msg`) are no tools.
 
 Bounds: 16 connections to one socket, 60 s for a request's head, 30 s for its body, `HIVE_MAX_LINE_BYTES` and 16 KiB for
-its size, and 30 s in which a peer takes nothing of an answer. Anything else than a POST to `/mcp` is answered with
-problem details.
+its size (a call that is longer is a tool's error, one that is eight times as long is not read at all), and 30 s in
+which a peer takes nothing of an answer. Anything else than a POST to `/mcp` is answered with problem details.
+
+A length in the tables is in characters; what counts is the bytes in UTF-8, the same for plain ASCII.
 """
 
 
@@ -65,8 +67,11 @@ def _type(schema: Schema) -> str:
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     bounds = [words.format(schema[key]) for key, words in _BOUNDS.items() if key in schema]
-    name = "array of strings" if schema["type"] == "array" else schema["type"]
-    return ", ".join([name, *bounds])
+    if schema["type"] != "array":
+        return ", ".join([schema["type"], *bounds])
+    most = [f"at most {schema['maxItems']} of them"] if "maxItems" in schema else []
+    each = [f"each at most {schema['items']['maxLength']} long"] if "maxLength" in schema["items"] else []
+    return ", ".join(["array of strings", *most, *each])
 
 
 _BOUNDS = {"minimum": "from {}", "maximum": "to {}", "minLength": "at least {} long", "maxLength": "at most {} long"}

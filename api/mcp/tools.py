@@ -77,13 +77,18 @@ async def call_tool(call: Call, name: str, given: Mapping[str, Any], gone: async
         notes = [f"passed over, since {name} takes no such argument: {', '.join(unknown)}"] if unknown else []
         return Answer((text, *notes, *await _status(call)))
     except HiveError as error:
-        hint = f"\n{error.hint}" if error.hint else ""
-        return Answer((f"error: {error.summary}{hint}", *await _status(call)), error=True)
+        return await refused(call, error)
     except Gone:
         raise
     except Exception:
         log.exception("the tool %s failed inside for %s", name[:60], call.who)
         return Answer(("error: hive failed inside while doing this; its log says more",), error=True)
+
+
+async def refused(call: Call, error: HiveError) -> Answer:
+    """An error that was to be expected, with its hint."""
+    hint = f"\n{error.hint}" if error.hint else ""
+    return Answer((f"error: {error.summary}{hint}", *await _status(call)), error=True)
 
 
 async def _handled(tool: ToolView, call: Call, asked: Any) -> str:

@@ -15,6 +15,7 @@ import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,10 +23,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from api.principals import Agent, Manager, Operator, Principal
 from meta.errors import BadInput
-from meta.names import NAME_LIMIT, AgentName, ProposalId, agent_name, proposal_id
+from meta.names import AgentName, ProposalId, agent_name, proposal_id
 from meta.wire.agent import OkResponse
 from meta.wire.common import Wire
 from meta.wire.host import HostResponse
+from meta.wire.limits import NAME_PATTERN
 
 if TYPE_CHECKING:
     from reconciler.service import Service
@@ -113,7 +115,6 @@ class Input(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
-NAME_PATTERN = rf"^[a-z]([a-z0-9-]{{0,{NAME_LIMIT - 2}}}[a-z0-9])?$"
 AgentField = Annotated[
     AgentName,
     AfterValidator(agent_name),
@@ -251,8 +252,11 @@ class operation:
         )
 
 
+OK = OkResponse()
+
+
 def _ok(_: object) -> Wire:
-    return OkResponse()
+    return OK
 
 
 def _done(_: object) -> Wire:
@@ -278,6 +282,12 @@ RENAMED = {"name": "agent", "commit_ref": "commit"}
 """What the wire calls otherwise than the inputs."""
 
 
+@cache  # of the wire's types there are only so many
+def _names(request: type[Wire]) -> tuple[tuple[str, str], ...]:
+    """Each field of a request with what the inputs call it."""
+    return tuple((key, RENAMED.get(key, key)) for key in request.model_fields if key != "cmd")
+
+
 def input_of(wanted: type[In], request: Wire) -> In:
     """A request of the wire as an operation's input. BadInput where it breaks a bound that the wire does not know.
 
@@ -285,8 +295,8 @@ def input_of(wanted: type[In], request: Wire) -> In:
     """
     if isinstance(request, wanted):
         return request
-    given = ((key, getattr(request, key)) for key in type(request).model_fields if key != "cmd")
-    fields = {RENAMED.get(key, key): value for key, value in given if value is not None}
+    given = ((name, getattr(request, key)) for key, name in _names(type(request)))
+    fields = {name: value for name, value in given if value is not None}
     try:
         return wanted.model_validate(fields)
     except ValidationError as error:

@@ -28,10 +28,11 @@ from api.operations.base import (
 from meta.errors import Refused
 from meta.names import MANAGER, AgentName
 from meta.wire import host, manager
+from meta.wire.limits import DESCRIPTION_MOST
 from reconciler.rollout import Rollout
 from reconciler.views import Card
 
-Words = Field("", max_length=10_000, description="what for, in words")
+Words = Field("", max_length=DESCRIPTION_MOST, description="what for, in words")
 AT_ONCE = Field(False, description="do not let the agent finish its turn")
 
 
@@ -129,6 +130,7 @@ async def spawn(call: Call, asked: Named) -> Card:
 )
 async def request_spawn(call: Call, asked: Described) -> Card:
     """Ask the operator for a new agent."""
+    counted(call)
     return await call.service.request_spawn(asked.agent, call.who, asked.description)
 
 
@@ -141,7 +143,9 @@ async def request_spawn(call: Call, asked: Described) -> Card:
 )
 async def kill(call: Call, asked: Stopping) -> Accepted:
     """Stop an agent once its turn has ended; it stays stopped until it is started."""
-    await call.service.stop(another(call, asked.agent, "stop"), call.who, asked.now)
+    agent = another(call, asked.agent, "stop")
+    counted(call)
+    await call.service.stop(agent, call.who, asked.now)
     return Accepted(asked.agent, "stop")
 
 
@@ -154,6 +158,7 @@ async def kill(call: Call, asked: Stopping) -> Accepted:
 )
 async def start(call: Call, asked: Named) -> Accepted:
     """Start a stopped agent, or try again one that was given up."""
+    counted(call)
     await call.service.start(asked.agent, call.who)
     return Accepted(asked.agent, "start")
 
@@ -167,6 +172,7 @@ async def start(call: Call, asked: Named) -> Accepted:
 )
 async def restart(call: Call, asked: Stopping) -> Accepted:
     """Stop an agent once its turn has ended, and start it again."""
+    counted(call)
     await call.service.restart(asked.agent, call.who, asked.now)
     return Accepted(asked.agent, "restart")
 
@@ -180,6 +186,7 @@ async def restart(call: Call, asked: Stopping) -> Accepted:
 )
 async def rebuild(call: Call, asked: Stopping) -> Accepted:
     """Make everything that hive makes for an agent again, from what is deployed, and restart it."""
+    counted(call)
     await call.service.rebuild(asked.agent, call.who, asked.now)
     return Accepted(asked.agent, "rebuild")
 
@@ -215,6 +222,11 @@ async def reconcile(call: Call, asked: Reconciling) -> Looked:
     """Look now, at one agent or at all."""
     await call.service.reconcile(asked.agent)
     return Looked(asked.agent)
+
+
+def counted(call: Call) -> None:
+    """What the manager asks for makes events: that it asked, and what becomes of it."""
+    call.service.broker.allowance.spend(call.name, 2)
 
 
 def another(call: Call, agent: AgentName, verb: str) -> AgentName:

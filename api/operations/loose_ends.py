@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from api.operations.base import EVERYBODY, Call, Route, Tool, on_agents, operation
+from meta.message import one_line
 from meta.wire import agent as wire
 from meta.wire.common import ApprovalEnd, CancelLooseEndKind, LooseEnd, QuestionEnd
+
+TOLD_MOST = 50
+"""Of one kind that a model is told."""
+TOLD_LENGTH = 200
+"""Characters of one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,17 @@ def _ends(found: list[LooseEnd]) -> wire.LooseEndsResponse:
 
 
 def _listed(_call: Call, found: list[LooseEnd]) -> str:
-    return "\n".join(_line(end) for end in found) or "nothing is open"
+    """One line for each of the newest of a kind: a model has to read all of it."""
+    kinds = [[end for end in found if end.kind == kind] for kind in ("approval", "question", "reminder")]
+    return "\n".join(line for ends in kinds for line in _lines(ends)) or "nothing is open"
+
+
+def _lines(ends: list[LooseEnd]) -> Iterator[str]:
+    for end in ends[:TOLD_MOST]:
+        line = one_line(_line(end), TOLD_LENGTH + 1)
+        yield line if len(line) <= TOLD_LENGTH else line[: TOLD_LENGTH - 1] + "…"
+    if len(ends) > TOLD_MOST:
+        yield f"and {len(ends) - TOLD_MOST} older {ends[0].kind}s"
 
 
 def _line(end: LooseEnd) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import indent
 
 from pydantic import Field
 
@@ -22,18 +23,26 @@ from meta.errors import NotFound
 from meta.names import AgentName, agent_name
 from meta.wire import agent as wire
 from meta.wire.common import I64, U64, InboxRow, Wire
+from meta.wire.limits import BODY_BYTES, WAIT_MOST
 
 ALL = "*"
+INDENT = "    "
+"""Before each line of a body: what stands unindented is hive's own, so no body looks like another message."""
 WAIT_DEFAULT = 30
-WAIT_MOST = 60
 RECENT_MOST = 1000
 
 
 class Sending(Input):
     """A message. `key`: a second one with the same key is not sent; the first one's id is answered again."""
 
-    to: str = Field(description="an agent's name, `manager`, or `*` for everybody", examples=["alice"])
-    body: str = Field(description="what to say, at most 1 MiB", examples=["the tests pass"])
+    to: str = Field(
+        description="an agent's name, `manager`, or `*` for every other agent and the manager", examples=["alice"]
+    )
+    body: str = Field(
+        description="what to say, at most 1 MiB of UTF-8",
+        examples=["the tests pass"],
+        json_schema_extra={"maxLength": BODY_BYTES},
+    )
     key: str | None = Field(None, min_length=1, max_length=200, description="against double sends")
 
 
@@ -87,7 +96,7 @@ def _posted(_call: Call, sent: Sent) -> str:
 def _heard(_call: Call, answer: wire.MessageResponse | wire.EmptyResponse) -> str:
     if isinstance(answer, wire.EmptyResponse):
         return "no message"
-    return f"from: {answer.sender}\n\n{answer.body}"
+    return f"from: {answer.sender}\n\n{indent(answer.body, INDENT, lambda _: True)}"
 
 
 @operation(
@@ -98,7 +107,7 @@ def _heard(_call: Call, answer: wire.MessageResponse | wire.EmptyResponse) -> st
     tool=Tool(_posted),
 )
 async def send(call: Call, asked: Sending) -> Sent:
-    """Send a message to an agent, to the manager, to the operator, or to all of them (`*`)."""
+    """Send a message to an agent, the manager or the operator, or (`*`) to every other agent and the manager."""
     if call.role is Role.OPERATOR and asked.to != ALL and agent_name(asked.to) not in call.service.agents():
         raise NotFound(f"there is no agent {asked.to}", "see `hive list`")
     return Sent(await call.service.broker.send(call.name, asked.to, asked.body, asked.key), asked.to)
@@ -106,13 +115,16 @@ async def send(call: Call, asked: Sending) -> Sent:
 
 @operation("recv", AGENTS, lines=(on_agents(wire.Recv, _itself),), tool=Tool(_heard), waits=True)
 async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.EmptyResponse:
-    """Take one message, waiting for it if there is none; empty after that, or at once while the agent is drained."""
+    """Take one message, waiting for it if there is none; empty after that, or at once while the agent is drained. The
+    sender stands before it; all of its text is indented by four spaces."""
     wait = min(WAIT_DEFAULT if asked.wait_seconds is None else asked.wait_seconds, WAIT_MOST)
     agent, links, broker = AgentName(call.name), call.service.links, call.service.broker
     links.legacy(agent)
     if links.draining(agent):
         return wire.EmptyResponse()
-    message = await broker.recv(agent, wait, hold=True)  # a drain interrupts it
+    view = links.view(agent)
+    launch = view.nonce if view.connected else None
+    message = await broker.recv(agent, wait, launch, hold=True)  # a drain interrupts it
     if message is None:
         return wire.EmptyResponse()
     id = message.id

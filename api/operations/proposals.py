@@ -24,7 +24,8 @@ from meta.errors import BadInput
 from meta.model import DeployKind
 from meta.wire import host, manager
 from meta.wire.common import Approval, ApprovalKind, ApprovalStatus
-from reconciler.views import Card, Diff
+from meta.wire.limits import DESCRIPTION_MOST
+from reconciler.views import Card, Diff, RefusedTip
 
 MOST_ROWS = 1000
 OF_AGENT = frozenset({"agent"})
@@ -48,6 +49,12 @@ class Listing(Input):
     limit: int = Field(50, ge=1, le=MOST_ROWS)
 
 
+class Whose(Input):
+    """Of one agent, or of all."""
+
+    agent: AgentField | None = None
+
+
 class One(Input):
     """One proposal."""
 
@@ -65,7 +72,7 @@ class Approving(One):
 class Ending(One):
     """A reason in words."""
 
-    reason: str = Field("", max_length=10_000, description="why, in words")
+    reason: str = Field("", max_length=DESCRIPTION_MOST, description="why, in words")
 
 
 def approval(card: Card) -> Approval:
@@ -109,6 +116,12 @@ async def pending(call: Call, asked: Listing) -> list[Card]:
     if asked.all:
         return await call.service.cards(asked.agent, asked.limit)
     return [card for card in await call.service.pending() if asked.agent in (None, card.agent)]
+
+
+@operation("refused", OPERATORS, routes=(Route("GET", "/api/refused"),))
+async def refused(call: Call, asked: Whose) -> list[RefusedTip]:
+    """Branches whose commit is no proposal, why, and how to be rid of them."""
+    return await call.service.refused(asked.agent)
 
 
 @operation("proposal", OPERATORS, routes=(Route("GET", "/api/proposals/{id}"),))
@@ -157,4 +170,4 @@ async def cancel(call: Call, asked: Ending) -> Card:
     return await call.service.cancel(asked.id, call.who, asked.reason, asked.agent)
 
 
-PROPOSALS = (propose, pending, proposal, diff, approve, deny, retry, cancel)
+PROPOSALS = (propose, pending, refused, proposal, diff, approve, deny, retry, cancel)

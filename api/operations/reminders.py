@@ -24,9 +24,10 @@ class Reminding(Input):
 
 @dataclass(frozen=True, slots=True)
 class Reminded:
-    """A reminder that is on disk."""
+    """A reminder that is on disk; `due_at` in Unix seconds."""
 
     id: int
+    due_at: int
 
 
 def _set(_call: Call, reminded: Reminded) -> str:
@@ -40,13 +41,13 @@ def _count(count: int) -> wire.PendingRemindersCountResponse:
 @operation("remind", AGENTS, lines=(on_agents(wire.Remind),), tool=Tool(_set))
 async def remind(call: Call, asked: wire.Remind) -> Reminded:
     """Send the caller a message later, from `reminder`."""
-    return Reminded(await call.service.reminders.remind(call.name, asked.message, asked.timing, asked.file_path))
+    return Reminded(*await call.service.reminders.put(call.name, asked.message, asked.timing, asked.file_path))
 
 
 @operation("remind_agent", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/reminders", status=201, limit=2**23),))
 async def remind_agent(call: Call, asked: Reminding) -> Reminded:
     """Send an agent a message later, from `reminder`."""
-    return Reminded(await call.service.reminders.remind(asked.agent, asked.message, asked.timing, asked.file_path))
+    return Reminded(*await call.service.reminders.put(asked.agent, asked.message, asked.timing, asked.file_path))
 
 
 @operation("reminders", OPERATORS, routes=(Route("GET", "/api/agents/{agent}/reminders"),))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from api.operations.base import (
     LEADERS,
@@ -25,13 +27,19 @@ from api.operations.proposals import MOST_ROWS
 from api.operations.upkeep import Nothing
 from api.operations.waiting import unless_stopping
 from api.stream import sse
+from meta.errors import Conflict
 from meta.names import AgentName
 from meta.wire import host, manager
 from meta.wire.common import U32
+from meta.wire.limits import LOG_LINES_MOST
+from reconciler.events import Resync
 from reconciler.questions import Question
 from reconciler.views import Card, Event, LogRow, PlanRow, Status
 
-MOST_LINES = 10_000
+if TYPE_CHECKING:
+    from reconciler.service import Service
+
+MOST_LINES = LOG_LINES_MOST
 MOST_SECONDS = 600
 MOST_EVENTS = 1000
 MOST_WAIT = 30
@@ -75,6 +83,7 @@ class Following(Input):
     after: str | None = Field(None, description="begin behind this event")
     limit: int = Field(50, ge=1, le=MOST_EVENTS, description="of a list")
     last_event_id: str | None = Field(None, description="as `after`, and stronger")
+    snapshot: bool = Field(False, description="a stream that does not resume begins with everything as it is")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,10 @@ async def overview(call: Call, _asked: Nothing) -> Status:
 @operation("state", OPERATORS, routes=(Route("GET", "/api/state"),))
 async def state(call: Call, _asked: Nothing) -> State:
     """Everything at once, with the number of the newest event before it was looked at."""
-    service = call.service
+    return await _everything(call.service)
+
+
+async def _everything(service: Service) -> State:
     return State(
         seq=await service.events.last(),
         status=await service.status(),
@@ -201,9 +213,26 @@ async def wait(call: Call, asked: Waiting) -> Settled:
 async def events(call: Call, asked: Following) -> Raw | list[Event]:
     """The event sequence from `after` or from now on, as server-sent events; with `follow=0` a list, oldest first."""
     source, after = call.service.events, asked.last_event_id or asked.after or None
-    if asked.follow:
-        return Raw(sse(source, after, call.stopping), "text/event-stream", {"cache-control": "no-store"})
-    return await source.since(after or _before(await source.last(), asked.limit), asked.limit)
+    if after is not None:
+        source.check(after)
+    if not asked.follow:
+        try:
+            return await source.since(after or _before(await source.last(), asked.limit), asked.limit)
+        except Resync as error:
+            raise Conflict(error.summary, error.hint) from error
+    stream = sse(source, after, call.stopping, partial(_snapshot, call.service) if asked.snapshot else None)
+    return Raw(stream, "text/event-stream", {"cache-control": "no-store"})
+
+
+async def _snapshot(service: Service) -> tuple[str, str]:
+    """For the stream; JSON has no line ends of its own."""
+    found = await _everything(service)
+    return found.seq, _state_type().dump_json(found).decode()
+
+
+@cache
+def _state_type() -> TypeAdapter[State]:
+    return TypeAdapter(State)
 
 
 def _before(last: str, count: int) -> str:

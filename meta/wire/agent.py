@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from meta.names import NAME_LIMIT
+from meta.wire import limits
 from meta.wire.common import (
     I64,
     U64,
@@ -23,17 +25,21 @@ from meta.wire.common import (
     told,
 )
 
-MIB = 2**20
-
 
 class Send(Wire):
     """Send a message."""
 
     cmd: Literal["send"] = "send"
     to: Annotated[
-        str, told('who gets it: an agent\'s name, "manager", "operator", or "*" for every agent', "bob", minLength=1)
+        str,
+        told(
+            'who gets it: an agent\'s name, "manager", "operator", or "*" for every other agent and the manager',
+            "bob",
+            maxLength=NAME_LIMIT,
+            pattern=limits.RECIPIENT_PATTERN,
+        ),
     ]
-    body: Annotated[str, told("the text, at most 1 MiB of UTF-8", "the tests pass now", maxLength=MIB)]
+    body: Annotated[str, told("the text, at most 1 MiB of UTF-8", "the tests pass now", maxLength=limits.BODY_BYTES)]
 
 
 class Recv(Wire):
@@ -42,7 +48,11 @@ class Recv(Wire):
     cmd: Literal["recv"] = "recv"
     wait_seconds: Annotated[
         U64 | None,
-        told("how long to wait when there is no message: 0 only looks, 30 when absent, at most 60", 30, maximum=60),
+        told(
+            "how long to wait when there is no message: 0 only looks, 30 when absent, at most 60",
+            30,
+            maximum=limits.WAIT_MOST,
+        ),
     ] = None
 
 
@@ -78,13 +88,38 @@ class Ask(Wire):
     """Ask the operator (`to` None or "operator") or an agent; the answer comes as an event."""
 
     cmd: Literal["ask"] = "ask"
-    question: Annotated[str, told("what to ask, at most 1 MiB of UTF-8", "May I delete the old branch?", maxLength=MIB)]
-    options: Annotated[Texts, told("answers to offer; a free text can always be given instead", ["yes", "no"])] = ()
+    question: Annotated[
+        str,
+        told(
+            "what to ask, at most 16 KiB of UTF-8",
+            "May I delete the old branch?",
+            minLength=1,
+            maxLength=limits.QUESTION_BYTES,
+        ),
+    ]
+    options: Annotated[
+        Texts,
+        told(
+            "answers to offer, at most 50 of 1 KiB; a free text can always be given instead",
+            ["yes", "no"],
+            maxItems=limits.OPTIONS_MOST,
+            uniqueItems=True,
+            items={"type": "string", "minLength": 1, "maxLength": limits.OPTION_BYTES},
+        ),
+    ] = ()
     multi: Annotated[bool, told('true when several options may be chosen; they come joined by ", "', False)] = False
     ttl_seconds: Annotated[
         U64 | None, told('after so many seconds the answer is "[expired]"; never when absent', 3600)
     ] = None
-    to: Annotated[str | None, told("who is asked: an agent's name, or the operator when absent", "bob")] = None
+    to: Annotated[
+        str | None,
+        told(
+            "who is asked: an agent's name, or the operator when absent",
+            "bob",
+            maxLength=NAME_LIMIT,
+            pattern=limits.NAME_PATTERN,
+        ),
+    ] = None
 
 
 class Answer(Wire):
@@ -93,7 +128,13 @@ class Answer(Wire):
     cmd: Literal["answer"] = "answer"
     id: Annotated[I64, told("the question's id, as its event or the loose ends show it", 12, minimum=0)]
     answer: Annotated[
-        str, told('one of the options or any other text; several options joined by ", "', "yes", maxLength=MIB)
+        str,
+        told(
+            'one of the options or any other text, at most 64 KiB of UTF-8; several options joined by ", "',
+            "yes",
+            minLength=1,
+            maxLength=limits.ANSWER_BYTES,
+        ),
     ]
 
 
@@ -103,12 +144,22 @@ class Remind(Wire):
     cmd: Literal["remind"] = "remind"
     message: Annotated[
         str,
-        told("what to be told then; over 4 KiB it is kept in a file", "look whether the build is done", maxLength=MIB),
+        told(
+            "what to be told then, at most 256 KiB of UTF-8; over 4 KiB it is kept in a file",
+            "look whether the build is done",
+            minLength=1,
+            maxLength=limits.REMINDER_BYTES,
+        ),
     ]
     timing: Annotated[ReminderTiming, told("when", {"timing_type": "in_seconds", "seconds": 600})]
     file_path: Annotated[
         str | None,
-        told("keep the text in this file below /state/reminders/; the message then points to it", "build.md"),
+        told(
+            "keep the text in this file below /state/reminders/; the message then points to it",
+            "build.md",
+            minLength=1,
+            maxLength=limits.FILE_PATH_MOST,
+        ),
     ] = None
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from meta.names import NAME_LIMIT
+from meta.wire import limits
 from meta.wire.agent import (
     AckTurn,
     Answer,
@@ -35,9 +36,15 @@ from meta.wire.agent import (
 )
 from meta.wire.common import U32, Omitted, Wire, told
 
-NamedAgent = Annotated[str, told("the agent's name", "alice", maxLength=NAME_LIMIT)]
+NamedAgent = Annotated[str, told("the agent's name", "alice", maxLength=NAME_LIMIT, pattern=limits.NAME_PATTERN)]
 Described = Annotated[
-    str | None, Omitted, told("for the operator, who decides: what it is for, in a line or two", "adds the linter")
+    str | None,
+    Omitted,
+    told(
+        "for the operator, who decides: what it is for, in a line or two",
+        "adds the linter",
+        maxLength=limits.DESCRIPTION_MOST,
+    ),
 ]
 
 
@@ -51,6 +58,7 @@ class RequestSpawn(Wire):
             "the new agent's name: a small letter, then small letters, digits and -",
             "alice",
             maxLength=NAME_LIMIT,
+            pattern=limits.NAME_PATTERN,
         ),
     ]
     description: Described = None
@@ -96,7 +104,7 @@ class RequestApplyCommit(Wire):
             "3f2a91c0",
             minLength=7,
             maxLength=40,
-            pattern="^[0-9a-f]{7,40}$",
+            pattern=limits.COMMIT_PATTERN,
         ),
     ]
     description: Described = None
@@ -108,7 +116,7 @@ class GetLogs(Wire):
     cmd: Literal["get_logs"] = "get_logs"
     agent: NamedAgent
     lines: Annotated[
-        U32 | None, told("how many of the newest lines, 50 when absent", 50, minimum=1, maximum=10_000)
+        U32 | None, told("how many of the newest lines, 50 when absent", 50, minimum=1, maximum=limits.LOG_LINES_MOST)
     ] = None
 
 

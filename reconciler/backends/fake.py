@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from meta.config import Config
-from meta.errors import BadInput, NotFound, Refused, TransientError
+from meta.errors import NotFound, Refused, TransientError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName, GenerationId
@@ -49,6 +49,12 @@ class Record:
     pid: int | None = None
     exit: Exit | None = None
     log: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
+
+    def noted(self, line: str) -> Record:
+        """With one more line, of now; old ones go."""
+        log, times = (*self.log[-99:], line), (*self.times[-99:], time.time())
+        return replace(self, log=log, times=times)
 
 
 _RECORD = TypeAdapter(Record)
@@ -147,8 +153,8 @@ class FakeBackend:
             return
         if record.system is None or not self.observe(agent).fingerprint:
             raise TransientError(f"{agent} has no system or no settings", "the next pass writes them again")
-        lines = (*record.log[-99:], f"started {launch.generation} as {launch.nonce}")
-        self._save(agent, replace(record, launch=launch, pid=self._next_pid, log=lines))
+        noted = record.noted(f"started {launch.generation} as {launch.nonce}")
+        self._save(agent, replace(noted, launch=launch, pid=self._next_pid))
         self._next_pid += 1
         if self._on_start is not None:
             self._on_start(agent, launch)
@@ -181,12 +187,13 @@ class FakeBackend:
         return "\n".join(record.log[-lines:]) if record is not None and lines > 0 else ""
 
     async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
-        """A cursor counts lines; there are no times."""
-        if since is not None:
-            raise BadInput("the log of backend fake has no times")
+        """A cursor counts lines."""
         record = self._ours(agent)
-        log = record.log if record is not None else []
-        found = log[-lines:] if cursor is None else log[int(cursor) :]
+        log = record.log if record is not None else ()
+        if record is not None and since is not None and cursor is None:
+            young = sum(at >= since for at in record.times)
+            lines = min(lines, young)
+        found = log[max(0, len(log) - lines) :] if cursor is None else log[int(cursor) :]
         return LogPart("".join(f"{line}\n" for line in found), str(len(log)))
 
     # what tests do to a container
@@ -231,7 +238,7 @@ class FakeBackend:
 
     def _end(self, agent: AgentName, record: Record, how: Exit) -> None:
         ended = replace(how, nonce=record.launch.nonce if record.launch else "", at=time.time())
-        self._save(agent, replace(record, pid=None, exit=ended, log=(*record.log[-99:], ended.describe())))
+        self._save(agent, replace(record.noted(ended.describe()), pid=None, exit=ended))
         if self._on_stop is not None:
             self._on_stop(agent)
 

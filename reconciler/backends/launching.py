@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from meta.errors import NotFound, TransientError
-from meta.identity import ProcessIdentity, alive, identity, readable
+from meta.identity import ProcessIdentity, identity, open_pidfd, readable
 from meta.names import AgentName
 from meta.process import spawn_detached
 from reconciler.backends.cgroups import Cgroups, kill, remove
@@ -152,13 +152,10 @@ def _command_lines() -> Iterator[tuple[int, list[str]]]:
 
 async def await_gone(agent: AgentName, which: ProcessIdentity, seconds: float) -> None:
     """KILL a process that should be gone with its supervisor, and wait for it. TransientError when it stays."""
-    try:
-        pidfd = os.pidfd_open(which.pid)
-    except ProcessLookupError:
+    pidfd = open_pidfd(which)
+    if pidfd is None:
         return
     try:
-        if not alive(which):
-            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         async with asyncio.timeout(seconds):

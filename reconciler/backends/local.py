@@ -7,6 +7,7 @@
         spec.json lock         what the supervisor runs; held by it while it runs
         run.json exit.json     the last start and the last end, written by the supervisor
         log log.1 etc/         output; the passwd file of the sandbox
+        log.times log.times.1  when what of the output was written
 
 One supervisor per run outlives the daemon. The next daemon adopts it by pid, start time and boot id, and watches it
 through a pidfd. A supervisor whose directory was deleted by hand is found again by its command line, and ended.
@@ -15,6 +16,7 @@ through a pidfd. A supervisor whose directory was deleted by hand is found again
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -22,10 +24,11 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from meta.config import Config
-from meta.errors import BadInput, TransientError
+from meta.errors import TransientError
+from meta.identity import ProcessIdentity
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId
@@ -47,6 +50,15 @@ Command = Callable[[AgentName, Launch], Sequence[str]]
 
 KILL_SECONDS = 12.0
 """How long a killed container may take to be gone; a little more than the supervisor's own bound."""
+
+
+@contextlib.contextmanager
+def _apart(agent: AgentName) -> Iterator[None]:
+    """What is wrong with one agent's records or process keeps the others, and the daemon, from nothing."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        log.error("%s: the run that is recorded cannot be watched: %s", agent, error)
 
 
 def harness_command(agent: AgentName, launch: Launch) -> Sequence[str]:
@@ -92,12 +104,17 @@ class LocalBackend:
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._host = self._host or await probe()
         for agent in self.names():
-            self._adopt(agent)
+            with _apart(agent):
+                self._adopt(agent)
         for agent, stray in launching.running_supervisors(self._folder):
-            if self._watches.get(agent) is None and self._watches.add(agent, stray):
-                log.warning("%s: a supervisor runs without its records (pid %d)", agent, stray.pid)
-                if not self._place(agent).exists:  # else the next start ends it
-                    self._watches.signal(agent, signal.SIGTERM)
+            with _apart(agent):
+                self._take_in(agent, stray)
+
+    def _take_in(self, agent: AgentName, stray: ProcessIdentity) -> None:
+        if self._watches.get(agent) is None and self._watches.add(agent, stray):
+            log.warning("%s: a supervisor runs without its records (pid %d)", agent, stray.pid)
+            if not self._place(agent).exists:  # else the next start ends it
+                self._watches.signal(agent, signal.SIGTERM)
 
     async def close(self) -> None:
         """Stop watching; the containers go on."""
@@ -326,11 +343,9 @@ class LocalBackend:
         return await asyncio.to_thread(directories.tail, self._place(agent).folder, lines)
 
     async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
-        """The same, and how to go on."""
-        if since is not None:
-            raise BadInput("the output of agents on backend local has no times", "`-n 200` shows the last 200 lines")
+        """The same, and how to go on; `since` to the second."""
         self._existing(agent, allow_missing=True)
-        return await asyncio.to_thread(logfile.after, self._place(agent).folder, cursor, lines)
+        return await asyncio.to_thread(logfile.after, self._place(agent).folder, cursor, lines, since)
 
     # helpers
     def _known_host(self) -> Host:

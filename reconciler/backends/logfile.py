@@ -2,11 +2,15 @@
 
 A cursor is `<inode>-<offset>`: the file that was read, and how far, always to the end of a line. So a rotation between
 two looks loses nothing, and a line that is not finished yet waits for its end.
+
+Beside it `log.times` says when its writer wrote what: lines `<inode> <Unix seconds> <offset>`, at most one a second.
+What stands between two of these offsets was written within GRAIN of the first one's time.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import BadInput
@@ -14,15 +18,33 @@ from reconciler.views import LogPart
 
 PART_BYTES = 256 * 1024
 """Of one answer; what is longer comes with the next one."""
+GRAIN = 1.0
+BACK_BYTES = 4096
+"""How far a line's beginning is looked for."""
 
 
-def after(folder: Path, cursor: str | None, lines: int) -> LogPart:
-    """The whole lines after `cursor`, or the last `lines` lines for None or a cursor of a log that is gone."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """From `offset` of the file `inode` on was written at `at` or later."""
+
+    inode: int
+    at: float
+    offset: int
+
+
+def after(folder: Path, cursor: str | None, lines: int, since: float | None = None) -> LogPart:
+    """The whole lines after `cursor`, or the last `lines` lines for None or a cursor of a log that is gone.
+
+    Of these, with `since`, only what was written after that time (to the second), however far back it reaches into
+    `log.1`. BadInput where nobody noted times.
+    """
     inode, offset = _parse(cursor)
     files = {number: path for path in (folder / "log.1", folder / "log") if (number := _inode(path)) is not None}
     newest = next(reversed(files), None)
     if newest is None:
         return LogPart("", cursor)
+    if inode not in files and since is not None:
+        return _since(folder, files, lines, since)
     if inode not in files:
         return _last(files[newest], newest, lines)
     text, offset = _whole_lines(files[inode], offset)
@@ -38,15 +60,63 @@ def _last(path: Path, inode: int, lines: int) -> LogPart:
     return LogPart("".join(text.splitlines(keepends=True)[-lines:]), f"{inode}-{offset}")
 
 
-def _whole_lines(path: Path, offset: int) -> tuple[str, int]:
-    """What stands between `offset` and the last line's end, and where that is; a line too long for one part is cut."""
+def _since(folder: Path, files: dict[int, Path], lines: int, since: float) -> LogPart:
+    newest = next(reversed(files))
+    marks = [mark for mark in _marks(folder) if mark.inode in files]
+    end = files[newest].stat().st_size
+    if end and not any(mark.inode == newest for mark in marks):
+        raise BadInput(
+            "its output has no times yet: it was started by an older hive",
+            "`-n 200` shows the last 200 lines; from its next start on there are times",
+        )
+    older = [place for place, mark in enumerate(marks) if mark.at + GRAIN <= since]
+    young = marks[older[-1] + 1 :] if older else marks  # whatever the clock did before
+    begin: dict[int, int] = {}
+    for mark in young:
+        begin.setdefault(mark.inode, mark.offset)
+    text, cursor = "", f"{newest}-{end}"
+    for inode, path in files.items():
+        if inode in begin:
+            start = max(_line_start(path, begin[inode]), path.stat().st_size - PART_BYTES)
+            more, offset = _whole_lines(path, start)
+            text, cursor = text + more, f"{inode}-{offset}"
+    return LogPart("".join(text.splitlines(keepends=True)[-lines:]), cursor)
+
+
+def _marks(folder: Path) -> list[Mark]:
+    """In the order in which they were noted; what a full disk cut short is passed over."""
+    found = []
+    for name in ("log.times.1", "log.times"):
+        for line in _read(folder / name, 0, -1).splitlines():
+            try:
+                inode, at, offset = line.split()
+                found.append(Mark(int(inode), float(at), int(offset)))
+            except ValueError:
+                continue
+    return found
+
+
+def _line_start(path: Path, offset: int) -> int:
+    """Where the line begins that is under way at `offset`."""
+    back = max(0, offset - BACK_BYTES)
+    end = _read(path, back, offset - back).rfind(b"\n")
+    return back + end + 1 if end >= 0 or back == 0 else offset
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+    """Up to `size` bytes from `offset` (-1: all); none where there is no file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return "", offset
+        return b""
     with os.fdopen(fd, "rb") as file:
         file.seek(offset)
-        data = file.read(PART_BYTES)
+        return file.read(size)
+
+
+def _whole_lines(path: Path, offset: int) -> tuple[str, int]:
+    """What stands between `offset` and the last line's end, and where that is; a line too long for one part is cut."""
+    data = _read(path, offset, PART_BYTES)
     end = data.rfind(b"\n") + 1 or (len(data) if len(data) == PART_BYTES else 0)
     return data[:end].decode("utf-8", "replace"), offset + end
 

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from meta.identity import ProcessIdentity, alive
+from meta.identity import ProcessIdentity, open_pidfd
 from meta.names import AgentName
 
 
@@ -47,13 +47,9 @@ class Watches:
         return self._watches.get(agent)
 
     def add(self, agent: AgentName, which: ProcessIdentity) -> bool:
-        """Watch `which` if it still runs. The pidfd is opened first: from then on it cannot become another process."""
-        try:
-            pidfd = os.pidfd_open(which.pid)
-        except ProcessLookupError:
-            return False
-        if not alive(which):
-            os.close(pidfd)
+        """Watch `which` if it still runs; from then on it cannot become another process."""
+        pidfd = open_pidfd(which)
+        if pidfd is None:
             return False
         self._drop(agent)
         watch = self._watches[agent] = Watch(which, pidfd)

@@ -17,6 +17,7 @@ from meta.layout import Layout
 from meta.metarepo import MetaRepo, MetaView
 from meta.names import AgentName, agent_name
 from reconciler.checks.clock import jumped, synchronised
+from reconciler.pushgroup import Groups, gid_of
 
 SETTLED = 600.0
 """Seconds after which nothing of a running daemon still uses a lock or a record: its git commands end much earlier."""
@@ -44,10 +45,19 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentSaid:
+    """One agent as `hive status` has it."""
+
+    name: str
+    phase: str
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Daemon:
     """What the daemon behind http.sock says. `trouble`: why it is not well, "" when it is.
 
-    `notes` are those of `hive status`.
+    `notes` and `agents` are those of `hive status`.
     """
 
     state: str
@@ -58,17 +68,23 @@ class Daemon:
     isolation: str
     trouble: str = ""
     notes: tuple[str, ...] = ()
+    agents: tuple[AgentSaid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What of the machine a test replaces. `files`: how many files a process may have open."""
+    """What of the machine a test replaces. `files`: how many files a process may have open.
+
+    `systemd`: where it keeps what it is about. `groups`: the gid of a group, None where there is none.
+    """
 
     proc: Path = Path("/proc")
     now: Callable[[], float] = time.time
     disk: Callable[[Path], os.statvfs_result] = os.statvfs
     files: Callable[[], int] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     synchronised: Callable[[], bool | None] = synchronised
+    systemd: Path = Path("/run/systemd")
+    groups: Groups = gid_of
 
 
 @dataclass(slots=True)

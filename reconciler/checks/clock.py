@@ -22,6 +22,13 @@ def synchronised() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR
 
 
+def advice(systemd: Path) -> str:
+    """How to have the clock kept: in a container, or where no systemd runs, timedatectl does not do it."""
+    if (systemd / "system").is_dir() and not (systemd / "container").exists():
+        return "timedatectl set-ntp true, unless the host of this machine does it"
+    return "have the host of this machine, or a daemon like chrony, keep it"
+
+
 def jumped(proc: Path, lock: Path, now: float) -> float:
     """Seconds by which the clock was set forward since the daemon took `lock` (back: negative); 0.0 when unknown.
 

@@ -13,6 +13,7 @@ from meta.nix import find
 from meta.nix.cli import OLDEST
 from meta.process import run
 from reconciler.checks.base import Finding, Subject, Verdict, ok
+from reconciler.checks.clock import advice
 
 SECONDS = 15.0
 OLDEST_GIT, DURABLE_GIT = (2, 28), (2, 36)
@@ -162,7 +163,7 @@ async def clock(subject: Subject) -> list[Finding]:
     if ahead:
         text = f"{ahead[0]} was written in the future: the clock jumped back, or was wrong then"
         found.append(
-            Finding(Verdict.FAIL, text, "set the clock (timedatectl set-ntp true) or wait until it is that late")
+            Finding(Verdict.FAIL, text, f"set the clock ({advice(subject.host.systemd)}) or wait until it is that late")
         )
     jump = subject.jump()
     if abs(jump) > JUMP:
@@ -171,7 +172,7 @@ async def clock(subject: Subject) -> list[Finding]:
         found.append(Finding(Verdict.WARN, text, remedy))
     if subject.host.synchronised() is False:
         text = "the kernel says that nobody keeps its clock"
-        found.append(Finding(Verdict.WARN, text, "timedatectl set-ntp true, unless the host of this machine does it"))
+        found.append(Finding(Verdict.WARN, text, advice(subject.host.systemd)))
     return found or ok("it is kept, and nothing is from the future")
 
 

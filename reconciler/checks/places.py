@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +30,7 @@ async def directories(subject: Subject) -> list[Finding]:
     wanted = {layout.state / name: mode for name, mode in {**_FOLDERS, **_OURS}.items()}
     if subject.held:  # without a daemon nobody needs the sockets' directories; after a reboot they are gone
         wanted |= {layout.runtime: 0o755, layout.runtime / "agents": 0o755}
-    found = []
+    found, missing = [], {}
     for path, mode in wanted.items():
         if path.is_dir() and not path.is_symlink():
             continue
@@ -38,20 +38,38 @@ async def directories(subject: Subject) -> list[Finding]:
             text = f"{path} is no directory of its own"
             found.append(Finding(Verdict.FAIL, text, "move it away; `hive doctor --fix` makes the directory"))
         else:
-            remake = partial(_remake, path, mode, layout.state)
-            verdict = Verdict.FAIL if subject.held else Verdict.WARN
-            found.append(Finding(verdict, f"{path} is missing", "`hive doctor --fix` makes it", remake))
-    return found or ok("all are there")
+            missing[path] = mode
+    return found + _missing(subject, missing) or ok("all are there")
 
 
-def _remake(path: Path, mode: int, owned_like: Path) -> str:
-    """Make `path`, owned by whoever owns the state directory."""
+def _missing(subject: Subject, missing: Mapping[Path, int]) -> list[Finding]:
+    """Beside a daemon each is a failure; without one they are one thing, which the next start does anyway."""
+    state = subject.layout.state
+    if subject.held:
+        mends = {path: partial(_remake, {path: mode}, state) for path, mode in missing.items()}
+        remedy = "`hive doctor --fix` makes it"
+        return [Finding(Verdict.FAIL, f"{path} is missing", remedy, mend) for path, mend in mends.items()]
+    if not missing:
+        return []
+    first, *more = map(str, missing)
+    text = f"{len(missing)} directories are missing, like {first}" if more else f"{first} is missing"
+    remedy = "a start of the daemon makes them; so does `hive doctor --fix`"
+    return [Finding(Verdict.WARN, text, remedy, partial(_remake, missing, state))]
+
+
+def _remake(missing: Mapping[Path, int], owned_like: Path) -> str:
+    """Make them, owned by whoever owns the state directory."""
+    for path, mode in missing.items():
+        _make(path, mode, owned_like)
+    return f"made {', '.join(map(str, missing))}"
+
+
+def _make(path: Path, mode: int, owned_like: Path) -> None:
     path.mkdir(mode=mode)
     path.chmod(mode)
     owner = owned_like.stat()
     if os.geteuid() == 0:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-    return f"made {path}"
 
 
 async def permissions(subject: Subject) -> list[Finding]:

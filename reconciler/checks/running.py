@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import stat
 from functools import partial
 from pathlib import Path
 
-from meta.identity import ProcessIdentity, alive
+from reconciler.checks.agents import read_json, runs
 from reconciler.checks.base import Finding, Subject, Verdict, names_in, ok
 
 ADDRESS = 107
@@ -128,36 +127,18 @@ async def containers(subject: Subject) -> list[Finding]:
     found, up = [], 0
     for agent in names_in(folder):
         place = folder / agent
-        marker = _json(place / "hive.json")
+        marker = read_json(place / "hive.json")
         if marker.get("owner") != owner:
             text = f"{place} has no marker of this hive: it is not touched, and no agent {agent} can be made"
             found.append(Finding(Verdict.FAIL, text, "move it away"))
             continue
-        runs = _runs(_json(place / "run.json"))
-        up += runs
+        up_now = runs(read_json(place / "run.json"))
+        up += up_now
         if agent not in view.desired.agents and agent not in subject.repos():
-            text = f"{'a running' if runs else 'a'} container {agent} belongs to no agent"
+            text = f"{'a running' if up_now else 'a'} container {agent} belongs to no agent"
             remedy = "a start of the daemon removes it" if not subject.held else f"`hive reconcile {agent}`"
             found.append(Finding(Verdict.WARN, text, remedy))
     return found or ok(f"{up} run")
-
-
-def _runs(record: dict[str, object]) -> bool:
-    supervisor, boot = record.get("supervisor"), record.get("boot")
-    if not isinstance(supervisor, dict) or not isinstance(boot, str):
-        return False
-    try:
-        return alive(ProcessIdentity(int(supervisor["pid"]), int(supervisor["start"]), boot))
-    except (KeyError, TypeError, ValueError):
-        return False
-
-
-def _json(path: Path) -> dict[str, object]:
-    try:
-        read = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return read if isinstance(read, dict) else {}
 
 
 def _text(path: Path) -> str:

@@ -15,6 +15,7 @@ from meta.names import AgentName, ProposalId
 from meta.process import run
 from meta.refs import FOLDERS, PATHS, parse
 from reconciler.checks.base import Finding, Subject, Verdict, ok
+from reconciler.setaside import REMEDY, described, set_aside
 from reconciler.store.inspect import Inspected, inspect
 
 FSCK_SECONDS = 300.0
@@ -152,7 +153,13 @@ async def database(subject: Subject) -> list[Finding]:
     if seen.version > seen.known:
         text = f"{path} was written by a newer hive (schema {seen.version}, this one knows {seen.known})"
         return [Finding(Verdict.FAIL, text, "use that hive; or move the file away: messages and events go with it")]
-    return await _cards(subject, seen) or ok(f"sound, schema {seen.version}")
+    return _set_aside(subject) + await _cards(subject, seen) or ok(f"sound, schema {seen.version}")
+
+
+def _set_aside(subject: Subject) -> list[Finding]:
+    """One that was damaged earlier, and at which nobody looked yet."""
+    said = described(set_aside(subject.layout.database))
+    return [Finding(Verdict.WARN, said, REMEDY)] if said else []
 
 
 async def _cards(subject: Subject, seen: Inspected) -> list[Finding]:

@@ -1,4 +1,8 @@
-"""Group commit: several functions in one transaction, each behind its own savepoint. Runs in the writer's thread."""
+"""Group commit: several functions in one transaction. Runs in the writer's thread.
+
+Nearly always all of them succeed, and savepoints would cost as much as what they do: only when one fails are all run
+again, each behind a savepoint of its own, so that one's failure is its own.
+"""
 
 from __future__ import annotations
 
@@ -80,18 +84,23 @@ def run_batch(jobs: Sequence[Pending], connection: sqlite3.Connection) -> bool:
     return connection.total_changes != before
 
 
-def _attempt(jobs: Sequence[Pending], connection: sqlite3.Connection) -> sqlite3.Error | None:
+def _attempt(jobs: Sequence[Pending], connection: sqlite3.Connection, *, guarded: bool = False) -> sqlite3.Error | None:
     """One transaction; returns why it was lost as a whole, None when it was committed."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
-            connection.execute("SAVEPOINT job")
+            if guarded:
+                connection.execute("SAVEPOINT job")
             job.run(connection)
             if not connection.in_transaction:  # SQLite rolled everything back by itself
                 return job.error if isinstance(job.error, sqlite3.Error) else sqlite3.OperationalError("rolled back")
+            if job.error is not None and not guarded:
+                connection.execute("ROLLBACK")
+                return _attempt(jobs, connection, guarded=True) if len(jobs) > 1 else None
             if job.error is not None:
                 connection.execute("ROLLBACK TO job")
-            connection.execute("RELEASE job")
+            if guarded:
+                connection.execute("RELEASE job")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection.in_transaction:

@@ -30,6 +30,9 @@ _COLUMNS = (
     "resolved_at, note, description, proposed_by, approved_by, source"
 )
 
+UNPROVEN = "unproven: not started by its deploy, the agent was stopped"
+"""The note of an id that was deployed without a start; gone once its first start came through the health gate."""
+
 
 @dataclass(frozen=True, slots=True)
 class CardChange:
@@ -147,7 +150,7 @@ def _card(deploy: Deploy, old: Card | None, now: int) -> Card:
         status=status,
         state=deploy.state.value,
         resolved_at=resolved_at,
-        note=deploy.reason or None,
+        note=deploy.reason or (UNPROVEN if deploy.unproven else None),
         description=deploy.description or None,
         proposed_by=deploy.proposed_by or None,
         approved_by=deploy.approved_by or None,

@@ -1,7 +1,7 @@
 """The database: one writer with group commit, one reader, whole transactions as functions.
 
 `synchronous=FULL` costs an fsync per commit. Writes that wait while a commit is under way are put into the next
-one together, each behind its own savepoint, so that many senders share one fsync and one's failure is its own.
+one together, so that many senders share one fsync; one's failure is its own all the same (see batch).
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ class Database:
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` as one transaction in the writer's thread; returns its result after COMMIT (fsync included).
 
-        `work` must have no effect besides the database: when a commit fails as a whole, each of its functions is
-        run again alone. What `work` raises is raised here, with its changes rolled back. A cancelled caller does
-        not stop a transaction that has begun; one that has not begun is dropped.
+        `work` must have no effect besides the database: it is run again when another of the same commit fails, and
+        when the commit fails as a whole. What `work` raises is raised here, with its changes rolled back. A cancelled
+        caller does not stop a transaction that has begun; one that has not begun is dropped.
         Raises TransientError when the disk is full, the file is locked, or the database is closed.
         """
         with translated(self.path):

@@ -17,8 +17,11 @@ from reconciler.store.kinds import EVENT_KINDS
 
 logger = logging.getLogger(__name__)
 
-KEEP = 100_000
-"""Events that are kept; older ones are pruned, and whoever wants to resume there is told to resync."""
+KEEP = 250_000
+"""Events that are kept; older ones are pruned, and whoever wants to resume there is told to resync.
+
+An agent brings about 6 a minute (reconciler/bucket.py), so one that floods empties it in 4 weeks.
+"""
 
 _PRUNE_EVERY = 1_000
 

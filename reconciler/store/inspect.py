@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from reconciler.store.sqlite import BUSY_TIMEOUT
 class Inspected:
     """What was found. `fault`: why the file is not sound, "" when it is; the rest is then as far as it could be read.
 
-    `cards`: the state of each id by agent; `stamps`: which state of the tags they show.
+    `cards`: the state of each id by agent; `stamps`: which state of the tags they show. `memos`:
+    what is remembered of agents.
     """
 
     fault: str = ""
@@ -25,6 +27,7 @@ class Inspected:
     known: int = 0
     cards: dict[AgentName, dict[ProposalId, str]] = field(default_factory=dict)
     stamps: dict[AgentName, str] = field(default_factory=dict)
+    memos: dict[AgentName, dict[str, object]] = field(default_factory=dict)
 
 
 def inspect(path: Path) -> Inspected:
@@ -42,9 +45,18 @@ def inspect(path: Path) -> Inspected:
             for agent, id, state in connection.execute("SELECT agent, id, state FROM cards"):
                 cards.setdefault(agent, {})[id] = state
             stamps = dict(connection.execute("SELECT agent, stamp FROM projections"))
-            return Inspected("", version, known, cards, stamps)
+            memos = {agent: _object(text) for agent, text in connection.execute("SELECT agent, memo FROM memos")}
+            return Inspected("", version, known, cards, stamps, memos)
     except sqlite3.Error as error:
         return Inspected(str(error), 0, known)
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _open(path: Path) -> sqlite3.Connection:

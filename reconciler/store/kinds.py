@@ -11,6 +11,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "proposal_created": "A proposal was pinned as proposal/<id> and waits for the operator.",
         "proposal_approved": "An id was approved.",
         "proposal_denied": "An id was denied, or superseded by a newer one.",
+        "tip_refused": "The commit that a branch points at was refused: it is no proposal.",
         "deploy_started": "An approved id is being built.",
         "deploy_succeeded": "An id is deployed: the agent runs it, meta names it.",
         "deploy_failed": "An id failed; the agent keeps what it ran before.",
@@ -42,6 +43,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "operator_message": "An agent wrote to the operator.",
         "question_asked": "A question was asked, of an agent or of the operator.",
         "question_answered": "A question has its answer; or it has expired, or was cancelled.",
+        "broadcast_missed": "A message to all did not reach those whose inboxes were full.",
         "message_dead": "A message was handed out five times and never acked; it is a dead letter now.",
         # the daemon
         "daemon_started": "The daemon began to reconcile.",

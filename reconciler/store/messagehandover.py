@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -33,7 +33,7 @@ class Receivers:
         self._clock = clock
         self._inboxes: dict[str, Inbox] = {}
         self._acking: set[str] = set()
-        self._storing: set[asyncio.Task[Accepted]] = set()
+        self._storing: set[asyncio.Future[Accepted]] = set()
         self._closed = False
 
     # a letter comes in
@@ -55,11 +55,11 @@ class Receivers:
         except HiveError:
             self._release(claims, {})
             raise
-        # In a task of its own: when the sender leaves in the middle, the receivers still get what was taken for them.
-        task = asyncio.create_task(self._store(letter, storing, claims), name=f"send {letter.to}")
-        self._storing.add(task)
-        task.add_done_callback(self._stored)
-        return await asyncio.shield(task)
+        # When the sender leaves in the middle, the receivers still get what was taken for them.
+        self._storing.add(storing)
+        storing.add_done_callback(partial(self._stored, letter, claims))
+        with translated(self._db.path):
+            return await asyncio.shield(storing)
 
     def _claim(self, letter: Letter) -> Claims:
         claims: Claims = {}
@@ -71,18 +71,16 @@ class Receivers:
                 inbox.unseen.add(claims[agent][1])
         return claims
 
-    async def _store(self, letter: Letter, storing: asyncio.Future[Accepted], claims: Claims) -> Accepted:
-        handed: dict[str, Delivery] = {}
-        try:
-            with translated(self._db.path):
-                accepted = await storing
-            handed.update(accepted.handed or {})
+    def _stored(self, letter: Letter, claims: Claims, storing: asyncio.Future[Accepted]) -> None:
+        self._storing.discard(storing)
+        handed: Mapping[str, Delivery] = {}
+        if not storing.cancelled() and storing.exception() is None:
+            accepted = storing.result()
+            handed = accepted.handed or {}
             self._wake_all(letter, accepted, besides=handed)
-            return accepted
-        finally:
-            self._release(claims, handed)
+        self._release(claims, handed)
 
-    def _release(self, claims: Claims, handed: dict[str, Delivery]) -> None:
+    def _release(self, claims: Claims, handed: Mapping[str, Delivery]) -> None:
         """Give each claimed receiver what it was handed; one that was handed nothing looks again."""
         for agent, (waiter, hand_out) in claims.items():
             self._give(agent, waiter, hand_out, handed.get(agent))
@@ -95,12 +93,7 @@ class Receivers:
         elif not answer(waiter, (delivery, hand_out)):
             self._back(agent, hand_out)
 
-    def _stored(self, task: asyncio.Task[Accepted]) -> None:
-        self._storing.discard(task)
-        if not task.cancelled():
-            task.exception()  # the sender may be gone, and nobody else would look
-
-    def _wake_all(self, letter: Letter, accepted: Accepted, besides: dict[str, Delivery] | None = None) -> None:
+    def _wake_all(self, letter: Letter, accepted: Accepted, besides: Mapping[str, Delivery] | None = None) -> None:
         if not accepted.full:
             for agent in letter.recipients:
                 if not besides or agent not in besides:

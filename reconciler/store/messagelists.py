@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from reconciler.store import eventlog
 from reconciler.store.messagenotices import SYSTEM
 from reconciler.store.messagetext import DeadLetter, InboxMessage, listed, name, shown
 
@@ -78,8 +79,13 @@ def discard(connection: sqlite3.Connection, id: int) -> bool:
 def clean(connection: sqlite3.Connection, now: int) -> int:
     """Remove what was acked, and peers' keys that were used, over KEPT_SECONDS ago. Returns how many messages went.
 
-    What is not acked stays, and so do hive's own keys: an event is never told twice.
+    What is not acked stays. hive's own keys go with their events: an event's number does not come again.
     """
     before = now - KEPT_SECONDS
     connection.execute("DELETE FROM message_keys WHERE at < ? AND sender <> ?", (before, SYSTEM))
+    connection.execute(
+        "DELETE FROM message_keys WHERE sender = ? AND key >= 'event:' AND key < 'event;' "
+        "AND CAST(substr(key, 7) AS INTEGER) < ?",
+        (SYSTEM, eventlog.extent(connection).first),
+    )
     return connection.execute("DELETE FROM messages WHERE acked_at IS NOT NULL AND acked_at < ?", (before,)).rowcount

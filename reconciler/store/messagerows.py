@@ -12,15 +12,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.store import eventlog
-from reconciler.store.messagenotices import LEAST_SIZE, key_used, notify, post, use_key
-from reconciler.store.messagetext import Delivery, delivery, name
+from reconciler.store.messagenotices import LEAST_SIZE, key_used, use_key
+from reconciler.store.messagetext import WAKE, Delivery, delivery, name
 
 OPERATOR = "operator"
 
-__all__ = ["notify", "post"]
-
 DONE_KEPT = 1_000
 """Messages per inbox that are kept after they are done, for `recent`."""
+
+LEAST_SHARE = 25
+LEAST_SHARE_BYTES = 2**20
+"""What one sender may have in an inbox however small that is: less would refuse what alone is allowed."""
+
+RESERVED_FROM = 8 * 2**20
+"""Bytes of an inbox that is large enough to keep a part of it for the operator."""
+
+MISSED_TOLD = 50
+"""Names of those that a broadcast did not reach, in its event."""
 
 ATTEMPTS = 5
 """How often a message is handed out; not acked after the last of them, it is a dead letter."""
@@ -31,10 +39,24 @@ OLD_HOLDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Of one inbox: how many messages may wait, and what those that are not done may have together in bytes."""
+    """Of one inbox: how many messages may wait, and what those that are not done may have together in bytes.
+
+    One sender has a share of it, so that it shuts out no other; and the last of it is the operator's.
+    """
 
     waiting: int
     size: int
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Messages that are not done, and bytes, that one sender may have in it: a quarter, but enough for some."""
+        return max(self.waiting // 4, LEAST_SHARE), max(self.size // 4, LEAST_SHARE_BYTES)
+
+    def room(self, sender: str) -> tuple[int, int]:
+        """Messages and bytes that there may be when one of this sender's is to come."""
+        if sender == OPERATOR:
+            return self.waiting, self.size
+        return self.waiting - self.waiting // 8, self.size - (self.size // 8 if self.size >= RESERVED_FROM else 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +73,10 @@ class HandOut:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message that is to be accepted, for each of `recipients`. `to` is what was asked for: a name, or '*'."""
+    """A message that is to be accepted, for each of `recipients`. `to` is what was asked for: a name, or '*'.
+
+    `quiet`: no event tells whom a broadcast misses.
+    """
 
     sender: str
     to: str
@@ -60,31 +85,39 @@ class Letter:
     at: int
     origin: str
     key: str | None = None
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """`id` of the first copy. `full`: recipients whose inboxes are full; then nothing was stored.
 
-    `handed`: what receivers that waited got in the same transaction.
+    `missed`: those of a broadcast that others got. `handed`: what receivers that waited got in the same transaction.
     """
 
     id: int
     full: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
     handed: Mapping[str, Delivery] | None = None
 
 
 def accept(connection: sqlite3.Connection, letter: Letter, quota: Quota, receivers: Mapping[str, HandOut]) -> Accepted:
-    """Store a letter for all its recipients or for none, and hand each waiting receiver the oldest of its inbox."""
+    """Store a letter for those recipients whose inboxes have room, and hand each waiting receiver the oldest of its
+    inbox. Of a broadcast that misses some there is an event, unless `letter.quiet`."""
     if letter.key is not None:
         before = key_used(connection, letter.sender, letter.to, letter.key)
         if before is not None:
             return Accepted(before)
     size = max(LEAST_SIZE, len(letter.body.encode()))
-    full = tuple(each for each in letter.recipients if not _has_room(connection, each, size, quota))
-    if full:
-        return Accepted(0, full)
-    ids = [_insert(connection, letter, recipient, size) for recipient in letter.recipients]
+    reached = [each for each in letter.recipients if _has_room(connection, letter, each, size, quota)]
+    missed = tuple(each for each in letter.recipients if each not in reached)
+    if not reached:
+        return Accepted(0, missed)
+    ids = [_insert(connection, letter, recipient, size) for recipient in reached]
+    if missed and not letter.quiet:
+        agent = None if letter.sender == OPERATOR else letter.sender
+        data = {"id": ids[0], "missed": list(missed[:MISSED_TOLD]), "count": len(missed)}
+        eventlog.append(connection, letter.at, "broadcast_missed", agent, data)
     if letter.key is not None:
         use_key(connection, letter.sender, letter.to, letter.key, ids[0], letter.at)
     handed = {}
@@ -92,7 +125,7 @@ def accept(connection: sqlite3.Connection, letter: Letter, quota: Quota, receive
         taken = take(connection, hand_out, letter.at)
         if taken is not None:
             handed[agent] = taken
-    return Accepted(ids[0], handed=handed)
+    return Accepted(ids[0], missed=missed, handed=handed)
 
 
 def _insert(connection: sqlite3.Connection, letter: Letter, recipient: str, size: int) -> int:
@@ -105,12 +138,28 @@ def _insert(connection: sqlite3.Connection, letter: Letter, recipient: str, size
     return id or 0
 
 
-def _has_room(connection: sqlite3.Connection, recipient: str, size: int, quota: Quota) -> bool:
+def _has_room(connection: sqlite3.Connection, letter: Letter, recipient: str, size: int, quota: Quota) -> bool:
     """What was handed out and not acked counts too: else an agent that only takes fills the disk."""
-    if count_waiting(connection, recipient) >= quota.waiting:
+    count, total = connection.execute(_HELD, (recipient,)).fetchone()
+    waiting, room = quota.room(letter.sender)
+    if total + size > room or (count >= waiting and count_waiting(connection, recipient) >= waiting):
         return False
-    query = "SELECT coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
-    return int(connection.execute(query, (recipient,)).fetchone()[0]) + size <= quota.size
+    most, share = quota.share
+    if letter.sender == OPERATOR or (count < most and total + size <= share):
+        return True  # no sender can have more than that
+    return _has_share(connection, letter, recipient, size, most, share)
+
+
+_HELD = "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
+
+
+def _has_share(
+    connection: sqlite3.Connection, letter: Letter, recipient: str, size: int, most: int, share: int
+) -> bool:
+    """Whatever in a container calls itself something by `wake` is one sender."""
+    first, last = (WAKE, WAKE + "~") if letter.origin == "wake" else (letter.sender, letter.sender)
+    count, total = connection.execute(f"{_HELD} AND sender BETWEEN ? AND ?", (recipient, first, last)).fetchone()
+    return bool(count < most and total + size <= share)
 
 
 def take(connection: sqlite3.Connection, hand_out: HandOut, at: int) -> Delivery | None:
@@ -178,11 +227,13 @@ def ack_old(connection: sqlite3.Connection, recipient: str, at: int, quota: Quot
             return
 
 
-def requeue(connection: sqlite3.Connection, recipient: str, at: int, unseen: Iterable[HandOut] = ()) -> int:
+def requeue(
+    connection: sqlite3.Connection, recipient: str, at: int, unseen: Iterable[HandOut], told: int
+) -> tuple[int, int]:
     """Everything in flight waits again; `attempts` stays, so the next hand-out is a redelivery.
 
-    What had its last attempt is a dead letter instead, with an event. What its receiver cannot have seen yet stays.
-    Returns how many wait again.
+    What had its last attempt is a dead letter instead, the first `told` with an event each. What its receiver cannot
+    have seen yet stays. Returns how many wait again, and how many are dead letters now.
     """
     not_these = _ids(unseen)
     dead = connection.execute(
@@ -191,16 +242,18 @@ def requeue(connection: sqlite3.Connection, recipient: str, at: int, unseen: Ite
         "AND id NOT IN (SELECT value FROM json_each(?))",
         (recipient, ATTEMPTS, not_these),
     ).fetchall()
-    for id, sender, attempts in dead:
+    for place, (id, sender, attempts) in enumerate(dead):
         connection.execute("UPDATE messages SET delivered_at = NULL, dead_at = ? WHERE id = ?", (at, id))
-        data = {"id": id, "from": name(sender), "attempts": attempts}
-        eventlog.append(connection, at, "message_dead", recipient, data)
-    return connection.execute(
+        if place < told:
+            data = {"id": id, "from": name(sender), "attempts": attempts}
+            eventlog.append(connection, at, "message_dead", recipient, data)
+    again = connection.execute(
         "UPDATE messages SET delivered_at = NULL "
         "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL "
         "AND id NOT IN (SELECT value FROM json_each(?))",
         (recipient, not_these),
     ).rowcount
+    return again, len(dead)
 
 
 def mark_read(connection: sqlite3.Connection, recipient: str, up_to: int, at: int, quota: Quota) -> int:

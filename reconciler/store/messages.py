@@ -14,9 +14,12 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeVar
 
+from meta.config import INBOX_BYTES, INBOX_LIMIT
 from meta.errors import BadInput, NotFound, Refused, TransientError
 from meta.names import MANAGER
+from reconciler.bucket import Allowance
 from reconciler.store import messagelists, messagerows
 from reconciler.store.db import Database
 from reconciler.store.messagehandover import Receivers
@@ -30,6 +33,7 @@ from reconciler.store.messagetext import (
     check_body,
     check_key,
     check_label,
+    check_mark,
 )
 
 __all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage"]
@@ -41,11 +45,7 @@ ALL = "*"
 BODY_LIMIT = 1024 * 1024
 """Bytes of a body in UTF-8."""
 
-INBOX_LIMIT = 1_000
-"""Messages that may wait in one inbox before senders are held back."""
-
-INBOX_BYTES = 64 * 2**20
-"""Bytes that the messages of one inbox may have together until they are acked (each counts at least 1,024)."""
+Result = TypeVar("Result")
 
 Allowed = Callable[[str, str], Awaitable[bool]]
 """Whether the first may write to the second."""
@@ -58,7 +58,11 @@ async def everybody(_sender: str, _recipient: str) -> bool:
 
 class Broker:
     """All inboxes. `known` tells whether an agent of that name exists, `agents` names them all, `allowed` whom each
-    may write to (never asked about the manager, the operator's own messages, or oneself); `clock` gives Unix seconds.
+    may write to (never asked about the manager, the operator's own messages, or oneself); `clock` gives Unix seconds,
+    `allowance` what agents may bring about in the sequence of events.
+
+    `inbox_limit` messages may wait in one inbox before senders are held back, and those that are not acked may have
+    `inbox_bytes` together (each counts at least 1,024); see Quota for what of that is one sender's.
 
     The operator's inbox is read with `recent` and emptied with `mark_read`, never with `recv`; its limits are the same.
     """
@@ -73,6 +77,7 @@ class Broker:
         inbox_bytes: int = INBOX_BYTES,
         agents: Callable[[], Iterable[str]] = tuple,
         allowed: Allowed = everybody,
+        allowance: Allowance | None = None,
     ) -> None:
         self._db = db
         self._known = known
@@ -81,21 +86,27 @@ class Broker:
         self._quota = messagerows.Quota(inbox_limit, inbox_bytes)
         self._body_limit = body_limit
         self._clock = clock
+        self.allowance = allowance or Allowance()
         self._receivers = Receivers(db, clock)
+        self._acking: set[str] = set()
 
     # in
     async def send(self, sender: str, to: str, body: str, key: str | None = None) -> int:
-        """Put a message into an inbox, or with `to` = "*" into that of every agent but the sender's: into all or none.
+        """Put a message into an inbox, or with `to` = "*" into that of every agent but the sender's that has room.
 
         Returns its id (the first one's) once it is durable. When `sender` used `key` with this `to` before, nothing is
         stored and that message's id is returned.
         Raises BadInput (no such recipient, body too long or no text), Refused (not on the sender's list) and
-        TransientError (inbox full, disk full).
+        TransientError (every inbox full, disk full, too many to the operator).
         """
         check_body(body, self._body_limit)
+        if to != ALL and sender != OPERATOR:
+            check_mark(body)
         if key is not None:
             check_key(key)
         recipients = await self._recipients(sender, to)
+        if to == OPERATOR:
+            self.allowance.spend(sender)
         return await self._accept(sender, to, recipients, body, "operator" if sender == OPERATOR else "peer", key)
 
     async def wake(self, agent: str, label: str, body: str) -> int:
@@ -107,6 +118,7 @@ class Broker:
         if self._known(label.casefold()):
             raise BadInput(f"a wake cannot be from {label!r}: an agent has that name", "name the program that calls")
         check_body(body, self._body_limit)
+        check_mark(body)
         self._check_known(agent)
         return await self._accept(f"{WAKE}{label}", agent, (agent,), body, "wake", None)
 
@@ -118,17 +130,22 @@ class Broker:
         check_body(body, self._body_limit)
         self._check_known(agent)
         sender, origin = (OPERATOR, "operator") if verified else (UNVERIFIED, "socket")
+        if not verified:
+            check_mark(body)
         return await self._accept(sender, agent, (agent,), body, origin, None)
 
     async def _accept(
         self, sender: str, to: str, recipients: Sequence[str], body: str, origin: str, key: str | None
     ) -> int:
-        letter = Letter(sender, to, recipients, body, int(self._clock()), origin, key)
+        quiet = to == ALL and not self.allowance.left(sender)
+        letter = Letter(sender, to, recipients, body, int(self._clock()), origin, key, quiet)
         accepted = await self._receivers.hand_over(letter, self._quota)
+        if accepted.missed and not letter.quiet:
+            self.allowance.note(sender, 1)
         if accepted.full:
             raise TransientError(
                 f"the inbox of {', '.join(accepted.full[:5])} is full (an inbox takes {self._quota.waiting} messages "
-                f"and {self._quota.size} bytes); nothing was sent",
+                f"and {self._quota.size} bytes, a quarter of them from one sender); nothing was sent",
                 f"wait until {accepted.full[0]} has read and acked some; "
                 "`hive status` shows who runs, `hive dead-letters` what was given up",
             )
@@ -198,9 +215,10 @@ class Broker:
 
         What was handed out five times by now is a dead letter instead.
         """
-        unseen, now = self._receivers.acks(agent), int(self._clock())
-        work = partial(messagerows.requeue, recipient=agent, at=now, unseen=unseen)
-        count = await self._db.write(partial(_noted, work=work, agent=agent))
+        unseen, now, told = self._receivers.acks(agent), int(self._clock()), self.allowance.left(agent)
+        work = partial(messagerows.requeue, recipient=agent, at=now, unseen=unseen, told=told)
+        count, dead = await self._db.write(partial(_noted, work=work, agent=agent))
+        self.allowance.note(agent, min(dead, told))
         if count:
             self.notice(agent)
         return count
@@ -208,6 +226,13 @@ class Broker:
     def notice(self, agent: str) -> None:
         """Wake the receivers of `agent`: a transaction that is committed has put something into its inbox."""
         self._receivers.wake(agent)
+
+    async def acks(self, agent: str) -> None:
+        """A receiver of this inbox is one that acks: nothing that it was handed is done without that."""
+        self._receivers.acks(agent)
+        if agent not in self._acking:
+            await self._db.write(partial(messagerows.note_acks, agent=agent))
+            self._acking.add(agent)
 
     def interrupt(self, agent: str) -> None:
         """Every recv that waits for `agent` now comes back empty at once (the agent is being drained)."""
@@ -270,11 +295,12 @@ class Broker:
 
     async def forget(self, agent: str) -> None:
         """Remove the inbox of a purged agent; its receivers come back empty."""
+        self._acking.discard(agent)
         await self._db.write(partial(messagerows.delete, recipient=agent))
         self._receivers.forget(agent)
 
 
-def _noted(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], int], agent: str) -> int:
+def _noted(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], Result], agent: str) -> Result:
     """As a receiver that acks does it: from now on only that is an ack."""
     messagerows.note_acks(connection, agent)
     return work(connection)

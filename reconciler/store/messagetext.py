@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -17,8 +18,8 @@ BROADCAST_MARK = "[broadcast] "
 KEY_LIMIT = 200
 """Characters of a key against double sends."""
 
-LABEL_LIMIT = 64
-"""Characters of what a `wake` says it is from."""
+_LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
+"""What a `wake` says it is from."""
 
 WAKE = "wake:"
 UNVERIFIED = "operator:unverified"
@@ -93,6 +94,15 @@ def check_body(body: str, limit: int) -> None:
         )
 
 
+def check_mark(body: str) -> None:
+    """BadInput when a body to one begins like one to all."""
+    if body.lstrip().casefold().startswith(BROADCAST_MARK.strip()):
+        raise BadInput(
+            f"a message to one cannot begin with {BROADCAST_MARK.strip()!r}: that is how hive marks one to all",
+            "send it to '*', or begin it with another word",
+        )
+
+
 def check_key(key: str) -> None:
     """BadInput when `key` cannot be kept."""
     if not 0 < len(key) <= KEY_LIMIT or any(unicodedata.category(each) in ("Cc", "Cs") for each in key):
@@ -101,12 +111,13 @@ def check_key(key: str) -> None:
 
 def check_label(label: str) -> None:
     """BadInput when a `wake` may not call itself that (agents' names are the caller's to check)."""
-    if not 0 < len(label) <= LABEL_LIMIT or label != label.strip() or not label.isprintable():
+    if not _LABEL.fullmatch(label):
         raise BadInput(
-            f"a wake is from something of 1 to {LABEL_LIMIT} printable characters, without space around",
+            "a wake is from something of 1 to 40 of the characters A-Z a-z 0-9 . _ -",
             "name the program that calls, like 'matrix' or 'github'",
         )
-    if label.casefold() in {*RESERVED, MANAGER}:
+    plain = re.sub(r"[._-]", "", label.casefold()).replace("0", "o")
+    if plain in {*RESERVED, MANAGER} or "operator" in plain:
         raise BadInput(f"a wake cannot be from {label!r}: that name is reserved", "name the program that calls")
 
 

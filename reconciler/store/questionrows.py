@@ -6,12 +6,12 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
-from reconciler.store.messagenotices import NOTICES_BYTES, NOTICES_KEPT
-from reconciler.store.texts import text, texts
+from reconciler.store.texts import beginning, text, texts
 
-DONE_KEPT = 10_000
-"""Answered questions that are kept; the oldest go."""
-_PRUNE_EVERY = 100
+DONE_KEPT = 1_000
+DONE_BYTES = 8 * 2**20
+DONE_SECONDS = 30 * 24 * 3600
+"""Of the answered questions of one asker what is kept: the newest, so many, with so many bytes, for so long."""
 
 _COLUMNS = (
     "id, CAST(asker AS BLOB), CAST(target AS BLOB), CAST(question AS BLOB), CAST(options AS BLOB), multi, asked_at, "
@@ -21,7 +21,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `target` is an agent or `operator`; times are Unix seconds. Open: without `answer`."""
+    """One question. `target` is an agent or `operator`; times are Unix seconds. Open: without `answer`.
+
+    `cut`: the text, or the options, are not all there, as in a list.
+    """
 
     id: int
     asker: str
@@ -34,6 +37,7 @@ class Question:
     answered_at: int | None = None
     answer: str | None = None
     answerer: str | None = None
+    cut: bool = False
 
 
 def insert(
@@ -48,11 +52,21 @@ def insert(
 ) -> int:
     """Add an open question; its id."""
     cursor = connection.execute(
-        "INSERT INTO questions (asker, target, question, options, multi, asked_at, expires_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (asker, target, question, json.dumps(options), int(multi), at, expires_at),
+        "INSERT INTO questions (asker, target, question, options, multi, asked_at, expires_at, size) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, length(CAST(?3 AS BLOB)) + length(CAST(?4 AS BLOB)))",
+        (asker, target, question, stored(options), int(multi), at, expires_at),
     )
     return cursor.lastrowid or 0
+
+
+def told(connection: sqlite3.Connection, id: int, notice: int | None) -> None:
+    """The target was told of the question by this message."""
+    connection.execute("UPDATE questions SET notice = ? WHERE id = ?", (notice, id))
+
+
+def stored(options: tuple[str, ...]) -> str:
+    """Options as the column has them."""
+    return json.dumps(options)
 
 
 def get(connection: sqlite3.Connection, id: int) -> Question | None:
@@ -65,6 +79,38 @@ def open_ones(connection: sqlite3.Connection, name: str | None = None) -> list[Q
     """The open questions, newest first; of `name` those that it asked or that it is to answer."""
     where = "answered_at IS NULL AND (?1 IS NULL OR asker = ?1 OR target = ?1) ORDER BY id DESC"
     return _select(connection, where, (name,))
+
+
+def listed(
+    connection: sqlite3.Connection, name: str | None, most: int, text_bytes: int, options_bytes: int
+) -> list[Question]:
+    """As `open_ones`, the newest `most`. Of each text at most `text_bytes`, and options only where they have no more
+    than `options_bytes`; what is longer is not read into memory."""
+    query = (
+        "SELECT id, CAST(asker AS BLOB), CAST(target AS BLOB), substr(CAST(question AS BLOB), 1, :text), "
+        "CASE WHEN length(CAST(options AS BLOB)) <= :options THEN CAST(options AS BLOB) END, multi, asked_at, "
+        "expires_at, length(CAST(question AS BLOB)) <= :text FROM questions WHERE id IN ("
+        "SELECT id FROM questions INDEXED BY questions_open WHERE answered_at IS NULL "
+        "AND (:name IS NULL OR asker = :name OR target = :name) ORDER BY id DESC LIMIT :most) ORDER BY id DESC"
+    )
+    bounds = {"text": text_bytes, "options": options_bytes, "name": name, "most": most}
+    return [_listed(row) for row in connection.execute(query, bounds)]
+
+
+def _listed(row: tuple[object, ...]) -> Question:
+    id, asker, target, question, options, multi, asked_at, expires_at, whole = row
+    what = f"question {id}"
+    return Question(
+        _int(id),
+        text(asker, f"the asker of {what}"),
+        text(target, f"the target of {what}"),
+        beginning(question, bool(whole), what),
+        () if options is None else texts(options, f"the options of {what}"),
+        bool(multi),
+        _int(asked_at),
+        None if expires_at is None else _int(expires_at),
+        cut=not whole or options is None,
+    )
 
 
 def due(connection: sqlite3.Connection, at: int, limit: int) -> list[Question]:
@@ -80,10 +126,14 @@ def next_due(connection: sqlite3.Connection, after: int) -> int | None:
     return None if found is None else int(found)
 
 
-def count_open(connection: sqlite3.Connection, asker: str) -> int:
-    """How many questions of `asker` wait for an answer."""
-    query = "SELECT count(*) FROM questions WHERE answered_at IS NULL AND asker = ?"
-    return int(connection.execute(query, (asker,)).fetchone()[0])
+def open_size(connection: sqlite3.Connection, asker: str) -> tuple[int, int]:
+    """How many questions of `asker` wait for an answer, and their bytes as they are stored."""
+    query = (
+        "SELECT count(*), coalesce(sum(length(CAST(question AS BLOB)) + length(CAST(options AS BLOB))), 0) "
+        "FROM questions WHERE answered_at IS NULL AND asker = ?"
+    )
+    count, size = connection.execute(query, (asker,)).fetchone()
+    return int(count), int(size)
 
 
 def count_asked(connection: sqlite3.Connection, target: str) -> int:
@@ -92,29 +142,37 @@ def count_asked(connection: sqlite3.Connection, target: str) -> int:
     return int(connection.execute(query, (target,)).fetchone()[0])
 
 
-def close(connection: sqlite3.Connection, id: int, answer: str, answerer: str, at: int) -> None:
-    """The question is answered (or cancelled, or expired), if it is still open."""
-    connection.execute(
-        "UPDATE questions SET answer = ?, answerer = ?, answered_at = ? WHERE id = ? AND answered_at IS NULL",
+def close(connection: sqlite3.Connection, id: int, answer: str, answerer: str, at: int) -> int | None:
+    """The question is answered (or cancelled, or expired), if it is still open. The message that told its target."""
+    row = connection.execute(
+        "UPDATE questions SET answer = ?1, answerer = ?2, answered_at = ?3, size = size + length(CAST(?1 AS BLOB)) "
+        "WHERE id = ?4 AND answered_at IS NULL RETURNING notice",
         (answer, answerer, at, id),
-    )
-    if id % _PRUNE_EVERY == 0:
-        connection.execute(
-            "DELETE FROM questions WHERE id IN (SELECT id FROM questions WHERE answered_at IS NOT NULL "
-            "ORDER BY answered_at DESC, id DESC LIMIT -1 OFFSET ?)",
-            (DONE_KEPT,),
-        )
-
-
-def has_room(connection: sqlite3.Connection, recipient: str) -> bool:
-    """Whether an inbox takes more that an agent brings about: hive's own messages in it are at most half of what it
-    keeps of them, so that no agent pushes out what hive itself has to tell."""
-    count, size = connection.execute(
-        "SELECT count(*), coalesce(sum(size), 0) FROM messages "
-        "WHERE recipient = ? AND origin = 'system' AND acked_at IS NULL AND dead_at IS NULL",
-        (recipient,),
     ).fetchone()
-    return bool(count < NOTICES_KEPT // 2 and size < NOTICES_BYTES // 2)
+    if row is None:
+        return None
+    _prune(connection, id)
+    return None if row[0] is None else int(row[0])
+
+
+def clean(connection: sqlite3.Connection, now: int) -> int:
+    """Remove what was answered over DONE_SECONDS before `now`; how many."""
+    return connection.execute("DELETE FROM questions WHERE answered_at < ?", (now - DONE_SECONDS,)).rowcount
+
+
+def _prune(connection: sqlite3.Connection, id: int) -> None:
+    """Of what the asker of this question has asked and is over keep the newest."""
+    theirs = "asker = (SELECT asker FROM questions WHERE id = ?) AND answered_at IS NOT NULL"
+    rows = connection.execute(
+        f"SELECT id, size FROM questions WHERE {theirs} ORDER BY answered_at DESC, id DESC",  # noqa: S608 - constant
+        (id,),
+    )
+    total, old = 0, []
+    for place, (done, size) in enumerate(rows):
+        total += size
+        if place >= DONE_KEPT or (total > DONE_BYTES and place):
+            old.append((done,))
+    connection.executemany("DELETE FROM questions WHERE id = ?", old)
 
 
 def _select(connection: sqlite3.Connection, where: str, parameters: tuple[object, ...]) -> list[Question]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from reconciler.store.messagerows import post
-from reconciler.store.questionrows import has_room
-from reconciler.store.texts import ALARM, text
+from reconciler.store.messagenotices import has_room, post
+from reconciler.store.texts import ALARM, beginning, text
 
 SENDER = "reminder"
 _COLUMNS = "id, CAST(owner AS BLOB), CAST(message AS BLOB), due_at, made_at"
@@ -45,16 +44,28 @@ def get(connection: sqlite3.Connection, id: int) -> Reminder | None:
     return found[0] if found else None
 
 
-def of(connection: sqlite3.Connection, owner: str | None) -> list[Reminder]:
-    """The reminders of `owner` (None: of all), newest first."""
-    return _select(connection, "(?1 IS NULL OR owner = ?1) ORDER BY id DESC", (owner,))
+def listed(connection: sqlite3.Connection, owner: str | None, most: int, text_bytes: int) -> list[Reminder]:
+    """The newest `most` reminders of `owner` (None: of all), newest first; of each text at most `text_bytes`."""
+    query = (
+        "SELECT id, CAST(owner AS BLOB), substr(CAST(message AS BLOB), 1, :text), due_at, made_at, "
+        "length(CAST(message AS BLOB)) <= :text FROM reminders WHERE (:owner IS NULL OR owner = :owner) "
+        "ORDER BY id DESC LIMIT :most"
+    )
+    return [
+        Reminder(
+            id, text(name, f"the owner of reminder {id}"), beginning(message, bool(whole), f"reminder {id}"), due, at
+        )
+        for id, name, message, due, at, whole in connection.execute(
+            query, {"text": text_bytes, "owner": owner, "most": most}
+        )
+    ]
 
 
 def fire(connection: sqlite3.Connection, at: int, limit: int) -> tuple[list[str], bool]:
     """Put what is due into the inboxes of its owners, in order of due time, at most `limit`.
 
     Returns the owner of each, and whether there is more. Where an inbox has no room its reminders stay, in order; one
-    whose owner cannot be read stays too, and is seen in `of`.
+    whose owner cannot be read stays too, and is seen in `listed`.
     """
     query = "SELECT id, CAST(owner AS BLOB) FROM reminders WHERE due_at <= ? ORDER BY due_at, id"
     fired: list[str] = []
@@ -63,7 +74,7 @@ def fire(connection: sqlite3.Connection, at: int, limit: int) -> tuple[list[str]
         owner = text(raw, f"the owner of reminder {id}")
         if len(fired) == limit:
             return fired, True
-        if owner in held or owner.startswith(ALARM) or not has_room(connection, owner):
+        if owner in held or owner.startswith(ALARM) or not has_room(connection, owner, SENDER):
             held.add(owner)
         elif (reminder := get(connection, id)) is not None:
             post(connection, SENDER, owner, reminder.message, at)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar, cast
 
 import aiosqlite
@@ -63,16 +63,25 @@ def damaged(error: sqlite3.Error) -> bool:
     return _primary(error) in _DAMAGED
 
 
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Raise SQLite's errors about the file at `path` as hive's; a mistake in hive's own SQL stays what it is."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        known = _meaning(error, path)
-        if known is None:
-            raise
-        raise known from error
+class translated:
+    """Raise SQLite's errors about the file at `path` as hive's; a mistake in hive's own SQL stays what it is.
+
+    A class, since it is around every write: a generator would cost several times as much.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, sqlite3.Error) and (known := _meaning(error, self._path)) is not None:
+            raise known from error
 
 
 def _meaning(error: sqlite3.Error, path: Path) -> HiveError | None:

@@ -7,6 +7,8 @@ import logging
 
 logger = logging.getLogger(__name__)
 
+CUT = "…"
+"""Stands where a text goes on."""
 ALARM = "[hive: this row of the database is damaged]"
 """Stands before what could be read of it."""
 
@@ -21,6 +23,17 @@ def text(value: object, what: str) -> str:
             return f"{ALARM} {value.decode(errors='replace')}"
     logger.error("%s holds no text", what)
     return f"{ALARM} {value!r}"
+
+
+def beginning(value: object, whole: bool, what: str) -> str:
+    """As `text`; what is not `whole` ends with CUT, in the place of a character that was cut in the middle."""
+    if isinstance(value, bytes) and not whole:
+        for _ in range(3):
+            if value and value[-1] & 0xC0 == 0x80:
+                value = value[:-1]
+        if value and value[-1] >= 0xC0:
+            value = value[:-1]
+    return text(value, what) + ("" if whole else CUT)
 
 
 def texts(value: object, what: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from reconciler.reminders import Reminders
 from reconciler.rollout import Rollout
 from reconciler.store.db import Database
 from reconciler.store.messages import Broker
-from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, SettingsText, Status
+from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, RefusedTip, SettingsText, Status
 
 if TYPE_CHECKING:
     from reconciler.service import Service
@@ -58,6 +58,7 @@ class FakeService:
         self.links = Links(lambda agent: None, lambda agent: self.broker.interrupt(agent))
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
+        self.tips: list[RefusedTip] = []
         self.shown: dict[int, Card] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
@@ -69,6 +70,7 @@ class FakeService:
             if to != "operator":
                 self.known(AgentName(to))
 
+        self.database = database
         self.questions = Questions(
             database, check=check, known=lambda name: name in self.names, notice=self.broker.notice, clock=NOW
         )
@@ -102,6 +104,9 @@ class FakeService:
 
     def agents(self) -> list[AgentName]:
         return sorted(self.names)
+
+    async def refused(self, agent: AgentName | None = None) -> list[RefusedTip]:
+        return [tip for tip in self.tips if agent in (None, tip.agent)]
 
     async def pending(self) -> list[Card]:
         return [card for card in self.shown.values() if card.status == "pending"]
@@ -342,10 +347,16 @@ class Hive:
 
 
 @pytest.fixture
-async def pods(tmp_path: Path) -> AsyncIterator[Hive]:
+def line_limit() -> int:
+    """Bytes; short, so that what is longer is soon made. A module may have its own."""
+    return 4096
+
+
+@pytest.fixture
+async def pods(tmp_path: Path, line_limit: int) -> AsyncIterator[Hive]:
     """The sockets of alice and of the manager, listening."""
     layout = Layout(tmp_path / "s", tmp_path / "r")
-    config = Config.model_validate({"max_line_bytes": 4096})
+    config = Config.model_validate({"max_line_bytes": line_limit})
     for directory in (layout.state, layout.runtime):
         directory.mkdir()
     database = await Database.open(layout.database)

@@ -321,6 +321,24 @@ async def test_a_harness_that_says_hello_is_connected_and_is_probed(pods: Hive) 
             await asyncio.sleep(0)
 
 
+async def test_a_hand_out_is_noted_with_the_launch_that_took_it(pods: Hive) -> None:
+    async def launches() -> list[str | None]:
+        return await pods.fake.database.read(
+            lambda connection: [row[0] for row in connection.execute("SELECT incarnation FROM messages ORDER BY id")]
+        )
+
+    for _ in range(2):
+        await pods.fake.broker.send("manager", ALICE, "hello")
+    await ask(pods, ALICE, '{"cmd":"recv","wait_seconds":0}')
+    reader, writer = await link(pods, {"up": "hello", "generation": "g", "nonce": "launch-7"})
+    async with asyncio.timeout(10):
+        await reader.readline()
+    await ask(pods, ALICE, '{"cmd":"recv","wait_seconds":0}')
+    assert await launches() == [None, "launch-7"]
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_harness_that_does_not_begin_with_hello_is_cut_off(pods: Hive) -> None:
     reader, writer = await link(pods, {"up": "state", "state": "idle"})
     async with asyncio.timeout(10):

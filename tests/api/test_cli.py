@@ -147,7 +147,7 @@ ERRORS = [
     ("spawn alice", Code.CONFLICT, "hive: an agent named alice already exists", "another name"),
     ("destroy manager", Code.CONFLICT, "hive: the manager cannot be destroyed", "other agents"),
     ("approve 1 --sha 2222222", Code.CONFLICT, "not 2222222", "hive diff 1"),
-    ("events --after elsewhere-1", Code.FAILED, "hive: resync", "sequence number"),
+    ("events --after elsewhere-1", Code.CONFLICT, "hive: resync", "sequence number"),
 ]
 
 

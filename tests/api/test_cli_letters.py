@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from api.cli.letters import SENTENCES, text
-from api.cli.status import waiting
+from api.cli.statusview import waiting
 from meta.wire.codec import encode
 from meta.wire.common import ApprovalStatus
 from meta.wire.events import (

@@ -128,7 +128,14 @@ ERRORS: list[tuple[str, str, object, int, str, str]] = [
     ("GET", "plan?agent=Bob", None, 400, "bad-input", "lower-case"),
     ("GET", "plan?agent=bob", None, 404, "not-found", "bob"),
     ("GET", "nothing", None, 404, "not-found", "/api/nothing"),
-    ("GET", "events?follow=0&after=elsewhere-3", None, 422, "failed", "resync"),
+    ("GET", "events?follow=0&after=elsewhere-3", None, 409, "conflict", "resync"),
+    ("GET", "events?follow=0&after=zzz", None, 400, "bad-input", "'zzz'"),
+    ("GET", "events?after=zzz", None, 400, "bad-input", "'zzz'"),
+    ("GET", "events?after=x-1%0aevent:%20evil%0adata:%201", None, 400, "bad-input", "evil"),
+    ("GET", "status?agent=alice", None, 400, "bad-input", "'agent' is no key"),
+    ("GET", "plan?agent=alice&agent=manager", None, 400, "bad-input", "agent is in the query twice"),
+    ("POST", "agents/alice/stop?now=1", {}, 400, "bad-input", "'now' is no key"),
+    ("POST", "messages", b'{"to":"alice","to":"manager","body":"x"}', 400, "bad-input", "'to' is in the body twice"),
     ("DELETE", "proposals/1", None, 405, "bad-input", "Method Not Allowed"),
     ("POST", "proposals", b"{", 400, "bad-input", "JSON"),
     ("POST", "proposals", {"agent": 3}, 400, "bad-input", "agent"),
@@ -181,9 +188,9 @@ async def blocks(reader: asyncio.StreamReader, count: int) -> list[dict[str, str
     return found
 
 
-async def stream(hive: Hive, *headers: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def stream(hive: Hive, *headers: str, query: str = "") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_unix_connection(str(hive.layout.http_socket))
-    writer.write("\r\n".join(["GET /api/events HTTP/1.0", *headers, "", ""]).encode())
+    writer.write("\r\n".join([f"GET /api/events{query} HTTP/1.0", *headers, "", ""]).encode())
     async with asyncio.timeout(20):
         head = await reader.readuntil(b"\r\n\r\n")
     assert b"200 OK" in head
@@ -226,6 +233,42 @@ async def test_a_position_that_is_gone_is_answered_with_resync_and_the_stream_go
     assert later["id"] == event.seq
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_stream_can_begin_with_a_snapshot_and_misses_nothing_after_it(hive: Hive) -> None:
+    await hive.fake.events.append("daemon_started", None, {})
+    reader, writer = await stream(hive, query="?snapshot=1")
+    (snapshot,) = await blocks(reader, 1)
+    assert (snapshot["event"], snapshot["id"]) == ("snapshot", await hive.fake.events.last())
+    _, _, state = await get(hive, "/api/state")
+    assert json.loads(snapshot["data"]) == state
+    event = await hive.fake.events.append("daemon_stopped", None, {})
+    assert event is not None
+    (later,) = await blocks(reader, 1)
+    assert (later["event"], later["id"]) == ("daemon_stopped", event.seq)
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_stream_with_a_snapshot_resumes_without_one_and_has_one_after_a_resync(hive: Hive) -> None:
+    event = await hive.fake.events.append("daemon_started", None, {})
+    assert event is not None
+    for last, kinds in ((event.seq, ["ready"]), ("another-7", ["ready", "resync", "snapshot"])):
+        reader, writer = await stream(hive, f"Last-Event-ID: {last}", query="?snapshot=1")
+        found = await blocks(reader, len(kinds))
+        assert [block["event"] for block in found] == kinds
+        assert json.loads(found[-1]["data"]).get("seq", event.seq) == event.seq == found[-1]["id"]
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_last_event_id_that_is_none_is_refused_before_the_stream_begins(hive: Hive) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(hive.layout.http_socket))
+    writer.write(b"GET /api/events HTTP/1.0\r\nLast-Event-ID: x\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_streams_end_when_the_daemon_stops(hive: Hive) -> None:

@@ -123,6 +123,7 @@ async def test_thousands_of_connections_that_come_and_go_leave_nothing_and_hold_
             async with asyncio.timeout(5):
                 (answer,) = await host.lines(host.layout.mcp_socket(MANAGER), WHOAMI)
             assert json.loads(answer)["name"] == "manager"
+    await host.lines(host.layout.mcp_socket(MANAGER), WHOAMI)  # until the last ones are accepted too
     async with asyncio.timeout(20):
         while len(asyncio.all_tasks()) > tasks or _descriptors() > files + SPARE:
             await asyncio.sleep(0)

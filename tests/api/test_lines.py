@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from api.lines import LineConnection, LineServer, LineSplitter, TooLong, answer_lines
+from api.lines import LineConnection, LineServer, LineSplitter, PeerGone, TooLong, answer_lines
 from api.listener import bind, connect, make_directory
 from api.principals import peer_uid
 from meta.errors import BadInput, Conflict, HiveError, PermanentError
@@ -112,6 +112,25 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_others(tmp_path: Pat
             assert len(await talk(tmp_path / "s", b"more\n")) == 1
 
 
+async def test_a_peer_that_sends_thousands_of_bad_lines_at_once_does_not_hold_up_others(tmp_path: Path) -> None:
+    path, many, answered = tmp_path / "x.sock", 4_000, 0
+
+    async def counted(line: bytes) -> bytes:
+        nonlocal answered
+        answered += line == b"bad"
+        return await echo(line)
+
+    async with serving(path, counted):
+        _, flood = await asyncio.open_unix_connection(str(path))
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        flood.write(b"bad\n" * many)
+        writer.write(b"hello\n")
+        assert await reader.readline() == b"you said hello\n"
+        assert answered < many / 4
+        for one in (flood, writer):
+            one.close()
+
+
 async def test_a_silent_client_does_not_hold_up_others(tmp_path: Path) -> None:
     async with serving(tmp_path / "s"):
         _reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
@@ -177,6 +196,64 @@ async def test_a_client_that_only_ended_its_requests_still_gets_a_late_answer(tm
         await begun.wait()
         go.set()
         assert await answer == [b"late"]
+
+
+async def test_a_peer_that_sends_ahead_of_its_answers_is_held_back_and_loses_nothing(tmp_path: Path) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    answered = 0
+
+    async def count(_line: bytes) -> bytes:
+        nonlocal answered
+        begun.set()
+        await go.wait()
+        answered += 1
+        return b""
+
+    line, most, sent = b"x" * (LIMIT - 1) + b"\n", 64 * 2**20, 0
+    async with serving(tmp_path / "s", count), asyncio.timeout(20):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(line)
+        await begun.wait()
+        sock: socket.socket = writer.get_extra_info("socket")
+        for _ in range(5):  # the server reads what it will between the rounds
+            while sent < most:
+                try:
+                    sent += os.write(sock.fileno(), line * 16)
+                except BlockingIOError:
+                    break
+            await asyncio.sleep(0)
+        assert sent < most // 8
+        go.set()
+        writer.write(b"x" * (-sent % LIMIT - 1) + b"\n" if sent % LIMIT else b"")
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert answered == 1 + -(-sent // LIMIT)
+
+
+async def test_a_session_whose_peer_hung_up_is_told_so_and_is_not_cancelled_itself(tmp_path: Path) -> None:
+    gone, cancelled_again = asyncio.Event(), False
+
+    async def session(connection: LineConnection) -> None:
+        nonlocal cancelled_again
+        try:
+            await connection.while_connected(asyncio.sleep(60))
+        except PeerGone:
+            task = asyncio.current_task()
+            cancelled_again = task is None or task.cancelling() > 0
+            await asyncio.sleep(0)
+            gone.set()
+
+    server = LineServer(bind(tmp_path / "s"), session, limit=LIMIT, fault=fault)
+    await server.start()
+    async with asyncio.timeout(10):
+        _reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(b"first\n")
+        writer.close()
+        await gone.wait()
+    await server.close()
+    assert not cancelled_again
 
 
 async def test_an_unwanted_uid_is_told_so(tmp_path: Path) -> None:

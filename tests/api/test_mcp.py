@@ -67,9 +67,12 @@ async def test_mail_goes_from_one_to_the_other_without_its_id(pods: Hive, mode: 
     assert (sent.is_error, texts(sent)) == (False, ["sent to manager", "0 unread"])
     await pods.fake.broker.send("operator", MANAGER, "second")
     got = await call(pods, MANAGER, "recv", mode)
-    assert texts(got) == ["from: alice\n\nüber 9000 ✓", "1 unread"]
+    assert texts(got) == ["from: alice\n\n    über 9000 ✓", "1 unread"]
     assert got.structured_content is None
-    assert texts(await call(pods, MANAGER, "recv", mode, wait_seconds=0)) == ["from: operator\n\nsecond", "0 unread"]
+    assert texts(await call(pods, MANAGER, "recv", mode, wait_seconds=0)) == [
+        "from: operator\n\n    second",
+        "0 unread",
+    ]
     assert texts(await call(pods, MANAGER, "recv", mode, wait_seconds=0)) == ["no message", "0 unread"]
 
 
@@ -80,7 +83,7 @@ async def test_who_sends_cannot_be_chosen(pods: Hive) -> None:
         "passed over, since send takes no such argument: from, sender",
         "0 unread",
     ]
-    assert texts(await call(pods, MANAGER, "recv"))[0] == "from: alice\n\nx"
+    assert texts(await call(pods, MANAGER, "recv"))[0] == "from: alice\n\n    x"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -159,7 +162,7 @@ async def test_calls_of_one_client_run_at_the_same_time(pods: Hive, polls: Polls
         sends = [client.call_tool("send", {"to": "alice", "body": str(n)}) for n in range(5)]
         assert not any(result.is_error for result in await asyncio.gather(*sends))
         got = await asyncio.gather(*waits)
-    assert sorted(texts(result)[0] for result in got) == [f"from: alice\n\n{n}" for n in range(5)]
+    assert sorted(texts(result)[0] for result in got) == [f"from: alice\n\n    {n}" for n in range(5)]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -182,7 +185,7 @@ async def test_a_client_that_goes_away_while_it_waits_loses_no_message(pods: Hiv
         await pods.fake.broker.send("operator", ALICE, "still there")
         assert await pods.fake.broker.unread(ALICE) == 1
         got = await call(pods, ALICE, "recv", mode)
-    assert texts(got)[0] == "from: operator\n\nstill there"
+    assert texts(got)[0] == "from: operator\n\n    still there"
     assert await reader.read() == b"" or mode == "legacy"  # the older era had begun its stream
 
 
@@ -195,7 +198,7 @@ async def test_a_cancelled_call_loses_no_message(pods: Hive, polls: Polls, mode:
         await asyncio.wait({waiting})
         await polls.over(1)
         await pods.fake.broker.send("operator", ALICE, "kept")
-        assert texts(await client.call_tool("recv"))[0] == "from: operator\n\nkept"
+        assert texts(await client.call_tool("recv"))[0] == "from: operator\n\n    kept"
 
 
 async def test_whether_an_answer_was_written_is_told_to_who_wants_to_know(
@@ -251,4 +254,4 @@ async def test_a_message_that_meets_a_client_just_leaving_comes_to_the_next_one(
             writer.transport.abort()
             await sending
             await polls.over(2 * n - 1)
-            assert texts(await call(pods, ALICE, "recv", mode))[0] == f"from: operator\n\nmessage {n}"
+            assert texts(await call(pods, ALICE, "recv", mode))[0] == f"from: operator\n\n    message {n}"

@@ -12,7 +12,8 @@ import httpx2
 import pytest
 
 from api import agent_http
-from api.mcp import door
+from api.mcp import door, overlong, weight
+from api.uds import PeerProtocol
 from meta.names import MANAGER
 from tests.api.conftest import ALICE, Hive
 from tests.support.mcp_client import call, raw, texts
@@ -42,9 +43,10 @@ async def test_mcp_takes_posts_only(http: httpx2.AsyncClient, method: str) -> No
 async def test_a_request_over_the_limit_is_refused_unread(pods: Hive, http: httpx2.AsyncClient) -> None:
     limit = pods.config.max_line_bytes + door.ENVELOPE
     assert (await http.post("/mcp", content=b"x" * (limit + 1))).status_code == 413
+    assert (await http.post("/mcp", content=b"x" * (limit * overlong.MOST + 1))).status_code == 413
 
     async def endless() -> Any:
-        for _ in range(limit // 1000 + 2):
+        for _ in range(overlong.MOST * limit // 1000 + 2):
             yield b"x" * 1000
 
     assert (await http.post("/mcp", content=endless())).status_code == 413
@@ -122,6 +124,37 @@ async def test_a_peer_that_says_nothing_or_takes_its_time_is_cut_off(
         writer.write(b"POST /mcp HTTP/1.1\r\nhost: hive\r\ncontent-length: 10\r\n\r\nabc")
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
+
+
+async def test_a_body_of_very_many_values_is_refused_and_a_text_with_many_commas_is_not(pods: Hive) -> None:
+    many = b'{"x":[' + b"{}," * (weight.MOST + 1) + b"{}]}"
+    reader, writer = await raw(pods.layout.agent_http_socket(ALICE), many, {})
+    assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    sent = await call(pods, ALICE, "send", to="operator", body="," * 2 * weight.MOST)
+    assert not sent.is_error, texts(sent)
+
+
+async def test_a_body_in_chunks_of_one_byte_is_read_slice_by_slice(
+    pods: Hive, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slices: list[int] = []
+    read = PeerProtocol.data_received
+
+    def counted(self: Any, data: bytes) -> None:
+        slices.append(len(data))
+        read(self, data)
+
+    monkeypatch.setattr(PeerProtocol, "data_received", counted)
+
+    async def single() -> Any:
+        for _ in range(5_000):
+            yield b" "
+
+    answer = await http.post("/mcp", content=single())
+    assert answer.status_code == 400
+    assert max(slices) <= agent_http.SLICE
+    assert sum(slices) > 5_000 * len(b"1\r\n \r\n")
 
 
 async def test_a_uid_outside_of_the_range_is_refused(pods: Hive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ async def test_a_wait_for_an_answer_ends_with_the_daemon(hive: Hive) -> None:
 async def test_the_operator_sets_lists_and_cancels_reminders_of_agents(hive: Hive) -> None:
     body = {"message": "look", "timing": {"timing_type": "in_seconds", "seconds": 60}}
     status, _, made = await post(hive, "/api/agents/alice/reminders", body)
-    assert (status, made) == (201, {"id": 1})
+    assert (status, made) == (201, {"id": 1, "due_at": 1_700_000_060})
     _, _, rows = await get(hive, "/api/agents/alice/reminders")
     assert [(row["owner"], row["message"]) for row in rows] == [("alice", "look")]
     _, _, ends = await get(hive, "/api/loose-ends")

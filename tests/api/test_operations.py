@@ -50,6 +50,7 @@ EXAMPLES: dict[str, Json] = {
     "request_apply_commit": {"agent": "alice", "commit": "1111111", "description": "adds jq"},
     "pending": {},
     "proposal": {"id": 1},
+    "refused": {},
     "diff": {"id": 1, "agent": "alice"},
     "approve": {"id": 1},
     "deny": {"id": 1},

@@ -20,6 +20,11 @@ import pytest
 from api.cli.codes import Code
 from api.notify import notify
 from api.serve import ServeOptions, unknown_settings
+from api.sockets import AgentSockets
+from meta.config import Config
+from meta.layout import Layout
+from meta.names import MANAGER
+from reconciler.daemon import Daemon
 
 
 @dataclass
@@ -218,3 +223,38 @@ async def test_a_host_without_git_is_told_so_in_one_line(place: Place, tmp_path:
     assert code != 0
     assert "git is not on PATH" in err
     assert "Traceback" not in err
+
+
+async def test_nothing_is_done_about_agents_before_the_daemon_is_started(place: Place) -> None:
+    layout = Layout(place.state, place.runtime)
+    daemon = Daemon(layout, Config(), AgentSockets(layout, Config()), backend="fake")
+    await daemon.open()
+    try:
+        daemon.world.links.legacy(MANAGER)  # one of the things that are a hint
+        assert daemon.reconciler.queue.depth() == 0
+    finally:
+        await daemon.close()
+
+
+async def test_a_restart_finds_the_agents_without_trouble_and_is_ready_when_their_sockets_answer(
+    place: Place, tmp_path: Path
+) -> None:
+    path = str(place.runtime / "agents" / "alice" / "mcp.sock")
+    for number in range(2):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            told = tmp_path / f"notify-{number}"
+            systemd.bind(str(told))
+            systemd.settimeout(20)
+            async with place.serving(NOTIFY_SOCKET=str(told)) as process:
+                assert await asyncio.to_thread(systemd.recv, 100) == b"READY=1"
+                if number == 0:
+                    assert (await place.hive("spawn", "alice", "--wait", "--timeout", "30"))[0] == 0
+                    process.kill()
+                else:
+                    with socket.socket(socket.AF_UNIX) as peer:
+                        peer.settimeout(10)
+                        peer.connect(path)
+                        peer.sendall(b'{"cmd":"whoami"}\n')
+                        assert json.loads(peer.recv(1000))["name"] == "alice"
+                    _, out, _ = await place.hive("events", "--json")
+                    assert "reconcile_error" not in out

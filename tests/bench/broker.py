@@ -58,7 +58,7 @@ async def _broker(lab: Lab, names: list[str], floor: Path) -> list[Figure]:
                 )
             )
     made.append(await _alone(lab, names, floor))
-    made.append(await _many(lab, names))
+    made.extend(await _many(lab, names))
     made.extend(await _polls(lab, names))
     return made
 
@@ -71,7 +71,7 @@ async def _latency(lab: Lab, names: list[str], floor: Path) -> tuple[list[list[f
     plain = await caller(floor)
     for _ in range(ROUNDS):
         waiting = [receiver.call(line(cmd="recv", wait_seconds=60)) for receiver in receivers]
-        took = []
+        took, floors = [], []
         for number in range(LATENCIES // ROUNDS):
             index = number % len(names)
             began = time.perf_counter()
@@ -81,18 +81,13 @@ async def _latency(lab: Lab, names: list[str], floor: Path) -> tuple[list[list[f
             assert answer["kind"] == "message", answer
             await sent
             waiting[index] = receivers[index].call(line(cmd="recv", wait_seconds=60))
-            await asyncio.sleep(0)
-        hive.append(took)
+            floors.append(await _plainly(plain))  # in turn: both meet the same disk and the same other load
         for index, name in enumerate(names):  # end what waits
             await sender.call(line(cmd="send", to=name, body=""))
             await waiting[index]
             await receivers[index].call(line(cmd="ack_turn"))
-        took = []
-        for _ in range(LATENCIES // ROUNDS):
-            began = time.perf_counter()
-            await plain.call(line(cmd="send", to="x", body=BODY))
-            took.append((time.perf_counter() - began) * 1000)
-        bare.append(took)
+        hive.append(took)
+        bare.append(floors)
     for one in (sender, plain, *receivers):
         one.close()
     return hive, bare
@@ -109,6 +104,13 @@ async def _alone(lab: Lab, names: list[str], floor: Path) -> Figure:
     return figure("accepted messages per second, one sender", "/s", hive, floor=bare)
 
 
+async def _plainly(plain: Caller) -> float:
+    """ms of one echo."""
+    began = time.perf_counter()
+    await plain.call(line(cmd="send", to="x", body=BODY))
+    return (time.perf_counter() - began) * 1000
+
+
 async def _rate(count: int, sender: Caller, request: bytes) -> float:
     began = time.perf_counter()
     for _ in range(count):
@@ -116,22 +118,29 @@ async def _rate(count: int, sender: Caller, request: bytes) -> float:
     return count / (time.perf_counter() - began)
 
 
-async def _many(lab: Lab, names: list[str]) -> Figure:
+async def _many(lab: Lab, names: list[str]) -> list[Figure]:
     """The same from 100 senders at once, each durable before its answer."""
     senders = [await _agent(lab, name) for name in names]
-    rates = []
+    rates, daemon, client = [], [], []
+    count = EACH * len(names)
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        began, spent, own = time.perf_counter(), _cpu(lab.pid), time.process_time()
         await asyncio.gather(*(_send(sender, names[index - 1]) for index, sender in enumerate(senders)))
-        rates.append(EACH * len(names) / (time.perf_counter() - began))
+        rates.append(count / (time.perf_counter() - began))
+        daemon.append((_cpu(lab.pid) - spent) / count * 1e6)
+        client.append((time.process_time() - own) / count * 1e6)
         await _drain(lab, names)
-    return figure(
-        f"accepted messages per second, {len(names)} senders",
-        "/s",
-        rates,
-        at_least=10_000,
-        why="The client, which encodes and decodes as many lines, has one of the two cores.",
-    )
+    return [
+        figure(
+            f"accepted messages per second, {len(names)} senders",
+            "/s",
+            rates,
+            at_least=10_000,
+            why="Loop and writer of the daemon take turns with one interpreter lock; see its CPU per message.",
+        ),
+        figure(f"CPU of the daemon per message, {len(names)} senders", "us", daemon),
+        figure(f"CPU of the client per message, {len(names)} senders", "us", client),
+    ]
 
 
 async def _send(sender: Caller, to: str) -> None:

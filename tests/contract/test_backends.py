@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -344,6 +345,19 @@ async def test_a_log_goes_on_where_its_cursor_says(backend_host: Host) -> None:
     assert launch.nonce in part.text
     assert part.text.endswith("\n")
     assert launch.nonce not in (await backend_host.backend.logs_after(ALICE, part.cursor, 10, None)).text
+
+
+async def test_a_log_can_be_asked_for_what_was_written_after_a_time(backend_host: Host) -> None:
+    logs_after = backend_host.backend.logs_after
+    launch = await backend_host.bring_up(ALICE)
+    await backend_host.until_up(ALICE)
+    now = time.time()
+    assert launch.nonce in (await logs_after(ALICE, None, 10, now - 3600)).text
+    part = await logs_after(ALICE, None, 10, now + 3600)
+    assert part.text == ""
+    assert launch.nonce not in (await logs_after(ALICE, part.cursor, 10, now + 3600)).text
+    await backend_host.backend.create(BOB, backend_host.settings(BOB))
+    assert (await logs_after(BOB, None, 10, now - 3600)).text == ""
 
 
 async def test_abilities_are_said_in_words(backend_host: Host) -> None:

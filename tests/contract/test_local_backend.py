@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
-from meta.config import Config
 from meta.errors import Refused, TransientError
 from meta.identity import identity
-from meta.layout import Layout
-from meta.model import ContainerSettings, Generation, Limits
-from meta.names import AgentName
+from meta.model import Limits
 from reconciler.backends.cgroups import Cgroups, detect, processes
 from reconciler.backends.launching import running_supervisors
 from reconciler.backends.local import LocalBackend
-from reconciler.observed import Container, Launch
-
-ALICE = AgentName("alice")
-BOB = AgentName("bob")
-ROOT = os.geteuid() == 0
-LINGER = "sleep 1000 & wait"
-"""The end of a script that goes on running until it is ended."""
-
-
-class Host(Protocol):
-    """What conftest gives."""
-
-    backend: LocalBackend
-    layout: Layout
-    config: Config
-    owner: str
-    script: str
-    log_limit: int
-
-    async def open(self) -> None: ...
-    async def reopen(self) -> None: ...
-    def make(self) -> LocalBackend: ...
-    def settings(self, agent: AgentName, memory_mib: int = 512) -> ContainerSettings: ...
-    def generation(self, agent: AgentName, number: int = 1, runtime: str = "claude") -> Generation: ...
-    def launch(self, generation: Generation) -> Launch: ...
-    async def bring_up(self, agent: AgentName, number: int = 1) -> Launch: ...
-    async def until_up(self, agent: AgentName) -> None: ...
-    async def until_logged(self, agent: AgentName, text: str) -> str: ...
-    async def until_down(self, agent: AgentName) -> Container: ...
-    def folder(self, agent: AgentName) -> Path: ...
-    def record(self, agent: AgentName) -> Mapping[str, Mapping[str, int]]: ...
-    def inside(self, agent: AgentName) -> list[int]: ...
-    def alive(self, pid: int) -> bool: ...
-    def vanish(self, agent: AgentName) -> None: ...
+from reconciler.observed import Container
+from tests.contract.localhost import ALICE, BOB, LINGER, Host
+from tests.support.threads import sleeping_thread
 
 
 # ends
@@ -131,6 +96,44 @@ async def test_a_later_process_with_the_supervisors_pid_is_not_adopted(local_hos
     path.write_text(json.dumps(record))
     await local_host.reopen()
     assert not local_host.backend.observe(ALICE).running
+
+
+@pytest.mark.parametrize("which", ["supervisor", "child"])
+async def test_a_recorded_pid_that_is_a_thread_by_now_is_an_end_and_the_agent_starts_again(
+    local_host: Host, which: str
+) -> None:
+    await local_host.bring_up(ALICE)
+    await local_host.backend.stop(ALICE, 5)
+    path = local_host.folder(ALICE) / "run.json"
+    record = json.loads(path.read_text())
+    with sleeping_thread() as thread:
+        record[which]["pid"] = thread
+        path.write_text(json.dumps(record))
+        await local_host.reopen()
+        assert not local_host.backend.observe(ALICE).running
+        await local_host.bring_up(ALICE)
+    assert local_host.backend.observe(ALICE).running
+
+
+async def test_what_is_wrong_with_one_agents_run_keeps_no_other_from_being_adopted(
+    local_host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await local_host.bring_up(ALICE)
+    await local_host.bring_up(BOB)
+    broken, real = local_host.record(ALICE)["supervisor"]["pid"], os.pidfd_open
+
+    def refuse(pid: int, flags: int = 0) -> int:
+        if pid == broken:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(pid, flags)
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    await local_host.reopen()
+    assert local_host.backend.observe(BOB).running
+    assert "alice: the run that is recorded cannot be watched" in caplog.text
+    monkeypatch.undo()
+    await local_host.reopen()
+    assert local_host.backend.observe(ALICE).running
 
 
 async def test_a_container_deleted_by_hand_while_no_daemon_ran_is_ended_by_the_next_one(local_host: Host) -> None:
@@ -217,7 +220,7 @@ async def test_the_log_is_capped_and_rotated_once(local_host: Host) -> None:
     await local_host.until_logged(ALICE, "end\n")
     folder = local_host.folder(ALICE)
     sizes = [path.stat().st_size for path in folder.glob("log*")]
-    assert len(sizes) == 2
+    assert len(sizes) == 4, "log, log.1 and the times of both"
     assert max(sizes) <= 20_000 + 65_536
     assert (await local_host.backend.logs(ALICE, 3)).splitlines() == ["line 4998", "line 4999", "end"]
 

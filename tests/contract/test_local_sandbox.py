@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from meta import sandbox
-from meta.config import Config
 from meta.errors import Refused
-from meta.layout import Layout
-from meta.model import ContainerSettings, Generation, Role
+from meta.model import Role
 from meta.names import MANAGER, AgentName
 from reconciler.backends import enclosure
-from reconciler.backends.local import LocalBackend
-from reconciler.observed import Container, Launch
-
-ALICE = AgentName("alice")
-BOB = AgentName("bob")
-ROOT = os.geteuid() == 0
-LINGER = "sleep 1000 & wait"
-"""The end of a script that goes on running until it is ended."""
-
-
-class Host(Protocol):
-    """What conftest gives."""
-
-    backend: LocalBackend
-    layout: Layout
-    config: Config
-    owner: str
-    script: str
-    log_limit: int
-
-    async def open(self) -> None: ...
-    async def reopen(self) -> None: ...
-    def make(self) -> LocalBackend: ...
-    def settings(self, agent: AgentName, memory_mib: int = 512) -> ContainerSettings: ...
-    def generation(self, agent: AgentName, number: int = 1, runtime: str = "claude") -> Generation: ...
-    def launch(self, generation: Generation) -> Launch: ...
-    async def bring_up(self, agent: AgentName, number: int = 1) -> Launch: ...
-    async def until_up(self, agent: AgentName) -> None: ...
-    async def until_logged(self, agent: AgentName, text: str) -> str: ...
-    async def until_down(self, agent: AgentName) -> Container: ...
-    def folder(self, agent: AgentName) -> Path: ...
-    def record(self, agent: AgentName) -> Mapping[str, Mapping[str, int]]: ...
-    def inside(self, agent: AgentName) -> list[int]: ...
-    def alive(self, pid: int) -> bool: ...
-    def vanish(self, agent: AgentName) -> None: ...
+from tests.contract.localhost import ALICE, BOB, LINGER, ROOT, Host
 
 
 async def said(host: Host, agent: AgentName, script: str) -> list[str]:

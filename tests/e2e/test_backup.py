@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from api.cli.codes import Code
 from meta.names import AgentName
 from tests.support.lab import Lab, discard, fresh_lab
 
@@ -230,6 +231,10 @@ def test_an_older_meta_holds_what_runs_until_it_is_decided(lab: Lab, side: str) 
     assert after["phase"] == "running"
     expected = (new["sha"], card["id"]) if side == "running" else (old["sha"], old["deployed"])
     assert (after["sha"], after["deployed"]) == expected
+    for again in ("--running", "--meta"):
+        said = lab.hive("adopt", "alice", again)
+        assert (said.code, said.out) == (Code.CONFLICT, ""), said
+        assert "alice does not disagree with meta" in said.err
     assert audit(lab) == (0, ["disowned"])
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from meta.errors import Conflict
 from meta.names import AgentName
-from reconciler.proposals import PENDING_MOST
+from reconciler.room import PENDING_MOST
 from tests.support.lab import WAIT, Lab, fresh_lab
 
 GOOD = 'label = "good"\n'
@@ -198,14 +198,16 @@ def test_a_commit_that_does_not_descend_from_main_is_refused_when_proposed(lab: 
     lab.git(clone, "checkout", "-q", "main")
 
 
-def test_of_two_proposals_from_one_base_the_second_to_be_built_fails_and_says_rebase(lab: Lab) -> None:
+def test_an_approval_that_slips_by_fails_when_it_is_to_be_built_and_says_rebase(lab: Lab) -> None:
     first, second = lab.propose('label = "first"\n'), lab.propose('label = "second"\n')
-    for id in (first, second):
-        lab.post(f"/api/proposals/{id}/approve")
+    lab.approve(first)
+    lab.git(lab.applied(), "tag", f"approved/{second}", f"proposal/{second}")  # not through hive, which refuses it
+    lab.post("/api/reconcile", agent="alice")
     lab.settle("alice")
     assert [lab.card(id)["state"] for id in (first, second)] == ["deployed", "failed"]
     assert "does not descend from applied/main" in lab.card(second)["note"]
     assert "rebase onto applied/main and propose again" in lab.told(f"failed/{second}")
+    assert "rebase onto applied/main: `git fetch" in lab.card(second)["stale"]
 
 
 # settings

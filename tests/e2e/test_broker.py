@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
+from meta.names import AgentName
+from reconciler.bucket import EVENTS_AT_ONCE
 from tests.support.lab import Lab, fresh_lab
 
 
@@ -46,6 +49,31 @@ def test_a_broadcast_goes_to_every_agent_of_the_hive(lab: Lab) -> None:
     assert lab.ask("bob", cmd="send", to="*", body="all hands") == {"kind": "ok"}
     bodies = [lab.ask(agent, cmd="recent", limit=1)["rows"][0]["body"] for agent in ("alice", "manager")]
     assert bodies == ["[broadcast] all hands"] * 2
+
+
+def test_what_a_harness_with_a_link_was_handed_and_did_not_ack_waits_again_all_of_it(lab: Lab) -> None:
+    lab.spawn("linked")
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(20)
+        link.connect(str(lab.layout.harness_socket(AgentName("linked"))))
+        link.sendall(b'{"up": "hello", "generation": "x", "nonce": "y", "state": "idle"}\n')
+        assert b"probe" in link.recv(1000)
+        with lab.lines(lab.layout.mcp_socket(AgentName("manager"))) as manager:
+            for number in range(120):
+                assert manager({"cmd": "send", "to": "linked", "body": str(number)}) == {"kind": "ok"}
+        with lab.lines(lab.layout.mcp_socket(AgentName("linked"))) as line:
+            for _ in range(120):
+                assert line({"cmd": "recv", "wait_seconds": 0})["kind"] == "message"
+            assert line({"cmd": "requeue_inflight"}) == {"kind": "ok"}
+            assert line({"cmd": "status"})["unread"] == 120
+
+
+def test_a_manager_that_stops_and_starts_without_a_pause_is_held_back(lab: Lab) -> None:
+    with lab.lines(lab.layout.mcp_socket(AgentName("manager"))) as manager:
+        answers = [manager({"cmd": "start", "name": "alice"}) for _ in range(EVENTS_AT_ONCE // 2 + 10)]
+    assert answers[0] == {"kind": "ok"}
+    assert "manager makes events too fast" in answers[-1]["message"]
+    assert lab.hive("start", "alice").code == 0
 
 
 def test_a_destroyed_agent_has_no_inbox_to_send_to(lab: Lab) -> None:

@@ -225,7 +225,7 @@ def test_an_explicit_proposal_of_a_commit_that_was_found_adds_its_description(la
 def test_a_denied_commit_is_tried_again_under_a_new_id(lab: Lab) -> None:
     sha = push(lab, "retried", "retried")
     id = card_of(lab, sha)["id"]
-    with pytest.raises(Conflict, match="only a failed or denied id is tried again"):
+    with pytest.raises(Conflict, match="is pending, only a failed or denied id is tried again"):
         lab.post(f"/api/proposals/{id}/retry")
     lab.post(f"/api/proposals/{id}/deny", reason="not now")
     said = lab.hive("retry", str(id))

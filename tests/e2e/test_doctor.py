@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,6 +63,27 @@ def test_what_a_killed_daemon_left_is_found_mended_and_no_longer_found(
     lab.start()
     lab.settle()
     assert lab.agent()["phase"] == "running"
+
+
+def test_beside_a_daemon_an_agent_that_was_given_up_and_a_broken_work_tree_fail(lab: Lab) -> None:
+    git = lab.layout.proposed_config(ALICE) / ".git"
+    git.rename(git.with_name("was.git"))
+    os.mkfifo(git)
+    lab.settings |= {"HIVE_CRASH_LIMIT": "1", "HIVE_PUSH_GROUP": "no-such-group"}
+    lab.stop()
+    lab.start()
+    lab.settle()
+    path = lab.layout.backend("fake") / "alice.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    ended = {"nonce": record["launch"]["nonce"], "at": time.time(), "code": 7, "signal": None, "lost": False}
+    path.write_text(json.dumps({**record, "pid": None, "exit": ended}), encoding="utf-8")
+    lab.post("/api/reconcile", agent="alice")
+    lab.until(lambda: lab.agent()["phase"] == "failed")
+    said = lab.hive("doctor")
+    assert said.code == Code.FAILED
+    assert "alice is failed" in said.out
+    assert f"{git} is no directory but a pipe" in said.out
+    assert "there is no group no-such-group" in lab.log.read_text(encoding="utf-8")
 
 
 def test_a_wrong_setting_is_one_more_failure(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from api.cli.codes import Code
 from meta.errors import Conflict, HiveError, NotFound, Refused
 from meta.names import AgentName
 from tests.support.lab import Lab, alive, fresh_lab
@@ -242,6 +243,21 @@ def test_destroy_ends_the_open_ids_of_the_agent(lab: Lab) -> None:
     assert "agent destroyed" in lab.told(f"denied/{pending}", "fred")
     assert "agent destroyed" in lab.told(f"failed/{flying}", "fred")
     assert "fred" not in lab.agents()
+
+
+def test_an_agent_that_is_destroyed_already_is_said_to_be_so_and_can_still_be_purged(lab: Lab) -> None:
+    lab.spawn("gina")
+    lab.do("gina", "destroy")
+    said = lab.hive("destroy", "gina", "--yes")
+    assert said.code == Code.CONFLICT, said
+    assert "gina is destroyed already" in said.err
+    assert "--purge" in said.err
+    lab.post("/api/agents/gina/request-spawn")
+    lab.do("gina", "destroy")  # this is something to end
+    assert lab.hive("pending", "--json").out.strip() == "[]"
+    said = lab.hive("destroy", "gina", "--yes", "--purge", "--wait")
+    assert said.code == Code.OK, said
+    assert not lab.applied("gina").exists()
 
 
 def test_the_manager_cannot_be_destroyed_on_any_surface(lab: Lab) -> None:

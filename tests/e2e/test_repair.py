@@ -11,6 +11,7 @@ import pytest
 
 from meta.names import AgentName
 from tests.support.lab import Lab, alive, fresh_lab
+from tests.support.threads import sleeping_thread
 
 ALICE = AgentName("alice")
 CAROL = AgentName("carol")
@@ -163,6 +164,23 @@ def test_an_approval_written_with_plain_git_while_the_daemon_is_down_is_deployed
     assert lab.agent()["sha"] == lab.ref(f"proposal/{id}")
 
 
+@pytest.mark.parametrize("which", ["supervisor", "child"])
+def test_a_daemon_starts_though_a_recorded_pid_is_now_a_thread_of_something_else(lab: Lab, which: str) -> None:
+    bob = lab.agent("bob")["pid"]
+    lab.do("alice", "stop")
+    lab.stop()
+    path = place(lab) / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    with sleeping_thread() as thread:
+        record[which]["pid"] = thread
+        path.write_text(json.dumps(record), encoding="utf-8")
+        lab.start()
+        lab.settle()
+        assert lab.agent("bob")["pid"] == bob
+        lab.do("alice", "start")
+    assert lab.agent()["phase"] == "running"
+
+
 def test_cards_come_back_from_the_tags_when_the_database_is_deleted(lab: Lab) -> None:
     lab.post(f"/api/proposals/{lab.propose(GOOD)}/deny", reason="no")
     lab.propose('label = "open"\n')
@@ -189,3 +207,9 @@ def test_a_corrupt_database_is_set_aside_and_made_again(lab: Lab) -> None:
     aside = Path(event["data"]["set_aside"])
     assert aside.read_bytes().startswith(b"no database at all")
     assert aside.parent == lab.layout.state
+    (note,) = [note for note in lab.get("/api/status")["notes"] if "was damaged" in note]
+    assert str(aside) in note
+    assert "1 warning" in lab.hive("audit", "verify").out
+    assert str(aside) in lab.hive("doctor").out
+    aside.unlink()
+    assert not [note for note in lab.get("/api/status")["notes"] if "was damaged" in note]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from meta import sandbox
+from meta import process, sandbox
 from meta.errors import BadInput, NotFound, Refused, TransientError
 from meta.names import Sha
+from meta.process import Completed
 from meta.quarantine import Fetched
+from meta.quarantined import Quarantined
 from tests.support.quarantine_lab import BWRAP, Lab, Repo, config, made_lab
 
+COMMANDS = ("upload-pack", "fetch", "cat-file", "ls-tree", "rev-list", "pack-objects", "unpack-objects")
 pytestmark = BWRAP
 
 
@@ -61,6 +64,51 @@ async def test_a_bare_repo_serves_as_well(lab: Lab, tmp_path: Path) -> None:
 
 async def test_the_base_itself_is_fetched_with_no_commits(lab: Lab) -> None:
     assert (await lab.fetch()).commits == 0
+
+
+async def test_many_objects_arrive_as_one_pack_and_few_loose(lab: Lab) -> None:
+    sha = lab.work.commit({f"notes/{number}": f"{number}\n" for number in range(150)})
+    assert (await lab.fetch()).sha == sha
+    assert lab.applied.git("show", f"{sha}:notes/149") == "149"
+    assert len(list((lab.applied.path / "objects/pack").glob("*.pack"))) == 1
+    few = lab.work.commit({"agent.toml": "few"})
+    await lab.fetch()
+    assert lab.applied.git("cat-file", "-t", few) == "commit"
+    lab.applied.git("fsck", "--connectivity-only", few)
+
+
+async def test_what_a_pack_brings_beside_the_commit_stays_behind(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever serves decides what is in the pack that comes into quarantine."""
+    strays = []
+    before = Quarantined.checked
+
+    async def checked(self: Quarantined, commit: Sha, base: Sha | None, rebase: str) -> Fetched:
+        strays.append(Repo(self.path).git("hash-object", "-w", "--stdin", stdin="stray"))
+        return await before(self, commit, base, rebase)
+
+    monkeypatch.setattr(Quarantined, "checked", checked)
+    sha = lab.work.commit({"agent.toml": "b"})
+    await lab.fetch()
+    held = lab.applied.git("cat-file", "--batch-check", "--batch-all-objects")
+    assert sha in held
+    assert strays[0] not in held
+
+
+async def test_a_fetch_starts_few_processes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that talk, three that check, two that hand over: each costs milliseconds, many on a busy host."""
+    started: list[str] = []
+
+    def counting(before: Callable[..., Awaitable[Completed]]) -> Callable[..., Awaitable[Completed]]:
+        async def run(argv: Sequence[str], **rest: object) -> Completed:
+            started.append(next(word for word in argv if word in COMMANDS))
+            return await before(argv, **rest)
+
+        return run
+
+    for module in ("quarantine", "quarantined"):
+        monkeypatch.setattr(f"meta.{module}.run", counting(process.run))
+    await lab.fetch(lab.work.commit({"agent.toml": "b"}))
+    assert sorted(started) == sorted(COMMANDS)
 
 
 # bad input, each with a clear error

@@ -55,6 +55,13 @@ def sql(layout: Layout, statement: str) -> None:
         database.execute(statement)
 
 
+async def test_a_database_that_was_set_aside_is_a_warning_and_no_fault(layout: Layout) -> None:
+    (layout.state / "hive.db.corrupt-20260101T000000Z").touch()
+    report = await audit.verify(layout)
+    assert rules(report) == [("warning", "set-aside", None)]
+    assert (report.faults, report.warnings) == (0, 1)
+
+
 async def test_a_hive_in_good_order_has_no_finding_and_says_who_approved_what(layout: Layout) -> None:
     report = await audit.verify(layout)
     assert rules(report) == []

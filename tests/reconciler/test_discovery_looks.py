@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ from meta.names import AgentName
 from meta.process import run
 from reconciler import discovery
 from reconciler.discovery import Discovery
+from reconciler.events import Events
 from reconciler.store.db import Database
 from reconciler.store.seen import SeenTips
 from reconciler.watch import Hints, Watch
@@ -60,6 +62,7 @@ class Stage:
         self.heads.mkdir(parents=True)
         self.proposals = Proposals()
         self.store = SeenTips(database)
+        self.events = Events(database)
         self.now = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -94,6 +97,7 @@ class Stage:
             applied=lambda _: SimpleNamespace(main=none),
             clock=lambda: self.now,
             now=lambda: int(self.now),
+            events=self.events,
         )
         made = Discovery(world, self.proposals, self.store, watch)  # type: ignore[arg-type]
         await made.open()
@@ -196,10 +200,40 @@ async def test_a_tip_for_which_there_is_no_room_waits_for_it(stage: Stage) -> No
 
 
 async def said(seeing: Discovery, condition: str) -> None:
-    """Wait for a condition."""
+    """Wait for a condition that begins so."""
     async with asyncio.timeout(10):
-        while condition not in seeing.conditions(ALICE):
+        while not any(said.startswith(condition) for said in seeing.conditions(ALICE)):
             await asyncio.sleep(0)
+
+
+async def test_a_refused_tip_is_listed_with_a_way_to_be_rid_of_it_and_told_once(stage: Stage) -> None:
+    refusal = BadInput("too large", "less")
+    stage.proposals.errors = [refusal, refusal]
+    stage.tip("it's", "a")
+    seeing = await stage.start()
+    await said(seeing, "proposed/push.git#it's at aaaaaaaaaaaa is no proposal")
+    await stage.end()
+    seeing = await stage.start()  # a daemon that starts later
+    await said(seeing, "proposed/push.git#it's at aaaaaaaaaaaa is no proposal")
+    (tip,) = seeing.refused(ALICE)
+    assert (tip.branch, tip.commit, tip.reason) == ("it's", "a" * 40, "too large (less)")
+    words = shlex.split(tip.remedy.removeprefix("`").partition("` ")[0])
+    assert words == ["git", "push", str(stage.heads.parents[1]), "--delete", "it's"]
+    (event,) = await stage.events.since(None)
+    assert (event.kind, event.agent, event.data["branch"]) == ("tip_refused", ALICE, "it's")
+
+
+async def test_a_git_directory_that_is_made_anew_is_seen_at_once(stage: Stage) -> None:
+    tree = stage.layout.proposed(ALICE) / "config"
+    tree.mkdir(parents=True)
+    seeing = await stage.start()
+    await said(seeing, f"{tree}/.git is not there")
+    new = stage.layout.state / "new"
+    (new / "refs" / "heads" / "propose").mkdir(parents=True)
+    (new / "refs" / "heads" / "propose" / "topic").write_text("b" * 40 + "\n", encoding="ascii")
+    new.rename(tree / ".git")
+    await stage.proposals.until(lambda: stage.proposals.asked == ["proposed/config#propose/topic b"])
+    assert seeing.conditions(ALICE) == ()
 
 
 def again(seeing: Discovery) -> None:

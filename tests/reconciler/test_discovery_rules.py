@@ -17,7 +17,8 @@ from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.tips import Tip
-from reconciler.discovery import EDITED, PUSHED, Bucket, Found, counts, hinted, unseen
+from reconciler.bucket import Bucket
+from reconciler.discovery import EDITED, PUSHED, Found, counts, hinted, unseen
 from reconciler.store.db import Database
 from reconciler.store.seen import MOST, SeenTips
 from reconciler.superseding import supersede, superseded

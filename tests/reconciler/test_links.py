@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from meta.errors import TransientError
 from meta.names import AgentName, GenerationId
 from meta.wire.link import Drain, Hello, Probe, Resume, State, TurnState
 from reconciler.links import Links
@@ -91,6 +92,25 @@ async def test_a_hint_goes_out_only_when_something_changed() -> None:
         links.state(ALICE, peer, State(state=TurnState.IDLE))
     assert len(hints) == before
     await links.close()
+
+
+async def test_whoever_says_hello_acks_its_messages_and_a_database_that_fails_does_not_end_the_link() -> None:
+    told: list[AgentName] = []
+    done = asyncio.Event()
+
+    async def acks(agent: AgentName) -> None:
+        told.append(agent)
+        done.set()
+        raise TransientError("the disk is full")
+
+    links = Links(lambda _: None, acks=acks)
+    links.legacy(ALICE)
+    connect(links)
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert told == [ALICE]
+    await links.close()
+    assert links.view(ALICE).connected
 
 
 async def test_a_simulated_harness_is_healthy_at_once() -> None:

@@ -58,6 +58,66 @@ def test_a_line_that_is_longer_than_a_part_comes_in_pieces(tmp_path: Path, monke
     assert (part.text, after(tmp_path, part.cursor, 5).text) == ("01234567", "89\n")
 
 
+def mark(folder: Path, at: float) -> None:
+    """What comes now in the log is of that time or later."""
+    log = folder / "log"
+    log.touch()
+    with (folder / "log.times").open("a", encoding="ascii") as file:
+        file.write(f"{log.stat().st_ino} {at} {log.stat().st_size}\n")
+
+
+def timed(folder: Path, *lines: tuple[float, str]) -> None:
+    for at, text in lines:
+        mark(folder, at)
+        write(folder, text)
+
+
+@pytest.mark.parametrize(
+    ("since", "text"),
+    [(0, "one\ntwo\nthree\n"), (10.5, "one\ntwo\nthree\n"), (11, "two\nthree\n"), (21.5, "three\n"), (40, "")],
+)
+def test_what_was_written_after_a_time_is_found_to_the_second(tmp_path: Path, since: float, text: str) -> None:
+    timed(tmp_path, (10, "one\n"), (20, "two\n"), (30, "three\n"))
+    part = after(tmp_path, None, 50, since)
+    assert part.text == text
+    write(tmp_path, "four\n")
+    assert after(tmp_path, part.cursor, 50, since).text == "four\n"
+    assert after(tmp_path, None, 1, 0).text == "four\n"
+
+
+def test_times_reach_back_into_the_log_before(tmp_path: Path) -> None:
+    timed(tmp_path, (10, "one\n"), (20, "two\n"))
+    rotate(tmp_path)
+    (tmp_path / "log.times").rename(tmp_path / "log.times.1")
+    timed(tmp_path, (30, "three\n"))
+    assert after(tmp_path, None, 50, 15).text == "two\nthree\n"
+    assert after(tmp_path, None, 50, 25).text == "three\n"
+
+
+def test_a_line_that_was_under_way_comes_whole(tmp_path: Path) -> None:
+    timed(tmp_path, (10, "one\ntw"), (20, "o\n"))
+    assert after(tmp_path, None, 50, 15).text == "two\n"
+
+
+def test_a_clock_that_was_wrong_for_a_while_hides_nothing_that_came_later(tmp_path: Path) -> None:
+    timed(tmp_path, (10, "one\n"), (9000, "two\n"), (20, "three\n"), (30, "four\n"))
+    assert after(tmp_path, None, 50, 25).text == "four\n"
+
+
+def test_times_that_a_full_disk_cut_short_are_passed_over(tmp_path: Path) -> None:
+    timed(tmp_path, (10, "one\n"), (20, "two\n"))
+    with (tmp_path / "log.times").open("a") as file:
+        file.write("12")
+    assert after(tmp_path, None, 50, 15).text == "two\n"
+
+
+def test_a_log_of_which_nobody_noted_times_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "one\n")
+    with pytest.raises(BadInput, match="no times yet"):
+        after(tmp_path, None, 50, 15)
+    assert after(tmp_path, None, 50).text == "one\n"
+
+
 def test_a_symlink_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "log").symlink_to("/etc/passwd")
     with pytest.raises(OSError, match="symbolic"):

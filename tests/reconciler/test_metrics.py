@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from reconciler import steps
 from reconciler.metrics import CountedBroker, Metrics, Snapshot, database_bytes, disk_bytes
 from reconciler.phase import PHASES
 from reconciler.queue import Queue
+from reconciler.rollout import Rollout
 from reconciler.store.db import Database
 from reconciler.views import AgentStatus, Status
 from tests.support.lab import Lab, fresh_lab
@@ -64,6 +66,29 @@ def test_gauges_show_the_snapshot_and_forget_who_is_gone() -> None:
     assert (second["hive_inbox_messages", "operator"], second["hive_inbox_messages", "alice"]) == (3, 0)
     assert second["hive_proposals_pending",] == 2
     assert second["hive_proposals_oldest_seconds",] > 1e9
+
+
+def test_what_is_wrong_is_a_number_that_is_0_where_nothing_is() -> None:
+    metrics = Metrics()
+    quiet = values(metrics.render(snapshot(agent(ALICE)), 0))
+    global_ones = ("watching_failed", "agents_outdated", "rollout_failed", "database_set_aside")
+    assert [quiet[f"hive_{word}",] for word in global_ones] == [0, 0, 0, 0]
+    assert (quiet["hive_dead_letters", "alice"], quiet["hive_refused_tips", "alice"]) == (0, 0)
+    whole = snapshot(agent(ALICE, built_with="r0"), agent(BOB))
+    ended = Rollout("1", "ops", 0, "r1", waiting=(BOB,), failed=ALICE, reason="no")
+    loud = replace(
+        whole,
+        status=replace(whole.status, rollout=ended),
+        dead={"bob": 2},
+        refused={ALICE: 3},
+        watching=False,
+        set_aside=1,
+    )
+    said = values(metrics.render(loud, 0))
+    assert [said[f"hive_{word}",] for word in global_ones] == [1, 1, 1, 1]
+    assert (said["hive_dead_letters", "bob"], said["hive_refused_tips", "alice"]) == (2, 3)
+    over = replace(loud, status=replace(whole.status, rollout=replace(ended, failed=None)))
+    assert values(metrics.render(over, 0))["hive_rollout_failed",] == 0
 
 
 def test_what_cannot_be_read_is_left_out_and_said() -> None:

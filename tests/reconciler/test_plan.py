@@ -238,6 +238,8 @@ memos = st.builds(
     rollback_from=st.none() | numbers.map(ProposalId),
     rollback_failed=st.booleans(),
     healthy_nonce=st.none() | st.sampled_from(["a", "b"]),
+    rebuilt=st.integers(0, 1),
+    proven=st.lists(numbers.map(ProposalId), max_size=2).map(tuple),
 )
 
 
@@ -257,7 +259,9 @@ def worlds(draw: st.DrawFn) -> Model:
     )
     return Model(
         entry=draw(st.none() | numbers.map(entry)),
-        deploys={key: deploy(key, state, kinds[key]) for key, state in states.items()},
+        deploys={
+            key: replace(deploy(key, state, kinds[key]), unproven=draw(st.booleans())) for key, state in states.items()
+        },
         seen=seen,
         run=RunEntry(draw(st.sampled_from(list(RunState))), draw(st.integers(0, 1)), draw(st.integers(0, 1))),
         bad=frozenset(draw(st.sets(numbers))),

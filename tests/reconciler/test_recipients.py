@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from meta.errors import NotFound, TransientError
 from meta.names import AgentName, Sha
+from reconciler.questions import Questions
 from reconciler.recipients import Recipients
 from reconciler.store.messages import Broker
 from reconciler.upkeep import hourly
@@ -88,8 +89,17 @@ async def test_messages_are_cleaned_every_hour_even_after_a_failure(monkeypatch:
                 raise TransientError("the disk is full")
             return 1
 
+    class Over(Questions):
+        def __init__(self) -> None:
+            pass
+
+        @override
+        async def clean(self, now: float) -> int:
+            calls.append(-now)
+            return 1
+
     monkeypatch.setattr("reconciler.upkeep.time.time", lambda: 7.0)
-    task = asyncio.create_task(hourly(Cleaned()))
+    task = asyncio.create_task(hourly(Cleaned(), Over()))
     await asyncio.sleep(2.5 * 3600)
     task.cancel()
-    assert calls == [7.0] * 3
+    assert calls == [7.0, 7.0, -7.0, 7.0, -7.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -146,6 +147,49 @@ def test_what_is_still_outdated_after_its_rebuild_is_not_rebuilt_for_ever() -> N
     over = replace(begun(seen), waiting=(), done=(AgentName("a"),))
     assert not rollout.wanted(over, seen, "new", "all")
     assert rollout.wanted(over, {**seen, **fleet("b", outdated=True)}, "new", "all")
+
+
+def test_a_rebuild_that_changed_nothing_is_no_rebuild() -> None:
+    seen = fleet("a", outdated=True, built_with="old")
+    made = on(begun(seen), seen)
+    assert made.begun == {"a": 1}
+    made = on(made, rebuilt(seen, "a"))
+    assert (made.failed, made.reason) == ("a", "it is rebuilt, and still built with hive old")
+
+
+def test_an_agent_that_was_rebuilt_with_the_hive_of_the_rollout_is_done_though_there_is_another_one_by_now() -> None:
+    seen = fleet("a", outdated=True, built_with="new")
+    made = on(on(begun(seen), seen), rebuilt(seen, "a"))
+    assert (made.done, made.failed) == (("a",), None)
+
+
+@pytest.mark.parametrize(("known", "next"), [({"rebuilt": 7}, 8), ({"launched": 5, "rebuilt": 2}, 6)])
+def test_a_rebuild_that_was_done_before_meta_was_restored_is_not_taken_for_this_one(
+    known: dict[str, int], next: int
+) -> None:
+    seen = fleet("a", **known)
+    made = on(begun(seen), seen)
+    assert made.begun == {"a": next}
+    assert on(made, seen).begun == {"a": next}, "it is not asked for yet"
+    asked = {AgentName("a"): replace(seen[AgentName("a")], rebuilds=next, rests=False)}
+    assert on(made, asked).begun == {"a": next}
+    assert on(made, {AgentName("a"): replace(UP, rebuilds=next, rebuilt=next)}).done == ("a",)
+
+
+def test_the_manager_goes_alone_after_all_others() -> None:
+    seen = fleet("a", "manager")
+    made = on(begun(seen), seen, wave=5)
+    assert (made.begun, made.waiting) == ({"a": 1}, ("manager",))
+    assert on(made, rebuilt(seen, "a"), wave=5).begun == {"manager": 1}
+
+
+def test_the_manager_does_not_take_the_turn_of_those_whose_link_is_not_back_yet() -> None:
+    unknown = fleet("a", "b", phase="unknown", rests=False, between_turns=False)
+    seen = {**unknown, **fleet("manager")}
+    made = on(begun(seen, idle=True), seen, wave=5)
+    assert (made.begun, made.waiting) == ({}, ("a", "b", "manager"))
+    back = {**seen, **fleet("a")}
+    assert on(made, back, wave=5).begun == {"a": 1}
 
 
 @given(st.lists(st.sampled_from(["up", "crash", "trouble", "gone", "slow"]), min_size=1, max_size=9), st.integers(1, 4))

@@ -18,6 +18,7 @@ import pytest
 
 from meta.identity import alive, identity
 from reconciler.backends.launching import SUPERVISOR
+from reconciler.supervisor import Log
 
 WAIT = 10.0
 
@@ -239,7 +240,55 @@ def test_output_is_appended_over_runs_and_rotated_once(bench: Bench) -> None:
         bench.ended(bench.start(f"head -c 600 /dev/zero | tr '\\0' {number}", log_limit=1000))
     assert bench.log() == "3" * 600
     assert (bench.folder / "log.1").read_text() == "2" * 600
-    assert len(list(bench.folder.glob("log*"))) == 2
+    assert sorted(path.name for path in bench.folder.glob("log*")) == ["log", "log.1", "log.times", "log.times.1"]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What time.time says; the last is now."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[-1])
+    return now
+
+
+def marks(log: Log, end: str = "") -> list[tuple[float, int]]:
+    """When from which offset on, of the log that is written to."""
+    inode = Path(f"{log.path}{end}").stat().st_ino
+    found = [line.split() for line in Path(f"{log.path}.times{end}").read_text().splitlines()]
+    return [(float(at), int(offset)) for number, at, offset in found if int(number) == inode]
+
+
+def test_when_output_was_written_is_noted_once_a_second_and_when_the_clock_went_back(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    log = Log(str(tmp_path / "log"), 1000)
+    for at, text in ((1000.0, b"one\n"), (1000.9, b"two\n"), (1001.0, b"three\n"), (900.0, b"four\n")):
+        clock.append(at)
+        log.write(text)
+    assert marks(log) == [(1000.0, 0), (1001.0, 8), (900.0, 14)]
+    again = Log(str(tmp_path / "log"), 1000)
+    again.write(b"five\n")
+    assert marks(again)[-1] == (900.0, 19), "another run of the agent"
+
+
+def test_the_times_are_rotated_with_the_log_and_are_no_longer_than_it(tmp_path: Path, clock: list[float]) -> None:
+    log = Log(str(tmp_path / "log"), 200)
+    for number in range(100):
+        clock.append(clock[-1] + 1)
+        log.write(b"%d" % (number % 10))
+        assert (tmp_path / "log.times").stat().st_size <= 300
+    assert (tmp_path / "log.1").exists()
+    assert marks(log, ".1")[0][1] == 0
+    assert marks(log)[-1] == (clock[-1], log.size - 1)
+
+
+def test_a_log_that_was_deleted_by_hand_is_begun_anew_when_it_is_full(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "log"), 10)
+    log.write(b"123456789\n")
+    for path in tmp_path.iterdir():
+        path.unlink()
+    log.write(b"again\n")
+    assert (tmp_path / "log").read_text() == "again\n"
 
 
 def test_a_log_that_became_a_symlink_is_not_followed(bench: Bench) -> None:

@@ -62,6 +62,7 @@ class Model:
     tombstone: Tombstone | None = None
     bad: frozenset[int] = frozenset()
     now: float = NOW
+    since: float = NOW
     done: list[str] = field(default_factory=list)
     launches: int = 0
 
@@ -72,7 +73,7 @@ class Model:
             {ALICE: self.tombstone} if self.tombstone else {},
             {ALICE: self.run},
         )
-        observed = Observed({ALICE: self.seen}, NOW)
+        observed = Observed({ALICE: self.seen}, self.since)
         ordered = tuple(self.deploys[key] for key in sorted(self.deploys))
         return plan(desired, observed, {ALICE: ordered}, self.now, CONFIG).decisions[ALICE]
 
@@ -125,14 +126,15 @@ class Model:
                 self.container(system=made.id, fingerprint=made.fingerprint)
             case steps.Start(generation=made, deploy=id):
                 self._start(made, id, step)
-            case steps.Commit(id=id, entry=made_entry):
+            case steps.Commit(id=id, entry=made_entry, proven=proven):
                 self.entry = made_entry
                 self.tombstone = None
                 self.set(committed={**seen.committed, id: sha(800 + id)})
                 launch = seen.container.launch
-                self.memo(crashes=0, rollback_from=None, rollback_failed=False, healthy_nonce=launch and launch.nonce)
-            case steps.Finish(id=id):
-                self.move(id, TagState.DEPLOYED)
+                healthy = launch.nonce if launch is not None and proven else None
+                self.memo(crashes=0, rollback_from=None, rollback_failed=False, healthy_nonce=healthy)
+            case steps.Finish(id=id, unproven=unproven):
+                self.deploys[id] = replace(self.deploys[id], state=TagState.DEPLOYED, unproven=unproven)
             case steps.Drop(id=id):
                 self.set(candidates={key: value for key, value in seen.candidates.items() if key != id})
                 if self.deploys[id].state is TagState.DENIED:
@@ -143,8 +145,9 @@ class Model:
                     self.memo(rollback_from=id)
             case steps.CountCrash(exit=ended):
                 self.memo(crashes=seen.memo.crashes + 1, counted_exit=ended.nonce, start_after=self.now + 1.0)
-            case steps.MarkHealthy(nonce=nonce):
+            case steps.MarkHealthy(nonce=nonce, proves=proves):
                 self.memo(healthy_nonce=nonce, rollback_from=None)
+                self.memo(proven=self.seen.memo.proven if proves is None else (*self.seen.memo.proven, proves))
             case steps.ForgetCrashes():
                 self.memo(crashes=0, start_after=0.0)
             case steps.GiveUpRollback():

@@ -3,6 +3,7 @@
 ALTER TABLE messages ADD COLUMN origin TEXT NOT NULL DEFAULT 'peer';  -- peer, operator, socket, wake, system
 ALTER TABLE messages ADD COLUMN broadcast INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE messages ADD COLUMN dead_at INTEGER;
+ALTER TABLE messages ADD COLUMN topic TEXT NOT NULL DEFAULT '';  -- of hive's own: what it tells, and of or by whom
 
 DROP INDEX messages_waiting;
 DROP INDEX messages_in_flight;
@@ -10,7 +11,11 @@ CREATE INDEX messages_waiting ON messages (recipient, id) WHERE delivered_at IS 
 CREATE INDEX messages_in_flight ON messages (recipient, id, size)
     WHERE delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL;
 CREATE INDEX messages_dead ON messages (id) WHERE dead_at IS NOT NULL;
-CREATE INDEX messages_notices ON messages (recipient, id, size) WHERE origin = 'system' AND acked_at IS NULL;
+CREATE INDEX messages_notices ON messages (recipient, topic, size) WHERE origin = 'system' AND acked_at IS NULL;
+
+-- What an inbox holds, and what of that is one sender's.
+DROP INDEX messages_open;
+CREATE INDEX messages_open ON messages (recipient, sender, size) WHERE acked_at IS NULL;
 
 -- In a table of its own: a key is remembered longer than the row that it brought in. `recipient` may be '*'.
 CREATE TABLE message_keys (
@@ -29,6 +34,9 @@ CREATE TABLE receivers (
     agent TEXT PRIMARY KEY,
     acks  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- Before this, nothing but an ack made a message done.
+INSERT INTO receivers SELECT DISTINCT recipient, 1 FROM messages WHERE acked_at IS NOT NULL AND recipient <> 'operator';
 
 -- What is cleaned away by its age.
 CREATE INDEX messages_acked ON messages (acked_at) WHERE acked_at IS NOT NULL;

@@ -10,12 +10,15 @@ CREATE TABLE questions (
     expires_at  INTEGER,
     answered_at INTEGER,
     answer      TEXT,
-    answerer    TEXT                          -- who answered or cancelled; system when it expired
+    answerer    TEXT,                         -- who answered or cancelled; system when it expired
+    size        INTEGER NOT NULL DEFAULT 0,   -- bytes of its texts
+    notice      INTEGER                       -- the message that told the target of it
 ) STRICT;
 
 CREATE INDEX questions_open ON questions (asker) WHERE answered_at IS NULL;
 CREATE INDEX questions_due ON questions (expires_at) WHERE answered_at IS NULL AND expires_at IS NOT NULL;
-CREATE INDEX questions_done ON questions (answered_at) WHERE answered_at IS NOT NULL;
+CREATE INDEX questions_done ON questions (asker, answered_at, id, size) WHERE answered_at IS NOT NULL;
+CREATE INDEX questions_age ON questions (answered_at) WHERE answered_at IS NOT NULL;
 
 CREATE TABLE reminders (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -123,6 +123,16 @@ async def test_a_clock_that_jumped_back_fails_and_one_that_nobody_keeps_is_told(
     await only(bare, "clock", Verdict.FAIL, "in the future")
 
 
+async def test_timedatectl_is_named_only_where_it_would_do_something(bare: Subject, tmp_path: Path) -> None:
+    systemd = tmp_path / "systemd"
+    bare.host = whole_host(synchronised=lambda: False, systemd=systemd)
+    assert "timedatectl" not in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+    (systemd / "system").mkdir(parents=True)
+    assert "timedatectl" in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+    (systemd / "container").touch()
+    assert "timedatectl" not in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+
+
 @pytest.mark.parametrize(("jump", "said"), [(3600.0, "forward by 3600 s"), (-3600.0, "back by 3600 s"), (5.0, "")])
 async def test_a_clock_that_was_set_while_the_daemon_ran_is_told(
     subject: Subject, tmp_path: Path, jump: float, said: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,19 @@ async def test_a_missing_directory_is_made_again(subject: Subject) -> None:
     assert f"made {subject.layout.scratch}" == rows[0].text
     seen, state = subject.layout.scratch.stat(), subject.layout.state.stat()
     assert (seen.st_mode & 0o777, seen.st_uid) == (0o700, state.st_uid)
+
+
+async def test_many_missing_directories_are_one_line_without_a_daemon(subject: Subject) -> None:
+    names = ("processes", "quarantine", "scratch")
+    for name in names:
+        shutil.rmtree(subject.layout.state / name)
+    row = await only(subject, "directories", Verdict.WARN, "3 directories are missing, like")
+    assert "a start of the daemon makes them" in row.remedy
+    subject.held = True
+    assert sum("is missing" in row.text for row in await look(subject, "directories")) >= 3
+    subject.held = False
+    await look(subject, "directories", fix=True)
+    assert all((subject.layout.state / name).is_dir() for name in names)
 
 
 async def test_what_is_in_the_way_of_a_directory_is_left_alone(subject: Subject) -> None:

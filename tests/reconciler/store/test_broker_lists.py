@@ -128,13 +128,13 @@ async def test_what_was_acked_is_cleaned_after_30_days_and_what_was_not_is_kept(
     assert await bodies(broker, "bob") == ["2"]
 
 
-async def test_keys_are_forgotten_after_30_days_but_never_those_of_helper_events(db: Database, broker: Broker) -> None:
+async def test_keys_are_forgotten_after_30_days_but_not_those_of_helper_events(db: Database, broker: Broker) -> None:
     from functools import partial
 
     from meta.wire.events import Killed
-    from reconciler.store.messagerows import notify
+    from reconciler.store.messagenotices import notify
 
-    told = partial(notify, recipient="manager", event=Killed(agent="bob"), at=7, key="k")
+    told = partial(notify, recipient="manager", event=Killed(agent="bob"), at=7, key="event:7:killed")
     await broker.send("alice", "bob", "x", key="k")
     await db.write(told)
     await broker.clean(NOW + 31 * DAY)

@@ -1,0 +1,44 @@
+"""Texts of a list made to fit a number of bytes together: the short ones stay, the long ones are cut alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from reconciler.store.texts import CUT
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def shortened(texts: Sequence[str], budget: int) -> list[str]:
+    """Each text as it is, or its beginning and CUT, so that all have at most `budget` bytes as JSON (without quotes).
+
+    Where the budget is less than a CUT for each, that is what comes.
+    """
+    most = _level([len(text) for text in texts], budget)  # a character has at least a byte: more is never shown
+    sizes = [size(text[: most + 1]) for text in texts]
+    level = _level(sizes, budget)
+    return [text if length <= level else _beginning(text, level) for text, length in zip(texts, sizes, strict=True)]
+
+
+def size(text: str) -> int:
+    """Bytes of a text as JSON, without its quotes."""
+    return len(_encode(text).encode("utf-8", "replace")) - 2
+
+
+def _level(sizes: Sequence[int], budget: int) -> int:
+    """The length to which all are cut: what the short ones leave, the long ones share."""
+    left = len(sizes)
+    for each in sorted(sizes):
+        if each * left > budget:
+            return budget // left
+        budget, left = budget - each, left - 1
+    return max(sizes, default=0)
+
+
+def _beginning(text: str, level: int) -> str:
+    room = max(0, level - len(CUT.encode()))
+    part = text[:room]
+    while part and (length := size(part)) > room:
+        part = part[: len(part) * room // length]
+    return part + CUT
