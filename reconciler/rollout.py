@@ -16,6 +16,10 @@ GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
 """Phases of agents that wait for a person: a rollout leaves them out."""
 PATIENCE = 3
 """Errors in a row of one agent's worker that end a rollout."""
+AUTOMATIC = "hive"
+"""By whom HIVE_AUTO_UPDATE's rollouts are."""
+BUSY_PATIENCE = 3600
+"""Seconds that the manager waits in an idle rollout for agents that are never between two turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +122,28 @@ def judge(rollout: Rollout, seen: Mapping[AgentName, Seen]) -> Rollout:
     return after if failed is None else replace(after, failed=failed, reason=fates[failed])
 
 
-def next_wave(rollout: Rollout, seen: Mapping[AgentName, Seen], wave: int) -> Rollout:
-    """Begin the next `wave` of those that wait, if the last wave is through and none failed.
+def next_wave(rollout: Rollout, seen: Mapping[AgentName, Seen], wave: int, now: int) -> Rollout:
+    """Begin the next `wave` of those that wait, if the last wave is through and none failed. `now` in Unix seconds.
 
-    The manager only when nobody else waits, however long an idle one takes to be between two turns.
+    The manager only when nobody else waits, or in an idle rollout nobody who was between two turns for BUSY_PATIENCE.
     """
     if rollout.begun or rollout.over:
         return rollout
     waiting = tuple(name for name in rollout.waiting if name in seen)
-    first = [name for name in waiting if name != MANAGER] or waiting
-    ready = [name for name in first if seen[name].between_turns or not rollout.idle][:wave]
+    able = [name for name in waiting if seen[name].between_turns or not rollout.idle]
+    others = [name for name in waiting if name != MANAGER]
+    held = [name for name in able if name != MANAGER]
+    patient = others and now < rollout.at + BUSY_PATIENCE
+    ready = (held if held or patient else able)[:wave]
     rest = tuple(name for name in waiting if name not in ready)
     return replace(rollout, waiting=rest, begun={name: _next(seen[name]) for name in ready})
+
+
+def under_way(rollout: Rollout | None, revision: str) -> bool:
+    """Whether a rollout is to be gone on with: not one of hive's own that only waits, once hive is another one."""
+    if rollout is None or rollout.over:
+        return False
+    return bool(rollout.begun) or rollout.by != AUTOMATIC or rollout.revision == revision
 
 
 def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: str, mode: str) -> bool:
@@ -137,7 +151,7 @@ def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: st
 
     Never while one is under way. What a rollout of the same revision tried is not tried again: the operator decides.
     """
-    if mode == "off" or (rollout is not None and not rollout.over):
+    if mode == "off" or under_way(rollout, revision):
         return False
     tried: set[AgentName] = set()
     if rollout is not None and rollout.revision == revision:

@@ -23,11 +23,10 @@ from reconciler.durable import write_json
 from reconciler.effects import effect
 from reconciler.loop import Reconciler
 from reconciler.observed import AgentObserved, LinkView
-from reconciler.rollout import PATIENCE, Rollout, Seen
+from reconciler.rollout import AUTOMATIC, PATIENCE, Rollout, Seen
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
-AUTOMATIC = "hive"
 _ROLLOUT = TypeAdapter(Rollout)
 
 Rebuild = Callable[[AgentName, str, bool], Awaitable[None]]
@@ -85,8 +84,9 @@ class Updates:
     async def look(self, *, automatic: bool) -> None:
         """One look: what is under way goes on; with `automatic` also what HIVE_AUTO_UPDATE says is begun."""
         async with self._lock:
-            if automatic and self._w.config.auto_update != "off" and (self.current is None or self.current.over):
-                seen, mode = await self._see(None), self._w.config.auto_update
+            mode = self._w.config.auto_update
+            if automatic and mode != "off" and not rollout.under_way(self.current, self._revision):
+                seen = await self._see(None)
                 if rollout.wanted(self.current, seen, self._revision, mode):
                     idle = mode == "idle"
                     await self._announce(self._begin(seen, AUTOMATIC, now=False, idle=idle, only_outdated=True))
@@ -98,7 +98,7 @@ class Updates:
         after = rollout.judge(before, seen)
         if not after.begun and not after.over:
             seen = await self._see(after.waiting)
-            after = rollout.next_wave(after, seen, self._w.config.rebuild_wave)
+            after = rollout.next_wave(after, seen, self._w.config.rebuild_wave, self._w.now())
         if after != before:
             with effect("begin-wave"):
                 await self._keep(after)

@@ -24,9 +24,9 @@ def begun(seen: Mapping[AgentName, Seen], *, idle: bool = False, only_outdated: 
     return rollout.begin(seen, id="1", by="o", at=1, revision="new", idle=idle, only_outdated=only_outdated)
 
 
-def on(made: Rollout, seen: Mapping[AgentName, Seen], wave: int = 2) -> Rollout:
+def on(made: Rollout, seen: Mapping[AgentName, Seen], wave: int = 2, now: int = 2) -> Rollout:
     """One look."""
-    return rollout.next_wave(rollout.judge(made, seen), seen, wave)
+    return rollout.next_wave(rollout.judge(made, seen), seen, wave, now)
 
 
 def rebuilt(seen: Mapping[AgentName, Seen], *names: str) -> dict[AgentName, Seen]:
@@ -219,3 +219,20 @@ def test_it_always_ends_and_never_has_more_under_way_than_the_bound(fates: list[
     assert made.over
     bad = {"crash", "trouble"} & set(fates)
     assert (made.failed is not None) is bool(bad)
+
+
+def test_one_that_is_always_in_a_turn_does_not_hold_the_manager_back_for_ever() -> None:
+    seen = {**fleet("manager"), **fleet("busy", between_turns=False)}
+    made = begun(seen, idle=True)
+    assert on(made, seen).begun == {}
+    late = on(made, seen, now=1 + rollout.BUSY_PATIENCE)
+    assert (late.begun, late.waiting) == ({"manager": 1}, ("busy",))
+
+
+def test_one_that_is_always_in_a_turn_does_not_keep_the_others_from_the_next_hive() -> None:
+    seen = {**fleet("alice", outdated=True), **fleet("busy", between_turns=False, outdated=True)}
+    made = replace(begun(seen, idle=True), by=rollout.AUTOMATIC, waiting=(AgentName("busy"),))
+    assert not rollout.wanted(made, seen, "new", "idle")
+    assert rollout.wanted(made, seen, "newer", "idle")
+    assert not rollout.wanted(replace(made, begun={AgentName("alice"): 1}), seen, "newer", "idle")
+    assert not rollout.wanted(replace(made, by="operator"), seen, "newer", "idle")
