@@ -25,7 +25,6 @@ from meta.nix import find as find_nix
 from meta.recorder import Recorder
 from reconciler import pushgroup, setaside, statedir
 from reconciler.apply import Apply
-from reconciler.asking import attach
 from reconciler.backends.base import Backend
 from reconciler.backends.fake import FakeBackend
 from reconciler.backends.local import LocalBackend
@@ -33,7 +32,6 @@ from reconciler.builders.base import Builder
 from reconciler.builders.plain import PlainBuilder
 from reconciler.buildlogs import BuildLogs
 from reconciler.discovery import Discovery
-from reconciler.due import Ticker
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.loop import Reconciler
@@ -44,7 +42,6 @@ from reconciler.plan import plan
 from reconciler.ports import Sockets
 from reconciler.previews import Previews
 from reconciler.privileged.client import Client
-from reconciler.recipients import Recipients
 from reconciler.reports import plan_row
 from reconciler.revision import revision
 from reconciler.service import Service
@@ -53,6 +50,9 @@ from reconciler.store.cards import Cards
 from reconciler.store.db import Database
 from reconciler.store.memos import Memos
 from reconciler.store.seen import SeenTips
+from reconciler.talk.attach import attach
+from reconciler.talk.due import Ticker
+from reconciler.talk.recipients import Recipients
 from reconciler.updates import Updates
 from reconciler.upkeep import hourly
 from reconciler.views import PlanRow

@@ -21,12 +21,12 @@ from reconciler.backups.write import Origin, Wanted, write
 from reconciler.counters import next_rebuild, next_restart
 from reconciler.editing import Editing
 from reconciler.effects import effect
-from reconciler.loose_ends import LooseEnds
 from reconciler.metrics import Snapshot
-from reconciler.questions import OPERATOR, Questions
-from reconciler.reminders import Reminders
 from reconciler.rollout import Rollout
 from reconciler.store.notices import UNASKED
+from reconciler.talk.loose_ends import LooseEnds
+from reconciler.talk.questions import OPERATOR, Questions
+from reconciler.talk.reminders import Reminders
 from reconciler.updates import Updates
 from reconciler.views import Card, PlanRow, Status
 

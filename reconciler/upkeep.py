@@ -7,8 +7,8 @@ import logging
 import time
 
 from meta.errors import HiveError
-from reconciler.questions import Questions
 from reconciler.store.messages import Broker
+from reconciler.talk.questions import Questions
 
 log = logging.getLogger(__name__)
 

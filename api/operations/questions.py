@@ -15,7 +15,7 @@ from meta.errors import TransientError
 from meta.wire import agent as wire
 from meta.wire.common import I64
 from reconciler.events import Resync
-from reconciler.questions import Question
+from reconciler.talk.questions import Question
 from reconciler.views import Event
 
 

@@ -33,7 +33,7 @@ from meta.wire import host, manager
 from meta.wire.common import U32
 from meta.wire.limits import LOG_LINES_MOST
 from reconciler.events import Resync
-from reconciler.questions import Question
+from reconciler.talk.questions import Question
 from reconciler.views import Card, Event, LogRow, PlanRow, Status
 
 if TYPE_CHECKING:

@@ -27,12 +27,12 @@ from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.events import Events
 from reconciler.links import Links
-from reconciler.loose_ends import LooseEnds
-from reconciler.questions import Questions
-from reconciler.reminders import Reminders
 from reconciler.rollout import Rollout
 from reconciler.store.db import Database
 from reconciler.store.messages import Broker
+from reconciler.talk.loose_ends import LooseEnds
+from reconciler.talk.questions import Questions
+from reconciler.talk.reminders import Reminders
 from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, RefusedTip, SettingsText, Status
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from meta.errors import BadInput, Conflict, HiveError, NotFound, Refused, Transi
 from meta.wire import limits
 from meta.wire.common import InSeconds
 from meta.wire.events import QuestionAnswered, QuestionAsked
-from reconciler import questions
 from reconciler.bucket import EVENTS_AT_ONCE
 from reconciler.store.texts import ALARM
+from reconciler.talk import questions
 from tests.support.asking import Asking, asking
 
 

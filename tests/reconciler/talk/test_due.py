@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from meta.errors import TransientError
-from reconciler.due import FAR, RELOOK, Ticker, seconds_from
+from reconciler.talk.due import FAR, RELOOK, Ticker, seconds_from
 
 pytestmark = [pytest.mark.looptime]
 

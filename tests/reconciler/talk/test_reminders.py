@@ -11,8 +11,8 @@ import pytest
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.wire import limits
 from meta.wire.common import At, InSeconds
-from reconciler import reminderfiles, reminders
 from reconciler.store.texts import ALARM
+from reconciler.talk import reminderfiles, reminders
 from tests.support.asking import Asking, asking
 
 BIG = "a long story. " * 400

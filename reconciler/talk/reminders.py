@@ -13,14 +13,14 @@ from meta.message import one_line
 from meta.names import MANAGER
 from meta.wire.common import At, InSeconds
 from meta.wire.limits import REMINDER_BYTES
-from reconciler import reminderfiles
-from reconciler.due import FAR, seconds_from
-from reconciler.questions import OPERATOR
-from reconciler.reminderfiles import NotWritable
 from reconciler.store import reminderrows
 from reconciler.store.db import Database
 from reconciler.store.reminderrows import Reminder
 from reconciler.store.sqlite import Transaction
+from reconciler.talk import reminderfiles
+from reconciler.talk.due import FAR, seconds_from
+from reconciler.talk.questions import OPERATOR
+from reconciler.talk.reminderfiles import NotWritable
 
 __all__ = ["Reminder", "Reminders"]
 

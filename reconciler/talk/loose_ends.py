@@ -8,9 +8,9 @@ from typing import assert_never
 
 from meta.names import MANAGER
 from meta.wire.common import ApprovalEnd, CancelLooseEndKind, LooseEnd, QuestionEnd, ReminderEnd
-from reconciler.questions import OPERATOR, Question, Questions
-from reconciler.reminders import Reminder, Reminders
 from reconciler.shorten import shortened
+from reconciler.talk.questions import OPERATOR, Question, Questions
+from reconciler.talk.reminders import Reminder, Reminders
 from reconciler.views import Card
 
 ENDS_MOST = 300

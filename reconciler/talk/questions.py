@@ -15,13 +15,13 @@ from meta.names import MANAGER
 from meta.wire.events import QuestionAnswered, QuestionAsked
 from meta.wire.limits import ANSWER_BYTES, OPTION_BYTES, OPTIONS_MOST, QUESTION_BYTES
 from reconciler.bucket import Allowance
-from reconciler.due import seconds_from
 from reconciler.shorten import shortened
 from reconciler.store import eventlog, questionrows
 from reconciler.store.db import Database
 from reconciler.store.messagenotices import ANSWERS, asked_by, has_room, notify, withdraw
 from reconciler.store.questionrows import Question
 from reconciler.store.sqlite import Transaction
+from reconciler.talk.due import seconds_from
 
 __all__ = ["Question", "Questions"]
 

@@ -9,9 +9,9 @@ from typing_extensions import override
 
 from meta.errors import NotFound, TransientError
 from meta.names import AgentName, Sha
-from reconciler.questions import Questions
-from reconciler.recipients import Recipients
 from reconciler.store.messages import Broker
+from reconciler.talk.questions import Questions
+from reconciler.talk.recipients import Recipients
 from reconciler.upkeep import hourly
 
 ALICE = AgentName("alice")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from meta.names import MANAGER, AgentName
-from reconciler.due import Ticker
-from reconciler.loose_ends import LooseEnds
-from reconciler.questions import Questions
-from reconciler.reminders import Reminders
 from reconciler.service import Service
 from reconciler.store.db import Database
+from reconciler.talk.due import Ticker
+from reconciler.talk.loose_ends import LooseEnds
+from reconciler.talk.questions import Questions
+from reconciler.talk.reminders import Reminders
 from reconciler.world import World
 
 

@@ -1,0 +1,1 @@
+"""What agents and the operator ask of each other and of hive for later: questions, reminders, loose ends."""
