@@ -111,7 +111,7 @@ async def test_an_agents_turn_sends_and_receives(pods: Hive, api: FakeMessages, 
     assert [server["status"] for server in lines[0]["mcp_servers"]] == ["connected"]
     assert (lines[-1]["type"], lines[-1]["is_error"], lines[-1]["result"]) == ("result", False, "all done")
     received, sent, who, empty, refused, asked, reminded, ends = shown(api)
-    assert received == (False, ["from: manager\n\nbuild it, please", "0 unread"])
+    assert received == (False, ["from: manager\n\n    build it, please", "0 unread"])
     assert sent == (False, ["sent to manager", "0 unread"])
     assert who == (False, ["alice (agent), hive rev1", "0 unread"])
     assert empty == (False, ["no message", "0 unread"])

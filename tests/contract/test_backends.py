@@ -16,6 +16,8 @@ from meta.names import AgentName
 from reconciler.backends.base import Backend
 from reconciler.observed import Container, Launch
 
+MANY = 500
+"""Lines; more than any backend wrote here."""
 ALICE = AgentName("alice")
 BOB = AgentName("bob")
 
@@ -341,10 +343,10 @@ async def test_a_log_goes_on_where_its_cursor_says(backend_host: Host) -> None:
     assert (await backend_host.backend.logs_after(BOB, None, 10, None)).text == ""
     launch = await backend_host.bring_up(ALICE)
     await backend_host.until_up(ALICE)
-    part = await backend_host.backend.logs_after(ALICE, None, 10, None)
+    part = await backend_host.backend.logs_after(ALICE, None, MANY, None)
     assert launch.nonce in part.text
     assert part.text.endswith("\n")
-    assert launch.nonce not in (await backend_host.backend.logs_after(ALICE, part.cursor, 10, None)).text
+    assert launch.nonce not in (await backend_host.backend.logs_after(ALICE, part.cursor, MANY, None)).text
 
 
 async def test_a_log_can_be_asked_for_what_was_written_after_a_time(backend_host: Host) -> None:
@@ -352,10 +354,10 @@ async def test_a_log_can_be_asked_for_what_was_written_after_a_time(backend_host
     launch = await backend_host.bring_up(ALICE)
     await backend_host.until_up(ALICE)
     now = time.time()
-    assert launch.nonce in (await logs_after(ALICE, None, 10, now - 3600)).text
-    part = await logs_after(ALICE, None, 10, now + 3600)
+    assert launch.nonce in (await logs_after(ALICE, None, MANY, now - 3600)).text
+    part = await logs_after(ALICE, None, MANY, now + 3600)
     assert part.text == ""
-    assert launch.nonce not in (await logs_after(ALICE, part.cursor, 10, now + 3600)).text
+    assert launch.nonce not in (await logs_after(ALICE, part.cursor, MANY, now + 3600)).text
     await backend_host.backend.create(BOB, backend_host.settings(BOB))
     assert (await logs_after(BOB, None, 10, now - 3600)).text == ""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from meta.errors import NotFound
 from meta.names import AgentName, ProposalId
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
@@ -160,12 +161,24 @@ def test_flakes_need_not_be_enabled_on_the_host(made: tuple[Lab, NixStore, Path]
 
 
 @pytest.mark.nix
-@pytest.mark.parametrize("what", ["commit", "file"])
-def test_what_was_deleted_from_an_agents_applied_repo_fails_by_its_name(lab: Lab, what: str) -> None:
-    id = propose(lab, GOOD % (8010 + len(what)))
+def test_a_proposal_whose_commit_was_deleted_cannot_be_approved_and_stays(lab: Lab) -> None:
+    id = propose(lab, GOOD % 8016)
     lab.settle("alice")
     sha = lab.ref(f"proposal/{id}")
-    gone = sha if what == "commit" else lab.git(lab.applied(), "rev-parse", f"{sha}:agent.nix")
+    with deleted(lab.applied() / "objects" / sha[:2] / sha[2:]), pytest.raises(NotFound) as refused:
+        lab.approve(id)
+    assert sha in refused.value.summary
+    assert str(lab.applied()) in refused.value.summary
+    assert "backup" in refused.value.hint
+    assert lab.card(id)["state"] == "proposal"
+
+
+@pytest.mark.nix
+def test_what_was_deleted_from_an_agents_applied_repo_fails_by_its_name(lab: Lab) -> None:
+    id = propose(lab, GOOD % 8014)
+    lab.settle("alice")
+    sha = lab.ref(f"proposal/{id}")
+    gone = lab.git(lab.applied(), "rev-parse", f"{sha}:agent.nix")
     with deleted(lab.applied() / "objects" / gone[:2] / gone[2:]):
         assert lab.approve(id)["state"] == "failed"
         note = lab.card(id)["note"]
