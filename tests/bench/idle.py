@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from meta.config import Config
 from tests.bench.discovery import WHY, proposed, seen
 from tests.bench.figure import Figure, figure
 from tests.support.lab import fresh_lab
 
 AGENTS = 100
-RESYNC = 10.0
-"""A third of the default: three times as many looks as an operator's daemon makes."""
-WINDOWS = 5
+RESYNC = Config().resync
+WINDOWS = 3
 PUSHES = 15
 SETTINGS = {"HIVE_RESYNC": str(RESYNC), "HIVE_FINDS_PER_MINUTE": "1000", "HIVE_HEALTH_DEADLINE": "60"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import sys
@@ -29,6 +30,7 @@ CONFIG = Config.model_validate({"resync": 3600.0, "health_stable": 0.0, "fixed_u
 
 def measure() -> Iterator[Figure]:
     """All sizes, each in a hive of its own."""
+    logging.getLogger("reconciler").setLevel(logging.ERROR)  # most agents here are half a copy, and it says so
     single: dict[int, list[float]] = {}
     for size in SIZES:
         with tempfile.TemporaryDirectory(prefix="hb") as name:
