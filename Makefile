@@ -35,8 +35,8 @@ lint: setup ## style, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-claude: ## the pinned Claude Code CLI in build/, which some tests drive
-	@tests/support/get-claude.sh
+claude: setup ## the pinned Claude Code CLI in build/, which some tests drive
+	@sh tests/support/get-claude.sh $(BIN)/python
 
 demo-nixos: setup ## the same story on a host with systemd, made for it (needs root and systemd-container)
 	@$(BIN)/python -m tests.systemd.story

@@ -17,7 +17,7 @@ from tests.support.fake_messages import tool_results
 from tests.support.fake_messages_api import FakeMessages
 from tests.support.relay import relayed
 
-CLAUDE = Path(__file__).parents[2] / "build" / "claude" / "node_modules" / ".bin" / "claude"
+CLAUDE = Path(__file__).parents[2] / "build" / "claude" / "claude_agent_sdk" / "_bundled" / "claude"
 pytestmark = pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude")
 MODEL = "claude-sonnet-4-5"
 DEADLINE = 45.0
