@@ -73,7 +73,8 @@ class Engine:
         return ListToolsResult(tools=[_described(tool) for tool in tools_for(self._call.role).values()])
 
     async def _tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
-        assert context.request is not None  # noqa: S101 (over HTTP there is always one)
+        if context.request is None:
+            raise MCPError(INVALID_PARAMS, "a tool is called over HTTP only")
         visit: Visit = context.request.scope["state"][VISIT]
         visit.request_id = context.request_id
         if visit.refusal is not None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from api.mcp.arguments import passed_over, request_from
 from api.mcp.schema import Arguments, arguments_of
-from api.operations.base import AnyOperation, Call, Role, Surface, input_of
+from api.operations.base import AnyOperation, AnyTool, Call, Role, Surface, input_of
 from api.operations.table import tools_of
 from meta.errors import BadInput, HiveError
 from meta.wire.common import Wire
@@ -42,6 +42,7 @@ class ToolView:
     arguments: Arguments
     request: type[Wire]
     operation: AnyOperation
+    face: AnyTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ def tools_for(role: Role) -> Mapping[str, ToolView]:
 def view(name: str, operation: AnyOperation) -> ToolView:
     """An operation as the tool `name`: its arguments are those of its first face on a line socket."""
     line = next(line for face in _FACES if (line := operation.line(face)) is not None)
-    return ToolView(name, operation.summary, arguments_of(line.request), line.request, operation)
+    if operation.tool is None:
+        raise TypeError(f"{operation.name} is no tool")
+    return ToolView(name, operation.summary, arguments_of(line.request), line.request, operation, operation.tool)
 
 
 async def call_tool(call: Call, name: str, given: Mapping[str, Any], gone: asyncio.Event) -> Answer:
@@ -92,10 +95,7 @@ async def refused(call: Call, error: HiveError) -> Answer:
 
 
 async def _handled(tool: ToolView, call: Call, asked: Any) -> str:
-    answer = await tool.operation.handler(call, asked)
-    face = tool.operation.tool
-    assert face is not None  # noqa: S101 (tools_for only has operations with one)
-    return face.text(call, answer)
+    return tool.face.text(call, await tool.operation.handler(call, asked))
 
 
 async def _status(call: Call) -> tuple[str, ...]:

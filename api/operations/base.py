@@ -115,6 +115,10 @@ class Input(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
+class Nothing(Input):
+    """No keys."""
+
+
 AgentField = Annotated[
     AgentName,
     AfterValidator(agent_name),

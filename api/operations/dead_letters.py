@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.operations.base import OPERATORS, Call, Input, Route, operation
-from api.operations.upkeep import Nothing
+from api.operations.base import OPERATORS, Call, Input, Nothing, Route, operation
 from meta.wire.common import I64
 from reconciler.store.messages import DeadLetter
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from api.operations.base import EVERYBODY, OPERATORS, Call, Input, Route, Tool, on_agents, operation
-from api.operations.upkeep import Nothing
+from api.operations.base import EVERYBODY, OPERATORS, Call, Input, Nothing, Route, Tool, on_agents, operation
 from api.operations.waiting import unless_stopping
 from meta.errors import TransientError
 from meta.wire import agent as wire

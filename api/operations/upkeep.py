@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from api.operations.base import OPERATORS, Call, Input, Raw, Route, operation
+from api.operations.base import OPERATORS, Call, Input, Nothing, Raw, Route, operation
 from meta.disk import disk_error
 from meta.errors import HiveError, TransientError
 from reconciler.backups.write import Wanted
@@ -29,10 +29,6 @@ class BackingUp(Input):
     proposed: bool = Field(False, description="the proposed work trees as well")
     agents: bool = Field(False, description="agents' /state and homes as well, which hold credentials")
     compressed: bool = False
-
-
-class Nothing(Input):
-    """No keys."""
 
 
 @operation("backup", OPERATORS, routes=(Route("POST", "/api/backup", media=(TAR,)),))

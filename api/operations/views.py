@@ -15,6 +15,7 @@ from api.operations.base import (
     AgentField,
     Call,
     Input,
+    Nothing,
     Raw,
     Route,
     Tool,
@@ -24,7 +25,6 @@ from api.operations.base import (
 )
 from api.operations.lifecycle import another
 from api.operations.proposals import MOST_ROWS
-from api.operations.upkeep import Nothing
 from api.operations.waiting import unless_stopping
 from api.stream import sse
 from meta.errors import Conflict

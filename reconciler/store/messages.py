@@ -19,6 +19,7 @@ from typing import TypeVar
 from meta.config import INBOX_BYTES, INBOX_LIMIT
 from meta.errors import BadInput, NotFound, Refused, TransientError
 from meta.names import MANAGER
+from meta.wire.limits import BODY_BYTES
 from reconciler.bucket import Allowance
 from reconciler.store import messagelists, messagerows
 from reconciler.store.db import Database
@@ -42,7 +43,7 @@ OPERATOR = "operator"
 ALL = "*"
 """Recipient of a broadcast: every agent but the sender. The operator is no agent."""
 
-BODY_LIMIT = 1024 * 1024
+BODY_LIMIT = BODY_BYTES
 """Bytes of a body in UTF-8."""
 
 Result = TypeVar("Result")
