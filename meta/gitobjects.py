@@ -23,7 +23,6 @@ FILE = 0o100644
 EXECUTABLE = 0o100755
 SYMLINK = 0o120000
 TREE = 0o040000
-SUBMODULE = 0o160000
 
 
 @dataclass(frozen=True, slots=True)

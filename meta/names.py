@@ -69,10 +69,3 @@ def proposal_id(value: int) -> ProposalId:
     if 0 <= value < 2**63:
         return ProposalId(value)
     raise BadInput(f"{value} is no proposal id", "see `hive pending` for the open ones")
-
-
-def generation_id(text: str) -> GenerationId:
-    """`text` as a generation's id (20 lower-case hex digits), or BadInput."""
-    if _GENERATION.fullmatch(text):
-        return GenerationId(text)
-    raise BadInput(f"{text[:40]!r} is no generation id")

@@ -125,10 +125,6 @@ def _rebuilt_all(data: Data) -> str:
     return f"{done}, stopped since {why}; {_count(data, 'left')} left"
 
 
-def _asked_for(data: Data) -> str:
-    return f"{_text(data, 'asked') or 'start, stop or restart'} asked for{named(_with(data, ' by ', 'by'))}"
-
-
 _ENDS = {
     "stopping": "stopped",
     "restarting": "stopped, to start again",

@@ -128,10 +128,7 @@ def next_due(connection: sqlite3.Connection, after: int) -> int | None:
 
 def open_size(connection: sqlite3.Connection, asker: str) -> tuple[int, int]:
     """How many questions of `asker` wait for an answer, and their bytes as they are stored."""
-    query = (
-        "SELECT count(*), coalesce(sum(length(CAST(question AS BLOB)) + length(CAST(options AS BLOB))), 0) "
-        "FROM questions WHERE answered_at IS NULL AND asker = ?"
-    )
+    query = "SELECT count(*), coalesce(sum(size), 0) FROM questions WHERE answered_at IS NULL AND asker = ?"
     count, size = connection.execute(query, (asker,)).fetchone()
     return int(count), int(size)
 
