@@ -39,7 +39,7 @@ async def serve_operator(
         door = Door(Call(service, Operator(), stopping), limit=config.max_line_bytes + ENVELOPE)
         stack.push_async_callback(door.close)
         app = cast("App", application(service, stopping))  # of the same shape, typed closer by Litestar
-        await stack.enter_async_context(serving(beside(app, door), http))
+        await stack.enter_async_context(serving(beside(app, door), http, service.background))
         try:
             yield
         finally:

@@ -77,6 +77,7 @@ class ServeOptions:
 async def serve(options: ServeOptions) -> int:
     """Run until SIGTERM or SIGINT (or, with `once`, until nothing is left to do). Returns an exit code.
 
+    A background task that ends, ends the daemon with Code.FAILED.
     Raises HiveError when the daemon cannot start: another one has the state directory, a setting is wrong.
     """
     config, layout = options.config(), options.layout()
@@ -95,13 +96,13 @@ async def serve(options: ServeOptions) -> int:
         sockets.attach(daemon.service)
         if options.once:
             await daemon.start()
-            return await _once(daemon.service, only, options, stopping)
+            return await _once(daemon, only, options, stopping)
         async with serve_operator(daemon.service, layout, config, stopping):
             await daemon.start()
             await _answering(daemon.service, sockets)
             notify("READY=1")
             await _welcome(daemon.service)
-            await _until(stopping, daemon.service)
+            await _until(stopping, daemon)
             notify("STOPPING=1")
             log.info("stopping; agents go on")
     finally:
@@ -109,17 +110,29 @@ async def serve(options: ServeOptions) -> int:
         await daemon.close()
         await sockets.close_all()
         await asyncio.to_thread(tracing.stop)
-    return Code.OK
+    return Code.OK if daemon.failure is None else Code.FAILED
 
 
-async def _until(stopping: asyncio.Event, service: Service) -> None:
-    """Wait for the signal that ends the daemon, telling systemd that it is alive."""
-    living = asyncio.create_task(watchdog.live(service, stopping), name="watchdog")
+async def _until(stopping: asyncio.Event, daemon: Daemon) -> None:
+    """Wait for the signal or the failure that ends the daemon. Report to systemd meanwhile that it is alive."""
+    background = daemon.service.background
+    living = [background.start("watchdog", watchdog.live(daemon.service))] if watchdog.wanted() else []
     try:
-        await stopping.wait()
+        await _first(stopping, daemon)
     finally:
-        living.cancel()
-        await asyncio.gather(living, return_exceptions=True)
+        await background.stop(*living)
+
+
+async def _first(stopping: asyncio.Event, daemon: Daemon, *others: asyncio.Task[bool]) -> None:
+    """Wait until `stopping` is set, a background task has ended and is on record, or one of `others` is done."""
+    signalled, failed = asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(daemon.failed())
+    try:
+        await asyncio.wait({signalled, failed, *others}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        signalled.cancel()
+        if daemon.failure is None:  # else it records that, within bounds
+            failed.cancel()
+        await asyncio.wait({signalled, failed})
 
 
 async def _answering(service: Service, sockets: AgentSockets) -> None:
@@ -153,14 +166,13 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-async def _once(service: Service, agent: AgentName | None, options: ServeOptions, stopping: asyncio.Event) -> int:
+async def _once(daemon: Daemon, agent: AgentName | None, options: ServeOptions, stopping: asyncio.Event) -> int:
+    service = daemon.service
     settling = asyncio.ensure_future(service.settled(agent, options.seconds))
-    interrupted = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait({settling, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-    if not settling.done():
+    await _first(stopping, daemon, settling)
+    if daemon.failure is not None or not settling.done():
         settling.cancel()
-        return Code.INTERRUPTED
-    interrupted.cancel()
+        return Code.INTERRUPTED if daemon.failure is None else Code.FAILED
     rows = await service.plan(agent)
     if options.json:
         output.say_json([asdict(row) for row in rows])

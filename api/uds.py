@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from api.asgi import App
 from api.listener import Bound
 from api.principals import peer_uid
+from reconciler.common.tasks import Background
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class EmbeddedServer(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: App, bound: Bound) -> AsyncIterator[None]:
+async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[None]:
     """Serve `app` on `bound` inside the block; open requests get GRACE seconds at its end."""
     config = uvicorn.Config(
         app,
@@ -72,10 +73,11 @@ async def serving(app: App, bound: Bound) -> AsyncIterator[None]:
         timeout_graceful_shutdown=GRACE,
     )
     server = EmbeddedServer(config)
-    task = asyncio.create_task(server.serve(sockets=[bound.sock]), name=f"http {bound.path}")
+    task = background.start(f"http {bound.path}", server.serve(sockets=[bound.sock]))
     try:
         yield
     finally:
+        background.release(task)
         server.stop()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait({task})
         bound.remove()

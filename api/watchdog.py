@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -41,18 +40,19 @@ def line(phases: Iterable[str], pending: int) -> str:
     return f"{agents} agent{'' if agents == 1 else 's'}{f': {parts}' if parts else ''}{waits}"
 
 
-async def live(service: Service, stopping: asyncio.Event, environment: Mapping[str, str] = os.environ) -> None:
-    """Tell systemd, until `stopping`. Nothing where nobody listens."""
-    if not environment.get("NOTIFY_SOCKET"):
-        return
+def wanted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return True if systemd listens."""
+    return bool(environment.get("NOTIFY_SOCKET"))
+
+
+async def live(service: Service, environment: Mapping[str, str] = os.environ) -> None:
+    """Report to systemd until cancelled."""
     seconds = interval(environment, os.getpid())
-    while not stopping.is_set():
+    while True:
         if seconds is not None:
             notify("WATCHDOG=1", environment)  # before anything that may take long
         notify(f"STATUS={await _status(service)}", environment)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds or STATUS_SECONDS):
-                await stopping.wait()
+        await asyncio.sleep(seconds or STATUS_SECONDS)
 
 
 async def _status(service: Service) -> str:

@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from reconciler.backends.local import LocalBackend
 from reconciler.builders.base import Builder
 from reconciler.builders.plain import PlainBuilder
 from reconciler.buildlogs import BuildLogs
+from reconciler.common.tasks import Background, Ended
 from reconciler.discovery import Discovery
 from reconciler.events import Events
 from reconciler.links import Links
@@ -61,6 +63,8 @@ from reconciler.world import World
 log = logging.getLogger(__name__)
 RECOVERY_DEADLINE = 15.0
 LOCK_DEADLINE = 60.0
+RECORD_DEADLINE = 5.0
+"""Seconds for the event of a failure: a store that hangs must not keep a broken daemon from ending."""
 BACKENDS = ("local", "fake", "nixos")
 BUILDERS = ("plain", "nix")
 RUNS = {"local": ("plain",), "nixos": ("nix",), "fake": BUILDERS}
@@ -87,8 +91,10 @@ class Daemon:
         self._database: Database | None = None
         self._build_logs = BuildLogs()
         self._ticker = Ticker()
+        self._background = Background()
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
+        self._recorded = False
 
     @property
     def _own_ranges(self) -> bool:
@@ -177,6 +183,7 @@ class Daemon:
             builds=asyncio.Semaphore(config.builds),
             build_logs=self._build_logs,
             metrics=metrics,
+            background=self._background,
         )
         apply = Apply(self.world, self.backend, builder)
         self.reconciler = Reconciler(self.world, apply)
@@ -207,9 +214,10 @@ class Daemon:
             return FakeBackend(self._layout, self._config, on_start=links.simulate, on_stop=links.forget)
         if self._names[0] == "nixos":
             from reconciler.backends.nixos.backend import NixosBackend  # brings dbus-fast
+            from reconciler.backends.nixos.bus import Bus
 
-            helper = Client(Path(self._config.helper_socket))
-            return NixosBackend(self._layout, self._config, helper, starts=self._config.starts)
+            helper, bus = Client(Path(self._config.helper_socket)), Bus(background=self._background)
+            return NixosBackend(self._layout, self._config, helper, bus=bus, starts=self._config.starts)
         return LocalBackend(self._layout, self._config, owner=owner)
 
     def _make_builder(
@@ -257,12 +265,23 @@ class Daemon:
         await self.world.events.append("daemon_started", None, {"revision": self.world.revision})
         self._started = True
         await self._ensure_manager()
-        self._tasks.append(asyncio.create_task(self.reconciler.run(), name="resync"))
-        self._tasks.append(asyncio.create_task(self.updates.run(), name="updates"))
-        self._tasks.append(asyncio.create_task(self._ticker.run(), name="ticker"))
-        self._tasks.append(asyncio.create_task(hourly(self.service.broker, self.service.questions), name="upkeep"))
+        start = self._background.start
+        self._tasks.append(start("resync", self.reconciler.run()))
+        self._tasks.append(start("updates", self.updates.run()))
+        self._tasks.append(start("ticker", self._ticker.run()))
+        self._tasks.append(start("upkeep", hourly(self.service.broker, self.service.questions)))
         if self.service.discovery is not None:
-            self._tasks.append(asyncio.create_task(self.service.discovery.run(), name="discovery"))
+            self._tasks.append(start("discovery", self.service.discovery.run()))
+
+    @property
+    def failure(self) -> Ended | None:
+        """The background task that ended, for which the daemon has to end; None while all is well."""
+        return self._background.failure
+
+    async def failed(self) -> None:
+        """Wait until a background task ends, and record that as an event. The caller then closes the daemon."""
+        await self._background.ended.wait()
+        await self._record_end()
 
     async def _ensure_manager(self) -> None:
         try:
@@ -286,20 +305,28 @@ class Daemon:
                 self._lock = None
 
     async def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop(*self._tasks)
         if not hasattr(self, "service"):
             return
         await self.reconciler.close()
         await self.world.links.close()
         await self.backend.close()
         await self.service.broker.close()
-        try:
-            await self.world.events.append("daemon_stopped", None, {})
-        except HiveError as error:  # a full disk, which may be why it stops
-            log.warning("the stop is not in the events: %s", error)
+        await self._record_end()
         await self.world.events.close()
+
+    async def _record_end(self) -> None:
+        """Append that the daemon failed, or else that it stopped. Once."""
+        if self._recorded:
+            return
+        self._recorded = True
+        failure = self.failure
+        kind, data = ("daemon_failed", asdict(failure)) if failure is not None else ("daemon_stopped", {})
+        try:
+            async with asyncio.timeout(RECORD_DEADLINE):
+                await self.world.events.append(kind, None, data)
+        except (HiveError, TimeoutError) as error:  # a full disk, which may be why it ends
+            log.warning("the end of the daemon is not in the events: %s", error or "the store does not answer")
 
     def _hint(self, agent: AgentName) -> None:
         if self._started:  # before, there is nothing that could answer on an agent's sockets; `start` looks at all

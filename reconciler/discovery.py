@@ -24,6 +24,7 @@ from meta.names import AgentName, Sha
 from meta.settings import parse_settings
 from meta.tips import Looked, Tip
 from reconciler.bucket import Bucket
+from reconciler.common.tasks import run_together
 from reconciler.queue import Queue
 from reconciler.store.seen import SeenTips
 from reconciler.superseding import supersede
@@ -156,21 +157,21 @@ class Discovery:
         self._seen = await self._store.load()
 
     async def run(self) -> None:
-        """Watch, and look at everything now and then, until cancelled."""
-        watching = asyncio.create_task(self._watch.run(), name="watch")
-        try:
-            while True:
-                try:
-                    await self._sweep()
-                except HiveError as error:
-                    log.error("discovery: %s", error.summary)
-                await self._pause()
+        """Watch, and look at everything now and then, until cancelled. Raises what ends either of the two."""
+        try:  # the sweeps first: they say what to watch
+            await run_together({"sweeps": self._sweep_forever(), "watch": self._watch.run()})
         finally:
             if self._glancing is not None:
                 self._glancing.cancel()
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
             await self._queue.close()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            try:
+                await self._sweep()
+            except HiveError as error:
+                log.error("discovery: %s", error.summary)
+            await self._pause()
 
     async def _pause(self) -> None:
         """Until the next look at everything; less when watching fails."""

@@ -18,6 +18,7 @@ from meta.shown import Shown
 from reconciler import room
 from reconciler.apply import Apply
 from reconciler.cardviews import CardViews
+from reconciler.common.tasks import Background
 from reconciler.discovery import Discovery
 from reconciler.effects import effect
 from reconciler.events import Events
@@ -48,6 +49,7 @@ class Proposals(CardViews):
         self.broker = broker
         self.events: Events = world.events
         self.links: Links = world.links
+        self.background: Background = world.background
         self._fetching = asyncio.Semaphore(FETCHES)
         self._pinning = asyncio.Lock()
         self.discovery: Discovery | None = None

@@ -99,11 +99,17 @@ class Reports:
             isolation=abilities.isolation,
             limits=abilities.limits,
             uids=abilities.uids,
-            notes=(*self._set_aside(), *abilities.notes, *self._without_manager(names)),
+            notes=(*self._failed(), *self._set_aside(), *abilities.notes, *self._without_manager(names)),
             agents=agents,
             unread=unread.get(OPERATOR, 0),
             dead_letters=sum((await self._broker.dead_all()).values()),
         )
+
+    def _failed(self) -> tuple[str, ...]:
+        ended = self._w.background.failure
+        if ended is None:
+            return ()
+        return (f"background task {ended.task} ended ({ended.error}): the daemon stops, and agents run on",)
 
     def _set_aside(self) -> tuple[str, ...]:
         said = described(set_aside(self._w.layout.database))

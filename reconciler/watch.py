@@ -147,6 +147,8 @@ class Watch:
             await asyncio.wait({other, *ended}, timeout=self._retry if failed else None, return_when="FIRST_COMPLETED")
         finally:
             other.cancel()
+        if watching.task.done():
+            watching.task.result()  # an error that is no trouble with watching ends the watch, and is not lost
 
     def gone(self, _folder: Path) -> None:
         """A watched folder was removed, and its watch with it: what comes in its place needs another."""

@@ -15,6 +15,7 @@ from meta.model import ContainerSettings
 from meta.names import AgentName
 from meta.recorder import Recorder
 from reconciler.buildlogs import BuildLogs
+from reconciler.common.tasks import Background
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.memory import Memory
@@ -50,6 +51,7 @@ class World:
     recorder: Recorder
     build_logs: BuildLogs = field(default_factory=BuildLogs)
     metrics: Metrics = field(default_factory=Metrics)
+    background: Background = field(default_factory=Background)
     clock: Callable[[], float] = time.time
     forgetters: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
     previews: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))

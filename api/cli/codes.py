@@ -23,7 +23,8 @@ class Code(IntEnum):
 
 MEANINGS: dict[Code, str] = {
     Code.OK: "done; with `--wait` also: it ended well",
-    Code.FAILED: "it failed: a deploy that ended `failed/`, an agent that does not come up, an error inside hive",
+    Code.FAILED: "it failed: a deploy that ended `failed/`, an agent that does not come up, an error inside hive "
+    "(also one that ends `hive serve`)",
     Code.USAGE: "the command line or what it names is wrong (bad name, no such option, not a commit)",
     Code.NOT_FOUND: "there is no such agent or proposal",
     Code.CONFLICT: "refused: somebody was first, the state does not allow it, or hive will not do it",

@@ -173,6 +173,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "rebuild_all_started": lambda d: f"rebuilds {_count(d, 'agents')} agents{named(_with(d, ', asked by ', 'by'))}",
     "rebuild_all_ended": _rebuilt_all,
     "daemon_stopped": lambda d: "the daemon stopped; agents go on",
+    "daemon_failed": lambda d: f"the daemon stopped, its task {_text(d, 'task')} ended: {_text(d, 'error')}",
     "database_rebuilt": lambda d: f"the database was made anew{_with(d, ', the old one is ', 'set_aside')}",
     "process_ended": lambda d: f"ended what an earlier daemon left running: {_text(d, 'what')}",
     "repaired": lambda d: f"repaired ({_text(d, 'step')}): {_text(d, 'what')}",

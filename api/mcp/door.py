@@ -191,7 +191,21 @@ class Door:
                 make = cast("Callable[..., Engine]", module.Engine)
                 self._engine = make(self._call, self._call.service.agents, self._limit)
                 self._running = asyncio.create_task(self._engine.run(), name=f"mcp {self._call.name}")
+                self._running.add_done_callback(self._ended)
             return self._engine
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        """Drop an engine that ended by itself: the next request makes another one.
+
+        It does not end the daemon, since what an agent sends might bring it about.
+        """
+        error = None if running.cancelled() else running.exception()
+        if self._closed:
+            return
+        log.error("the tools of %s ended and begin anew", self._call.name, exc_info=error)
+        self._engine = self._running = None
+        for visit in self._visits:
+            visit.gone.set()
 
 
 def beside(app: App, door: Door) -> App:

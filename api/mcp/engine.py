@@ -58,10 +58,13 @@ class Engine:
 
     async def run(self) -> None:
         """Until cancelled."""
-        with contextlib.suppress(asyncio.CancelledError):
-            async with self._manager.run():
-                self._ready.set()
-                await asyncio.Event().wait()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                async with self._manager.run():
+                    self._ready.set()
+                    await asyncio.Event().wait()
+        finally:
+            self._ready.set()  # a request that waits for an engine that cannot run fails, and does not wait for ever
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, whose Visit is in the scope's state."""

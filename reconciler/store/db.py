@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -149,17 +149,28 @@ class Database:
         batch: list[Pending] = []
         try:
             while batch := self._next_batch():
-                changed = await self._writer.run(partial(run_batch, batch))
+                try:
+                    changed = await self._writer.run(partial(run_batch, batch))
+                except Exception as error:
+                    logger.exception("a commit failed as a whole, and so do its %d writes", len(batch))
+                    _fail(batch, error)
+                    continue
                 for job in batch:
                     job.settle()
                 if changed:
-                    for listener in tuple(self._listeners):
-                        listener()
+                    self._notify()
         finally:
             self._flusher = None
             for job in (*batch, *self._waiting):  # only when this task was itself cancelled: leave nobody waiting
                 job.abandon()
             self._waiting.clear()
+
+    def _notify(self) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener()
+            except Exception:  # of one listener; the writes that wait are no business of it
+                logger.exception("a listener of the database failed")
 
     def _next_batch(self) -> list[Pending]:
         batch: list[Pending] = []
@@ -172,6 +183,13 @@ class Database:
     def _check_open(self) -> None:
         if self._closed:
             raise TransientError("the database is closed: the daemon is stopping", "try again once it runs")
+
+
+def _fail(batch: Iterable[Pending], error: Exception) -> None:
+    """Raise `error` in the callers of a batch that was lost. To cancel them would end in silence what they do."""
+    for job in batch:
+        job.error = job.error or error
+        job.settle()
 
 
 def _in_snapshot(query: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:

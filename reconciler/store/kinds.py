@@ -50,6 +50,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "rebuild_all_started": "Agents began to be rebuilt, wave by wave.",
         "rebuild_all_ended": "All agents of a rebuild are up again, or one failed and the others were left.",
         "daemon_stopped": "The daemon ended in good order.",
+        "daemon_failed": "A background task of the daemon ended, and the daemon with it.",
         "database_rebuilt": "The database was damaged or gone; cards were rebuilt from the tags, the rest is lost.",
         "process_ended": "A process left over by an earlier daemon was ended.",
         "repaired": "Something that was missing or changed by hand was put right.",

@@ -25,6 +25,7 @@ from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId, Sha
+from reconciler.common.tasks import Background
 from reconciler.events import Events
 from reconciler.links import Links
 from reconciler.rollout import Rollout
@@ -55,6 +56,7 @@ class FakeService:
         self.layout = layout
         self.events = events
         self.broker = broker
+        self.background = Background()
         self.links = Links(lambda agent: None, lambda agent: self.broker.interrupt(agent))
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}

@@ -165,6 +165,21 @@ async def test_calls_of_one_client_run_at_the_same_time(pods: Hive, polls: Polls
     assert sorted(texts(result)[0] for result in got) == [f"from: alice\n\n    {n}" for n in range(5)]
 
 
+async def test_tools_that_ended_by_themselves_begin_anew_at_the_next_call(
+    pods: Hive, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(20):
+        assert not (await call(pods, ALICE, "whoami")).is_error
+        for door in [one.door for one in pods.sockets._sets.values() if one.door._running is not None]:
+            running = door._running
+            assert running is not None
+            running.cancel()
+            await asyncio.wait({running})
+        assert "the tools of alice ended and begin anew" in caplog.text
+        assert not (await call(pods, ALICE, "whoami")).is_error
+    assert pods.fake.background.failure is None, "what an agent sends cannot end the daemon"
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_draining_agents_recv_comes_back_empty(pods: Hive, polls: Polls, mode: Mode) -> None:
     async with asyncio.timeout(20), connected(pods.layout.agent_http_socket(ALICE), mode) as client:

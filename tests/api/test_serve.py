@@ -25,6 +25,7 @@ from meta.config import Config
 from meta.layout import Layout
 from meta.names import MANAGER
 from reconciler.daemon import Daemon
+from reconciler.discovery import Discovery
 
 
 @dataclass
@@ -34,9 +35,11 @@ class Place:
     state: Path
     runtime: Path
 
-    async def start(self, *arguments: str, **variables: str) -> asyncio.subprocess.Process:
+    async def start(
+        self, *arguments: str, module: str = "api.cli.main", **variables: str
+    ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "api.cli.main", *arguments),
+            *(sys.executable, "-m", module, *arguments),
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -105,6 +108,48 @@ async def test_a_second_daemon_on_the_same_state_is_refused_and_the_first_goes_o
         assert "another daemon" in err
         assert "  try: " in err
         assert (await place.hive("list"))[0] == 0
+
+
+async def test_a_daemon_whose_background_task_fails_ends_loudly_and_the_next_one_has_it_on_record(place: Place) -> None:
+    for arguments in (("serve",), ("serve", "--once", "--timeout", "30")):
+        process = await place.start(*arguments, module="tests.support.failing_daemon")
+        async with asyncio.timeout(40):
+            _, err = await process.communicate()
+        assert process.returncode == Code.FAILED
+        assert b"background task discovery ended: LookupError: on purpose" in err
+        assert b"Traceback" in err
+    assert not list(place.runtime.rglob("*.sock"))
+    async with place.serving():
+        _, out, _ = await place.hive("events", "--json")
+        events = json.loads(out)
+        failures = [event["data"] for event in events if event["kind"] == "daemon_failed"]
+        assert failures == 2 * [{"task": "discovery", "error": "LookupError: on purpose"}]
+        assert "daemon_stopped" not in out
+        _, out, _ = await place.hive("status", "--json")
+        assert "background task" not in out
+
+
+async def test_status_names_the_background_task_for_which_the_daemon_ends(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end(_discovery: Discovery) -> None:
+        raise LookupError("on purpose")
+
+    monkeypatch.setattr(Discovery, "run", end)
+    layout = Layout(place.state, place.runtime)
+    sockets = AgentSockets(layout, Config())
+    daemon = Daemon(layout, Config(), sockets, backend="fake")
+    await daemon.open()
+    try:
+        sockets.attach(daemon.service)
+        await daemon.start()
+        async with asyncio.timeout(10):
+            await daemon.failed()
+        said = "background task discovery ended (LookupError: on purpose): the daemon stops, and agents run on"
+        assert (await daemon.service.status()).notes[0] == said
+    finally:
+        await daemon.close()
+        await sockets.close_all()
 
 
 async def test_without_a_daemon_reconcile_does_one_round_and_plan_only_reads(place: Place) -> None:

@@ -41,13 +41,13 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
 async def heard(systemd: socket.socket, agents: Agents, **variables: str) -> list[str]:
     """The first two messages."""
     environment = {"NOTIFY_SOCKET": str(systemd.getsockname()), **variables}
-    stopping = asyncio.Event()
-    living = asyncio.create_task(watchdog.live(cast(Service, agents), stopping, environment))
+    assert watchdog.wanted(environment)
+    living = asyncio.create_task(watchdog.live(cast(Service, agents), environment))
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(10):
         said = [(await loop.sock_recv(systemd, 4096)).decode() for _ in range(2)]
-        stopping.set()
-        await living
+    living.cancel()
+    await asyncio.wait({living})
     return said
 
 
@@ -61,9 +61,8 @@ async def test_a_daemon_in_trouble_is_alive_and_says_what_it_is(systemd: socket.
     assert said == ["WATCHDOG=1", "STATUS=the disk is full"]
 
 
-async def test_without_systemd_there_is_nothing_to_do() -> None:
-    async with asyncio.timeout(5):
-        await watchdog.live(cast(Service, Agents()), asyncio.Event(), {})
+def test_without_systemd_there_is_nothing_to_do() -> None:
+    assert not watchdog.wanted({})
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ def test_systemd_watches_the_daemon_exactly_if_it_gives_signs_of_life(plain: Any
     assert watched == gives, "set the default of services.hive.watchdog: 120, or null"
 
 
+def test_systemd_starts_a_daemon_again_that_ended_by_an_error(plain: Any) -> None:
+    unit = plain["units"]["hive.service"]
+    assert section(unit, "Service")["Restart"] == ["always"]
+    assert section(unit, "Unit")["StartLimitIntervalSec"] == ["0"]
+
+
 def test_the_daemon_has_no_capability_and_writes_only_its_own_directories(plain: Any) -> None:
     service = section(plain["units"]["hive.service"], "Service")
     assert service["CapabilityBoundingSet"] == [""]

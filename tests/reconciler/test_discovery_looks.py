@@ -219,7 +219,10 @@ async def test_a_refused_tip_is_listed_with_a_way_to_be_rid_of_it_and_told_once(
     assert (tip.branch, tip.commit, tip.reason) == ("it's", "a" * 40, "too large (less)")
     words = shlex.split(tip.remedy.removeprefix("`").partition("` ")[0])
     assert words == ["git", "push", str(stage.heads.parents[1]), "--delete", "it's"]
-    (event,) = await stage.events.since(None)
+    async with asyncio.timeout(10):
+        while not (events := await stage.events.since(None)):  # it comes after the condition
+            await asyncio.sleep(0)
+    (event,) = events
     assert (event.kind, event.agent, event.data["branch"]) == ("tip_refused", ALICE, "it's")
 
 
@@ -240,6 +243,21 @@ def again(seeing: Discovery) -> None:
     """As when a denial makes room: the tags are others than they were."""
     seeing._stamps.clear()
     seeing.glance()
+
+
+async def test_the_end_of_the_watch_ends_discovery(stage: Stage) -> None:
+    watch = Watch(lambda _path: None)
+    watch.want = lambda *_: None  # type: ignore[method-assign]
+
+    async def end() -> None:
+        raise LookupError("on purpose")
+
+    watch.run = end  # type: ignore[method-assign]
+    await stage.start(watch)
+    (task,) = stage._tasks
+    with pytest.raises(LookupError, match="on purpose"):
+        async with asyncio.timeout(10):
+            await task
 
 
 PROBE = """

@@ -338,6 +338,20 @@ async def test_a_lack_of_watches_is_said_and_tried_again(tmp_path: Path) -> None
     await ended(task)
 
 
+async def test_an_error_inside_hive_ends_the_watch_and_is_no_trouble_with_watching(tmp_path: Path) -> None:
+    async def arm(folders: list[Path], stop: asyncio.Event) -> AsyncIterator[WatchHints]:
+        await asyncio.sleep(0)
+        raise LookupError("on purpose")
+        yield []
+
+    watch = Watch(lambda _path: None, arm)
+    watch.want(None, [tmp_path])
+    with pytest.raises(LookupError, match="on purpose"):
+        async with asyncio.timeout(10):
+            await watch.run()
+    assert watch.complaint is None
+
+
 @pytest.mark.parametrize("kind", ["gone", "file", "symlink"])
 def test_only_folders_are_watched(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x"

@@ -16,6 +16,7 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
 from meta.errors import PermanentError, TransientError
+from reconciler.common.tasks import Background
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +47,11 @@ class Signal:
 
 
 class Bus:
-    """`address`: as in DBUS_SYSTEM_BUS_ADDRESS; None = the system's own."""
+    """`address`: as in DBUS_SYSTEM_BUS_ADDRESS; None = the system's own. `background` watches its one task."""
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, background: Background | None = None) -> None:
         self._address = address
+        self._background = background or Background()
         self._bus: MessageBus | None = None
         self._task: asyncio.Task[None] | None = None
         self._said: str | None = None
@@ -72,7 +74,7 @@ class Bus:
 
         TransientError when it is not there within CONNECT_SECONDS, or not read within READ_SECONDS more.
         """
-        self._task = asyncio.create_task(self._keep(rules, on_signal, on_up, on_down), name="system bus")
+        self._task = self._background.start("system bus", self._keep(rules, on_signal, on_up, on_down))
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._connected.wait()
@@ -85,8 +87,7 @@ class Bus:
     async def close(self) -> None:
         """Disconnect for good."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._background.stop(self._task)
             self._task = None
 
     async def call(

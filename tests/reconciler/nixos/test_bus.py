@@ -11,6 +11,7 @@ import pytest
 from meta.errors import TransientError
 from reconciler.backends.nixos import bus as module
 from reconciler.backends.nixos.bus import Bus
+from reconciler.common.tasks import Background, Ended
 
 
 async def nothing() -> None:
@@ -73,3 +74,17 @@ async def test_to_open_it_ends_with_what_to_do(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(TransientError, match="cannot be reached") as caught:
         await Bus(f"unix:path={tmp_path / 'nothing'}").open((), lambda _: None, nothing, lambda: None)
     assert "dbus" in caught.value.hint
+
+
+async def test_a_mistake_in_what_keeps_the_connection_ends_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.05)
+    background = Background()
+
+    def down() -> None:
+        raise LookupError("on purpose")
+
+    with pytest.raises(TransientError, match="cannot be reached"):
+        await Bus(f"unix:path={tmp_path / 'nothing'}", background).open((), lambda _: None, nothing, down)
+    assert background.failure == Ended("system bus", "LookupError: on purpose")

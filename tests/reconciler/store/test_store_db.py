@@ -117,6 +117,41 @@ async def test_a_full_disk_is_transient_and_hurts_only_the_write_that_does_not_f
     assert await db.read(names) == {"small", "last"}
 
 
+async def test_a_batch_that_is_lost_inside_raises_in_its_callers_and_cancels_none(
+    db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lose(*_: object) -> bool:
+        raise LookupError("on purpose")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("reconciler.store.db.run_batch", lose)
+        outcomes = await asyncio.gather(*(db.write(partial(put, str(n))) for n in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [LookupError] * 3
+    assert "a commit failed as a whole" in caplog.text
+    await db.write(partial(put, "next"))
+    assert await db.read(names) == {"next"}
+
+
+async def test_a_listener_that_fails_holds_up_neither_writes_nor_other_listeners(
+    db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise LookupError("on purpose")
+
+    heard = asyncio.Event()
+    db.on_change(broken)
+    db.on_change(heard.set)
+    free, holder = await hold(db)
+    first = asyncio.create_task(db.write(partial(put, "first")))
+    await asyncio.sleep(0)
+    free.set()
+    await asyncio.gather(holder, first)
+    await db.write(partial(put, "second"))
+    assert heard.is_set()
+    assert await db.read(names) == {"first", "second"}
+    assert "a listener of the database failed" in caplog.text
+
+
 async def test_a_reader_cannot_write(db: Database) -> None:
     with pytest.raises((PermanentError, sqlite3.OperationalError)):
         await db.read(partial(put, "x"))

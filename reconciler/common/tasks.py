@@ -1,0 +1,92 @@
+"""Endless tasks, watched: a task that nobody awaits would otherwise end in silence.
+
+The first task of `Background` that ends without having been stopped is logged, and `ended` is set: `hive serve` ends
+then, and systemd starts it again. Agents run on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+
+from meta.message import one_line
+
+log = logging.getLogger(__name__)
+ERROR_LIMIT = 300
+"""Characters of an error in an event and in `hive status`; the log has all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A background task that ended, and why: one line without secrets."""
+
+    task: str
+    error: str
+
+
+class Background:
+    """The daemon's endless tasks. `failure` is the first that ended by itself; `ended` is set from then on."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.failure: Ended | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._expected: set[asyncio.Task[None]] = set()
+
+    def start(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Start `work`, which must not end before `stop` or `release` is called with its task."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def release(self, task: asyncio.Task[None]) -> None:
+        """Accept from now on that `task` ends: its owner has asked it to."""
+        if task in self._tasks:
+            self._expected.add(task)
+
+    async def stop(self, *tasks: asyncio.Task[None]) -> None:
+        """Cancel `tasks` and wait until they have ended, however they do."""
+        for task in tasks:
+            self.release(task)
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()  # asked for in any case: asyncio complains otherwise
+        if task in self._expected:
+            self._expected.discard(task)
+            return
+        why = _described(error, cancelled=task.cancelled())
+        log.critical("background task %s ended: %s", task.get_name(), why, exc_info=error)
+        if self.failure is None:
+            self.failure = Ended(task.get_name(), why)
+        self.ended.set()
+
+
+async def run_together(works: Mapping[str, Coroutine[None, None, None]]) -> None:
+    """Run endless `works` (by name) until the first of them ends, then cancel the others and raise what ended it.
+
+    Raises RuntimeError when it returned.
+    """
+    tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    first = next(task for task in tasks if task in done)
+    first.result()
+    raise RuntimeError(f"{first.get_name()} returned, and is not meant to")
+
+
+def _described(error: BaseException | None, *, cancelled: bool) -> str:
+    if error is None:
+        return "it was cancelled" if cancelled else "it returned"
+    text = str(error)
+    return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__, ERROR_LIMIT)
