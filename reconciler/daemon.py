@@ -24,6 +24,7 @@ from meta.metarepo import LockFlake, MetaRepo
 from meta.names import MANAGER, AgentName, Sha
 from meta.nix import find as find_nix
 from meta.recorder import Recorder
+from meta.settings import SETTINGS_FILE
 from reconciler import pushgroup, setaside, statedir
 from reconciler.apply import Apply
 from reconciler.backends.base import Backend
@@ -47,6 +48,7 @@ from reconciler.privileged.client import Client
 from reconciler.reports import plan_row
 from reconciler.revision import revision
 from reconciler.service import Service
+from reconciler.settings import DeployedSettings
 from reconciler.statelock import take_lock
 from reconciler.store.cards import Cards
 from reconciler.store.db import Database
@@ -143,6 +145,7 @@ class Daemon:
         memory = Memory(Memos(self._database), cards)
         await memory.load(secrets.token_hex(8))
         metrics = Metrics()
+        settings = DeployedSettings(self._pinned, lambda agent, sha: applied(agent).read(sha, SETTINGS_FILE))
         broker = CountedBroker(
             metrics,
             self._database,
@@ -150,7 +153,7 @@ class Daemon:
             inbox_limit=config.inbox_limit,
             inbox_bytes=config.inbox_bytes,
             agents=lambda: self.world.observer.known().agents,
-            allowed=Recipients(self._pinned, lambda agent, sha: applied(agent).read(sha, "agent.toml")).allowed,
+            allowed=Recipients(settings).allowed,
         )
         links = Links(self._hint, broker.interrupt, acks=broker.acks)
 
@@ -190,7 +193,7 @@ class Daemon:
         await self.backend.open(self._hint)
         await observer.desired()
         self.service = Service(self.world, self.reconciler, apply, broker)
-        self.service.discovery = Discovery(self.world, self.service, SeenTips(self._database))
+        self.service.discovery = Discovery(self.world, self.service, SeenTips(self._database), settings)
         await self.service.discovery.open()
         self.updates = Updates(self.world, self.reconciler, self.service.rebuild)
         self.service.updates, self.reconciler.more = self.updates, self.updates.holds

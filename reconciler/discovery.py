@@ -21,11 +21,11 @@ from meta.errors import Conflict, HiveError, TransientError
 from meta.message import one_line
 from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha
-from meta.settings import parse_settings
 from meta.tips import Looked, Tip
 from reconciler.bucket import Bucket
 from reconciler.common.tasks import run_together
 from reconciler.queue import Queue
+from reconciler.settings import DeployedSettings
 from reconciler.store.seen import SeenTips
 from reconciler.superseding import supersede
 from reconciler.views import Card, RefusedTip
@@ -131,13 +131,24 @@ class Proposing(Protocol):
         """See Proposals.propose."""
 
 
+_Stamp = tuple[str | None, Sha | None]
+
+
 class Discovery:
     """Looks, and proposes what it finds. One per daemon: `open`, then `run` until cancelled."""
 
-    def __init__(self, world: World, service: Proposing, seen: SeenTips, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        service: Proposing,
+        seen: SeenTips,
+        settings: DeployedSettings,
+        watch: Watch | None = None,
+    ) -> None:
         self._w = world
         self._service = service
         self._store = seen
+        self._settings = settings
         self._top = world.layout.state / "proposed"
         self._watch = watch or Watch(self._changed)
         self._queue = Queue(
@@ -145,9 +156,8 @@ class Discovery:
         )
         self._seen: dict[AgentName, dict[str, Sha]] = {}
         self._looked: dict[tuple[AgentName, str], Looked] = {}
-        self._stamps: dict[AgentName, str | None] = {}
+        self._stamps: dict[AgentName, _Stamp] = {}
         self._buckets: dict[tuple[AgentName, str], Bucket] = {}
-        self._auto: dict[AgentName, tuple[Sha, bool]] = {}
         self._waiting: dict[AgentName, str] = {}
         self._refused: dict[tuple[AgentName, str], dict[Tip, str]] = {}
         self._glancing: asyncio.TimerHandle | None = None
@@ -217,8 +227,12 @@ class Discovery:
     def _glance(self) -> None:
         self._glancing = None
         for agent in self._w.observer.known().agents:
-            if agent not in self._stamps or self._stamps[agent] != self._w.observer.stamp(agent):
+            if self._stamps.get(agent) != self._stamp(agent):
                 self._queue.add(agent)
+
+    def _stamp(self, agent: AgentName) -> _Stamp:
+        """What a decision may change: the tags, and the commit whose auto_propose counts."""
+        return self._w.observer.stamp(agent), self._settings.pinned(agent)
 
     # looking
     def _changed(self, path: Path) -> None:
@@ -255,14 +269,14 @@ class Discovery:
             return None
         self._waiting.pop(agent, None)
         deploys = await self._w.observer.refresh(agent)
-        self._stamps[agent] = self._w.observer.stamp(agent)
+        self._stamps[agent] = self._stamp(agent)
         applied = self._w.applied(agent)
         await supersede(applied, deploys, by="hive", at=self._w.now())
         main = await applied.main()
         again: list[float] = []
         for kind in SOURCES:
             looked = self._look(agent, kind)
-            auto = kind == EDITED and "main" in looked.tips and await self._auto_propose(agent, main)
+            auto = kind == EDITED and "main" in looked.tips and await self._auto_propose(agent)
             refused = self._refused[agent, kind] = {
                 tip: why for tip, why in self._refused.get((agent, kind), {}).items() if tip in looked.tips.values()
             }
@@ -300,20 +314,10 @@ class Discovery:
         bucket = self._buckets[agent, kind]
         self._buckets[agent, kind] = Bucket(bucket.left + 1.0, bucket.at)
 
-    async def _auto_propose(self, agent: AgentName, main: Sha | None) -> bool:
-        """The agent's own setting, as deployed."""
-        if main is None:
-            return False
-        known = self._auto.get(agent)
-        if known is None or known[0] != main:
-            try:
-                value = parse_settings(await self._w.applied(agent).read(main, "agent.toml")).auto_propose
-            except TransientError:
-                raise
-            except HiveError:
-                value = False  # no agent.toml, or not a valid one: that is what its deploy will say
-            known = self._auto[agent] = (main, value)
-        return known[1]
+    async def _auto_propose(self, agent: AgentName) -> bool:
+        """Return the agent's own setting, as it runs."""
+        settings = await self._settings.of(agent)
+        return settings is not None and settings.auto_propose
 
     # finding
     async def _propose(self, agent: AgentName, found: Found) -> None:

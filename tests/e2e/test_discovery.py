@@ -189,6 +189,15 @@ def test_a_commit_on_a_branch_for_proposing_is_found_and_main_only_when_the_agen
     assert (loud["source"], loud["description"]) == ("proposed/config#main", "set loud")
 
 
+def test_after_a_rollback_main_counts_as_the_commit_says_that_runs(lab: Lab) -> None:
+    assert lab.deploy("auto_propose = true\n", "carol")["state"] == "deployed"
+    assert lab.post("/api/agents/carol/rollback")["agent"] == "carol"
+    lab.settle("carol")
+    quiet = edit(lab, "main", "quiet after all", "carol")
+    card_of(lab, edit(lab, "propose/later", "later", "carol"), "carol")
+    assert all(card["fetched_sha"] != quiet for card in cards(lab, "carol"))
+
+
 @pytest.mark.parametrize("kind", ["file", "symlink", "fifo"])
 def test_a_git_directory_that_is_something_else_holds_up_nobody(lab: Lab, kind: str) -> None:
     git = lab.layout.proposed_config(AgentName("carol")) / ".git"

@@ -17,16 +17,19 @@ import pytest
 from meta.config import Config
 from meta.errors import BadInput, Conflict, HiveError, TransientError
 from meta.layout import Layout
-from meta.names import AgentName
+from meta.names import AgentName, Sha
 from meta.process import run
 from reconciler import discovery
 from reconciler.discovery import Discovery
 from reconciler.events import Events
+from reconciler.settings import DeployedSettings
 from reconciler.store.db import Database
 from reconciler.store.seen import SeenTips
 from reconciler.watch import Hints, Watch
 
 ALICE = AgentName("alice")
+OLD, NEW = Sha("1" * 40), Sha("2" * 40)
+"""Commits of applied/main: what meta pins at first, and a newer one, as after a rollback or a restore of meta."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -60,6 +63,8 @@ class Stage:
         self.layout = Layout(tmp_path, tmp_path)
         self.heads = tmp_path / "proposed" / "alice" / "push.git" / "refs" / "heads"
         self.heads.mkdir(parents=True)
+        self.pin = OLD
+        self.files = {OLD: b"", NEW: b"auto_propose = true"}
         self.proposals = Proposals()
         self.store = SeenTips(database)
         self.events = Events(database)
@@ -71,6 +76,9 @@ class Stage:
         (self.heads / f"{branch}.lock").write_text(letter * 40 + "\n", encoding="ascii")
         (self.heads / f"{branch}.lock").rename(self.heads / branch)
 
+    async def read(self, _agent: AgentName, sha: Sha) -> bytes:
+        return self.files[sha]
+
     async def start(self, watch: Watch | None = None, **settings: Any) -> Discovery:
         desired = SimpleNamespace(agents={ALICE: None})
 
@@ -80,8 +88,8 @@ class Stage:
         async def same(*_: object) -> Any:
             return desired
 
-        async def none(*_: object) -> Any:
-            return None
+        async def newest(*_: object) -> Any:
+            return NEW
 
         observer = SimpleNamespace(
             known=lambda: desired,
@@ -94,12 +102,13 @@ class Stage:
             layout=self.layout,
             config=Config(**{"resync": 600.0, "retry_backoff": 0.01, **settings}),
             observer=observer,
-            applied=lambda _: SimpleNamespace(main=none),
+            applied=lambda _: SimpleNamespace(main=newest),
             clock=lambda: self.now,
             now=lambda: int(self.now),
             events=self.events,
         )
-        made = Discovery(world, self.proposals, self.store, watch)  # type: ignore[arg-type]
+        deployed = DeployedSettings(lambda _: self.pin, self.read)
+        made = Discovery(world, self.proposals, self.store, deployed, watch)  # type: ignore[arg-type]
         await made.open()
         self._tasks.append(asyncio.create_task(made.run()))
         return made
@@ -243,6 +252,25 @@ def again(seeing: Discovery) -> None:
     """As when a denial makes room: the tags are others than they were."""
     seeing._stamps.clear()
     seeing.glance()
+
+
+async def test_whether_main_counts_follows_the_commit_that_meta_pins_and_not_applied_main(stage: Stage) -> None:
+    heads = stage.layout.proposed(ALICE) / "config" / ".git" / "refs" / "heads"
+    (heads / "propose").mkdir(parents=True)
+    (heads / "main").write_text("a" * 40 + "\n", encoding="ascii")
+    (heads / "propose" / "topic").write_text("b" * 40 + "\n", encoding="ascii")
+    seeing = await stage.start(deaf())
+    topic, main = "proposed/config#propose/topic b", "proposed/config#main a"
+    await stage.proposals.until(lambda: stage.proposals.asked == [topic])
+    stage.pin = NEW  # as `hive adopt` does, which leaves the tags as they are
+    seeing.glance()
+    await stage.proposals.until(lambda: stage.proposals.asked == [topic, main])
+    stage.pin = OLD
+    (heads / "main").write_text("c" * 40 + "\n", encoding="ascii")
+    (heads / "propose" / "topic").write_text("d" * 40 + "\n", encoding="ascii")
+    seeing.glance()
+    await stage.proposals.until(lambda: len(stage.proposals.asked) > 2)
+    assert stage.proposals.asked[2:] == ["proposed/config#propose/topic d"]
 
 
 async def test_the_end_of_the_watch_ends_discovery(stage: Stage) -> None:

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from meta.errors import NotFound, TransientError
 from meta.names import AgentName, Sha
+from reconciler.settings import DeployedSettings
 from reconciler.store.messages import Broker
 from reconciler.talk.questions import Questions
 from reconciler.talk.recipients import Recipients
@@ -42,7 +43,7 @@ def repo() -> Repo:
 
 @pytest.fixture
 def lists(repo: Repo) -> Recipients:
-    return Recipients(lambda _agent: repo.pin, repo.read)
+    return Recipients(DeployedSettings(lambda _agent: repo.pin, repo.read))
 
 
 async def test_a_list_is_read_once_for_each_commit(repo: Repo, lists: Recipients) -> None:
@@ -58,6 +59,9 @@ async def test_a_list_is_read_once_for_each_commit(repo: Repo, lists: Recipients
 async def test_a_list_that_is_not_valid_allows_nobody(repo: Repo, lists: Recipients) -> None:
     repo.pin = Sha("2" * 40)
     assert not await lists.allowed("alice", "bob")
+    settings = await DeployedSettings(lambda _agent: repo.pin, repo.read).of(ALICE)
+    assert settings is not None
+    assert not settings.auto_propose
 
 
 async def test_a_list_that_cannot_be_read_now_is_read_again(repo: Repo, lists: Recipients) -> None:

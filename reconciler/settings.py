@@ -1,0 +1,62 @@
+"""The agent.toml that each agent runs with: that of the commit which meta's `main` names for it.
+
+Not that of `applied/main`, which stays on the newest commit after a rollback, and when meta is restored from a backup.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from meta.errors import HiveError, NotFound, TransientError
+from meta.names import AgentName, Sha
+from meta.settings import AgentSettings, parse_settings
+
+log = logging.getLogger(__name__)
+
+CLOSED = AgentSettings(recipients=[])
+"""In place of a file that is not valid: whatever it was to allow is not allowed."""
+
+
+class DeployedSettings:
+    """Reads each agent's settings once per commit.
+
+    `pinned`: the commit that meta's `main` names for an agent, None when there is none. `read`: agent.toml of a commit
+    of its applied repo, which only hive writes.
+    """
+
+    def __init__(
+        self, pinned: Callable[[AgentName], Sha | None], read: Callable[[AgentName, Sha], Awaitable[bytes]]
+    ) -> None:
+        self.pinned = pinned
+        self._read = read
+        self._known: dict[AgentName, tuple[Sha, AgentSettings]] = {}
+
+    async def of(self, agent: AgentName) -> AgentSettings | None:
+        """Return the settings, the defaults for a commit without agent.toml, or None if no commit is pinned.
+
+        Raises TransientError if the file cannot be read now.
+        """
+        sha = self.pinned(agent)
+        if sha is None:
+            self._known.pop(agent, None)
+            return None
+        known = self._known.get(agent)
+        if known is None or known[0] != sha:
+            known = self._known[agent] = (sha, await self._parse(agent, sha))
+        return known[1]
+
+    async def _parse(self, agent: AgentName, sha: Sha) -> AgentSettings:
+        try:
+            return parse_settings(await self._read(agent, sha))
+        except NotFound:
+            return AgentSettings()
+        except TransientError:
+            raise
+        except HiveError as error:
+            log.warning(
+                "%s may write to the manager only and proposes nothing by itself: its agent.toml is unreadable: %s",
+                agent,
+                error,
+            )
+            return CLOSED
