@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from typing_extensions import override
@@ -57,10 +58,10 @@ class CardViews(Reports):
                 return replace(card, stale=self.stale.hint(deploy))
         return card
 
-    async def stale_of(self, agent: AgentName) -> tuple[str, ...]:
-        """In words, which pending ids of an agent are stale: one line, or none."""
+    async def stale_of(self, agent: AgentName, ids: Iterable[ProposalId]) -> tuple[str, ...]:
+        """In words, which of the pending `ids` of an agent are stale: one line, or none."""
         try:
-            found = sorted(await self.stale.of(agent, await self._w.observer.refresh(agent)))
+            found = sorted(await self.stale.of(agent, await self._w.observer.refresh(agent)) & set(ids))
         except HiveError:
             return ()  # its repo is damaged, which other lines say
         if not found:

@@ -10,9 +10,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from meta.errors import HiveError, PermanentError, TransientError
 from meta.message import scrub
+from meta.model import Desired
 from meta.names import AgentName
 from reconciler import doing, steps
 from reconciler import plan as planning
@@ -20,7 +22,7 @@ from reconciler.apply import Apply
 from reconciler.chronicle import Chronicle
 from reconciler.context import Decision
 from reconciler.logins import Logins
-from reconciler.observed import AgentObserved, Observed
+from reconciler.observed import AgentObserved, Deploys, Observed
 from reconciler.plan import Plan
 from reconciler.queue import Queue
 from reconciler.world import World
@@ -34,6 +36,16 @@ REASON_LIMIT = 4000
 
 _COUNTED = (steps.MakeCandidate, steps.Build, steps.Switch, steps.Start, steps.Commit)
 _FORWARD_ONLY = (steps.Finish, steps.Drop, steps.Fail, steps.Project)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All agents at one moment: what is desired, what is observed, their deploys, and the plan that follows."""
+
+    desired: Desired
+    observed: Observed
+    deploys: Deploys
+    plan: Plan
 
 
 class Reconciler:
@@ -57,17 +69,21 @@ class Reconciler:
         """Whether something that was begun still concerns an agent (None: anybody), though its plan is empty."""
 
     # looking
-    async def plan(self) -> Plan:
-        """One pass over all agents: what would be done now. Nothing is changed."""
-        return (await self._look())[0]
+    async def look(self) -> Look:
+        """Look at all agents once and plan for them. Nothing is changed.
 
-    async def _look(self) -> tuple[Plan, Observed]:
+        A second look sees another moment: whoever shows several things of an agent takes them from one.
+        """
         desired, observed, deploys = await self._w.observer.everything()
         self.passes += 1
         made = planning.plan(desired, observed, deploys, self._w.clock(), self._w.config)
         for agent, decision in made.decisions.items():
             self.chronicle.note(agent, decision.phase, _of(observed, agent))
-        return made, observed
+        return Look(desired, observed, deploys, made)
+
+    async def plan(self) -> Plan:
+        """Return what would be done now for all agents."""
+        return (await self.look()).plan
 
     async def decide(self, agent: AgentName) -> tuple[Decision, Observed]:
         """The next step of one agent."""
@@ -96,12 +112,12 @@ class Reconciler:
     async def sweep(self) -> Plan:
         """A resync: one pass, and work for every agent that needs it."""
         with self._w.metrics.sweep():
-            made, observed = await self._look()
-        for agent, decision in made.decisions.items():
-            await self.chronicle.held(agent, decision, _of(observed, agent))
+            look = await self.look()
+        for agent, decision in look.plan.decisions.items():
+            await self.chronicle.held(agent, decision, _of(look.observed, agent))
             if not isinstance(decision.step, steps.Nothing):
                 self.hint(agent)
-        return made
+        return look.plan
 
     async def run(self) -> None:
         """Sweep now and then every `resync` seconds, until cancelled."""

@@ -62,7 +62,7 @@ class Proposals(CardViews):
         for row in status.agents:
             agent = AgentName(row.agent)
             found = discovery.conditions(agent) if discovery is not None else ()
-            stale = await self.stale_of(agent) if row.pending else ()
+            stale = await self.stale_of(agent, row.pending) if row.pending else ()
             agents.append(replace(row, conditions=(*row.conditions, *found, *stale)))
         notes = discovery.notes() if discovery is not None else ()
         return replace(status, notes=(*status.notes, *notes), agents=tuple(agents))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from meta.errors import BadInput, HiveError, NotFound
-from meta.model import Deploy, Desired, TagState
+from meta.model import TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from meta.settings import SETTINGS_FILE, flatten, parse_settings
 from reconciler import steps
 from reconciler.context import Decision
-from reconciler.loop import Reconciler
+from reconciler.loop import Look, Reconciler
 from reconciler.metrics import Snapshot, database_bytes, disk_bytes
 from reconciler.observed import AgentObserved
 from reconciler.plan import open_ids
@@ -79,23 +79,20 @@ class Reports:
         return plan_row(agent, decision, self._reconciler.trouble.get(agent), self._reconciler.chronicle.since(agent))
 
     async def status(self) -> Status:
-        """The daemon and every agent."""
-        desired, observed, deploys = await self._w.observer.everything()
-        decisions = (await self._reconciler.plan()).decisions
+        """The daemon and every agent, all rows of one moment."""
+        look = await self._reconciler.look()
+        decisions = look.plan.decisions
         unread = await self._broker.unread_all()
         abilities = self._w.observer.abilities()
-        names = [name for name in decisions if name in desired.agents or decisions[name].phase != "absent"]
-        agents = tuple(
-            self._agent(name, desired, observed.agents[name], deploys.get(name, ()), decisions[name], unread)
-            for name in names
-        )
+        names = [name for name in decisions if name in look.desired.agents or decisions[name].phase != "absent"]
+        agents = tuple(self._agent(name, look, unread.get(name, 0)) for name in names)
         return Status(
             revision=self._w.revision,
             backend=self._w.observer.backend_name,
             builder=self._w.observer.builder_name,
             state=str(self._w.layout.state),
             runtime=str(self._w.layout.runtime),
-            meta_head=desired.head,
+            meta_head=look.desired.head,
             isolation=abilities.isolation,
             limits=abilities.limits,
             uids=abilities.uids,
@@ -122,16 +119,9 @@ class Reports:
         trouble = self._reconciler.trouble.get(MANAGER)
         return (f"there is no manager{f': {trouble}' if trouble else ''}; `hive spawn manager` makes it",)
 
-    def _agent(
-        self,
-        name: AgentName,
-        desired: Desired,
-        seen: AgentObserved,
-        deploys: tuple[Deploy, ...],
-        decision: Decision,
-        unread: Mapping[str, int],
-    ) -> AgentStatus:
-        entry, launch = desired.agents.get(name), seen.container.launch
+    def _agent(self, name: AgentName, look: Look, unread: int) -> AgentStatus:
+        decision, seen = look.plan.decisions[name], look.observed.agents[name]
+        entry, launch = look.desired.agents.get(name), seen.container.launch
         pid = seen.container.pid
         row = self._row(name, decision)
         return AgentStatus(
@@ -140,15 +130,15 @@ class Reports:
             phase=decision.phase,
             since=self._reconciler.chronicle.since(name),
             turn=str(seen.link.turn) if seen.link.turn else None,
-            desired=desired.run_of(name).state if entry else "absent",
+            desired=look.desired.run_of(name).state if entry else "absent",
             generation=launch.generation if launch and pid is not None else None,
             sha=_running_sha(seen) if pid is not None else None,
             deployed=entry.pin.id if entry else None,
             in_flight=decision.deploy,
-            pending=open_ids(deploys),
+            pending=open_ids(look.deploys.get(name, ())),
             pid=pid,
             crashes=seen.memo.crashes,
-            unread=unread.get(name, 0),
+            unread=unread,
             conditions=row.conditions,
             built_with=decision.outdated.built if decision.outdated is not None else None,
         )
