@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from api.lines import LineConnection, LineServer, TooLong
 from api.listener import Bound
 from meta.errors import HiveError
-from meta.message import one_line
+from meta.git.message import one_line
 from meta.names import AgentName
 from meta.wire.link import UP, Drain, Hello, Probe, Resume, State
 

@@ -7,7 +7,7 @@ import logging
 
 from harness.connect import Backoff, connect
 from harness.place import Place
-from meta.settings import Fault
+from meta.agent_toml.settings import Fault
 from meta.wire.codec import encode
 from meta.wire.link import Hello
 

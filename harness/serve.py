@@ -11,8 +11,8 @@ from harness.faults import OLD_GENERATION, misbehave
 from harness.gate import Gate
 from harness.link import Link
 from harness.place import Place
+from meta.agent_toml.settings import AgentSettings, check_patterns, parse_settings, require_runtime
 from meta.errors import BadInput
-from meta.settings import AgentSettings, check_patterns, parse_settings, require_runtime
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from harness.inbox import Inbox
 from harness.place import Place
+from meta.agent_toml.settings import AgentSettings
 from meta.errors import Refused
 from meta.names import MANAGER, AgentName, Sha
-from meta.settings import AgentSettings
 from meta.wire.agent import Answer, Ask, Remind
 from meta.wire.common import InSeconds
 

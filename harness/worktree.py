@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from meta.errors import BadInput, Conflict, NotFound
 from meta.names import AgentName, Sha, agent_name, sha
-from meta.process import Completed, run
+from meta.process.run import Completed, run
 
 GIT_SECONDS = 30.0
 

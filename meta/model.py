@@ -10,8 +10,8 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
+from meta.approval import Shown
 from meta.names import AgentName, GenerationId, ProposalId, Sha
-from meta.shown import Shown
 
 
 class Role(StrEnum):

@@ -10,11 +10,11 @@ import secrets
 from dataclasses import replace
 from typing import assert_never
 
-from meta import proposed, pushed
 from meta.errors import HiveError, NotFound, Refused
-from meta.message import scrub
+from meta.git.message import scrub
 from meta.model import ContainerSettings, Deploy, DeployKind, Pin, Role, TagState
 from meta.names import MANAGER, AgentName, GenerationId, ProposalId, Sha
+from meta.proposed import push_repo, work_tree
 from reconciler import doing, steps
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder, BuildRequest
@@ -233,8 +233,8 @@ class Apply:
                 with effect("proposed"):
                     uid = await self._manager_uid(agent, step)
                     repo = self._w.layout.applied_git(agent)
-                    await proposed.create(self._w.layout, agent, repo, uid, self._w.recorder)
-                    pushed.create(self._w.layout, agent, self._w.config)
+                    await work_tree.create(self._w.layout, agent, repo, uid, self._w.recorder)
+                    push_repo.create(self._w.layout, agent, self._w.config)
                     if self._w.gives_through_helper:
                         await self._backend.own_proposed(agent, await self._manager(agent, step))
             case steps.OpenSockets():
@@ -314,7 +314,7 @@ class Apply:
             await self._backend.write_settings(agent, settings)
             await self._w.sockets.open(agent, uid, self._w.peers(settings))
             manager = await self._manager_uid(agent, step)
-            await proposed.wire_remote(self._w.layout, agent, manager, recorder=self._w.recorder)
+            await work_tree.wire_remote(self._w.layout, agent, manager, recorder=self._w.recorder)
         with effect("rebuild"):
             async with self._w.builds:
                 await self._builder.build(BuildRequest(agent, step.id, step.sha, settings, step.candidate))

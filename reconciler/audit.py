@@ -13,17 +13,17 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from meta.applied import SEED
+from meta.applied.repo import SEED
+from meta.applied.states import FOLDERS, parse
+from meta.applied.tags import ReadTag, read_tag
+from meta.desired.repo import MetaRepo
+from meta.desired.view import LogEntry, MetaView, log_entry
 from meta.errors import BadInput, HiveError, NotFound, PermanentError
-from meta.git import GitRepo
-from meta.gitobjects import GitObject
+from meta.git.objects import GitObject
+from meta.git.repo import GitRepo
 from meta.layout import Layout
-from meta.metarepo import MetaRepo
-from meta.metaview import LogEntry, MetaView, log_entry
 from meta.model import TagState
 from meta.names import AgentName, ProposalId, Sha, agent_name
-from meta.refs import FOLDERS, parse
-from meta.tags import ReadTag, read_tag
 from reconciler.auditrules import (
     FAULT,
     NOTE,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from meta import tags
-from meta.metaview import LogEntry
+from meta.applied import tags
+from meta.applied.states import furthest, tag_name
+from meta.applied.tags import ReadTag
+from meta.desired.view import LogEntry
 from meta.model import TagState
 from meta.names import AgentName, ProposalId, Sha
-from meta.refs import furthest, tag_name
-from meta.tags import ReadTag
 from reconciler.store.eventlog import EventRow
 
 FAULT, WARNING, NOTE = "fault", "warning", "note"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from meta.approval import Shown, objection
 from meta.errors import BuildFailed, PermanentError, Refused
-from meta.message import scrub
+from meta.git.message import scrub
 from meta.model import Deploy
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix.summary import compare
-from meta.shown import Shown, objection
 from reconciler.builders.base import Builder, BuildRequest, Preview
 from reconciler.effects import effect
 from reconciler.previews import Previewed

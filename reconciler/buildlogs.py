@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from meta.message import one_line
+from meta.git.message import one_line
 from meta.names import AgentName, ProposalId
 
 LINES = 50

@@ -16,16 +16,17 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from meta.applied import Applied
+from meta.agent_toml.settings import SETTINGS_FILE
+from meta.applied.repo import Applied
 from meta.config import Config
+from meta.desired.repo import LockFlake, MetaRepo
 from meta.errors import Conflict, HiveError, NotFound, PermanentError, Refused
 from meta.layout import Layout
-from meta.metarepo import LockFlake, MetaRepo
 from meta.names import MANAGER, AgentName, Sha
 from meta.nix import find as find_nix
-from meta.recorder import Recorder
-from meta.settings import SETTINGS_FILE
-from reconciler import pushgroup, setaside, statedir
+from meta.process.recorder import Recorder
+from meta.proposed import push_group
+from reconciler import setaside, statedir
 from reconciler.apply import Apply
 from reconciler.backends.base import Backend
 from reconciler.backends.fake import FakeBackend
@@ -209,8 +210,8 @@ class Daemon:
             await events.append("database_rebuilt", None, {"set_aside": str(aside) if aside else None})
         if said := setaside.described(setaside.set_aside(self._layout.database)):
             log.error("%s; %s", said, setaside.REMEDY)
-        if said := pushgroup.missing(self._config, os.geteuid()):
-            log.warning("%s; %s", said, pushgroup.remedy(self._config))
+        if said := push_group.missing(self._config, os.geteuid()):
+            log.warning("%s; %s", said, push_group.remedy(self._config))
 
     def _make_backend(self, owner: str, links: Links) -> Backend:
         if self._names[0] == "fake":

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from meta import tips
 from meta.errors import Conflict, HiveError, TransientError
-from meta.message import one_line
+from meta.git.message import one_line
 from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha
-from meta.tips import Looked, Tip
+from meta.proposed import tips
+from meta.proposed.tips import Looked, Tip
 from reconciler.bucket import Bucket
 from reconciler.common.tasks import run_together
 from reconciler.queue import Queue

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from meta.agent_toml.settings import SETTINGS_FILE, parse_settings
 from meta.errors import BadInput, Conflict, NotFound
 from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha, commit_id
-from meta.settings import SETTINGS_FILE, parse_settings
 from reconciler.proposals import Proposals
 from reconciler.superseding import MARK
 from reconciler.views import Card, Change, LogPart, SettingsText

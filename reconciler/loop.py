@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from meta.errors import HiveError, PermanentError, TransientError
-from meta.message import scrub
+from meta.git.message import scrub
 from meta.model import Desired
 from meta.names import AgentName
 from reconciler import doing, steps

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
+from meta.desired.repo import MetaRepo, MetaView
 from meta.errors import BadInput
-from meta.furnished import Furnished
 from meta.layout import Layout
-from meta.metarepo import MetaRepo, MetaView
 from meta.model import Deploy, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, agent_name
+from meta.proposed.present import Furnished
 from reconciler.backends.base import Abilities, Backend
 from reconciler.builders.base import Builder
 from reconciler.links import Links

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from meta.approval import Shown
 from meta.errors import TransientError
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId
 from meta.nix.summary import Summary
-from meta.shown import Shown
 from reconciler.durable import write_json
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from meta import quarantine
-from meta.describe import describe
+from meta.applied.describe import describe
+from meta.approval import Shown
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, commit_id
-from meta.shown import Shown
+from meta.proposed.quarantine import fetch
 from reconciler import room
 from reconciler.apply import Apply
 from reconciler.cardviews import CardViews
@@ -105,7 +105,7 @@ class Proposals(CardViews):
         await self._check_room(agent, await self._deploys(agent), origin)
         main = await self._w.applied(agent).main()
         known_as = origin or (str(source) if source else TREE)
-        request = quarantine.FetchRequest(
+        request = fetch.FetchRequest(
             source=source or self._w.layout.proposed_config(agent),
             commit=commit_id(commit) if commit is not None else None,
             applied_git=self._w.layout.applied_git(agent),
@@ -207,9 +207,9 @@ class Proposals(CardViews):
         self._reconciler.look_now(agent)  # its preview
         return await self.card(id)
 
-    async def _fetch(self, agent: AgentName, request: quarantine.FetchRequest) -> quarantine.Fetched:
+    async def _fetch(self, agent: AgentName, request: fetch.FetchRequest) -> fetch.Fetched:
         try:
-            return await quarantine.fetch(request, self._w.layout, self._w.config, self._w.recorder)
+            return await fetch.fetch(request, self._w.layout, self._w.config, self._w.recorder)
         except BadInput as error:
             own = request.source == self._w.layout.proposed_config(agent)
             if own and any(words in error.hint for words in _BROKEN):

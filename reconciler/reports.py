@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from meta.agent_toml.settings import SETTINGS_FILE, flatten, parse_settings
 from meta.errors import BadInput, HiveError, NotFound
 from meta.model import TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
-from meta.settings import SETTINGS_FILE, flatten, parse_settings
 from reconciler import steps
 from reconciler.context import Decision
 from reconciler.loop import Look, Reconciler

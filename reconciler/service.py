@@ -12,7 +12,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from meta import seed
+from meta.agent_toml import seed
 from meta.errors import Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, Role, RunEntry, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
+from meta.agent_toml.settings import AgentSettings, parse_settings
 from meta.errors import HiveError, NotFound, TransientError
 from meta.names import AgentName, Sha
-from meta.settings import AgentSettings, parse_settings
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
 from meta.errors import Conflict
 from meta.model import Deploy, TagState
 from meta.names import ProposalId

@@ -15,9 +15,9 @@ from dataclasses import asdict
 
 from pydantic import TypeAdapter, ValidationError
 
-from meta.disk import disk_error
 from meta.errors import Conflict, HiveError, NotFound
 from meta.names import AgentName
+from meta.process.disk import disk_error
 from reconciler import rollout, steps
 from reconciler.durable import write_json
 from reconciler.effects import effect

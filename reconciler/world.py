@@ -7,13 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
 from meta.config import Config
+from meta.desired.repo import MetaRepo
 from meta.layout import Layout
-from meta.metarepo import MetaRepo
 from meta.model import ContainerSettings
 from meta.names import AgentName
-from meta.recorder import Recorder
+from meta.process.recorder import Recorder
 from reconciler.buildlogs import BuildLogs
 from reconciler.common.tasks import Background
 from reconciler.events import Events

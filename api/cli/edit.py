@@ -122,7 +122,7 @@ def _edited(path: Path, before: str) -> str:
 
 def _complaint(text: str) -> HiveError | None:
     """What is wrong with `text`, as the daemon would say it."""
-    from meta.settings import parse_settings  # it needs pydantic, and an editor was open anyway
+    from meta.agent_toml.settings import parse_settings  # it needs pydantic, and an editor was open anyway
 
     try:
         parse_settings(text.encode())

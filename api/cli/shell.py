@@ -57,7 +57,7 @@ def shell(
 def _local(folder: Path, agent: str, program: list[str]) -> int:
     from api.cli.namespaces import Room  # these take a while
     from api.cli.terminal import enclosed
-    from meta.identity import ProcessIdentity, alive
+    from meta.process.identity import ProcessIdentity, alive
 
     run, spec = _record(folder / "run.json", agent), _record(folder / "spec.json", agent)
     child = ProcessIdentity(run["child"]["pid"], run["child"]["start"], run["boot"])

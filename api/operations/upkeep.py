@@ -12,8 +12,8 @@ from pathlib import Path
 from pydantic import Field
 
 from api.operations.base import OPERATORS, Call, Input, Nothing, Raw, Route, operation
-from meta.disk import disk_error
 from meta.errors import HiveError, TransientError
+from meta.process.disk import disk_error
 from reconciler.backups.write import Wanted
 from reconciler.metrics import CONTENT_TYPE
 

@@ -9,8 +9,7 @@ import signal
 
 from harness.place import Place
 from harness.runtimes.base import Tools, TurnOutcome
-from meta.errors import BadInput, HiveError, PermanentError
-from meta.script import (
+from meta.agent_toml.script import (
     Action,
     Answer,
     Ask,
@@ -25,7 +24,8 @@ from meta.script import (
     compile_pattern,
     fill,
 )
-from meta.settings import AgentSettings
+from meta.agent_toml.settings import AgentSettings
+from meta.errors import BadInput, HiveError, PermanentError
 from meta.wire.agent import MessageResponse
 
 log = logging.getLogger(__name__)

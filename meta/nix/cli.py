@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.errors import BuildFailed, PermanentError, TransientError
-from meta.message import one_line
+from meta.git.message import one_line
 from meta.nix import jail
 from meta.nix.complaints import (
     MEMORY,
@@ -29,7 +29,7 @@ from meta.nix.complaints import (
 )
 from meta.nix.jail import Evaluation
 from meta.nix.store import Store, locate
-from meta.process import Completed, ProcessTimeout, Recorder, run
+from meta.process.run import Completed, ProcessTimeout, Recorder, run
 
 _ALWAYS = (
     "experimental-features = nix-command flakes",

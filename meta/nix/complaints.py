@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from meta.message import one_line, scrub
+from meta.git.message import one_line, scrub
 from meta.nix.store import Store
 
 MEMORY = "the evaluation needs more memory than it may have"

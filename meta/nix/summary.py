@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meta.errors import BuildFailed
-from meta.message import one_line
+from meta.git.message import one_line
 
 MAX_LINES = 200
 """Lines of one comparison; of more, the most important are kept."""
@@ -26,7 +26,7 @@ class _Package(BaseModel):
 
 
 class _Written(BaseModel):
-    """The JSON of `summary.<n>` (rendered by meta.flake)."""
+    """The JSON of `summary.<n>` (rendered by meta.desired.flake)."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
     packages: list[_Package] = Field(default_factory=list)

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meta import sandbox
 from meta.config import Config
 from meta.errors import HiveError, Refused
 from meta.layout import Layout
 from meta.model import ContainerSettings, Role
 from meta.names import AgentName
-from meta.process import run
+from meta.process import sandbox
+from meta.process.run import run
 from reconciler.observed import Launch
 
 INSIDE = {

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from meta.errors import NotFound, TransientError
-from meta.identity import ProcessIdentity, identity, open_pidfd, readable
 from meta.names import AgentName
-from meta.process import spawn_detached
+from meta.process.identity import ProcessIdentity, identity, open_pidfd, readable
+from meta.process.run import spawn_detached
 from reconciler.backends.cgroups import Cgroups, kill, remove
 from reconciler.backends.enclosure import ACCOUNTS, Enclosure
 from reconciler.backends.place import Place

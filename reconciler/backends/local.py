@@ -28,10 +28,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from meta.config import Config
 from meta.errors import TransientError
-from meta.identity import ProcessIdentity
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId
+from meta.process.identity import ProcessIdentity
 from reconciler.backends import cgroups, directories, launching, logfile
 from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.enclosure import Host, Subject, enclose, probe

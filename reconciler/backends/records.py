@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from meta.identity import ProcessIdentity
 from meta.model import ContainerSettings
+from meta.process.identity import ProcessIdentity
 from reconciler.observed import Exit, Launch
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from meta.identity import ProcessIdentity, open_pidfd
 from meta.names import AgentName
+from meta.process.identity import ProcessIdentity, open_pidfd
 
 
 @dataclass(slots=True, eq=False)

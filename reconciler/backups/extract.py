@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from meta.errors import BadInput, NotFound
-from meta.git import CONFIG
+from meta.git.repo import CONFIG
 from reconciler.backups import archive
 from reconciler.backups.archive import Kind, Manifest, kind_of
 

@@ -23,10 +23,10 @@ from typing import IO, Protocol
 from typing_extensions import override
 
 from meta.config import Config
-from meta.disk import disk_error
 from meta.errors import HiveError, PermanentError, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, Sha, agent_name
+from meta.process.disk import disk_error
 from reconciler.backups import archive
 from reconciler.backups.archive import Manifest, kind_of
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from meta.disk import disk_error
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
+from meta.process.disk import disk_error
 from reconciler.backups import archive
 from reconciler.backups.archive import Manifest
 from reconciler.backups.extract import Owner, extract

@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from meta.disk import disk_error
 from meta.errors import Conflict, NotFound, TransientError
-from meta.gitstore import read_refs
+from meta.git.files import read_refs
 from meta.layout import Layout
 from meta.names import Sha
+from meta.process.disk import disk_error
 from reconciler.backups.archive import Manifest
 from reconciler.backups.packing import Moved, Origin, Packing, Refs, Wanted, agents_in
 from reconciler.store import offline

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta import settings as agent_settings
+from meta.agent_toml import settings as agent_settings
+from meta.agent_toml.settings import SETTINGS_FILE
 from meta.errors import BadInput, BuildFailed
-from meta.git import FileAt
+from meta.git.repo import FileAt
 from meta.nix import Nix, complaints
-from meta.settings import SETTINGS_FILE
 from reconciler.builders import tree
 
 NIX_FILE = "agent.nix"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from meta.approval import Shown
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.nix.summary import Summary
-from meta.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,19 +20,19 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from meta import flake
-from meta.applied import Applied
+from meta.applied.repo import Applied
+from meta.approval import Shown
 from meta.config import Config
-from meta.disk import disk_error
+from meta.desired import flake
+from meta.desired.reader import MAIN, candidate_ref
 from meta.errors import BuildFailed, NotFound, PermanentError
-from meta.git import GitRepo
+from meta.git.repo import GitRepo
 from meta.layout import Layout
-from meta.metaread import MAIN, candidate_ref
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.nix import Evaluation, Nix, complaints
 from meta.nix import summary as summaries
-from meta.shown import Shown
+from meta.process.disk import disk_error
 from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview

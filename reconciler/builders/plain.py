@@ -19,17 +19,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 from meta import nix
-from meta.applied import Applied
+from meta.agent_toml.settings import AgentSettings
+from meta.applied.repo import Applied
+from meta.approval import Shown
 from meta.config import Config
-from meta.disk import disk_error
 from meta.errors import PermanentError
-from meta.git import FileAt
+from meta.git.repo import FileAt
 from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
-from meta.process import Recorder
-from meta.settings import AgentSettings
-from meta.shown import Shown
+from meta.process.disk import disk_error
+from meta.process.run import Recorder
 from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from meta.errors import BuildFailed
-from meta.git import FileAt
+from meta.git.repo import FileAt
 from reconciler.durable import sync_directory
 
 LINK = 0o120000

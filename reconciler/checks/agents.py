@@ -6,9 +6,9 @@ import asyncio
 import json
 from pathlib import Path
 
-from meta.identity import ProcessIdentity, alive
 from meta.model import RunState
 from meta.names import AgentName
+from meta.process.identity import ProcessIdentity, alive
 from reconciler.checks.base import AgentSaid, Finding, Subject, Verdict, ok
 from reconciler.phase import PHASES
 from reconciler.rollout import GIVEN_UP

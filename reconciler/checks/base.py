@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
 from meta.config import Config
+from meta.desired.repo import MetaRepo, MetaView
 from meta.errors import HiveError
 from meta.layout import Layout
-from meta.metarepo import MetaRepo, MetaView
 from meta.names import AgentName, agent_name
+from meta.proposed.push_group import Groups, gid_of
 from reconciler.checks.clock import jumped, synchronised
-from reconciler.pushgroup import Groups, gid_of
 
 SETTLED = 600.0
 """Seconds after which nothing of a running daemon still uses a lock or a record: its git commands end much earlier."""

@@ -7,11 +7,11 @@ import re
 import stat
 from pathlib import Path
 
-from meta import sandbox
 from meta.errors import HiveError
 from meta.nix import find
 from meta.nix.cli import OLDEST
-from meta.process import run
+from meta.process import sandbox
+from meta.process.run import run
 from reconciler.checks.base import Finding, Subject, Verdict, ok
 from reconciler.checks.clock import advice
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from meta.identity import ProcessIdentity, alive
-from meta.metaview import UID_STEP
+from meta.desired.view import UID_STEP
+from meta.process.identity import ProcessIdentity, alive
 from reconciler.checks.base import Finding, Subject, Verdict, names_in, ok
 
 _FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "generations": 0o755, "roots": 0o755}

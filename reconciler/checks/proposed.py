@@ -6,9 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from meta import pushed
 from meta.names import AgentName
-from reconciler import pushgroup
+from meta.proposed import push_group, push_repo
 from reconciler.checks.base import Finding, Subject, Verdict, ok
 
 _AWAY = "move it away, then `hive rebuild {0}` makes a new one"
@@ -38,8 +37,8 @@ def _work_tree(subject: Subject, agent: AgentName) -> list[Finding]:
 
 
 def _push_repo(subject: Subject, agent: AgentName) -> list[Finding]:
-    path = pushed.path_of(subject.layout, agent)
-    if _kind(path) is None or pushed.present(subject.layout, agent):
+    path = push_repo.path_of(subject.layout, agent)
+    if _kind(path) is None or push_repo.present(subject.layout, agent):
         return []
     text = f"{path} is no push repo as hive made it: nobody can push to {agent}"
     return [Finding(Verdict.FAIL, text, "move it away: hive makes it again")]
@@ -50,12 +49,12 @@ def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
     if not subject.layout.state.is_dir():
         return []
     owner, config = subject.layout.state.stat().st_uid, subject.config
-    if said := pushgroup.missing(config, owner, subject.host.groups):
-        return [Finding(Verdict.WARN, said, pushgroup.remedy(config))]
+    if said := push_group.missing(config, owner, subject.host.groups):
+        return [Finding(Verdict.WARN, said, push_group.remedy(config))]
     gid = subject.host.groups(config.push_group)
-    if gid is None or not pushgroup.asked(config, owner):
+    if gid is None or not push_group.asked(config, owner):
         return []
-    folders = {agent: pushed.path_of(subject.layout, agent) / "objects" for agent in agents}
+    folders = {agent: push_repo.path_of(subject.layout, agent) / "objects" for agent in agents}
     others = [agent for agent, path in folders.items() if (own := _gid(path)) is not None and own != gid]
     if not others:
         return []

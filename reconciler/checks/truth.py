@@ -6,14 +6,14 @@ import asyncio
 import os
 from collections.abc import Mapping
 
+from meta.applied.states import FOLDERS, PATHS, parse
+from meta.desired.repo import MetaView
 from meta.errors import HiveError
-from meta.git import GitRepo
-from meta.message import one_line
-from meta.metarepo import MetaView
+from meta.git.message import one_line
+from meta.git.repo import GitRepo
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId
-from meta.process import run
-from meta.refs import FOLDERS, PATHS, parse
+from meta.process.run import run
 from reconciler.checks.base import Finding, Subject, Verdict, ok
 from reconciler.setaside import REMEDY, described, set_aside
 from reconciler.store.inspect import Inspected, inspect

@@ -1,6 +1,6 @@
 """The helper's one caller of other programs: argument lists, a deadline, a minimal environment, bounded output.
 
-meta.process does this for the daemon, with an event loop; root's helper stays with the standard library.
+meta.process.run does this for the daemon, with an event loop; root's helper stays with the standard library.
 """
 
 from __future__ import annotations

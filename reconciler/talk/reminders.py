@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from meta.errors import BadInput, Conflict, NotFound, Refused
-from meta.message import one_line
+from meta.git.message import one_line
 from meta.names import MANAGER
 from meta.wire.common import At, InSeconds
 from meta.wire.limits import REMINDER_BYTES

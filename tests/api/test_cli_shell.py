@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.shell import inner, nixos_command
-from meta import sandbox
+from meta.process import sandbox
 
 ENCLOSURE = [
     "bwrap",

@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-from meta import pushed
 from meta.names import AgentName
+from meta.proposed import push_repo
 from tests.bench.figure import Figure, figure
 from tests.support.lab import Lab, fresh_lab
 
@@ -33,7 +33,7 @@ def measure() -> Iterator[Figure]:
 def seen(lab: Lab, number: int) -> float:
     """Milliseconds from the end of `git push` to the card."""
     clone = lab.commit(f'label = "pushed {number}"\n')
-    repo = pushed.path_of(lab.layout, AgentName("alice"))
+    repo = push_repo.path_of(lab.layout, AgentName("alice"))
     with lab.client().events() as stream:
         lab.git(clone, "push", "-q", "-f", str(repo), "HEAD:refs/heads/main")
         began = time.perf_counter()

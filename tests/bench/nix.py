@@ -16,16 +16,16 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from meta import sandbox
-from meta.applied import Applied
+from meta.applied.repo import Applied
 from meta.config import Config
-from meta.gitobjects import ABSENT, RefChange, commit, snapshot
+from meta.desired.repo import MetaRepo
+from meta.git.message import encode
+from meta.git.objects import ABSENT, RefChange, commit, snapshot
 from meta.layout import Layout
-from meta.message import encode
-from meta.metarepo import MetaRepo
 from meta.model import AgentEntry, ContainerSettings, Pin, Role
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix import Nix
+from meta.process import sandbox
 from reconciler.builders.base import BuildRequest
 from reconciler.builders.nix import NixBuilder
 from tests.bench.figure import Figure, figure

@@ -23,7 +23,7 @@ from typing import Any
 
 from api.cli.client import Client
 from api.cli.where import Where
-from meta.flake import render
+from meta.desired.flake import render
 from meta.model import AgentEntry, ContainerSettings, Desired, Pin, Role
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix import NIX_CONFIG

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from api.sockets import AgentSockets
 from meta.config import Config
+from meta.git.message import encode
 from meta.layout import Layout
-from meta.message import encode
 from meta.model import AgentEntry, ContainerSettings, Role
 from meta.names import AgentName
 from reconciler.backends.fake import FakeBackend

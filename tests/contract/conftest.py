@@ -23,11 +23,11 @@ import pytest
 import pytest_asyncio
 from typing_extensions import override
 
-from meta import sandbox
 from meta.config import Config
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import AgentName, GenerationId, Sha
+from meta.process import sandbox
 from reconciler.backends.base import Backend
 from reconciler.backends.cgroups import detect
 from reconciler.backends.fake import FakeBackend

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from meta.errors import Refused, TransientError
-from meta.identity import identity
 from meta.model import Limits
+from meta.process.identity import identity
 from reconciler.backends.cgroups import Cgroups, detect, processes
 from reconciler.backends.launching import running_supervisors
 from reconciler.backends.local import LocalBackend

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from meta import sandbox
 from meta.errors import Refused
 from meta.model import Role
 from meta.names import MANAGER, AgentName
+from meta.process import sandbox
 from reconciler.backends import enclosure
 from tests.contract.localhost import ALICE, BOB, LINGER, ROOT, Host
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from meta import proposed, seed
-from meta.applied import Applied
+from meta.agent_toml import seed
+from meta.applied.repo import Applied
 from meta.config import Config
+from meta.desired.repo import MetaRepo
 from meta.layout import Layout
-from meta.metarepo import MetaRepo
 from meta.model import ContainerSettings, DeployKind, Role, TagState
 from meta.names import MANAGER, AgentName, GenerationId, ProposalId
-from meta.process import run
+from meta.process.run import run
+from meta.proposed import work_tree
 from reconciler.backends.enclosure import Subject, enclose, probe
 from reconciler.observed import Launch
 
@@ -44,7 +45,7 @@ async def test_git_works_on_applied_and_meta_and_on_the_proposed_work_trees_from
         for state in (TagState.APPROVED, TagState.BUILDING):
             await applied.transition(id, state, by="t", at=1)
         await applied.deployed(id, by="t", at=1, meta_commit=commit, unproven=False, seed=True)
-        await proposed.create(layout, ALICE, layout.applied_git(ALICE), UID)
+        await work_tree.create(layout, ALICE, layout.applied_git(ALICE), UID)
         settings = ContainerSettings(Role.MANAGER, UID)
         for path in (layout.agent_state(MANAGER), layout.agent_home(MANAGER), layout.sockets(MANAGER)):
             path.mkdir(parents=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from meta import pushed
 from meta.names import AgentName
+from meta.proposed import push_repo
 from tests.crash.cell import Act, Cell
 from tests.support.lab import Lab
 
@@ -102,7 +102,7 @@ def push_again(cell: Cell) -> Act:
 
 def push(cell: Cell, text: str) -> None:
     clone = cell.lab.commit(f'label = "{cell.scenario.name} {cell.failpoint} {text}"\n', cell.agent)
-    where = pushed.path_of(cell.lab.layout, AgentName(cell.agent))
+    where = push_repo.path_of(cell.lab.layout, AgentName(cell.agent))
     cell.lab.git(clone, "push", "-q", "-f", str(where), "HEAD:refs/heads/again")
 
 

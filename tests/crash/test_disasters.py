@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from meta.errors import HiveError
-from meta.identity import ProcessIdentity, identity
+from meta.process.identity import ProcessIdentity, identity
 from tests.crash import agreement
 from tests.crash.acts import restored
 from tests.crash.cell import Cell

@@ -10,8 +10,8 @@ import pytest
 from api.operations.base import AnyOperation, Route, Surface
 from api.operations.table import ON_LINES, OPERATIONS
 from api.requests import Places
+from meta.agent_toml.settings import AgentSettings
 from meta.config import Config
-from meta.settings import AgentSettings
 from reconciler.events import EVENT_KINDS
 from reconciler.phase import PHASES
 

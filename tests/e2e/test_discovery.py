@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from meta import pushed
 from meta.errors import Conflict, Refused
 from meta.names import AgentName
+from meta.proposed import push_repo
 from tests.support.lab import Lab, fresh_lab
 
 SETTINGS = {"HIVE_RESYNC": "600", "HIVE_FINDS_PER_MINUTE": "1000"}
@@ -32,7 +32,7 @@ def lab() -> Iterator[Lab]:
 
 
 def push_git(lab: Lab, agent: str = "alice") -> Path:
-    return pushed.path_of(lab.layout, AgentName(agent))
+    return push_repo.path_of(lab.layout, AgentName(agent))
 
 
 def push(lab: Lab, branch: str, text: str, agent: str = "alice", message: str = "change") -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from meta import pushed
 from meta.names import AgentName
+from meta.proposed import push_repo
 from tests.support.lab import Lab, fresh_lab
 
 LIMIT = 200_000
@@ -26,7 +26,7 @@ def lab() -> Iterator[Lab]:
 
 def kept(lab: Lab) -> int:
     """Bytes below alice's push.git."""
-    repo = pushed.path_of(lab.layout, AgentName("alice"))
+    repo = push_repo.path_of(lab.layout, AgentName("alice"))
     return sum(path.lstat().st_size for path in repo.rglob("*") if path.is_file())
 
 
@@ -42,7 +42,7 @@ def test_a_pack_over_the_limit_is_refused_while_it_is_sent(lab: Lab) -> None:
     lab.git(clone, "add", "noise")
     lab.git(clone, "commit", "-q", "-m", "noise")
     with pytest.raises(subprocess.CalledProcessError) as caught:
-        lab.git(clone, "push", "-q", str(pushed.path_of(lab.layout, AgentName("alice"))), "HEAD:refs/heads/noise")
+        lab.git(clone, "push", "-q", str(push_repo.path_of(lab.layout, AgentName("alice"))), "HEAD:refs/heads/noise")
     assert "maximum allowed size" in str(caught.value.stderr)
     assert kept(lab) < before + LIMIT
     assert cards(lab) == had
@@ -64,7 +64,7 @@ def test_a_sparse_file_that_packs_small_is_refused_by_its_own_size(lab: Lab, siz
     lab.git(clone, "add", "zeros")
     lab.git(clone, "commit", "-q", "-m", "zeros")
     lab.git(clone, "config", "pack.window", "0")
-    repo = pushed.path_of(lab.layout, AgentName("alice"))
+    repo = push_repo.path_of(lab.layout, AgentName("alice"))
     lab.git(repo, "-c", "safe.directory=*", "config", "receive.maxInputSize", str(64 * 2**20))
     branch = f"zeros{size}"
     lab.git(clone, "push", "-q", str(repo), f"HEAD:refs/heads/{branch}")

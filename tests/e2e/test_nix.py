@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from meta import sandbox
 from meta.names import AgentName, ProposalId
+from meta.process import sandbox
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
 from tests.support.lab import Lab, fresh_lab

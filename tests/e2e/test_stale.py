@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from api.cli.progress import remedy
-from meta import pushed
 from meta.errors import Conflict
 from meta.names import AgentName
+from meta.proposed import push_repo
 from reconciler.room import PENDING_MOST
 from reconciler.stale import rebase_hint
 from tests.support.lab import Lab, fresh_lab
@@ -36,7 +36,7 @@ def lab() -> Iterator[Lab]:
 def push(lab: Lab, branch: str, agent: str = "alice") -> int:
     """Commit on top of applied/main and push; the id of its card."""
     clone = lab.commit(f'label = "{branch}"\n', agent)
-    repo = pushed.path_of(lab.layout, AgentName(agent))
+    repo = push_repo.path_of(lab.layout, AgentName(agent))
     lab.git(clone, "push", "-q", str(repo), f"HEAD:refs/heads/{branch}")
     return card_of(lab, lab.git(clone, "rev-parse", "HEAD"))
 
@@ -110,7 +110,7 @@ def test_one_that_goes_on_from_what_was_deployed_is_not_stale(lab: Lab) -> None:
     first = push(lab, "base")
     clone = lab.directory / "w" / "alice"
     lab.git(clone, "commit", "-q", "--allow-empty", "-m", "more")
-    lab.git(clone, "push", "-q", str(pushed.path_of(lab.layout, AgentName("alice"))), "HEAD:refs/heads/more")
+    lab.git(clone, "push", "-q", str(push_repo.path_of(lab.layout, AgentName("alice"))), "HEAD:refs/heads/more")
     second = card_of(lab, lab.git(clone, "rev-parse", "HEAD"))
     lab.approve(first)
     assert lab.card(second)["stale"] is None
@@ -152,7 +152,7 @@ def test_the_hint_for_a_pusher_works_when_it_is_followed_to_the_letter(lab: Lab)
             rest[1:1] = ["-X", "theirs"]  # both changed the same line here
         lab.git(clone, *rest)
     program, *rest = shlex.split(found[2])
-    lab.git(clone, *rest, str(pushed.path_of(lab.layout, AgentName("alice"))), "HEAD:refs/heads/h2")
+    lab.git(clone, *rest, str(push_repo.path_of(lab.layout, AgentName("alice"))), "HEAD:refs/heads/h2")
     new = card_of(lab, lab.git(clone, "rev-parse", "HEAD"))
     assert lab.approve(new)["state"] == "deployed"
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meta.agent_toml.seed import files
 from meta.model import Role
 from meta.names import AgentName
-from meta.seed import files
 from meta.wire.agent import AckTurn, Answer, Ask, Recv, Remind, RequeueInflight
 from meta.wire.codec import encode
 from meta.wire.common import InSeconds

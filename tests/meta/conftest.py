@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from meta.applied import Applied
-from meta.git import GitRepo
+from meta.applied.repo import Applied
+from meta.desired.repo import MetaRepo
+from meta.git.repo import GitRepo
 from meta.layout import Layout
-from meta.metarepo import MetaRepo
 from meta.names import AgentName, Sha
 
 Git = Callable[..., str]

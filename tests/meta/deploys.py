@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from meta.metarepo import MetaRepo
+from meta.desired.repo import MetaRepo
 from meta.model import (
     Candidate,
     DeployKind,

@@ -1,4 +1,4 @@
-"""agent.toml in many forms, right and wrong, for the two that judge it: meta.settings and the NixOS module."""
+"""agent.toml in many forms, right and wrong, for its two judges: meta.agent_toml.settings and the NixOS module."""
 
 from __future__ import annotations
 

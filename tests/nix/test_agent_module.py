@@ -1,4 +1,4 @@
-"""hive.agent and the templates, evaluated; and hive.agent.settings beside meta/settings.py."""
+"""hive.agent and the templates, evaluated; and hive.agent.settings beside meta/agent_toml/settings.py."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 from meta.errors import BadInput
 from meta.names import AgentName
-from meta.settings import AgentSettings, flatten, parse_settings
 from reconciler.privileged.conf import binds
 from tests.nix.agent_files import BAD, GOOD
 from tests.nix.evaluate import HERE, ROOT, Evaluator

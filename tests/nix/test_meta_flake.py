@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from meta import seed
-from meta.flake import identity, render
+from meta.agent_toml import seed
+from meta.agent_toml.settings import parse_settings
+from meta.desired.flake import identity, render
 from meta.model import AgentEntry, ContainerSettings, Desired, Pin, Role
 from meta.names import MANAGER, AgentName, ProposalId, Sha
-from meta.settings import parse_settings
 from tests.nix.evaluate import STUB, Evaluator, copy_of_the_repository
 
 ALICE = AgentName("alice")

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TESTS = (
-    *("tests/reconciler/builders", "tests/meta/test_flake.py", "tests/nix/test_meta_flake.py"),
+    *("tests/reconciler/builders", "tests/meta/desired/test_flake.py", "tests/nix/test_meta_flake.py"),
     *("tests/e2e/test_nix.py", "tests/e2e/test_nix_bad_input.py"),
 )
 

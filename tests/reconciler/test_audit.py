@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from meta import tags
-from meta.applied import Applied
+from meta.applied import tags
+from meta.applied.repo import Applied
+from meta.desired.repo import MetaRepo
 from meta.errors import BadInput, NotFound
-from meta.gitobjects import ABSENT, RefChange, tag
+from meta.git.message import encode
+from meta.git.objects import ABSENT, RefChange, tag
 from meta.layout import Layout
-from meta.message import encode
-from meta.metarepo import MetaRepo
 from meta.names import Sha
 from reconciler import audit
 from reconciler.audit import Report

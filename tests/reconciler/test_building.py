@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+from meta.approval import Shown
 from meta.config import Config
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.names import AgentName, ProposalId, Sha
-from meta.shown import Shown
 from reconciler.building import TRIES, Building
 from reconciler.previews import Previewed
 from reconciler.world import World

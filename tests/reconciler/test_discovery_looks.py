@@ -18,7 +18,7 @@ from meta.config import Config
 from meta.errors import BadInput, Conflict, HiveError, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, Sha
-from meta.process import run
+from meta.process.run import run
 from reconciler import discovery
 from reconciler.discovery import Discovery
 from reconciler.events import Events

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from meta.applied import Applied
-from meta.describe import describe
+from meta.applied.describe import describe
+from meta.applied.repo import Applied
 from meta.errors import Conflict
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
-from meta.tips import Tip
+from meta.proposed.tips import Tip
 from reconciler.bucket import Bucket
 from reconciler.discovery import EDITED, PUSHED, Found, counts, hinted, unseen
 from reconciler.store.db import Database

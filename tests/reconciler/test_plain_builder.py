@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
 from meta.config import Config
 from meta.errors import BuildFailed, TransientError
-from meta.git import FileAt
-from meta.gitobjects import ABSENT, RefChange, commit, snapshot
+from meta.git.objects import ABSENT, RefChange, commit, snapshot
+from meta.git.repo import FileAt
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, ProposalId, Sha

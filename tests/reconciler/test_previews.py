@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from meta.approval import Shown
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId, Sha
-from meta.shown import Shown
 from reconciler.previews import Previewed, Previews
 
 ALICE, ONE, TWO = AgentName("alice"), ProposalId(1), ProposalId(2)

@@ -9,11 +9,11 @@ from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
-from meta import quarantine
 from meta.config import Config
 from meta.errors import BadInput
 from meta.layout import Layout
 from meta.names import AgentName
+from meta.proposed.quarantine import fetch as quarantine
 from reconciler.proposals import FETCHES
 from reconciler.service import Service
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from meta.identity import alive, identity
+from meta.process.identity import alive, identity
 from reconciler.backends.launching import SUPERVISOR
 from reconciler.supervisor import Log
 

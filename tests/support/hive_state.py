@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
+from meta.desired.repo import MetaRepo
 from meta.layout import Layout
-from meta.metarepo import MetaRepo
 from meta.model import DeployKind, Pin, Role, TagState
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.store import eventlog

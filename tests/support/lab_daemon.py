@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from meta.approval import Shown
 from meta.layout import Layout
 from meta.names import AgentName
 from meta.nix.summary import Summary
-from meta.shown import Shown
 from reconciler.backends.local import Command, harness_command
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.plain import PlainBuilder

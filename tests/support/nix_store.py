@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def nix_program() -> Path:
     """The nix to test with: HIVE_TEST_NIX names another than the one on PATH (see tests/nix/get-nix.sh)."""
-    from meta import sandbox
+    from meta.process import sandbox
 
     program = shutil.which(os.environ.get("HIVE_TEST_NIX", "nix"))
     if program is None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from meta import sandbox
 from meta.config import Config
 from meta.layout import Layout
 from meta.names import Sha
-from meta.quarantine import Fetched, FetchRequest, fetch
+from meta.process import sandbox
+from meta.proposed.quarantine.fetch import Fetched, FetchRequest, fetch
 
 AGENT = 524_288
 ROOT = os.geteuid() == 0

@@ -1,4 +1,4 @@
-# hive.agent.settings: agent.toml as options. Mirrors meta/settings.py; a test puts the same files to both.
+# hive.agent.settings: agent.toml as options. Mirrors meta/agent_toml/settings.py; a test puts the same files to both.
 { config, lib, ... }:
 let
   inherit (lib) mkOption types;

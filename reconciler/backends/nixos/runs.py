@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from meta.identity import boot_id
 from meta.names import AgentName
+from meta.process.identity import boot_id
 from reconciler.backends.nixos.records import NixosPlace, UnitRun
 from reconciler.backends.nixos.units import UnitView, judge
 from reconciler.durable import write_json

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
 from meta.config import Config
-from meta.gitobjects import ABSENT, RefChange, commit, snapshot
+from meta.git.objects import ABSENT, RefChange, commit, snapshot
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, ProposalId, Sha

@@ -120,7 +120,7 @@ async def test_the_manifest_says_what_it_is_and_the_settings_without_a_login(lay
 
 
 async def test_packed_refs_and_packs_are_backed_up(layout: Layout, tmp_path: Path) -> None:
-    from meta.process import run
+    from meta.process.run import run
 
     repo = layout.applied_git(ALICE)
     await run(["git", "-C", repo, "repack", "-q", "-a", "-d"], deadline=20)

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
 from meta.config import Config
-from meta.flake import LOCK_FILE, render
-from meta.git import GitRepo
-from meta.gitobjects import ABSENT, RefChange, commit, snapshot
+from meta.desired.flake import LOCK_FILE, render
+from meta.desired.reader import candidate_ref
+from meta.git.objects import ABSENT, RefChange, commit, snapshot
+from meta.git.repo import GitRepo
 from meta.layout import Layout
-from meta.metaread import candidate_ref
 from meta.model import AgentEntry, ContainerSettings, Desired, Generation, Pin, Role
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix import NIX_CONFIG, Nix

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from meta.approval import objection
 from meta.config import Config
+from meta.desired.reader import MAIN
 from meta.errors import BuildFailed, Refused, TransientError
-from meta.metaread import MAIN
 from meta.model import Generation, Limits
 from meta.names import AgentName, ProposalId
 from meta.nix import compare
 from meta.nix.store import locate
-from meta.shown import objection
 from tests.reconciler.builders.nix_host import NixHost
 
 pytestmark = pytest.mark.nix
@@ -271,7 +271,7 @@ async def test_without_bubblewrap_nothing_is_evaluated_unless_it_is_asked_for(
     nix_host: NixHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = nix_host.request(ALICE, 1, await nix_host.commit(ALICE, nix_host.good("a")))
-    monkeypatch.setattr("meta.sandbox.available", lambda: None)
+    monkeypatch.setattr("meta.process.sandbox.available", lambda: None)
     with pytest.raises(Refused, match="bubblewrap"):
         await nix_host.builder.build(request)
     nix_host.config = Config.model_validate({"isolation": "unsafe-none"})

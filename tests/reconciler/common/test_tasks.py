@@ -26,7 +26,7 @@ STARTERS: Mapping[str, str] = {
     "reconciler/queue.py Queue.add": "works on one agent until nothing is due; errors are counted and backed off",
     "reconciler/store/messagehandover.py Receivers._back": ENDS,
     "reconciler/store/db.py Database.submit": "commits until nothing waits; its errors are raised in the callers",
-    "reconciler/events.py Events._changed": "hands out until nothing waits; an error is logged, and subscribers resync",
+    "reconciler/events.py Events._changed": "publishes until nothing waits; an error is logged",
     "reconciler/backends/nixos/tracker.py Tracker._ask": "asks for one unit",
     "api/stream.py _until": AWAITED,
     "api/operations/waiting.py unless_stopping": AWAITED,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.identity import identity
+from meta.process.identity import identity
 from reconciler.checks import places
 from reconciler.checks.base import SETTLED, Subject, Verdict
 from reconciler.doctor import failed

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 
-from meta.git import GitRepo
+from meta.git.repo import GitRepo
 from meta.names import Sha
 from reconciler.checks.base import Subject, Verdict
 from reconciler.doctor import failed

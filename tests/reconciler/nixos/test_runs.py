@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from meta.identity import boot_id
 from meta.names import AgentName, GenerationId
+from meta.process.identity import boot_id
 from reconciler.backends.nixos.enforced import abilities
 from reconciler.backends.nixos.records import NixosPlace, Where
 from reconciler.backends.nixos.runs import Runs

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api.listener import Bound, bind
-from meta import proposed, seed
-from meta.applied import Applied
+from meta.agent_toml import seed
+from meta.applied.repo import Applied
 from meta.config import Config
+from meta.desired.repo import MetaRepo
 from meta.layout import Layout
-from meta.metarepo import MetaRepo
 from meta.model import AgentEntry, ContainerSettings, DeployKind, Pin, Role, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
+from meta.proposed import work_tree
 from reconciler.privileged.values import HARNESS_UID
 from tests.systemd.inside.conftest import UID_BASES, NixosHost
 
@@ -86,7 +87,7 @@ async def make_repos(host: NixosHost, how: str) -> Sha:
         sha=commit,
     )
     owner = UID_BASES[MANAGER] + HARNESS_UID if how == ROOT else None
-    await proposed.create(layout, ALICE, layout.applied_git(ALICE), owner)
+    await work_tree.create(layout, ALICE, layout.applied_git(ALICE), owner)
     if how == HELPER:
         await host.backend.own_proposed(ALICE, ContainerSettings(Role.MANAGER, UID_BASES[MANAGER]))
     return commit

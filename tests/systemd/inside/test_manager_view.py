@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from meta.applied import Applied
+from meta.applied.repo import Applied
 from meta.names import MANAGER, Sha
-from meta.process import run
+from meta.process.run import run
 from reconciler.privileged.values import HARNESS_UID
 from tests.systemd.inside.conftest import UID_BASES, NixosHost
 from tests.systemd.inside.entered import USERS, Inside, User, enter

@@ -1,0 +1,263 @@
+"""`agent.toml`: what the harness needs to know about its agent, validated with errors that name the key.
+
+    runtime = "script"                  # or "claude"
+    model = "..."                       # for runtimes that have one
+    label, description, prompt          # text
+    recipients = ["*"]                  # whom the agent may write to: names, "operator", or "*"
+    auto_propose = false                # commits on main of its proposed work tree become proposals by themselves
+    [limits]  turn_seconds, max_turns
+    [mcp_servers.<name>]  command = ["..."], env = { KEY = "..." }
+    [[script]]                          # rules of runtime "script" (meta.agent_toml.script): the first match is done
+    [start]                             # misbehaviour on purpose, for trying out the health gate
+
+The file is written by people and agents: unknown keys are refused. It may come from an agent:
+nothing here trusts it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
+from meta.errors import BadInput
+from meta.git.message import one_line
+from meta.names import agent_name
+
+MAX_BYTES = 262_144
+"""A longer agent.toml is refused unread."""
+
+MAX_RULES = 64
+"""Rules of the script runtime in one agent.toml."""
+
+_SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VALUE_LIMIT = 60
+SETTINGS_FILE = "agent.toml"
+_SEE = "see docs/reference/agent-toml.md"
+
+RUNTIMES = frozenset({"script"})
+"""What this hive's harness can run. `claude` is a known name, and not there yet."""
+
+Fault = Literal["never-hello", "mute", "old-generation", "hello-then-exit", "flap"]
+
+
+class TurnLimits(Table):
+    """Bounds of one turn: seconds of wall time, and rounds of the model."""
+
+    turn_seconds: float = Field(default=3600.0, gt=0, le=86_400)
+    max_turns: int | None = Field(default=None, ge=1, le=10_000)
+
+
+class McpServer(Table):
+    """A further MCP server, started inside the container."""
+
+    command: list[str] = Field(min_length=1)
+    env: dict[str, str] = Field(default_factory=dict)
+
+
+class Start(Table):
+    """How to misbehave at the start. `exit` ends before hello; `delay` in seconds, before anything else."""
+
+    exit: ExitCode | None = None
+    fault: Fault | None = None
+    delay: float = Field(default=0.0, ge=0, le=3600)
+
+
+class AgentSettings(Table):
+    """The whole of agent.toml."""
+
+    runtime: Literal["script", "claude"] = "script"
+    model: str | None = Field(default=None, min_length=1)
+    label: str = ""
+    description: str = ""
+    prompt: str | None = None
+    recipients: list[str] = Field(default_factory=lambda: ["*"])
+    auto_propose: bool = False
+    limits: TurnLimits = TurnLimits()
+    mcp_servers: dict[str, McpServer] = Field(default_factory=dict)
+    script: list[ScriptRule] = Field(default_factory=list, max_length=MAX_RULES)
+    start: Start = Start()
+
+    @field_validator("recipients")
+    @classmethod
+    def _names(cls, recipients: list[str]) -> list[str]:
+        for recipient in recipients:
+            if recipient not in ("*", "operator"):
+                try:
+                    agent_name(recipient)
+                except BadInput as error:
+                    raise ValueError(error.summary) from error
+        return recipients
+
+    @field_validator("mcp_servers")
+    @classmethod
+    def _servers(cls, servers: dict[str, McpServer]) -> dict[str, McpServer]:
+        for name in servers:
+            if not _SERVER_NAME.fullmatch(name) or name == "hive":
+                raise ValueError(
+                    f"{name[:_VALUE_LIMIT]!r} is no name for a server (letters, digits, _ and -; not 'hive')"
+                )
+        return servers
+
+    def may_write_to(self, recipient: str) -> bool:
+        """Whether `recipients` allows it."""
+        return "*" in self.recipients or recipient in self.recipients
+
+
+def parse_settings(data: bytes, where: str = SETTINGS_FILE) -> AgentSettings:
+    """The settings in `data`. BadInput names the key: `agent.toml: limits.turn_seconds: must be a number, ...`.
+
+    `where` is the file's name in the error. Quick for every input: the daemon does this for files that agents write.
+    The rules' patterns are therefore left to `check_patterns`.
+    """
+    table = _load(data, where)
+    try:
+        return AgentSettings.model_validate(table)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path, text, hint = _explain(first)
+        summary = f"{where}: {path}: {text}" if path else f"{where}: {text}"
+        raise BadInput(one_line(summary), one_line(hint)) from error
+
+
+def check_patterns(settings: AgentSettings, where: str = SETTINGS_FILE) -> None:
+    """BadInput that names the first rule whose `when` or `from` is no regular expression.
+
+    For the harness, in the agent's own container: compiling a hostile pattern takes seconds.
+    """
+    for index, rule in enumerate(settings.script):
+        for key, pattern in (("when", rule.when), ("from", rule.sender)):
+            try:
+                compile_pattern(pattern)
+            except ValueError as error:
+                raise BadInput(one_line(f"{where}: script[{index}].{key}: {error}"), _SEE) from error
+
+
+def require_runtime(settings: AgentSettings, where: str = "agent.toml") -> None:
+    """BadInput where the file asks for a runtime that this hive does not have."""
+    if settings.runtime not in RUNTIMES:
+        have = " or ".join(f'runtime = "{name}"' for name in sorted(RUNTIMES))
+        raise BadInput(
+            f"{where}: runtime: this hive has no runtime {settings.runtime!r} yet, so the agent could not start",
+            f"set {have}; {_SEE}",
+        )
+
+
+def flatten(settings: AgentSettings) -> dict[str, str]:
+    """Every setting that has a value, defaults too, by its dotted key: `{"limits.turn_seconds": "3600"}`."""
+    flat = dict(_leaves("", settings.model_dump(mode="json", by_alias=True, exclude_none=True)))
+    for index, rule in enumerate(settings.script):
+        if len(rule.order) > 1:
+            flat[f"script[{index}] order"] = ", ".join(rule.order)
+    return flat
+
+
+def _load(data: bytes, where: str) -> dict[str, object]:
+    if len(data) > MAX_BYTES:
+        raise BadInput(f"{where}: {len(data)} bytes are too long, the limit is {MAX_BYTES}", "keep long texts in files")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where}: not UTF-8 at byte {error.start}", "save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where}: not TOML: {error}", "see https://toml.io; text needs quotes") from error
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), child)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for index, child in enumerate(value):
+            yield from _leaves(f"{path}[{index}]", child)
+    elif isinstance(value, list) and path == "script":
+        return
+    elif isinstance(value, str):
+        yield path, value
+    elif isinstance(value, float) and value.is_integer():
+        yield path, str(int(value))
+    else:
+        yield path, json.dumps(value, ensure_ascii=False)
+
+
+_WORDS = {
+    "missing": "is missing",
+    "string_type": "must be text",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} entries",
+    "string_too_short": "must not be empty",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "string_too_long": "must have at most {max_length} characters",
+    "literal_error": "must be {expected}",
+    "value_error": "{error}",
+}
+_TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
+    (): AgentSettings,
+    ("limits",): TurnLimits,
+    ("mcp_servers", "*"): McpServer,
+    ("script",): ScriptRule,
+    ("script", "send"): Send,
+    ("script", "ask"): Ask,
+    ("script", "remind"): Remind,
+    ("script", "commit"): Commit,
+    ("script", "request"): Request,
+    ("start",): Start,
+}
+
+
+def _explain(detail: ErrorDetails) -> tuple[str, str, str]:
+    """Key, what is wrong, what to do."""
+    words = _WORDS.get(detail["type"])
+    text = (words.format(**detail.get("ctx", {})) if words else detail["msg"]) + _not(detail)
+    loc = detail["loc"]
+    if len(loc) > 3 and loc[0] == "script" and loc[2] == "crash":
+        return _path(loc[:3]), f"must be true or an exit code from 0 to 255{_not(detail)}", _SEE
+    if detail["type"] != "extra_forbidden":
+        return _path(loc), text, _SEE
+    known = _known(loc)
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    where = f"in [{_path(loc[:-1])}]" if len(loc) > 1 else "at the top"
+    return (
+        _path(loc),
+        f"unknown key{f', did you mean {near[0]!r}?' if near else ''}",
+        f"known {where}: {', '.join(known)}",
+    )
+
+
+def _not(detail: ErrorDetails) -> str:
+    """What was given instead, where that helps."""
+    given = detail.get("input")
+    if not isinstance(given, str | int | float) or detail["type"] in ("missing", "extra_forbidden", "value_error"):
+        return ""
+    shown = json.dumps(given, ensure_ascii=False)
+    return f", not {shown if len(shown) <= _VALUE_LIMIT else shown[:_VALUE_LIMIT] + '...'}"
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+
+
+def _known(loc: tuple[int | str, ...]) -> list[str]:
+    tables = [part for part in loc[:-1] if isinstance(part, str)]
+    if tables[:1] == ["mcp_servers"]:
+        tables = ["mcp_servers", "*"]
+    model = _TABLES.get(tuple(tables))
+    return ["from" if name == "sender" else name for name in model.model_fields] if model else []

@@ -1,0 +1,1 @@
+"""An agent's applied repo. Its tags are the log of every proposal."""

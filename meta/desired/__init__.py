@@ -1,0 +1,1 @@
+"""The meta repo: what is desired, with one commit point."""

@@ -1,0 +1,161 @@
+"""Reading the meta repo: one value, kept until a ref moves; only what is new is read again, without a process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, Agents, decode_agents, decode_entry, decode_run
+from meta.desired.view import History, MetaView, extend
+from meta.errors import HiveError, NotFound, PermanentError
+from meta.git.files import RefStamp
+from meta.git.objects import FILE, TreeEntry, decode_tree
+from meta.git.repo import GitRepo
+from meta.model import Candidate, Desired
+from meta.names import AgentName, ProposalId, Sha, agent_name
+
+log = logging.getLogger(__name__)
+
+MAIN, RUN = "refs/heads/main", "refs/heads/run"
+CANDIDATES = "refs/hive/candidate"
+
+_WALK = 64
+"""New commits that are read one by one; for more of them git is asked for all at once."""
+
+
+class MetaReader:
+    """Reads one meta repo and remembers what it read."""
+
+    def __init__(self, repo: GitRepo) -> None:
+        self._repo = repo
+        self._reading = asyncio.Lock()
+        self._stamp = RefStamp(repo.path, ("refs/heads", CANDIDATES))
+        self._seen: tuple[str, MetaView] | None = None
+        self._refs: dict[str, Sha] = {}
+        self._agents = Agents()
+        self._history = History()
+
+    def stamp(self) -> str | None:
+        """Changes whenever a branch or a candidate does; None when there is no repo."""
+        return self._stamp.read()
+
+    async def read(self) -> MetaView:
+        """What meta says now. The same value again while nothing changed; only new commits are read.
+
+        NotFound without a repo; BadInput when somebody committed an agents.json that hive does not understand.
+        """
+        stamp = self.stamp()
+        if stamp is not None and self._seen is not None and self._seen[0] == stamp:
+            return self._seen[1]
+        async with self._reading:
+            stamp = self.stamp()
+            refs = self._repo.refs(("refs/heads", CANDIDATES))
+            if stamp is None or MAIN not in refs:
+                raise NotFound(f"there is no meta repo at {self._repo.path}", "start the daemon: it makes one")
+            if self._seen is None or refs != self._refs:
+                view = await self._view(refs, self._seen[1] if self._seen else None)
+            else:
+                view = self._seen[1]
+            self._refs = refs
+            self._seen = (stamp, view)
+            return view
+
+    async def tree(self, sha: Sha) -> list[TreeEntry]:
+        """The top level of a commit."""
+        root = (await self._repo.commit(sha)).tree
+        found = (await self._repo.objects([root])).get(root)
+        if found is None:
+            raise NotFound(f"the meta repo lacks the tree of {sha[:12]}", "it is damaged: restore it from a backup")
+        return decode_tree(found.data)
+
+    async def content(self, entries: list[TreeEntry], name: str) -> bytes | None:
+        """One file of a top level; None when it is not there."""
+        for entry in entries:
+            if entry.name == name.encode():
+                found = (await self._repo.objects([entry.id])).get(entry.id)
+                return found.data if found is not None else None
+        return None
+
+    async def files(self, sha: Sha) -> dict[str, bytes]:
+        """The plain files at the top level of a commit."""
+        entries = [entry for entry in await self.tree(sha) if entry.mode == FILE]
+        found = await self._repo.objects(entry.id for entry in entries)
+        return {entry.name.decode("utf-8", "replace"): found[entry.id].data for entry in entries if entry.id in found}
+
+    async def _view(self, refs: Mapping[str, Sha], before: MetaView | None) -> MetaView:
+        head = refs[MAIN]
+        desired = before.desired if before is not None else None
+        if desired is None or desired.head != head:
+            history = await self._new_history(head, desired.head if desired is not None else None)
+            agents = decode_agents(await self._file(head, AGENTS_FILE), self._agents)
+            self._history, self._agents = history, agents
+            desired = Desired(head, agents.agents, agents.tombstones, desired.run if desired is not None else {})
+        run = refs.get(RUN)
+        if before is None or run != self._refs.get(RUN):
+            desired = replace(desired, run=decode_run(await self._file(run, RUN_FILE)) if run is not None else {})
+        candidates = await self._candidates(refs, before)
+        history = self._history
+        return MetaView(desired, history.committed, history.commits, candidates, history.highest)
+
+    async def _new_history(self, head: Sha, before: Sha | None) -> History:
+        """The history up to `head`; only the new commits are read when it goes straight on from `before`."""
+        fresh = []
+        at = head
+        for _ in range(_WALK if before is not None else 0):
+            one = await self._repo.commit(at)
+            fresh.append(one)
+            if len(one.parents) != 1:
+                break
+            at = one.parents[0]
+            if at == before:
+                return extend(self._history, reversed(fresh))
+        return extend(History(), reversed(await self._repo.log(head)))
+
+    async def _candidates(
+        self, refs: Mapping[str, Sha], before: MetaView | None
+    ) -> dict[AgentName, dict[ProposalId, Candidate]]:
+        found: dict[AgentName, dict[ProposalId, Candidate]] = {}
+        for ref, sha in refs.items():
+            named = _parse_candidate(ref)
+            if named is None:
+                continue
+            agent, id = named
+            old = before.candidates.get(agent, {}).get(id) if before is not None else None
+            if old is None or old.commit != sha:
+                old = await self._candidate(ref, sha, agent)
+            if old is not None:
+                found.setdefault(agent, {})[id] = old
+        return found
+
+    async def _candidate(self, ref: str, sha: Sha, agent: AgentName) -> Candidate | None:
+        try:
+            entry = decode_entry(await self._file(sha, AGENTS_FILE), agent)
+        except PermanentError as error:
+            log.warning("%s is passed over, it will be made again: %s", ref, error)
+            return None
+        return Candidate(sha, entry) if entry is not None else None
+
+    async def _file(self, sha: Sha, name: str) -> bytes:
+        content = await self.content(await self.tree(sha), name)
+        if content is None:
+            raise NotFound(f"meta {sha[:12]} has no {name}", "mend it by a commit on meta")
+        return content
+
+
+def candidate_ref(agent: AgentName, id: ProposalId) -> str:
+    """The ref of a candidate. Flat, so that one `stat` shows whether any candidate changed."""
+    return f"{CANDIDATES}/{agent}.{id}"
+
+
+def _parse_candidate(ref: str) -> tuple[AgentName, ProposalId] | None:
+    folder, _, name = ref.rpartition("/")
+    agent, _, id = name.partition(".")
+    if folder != CANDIDATES or not id.isascii() or not id.isdecimal():
+        return None
+    try:
+        return agent_name(agent), ProposalId(int(id))
+    except HiveError as error:
+        log.warning("%s is passed over: %s", ref, error)
+        return None

@@ -1,0 +1,329 @@
+"""The meta repo: what is desired. A commit on `main` is the one commit point of a deploy (A8).
+
+main  agents.json, flake.nix, flake.lock: pins, roles, limits, uid ranges; its log is the system-wide deploy log
+run   run.json: running or stopped, restart counters
+refs/hive/candidate/<agent>.<id>  a commit beside main: HEAD with one agent's change (A3)
+refs/hive/counter                 a blob with the last id that was taken (P1)
+
+Every change is a compare-and-swap on the branch's ref, after which it is tried again on the new HEAD, so no commit
+of another is ever lost. Reading starts no process while nothing changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from meta.config import Config
+from meta.desired import view as metaview
+from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, encode_agents, encode_run
+from meta.desired.changes import Changed, check_uid, note, tree_with, with_entry, write_files
+from meta.desired.flake import FLAKE_FILE, LOCK_FILE, merge_lock, prune_lock, render
+from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
+from meta.desired.run_branch import Counter, RunBranch
+from meta.desired.uids import uid_for
+from meta.desired.view import LogEntry, MetaView, log_entry
+from meta.errors import Conflict, HiveError, NotFound, TransientError
+from meta.git.message import encode
+from meta.git.objects import ABSENT, RefChange, TreeEntry, commit
+from meta.git.repo import GitRepo
+from meta.layout import Layout
+from meta.model import (
+    AgentEntry,
+    ContainerSettings,
+    Deploy,
+    DeployKind,
+    Desired,
+    Pin,
+    Role,
+    RunEntry,
+    RunState,
+    Tombstone,
+)
+from meta.names import AgentName, ProposalId, Sha
+from meta.process.disk import disk_error
+
+__all__ = ["LockFlake", "LogEntry", "MetaRepo", "MetaView"]
+
+log = logging.getLogger(__name__)
+
+LockFlake = Callable[[Path], Awaitable[None]]
+"""Brings flake.lock in a directory up to date (`nix flake lock`)."""
+
+_TRIES = 8
+_ACTIONS = {DeployKind.APPLY_COMMIT: "deploy", DeployKind.ROLLBACK: "rollback", DeployKind.SPAWN: "spawn"}
+_Change = Callable[[MetaView], Changed | None]
+
+
+class MetaRepo:
+    """The meta repo. `lock_flake` is None where there is no nix: then there is no flake.lock."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        config: Config | None = None,
+        git_environment: Mapping[str, str] | None = None,
+        deadline: float = 30,
+        lock_flake: LockFlake | None = None,
+    ) -> None:
+        self._layout = layout
+        self._config = config or Config.model_validate({})
+        self._lock_flake = lock_flake
+        self.repo = GitRepo(layout.meta_git, git_environment, deadline)
+        self.lock = asyncio.Lock()
+        self._reader = MetaReader(self.repo)
+        self._run = RunBranch(self.repo, self.read)
+        self._ids = Counter(self.repo)
+
+    # making and reading
+    async def create(self, at: int) -> None:
+        """Make the repo with both branches, empty. Made already: only what is missing; safe to repeat after a kill."""
+        await self.repo.init(("refs/heads", CANDIDATES))
+        empty = Desired(ABSENT, {})
+        for ref, files in ((MAIN, self._files(empty)), (RUN, {RUN_FILE: encode_run({})})):
+            if self.repo.ref(ref) is None:
+                root, objects = tree_with([], files)
+                made = commit(root, (), encode("begin", trailers={metaview.ACTION: "create"}), at)
+                await self.repo.transaction([RefChange(ref, new=made.id, old=ABSENT)], [*objects, made])
+        await self.export()
+
+    def stamp(self) -> str | None:
+        """Changes whenever a branch or a candidate does; None when there is no repo. No process."""
+        return self._reader.stamp()
+
+    async def read(self) -> MetaView:
+        """What meta says now. The same value again while nothing changed; only new commits are read.
+
+        NotFound without a repo; BadInput when somebody committed an agents.json that hive does not understand.
+        """
+        return await self._reader.read()
+
+    async def log(self, limit: int = 50) -> tuple[LogEntry, ...]:
+        """The newest commits on `main`, newest first."""
+        head = (await self.read()).desired.head
+        return tuple(log_entry(entry) for entry in await self.repo.log(head, limit=limit))
+
+    # the two changes of a deploy
+    async def candidate(
+        self, agent: AgentName, id: ProposalId, entry: AgentEntry | None, *, pin: Pin, role: Role, by: str, at: int
+    ) -> Sha:
+        """A3: HEAD with this one change, as a commit at the candidate's ref.
+
+        `entry` None is a spawn: the entry is made here with `pin`, `role` and a uid range, see meta/desired/uids.py.
+        """
+        async with self.lock:
+            view = await self.read()
+            wanted = entry or self._new_entry(view, agent, pin, role)
+            agents, tombstones = with_entry(view, agent, wanted)
+            desired = replace(view.desired, agents=agents, tombstones=tombstones)
+            files = self._files(desired)
+            base = await self._reader.tree(view.desired.head)
+            if self._lock_flake is not None:
+                locked = await self._locked(self._lock_flake, files, await self._reader.content(base, LOCK_FILE))
+                files |= {LOCK_FILE: locked} if locked is not None else {}
+            root, objects = tree_with(base, files)
+            trailers = {metaview.ACTION: "candidate", metaview.AGENT: agent, metaview.ID: str(id), metaview.BY: by}
+            made = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=trailers), at)
+            await self.repo.transaction([RefChange(candidate_ref(agent, id), new=made.id)], [*objects, made])
+            return made.id
+
+    async def commit_agent(
+        self,
+        agent: AgentName,
+        id: ProposalId,
+        entry: AgentEntry,
+        *,
+        kind: DeployKind,
+        generation: str,
+        by: str,
+        at: int,
+        sha: Sha,
+    ) -> Sha:
+        """A8, the commit point: this one change again on the HEAD of now. Done already: the commit that did it."""
+        action = _ACTIONS[kind]
+        trailers = {
+            metaview.ACTION: action,
+            metaview.ID: str(id),
+            metaview.AGENT: agent,
+            metaview.SHA: sha,
+            metaview.GENERATION: generation,
+            metaview.BY: by,
+        }
+
+        def change(view: MetaView) -> Changed | None:
+            if id in view.committed.get(agent, {}):
+                return None
+            current = view.desired.agents.get(agent)
+            if (current is None) is not (kind is DeployKind.SPAWN):
+                there = "is gone" if current is None else "is there already"
+                raise Conflict(f"{agent} {there}, {id} cannot be committed", "see `hive log` for what happened")
+            wanted = entry if current is None else replace(current, pin=entry.pin)
+            check_uid(view, agent, wanted)
+            return with_entry(view, agent, wanted)
+
+        head = await self._commit(
+            change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=trailers), at, (agent, id)
+        )
+        return (await self.read()).committed.get(agent, {}).get(id, head)
+
+    async def drop_candidate(self, agent: AgentName, id: ProposalId) -> None:
+        """Remove the candidate's ref; nothing when there is none."""
+        if self.repo.ref(candidate_ref(agent, id)) is not None:
+            await self.repo.transaction([RefChange(candidate_ref(agent, id), new=ABSENT)])
+
+    # other changes of main
+    async def remove_agent(
+        self, agent: AgentName, *, purge: bool, by: str, at: int, disown: frozenset[ProposalId] = frozenset()
+    ) -> Sha:
+        """The entry becomes a tombstone that gives up the ids in `disown`.
+
+        With `purge` or ids to give up, a name that meta does not know (a spawn that never ended, an agent younger than
+        a restored meta) gets one as well.
+        """
+
+        def change(view: MetaView) -> Changed | None:
+            agents, tombstones = dict(view.desired.agents), dict(view.desired.tombstones)
+            entry, old = agents.pop(agent, None), tombstones.get(agent)
+            if entry is not None:
+                grave = Tombstone(entry.settings.uid_base, entry.pin, purge, entry.disowned | disown)
+            elif old is not None:
+                grave = replace(old, purge=old.purge or purge, disowned=old.disowned | disown)
+            elif purge or disown:
+                uid = uid_for(view, agent, self._config.uid_start, self._layout)
+                grave = Tombstone(uid, Pin(ProposalId(0), ABSENT), purge, disown)
+            else:
+                return None
+            tombstones[agent] = grave
+            return None if entry is None and grave == old else (agents, tombstones)
+
+        head = await self._commit(change, note("destroy", agent, by, "purge" if purge else ""), at)
+        if (await self.read()).desired.run_of(agent).state is RunState.STOPPED:
+            await self.set_run(agent, lambda run: replace(run, state=RunState.RUNNING), by=by, at=at)
+        return head
+
+    async def forget_tombstone(self, agent: AgentName, *, by: str, at: int) -> Sha:
+        """A purged agent's name is free again, as if it had never been there."""
+
+        def change(view: MetaView) -> Changed | None:
+            if agent not in view.desired.tombstones:
+                return None
+            graves = {name: grave for name, grave in view.desired.tombstones.items() if name != agent}
+            return dict(view.desired.agents), graves
+
+        await self._run.change(agent, lambda _: None, by, at)
+        return await self._commit(change, note(metaview.FORGET, agent, by), at)
+
+    async def adopt(
+        self, agent: AgentName, deploy: Deploy | None, *, disown: frozenset[ProposalId], by: str, at: int
+    ) -> Sha:
+        """End a disagreement: pin what runs (`deploy`), or (None) leave the pin and give up the ids in `disown`."""
+
+        def change(view: MetaView) -> Changed | None:
+            agents, tombstones = dict(view.desired.agents), dict(view.desired.tombstones)
+            grave = tombstones.get(agent)
+            if agent in agents or deploy is not None:
+                pin = Pin(deploy.id, deploy.sha) if deploy is not None else agents[agent].pin
+                entry = agents.get(agent) or self._new_entry(view, agent, pin, Role.AGENT)
+                agents[agent] = replace(entry, pin=pin, disowned=entry.disowned | disown)
+                tombstones.pop(agent, None)
+            elif grave is not None:
+                tombstones[agent] = replace(grave, disowned=grave.disowned | disown)
+            else:
+                raise NotFound(
+                    f"meta does not know {agent}", f"`hive adopt {agent} --running`, or `hive destroy {agent}`"
+                )
+            return agents, tombstones
+
+        said = {metaview.ID: str(deploy.id), metaview.SHA: deploy.sha} if deploy is not None else {}
+        words = ", ".join(map(str, sorted(disown)))
+        return await self._commit(change, note("adopt", agent, by, f"ids given up: {words}", said), at)
+
+    # run state and ids
+    async def set_run(self, agent: AgentName, change: Callable[[RunEntry], RunEntry], *, by: str, at: int) -> RunEntry:
+        """Change the agent's entry of run.json; returns what it is now."""
+        return await self._run.change(agent, change, by, at) or RunEntry()
+
+    async def take_id(self, at_least: int = 1) -> ProposalId:
+        """P1: the next id. It is never below `at_least`, never one that was taken before, never one in a trailer."""
+        return await self._ids.take(max(at_least, (await self.read()).highest_id + 1))
+
+    async def export(self) -> None:
+        """Write the files of `main` beside the repo, where the manager reads them. A projection: may be repeated."""
+        head = self.repo.ref(MAIN)
+        if head is None:
+            return
+        files = await self._reader.files(head)
+        await asyncio.to_thread(write_files, self._layout.meta, files)
+
+    # helpers: writing
+    async def _commit(
+        self, change: _Change, message: str, at: int, locked_by: tuple[AgentName, ProposalId] | None = None
+    ) -> Sha:
+        """Commit `change` of HEAD to `main`, again on the new HEAD when another was first; None: nothing to do."""
+        async with self.lock:
+            for _ in range(_TRIES):
+                view = await self.read()
+                head = view.desired.head
+                changed = change(view)
+                if changed is None:
+                    return head
+                desired = replace(view.desired, agents=changed[0], tombstones=changed[1])
+                files = self._files(desired)
+                base = await self._reader.tree(head)
+                lock = await self._lock_file(base, desired, locked_by)
+                root, objects = tree_with(base, {**files, **({LOCK_FILE: lock} if lock is not None else {})})
+                made = commit(root, (head,), message, at)
+                try:
+                    await self.repo.transaction([RefChange(MAIN, new=made.id, old=head)], [*objects, made])
+                except Conflict as error:
+                    log.info("meta main moved meanwhile, trying again: %s", error)
+                    continue
+                await self._export_or_say()
+                return made.id
+        raise TransientError("meta main is moved by somebody else all the time", "try again")
+
+    async def _lock_file(
+        self, base: list[TreeEntry], desired: Desired, locked_by: tuple[AgentName, ProposalId] | None
+    ) -> bytes | None:
+        """flake.lock for `desired`: HEAD's, with the one input that the candidate of `locked_by` locked."""
+        head = await self._reader.content(base, LOCK_FILE)
+        ref = self.repo.ref(candidate_ref(*locked_by)) if locked_by is not None else None
+        theirs = await self._reader.content(await self._reader.tree(ref), LOCK_FILE) if ref is not None else None
+        if theirs is not None and locked_by is not None:
+            return merge_lock(head, theirs, locked_by[0], desired.agents.keys())
+        return prune_lock(head, desired.agents.keys()) if head is not None else None
+
+    async def _export_or_say(self) -> None:
+        try:
+            await self.export()
+        except HiveError as error:  # the commit stands; the next one or the next start writes the files
+            log.warning("the files of meta could not be written for the manager: %s", error)
+
+    async def _locked(self, lock_flake: LockFlake, files: Mapping[str, bytes], lock: bytes | None) -> bytes | None:
+        scratch = self._layout.scratch / f"meta-{secrets.token_hex(8)}"
+        content = {**files, **({LOCK_FILE: lock} if lock is not None else {})}
+        try:
+            await asyncio.to_thread(write_files, scratch, content)
+            await lock_flake(scratch)
+            path = scratch / LOCK_FILE
+            return await asyncio.to_thread(path.read_bytes) if path.exists() else None
+        except OSError as error:
+            raise disk_error(f"cannot lock the meta flake in {scratch}", error) from error
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+    def _files(self, desired: Desired) -> dict[str, bytes]:
+        config = self._config
+        flake = render(desired, self._layout.applied_git, config.nixpkgs, config.hyperhive, config.dashboard_port)
+        return {AGENTS_FILE: encode_agents(desired.agents, desired.tombstones), FLAKE_FILE: flake}
+
+    def _new_entry(self, view: MetaView, agent: AgentName, pin: Pin, role: Role) -> AgentEntry:
+        grave = view.desired.tombstones.get(agent)
+        uid = uid_for(view, agent, self._config.uid_start, self._layout)
+        return AgentEntry(pin, ContainerSettings(role, uid), grave.disowned if grave is not None else frozenset())

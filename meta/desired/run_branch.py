@@ -1,0 +1,84 @@
+"""What of the meta repo moves without a deploy: run.json on the branch `run`, and the counter of ids."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from meta.desired import view
+from meta.desired.agents_json import RUN_FILE, encode_run
+from meta.desired.changes import note, tree_with
+from meta.desired.reader import RUN
+from meta.desired.view import MetaView
+from meta.errors import Conflict, TransientError
+from meta.git.objects import ABSENT, GitObject, RefChange, blob, commit
+from meta.git.repo import GitRepo
+from meta.model import RunEntry
+from meta.names import AgentName, ProposalId
+
+log = logging.getLogger(__name__)
+COUNTER = "refs/hive/counter"
+_TRIES = 8
+
+
+class RunBranch:
+    """run.json: running or stopped, restart counters. `read` gives what meta says now."""
+
+    def __init__(self, repo: GitRepo, read: Callable[[], Awaitable[MetaView]]) -> None:
+        self._repo = repo
+        self._read = read
+        self._lock = asyncio.Lock()
+
+    async def change(
+        self, agent: AgentName, change: Callable[[RunEntry], RunEntry | None], by: str, at: int
+    ) -> RunEntry | None:
+        """Change the agent's entry (None removes it); what it is now. What is so already makes no commit."""
+        async with self._lock:
+            for _ in range(_TRIES):
+                old = self._repo.ref(RUN)  # before what it says: a move in between is a conflict below
+                desired = (await self._read()).desired
+                wanted = change(desired.run_of(agent))
+                if wanted == desired.run.get(agent):
+                    return wanted
+                others = {name: entry for name, entry in desired.run.items() if name != agent}
+                run = {**others, agent: wanted} if wanted is not None else others
+                root, objects = tree_with([], {RUN_FILE: encode_run(run)})
+                action = str(wanted.state) if wanted is not None else view.FORGET
+                made = commit(root, (old,) if old else (), note(action, agent, by), at)
+                try:
+                    await self._repo.transaction([RefChange(RUN, new=made.id, old=old or ABSENT)], [*objects, made])
+                except Conflict as error:
+                    log.info("run.json moved meanwhile, trying again: %s", error)
+                    continue
+                return wanted
+        raise TransientError("run.json of the meta repo is changed by somebody else all the time", "try again")
+
+
+class Counter:
+    """The last id that was taken: a blob behind a ref."""
+
+    def __init__(self, repo: GitRepo) -> None:
+        self._repo = repo
+
+    async def take(self, at_least: int) -> ProposalId:
+        """The next id, never below `at_least` or 1, never one that was taken before."""
+        for _ in range(_TRIES):
+            old = self._repo.ref(COUNTER)
+            last = _number((await self._repo.objects([old])).get(old)) if old else 0
+            id = ProposalId(max(last + 1, at_least, 1))
+            counter = blob(f"{id}\n".encode())
+            try:
+                await self._repo.transaction([RefChange(COUNTER, new=counter.id, old=old or ABSENT)], [counter])
+            except (Conflict, TransientError) as error:
+                if self._repo.ref(COUNTER) == old:
+                    raise
+                log.info("the id counter moved meanwhile, trying again: %s", error)
+                continue
+            return id
+        raise TransientError("the id counter is moved by somebody else all the time", "try again")
+
+
+def _number(found: GitObject | None) -> int:
+    text = found.data.decode("ascii", "replace").strip() if found is not None else ""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0

@@ -1,0 +1,1 @@
+"""hive's own bare repositories. The only user of GitPython."""

@@ -1,0 +1,195 @@
+"""A repo's files, read and written without a process: loose objects, refs, and a stamp that shows that refs moved.
+
+Only for repos that hive itself owns. Objects are written as git with `core.fsync=all` writes them: to the disk first,
+under their name afterwards. Refs are only read here; git moves them (`meta/git/repo.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from meta.git.objects import GitObject
+from meta.names import Sha
+from meta.process.disk import disk_error
+
+_SETTLED = 0.05
+"""Seconds after which a folder's time stamp is sure to differ from that of the next change."""
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def write_objects(git_dir: Path, objects: Iterable[GitObject]) -> None:
+    """Store `objects` durably. An object that is there already is left alone. Raises TransientError (disk full)."""
+    touched: dict[Path, None] = {}
+    try:
+        for item in objects:
+            name = item.id
+            folder = git_dir / "objects" / name[:2]
+            path = folder / name[2:]
+            if path.exists():
+                continue
+            if not folder.is_dir():
+                folder.mkdir(exist_ok=True)
+                touched[folder.parent] = None
+            _write_durably(path, zlib.compress(item.raw(), 1))
+            touched[folder] = None
+        for folder in touched:
+            _sync_folder(folder)
+    except OSError as error:
+        raise disk_error(f"cannot write an object of {git_dir}", error) from error
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f"tmp_obj_{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
+    """The object, if it is stored loose and whole; None says: ask git."""
+    try:
+        raw = zlib.decompress(Path(f"{git_dir}/objects/{name[:2]}/{name[2:]}").read_bytes())
+    except (OSError, zlib.error):
+        return None
+    header, separator, data = raw.partition(b"\0")
+    kind, _, size = header.decode("ascii", "replace").partition(" ")
+    if not separator or size != str(len(data)):
+        return None
+    return GitObject(kind, data)
+
+
+def read_refs(git_dir: Path, folders: Sequence[str]) -> dict[str, Sha]:
+    """Every ref directly in one of `folders` (like "refs/heads"), by full name. Symbolic refs are passed over."""
+    found: dict[str, Sha] = {}
+    for folder in folders:
+        for name in _names(f"{git_dir}/{folder}"):
+            value = _read_ref(f"{git_dir}/{folder}/{name}")
+            if value is not None:
+                found[f"{folder}/{name}"] = value
+    # after the loose ones: `git pack-refs` writes this file before it removes them
+    for ref, value in _packed(git_dir):
+        if ref not in found and ref.rpartition("/")[0] in folders:
+            found[ref] = value
+    return found
+
+
+def read_ref(git_dir: Path, ref: str) -> Sha | None:
+    """What one ref points at; None when it is not there."""
+    value = _read_ref(f"{git_dir}/{ref}")
+    return value if value is not None else dict(_packed(git_dir)).get(ref)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if not name.endswith(".lock")]  # noqa: PTH208 - names, not paths
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _read_ref(path: str) -> Sha | None:
+    try:
+        text = Path(path).read_text(encoding="ascii", errors="replace")[:64].strip()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    return Sha(text) if len(text) == 40 and _HEX.issuperset(text) else None
+
+
+def _packed(git_dir: Path) -> Iterator[tuple[str, Sha]]:
+    try:
+        lines = Path(f"{git_dir}/packed-refs").read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        value, _, ref = line.partition(" ")
+        if len(value) == 40 and _HEX.issuperset(value):
+            yield ref, Sha(value)
+
+
+class RefStamp:
+    """A short text that changes whenever a ref in one of `folders` does, whoever moved it.
+
+    Reading it again costs one `stat` per folder, one for `packed-refs`, and no process. A folder's time stamp is only
+    as fine as the kernel's tick, so one that was changed just now is also compared by the names and inodes in it.
+    The text depends on the files alone: it is the same after a restart.
+    """
+
+    def __init__(self, git_dir: Path, folders: Sequence[str]) -> None:
+        self._git_dir = git_dir
+        self._paths = [str(git_dir), *(f"{git_dir}/{folder}" for folder in folders)]
+        self._known: list[tuple[int, int] | None] = [(-1, -1)] * len(self._paths)
+        self._parts = [""] * len(self._paths)
+        self._text: str | None = None
+
+    def read(self) -> str | None:
+        """The stamp now; None when there is no repo."""
+        changed = False
+        for index, path in enumerate(self._paths):
+            try:
+                status = os.stat(path)  # noqa: PTH116 - the hot path: half the cost of Path.stat
+                signature = (status.st_ino, status.st_mtime_ns)
+            except (FileNotFoundError, NotADirectoryError):
+                signature = None
+            if signature != self._known[index]:
+                self._look(index, path, signature)
+                changed = True
+        if changed:
+            whole = (self._git_dir / "HEAD").is_file() and (self._git_dir / "refs").is_dir()
+            self._text = self._digest() if whole else None
+        return self._text
+
+    def _digest(self) -> str:
+        text = "\n".join(self._parts).encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(text, digest_size=10).hexdigest()
+
+    def _look(self, index: int, path: str, signature: tuple[int, int] | None) -> None:
+        now = time.time_ns()
+        if signature is None:
+            self._parts[index] = "-"
+        elif index == 0:  # the repo itself: of what lies there only packed-refs counts
+            self._parts[index] = _packed_stamp(path)
+        else:
+            self._parts[index] = f"{signature[1]} {_listing(path)}"
+        settled = signature is None or abs(now - signature[1]) > _SETTLED * 1e9
+        self._known[index] = signature if settled else (-1, -1)
+
+
+def _listing(folder: str) -> str:
+    """Names and inodes of the refs in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((e.name, e.inode()) for e in entries if not e.name.endswith(".lock") and e.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return "-"
+    return " ".join(f"{name}:{inode}" for name, inode in found)
+
+
+def _packed_stamp(git_dir: str) -> str:
+    try:
+        status = Path(git_dir, "packed-refs").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "-"
+    return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"

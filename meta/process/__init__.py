@@ -1,0 +1,1 @@
+"""Every program that hive starts: run it, record it for recovery, confine it."""

@@ -1,0 +1,144 @@
+"""What a daemon was running when it died, and how the next one ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from meta.errors import TransientError
+from meta.process.identity import ProcessIdentity, alive, boot_id, identity, open_pidfd, readable, stat
+
+MARKER = "HIVE_OWNER"
+"""Environment variable of every short-lived child: `<id of the state directory>:<token of the daemon's life>`."""
+
+_GRACE = 2.0
+"""Seconds between TERM and KILL."""
+
+_PROC = Path("/proc")
+_log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Keeps one record per running command below `directory`, so that the next daemon can end it.
+
+    `owner` is the random id of the state directory. Each Recorder is one life of the daemon and has a random token.
+    """
+
+    def __init__(self, directory: Path, owner: str) -> None:
+        self._directory = directory
+        self._owner = owner
+        self._token = secrets.token_hex(8)
+        self._count = 0
+
+    def environment(self) -> dict[str, str]:
+        """The marker, for children that are started elsewhere (GitPython)."""
+        return {MARKER: f"{self._owner}:{self._token}"}
+
+    @contextlib.contextmanager
+    def record(self, argv: Sequence[str]) -> Iterator[Callable[[int], None]]:
+        """A record exists while the block runs. Call what it yields with the pid right after the start."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._count += 1
+        path = self._directory / f"{self._token}-{self._count}.json"
+
+        def write(which: ProcessIdentity | None) -> None:
+            found = {} if which is None else {"pid": which.pid, "start": which.start_time, "boot": which.boot_id}
+            scratch = path.with_suffix(".tmp")
+            scratch.write_text(json.dumps({"argv": [word[:200] for word in argv[:20]], **found}), encoding="utf-8")
+            scratch.rename(path)
+
+        write(None)
+        try:
+            yield lambda pid: write(identity(pid))
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def recover(self, deadline: float) -> list[str]:
+        """End and await what an earlier daemon left running; returns one description of each process.
+
+        A process belongs to it when its record fits (pid, start time, boot), when it is in the session of such a
+        one, or when it carries this owner's marker with another token. TERM, then KILL; `deadline` in seconds.
+        Raises TransientError when something is still there at the deadline.
+        """
+        records = [path for path in self._directory.glob("*-*.*") if not path.name.startswith(f"{self._token}-")]
+        leaders = [found for found in map(_read_record, records) if found is not None]
+        ended: dict[ProcessIdentity, str] = {}
+        number = signal.SIGTERM
+        until = time.monotonic() + deadline
+        while left := self._left_over(leaders):
+            if time.monotonic() >= until:
+                raise TransientError(
+                    f"processes of an earlier daemon do not end: {', '.join(left.values())}", "end them by hand"
+                )
+            ended.update(left)
+            grace = max(0.0, min(_GRACE, until - time.monotonic()))
+            await asyncio.gather(*(_end_one(which, number, grace) for which in left))
+            number = signal.SIGKILL
+        for path in records:
+            path.unlink(missing_ok=True)
+        for words in ended.values():
+            _log.warning("ended what an earlier daemon left running: %s", words)
+        return list(ended.values())
+
+    def _left_over(self, leaders: Sequence[ProcessIdentity]) -> dict[ProcessIdentity, str]:
+        sessions = {which.pid for which in leaders if alive(which)}  # a leader that is gone proves no session
+        found = {}
+        for entry in _PROC.iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            pid = int(entry.name)
+            now = stat(pid)
+            if now is None or now.state in "ZX":
+                continue
+            if now.session in sessions or self._marked_by_another(pid):
+                found[ProcessIdentity(pid, now.start_time, boot_id())] = f"{_command_line(pid)} (pid {pid})"
+        return found
+
+    def _marked_by_another(self, pid: int) -> bool:
+        try:
+            variables = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        except OSError:  # gone, or somebody else's
+            return False
+        mine = f"{MARKER}={self._owner}:".encode()
+        marks = [entry for entry in variables if entry.startswith(mine)]
+        return any(mark != mine + self._token.encode() for mark in marks)
+
+
+def _read_record(path: Path) -> ProcessIdentity | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return ProcessIdentity(int(record["pid"]), int(record["start"]), str(record["boot"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:  # cut short, or the pid was never noted
+        _log.debug("record %s names no process: %s", path.name, error)
+        return None
+
+
+def _command_line(pid: int) -> str:
+    try:
+        words = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "?"
+    return " ".join(word.decode("utf-8", "replace") for word in words if word)[:120] or "?"
+
+
+async def _end_one(which: ProcessIdentity, number: signal.Signals, grace: float) -> None:
+    """Signal exactly this process (through a pidfd) and wait up to `grace` seconds for its end."""
+    pidfd = open_pidfd(which)
+    if pidfd is None:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+        async with asyncio.timeout(grace):
+            await readable(pidfd)
+    except (ProcessLookupError, TimeoutError) as error:
+        _log.debug("pid %d after %s: %r", which.pid, number.name, error)
+    finally:
+        os.close(pidfd)

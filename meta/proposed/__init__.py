@@ -1,0 +1,1 @@
+"""What others write: created by hive, read only through quarantine, never opened."""

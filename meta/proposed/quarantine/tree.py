@@ -1,0 +1,173 @@
+"""What the tree of a proposed commit may hold. Pure: it works on what `git ls-tree -r -t -z -l` says.
+
+Refused are submodules, names that leave the tree or mean something to git or a terminal, files and numbers of files
+over the limits, and symlinks that lead out. A symlink may hold `..` only at its beginning: there it is exact, because
+a git tree has no symlink above an entry; after a name that is itself a symlink it would lead somewhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from meta.errors import BadInput, Refused
+from meta.git.message import one_line
+from meta.names import Sha
+
+LINK_BYTES = 4096
+"""Longest target of a symlink."""
+
+PATH_BYTES = 4096
+NAME_BYTES = 255
+
+_TREE, _LINK, _SUBMODULE = "040000", "120000", "160000"
+_FILES = frozenset({"100644", "100755"})
+_GIT = frozenset({b".git", b"git~1"})
+_IGNORABLE = tuple(
+    chr(code).encode() for code in (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)
+)
+"""Characters that some file systems leave out when they compare names: `.g<joiner>it` is `.git` there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of ls-tree. `size` is in bytes, 0 for trees and submodules; `path` raw bytes."""
+
+    mode: str
+    oid: Sha
+    size: int
+    path: bytes
+
+
+def parse(output: bytes) -> tuple[Entry, ...]:
+    """The entries in the output of `git ls-tree -r -t -z -l`."""
+    entries = []
+    for record in output.split(b"\0"):
+        if record:
+            head, _, path = record.partition(b"\t")
+            mode, _, oid, size = head.decode("ascii").split()
+            entries.append(Entry(mode, Sha(oid), int(size) if size.isdigit() else 0, path))
+    return tuple(entries)
+
+
+def check(entries: Iterable[Entry], max_files: int, max_file_bytes: int) -> tuple[Sha, ...]:
+    """Refuse what the tree itself shows; returns the blobs of its symlinks, for `check_links`."""
+    files, links = 0, []
+    for entry in entries:
+        check_path(entry.path)
+        if entry.mode == _TREE:
+            continue
+        files += 1
+        _check_entry(entry, max_file_bytes)
+        if entry.mode == _LINK:
+            links.append(entry.oid)
+    if files > max_files:
+        raise too_many(max_files)
+    return tuple(links)
+
+
+def too_many(max_files: int) -> Refused:
+    """The error for a tree with too many files."""
+    return Refused(f"the commit has more than {max_files} files", "leave some out, or raise HIVE_MAX_FILES")
+
+
+def _check_entry(entry: Entry, max_file_bytes: int) -> None:
+    path = shown(entry.path)
+    if entry.mode == _SUBMODULE:
+        raise Refused(f"{path} is a submodule, which hive does not follow", "commit its files instead")
+    if entry.mode == _LINK:
+        if entry.size > LINK_BYTES:
+            raise Refused(f"the symlink {path} has a target of {entry.size} bytes", "remove it")
+    elif entry.mode not in _FILES:
+        raise Refused(f"{path} has the mode {entry.mode}", "only plain files, executables and symlinks are allowed")
+    elif entry.size > max_file_bytes:
+        raise Refused(
+            f"{path} has {entry.size} bytes, the limit is {max_file_bytes}",
+            "keep large files out of the agent's configuration, or raise HIVE_MAX_FILE_BYTES",
+        )
+
+
+def check_path(path: bytes) -> None:
+    """Refuse a path that leaves the tree, that git treats as its own, or that cannot be shown or written."""
+    names = path.split(b"/")
+    fault = _name_fault(names)
+    if len(path) > PATH_BYTES:
+        fault = "it is too long"
+    if fault:
+        raise Refused(f"the path {shown(path)} is refused: {fault}", "rename it and commit again")
+
+
+def _name_fault(names: list[bytes]) -> str:
+    for name in names:
+        if name in (b"", b".", b".."):
+            return "it is absolute or leaves the tree"
+        if _looks_like_git(name):
+            return "it belongs to git"
+        if len(name) > NAME_BYTES:
+            return "a name in it is too long"
+        try:
+            text = name.decode("utf-8")
+        except UnicodeDecodeError:
+            return "it is not UTF-8"
+        if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
+            return "it holds a control character"
+    return ""
+
+
+def _looks_like_git(name: bytes) -> bool:
+    for ignored in _IGNORABLE:
+        name = name.replace(ignored, b"")
+    return name.lower().rstrip(b" .") in _GIT
+
+
+def check_links(entries: Iterable[Entry], targets: Mapping[Sha, bytes]) -> None:
+    """Refuse symlinks that are absolute, lead out of the tree or into git's own directory."""
+    for entry in entries:
+        if entry.mode == _LINK:
+            fault = _link_fault(targets[entry.oid], depth=entry.path.count(b"/"))
+            if fault:
+                raise Refused(f"the symlink {shown(entry.path)} {fault}", "point it at a file of the same commit")
+
+
+def _link_fault(target: bytes, depth: int) -> str:
+    if target.startswith(b"/"):
+        return f"is absolute ({shown(target)})"
+    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
+    ups = 0
+    while ups < len(parts) and parts[ups] == b"..":
+        ups += 1
+    if ups > depth:
+        return f"leads out of the tree ({shown(target)})"
+    rest = parts[ups:]
+    if b".." in rest:
+        return f"has '..' after a name ({shown(target)}), which may lead out of the tree"
+    if not target or _name_fault(rest):
+        return f"has an odd target ({shown(target)})"
+    return ""
+
+
+def check_flake(before: Iterable[Entry], after: Iterable[Entry]) -> None:
+    """Refuse a change of the files that hive writes: flake.nix and flake.lock at the top."""
+    was, now = ({e.path: (e.mode, e.oid) for e in entries if e.path in _FLAKE} for entries in (before, after))
+    for path in sorted(_FLAKE):
+        if was.get(path) != now.get(path):
+            raise Refused(
+                f"the commit changes {path.decode()}, which hive writes itself",
+                f"put it back: git checkout applied/main -- {path.decode()} (or remove it if it was not there)",
+            )
+
+
+_FLAKE = frozenset({b"flake.nix", b"flake.lock"})
+
+
+def shown(path: bytes) -> str:
+    """A path as it can be shown to people."""
+    return repr(one_line(path.decode("utf-8", "backslashreplace"), 200))
+
+
+def message_of(commit: bytes) -> str:
+    """The message in a raw commit object, as the author wrote it (undecodable bytes replaced)."""
+    head, separator, body = commit.partition(b"\n\n")
+    if not separator or not head.startswith(b"tree "):
+        raise BadInput("the object is no commit", "give the id of a commit")
+    return body.decode("utf-8", "replace").strip("\n")

@@ -1,0 +1,273 @@
+"""What the branches of a repo that hive does not trust point at, read without git and without opening the repo.
+
+Only `refs/heads` and `packed-refs` are read, through descriptors that follow no symlink: whoever owns the repo can
+put links, fifos or a million files there, at any moment. What is found names a commit and nothing more; the commit
+itself comes through `meta.proposed.quarantine.fetch`. A branch's name is for people: it reaches no path and no command.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meta.git.message import one_line, scrub
+from meta.names import Sha
+
+MOST_ENTRIES = 500
+"""Refs and folders that are looked at in one repo."""
+MOST_FOLDERS = 64
+"""Folders of refs in one repo that are worth a watch."""
+MOST_DEPTH = 8
+PACKED_LIMIT = 2**20
+NAME_LIMIT = 200
+"""Bytes of a branch's name."""
+SETTLED_NS = 50_000_000
+"""Nanoseconds after which a change time is sure to differ from that of the next change."""
+
+_HEADS = "refs/heads"
+_HEX = frozenset("0123456789abcdef")
+_FORBIDDEN = frozenset(" ~^:?*[\\\t\n")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+Mark = tuple[int, int, int]
+"""Inode, change time (ns) and size: what changes whenever a file or folder does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """A branch and its commit. `uid` owns the ref's file: whoever wrote it last; None where it is packed."""
+
+    branch: str
+    sha: Sha
+    uid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One look. `tips` by branch; `marks` by path, equal as long as nothing changed; `folders` are worth a watch.
+
+    `complaint` says in words why (some) branches could not be read.
+    """
+
+    tips: Mapping[str, Tip] = field(default_factory=dict)
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+    complaint: str | None = None
+    settled: bool = True
+
+    def same(self, other: Looked) -> bool:
+        """Whether nothing changed between two looks."""
+        return self.marks == other.marks and self.complaint == other.complaint and self.settled
+
+
+def look(top: Path, below: str, before: Looked | None = None) -> Looked:
+    """The branches of the git directory `below` (like "alice/config/.git") under `top`, a directory of hive's own.
+
+    Files that are as they were in `before` are not read again. Never raises OSError for what it finds.
+    """
+    reading = _Reading(before or Looked(), top / below)
+    with ExitStack() as stack:
+        try:
+            descriptor = _descend(stack, top, below)
+        except OSError as error:
+            return Looked(complaint=_why(top / below, error))
+        reading.git_dir(stack, descriptor)
+    return reading.result()
+
+
+class _Reading:
+    """One look at one git directory."""
+
+    def __init__(self, before: Looked, path: Path) -> None:
+        self._before = before
+        self._path = path
+        self._now = time.time_ns()
+        self._tips: dict[str, Tip] = {}
+        self._marks: dict[str, Mark] = {}
+        self._folders: list[Path] = []
+        self._odd = 0
+        self._entries = 0
+        self._settled = True
+        self._complaint: str | None = None
+
+    def result(self) -> Looked:
+        complaint = self._complaint
+        if complaint is None and self._entries > MOST_ENTRIES:
+            complaint = f"{self._path} has more than {MOST_ENTRIES} branches: hive looks at some of them only"
+        if complaint is None and self._odd:
+            complaint = f"{self._path}: {self._odd} entries of {_HEADS} are no branches and are passed over"
+        return Looked(self._tips, self._marks, tuple(self._folders[:MOST_FOLDERS]), complaint, self._settled)
+
+    def git_dir(self, stack: ExitStack, descriptor: int) -> None:
+        """Loose refs first: `git pack-refs` writes the packed ones before it removes them."""
+        self._folder(descriptor, "", mark=False)  # its own change time moves with every `git status`
+        if _exists(descriptor, "reftable"):
+            self._complaint = f"{self._path} keeps its refs in a reftable, which hive does not read; use `hive propose`"
+            return
+        heads, name = descriptor, ""
+        for part in _HEADS.split("/"):
+            name = f"{name}/{part}".lstrip("/")
+            try:
+                heads = os.open(part, _FOLDER, dir_fd=heads)
+            except OSError as error:
+                self._complaint = _why(self._path / name, error)
+                return
+            stack.callback(os.close, heads)
+            self._folder(heads, name)
+        self._walk(heads, "", 0)
+        self._packed(descriptor)
+
+    def _folder(self, descriptor: int, name: str, mark: bool = True) -> None:
+        found = os.fstat(descriptor)
+        self._folders.append(self._path / name)
+        self._marks[f"{name}/"] = _mark(found) if mark else (found.st_ino, 0, 0)
+
+    def _walk(self, folder: int, prefix: str, depth: int) -> None:
+        for name in _names(folder, MOST_ENTRIES):
+            self._entries += 1
+            if self._entries > MOST_ENTRIES:
+                return
+            if name.endswith(".lock"):
+                continue
+            branch = f"{prefix}{name}"
+            try:
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode) and depth < MOST_DEPTH:
+                    self._below(folder, name, branch, depth)
+                elif stat.S_ISREG(found.st_mode) and is_branch(branch):
+                    self._ref(folder, name, branch, found)
+                else:
+                    self._odd += 1
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # gone meanwhile
+            except OSError:
+                self._odd += 1
+
+    def _below(self, folder: int, name: str, branch: str, depth: int) -> None:
+        inner = os.open(name, _FOLDER, dir_fd=folder)
+        try:
+            if is_branch(branch):
+                self._folder(inner, f"{_HEADS}/{branch}")
+            self._walk(inner, f"{branch}/", depth + 1)
+        finally:
+            os.close(inner)
+
+    def _ref(self, folder: int, name: str, branch: str, found: os.stat_result) -> None:
+        mark = self._marks[branch] = _mark(found)
+        known = self._before.tips.get(branch)
+        old = self._before.marks.get(branch) == mark and self._is_settled(found)
+        if old and known is not None and known.uid is not None:
+            self._tips[branch] = known
+            return
+        if old and known is None:
+            return  # read already, and no commit id
+        text = _read(folder, name, 64)
+        sha = text.strip() if text is not None else ""
+        if len(sha) == 40 and _HEX.issuperset(sha):
+            self._tips[branch] = Tip(branch, Sha(sha), found.st_uid)
+
+    def _packed(self, descriptor: int) -> None:
+        try:
+            found = os.stat("packed-refs", dir_fd=descriptor, follow_symlinks=False)
+        except OSError:
+            return
+        self._marks["/packed-refs"] = _mark(found)
+        self._is_settled(found)
+        if not stat.S_ISREG(found.st_mode):
+            self._complaint = f"{self._path}/packed-refs is no file: hive does not read it"
+            return
+        try:
+            text = _read(descriptor, "packed-refs", PACKED_LIMIT)
+        except OSError as error:  # closed by its owner, or another file meanwhile
+            self._complaint = f"{self._path}/packed-refs cannot be read ({error.strerror}): its branches are not seen"
+            return
+        if text is None:
+            self._complaint = f"{self._path}/packed-refs is too long: its branches are not seen"
+            return
+        for line in text.splitlines():
+            sha, _, ref = line.partition(" ")
+            branch = ref.removeprefix(f"{_HEADS}/")
+            if branch == ref or branch in self._tips or len(sha) != 40 or not _HEX.issuperset(sha):
+                continue
+            self._entries += 1
+            if self._entries > MOST_ENTRIES:
+                return
+            if is_branch(branch):
+                self._tips[branch] = Tip(branch, Sha(sha))
+
+    def _is_settled(self, found: os.stat_result) -> bool:
+        settled = self._now - found.st_ctime_ns > SETTLED_NS
+        self._settled = self._settled and settled
+        return settled
+
+
+def is_branch(name: str) -> bool:
+    """Whether git would take `name` for a branch, and a person can read it."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return False  # not UTF-8 on the disk
+    if not 0 < size <= NAME_LIMIT or scrub(name) != name or _FORBIDDEN & set(name) or ".." in name or "@{" in name:
+        return False
+    return all(part and part[0] != "." and part[-1] != "." and not part.endswith(".lock") for part in name.split("/"))
+
+
+def _descend(stack: ExitStack, top: Path, below: str) -> int:
+    descriptor = os.open(top, _FOLDER)
+    stack.callback(os.close, descriptor)
+    for part in below.split("/"):
+        descriptor = os.open(part, _FOLDER, dir_fd=descriptor)
+        stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _names(folder: int, most: int) -> Iterator[str]:
+    """At most `most` + 1 names: a folder with a million files must not hold up anybody."""
+    with os.scandir(folder) as entries:
+        for number, entry in enumerate(entries):
+            if number > most:
+                return
+            yield entry.name
+
+
+def _read(folder: int, name: str, limit: int) -> str | None:
+    """The text of a regular file; None when it is something else, longer, or not text."""
+    descriptor = os.open(name, _FILE, dir_fd=folder)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        data = os.read(descriptor, limit + 1)
+        return data.decode() if len(data) <= limit else None
+    except UnicodeDecodeError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _exists(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _mark(found: os.stat_result) -> Mark:
+    return found.st_ino, found.st_ctime_ns, found.st_size
+
+
+def _why(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return f"{path} is not there"
+    if error.errno in (errno.ENOTDIR, errno.ELOOP):
+        return f"{path} is no directory, or reached through a symlink: hive reads nothing there"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{path}: hive may not look into it"
+    return one_line(f"{path}: {error.strerror}", 300)

@@ -1,0 +1,195 @@
+"""agent.toml: what it may say, and errors that name the key."""
+
+from __future__ import annotations
+
+import pytest
+
+from meta.agent_toml.script import Commit, Crash, Reply, Request, ScriptRule, Send, Sleep, compile_pattern, fill
+from meta.agent_toml.settings import MAX_BYTES, AgentSettings, flatten, parse_settings
+from meta.errors import BadInput
+
+FULL = b"""
+runtime = "claude"
+model = "opus"
+label = "Alice"
+description = "writes"
+prompt = '''be
+brief'''
+recipients = ["operator", "bob"]
+limits = { turn_seconds = 90, max_turns = 12 }
+
+[mcp_servers.matrix]
+command = ["matrix-mcp", "--room", "x"]
+env = { ROOM = "a" }
+
+[[script]]
+when = "do (?P<what>.*)"
+from = "operator"
+sleep = 0.5
+reply = "doing {what}"
+commit = { agent = "bob", file = "a/b", content = "{what} {{what}}", message = "m" }
+request = { agent = "bob" }
+send = { to = "bob", body = "{commit} {sender} {self} {body}" }
+crash = 3
+
+[start]
+exit = 7
+fault = "hello-then-exit"
+delay = 0.25
+"""
+
+
+def test_every_key_is_read() -> None:
+    settings = parse_settings(FULL)
+    assert (settings.runtime, settings.model, settings.label, settings.prompt) == (
+        "claude",
+        "opus",
+        "Alice",
+        "be\nbrief",
+    )
+    assert settings.limits.turn_seconds == 90
+    assert settings.limits.max_turns == 12
+    assert settings.mcp_servers["matrix"].command == ["matrix-mcp", "--room", "x"]
+    assert settings.mcp_servers["matrix"].env == {"ROOM": "a"}
+    assert (settings.start.exit, settings.start.fault, settings.start.delay) == (7, "hello-then-exit", 0.25)
+    assert settings.script[0].actions == (
+        Sleep(0.5),
+        Reply("doing {what}"),
+        Commit(agent="bob", file="a/b", content="{what} {{what}}", message="m"),
+        Request(agent="bob"),
+        Send(to="bob", body="{commit} {sender} {self} {body}"),
+        Crash(3),
+    )
+
+
+def test_an_empty_file_gives_the_defaults() -> None:
+    assert parse_settings(b"") == AgentSettings()
+    assert parse_settings(b"").runtime == "script"
+
+
+def test_actions_are_done_in_the_order_of_the_file() -> None:
+    def actions(text: str) -> tuple[object, ...]:
+        return parse_settings(f"[[script]]\n{text}".encode()).script[0].actions
+
+    assert actions('reply = "a"\nsleep = 1') == (Reply("a"), Sleep(1))
+    assert actions('sleep = 1\nreply = "a"') == (Sleep(1), Reply("a"))
+    assert actions("crash = true") == (Crash(None),)
+    assert actions("crash = 1") == (Crash(1),)
+    assert actions("crash = false") == ()
+
+
+def test_whom_an_agent_may_write_to_is_a_list_of_names() -> None:
+    assert parse_settings(b"").may_write_to("anybody")
+    settings = parse_settings(b'recipients = ["operator", "bob"]')
+    assert settings.may_write_to("bob")
+    assert not settings.may_write_to("carol")
+    assert not parse_settings(b"recipients = []").may_write_to("operator")
+
+
+@pytest.mark.parametrize(
+    ("text", "summary"),
+    [
+        ('limits.turn_seconds = "x"', 'limits.turn_seconds: must be a number, not "x"'),
+        ("limits.turn_seconds = true", "limits.turn_seconds: must be a number, not true"),
+        ("limits.turn_seconds = 0", "limits.turn_seconds: must be more than 0, not 0"),
+        ("limits.turn_seconds = nan", "limits.turn_seconds: must be a finite number"),
+        ("limits.max_turns = 1.5", "limits.max_turns: must be a whole number, not 1.5"),
+        ('limits.max_turns = "3"', 'limits.max_turns: must be a whole number, not "3"'),
+        ("limits = 3", "limits: must be a table, not 3"),
+        ('limits.turn_second = "x"', "limits.turn_second: unknown key, did you mean 'turn_seconds'?"),
+        ('runtme = "script"', "runtme: unknown key, did you mean 'runtime'?"),
+        ("zzz = 1", "zzz: unknown key"),
+        ('runtime = "bash"', "runtime: must be 'script' or 'claude', not \"bash\""),
+        ('model = ""', "model: must not be empty"),
+        ("prompt = 1979-01-01", "prompt: must be text"),
+        ('recipients = "bob"', 'recipients: must be a list, not "bob"'),
+        ('recipients = ["Bob"]', "recipients: 'Bob' is no agent name"),
+        ("mcp_servers.x = {}", "mcp_servers.x.command: is missing"),
+        ("mcp_servers.x.command = []", "mcp_servers.x.command: must not be empty"),
+        ('mcp_servers.x = { command = ["a"], evn = {} }', "mcp_servers.x.evn: unknown key, did you mean 'env'?"),
+        ('mcp_servers.x = { command = ["a"], env.A = 1 }', "mcp_servers.x.env.A: must be text, not 1"),
+        ('mcp_servers."a b".command = ["a"]', "mcp_servers: 'a b' is no name for a server"),
+        ('mcp_servers.hive.command = ["a"]', "mcp_servers: 'hive' is no name for a server"),
+        ("script = [1]", "script[0]: must be a table, not 1"),
+        ("[[script]]\n" * 65, "script: must have at most 64 entries"),
+        (f'[[script]]\nwhen = "{"x" * 501}"', "script[0].when: must have at most 500 characters"),
+        (f'[[script]]\nfrom = "{"x" * 501}"', "script[0].from: must have at most 500 characters"),
+        ('[[script]]\nform = "a"', "script[0].form: unknown key, did you mean 'from'?"),
+        ('[[script]]\nsender = "a"', "script[0].sender: unknown key"),
+        ('[[script]]\nreply = "{who}"', "script[0]: reply: {who} is no group of `when`"),
+        ('[[script]]\nsend = { to = "{who}", body = "" }', "script[0]: send.to: {who} is no group of `when`"),
+        ('[[script]]\nsend = { to = 1, body = "" }', "script[0].send.to: must be text, not 1"),
+        ('[[script]]\nanswer = "{who}"', "script[0]: answer: {who} is no group of `when`"),
+        (
+            '[[script]]\nask = { to = "a", question = "q", options = ["{who}"] }',
+            "script[0]: ask.options: {who} is no group of `when`",
+        ),
+        ('[[script]]\nask = { to = "a", qestion = "q" }', "script[0].ask.question: is missing"),
+        (
+            '[[script]]\nremind = { message = "m", seconds = -1 }',
+            "script[0].remind.seconds: must be at least 0, not -1",
+        ),
+        ('[[script]]\ncommit = { agent = "a" }', "script[0].commit.file: is missing"),
+        ("[[script]]\ncrash = 300", "script[0].crash: must be true or an exit code from 0 to 255, not 300"),
+        ('[[script]]\ncrash = "x"', "script[0].crash: must be true or an exit code from 0 to 255"),
+        ("[[script]]\nsleep = -1", "script[0].sleep: must be at least 0, not -1"),
+        ("start.exit = 256", "start.exit: must be at most 255, not 256"),
+        ('start.fault = "lazy"', "start.fault: must be 'never-hello', 'mute', 'old-generation'"),
+        ("x = ", "not TOML: Invalid value"),
+        ("x = 1\nx = 2\n", "not TOML: Cannot overwrite a value (at line 2"),
+        ("x = " + "[" * 5000, "not TOML"),
+        ("x = " + "1" * 5000, "not TOML"),
+    ],
+    ids=lambda value: value[:50],
+)
+def test_a_mistake_is_named_with_its_key_and_a_remedy(text: str, summary: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_settings(text.encode(), "alice's agent.toml")
+    assert caught.value.summary.startswith(f"alice's agent.toml: {summary}")
+    assert caught.value.hint
+
+
+def test_an_unknown_key_comes_with_the_ones_that_are_known() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_settings(b"start.zzz = 1")
+    assert caught.value.hint == "known in [start]: exit, fault, delay"
+
+
+def test_a_file_that_is_no_text_or_too_long_is_refused() -> None:
+    with pytest.raises(BadInput, match="not UTF-8 at byte 9"):
+        parse_settings(b'label = "\xff"')
+    with pytest.raises(BadInput, match="too long"):
+        parse_settings(b"#" * (MAX_BYTES + 1))
+
+
+def test_a_long_wrong_value_is_shown_in_part() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_settings(f'runtime = "{"x" * 5000}"'.encode())
+    assert len(caught.value.summary) < 200
+
+
+def test_flat_settings_show_what_changed() -> None:
+    before, after = flatten(parse_settings(b"")), flatten(parse_settings(FULL))
+    assert before["limits.turn_seconds"] == "3600"
+    assert "model" not in before
+    changed = {key: after[key] for key in after if before.get(key) != after[key]}
+    assert changed["limits.turn_seconds"] == "90"
+    assert changed["recipients"] == '["operator", "bob"]'
+    assert changed["mcp_servers.matrix.command"] == '["matrix-mcp", "--room", "x"]'
+    assert changed["script[0].send.to"] == "bob"
+    assert changed["script[0] order"] == "sleep, reply, commit, request, send, crash"
+    assert all(isinstance(value, str) for value in after.values())
+
+
+def test_a_changed_order_of_actions_shows() -> None:
+    texts = (b'[[script]]\nreply = "a"\nsleep = 1', b'[[script]]\nsleep = 1\nreply = "a"')
+    assert flatten(parse_settings(texts[0])) != flatten(parse_settings(texts[1]))
+
+
+def test_placeholders_are_filled_once_and_only_once() -> None:
+    values = {"what": "{sender}", "sender": "bob"}
+    assert fill("{what} {{what}} {gone} { what } {1}", values) == "{sender} {what}  { what } {1}"
+
+
+def test_a_pattern_covers_line_ends() -> None:
+    assert compile_pattern(ScriptRule().when).fullmatch("two\nlines")

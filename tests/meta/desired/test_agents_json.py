@@ -1,0 +1,72 @@
+"""agents.json and run.json: read back as written, and faults named by their place."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meta.desired.agents_json import Agents, decode_agents, decode_run, encode_agents, encode_run
+from meta.errors import BadInput
+from meta.model import AgentEntry, ContainerSettings, Limits, Pin, Role, RunEntry, RunState, Tombstone
+from meta.names import AgentName, ProposalId, Sha
+
+
+def _sha(number: int) -> Sha:
+    return Sha(f"{number:040x}")
+
+
+names = st.from_regex(r"[a-z][a-z0-9]{0,10}", fullmatch=True).filter(
+    lambda name: name not in ("operator", "system", "reminder", "host", "hive")
+)
+pins = st.builds(Pin, st.integers(0, 2**40).map(ProposalId), st.integers(0, 2**100).map(_sha))
+ids = st.frozensets(st.integers(0, 99).map(ProposalId), max_size=3)
+maybe = st.none() | st.integers(1, 9999)
+uids = st.integers(0, 2**32 - 1)
+settings_ = st.builds(
+    ContainerSettings, st.sampled_from(Role), uids, st.builds(Limits, maybe, maybe, maybe), st.booleans()
+)
+
+
+@given(
+    st.dictionaries(names.map(AgentName), st.builds(AgentEntry, pins, settings_, ids), max_size=4),
+    st.dictionaries(names.map(AgentName), st.builds(Tombstone, uids, pins, st.booleans(), ids), max_size=4),
+)
+def test_agents_json_is_read_back_as_written(
+    agents: dict[AgentName, AgentEntry], tombstones: dict[AgentName, Tombstone]
+) -> None:
+    text = encode_agents(agents, tombstones)
+    read = decode_agents(text)
+    assert (read.agents, read.tombstones) == (agents, tombstones)
+    assert decode_agents(text, read).agents == agents
+    reversed_ = dict(reversed(agents.items()))
+    assert encode_agents(reversed_, tombstones) == text
+
+
+@given(st.dictionaries(names.map(AgentName), st.builds(RunEntry, st.sampled_from(RunState), uids, uids), max_size=4))
+def test_run_json_is_read_back_as_written(run: dict[AgentName, RunEntry]) -> None:
+    assert decode_run(encode_run(run)) == run
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", "no JSON"),
+        ("[]", "it must be an object"),
+        ('{"agents": {}}', "version"),
+        ('{"version": 2}', "newer hive"),
+        ('{"version": 1, "agnets": {}}', "agnets: unknown key"),
+        ('{"version": 1, "agents": []}', "agents: it must be an object"),
+        ('{"version": 1, "agents": {"Al ice": {}}}', "Al ice"),
+        ('{"version": 1, "agents": {"alice": {}}}', r"agents\.alice\.pin"),
+        ('{"version": 1, "agents": {"alice": {"pin": {"id": "3", "sha": "x"}}}}', r"agents\.alice\.pin\.id"),
+        ('{"version": 1, "tombstones": {"bob": {"uid_base": true}}}', r"tombstones\.bob"),
+    ],
+)
+def test_a_fault_in_agents_json_is_named_by_its_place(text: str, place: str) -> None:
+    with pytest.raises(BadInput, match=place):
+        decode_agents(text.encode())
+
+
+def test_nothing_is_shared_between_empty_values() -> None:
+    assert decode_agents(encode_agents({}, {})) == Agents(raw={"agents": {}, "tombstones": {}})

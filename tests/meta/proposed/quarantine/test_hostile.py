@@ -1,0 +1,247 @@
+"""Repos that mean harm: nothing of theirs runs, and nothing that their owner could not read is fetched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from meta.errors import BadInput, HiveError, Refused
+from meta.names import Sha
+from meta.proposed.quarantine import tree
+from tests.support.quarantine_lab import BWRAP, Lab, Repo, config, made_lab, needs_root
+
+pytestmark = BWRAP
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A hive and somebody's work tree."""
+    with made_lab() as made:
+        yield made
+
+
+HOSTILE_CONFIG = """
+[core]
+    fsmonitor = "touch {marker}; false"
+    sshCommand = "touch {marker}; false"
+    gitProxy = "touch {marker}; false"
+    alternateRefsCommand = "touch {marker}; false"
+    hooksPath = {hooks}
+    pager = "touch {marker}"
+    editor = "touch {marker}"
+    askPass = "touch {marker}"
+    worktree = /
+[diff]
+    external = "touch {marker}; false"
+[uploadpack]
+    packObjectsHook = "touch {marker}; false"
+[filter "evil"]
+    clean = "touch {marker}"
+    smudge = "touch {marker}"
+    process = "touch {marker}"
+[credential]
+    helper = "!touch {marker}"
+[remote "origin"]
+    url = "ext::touch {marker}"
+    uploadpack = "touch {marker}"
+    promisor = true
+[protocol "ext"]
+    allow = always
+[include]
+    path = {marker}.config
+"""
+
+
+async def test_hostile_configuration_hooks_and_attributes_run_nothing(lab: Lab) -> None:
+    marker, hooks = lab.root / "marker", lab.work.path / "hooks"
+    sha = lab.work.commit({"agent.toml": "b", ".gitattributes": "* filter=evil diff=evil\n"})
+    lab.root.chmod(0o777)
+    script = f"#!/bin/sh\ntouch {marker}\n"
+    names = ["pre-receive", "post-checkout", "reference-transaction", "post-index-change", "pre-auto-gc", "update"]
+    lab.work.write({f"hooks/{name}": script for name in names} | {f".git/hooks/{name}": script for name in names})
+    for path in [*hooks.iterdir(), *(lab.work.path / ".git/hooks").iterdir()]:
+        path.chmod(0o755)
+    (lab.root / "marker.config").write_text(f'[core]\n\tfsmonitor = "touch {marker}"\n')
+    with (lab.work.path / ".git/config").open("a") as config:
+        config.write(HOSTILE_CONFIG.format(marker=marker, hooks=hooks))
+    lab.work.own()
+    before = snapshot(lab.work.path)
+    try:
+        for commit in (None, sha, sha[:10]):
+            assert (await lab.fetch(commit)).sha == sha
+    except HiveError as error:  # git may balk at such a configuration; it may not run it
+        assert error.hint
+    assert not marker.exists()
+    assert snapshot(lab.work.path) == before
+    assert lab.left_over() == []
+
+
+def snapshot(path: Path) -> dict[str, tuple[int, int, int]]:
+    return {
+        str(entry): (found.st_mode, found.st_size, found.st_mtime_ns)
+        for entry in sorted(path.rglob("*"))
+        for found in [entry.lstat()]
+    }
+
+
+@dataclass(frozen=True)
+class Secret:
+    repo: Repo
+    sha: Sha
+
+
+@pytest.fixture
+def secret(lab: Lab) -> Secret:
+    """A commit in a repo that only root can read, itself within a directory that only root can enter."""
+    repo = Repo(lab.root / "closed" / "secret")
+    repo.path.mkdir(parents=True)
+    repo.git("init", "--quiet", "--initial-branch=main", ".")
+    sha = repo.commit({"password": "hunter2"}, "secret")
+    (lab.root / "closed").chmod(0o700)
+    return Secret(repo, sha)
+
+
+def through_alternates(lab: Lab, secret: Secret) -> None:
+    (lab.work.path / ".git/objects/info/alternates").write_text(f"{secret.repo.path}/.git/objects\n")
+
+
+def through_http_alternates_and_relative_ones(lab: Lab, secret: Secret) -> None:
+    (lab.work.path / ".git/objects/info/alternates").write_text("../../../closed/secret/.git/objects\n")
+
+
+def through_symlinked_objects(lab: Lab, secret: Secret) -> None:
+    git = lab.work.path / ".git"
+    for name in ("objects", "refs"):
+        shutil.rmtree(git / name)
+        (git / name).symlink_to(secret.repo.path / ".git" / name)
+    (git / "packed-refs").unlink(missing_ok=True)
+
+
+def through_commondir(lab: Lab, secret: Secret) -> None:
+    (lab.work.path / ".git/commondir").write_text(f"{secret.repo.path}/.git\n")
+
+
+def through_a_git_file(lab: Lab, secret: Secret) -> None:
+    shutil.rmtree(lab.work.path / ".git")
+    (lab.work.path / ".git").write_text(f"gitdir: {secret.repo.path}/.git\n")
+
+
+def through_a_git_symlink(lab: Lab, secret: Secret) -> None:
+    shutil.rmtree(lab.work.path / ".git")
+    (lab.work.path / ".git").symlink_to(secret.repo.path / ".git")
+
+
+def through_a_symlinked_work_tree(lab: Lab, secret: Secret) -> None:
+    shutil.rmtree(lab.work.path)
+    lab.work.path.symlink_to(secret.repo.path)
+
+
+def through_a_symlinked_loose_object(lab: Lab, secret: Secret) -> None:
+    folder = lab.work.path / ".git/objects" / secret.sha[:2]
+    folder.mkdir(exist_ok=True)
+    (folder / secret.sha[2:]).symlink_to(secret.repo.path / ".git/objects" / secret.sha[:2] / secret.sha[2:])
+
+
+def through_replace_refs(lab: Lab, secret: Secret) -> None:
+    (lab.work.path / f".git/refs/replace/{lab.work.head()}").parent.mkdir(parents=True)
+    (lab.work.path / f".git/refs/replace/{lab.base}").write_text(f"{secret.sha}\n")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "way",
+    [
+        through_alternates,
+        through_http_alternates_and_relative_ones,
+        through_symlinked_objects,
+        through_commondir,
+        through_a_git_file,
+        through_a_git_symlink,
+        through_a_symlinked_work_tree,
+        through_a_symlinked_loose_object,
+        through_replace_refs,
+    ],
+)
+async def test_a_repo_that_points_elsewhere_leaks_nothing(
+    lab: Lab, secret: Secret, way: Callable[[Lab, Secret], None]
+) -> None:
+    way(lab, secret)
+    if not lab.work.path.is_symlink():
+        lab.work.own()
+    for commit in (secret.sha, secret.sha[:12], None):
+        try:
+            fetched = await lab.fetch(commit)
+        except HiveError as error:
+            assert error.hint
+        else:
+            assert fetched.sha == lab.base  # its own commit may still be had
+    assert not lab.has(secret.sha)
+    assert lab.left_over() == []
+
+
+async def test_a_work_tree_below_a_symlink_in_the_state_directory_is_refused(lab: Lab) -> None:
+    proposed = lab.layout.state / "proposed" / "alice"
+    proposed.parent.mkdir(parents=True, exist_ok=True)
+    proposed.symlink_to(lab.work.path.parent)
+    with pytest.raises(Refused, match="alice is a symlink"):
+        await lab.fetch(source=proposed / lab.work.path.name)
+    assert lab.left_over() == []
+
+
+async def test_a_fifo_instead_of_a_git_directory_does_not_hang(lab: Lab) -> None:
+    shutil.rmtree(lab.work.path / ".git")
+    os.mkfifo(lab.work.path / ".git")
+    with pytest.raises(BadInput, match="is not a directory but a fifo"):
+        await lab.fetch()
+
+
+async def test_a_fifo_within_the_git_directory_ends_at_the_deadline(lab: Lab) -> None:
+    (lab.work.path / ".git/HEAD").unlink()
+    os.mkfifo(lab.work.path / ".git/HEAD")
+    lab.work.own()
+    with pytest.raises(HiveError, match=r"longer than 0\.5 s|not a git repo"):
+        await lab.fetch(config=config(fetch_deadline=0.5))
+
+
+@needs_root
+async def test_upload_pack_runs_as_the_owner_who_must_be_able_to_read_it_all(lab: Lab) -> None:
+    head = lab.work.commit({"agent.toml": "b"})
+    path = lab.work.path / ".git/objects" / head[:2] / head[2:]
+    os.chown(path, 0, 0)
+    path.chmod(stat.S_IRUSR)
+    with pytest.raises(HiveError, match=r"corrupted|no commit"):
+        await lab.fetch()
+    assert not lab.has(head)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/abs",
+        "a//b",
+        "a/../b",
+        "./a",
+        "a/.Git/x",
+        "GIT~1",
+        ".git. ",
+        ".g\u200cit",
+        "a\x1b",
+        "a\x7f",
+        "x" * 256,
+        "y/" * 3000,
+    ],
+)
+def test_a_path_that_means_something_else_is_refused_by_itself(path: str) -> None:
+    with pytest.raises(Refused, match=r"the path .* is refused"):
+        tree.check_path(path.encode())
+
+
+@pytest.mark.parametrize("path", ["agent.toml", ".gitignore", "a/.github/x", "prompts/für alle.md", "git", "..."])
+def test_an_ordinary_path_is_welcome(path: str) -> None:
+    tree.check_path(path.encode())

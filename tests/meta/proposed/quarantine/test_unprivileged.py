@@ -1,0 +1,91 @@
+"""A daemon without root fetches from a work tree that belongs to another user, whose modes let it read."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import multiprocessing
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meta.applied.repo import Applied
+from meta.config import Config
+from meta.errors import HiveError
+from meta.layout import Layout
+from meta.names import AgentName
+from meta.proposed.quarantine import fetch as quarantine
+
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two other users"),
+]
+ALICE = AgentName("alice")
+HIVE, MANAGER = 30_000, 852_968
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A state directory of the user hive, with a work tree of the manager's harness in it."""
+    directory = Path(tempfile.mkdtemp(prefix="hq", dir="/tmp"))
+    directory.chmod(0o755)
+    layout = Layout(directory, directory / "run")
+    config = layout.proposed_config(ALICE)
+    config.mkdir(parents=True)
+    identity = ["-c", "user.name=m", "-c", "user.email=m@m"]
+    for words in (["init", "-q", "-b", "main"], [*identity, "commit", "-q", "--allow-empty", "-m", "change"]):
+        subprocess.run(["git", *words], cwd=config, check=True, timeout=20)
+    with (config / ".git" / "config").open("a") as file:
+        file.write("[core]\n\tfsmonitor = touch /tmp/never\n")
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, HIVE, HIVE)
+    for path in (config, *config.rglob("*")):
+        os.chown(path, MANAGER, MANAGER)
+    yield directory
+    shutil.rmtree(directory)
+
+
+async def fetch(layout: Layout) -> None:
+    await asyncio.to_thread(codecs.lookup, "ascii")  # what this imports, the user may not read
+    os.setgroups([])
+    os.setgid(HIVE)
+    os.setuid(HIVE)
+    os.environ["HOME"] = str(layout.state)
+    applied = Applied(layout, ALICE)
+    await applied.create({"agent.toml": b""}, 1)
+    request = quarantine.FetchRequest(
+        source=layout.proposed_config(ALICE), commit=None, applied_git=layout.applied_git(ALICE), base=None
+    )
+    fetched = await quarantine.fetch(request, layout, Config(), None)
+    (layout.state / "fetched").write_text(fetched.message)
+
+
+def child(state: Path) -> None:
+    try:
+        asyncio.run(fetch(Layout(state, state / "run")))
+    except HiveError as error:
+        (state / "refused").write_text(f"{error.summary}\n{error.hint}")
+
+
+def run_child(state: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=child, args=(state,))
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0
+
+
+def test_it_fetches_what_it_may_read(state: Path) -> None:
+    run_child(state)
+    assert not (state / "refused").exists(), (state / "refused").read_text()
+    assert (state / "fetched").read_text().strip() == "change"
+
+
+def test_a_tree_that_its_owner_closed_is_refused_by_name(state: Path) -> None:
+    Layout(state, state / "run").proposed_config(ALICE).chmod(0o700)
+    run_child(state)
+    assert "may not look into" in (state / "refused").read_text()

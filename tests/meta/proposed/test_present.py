@@ -1,0 +1,60 @@
+"""What the host keeps below proposed/<n> counts as there only while all of it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from meta.config import Config
+from meta.layout import Layout
+from meta.names import AgentName
+from meta.proposed import present, push_repo
+from meta.proposed.present import Furnished
+
+ALICE = AgentName("alice")
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A state directory in which alice has both; what was seen is kept at once."""
+    monkeypatch.setattr(present, "_SETTLED_NS", -1)
+    made = Layout(tmp_path / "s", tmp_path / "r")
+    made.proposed_config(ALICE).mkdir(parents=True)
+    push_repo.create(made, ALICE, Config())
+    return made
+
+
+def test_both_repos_have_to_be_there(layout: Layout) -> None:
+    seen = Furnished(layout)
+    assert seen(ALICE)
+    assert seen(ALICE)
+    shutil.rmtree(layout.proposed_config(ALICE))
+    assert not seen(ALICE)
+    assert not seen(AgentName("bob"))
+
+
+@pytest.mark.parametrize("name", ["HEAD", "config", "commondir", "config.worktree"])
+def test_a_file_of_hives_that_went_is_noticed_after_the_repo_was_seen_whole(layout: Layout, name: str) -> None:
+    seen = Furnished(layout)
+    assert seen(ALICE)
+    (push_repo.path_of(layout, ALICE) / name).unlink()
+    assert not seen(ALICE)
+
+
+@pytest.mark.parametrize("what", ["parent", "tree", "repo"])
+def test_a_link_in_its_place_is_not_it(layout: Layout, tmp_path: Path, what: str) -> None:
+    places = {"parent": layout.proposed(ALICE), "tree": layout.proposed_config(ALICE)}
+    path = places.get(what, push_repo.path_of(layout, ALICE))
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert not Furnished(layout)(ALICE)
+
+
+def test_a_tree_that_is_still_hives_does_not_count_where_it_is_to_be_given_away(layout: Layout) -> None:
+    assert not Furnished(layout, given_away=True)(ALICE)
+    if os.geteuid() == 0:
+        os.chown(layout.proposed_config(ALICE), 30_000, 30_000)
+        assert Furnished(layout, given_away=True)(ALICE)
