@@ -22,7 +22,7 @@ from api.requests import PATH_FIELD, Ask, Reader, caller
 from meta.errors import BadInput, HiveError, NotFound
 
 if TYPE_CHECKING:
-    from reconciler.service import Service
+    from reconciler.agents.lifecycle import Service
 
 log = logging.getLogger(__name__)
 JSON = "application/json"

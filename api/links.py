@@ -19,7 +19,7 @@ from meta.wire.link import UP, Drain, Hello, Probe, Resume, State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.links import Links
+    from reconciler.observe.links import Links
 
 log = logging.getLogger(__name__)
 

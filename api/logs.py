@@ -17,7 +17,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from meta.git.message import one_line, scrub
-from reconciler import doing
+from reconciler.telemetry import activity
 
 Kind = Literal["console", "journal", "json"]
 TEXT_LIMIT = 16_000
@@ -78,7 +78,7 @@ def _is_journal(stream_id: str, stream: TextIO) -> bool:
 
 
 def _what_is_done(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    return {**event, **doing.facts()}
+    return {**event, **activity.facts()}
 
 
 def _exception(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -19,7 +19,7 @@ from meta.config import Config
 from meta.layout import Layout
 
 if TYPE_CHECKING:
-    from reconciler.service import Service
+    from reconciler.agents.lifecycle import Service
 
 
 @asynccontextmanager

@@ -25,12 +25,12 @@ from meta.config import Config, config_from_environment
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
-from reconciler import tracing
-from reconciler.daemon import Daemon
-from reconciler.steps import OpenSockets
+from reconciler.daemon.daemon import Daemon
+from reconciler.plan.steps import OpenSockets
+from reconciler.telemetry import tracing
 
 if TYPE_CHECKING:
-    from reconciler.service import Service
+    from reconciler.agents.lifecycle import Service
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from meta.layout import Layout
 from meta.names import AgentName
 
 if TYPE_CHECKING:
-    from reconciler.service import Service
+    from reconciler.agents.lifecycle import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from reconciler.events import Resync
+from reconciler.events.feed import Resync
 
 if TYPE_CHECKING:
-    from reconciler.events import Events
+    from reconciler.events.feed import Events
     from reconciler.views import Event
 
 HEARTBEAT = 15.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from meta.model import DeployKind
 from meta.names import AgentName, ProposalId, Sha
-from reconciler.rollout import Rollout
+from reconciler.plan.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ from meta.layout import Layout
 from meta.model import ContainerSettings
 from meta.names import AgentName
 from meta.process.recorder import Recorder
-from reconciler.buildlogs import BuildLogs
 from reconciler.common.tasks import Background
-from reconciler.events import Events
-from reconciler.links import Links
-from reconciler.memory import Memory
-from reconciler.metrics import Metrics
-from reconciler.observe import Observer
+from reconciler.events.feed import Events
+from reconciler.messaging.broker import Broker
+from reconciler.observe.build_logs import BuildLogs
+from reconciler.observe.links import Links
+from reconciler.observe.memory import Memory
+from reconciler.observe.observer import Observer
 from reconciler.ports import Sockets
 from reconciler.store.cards import Cards
-from reconciler.store.messages import Broker
+from reconciler.telemetry.metrics import Metrics
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from api.cli.command import DAEMON, JsonOption, command
 from meta.errors import BadInput
 
 if TYPE_CHECKING:
-    from reconciler.audit import Heads, Report
+    from reconciler.upkeep.audit.verify import Heads, Report
 
 
 class What(StrEnum):
@@ -51,7 +51,7 @@ def audit(
     import asyncio
 
     from meta.layout import Layout
-    from reconciler.audit import verify
+    from reconciler.upkeep.audit.verify import verify
 
     layout = Layout(client.where.state.resolve(), client.where.runtime.resolve())
     report = asyncio.run(verify(layout, _earlier(since) if since else None))
@@ -66,7 +66,7 @@ def audit(
 
 
 def _earlier(file: str) -> "Heads":
-    from reconciler.audit import heads_from
+    from reconciler.upkeep.audit.verify import heads_from
 
     try:
         return heads_from(Path(file).read_bytes())

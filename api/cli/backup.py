@@ -21,7 +21,7 @@ from meta.errors import BadInput, HiveError, NotFound, TransientError
 
 if TYPE_CHECKING:
     from meta.layout import Layout
-    from reconciler.backups.archive import Manifest
+    from reconciler.upkeep.backups.archive import Manifest
 
 SILENCE = 600.0
 """Seconds without a byte of the answer; making the tar comes before the first."""
@@ -87,8 +87,8 @@ def restore(
 
     Checked completely before anything is put in place. Afterwards `hive audit verify`, then `hive serve`.
     """
-    from reconciler.backups.restore import Part
-    from reconciler.backups.restore import restore as bring_back
+    from reconciler.upkeep.backups.restore import Part
+    from reconciler.upkeep.backups.restore import restore as bring_back
 
     if force and only is not None:
         raise BadInput("--force replaces everything, --only one part", "give one of them")
@@ -117,8 +117,8 @@ def _without_daemon(client: Client, target: Path, proposed: bool, agents: bool) 
     import asyncio
 
     from meta.config import config_from_environment
-    from reconciler.backups.write import Origin, Wanted, held, write
-    from reconciler.revision import revision
+    from reconciler.common.revision import revision
+    from reconciler.upkeep.backups.write import Origin, Wanted, held, write
 
     layout = _layout(client)
     if not layout.state.is_dir():
@@ -208,7 +208,7 @@ def _error(body: bytes) -> HiveError:
 
 
 def _read(target: Path) -> "Manifest":
-    from reconciler.backups.extract import manifest_of
+    from reconciler.upkeep.backups.extract import manifest_of
 
     return manifest_of(target)
 
@@ -239,7 +239,7 @@ def _row(manifest: "Manifest") -> Row:
 
 def _differing(manifest: "Manifest") -> list[str]:
     from meta.config import config_from_environment
-    from reconciler.backups.packing import effective
+    from reconciler.upkeep.backups.packing import effective
 
     now = effective(config_from_environment())
     return [f"{key}={value}" for key, value in sorted(manifest.settings.items()) if now.get(key) != value]

@@ -15,8 +15,8 @@ from meta.errors import HiveError
 
 if TYPE_CHECKING:
     from meta.config import Config
-    from reconciler.checks.base import AgentSaid, Subject
-    from reconciler.doctor import Row
+    from reconciler.upkeep.doctor.checks.base import AgentSaid, Subject
+    from reconciler.upkeep.doctor.examine import Row
 
 ANSWER_SECONDS = 20.0
 """A daemon that takes longer to say how it is counts as hanging."""
@@ -45,7 +45,7 @@ def doctor(
     """
     import asyncio  # like the rest: no other command needs it
 
-    from reconciler.doctor import examine, failed
+    from reconciler.upkeep.doctor.examine import examine, failed
 
     subject, complaint = _subject(client)
     rows = [*complaint, *asyncio.run(examine(subject, fix=fix))]
@@ -60,8 +60,8 @@ def doctor(
 def _subject(client: Client) -> tuple["Subject", list["Row"]]:
     """What to examine, and what is wrong with the settings in the environment."""
     from meta.layout import Layout
-    from reconciler.checks.base import Subject
-    from reconciler.doctor import is_held
+    from reconciler.upkeep.doctor.checks.base import Subject
+    from reconciler.upkeep.doctor.examine import is_held
 
     layout = Layout(client.where.state.resolve(), client.where.runtime.resolve())
     config, complaint = _config()
@@ -70,7 +70,7 @@ def _subject(client: Client) -> tuple["Subject", list["Row"]]:
     if subject.held is (said is None):  # perhaps one started or ended between the two looks
         subject.held = is_held(layout.lock)
     if said is not None:
-        from reconciler.checks.base import Daemon
+        from reconciler.upkeep.doctor.checks.base import Daemon
 
         heard = {"notes": tuple(said.get("notes", ())), "agents": tuple(said.get("agents", ()))}
         subject.daemon = Daemon(**{**said, **heard})
@@ -81,8 +81,8 @@ def _subject(client: Client) -> tuple["Subject", list["Row"]]:
 
 def _config() -> tuple["Config", list["Row"]]:
     from meta.config import Config, config_from_environment
-    from reconciler.checks.base import Verdict
-    from reconciler.doctor import Row
+    from reconciler.upkeep.doctor.checks.base import Verdict
+    from reconciler.upkeep.doctor.examine import Row
 
     try:
         return config_from_environment(), []
@@ -120,7 +120,7 @@ def _ask(client: Client) -> dict[str, Any] | None:
 
 
 def _agent(row: dict[str, Any]) -> "AgentSaid":
-    from reconciler.checks.base import AgentSaid
+    from reconciler.upkeep.doctor.checks.base import AgentSaid
 
     return AgentSaid(str(row["agent"]), str(row["phase"]), tuple(str(each) for each in row["conditions"]))
 

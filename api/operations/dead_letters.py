@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from api.operations.base import OPERATORS, Call, Input, Nothing, Route, operation
 from meta.wire.common import I64
-from reconciler.store.messages import DeadLetter
+from reconciler.messaging.broker import DeadLetter
 
 
 class Letter(Input):

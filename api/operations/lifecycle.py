@@ -29,7 +29,7 @@ from meta.errors import Refused
 from meta.names import MANAGER, AgentName
 from meta.wire import host, manager
 from meta.wire.limits import DESCRIPTION_MOST
-from reconciler.rollout import Rollout
+from reconciler.plan.rollout import Rollout
 from reconciler.views import Card
 
 Words = Field("", max_length=DESCRIPTION_MOST, description="what for, in words")

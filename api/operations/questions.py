@@ -13,8 +13,8 @@ from api.operations.waiting import unless_stopping
 from meta.errors import TransientError
 from meta.wire import agent as wire
 from meta.wire.common import I64
-from reconciler.events import Resync
-from reconciler.talk.questions import Question
+from reconciler.events.feed import Resync
+from reconciler.messaging.questions import Question
 from reconciler.views import Event
 
 

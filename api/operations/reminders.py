@@ -10,7 +10,7 @@ from api.operations.base import AGENTS, OPERATORS, AgentField, Call, Input, Rout
 from api.operations.lifecycle import Named
 from meta.wire import agent as wire
 from meta.wire.common import ReminderTiming
-from reconciler.talk.reminders import Reminder
+from reconciler.messaging.reminders import Reminder
 
 
 class Reminding(Input):

@@ -14,8 +14,8 @@ from pydantic import Field
 from api.operations.base import OPERATORS, Call, Input, Nothing, Raw, Route, operation
 from meta.errors import HiveError, TransientError
 from meta.process.disk import disk_error
-from reconciler.backups.write import Wanted
-from reconciler.metrics import CONTENT_TYPE
+from reconciler.telemetry.metrics import CONTENT_TYPE
+from reconciler.upkeep.backups.write import Wanted
 
 HEALTH_SECONDS = 5.0
 """How long the daemon may take to look at itself."""

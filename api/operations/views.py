@@ -32,12 +32,12 @@ from meta.names import AgentName
 from meta.wire import host, manager
 from meta.wire.common import U32
 from meta.wire.limits import LOG_LINES_MOST
-from reconciler.events import Resync
-from reconciler.talk.questions import Question
+from reconciler.events.feed import Resync
+from reconciler.messaging.questions import Question
 from reconciler.views import Card, Event, LogRow, PlanRow, Status
 
 if TYPE_CHECKING:
-    from reconciler.service import Service
+    from reconciler.agents.lifecycle import Service
 
 MOST_LINES = LOG_LINES_MOST
 MOST_SECONDS = 600

@@ -19,7 +19,7 @@ let
     dependencies = builtins.attrValues chosen;
     pythonImportsCheck = [
       "meta"
-      "reconciler.daemon"
+      "reconciler.daemon.daemon"
       "reconciler.privileged"
       "harness.cli"
       "api.cli.main"

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName
-from reconciler.observed import Container, Launch
+from reconciler.plan.observed import Container, Launch
 from reconciler.views import LogPart
 
 Hint = Callable[[AgentName], None]

@@ -25,8 +25,8 @@ from meta.model import ContainerSettings, Generation
 from meta.names import AgentName, GenerationId
 from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.records import Stamp, WrittenSettings, stamp
-from reconciler.durable import write_file
-from reconciler.observed import Container, Exit, Launch
+from reconciler.common.files import write_file
+from reconciler.plan.observed import Container, Exit, Launch
 from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from meta.model import ContainerSettings
 from meta.process.identity import ProcessIdentity
-from reconciler.observed import Exit, Launch
+from reconciler.plan.observed import Exit, Launch
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

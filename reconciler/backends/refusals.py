@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from meta.errors import Refused, TransientError
 from meta.names import AgentName
-from reconciler.observed import Container
+from reconciler.plan.observed import Container
 
 
 @contextlib.contextmanager

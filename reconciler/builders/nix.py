@@ -37,7 +37,7 @@ from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
-from reconciler.durable import sync_directory
+from reconciler.common.files import sync_directory
 
 EVALUATION_SECONDS = 120.0
 EVALUATION_BYTES = 4 * 2**30

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, ProposalId
-from reconciler.durable import sync_directory, write_json
+from reconciler.common.files import sync_directory, write_json
 
 log = logging.getLogger(__name__)
 _GENERATION = TypeAdapter(Generation)

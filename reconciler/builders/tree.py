@@ -16,7 +16,7 @@ from pathlib import Path
 
 from meta.errors import BuildFailed
 from meta.git.repo import FileAt
-from reconciler.durable import sync_directory
+from reconciler.common.files import sync_directory
 
 LINK = 0o120000
 EXECUTABLE = 0o100755

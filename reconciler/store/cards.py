@@ -12,8 +12,8 @@ from functools import partial
 from meta.errors import NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
-from reconciler.store import cardevents
-from reconciler.store.db import Database
+from reconciler.store.database import Database
+from reconciler.store.events import card_events
 from reconciler.views import Card
 
 _STATUS = {
@@ -44,7 +44,7 @@ class CardChange:
     @property
     def reverted(self) -> bool:
         """True when the card said more than the tags do."""
-        return cardevents.reverted(self.old, self.new)
+        return card_events.reverted(self.old, self.new)
 
 
 class Cards:
@@ -104,7 +104,7 @@ class Cards:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM cards WHERE agent = ?", (agent,))
             connection.execute("DELETE FROM projections WHERE agent = ?", (agent,))
-            cardevents.release_agent(connection, agent)
+            card_events.release_agent(connection, agent)
 
         await self._db.write(work)
 
@@ -125,7 +125,7 @@ def _project(
             connection.execute("DELETE FROM cards WHERE agent = ? AND id = ?", (agent, change.old.id))
         deploy = said[change.new.id] if change.new is not None else None
         by, sha = (deploy.by, deploy.sha) if deploy is not None else (None, None)
-        cardevents.append(connection, now, change.old, change.new, by, sha)
+        card_events.append(connection, now, change.old, change.new, by, sha)
     connection.execute(
         "INSERT INTO projections VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET stamp = ?2", (agent, stamp)
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from meta.names import AgentName, ProposalId
+from reconciler.store.connection import BUSY_TIMEOUT
 from reconciler.store.schema import migrations
-from reconciler.store.sqlite import BUSY_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

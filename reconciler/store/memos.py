@@ -11,9 +11,9 @@ from functools import partial
 from pydantic import TypeAdapter, ValidationError
 
 from meta.names import AgentName, ProposalId
-from reconciler.observed import Memo
-from reconciler.store import eventlog
-from reconciler.store.db import Database
+from reconciler.plan.observed import Memo
+from reconciler.store.database import Database
+from reconciler.store.events import log
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Memos:
                 "INSERT INTO memos VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET memo = ?2", (agent, text)
             )
             if told is not None:
-                eventlog.append(connection, told[1], told[0], agent, {})
+                log.append(connection, told[1], told[0], agent, {})
 
         self._stored.pop(agent, None)  # unknown until the answer: a cancelled write may have been done or not
         await self._db.write(work)
@@ -87,9 +87,9 @@ class Memos:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM memos WHERE agent = ?", (agent,))
             connection.execute("DELETE FROM deaths WHERE agent = ?", (agent,))
-            eventlog.release_all(connection, f"rebuilt:{agent}:")  # a later agent of this name counts anew
+            log.release_all(connection, f"rebuilt:{agent}:")  # a later agent of this name counts anew
             if told is not None:
-                eventlog.append(connection, told[1], told[0], agent, {})
+                log.append(connection, told[1], told[0], agent, {})
 
         await self._db.write(work)
         self._stored.pop(agent, None)

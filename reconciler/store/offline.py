@@ -14,11 +14,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from meta.errors import NotFound, PermanentError
-from reconciler.store import chain
-from reconciler.store.chain import Chain
-from reconciler.store.eventlog import EventRow
+from reconciler.store.connection import BUSY_TIMEOUT, translated
+from reconciler.store.events import chain
+from reconciler.store.events.chain import Chain
+from reconciler.store.events.log import EventRow
 from reconciler.store.schema import migrations
-from reconciler.store.sqlite import BUSY_TIMEOUT, translated
 
 DECIDED = ("proposal_approved", "proposal_denied", "deploy_succeeded", "deploy_failed", "card_reverted", "agent_purged")
 """The kinds of event that say what the tags say as well."""

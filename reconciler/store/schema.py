@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from meta.errors import PermanentError
-from reconciler.store.sqlite import damaged
+from reconciler.store.connection import damaged
 
 _NAME = re.compile(r"(\d{4})_[a-z_]+\.sql")
 

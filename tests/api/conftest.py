@@ -26,18 +26,18 @@ from meta.layout import Layout
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.common.tasks import Background
-from reconciler.events import Events
-from reconciler.links import Links
-from reconciler.rollout import Rollout
-from reconciler.store.db import Database
-from reconciler.store.messages import Broker
-from reconciler.talk.loose_ends import LooseEnds
-from reconciler.talk.questions import Questions
-from reconciler.talk.reminders import Reminders
+from reconciler.events.feed import Events
+from reconciler.messaging.broker import Broker
+from reconciler.messaging.loose_ends import LooseEnds
+from reconciler.messaging.questions import Questions
+from reconciler.messaging.reminders import Reminders
+from reconciler.observe.links import Links
+from reconciler.plan.rollout import Rollout
+from reconciler.store.database import Database
 from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, RefusedTip, SettingsText, Status
 
 if TYPE_CHECKING:
-    from reconciler.service import Service
+    from reconciler.agents.lifecycle import Service
 
 SHA = "1" * 40
 SHOWN = "f00f00f00f00f00f00f0"
@@ -50,7 +50,7 @@ def NOW() -> float:
 
 
 class FakeService:
-    """The methods of reconciler.service.Service, on dictionaries. `calls` records who asked for what."""
+    """The methods of reconciler.agents.lifecycle.Service, on dictionaries. `calls` records who asked for what."""
 
     def __init__(self, layout: Layout, events: Events, broker: Broker) -> None:
         self.layout = layout

@@ -12,8 +12,8 @@ from api.operations.loose_ends import TOLD_LENGTH, TOLD_MOST
 from meta.errors import Conflict
 from meta.names import MANAGER, AgentName
 from meta.wire.common import InSeconds
-from reconciler.talk.loose_ends import ENDS_BYTES, ENDS_MOST
-from reconciler.talk.questions import OPEN_BYTES
+from reconciler.messaging.loose_ends import ENDS_BYTES, ENDS_MOST
+from reconciler.messaging.questions import OPEN_BYTES
 from tests.api.conftest import Hive
 from tests.api.test_http import call as over_http
 from tests.support.mcp_client import call, texts

@@ -8,8 +8,8 @@ import select
 from typing import TYPE_CHECKING
 
 from meta.names import MANAGER, AgentName
-from reconciler.store.db import Database
-from reconciler.store.messages import Broker
+from reconciler.messaging.broker import Broker
+from reconciler.store.database import Database
 
 if TYPE_CHECKING:
     from pathlib import Path

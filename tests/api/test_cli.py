@@ -20,7 +20,7 @@ from api.cli.sentences import SENTENCES, describe
 from api.problems import KINDS, error_from, problem_of
 from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
 from meta.model import DeployKind
-from reconciler.store.kinds import EVENT_KINDS
+from reconciler.store.events.kinds import EVENT_KINDS
 from reconciler.views import PlanRow
 
 if TYPE_CHECKING:

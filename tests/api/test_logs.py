@@ -13,7 +13,7 @@ import pytest
 
 from api import logs
 from meta.names import AgentName
-from reconciler import doing
+from reconciler.telemetry import activity
 
 SECRETS = ("sk-ant-api03-abcdefghijk", "ghp_0123456789abcdef0123", "eyJhbGciOiJIUzI1NiJ9.secret")
 Said = Callable[[], str]
@@ -35,20 +35,20 @@ def said(kind: str) -> Iterator[Said]:
     root.setLevel(level)
 
 
-log = logging.getLogger("reconciler.loop")
+log = logging.getLogger("reconciler.loop.loop")
 
 
 def test_a_line_has_the_agent_the_pass_and_the_step(said: Said, kind: str) -> None:
-    with doing.reconciling(AgentName("alice")), doing.stepping("build"):
-        (id,) = {doing.facts()["reconcile"]}
+    with activity.reconciling(AgentName("alice")), activity.stepping("build"):
+        (id,) = {activity.facts()["reconcile"]}
         log.warning("%s took long", "nix")
     if kind == "json":
         row = json.loads(said())
-        assert (row["event"], row["level"], row["logger"]) == ("nix took long", "warning", "reconciler.loop")
+        assert (row["event"], row["level"], row["logger"]) == ("nix took long", "warning", "reconciler.loop.loop")
         assert (row["agent"], row["reconcile"], row["step"]) == ("alice", id, "build")
         assert row["timestamp"].endswith("Z")
     elif kind == "journal":
-        assert said() == f"<4>reconciler.loop: nix took long agent=alice reconcile={id} step=build\n"
+        assert said() == f"<4>reconciler.loop.loop: nix took long agent=alice reconcile={id} step=build\n"
     else:
         assert "nix took long" in said()
         assert all(word in said() for word in ("agent=alice", f"reconcile={id}", "step=build", "warning"))
@@ -56,7 +56,7 @@ def test_a_line_has_the_agent_the_pass_and_the_step(said: Said, kind: str) -> No
 
 
 def test_outside_a_pass_nothing_stands_beside_the_line(said: Said) -> None:
-    with doing.reconciling(AgentName("alice")):
+    with activity.reconciling(AgentName("alice")):
         pass
     log.info("up")
     assert "alice" not in said()
@@ -72,7 +72,7 @@ async def test_what_a_step_leaves_running_does_not_keep_the_steps_name(said: Sai
         await go.wait()
         log.info("a connection")
 
-    with doing.reconciling(AgentName("alice")), doing.stepping("open-sockets"):
+    with activity.reconciling(AgentName("alice")), activity.stepping("open-sockets"):
         left = asyncio.create_task(server())
         await asyncio.sleep(0)
     go.set()
@@ -85,7 +85,7 @@ def test_no_secret_gets_out_in_a_text_an_argument_an_error_or_beside_it(said: Sa
     key, token, bearer = SECRETS
     log.info("the key is %s", key)
     log.warning("clone https://x:%s@example.org", token)
-    with doing.reconciling(AgentName(key)):
+    with activity.reconciling(AgentName(key)):
         log.info("beside")
     try:
         raise RuntimeError(f"Authorization: Bearer {bearer}")
@@ -102,7 +102,7 @@ def test_a_text_cannot_forge_a_line_or_move_the_cursor(said: Said, kind: str) ->
     assert "\x1b[2J" not in said()
     assert "\x00" not in said()
     if kind == "journal":
-        assert said().splitlines() == ["<6>reconciler.loop: hello", "<6><0>kernel: forged"]
+        assert said().splitlines() == ["<6>reconciler.loop.loop: hello", "<6><0>kernel: forged"]
     if kind == "json":
         assert len(said().splitlines()) == 1
 

@@ -14,7 +14,7 @@ from meta.config import Config
 from meta.errors import BadInput
 from meta.names import MANAGER, AgentName, agent_name, commit_id
 from meta.wire import limits
-from reconciler.store.messages import BODY_LIMIT
+from reconciler.messaging.broker import BODY_LIMIT
 from tests.api.conftest import Hive
 from tests.support.mcp_client import call, texts
 

@@ -14,13 +14,13 @@ from api.cli.where import Where
 from api.operations import upkeep
 from api.operator import serve_operator
 from meta.errors import PermanentError, TransientError
-from reconciler.metrics import Metrics
+from reconciler.telemetry.metrics import Metrics
 from reconciler.views import Status
 from tests.api.conftest import FakeService
 from tests.api.test_http import UnixConnection
 
 if TYPE_CHECKING:
-    from reconciler.service import Service
+    from reconciler.agents.lifecycle import Service
     from tests.api.conftest import Hive
 
 

@@ -22,16 +22,16 @@ from meta.wire.agent import AgentRequest
 from meta.wire.codec import encode
 from meta.wire.host import HostRequest
 from meta.wire.manager import ManagerRequest
-from reconciler.events import Events
-from reconciler.store.db import Database
-from reconciler.store.messages import Broker
+from reconciler.events.feed import Events
+from reconciler.messaging.broker import Broker
+from reconciler.store.database import Database
 from tests.api.conftest import ALICE, NOW, FakeService
 from tests.api.test_http import call as over_http
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.service import Service
+    from reconciler.agents.lifecycle import Service
     from tests.api.conftest import Hive
 
 Json = dict[str, Any]

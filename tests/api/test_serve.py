@@ -24,8 +24,8 @@ from api.sockets import AgentSockets
 from meta.config import Config
 from meta.layout import Layout
 from meta.names import MANAGER
-from reconciler.daemon import Daemon
-from reconciler.discovery import Discovery
+from reconciler.daemon.daemon import Daemon
+from reconciler.proposals.discovery import Discovery
 
 
 @dataclass
@@ -210,7 +210,7 @@ async def test_a_state_with_containers_of_another_backend_is_left_alone(place: P
 
 @pytest.mark.parametrize("module", ["dbus_fast", "reconciler.builders.nix", "reconciler.backends.nixos"])
 def test_what_only_the_other_backend_needs_is_not_imported_at_the_start(module: str) -> None:
-    script = f"import sys, reconciler.daemon, api.serve; sys.exit({module!r} in sys.modules)"
+    script = f"import sys, reconciler.daemon.daemon, api.serve; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
 
 

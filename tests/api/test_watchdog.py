@@ -15,7 +15,7 @@ import pytest
 
 from api import watchdog
 from meta.errors import TransientError
-from reconciler.service import Service
+from reconciler.agents.lifecycle import Service
 
 
 @dataclass

@@ -142,7 +142,7 @@ class Hive(NixStory):
         for line in run(*words).splitlines():
             entry = json.loads(line)
             text = str(entry["MESSAGE"])
-            if "reconciler.loop: alice: " in text and ", because" in text:
+            if "reconciler.loop.loop: alice: " in text and ", because" in text:
                 step = text.partition("alice: ")[2].partition(",")[0]
                 named.append((int(entry["__REALTIME_TIMESTAMP"]) / 1e6, step))
         ends = [at for at, _ in named[1:]] + [until]

@@ -19,7 +19,7 @@ from meta.layout import Layout
 from meta.model import AgentEntry, ContainerSettings, Role
 from meta.names import AgentName
 from reconciler.backends.fake import FakeBackend
-from reconciler.daemon import Daemon
+from reconciler.daemon.daemon import Daemon
 from tests.bench.figure import Figure, figure
 from tests.bench.idle import watches
 

@@ -29,10 +29,10 @@ from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import AgentName, GenerationId, Sha
 from meta.process import sandbox
 from reconciler.backends.base import Backend
-from reconciler.backends.cgroups import detect
 from reconciler.backends.fake import FakeBackend
-from reconciler.backends.local import LocalBackend
-from reconciler.observed import Container, Launch
+from reconciler.backends.local.backend import LocalBackend
+from reconciler.backends.local.cgroups import detect
+from reconciler.plan.observed import Container, Launch
 
 WAIT = 10.0
 SCRIPT = """

@@ -11,8 +11,8 @@ from meta.config import Config
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName
-from reconciler.backends.local import LocalBackend
-from reconciler.observed import Container, Launch
+from reconciler.backends.local.backend import LocalBackend
+from reconciler.plan.observed import Container, Launch
 
 ALICE = AgentName("alice")
 BOB = AgentName("bob")

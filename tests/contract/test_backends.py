@@ -14,7 +14,7 @@ from meta.layout import Layout
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName
 from reconciler.backends.base import Backend
-from reconciler.observed import Container, Launch
+from reconciler.plan.observed import Container, Launch
 
 MANY = 500
 """Lines; more than any backend wrote here."""

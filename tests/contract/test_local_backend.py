@@ -15,10 +15,10 @@ import pytest
 from meta.errors import Refused, TransientError
 from meta.model import Limits
 from meta.process.identity import identity
-from reconciler.backends.cgroups import Cgroups, detect, processes
-from reconciler.backends.launching import running_supervisors
-from reconciler.backends.local import LocalBackend
-from reconciler.observed import Container
+from reconciler.backends.local.backend import LocalBackend
+from reconciler.backends.local.cgroups import Cgroups, detect, processes
+from reconciler.backends.local.launch import running_supervisors
+from reconciler.plan.observed import Container
 from tests.contract.localhost import ALICE, BOB, LINGER, Host
 from tests.support.threads import sleeping_thread
 

@@ -12,7 +12,7 @@ from meta.errors import Refused
 from meta.model import Role
 from meta.names import MANAGER, AgentName
 from meta.process import sandbox
-from reconciler.backends import enclosure
+from reconciler.backends.local import enclosure
 from tests.contract.localhost import ALICE, BOB, LINGER, ROOT, Host
 
 

@@ -16,8 +16,8 @@ from meta.model import ContainerSettings, DeployKind, Role, TagState
 from meta.names import MANAGER, AgentName, GenerationId, ProposalId
 from meta.process.run import run
 from meta.proposed import work_tree
-from reconciler.backends.enclosure import Subject, enclose, probe
-from reconciler.observed import Launch
+from reconciler.backends.local.enclosure import Subject, enclose, probe
+from reconciler.plan.observed import Launch
 
 ALICE = AgentName("alice")
 UID = 700_000

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from reconciler.backends.launching import running_supervisors
+from reconciler.backends.local.launch import running_supervisors
 from tests.support.lab import Lab
 
 TOLD = {"proposal": "proposal_created", "deployed": "deploy_succeeded", "failed": "deploy_failed"}

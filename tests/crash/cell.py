@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meta.errors import HiveError
-from reconciler.steps import STEPS
+from reconciler.plan.steps import STEPS
 from tests.support.lab import Lab
 
 Act = Callable[[], object]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.steps import COMMANDS, STEPS
+from reconciler.plan.steps import COMMANDS, STEPS
 from tests.crash.cell import Scenario
 from tests.crash.scenarios import ALL, NAMED, SHORT
 

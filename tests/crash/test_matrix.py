@@ -1,7 +1,7 @@
 """The crash matrix: SIGKILL before and after every effect of every step; a restart must end in a named outcome.
 
-The cells are generated from the step table (reconciler/effects.py) and the scenarios. Each kills the real daemon with
-backend `local`, real git and real processes. Afterwards meta, the applied tags, the containers and the store must
+The cells are generated from the step table (reconciler/plan/steps.py) and the scenarios. Each kills the real daemon
+with backend `local`, real git and real processes. Afterwards meta, the applied tags, the containers and the store must
 agree, nothing may be left over, and who was not concerned must be the same process as before.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reconciler.effects import EFFECTS, FAILPOINTS
+from reconciler.apply.effects import EFFECTS, FAILPOINTS
 from tests.crash import agreement
 from tests.crash.cell import Cell, Scenario
 from tests.crash.scenarios import ALL, SHORT

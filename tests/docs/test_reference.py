@@ -12,8 +12,8 @@ from api.operations.table import ON_LINES, OPERATIONS
 from api.requests import Places
 from meta.agent_toml.settings import AgentSettings
 from meta.config import Config
-from reconciler.events import EVENT_KINDS
-from reconciler.phase import PHASES
+from reconciler.events.feed import EVENT_KINDS
+from reconciler.plan.phase import PHASES
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

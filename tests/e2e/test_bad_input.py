@@ -14,7 +14,7 @@ import pytest
 
 from meta.errors import Conflict
 from meta.names import AgentName
-from reconciler.room import PENDING_MOST
+from reconciler.proposals.limits import PENDING_MOST
 from tests.support.lab import WAIT, Lab, fresh_lab
 
 GOOD = 'label = "good"\n'

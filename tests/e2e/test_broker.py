@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from meta.names import AgentName
-from reconciler.bucket import EVENTS_AT_ONCE
+from reconciler.common.token_bucket import EVENTS_AT_ONCE
 from tests.support.lab import Lab, fresh_lab
 
 

@@ -17,8 +17,8 @@ from api.cli.progress import remedy
 from meta.errors import Conflict
 from meta.names import AgentName
 from meta.proposed import push_repo
-from reconciler.room import PENDING_MOST
-from reconciler.stale import rebase_hint
+from reconciler.proposals.limits import PENDING_MOST
+from reconciler.proposals.staleness import rebase_hint
 from tests.support.lab import Lab, fresh_lab
 
 SETTINGS = {"HIVE_RESYNC": "600", "HIVE_FINDS_PER_MINUTE": "1000"}

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from meta.errors import Refused
 from meta.wire.events import HELPER_EVENT, HelperEvent
+from reconciler.messaging.loose_ends import LooseEnds
+from reconciler.messaging.questions import Questions
+from reconciler.messaging.reminders import Reminders
 from reconciler.store.cards import Cards
-from reconciler.store.db import Database
-from reconciler.talk.loose_ends import LooseEnds
-from reconciler.talk.questions import Questions
-from reconciler.talk.reminders import Reminders
+from reconciler.store.database import Database
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.store.db import Database
-from reconciler.store.messages import Allowed, Broker, everybody
+from reconciler.messaging.broker import Allowed, Broker, everybody
+from reconciler.store.database import Database
 
 AGENTS = ("alice", "bob", "manager")
 NOW = 1234.9

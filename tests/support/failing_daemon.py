@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from api.cli.main import main
-from reconciler.discovery import Discovery
+from reconciler.proposals.discovery import Discovery
 
 
 async def _fail(_discovery: Discovery) -> NoReturn:

@@ -9,9 +9,9 @@ from meta.desired.repo import MetaRepo
 from meta.layout import Layout
 from meta.model import DeployKind, Pin, Role, TagState
 from meta.names import AgentName, ProposalId, Sha
-from reconciler.store import eventlog
 from reconciler.store.cards import Cards
-from reconciler.store.db import Database
+from reconciler.store.database import Database
+from reconciler.store.events import log
 
 ALICE = AgentName("alice")
 ONE = ProposalId(1)
@@ -30,7 +30,7 @@ async def make(directory: Path, ids: int = 1) -> Layout:
     seed = await applied.create({"agent.toml": b"", "agent.nix": b"{ }"}, AT)
     async with await Database.open(layout.database) as database:
         cards = Cards(database, clock=lambda: AT)
-        await database.write(lambda c: eventlog.append(c, AT, "daemon_started", None, {}))
+        await database.write(lambda c: log.append(c, AT, "daemon_started", None, {}))
         await deploy(meta, applied, cards, 0, seed, DeployKind.SPAWN)
         for id in range(1, ids + 1):
             await deploy(meta, applied, cards, id, seed, DeployKind.APPLY_COMMIT)

@@ -33,7 +33,7 @@ from api.cli.client import Client
 from api.cli.where import Where
 from meta.layout import Layout
 from meta.names import AgentName
-from reconciler.backends.local import Command
+from reconciler.backends.local.backend import Command
 from tests.support.lab_daemon import TINY as TINY
 from tests.support.lab_daemon import Serving, command_for, serve_here, tiny_command
 
@@ -54,7 +54,9 @@ QUICK = {
     "HIVE_RETRY_BACKOFF": "0.05",
 }
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["api.serve", "api.http", "reconciler.daemon", "uvicorn.protocols.http.h11_impl"])
+_CONTEXT.set_forkserver_preload(
+    ["api.serve", "api.http", "reconciler.daemon.daemon", "uvicorn.protocols.http.h11_impl"]
+)
 
 
 @dataclass(frozen=True)

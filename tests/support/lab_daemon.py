@@ -16,10 +16,10 @@ from meta.approval import Shown
 from meta.layout import Layout
 from meta.names import AgentName
 from meta.nix.summary import Summary
-from reconciler.backends.local import Command, harness_command
+from reconciler.backends.local.backend import Command, harness_command
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.plain import PlainBuilder
-from reconciler.observed import Launch
+from reconciler.plan.observed import Launch
 
 TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
 
@@ -49,8 +49,8 @@ def serve_here(wanted: Serving) -> None:
     os.environ.update(wanted.environment)
     from api.serve import ServeOptions, serve
     from meta import failpoint as failpoints
-    from reconciler import daemon
-    from reconciler.backends.local import LocalBackend
+    from reconciler.backends.local.backend import LocalBackend
+    from reconciler.daemon import daemon
 
     failpoints.arm(wanted.failpoint)
 

@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
 from meta.names import AgentName
-from reconciler.store.messages import Broker
+from reconciler.messaging.broker import Broker
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive

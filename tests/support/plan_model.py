@@ -22,11 +22,11 @@ from meta.model import (
 )
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.wire.link import TurnState
-from reconciler import steps
-from reconciler.context import Decision
-from reconciler.observed import AgentObserved, Container, Exit, Launch, LinkView, Memo, Observed
-from reconciler.phase import PHASES
-from reconciler.plan import plan
+from reconciler.plan import steps
+from reconciler.plan.context import Decision
+from reconciler.plan.observed import AgentObserved, Container, Exit, Launch, LinkView, Memo, Observed
+from reconciler.plan.phase import PHASES
+from reconciler.plan.plan import plan
 
 ALICE = AgentName("alice")
 CONFIG = Config(health_deadline=10.0, health_stable=1.0, crash_limit=3, crash_backoff=1.0)

@@ -34,8 +34,8 @@ from reconciler.backends.nixos.tracker import Tracker
 from reconciler.backends.nixos.units import UnitView
 from reconciler.backends.records import WrittenSettings
 from reconciler.backends.refusals import disk, existing
-from reconciler.durable import sync_directory, write_file, write_json
-from reconciler.observed import Container, Launch
+from reconciler.common.files import sync_directory, write_file, write_json
+from reconciler.plan.observed import Container, Launch
 from reconciler.privileged.values import HARNESS_UID
 from reconciler.views import LogPart
 

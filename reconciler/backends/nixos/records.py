@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from meta.names import AgentName
 from reconciler.backends.records import EXIT, MARKER, SETTINGS, Cached
-from reconciler.observed import Launch
+from reconciler.plan.observed import Launch
 from reconciler.privileged import conf
 from reconciler.privileged.conf import Written
 from reconciler.privileged.values import Bounds

@@ -15,8 +15,8 @@ from meta.names import AgentName
 from meta.process.identity import boot_id
 from reconciler.backends.nixos.records import NixosPlace, UnitRun
 from reconciler.backends.nixos.units import UnitView, judge
-from reconciler.durable import write_json
-from reconciler.observed import Exit, Launch
+from reconciler.common.files import write_json
+from reconciler.plan.observed import Exit, Launch
 
 log = logging.getLogger(__name__)
 

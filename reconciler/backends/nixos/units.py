@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from meta.errors import BadInput
 from meta.names import AgentName, agent_name
 from reconciler.backends.nixos.records import UnitRun
-from reconciler.observed import Exit
+from reconciler.plan.observed import Exit
 
 UNIT_PATHS = "/org/freedesktop/systemd1/unit"
 _PREFIX, _SUFFIX = "container@", ".service"

@@ -1,4 +1,4 @@
--- Every event carries the hash of itself and of the one before it; a SHA-256 is no SQL, so reconciler/store/chain.py
+-- Every event carries the hash of itself and of the one before it; a SHA-256 is no SQL, so reconciler/store/events/chain.py
 -- computes it, for the rows that are here already before the next append.
 ALTER TABLE events ADD COLUMN hash TEXT;
 

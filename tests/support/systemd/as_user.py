@@ -17,7 +17,7 @@ from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import AgentName, GenerationId, Sha
 from reconciler.backends.nixos.backend import NixosBackend
 from reconciler.backends.nixos.records import Where
-from reconciler.observed import Launch
+from reconciler.plan.observed import Launch
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds
 from tests.support.systemd.host import HOME

@@ -16,12 +16,12 @@ from typing_extensions import override
 from api.serve import ServeOptions, serve
 from meta.model import Generation
 from meta.names import MANAGER, AgentName
-from reconciler import daemon
 from reconciler.backends.base import Backend
 from reconciler.backends.nixos.backend import NixosBackend
 from reconciler.backends.nixos.bus import Bus
 from reconciler.backends.nixos.records import Where
-from reconciler.links import Links
+from reconciler.daemon import daemon
+from reconciler.observe.links import Links
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds
 from tests.support.systemd.host import REPO, STORE

@@ -17,7 +17,7 @@ from typing_extensions import override
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import MANAGER, AgentName
 from reconciler.backends.nixos.backend import NixosBackend
-from reconciler.observed import Launch
+from reconciler.plan.observed import Launch
 from reconciler.privileged.client import Client
 from tests.contract.conftest import WAIT
 from tests.support.systemd.stand_in import make_system

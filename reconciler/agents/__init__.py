@@ -1,0 +1,1 @@
+"""Commands about agents: spawn, run, roll back, rebuild, destroy."""

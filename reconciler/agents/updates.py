@@ -1,0 +1,183 @@
+"""The shell around rollouts: keeps the one that is under way on disk, looks, and asks for the rebuilds of a wave.
+
+    STATE/rollout.json     the last rollout; replaced as a whole before what it says is done
+
+A daemon that dies goes on with it: a rebuild that was noted and not yet asked for is asked for by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
+
+from pydantic import TypeAdapter, ValidationError
+
+from meta.errors import Conflict, HiveError, NotFound
+from meta.names import AgentName
+from meta.process.disk import disk_error
+from reconciler.apply.effects import effect
+from reconciler.common.files import write_json
+from reconciler.loop.loop import Reconciler
+from reconciler.plan import rollout, steps
+from reconciler.plan.observed import AgentObserved, LinkView
+from reconciler.plan.rollout import AUTOMATIC, PATIENCE, Rollout, Seen
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+_ROLLOUT = TypeAdapter(Rollout)
+
+Rebuild = Callable[[AgentName, str, bool], Awaitable[None]]
+"""Asks for one agent's rebuild: agent, by, now."""
+
+
+class Updates:
+    """One per daemon. `current` is the last rollout, also when it is over."""
+
+    def __init__(self, world: World, reconciler: Reconciler, rebuild: Rebuild) -> None:
+        self._w = world
+        self._reconciler = reconciler
+        self._rebuild = rebuild
+        self._lock = asyncio.Lock()
+        self._turned = asyncio.Event()
+        self.current: Rollout | None = self._load()
+        reconciler.on_turn(self._turned.set)
+
+    def holds(self, agent: AgentName | None) -> bool:
+        """Whether a rollout has still to do with `agent` (None: with anybody)."""
+        return self.current is not None and self.current.holds(agent)
+
+    async def begin(self, by: str, *, now: bool, only_outdated: bool) -> Rollout:
+        """Begin one for the operator. Conflict while another operator's is under way; an automatic one is replaced."""
+        async with self._lock:
+            under_way = self.current
+            if under_way is not None and not under_way.over and under_way.by != AUTOMATIC:
+                raise Conflict(f"agents are being rebuilt already: {under_way.describe()}", "see `hive status`")
+            seen = await self._see(None)
+            made = self._begin(seen, by, now=now, idle=False, only_outdated=only_outdated)
+            if not made.waiting and only_outdated:
+                raise NotFound(
+                    f"no agent is outdated: all were built with hive {made.revision}", "without --stale all are rebuilt"
+                )
+            await self._announce(made)
+        self._turned.set()
+        return made
+
+    async def run(self) -> None:
+        """Go on with it whenever an agent comes to rest, and look for outdated ones every `resync` seconds."""
+        due = True
+        while True:
+            self._turned.clear()
+            try:
+                await self.look(automatic=due)
+            except HiveError as error:
+                log.warning("the rollout waits: %s", error.summary)
+            try:
+                async with asyncio.timeout(self._w.config.resync):
+                    await self._turned.wait()
+                due = False
+            except TimeoutError:
+                due = True
+
+    async def look(self, *, automatic: bool) -> None:
+        """One look: what is under way goes on; with `automatic` also what HIVE_AUTO_UPDATE says is begun."""
+        async with self._lock:
+            mode = self._w.config.auto_update
+            if automatic and mode != "off" and not rollout.under_way(self.current, self._revision):
+                seen = await self._see(None)
+                if rollout.wanted(self.current, seen, self._revision, mode):
+                    idle = mode == "idle"
+                    await self._announce(self._begin(seen, AUTOMATIC, now=False, idle=idle, only_outdated=True))
+            if self.current is not None and not self.current.over:
+                await self._go_on(self.current)
+
+    async def _go_on(self, before: Rollout) -> None:
+        seen = await self._see(before.begun)
+        after = rollout.judge(before, seen)
+        if not after.begun and not after.over:
+            seen = await self._see(after.waiting)
+            after = rollout.next_wave(after, seen, self._w.config.rebuild_wave, self._w.now())
+        if after != before:
+            with effect("begin-wave"):
+                await self._keep(after)
+        if after.over:
+            await self._end(after)
+            return
+        for name, target in after.begun.items():
+            if name in seen and seen[name].rebuilds < target:
+                await self._rebuild(name, after.by, after.now)
+
+    def _begin(self, seen: dict[AgentName, Seen], by: str, *, now: bool, idle: bool, only_outdated: bool) -> Rollout:
+        return rollout.begin(
+            seen,
+            id=secrets.token_hex(8),
+            by=by,
+            at=self._w.now(),
+            revision=self._revision,
+            now=now,
+            idle=idle,
+            only_outdated=only_outdated,
+        )
+
+    async def _announce(self, made: Rollout) -> None:
+        with effect("write-rollout"):
+            await self._keep(made)
+        facts = {"by": made.by, "agents": list(made.waiting), "left_out": list(made.left_out), "now": made.now}
+        await self._w.events.append("rebuild_all_started", None, facts, key=f"rollout:{made.id}")
+
+    async def _end(self, over: Rollout) -> None:
+        log.info("the rollout is over: %s", over.describe())
+        facts = {"by": over.by, "done": list(over.done), "left": list(over.waiting), "failed": over.failed}
+        await self._w.events.append(
+            "rebuild_all_ended", None, {**facts, "reason": over.reason}, key=f"rollout-end:{over.id}"
+        )
+
+    @property
+    def _revision(self) -> str:
+        return self._w.observer.revision
+
+    async def _see(self, only: Iterable[AgentName] | None) -> dict[AgentName, Seen]:
+        agents = (await self._w.observer.desired()).agents
+        return {name: await self._one(name) for name in (agents if only is None else only) if name in agents}
+
+    async def _one(self, agent: AgentName) -> Seen:
+        decision, observed = await self._reconciler.decide(agent)
+        seen = observed.agents.get(agent) or AgentObserved()
+        often = self._reconciler.queue.failures(agent) >= PATIENCE
+        return Seen(
+            phase=decision.phase,
+            rests=isinstance(decision.step, steps.Nothing | steps.Preview),
+            rebuilds=self._w.observer.known().run_of(agent).rebuilds,
+            rebuilt=seen.memo.rebuilt,
+            crashes=seen.memo.crashes,
+            between_turns=not seen.container.running or _between_turns(seen.link),
+            outdated=decision.outdated is not None,
+            built_with=decision.outdated.built if decision.outdated is not None else "",
+            launched=seen.container.launch.rebuilds if seen.container.launch is not None else 0,
+            trouble=self._reconciler.trouble.get(agent) if often else None,
+        )
+
+    async def _keep(self, made: Rollout) -> None:
+        value = {**asdict(made), "begun": dict(made.begun)}
+        try:
+            await asyncio.to_thread(write_json, self._w.layout.rollout, value)
+        except OSError as error:
+            raise disk_error(f"cannot write {self._w.layout.rollout}", error) from error
+        self.current = made
+
+    def _load(self) -> Rollout | None:
+        path = self._w.layout.rollout
+        try:
+            return _ROLLOUT.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            log.error("%s cannot be read, so what it says is not gone on with: %s", path, error)
+            return None
+
+
+def _between_turns(link: LinkView) -> bool:
+    """A harness that is not connected may be in a turn; one that never says is taken at any time."""
+    return not link.turn.in_turn if link.turn is not None else link.legacy_at is not None

@@ -1,0 +1,24 @@
+"""One effect on the world, wrapped in the two failpoints that the crash matrix kills at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from meta.failpoint import hit
+from reconciler.plan.steps import COMMANDS, STEPS
+
+EFFECTS: frozenset[str] = frozenset(
+    name for names in (*(step.effects for step in STEPS), *COMMANDS.values()) for name in names
+)
+FAILPOINTS: tuple[str, ...] = tuple(sorted(f"{name}:{side}" for name in EFFECTS for side in ("before", "after")))
+
+
+@contextmanager
+def effect(name: str) -> Iterator[None]:
+    """Bring about the effect `name`, which must stand in the step table (KeyError otherwise)."""
+    if name not in EFFECTS:
+        raise KeyError(f"effect {name!r} is not in the step table")
+    hit(f"{name}:before")
+    yield
+    hit(f"{name}:after")

@@ -1,0 +1,1 @@
+"""Backend `local`: supervised processes in bubblewrap, on any Linux machine."""

@@ -1,0 +1,182 @@
+"""What a run of an agent is enclosed in: the command line, the environment, the uid.
+
+    with bubblewrap       own mount, pid, network, ipc and uts namespace; only the agent's own directories:
+                          generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive;
+                          the manager also: proposed -> /agents, applied -> /applied (ro), meta -> /meta (ro)
+    without               the host's paths by HIVE_* variables; only where that was explicitly allowed
+
+As root the agent gets its own uid: in the sandbox as the last step before the command (bubblewrap needs root to reach
+directories that the agent's uid may not even see), else by the supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meta.config import Config
+from meta.errors import HiveError, Refused
+from meta.layout import Layout
+from meta.model import ContainerSettings, Role
+from meta.names import AgentName
+from meta.process import sandbox
+from meta.process.run import run
+from reconciler.plan.observed import Launch
+
+INSIDE = {
+    "HIVE_CONFIG": "/config",
+    "HIVE_RUN": "/run/hive",
+    "HIVE_STATE": "/state",
+    "HIVE_AGENTS": "/agents",
+    "HIVE_APPLIED": "/applied",
+    "HIVE_META": "/meta",
+    "HOME": "/home/agent",
+}
+"""Where the agent finds things in its sandbox."""
+
+ACCOUNTS = "etc"
+"""The folder of the sandbox's passwd and group file, in the backend's folder of the agent."""
+
+_INSTALL = "install bubblewrap (on Debian: apt-get install bubblewrap), or set HIVE_ISOLATION=unsafe-none"
+_PROBE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What this host can do. `sandbox` None: bubblewrap is not usable, `why` says why."""
+
+    as_root: bool
+    sandbox: sandbox.Host | None
+    why: str = ""
+
+    def uid(self, config: Config, settings: ContainerSettings) -> int | None:
+        """The uid of an agent's process and directories; None = the daemon's own."""
+        return settings.uid_base if self.as_root and config.fixed_uids else None
+
+
+async def probe() -> Host:
+    """Try bubblewrap once: it may be installed and still not be allowed to make namespaces."""
+    as_root = os.geteuid() == 0
+    try:
+        host = sandbox.detect()
+        await run(sandbox.command(sandbox.Sandbox(), ["/bin/sh", "-c", ":"], host), deadline=_PROBE_SECONDS)
+    except HiveError as error:
+        return Host(as_root, None, error.summary)
+    return Host(as_root, host)
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """How to execute one run. `uid`: for the supervisor to become, None when the sandbox does that or nobody does."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    uid: int | None
+    sandboxed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose run: `folder` is the backend's own for this agent, `tree` the generation's files."""
+
+    agent: AgentName
+    settings: ContainerSettings
+    launch: Launch
+    folder: Path
+    tree: Path
+    runtime: str
+
+
+def enclose(layout: Layout, config: Config, host: Host, subject: Subject, command: Sequence[str]) -> Enclosure:
+    """The enclosure of `command`. Refused where the agent would run without a sandbox and may not."""
+    uid = host.uid(config, subject.settings)
+    if host.sandbox is not None and subject.settings.isolated:
+        inside = _sandbox(layout, subject, uid)
+        argv = sandbox.command(inside, command, host.sandbox)
+        return Enclosure(tuple(argv), {"PATH": os.environ.get("PATH", os.defpath)}, "/", None, sandboxed=True)
+    why = host.why if host.sandbox is None else "agents.json says that it is not isolated"
+    if config.isolation != "unsafe-none" and subject.runtime != "script":
+        raise Refused(f"{subject.agent} does not start without isolation: {why}", _INSTALL)
+    env = _environment(subject, _outside(layout, subject))
+    if uid is not None:
+        for path in (subject.tree, layout.agent_state(subject.agent), layout.sockets(subject.agent)):
+            _require_passage(path, uid)
+    return Enclosure(tuple(command), env, env["HIVE_STATE"], uid, sandboxed=False)
+
+
+def _environment(subject: Subject, paths: dict[str, str]) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "USER": "agent",
+        "HIVE_AGENT": subject.agent,
+        "HIVE_ROLE": str(subject.settings.role),
+        "HIVE_GENERATION": subject.launch.generation,
+        "HIVE_BOOT_NONCE": subject.launch.nonce,
+        **paths,
+    }
+
+
+def _outside(layout: Layout, subject: Subject) -> dict[str, str]:
+    return {
+        "HIVE_CONFIG": str(subject.tree),
+        "HIVE_RUN": str(layout.sockets(subject.agent)),
+        "HIVE_STATE": str(layout.agent_state(subject.agent)),
+        "HIVE_AGENTS": str(layout.state / "proposed"),
+        "HIVE_APPLIED": str(layout.state / "applied"),
+        "HIVE_META": str(layout.meta),
+        "HOME": str(layout.agent_home(subject.agent)),
+    }
+
+
+def _require_passage(path: Path, uid: int) -> None:
+    for directory in reversed(path.absolute().parents):
+        found = directory.stat()
+        if not found.st_mode & 0o001 and found.st_uid != uid:
+            raise Refused(
+                f"uid {uid} may not pass {directory}, which leads to {path}",
+                f"chmod o+x {directory}, or install bubblewrap, or set HIVE_FIXED_UIDS=false",
+            )
+
+
+def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandbox:
+    agent = subject.agent
+    read_only = [(path, path) for path in sandbox.python_closure()]
+    read_only += [(subject.tree, Path("/config")), *_etc(subject, uid)]
+    writable = [
+        (layout.agent_state(agent), Path("/state")),
+        (layout.agent_home(agent), Path("/home/agent")),
+        (layout.sockets(agent), Path("/run/hive")),
+    ]
+    if subject.settings.role is Role.MANAGER:
+        writable += [(layout.state / "proposed", Path("/agents"))]
+        read_only += [(layout.state / "applied", Path("/applied")), (layout.meta, Path("/meta"))]
+    return sandbox.Sandbox(
+        read_only=tuple(read_only),
+        writable=tuple(writable),
+        env=tuple(_environment(subject, INSIDE).items()),
+        uid=uid,
+        hostname=agent,
+        cwd=Path("/"),  # bubblewrap changes to it before the uid, and then /state is closed to it
+    )
+
+
+def _etc(subject: Subject, uid: int | None) -> list[tuple[Path, Path]]:
+    """A passwd and a group file with the agent in it: git and ssh want a name for the uid they run under.
+
+    The manager reads hive's repos (/applied, /meta), which belong to another uid: its git is told that this is right.
+    Nobody else's repos are in its container. git before 2.46 knows no pattern narrower than `*`.
+    """
+    folder, names = subject.folder, ["passwd", "group"]
+    number, group = (uid, uid) if uid is not None else (os.getuid(), os.getgid())
+    etc = folder / ACCOUNTS
+    etc.mkdir(mode=0o755, exist_ok=True)
+    (etc / "passwd").write_text(f"agent:x:{number}:{group}:agent:/home/agent:/bin/sh\n", encoding="ascii")
+    (etc / "group").write_text(f"agent:x:{group}:\n", encoding="ascii")
+    if subject.settings.role is Role.MANAGER:
+        (etc / "gitconfig").write_text("[safe]\n\tdirectory = *\n", encoding="ascii")
+        names.append("gitconfig")
+    return [(etc / name, Path("/etc") / name) for name in names]

@@ -1,0 +1,183 @@
+"""The start of a supervisor and what is done about one that ended badly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from meta.errors import NotFound, TransientError
+from meta.names import AgentName
+from meta.process.identity import ProcessIdentity, identity, open_pidfd, readable
+from meta.process.run import spawn_detached
+from reconciler.backends.local.cgroups import Cgroups, kill, remove
+from reconciler.backends.local.enclosure import ACCOUNTS, Enclosure
+from reconciler.backends.local.place import Place
+from reconciler.common.files import write_json
+from reconciler.plan.observed import Exit, Launch
+
+SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
+START_SECONDS = 15.0
+"""From the spawn to the word that the run is recorded; 30 ms on an idle machine."""
+
+
+class Busy(TransientError):
+    """Another supervisor holds the agent's lock."""
+
+
+def write_spec(
+    place: Place, launch: Launch, enclosure: Enclosure, joins: Sequence[Path], grace: float, log_limit: int
+) -> None:
+    """spec.json: all that the supervisor is told."""
+    folder = place.folder
+    spec = {
+        "nonce": launch.nonce,
+        "launch": asdict(launch),
+        "argv": list(enclosure.argv),
+        "env": enclosure.env,
+        "cwd": enclosure.cwd,
+        "uid": enclosure.uid,
+        "sandboxed": enclosure.sandboxed,
+        "cgroups": [str(path) for path in joins],
+        "rlimits": {"core": 0},
+        "lock": str(folder / "lock"),
+        "run": str(folder / "run.json"),
+        "exit": str(folder / "exit.json"),
+        "log": str(folder / "log"),
+        "log_limit": log_limit,
+        "grace": grace,
+    }
+    write_json(folder / "spec.json", spec, mode=0o600, sync=False)
+
+
+def write_exit(place: Place, ended: Exit) -> None:
+    """exit.json on behalf of a supervisor that could not write it."""
+    with contextlib.suppress(FileNotFoundError):
+        write_json(place.folder / "exit.json", asdict(ended))
+
+
+async def launch(place: Place) -> ProcessIdentity:
+    """Start the supervisor on spec.json and wait for its word. Busy, or TransientError with what it said."""
+    fifo = place.folder / f"ready-{secrets.token_hex(4)}"  # its own: nobody else's start can take the word
+    _remove_old_pipes(place.folder)
+    os.mkfifo(fifo, 0o600)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        argv: list[str | Path] = [sys.executable, "-I", "-S", SUPERVISOR, place.folder / "spec.json", fifo]
+        pid = await spawn_detached(argv, env={"LANG": "C.UTF-8"}, cwd=Path("/"), log=place.folder / "supervisor.log")
+        return await _await_word(place, reader, pid)
+    finally:
+        os.close(reader)
+        fifo.unlink(missing_ok=True)
+
+
+def _remove_old_pipes(folder: Path) -> None:
+    """What a daemon left that was killed in the middle of a start; not the pipe of one that is under way."""
+    for path in folder.glob("ready-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_mtime < time.time() - 4 * START_SECONDS:
+                path.unlink()
+
+
+async def _await_word(place: Place, reader: int, pid: int) -> ProcessIdentity:
+    pidfd = os.pidfd_open(pid)  # it cannot be reaped before the loop runs again
+    try:
+        which = identity(pid)
+        await _first((readable(reader), readable(pidfd)), START_SECONDS)
+        word = ""
+        with contextlib.suppress(BlockingIOError):
+            word = os.read(reader, 4096).decode("utf-8", "replace").strip()
+        if word == "ok":
+            return which
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
+    if word == "busy":
+        raise Busy(f"another supervisor of {place.agent} still runs", "it is ended first")
+    detail = word or _last_line(place.folder / "supervisor.log") or "no word from it"
+    raise TransientError(f"the supervisor of {place.agent} did not start: {detail}")
+
+
+async def _first(waits: Sequence[Coroutine[object, object, None]], seconds: float) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except FileNotFoundError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def running_supervisors(folder: Path) -> Iterator[tuple[AgentName, ProcessIdentity]]:
+    """Every supervisor whose spec lies below `folder`, by its command line: also those without records."""
+    for pid, words in _command_lines():
+        if str(SUPERVISOR) not in words[:-1]:
+            continue
+        spec = Path(words[words.index(str(SUPERVISOR)) + 1])
+        if spec.name == "spec.json" and spec.parent.parent == folder:
+            with contextlib.suppress(NotFound):
+                yield AgentName(spec.parent.name), identity(pid)
+
+
+def running_sandboxes(folder: Path) -> Iterator[ProcessIdentity]:
+    """Every bubblewrap that was started for the agent with this folder."""
+    for pid, words in _command_lines():
+        if str(folder / ACCOUNTS / "passwd") in words:
+            with contextlib.suppress(NotFound):
+                yield identity(pid)
+
+
+def _command_lines() -> Iterator[tuple[int, list[str]]]:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                yield int(entry.name), os.fsdecode(Path(entry.path, "cmdline").read_bytes()).split("\0")
+
+
+async def await_gone(agent: AgentName, which: ProcessIdentity, seconds: float) -> None:
+    """KILL a process that should be gone with its supervisor, and wait for it. TransientError when it stays."""
+    pidfd = open_pidfd(which)
+    if pidfd is None:
+        return
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        async with asyncio.timeout(seconds):
+            await readable(pidfd)
+    except TimeoutError as error:
+        raise TransientError(f"pid {which.pid} of {agent} does not end although it was killed") from error
+    finally:
+        os.close(pidfd)
+
+
+async def clear_cgroups(cgroups: Cgroups, place: Place, seconds: float) -> None:
+    """KILL what is left in the agent's groups and remove them. TransientError when something stays."""
+    directories = cgroups.directories(place.agent) | _joined(place)
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not remove(directories):
+        kill(directories)
+        if asyncio.get_running_loop().time() > deadline:
+            raise TransientError(f"processes of {place.agent} do not end although they were killed")
+        await asyncio.sleep(0.01)  # the kernel offers no event for an emptied version 1 group
+
+
+def _joined(place: Place) -> set[Path]:
+    """The groups of the last start: the daemon that made them may have been in another group than this one."""
+    spec = place.spec.get()
+    return {Path(file).parent for file in spec.cgroups} if spec is not None else set()

@@ -1,0 +1,1 @@
+"""The composition root: makes one of each part, recovers, runs the endless tasks."""

@@ -1,0 +1,159 @@
+"""What the loop sees happen: since when each agent is in its phase, and the events that no step of its own tells.
+
+Phases are derived, never stored, so somebody has to note when one changes: whoever decides, not whoever looks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from meta.config import Config
+from meta.errors import HiveError
+from meta.names import AgentName
+from reconciler.events.feed import Events
+from reconciler.plan import health, steps
+from reconciler.plan.context import Decision
+from reconciler.plan.observed import AgentObserved, Container, Transient
+
+log = logging.getLogger(__name__)
+
+_UP = {"running", "starting"}
+_DOWN = {"stopped", "failed", "crashed", "backing-off"}
+
+
+class Chronicle:
+    """One per daemon. `clock` gives Unix seconds, `daemon_since` is when the daemon began to look."""
+
+    def __init__(self, events: Events, config: Config, clock: Callable[[], float], daemon_since: float) -> None:
+        self._events = events
+        self._config = config
+        self._clock = clock
+        self._daemon_since = daemon_since
+        self._phases: dict[AgentName, tuple[str, float]] = {}
+        self._opened: set[AgentName] = set()
+        self._held: dict[AgentName, frozenset[int]] = {}
+        self._told: dict[AgentName, str] = {}
+        self._ends: dict[AgentName, str] = {}
+
+    # phases
+    def note(self, agent: AgentName, phase: str, seen: AgentObserved) -> None:
+        """The agent is in `phase` now; when that is another one than before, this is when it began."""
+        known = self._phases.get(agent)
+        if known is None or (known[0] == "unknown" and phase != "unknown"):  # a daemon that has just found it
+            self._phases[agent] = (phase, _began(phase, seen.container, self._clock()))
+        elif known[0] != phase:
+            self._phases[agent] = (phase, self._clock())
+
+    def since(self, agent: AgentName) -> float:
+        """When the phase that was noted last began, in Unix seconds."""
+        known = self._phases.get(agent)
+        return known[1] if known is not None else self._clock()
+
+    # events
+    async def done(self, agent: AgentName, decision: Decision, seen: AgentObserved) -> None:
+        """`decision.step` was done; `seen` is what it was decided on."""
+        match decision.step:
+            case steps.Start() as step:
+                await self._started(agent, decision, step, seen)
+            case steps.CountCrash(why=why) if seen.container.running:
+                await self._unhealthy(agent, seen, why)
+            case steps.GiveUpRollback(reason=reason):
+                await self._unhealthy(agent, seen, reason)
+            case steps.Fail(reason=reason) as step if self._failed_at_the_gate(step, seen):
+                await self._unhealthy(agent, seen, reason)
+            case steps.Destroy():
+                self._opened.discard(agent)
+            case steps.Create() | steps.Furnish() | steps.OpenSockets() | steps.Build() | steps.Switch() as step:
+                await self._repaired(agent, decision, step, seen)
+            case _:
+                pass
+
+    async def stuck(self, agent: AgentName, step: str, error: HiveError) -> None:
+        """A step failed and is tried again; nothing more may go wrong by telling it."""
+        try:
+            await self._events.append("reconcile_error", agent, {"step": step, "error": error.summary})
+        except HiveError as second:
+            log.warning("that %s failed for %s cannot be told: %s", step, agent, second.summary)
+
+    async def held(self, agent: AgentName, decision: Decision, seen: AgentObserved) -> None:
+        """Tell that an agent disagrees with meta, once per set of ids, and that it is outdated, once per revision.
+
+        Also that it was stopped, where a daemon died between the stop and telling of it.
+        """
+        await self._outdated(agent, decision)
+        await self._stopped(agent, seen)
+        ids = frozenset[int](seen.foreign) if decision.phase == "disagrees" else frozenset[int]()
+        if self._held.get(agent, frozenset()) == ids:
+            return
+        if ids:
+            key = f"disagrees:{agent}:{','.join(map(str, sorted(ids)))}"
+            await self._events.append("agent_disagrees", agent, {"ids": sorted(ids)}, key=key)
+        self._held[agent] = ids
+
+    async def _outdated(self, agent: AgentName, decision: Decision) -> None:
+        found = decision.outdated
+        if found is None or self._told.get(agent) == found.now:
+            return
+        facts = {"built_with": found.built, "revision": found.now}
+        await self._events.append("agent_needs_update", agent, facts, key=f"needs-update:{agent}:{found.now}")
+        self._told[agent] = found.now
+
+    async def _stopped(self, agent: AgentName, seen: AgentObserved) -> None:
+        nonce = seen.memo.expected_exit
+        over = not seen.container.running and seen.memo.transient == Transient.STOPPING
+        if not over or nonce is None or self._ends.get(agent) == nonce:
+            return
+        key = stopped_key(agent, nonce, Transient.STOPPING)
+        await self._events.append("agent_stopped", agent, {"transient": Transient.STOPPING}, key=key)
+        self._ends[agent] = nonce
+
+    async def _started(self, agent: AgentName, decision: Decision, step: steps.Start, seen: AgentObserved) -> None:
+        before = seen.container.launch
+        if decision.deploy is None and before is not None and step.restarts > before.restarts:
+            await self._events.append("agent_restarted", agent, {"generation": step.generation.id})
+
+    def _failed_at_the_gate(self, step: steps.Fail, seen: AgentObserved) -> bool:
+        launch = seen.container.launch
+        if not step.touched or launch is None or launch.deploy != step.id:
+            return False
+        now = self._clock()
+        verdict = health.judge(seen.container, seen.link, now=now, daemon_since=self._daemon_since, config=self._config)
+        return isinstance(verdict, health.Unhealthy)
+
+    async def _unhealthy(self, agent: AgentName, seen: AgentObserved, reason: str) -> None:
+        launch = seen.container.launch
+        key = f"unhealthy:{agent}:{launch.nonce}" if launch is not None else None
+        await self._events.append("agent_unhealthy", agent, {"reason": reason}, key=key)
+
+    async def _repaired(self, agent: AgentName, decision: Decision, step: steps.Step, seen: AgentObserved) -> None:
+        first = isinstance(step, steps.OpenSockets) and agent not in self._opened  # each daemon has to open them
+        if isinstance(step, steps.OpenSockets):
+            self._opened.add(agent)
+        if decision.deploy is None and not first and not _meant(step, seen):
+            await self._events.append("repaired", agent, {"what": decision.reason, "step": step.name})
+
+
+def stopped_key(agent: AgentName, nonce: str | None, transient: str) -> str | None:
+    """The key of the event that a launch was stopped: it is told once, whoever tells it."""
+    return f"stopped:{agent}:{nonce}:{transient}" if nonce else None
+
+
+def _meant(step: steps.Step, seen: AgentObserved) -> bool:
+    """Whether a change of meta or a rollback makes this step, not something that was lost or changed by hand."""
+    match step:
+        case steps.Build(id=id):
+            return id in seen.built
+        case steps.Switch():
+            return seen.memo.rollback_from is not None or seen.memo.transient == Transient.SWITCHING
+        case _:
+            return False
+
+
+def _began(phase: str, container: Container, now: float) -> float:
+    """When a phase began that a daemon finds at its start; `now` where nothing tells it."""
+    if phase in _UP and container.launch is not None:
+        return min(container.launch.at, now)
+    if phase in _DOWN and container.exit is not None:
+        return min(container.exit.at, now)
+    return now

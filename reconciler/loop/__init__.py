@@ -1,0 +1,1 @@
+"""Who is looked at when: the keyed queue and the reconcile loop."""

@@ -1,0 +1,296 @@
+"""Questions: asked by an agent or the operator, answered by the one that was asked, or by the operator.
+
+Each change of a row and the helper event that tells of it are one transaction (docs/reference/questions.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+
+from meta.errors import BadInput, Conflict, NotFound, Refused, TransientError
+from meta.names import MANAGER
+from meta.wire.events import QuestionAnswered, QuestionAsked
+from meta.wire.limits import ANSWER_BYTES, OPTION_BYTES, OPTIONS_MOST, QUESTION_BYTES
+from reconciler.common.token_bucket import Allowance
+from reconciler.messaging.shorten import shortened
+from reconciler.messaging.ticker import seconds_from
+from reconciler.store import questions
+from reconciler.store.connection import Transaction
+from reconciler.store.database import Database
+from reconciler.store.events import log
+from reconciler.store.messages.notices import ANSWERS, asked_by, has_room, notify, withdraw
+from reconciler.store.questions import Question
+
+__all__ = ["Question", "Questions"]
+
+OPERATOR = "operator"
+SYSTEM = "system"
+OPEN_MOST = 100
+"""Open questions of one asker."""
+OPEN_BYTES = 512 * 1024
+"""Bytes that the open questions of one asker may have together, with their options as JSON."""
+LISTED_MOST = 1000
+LISTED_BYTES = 2**20
+"""Of a list, as JSON, beside 2 KiB of options for each."""
+_TEXT_BYTES = 4096
+_OPTIONS_BYTES = 1024
+"""Longer texts, and more options, are not in a list."""
+JOINT = ", "
+"""Between several answers."""
+EXPIRED = "[expired]"
+_BATCH = 100
+
+
+class Questions:
+    """One per daemon.
+
+    `check(sender, to)` raises where `sender` may not write to `to`, or there is no such agent; `known` says whether an
+    agent exists. `notice` wakes the receivers of an inbox; `clock` gives Unix seconds; `allowance` is what agents may
+    bring about in the sequence of events.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        check: Callable[[str, str], Awaitable[None]],
+        known: Callable[[str], bool],
+        notice: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+        allowance: Allowance | None = None,
+    ) -> None:
+        self._db = db
+        self._check = check
+        self._known = known
+        self._notice = notice
+        self._clock = clock
+        self._allowance = allowance or Allowance()
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_new(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever a question with a time limit is asked."""
+        self._listeners.append(listener)
+
+    async def ask(
+        self, asker: str, question: str, options: tuple[str, ...], multi: bool, ttl_seconds: int | None, to: str | None
+    ) -> int:
+        """Ask the operator (`to` None) or an agent; the question's id once it is durable.
+
+        `options` are advice, any text is an answer. After `ttl_seconds` it is answered with `[expired]`.
+        Raises BadInput (texts, no such target), Conflict (too many open ones), TransientError (too fast, or too much of
+        it is in an inbox).
+        """
+        target = OPERATOR if to is None else to
+        _check_texts(question, options, multi)
+        if asker == target:
+            raise BadInput(f"{asker} cannot ask itself", "say whom to ask; `remind` is for oneself")
+        if target == "*":
+            raise BadInput("a question goes to one, not to all", "ask each, or send a broadcast")
+        await self._check(asker, target)
+        for name in (asker, target):
+            self._check_there(name)  # nothing is awaited until the row is on its way, so none comes after `forget`
+        now = self._clock()
+        expires = None if ttl_seconds is None else seconds_from(now, ttl_seconds)
+        self._allowance.spend(asker, 2)  # that it was asked, and how it ends
+
+        def work(connection: Transaction) -> int:
+            _check_room(connection, asker, target, len(question.encode()) + len(questions.stored(options)))
+            row = (asker, target, question, options, multi, int(now), expires)
+            id = questions.insert(connection, *row)
+            log.append(connection, now, "question_asked", _agent(asker), {"id": id, "target": target})
+            if target != OPERATOR:
+                event = QuestionAsked(id=id, asker=asker, question=question, options=options, multi=multi)
+                questions.told(connection, id, notify(connection, target, event, int(now)))
+            return id
+
+        id = await self._db.write(work)
+        if target != OPERATOR:
+            self._notice(target)
+        if expires is not None:
+            for listener in self._listeners:
+                listener()
+        return id
+
+    async def answer(self, id: int, by: str, answer: str) -> None:
+        """Answer as the target, or as the operator. Raises NotFound, Refused, Conflict (it was answered already)."""
+        _check_text("the answer", answer, ANSWER_BYTES)
+        if not answer.strip():
+            raise BadInput("the answer is empty", "say something, were it `none of these`")
+
+        def allow(question: Question) -> None:
+            if by not in (question.target, OPERATOR):
+                raise Refused(
+                    f"question {question.id} was not asked of {by}", "only its target or the operator answers"
+                )
+
+        await self._end(id, answer, by, allow)
+
+    async def cancel(self, id: int, by: str) -> None:
+        """Withdraw a question: its asker, the manager or the operator. Raises NotFound, Refused, Conflict."""
+
+        def allow(question: Question) -> None:
+            if by not in (question.asker, MANAGER, OPERATOR):
+                raise Refused(f"question {question.id} is not one of {by}'s", "only its asker may cancel it")
+
+        await self._end(id, cancelled(by), by, allow)
+
+    async def get(self, id: int) -> Question:
+        """One question, open or not. Raises NotFound."""
+        return _there(await self._db.read(partial(questions.get, id=id)), id)
+
+    async def open(self, name: str | None = None) -> list[Question]:
+        """The newest LISTED_MOST open questions, newest first; of `name` those that it asked or that it is to answer.
+
+        Long texts are cut with an ellipsis, and long options are left out (`cut`): all texts together have at most
+        LISTED_BYTES. `get` has a question whole.
+        """
+        found = await self.beginnings(name, LISTED_MOST, _OPTIONS_BYTES)
+        return [
+            question if text == question.question else replace(question, question=text, cut=True)
+            for question, text in zip(
+                found, shortened([question.question for question in found], LISTED_BYTES), strict=True
+            )
+        ]
+
+    async def beginnings(self, name: str | None, most: int, options_bytes: int = 0) -> list[Question]:
+        """As `open`, but only bounded one by one, and options only where they have at most so many bytes."""
+        work = partial(questions.listed, name=name, most=most, text_bytes=_TEXT_BYTES, options_bytes=options_bytes)
+        return await self._db.read(work)
+
+    async def count(self, target: str) -> int:
+        """How many open questions wait for `target`."""
+        return await self._db.read(partial(questions.count_asked, target=target))
+
+    async def expire_due(self, now: float | None = None) -> int:
+        """Answer what has expired with `[expired]`; how many those are."""
+        at, count = int(self._clock() if now is None else now), 0
+        while True:
+            told = await self._db.write(partial(self._expire, at=at))
+            self._notify_all(told)
+            count += len(told)
+            if len(told) < _BATCH:
+                return count
+
+    async def do_due(self) -> int | None:
+        """Expire what is due; when the next question expires."""
+        now = self._clock()
+        await self.expire_due(now)
+        return await self._db.read(partial(questions.next_due, after=int(now)))
+
+    async def clean(self, now: float) -> int:
+        """Remove what ended over 30 days before `now`. To be called hourly. Returns how many."""
+        return await self._db.write(partial(questions.clean, now=int(now)))
+
+    async def forget(self, agent: str) -> None:
+        """The agent is destroyed: what it asked is closed, and who asked it something is told."""
+
+        def work(connection: Transaction) -> list[str]:
+            now = int(self._clock())
+            return [
+                self._close(connection, question, cancelled(SYSTEM), SYSTEM, now, gone=agent)
+                for question in questions.open_ones(connection, agent)
+            ]
+
+        self._notify_all(await self._db.write(work))
+
+    async def _end(self, id: int, answer: str, by: str, allow: Callable[[Question], None]) -> None:
+        def work(connection: Transaction) -> str:
+            question = _there(questions.get(connection, id), id)
+            allow(question)
+            if question.answered_at is not None:
+                raise Conflict(f"question {id} was answered already, by {question.answerer}", "nothing was changed")
+            return self._close(connection, question, answer, by, int(self._clock()))
+
+        self._notify_all([await self._db.write(work)])
+
+    def _expire(self, connection: Transaction, at: int) -> list[str]:
+        return [
+            self._close(connection, question, EXPIRED, SYSTEM, at) for question in questions.due(connection, at, _BATCH)
+        ]
+
+    def _close(self, connection: Transaction, question: Question, answer: str, by: str, at: int, gone: str = "") -> str:
+        """Close one question and tell its asker, unless that is `gone`; returns the asker, or nobody ("")."""
+        told = questions.close(connection, question.id, answer, by, at)
+        if told is not None:
+            withdraw(connection, told)
+        asker = question.asker
+        log.append(connection, at, "question_answered", _agent(asker), {"id": question.id, "by": by})
+        if asker == gone or not (asker in (OPERATOR, MANAGER) or self._known(asker)):
+            return ""
+        event = QuestionAnswered(id=question.id, question=question.question, answer=answer, answerer=by)
+        notify(connection, asker, event, at)
+        return asker
+
+    def _notify_all(self, askers: list[str]) -> None:
+        for asker in {*askers} - {""}:
+            self._notice(asker)
+
+    def _check_there(self, name: str) -> None:
+        if name not in (OPERATOR, MANAGER) and not self._known(name):
+            raise NotFound(f"there is no agent {name[:40]!r}", "see `hive list`")
+
+
+def cancelled(by: str) -> str:
+    """The answer that a cancelled question gets."""
+    return f"[cancelled by {by}]"
+
+
+def _there(question: Question | None, id: int) -> Question:
+    if question is None:
+        raise NotFound(f"there is no question {id}", "see `hive questions`, or the loose ends")
+    return question
+
+
+def _agent(name: str) -> str | None:
+    """Whom an event is about."""
+    return None if name == OPERATOR else name
+
+
+def _check_room(connection: Transaction, asker: str, target: str, more: int) -> None:
+    waiting, size = questions.open_size(connection, asker)
+    if waiting >= OPEN_MOST:
+        raise Conflict(
+            f"{asker} has {waiting} open questions, the limit is {OPEN_MOST}", "cancel some, or wait for answers"
+        )
+    if size + more > OPEN_BYTES:
+        raise Conflict(
+            f"the open questions of {asker} would have {size + more} bytes, the limit is {OPEN_BYTES}",
+            "cancel some, wait for answers, or ask in fewer words",
+        )
+    for name, topic in ((target, asked_by(asker)), (asker, ANSWERS)):
+        if name != OPERATOR and not has_room(connection, name, topic):
+            raise TransientError(
+                f"the inbox of {name} holds too much of what {asker} asked",
+                f"wait until {name} has read and acked some",
+            )
+
+
+def _check_texts(question: str, options: tuple[str, ...], multi: bool) -> None:
+    if not question.strip():
+        raise BadInput("the question is empty", "say what you want to know")
+    _check_text("the question", question, QUESTION_BYTES)
+    if len(options) > OPTIONS_MOST:
+        raise BadInput(f"the question has {len(options)} options, the limit is {OPTIONS_MOST}", "offer fewer")
+    for option in options:
+        _check_text("an option", option, OPTION_BYTES)
+        if not option.strip():
+            raise BadInput("an option is empty", "leave it out; who is asked may answer anything")
+        if multi and JOINT in option:
+            raise BadInput(
+                f"the option {option[:40]!r} holds {JOINT!r}, which joins the answers of `multi`",
+                "word it without a comma and a space",
+            )
+    if len(set(options)) < len(options):
+        raise BadInput("an option comes twice", "offer each once")
+
+
+def _check_text(what: str, text: str, limit: int) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{what} is no valid text: it has a lone surrogate", "send well-formed Unicode") from error
+    if size > limit:
+        raise BadInput(f"{what} has {size} bytes, the limit is {limit}", "put it into a file and name the path")

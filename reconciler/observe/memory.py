@@ -1,0 +1,88 @@
+"""What the daemon remembers about agents: memos and projected stamps, in memory and written through to the store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypedDict, Unpack
+
+from meta.names import AgentName, ProposalId
+from reconciler.plan.observed import Memo
+from reconciler.store.cards import Cards
+from reconciler.store.memos import Memos
+
+
+class MemoChange(TypedDict, total=False):
+    """The fields of a Memo that `Memory.change` may set."""
+
+    crashes: int
+    last_crash: float
+    start_after: float
+    counted_exit: str | None
+    transient: str | None
+    expected_exit: str | None
+    rollback_from: ProposalId | None
+    rollback_failed: bool
+    healthy_nonce: str | None
+    rebuilt: int
+    needs_login: bool
+    proven: tuple[ProposalId, ...]
+
+
+class Memory:
+    """All memos and stamps, read once at start."""
+
+    def __init__(self, memos: Memos, cards: Cards) -> None:
+        self._memos = memos
+        self._cards = cards
+        self._all: dict[AgentName, Memo] = {}
+        self._stamps: dict[AgentName, str] = {}
+
+    async def load(self, incarnation: str) -> None:
+        """Read everything; a step that an earlier incarnation began and did not end counts one death."""
+        self._all = await self._memos.load(incarnation)
+        self._stamps = await self._cards.stamps()
+
+    def get(self, agent: AgentName) -> Memo:
+        """The memo of an agent; empty when nothing is remembered."""
+        return self._all.get(agent, _EMPTY)
+
+    async def change(self, agent: AgentName, **fields: Unpack[MemoChange]) -> Memo:
+        """Set fields; returns once durable."""
+        memo = replace(self.get(agent), **fields)
+        if memo != self.get(agent):
+            await self._memos.save(agent, memo)
+            self._all[agent] = memo
+        return memo
+
+    async def tell(self, agent: AgentName, kind: str, at: float, **fields: Unpack[MemoChange]) -> None:
+        """Set fields and append an event of this kind, both in one transaction."""
+        memo = replace(self.get(agent), **fields)
+        await self._memos.save(agent, memo, (kind, at))
+        self._all[agent] = memo
+
+    async def forget(self, agent: AgentName, told: tuple[str, float] | None = None) -> None:
+        """Nothing is remembered any more. `told`: kind and time of the event that says so, in the same transaction."""
+        await self._memos.forget(agent, told)
+        self._all.pop(agent, None)
+
+    async def begin(self, agent: AgentName, proposal: ProposalId, step: str) -> None:
+        """A step of a deploy begins; should this daemon die in it, that is counted."""
+        await self._memos.begin_step(agent, proposal, step)
+
+    async def end(self, agent: AgentName, proposal: ProposalId, step: str) -> None:
+        """The step ended, well or not."""
+        await self._memos.end_step(agent, proposal, step)
+
+    def projected(self, agent: AgentName) -> str | None:
+        """The stamp of the tags that the cards show."""
+        return self._stamps.get(agent)
+
+    def note_projected(self, agent: AgentName, stamp: str | None) -> None:
+        """The cards show the tags of this stamp now."""
+        if stamp is None:
+            self._stamps.pop(agent, None)
+        else:
+            self._stamps[agent] = stamp
+
+
+_EMPTY = Memo()

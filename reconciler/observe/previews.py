@@ -1,0 +1,118 @@
+"""What each open proposal would become, as files: a card's lines, and what its approval is bound to.
+
+    previews/<agent>/<id>.json
+
+Made by the step `preview`, for builders that can. Losing them costs an evaluation: the step makes them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from meta.approval import Shown
+from meta.errors import TransientError
+from meta.layout import Layout
+from meta.names import AgentName, ProposalId
+from meta.nix.summary import Summary
+from reconciler.common.files import write_json
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """One preview. `lines`: the differences from what runs; `complaint`: why it cannot be built (then no summary).
+
+    `same`: it is the very derivation that meta has for the agent now. `tries`: how often it ended at a limit of time or
+    memory; after `again_at` (Unix seconds) it is tried once more by itself, None: it stays as it is.
+    """
+
+    shown: Shown
+    lines: tuple[str, ...] = ()
+    complaint: str | None = None
+    summary: Summary | None = None
+    same: bool = False
+    tries: int = 0
+    again_at: float | None = None
+
+
+_PREVIEWED = TypeAdapter(Previewed)
+
+
+class Previews:
+    """The previews of all agents of one hive; one object per daemon."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._known: dict[AgentName, dict[ProposalId, Previewed]] = {}
+        self._came = asyncio.Event()
+        self.running: dict[AgentName, ProposalId] = {}
+        """Which one each agent's worker evaluates now."""
+
+    def of(self, agent: AgentName) -> Mapping[ProposalId, Previewed]:
+        """By id. Read from disk once."""
+        if agent not in self._known:
+            folder = self._layout.previews(agent)
+            paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+            self._known[agent] = {id: found for path in paths for id, found in _read(path)}
+        return self._known[agent]
+
+    def settled(self, agent: AgentName, now: float) -> frozenset[ProposalId]:
+        """The ids whose preview is not to be made (again) at `now`, Unix seconds."""
+        known = self.of(agent)
+        return frozenset(id for id, each in known.items() if each.again_at is None or now < each.again_at)
+
+    def drop(self, agent: AgentName, id: ProposalId) -> None:
+        """Make it anew: somebody asked for that. TransientError when the disk does not let go of it."""
+        try:
+            self._layout.preview(agent, id).unlink(missing_ok=True)
+        except OSError as error:
+            raise TransientError(f"cannot forget the preview of {id}: {error.strerror}", "try again") from error
+        self._known[agent] = {other: each for other, each in self.of(agent).items() if other != id}
+
+    def write(self, agent: AgentName, id: ProposalId, previewed: Previewed, keep: frozenset[ProposalId]) -> None:
+        """Keep `previewed`; those of ids that are not in `keep` go. TransientError when it cannot be written."""
+        known = dict(self.of(agent))
+        try:
+            self._layout.previews(agent).mkdir(parents=True, exist_ok=True)
+            write_json(self._layout.preview(agent, id), asdict(previewed), sync=False)
+            for old in known.keys() - keep - {id}:
+                self._layout.preview(agent, old).unlink(missing_ok=True)
+                del known[old]
+        except OSError as error:
+            raise TransientError(f"cannot keep the preview of {id}: {error.strerror}", "is the disk full?") from error
+        self._known[agent] = {**known, id: previewed}
+        self._came.set()
+
+    async def wait(self, agent: AgentName, id: ProposalId, seconds: float) -> Previewed:
+        """The preview of `id` once it is there; TransientError after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while (found := self.of(agent).get(id)) is None:
+                    self._came.clear()
+                    await self._came.wait()
+                return found
+        except TimeoutError as error:
+            raise TransientError(
+                f"proposal {id} is not evaluated yet", f"see `hive plan {agent}`, then approve again"
+            ) from error
+
+    def forget(self, agent: AgentName) -> None:
+        """A purged agent."""
+        shutil.rmtree(self._layout.previews(agent), ignore_errors=True)
+        self._known.pop(agent, None)
+
+
+def _read(path: Path) -> list[tuple[ProposalId, Previewed]]:
+    try:
+        return [(ProposalId(int(path.stem)), _PREVIEWED.validate_json(path.read_bytes()))]
+    except (OSError, ValueError, ValidationError) as error:
+        log.warning("%s is passed over, it will be made again: %s", path, error)
+        return []

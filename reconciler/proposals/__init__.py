@@ -1,0 +1,1 @@
+"""From a branch's tip to an approved id."""

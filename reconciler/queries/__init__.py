@@ -1,0 +1,1 @@
+"""What is shown: status, cards, diffs, logs. Nothing here changes anything."""

@@ -1,0 +1,201 @@
+"""The database: one writer with group commit, one reader, whole transactions as functions.
+
+`synchronous=FULL` costs an fsync per commit. Writes that wait while a commit is under way are put into the next
+one together, so that many senders share one fsync; one's failure is its own all the same (see batch).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from meta.errors import PermanentError, TransientError
+from reconciler.store.batch import Job, Pending, run_batch
+from reconciler.store.connection import Connection, connect, translated
+from reconciler.store.schema import DamagedDatabase, prepare_reader, prepare_writer, set_aside
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BATCH_LIMIT = 512
+"""Functions in one commit; bounds how long the first of them waits for the last."""
+
+
+class Database:
+    """An open database. `async with await Database.open(path) as db: ...`
+
+    `uuid`: random, made with the file. `created`: there was no database before.
+    `set_aside`: where a damaged file was moved to (then `created` is true too); the caller rebuilds what it can.
+    """
+
+    def __init__(self, path: Path, uuid: str, writer: Connection, reader: Connection) -> None:
+        self.path = path
+        self.uuid = uuid
+        self.created = False
+        self.set_aside: Path | None = None
+        self._writer = writer
+        self._reader = reader
+        self._waiting: deque[Pending] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path) -> Database:
+        """Open or make the database at `path` (mode 0600; its directory must exist), and migrate it.
+
+        Raises PermanentError (written by a newer hive; no access) or TransientError (disk full, locked).
+        """
+        try:
+            created = not path.exists() or path.stat().st_size == 0
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except (PermissionError, IsADirectoryError, NotADirectoryError, FileNotFoundError) as error:
+            raise PermanentError(f"cannot open {path}: {error.strerror}", "see that hive may write there") from error
+        except OSError as error:
+            raise TransientError(f"cannot open {path}: {error.strerror}", "look at the disk") from error
+        try:
+            with translated(path):
+                return await cls._open(path, created)
+        except DamagedDatabase as error:
+            fault = str(error)
+        moved = set_aside(path)
+        logger.error("the database %s is damaged (%s); moved to %s, a new one is made", path, fault, moved)
+        database = await cls.open(path)
+        database.set_aside = moved
+        return database
+
+    @classmethod
+    async def _open(cls, path: Path, created: bool) -> Database:
+        writer = await connect(path)
+        try:
+            uuid = await writer.run(partial(prepare_writer, path))
+            reader = await connect(path)
+        except BaseException:
+            await writer.close()
+            raise
+        database = cls(path, uuid, writer, reader)
+        database.created = created
+        try:
+            await reader.run(prepare_reader)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def __aenter__(self) -> Database:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Commit what was asked for, then end both threads. A second call is nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._flusher is not None:
+            await asyncio.wait({self._flusher})  # unlike `await`, does not cancel it when we are cancelled
+        try:
+            await self._reader.close()
+        finally:
+            await self._writer.close()  # last, so that it checkpoints and removes the write-ahead log
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` as one transaction in the writer's thread; returns its result after COMMIT (fsync included).
+
+        `work` must have no effect besides the database: it is run again when another of the same commit fails, and
+        when the commit fails as a whole. What `work` raises is raised here, with its changes rolled back. A cancelled
+        caller does not stop a transaction that has begun; one that has not begun is dropped.
+        Raises TransientError when the disk is full, the file is locked, or the database is closed.
+        """
+        with translated(self.path):
+            return await self.submit(work)
+
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """As `write`, but in its place among all writes before this returns. The future has SQLite's errors as they
+        are (see `translated`); to cancel it is to drop a transaction that has not begun.
+        """
+        self._check_open()
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Job(work, answer))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush(), name="store-writer")
+        return answer
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `query` on the second connection, in one snapshot that has every write answered before."""
+        self._check_open()
+        with translated(self.path):
+            return await self._reader.run(partial(_in_snapshot, query))
+
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on the loop after each commit that changed something; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def _flush(self) -> None:
+        """Commit batch after batch until nothing waits. Only one such task exists at a time."""
+        batch: list[Pending] = []
+        try:
+            while batch := self._next_batch():
+                try:
+                    changed = await self._writer.run(partial(run_batch, batch))
+                except Exception as error:
+                    logger.exception("a commit failed as a whole, and so do its %d writes", len(batch))
+                    _fail(batch, error)
+                    continue
+                for job in batch:
+                    job.settle()
+                if changed:
+                    self._notify()
+        finally:
+            self._flusher = None
+            for job in (*batch, *self._waiting):  # only when this task was itself cancelled: leave nobody waiting
+                job.abandon()
+            self._waiting.clear()
+
+    def _notify(self) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener()
+            except Exception:  # of one listener; the writes that wait are no business of it
+                logger.exception("a listener of the database failed")
+
+    def _next_batch(self) -> list[Pending]:
+        batch: list[Pending] = []
+        while self._waiting and len(batch) < BATCH_LIMIT:
+            job = self._waiting.popleft()
+            if not job.abandoned:
+                batch.append(job)
+        return batch
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise TransientError("the database is closed: the daemon is stopping", "try again once it runs")
+
+
+def _fail(batch: Iterable[Pending], error: Exception) -> None:
+    """Raise `error` in the callers of a batch that was lost. To cancel them would end in silence what they do."""
+    for job in batch:
+        job.error = job.error or error
+        job.settle()
+
+
+def _in_snapshot(query: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    connection.execute("BEGIN")
+    try:
+        return query(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

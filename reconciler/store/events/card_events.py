@@ -1,0 +1,120 @@
+"""The events that belong to a change of a card: an outbox, appended in the transaction that changes the row.
+
+Each has the key `card:<agent>:<id>:<state>`, so that it is appended once however often the card is projected.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from meta.model import DeployKind, TagState
+from reconciler.store.events import log
+from reconciler.views import Card
+
+_KINDS = {
+    TagState.PROPOSAL: "proposal_created",
+    TagState.APPROVED: "proposal_approved",
+    TagState.BUILDING: "deploy_started",
+    TagState.DEPLOYED: "deploy_succeeded",
+    TagState.FAILED: "deploy_failed",
+    TagState.DENIED: "proposal_denied",
+}
+
+_WAY = {
+    # How an id came to a state. Only what is sure: one may be denied or fail without the steps between.
+    TagState.PROPOSAL: (TagState.PROPOSAL,),
+    TagState.APPROVED: (TagState.PROPOSAL, TagState.APPROVED),
+    TagState.BUILDING: (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING),
+    TagState.DEPLOYED: (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING, TagState.DEPLOYED),
+    TagState.FAILED: (TagState.PROPOSAL, TagState.APPROVED, TagState.FAILED),
+    TagState.DENIED: (TagState.PROPOSAL, TagState.DENIED),
+}
+
+_RANK = {TagState.PROPOSAL: 0, TagState.APPROVED: 1, TagState.BUILDING: 2}
+_TERMINAL = 3
+
+
+def reverted(old: Card | None, new: Card | None) -> bool:
+    """True when the tags say less than the card did, or contradict it."""
+    if old is None:
+        return False
+    if new is None:
+        return True
+    return _rank(new) < _rank(old) or (_rank(new) == _TERMINAL == _rank(old) and new.state != old.state)
+
+
+def append(
+    connection: sqlite3.Connection, at: float, old: Card | None, new: Card | None, by: str | None, sha: str | None
+) -> None:
+    """Append what happened between the two; the states that were passed over in between are told, too.
+
+    `by`: who moved the id to its present state. `sha`: its commit, which the card of a spawn does not show.
+    """
+    if old is not None and reverted(old, new):
+        _append_reverted(connection, at, old, new)
+    if new is None or _is_seed(new):
+        return
+    late = old is None and TagState(new.state).terminal
+    for state in _told(old, new, late):
+        data = _data(new, by if state.value == new.state else None)
+        if late:
+            data["late"] = True
+        log.append(connection, at, _KINDS[state], new.agent, data, _key(new, state.value))
+        if state is TagState.DEPLOYED and new.kind is DeployKind.SPAWN:
+            log.append(connection, at, "agent_spawned", new.agent, {**data, "sha": sha}, _key(new, "spawned"))
+
+
+def release_agent(connection: sqlite3.Connection, agent: str) -> None:
+    """The agent is purged: one of the same name may have the same ids again (its seed has 0)."""
+    log.release_all(connection, f"card:{agent}:")
+
+
+def _told(old: Card | None, new: Card, late: bool) -> tuple[TagState, ...]:
+    state = TagState(new.state)
+    if late:  # over before it was ever seen: the history is not told again, only how it ended
+        return (state,)
+    if old is not None and reverted(old, new):
+        return (state,) if state.terminal else ()
+    known = -1 if old is None else _rank(old)
+    return tuple(step for step in _WAY[state] if _RANK.get(step, _TERMINAL) > known)
+
+
+def _append_reverted(connection: sqlite3.Connection, at: float, old: Card, new: Card | None) -> None:
+    for state in TagState:
+        if new is None or _RANK.get(state, _TERMINAL) > _rank(new):
+            log.release(connection, _key(old, state.value))  # it may happen again, and is then told again
+    if _is_seed(old):
+        return
+    data: dict[str, object] = {"id": old.id, "from": old.state, "to": new.state if new else None}
+    log.append(connection, at, "card_reverted", old.agent, data)
+
+
+def _data(card: Card, by: str | None) -> dict[str, object]:
+    return {
+        "id": card.id,
+        "kind": card.kind.value,
+        "status": card.status,
+        "sha": card.fetched_sha,
+        "commit_ref": card.commit_ref,
+        "source": card.source,
+        "note": card.note,
+        "description": card.description,
+        "by": by,
+        "proposed_by": card.proposed_by,
+        "approved_by": card.approved_by,
+        "requested_at": card.requested_at,
+        "resolved_at": card.resolved_at,
+    }
+
+
+def _is_seed(card: Card) -> bool:
+    """`deployed/0` without an approval only marks the commit that an agent began with: nothing is told about it."""
+    return card.id == 0 and card.state == TagState.DEPLOYED.value and card.approved_by is None
+
+
+def _rank(card: Card) -> int:
+    return _RANK.get(TagState(card.state), _TERMINAL)
+
+
+def _key(card: Card, state: str) -> str:
+    return f"card:{card.agent}:{card.id}:{state}"

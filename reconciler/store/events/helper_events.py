@@ -1,0 +1,115 @@
+"""What the manager is told of hive's own events: a pure mapping, and its outbox in the event's own transaction.
+
+An event is appended once, so what follows from it is told once: its key is the event's number.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+from meta.names import MANAGER
+from meta.wire.common import ApprovalStatus
+from meta.wire.events import (
+    ApprovalResolved,
+    ContainerCrash,
+    Destroyed,
+    HelperEvent,
+    Killed,
+    LoggedIn,
+    NeedsLogin,
+    NeedsUpdate,
+    Rebuilt,
+    Spawned,
+)
+from reconciler.store.messages.notices import notify
+
+UNASKED = "spawn"
+"""The source of a spawn that the operator made without an approval."""
+
+Data = Mapping[str, object]
+_ENDS = {
+    # kind of event -> how the approval ended, folder of the id's last tag
+    "deploy_succeeded": (ApprovalStatus.APPROVED, "deployed"),
+    "deploy_failed": (ApprovalStatus.FAILED, "failed"),
+    "proposal_denied": (ApprovalStatus.DENIED, "denied"),
+}
+_SUB_AGENTS = {
+    "agent_destroyed": Destroyed,
+    "agent_needs_login": NeedsLogin,
+    "agent_logged_in": LoggedIn,
+}
+
+
+def helper_events(kind: str, agent: str | None, data: Data) -> tuple[HelperEvent, ...]:
+    """What an event of hive's means for the manager, in the order in which it is told. Pure.
+
+    Of itself the manager is told how its approvals and rebuilds end, that it crashed and that it is outdated.
+    """
+    if agent is None or data.get("late"):
+        return ()
+    if kind in _ENDS:
+        return _ended(kind, agent, data)
+    if kind == "agent_rebuilt":
+        return (Rebuilt(agent=agent, ok=True),)
+    if kind == "agent_rebuild_failed":
+        return (Rebuilt(agent=agent, ok=False, note=_text(data, "error")),)
+    if kind == "container_crash":
+        return (ContainerCrash(agent=agent, note=_text(data, "why")),)
+    if kind == "agent_needs_update":
+        return (NeedsUpdate(agent=agent),)
+    if agent == MANAGER:
+        return ()
+    if kind == "agent_spawned":
+        return (Spawned(agent=agent, ok=True, sha=_text(data, "sha")),)
+    if kind == "agent_stopped" and data.get("transient") == "stopping":
+        return (Killed(agent=agent),)
+    return (_SUB_AGENTS[kind](agent=agent),) if kind in _SUB_AGENTS else ()
+
+
+def tell(connection: sqlite3.Connection, n: int, at: float, kind: str, agent: str | None, data: Data) -> None:
+    """Put what event `n` means for the manager into its inbox, where there is a manager."""
+    told = helper_events(kind, agent, data)
+    if not told or not _has_manager(connection):
+        return
+    for event in told:
+        notify(connection, MANAGER, event, int(at), key=f"event:{n}:{event.event}")
+
+
+def _ended(kind: str, agent: str, data: Data) -> tuple[HelperEvent, ...]:
+    """An id has its last tag: what was done, then how its approval ended, if it needed one."""
+    status, folder = _ENDS[kind]
+    id, sha, note = _id(data), _text(data, "sha"), _text(data, "note")
+    tag = f"{folder}/{id}"
+    resolved = ApprovalResolved(
+        id=id, agent=agent, commit_ref=_text(data, "commit_ref") or "", status=status, note=note, sha=sha, tag=tag
+    )
+    spawn, approval = data.get("kind") == "spawn", _needs_approval(data)
+    done: tuple[HelperEvent, ...] = ()
+    if kind == "deploy_failed" and spawn and agent != MANAGER:
+        done = (Spawned(agent=agent, ok=False, note=note),)
+    elif kind != "proposal_denied" and not spawn:
+        done = (Rebuilt(agent=agent, ok=kind == "deploy_succeeded", note=note, sha=sha, tag=tag),)
+    return (*done, resolved) if approval else done
+
+
+def _needs_approval(data: Data) -> bool:
+    """Whether somebody waited for a decision: not of a rollback, nor of a spawn without one."""
+    if data.get("kind") == "spawn":
+        return _id(data) != 0 and data.get("source") != UNASKED
+    return data.get("kind") == "apply_commit"
+
+
+def _has_manager(connection: sqlite3.Connection) -> bool:
+    query = "SELECT 1 FROM cards WHERE agent = ? AND state = 'deployed' LIMIT 1"
+    return connection.execute(query, (MANAGER,)).fetchone() is not None
+
+
+def _text(data: Data, key: str) -> str | None:
+    value = data.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _id(data: Data) -> int:
+    value = data.get("id")
+    return value if isinstance(value, int) else 0

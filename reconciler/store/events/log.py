@@ -1,0 +1,137 @@
+"""The rows of the event sequence: plain functions of a connection, so that any transaction can append to it.
+
+Each row is chained to the one before it, see reconciler/store/events/chain.py.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from meta.errors import BadInput
+from reconciler.store.events import chain, helper_events
+from reconciler.store.events.kinds import EVENT_KINDS
+
+logger = logging.getLogger(__name__)
+
+KEEP = 250_000
+"""Events that are kept; older ones are pruned, and whoever wants to resume there is told to resync.
+
+An agent brings about 6 a minute (reconciler/common/token_bucket.py), so one that floods empties it in 4 weeks.
+"""
+
+_PRUNE_EVERY = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event. `n` counts from 1 without gaps; `at` is in Unix seconds; `data` is a JSON object."""
+
+    n: int
+    at: float
+    kind: str
+    agent: str | None
+    data: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What the sequence holds: events `first` to `last`. Empty: first = last + 1."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events, and which there were at that moment."""
+
+    extent: Extent
+    rows: list[EventRow]
+
+
+def append(
+    connection: sqlite3.Connection,
+    at: float,
+    kind: str,
+    agent: str | None,
+    data: Mapping[str, object],
+    key: str | None = None,
+) -> EventRow | None:
+    """Append one event, with what the manager is told of it; None when an event with this key is there already.
+
+    Raises BadInput for a kind that is not in EVENT_KINDS, and for data that is no JSON.
+    """
+    if kind not in EVENT_KINDS:
+        raise BadInput(f"{kind!r} is no kind of event", "add it to EVENT_KINDS and to docs/reference/events.md")
+    try:
+        text = json.dumps(dict(data), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the data of the event {kind!r} is no JSON: {error}") from error
+    # Asking first, instead of INSERT OR IGNORE, keeps the numbers free of gaps. There is one writer.
+    if key is not None and connection.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
+        return None
+    before = chain.head(connection)
+    cursor = connection.execute(
+        "INSERT INTO events (at, kind, agent, data, key) VALUES (?, ?, ?, ?, ?)", (at, kind, agent, text, key)
+    )
+    n = cursor.lastrowid or 0
+    chain.seal(connection, n, before)
+    if n % _PRUNE_EVERY == 0:
+        prune(connection, KEEP)
+    row = EventRow(n, at, kind, agent, json.loads(text))
+    helper_events.tell(connection, n, at, kind, agent, row.data)
+    return row
+
+
+def release(connection: sqlite3.Connection, key: str) -> None:
+    """Let `key` be used again; the event that had it stays."""
+    connection.execute("UPDATE events SET key = NULL WHERE key = ?", (key,))
+
+
+def release_all(connection: sqlite3.Connection, prefix: str) -> None:
+    """As `release`, of every key that begins with `prefix`, which ends in ':'."""
+    connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", (prefix, prefix[:-1] + ";"))
+
+
+def extent(connection: sqlite3.Connection) -> Extent:
+    """Which events there are."""
+    newest = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    last = int(newest[0]) if newest else 0
+    oldest = connection.execute("SELECT min(n) FROM events").fetchone()[0]
+    return Extent(last + 1 if oldest is None else int(oldest), last)
+
+
+def after(connection: sqlite3.Connection, n: int, limit: int, upto: int | None = None) -> list[EventRow]:
+    """The events behind number `n` (up to and with `upto`), oldest first."""
+    rows = connection.execute(
+        "SELECT n, at, kind, agent, data FROM events WHERE n > ? AND n <= ? ORDER BY n LIMIT ?",
+        (n, 2**63 - 1 if upto is None else upto, limit),
+    )
+    return [EventRow(row[0], row[1], row[2], row[3], _decode(row[0], row[4])) for row in rows]
+
+
+def page(connection: sqlite3.Connection, n: int | None, limit: int, upto: int | None = None) -> Page:
+    """What there is, and the events behind `n` (None: behind nothing), in one snapshot."""
+    there = extent(connection)
+    return Page(there, after(connection, there.first - 1 if n is None else n, limit, upto))
+
+
+def prune(connection: sqlite3.Connection, keep: int) -> None:
+    """Drop all but the newest `keep` events; the chain goes on from the last that was dropped."""
+    chain.forget(connection, extent(connection).last - keep)
+
+
+def _decode(n: int, text: str) -> dict[str, object]:
+    """A row that does not decode is shown as such: leaving it out would be a silent gap."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = None
+    if isinstance(data, dict):
+        return data
+    logger.error("event %d holds no JSON object", n)
+    return {"undecodable": text[:200]}

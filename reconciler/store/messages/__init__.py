@@ -1,0 +1,1 @@
+"""Tables of the broker: message rows, lists, notices, texts."""

@@ -1,0 +1,113 @@
+"""The rows of reminders, as functions of a connection. Each is (part of) one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from reconciler.store.messages.notices import has_room, post
+from reconciler.store.texts import ALARM, beginning, text
+
+SENDER = "reminder"
+_COLUMNS = "id, CAST(owner AS BLOB), CAST(message AS BLOB), due_at, made_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """One reminder that is not delivered yet. `message` is what the inbox gets; times are Unix seconds."""
+
+    id: int
+    owner: str
+    message: str
+    due_at: int
+    made_at: int
+
+
+def insert(connection: sqlite3.Connection, owner: str, message: str, due_at: int, at: int, most: int) -> int | None:
+    """Add a reminder; its id, None when the owner has `most` already."""
+    if count(connection, owner) >= most:
+        return None
+    cursor = connection.execute(
+        "INSERT INTO reminders (owner, message, due_at, made_at) VALUES (?, ?, ?, ?)", (owner, message, due_at, at)
+    )
+    return cursor.lastrowid
+
+
+def count(connection: sqlite3.Connection, owner: str) -> int:
+    """How many reminders of `owner` wait."""
+    return int(connection.execute("SELECT count(*) FROM reminders WHERE owner = ?", (owner,)).fetchone()[0])
+
+
+def get(connection: sqlite3.Connection, id: int) -> Reminder | None:
+    """One reminder."""
+    found = _select(connection, "id = ?", (id,))
+    return found[0] if found else None
+
+
+def listed(connection: sqlite3.Connection, owner: str | None, most: int, text_bytes: int) -> list[Reminder]:
+    """The newest `most` reminders of `owner` (None: of all), newest first; of each text at most `text_bytes`."""
+    query = (
+        "SELECT id, CAST(owner AS BLOB), substr(CAST(message AS BLOB), 1, :text), due_at, made_at, "
+        "length(CAST(message AS BLOB)) <= :text FROM reminders WHERE (:owner IS NULL OR owner = :owner) "
+        "ORDER BY id DESC LIMIT :most"
+    )
+    return [
+        Reminder(
+            id, text(name, f"the owner of reminder {id}"), beginning(message, bool(whole), f"reminder {id}"), due, at
+        )
+        for id, name, message, due, at, whole in connection.execute(
+            query, {"text": text_bytes, "owner": owner, "most": most}
+        )
+    ]
+
+
+def fire(connection: sqlite3.Connection, at: int, limit: int) -> tuple[list[str], bool]:
+    """Put what is due into the inboxes of its owners, in order of due time, at most `limit`.
+
+    Returns the owner of each, and whether there is more. Where an inbox has no room its reminders stay, in order; one
+    whose owner cannot be read stays too, and is seen in `listed`.
+    """
+    query = "SELECT id, CAST(owner AS BLOB) FROM reminders WHERE due_at <= ? ORDER BY due_at, id"
+    fired: list[str] = []
+    held: set[str] = set()
+    for id, raw in connection.execute(query, (at,)).fetchall():
+        owner = text(raw, f"the owner of reminder {id}")
+        if len(fired) == limit:
+            return fired, True
+        if owner in held or owner.startswith(ALARM) or not has_room(connection, owner, SENDER):
+            held.add(owner)
+        elif (reminder := get(connection, id)) is not None:
+            post(connection, SENDER, owner, reminder.message, at)
+            delete(connection, id)
+            fired.append(owner)
+    return fired, False
+
+
+def next_due(connection: sqlite3.Connection, after: int) -> int | None:
+    """When the next reminder is due, after that time."""
+    found = connection.execute("SELECT min(due_at) FROM reminders WHERE due_at > ?", (after,)).fetchone()[0]
+    return None if found is None else int(found)
+
+
+def delete(connection: sqlite3.Connection, id: int) -> None:
+    """Remove one reminder."""
+    connection.execute("DELETE FROM reminders WHERE id = ?", (id,))
+
+
+def delete_of(connection: sqlite3.Connection, owner: str) -> int:
+    """Remove all reminders of an agent that goes; how many."""
+    return connection.execute("DELETE FROM reminders WHERE owner = ?", (owner,)).rowcount
+
+
+def _select(connection: sqlite3.Connection, where: str, parameters: tuple[object, ...]) -> list[Reminder]:
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM reminders WHERE {where}", parameters)  # noqa: S608 - constants
+    return [
+        Reminder(
+            row[0],
+            text(row[1], f"the owner of reminder {row[0]}"),
+            text(row[2], f"reminder {row[0]}"),
+            row[3],
+            row[4],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,53 @@
+"""Tips that became proposals, the last of each branch. Losing them costs little: the tags know them, too."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from meta.names import AgentName, Sha
+from reconciler.store.database import Database
+
+MOST = 1000
+"""Branches per agent; the oldest are forgotten."""
+
+
+class SeenTips:
+    """The table of tips."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def load(self) -> dict[AgentName, dict[str, Sha]]:
+        """Everything, by agent and source."""
+
+        def query(connection: sqlite3.Connection) -> dict[AgentName, dict[str, Sha]]:
+            found: dict[AgentName, dict[str, Sha]] = {}
+            for agent, source, sha in connection.execute("SELECT agent, source, sha FROM tips"):
+                found.setdefault(AgentName(agent), {})[source] = Sha(sha)
+            return found
+
+        return await self._db.read(query)
+
+    async def save(self, agent: AgentName, source: str, sha: Sha, at: int) -> None:
+        """Keep the last tip of a branch."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT OR REPLACE INTO tips (agent, source, sha, at) VALUES (?, ?, ?, ?)",
+                (agent, source, sha, at),
+            )
+            connection.execute(
+                "DELETE FROM tips WHERE agent = ?1 AND source NOT IN "
+                "(SELECT source FROM tips WHERE agent = ?1 ORDER BY at DESC, rowid DESC LIMIT ?2)",
+                (agent, MOST),
+            )
+
+        await self._db.write(work)
+
+    async def forget(self, agent: AgentName) -> None:
+        """Of an agent that is gone."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM tips WHERE agent = ?", (agent,))
+
+        await self._db.write(work)

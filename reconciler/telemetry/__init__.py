@@ -1,0 +1,1 @@
+"""Metrics, traces, and which agent, pass and step a task works on."""

@@ -1,0 +1,1 @@
+"""What an operator runs now and then, with a daemon or without."""

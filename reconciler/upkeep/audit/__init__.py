@@ -1,0 +1,1 @@
+"""Verify meta, tags and events against each other."""

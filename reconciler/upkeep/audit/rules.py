@@ -1,0 +1,207 @@
+"""What must hold between an agent's tags, meta's commits and the events; each breach is a finding. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from meta.applied import tags
+from meta.applied.states import furthest, tag_name
+from meta.applied.tags import ReadTag
+from meta.desired.view import LogEntry
+from meta.model import TagState
+from meta.names import AgentName, ProposalId, Sha
+from reconciler.store.events.log import EventRow
+
+FAULT, WARNING, NOTE = "fault", "warning", "note"
+COMMITTING = frozenset({"deploy", "rollback", "spawn"})
+"""The actions of meta's log that each deploy one id."""
+
+Tags = Mapping[ProposalId, Mapping[TagState, ReadTag]]
+_TOLD = {
+    "proposal_approved": TagState.APPROVED,
+    "proposal_denied": TagState.DENIED,
+    "deploy_succeeded": TagState.DEPLOYED,
+    "deploy_failed": TagState.FAILED,
+}
+_STATES = {state.value: state for state in TagState}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`level` is "fault", "warning" (of what cannot be checked) or "note" (explained, or about to be put right).
+
+    `rule` is one word for programs.
+    """
+
+    level: str
+    rule: str
+    agent: str | None
+    id: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Who approved an id, when (Unix seconds), and which commit they saw; `state` is what became of the id."""
+
+    agent: str
+    id: int
+    by: str | None
+    seen: str | None
+    sha: str
+    at: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Meta `main`: its commits by id; which ids each agent gave up (`hive adopt`); whose names were forgotten."""
+
+    commits: Mapping[Sha, LogEntry]
+    disowned: Mapping[AgentName, frozenset[ProposalId]]
+    committed: Mapping[AgentName, Mapping[ProposalId, Sha]]
+    purging: frozenset[AgentName]
+
+
+def approvals(agent: AgentName, found: Tags) -> Iterator[Approval]:
+    """Every approval among an agent's tags, by id."""
+    for id, states in sorted(found.items()):
+        approval = states.get(TagState.APPROVED)
+        if approval is not None:
+            by, seen = approval.get(tags.BY), approval.get(tags.SEEN)
+            yield Approval(agent, id, by, seen, approval.sha, approval.at, str(furthest(states)))
+
+
+def tag_findings(
+    agent: AgentName, found: Tags, history: History, agents: frozenset[str], seed: Sha | None
+) -> Iterator[Finding]:
+    """What is wrong with the tags of one agent, by themselves and against meta."""
+    for id, states in sorted(found.items()):
+        if _marks_seed(states):
+            if seed is not None and states[TagState.DEPLOYED].sha != seed:
+                yield Finding(FAULT, "seed", agent, id, f"deployed/{id} is not the seed commit")
+            continue
+        yield from _rivals(agent, id, states)
+        yield from _approval(agent, id, states, agents)
+        if TagState.DEPLOYED in states:
+            yield from _deployed(agent, id, states, history)
+
+
+def _marks_seed(states: Mapping[TagState, ReadTag]) -> bool:
+    """Whether the one tag is that of the seed commit, which nobody approved and no meta commit names."""
+    only = states.get(TagState.DEPLOYED) if len(states) == 1 else None
+    return only is not None and only.get(tags.SOURCE) == "seed" and only.get(tags.META) is None
+
+
+def _rivals(agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag]) -> Iterator[Finding]:
+    ends = [state for state in states if state.terminal]
+    if len(ends) > 1 or (TagState.DENIED in states and TagState.APPROVED in states):
+        named = ", ".join(tag_name(state, id) for state in sorted(states) if state is not TagState.PROPOSAL)
+        yield Finding(FAULT, "rivals", agent, id, f"tags that exclude each other: {named}")
+    if TagState.PROPOSAL not in states:
+        yield Finding(FAULT, "order", agent, id, f"there is no proposal/{id} to {', '.join(map(str, sorted(states)))}")
+    if TagState.DEPLOYED in states:
+        for state in (TagState.APPROVED, TagState.BUILDING):
+            if state not in states:
+                yield Finding(FAULT, "order", agent, id, f"deployed/{id} without {tag_name(state, id)}")
+    proposal = states.get(TagState.PROPOSAL)
+    for state, tag in states.items():
+        if proposal is not None and tag.sha != proposal.sha:
+            text = f"{tag_name(state, id)} is commit {tag.sha[:12]}, proposed was {proposal.sha[:12]}"
+            yield Finding(FAULT, "moved", agent, id, text)
+
+
+def _approval(
+    agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag], agents: frozenset[str]
+) -> Iterator[Finding]:
+    approval = states.get(TagState.APPROVED)
+    if approval is None:
+        return
+    by, seen = approval.get(tags.BY), approval.get(tags.SEEN)
+    if by is None:
+        yield Finding(FAULT, "by", agent, id, f"approved/{id} does not say who approved: made by hand?")
+    elif by.split()[0] in agents:
+        yield Finding(FAULT, "by", agent, id, f"approved/{id} is by {by}, who may not approve")
+    expected = states.get(TagState.PROPOSAL, approval).sha
+    if seen is None:
+        yield Finding(FAULT, "seen", agent, id, f"approved/{id} does not say which commit was seen: made by hand?")
+    elif seen != expected:
+        text = f"{by or 'somebody'} approved {id} having seen {seen[:12]}, it is {expected[:12]}"
+        yield Finding(FAULT, "seen", agent, id, text)
+
+
+def _deployed(
+    agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag], history: History
+) -> Iterator[Finding]:
+    deployed = states[TagState.DEPLOYED]
+    named = deployed.get(tags.META)
+    entry = history.commits.get(Sha(named)) if named else None
+    if id in history.disowned.get(agent, frozenset()):
+        yield Finding(NOTE, "disowned", agent, id, f"deployed/{id} was given up by `hive adopt`")
+    elif named is None:
+        yield Finding(FAULT, "no-commit", agent, id, f"deployed/{id} names no commit of meta: made by hand?")
+    elif entry is None:
+        text = f"deployed/{id} names the meta commit {named[:12]}, which is not in main"
+        yield Finding(FAULT, "no-commit", agent, id, text)
+    elif (entry.agent, entry.id, entry.sha) != (agent, id, deployed.sha):
+        text = f"deployed/{id} is {deployed.sha[:12]}, its meta commit {named[:12]} deploys {_said(entry)}"
+        yield Finding(FAULT, "other-commit", agent, id, text)
+
+
+def meta_findings(found: Mapping[AgentName, Tags], history: History) -> Iterator[Finding]:
+    """Meta commits whose id is not deployed by its tags."""
+    for agent, ids in sorted(history.committed.items()):
+        if agent in history.purging:
+            yield Finding(NOTE, "purge", agent, None, "is being purged, its tags go with it")
+            continue
+        for id, commit in sorted(ids.items()):
+            entry = history.commits[commit]
+            states = found.get(agent, {}).get(id, {})
+            if entry.action not in COMMITTING or TagState.DEPLOYED in states:
+                continue
+            text = f"meta commit {commit[:12]} deploys {id}, there is no deployed/{id}"
+            if id in history.disowned.get(agent, frozenset()):
+                yield Finding(NOTE, "disowned", agent, id, f"{text}; given up by `hive adopt`")
+            elif states and furthest(states) is TagState.BUILDING:
+                yield Finding(NOTE, "unfinished", agent, id, f"{text} yet; the daemon completes it")
+            else:
+                yield Finding(FAULT, "no-tag", agent, id, text)
+
+
+def event_findings(events: Iterable[EventRow], found: Mapping[AgentName, Tags]) -> Iterator[Finding]:
+    """Events that tell another story than the tags. What the cards took back later, or was purged, is passed over."""
+    told: dict[tuple[str, int], list[EventRow]] = {}
+    for row in events:
+        id = row.data.get("id")
+        if row.kind == "agent_purged":
+            told = {key: rows for key, rows in told.items() if key[0] != row.agent}
+        elif row.agent is not None and isinstance(id, int):
+            if row.kind == "card_reverted":
+                told.pop((row.agent, id), None)
+            elif row.kind in _TOLD:
+                told.setdefault((row.agent, id), []).append(row)
+    for (agent, id), rows in sorted(told.items()):
+        states = found.get(AgentName(agent), {}).get(ProposalId(id), {})
+        for row in rows:
+            yield from _event(row, agent, id, states)
+
+
+def _event(row: EventRow, agent: str, id: int, states: Mapping[TagState, ReadTag]) -> Iterator[Finding]:
+    state = _TOLD[row.kind]
+    tag = states.get(state)
+    if tag is None:
+        text = f"event {row.n} tells of {tag_name(state, ProposalId(id))}, there is no such tag"
+        yield Finding(FAULT, "event", agent, id, text)
+        return
+    sha, by = row.data.get("sha"), row.data.get("by")
+    if isinstance(sha, str) and sha != tag.sha:
+        text = f"event {row.n} says that {id} was {sha[:12]}, the tag says {tag.sha[:12]}"
+        yield Finding(FAULT, "event", agent, id, text)
+    if isinstance(by, str) and by != (tag.get(tags.BY) or tags.UNKNOWN):
+        text = f"event {row.n} says that {id} was {state} by {by}, the tag says {tag.get(tags.BY) or tags.UNKNOWN}"
+        yield Finding(FAULT, "event", agent, id, text)
+
+
+def _said(entry: LogEntry) -> str:
+    return f"{entry.agent or 'nobody'} {entry.id if entry.id is not None else ''} {(entry.sha or '')[:12]}".strip()

@@ -1,0 +1,1 @@
+"""Examine a hive and report what needs an operator."""

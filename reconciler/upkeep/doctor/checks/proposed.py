@@ -1,0 +1,79 @@
+"""What people and agents propose from. Only looked at from outside: no work tree and no push repo is ever opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from meta.names import AgentName
+from meta.proposed import push_group, push_repo
+from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
+
+_AWAY = "move it away, then `hive rebuild {0}` makes a new one"
+
+
+async def repos(subject: Subject) -> list[Finding]:
+    """Work trees are git work trees, push repos are hive's, and the group may push. What is missing is made again."""
+    view, found = await subject.view(), []
+    agents = sorted(view.desired.agents) if view is not None else []
+    for agent in agents:
+        found += _work_tree(subject, agent) + _push_repo(subject, agent)
+    return found + _group(subject, agents) or ok(f"those of {len(agents)} agents are as they should be")
+
+
+def _work_tree(subject: Subject, agent: AgentName) -> list[Finding]:
+    tree = subject.layout.proposed_config(agent)
+    kind = _kind(tree)
+    if kind is None:
+        return []
+    if kind != "directory":
+        return [Finding(Verdict.FAIL, f"{tree} is no work tree but a {kind}", _AWAY.format(agent))]
+    kind = _kind(tree / ".git")
+    if kind == "directory":
+        return []
+    text = f"{tree}/.git is {f'no directory but a {kind}' if kind else 'missing'}: nothing can be proposed from there"
+    return [Finding(Verdict.FAIL, text, _AWAY.format(agent))]
+
+
+def _push_repo(subject: Subject, agent: AgentName) -> list[Finding]:
+    path = push_repo.path_of(subject.layout, agent)
+    if _kind(path) is None or push_repo.present(subject.layout, agent):
+        return []
+    text = f"{path} is no push repo as hive made it: nobody can push to {agent}"
+    return [Finding(Verdict.FAIL, text, "move it away: hive makes it again")]
+
+
+def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
+    """Whether members of the group may push, where there is to be one."""
+    if not subject.layout.state.is_dir():
+        return []
+    owner, config = subject.layout.state.stat().st_uid, subject.config
+    if said := push_group.missing(config, owner, subject.host.groups):
+        return [Finding(Verdict.WARN, said, push_group.remedy(config))]
+    gid = subject.host.groups(config.push_group)
+    if gid is None or not push_group.asked(config, owner):
+        return []
+    folders = {agent: push_repo.path_of(subject.layout, agent) / "objects" for agent in agents}
+    others = [agent for agent, path in folders.items() if (own := _gid(path)) is not None and own != gid]
+    if not others:
+        return []
+    text = f"push.git of {', '.join(others)} is not of the group {config.push_group}: its members cannot push there"
+    return [Finding(Verdict.WARN, text, "move that push.git away: hive makes it again for the group")]
+
+
+def _gid(path: Path) -> int | None:
+    try:
+        return path.lstat().st_gid
+    except OSError:
+        return None
+
+
+def _kind(path: Path) -> str | None:
+    """What lies there, in a word; None when nothing does."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return None
+    kinds = ((stat.S_ISDIR, "directory"), (stat.S_ISREG, "file"), (stat.S_ISLNK, "symlink"), (stat.S_ISFIFO, "pipe"))
+    return next((word for test, word in kinds if test(mode)), "special file")

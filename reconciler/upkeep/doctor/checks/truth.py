@@ -1,0 +1,189 @@
+"""What is true: meta says what is desired, the tags are the log of each id, the database only repeats them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+from meta.applied.states import FOLDERS, PATHS, parse
+from meta.desired.repo import MetaView
+from meta.errors import HiveError
+from meta.git.message import one_line
+from meta.git.repo import GitRepo
+from meta.model import Deploy, TagState
+from meta.names import AgentName, ProposalId
+from meta.process.run import run
+from reconciler.store.damaged import REMEDY, described, set_aside
+from reconciler.store.inspect import Inspected, inspect
+from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
+
+FSCK_SECONDS = 300.0
+FSCKS = 2
+"""Repos that are checked at the same time."""
+_BACKUP = "stop the daemon and restore that repo from a backup (docs/reference/persistence.md); nothing else has it"
+
+
+async def meta(subject: Subject) -> list[Finding]:
+    """meta is there and says something that hive understands."""
+    if not subject.exists:
+        return ok("there is no hive yet")
+    try:
+        view = await subject.read_meta()
+    except HiveError as error:
+        return [Finding(Verdict.FAIL, error.summary, error.hint or _BACKUP)]
+    found, repos = [], set(subject.repos())
+    for agent, entry in view.desired.agents.items():
+        if agent not in repos:
+            text = f"meta wants {agent}, but there is no applied repo of it"
+            found.append(
+                Finding(Verdict.FAIL, text, f"restore applied/{agent} from a backup, or `hive destroy {agent}`")
+            )
+        elif not await _pinned(subject, agent, entry.pin.id, entry.pin.sha):
+            text = f"meta pins {agent} to {entry.pin.id} ({entry.pin.sha[:12]}), which its applied repo does not have"
+            found.append(
+                Finding(Verdict.FAIL, text, f"restore applied/{agent}, or meta, from a backup of the same time")
+            )
+    return found or ok(f"{len(view.desired.agents)} agents at {view.desired.head[:12]}")
+
+
+async def _pinned(subject: Subject, agent: AgentName, id: ProposalId, sha: str) -> bool:
+    applied = subject.applied(agent)
+    return any(deploy.id == id and deploy.sha == sha for deploy in await applied.deploys())
+
+
+async def fsck(subject: Subject) -> list[Finding]:
+    """`git fsck` of every repo that is hive's own."""
+    layout = subject.layout
+    repos = [layout.meta_git, *map(layout.applied_git, subject.repos())] if subject.exists else []
+    slots = asyncio.Semaphore(FSCKS)
+
+    async def one(repo: GitRepo) -> list[Finding]:
+        if not repo.present():
+            return [
+                Finding(Verdict.FAIL, f"{repo.path} is no whole repo of hive's (or its config was edited)", _BACKUP)
+            ]
+        async with slots:
+            argv = ["git", "fsck", "--full", "--no-dangling", "--no-progress"]
+            done = await run(argv, deadline=FSCK_SECONDS, env=_environment(repo), check=False)
+        if done.code == 0:
+            return []
+        lines = (done.text or done.stderr_tail).strip().splitlines() or [f"exit code {done.code}"]
+        return [Finding(Verdict.FAIL, f"git fsck in {repo.path}: {one_line(lines[0], 200)}", _BACKUP)]
+
+    answers = await asyncio.gather(*(one(GitRepo(path)) for path in repos))
+    return [finding for answer in answers for finding in answer] or ok(f"{len(repos)} repos are sound")
+
+
+def _environment(repo: GitRepo) -> dict[str, str]:
+    """Nothing but the repo itself has a say."""
+    nothing = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_NO_REPLACE_OBJECTS": "1"}
+    return {"GIT_DIR": str(repo.path), **nothing, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
+async def tags(subject: Subject) -> list[Finding]:
+    """The tags of each id are a history that may be, and agree with meta's commits."""
+    view = await subject.view()
+    found = []
+    for agent in subject.repos() if view is not None else ():
+        if view is not None:
+            found += _rivals(subject, agent)
+            found += [_spoken(deploy, view) for deploy in await _deploys(subject, agent) if _disagrees(deploy, view)]
+    return found or ok("tags and meta tell the same story")
+
+
+async def _deploys(subject: Subject, agent: AgentName) -> tuple[Deploy, ...]:
+    try:
+        return await subject.applied(agent).deploys()
+    except HiveError:  # the check `fsck` says what is wrong with it
+        return ()
+
+
+def _rivals(subject: Subject, agent: AgentName) -> list[Finding]:
+    """Two ends of one id: no transition of hive's makes that."""
+    states: dict[ProposalId, set[TagState]] = {}
+    for ref in subject.applied(agent).repo.refs(FOLDERS):
+        parsed = parse(ref)
+        if parsed is not None:
+            states.setdefault(parsed[1], set()).add(parsed[0])
+    found = []
+    for id, present in sorted(states.items()):
+        ends = sorted(state for state in present if state.terminal)
+        if len(ends) > 1 or (TagState.DENIED in present and TagState.APPROVED in present):
+            words = ", ".join(f"{state}/{id}" for state in sorted(present - set(PATHS[TagState.PROPOSAL])))
+            text = f"{agent} has {words}: only one can be true"
+            remedy = f"see `hive log`; delete the wrong tag in {subject.layout.applied_git(agent)} by hand"
+            found.append(Finding(Verdict.FAIL, text, remedy))
+    return found
+
+
+def _disagrees(deploy: Deploy, view: MetaView) -> bool:
+    entry = view.desired.agents.get(deploy.agent)
+    grave = view.desired.tombstones.get(deploy.agent)
+    disowned = (entry.disowned if entry else frozenset()) | (grave.disowned if grave else frozenset())
+    if deploy.id in disowned:
+        return False
+    if deploy.state is TagState.DEPLOYED:
+        return deploy.meta_commit is not None and deploy.meta_commit not in view.history
+    return deploy.state is TagState.FAILED and deploy.id in view.committed.get(deploy.agent, {})
+
+
+def _spoken(deploy: Deploy, view: MetaView) -> Finding:
+    if deploy.state is TagState.FAILED:
+        text = f"{deploy.agent}: failed/{deploy.id} is there, and meta has its commit"
+    else:
+        text = f"{deploy.agent}: deployed/{deploy.id} names a meta commit that is not in main"
+    remedy = f"`hive adopt {deploy.agent} --running` keeps what runs, `--meta` goes back to what meta says"
+    return Finding(Verdict.FAIL, text, remedy)
+
+
+async def database(subject: Subject) -> list[Finding]:
+    """The file is sound, of a version that this hive knows, and its cards say what the tags say."""
+    path = subject.layout.database
+    if not path.is_file():
+        missing = subject.exists and subject.held
+        remedy = "restart the daemon: cards come back from the tags, messages and events do not"
+        return (
+            [Finding(Verdict.FAIL, f"{path} is gone while a daemon has it open", remedy)] if missing else ok("none yet")
+        )
+    seen = await asyncio.to_thread(inspect, path)
+    if seen.fault:
+        remedy = "restart the daemon: it moves the file aside; cards come back from the tags, messages do not"
+        return [Finding(Verdict.FAIL, f"{path}: {seen.fault}", remedy)]
+    if seen.version > seen.known:
+        text = f"{path} was written by a newer hive (schema {seen.version}, this one knows {seen.known})"
+        return [Finding(Verdict.FAIL, text, "use that hive; or move the file away: messages and events go with it")]
+    return _set_aside(subject) + await _cards(subject, seen) or ok(f"sound, schema {seen.version}")
+
+
+def _set_aside(subject: Subject) -> list[Finding]:
+    """One that was damaged earlier, and at which nobody looked yet."""
+    said = described(set_aside(subject.layout.database))
+    return [Finding(Verdict.WARN, said, REMEDY)] if said else []
+
+
+async def _cards(subject: Subject, seen: Inspected) -> list[Finding]:
+    found = []
+    for agent in sorted({*seen.cards, *subject.repos()}):
+        behind = await _behind(subject, agent, seen)
+        if not behind:
+            continue
+        stamp = subject.applied(agent).stamp()
+        if seen.stamps.get(agent) != stamp:
+            text = f"the cards of {agent} are behind its tags ({behind})"
+            remedy = f"`hive reconcile {agent}`" if subject.held else "a start of the daemon brings them up to date"
+            found.append(Finding(Verdict.WARN, text, remedy))
+        elif await _behind(subject, agent, await asyncio.to_thread(inspect, subject.layout.database)):
+            text = f"the cards of {agent} do not say what its tags say ({behind}), and the daemon takes them for true"
+            remedy = f"stop the daemon, move {subject.layout.database} away, start it: messages and events go with it"
+            found.append(Finding(Verdict.FAIL, text, remedy))
+    return found
+
+
+async def _behind(subject: Subject, agent: AgentName, seen: Inspected) -> str:
+    """Which ids differ between cards and tags, in words; "" when none does."""
+    cards: Mapping[ProposalId, str] = seen.cards.get(agent, {})
+    tagged = {deploy.id: str(deploy.state) for deploy in await _deploys(subject, agent)}
+    differ = sorted(id for id in {*cards, *tagged} if cards.get(id) != tagged.get(id))
+    said = [f"{id}: card {cards.get(id, 'missing')}, tag {tagged.get(id, 'missing')}" for id in differ[:3]]
+    return "; ".join(said) + ("; ..." if len(differ) > len(said) else "")

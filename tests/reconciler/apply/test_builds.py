@@ -1,0 +1,58 @@
+"""What a preview that cannot be built leaves behind: a complaint, and whether it is tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+from meta.approval import Shown
+from meta.config import Config
+from meta.errors import BuildFailed, PermanentError, Refused
+from meta.names import AgentName, ProposalId, Sha
+from reconciler.apply.builds import TRIES, Building
+from reconciler.observe.previews import Previewed
+from reconciler.world import World
+
+ALICE, ONE = AgentName("alice"), ProposalId(7)
+SHOWN = Shown(Sha("1" * 40), "", "", "", "s")
+SLOW = BuildFailed("the evaluation did not end within 120 s", "look for a list without end", bound=True)
+
+
+@dataclass
+class Kept:
+    """The previews of one agent, and a world around them whose clock stands at 1,000."""
+
+    known: dict[ProposalId, Previewed] = field(default_factory=dict)
+
+    def of(self, _agent: AgentName) -> dict[ProposalId, Previewed]:
+        return self.known
+
+    def refused(self, error: PermanentError) -> Previewed:
+        config = Config(retry_backoff_max=60.0)
+        world = SimpleNamespace(observer=SimpleNamespace(previews=self), config=config, clock=lambda: 1000.0)
+        building = Building(cast("World", world), cast("Any", None))
+        self.known[ONE] = building._refused(ALICE, ONE, SHOWN, error)
+        return self.known[ONE]
+
+
+def test_what_is_wrong_with_the_commit_stays_as_it_is() -> None:
+    for error in (BuildFailed("a mistake", "mend it", "the log"), Refused("no")):
+        assert Kept().refused(error).again_at is None
+
+
+def test_what_ended_at_a_limit_is_tried_again_each_time_after_a_longer_wait() -> None:
+    kept = Kept()
+    waits = [kept.refused(SLOW).again_at for _ in range(TRIES)]
+    assert waits == [1060.0, 1120.0, 1240.0, 1480.0, None]
+
+
+def test_the_card_says_when_it_is_tried_again_and_how_to_ask_for_it() -> None:
+    kept = Kept()
+    assert (kept.refused(SLOW).complaint or "").splitlines() == [
+        "the evaluation did not end within 120 s",
+        "look for a list without end",
+        "tried once; it is tried again in 60 s, and at once by `hive retry 7`",
+    ]
+    last = [kept.refused(SLOW).complaint or "" for _ in range(TRIES)][-1]
+    assert last.splitlines()[-1].endswith("it is not tried again by itself; `hive retry 7` does")

@@ -1,0 +1,122 @@
+"""Links: what a harness says, and what it cannot talk itself out of."""
+
+from __future__ import annotations
+
+import asyncio
+
+from meta.errors import TransientError
+from meta.names import AgentName, GenerationId
+from meta.wire.link import Drain, Hello, Probe, Resume, State, TurnState
+from reconciler.observe.links import Links
+from reconciler.plan.observed import Launch
+
+ALICE = AgentName("alice")
+
+
+class Peer:
+    """Collects what is sent down."""
+
+    def __init__(self) -> None:
+        self.sent: list[Drain | Resume | Probe] = []
+        self.told = asyncio.Event()
+
+    async def send(self, line: Drain | Resume | Probe) -> None:
+        self.sent.append(line)
+        self.told.set()
+
+
+def connect(links: Links, nonce: str = "n") -> Peer:
+    peer = Peer()
+    links.connected(ALICE, peer)
+    links.hello(ALICE, peer, Hello(generation="g", nonce=nonce))
+    return peer
+
+
+async def test_a_hello_is_probed_and_the_answer_counts() -> None:
+    links = Links(lambda _: None)
+    peer = connect(links)
+    async with asyncio.timeout(5):
+        await peer.told.wait()
+    assert isinstance(peer.sent[0], Probe)
+    assert not links.view(ALICE).answered
+    links.state(ALICE, peer, State(state=TurnState.IDLE, probe=peer.sent[0].probe))
+    assert links.view(ALICE).answered
+    await links.close()
+
+
+async def test_the_drain_of_a_launch_is_over_when_it_ends_and_only_a_new_launch_gets_another() -> None:
+    links = Links(lambda _: None)
+    connect(links)
+    assert not await links.drain(ALICE, 0.01)
+    for nonce in ("other", "n"):
+        connect(links, nonce)
+        assert links.view(ALICE).drain_over
+    links.reset(ALICE)
+    assert not links.view(ALICE).drain_over
+    await links.close()
+
+
+async def test_a_harness_that_says_drained_ends_the_drain_at_once() -> None:
+    links = Links(lambda _: None)
+    peer = connect(links)
+    draining = asyncio.create_task(links.drain(ALICE, 30))
+    async with asyncio.timeout(5):
+        while not any(isinstance(line, Drain) for line in peer.sent):
+            peer.told.clear()
+            await peer.told.wait()
+        links.state(ALICE, peer, State(state=TurnState.DRAINED))
+        assert await draining
+    assert links.draining(ALICE)
+    await links.resume(ALICE)
+    assert not links.draining(ALICE)
+    await links.close()
+
+
+async def test_a_second_connection_replaces_the_first_whose_words_no_longer_count() -> None:
+    links = Links(lambda _: None)
+    first = connect(links)
+    connect(links)
+    links.state(ALICE, first, State(state=TurnState.THINKING))
+    links.lost(ALICE, first)
+    assert links.view(ALICE).connected
+    assert links.view(ALICE).turn is TurnState.IDLE
+    await links.close()
+
+
+async def test_a_hint_goes_out_only_when_something_changed() -> None:
+    hints: list[AgentName] = []
+    links = Links(hints.append)
+    peer = connect(links)
+    before = len(hints)
+    for _ in range(5):
+        links.state(ALICE, peer, State(state=TurnState.IDLE))
+    assert len(hints) == before
+    await links.close()
+
+
+async def test_whoever_says_hello_acks_its_messages_and_a_database_that_fails_does_not_end_the_link() -> None:
+    told: list[AgentName] = []
+    done = asyncio.Event()
+
+    async def acks(agent: AgentName) -> None:
+        told.append(agent)
+        done.set()
+        raise TransientError("the disk is full")
+
+    links = Links(lambda _: None, acks=acks)
+    links.legacy(ALICE)
+    connect(links)
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert told == [ALICE]
+    await links.close()
+    assert links.view(ALICE).connected
+
+
+async def test_a_simulated_harness_is_healthy_at_once() -> None:
+    links = Links(lambda _: None)
+    links.simulate(ALICE, Launch(GenerationId("0" * 20), "f", "n", 1.0))
+    view = links.view(ALICE)
+    assert view.connected
+    assert view.answered
+    assert await links.drain(ALICE, 1)

@@ -1,0 +1,34 @@
+"""Previews that ended at a limit: tried again with a longer wait each time, a few times, or when somebody asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meta.approval import Shown
+from meta.layout import Layout
+from meta.names import AgentName, ProposalId, Sha
+from reconciler.observe.previews import Previewed, Previews
+
+ALICE, ONE, TWO = AgentName("alice"), ProposalId(1), ProposalId(2)
+SHOWN = Shown(Sha("1" * 40), "", "", "", "s")
+
+
+def previews(folder: Path) -> Previews:
+    return Previews(Layout(folder / "s", folder / "r"))
+
+
+def test_one_that_is_to_be_tried_again_is_settled_only_until_then(tmp_path: Path) -> None:
+    kept = previews(tmp_path)
+    kept.write(ALICE, ONE, Previewed(SHOWN, complaint="too long", tries=1, again_at=100.0), frozenset({ONE}))
+    kept.write(ALICE, TWO, Previewed(SHOWN, complaint="wrong"), frozenset({ONE, TWO}))
+    for found in (kept, previews(tmp_path)):  # also after a restart
+        assert found.settled(ALICE, 99.0) == {ONE, TWO}
+        assert found.settled(ALICE, 100.0) == {TWO}
+
+
+def test_one_that_somebody_wants_anew_is_gone_from_memory_and_disk(tmp_path: Path) -> None:
+    kept = previews(tmp_path)
+    kept.write(ALICE, ONE, Previewed(SHOWN, complaint="too long"), frozenset({ONE}))
+    kept.drop(ALICE, ONE)
+    assert dict(kept.of(ALICE)) == dict(previews(tmp_path).of(ALICE)) == {}
+    kept.drop(ALICE, ONE)

@@ -1,0 +1,84 @@
+"""Views of all agents: each is of one moment, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.sockets import AgentSockets
+from meta.config import Config
+from meta.layout import Layout
+from meta.names import AgentName
+from reconciler.daemon.daemon import Daemon
+
+ALICE, BOB = AgentName("alice"), AgentName("bob")
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    """A daemon that has alice and has not begun to look by itself."""
+    layout, config = Layout(tmp_path / "s", tmp_path / "r"), Config.model_validate({"health_stable": 0.0})
+    sockets = AgentSockets(layout, config)
+    made = Daemon(layout, config, sockets, backend="fake")
+    await made.open()
+    sockets.attach(made.service)
+    await made.service.spawn(ALICE, "test")
+    assert await made.service.settled(ALICE, 30)
+    yield made
+    await made.close()
+    await sockets.close_all()
+
+
+def after_each_look(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, happen: Callable[[], Awaitable[None]]) -> None:
+    """Have something happen each time that all agents were observed."""
+    observe = daemon.world.observer.everything
+
+    async def everything() -> Any:
+        seen = await observe()
+        await happen()
+        return seen
+
+    monkeypatch.setattr(daemon.world.observer, "everything", everything)
+
+
+@pytest.mark.parametrize("view", ["status", "plan", "metrics"])
+async def test_an_agent_that_appears_during_a_view_is_not_in_it_and_in_the_next_one(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    async def shown() -> set[str]:
+        match view:
+            case "status":
+                return {row.agent for row in (await daemon.service.status()).agents}
+            case "plan":
+                return {row.agent for row in await daemon.service.plan()}
+            case _:
+                return {row.agent for row in (await daemon.service.snapshot()).status.agents}
+
+    async def spawn() -> None:
+        if BOB not in daemon.world.observer.names():
+            await daemon.service.spawn(BOB, "test")
+            assert await daemon.service.settled(BOB, 30)
+
+    after_each_look(daemon, monkeypatch, spawn)
+    assert await shown() == {ALICE}
+    assert await shown() == {ALICE, BOB}
+
+
+async def test_a_row_of_status_is_of_one_moment(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    async def stop() -> None:
+        nonlocal looks
+        looks += 1
+        await daemon.service.stop(ALICE, "test", now=True)
+        assert await daemon.service.settled(ALICE, 30)
+
+    after_each_look(daemon, monkeypatch, stop)
+    (row,) = (await daemon.service.status()).agents
+    assert (row.phase, row.desired, row.pid is not None) == ("running", "running", True)
+    assert looks == 1
+    (row,) = (await daemon.service.status()).agents
+    assert (row.phase, row.desired, row.pid) == ("stopped", "stopped", None)

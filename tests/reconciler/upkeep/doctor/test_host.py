@@ -1,0 +1,173 @@
+"""What `hive doctor` says about the host."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from meta.config import Config
+from reconciler.backends.nixos.enforced import BUS_AWAY
+from reconciler.upkeep.doctor.checks.base import Daemon, Subject, Verdict
+from tests.reconciler.upkeep.doctor.looks import WELL, look, only, program, running_since, whole_host
+
+
+@pytest.mark.parametrize(("said", "verdict"), [("2.20.1", "fail"), ("2.30.2", "warn"), ("2.39.5", "ok")])
+async def test_git_is_judged_by_its_version(
+    bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, verdict: str
+) -> None:
+    program(tmp_path / "bin", "git", f"echo git version {said}")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert [row.verdict for row in await look(bare, "git")] == [verdict]
+
+
+async def test_git_that_is_missing_fails(bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    await only(bare, "git", Verdict.FAIL, "not installed")
+
+
+@pytest.mark.parametrize(("builder", "verdict"), [("plain", "ok"), ("nix", "fail")])
+async def test_nix_is_missed_only_by_its_builder(
+    bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: str, verdict: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bare.builder = builder
+    assert [row.verdict for row in await look(bare, "nix")] == [verdict]
+
+
+async def test_builder_nix_wants_flakes_and_nixpkgs(
+    bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare.builder = "nix"
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    program(tmp_path / "bin", "nix", "echo 'nix (Nix) 2.3.16'")
+    await only(bare, "nix", Verdict.FAIL, "no flakes")
+    program(tmp_path / "bin", "nix", "echo 'nix (Nix) 2.8.0'")
+    await only(bare, "nix", Verdict.FAIL, "nixpkgs")
+    bare.config = Config(nixpkgs="path:/nixpkgs")
+    await only(bare, "nix", Verdict.OK, "nix 2.8.0")
+
+
+@pytest.mark.parametrize(("isolation", "verdict"), [("required", "fail"), ("unsafe-none", "warn")])
+async def test_bubblewrap_that_is_missing_or_may_make_no_namespace_is_told(
+    bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: str, verdict: str
+) -> None:
+    bare.config = Config(isolation=isolation)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert [row.verdict for row in await look(bare, "bubblewrap")] == [verdict]
+    program(tmp_path / "bin", "bwrap", "echo 'No permissions to create new namespace' >&2; exit 1")
+    assert "No permissions" in (await only(bare, "bubblewrap", Verdict(verdict), "namespace")).text
+
+
+@pytest.mark.parametrize(
+    ("mounts", "verdict"),
+    [
+        ("", "warn"),
+        ("25 1 0:23 / {0} ro,nosuid shared:4 - cgroup2 cgroup2 rw\n", "warn"),
+        ("25 1 0:23 / {0} rw,nosuid shared:4 - cgroup2 cgroup2 rw\n", "ok"),
+        ("25 1 0:23 / /c rw - cgroup c rw,memory\n26 1 0:24 / /d rw - cgroup d rw,cpu,cpuacct\n", "warn"),
+    ],
+)
+async def test_control_groups_are_looked_for_without_a_daemon(
+    bare: Subject, tmp_path: Path, mounts: str, verdict: str
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n", encoding="ascii")
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_text(mounts.format(tmp_path), encoding="ascii")
+    bare.host = whole_host(proc=tmp_path)
+    assert [row.verdict for row in await look(bare, "cgroups")] == [verdict]
+
+
+async def test_a_daemon_says_itself_what_it_enforces(bare: Subject) -> None:
+    bare.daemon = replace(WELL, limits="not enforced: hive may not write a cgroup here")
+    await only(bare, "cgroups", Verdict.WARN, "may not write")
+    bare.daemon = WELL
+    await only(bare, "cgroups", Verdict.OK, "enforced")
+
+
+async def test_low_limits_of_inotify_and_open_files_are_told(bare: Subject, tmp_path: Path) -> None:
+    folder = tmp_path / "sys/fs/inotify"
+    folder.mkdir(parents=True)
+    (folder / "max_user_instances").write_text("8\n", encoding="ascii")
+    (folder / "max_user_watches").write_text("65536\n", encoding="ascii")
+    bare.host = whole_host(proc=tmp_path, files=lambda: 64)
+    assert "sysctl" in (await only(bare, "inotify", Verdict.WARN, "max_user_instances is 8")).remedy
+    await only(bare, "files", Verdict.WARN, "64 files")
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "text"),
+    [
+        ({"f_bavail": 1000}, "fail", "only 3 MiB"),
+        ({"f_bavail": 2**18}, "warn", "only 1024 MiB"),
+        ({"f_favail": 3}, "warn", "only 3 inodes"),
+        ({"f_flag": os.ST_RDONLY}, "fail", "read-only"),
+        ({"f_files": 0, "f_favail": 0}, "ok", "MiB free"),
+    ],
+)
+async def test_little_room_is_told(bare: Subject, changes: dict[str, int], verdict: str, text: str) -> None:
+    room = {"f_bavail": 2**30, "f_frsize": 4096, "f_files": 10**7, "f_favail": 10**6, "f_flag": 0} | changes
+    bare.host = whole_host(disk=lambda _: cast(os.statvfs_result, SimpleNamespace(**room)))
+    await only(bare, "disk", Verdict(verdict), text)
+
+
+async def test_a_clock_that_jumped_back_fails_and_one_that_nobody_keeps_is_told(bare: Subject) -> None:
+    bare.host = whole_host(synchronised=lambda: False)
+    await only(bare, "clock", Verdict.WARN, "nobody keeps")
+    bare.host = whole_host(now=lambda: time.time() - 86_400)
+    await only(bare, "clock", Verdict.FAIL, "in the future")
+
+
+async def test_timedatectl_is_named_only_where_it_would_do_something(bare: Subject, tmp_path: Path) -> None:
+    systemd = tmp_path / "systemd"
+    bare.host = whole_host(synchronised=lambda: False, systemd=systemd)
+    assert "timedatectl" not in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+    (systemd / "system").mkdir(parents=True)
+    assert "timedatectl" in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+    (systemd / "container").touch()
+    assert "timedatectl" not in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+
+
+@pytest.mark.parametrize(("jump", "said"), [(3600.0, "forward by 3600 s"), (-3600.0, "back by 3600 s"), (5.0, "")])
+async def test_a_clock_that_was_set_while_the_daemon_ran_is_told(
+    subject: Subject, tmp_path: Path, jump: float, said: str
+) -> None:
+    running_since(subject, tmp_path / "proc", 4000.0)
+    subject.host = replace(subject.host, now=lambda: time.time() + jump)
+    told = [row.text for row in await look(subject, "clock") if row.verdict is Verdict.WARN]
+    assert bool(told) is bool(said)
+    assert all(said in text for text in told)
+
+
+async def test_the_system_bus_is_missed_only_by_its_backend(
+    bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
+    await only(bare, "bus", Verdict.OK, "does without")
+    bare.backend = "nixos"
+    await only(bare, "bus", Verdict.FAIL, "no system bus at")
+
+
+@pytest.mark.parametrize(
+    ("notes", "verdict", "text"), [((BUS_AWAY,), Verdict.FAIL, "the system bus is away"), ((), Verdict.OK, "connected")]
+)
+async def test_a_daemon_that_lost_the_system_bus_is_told(
+    bare: Subject, notes: tuple[str, ...], verdict: Verdict, text: str
+) -> None:
+    bare.backend = "nixos"
+    bare.daemon = Daemon(str(bare.layout.state), "1", "nixos", "nix", "some", "some", notes=notes)
+    await only(bare, "bus", verdict, text)
+
+
+async def test_the_root_helper_is_missed_only_by_its_backend(bare: Subject, tmp_path: Path) -> None:
+    bare.config = Config(helper_socket=str(tmp_path / "helper"))
+    await only(bare, "helper", Verdict.OK, "does without")
+    bare.backend = "nixos"
+    await only(bare, "helper", Verdict.FAIL, "no root helper")
+    (tmp_path / "helper").touch()
+    await only(bare, "helper", Verdict.FAIL, "no socket")

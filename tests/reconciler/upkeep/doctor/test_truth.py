@@ -1,0 +1,79 @@
+"""What `hive doctor` says about meta, repos, tags and the database."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+
+from meta.git.repo import GitRepo
+from meta.names import Sha
+from reconciler.upkeep.doctor.checks.base import Subject, Verdict
+from reconciler.upkeep.doctor.examine import failed
+from tests.reconciler.upkeep.doctor.looks import ALICE, deployed, look, only, ref
+
+
+async def test_a_meta_that_cannot_be_read_fails(subject: Subject) -> None:
+    (subject.layout.meta_git / "refs/heads/main").unlink()
+    await only(subject, "meta", Verdict.FAIL, "no meta repo")
+
+
+async def test_a_repo_or_a_pin_that_meta_wants_and_nobody_has_fails(subject: Subject) -> None:
+    for path in ref(subject, ".").glob(f"*/{deployed(subject)}"):
+        path.unlink()
+    await only(subject, "meta", Verdict.FAIL, "meta pins alice")
+    shutil.rmtree(subject.layout.applied(ALICE))
+    await only(subject, "meta", Verdict.FAIL, "no applied repo")
+
+
+async def test_a_lost_object_and_an_edited_config_fail(subject: Subject) -> None:
+    git_dir = subject.layout.applied_git(ALICE)
+    commit = (git_dir / "refs/heads/main").read_text(encoding="ascii").strip()
+    (git_dir / "objects" / commit[:2] / commit[2:]).unlink()
+    await only(subject, "fsck", Verdict.FAIL, f"git fsck in {git_dir}")
+    with (git_dir / "config").open("a", encoding="ascii") as file:
+        file.write("[core]\n\thooksPath = /tmp\n")
+    await only(subject, "fsck", Verdict.FAIL, "config was edited")
+
+
+async def test_two_ends_of_one_id_fail(subject: Subject) -> None:
+    id = deployed(subject)
+    shutil.copy(ref(subject, f"deployed/{id}"), ref(subject, f"denied/{id}"))
+    await only(subject, "tags", Verdict.FAIL, f"denied/{id}, deployed/{id}: only one can be true")
+
+
+async def test_a_meta_that_went_back_in_time_fails_with_how_to_adopt(subject: Subject) -> None:
+    main = subject.layout.meta_git / "refs/heads/main"
+    head = await GitRepo(subject.layout.meta_git).commit(Sha(main.read_text(encoding="ascii").strip()))
+    main.write_text(f"{head.parents[0]}\n", encoding="ascii")
+    row = await only(subject, "tags", Verdict.FAIL, f"deployed/{deployed(subject)} names a meta commit")
+    assert "hive adopt alice" in row.remedy
+
+
+def edit(subject: Subject, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(subject.layout.database)) as connection, connection:
+        connection.execute(statement, values)
+
+
+async def test_cards_behind_their_tags_are_told(subject: Subject) -> None:
+    edit(subject, "DELETE FROM cards WHERE agent = 'alice' AND id > 0")
+    edit(subject, "UPDATE projections SET stamp = 'older' WHERE agent = 'alice'")
+    await only(subject, "database", Verdict.WARN, "card missing, tag deployed")
+
+
+async def test_cards_that_lie_with_a_current_stamp_fail(subject: Subject) -> None:
+    edit(subject, "UPDATE cards SET state = 'failed' WHERE agent = 'alice' AND id > 0")
+    stamp = subject.applied(ALICE).stamp()
+    edit(subject, "UPDATE projections SET stamp = ? WHERE agent = 'alice'", stamp)
+    await only(subject, "database", Verdict.FAIL, "card failed, tag deployed")
+
+
+async def test_a_database_that_is_damaged_newer_or_gone_fails(subject: Subject) -> None:
+    edit(subject, "PRAGMA user_version = 999")
+    await only(subject, "database", Verdict.FAIL, "newer hive")
+    subject.layout.database.write_bytes(b"no database" * 1000)
+    await only(subject, "database", Verdict.FAIL, "not a database")
+    subject.layout.database.unlink()
+    assert not failed(await look(subject, "database"))
+    subject.held = True
+    await only(subject, "database", Verdict.FAIL, "is gone")
