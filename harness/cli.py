@@ -45,7 +45,7 @@ def _serve() -> int:
     import asyncio
     import logging
 
-    from harness.place import place_from_environment
+    from harness.environment import place_from_environment
     from harness.serve import read_settings, serve
     from meta.errors import HiveError
 

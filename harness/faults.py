@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from harness.connect import Backoff, connect
-from harness.place import Place
+from harness.environment import Place
 from meta.agent_toml.settings import Fault
 from meta.wire.codec import encode
 from meta.wire.link import Hello

@@ -11,8 +11,8 @@ import logging
 from pydantic import ValidationError
 
 from harness.connect import Backoff, connect
+from harness.environment import Place
 from harness.gate import Gate
-from harness.place import Place
 from meta.wire.codec import encode
 from meta.wire.link import DOWN, Drain, Hello, Probe, State, TurnState
 

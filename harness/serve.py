@@ -7,10 +7,10 @@ import logging
 import signal
 from dataclasses import replace
 
+from harness.environment import Place
 from harness.faults import OLD_GENERATION, misbehave
 from harness.gate import Gate
 from harness.link import Link
-from harness.place import Place
 from meta.agent_toml.settings import AgentSettings, check_patterns, parse_settings, require_runtime
 from meta.errors import BadInput
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.environment import Place
 from harness.inbox import Inbox
-from harness.place import Place
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import Refused
 from meta.names import MANAGER, AgentName, Sha

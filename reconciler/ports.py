@@ -9,7 +9,7 @@ from meta.wire.link import Drain, Probe, Resume
 
 
 class Sockets(Protocol):
-    """The listening sockets of one agent (implemented by api/sockets.py)."""
+    """The listening sockets of one agent (implemented by api/daemon/agent_sockets.py)."""
 
     def present(self, agent: AgentName) -> bool:
         """True when both of the agent's sockets are listening and their files are still the ones made for them."""

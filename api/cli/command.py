@@ -10,8 +10,8 @@ from typing import Annotated, Concatenate, ParamSpec
 
 import typer
 
-from api.cli import complete, where
-from api.cli.client import Client
+from api.cli.client import completion, paths
+from api.cli.client.http import Client
 from meta.errors import BadInput
 from meta.names import agent_name
 
@@ -52,18 +52,18 @@ TimeoutOption = Annotated[
 ]
 NowOption = Annotated[bool, typer.Option("--now", help="do not let the agent finish its turn first")]
 AgentArgument = Annotated[
-    str, typer.Argument(metavar="AGENT", help="the agent's name", autocompletion=complete.agents, show_default=False)
+    str, typer.Argument(metavar="AGENT", help="the agent's name", autocompletion=completion.agents, show_default=False)
 ]
 MaybeAgentArgument = Annotated[
     str | None,
-    typer.Argument(metavar="AGENT", help="only this agent", autocompletion=complete.agents, show_default="all of them"),
+    typer.Argument(metavar="AGENT", help="one agent", autocompletion=completion.agents, show_default="all of them"),
 ]
 RetryArgument = Annotated[
     int,
-    typer.Argument(metavar="ID", help="the failed or denied id", autocompletion=complete.retriable, show_default=False),
+    typer.Argument(metavar="ID", help="a failed or denied id", autocompletion=completion.retriable, show_default=False),
 ]
 CancelArgument = Annotated[
-    int, typer.Argument(metavar="ID", help="the approved id", autocompletion=complete.cancellable, show_default=False)
+    int, typer.Argument(metavar="ID", help="the approved id", autocompletion=completion.cancellable, show_default=False)
 ]
 OwnerOption = Annotated[
     str | None,
@@ -71,7 +71,7 @@ OwnerOption = Annotated[
         "--agent",
         metavar="NAME",
         help="whose; needed only for the id 0, which each agent's first spawn has",
-        autocompletion=complete.agents,
+        autocompletion=completion.agents,
     ),
 ]
 WAIT_SECONDS = 600.0
@@ -90,7 +90,7 @@ def command(
             for name in (_text(options.get(key)) for key in _NAMES):
                 if name is not None:
                     agent_name(name)
-            found = where.find(_text(options.pop("state", None)), _text(options.pop("runtime", None)))
+            found = paths.find(_text(options.pop("state", None)), _text(options.pop("runtime", None)))
             function(Client(found), *args, **options)
 
         _first, *rest = inspect.signature(function).parameters.values()

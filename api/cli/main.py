@@ -11,28 +11,28 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from api.cli import (
-    agentcall,
+from api.cli.client.exit_codes import Code, code_of
+from api.cli.commands import (
+    agent_call,
+    agents,
     audit,
     backup,
-    changes,
     daemon,
-    decide,
     doctor,
     edit,
+    history,
     logs,
     look,
-    manual,
-    output,
+    man,
+    messages,
+    proposals,
     rebuild,
-    run,
     shell,
     status,
-    talk,
     wire,
 )
-from api.cli.codes import Code, code_of
-from api.cli.quick import spare_pydantic, spare_rich
+from api.cli.render import output
+from api.cli.startup import spare_pydantic, spare_rich
 from meta.errors import HiveError
 
 HELP = """hive runs a swarm of coding agents, each in its own container,
@@ -47,21 +47,21 @@ VersionOption = Annotated[bool, typer.Option("--version", is_eager=True, help="s
 PARTS = (
     status,
     look,
-    changes,
+    history,
     logs,
-    decide,
+    proposals,
     edit,
-    run,
+    agents,
     shell,
     rebuild,
-    talk,
+    messages,
     daemon,
     doctor,
     backup,
     audit,
     wire,
-    agentcall,
-    manual,
+    agent_call,
+    man,
 )
 """Modules with commands, in the order in which help lists them."""
 
@@ -101,7 +101,7 @@ def parser() -> TyperGroup:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `hive` and exit with one of the codes in api/cli/codes.py."""
+    """Run `hive` and exit with one of the codes in api/cli/client/exit_codes.py."""
     sys.exit(execute(arguments))
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import typer
 
-from api.cli.codes import MEANINGS
+from api.cli.client.exit_codes import MEANINGS
 from api.cli.command import DAEMON, DECIDE, LOOK, RUN
+from api.cli.commands.man import leaves
+from api.cli.commands.messages import TALK
 from api.cli.main import parser
-from api.cli.manual import leaves
-from api.cli.talk import TALK
 
 PAGE = Path(__file__).parents[2] / "docs/reference/cli.md"
 PANELS = (LOOK, DECIDE, RUN, TALK, DAEMON)

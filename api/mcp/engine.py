@@ -24,10 +24,10 @@ from mcp_types import (
     ToolAnnotations,
 )
 
-from api.asgi import Receive, Scope, Send
+from api.http.asgi import Receive, Scope, Send
+from api.mcp.instructions import instructions
+from api.mcp.request import VISIT, Visit
 from api.mcp.tools import ENDS, READS, Answer, Gone, ToolView, call_tool, refused, tools_for
-from api.mcp.visit import VISIT, Visit
-from api.mcp.words import instructions
 from api.operations.base import Call
 
 Context = ServerRequestContext[Any]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Uni
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from api.principals import Agent, Manager, Operator, Principal
+from api.sockets.principals import Agent, Manager, Operator, Principal
 from meta.errors import BadInput
 from meta.names import AgentName, ProposalId, agent_name, proposal_id
 from meta.wire.agent import OkResponse

@@ -23,10 +23,10 @@ from api.operations.base import (
     on_manager,
     operation,
 )
+from api.operations.event_stream import sse
 from api.operations.lifecycle import another
 from api.operations.proposals import MOST_ROWS
 from api.operations.waiting import unless_stopping
-from api.stream import sse
 from meta.errors import Conflict
 from meta.names import AgentName
 from meta.wire import host, manager

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 
-from harness.place import Place
+from harness.environment import Place
 from harness.runtimes.base import Tools, TurnOutcome
 from meta.agent_toml.script import (
     Action,
@@ -82,7 +82,7 @@ class ScriptRuntime:
                 crash(code)
 
     async def _in_work_tree(self, action: Commit | Request, values: dict[str, str], tools: Tools) -> str:
-        from harness.worktree import WorkTree  # few agents ever commit: no start waits for it
+        from harness.work_tree import WorkTree  # few agents ever commit: no start waits for it
 
         tree = WorkTree(self._place.agents, fill(action.agent, values), self._place.agent)
         if isinstance(action, Commit):

@@ -1,4 +1,4 @@
-"""The harnesses' links as the reconciler sees them. The lines come in by api/links.py; every change is a hint."""
+"""The harnesses' links as the reconciler sees them. The lines come in by api/lines/link.py; every change is a hint."""
 
 from __future__ import annotations
 

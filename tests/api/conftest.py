@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from api.cli.main import execute
-from api.host import host_server
-from api.listener import bind
-from api.operator import serve_operator
-from api.sockets import AgentSockets
+from api.daemon.agent_sockets import AgentSockets
+from api.daemon.operator_sockets import serve_operator
+from api.lines.host import host_server
+from api.sockets.listener import bind
 from meta.config import Config
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout

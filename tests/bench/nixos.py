@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from api.cli.client import Client
-from api.cli.where import Where
+from api.cli.client.http import Client
+from api.cli.client.paths import Where
 from meta.desired.flake import render
 from meta.model import AgentEntry, ContainerSettings, Desired, Pin, Role
 from meta.names import AgentName, ProposalId, Sha

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from api.sockets import AgentSockets
+from api.daemon.agent_sockets import AgentSockets
 from meta.config import Config
 from meta.git.message import encode
 from meta.layout import Layout

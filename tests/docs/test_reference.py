@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from api.http.requests import Places
 from api.operations.base import AnyOperation, Route, Surface
 from api.operations.table import ON_LINES, OPERATIONS
-from api.requests import Places
 from meta.agent_toml.settings import AgentSettings
 from meta.config import Config
 from reconciler.events.feed import EVENT_KINDS

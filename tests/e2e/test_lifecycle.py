@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.codes import Code
+from api.cli.client.exit_codes import Code
 from meta.errors import Conflict, HiveError, NotFound, Refused
 from meta.names import AgentName
 from tests.support.lab import Lab, alive, fresh_lab

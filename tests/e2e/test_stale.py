@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.progress import remedy
+from api.cli.client.follow import remedy
 from meta.errors import Conflict
 from meta.names import AgentName
 from meta.proposed import push_repo

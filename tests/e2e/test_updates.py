@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.codes import Code
+from api.cli.client.exit_codes import Code
 from meta.names import AgentName
 from tests.support.lab import Lab, fresh_lab
 

@@ -29,8 +29,8 @@ from typing import Any, TypedDict, TypeVar
 from typing_extensions import Unpack
 
 from api.cli import main as cli
-from api.cli.client import Client
-from api.cli.where import Where
+from api.cli.client.http import Client
+from api.cli.client.paths import Where
 from meta.layout import Layout
 from meta.names import AgentName
 from reconciler.backends.local.backend import Command
@@ -55,7 +55,7 @@ QUICK = {
 }
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["api.serve", "api.http", "reconciler.daemon.daemon", "uvicorn.protocols.http.h11_impl"]
+    ["api.daemon.serve", "api.http.app", "reconciler.daemon.daemon", "uvicorn.protocols.http.h11_impl"]
 )
 
 

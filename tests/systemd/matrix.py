@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.cli.client import Client
-from api.cli.where import Where
+from api.cli.client.http import Client
+from api.cli.client.paths import Where
 from meta.errors import HiveError
 from tests.e2e.story import Unexpected, check
 from tests.systemd.nixstory import ETC, NIX, PROFILES, UNIT, NixStory, run

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from api.cli.client import Client
-from api.cli.where import Where
+from api.cli.client.http import Client
+from api.cli.client.paths import Where
 from tests.e2e.story import check
 from tests.systemd.matrix import agree
 from tests.systemd.nixstory import ETC, NixStory, run

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.cli.wire import answers
+from api.cli.commands.wire import answers
 from meta.errors import BadInput
 from meta.wire.codec import decode
 from meta.wire.registry import adapters

@@ -28,15 +28,15 @@ STARTERS: Mapping[str, str] = {
     "reconciler/store/database.py Database.submit": "commits until nothing waits; its errors are raised in the callers",
     "reconciler/events/feed.py Events._changed": "publishes until nothing waits; an error is logged",
     "reconciler/backends/nixos/tracker.py Tracker._ask": "asks for one unit",
-    "api/stream.py _until": AWAITED,
+    "api/operations/event_stream.py _until": AWAITED,
     "api/operations/waiting.py unless_stopping": AWAITED,
     "api/mcp/tools.py _while_there": AWAITED,
     "api/mcp/tools.py _through": "one call, done to its end; its caller gets the error, or has left",
-    "api/mcp/door.py Door._serve": AWAITED,
-    "api/mcp/door.py Door._opened": "one agent's tools; its end is logged, and the next request begins anew",
-    "api/serve.py _first": AWAITED,
-    "api/serve.py _once": AWAITED,
-    "api/lines.py LineServer._accept": "serves one connection; an error is logged, and ends it",
+    "api/mcp/app.py Door._serve": AWAITED,
+    "api/mcp/app.py Door._opened": "one agent's tools; its end is logged, and the next request begins anew",
+    "api/daemon/serve.py _first": AWAITED,
+    "api/daemon/serve.py _once": AWAITED,
+    "api/lines/server.py LineServer._accept": "serves one connection; an error is logged, and ends it",
 }
 """Every place where a task is started, and why nothing is lost when it ends."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.sockets import AgentSockets
+from api.daemon.agent_sockets import AgentSockets
 from meta.config import Config
 from meta.layout import Layout
 from meta.names import AgentName

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from api.serve import ServeOptions, serve
+from api.daemon.serve import ServeOptions, serve
 from meta.model import Generation
 from meta.names import MANAGER, AgentName
 from reconciler.backends.base import Backend
@@ -81,7 +81,7 @@ class NixosDaemon(daemon.Daemon):
 def main() -> int:
     """Serve until a signal."""
     make_library()
-    from api import serve as module
+    from api.daemon import serve as module
 
     setattr(module, "Daemon", NixosDaemon)  # noqa: B010 - a stand-in
     words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from api.listener import Bound, bind
+from api.sockets.listener import Bound, bind
 from meta.agent_toml import seed
 from meta.applied.repo import Applied
 from meta.config import Config

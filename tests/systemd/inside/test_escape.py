@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from api.listener import bind
+from api.sockets.listener import bind
 from meta.errors import Refused
 from meta.names import MANAGER
 from reconciler.privileged.values import HARNESS_UID

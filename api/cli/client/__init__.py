@@ -1,0 +1,1 @@
+"""How the CLI finds and asks a daemon."""

@@ -1,0 +1,132 @@
+"""`--wait`: follow what was asked for to its end, and say on stderr what happens meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from api.cli.client.exit_codes import Failed, TimedOut
+from api.cli.client.http import Client, Event, Row, Stream
+from api.cli.render import output
+from api.cli.render.events import describe
+from meta.errors import NotFound
+
+TICK = 1.0
+"""Seconds between looks when no event comes: events are hints, what is looked at decides."""
+
+UP = frozenset({"running", "needs-login", "parked", "over-budget"})
+GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Whether to wait, and how many seconds at most."""
+
+    on: bool
+    seconds: float
+
+
+class Follower:
+    """The events of one agent since before the request was made."""
+
+    def __init__(self, client: Client, agent: str | None, stream: Stream, seconds: float) -> None:
+        self._client = client
+        self._agent = agent
+        self._stream = stream
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._said = ""
+
+    def about(self, agent: str) -> None:
+        """The agent, once the answer to the request told it."""
+        self._agent = agent
+
+    def until(self, ended: Callable[[], bool]) -> None:
+        """Return once `ended` says so (it may raise Failed); TimedOut when the deadline passes first."""
+        while not ended():
+            remaining = self._deadline - time.monotonic()
+            if remaining <= 0:
+                about = f"`hive plan {self._agent}`" if self._agent else "`hive plan`"
+                raise TimedOut(f"not done after {self._seconds:g} s; it goes on", f"see {about}, or wait longer")
+            event = self._stream.next(min(TICK, remaining))
+            if event is not None:
+                self._show(event)
+
+    def rest(self, up: frozenset[str] | None = None) -> None:
+        """Until the agent's plan is empty. With `up`: Failed when it is given up, or rests in another phase."""
+
+        def ended() -> bool:
+            row = self.plan()
+            if row is None:
+                return True
+            if up is not None and row["phase"] in GIVEN_UP:
+                about = (
+                    "see `hive status`" if row["reason"].startswith("its spawn") else f"see `hive logs {self._agent}`"
+                )
+                raise Failed(f"{self._agent} is {row['phase']}: {row['reason']}", about)
+            if row["step"] != "none":
+                return False
+            if up is not None and row["phase"] not in up:
+                raise Failed(f"{self._agent} came to rest as {row['phase']}: {row['reason']}", "see `hive status`")
+            return True
+
+        self.until(ended)
+
+    def plan(self) -> Row | None:
+        """The agent's row of the plan, said when its step changed; None when there is no such agent."""
+        try:
+            rows = self._client.rows("/api/plan", {"agent": self._agent})
+        except NotFound:
+            return None
+        if not rows or (rows[0]["phase"] == "absent" and rows[0]["step"] == "none"):
+            return None
+        row = rows[0]
+        line = f"{row['agent']}: {row['step']}, {row['reason']}"
+        if row["step"] != "none" and line != self._said:
+            self._said = line
+            output.progress(f"  {line}")
+        return row
+
+    def _show(self, event: Event) -> None:
+        data = event.data
+        if event.kind != "resync" and (self._agent is None or data.get("agent") == self._agent):
+            output.progress(f"  {describe(event.kind, data)}")
+
+
+@contextlib.contextmanager
+def follow(client: Client, agent: str | None, waits: Waits) -> Iterator[Follower | None]:
+    """Open the event stream before asking, so that nothing is missed. None when nobody wants to wait."""
+    if not waits.on:
+        yield None
+        return
+    with client.events() as stream:
+        yield Follower(client, agent, stream, waits.seconds)
+
+
+def remedy(card: Row) -> str:
+    """What to do about a deploy that failed. After a failed spawn there is no agent, and no container with logs."""
+    id, agent = card["id"], card["agent"]
+    if card.get("stale"):
+        return str(card["stale"])
+    if card["kind"] == "spawn":
+        return f"`hive diff {id} --agent {agent}` shows its last lines, `hive spawn {agent}` tries again"
+    return f"see `hive diff {id}` and `hive logs {agent}`"
+
+
+def deployed(client: Client, follower: Follower, id: int, agent: str) -> Row:
+    """Wait for the end of one id; its card when it is deployed, Failed with its note otherwise."""
+    last: Row = {}
+
+    def ended() -> bool:
+        last.clear()
+        last.update(client.row(f"/api/proposals/{id}", {"agent": agent}))
+        follower.plan()
+        return last.get("state") in ("deployed", "failed", "denied")
+
+    follower.until(ended)
+    if last["state"] != "deployed":
+        why = output.first_line(last.get("note")) or "no reason was recorded"
+        raise Failed(f"{id} of {agent} is {last['state']}: {why}", remedy(last))
+    return last

@@ -1,0 +1,240 @@
+"""HTTP to the daemon over its unix socket, in few lines: the client libraries cost more time than the call.
+
+HTTP/1.0 on purpose: the answer ends where the connection ends, so that there is nothing to decode.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.cli.client.exit_codes import Failed, TimedOut, Unreachable
+from api.cli.client.paths import Where
+from api.http.problems import error_from
+from api.sockets.listener import connect
+
+CONNECT_DEADLINE = 5.0
+ANSWER_DEADLINE = 300.0
+"""Seconds for one answer; the longest is a fetch of a large proposal."""
+HEAD_LIMIT = 65_536
+CHUNK = 65_536
+
+Query = Mapping[str, str | int | float | bool | None]
+Row = dict[str, Any]
+"""One JSON object of the daemon; its keys are the fields in reconciler/views.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event; `data` is its JSON."""
+
+    kind: str
+    seq: str
+    data: Row
+
+
+class Client:
+    """Calls to the daemon at one place. Errors are raised as the HiveError that the daemon answered.
+
+    `patience`: seconds for each answer.
+    """
+
+    def __init__(self, where: Where, patience: float = ANSWER_DEADLINE) -> None:
+        self.where = where
+        self._patience = patience
+
+    def get(self, path: str, query: Query | None = None) -> Any:
+        """The JSON at `path`."""
+        return self._call("GET", path, query, None)
+
+    def row(self, path: str, query: Query | None = None) -> Row:
+        """The JSON object at `path`."""
+        return _row(self.get(path, query))
+
+    def rows(self, path: str, query: Query | None = None) -> list[Row]:
+        """The JSON list of objects at `path`."""
+        found = self.get(path, query)
+        return [_row(item) for item in found] if isinstance(found, list) else []
+
+    def post(self, path: str, body: Mapping[str, object] | None = None, query: Query | None = None) -> Row:
+        """Ask for a change; the JSON object it answers."""
+        return _row(self._call("POST", path, query, body or {}))
+
+    def delete(self, path: str) -> Row:
+        """Ask for something to be removed; the JSON object it answers."""
+        return _row(self._call("DELETE", path, None, None))
+
+    def events(self, after: str | None = None) -> Stream:
+        """The event stream, from now on or after the event `after`; it has begun when this returns."""
+        sock = self._open()
+        try:
+            sock.sendall(_request("GET", "/api/events", {"after": after}, None))
+            sock.settimeout(ANSWER_DEADLINE)
+            received = b""
+            while b"\r\n\r\n" not in received and len(received) < HEAD_LIMIT:
+                part = sock.recv(CHUNK)
+                if not part:
+                    break
+                received += part
+            head, _, rest = received.partition(b"\r\n\r\n")
+            if _status(head) != 200:
+                _answer(head, rest + _rest_of(sock))
+            stream = Stream(sock, rest)
+            if stream.next(ANSWER_DEADLINE) is None:
+                raise _mute(self.where)
+            return stream
+        except TimeoutError as error:
+            sock.close()
+            raise _mute(self.where) from error
+        except BaseException:
+            sock.close()
+            raise
+
+    def _call(self, method: str, path: str, query: Query | None, body: Mapping[str, object] | None) -> Any:
+        with self._open() as sock:
+            try:
+                sock.sendall(_request(method, path, query, body))
+                sock.settimeout(self._patience)
+                head, _, rest = _rest_of(sock).partition(b"\r\n\r\n")
+            except TimeoutError as error:
+                raise _mute(self.where) from error
+            except OSError as error:
+                raise Unreachable(
+                    f"the daemon at {self.where.http} hung up: {error.strerror}", "see its log; then try again"
+                ) from error
+        return _answer(head, rest)
+
+    def _open(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(min(CONNECT_DEADLINE, self._patience))
+        try:
+            connect(sock, self.where.http)
+        except PermissionError as error:
+            sock.close()
+            raise Unreachable(
+                f"you may not open {self.where.http}", "run this as the user that runs hive, or join its group"
+            ) from error
+        except OSError as error:
+            sock.close()
+            raise Unreachable(
+                f"no daemon answers at {self.where.http}",
+                f"start one with `{self.where.serve_command()}`, or point at it with --runtime or HIVE_RUNTIME",
+            ) from error
+        return sock
+
+
+class Stream:
+    """Server-sent events, with a bound on each wait."""
+
+    def __init__(self, sock: socket.socket, received: bytes) -> None:
+        self._sock = sock
+        self._buffer = received
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+    def next(self, seconds: float) -> Event | None:
+        """The next event; None when none came within `seconds`. Failed when the daemon ended the stream."""
+        deadline = time.monotonic() + seconds
+        while True:
+            block, found, rest = self._buffer.partition(b"\n\n")
+            if found:
+                self._buffer = rest
+                event = _event(block)
+                if event is not None:
+                    return event
+                continue
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return None
+            self._sock.settimeout(remaining)
+            try:
+                part = self._sock.recv(CHUNK)
+            except TimeoutError:
+                return None
+            except OSError:
+                part = b""
+            if not part:
+                raise Unreachable("the daemon ended the stream", "it is stopping, or was restarted; see `hive status`")
+            self._buffer += part
+
+    def __iter__(self) -> Iterator[Event]:
+        while True:
+            event = self.next(ANSWER_DEADLINE)
+            if event is not None:
+                yield event
+
+
+def _request(method: str, path: str, query: Query | None, body: Mapping[str, object] | None) -> bytes:
+    given = {key: value for key, value in (query or {}).items() if value is not None}
+    if given:
+        from urllib.parse import urlencode  # 8 ms, and most calls have no query
+
+        path = f"{path}?{urlencode({key: _plain(value) for key, value in given.items()})}"
+    head = [f"{method} {path} HTTP/1.0", "Host: hive", "Accept: application/json, text/event-stream"]
+    data = b""
+    if body is not None:
+        data = json.dumps(body).encode()
+        head += ["Content-Type: application/json", f"Content-Length: {len(data)}"]
+    return "\r\n".join([*head, "", ""]).encode() + data
+
+
+def _plain(value: str | int | float | bool) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _rest_of(sock: socket.socket) -> bytes:
+    parts = []
+    while part := sock.recv(CHUNK):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _status(head: bytes) -> int:
+    words = head.split(b" ", 2)
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+
+def _answer(head: bytes, body: bytes) -> Any:
+    if not head:
+        raise Unreachable("the daemon hung up without an answer", "it is stopping, or was killed; see what it did")
+    status = _status(head)
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:") and int(line[15:]) != len(body):
+            raise Unreachable("the daemon's answer was cut off", "it is stopping, or was killed; try again")
+    try:
+        value = json.loads(body) if body else None
+    except ValueError:
+        value = None
+        status = status if status >= 400 else 0
+    if 200 <= status < 300:
+        return value
+    if isinstance(value, dict):
+        raise error_from(value)
+    raise Failed(f"the daemon answered with status {status or 'nothing'}", "see its log")
+
+
+def _event(block: bytes) -> Event | None:
+    fields = {"event": "message", "id": "", "data": ""}
+    for line in block.decode(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key in fields:
+            fields[key] = value.removeprefix(" ")
+    if not fields["data"]:
+        return None
+    return Event(fields["event"], fields["id"], _row(json.loads(fields["data"])))
+
+
+def _row(value: Any) -> Row:
+    return value if isinstance(value, dict) else {}
+
+
+def _mute(where: Where) -> TimedOut:
+    return TimedOut(f"the daemon at {where.http} does not answer", "see its log; if it hangs, restart it: agents go on")

@@ -1,0 +1,78 @@
+"""`hive agent-call`: one request on an agent's own socket, as if the agent had asked. For debugging.
+
+Annotations are read at run time here, so evaluation is not postponed.
+"""
+
+import json
+import socket
+from typing import Annotated
+
+import typer
+
+from api.cli.client.exit_codes import Code, Unreachable
+from api.cli.client.http import Client
+from api.cli.command import DAEMON, AgentArgument, command
+from api.cli.render import output
+from api.sockets.listener import connect
+from meta.errors import BadInput, NotFound
+from meta.layout import Layout
+from meta.names import agent_name
+
+DEADLINE = 70.0
+"""Seconds; a `recv` may wait for 60."""
+LINE_LIMIT = 16 * 2**20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    examples = ("hive agent-call alice whoami", """hive agent-call alice '{"cmd":"recent","limit":3}'""")
+    command(app, "agent-call", DAEMON, examples=examples)(agent_call)
+
+
+def agent_call(
+    client: Client,
+    agent: AgentArgument,
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST", help="a line of JSON, or a command without fields", show_default=False)
+    ],
+) -> None:
+    """Ask hive something as an agent, on its own socket, and print the answer's line.
+
+    It acts as the agent: a `recv` takes a message out of its inbox. Only who may open the socket can do this.
+    Where hive answers with an error, that is printed too, and the command fails.
+    """
+    where = client.where
+    path = Layout(where.state, where.runtime).mcp_socket(agent_name(agent))
+    line = request if request.lstrip().startswith("{") else json.dumps({"cmd": request})
+    if "\n" in line.strip():
+        raise BadInput("a request is one line", "write the JSON on one line")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE)
+        try:
+            connect(sock, path)
+            sock.sendall(line.strip().encode() + b"\n")
+            answer = _answer(sock)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                _check_known(client, agent)
+            why = error.strerror or str(error)
+            raise Unreachable(f"{path} does not answer: {why}", "see `hive status`, and whose the socket is") from error
+    output.say(answer)
+    if json.loads(answer).get("kind") == "err":
+        raise typer.Exit(Code.FAILED)
+
+
+def _check_known(client: Client, agent: str) -> None:
+    """NotFound where the daemon knows no such agent; Unreachable where none answers."""
+    if all(row["agent"] != agent for row in client.rows("/api/agents")):
+        raise NotFound(f"there is no agent {agent}", "see `hive list`")
+
+
+def _answer(sock: socket.socket) -> str:
+    received = b""
+    while not received.endswith(b"\n") and len(received) < LINE_LIMIT:
+        part = sock.recv(65_536)
+        if not part:
+            raise Unreachable("the daemon hung up without an answer", "see its log")
+        received += part
+    return received.decode("utf-8", "replace").rstrip("\n")

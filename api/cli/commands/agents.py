@@ -1,0 +1,118 @@
+"""Commands that run agents: start, stop, kill, restart, destroy. `hive rebuild` is in rebuild.py."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from api.cli.client.follow import UP, Waits, follow
+from api.cli.client.http import Client, Row
+from api.cli.command import (
+    RUN,
+    WAIT_SECONDS,
+    AgentArgument,
+    JsonOption,
+    NowOption,
+    TimeoutOption,
+    WaitOption,
+    command,
+)
+from api.cli.render import output
+from meta.errors import Refused
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    command(app, "start", RUN, examples=("hive start alice --wait",))(start)
+    command(app, "stop", RUN, examples=("hive stop alice", "hive stop alice --now"))(stop)
+    command(app, "kill", RUN, examples=("hive kill alice",))(kill)
+    command(app, "restart", RUN, examples=("hive restart alice --wait",))(restart)
+    command(app, "destroy", RUN, examples=("hive destroy bob", "hive destroy bob --purge --yes"))(destroy)
+
+
+def start(
+    client: Client,
+    agent: AgentArgument,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = WAIT_SECONDS,
+    json: JsonOption = False,
+) -> None:
+    """Start a stopped agent, or one that was given up after too many crashes."""
+    _run(client, agent, "start", {}, Waits(wait, timeout), json, UP, ("will start", "is up"))
+
+
+def stop(
+    client: Client,
+    agent: AgentArgument,
+    now: NowOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = WAIT_SECONDS,
+    json: JsonOption = False,
+) -> None:
+    """Stop an agent once its turn is over. It stays stopped until `hive start`."""
+    _run(client, agent, "stop", {"now": now}, Waits(wait, timeout), json, None, ("will stop", "is stopped"))
+
+
+def kill(
+    client: Client,
+    agent: AgentArgument,
+    now: NowOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = WAIT_SECONDS,
+    json: JsonOption = False,
+) -> None:
+    """The same as `hive stop`."""
+    stop(client, agent, now, wait, timeout, json)
+
+
+def restart(
+    client: Client,
+    agent: AgentArgument,
+    now: NowOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = WAIT_SECONDS,
+    json: JsonOption = False,
+) -> None:
+    """Stop an agent once its turn is over, and start it again with what it runs."""
+    _run(client, agent, "restart", {"now": now}, Waits(wait, timeout), json, UP, ("will restart", "is up again"))
+
+
+def destroy(
+    client: Client,
+    agent: AgentArgument,
+    purge: Annotated[bool, typer.Option("--purge", help="also remove its repos, tags, state and login")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = WAIT_SECONDS,
+    json: JsonOption = False,
+) -> None:
+    """Remove an agent. Its repos, tags and state are kept, and a later `hive spawn` goes on with them.
+
+    On a terminal it asks first. The manager cannot be destroyed.
+    """
+    if not yes and sys.stdin.isatty():
+        lost = "its repos, tags, state and login are removed for ever" if purge else "its repos and state are kept"
+        if not typer.confirm(f"Destroy {agent}? ({lost})", err=True):
+            raise Refused("nothing was destroyed", "answer y, or give --yes")
+    words = ("will be purged", "is purged") if purge else ("will be destroyed", "is destroyed")
+    _run(client, agent, "destroy", {"purge": purge}, Waits(wait, timeout), json, None, words)
+
+
+def _run(
+    client: Client,
+    agent: str,
+    verb: str,
+    body: Row,
+    waits: Waits,
+    json: bool,
+    up: frozenset[str] | None,
+    words: tuple[str, str],
+) -> None:
+    with follow(client, agent, waits) as follower:
+        answer = client.post(f"/api/agents/{agent}/{verb}", body)
+        if follower is not None:
+            follower.rest(up)
+    if json:
+        output.say_json(answer)
+    else:
+        output.say(f"{agent} {words[waits.on]}")

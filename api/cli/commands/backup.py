@@ -1,0 +1,245 @@
+"""Commands that keep a hive and bring it back: backup, restore."""
+
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.client.exit_codes import Unreachable
+from api.cli.client.http import Client, Row
+from api.cli.command import DAEMON, JsonOption, command
+from api.cli.render import output
+from api.sockets.listener import connect
+from meta.errors import BadInput, HiveError, NotFound, TransientError
+
+if TYPE_CHECKING:
+    from meta.layout import Layout
+    from reconciler.upkeep.backups.archive import Manifest
+
+SILENCE = 600.0
+"""Seconds without a byte of the answer; making the tar comes before the first."""
+HEAD_LIMIT = 65_536
+CHUNK = 2**18
+
+
+class Only(StrEnum):
+    """What can be restored alone."""
+
+    META = "meta"
+    APPLIED = "applied"
+    DATABASE = "database"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    examples = ("hive backup hive.tar.gz", "hive backup /media/usb/hive.tar --agents --proposed")
+    command(app, "backup", DAEMON, examples=examples)(backup)
+    examples = ("hive restore hive.tar.gz --state /var/lib/hyperhive", "hive restore hive.tar.gz --only database")
+    command(app, "restore", DAEMON, examples=examples)(restore)
+
+
+def backup(
+    client: Client,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="where to; .tar, or .tar.gz to compress")],
+    proposed: Annotated[bool, typer.Option("--proposed", help="also the proposed work trees")] = False,
+    agents: Annotated[
+        bool, typer.Option("--agents", help="also agents' /state and homes: these hold credentials")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write repos, tags, database and settings to one file, consistent also while the daemon runs.
+
+    Not in it: what can be built again, and secrets. With --agents it holds the agents' logins: keep it like them.
+    """
+    target = Path(file).absolute()
+    if not target.name.endswith((".tar", ".tar.gz", ".tgz")):
+        raise BadInput(f"{target.name!r} is no name of a backup", "end it in .tar, or in .tar.gz to compress it")
+    if not target.parent.is_dir():  # or the daemon would make it for nothing
+        raise NotFound(f"there is no directory {target.parent}", "make it first")
+    try:
+        _from_daemon(client, target, proposed, agents)
+        manifest = _read(target)
+    except Unreachable:
+        manifest = _without_daemon(client, target, proposed, agents)
+    _say_backup(target, manifest, json)
+
+
+def restore(
+    client: Client,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a backup")],
+    force: Annotated[bool, typer.Option("--force", help="move the state directory that is there aside")] = False,
+    only: Annotated[
+        Only | None, typer.Option("--only", help="replace one part and keep the rest; agents may run on")
+    ] = None,
+    new_owner: Annotated[
+        bool, typer.Option("--new-owner", help="for a copy beside the original on the same machine: an id of its own")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Bring a backup back into an empty or absent state directory, while no daemon runs there.
+
+    Checked completely before anything is put in place. Afterwards `hive audit verify`, then `hive serve`.
+    """
+    from reconciler.upkeep.backups.restore import Part
+    from reconciler.upkeep.backups.restore import restore as bring_back
+
+    if force and only is not None:
+        raise BadInput("--force replaces everything, --only one part", "give one of them")
+    layout = _layout(client)
+    done = bring_back(
+        Path(file).absolute(), layout, force=force, only=Part(only) if only else None, new_owner=new_owner
+    )
+    if json:
+        output.say_json(
+            {"state": str(layout.state), "aside": [str(path) for path in done.aside], **_row(done.manifest)}
+        )
+        return
+    what = f"{only} of " if only else ""
+    output.say(f"restored {what}the backup of {output.when(done.manifest.made_at)} to {layout.state}")
+    for path in done.aside:
+        output.say(f"what was there before is {path}")
+    differing = _differing(done.manifest)
+    if differing and only is None:
+        output.say("settings in effect when it was made, and not now:")
+        for line in differing:
+            output.say(f"  {line}")
+    output.say(f"next: `hive audit verify`, then `{client.where.serve_command()}`")
+
+
+def _without_daemon(client: Client, target: Path, proposed: bool, agents: bool) -> "Manifest":
+    import asyncio
+
+    from meta.config import config_from_environment
+    from reconciler.common.revision import revision
+    from reconciler.upkeep.backups.write import Origin, Wanted, held, write
+
+    layout = _layout(client)
+    if not layout.state.is_dir():
+        raise NotFound(f"no daemon answers, and there is no {layout.state}", "point at the hive with --state")
+    origin = Origin(config_from_environment(), "command", revision())
+    with held(layout):
+        wanted = Wanted(proposed, agents)
+        return asyncio.run(write(layout, target, wanted, origin, contextlib.nullcontext()))
+
+
+def _from_daemon(client: Client, target: Path, proposed: bool, agents: bool) -> None:
+    """The daemon's tar, to a file beside `target` that is then renamed."""
+    import json
+
+    wanted = {"proposed": proposed, "agents": agents, "compressed": target.name.endswith("gz")}
+    data = json.dumps(wanted).encode()
+    head = ["POST /api/backup HTTP/1.0", "Host: hive", "Content-Type: application/json", f"Content-Length: {len(data)}"]
+    with _connection(client) as sock:
+        sock.sendall("\r\n".join([*head, "", ""]).encode() + data)
+        scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                for block in _answer(sock):
+                    file.write(block)
+                file.flush()
+                os.fsync(descriptor)
+            scratch.rename(target)
+        except OSError as error:
+            raise TransientError(f"cannot write {target}: {error.strerror or error}", "look at the disk") from error
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _connection(client: Client) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(SILENCE)
+        try:
+            connect(sock, client.where.http)
+        except OSError as error:
+            raise Unreachable(
+                f"no daemon answers at {client.where.http}", f"start one with `{client.where.serve_command()}`"
+            ) from error
+        yield sock
+
+
+def _answer(sock: socket.socket) -> Iterator[bytes]:
+    """The body of the answer, in blocks; the daemon's error where it has one; cut off is one as well."""
+    received = b""
+    while b"\r\n\r\n" not in received and len(received) < HEAD_LIMIT:
+        part = sock.recv(CHUNK)
+        if not part:
+            raise TransientError("the daemon hung up before it answered", "see its log; then try again")
+        received += part
+    head, _, rest = received.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    length = next((int(line[15:]) for line in lines if line.lower().startswith("content-length:")), -1)
+    got = len(rest)
+    parts = [rest]
+    fine = lines[0].split(" ")[1:2] == ["200"]
+    while True:
+        if fine:
+            yield from parts
+            parts = []
+        block = sock.recv(CHUNK)
+        if not block:
+            break
+        got += len(block)
+        parts.append(block)
+    if not fine:
+        raise _error(b"".join(parts))
+    if got != length:
+        raise TransientError("the daemon's answer was cut off", "it is stopping, or was killed; try again")
+
+
+def _error(body: bytes) -> HiveError:
+    import json
+
+    from api.http.problems import error_from
+
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        problem = {}
+    return error_from(problem if isinstance(problem, dict) else {})
+
+
+def _read(target: Path) -> "Manifest":
+    from reconciler.upkeep.backups.extract import manifest_of
+
+    return manifest_of(target)
+
+
+def _layout(client: Client) -> "Layout":
+    from meta.layout import Layout
+
+    return Layout(client.where.state.resolve(), client.where.runtime.resolve())
+
+
+def _say_backup(target: Path, manifest: "Manifest", json: bool) -> None:
+    if json:
+        output.say_json({"file": str(target), **_row(manifest)})
+        return
+    size = target.stat().st_size
+    output.say(f"{target}: {len(manifest.files)} files, {size} bytes, meta at {output.short(manifest.meta)}")
+    if manifest.credentials:
+        output.say("it holds the agents' /state and homes, so their CREDENTIALS: keep it like them")
+    if manifest.skipped:
+        output.say(f"left out: {len(manifest.skipped)} links, sockets, devices or odd names (--json lists them)")
+
+
+def _row(manifest: "Manifest") -> Row:
+    row = asdict(manifest)
+    row["files"] = len(manifest.files)
+    return row
+
+
+def _differing(manifest: "Manifest") -> list[str]:
+    from meta.config import config_from_environment
+    from reconciler.upkeep.backups.packing import effective
+
+    now = effective(config_from_environment())
+    return [f"{key}={value}" for key, value in sorted(manifest.settings.items()) if now.get(key) != value]

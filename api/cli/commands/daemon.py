@@ -1,0 +1,169 @@
+"""Commands about the daemon itself: serve, reconcile."""
+
+import os
+import shutil
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.client import paths
+from api.cli.client.exit_codes import Code, TimedOut, Unreachable
+from api.cli.client.follow import GIVEN_UP
+from api.cli.client.http import Client, Row
+from api.cli.command import (
+    DAEMON,
+    WAIT_SECONDS,
+    JsonOption,
+    MaybeAgentArgument,
+    RuntimeOption,
+    StateOption,
+    TimeoutOption,
+    WaitOption,
+    command,
+    epilog,
+)
+from api.cli.commands.look import show_plan
+from api.cli.render import output
+from meta.errors import NotFound, PermanentError
+
+if TYPE_CHECKING:
+    from api.daemon.serve import ServeOptions
+
+
+SLICE = 60.0
+"""Seconds that one request may wait."""
+
+
+class BackendName(StrEnum):
+    """How containers run."""
+
+    LOCAL = "local"
+    FAKE = "fake"
+    NIXOS = "nixos"
+
+
+class BuilderName(StrEnum):
+    """How commits are built."""
+
+    PLAIN = "plain"
+    NIX = "nix"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    examples = ("hive serve", "hive serve --state /var/lib/hyperhive --runtime /run/hyperhive", "hive serve --once")
+    app.command("serve", rich_help_panel=DAEMON, epilog=epilog(examples))(serve)
+    command(app, "reconcile", DAEMON, examples=("hive reconcile", "hive reconcile alice --plan"))(reconcile)
+
+
+def serve(
+    state: StateOption = None,
+    runtime: RuntimeOption = None,
+    backend: Annotated[
+        BackendName, typer.Option("--backend", envvar="HIVE_BACKEND", help="how containers run")
+    ] = BackendName.LOCAL,
+    builder: Annotated[
+        BuilderName, typer.Option("--builder", envvar="HIVE_BUILDER", help="how commits are built")
+    ] = BuilderName.PLAIN,
+    unsafe: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-no-isolation",
+            help="run agents without bubblewrap where it does not work (HIVE_ISOLATION=unsafe-none): "
+            "they see what the daemon's user sees",
+        ),
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="reconcile until nothing is left to do, then end")] = False,
+    timeout: TimeoutOption = WAIT_SECONDS,
+) -> None:
+    """Run the daemon in the foreground. Agents go on when it ends, and are found again when it starts.
+
+    Without options everything is below ./.hive. Other settings are HIVE_* variables.
+    """
+    _need_git()
+    import asyncio  # like the next line: a second of imports that no other command needs
+
+    from api.daemon.serve import ServeOptions, serve
+
+    found = paths.find(state, runtime, serving=True)
+    options = ServeOptions(
+        found.state, found.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
+    )
+    raise typer.Exit(asyncio.run(serve(options)))
+
+
+def _need_git() -> None:
+    """Before GitPython is imported, which ends with a traceback where there is no git."""
+    if shutil.which("git") is None:
+        raise PermanentError("git is not on PATH", "install it (on Debian: apt-get install git)")
+
+
+def reconcile(
+    client: Client,
+    agent: MaybeAgentArgument = None,
+    plan: Annotated[bool, typer.Option("--plan", help="only say what would be done, daemon or not")] = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = WAIT_SECONDS,
+    json: JsonOption = False,
+) -> None:
+    """Look now, instead of within the next half minute. Without a daemon it does one round itself."""
+    if plan:
+        show_plan(_plan(client, agent), json)
+        return
+    try:
+        client.post("/api/reconcile", {"agent": agent})
+    except Unreachable:
+        if not (client.where.state / "meta" / ".git").is_dir():
+            raise NotFound(f"there is no hive in {client.where.state}", "start one with `hive serve`") from None
+        import asyncio
+
+        from api.daemon.serve import serve
+
+        output.progress(f"no daemon answers at {client.where.http}: doing one round without it")
+        options = _options(client, once=True, only=agent, seconds=timeout, json=json)
+        raise typer.Exit(asyncio.run(serve(options))) from None
+    rows = _settle(client, agent, timeout) if wait else client.rows("/api/plan", {"agent": agent})
+    show_plan(rows, json)
+    if wait and any(row["phase"] in GIVEN_UP for row in rows):
+        raise typer.Exit(Code.FAILED)
+
+
+def _plan(client: Client, agent: str | None) -> list[Row]:
+    """The plan from the daemon, or read from disk when there is none."""
+    try:
+        return client.rows("/api/plan", {"agent": agent})
+    except Unreachable:
+        import asyncio
+
+        from api.daemon.serve import peek
+
+        return asyncio.run(peek(_options(client, only=agent)))
+
+
+def _settle(client: Client, agent: str | None, seconds: float) -> list[Row]:
+    """Wait until nothing is left to do, in slices that one request can take."""
+    deadline = time.monotonic() + seconds
+    while (remaining := deadline - time.monotonic()) > 0:
+        query = {"agent": agent, "timeout": round(min(SLICE, remaining), 3)}
+        if client.row("/api/wait", query)["settled"]:
+            return client.rows("/api/plan", {"agent": agent})
+    raise TimedOut(f"not done after {seconds:g} s; it goes on", "see `hive plan`, or wait longer")
+
+
+def _options(
+    client: Client, *, once: bool = False, only: str | None, seconds: float = WAIT_SECONDS, json: bool = False
+) -> "ServeOptions":
+    from api.daemon.serve import ServeOptions
+
+    return ServeOptions(
+        client.where.state,
+        client.where.runtime,
+        os.environ.get("HIVE_BACKEND", BackendName.LOCAL),
+        os.environ.get("HIVE_BUILDER", BuilderName.PLAIN),
+        once=once,
+        only=only,
+        seconds=seconds,
+        json=json,
+    )

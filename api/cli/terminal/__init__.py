@@ -1,0 +1,1 @@
+"""What `hive shell` needs of a terminal and of namespaces."""

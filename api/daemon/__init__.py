@@ -1,0 +1,1 @@
+"""`hive serve` in the daemon's process: every socket, the log, systemd's notifications."""

@@ -1,0 +1,47 @@
+"""The operator's two sockets: `host.sock` (lines) and `http.sock` (HTTP)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+from api.http.app import application
+from api.http.asgi import App
+from api.http.uds import serving
+from api.lines.host import host_server
+from api.mcp.app import ENVELOPE, Door, beside
+from api.operations.base import Call
+from api.sockets.listener import bind
+from api.sockets.principals import Operator
+from meta.config import Config
+from meta.layout import Layout
+
+if TYPE_CHECKING:
+    from reconciler.agents.lifecycle import Service
+
+
+@asynccontextmanager
+async def serve_operator(
+    service: Service, layout: Layout, config: Config, stopping: asyncio.Event
+) -> AsyncIterator[None]:
+    """Both sockets, inside the block. Conflict when another daemon listens there.
+
+    `stopping` is set at the end at the latest: open event streams end with it.
+    """
+    async with AsyncExitStack() as stack:
+        http = bind(layout.http_socket, exclusive=True)
+        stack.callback(http.remove)
+        host = host_server(bind(layout.host_socket, exclusive=True), service, limit=config.max_line_bytes)
+        stack.push_async_callback(host.close)
+        await host.start()
+        door = Door(Call(service, Operator(), stopping), limit=config.max_line_bytes + ENVELOPE)
+        stack.push_async_callback(door.close)
+        app = cast("App", application(service, stopping))  # of the same shape, typed closer by Litestar
+        await stack.enter_async_context(serving(beside(app, door), http, service.background))
+        try:
+            yield
+        finally:
+            stopping.set()
+            door.release()

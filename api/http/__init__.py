@@ -1,0 +1,1 @@
+"""HTTP on the operator's and the agents' sockets."""

@@ -1,0 +1,174 @@
+"""HTTP on an agent's `http.sock`: uvicorn's protocol on a bound socket, with bounds on what one agent can take.
+
+A connection has HEAD_DEADLINE to say what it wants (also between requests), and a peer that takes nothing of an answer
+is cut off after SEND_DEADLINE. One more than `connections` is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import uvicorn
+from typing_extensions import override
+from uvicorn.server import ServerState
+
+from api.http.asgi import App
+from api.http.problems import MEDIA_TYPE, problem_of
+from api.http.uds import GRACE, PeerProtocol
+from api.lines.server import SEND_DEADLINE
+from api.sockets.listener import Bound
+from meta.errors import Refused
+
+CONNECTIONS = 16
+"""Most connections to one agent's http.sock; each tool call that runs is one."""
+HEAD_DEADLINE = 60.0
+"""Seconds without a whole request head; long enough to keep an idle connection between two turns of a model."""
+
+SLICE = 1024
+"""Bytes that are read at a time: of a body in chunks of one byte each costs as much as a whole one."""
+
+_quiet = logging.getLogger(__name__)
+_quiet.setLevel(logging.ERROR)  # uvicorn warns of each bad request: that would be an agent's hand on the log
+
+
+class BoundedProtocol(PeerProtocol):
+    """One connection of an agent."""
+
+    def __init__(self, connections: int, **given: Any) -> None:  # uvicorn's own arguments
+        super().__init__(**given)
+        self.logger = _quiet
+        self._most = connections
+        self._refused = False
+        self._unread = b""
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stuck: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._most:
+            self._refuse()
+        else:
+            self._await_head()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        reading, self._unread = bool(self._unread), self._unread + data
+        if not reading:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read a slice, and the rest of what there is after others had their turn."""
+        if self.transport.is_closing():
+            return
+        slice, rest = self._unread[:SLICE], self._unread[SLICE:]
+        super().data_received(slice)
+        self._unread = rest
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._disarm()
+        if rest:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:  # no pipelined request has begun
+            self._await_head()
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck = self.loop.call_later(SEND_DEADLINE, self.transport.abort)
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stuck is not None:
+            self._stuck.cancel()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        if self._stuck is not None:
+            self._stuck.cancel()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._disarm()
+        if not self.transport.is_closing():
+            self._deadline = self.loop.call_later(HEAD_DEADLINE, self.transport.abort)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _refuse(self) -> None:
+        self._refused = True
+        problem = problem_of(Refused(f"too many connections to this socket, it takes {self._most}", "close some first"))
+        content = json.dumps({**problem, "status": 503}).encode()
+        head = (
+            f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: {MEDIA_TYPE}\r\n"
+            f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + content)
+        self.transport.close()
+
+
+class HttpServer:
+    """`app` on one bound socket; start, stop and close as with api.lines.server.LineServer."""
+
+    def __init__(self, bound: Bound, app: App, *, connections: int = CONNECTIONS) -> None:
+        self.bound = bound
+        self._most = connections
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self._config = uvicorn.Config(
+            app,
+            http=BoundedProtocol,
+            ws="none",
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(HEAD_DEADLINE),
+        )
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        self._config.load()
+        self._server = await asyncio.get_running_loop().create_unix_server(self._protocol, sock=self.bound.sock)
+
+    async def stop(self) -> None:
+        """Accept no more and end the connections, after GRACE seconds also those that are answered; the file stays."""
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(tuple(self._state.tasks), timeout=GRACE)
+        for connection in tuple(self._state.connections):
+            connection.transport.abort()
+        # The app sees that its peers are gone, and ends what it does for them.
+        if self._state.tasks:
+            await asyncio.wait(tuple(self._state.tasks), timeout=GRACE)
+
+    async def close(self) -> None:
+        """Stop, and remove the file."""
+        await self.stop()
+        self.bound.remove()
+
+    def _protocol(self) -> BoundedProtocol:
+        return BoundedProtocol(
+            self._most, config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop()
+        )

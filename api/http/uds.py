@@ -1,0 +1,83 @@
+"""uvicorn on a unix socket that was bound before, inside a daemon that handles signals itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from typing_extensions import override
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from api.http.asgi import App
+from api.sockets.listener import Bound
+from api.sockets.principals import peer_uid
+from reconciler.common.tasks import Background
+
+log = logging.getLogger(__name__)
+
+GRACE = 2
+"""Seconds that open requests get when the daemon ends."""
+CLIENT = "uid"
+"""scope["client"] is ("uid", <the peer's uid>): a unix peer has no address, and this one cannot be made up."""
+
+
+class PeerProtocol(H11Protocol):
+    """h11, with the peer's uid as the client's address."""
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        uid = peer_uid(transport.get_extra_info("socket"))
+        self.client = (CLIENT, uid) if uid is not None else None
+
+
+class EmbeddedServer(uvicorn.Server):
+    """A server that leaves signals to the daemon, and sleeps until `stop` instead of looking ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End in good order."""
+        self.should_exit = True
+        self._stop.set()
+
+    @override
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._stop.wait()
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[None]:
+    """Serve `app` on `bound` inside the block; open requests get GRACE seconds at its end."""
+    config = uvicorn.Config(
+        app,
+        http=PeerProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server = EmbeddedServer(config)
+    task = background.start(f"http {bound.path}", server.serve(sockets=[bound.sock]))
+    try:
+        yield
+    finally:
+        background.release(task)
+        server.stop()
+        await asyncio.wait({task})
+        bound.remove()

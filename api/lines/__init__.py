@@ -1,0 +1,1 @@
+"""The line protocol: one JSON object per line, exactly the wire types."""

@@ -1,0 +1,36 @@
+"""`host.sock`: the operator's line protocol, exactly HostRequest and HostResponse. What is beyond it is HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from api.lines.dispatch import answer, spoken
+from api.lines.server import LineConnection, LineServer, answer_lines
+from api.operations.base import Call, Surface
+from api.sockets.listener import Bound
+from api.sockets.principals import Operator
+from meta.errors import HiveError
+from meta.wire import host
+from meta.wire.codec import decode, encode
+
+if TYPE_CHECKING:
+    from reconciler.agents.lifecycle import Service
+
+
+def host_server(bound: Bound, service: Service, *, limit: int) -> LineServer:
+    """The server for `host.sock`; who may connect is the mode of the file, who it was is recorded."""
+
+    async def session(connection: LineConnection) -> None:
+        call = Call(service, Operator(connection.uid))
+
+        async def handle(line: bytes) -> bytes:
+            return encode(await answer(call, Surface.HOST, decode(host.HOST_REQUEST, line)))
+
+        await answer_lines(connection, handle, fault_line)
+
+    return LineServer(bound, session, limit=limit, fault=fault_line)
+
+
+def fault_line(error: HiveError) -> bytes:
+    """An error as this socket answers it."""
+    return encode(host.HostResponse(ok=False, error=spoken(error)))

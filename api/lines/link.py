@@ -1,0 +1,98 @@
+"""The server side of `harness.sock`: lines up go to the reconciler's Links, lines down come from it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from api.lines.server import LineConnection, LineServer, TooLong
+from api.sockets.listener import Bound
+from meta.errors import HiveError
+from meta.git.message import one_line
+from meta.names import AgentName
+from meta.wire.link import UP, Drain, Hello, Probe, Resume, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.observe.links import Links
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 2
+"""Most connections to one harness.sock: the harness's own, and a new one while the old one ends."""
+
+_SHOWN = 200
+"""Characters of what an agent said that go to the log."""
+
+
+class Peer:
+    """One connected harness (reconciler.ports.LinkPeer)."""
+
+    def __init__(self, connection: LineConnection) -> None:
+        self._connection = connection
+
+    async def send(self, line: Drain | Resume | Probe) -> None:
+        """Send one line. One that is lost shows as a lost link."""
+        try:
+            await self._connection.send(line.model_dump_json().encode())
+        except (OSError, TimeoutError) as error:
+            log.debug("a harness took no line: %s", error)
+            self._connection.abort()
+
+
+def link_server(
+    bound: Bound, agent: AgentName, links: Links, *, limit: int, admit: Callable[[int | None], bool]
+) -> LineServer:
+    """The server for one agent's `harness.sock`. The peer must begin with `hello`."""
+
+    async def session(connection: LineConnection) -> None:
+        peer = Peer(connection)
+        links.connected(agent, peer)
+        try:
+            await _listen(connection, agent, peer, links)
+        finally:
+            links.lost(agent, peer)
+
+    return LineServer(bound, session, limit=limit, admit=admit, fault=fault_line, connections=CONNECTIONS)
+
+
+async def _listen(connection: LineConnection, agent: AgentName, peer: Peer, links: Links) -> None:
+    greeted = complained = False
+    async for line in connection.lines():
+        message = _understood(line)
+        if isinstance(message, str):
+            if not complained:  # once: how much of the log is an agent's is not for the agent to say
+                log.warning("%s: a line on harness.sock was not understood: %s", agent, message)
+            complained = True
+            await asyncio.sleep(0)
+            continue
+        if isinstance(message, Hello):
+            greeted = True
+            links.hello(agent, peer, message)
+        elif greeted:
+            links.state(agent, peer, message)
+        else:
+            log.warning("%s: its harness did not begin with hello", agent)
+            return
+        await asyncio.sleep(0)  # a peer that never stops talking must not hold up the loop
+
+
+def _understood(line: bytes | TooLong) -> Hello | State | str:
+    """The message, or what is wrong with the line, fit for the log."""
+    if isinstance(line, TooLong):
+        return line.fault().summary
+    try:
+        return UP.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        return one_line(first["msg"][: 2 * _SHOWN], _SHOWN)
+
+
+def fault_line(error: HiveError) -> bytes:
+    """What a peer is told that is not let in; the link itself has no error line."""
+    return json.dumps({"error": error.summary}).encode()

@@ -1,0 +1,348 @@
+"""Lines over unix sockets: one JSON object per line, many per connection, one connection never in another's way.
+
+LineSplitter     bytes in, lines out; a line over the limit is reported once and skipped
+LineConnection   one peer: its lines, a bounded way to answer, and whether it is still there
+LineServer       one listening socket and its connections
+answer_lines     the loop of a request and response protocol
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from typing_extensions import override
+
+from api.sockets.listener import Bound
+from api.sockets.principals import peer_uid
+from meta.errors import BadInput, HiveError, Refused
+
+log = logging.getLogger(__name__)
+
+SEND_DEADLINE = 30.0
+"""Seconds; a peer that takes no answer for so long is dropped."""
+GONE_INTERVAL = 1.0
+"""Seconds between looks at a peer that said it sends no more."""
+CONNECTIONS = 256
+"""Most connections to one socket, unless it has a limit of its own."""
+
+T = TypeVar("T")
+Handler = Callable[[bytes], Awaitable[bytes]]
+
+
+class PeerGone(Exception):
+    """The peer has closed the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """In place of a line that is longer than `limit` bytes."""
+
+    limit: int
+
+    def fault(self) -> BadInput:
+        """As an error for the peer."""
+        return BadInput(f"the line is longer than {self.limit} bytes", "send less in one request")
+
+
+class LineSplitter:
+    """Cuts a stream into lines of at most `limit` bytes, without their newline. What has no newline yet is kept."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._skipping = False
+
+    def feed(self, data: bytes) -> Iterator[bytes | TooLong]:
+        """The lines that `data` completes. An over-long one is reported as soon as that is known."""
+        *whole, rest = data.split(b"\n")
+        for part in whole:
+            if self._skipping:
+                self._skipping = False
+            elif len(self._buffer) + len(part) > self._limit:
+                yield TooLong(self._limit)
+            else:
+                yield bytes(self._buffer + part) if self._buffer else part
+            self._buffer.clear()
+        if not self._skipping:
+            self._buffer += rest
+            if len(self._buffer) > self._limit:
+                self._buffer.clear()
+                self._skipping = True
+                yield TooLong(self._limit)
+
+
+class LineConnection(asyncio.Protocol):
+    """One peer. `uid` is the peer's, as the kernel tells it. `begin` is called with the connection once it is made.
+
+    While a line waits that nobody has asked for yet, no more is read: a peer cannot fill the daemon's memory.
+    """
+
+    uid: int | None
+    _transport: asyncio.Transport
+    _sock: socket.socket
+
+    def __init__(self, limit: int, begin: Callable[[LineConnection], None]) -> None:
+        self._begin = begin
+        self._splitter = LineSplitter(limit)
+        self._lines: deque[bytes | TooLong] = deque()
+        self._asked: asyncio.Future[None] | None = None
+        self._ended = False
+        self._held_back = False
+        self._writable: asyncio.Event | None = None
+        self._working: asyncio.Task[object] | None = None
+        self._look_again: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+
+    # what asyncio tells
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._sock = transport.get_extra_info("socket")
+        self.uid = peer_uid(self._sock)
+        self._begin(self)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._lines.extend(self._splitter.feed(data))
+        if not self._lines:
+            return
+        if self._asked is not None:
+            self._give()
+        else:
+            self._transport.pause_reading()
+            self._held_back = True
+            self._look()
+
+    @override
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._give()
+        self._look()
+        return True  # it may still want its answers
+
+    @override
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
+
+    @override
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._give()
+        self._look()
+        self.resume_writing()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    # for the session
+    async def lines(self) -> AsyncIterator[bytes | TooLong]:
+        """Every whole line until the peer sends no more; a half-sent last one is dropped."""
+        while True:
+            while self._lines:
+                yield self._lines.popleft()
+                if self._lines:  # a peer that sends many at once must not hold up the others
+                    await asyncio.sleep(0)
+            if self._ended:
+                return
+            if self._held_back:
+                self._held_back = False
+                self._transport.resume_reading()
+            self._asked = self._loop.create_future()
+            await self._asked
+
+    async def send(self, line: bytes) -> None:
+        """Send one line. ConnectionError or TimeoutError when the peer is gone or takes nothing."""
+        self._check_open()  # asyncio would warn of each write, in the daemon's log
+        self._transport.write(line + b"\n")
+        if self._writable is not None:
+            async with asyncio.timeout(SEND_DEADLINE):
+                await self._writable.wait()
+        self._check_open()
+
+    async def while_connected(self, work: Coroutine[None, None, T]) -> T:
+        """The result of `work`; once the peer has closed the connection `work` is cancelled, and PeerGone raised."""
+        task = self._working = cast("asyncio.Task[object]", asyncio.current_task())
+        self._look()
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._working is None and task.uncancel() == 0:  # it was not somebody else, too
+                raise PeerGone from None
+            raise
+        finally:
+            self._working = None
+
+    async def close(self) -> None:
+        """Send what was written, then end the connection; a peer that takes nothing is cut off."""
+        self._transport.close()
+        try:
+            async with asyncio.timeout(SEND_DEADLINE):
+                await self._closed
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection now, without waiting for anything."""
+        self._transport.abort()
+
+    def _give(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None and not asked.done():
+            asked.set_result(None)
+
+    def _check_open(self) -> None:
+        if self._transport.is_closing():
+            raise ConnectionResetError("the peer is gone")
+
+    def _look(self) -> None:
+        """End the work of a peer that hung up. It must be looked for where reading does not tell: now and then."""
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
+        if self._working is None or not (self._ended or self._held_back):
+            return
+        if self._hung_up():
+            self._working.cancel()
+            self._working = None
+        else:
+            self._look_again = self._loop.call_later(GONE_INTERVAL, self._look)
+
+    def _hung_up(self) -> bool:
+        """True once both directions are closed; a peer that only ended its requests still wants the answers."""
+        if self._sock.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(self._sock.fileno(), 0)
+        return bool(poll.poll(0))
+
+
+async def answer_lines(
+    connection: LineConnection,
+    handle: Handler,
+    fault: Callable[[HiveError], bytes],
+    written: Callable[[bool], Awaitable[None]] | None = None,
+) -> None:
+    """Answer each line with one line, in order. An expected error becomes `fault(error)`; the connection lives on.
+
+    What a peer asked for is done even when it did not stay for the answer. `written` is told after each whether the
+    answer was written to the connection.
+    """
+    async for line in connection.lines():
+        sent = False
+        try:
+            answer = fault(line.fault()) if isinstance(line, TooLong) else await _guarded(line, handle, fault)
+            await connection.send(answer)
+            sent = True
+        except (PeerGone, OSError) as error:
+            log.debug("nobody took an answer: %s", error)
+        finally:
+            if written is not None:
+                await written(sent)
+
+
+async def _guarded(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes]) -> bytes:
+    try:
+        return await handle(line)
+    except HiveError as error:
+        return fault(error)
+    except PeerGone:
+        raise
+    except Exception:
+        log.exception("a request on a socket failed inside")
+        return fault(HiveError("hive failed inside while doing this", "see the daemon's log"))
+
+
+Session = Callable[[LineConnection], Awaitable[None]]
+
+
+class LineServer:
+    """One listening socket; `session` runs once per connection and owns it until it returns.
+
+    `admit` decides by the peer's uid; `fault` tells a peer that is not admitted why, in the socket's own protocol.
+    `connections` are served at a time, one more is refused: each costs the daemon a descriptor.
+    """
+
+    def __init__(
+        self,
+        bound: Bound,
+        session: Session,
+        *,
+        limit: int,
+        fault: Callable[[HiveError], bytes],
+        admit: Callable[[int | None], bool] = lambda _uid: True,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        self.bound = bound
+        self._session = session
+        self._limit = limit
+        self._fault = fault
+        self._admit = admit
+        self._connections = connections
+        self._served = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(
+            lambda: LineConnection(self._limit, self._accept), sock=self.bound.sock
+        )
+
+    async def stop(self) -> None:
+        """Accept no more and end the connections; the file stays."""
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop, and remove the file."""
+        await self.stop()
+        self.bound.remove()
+
+    def _accept(self, connection: LineConnection) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, connection: LineConnection) -> None:
+        try:
+            if self._served >= self._connections:
+                words = f"too many connections to this socket, it takes {self._connections}"
+                await connection.send(self._fault(Refused(words, "close some first")))
+            elif not self._admit(connection.uid):
+                log.warning("refused uid %s on %s", connection.uid, self.bound.path)
+                await connection.send(self._fault(Refused(f"uid {connection.uid} may not use this socket")))
+            else:
+                await self._serve(connection)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        except (OSError, TimeoutError) as error:
+            log.debug("a connection to %s ended: %s", self.bound.path, error)
+        except Exception:
+            log.exception("a connection to %s failed inside", self.bound.path)
+        finally:
+            await connection.close()
+
+    async def _serve(self, connection: LineConnection) -> None:
+        self._served += 1
+        try:
+            await self._session(connection)
+        finally:
+            self._served -= 1

@@ -1,0 +1,1 @@
+"""Bind a unix socket; say who calls on it."""
