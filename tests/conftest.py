@@ -11,7 +11,7 @@ import pytest
 # looptime asks for the current loop even in tests without one; asyncio would then make a loop that nobody closes
 asyncio.set_event_loop(None)
 
-pytest_plugins = ("tests.support.nix_store",)
+pytest_plugins = ("tests.support.nix_store", "tests.support.lab_fixture")
 
 FULL = os.environ.get("HIVE_FULL") == "1"
 STRICT = os.environ.get("HIVE_STRICT") == "1"

@@ -56,7 +56,7 @@ def hives() -> Iterator[Hives]:
 
 
 @pytest.fixture
-def lab(hives: Hives, request: pytest.FixtureRequest) -> Iterator[Lab]:
+def hive(hives: Hives, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The shared hive."""
     taken = hives.take()
     yield taken

@@ -6,34 +6,34 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.lab import Lab, fresh_lab
-
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("y", {"HIVE_HEALTH_DEADLINE": "10"}) as made:
-        made.spawn("alice", "bob", "carol")
-        made.deploy('label = "one"\n')
-        made.post(f"/api/proposals/{made.propose('denied')}/deny", reason="no")
-        made.deploy("runtime = 3\n")  # fails
-        made.post("/api/agents/alice/rollback")
-        made.settle()
-        made.do("bob", "destroy")
-        made.do("carol", "destroy", purge=True)
-        made.spawn("carol")
-        yield made
+from tests.support.lab import Lab
 
 
 def verify(lab: Lab, *options: str) -> tuple[int, list[dict[str, object]]]:
     said = lab.hive("audit", "verify", "--json", *options)
     assert said.err == ""
     return said.code, json.loads(said.out)["findings"]
+
+
+def make_history(lab: Lab) -> None:
+    """Deploy, deny, fail, roll back, destroy, purge and spawn again."""
+    lab.deploy('label = "one"\n')
+    lab.post(f"/api/proposals/{lab.propose('denied')}/deny", reason="no")
+    lab.deploy("runtime = 3\n")  # fails
+    lab.post("/api/agents/alice/rollback")
+    lab.settle()
+    lab.do("bob", "destroy")
+    lab.do("carol", "destroy", purge=True)
+    lab.spawn("carol")
+
+
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(agents=("alice", "bob", "carol"), settings={"HIVE_HEALTH_DEADLINE": "10"}, prepare=make_history),
+]
 
 
 def test_a_life_with_deploys_failures_rollback_destroy_and_purge_has_no_fault(lab: Lab) -> None:

@@ -16,18 +16,14 @@ import pytest
 
 from api.cli.client.exit_codes import Code
 from meta.names import AgentName
-from tests.support.lab import Lab, discard, fresh_lab
+from tests.support.lab import Lab, discard
 
 ALICE = AgentName("alice")
 
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with fresh_lab("k", {"HIVE_HEALTH_DEADLINE": "10"}) as made:
-        made.spawn("alice", "bob")
-        yield made
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(agents=("alice", "bob"), settings={"HIVE_HEALTH_DEADLINE": "10"}, fresh=True),
+]
 
 
 @pytest.fixture

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
-pytestmark = pytest.mark.bwrap
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice",), nix=True)]
 CLAUDE = 'runtime = "claude"\n'
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """alice, builder plain, on a host that has nix where this one does."""
-    with fresh_lab("v", nix=True) as made:
-        made.spawn("alice")
-        yield made
 
 
 def test_a_runtime_that_is_not_there_is_refused_in_words_before_approval(lab: Lab) -> None:

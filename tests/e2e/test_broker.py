@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from meta.names import AgentName
 from reconciler.common.token_bucket import EVENTS_AT_ONCE
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("r", backend="fake") as made:
-        made.spawn("alice", "bob")
-        yield made
+pytestmark = pytest.mark.lab(agents=("alice", "bob"), backend="fake")
 
 
 def test_the_list_is_that_of_the_deployed_commit(lab: Lab) -> None:

@@ -10,25 +10,17 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from meta.names import AgentName
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 GOOD = 'label = "good"\n'
 BETTER = 'label = "better"\n'
 
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("d") as made:
-        made.spawn("alice")
-        yield made
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice",))]
 
 
 def editor(lab: Lab, monkeypatch: pytest.MonkeyPatch, script: str, code: int = 0) -> None:

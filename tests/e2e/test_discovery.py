@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,13 @@ import pytest
 from meta.errors import Conflict, Refused
 from meta.names import AgentName
 from meta.proposed import push_repo
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 SETTINGS = {"HIVE_RESYNC": "600", "HIVE_FINDS_PER_MINUTE": "1000"}
 ANY = "safe.directory=*"
 
-pytestmark = pytest.mark.bwrap
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice", "bob", "carol"), settings=SETTINGS)]
 Card = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("d", SETTINGS) as made:
-        made.spawn("alice", "bob", "carol")
-        yield made
 
 
 def push_git(lab: Lab, agent: str = "alice") -> Path:

@@ -5,25 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from api.cli.client.exit_codes import Code
 from meta.names import AgentName
-from tests.support.lab import Lab, Said, fresh_lab
+from tests.support.lab import Lab, Said
 
 ALICE = AgentName("alice")
 
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with fresh_lab("dz", backend="fake") as made:
-        made.spawn("alice")
-        yield made
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice",), backend="fake", fresh=True)]
 
 
 def found(said: Said, verdict: str) -> list[dict[str, Any]]:

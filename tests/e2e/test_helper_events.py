@@ -19,13 +19,7 @@ from tests.support.lab import Lab, fresh_lab
 GOOD = 'label = "good"\n'
 BAD = '[start]\nfault = "never-hello"\n'
 ALICE = AgentName("alice")
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("e", {"HIVE_HEALTH_DEADLINE": "2", "HIVE_RESYNC": "0.2"}) as made:
-        made.spawn("alice")
-        yield made
+pytestmark = pytest.mark.lab(agents=("alice",), settings={"HIVE_HEALTH_DEADLINE": "2", "HIVE_RESYNC": "0.2"})
 
 
 @pytest.fixture(scope="module")

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
 from meta.names import AgentName
 from meta.proposed import push_repo
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 LIMIT = 200_000
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    settings = {"HIVE_RESYNC": "600", "HIVE_MAX_PACK_BYTES": str(LIMIT), "HIVE_MAX_FILE_BYTES": "100000"}
-    with fresh_lab("g", settings) as made:
-        made.spawn("alice")
-        yield made
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(
+        agents=("alice",),
+        settings={"HIVE_RESYNC": "600", "HIVE_MAX_PACK_BYTES": str(LIMIT), "HIVE_MAX_FILE_BYTES": "100000"},
+    ),
+]
 
 
 def kept(lab: Lab) -> int:

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 RECONCILES = 200
 BUSY = 40
 """Every so many reconciles there is something to do."""
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with fresh_lab("k", {"HIVE_RESYNC": "60"}, backend="fake") as made:
-        made.spawn("alice", "bob")
-        yield made
+pytestmark = pytest.mark.lab(agents=("alice", "bob"), settings={"HIVE_RESYNC": "60"}, backend="fake", fresh=True)
 
 
 def descriptors(pid: int) -> Counter[str]:

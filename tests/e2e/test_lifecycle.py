@@ -15,21 +15,14 @@ import pytest
 from api.cli.client.exit_codes import Code
 from meta.errors import Conflict, HiveError, NotFound, Refused
 from meta.names import AgentName
-from tests.support.lab import Lab, alive, fresh_lab
+from tests.support.lab import Lab, alive
 
 GOOD = 'label = "good"\n'
 MUTE = '[start]\nfault = "never-hello"\n'
 GATE = {"HIVE_HEALTH_DEADLINE": "20"}
 """Long enough that nothing fails at the gate while a test does something there."""
 
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("l", GATE) as made:
-        made.spawn("alice", "bob")
-        yield made
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice", "bob"), settings=GATE)]
 
 
 def in_gate(lab: Lab, agent: str = "alice") -> int:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.support.lab import Lab, fresh_lab
-
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("m", {"HIVE_HEALTH_DEADLINE": "10"}, tiny=False) as made:
-        made.spawn("alice", "bob")
-        made.do("bob", "stop")  # bob's end of the wire is the test itself
-        yield made
+from tests.support.lab import Lab
 
 
 def recv(lab: Lab, agent: str, seconds: int = 20) -> dict[str, object]:
     return lab.ask(agent, cmd="recv", wait_seconds=seconds)
+
+
+def stop_bob(lab: Lab) -> None:
+    """Stop bob: his end of the wire is the test itself."""
+    lab.do("bob", "stop")
+
+
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(agents=("alice", "bob"), settings={"HIVE_HEALTH_DEADLINE": "10"}, tiny=False, prepare=stop_bob),
+]
 
 
 def test_the_operators_message_reaches_the_agent_and_is_answered(lab: Lab) -> None:

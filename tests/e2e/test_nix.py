@@ -31,7 +31,7 @@ FAILS = """{ ... }: {
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def nix_hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A hive with alice, built by nix in a store of its own."""
     program = shutil.which("nix")
     if program is None:
@@ -57,123 +57,123 @@ def propose(lab: Lab, nix: str) -> int:
     return int(lab.post("/api/proposals", agent="alice", source=str(clone))["id"])
 
 
-def test_a_spawned_agent_has_a_system_in_the_store_and_a_gc_root(lab: Lab) -> None:
-    (root,) = lab.layout.generations(AgentName("alice")).iterdir()
+def test_a_spawned_agent_has_a_system_in_the_store_and_a_gc_root(nix_hive: Lab) -> None:
+    (root,) = nix_hive.layout.generations(AgentName("alice")).iterdir()
     assert (root / "init").exists()
-    assert lab.agent("alice")["generation"] == root.name
+    assert nix_hive.agent("alice")["generation"] == root.name
 
 
-def test_what_would_run_is_shown_and_the_approval_is_bound_to_it(lab: Lab) -> None:
-    id = propose(lab, PORT)
-    lab.settle("alice")
-    shown = lab.get(f"/api/proposals/{id}/diff")
+def test_what_would_run_is_shown_and_the_approval_is_bound_to_it(nix_hive: Lab) -> None:
+    id = propose(nix_hive, PORT)
+    nix_hive.settle("alice")
+    shown = nix_hive.get(f"/api/proposals/{id}/diff")
     assert "+ open port tcp/8080" in shown["system"]
     assert not shown["same"]
-    assert lab.hive("approve", str(id), "--shown", "0" * 20).code != 0
-    assert lab.hive("approve", str(id), "--shown", shown["shown"]).code == 0
-    lab.settle("alice")
-    assert lab.card(id)["state"] == "deployed"
-    assert "Hive-Shown-Derivation: " in lab.told(f"approved/{id}")
+    assert nix_hive.hive("approve", str(id), "--shown", "0" * 20).code != 0
+    assert nix_hive.hive("approve", str(id), "--shown", shown["shown"]).code == 0
+    nix_hive.settle("alice")
+    assert nix_hive.card(id)["state"] == "deployed"
+    assert "Hive-Shown-Derivation: " in nix_hive.told(f"approved/{id}")
 
 
-def test_a_preview_is_made_at_once_not_at_the_next_resync(lab: Lab) -> None:
-    lab.settings["HIVE_RESYNC"] = "600"
-    lab.kill()
-    lab.start()
-    lab.settle()
-    id = propose(lab, PORT.replace("8080", "8079"))
-    assert lab.until(lambda: lab.get(f"/api/proposals/{id}/diff")["shown"])
-    lab.settings["HIVE_RESYNC"] = "0.5"
-    lab.kill()
-    lab.start()
+def test_a_preview_is_made_at_once_not_at_the_next_resync(nix_hive: Lab) -> None:
+    nix_hive.settings["HIVE_RESYNC"] = "600"
+    nix_hive.kill()
+    nix_hive.start()
+    nix_hive.settle()
+    id = propose(nix_hive, PORT.replace("8080", "8079"))
+    assert nix_hive.until(lambda: nix_hive.get(f"/api/proposals/{id}/diff")["shown"])
+    nix_hive.settings["HIVE_RESYNC"] = "0.5"
+    nix_hive.kill()
+    nix_hive.start()
 
 
-def test_a_change_that_no_summary_names_is_not_called_the_same(lab: Lab) -> None:
-    running = (lab.git(lab.applied(), "show", "main:agent.nix")) + "\n"
-    other = propose(lab, running.replace("{ ... }: {", '{ ... }: { environment.etc."x".text = "y";', 1))
-    lab.settle("alice")
-    found = lab.get(f"/api/proposals/{other}/diff")
+def test_a_change_that_no_summary_names_is_not_called_the_same(nix_hive: Lab) -> None:
+    running = (nix_hive.git(nix_hive.applied(), "show", "main:agent.nix")) + "\n"
+    other = propose(nix_hive, running.replace("{ ... }: {", '{ ... }: { environment.etc."x".text = "y";', 1))
+    nix_hive.settle("alice")
+    found = nix_hive.get(f"/api/proposals/{other}/diff")
     assert (found["same"], found["system"]) == (False, [])
-    assert "read the patch" in lab.hive("diff", str(other)).out
+    assert "read the patch" in nix_hive.hive("diff", str(other)).out
 
 
-def test_an_approval_at_once_waits_for_the_preview(lab: Lab) -> None:
-    id = propose(lab, PORT.replace("8080", "8081"))
-    assert lab.approve(id)["state"] == "deployed"
-    assert "Hive-Shown-Derivation: " in lab.told(f"approved/{id}")
+def test_an_approval_at_once_waits_for_the_preview(nix_hive: Lab) -> None:
+    id = propose(nix_hive, PORT.replace("8080", "8081"))
+    assert nix_hive.approve(id)["state"] == "deployed"
+    assert "Hive-Shown-Derivation: " in nix_hive.told(f"approved/{id}")
 
 
-def test_what_does_not_evaluate_says_so_on_the_card_and_fails_when_it_is_approved(lab: Lab) -> None:
-    before = lab.agent("alice")
-    id = propose(lab, WRONG)
-    lab.settle("alice")
-    shown = lab.get(f"/api/proposals/{id}/diff")
+def test_what_does_not_evaluate_says_so_on_the_card_and_fails_when_it_is_approved(nix_hive: Lab) -> None:
+    before = nix_hive.agent("alice")
+    id = propose(nix_hive, WRONG)
+    nix_hive.settle("alice")
+    shown = nix_hive.get(f"/api/proposals/{id}/diff")
     assert "hostNaame" in shown["complaint"]
-    assert lab.approve(id)["state"] == "failed"
-    assert "hostNaame" in lab.told(f"failed/{id}")
-    assert lab.agent("alice")["pid"] == before["pid"]
+    assert nix_hive.approve(id)["state"] == "failed"
+    assert "hostNaame" in nix_hive.told(f"failed/{id}")
+    assert nix_hive.agent("alice")["pid"] == before["pid"]
 
 
-def test_a_builder_that_fails_ends_the_id_with_the_end_of_its_log(lab: Lab) -> None:
-    id = propose(lab, FAILS)
-    assert lab.approve(id)["state"] == "failed"
-    assert "it is broken" in lab.told(f"failed/{id}")
-    assert any("it is broken" in line for line in lab.get(f"/api/proposals/{id}/diff")["build"])
-    assert "it is broken" in lab.hive("diff", str(id)).out
+def test_a_builder_that_fails_ends_the_id_with_the_end_of_its_log(nix_hive: Lab) -> None:
+    id = propose(nix_hive, FAILS)
+    assert nix_hive.approve(id)["state"] == "failed"
+    assert "it is broken" in nix_hive.told(f"failed/{id}")
+    assert any("it is broken" in line for line in nix_hive.get(f"/api/proposals/{id}/diff")["build"])
+    assert "it is broken" in nix_hive.hive("diff", str(id)).out
 
 
-def test_what_evaluates_to_something_else_than_was_shown_is_not_built(lab: Lab) -> None:
-    id = propose(lab, PORT.replace("8080", "8082"))
-    lab.settle("alice")
-    lab.kill()
-    path = lab.layout.preview(AgentName("alice"), ProposalId(id))
+def test_what_evaluates_to_something_else_than_was_shown_is_not_built(nix_hive: Lab) -> None:
+    id = propose(nix_hive, PORT.replace("8080", "8082"))
+    nix_hive.settle("alice")
+    nix_hive.kill()
+    path = nix_hive.layout.preview(AgentName("alice"), ProposalId(id))
     kept = json.loads(path.read_text(encoding="utf-8"))
     kept["shown"]["derivation"] = os.path.join("/nix/store", "0" * 32 + "-other.drv")  # noqa: PTH118
     path.write_text(json.dumps(kept), encoding="utf-8")
-    lab.start()
-    assert lab.approve(id)["state"] == "failed"
-    assert "changed since it was shown" in lab.told(f"failed/{id}")
+    nix_hive.start()
+    assert nix_hive.approve(id)["state"] == "failed"
+    assert "changed since it was shown" in nix_hive.told(f"failed/{id}")
 
 
-def test_a_preview_that_was_lost_is_made_again(lab: Lab) -> None:
-    id = propose(lab, PORT.replace("8080", "8083"))
-    lab.settle("alice")
-    lab.kill()
-    lab.layout.preview(AgentName("alice"), ProposalId(id)).unlink()
-    lab.start()
-    lab.settle("alice")
-    assert lab.get(f"/api/proposals/{id}/diff")["shown"] is not None
+def test_a_preview_that_was_lost_is_made_again(nix_hive: Lab) -> None:
+    id = propose(nix_hive, PORT.replace("8080", "8083"))
+    nix_hive.settle("alice")
+    nix_hive.kill()
+    nix_hive.layout.preview(AgentName("alice"), ProposalId(id)).unlink()
+    nix_hive.start()
+    nix_hive.settle("alice")
+    assert nix_hive.get(f"/api/proposals/{id}/diff")["shown"] is not None
 
 
-def test_what_is_built_before_approval_goes_again_when_it_is_denied(lab: Lab) -> None:
+def test_what_is_built_before_approval_goes_again_when_it_is_denied(nix_hive: Lab) -> None:
     """With HIVE_PREBUILD: a gc root while it waits, none after the denial, and the approved one is not built twice."""
     alice = AgentName("alice")
-    lab.settings["HIVE_PREBUILD"] = "true"
-    lab.kill()
-    lab.start()
-    before = set(lab.layout.generations(alice).iterdir())
-    denied = propose(lab, PORT.replace("8080", "8090"))
-    lab.settle("alice")
-    (root,) = set(lab.layout.generations(alice).iterdir()) - before
+    nix_hive.settings["HIVE_PREBUILD"] = "true"
+    nix_hive.kill()
+    nix_hive.start()
+    before = set(nix_hive.layout.generations(alice).iterdir())
+    denied = propose(nix_hive, PORT.replace("8080", "8090"))
+    nix_hive.settle("alice")
+    (root,) = set(nix_hive.layout.generations(alice).iterdir()) - before
     assert (root / "init").exists()
-    assert lab.layout.root(alice, ProposalId(denied)).exists()
-    assert lab.card(denied)["state"] == "proposal"
-    lab.post(f"/api/proposals/{denied}/deny", reason="no")
-    lab.settle("alice")
+    assert nix_hive.layout.root(alice, ProposalId(denied)).exists()
+    assert nix_hive.card(denied)["state"] == "proposal"
+    nix_hive.post(f"/api/proposals/{denied}/deny", reason="no")
+    nix_hive.settle("alice")
     assert not root.is_symlink()
-    assert not lab.layout.root(alice, ProposalId(denied)).exists()
-    assert before <= set(lab.layout.generations(alice).iterdir())
-    approved = propose(lab, PORT.replace("8080", "8091"))
-    lab.settle("alice")
-    (built,) = set(lab.layout.generations(alice).iterdir()) - before
-    assert lab.approve(approved)["state"] == "deployed"
-    assert lab.agent("alice")["generation"] == built.name
+    assert not nix_hive.layout.root(alice, ProposalId(denied)).exists()
+    assert before <= set(nix_hive.layout.generations(alice).iterdir())
+    approved = propose(nix_hive, PORT.replace("8080", "8091"))
+    nix_hive.settle("alice")
+    (built,) = set(nix_hive.layout.generations(alice).iterdir()) - before
+    assert nix_hive.approve(approved)["state"] == "deployed"
+    assert nix_hive.agent("alice")["generation"] == built.name
 
 
-def test_a_builder_that_fails_before_approval_says_so_on_the_card(lab: Lab) -> None:
-    assert lab.settings.get("HIVE_PREBUILD") == "true"
-    id = propose(lab, FAILS)
-    lab.settle("alice")
-    assert "it is broken" in lab.get(f"/api/proposals/{id}/diff")["complaint"]
-    assert lab.card(id)["state"] == "proposal"
-    lab.post(f"/api/proposals/{id}/deny")
+def test_a_builder_that_fails_before_approval_says_so_on_the_card(nix_hive: Lab) -> None:
+    assert nix_hive.settings.get("HIVE_PREBUILD") == "true"
+    id = propose(nix_hive, FAILS)
+    nix_hive.settle("alice")
+    assert "it is broken" in nix_hive.get(f"/api/proposals/{id}/diff")["complaint"]
+    assert nix_hive.card(id)["state"] == "proposal"
+    nix_hive.post(f"/api/proposals/{id}/deny")

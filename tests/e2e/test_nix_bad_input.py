@@ -111,7 +111,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, NixSto
 
 
 @pytest.fixture
-def lab(made: tuple[Lab, NixStore, Path]) -> Iterator[Lab]:
+def unharmed(made: tuple[Lab, NixStore, Path]) -> Iterator[Lab]:
     """Alice and bob run what they ran before."""
     lab = made[0]
     before = lab.agents()
@@ -123,26 +123,28 @@ def lab(made: tuple[Lab, NixStore, Path]) -> Iterator[Lab]:
 
 @pytest.mark.nix
 @pytest.mark.parametrize(("module", "reason"), [(IMPORTS, "import-from-derivation"), (BOMB, "more memory than it may")])
-def test_a_module_that_asks_too_much_fails_with_the_reason(lab: Lab, module: str, reason: str) -> None:
-    id = propose(lab, module)
-    assert lab.approve(id)["state"] == "failed"
-    assert reason in lab.told(f"failed/{id}")
-    assert reason in lab.hive("diff", str(id)).out
+def test_a_module_that_asks_too_much_fails_with_the_reason(unharmed: Lab, module: str, reason: str) -> None:
+    id = propose(unharmed, module)
+    assert unharmed.approve(id)["state"] == "failed"
+    assert reason in unharmed.told(f"failed/{id}")
+    assert reason in unharmed.hive("diff", str(id)).out
 
 
 @pytest.mark.nix
-def test_a_preview_that_ended_at_a_limit_is_made_again_when_somebody_asks(lab: Lab) -> None:
-    id = propose(lab, BOMB)
-    lab.settle("alice")
-    kept = lab.layout.preview(AgentName("alice"), ProposalId(id))
+def test_a_preview_that_ended_at_a_limit_is_made_again_when_somebody_asks(unharmed: Lab) -> None:
+    id = propose(unharmed, BOMB)
+    unharmed.settle("alice")
+    kept = unharmed.layout.preview(AgentName("alice"), ProposalId(id))
     before = kept.stat().st_mtime_ns
-    assert f"tried once; it is tried again in 60 s, and at once by `hive retry {id}`" in lab.hive("diff", str(id)).out
-    assert f"proposal {id} for alice is looked at again" in lab.hive("retry", str(id)).out
-    lab.settle("alice")
+    assert (
+        f"tried once; it is tried again in 60 s, and at once by `hive retry {id}`" in unharmed.hive("diff", str(id)).out
+    )
+    assert f"proposal {id} for alice is looked at again" in unharmed.hive("retry", str(id)).out
+    unharmed.settle("alice")
     assert kept.stat().st_mtime_ns > before
-    assert lab.card(id)["state"] == "proposal"
-    lab.post(f"/api/proposals/{id}/deny")
-    lab.settle("alice")
+    assert unharmed.card(id)["state"] == "proposal"
+    unharmed.post(f"/api/proposals/{id}/deny")
+    unharmed.settle("alice")
 
 
 @pytest.mark.nix
@@ -161,29 +163,29 @@ def test_flakes_need_not_be_enabled_on_the_host(made: tuple[Lab, NixStore, Path]
 
 
 @pytest.mark.nix
-def test_a_proposal_whose_commit_was_deleted_cannot_be_approved_and_stays(lab: Lab) -> None:
-    id = propose(lab, GOOD % 8016)
-    lab.settle("alice")
-    sha = lab.ref(f"proposal/{id}")
-    with deleted(lab.applied() / "objects" / sha[:2] / sha[2:]), pytest.raises(NotFound) as refused:
-        lab.approve(id)
+def test_a_proposal_whose_commit_was_deleted_cannot_be_approved_and_stays(unharmed: Lab) -> None:
+    id = propose(unharmed, GOOD % 8016)
+    unharmed.settle("alice")
+    sha = unharmed.ref(f"proposal/{id}")
+    with deleted(unharmed.applied() / "objects" / sha[:2] / sha[2:]), pytest.raises(NotFound) as refused:
+        unharmed.approve(id)
     assert sha in refused.value.summary
-    assert str(lab.applied()) in refused.value.summary
+    assert str(unharmed.applied()) in refused.value.summary
     assert "backup" in refused.value.hint
-    assert lab.card(id)["state"] == "proposal"
+    assert unharmed.card(id)["state"] == "proposal"
 
 
 @pytest.mark.nix
-def test_what_was_deleted_from_an_agents_applied_repo_fails_by_its_name(lab: Lab) -> None:
-    id = propose(lab, GOOD % 8014)
-    lab.settle("alice")
-    sha = lab.ref(f"proposal/{id}")
-    gone = lab.git(lab.applied(), "rev-parse", f"{sha}:agent.nix")
-    with deleted(lab.applied() / "objects" / gone[:2] / gone[2:]):
-        assert lab.approve(id)["state"] == "failed"
-        note = lab.card(id)["note"]
+def test_what_was_deleted_from_an_agents_applied_repo_fails_by_its_name(unharmed: Lab) -> None:
+    id = propose(unharmed, GOOD % 8014)
+    unharmed.settle("alice")
+    sha = unharmed.ref(f"proposal/{id}")
+    gone = unharmed.git(unharmed.applied(), "rev-parse", f"{sha}:agent.nix")
+    with deleted(unharmed.applied() / "objects" / gone[:2] / gone[2:]):
+        assert unharmed.approve(id)["state"] == "failed"
+        note = unharmed.card(id)["note"]
     assert gone in note
-    assert str(lab.applied()) in note
+    assert str(unharmed.applied()) in note
     assert "backup" in note
 
 

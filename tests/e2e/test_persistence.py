@@ -13,7 +13,7 @@ import select
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from meta.names import AgentName
-from tests.support.lab import Lab, alive, fresh_lab
+from tests.support.lab import Lab, alive
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "persistence.md"
 COLUMNS = {
@@ -33,9 +33,8 @@ COLUMNS = {
     "reboot": "kept",
     "database lost": "kept",
 }
+AGENTS = tuple(sorted(set(COLUMNS.values())))
 """Column -> the agent that it happens to, in this order."""
-
-pytestmark = pytest.mark.bwrap
 
 
 @dataclass(frozen=True)
@@ -208,25 +207,6 @@ HAPPENINGS: dict[str, Callable[[Lab], object]] = {
 }
 
 
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """Every agent has all that a row is about."""
-    agents = sorted(set(COLUMNS.values()))
-    with fresh_lab("v", {"HIVE_HEALTH_DEADLINE": "10"}) as made:
-        made.spawn(*agents)
-        for agent in agents:
-            made.post(f"/api/agents/{agent}/start")  # said at least once, so that run.json has it
-            os.kill(made.agent(agent)["pid"], signal.SIGKILL)
-            made.post("/api/messages", to=agent, body="hello")
-            name = AgentName(agent)
-            (made.layout.agent_state(name) / "notes").write_text("remember", encoding="utf-8")
-            (made.layout.agent_home(name) / "login").write_text("secret", encoding="utf-8")
-            (made.layout.proposed_config(name) / "draft").write_text("unfinished", encoding="utf-8")
-        made.until(lambda: all(row["crashes"] == 1 for row in made.agents().values() if row["agent"] in agents))
-        made.settle()
-        yield made
-
-
 def table() -> dict[str, dict[str, str]]:
     """The page's first table, which is that of backend `local`: row -> column -> word."""
     first = PAGE.read_text(encoding="utf-8").partition("\n## ")[0]
@@ -234,6 +214,26 @@ def table() -> dict[str, dict[str, str]]:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     heads = cells[0]
     return {row[0]: dict(zip(heads[2:], (word.strip("*") for word in row[2:]), strict=True)) for row in cells[2:]}
+
+
+def use_everything(lab: Lab) -> None:
+    """Give every agent all that a row is about."""
+    for agent in AGENTS:
+        lab.post(f"/api/agents/{agent}/start")  # at least once, so that run.json has it
+        os.kill(lab.agent(agent)["pid"], signal.SIGKILL)
+        lab.post("/api/messages", to=agent, body="hello")
+        name = AgentName(agent)
+        (lab.layout.agent_state(name) / "notes").write_text("remember", encoding="utf-8")
+        (lab.layout.agent_home(name) / "login").write_text("secret", encoding="utf-8")
+        (lab.layout.proposed_config(name) / "draft").write_text("unfinished", encoding="utf-8")
+    lab.until(lambda: all(row["crashes"] == 1 for row in lab.agents().values() if row["agent"] in AGENTS))
+    lab.settle()
+
+
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(agents=AGENTS, settings={"HIVE_HEALTH_DEADLINE": "10"}, fresh=True, prepare=use_everything),
+]
 
 
 def test_every_row_column_and_word_of_the_page_has_a_check() -> None:

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from meta.names import AgentName
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("q") as made:
-        made.spawn("alice", "bob")
-        yield made
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice", "bob"))]
 
 
 def inbox(lab: Lab, agent: str) -> list[dict[str, Any]]:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from meta.names import AgentName
-from tests.support.lab import Lab, alive, fresh_lab
+from tests.support.lab import Lab, alive
 from tests.support.threads import sleeping_thread
 
 ALICE = AgentName("alice")
 CAROL = AgentName("carol")
 GOOD = 'label = "good"\n'
 
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("r", {"HIVE_HEALTH_DEADLINE": "10", "HIVE_RESYNC": "0.15"}) as made:
-        made.spawn("alice", "bob")
-        yield made
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(agents=("alice", "bob"), settings={"HIVE_HEALTH_DEADLINE": "10", "HIVE_RESYNC": "0.15"}),
+]
 
 
 def place(lab: Lab, agent: str = "alice") -> Path:

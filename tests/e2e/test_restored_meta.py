@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from api.cli.client.exit_codes import Code
 from meta.names import AgentName
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 NAMES = ("alice", "bob", "manager")
-
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """Two agents and the manager, all rebuilt and restarted since the backup that meta was restored from."""
-    with fresh_lab("o", {"HIVE_REVISION": "1"}) as made:
-        made.spawn("alice", "bob")
-        file = made.directory / "b.tar.gz"
-        done(made, "backup", str(file))
-        for _ in range(2):
-            done(made, "rebuild", "--all", "--wait")
-        made.do("alice", "restart")
-        restore(made, file)
-        yield made
 
 
 def done(lab: Lab, *words: str) -> str:
@@ -55,6 +38,24 @@ def pids(lab: Lab) -> dict[str, int]:
 def built_with(lab: Lab) -> set[str]:
     roots = [root for name in NAMES for root in lab.layout.roots(AgentName(name)).glob("*.json")]
     return {str(json.loads(root.read_text(encoding="utf-8"))["revision"]) for root in roots}
+
+
+def restore_after_rebuilds(lab: Lab) -> None:
+    """Rebuild and restart every agent, then restore meta from a backup of before."""
+    file = lab.directory / "b.tar.gz"
+    done(lab, "backup", str(file))
+    for _ in range(2):
+        done(lab, "rebuild", "--all", "--wait")
+    lab.do("alice", "restart")
+    restore(lab, file)
+
+
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(
+        agents=("alice", "bob"), settings={"HIVE_REVISION": "1"}, fresh=True, prepare=restore_after_rebuilds
+    ),
+]
 
 
 def test_all_are_rebuilt_with_the_present_hive(lab: Lab) -> None:

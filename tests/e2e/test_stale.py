@@ -8,7 +8,6 @@ import pwd
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,11 @@ from meta.names import AgentName
 from meta.proposed import push_repo
 from reconciler.proposals.limits import PENDING_MOST
 from reconciler.proposals.staleness import rebase_hint
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 SETTINGS = {"HIVE_RESYNC": "600", "HIVE_FINDS_PER_MINUTE": "1000"}
 NOBODY = 65_534
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("e", SETTINGS) as made:
-        made.spawn("alice", "bob", "carol")
-        yield made
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice", "bob", "carol"), settings=SETTINGS)]
 
 
 def push(lab: Lab, branch: str, agent: str = "alice") -> int:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from meta.names import AgentName
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("t", backend="fake") as lab:
-        lab.host(cmd="spawn", name="alice")
-        lab.host(cmd="spawn", name="bob")
-        lab.settle()
-        yield lab
+pytestmark = pytest.mark.lab(agents=("alice", "bob"), backend="fake")
 
 
 def next_event(lab: Lab, agent: str) -> dict[str, object]:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
 from meta.names import AgentName
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
-pytestmark = [pytest.mark.bwrap, pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand out uids")]
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand out uids"),
+    pytest.mark.lab(fresh=True),
+]
 NICK, OLGA = AgentName("nick"), AgentName("olga")
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with fresh_lab("u") as made:
-        yield made
 
 
 def test_an_agent_never_gets_the_uids_of_one_whose_spawn_failed(lab: Lab) -> None:

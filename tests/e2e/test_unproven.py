@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 GOOD = 'label = "good"\n'
 BAD = "[start]\nexit = 3\n"
 MUTE = '[start]\nfault = "never-hello"\n'
 NOTE = "unproven: not started by its deploy, the agent was stopped"
 
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("n", {"HIVE_HEALTH_DEADLINE": "20", "HIVE_RESYNC": "30"}, faults=True) as made:
-        yield made
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(settings={"HIVE_HEALTH_DEADLINE": "20", "HIVE_RESYNC": "30"}, faults=True),
+]
 
 
 def stopped(lab: Lab, agent: str) -> dict[str, Any]:

@@ -5,26 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from api.cli.client.exit_codes import Code
 from meta.names import AgentName
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 NAMES = ("alice", "bob", "carol")
-pytestmark = pytest.mark.bwrap
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """Three agents (and the manager) that hive "1" built; the daemon is "2" by now and rebuilds two at a time."""
-    with fresh_lab("u", {"HIVE_REVISION": "1", "HIVE_REBUILD_WAVE": "2"}) as made:
-        made.spawn(*NAMES)
-        upgrade(made)
-        yield made
 
 
 def upgrade(lab: Lab, revision: str = "2", **settings: str) -> None:
@@ -53,6 +42,14 @@ def break_repo(lab: Lab, name: str) -> None:
     blob = lab.git(lab.applied(name), "rev-parse", "main:agent.toml")
     loose = lab.applied(name) / "objects" / blob[:2] / blob[2:]
     loose.rename(loose.with_name("lost"))
+
+
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(
+        agents=NAMES, settings={"HIVE_REVISION": "1", "HIVE_REBUILD_WAVE": "2"}, fresh=True, prepare=upgrade
+    ),
+]
 
 
 def test_what_another_hive_built_is_told_once_and_shown_until_it_is_rebuilt(lab: Lab) -> None:

@@ -5,7 +5,6 @@ Any of them is killed with kill -9 at any step, also in the middle of sends and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,13 +15,14 @@ from typing_extensions import override
 
 from meta.names import AgentName
 from tests.conftest import FULL
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 from tests.support.wire_client import Gone, WireClient
 
 AGENTS = ("alice", "bob")
 SENDERS = (*AGENTS, "manager")
 TRIES = 5
 """Hand-outs after which a message that is not acked is a dead letter."""
+pytestmark = pytest.mark.lab(agents=AGENTS, backend="fake")
 
 
 @dataclass(eq=False)
@@ -238,13 +238,6 @@ class BrokerProcesses(RuleBasedStateMachine):
         finally:
             for agent in tuple(self.clients):
                 self.drop(agent)
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("b", backend="fake") as made:
-        made.spawn(*AGENTS)
-        yield made
 
 
 @pytest.mark.timeout(1200)

@@ -22,11 +22,12 @@ from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
 from reconciler.telemetry.metrics import CountedBroker, Metrics, Snapshot, database_bytes, disk_bytes
 from reconciler.views import AgentStatus, Status
-from tests.support.lab import Lab, fresh_lab
+from tests.support.lab import Lab
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
 DOCS = Path(__file__).parents[3] / "docs"
 WORDS = re.compile(r"\bhive_[a-z_]+\b")
+pytestmark = pytest.mark.lab(agents=("alice",), backend="fake")
 
 
 def values(text: bytes) -> dict[tuple[str, ...], float]:
@@ -205,13 +206,6 @@ async def test_messages_are_counted_on_their_way(broker: tuple[CountedBroker, Me
 
 
 # a real daemon
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with fresh_lab("mt", backend="fake") as made:
-        made.spawn("alice")
-        yield made
-
-
 def scrape(lab: Lab) -> bytes:
     """/metrics over http.sock."""
     import socket
