@@ -15,7 +15,7 @@ from reconciler.plan.steps import COMMANDS, STEPS, Step
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "explanation" / "commit-protocol.md").read_text(encoding="utf-8")
-CODE = re.compile(r"\b(?:[AP][1-9][0-9]?|F(?=:))(?![\w'])")
+CODE = re.compile(r"\b(?:[AP][1-9][0-9]?|F(?=[:)]))(?![\w'])")
 ROWS = {row.split("|")[1].strip(" *"): row for row in PAGE.splitlines() if re.match(r"\| \**[APF]\d*\** \|", row)}
 CITED = [step for step in STEPS if CODE.search(step.__doc__ or "")]
 

@@ -16,10 +16,12 @@ FOLDER = re.compile(r"`((?:meta|reconciler|harness|api|tests|docs)/(?:[\w-]+/)*)
 PENDING = frozenset(
     {
         "meta/applied/source.py",
+        "meta/process/child.py",
+        "meta/process/command_line.py",
         "meta/text.py",
         "reconciler/apply/containers.py",
         "reconciler/apply/deploys.py",
-        "reconciler/events/keys.py",
+        "reconciler/store/events/keys.py",
         "reconciler/service.py",
     }
 )
