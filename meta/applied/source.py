@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from typing_extensions import override
+
 _MARK = "#"
 _EARLIER = re.compile(r"(?:deployed|failed|denied)/[0-9]+")
 
@@ -66,6 +68,7 @@ class Source:
         place, mark, part = text.partition(_MARK)
         return cls(place, part if mark else None)
 
+    @override
     def __str__(self) -> str:
         return self.place if self.part is None else f"{self.place}{_MARK}{self.part}"
 

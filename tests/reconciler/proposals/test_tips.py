@@ -12,14 +12,15 @@ import pytest
 
 from meta.applied.describe import describe
 from meta.applied.repo import Applied
+from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.proposed.tips import Tip
 from reconciler.common.token_bucket import Bucket
-from reconciler.proposals.discovery import EDITED, PUSHED, Found, counts, hinted, unseen
 from reconciler.proposals.superseding import supersede, superseded
+from reconciler.proposals.tips import NewTip, agent_of, is_proposable, new_tips
 from reconciler.proposals.watch import Folder, Watch
 from reconciler.proposals.watch import Hints as WatchHints
 from reconciler.store.database import Database
@@ -42,8 +43,10 @@ DEPLOY = Deploy(
 )
 
 
-def fresh(kind: str, *tips: Tip, seen: dict[str, Sha] | None = None, deploys: Iterable[Deploy] = ()) -> list[str]:
-    found = unseen(kind, tips, seen or {}, deploys, main=None, auto_propose=False)
+def fresh(
+    kind: SourceKind, *tips: Tip, seen: dict[str, Sha] | None = None, deploys: Iterable[Deploy] = ()
+) -> list[str]:
+    found = new_tips(kind, tips, seen or {}, deploys, main=None, auto_propose=False)
     return [f"{each.source} {each.tip.sha[0]}" for each in found]
 
 
@@ -51,48 +54,48 @@ def fresh(kind: str, *tips: Tip, seen: dict[str, Sha] | None = None, deploys: It
 @pytest.mark.parametrize(
     ("kind", "branch", "auto", "wanted"),
     [
-        (PUSHED, "main", False, True),
-        (PUSHED, "anything/at/all", False, True),
-        (EDITED, "main", False, False),
-        (EDITED, "main", True, True),
-        (EDITED, "propose/topic", False, True),
-        (EDITED, "propose", True, False),
-        (EDITED, "topic", True, False),
+        (SourceKind.PUSH, "main", False, True),
+        (SourceKind.PUSH, "anything/at/all", False, True),
+        (SourceKind.WORK_TREE, "main", False, False),
+        (SourceKind.WORK_TREE, "main", True, True),
+        (SourceKind.WORK_TREE, "propose/topic", False, True),
+        (SourceKind.WORK_TREE, "propose", True, False),
+        (SourceKind.WORK_TREE, "topic", True, False),
     ],
 )
 def test_every_pushed_branch_counts_and_of_a_tree_those_meant_for_it(
-    kind: str, branch: str, auto: bool, wanted: bool
+    kind: SourceKind, branch: str, auto: bool, wanted: bool
 ) -> None:
-    assert counts(kind, branch, auto) is wanted
+    assert is_proposable(kind, branch, auto) is wanted
 
 
 def test_a_tip_is_found_once_per_branch() -> None:
     seen = {"proposed/push.git#main": A}
-    assert fresh(PUSHED, Tip("main", A), seen=seen) == []
-    assert fresh(PUSHED, Tip("main", B), seen=seen) == ["proposed/push.git#main b"]
-    assert fresh(PUSHED, Tip("other", A), seen=seen) == ["proposed/push.git#other a"]
+    assert fresh(SourceKind.PUSH, Tip("main", A), seen=seen) == []
+    assert fresh(SourceKind.PUSH, Tip("main", B), seen=seen) == ["proposed/push.git#main b"]
+    assert fresh(SourceKind.PUSH, Tip("other", A), seen=seen) == ["proposed/push.git#other a"]
 
 
 @pytest.mark.parametrize("state", list(TagState))
 def test_what_the_tags_know_is_not_found_again_when_the_store_is_gone(state: TagState) -> None:
-    assert fresh(PUSHED, Tip("main", A), deploys=[replace(DEPLOY, state=state)]) == []
+    assert fresh(SourceKind.PUSH, Tip("main", A), deploys=[replace(DEPLOY, state=state)]) == []
 
 
 def test_a_denied_commit_on_another_branch_is_found() -> None:
     denied = replace(DEPLOY, state=TagState.DENIED)
-    assert fresh(PUSHED, Tip("again", A), deploys=[denied]) == ["proposed/push.git#again a"]
+    assert fresh(SourceKind.PUSH, Tip("again", A), deploys=[denied]) == ["proposed/push.git#again a"]
 
 
 def test_what_was_deployed_is_nothing_to_propose() -> None:
     old = replace(DEPLOY, state=TagState.DEPLOYED, source="seed")
-    assert fresh(PUSHED, Tip("main", A), Tip("other", B), deploys=[old]) == ["proposed/push.git#other b"]
-    assert unseen(PUSHED, [Tip("main", C)], {}, [], main=C, auto_propose=False) == ()
+    assert fresh(SourceKind.PUSH, Tip("main", A), Tip("other", B), deploys=[old]) == ["proposed/push.git#other b"]
+    assert new_tips(SourceKind.PUSH, [Tip("main", C)], {}, [], main=C, auto_propose=False) == ()
 
 
 def test_who_pushed_is_the_owner_of_the_ref() -> None:
-    assert Found(PUSHED, "", Tip("main", A, 1000)).by == "push by uid 1000"
-    assert Found(PUSHED, "", Tip("main", A)).by == "push"
-    assert Found(EDITED, "", Tip("main", A, 1000)).by == "manager"
+    assert NewTip(Source.of(SourceKind.PUSH, "main"), Tip("main", A, 1000)).by == "push by uid 1000"
+    assert NewTip(Source.of(SourceKind.PUSH, "main"), Tip("main", A)).by == "push"
+    assert NewTip(Source.of(SourceKind.WORK_TREE, "main"), Tip("main", A, 1000)).by == "manager"
 
 
 def test_a_source_finds_so_many_in_a_minute_and_then_waits() -> None:
@@ -128,7 +131,7 @@ def test_a_source_finds_so_many_in_a_minute_and_then_waits() -> None:
 )
 def test_a_hint_says_whose_repos_to_look_at(path: str, agent: str | None) -> None:
     top = Path("/s/proposed")
-    assert hinted(top, Path(os.path.normpath(top / path))) == agent
+    assert agent_of(top, Path(os.path.normpath(top / path))) == agent
 
 
 # what is remembered
@@ -159,6 +162,8 @@ def test_of_pending_ones_from_one_branch_the_newest_stays() -> None:
         one(6, "proposed/push.git#main", TagState.DENIED),
         one(7, "proposed/config"),
         one(8, "proposed/config"),
+        one(9, "/clones/alice#1"),
+        one(10, "/clones/alice#1"),
     ]
     assert superseded(deploys) == {1: 5, 2: 5}
 
