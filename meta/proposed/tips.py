@@ -131,9 +131,9 @@ class _Reader:
         self._packed(descriptor)
 
     def _folder(self, descriptor: int, name: str, mark: bool = True) -> None:
-        found = os.fstat(descriptor)
+        status = os.fstat(descriptor)
         self._folders.append(self._path / name)
-        self._marks[f"{name}/"] = _mark(found) if mark else (found.st_ino, 0, 0)
+        self._marks[f"{name}/"] = _mark(status) if mark else (status.st_ino, 0, 0)
 
     def _walk(self, folder: int, prefix: str, depth: int) -> None:
         for name in _names(folder, MOST_ENTRIES):
@@ -144,11 +144,11 @@ class _Reader:
                 continue
             branch = f"{prefix}{name}"
             try:
-                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode) and depth < MOST_DEPTH:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode) and depth < MOST_DEPTH:
                     self._below(folder, name, branch, depth)
-                elif stat.S_ISREG(found.st_mode) and is_branch(branch):
-                    self._ref(folder, name, branch, found)
+                elif stat.S_ISREG(status.st_mode) and is_branch(branch):
+                    self._ref(folder, name, branch, status)
                 else:
                     self._odd += 1
             except (FileNotFoundError, NotADirectoryError):
@@ -165,10 +165,10 @@ class _Reader:
         finally:
             os.close(inner)
 
-    def _ref(self, folder: int, name: str, branch: str, found: os.stat_result) -> None:
-        mark = self._marks[branch] = _mark(found)
+    def _ref(self, folder: int, name: str, branch: str, status: os.stat_result) -> None:
+        mark = self._marks[branch] = _mark(status)
         known = self._before.tips.get(branch)
-        old = self._before.marks.get(branch) == mark and self._is_settled(found)
+        old = self._before.marks.get(branch) == mark and self._is_settled(status)
         if old and known is not None and known.uid is not None:
             self._tips[branch] = known
             return
@@ -177,16 +177,16 @@ class _Reader:
         text = _read(folder, name, 64)
         sha = text.strip() if text is not None else ""
         if len(sha) == 40 and _HEX.issuperset(sha):
-            self._tips[branch] = Tip(branch, Sha(sha), found.st_uid)
+            self._tips[branch] = Tip(branch, Sha(sha), status.st_uid)
 
     def _packed(self, descriptor: int) -> None:
         try:
-            found = os.stat("packed-refs", dir_fd=descriptor, follow_symlinks=False)
+            status = os.stat("packed-refs", dir_fd=descriptor, follow_symlinks=False)
         except OSError:
             return
-        self._marks["/packed-refs"] = _mark(found)
-        self._is_settled(found)
-        if not stat.S_ISREG(found.st_mode):
+        self._marks["/packed-refs"] = _mark(status)
+        self._is_settled(status)
+        if not stat.S_ISREG(status.st_mode):
             self._complaint = f"{self._path}/packed-refs is not a file: hive does not read it"
             return
         try:
@@ -208,8 +208,8 @@ class _Reader:
             if is_branch(branch):
                 self._tips[branch] = Tip(branch, Sha(sha))
 
-    def _is_settled(self, found: os.stat_result) -> bool:
-        settled = self._now - found.st_ctime_ns > SETTLED_NS
+    def _is_settled(self, status: os.stat_result) -> bool:
+        settled = self._now - status.st_ctime_ns > SETTLED_NS
         self._settled = self._settled and settled
         return settled
 
@@ -265,8 +265,8 @@ def _exists(folder: int, name: str) -> bool:
     return True
 
 
-def _mark(found: os.stat_result) -> Mark:
-    return found.st_ino, found.st_ctime_ns, found.st_size
+def _mark(status: os.stat_result) -> Mark:
+    return status.st_ino, status.st_ctime_ns, status.st_size
 
 
 def _complaint(path: Path, error: OSError) -> str:

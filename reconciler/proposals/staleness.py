@@ -25,7 +25,7 @@ def rebase_hint(agent: AgentName, source: Source, applied_git: Path) -> str:
     onto = f"git fetch {shlex.quote(str(applied_git))} main && git rebase FETCH_HEAD"
     match source.kind:
         case SourceKind.EDIT:
-            return f"rebase onto applied/main: `hive edit {agent}` begins anew with what is deployed"
+            return f"rebase onto applied/main: `hive edit {agent}` starts from what is deployed"
         case SourceKind.PUSH:
             return f"rebase onto applied/main: `{onto}` in the clone, then push again with `git push -f`"
         case SourceKind.WORK_TREE:
