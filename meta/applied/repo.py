@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from meta.applied import tags
+from meta.applied.source import Source, SourceKind
 from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
 from meta.applied.tags import ReadTag
 from meta.approval import Shown
@@ -217,7 +218,7 @@ class Applied:
             made.append(self._tag(TagState.DEPLOYED, id, deploy.sha, at, "", trailers))
         if (seed or deploy.kind is DeployKind.SPAWN) and SEED_ID not in self._read:
             start = self.repo.ref(SEED) or deploy.sha
-            zero = {tags.KIND: str(DeployKind.SPAWN), tags.SOURCE: "seed", tags.BY: by}
+            zero = {tags.KIND: str(DeployKind.SPAWN), tags.SOURCE: str(Source.of(SourceKind.SEED)), tags.BY: by}
             first = self._tag(TagState.DEPLOYED, SEED_ID, start, at, "", zero)
             changes.append(RefChange(tag_ref(TagState.DEPLOYED, SEED_ID), new=first.id, old=ABSENT))
             made.append(first)

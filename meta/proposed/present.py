@@ -1,7 +1,7 @@
-"""Whether what the host keeps for an agent below `proposed/<n>` is there: the work tree and the push repo.
+"""A check that an agent's work tree and push repo are there, below `proposed/<n>`.
 
-Asked for every agent in each pass, so it costs three calls of lstat and no path is built twice. That the push repo
-has hive's own files is looked at again only when something in its folder came, went or was renamed.
+The check runs for every agent in each pass, so it calls lstat three times and builds no path twice. It looks for hive's
+own files in the push repo again only after an entry of that folder was added, removed or renamed.
 """
 
 from __future__ import annotations
@@ -15,39 +15,40 @@ from meta.names import AgentName
 from meta.proposed import push_repo
 
 _SETTLED_NS = 50_000_000
-"""A folder that changed more recently may change again within the clock's grain."""
+"""Nanoseconds: a folder that changed more recently may change again without getting another change time."""
 
 
-class Furnished:
-    """One per daemon. With `given_away` a work tree that still belongs to hive does not count (see work_tree)."""
+class ProposedRepos:
+    """The proposed repos of all agents; one per daemon.
+
+    With `given_away` a work tree counts only once it belongs to another user than hive (see `work_tree`).
+    """
 
     def __init__(self, layout: Layout, *, given_away: bool = False) -> None:
         self._layout = layout
         self._given_away = given_away
-        self._places: dict[AgentName, tuple[str, str, str]] = {}
-        self._whole: dict[AgentName, tuple[int, int]] = {}
+        self._paths: dict[AgentName, tuple[str, str, str]] = {}
+        self._complete: dict[AgentName, tuple[int, int]] = {}
 
-    def __call__(self, agent: AgentName) -> bool:
-        """Whether all of it is there, each a real directory."""
-        parent, tree, repo = self._places.get(agent) or self._known(agent)
+    def present(self, agent: AgentName) -> bool:
+        """Return True if the work tree and the push repo are complete, and real directories."""
         try:
-            above, edited, bare = os.lstat(parent), os.lstat(tree), os.lstat(repo)
+            parent, tree, repo = map(os.lstat, self._paths.get(agent) or self._add_paths(agent))
         except OSError:
             return False
-        if not (stat.S_ISDIR(above.st_mode) and stat.S_ISDIR(edited.st_mode) and stat.S_ISDIR(bare.st_mode)):
+        if not all(stat.S_ISDIR(status.st_mode) for status in (parent, tree, repo)):
             return False
-        if self._given_away and edited.st_uid == os.geteuid():
+        if self._given_away and tree.st_uid == os.geteuid():
             return False
-        stamp = (bare.st_ino, bare.st_ctime_ns)
-        if self._whole.get(agent) != stamp:
+        stamp = (repo.st_ino, repo.st_ctime_ns)
+        if self._complete.get(agent) != stamp:
             if not push_repo.present(self._layout, agent):
                 return False
-            if time.time_ns() - bare.st_ctime_ns > _SETTLED_NS:
-                self._whole[agent] = stamp
+            if time.time_ns() - repo.st_ctime_ns > _SETTLED_NS:
+                self._complete[agent] = stamp
         return True
 
-    def _known(self, agent: AgentName) -> tuple[str, str, str]:
+    def _add_paths(self, agent: AgentName) -> tuple[str, str, str]:
         layout = self._layout
-        places = layout.proposed(agent), layout.proposed_config(agent), push_repo.path_of(layout, agent)
-        parent, tree, repo = map(str, places)
-        return self._places.setdefault(agent, (parent, tree, repo))
+        parent, tree = str(layout.proposed(agent)), str(layout.proposed_config(agent))
+        return self._paths.setdefault(agent, (parent, tree, str(push_repo.path_of(layout, agent))))

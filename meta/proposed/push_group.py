@@ -1,4 +1,4 @@
-"""The group whose members may push to push.git: whether there is one, and whether the repos are its."""
+"""The group whose members may push to push.git, and what to do if the host does not have it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from collections.abc import Callable
 from meta.config import Config
 
 Groups = Callable[[str], int | None]
-"""The gid of a group; None where there is none of that name."""
+"""Returns the gid of a group; None if no group has that name."""
 
 
 def gid_of(group: str) -> int | None:
-    """As this host has it."""
+    """Return the gid that this host has for the group."""
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         return None
 
 
-def asked(config: Config, owner: int) -> bool:
-    """Whether there should be one: whoever runs hive as himself has no need of a group that he did not name."""
+def is_wanted(config: Config, owner: int) -> bool:
+    """Return True if the host should have the group: hive runs as root, or the configuration names the group.
+
+    A user who runs hive under their own uid pushes as the owner of the repos.
+    """
     return owner == 0 or "push_group" in config.model_fields_set
 
 
 def missing(config: Config, owner: int, groups: Groups = gid_of) -> str:
-    """What is wrong, in words; "" when nothing is. `owner` is the uid that hive runs as."""
-    if not asked(config, owner) or groups(config.push_group) is not None:
+    """Return the complaint if the group is wanted but missing, else "". `owner` is the uid that hive runs as."""
+    if not is_wanted(config, owner) or groups(config.push_group) is not None:
         return ""
     return f"there is no group {config.push_group}: only uid {owner} can push to push.git"
 
 
 def remedy(config: Config) -> str:
-    """What to do about it."""
+    """Return how to create the group."""
     return (
         f"groupadd --system {config.push_group} (or set HIVE_PUSH_GROUP), usermod -aG {config.push_group} WHO, then "
         "move each proposed/*/push.git away: hive makes it again for the group"

@@ -1,8 +1,8 @@
 """`proposed/<n>/push.git`: the bare repo that people push to, by a path on the host or over ssh.
 
-hive makes it and its configuration stays hive's, but a pusher's own git writes in it, so what it holds is as little
-trusted as a work tree: hive runs no git in it, reads the branches through `meta.proposed.tips` and fetches commits
-through `meta.proposed.quarantine.fetch`. Hooks are off for everybody: a hook would run as whoever pushes next.
+hive creates it and owns its configuration, but each pusher's own git writes in it. So hive trusts it as little as a
+work tree: it runs no git in it, reads the branches through `meta.proposed.tips` and fetches commits through
+`meta.proposed.quarantine.fetch`. Hooks are off, because a hook would run as the user who pushes next.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ NAME = "push.git"
 _FOLDERS = ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info")
 _OUTER = ("", "objects", "refs")
 _INNER = ("objects/pack", "refs/heads", "refs/tags")
-"""Where a push writes. In the outer ones nobody may replace what is somebody else's: hive's configuration above all."""
+"""Folders that a push writes in. In the outer ones the sticky bit protects each user's files, hive's above all."""
 _OWN = ("HEAD", "config", "commondir", "config.worktree")
-"""hive's files: the sticky bit keeps pushers from replacing what is there."""
+"""hive's own files: the sticky bit keeps pushers from replacing them."""
 _OUTER_MODE = 0o3775
 _INNER_MODE = 0o2775
 _CLOSED_MODE = 0o755
@@ -49,12 +49,12 @@ _SETTINGS = """[core]
 
 
 def path_of(layout: Layout, agent: AgentName) -> Path:
-    """Where the repo is."""
+    """Return the path of the agent's push repo."""
     return layout.proposed(agent) / NAME
 
 
 def present(layout: Layout, agent: AgentName) -> bool:
-    """Whether it is there, as a real directory with hive's own files, which say how git goes about it."""
+    """Return True if the repo is there: a real directory with hive's own files, which configure git."""
     path = path_of(layout, agent)
     try:
         own = all(stat.S_ISREG((path / name).lstat().st_mode) for name in _OWN)
@@ -64,11 +64,11 @@ def present(layout: Layout, agent: AgentName) -> bool:
 
 
 def create(layout: Layout, agent: AgentName, config: Config) -> None:
-    """Make it, empty, in scratch, then rename it into place. Does nothing when it is there.
+    """Create the repo, empty, unless it is there. It is made in scratch and renamed into place.
 
     Members of the group `config.push_group` may push; without such a group only hive's own user can. Raises
-    PermanentError when something else is in its place, Refused when `proposed/<n>` leads elsewhere, TransientError on
-    a full disk.
+    PermanentError if something else is in its place, Refused if `proposed/<n>` is a symlink, TransientError on a full
+    disk.
     """
     if present(layout, agent):
         return
@@ -81,10 +81,12 @@ def create(layout: Layout, agent: AgentName, config: Config) -> None:
         _rename(scratch, layout.proposed(agent))
     except OSError as error:
         if present(layout, agent):
-            return  # somebody was faster
+            return  # another task created it meanwhile
         if os.path.lexists(target):
-            raise PermanentError(f"{target} is in the way: it is no push repo", "move it aside") from error
-        raise TransientError(f"cannot make {target}: {error.strerror}", "is the disk full? hive tries again") from error
+            raise PermanentError(f"{target} is in the way: it is not a push repo", "move it aside") from error
+        raise TransientError(
+            f"cannot create {target}: {error.strerror}", "is the disk full? hive tries again"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -95,7 +97,7 @@ def _write(path: Path, config: Config) -> None:
     own = {
         "HEAD": "ref: refs/heads/main\n",
         "config": _SETTINGS.format(most=config.max_pack_bytes),
-        # Who may make files in here could else lead git to another repo's configuration and hooks by these.
+        # Without these, a user who may create files here could point git to another repo's configuration and hooks.
         "commondir": ".\n",
         "config.worktree": "",
     }
@@ -105,7 +107,7 @@ def _write(path: Path, config: Config) -> None:
 
 
 def _share(path: Path, group: str) -> None:
-    """Give the folders that a push writes in to the group, where there is one that hive may give them to."""
+    """Give the folders that a push writes in to the group, if it exists and hive may do so."""
     path.chmod(_CLOSED_MODE)
     try:
         gid = grp.getgrnam(group).gr_gid
@@ -121,7 +123,9 @@ def _rename(scratch: Path, parent: Path) -> None:
     try:
         descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except NotADirectoryError as error:
-        raise Refused(f"{parent} is no directory: hive writes nothing there", "move it aside, then rebuild") from error
+        raise Refused(
+            f"{parent} is not a directory: hive writes nothing there", "move it aside, then rebuild"
+        ) from error
     try:
         os.rename(scratch, NAME, dst_dir_fd=descriptor)
     finally:

@@ -1,8 +1,9 @@
-"""What the branches of a repo that hive does not trust point at, read without git and without opening the repo.
+"""The tips of the branches of a repo that hive does not trust, read without git.
 
-Only `refs/heads` and `packed-refs` are read, through descriptors that follow no symlink: whoever owns the repo can
-put links, fifos or a million files there, at any moment. What is found names a commit and nothing more; the commit
-itself comes through `meta.proposed.quarantine.fetch`. A branch's name is for people: it reaches no path and no command.
+Only `refs/heads` and `packed-refs` are read, through descriptors that follow no symlink: the owner of the repo can put
+links, fifos or a million files there at any moment. A tip only names a commit; the commit itself comes through
+`meta.proposed.quarantine.fetch`. A branch's name is only recorded and shown: it
+becomes part of no path and of no command that hive runs.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from meta.git.message import one_line, scrub
 from meta.names import Sha
 
 MOST_ENTRIES = 500
-"""Refs and folders that are looked at in one repo."""
+"""Refs and folders that are read in one repo."""
 MOST_FOLDERS = 64
-"""Folders of refs in one repo that are worth a watch."""
+"""Folders of refs in one repo that are offered for watching."""
 MOST_DEPTH = 8
 PACKED_LIMIT = 2**20
 NAME_LIMIT = 200
 """Bytes of a branch's name."""
 SETTLED_NS = 50_000_000
-"""Nanoseconds after which a change time is sure to differ from that of the next change."""
+"""Nanoseconds after which the next change is sure to get another change time."""
 
 _HEADS = "refs/heads"
 _HEX = frozenset("0123456789abcdef")
@@ -37,12 +38,12 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 Mark = tuple[int, int, int]
-"""Inode, change time (ns) and size: what changes whenever a file or folder does."""
+"""Inode, change time (ns) and size: they differ after each change of a file or folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """A branch and its commit. `uid` owns the ref's file: whoever wrote it last; None where it is packed."""
+    """A branch and its commit. `uid` owns the ref's file, so it wrote the ref last; None for a packed ref."""
 
     branch: str
     sha: Sha
@@ -50,10 +51,11 @@ class Tip:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """One look. `tips` by branch; `marks` by path, equal as long as nothing changed; `folders` are worth a watch.
+class Snapshot:
+    """The tips of one repo at one moment, by branch.
 
-    `complaint` says in words why (some) branches could not be read.
+    `marks`, by path, stay equal as long as nothing changes. `folders` are those to watch. `complaint` is the reason why
+    (some) branches could not be read. `settled` is False if a change may follow that leaves the marks equal.
     """
 
     tips: Mapping[str, Tip] = field(default_factory=dict)
@@ -62,30 +64,31 @@ class Looked:
     complaint: str | None = None
     settled: bool = True
 
-    def same(self, other: Looked) -> bool:
-        """Whether nothing changed between two looks."""
+    def same(self, other: Snapshot) -> bool:
+        """Return True if nothing changed from one snapshot to the other."""
         return self.marks == other.marks and self.complaint == other.complaint and self.settled
 
 
-def look(top: Path, below: str, before: Looked | None = None) -> Looked:
-    """The branches of the git directory `below` (like "alice/config/.git") under `top`, a directory of hive's own.
+def read_tips(top: Path, git_directory: str, before: Snapshot | None = None) -> Snapshot:
+    """Read the branches of `git_directory` (like "alice/config/.git") below `top`, a directory of hive's own.
 
-    Files that are as they were in `before` are not read again. Never raises OSError for what it finds.
+    Files that did not change since `before` are not read again. A repo that cannot be read gives a complaint, not an
+    OSError.
     """
-    reading = _Reading(before or Looked(), top / below)
+    reader = _Reader(before or Snapshot(), top / git_directory)
     with ExitStack() as stack:
         try:
-            descriptor = _descend(stack, top, below)
+            descriptor = _descend(stack, top, git_directory)
         except OSError as error:
-            return Looked(complaint=_why(top / below, error))
-        reading.git_dir(stack, descriptor)
-    return reading.result()
+            return Snapshot(complaint=_complaint(top / git_directory, error))
+        reader.read(stack, descriptor)
+    return reader.snapshot()
 
 
-class _Reading:
-    """One look at one git directory."""
+class _Reader:
+    """A reader of one git directory, for one snapshot."""
 
-    def __init__(self, before: Looked, path: Path) -> None:
+    def __init__(self, before: Snapshot, path: Path) -> None:
         self._before = before
         self._path = path
         self._now = time.time_ns()
@@ -97,17 +100,18 @@ class _Reading:
         self._settled = True
         self._complaint: str | None = None
 
-    def result(self) -> Looked:
+    def snapshot(self) -> Snapshot:
+        """Return what was read."""
         complaint = self._complaint
         if complaint is None and self._entries > MOST_ENTRIES:
-            complaint = f"{self._path} has more than {MOST_ENTRIES} branches: hive looks at some of them only"
+            complaint = f"{self._path} has more than {MOST_ENTRIES} branches: hive reads only some of them"
         if complaint is None and self._odd:
-            complaint = f"{self._path}: {self._odd} entries of {_HEADS} are no branches and are passed over"
-        return Looked(self._tips, self._marks, tuple(self._folders[:MOST_FOLDERS]), complaint, self._settled)
+            complaint = f"{self._path}: {self._odd} entries of {_HEADS} are not branches and are skipped"
+        return Snapshot(self._tips, self._marks, tuple(self._folders[:MOST_FOLDERS]), complaint, self._settled)
 
-    def git_dir(self, stack: ExitStack, descriptor: int) -> None:
-        """Loose refs first: `git pack-refs` writes the packed ones before it removes them."""
-        self._folder(descriptor, "", mark=False)  # its own change time moves with every `git status`
+    def read(self, stack: ExitStack, descriptor: int) -> None:
+        """Read all branches of the git directory that `descriptor` has open."""
+        self._folder(descriptor, "", mark=False)  # its change time moves with every `git status`
         if _exists(descriptor, "reftable"):
             self._complaint = f"{self._path} keeps its refs in a reftable, which hive does not read; use `hive propose`"
             return
@@ -117,17 +121,19 @@ class _Reading:
             try:
                 heads = os.open(part, _FOLDER, dir_fd=heads)
             except OSError as error:
-                self._complaint = _why(self._path / name, error)
+                self._complaint = _complaint(self._path / name, error)
                 return
             stack.callback(os.close, heads)
             self._folder(heads, name)
-        self._walk(heads, "", 0)
+        self._walk(
+            heads, "", 0
+        )  # loose refs first: `git pack-refs` writes the packed ones, then removes the loose ones
         self._packed(descriptor)
 
     def _folder(self, descriptor: int, name: str, mark: bool = True) -> None:
-        found = os.fstat(descriptor)
+        status = os.fstat(descriptor)
         self._folders.append(self._path / name)
-        self._marks[f"{name}/"] = _mark(found) if mark else (found.st_ino, 0, 0)
+        self._marks[f"{name}/"] = _mark(status) if mark else (status.st_ino, 0, 0)
 
     def _walk(self, folder: int, prefix: str, depth: int) -> None:
         for name in _names(folder, MOST_ENTRIES):
@@ -138,15 +144,15 @@ class _Reading:
                 continue
             branch = f"{prefix}{name}"
             try:
-                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode) and depth < MOST_DEPTH:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode) and depth < MOST_DEPTH:
                     self._below(folder, name, branch, depth)
-                elif stat.S_ISREG(found.st_mode) and is_branch(branch):
-                    self._ref(folder, name, branch, found)
+                elif stat.S_ISREG(status.st_mode) and is_branch(branch):
+                    self._ref(folder, name, branch, status)
                 else:
                     self._odd += 1
             except (FileNotFoundError, NotADirectoryError):
-                continue  # gone meanwhile
+                continue  # removed meanwhile
             except OSError:
                 self._odd += 1
 
@@ -159,10 +165,10 @@ class _Reading:
         finally:
             os.close(inner)
 
-    def _ref(self, folder: int, name: str, branch: str, found: os.stat_result) -> None:
-        mark = self._marks[branch] = _mark(found)
+    def _ref(self, folder: int, name: str, branch: str, status: os.stat_result) -> None:
+        mark = self._marks[branch] = _mark(status)
         known = self._before.tips.get(branch)
-        old = self._before.marks.get(branch) == mark and self._is_settled(found)
+        old = self._before.marks.get(branch) == mark and self._is_settled(status)
         if old and known is not None and known.uid is not None:
             self._tips[branch] = known
             return
@@ -171,25 +177,25 @@ class _Reading:
         text = _read(folder, name, 64)
         sha = text.strip() if text is not None else ""
         if len(sha) == 40 and _HEX.issuperset(sha):
-            self._tips[branch] = Tip(branch, Sha(sha), found.st_uid)
+            self._tips[branch] = Tip(branch, Sha(sha), status.st_uid)
 
     def _packed(self, descriptor: int) -> None:
         try:
-            found = os.stat("packed-refs", dir_fd=descriptor, follow_symlinks=False)
+            status = os.stat("packed-refs", dir_fd=descriptor, follow_symlinks=False)
         except OSError:
             return
-        self._marks["/packed-refs"] = _mark(found)
-        self._is_settled(found)
-        if not stat.S_ISREG(found.st_mode):
-            self._complaint = f"{self._path}/packed-refs is no file: hive does not read it"
+        self._marks["/packed-refs"] = _mark(status)
+        self._is_settled(status)
+        if not stat.S_ISREG(status.st_mode):
+            self._complaint = f"{self._path}/packed-refs is not a file: hive does not read it"
             return
         try:
             text = _read(descriptor, "packed-refs", PACKED_LIMIT)
-        except OSError as error:  # closed by its owner, or another file meanwhile
-            self._complaint = f"{self._path}/packed-refs cannot be read ({error.strerror}): its branches are not seen"
+        except OSError as error:  # its owner made it unreadable, or replaced it meanwhile
+            self._complaint = f"{self._path}/packed-refs cannot be read ({error.strerror}): its branches are not read"
             return
         if text is None:
-            self._complaint = f"{self._path}/packed-refs is too long: its branches are not seen"
+            self._complaint = f"{self._path}/packed-refs is too long: its branches are not read"
             return
         for line in text.splitlines():
             sha, _, ref = line.partition(" ")
@@ -202,14 +208,14 @@ class _Reading:
             if is_branch(branch):
                 self._tips[branch] = Tip(branch, Sha(sha))
 
-    def _is_settled(self, found: os.stat_result) -> bool:
-        settled = self._now - found.st_ctime_ns > SETTLED_NS
+    def _is_settled(self, status: os.stat_result) -> bool:
+        settled = self._now - status.st_ctime_ns > SETTLED_NS
         self._settled = self._settled and settled
         return settled
 
 
 def is_branch(name: str) -> bool:
-    """Whether git would take `name` for a branch, and a person can read it."""
+    """Return True if git accepts `name` as a branch, and it holds only characters that can be shown."""
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
@@ -219,17 +225,17 @@ def is_branch(name: str) -> bool:
     return all(part and part[0] != "." and part[-1] != "." and not part.endswith(".lock") for part in name.split("/"))
 
 
-def _descend(stack: ExitStack, top: Path, below: str) -> int:
+def _descend(stack: ExitStack, top: Path, git_directory: str) -> int:
     descriptor = os.open(top, _FOLDER)
     stack.callback(os.close, descriptor)
-    for part in below.split("/"):
+    for part in git_directory.split("/"):
         descriptor = os.open(part, _FOLDER, dir_fd=descriptor)
         stack.callback(os.close, descriptor)
     return descriptor
 
 
 def _names(folder: int, most: int) -> Iterator[str]:
-    """At most `most` + 1 names: a folder with a million files must not hold up anybody."""
+    """Yield at most `most` + 1 names: a folder with a million files must not delay the other agents."""
     with os.scandir(folder) as entries:
         for number, entry in enumerate(entries):
             if number > most:
@@ -238,7 +244,7 @@ def _names(folder: int, most: int) -> Iterator[str]:
 
 
 def _read(folder: int, name: str, limit: int) -> str | None:
-    """The text of a regular file; None when it is something else, longer, or not text."""
+    """Return the text of a regular file; None if it is something else, longer than `limit`, or not text."""
     descriptor = os.open(name, _FILE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -259,15 +265,15 @@ def _exists(folder: int, name: str) -> bool:
     return True
 
 
-def _mark(found: os.stat_result) -> Mark:
-    return found.st_ino, found.st_ctime_ns, found.st_size
+def _mark(status: os.stat_result) -> Mark:
+    return status.st_ino, status.st_ctime_ns, status.st_size
 
 
-def _why(path: Path, error: OSError) -> str:
+def _complaint(path: Path, error: OSError) -> str:
     if error.errno == errno.ENOENT:
         return f"{path} is not there"
     if error.errno in (errno.ENOTDIR, errno.ELOOP):
-        return f"{path} is no directory, or reached through a symlink: hive reads nothing there"
+        return f"{path} is not a directory, or reached through a symlink: hive reads nothing there"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"{path}: hive may not look into it"
+        return f"{path}: hive has no permission to read it"
     return one_line(f"{path}: {error.strerror}", 300)

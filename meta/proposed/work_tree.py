@@ -1,8 +1,8 @@
-"""The proposed work trees: where the manager edits an agent's configuration. Not hive's, once they are handed over.
+"""The proposed work trees, in which the manager edits the configuration of the agents.
 
-`proposed/<n>` is hive's, `proposed/<n>/config` the manager's. hive makes it in a scratch directory, gives it away and
-renames it into place; from then on hive never opens it. What still has to be written there (the remote `applied`) is
-written by git running as its owner, in a sandbox that sees nothing else.
+`proposed/<n>` belongs to hive, `proposed/<n>/config` to the manager. hive creates the work tree in a scratch directory,
+changes its owner and renames it into place; from then on hive never opens it. The remote `applied` is set later by git,
+which runs as the owner in a sandbox that sees nothing else.
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ _DIRECTORY_MODE = 0o755
 _INSIDE = Path("/repo")
 _log = logging.getLogger(__name__)
 _SEED_REFS = ("refs/heads/main", "refs/hive/seed")
-"""Where an applied repo's newest commit is; before the first deploy only the seed is there."""
+"""The refs that may hold an applied repo's newest commit; before the first deploy only the seed is there."""
 
 
 def present(layout: Layout, agent: AgentName) -> bool:
-    """Whether the work tree is there, as a real directory in a real directory. Two stat calls."""
+    """Return True if the work tree is there: a real directory in a real directory."""
     return _is_directory(layout.proposed(agent)) and _is_directory(layout.proposed_config(agent))
 
 
 def given_away(layout: Layout, agent: AgentName) -> bool:
-    """Whether it is there and belongs to somebody else than hive."""
+    """Return True if the work tree is there and belongs to another user than hive."""
     return present(layout, agent) and layout.proposed_config(agent).lstat().st_uid != os.geteuid()
 
 
 async def create(
     layout: Layout, agent: AgentName, applied_git: Path, uid: int | None, recorder: Recorder | None = None
 ) -> None:
-    """Make the work tree from the applied repo's newest commit, on branch `main`, owned by `uid` (None: by hive).
+    """Create the work tree from the applied repo's newest commit, on branch `main`, owned by `uid` (None: by hive).
 
-    Does nothing when there is one, whatever it holds. Raises NotFound when the applied repo has no commit yet,
-    TransientError on a full disk, PermanentError when something else is in its place, Refused when `proposed/<n>` leads
-    elsewhere.
+    Does nothing if there is a work tree, even a broken one. Raises NotFound if the applied repo has no commit yet,
+    TransientError on a full disk, PermanentError if something else is in its place, Refused if `proposed/<n>` is a
+    symlink.
     """
     if present(layout, agent):
         return
@@ -79,17 +79,17 @@ async def create(
             os.rename(scratch, target.name, dst_dir_fd=parent)
     except OSError as error:
         if present(layout, agent):
-            return  # somebody was faster
-        raise _cannot(target, error) from error
+            return  # another task created it meanwhile
+        raise _create_error(target, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorder: Recorder | None = None) -> None:
-    """Set the remote `applied` again, as the owner of the work tree. A missing work tree is made anew.
+    """Set the remote `applied` again, as the owner of the work tree. Create the work tree if it is missing.
 
-    A work tree that the manager broke is left to the manager, with a warning in the log: it must not hold up the
-    rebuild of an agent. The same without bubblewrap.
+    Only log a warning if the manager broke the work tree or bubblewrap is missing: neither may stop the rebuild of an
+    agent.
     """
     config = layout.proposed_config(agent)
     if not present(layout, agent):
@@ -113,9 +113,9 @@ async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorde
 
 @contextmanager
 def _parent(path: Path) -> Iterator[int]:
-    """`proposed/<n>`, made if it is missing, as a descriptor: what is done through it cannot be led elsewhere.
+    """Open `proposed/<n>`, created if it is missing, and yield its descriptor.
 
-    Without root the manager runs as hive's own user and can put a link there.
+    Without root the manager runs as hive's own user and can put a symlink there; a descriptor cannot be redirected.
     """
     path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     with suppress(FileExistsError):
@@ -124,7 +124,7 @@ def _parent(path: Path) -> Iterator[int]:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            what = "a symlink" if path.is_symlink() else "no directory"
+            what = "a symlink" if path.is_symlink() else "not a directory"
             raise Refused(f"{path} is {what}: hive writes nothing there", "move it aside, then rebuild") from error
         raise
     try:
@@ -134,22 +134,22 @@ def _parent(path: Path) -> Iterator[int]:
 
 
 def _link_applied(parent: int, agent: AgentName) -> None:
-    """`/agents/<n>/applied.git` in the manager's container; the link leads nowhere on the host."""
+    """Link `/agents/<n>/applied.git` for the manager's container; on the host the link points nowhere."""
     with suppress(FileExistsError):
         os.symlink(f"/applied/{agent}/.git", "applied.git", dir_fd=parent)
 
 
 async def _configure(config: Path, uid: int | None, action: Sequence[str], recorder: Recorder | None) -> None:
     if not _is_directory(config / ".git"):
-        raise PermanentError(f"{config} is no git work tree any more", _ASIDE)
+        raise PermanentError(f"{config} is not a git work tree any more", _ASIDE)
     argv = ["git", "config", "--file", str(_INSIDE / ".git/config"), *action]
     done = await run(_confined(config, uid, argv), deadline=_CONFINED_DEADLINE, recorder=recorder, check=False)
     if done.code != 0:
-        raise _refused("git config failed", done)
+        raise _git_error("git config failed", done)
 
 
 def _remote(agent: AgentName) -> dict[str, tuple[str, ...]]:
-    """The remote's settings. The URL is the path inside the manager's container."""
+    """Return the settings of the remote. The URL is a path inside the manager's container."""
     return {
         f"remote.{REMOTE}.url": (f"/applied/{agent}/.git",),
         f"remote.{REMOTE}.fetch": _FETCH,
@@ -167,7 +167,7 @@ def _confined(config: Path, uid: int | None, argv: Sequence[str]) -> list[str]:
 
 
 async def _clone(scratch: Path, applied_git: Path, agent: AgentName, recorder: Recorder | None) -> None:
-    """A work tree of hive's own repo, made by hive before anybody else can touch it."""
+    """Clone hive's own repo into `scratch`, which no other user can reach."""
 
     async def git(*words: str) -> Completed:
         settings = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]
@@ -180,10 +180,10 @@ async def _clone(scratch: Path, applied_git: Path, agent: AgentName, recorder: R
             check=False,
         )
         if done.code != 0:
-            raise _refused(f"cannot make {agent}'s proposed work tree", done)
+            raise _git_error(f"cannot create {agent}'s proposed work tree", done)
         return done
 
-    head = _newest(applied_git)
+    head = _newest_ref(applied_git)
     scratch.mkdir(mode=_DIRECTORY_MODE)
     await git("init", "--quiet", "--template=", "--initial-branch=main")
     fetch = ["fetch", "--quiet", "--no-write-fetch-head", str(applied_git)]
@@ -196,7 +196,7 @@ async def _clone(scratch: Path, applied_git: Path, agent: AgentName, recorder: R
             await git("config", "--add", key, value)
 
 
-def _newest(applied_git: Path) -> str:
+def _newest_ref(applied_git: Path) -> str:
     for ref in _SEED_REFS:
         if (applied_git / ref).is_file() or _packed(applied_git, ref):
             return ref
@@ -212,7 +212,7 @@ def _packed(git_dir: Path, ref: str) -> bool:
 
 
 def _give_away(top: Path, uid: int) -> None:
-    """chown -R; links themselves, never what they point to. The tree is still out of everybody's reach."""
+    """Do `chown -R` without following symlinks. No other user can reach the tree yet."""
     for folder, folders, files, fd in os.fwalk(top, follow_symlinks=False):
         for name in (*folders, *files):
             os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
@@ -227,7 +227,7 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _refused(what: str, done: Completed) -> HiveError:
+def _git_error(what: str, done: Completed) -> HiveError:
     lines = [line for line in done.stderr_tail.splitlines() if line.strip()]
     summary = f"{what}: {one_line(lines[-1], 200) if lines else f'git ended with {done.code}'}"
     if "No space left on device" in done.stderr_tail or "Disk quota exceeded" in done.stderr_tail:
@@ -235,7 +235,7 @@ def _refused(what: str, done: Completed) -> HiveError:
     return PermanentError(summary, _ASIDE)
 
 
-def _cannot(target: Path, error: OSError) -> HiveError:
+def _create_error(target: Path, error: OSError) -> HiveError:
     if os.path.lexists(target):
-        return PermanentError(f"{target} is in the way: it is no directory", "move it aside, then rebuild the agent")
-    return TransientError(f"cannot make {target}: {error.strerror}", "is the disk full? hive tries again")
+        return PermanentError(f"{target} is in the way: it is not a directory", "move it aside, then rebuild the agent")
+    return TransientError(f"cannot create {target}: {error.strerror}", "is the disk full? hive tries again")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from meta.agent_toml import seed
+from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, Role, RunEntry, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
@@ -25,7 +26,6 @@ from reconciler.messaging.reminders import Reminders
 from reconciler.plan.counters import next_rebuild, next_restart
 from reconciler.plan.rollout import Rollout
 from reconciler.proposals.settings_edit import Editing
-from reconciler.store.events.helper_events import UNASKED
 from reconciler.telemetry.metrics import Snapshot
 from reconciler.upkeep.backups.write import Origin, Wanted, write
 from reconciler.views import Card, PlanRow, Status
@@ -85,7 +85,7 @@ class Service(Editing):
             with effect("take-id"):
                 id = await self._take_id()
         if id not in deploys:
-            await self._propose_spawn(name, id, sha, by, "", source=UNASKED)
+            await self._propose_spawn(name, id, sha, by, "", SourceKind.SPAWN)
         with effect("approve-spawn"):
             await self._w.applied(name).transition(id, TagState.APPROVED, by=by, at=self._w.now())
         await self._apply.project(name)
@@ -225,7 +225,7 @@ class Service(Editing):
             return await applied.create(seed.files(name, role), self._w.now())
 
     async def _propose_spawn(
-        self, name: AgentName, id: ProposalId, sha: Sha, by: str, description: str, source: str = "seed"
+        self, name: AgentName, id: ProposalId, sha: Sha, by: str, description: str, source: SourceKind = SourceKind.SEED
     ) -> None:
         with effect("tag-spawn"):
             await self._w.applied(name).propose(
@@ -234,7 +234,7 @@ class Service(Editing):
                 sha,
                 base=None,
                 commit_ref="",
-                source=source,
+                source=str(Source.of(source)),
                 description=description,
                 by=by,
                 at=self._w.now(),

@@ -20,7 +20,7 @@ from meta.errors import BadInput
 from meta.layout import Layout
 from meta.model import Deploy, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, agent_name
-from meta.proposed.present import Furnished
+from meta.proposed.present import ProposedRepos
 from reconciler.backends.base import Abilities, Backend
 from reconciler.builders.base import Builder
 from reconciler.observe.clock import Moments
@@ -101,7 +101,7 @@ class Observer:
         self._since = since
         self._moments = Moments()
         self._moments.told("daemon", "", since)
-        self._furnished = Furnished(layout, given_away=given_away)
+        self._proposed_repos = ProposedRepos(layout, given_away=given_away)
         self._previews = previews if builder.previews else None
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
@@ -176,7 +176,7 @@ class Observer:
             link=self._moments.link(agent, self._links.view(agent)),
             memo=self._memory.get(agent) if self._memory else _unremembered(container, repo.deploys),
             sockets=self._sockets.present(agent),
-            proposed=self._furnished(agent),
+            proposed=self._proposed_repos.present(agent),
             built=self._builder.built(agent),
             candidates=view.candidates.get(agent, {}),
             committed=view.committed.get(agent, {}),

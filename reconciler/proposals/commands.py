@@ -10,6 +10,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from meta.applied.describe import describe
+from meta.applied.source import Source, SourceKind
 from meta.approval import Shown
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, TagState
@@ -26,7 +27,7 @@ from reconciler.observe.previews import Previewed
 from reconciler.plan.plan import open_ids
 from reconciler.proposals import limits
 from reconciler.proposals.discovery import Discovery
-from reconciler.proposals.staleness import TREE, rebase_hint
+from reconciler.proposals.staleness import rebase_hint
 from reconciler.proposals.superseding import supersede
 from reconciler.queries.cardviews import CardViews
 from reconciler.views import Card, Diff, RefusedTip, Status
@@ -93,7 +94,7 @@ class Proposals(CardViews):
         commit: str | None = None,
         description: str = "",
         source: Path | None = None,
-        origin: str | None = None,
+        origin: Source | None = None,
     ) -> Card:
         """Fetch a commit from the agent's proposed work tree (or from `source`), pin it, show a card.
 
@@ -104,7 +105,7 @@ class Proposals(CardViews):
         await self._entry(agent)
         await self._check_room(agent, await self._deploys(agent), origin)
         main = await self._w.applied(agent).main()
-        known_as = origin or (str(source) if source else TREE)
+        known_as = origin or (Source.parse(str(source)) if source else Source.of(SourceKind.WORK_TREE))
         request = fetch.FetchRequest(
             source=source or self._w.layout.proposed_config(agent),
             commit=commit_id(commit) if commit is not None else None,
@@ -162,7 +163,7 @@ class Proposals(CardViews):
                 by=by,
                 base=main,
                 commit_ref=deploy.sha,
-                source=f"{deploy.state}/{id}",
+                source=Source(f"{deploy.state}/{id}"),
                 message=deploy.description,
             )
 
@@ -174,7 +175,7 @@ class Proposals(CardViews):
         by: str,
         base: Sha | None,
         commit_ref: str,
-        source: str,
+        source: Source,
         description: str = "",
         message: str = "",
     ) -> Card:
@@ -196,7 +197,7 @@ class Proposals(CardViews):
                 sha,
                 base=base,
                 commit_ref=commit_ref,
-                source=source,
+                source=str(source),
                 description=description or message,
                 by=by,
                 at=self._w.now(),
@@ -289,7 +290,7 @@ class Proposals(CardViews):
                 target.sha,
                 base=entry.pin.sha,
                 commit_ref=target.sha,
-                source=f"deployed/{target.id}",
+                source=str(Source(f"deployed/{target.id}")),
                 description=f"rollback to deployed/{target.id}",
                 by=by,
                 at=now,
@@ -312,7 +313,7 @@ class Proposals(CardViews):
         await self._w.observer.desired()
         return await self._w.observer.refresh(agent)
 
-    async def _check_room(self, agent: AgentName, deploys: Sequence[Deploy], source: str | None) -> None:
+    async def _check_room(self, agent: AgentName, deploys: Sequence[Deploy], source: Source | None) -> None:
         """Stale ones do not count: whether one is takes a process, so that is asked only where it would matter."""
         if len(open_ids(deploys)) >= limits.PENDING_MOST:
             stale = await self.stale.of(agent, deploys)

@@ -1,8 +1,8 @@
-"""Discovery: commits become proposals by being seen, in push.git and in the manager's work tree.
+"""Discovery: hive reads the branches of push.git and of the manager's work tree, and proposes the new tips.
 
-Level-triggered like everything else: a look reads what the branches point at now and compares it with what was dealt
-with. A hint (`reconciler.proposals.watch`) only says whose repos to look at; a lost one costs at most the resync
-interval. Commits below the tip of an update do not count, nor does a tip that was replaced before the look.
+It is level-triggered like the loop: a look reads what the branches point at now and compares it with what became a
+proposal before. A hint (`reconciler.proposals.watch`) only names the agent to look at; a lost hint costs at most the
+resync interval. Of an update only the tip counts, and only if no other tip replaced it before the look.
 """
 
 from __future__ import annotations
@@ -10,114 +10,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, HiveError, TransientError
 from meta.git.message import one_line
-from meta.model import Deploy, TagState
+from meta.model import Deploy
 from meta.names import AgentName, Sha
-from meta.proposed import tips
-from meta.proposed.tips import Looked, Tip
+from meta.proposed.tips import SETTLED_NS, Snapshot, Tip, read_tips
 from reconciler.common.tasks import run_together
 from reconciler.common.token_bucket import Bucket
 from reconciler.loop.queue import Queue
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.superseding import supersede
+from reconciler.proposals.tips import GIT_DIRECTORIES, REPOS, NewTip, agent_of, new_tips
 from reconciler.proposals.watch import Watch
 from reconciler.store.seen_tips import SeenTips
 from reconciler.views import Card, RefusedTip
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
-PUSHED, EDITED = "push.git", "config/.git"
-SOURCES: Mapping[str, str] = {PUSHED: "proposed/push.git", EDITED: "proposed/config"}
-"""The git directories below `proposed/<n>`, and how their branches begin in a tag: "proposed/push.git#main"."""
 GLANCE = 0.05
-"""Seconds; decisions come in swarms."""
+"""Seconds from a decision to the look at what changed: decisions come in swarms."""
 POLL = 1.0
-"""Seconds between looks at everything while nothing can be watched."""
+"""Seconds between looks at all agents while nothing can be watched."""
 NOTE_LIMIT = 500
 
 
-# the core
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A tip that nobody dealt with yet; `source` is what its tag will say."""
-
-    kind: str
-    source: str
-    tip: Tip
-
-    @property
-    def by(self) -> str:
-        """Who is recorded. Of a push what is known is whose file the ref is."""
-        if self.kind == EDITED:
-            return "manager"
-        return "push" if self.tip.uid is None else f"push by uid {self.tip.uid}"
-
-
-def counts(kind: str, branch: str, auto_propose: bool) -> bool:
-    """Whether a branch is one to find proposals on: any that was pushed, `propose/...` and perhaps `main` of a tree."""
-    return kind == PUSHED or branch.startswith("propose/") or (branch == "main" and auto_propose)
-
-
-def source_of(kind: str, branch: str) -> str:
-    """As the tag says it."""
-    return f"{SOURCES[kind]}#{branch}"
-
-
-def remedy_of(kind: str, branch: str, push_git: Path) -> str:
-    """How to be rid of a branch whose commit is refused."""
-    name = shlex.quote(branch)
-    drop = f"git push {shlex.quote(str(push_git))} --delete {name}" if kind == PUSHED else f"git branch -D {name}"
-    return f"`{drop}` forgets it"
-
-
-def unseen(
-    kind: str,
-    found: Iterable[Tip],
-    seen: Mapping[str, Sha],
-    deploys: Iterable[Deploy],
-    *,
-    main: Sha | None,
-    auto_propose: bool,
-) -> tuple[Found, ...]:
-    """The tips to be dealt with, by branch. The tags say what was a proposal, should the store have forgotten it.
-
-    What the agent has or had deployed is nothing to propose.
-    """
-    known = {(deploy.source, deploy.sha) for deploy in deploys}
-    had = {deploy.sha for deploy in deploys if deploy.state is TagState.DEPLOYED} | {main}
-    new = []
-    for tip in sorted(found, key=lambda tip: tip.branch):
-        source = source_of(kind, tip.branch)
-        if not counts(kind, tip.branch, auto_propose) or seen.get(source) == tip.sha:
-            continue
-        if tip.sha not in had and (source, tip.sha) not in known:
-            new.append(Found(kind, source, tip))
-    return tuple(new)
-
-
-def hinted(top: Path, path: Path) -> AgentName | None:
-    """Whose repos a change at `path` below `proposed` may concern; None when none."""
-    if path.name.endswith(".lock") or not path.is_relative_to(top):
-        return None
-    agent, *rest = path.relative_to(top).parts or ("",)
-    inside = "/".join(rest)
-    for kind in SOURCES:
-        name = inside.removeprefix(f"{kind}/")
-        if name != inside and not name.startswith(("refs", "packed-refs")):
-            return None  # `git status` writes an index, a commit its message
-    return AgentName(agent) if agent else None
-
-
-# the shell
 class Proposing(Protocol):
-    """What makes a proposal."""
+    """The command that makes a proposal."""
 
     async def propose(
         self,
@@ -126,16 +50,25 @@ class Proposing(Protocol):
         commit: str | None = None,
         description: str = "",
         source: Path | None = None,
-        origin: str | None = None,
+        origin: Source | None = None,
     ) -> Card:
-        """See Proposals.propose."""
+        """Pin a commit of the repo `source` as a proposal from `origin`."""
 
 
 _Stamp = tuple[str | None, Sha | None]
 
 
+@dataclass(slots=True)
+class _Repo:
+    """What is known about one repo of one agent since the daemon started."""
+
+    bucket: Bucket
+    snapshot: Snapshot | None = None
+    refused: dict[Tip, str] = field(default_factory=dict)
+
+
 class Discovery:
-    """Looks, and proposes what it finds. One per daemon: `open`, then `run` until cancelled."""
+    """Proposes new tips. One per daemon: `open`, then `run` until cancelled."""
 
     def __init__(
         self,
@@ -155,20 +88,18 @@ class Discovery:
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._failed
         )
         self._seen: dict[AgentName, dict[str, Sha]] = {}
-        self._looked: dict[tuple[AgentName, str], Looked] = {}
+        self._repos: dict[tuple[AgentName, SourceKind], _Repo] = {}
         self._stamps: dict[AgentName, _Stamp] = {}
-        self._buckets: dict[tuple[AgentName, str], Bucket] = {}
         self._waiting: dict[AgentName, str] = {}
-        self._refused: dict[tuple[AgentName, str], dict[Tip, str]] = {}
         self._glancing: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
-        """Remember what was dealt with."""
+        """Load the tips that became proposals before."""
         self._seen = await self._store.load()
 
     async def run(self) -> None:
-        """Watch, and look at everything now and then, until cancelled. Raises what ends either of the two."""
-        try:  # the sweeps first: they say what to watch
+        """Watch the repos, and sweep them at each resync, until cancelled. Raise the error that ends either task."""
+        try:  # the sweeps first: they choose what to watch
             await run_together({"sweeps": self._sweep_forever(), "watch": self._watch.run()})
         finally:
             if self._glancing is not None:
@@ -184,7 +115,7 @@ class Discovery:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Until the next look at everything; less when watching fails."""
+        """Wait until the next sweep is due; it is due earlier if watching fails."""
         if self._watch.complaint:
             await asyncio.sleep(min(POLL, self._w.config.resync))
             return
@@ -192,35 +123,39 @@ class Discovery:
             async with asyncio.timeout(self._w.config.resync):
                 await self._watch.failing.wait()
 
+    # what status shows
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
-        """What a person should know about the agent's proposed repos."""
-        said = [looked.complaint for (name, _), looked in self._looked.items() if name == agent and looked.complaint]
+        """Return what an operator should know about the agent's proposed repos."""
+        snapshots = [repo.snapshot for _, repo in self._repos_of(agent)]
+        lines = [snapshot.complaint for snapshot in snapshots if snapshot is not None and snapshot.complaint]
         if agent in self._waiting:
-            said.append(self._waiting[agent])
+            lines.append(self._waiting[agent])
         for tip in self.refused(agent):
-            said.append(f"{tip.source} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}")
-        return tuple(said)
+            lines.append(f"{tip.source} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}")
+        return tuple(lines)
 
     def refused(self, agent: AgentName) -> tuple[RefusedTip, ...]:
-        """The tips that are no proposals, by repo and branch."""
-        found = []
-        for kind in SOURCES:
-            tips_of = self._refused.get((agent, kind), {})
-            for tip in sorted(tips_of, key=lambda tip: tip.branch):
-                found.append(self._refusal(agent, Found(kind, source_of(kind, tip.branch), tip), tips_of[tip]))
-        return tuple(found)
+        """Return the tips that were refused, by repo and branch."""
+        return tuple(
+            self._refusal(agent, NewTip(Source.of(kind, tip.branch), tip), repo.refused[tip])
+            for kind, repo in self._repos_of(agent)
+            for tip in sorted(repo.refused, key=lambda tip: tip.branch)
+        )
 
-    def _refusal(self, agent: AgentName, found: Found, why: str) -> RefusedTip:
-        branch = found.tip.branch
-        remedy = remedy_of(found.kind, branch, self._top / agent / PUSHED)
-        return RefusedTip(agent, found.source, branch, found.tip.sha, found.by, why, remedy)
+    def _refusal(self, agent: AgentName, new: NewTip, reason: str) -> RefusedTip:
+        remedy = new.remedy(self._top / agent / REPOS[SourceKind.PUSH])
+        return RefusedTip(agent, str(new.source), new.tip.branch, new.tip.sha, new.by, reason, remedy)
 
     def notes(self) -> tuple[str, ...]:
-        """What a person should know about watching."""
+        """Return what an operator should know about watching."""
         return (self._watch.complaint,) if self._watch.complaint else ()
 
+    # when to look
     def glance(self) -> None:
-        """Something was decided somewhere: an agent is new, a denial made room, a deploy turned auto_propose on."""
+        """Look soon at each agent that a decision changed.
+
+        The agent may be new, a denial may have made room, or a deploy may have turned auto_propose on.
+        """
         if self._glancing is None:
             self._glancing = asyncio.get_running_loop().call_later(GLANCE, self._glance)
 
@@ -231,17 +166,16 @@ class Discovery:
                 self._queue.add(agent)
 
     def _stamp(self, agent: AgentName) -> _Stamp:
-        """What a decision may change: the tags, and the commit whose auto_propose counts."""
+        """Return what a decision may change: the tags, and the commit whose auto_propose counts."""
         return self._w.observer.stamp(agent), self._settings.pinned(agent)
 
-    # looking
     def _changed(self, path: Path) -> None:
-        agent = hinted(self._top, path)
+        agent = agent_of(self._top, path)
         if agent is not None and agent in self._w.observer.known().agents:
             self._queue.add(agent)
 
     async def _sweep(self) -> None:
-        """A resync: compare what the files look like, work where that changed."""
+        """Queue each agent whose branches differ from the last look."""
         agents = self._w.observer.known().agents
         self._watch.want(None, [self._top])
         for agent in set(self._stamps) - set(agents):
@@ -251,20 +185,21 @@ class Discovery:
             try:
                 if self._differs(agent):
                     self._queue.add(agent)
-            except OSError as error:  # of one agent's repo; the others are looked at all the same
+            except OSError as error:  # concerns this agent only: look at the others
                 self._waiting[agent] = one_line(f"its proposed repos cannot be looked at: {error}", NOTE_LIMIT)
                 log.warning("%s: %s", agent, self._waiting[agent])
             await asyncio.sleep(0)
 
     def _differs(self, agent: AgentName) -> bool:
-        for kind in SOURCES:
-            before = self._looked.get((agent, kind), Looked())
-            if not tips.look(self._top, f"{agent}/{kind}", before).same(before):
+        for kind, git_directory in GIT_DIRECTORIES.items():
+            before = self._repo(agent, kind).snapshot or Snapshot()
+            if not read_tips(self._top, f"{agent}/{git_directory}", before).same(before):
                 return True
         return False
 
+    # one look
     async def _work(self, agent: AgentName) -> float | None:
-        """One look at both repos of an agent; how long until the next one is due, None when only a hint makes it."""
+        """Look at both repos of an agent. Return the seconds until the next look, or None to wait for a hint."""
         if agent not in (await self._w.observer.desired()).agents:
             return None
         self._waiting.pop(agent, None)
@@ -273,77 +208,84 @@ class Discovery:
         applied = self._w.applied(agent)
         await supersede(applied, deploys, by="hive", at=self._w.now())
         main = await applied.main()
-        again: list[float] = []
-        for kind in SOURCES:
-            looked = self._look(agent, kind)
-            auto = kind == EDITED and "main" in looked.tips and await self._auto_propose(agent)
-            refused = self._refused[agent, kind] = {
-                tip: why for tip, why in self._refused.get((agent, kind), {}).items() if tip in looked.tips.values()
-            }
-            fresh = [tip for tip in looked.tips.values() if tip not in refused]
-            seen = self._seen.get(agent, {})
-            for found in unseen(kind, fresh, seen, deploys, main=main, auto_propose=auto):
-                wait = self._take(agent, kind)
-                if wait:
-                    self._waiting[agent] = f"{SOURCES[kind]}: more tips than {self._w.config.finds_per_minute} a minute"
-                    again.append(wait)
+        delays: list[float] = []
+        for kind in REPOS:
+            snapshot = self._look(agent, kind)
+            for new in await self._new_tips(agent, kind, deploys, main):
+                if delay := self._take(agent, kind):
+                    most = self._w.config.finds_per_minute
+                    self._waiting[agent] = f"{Source.of(kind)}: more tips than {most} a minute"
+                    delays.append(delay)
                     break
-                await self._propose(agent, found)
-            if not looked.settled:
-                again.append(tips.SETTLED_NS / 1e9)
-        return min(again, default=None)
+                await self._propose(agent, new)
+            if not snapshot.settled:
+                delays.append(SETTLED_NS / 1e9)
+        return min(delays, default=None)
 
-    def _look(self, agent: AgentName, kind: str) -> Looked:
-        before = self._looked.get((agent, kind))
-        looked = self._looked[agent, kind] = tips.look(self._top, f"{agent}/{kind}", before)
-        if looked.complaint and (before is None or before.complaint != looked.complaint):
-            log.warning("%s: %s", agent, looked.complaint)
-        folders = [self._top / agent, *looked.folders]
-        if looked.complaint:
-            folders.append((self._top / agent / kind).parent)  # a `.git` that is made anew comes there
+    def _look(self, agent: AgentName, kind: SourceKind) -> Snapshot:
+        """Read the branches of one repo, watch its folders, and drop refusals of tips that it no longer has."""
+        repo, git_directory = self._repo(agent, kind), GIT_DIRECTORIES[kind]
+        before = repo.snapshot
+        snapshot = repo.snapshot = read_tips(self._top, f"{agent}/{git_directory}", before)
+        if snapshot.complaint and (before is None or before.complaint != snapshot.complaint):
+            log.warning("%s: %s", agent, snapshot.complaint)
+        folders = [self._top / agent, *snapshot.folders]
+        if snapshot.complaint:
+            folders.append((self._top / agent / git_directory).parent)  # a new `.git` appears there
         self._watch.want((agent, kind), folders)
-        return looked
+        present = set(snapshot.tips.values())
+        repo.refused = {tip: reason for tip, reason in repo.refused.items() if tip in present}
+        return snapshot
 
-    def _take(self, agent: AgentName, kind: str) -> float:
-        rate, now = self._w.config.finds_per_minute, self._w.clock()
-        bucket = self._buckets.get((agent, kind), Bucket(float(rate), now))
-        self._buckets[agent, kind], wait = bucket.take(now, rate)
-        return wait
-
-    def _give_back(self, agent: AgentName, kind: str) -> None:
-        bucket = self._buckets[agent, kind]
-        self._buckets[agent, kind] = Bucket(bucket.left + 1.0, bucket.at)
+    async def _new_tips(
+        self, agent: AgentName, kind: SourceKind, deploys: tuple[Deploy, ...], main: Sha | None
+    ) -> tuple[NewTip, ...]:
+        repo = self._repo(agent, kind)
+        tips = repo.snapshot.tips if repo.snapshot is not None else {}
+        auto_propose = kind is SourceKind.WORK_TREE and "main" in tips and await self._auto_propose(agent)
+        candidates = [tip for tip in tips.values() if tip not in repo.refused]
+        seen = self._seen.get(agent, {})
+        return new_tips(kind, candidates, seen, deploys, main=main, auto_propose=auto_propose)
 
     async def _auto_propose(self, agent: AgentName) -> bool:
         """Return the agent's own setting, as it runs."""
         settings = await self._settings.of(agent)
         return settings is not None and settings.auto_propose
 
-    # finding
-    async def _propose(self, agent: AgentName, found: Found) -> None:
-        source = self._top / agent / (PUSHED if found.kind == PUSHED else "config")
-        tip = found.tip
+    def _take(self, agent: AgentName, kind: SourceKind) -> float:
+        """Take a token for one proposal and return 0.0, or return the seconds until there is one."""
+        repo = self._repo(agent, kind)
+        repo.bucket, delay = repo.bucket.take(self._w.clock(), self._w.config.finds_per_minute)
+        return delay
+
+    def _give_back(self, agent: AgentName, kind: SourceKind) -> None:
+        repo = self._repo(agent, kind)
+        repo.bucket = Bucket(repo.bucket.left + 1.0, repo.bucket.at)
+
+    # one tip
+    async def _propose(self, agent: AgentName, new: NewTip) -> None:
+        kind, tip = new.source.kind, new.tip
         try:
-            card = await self._service.propose(agent, found.by, tip.sha, "", source, found.source)
+            card = await self._service.propose(agent, new.by, tip.sha, "", self._top / agent / REPOS[kind], new.source)
         except TransientError:
             raise
-        except Conflict as error:  # no room: a decision makes some
-            self._waiting[agent] = one_line(f"{found.source} waits: {error.summary}", NOTE_LIMIT)
-            self._give_back(agent, found.kind)
+        except Conflict as error:  # too many proposals wait: a decision makes room
+            self._waiting[agent] = one_line(f"{new.source} waits: {error.summary}", NOTE_LIMIT)
+            self._give_back(agent, kind)
             return
         except HiveError as error:
-            if self._look(agent, found.kind).tips.get(tip.branch) == tip:  # else it changed under the fetch
-                why = one_line(f"{error.summary} ({error.hint})" if error.hint else error.summary, NOTE_LIMIT)
-                self._refused.setdefault((agent, found.kind), {})[tip] = why
-                log.warning("%s: %s at %s is no proposal: %s", agent, found.source, tip.sha[:12], why)
-                await self._tell(self._refusal(agent, found, why))
+            if self._look(agent, kind).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
+                reason = one_line(f"{error.summary} ({error.hint})" if error.hint else error.summary, NOTE_LIMIT)
+                self._repo(agent, kind).refused[tip] = reason
+                log.warning("%s: %s at %s is no proposal: %s", agent, new.source, tip.sha[:12], reason)
+                await self._publish(self._refusal(agent, new, reason))
             return
-        log.info("%s: found %s at %s, proposal %s", agent, found.source, tip.sha[:12], card.id)
-        await self._store.save(agent, found.source, tip.sha, self._w.now())
-        self._seen.setdefault(agent, {})[found.source] = tip.sha
+        log.info("%s: found %s at %s, proposal %s", agent, new.source, tip.sha[:12], card.id)
+        await self._store.save(agent, str(new.source), tip.sha, self._w.now())
+        self._seen.setdefault(agent, {})[str(new.source)] = tip.sha
 
-    async def _tell(self, tip: RefusedTip) -> None:
-        """Once per tip: a daemon that starts refuses it again, and that is no news."""
+    async def _publish(self, tip: RefusedTip) -> None:
+        """Append the event of a refused tip once: a daemon that starts later refuses the same tip again."""
         data = {
             "source": tip.source,
             "branch": tip.branch,
@@ -352,18 +294,32 @@ class Discovery:
             "reason": tip.reason,
             "remedy": tip.remedy,
         }
-        key = f"card:{tip.agent}:tip:{tip.source}:{tip.commit}"  # a purge releases what begins so
+        key = (
+            f"card:{tip.agent}:tip:{tip.source}:{tip.commit}"  # `destroy --purge` releases the keys of an agent's cards
+        )
         await self._w.events.append("tip_refused", tip.agent, data, key=key)
 
+    # state
+    def _repo(self, agent: AgentName, kind: SourceKind) -> _Repo:
+        repo = self._repos.get((agent, kind))
+        if repo is None:
+            bucket = Bucket(float(self._w.config.finds_per_minute), self._w.clock())
+            repo = self._repos[agent, kind] = _Repo(bucket)
+        return repo
+
+    def _repos_of(self, agent: AgentName) -> Iterator[tuple[SourceKind, _Repo]]:
+        for kind in REPOS:
+            repo = self._repos.get((agent, kind))
+            if repo is not None:
+                yield kind, repo
+
     async def _forget(self, agent: AgentName) -> None:
-        """Destroyed. While its repos are kept, so is what was dealt with."""
+        """Drop the state of a destroyed agent. Its seen tips stay for as long as its repos are kept."""
         self._stamps.pop(agent, None)
         self._waiting.pop(agent, None)
-        for kind in SOURCES:
+        for kind in REPOS:
             self._watch.want((agent, kind), [])
-            self._looked.pop((agent, kind), None)
-            self._buckets.pop((agent, kind), None)
-            self._refused.pop((agent, kind), None)
+            self._repos.pop((agent, kind), None)
         if agent not in self._w.observer.names():
             await self._store.forget(agent)
             self._seen.pop(agent, None)

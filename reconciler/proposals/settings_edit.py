@@ -10,17 +10,17 @@ import asyncio
 from collections.abc import Sequence
 
 from meta.agent_toml.settings import SETTINGS_FILE, parse_settings
+from meta.applied.source import Source, SourceKind
 from meta.errors import BadInput, Conflict, NotFound
 from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha, commit_id
 from reconciler.proposals.commands import Proposals
-from reconciler.proposals.superseding import MARK
 from reconciler.views import Card, Change, LogPart, SettingsText
 
 LOOK_SECONDS = 0.5
 """Between two looks at a log that is followed."""
-EDITED = f"edit{MARK}{SETTINGS_FILE}"
-"""The source of a proposal that was made by an edit: a newer one takes its place."""
+EDITED = Source.of(SourceKind.EDIT, SETTINGS_FILE)
+"""Where the proposal of an edit comes from: a newer edit supersedes it."""
 SUBJECT = "edit agent.toml"
 
 

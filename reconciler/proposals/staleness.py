@@ -1,4 +1,4 @@
-"""Proposals that became hopeless: what the agent has by now is no ancestor of their commit, so only a rebase helps."""
+"""Stale proposals: the commit that the agent has by now is no ancestor of theirs, so they need a rebase."""
 
 from __future__ import annotations
 
@@ -7,64 +7,69 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, HiveError
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
-from reconciler.proposals.superseding import MARK
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
-PUSHED, EDITED, TREE = "proposed/push.git", f"edit{MARK}", "proposed/config"
-_FLYING = (TagState.APPROVED, TagState.BUILDING)
+_IN_FLIGHT = (TagState.APPROVED, TagState.BUILDING)
 
 
-def rebase_hint(agent: AgentName, source: str, applied_git: Path) -> str:
-    """How to bring a commit from `source` (as its tag has it) on top of what the agent has, on the host.
+def rebase_hint(agent: AgentName, source: Source, applied_git: Path) -> str:
+    """Return how to rebase a commit from `source` onto what the agent has.
 
-    What a remote is called differs from clone to clone, so a path stands in its place.
+    The hint has a path instead of a remote, because the name of a remote differs from clone to clone.
     """
     onto = f"git fetch {shlex.quote(str(applied_git))} main && git rebase FETCH_HEAD"
-    if source.startswith(EDITED):
-        return f"rebase onto applied/main: `hive edit {agent}` begins anew with what is deployed"
-    if source.startswith(PUSHED):
-        return f"rebase onto applied/main: `{onto}` in the clone, then push again with `git push -f`"
-    if source.startswith(TREE):
-        inside = "git fetch applied && git rebase applied/main"
-        return f"rebase onto applied/main: in the manager's container `{inside}`, on the host `{onto}`"
-    return f"rebase onto applied/main: `{onto}` in the clone, then propose again"
+    match source.kind:
+        case SourceKind.EDIT:
+            return f"rebase onto applied/main: `hive edit {agent}` starts from what is deployed"
+        case SourceKind.PUSH:
+            return f"rebase onto applied/main: `{onto}` in the clone, then push again with `git push -f`"
+        case SourceKind.WORK_TREE:
+            inside = "git fetch applied && git rebase applied/main"
+            return f"rebase onto applied/main: in the manager's container `{inside}`, on the host `{onto}`"
+        case _:
+            return f"rebase onto applied/main: `{onto}` in the clone, then propose again"
 
 
 class Stale:
-    """Which open proposals are hopeless. Ancestry never changes, so each pair of commits is asked for once."""
+    """The stale proposals of all agents. Ancestry never changes, so git is asked once about each pair of commits."""
 
     def __init__(self, world: World) -> None:
         self._w = world
         self._known: dict[AgentName, dict[tuple[Sha, Sha], bool]] = {}
 
     async def of(self, agent: AgentName, deploys: Iterable[Deploy]) -> frozenset[ProposalId]:
-        """The pending ids that do not descend from applied/main. One process for each that was not asked for before."""
-        pending = [each for each in deploys if each.state is TagState.PROPOSAL and each.kind is DeployKind.APPLY_COMMIT]
+        """Return the pending ids that do not descend from applied/main. Starts one process per pair not yet known."""
+        pending = [
+            deploy for deploy in deploys if deploy.state is TagState.PROPOSAL and deploy.kind is DeployKind.APPLY_COMMIT
+        ]
         main = await self._w.applied(agent).main() if pending else None
         if main is None:
             self._known.pop(agent, None)
             return frozenset()
-        known = self._known.get(agent, {})
-        asked = self._known[agent] = {}
+        before = self._known.get(agent, {})
+        descends = self._known[agent] = {}
         try:
-            for each in pending:
-                pair = main, each.sha
-                # the base that a tag names was an ancestor when the commit was fetched
-                asked[pair] = known[pair] if pair in known else each.base == main or await self.descends(agent, *pair)
+            for deploy in pending:
+                pair = main, deploy.sha
+                if pair in before:
+                    descends[pair] = before[pair]
+                else:  # the fetch checked that the commit descends from its base
+                    descends[pair] = deploy.base == main or await self.descends(agent, *pair)
         except HiveError as error:
-            log.warning("%s: whether proposals are stale cannot be told: %s", agent, error.summary)
-        return frozenset(each.id for each in pending if asked.get((main, each.sha)) is False)
+            log.warning("%s: cannot find out which proposals are stale: %s", agent, error.summary)
+        return frozenset(deploy.id for deploy in pending if descends.get((main, deploy.sha)) is False)
 
     async def descends(self, agent: AgentName, base: Sha, sha: Sha) -> bool:
-        """Whether `sha` descends from `base`, or is it."""
+        """Return True if `sha` is `base` or descends from it."""
         return await self._w.applied(agent).is_ancestor(base, sha)
 
     async def check(self, deploy: Deploy, deploys: Iterable[Deploy]) -> None:
-        """Conflict when an approval of `deploy` could not become a deploy, because of what is or will be deployed."""
+        """Raise Conflict if `deploy` does not descend from what is deployed, or from what is being deployed."""
         agent, sha = deploy.agent, deploy.sha
         if deploy.kind is not DeployKind.APPLY_COMMIT or deploy.state is not TagState.PROPOSAL:
             return
@@ -75,12 +80,12 @@ class Stale:
                 self.hint(deploy),
             )
         for other in deploys:
-            if other.state in _FLYING and not await self.descends(agent, other.sha, sha):
+            if other.state in _IN_FLIGHT and not await self.descends(agent, other.sha, sha):
                 raise Conflict(
                     f"{deploy.id} does not descend from {other.id} ({other.sha[:12]}), which is being deployed",
-                    f"wait for its end (`hive plan {agent}`); once it is deployed, {self.hint(deploy)}",
+                    f"wait until that ends (`hive plan {agent}`); once it is deployed, {self.hint(deploy)}",
                 )
 
     def hint(self, deploy: Deploy) -> str:
-        """What to do about one that is stale."""
-        return rebase_hint(deploy.agent, deploy.source, self._w.layout.applied_git(deploy.agent))
+        """Return how to rebase a stale proposal."""
+        return rebase_hint(deploy.agent, Source.parse(deploy.source), self._w.layout.applied_git(deploy.agent))

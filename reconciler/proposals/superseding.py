@@ -1,40 +1,41 @@
-"""A newer pending proposal from the same branch takes the place of an older one."""
+"""A newer pending proposal from the same branch supersedes an older one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from meta.applied.repo import Applied
+from meta.applied.source import Source
 from meta.errors import Conflict
 from meta.model import Deploy, TagState
 from meta.names import ProposalId
 from reconciler.apply.effects import effect
 
 SUPERSEDED = "superseded by "
-MARK = "#"
-"""What separates repo and branch in the source of a tag; a source without it has no branch, and replaces nothing."""
+"""How the reason of a superseded proposal begins; the id of the newer one follows."""
 
 
 def superseded(deploys: Iterable[Deploy]) -> dict[ProposalId, ProposalId]:
-    """Pending ids that a newer pending one of the same source and branch replaces: old to newest."""
-    newest: dict[str, ProposalId] = {}
-    over: dict[ProposalId, ProposalId] = {}
-    pending = [deploy for deploy in deploys if deploy.state is TagState.PROPOSAL and MARK in deploy.source]
+    """Map each pending id that a newer pending one replaces to the newest from the same source."""
+    newest: dict[Source, ProposalId] = {}
+    replacements: dict[ProposalId, ProposalId] = {}
+    pending = [deploy for deploy in deploys if deploy.state is TagState.PROPOSAL]
     for deploy in sorted(pending, key=lambda deploy: -deploy.id):
-        first = newest.setdefault(deploy.source, deploy.id)
-        if first != deploy.id:
-            over[deploy.id] = first
-    return over
+        source = Source.parse(deploy.source)
+        newer = newest.setdefault(source, deploy.id)
+        if newer != deploy.id and source.exclusive:
+            replacements[deploy.id] = newer
+    return replacements
 
 
 async def supersede(applied: Applied, deploys: Iterable[Deploy], *, by: str, at: int) -> tuple[ProposalId, ...]:
-    """Write `denied/<old>` for each of them; returns those. One that was approved in the same moment stays approved."""
-    done = []
+    """Write `denied/<old>` for each superseded id and return these ids. Skip an id that was approved meanwhile."""
+    denied = []
     for old, new in superseded(deploys).items():
         try:
             with effect("tag-superseded"):
                 await applied.transition(old, TagState.DENIED, by=by, reason=f"{SUPERSEDED}{new}", at=at)
         except Conflict:
             continue
-        done.append(old)
-    return tuple(done)
+        denied.append(old)
+    return tuple(denied)

@@ -1,7 +1,7 @@
-"""Watching folders: hints that something in one of them changed, never what. Not recursive, whatever lies below.
+"""A watch on folders: hints that something in one of them changed, without what changed. Not recursive.
 
-A path may lead elsewhere by the time that it is watched (its owner can put a symlink there): that costs one watch and
-gives hints that say nothing. When the kernel has no watches left, `complaint` says so and the caller looks by itself.
+The owner of a folder may replace it with a symlink before it is watched: that costs one watch and gives useless hints.
+If the kernel has no watches left, `complaint` has the reason and the caller has to look without hints.
 """
 
 from __future__ import annotations
@@ -17,48 +17,49 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 log = logging.getLogger(__name__)
-# It says every change at INFO and would drown the rest.
+# watchfiles logs every change at INFO, too many lines to find others between them.
 logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 STEP_MS = 10
-"""Changes that follow each other faster are one hint..."""
+"""Milliseconds: changes that follow each other faster are one batch of hints."""
 DEBOUNCE_MS = 200
-"""...which comes after this time at the latest."""
-UNTOLD = 2.0
-"""Seconds: more than DEBOUNCE_MS, for which watches that end may keep a change to themselves."""
+"""Milliseconds after which a batch is reported at the latest."""
+UNREPORTED = 2.0
+"""Seconds: longer than DEBOUNCE_MS, for which watches may hold back a change, and lose it if they end."""
 COALESCE = 0.05
-"""Seconds between the wish for other folders and watching them: wishes come in swarms."""
+"""Seconds between a request for other folders and watching them: requests come in swarms."""
 SHARE = 20
-"""Setting the watches takes at most one part in so many of the time, whoever makes and removes folders all the time."""
+"""Setting watches takes at most one part in SHARE of the time, even if folders are created and removed all the time."""
 VANISHED = 3
-"""Times in a row that a folder may vanish just before it is watched."""
+"""Attempts in a row that are repeated at once because a folder vanished just before it was watched."""
 RETRY = 30.0
-"""Seconds until watching is tried again after it failed."""
+"""Seconds from a failure to the next attempt to watch."""
 
 Hints = Iterable[tuple[Path, bool]]
-"""Paths that may have changed, and whether something was removed there."""
+"""Paths that may have changed, each with True if it was removed."""
 Arm = Callable[[list[Path], asyncio.Event], AsyncIterator[Hints]]
+"""Watches the folders until the event is set. Yields batches of hints."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder as it was seen: a new one under the same path needs a watch of its own."""
+    """A folder with its inode: a new folder at the same path needs a new watch."""
 
     path: Path
     inode: int
 
     @classmethod
     def of(cls, path: Path) -> Folder:
-        """As it is now; inode 0 when it cannot be watched: gone, no directory, or not readable."""
+        """Return the folder as it is now, with inode 0 if it cannot be watched: missing, no directory, unreadable."""
         try:
-            found = path.lstat()
+            status = path.lstat()
         except OSError:
             return cls(path, 0)
         readable = os.access(path, os.R_OK | os.X_OK, effective_ids=True) if path.is_dir() else False
-        return cls(path, found.st_ino if readable and not path.is_symlink() else 0)
+        return cls(path, status.st_ino if readable and not path.is_symlink() else 0)
 
     def changed_within(self, seconds: float) -> bool:
-        """Whether something came, went or was renamed in it so lately."""
+        """Return True if an entry of the folder was added, removed or renamed within `seconds`."""
         try:
             return time.time() - self.path.lstat().st_mtime < seconds
         except OSError:
@@ -66,7 +67,7 @@ class Folder:
 
 
 async def arm(folders: list[Path], stop: asyncio.Event) -> AsyncIterator[Hints]:
-    """Hints, batch by batch. The watches are set before the first wait. OSError when one cannot be set."""
+    """Yield hints, batch by batch. Set the watches before the first wait; raise OSError if one cannot be set."""
     changes = awatch(
         *folders,
         watch_filter=None,
@@ -75,86 +76,84 @@ async def arm(folders: list[Path], stop: asyncio.Event) -> AsyncIterator[Hints]:
         stop_event=stop,
         recursive=False,
         force_polling=False,
-        ignore_permission_denied=False,  # True makes watchfiles pass over a lack of watches, too
+        ignore_permission_denied=False,  # True would make watchfiles ignore a lack of watches, too
     )
     async for batch in changes:
         yield [(Path(path), change is Change.deleted) for change, path in batch]
 
 
 class Watch:
-    """All watched folders of one daemon. `on_hint` is called on the loop with a path that may have changed.
+    """The watched folders of one daemon. Calls `on_hint` on the event loop with each path that may have changed.
 
-    `failing` is set while there is a `complaint`.
+    `complaint` is the reason why nothing is watched now, or None. `failing` is set while there is one.
     """
 
     def __init__(self, on_hint: Callable[[Path], None], arm: Arm = arm, retry: float = RETRY) -> None:
-        self.on_hint = on_hint
-        self.arm = arm
+        self._on_hint = on_hint
+        self._arm = arm
         self._retry = retry
         self._wanted: dict[Hashable, frozenset[Folder]] = {}
-        self._other = asyncio.Event()
-        self._watching: _Watching | None = None
+        self._changed = asyncio.Event()
+        self._watches: _WatchSet | None = None
         self.complaint: str | None = None
         self.failing = asyncio.Event()
 
-    def want(self, what: Hashable, paths: Iterable[Path]) -> None:
-        """From now on these folders are watched for `what`, and no others for it."""
+    def want(self, key: Hashable, paths: Iterable[Path]) -> None:
+        """Watch these folders for `key`, in place of those that it wanted before."""
         wanted = frozenset(folder for folder in map(Folder.of, paths) if folder.inode)
-        if wanted != self._wanted.get(what, frozenset()) or not wanted <= self._kept():
-            self._wanted[what] = wanted
-            self._other.set()
+        if wanted != self._wanted.get(key, frozenset()) or not wanted <= self._watched():
+            self._wanted[key] = wanted
+            self._changed.set()
 
-    def _kept(self) -> frozenset[Folder]:
-        """What is watched now: a folder that went away may come back as it was, and has no watch then."""
-        return self._watching.kept() if self._watching is not None else frozenset()
+    def _watched(self) -> frozenset[Folder]:
+        """Return what is watched now. A folder that was removed and restored has no watch, though it looks the same."""
+        return self._watches.watched() if self._watches is not None else frozenset()
 
     async def run(self) -> None:
         """Watch until cancelled."""
         vanished = 0
         try:
             while True:
-                self._other.clear()
+                self._changed.clear()
                 began = time.monotonic()
-                begun = _Watching(self._there(), self)
+                watches = _WatchSet(self._existing(), self._arm, self._on_hint, self._changed.set)
                 await asyncio.sleep(0)  # its first step sets the watches, or fails
                 took = time.monotonic() - began
-                before, earlier, self._watching = self._kept(), self._watching, begun
+                before, earlier, self._watches = self._watched(), self._watches, watches
                 if earlier is not None:
-                    await earlier.end()  # only now: the new ones are set; what it had seen and not yet told is lost
-                vanished = vanished + 1 if begun.vanished() else 0
+                    await earlier.end()  # only now, because the new ones are set; changes that it held back are lost
+                vanished = vanished + 1 if watches.vanished() else 0
                 if not 0 < vanished <= VANISHED:
-                    self._say(begun.trouble())
-                    for folder in begun.folders:
-                        if folder not in before or folder.changed_within(UNTOLD):
-                            self.on_hint(folder.path)  # what came before its watch, or was not told by the earlier one
-                    await self._until_other(begun)
+                    self._set_complaint(watches.complaint())
+                    for folder in watches.folders:
+                        if folder not in before or folder.changed_within(UNREPORTED):
+                            # it may have changed before its watch was set, or the earlier watch lost the change
+                            self._on_hint(folder.path)
+                    await self._wait(watches)
                 await asyncio.sleep(max(COALESCE, SHARE * took))
         finally:
-            if self._watching is not None:
-                await self._watching.end()
+            if self._watches is not None:
+                await self._watches.end()
 
-    def _there(self) -> frozenset[Folder]:
-        """What is wanted and still there: one that is not would keep all the others from being watched."""
+    def _existing(self) -> frozenset[Folder]:
+        """Return the wanted folders that still exist. With a missing one the others could not be watched either."""
         wanted = frozenset().union(*self._wanted.values())
         return frozenset(folder for folder in wanted if Folder.of(folder.path) == folder)
 
-    async def _until_other(self, watching: _Watching) -> None:
-        """Until other folders are wanted, or watching ended, or it is time to try again."""
-        other = asyncio.ensure_future(self._other.wait())
-        failed = watching.trouble() is not None
-        ended = set() if failed or not watching.folders else {watching.task}
+    async def _wait(self, watches: _WatchSet) -> None:
+        """Wait until other folders are wanted, or a watched one is removed, or watching ends, or a retry is due."""
+        changed = asyncio.ensure_future(self._changed.wait())
+        failed = watches.complaint() is not None
+        ended = set() if failed or not watches.folders else {watches.task}
         try:
-            await asyncio.wait({other, *ended}, timeout=self._retry if failed else None, return_when="FIRST_COMPLETED")
+            timeout = self._retry if failed else None
+            await asyncio.wait({changed, *ended}, timeout=timeout, return_when="FIRST_COMPLETED")
         finally:
-            other.cancel()
-        if watching.task.done():
-            watching.task.result()  # an error that is no trouble with watching ends the watch, and is not lost
+            changed.cancel()
+        if watches.task.done():
+            watches.task.result()  # raises an error of hive's own, which ends the watch
 
-    def gone(self, _folder: Path) -> None:
-        """A watched folder was removed, and its watch with it: what comes in its place needs another."""
-        self._other.set()
-
-    def _say(self, complaint: str | None) -> None:
+    def _set_complaint(self, complaint: str | None) -> None:
         if complaint != self.complaint and complaint is not None:
             log.warning("%s", complaint)
         self.complaint = complaint
@@ -164,12 +163,20 @@ class Watch:
             self.failing.set()
 
 
-class _Watching:
-    """One set of watches."""
+class _WatchSet:
+    """The watches that are set at one time. Calls `on_remove` after a watched folder was removed, with its watch."""
 
-    def __init__(self, folders: frozenset[Folder], watch: Watch) -> None:
+    def __init__(
+        self,
+        folders: frozenset[Folder],
+        arm: Arm,
+        on_hint: Callable[[Path], None],
+        on_remove: Callable[[], None],
+    ) -> None:
         self.folders = folders
-        self._watch = watch
+        self._arm = arm
+        self._on_hint = on_hint
+        self._on_remove = on_remove
         self._removed: set[Path] = set()
         self._stop = asyncio.Event()
         self._error: Exception | None = None
@@ -180,40 +187,40 @@ class _Watching:
             return
         paths = {folder.path for folder in self.folders}
         try:
-            async for batch in self._watch.arm(sorted(paths), self._stop):
+            async for batch in self._arm(sorted(paths), self._stop):
                 for path, removed in batch:
                     if removed and path in paths:
                         self._removed.add(path)
-                        self._watch.gone(path)
-                    self._watch.on_hint(path)
+                        self._on_remove()
+                    self._on_hint(path)
         except (OSError, RuntimeError) as error:
             self._error = error
 
-    def kept(self) -> frozenset[Folder]:
-        """What is watched still."""
+    def watched(self) -> frozenset[Folder]:
+        """Return the folders that still have their watch."""
         if self.task.done():
             return frozenset()
         return frozenset(folder for folder in self.folders if folder.path not in self._removed)
 
     def vanished(self) -> bool:
-        """Whether a folder went away before it was watched."""
+        """Return True if a folder was removed before it was watched."""
         return isinstance(self._error, FileNotFoundError)
 
-    def trouble(self) -> str | None:
-        """Why it ended, if it did."""
+    def complaint(self) -> str | None:
+        """Return the reason why watching failed, if it did."""
         if self._error is None:
             return None
         text = str(self._error)
         if "watch limit" in text or "os error 28" in text:
-            why = "the kernel has no inotify watches left (raise fs.inotify.max_user_watches)"
+            reason = "the kernel has no inotify watches left (raise fs.inotify.max_user_watches)"
         elif "os error 24" in text:
-            why = "the kernel has no inotify instances left (raise fs.inotify.max_user_instances)"
+            reason = "the kernel has no inotify instances left (raise fs.inotify.max_user_instances)"
         else:
-            why = f"watching failed ({text[:200]})"
-        return f"{why}: proposed repos are looked at every second instead"
+            reason = f"watching failed ({text[:200]})"
+        return f"{reason}: proposed repos are looked at every second instead"
 
     async def end(self) -> None:
-        """Stop and await it."""
+        """Stop watching, and wait until the task ends."""
         self._stop.set()
         await asyncio.wait({self.task}, timeout=5)
         self.task.cancel()

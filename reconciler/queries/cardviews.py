@@ -7,24 +7,21 @@ from dataclasses import replace
 
 from typing_extensions import override
 
+from meta.applied.source import Source
 from meta.errors import HiveError
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.broker import Broker
-from reconciler.proposals.staleness import PUSHED, TREE, Stale
-from reconciler.proposals.superseding import MARK
+from reconciler.proposals.staleness import Stale
 from reconciler.queries.reports import SHOWN, Reports
 from reconciler.views import Card
 from reconciler.world import World
 
-_BRANCHES = (f"{PUSHED}{MARK}", f"{TREE}{MARK}")
-
 
 def with_tags(card: Card, deploy: Deploy | None, stale: str | None = None) -> Card:
     """A card with what its tags say beside it."""
-    source = card.source or ""
-    branch = source.partition(MARK)[2] if source.startswith(_BRANCHES) else None
+    branch = Source.parse(card.source or "").branch
     if deploy is None:
         return replace(card, branch=branch, stale=stale)
     decided = None if deploy.state is TagState.PROPOSAL else deploy.approved_by or deploy.by

@@ -15,7 +15,6 @@ PATH = re.compile(
 FOLDER = re.compile(r"`((?:meta|reconciler|harness|api|tests|docs)/(?:[\w-]+/)*)`")
 PENDING = frozenset(
     {
-        "meta/applied/source.py",
         "meta/process/child.py",
         "meta/process/command_line.py",
         "meta/text.py",

@@ -11,6 +11,7 @@ from api.http.requests import Places
 from api.operations.base import AnyOperation, Route, Surface
 from api.operations.table import ON_LINES, OPERATIONS
 from meta.agent_toml.settings import AgentSettings
+from meta.applied.source import Source, SourceKind
 from meta.config import Config
 from reconciler.events.feed import EVENT_KINDS
 from reconciler.plan.phase import PHASES
@@ -38,6 +39,13 @@ def test_every_key_of_agent_toml_is_documented(key: str) -> None:
 @pytest.mark.parametrize("kind", list(EVENT_KINDS))
 def test_every_event_has_a_heading(kind: str) -> None:
     assert f"`{kind}`" in (REFERENCE / "events.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", list(SourceKind))
+def test_every_kind_of_source_is_documented_with_an_example(kind: SourceKind) -> None:
+    text = (REFERENCE / "proposals.md").read_text(encoding="utf-8")
+    examples = re.findall(rf"^\| `{kind}` \| `([^`]+)` \|", text, re.MULTILINE)
+    assert [Source.parse(example).kind for example in examples] == [kind]
 
 
 ROUTES = [

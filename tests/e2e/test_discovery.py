@@ -205,7 +205,7 @@ def test_a_git_directory_that_is_something_else_holds_up_nobody(lab: Lab, kind: 
     (aside / "refs/heads/propose").mkdir(exist_ok=True)
     (aside / "refs/heads/propose" / kind).write_text(f"{sha}\n", encoding="ascii")
     card_of(lab, push(lab, f"while-{kind}", kind, "carol"), "carol")
-    assert any(f"{git} is no directory" in said for said in lab.agent("carol")["conditions"])
+    assert any(f"{git} is not a directory" in said for said in lab.agent("carol")["conditions"])
     assert all(card["fetched_sha"] != sha for card in cards(lab, "carol"))
     git.unlink()
     aside.rename(git)

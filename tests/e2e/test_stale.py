@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.client.follow import remedy
+from meta.applied.source import Source
 from meta.errors import Conflict
 from meta.names import AgentName
 from meta.proposed import push_repo
@@ -176,6 +177,6 @@ def test_a_pusher_of_another_uid_may_fetch_what_the_hint_says(lab: Lab) -> None:
 
     git(home, "clone", "-q", str(lab.applied()), "alice")
     git(home / "alice", "commit", "-q", "--allow-empty", "-m", "mine")
-    hint = rebase_hint(AgentName("alice"), "proposed/push.git#mine", lab.applied())
+    hint = rebase_hint(AgentName("alice"), Source.parse("proposed/push.git#mine"), lab.applied())
     for words in hint.split("`")[1].split(" && "):
         git(home / "alice", *shlex.split(words)[1:])

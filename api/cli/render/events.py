@@ -11,6 +11,7 @@ from typing import Any
 
 from api.cli.render import output
 from api.cli.render.users import named, pushed, who
+from meta.applied.source import Source
 
 Data = dict[str, Any]
 
@@ -56,8 +57,8 @@ def _proposed(data: Data) -> str:
     by, about = _text(data, "proposed_by"), _with(data, ": ", "description")
     if data.get("kind") == "spawn":
         return f"{_text(data, 'id')} asks for this agent{f', proposed by {named(by)}' if by else ''}{about}"
-    place, _, branch = _text(data, "source").partition("#")
-    to = f" to {branch}" if branch and place.startswith("proposed/") else ""
+    branch = Source.parse(_text(data, "source")).branch
+    to = f" to {branch}" if branch else ""
     if pushed(by):
         maker = "" if by == "push" else f" by {who(by)}"
         return f"{_text(data, 'id')} waits for approval, pushed{to}{maker}{about}"

@@ -1,4 +1,4 @@
-"""hive's own side of a quarantine: the throw-away repo that receives a commit, checks it, and hands it over."""
+"""The quarantine repo: hive's own throw-away repo that receives a commit, checks it and hands it over."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from meta.process.run import Completed, OutputTooLarge, Recorder, run
 from meta.proposed.quarantine import tree
 
 FETCHED = "refs/hive/fetched"
-"""The ref in the quarantine repo that holds the commit."""
+"""The ref in the quarantine repo that names the commit."""
 
 GIT_ENVIRONMENT: Mapping[str, str] = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -33,16 +33,16 @@ GIT_ENVIRONMENT: Mapping[str, str] = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-"""Blind to the configuration of system and user; messages in English, for `explain`."""
+"""Makes git ignore the configuration of system and user, and write messages in English, for `explain`."""
 
 _RECEIVE = {
     "protocol.allow": "never",
     "protocol.fd.allow": "always",
-    # In version 2 the server waits for the end of its input, which comes never: `git fetch` itself holds the pipe, too.
+    # In version 2 the server waits for the end of its input, which never comes: `git fetch` keeps the pipe open.
     "protocol.version": "0",
     "fetch.fsckObjects": "true",
     "transfer.fsckObjects": "true",
-    "fetch.unpackLimit": "1",  # always one pack, so that the limit on the size of a file limits it
+    "fetch.unpackLimit": "1",  # always one pack, so that the limit on a file's size applies to it
     "core.hooksPath": os.devnull,
     "pack.threads": "1",
     "gc.auto": "0",
@@ -59,14 +59,14 @@ _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-m
 _PACK = ("pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", "--quiet")
 _UNPACK, _KEEP = ("unpack-objects", "-q"), ("index-pack", "--stdin", "--fix-thin")
 _LOOSE_MOST = 100
-"""From so many objects on they stay in a pack."""
+"""From this many objects on, they stay in a pack."""
 _BYTES_PER_FILE = 400
 """Output of ls-tree kept per allowed file: more means very long paths or very many directories."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A checked commit, now in the applied repo. `commits` counts what it adds to the base; texts are scrubbed."""
+    """A checked commit, now in the applied repo. It adds `commits` commits to the base. The texts are scrubbed."""
 
     sha: Sha
     commits: int
@@ -75,16 +75,16 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
-    """One quarantine repo, bare and hive's own."""
+class QuarantineRepo:
+    """One bare repo of hive's own, for one fetch."""
 
     path: Path
     config: Config
     recorder: Recorder | None
 
     @classmethod
-    def create(cls, quarantine: Path, applied_git: Path, config: Config, recorder: Recorder | None) -> Quarantined:
-        """An empty repo that borrows the applied repo's objects, so that only what is new is fetched."""
+    def create(cls, quarantine: Path, applied_git: Path, config: Config, recorder: Recorder | None) -> QuarantineRepo:
+        """Create an empty repo that borrows the applied repo's objects, so that only new ones are fetched."""
         path = quarantine / secrets.token_hex(8)
         try:
             quarantine.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,16 +102,16 @@ class Quarantined:
         return cls(path, config, recorder)
 
     def remove(self) -> None:
-        """Remove it with whatever a broken fetch left (`tmp_pack_*`)."""
+        """Remove the repo with all that a broken fetch left (`tmp_pack_*`)."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def overflowed(self) -> bool:
-        """Whether a fetch was cut off at the limit: git then leaves its temporary pack, and says nothing useful."""
+        """Return True if the limit cut off a fetch. git then leaves its temporary pack and reports no useful error."""
         packs = (self.path / "objects/pack").glob("tmp_*")
         return any(pack.stat().st_size >= self.config.max_pack_bytes for pack in packs)
 
     def holds(self, commit: Sha) -> bool:
-        """Whether FETCHED is there and names the commit."""
+        """Return True if FETCHED names the commit."""
         try:
             return (self.path / FETCHED).read_text(encoding="ascii").strip() == commit
         except FileNotFoundError:
@@ -132,65 +132,65 @@ class Quarantined:
             limits={**limits, resource.RLIMIT_FSIZE: self.config.max_pack_bytes},
         )
 
-    async def checked(self, commit: Sha, base: Sha | None, rebase: str) -> Fetched:
-        """Refuse what must not be applied. Everything that is read here was verified (hash and form) as it came in."""
-        told, *known = await self._told(commit, base)
+    async def check(self, commit: Sha, base: Sha | None, rebase: str) -> Fetched:
+        """Refuse a commit that must not be applied. git verified the hash and form of each object during the fetch."""
+        text, *base_trees = await self._read_commit(commit, base)
         entries = await self._entries(commit)
         links = tree.check(entries, self.config.max_files, self.config.max_file_bytes)
         tree.check_links(entries, await self._blobs(links))
-        commits = await self._added(commit, base, rebase)
+        commits = await self._count_added(commit, base, rebase)
         if base is not None:
-            tree.check_flake(_root(known), entries)
-        message = scrub(tree.message_of(told))
+            tree.check_flake(_top_entries(base_trees), entries)
+        message = scrub(tree.message_of(text))
         return Fetched(commit, commits, one_line(message.partition("\n")[0], 200), message)
 
-    async def _told(self, commit: Sha, base: Sha | None) -> tuple[bytes, ...]:
-        """The commit's own text and the top folder of `base`, in one process."""
-        asked = [commit, *([f"{base}^{{tree}}"] if base is not None else [])]
+    async def _read_commit(self, commit: Sha, base: Sha | None) -> tuple[bytes, ...]:
+        """Return the raw commit and, if there is a base, its top tree, by one process."""
+        names = [commit, *([f"{base}^{{tree}}"] if base is not None else [])]
         try:
-            (kind, text), *rest = await self._batch(asked, 2**21)
+            (kind, text), *rest = await self._batch(names, 2**21)
         except OutputTooLarge as error:
             raise BadInput(
-                f"{commit[:12]} is no commit, or its message is over a megabyte", "`git log` shows commits"
+                f"{commit[:12]} is not a commit, or its message is over a megabyte", "`git log` shows commits"
             ) from error
         if kind != "commit":
-            raise BadInput(f"{commit[:12]} is no commit", "give a commit, not a tag or a file; `git log` shows them")
+            raise BadInput(f"{commit[:12]} is not a commit", "give a commit, not a tag or a file; `git log` shows them")
         return (text, *(data for _, data in rest))
 
     async def _batch(self, names: Sequence[str], limit: int) -> list[tuple[str, bytes]]:
-        """Kind and content of each object, by one process; `limit` bounds all of it in bytes."""
-        rest = await self._ask("cat-file", "--batch", stdin="\n".join(names).encode() + b"\n", limit=limit)
-        found = []
+        """Return kind and content of each object, by one process. `limit` bounds the whole output in bytes."""
+        rest = await self._git_output("cat-file", "--batch", stdin="\n".join(names).encode() + b"\n", limit=limit)
+        objects = []
         for name in names:
             head, _, rest = rest.partition(b"\n")
             words = head.decode("utf-8", "replace").split()
             if len(words) != 3:
                 raise explain(f"missing tree: {head.decode('utf-8', 'replace')}", name, self.path)
             size = int(words[2])
-            found.append((words[1], rest[:size]))
+            objects.append((words[1], rest[:size]))
             rest = rest[size + 1 :]
-        return found
+        return objects
 
     async def _entries(self, commit: Sha) -> tuple[tree.Entry, ...]:
         limit = self.config.max_files * _BYTES_PER_FILE + 2**16
         try:
-            listing = await self._ask("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", commit, limit=limit)
+            listing = await self._git_output("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", commit, limit=limit)
         except OutputTooLarge as error:
             raise tree.too_many(self.config.max_files) from error
         return tree.parse(listing)
 
     async def _blobs(self, oids: Sequence[Sha]) -> dict[Sha, bytes]:
-        """The content of blobs that are known to be small (targets of symlinks)."""
+        """Return the content of blobs that are known to be small (targets of symlinks)."""
         wanted = sorted(set(oids))
         if not wanted:
             return {}
-        found = await self._batch(wanted, len(wanted) * (tree.LINK_BYTES + 100))
-        return {oid: data for oid, (_, data) in zip(wanted, found, strict=True)}
+        objects = await self._batch(wanted, len(wanted) * (tree.LINK_BYTES + 100))
+        return {oid: data for oid, (_, data) in zip(wanted, objects, strict=True)}
 
-    async def _added(self, commit: Sha, base: Sha | None, rebase: str) -> int:
-        """How many commits it adds to `base`. Refused when it does not descend from that: then `base` has some, too."""
+    async def _count_added(self, commit: Sha, base: Sha | None, rebase: str) -> int:
+        """Return how many commits `commit` adds to `base`; raise Refused if it does not descend from `base`."""
         if base is None:
-            return int(await self._ask("rev-list", "--count", commit))
+            return int(await self._git_output("rev-list", "--count", commit))
         words = ["rev-list", "--left-right", "--count", f"{base}...{commit}"]
         done = await _git(self.path, {}, words, self.config.git_deadline, self.recorder)
         if done.code != 0:
@@ -200,7 +200,7 @@ class Quarantined:
             raise Refused(f"commit {commit[:12]} does not descend from applied/main ({base[:12]})", rebase)
         return added
 
-    async def _ask(self, *words: str, stdin: bytes | None = None, limit: int = 2**20) -> bytes:
+    async def _git_output(self, *words: str, stdin: bytes | None = None, limit: int = 2**20) -> bytes:
         done = await _git(
             self.path, {}, words, self.config.git_deadline, self.recorder, stdin=stdin, output_limit=limit
         )
@@ -210,24 +210,24 @@ class Quarantined:
 
 
 async def hand_over(
-    quarantined: Path,
+    quarantine: Path,
     applied_git: Path,
     commit: Sha,
     base: Sha | None = None,
     deadline: float = 30,
     recorder: Recorder | None = None,
 ) -> None:
-    """Move the objects that FETCHED (`commit`) adds to `base` into the applied repo, and nothing else that came along.
+    """Copy the objects that `commit` adds to `base` into the applied repo, and no other object of the quarantine repo.
 
-    No ref is made there: that is the proposal's tag. Two processes, where `git fetch` would start six.
+    No ref is written there: the proposal's tag will be the ref. This starts two processes; `git fetch` would start six.
     """
-    asked, pack = quarantined / "asked", quarantined / "handed.pack"
-    asked.write_text(f"{commit}\n" + (f"^{base}\n" if base is not None else ""), encoding="ascii")
-    with asked.open("rb") as wish, pack.open("wb") as sink:
-        done = await _git(quarantined, _HAND_OVER, _PACK, deadline, recorder, stdio=(wish.fileno(), sink.fileno()))
+    revisions, pack = quarantine / "revisions", quarantine / "handed.pack"
+    revisions.write_text(f"{commit}\n" + (f"^{base}\n" if base is not None else ""), encoding="ascii")
+    with revisions.open("rb") as wanted, pack.open("wb") as sink:
+        done = await _git(quarantine, _HAND_OVER, _PACK, deadline, recorder, stdio=(wanted.fileno(), sink.fileno()))
     if done.code != 0:
-        raise explain(done.stderr_tail, commit, quarantined)
-    with pack.open("rb", buffering=0) as source, (quarantined / "said").open("wb") as sink:
+        raise explain(done.stderr_tail, commit, quarantine)
+    with pack.open("rb", buffering=0) as source, (quarantine / "output").open("wb") as sink:
         count = int.from_bytes(source.read(12)[8:], "big")
         source.seek(0)
         unpack = _UNPACK if count < _LOOSE_MOST else _KEEP
@@ -236,9 +236,9 @@ async def hand_over(
         raise explain(done.stderr_tail, commit, applied_git)
 
 
-def _root(known: Sequence[bytes]) -> tuple[tree.Entry, ...]:
-    """The entries of a top folder, without sizes."""
-    lines = (entry for data in known for entry in decode_tree(data))
+def _top_entries(trees: Sequence[bytes]) -> tuple[tree.Entry, ...]:
+    """Return the entries of raw trees, without sizes."""
+    lines = (entry for data in trees for entry in decode_tree(data))
     return tuple(tree.Entry(f"{entry.mode:06o}", entry.id, 0, entry.name) for entry in lines)
 
 
@@ -276,7 +276,7 @@ def _disk_full() -> HiveError:
 
 
 def too_large(what: str, config: Config) -> HiveError:
-    """The error for a commit that brings too much."""
+    """Return the error for a commit whose objects are too large."""
     return Refused(
         f"commit {what[:12]} brings more than {config.max_pack_bytes} bytes",
         "keep large files out of the agent's configuration, or raise HIVE_MAX_PACK_BYTES",
@@ -284,9 +284,9 @@ def too_large(what: str, config: Config) -> HiveError:
 
 
 def explain(stderr: str, what: str, where: Path) -> HiveError:
-    """git's complaint about `what` (a commit) in the repo `where`, as an error with a remedy.
+    """Return an error with a remedy for what git wrote about `what` (a commit) in the repo `where`.
 
-    The text may come from the untrusted side: it chooses among fixed words, and its last line is shown scrubbed.
+    The text may come from the untrusted side: it only selects one of these errors, or its last line is shown scrubbed.
     """
     name = what[:12] if len(what) == 40 else what
     if re.search("No space left on device|Disk quota exceeded", stderr):
@@ -302,14 +302,14 @@ _COMPLAINTS: tuple[tuple[str, type[BadInput] | type[NotFound] | type[Refused], s
     (
         "dubious ownership|unsafe repository",
         Refused,
-        "parts of {where} belong to somebody else than the directory does",
+        "parts of {where} belong to another user than the directory does",
         "chown -R the whole repo to one user",
     ),
     (
         "not a git repository|does not appear to be a git repository|not a gitdir",
         BadInput,
-        "{where} is not a git repo, or a broken one",
-        "see `git status` there; `hive rebuild AGENT` makes a missing work tree anew",
+        "{where} is not a git repo, or is broken",
+        "see `git status` there; `hive rebuild AGENT` creates a missing work tree",
     ),
     (
         "is ambiguous",
@@ -328,7 +328,7 @@ _COMPLAINTS: tuple[tuple[str, type[BadInput] | type[NotFound] | type[Refused], s
         "|could not parse|inflate|invalid object|bad tree|loose object|object file .* is empty|broken",
         BadInput,
         "the repo {where} is corrupted: git refuses what it holds for {name}",
-        "see `git fsck` there; clone again from /applied/AGENT/.git if it cannot be mended",
+        "see `git fsck` there; clone again from /applied/AGENT/.git if it cannot be repaired",
     ),
     (
         "not our ref|Needed a single revision|couldn't find remote ref|unknown revision|ambiguous arg|bad revision",

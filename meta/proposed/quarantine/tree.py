@@ -1,8 +1,8 @@
-"""What the tree of a proposed commit may hold. Pure: it works on what `git ls-tree -r -t -z -l` says.
+"""Checks of the tree of a proposed commit. Pure: the input is the output of `git ls-tree -r -t -z -l`.
 
-Refused are submodules, names that leave the tree or mean something to git or a terminal, files and numbers of files
-over the limits, and symlinks that lead out. A symlink may hold `..` only at its beginning: there it is exact, because
-a git tree has no symlink above an entry; after a name that is itself a symlink it would lead somewhere else.
+The checks refuse submodules, names that leave the tree or have a meaning to git or a terminal, files that are too large
+or too many, and symlinks that leave the tree. A symlink may contain `..` only at its beginning. There it can be
+resolved exactly, because a git tree has no symlink above an entry; behind a name that is itself a symlink it could not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from meta.git.message import one_line
 from meta.names import Sha
 
 LINK_BYTES = 4096
-"""Longest target of a symlink."""
+"""The longest allowed target of a symlink."""
 
 PATH_BYTES = 4096
 NAME_BYTES = 255
@@ -26,12 +26,12 @@ _GIT = frozenset({b".git", b"git~1"})
 _IGNORABLE = tuple(
     chr(code).encode() for code in (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)
 )
-"""Characters that some file systems leave out when they compare names: `.g<joiner>it` is `.git` there."""
+"""Characters that some file systems ignore when they compare names: `.g<joiner>it` is `.git` there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of ls-tree. `size` is in bytes, 0 for trees and submodules; `path` raw bytes."""
+    """One record of ls-tree. `size` is in bytes, 0 for trees and submodules; `path` is raw bytes."""
 
     mode: str
     oid: Sha
@@ -40,7 +40,7 @@ class Entry:
 
 
 def parse(output: bytes) -> tuple[Entry, ...]:
-    """The entries in the output of `git ls-tree -r -t -z -l`."""
+    """Return the entries in the output of `git ls-tree -r -t -z -l`."""
     entries = []
     for record in output.split(b"\0"):
         if record:
@@ -51,7 +51,7 @@ def parse(output: bytes) -> tuple[Entry, ...]:
 
 
 def check(entries: Iterable[Entry], max_files: int, max_file_bytes: int) -> tuple[Sha, ...]:
-    """Refuse what the tree itself shows; returns the blobs of its symlinks, for `check_links`."""
+    """Refuse bad names, modes, sizes and numbers of files. Return the blobs of the symlinks, for `check_links`."""
     files, links = 0, []
     for entry in entries:
         check_path(entry.path)
@@ -67,12 +67,12 @@ def check(entries: Iterable[Entry], max_files: int, max_file_bytes: int) -> tupl
 
 
 def too_many(max_files: int) -> Refused:
-    """The error for a tree with too many files."""
-    return Refused(f"the commit has more than {max_files} files", "leave some out, or raise HIVE_MAX_FILES")
+    """Return the error for a tree with too many files."""
+    return Refused(f"the commit has more than {max_files} files", "remove some, or raise HIVE_MAX_FILES")
 
 
 def _check_entry(entry: Entry, max_file_bytes: int) -> None:
-    path = shown(entry.path)
+    path = printable(entry.path)
     if entry.mode == _SUBMODULE:
         raise Refused(f"{path} is a submodule, which hive does not follow", "commit its files instead")
     if entry.mode == _LINK:
@@ -94,7 +94,7 @@ def check_path(path: bytes) -> None:
     if len(path) > PATH_BYTES:
         fault = "it is too long"
     if fault:
-        raise Refused(f"the path {shown(path)} is refused: {fault}", "rename it and commit again")
+        raise Refused(f"the path {printable(path)} is refused: {fault}", "rename it and commit again")
 
 
 def _name_fault(names: list[bytes]) -> str:
@@ -121,53 +121,53 @@ def _looks_like_git(name: bytes) -> bool:
 
 
 def check_links(entries: Iterable[Entry], targets: Mapping[Sha, bytes]) -> None:
-    """Refuse symlinks that are absolute, lead out of the tree or into git's own directory."""
+    """Refuse symlinks that are absolute, leave the tree or lead into git's own directory."""
     for entry in entries:
         if entry.mode == _LINK:
             fault = _link_fault(targets[entry.oid], depth=entry.path.count(b"/"))
             if fault:
-                raise Refused(f"the symlink {shown(entry.path)} {fault}", "point it at a file of the same commit")
+                raise Refused(f"the symlink {printable(entry.path)} {fault}", "point it at a file of the same commit")
 
 
 def _link_fault(target: bytes, depth: int) -> str:
     if target.startswith(b"/"):
-        return f"is absolute ({shown(target)})"
+        return f"is absolute ({printable(target)})"
     parts = [part for part in target.split(b"/") if part not in (b"", b".")]
     ups = 0
     while ups < len(parts) and parts[ups] == b"..":
         ups += 1
     if ups > depth:
-        return f"leads out of the tree ({shown(target)})"
+        return f"leaves the tree ({printable(target)})"
     rest = parts[ups:]
     if b".." in rest:
-        return f"has '..' after a name ({shown(target)}), which may lead out of the tree"
+        return f"has '..' after a name ({printable(target)}), which may leave the tree"
     if not target or _name_fault(rest):
-        return f"has an odd target ({shown(target)})"
+        return f"has an invalid target ({printable(target)})"
     return ""
 
 
 def check_flake(before: Iterable[Entry], after: Iterable[Entry]) -> None:
     """Refuse a change of the files that hive writes: flake.nix and flake.lock at the top."""
-    was, now = ({e.path: (e.mode, e.oid) for e in entries if e.path in _FLAKE} for entries in (before, after))
+    old, new = ({e.path: (e.mode, e.oid) for e in entries if e.path in _FLAKE} for entries in (before, after))
     for path in sorted(_FLAKE):
-        if was.get(path) != now.get(path):
+        if old.get(path) != new.get(path):
             raise Refused(
                 f"the commit changes {path.decode()}, which hive writes itself",
-                f"put it back: git checkout applied/main -- {path.decode()} (or remove it if it was not there)",
+                f"put it back: git checkout applied/main -- {path.decode()} (or remove it, if it is new)",
             )
 
 
 _FLAKE = frozenset({b"flake.nix", b"flake.lock"})
 
 
-def shown(path: bytes) -> str:
-    """A path as it can be shown to people."""
+def printable(path: bytes) -> str:
+    """Return a path as it can be shown in an error."""
     return repr(one_line(path.decode("utf-8", "backslashreplace"), 200))
 
 
 def message_of(commit: bytes) -> str:
-    """The message in a raw commit object, as the author wrote it (undecodable bytes replaced)."""
+    """Return the message of a raw commit object, with undecodable bytes replaced."""
     head, separator, body = commit.partition(b"\n\n")
     if not separator or not head.startswith(b"tree "):
-        raise BadInput("the object is no commit", "give the id of a commit")
+        raise BadInput("the object is not a commit", "give the id of a commit")
     return body.decode("utf-8", "replace").strip("\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
+from meta.applied.source import Source, SourceKind
 from meta.names import MANAGER
 from meta.wire.common import ApprovalStatus
 from meta.wire.events import (
@@ -23,9 +24,6 @@ from meta.wire.events import (
     Spawned,
 )
 from reconciler.store.messages.notices import notify
-
-UNASKED = "spawn"
-"""The source of a spawn that the operator made without an approval."""
 
 Data = Mapping[str, object]
 _ENDS = {
@@ -96,7 +94,7 @@ def _ended(kind: str, agent: str, data: Data) -> tuple[HelperEvent, ...]:
 def _needs_approval(data: Data) -> bool:
     """Whether somebody waited for a decision: not of a rollback, nor of a spawn without one."""
     if data.get("kind") == "spawn":
-        return _id(data) != 0 and data.get("source") != UNASKED
+        return _id(data) != 0 and Source.parse(_text(data, "source") or "").kind is not SourceKind.SPAWN
     return data.get("kind") == "apply_commit"
 
 

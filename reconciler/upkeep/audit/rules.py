@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from meta.applied import tags
+from meta.applied.source import Source, SourceKind
 from meta.applied.states import furthest, tag_name
 from meta.applied.tags import ReadTag
 from meta.desired.view import LogEntry
@@ -91,7 +92,9 @@ def tag_findings(
 def _marks_seed(states: Mapping[TagState, ReadTag]) -> bool:
     """Whether the one tag is that of the seed commit, which nobody approved and no meta commit names."""
     only = states.get(TagState.DEPLOYED) if len(states) == 1 else None
-    return only is not None and only.get(tags.SOURCE) == "seed" and only.get(tags.META) is None
+    if only is None or only.get(tags.META) is not None:
+        return False
+    return Source.parse(only.get(tags.SOURCE) or "").kind is SourceKind.SEED
 
 
 def _rivals(agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag]) -> Iterator[Finding]:

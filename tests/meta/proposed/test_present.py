@@ -12,7 +12,7 @@ from meta.config import Config
 from meta.layout import Layout
 from meta.names import AgentName
 from meta.proposed import present, push_repo
-from meta.proposed.present import Furnished
+from meta.proposed.present import ProposedRepos
 
 ALICE = AgentName("alice")
 
@@ -28,20 +28,20 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 
 def test_both_repos_have_to_be_there(layout: Layout) -> None:
-    seen = Furnished(layout)
-    assert seen(ALICE)
-    assert seen(ALICE)
+    repos = ProposedRepos(layout)
+    assert repos.present(ALICE)
+    assert repos.present(ALICE)
     shutil.rmtree(layout.proposed_config(ALICE))
-    assert not seen(ALICE)
-    assert not seen(AgentName("bob"))
+    assert not repos.present(ALICE)
+    assert not repos.present(AgentName("bob"))
 
 
 @pytest.mark.parametrize("name", ["HEAD", "config", "commondir", "config.worktree"])
 def test_a_file_of_hives_that_went_is_noticed_after_the_repo_was_seen_whole(layout: Layout, name: str) -> None:
-    seen = Furnished(layout)
-    assert seen(ALICE)
+    repos = ProposedRepos(layout)
+    assert repos.present(ALICE)
     (push_repo.path_of(layout, ALICE) / name).unlink()
-    assert not seen(ALICE)
+    assert not repos.present(ALICE)
 
 
 @pytest.mark.parametrize("what", ["parent", "tree", "repo"])
@@ -50,11 +50,11 @@ def test_a_link_in_its_place_is_not_it(layout: Layout, tmp_path: Path, what: str
     path = places.get(what, push_repo.path_of(layout, ALICE))
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    assert not Furnished(layout)(ALICE)
+    assert not ProposedRepos(layout).present(ALICE)
 
 
 def test_a_tree_that_is_still_hives_does_not_count_where_it_is_to_be_given_away(layout: Layout) -> None:
-    assert not Furnished(layout, given_away=True)(ALICE)
+    assert not ProposedRepos(layout, given_away=True).present(ALICE)
     if os.geteuid() == 0:
         os.chown(layout.proposed_config(ALICE), 30_000, 30_000)
-        assert Furnished(layout, given_away=True)(ALICE)
+        assert ProposedRepos(layout, given_away=True).present(ALICE)

@@ -10,51 +10,51 @@ from pathlib import Path
 import pytest
 
 from meta.proposed import tips
-from meta.proposed.tips import Looked, is_branch, look
+from meta.proposed.tips import Snapshot, is_branch, read_tips
 
 Git = Callable[..., str]
-BELOW = "alice/push.git"
+GIT_DIRECTORY = "alice/push.git"
 
 
 @pytest.fixture
 def repo(tmp_path: Path, git: Git) -> Path:
-    """A bare repo at BELOW with one commit on main, all of it settled."""
+    """A bare repo at GIT_DIRECTORY with one commit on main, all of it settled."""
     work = tmp_path / "work"
     work.mkdir()
     git(work, "init", "-q", "-b", "main")
     git(work, "commit", "-q", "--allow-empty", "-m", "first")
-    git(tmp_path, "clone", "-q", "--bare", str(work), str(tmp_path / BELOW))
-    return tmp_path / BELOW
+    git(tmp_path, "clone", "-q", "--bare", str(work), str(tmp_path / GIT_DIRECTORY))
+    return tmp_path / GIT_DIRECTORY
 
 
-def found(looked: Looked) -> dict[str, str]:
-    return {branch: tip.sha for branch, tip in looked.tips.items()}
+def found(snapshot: Snapshot) -> dict[str, str]:
+    return {branch: tip.sha for branch, tip in snapshot.tips.items()}
 
 
 def test_loose_and_packed_branches_are_found_and_the_loose_one_counts(tmp_path: Path, repo: Path, git: Git) -> None:
     first = git(repo, "rev-parse", "main")
     git(repo, "branch", "feature/deep/x", first)
     git(repo, "pack-refs", "--all")
-    assert found(look(tmp_path, BELOW)) == {"main": first, "feature/deep/x": first}
+    assert found(read_tips(tmp_path, GIT_DIRECTORY)) == {"main": first, "feature/deep/x": first}
     second = git(repo, "commit-tree", f"{first}^{{tree}}", "-p", first, "-m", "second")
     git(repo, "update-ref", "refs/heads/main", second)
-    looked = look(tmp_path, BELOW)
-    assert found(looked) == {"main": second, "feature/deep/x": first}
-    assert looked.tips["main"].uid == os.geteuid()
-    assert looked.complaint is None
+    snapshot = read_tips(tmp_path, GIT_DIRECTORY)
+    assert found(snapshot) == {"main": second, "feature/deep/x": first}
+    assert snapshot.tips["main"].uid == os.geteuid()
+    assert snapshot.complaint is None
 
 
 def test_two_looks_are_the_same_until_something_changes(
     tmp_path: Path, repo: Path, git: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tips, "SETTLED_NS", -1)
-    first = look(tmp_path, BELOW)
-    assert look(tmp_path, BELOW, first).same(first)
+    first = read_tips(tmp_path, GIT_DIRECTORY)
+    assert read_tips(tmp_path, GIT_DIRECTORY, first).same(first)
     git(repo, "update-ref", "refs/heads/other", "HEAD")
-    second = look(tmp_path, BELOW, first)
+    second = read_tips(tmp_path, GIT_DIRECTORY, first)
     assert not second.same(first)
     git(repo, "pack-refs", "--all")
-    third = look(tmp_path, BELOW, second)
+    third = read_tips(tmp_path, GIT_DIRECTORY, second)
     assert not third.same(second)
     assert found(third) == found(second)
 
@@ -63,8 +63,8 @@ def test_what_changed_just_now_is_looked_at_again(
     tmp_path: Path, repo: Path, git: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tips, "SETTLED_NS", 10**18)
-    first = look(tmp_path, BELOW)
-    assert not look(tmp_path, BELOW, first).same(first)
+    first = read_tips(tmp_path, GIT_DIRECTORY)
+    assert not read_tips(tmp_path, GIT_DIRECTORY, first).same(first)
 
 
 @pytest.mark.parametrize("part", ["alice", "alice/push.git", "alice/push.git/refs", "alice/push.git/refs/heads"])
@@ -78,10 +78,10 @@ def test_no_symlink_is_followed_and_nothing_odd_is_opened(tmp_path: Path, repo: 
         place.write_text("gitdir: ../aside\n", encoding="ascii")
     elif kind == "fifo":
         os.mkfifo(place)
-    looked = look(tmp_path, BELOW)
-    assert found(looked) == {}
-    assert looked.complaint is not None
-    assert str(place) in looked.complaint or kind == "nothing" or str(tmp_path / BELOW) in looked.complaint
+    snapshot = read_tips(tmp_path, GIT_DIRECTORY)
+    assert found(snapshot) == {}
+    assert snapshot.complaint is not None
+    assert str(place) in snapshot.complaint or kind == "nothing" or str(tmp_path / GIT_DIRECTORY) in snapshot.complaint
 
 
 def test_refs_that_are_links_fifos_or_nonsense_are_passed_over(tmp_path: Path, repo: Path, git: Git) -> None:
@@ -93,19 +93,19 @@ def test_refs_that_are_links_fifos_or_nonsense_are_passed_over(tmp_path: Path, r
     (heads / "binary").write_bytes(b"\xff" * 40)
     (heads / "long").write_text(sha * 1000, encoding="ascii")
     (heads / "x.lock").write_text(sha, encoding="ascii")
-    looked = look(tmp_path, BELOW)
-    assert found(looked) == {"main": sha}
-    assert looked.complaint == f"{repo}: 2 entries of refs/heads are no branches and are passed over"
+    snapshot = read_tips(tmp_path, GIT_DIRECTORY)
+    assert found(snapshot) == {"main": sha}
+    assert snapshot.complaint == f"{repo}: 2 entries of refs/heads are not branches and are skipped"
 
 
 def test_a_packed_refs_that_is_a_link_is_not_read(tmp_path: Path, repo: Path) -> None:
     (repo / "packed-refs").unlink(missing_ok=True)
     (tmp_path / "secret").write_text(f"{'a' * 40} refs/heads/stolen\n", encoding="ascii")
     (repo / "packed-refs").symlink_to(tmp_path / "secret")
-    looked = look(tmp_path, BELOW)
-    assert "stolen" not in looked.tips
-    assert looked.complaint is not None
-    assert "packed-refs is no file" in looked.complaint
+    snapshot = read_tips(tmp_path, GIT_DIRECTORY)
+    assert "stolen" not in snapshot.tips
+    assert snapshot.complaint is not None
+    assert "packed-refs is not a file" in snapshot.complaint
 
 
 def test_a_packed_refs_that_goes_while_it_is_looked_at_stops_nothing(
@@ -117,18 +117,18 @@ def test_a_packed_refs_that_goes_while_it_is_looked_at_stops_nothing(
         raise FileNotFoundError(2, "No such file or directory")
 
     monkeypatch.setattr(tips, "_read", gone)
-    looked = look(tmp_path, BELOW)
-    assert looked.complaint is not None
-    assert "packed-refs cannot be read" in looked.complaint
+    snapshot = read_tips(tmp_path, GIT_DIRECTORY)
+    assert snapshot.complaint is not None
+    assert "packed-refs cannot be read" in snapshot.complaint
 
 
 def test_a_flood_of_branches_is_bounded_and_said(tmp_path: Path, repo: Path, git: Git) -> None:
     sha = git(repo, "rev-parse", "main")
     for number in range(tips.MOST_ENTRIES + 100):
         (repo / "refs/heads" / f"b{number}").write_text(f"{sha}\n", encoding="ascii")
-    looked = look(tmp_path, BELOW)
-    assert 0 < len(looked.tips) <= tips.MOST_ENTRIES
-    assert looked.complaint == f"{repo} has more than {tips.MOST_ENTRIES} branches: hive looks at some of them only"
+    snapshot = read_tips(tmp_path, GIT_DIRECTORY)
+    assert 0 < len(snapshot.tips) <= tips.MOST_ENTRIES
+    assert snapshot.complaint == f"{repo} has more than {tips.MOST_ENTRIES} branches: hive reads only some of them"
 
 
 def test_folders_in_folders_end_somewhere(tmp_path: Path, repo: Path) -> None:
@@ -136,14 +136,14 @@ def test_folders_in_folders_end_somewhere(tmp_path: Path, repo: Path) -> None:
     for number in range(40):
         deep = deep / f"d{number}"
     deep.mkdir(parents=True)
-    looked = look(tmp_path, BELOW)
-    assert len(looked.folders) < 40
-    assert looked.complaint is not None
+    snapshot = read_tips(tmp_path, GIT_DIRECTORY)
+    assert len(snapshot.folders) < 40
+    assert snapshot.complaint is not None
 
 
 def test_a_reftable_is_said_to_be_unreadable(tmp_path: Path, repo: Path) -> None:
     (repo / "reftable").mkdir()
-    assert "reftable" in (look(tmp_path, BELOW).complaint or "")
+    assert "reftable" in (read_tips(tmp_path, GIT_DIRECTORY).complaint or "")
 
 
 @pytest.mark.parametrize("name", ["main", "propose/topic", "ünï", "a-$(reboot);b|c&d", "'quoted\"", "--upload-pack=x"])

@@ -143,7 +143,7 @@ async def test_nothing_is_written_where_the_manager_led_the_parent_of_a_work_tre
         (elsewhere / "config").mkdir()
     before = sorted(elsewhere.iterdir())
     assert not work_tree.present(layout, ALICE)
-    with pytest.raises(Refused, match="no directory" if way == "file" else "a symlink"):
+    with pytest.raises(Refused, match="not a directory" if way == "file" else "a symlink"):
         await work_tree.create(layout, ALICE, layout.applied_git(ALICE), MANAGER_UID)
     with pytest.raises(Refused):
         await work_tree.wire_remote(layout, ALICE, MANAGER_UID)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meta.errors import TransientError
-from reconciler.common.token_bucket import EVENTS_AT_ONCE, EVENTS_PER_MINUTE, Allowance
+from reconciler.common.token_bucket import EVENTS_AT_ONCE, EVENTS_PER_MINUTE, Allowance, Bucket
 from reconciler.store.events import log
 
 
@@ -37,3 +37,18 @@ def test_what_happens_anyhow_is_noted_and_never_refused() -> None:
 def test_one_agent_needs_weeks_to_push_everything_out_of_the_sequence() -> None:
     days = (log.KEEP - EVENTS_AT_ONCE) / (EVENTS_PER_MINUTE * 60 * 24)
     assert days > 28
+
+
+def test_a_bucket_gives_so_many_a_minute_and_then_waits() -> None:
+    bucket, wait = Bucket(2.0, 0.0), 0.0
+    for _ in range(2):
+        bucket, wait = bucket.take(0.0, 2)
+        assert wait == 0.0
+    bucket, wait = bucket.take(0.0, 2)
+    assert wait == pytest.approx(30.0)
+    _, wait = bucket.take(29.0, 2)
+    assert wait == pytest.approx(1.0)
+    _, wait = bucket.take(30.0, 2)
+    assert wait == 0.0
+    _, wait = bucket.take(-1000.0, 2)  # the clock was set back
+    assert wait == pytest.approx(30.0)

@@ -13,7 +13,6 @@ from meta.config import Config
 from meta.errors import BadInput
 from meta.layout import Layout
 from meta.names import AgentName
-from meta.proposed.quarantine import fetch as quarantine
 from reconciler.agents.lifecycle import Service
 from reconciler.proposals.commands import FETCHES
 
@@ -42,7 +41,7 @@ async def test_only_so_many_fetches_run_at_the_same_time(tmp_path: Path, monkeyp
         running -= 1
         raise BadInput("nothing there", "see `git log` there")
 
-    monkeypatch.setattr(quarantine, "fetch", fetch)
+    monkeypatch.setattr("meta.proposed.quarantine.fetch.fetch", fetch)
     hive = service(tmp_path)
     asked = [asyncio.ensure_future(hive.propose(ALICE, "operator")) for _ in range(3 * FETCHES)]
     async with asyncio.timeout(10):
@@ -57,7 +56,7 @@ async def test_only_so_many_fetches_run_at_the_same_time(tmp_path: Path, monkeyp
 async def test_a_damaged_work_tree_of_hives_own_has_its_own_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hint: str, replaced: bool
 ) -> None:
-    monkeypatch.setattr(quarantine, "fetch", AsyncMock(side_effect=BadInput("broken", hint)))
+    monkeypatch.setattr("meta.proposed.quarantine.fetch.fetch", AsyncMock(side_effect=BadInput("broken", hint)))
     tree = Layout(tmp_path, tmp_path).proposed_config(ALICE)
     with pytest.raises(BadInput) as caught:
         await service(tmp_path).propose(ALICE, "operator")
@@ -67,7 +66,9 @@ async def test_a_damaged_work_tree_of_hives_own_has_its_own_remedy(
 async def test_a_damaged_repo_of_somebody_elses_keeps_the_hint_about_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quarantine, "fetch", AsyncMock(side_effect=BadInput("broken", "see `git fsck` there")))
+    monkeypatch.setattr(
+        "meta.proposed.quarantine.fetch.fetch", AsyncMock(side_effect=BadInput("broken", "see `git fsck` there"))
+    )
     with pytest.raises(BadInput) as caught:
         await service(tmp_path).propose(ALICE, "operator", source=tmp_path)
     assert caught.value.hint == "see `git fsck` there"

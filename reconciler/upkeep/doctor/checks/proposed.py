@@ -52,7 +52,7 @@ def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
     if said := push_group.missing(config, owner, subject.host.groups):
         return [Finding(Verdict.WARN, said, push_group.remedy(config))]
     gid = subject.host.groups(config.push_group)
-    if gid is None or not push_group.asked(config, owner):
+    if gid is None or not push_group.is_wanted(config, owner):
         return []
     folders = {agent: push_repo.path_of(subject.layout, agent) / "objects" for agent in agents}
     others = [agent for agent, path in folders.items() if (own := _gid(path)) is not None and own != gid]

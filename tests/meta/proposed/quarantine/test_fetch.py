@@ -15,7 +15,7 @@ from meta.process import run as process
 from meta.process import sandbox
 from meta.process.run import Completed
 from meta.proposed.quarantine.fetch import Fetched
-from meta.proposed.quarantine.repo import Quarantined
+from meta.proposed.quarantine.repo import QuarantineRepo
 from tests.support.quarantine_lab import BWRAP, Lab, Repo, config, made_lab
 
 COMMANDS = ("upload-pack", "fetch", "cat-file", "ls-tree", "rev-list", "pack-objects", "unpack-objects")
@@ -81,13 +81,13 @@ async def test_many_objects_arrive_as_one_pack_and_few_loose(lab: Lab) -> None:
 async def test_what_a_pack_brings_beside_the_commit_stays_behind(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever serves decides what is in the pack that comes into quarantine."""
     strays = []
-    before = Quarantined.checked
+    before = QuarantineRepo.check
 
-    async def checked(self: Quarantined, commit: Sha, base: Sha | None, rebase: str) -> Fetched:
+    async def check(self: QuarantineRepo, commit: Sha, base: Sha | None, rebase: str) -> Fetched:
         strays.append(Repo(self.path).git("hash-object", "-w", "--stdin", stdin="stray"))
         return await before(self, commit, base, rebase)
 
-    monkeypatch.setattr(Quarantined, "checked", checked)
+    monkeypatch.setattr(QuarantineRepo, "check", check)
     sha = lab.work.commit({"agent.toml": "b"})
     await lab.fetch()
     held = lab.applied.git("cat-file", "--batch-check", "--batch-all-objects")
@@ -131,7 +131,7 @@ async def test_a_branch_instead_of_a_commit_is_refused_even_when_it_looks_like_o
 async def test_a_tag_object_or_a_file_is_no_commit(lab: Lab) -> None:
     lab.work.git("tag", "-a", "-m", "a tag", "v1")
     for what in ("v1", "HEAD:agent.toml", "HEAD^{tree}"):
-        with pytest.raises(BadInput, match="is no commit"):
+        with pytest.raises(BadInput, match="is not a commit"):
             await lab.fetch(lab.work.git("rev-parse", what))
 
 
@@ -276,10 +276,10 @@ async def test_a_submodule_is_refused(lab: Lab) -> None:
     ("target", "fault"),
     [
         ("/etc/passwd", "is absolute"),
-        ("../secret", "leads out of the tree"),
+        ("../secret", "leaves the tree"),
         ("agent.toml/../../secret", "has '..' after a name"),
-        (".git/config", "has an odd target"),
-        ("bad\x07bell", "has an odd target"),
+        (".git/config", "has an invalid target"),
+        ("bad\x07bell", "has an invalid target"),
     ],
 )
 async def test_a_symlink_that_leads_out_is_refused(lab: Lab, target: str, fault: str) -> None:

@@ -19,7 +19,7 @@ from meta.config import Config
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName
-from meta.proposed.quarantine import fetch as quarantine
+from meta.proposed.quarantine.fetch import FetchRequest, fetch
 
 pytestmark = [
     pytest.mark.bwrap,
@@ -50,7 +50,7 @@ def state() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-async def fetch(layout: Layout) -> None:
+async def fetch_unprivileged(layout: Layout) -> None:
     await asyncio.to_thread(codecs.lookup, "ascii")  # what this imports, the user may not read
     os.setgroups([])
     os.setgid(HIVE)
@@ -58,16 +58,16 @@ async def fetch(layout: Layout) -> None:
     os.environ["HOME"] = str(layout.state)
     applied = Applied(layout, ALICE)
     await applied.create({"agent.toml": b""}, 1)
-    request = quarantine.FetchRequest(
+    request = FetchRequest(
         source=layout.proposed_config(ALICE), commit=None, applied_git=layout.applied_git(ALICE), base=None
     )
-    fetched = await quarantine.fetch(request, layout, Config(), None)
+    fetched = await fetch(request, layout, Config(), None)
     (layout.state / "fetched").write_text(fetched.message)
 
 
 def child(state: Path) -> None:
     try:
-        asyncio.run(fetch(Layout(state, state / "run")))
+        asyncio.run(fetch_unprivileged(Layout(state, state / "run")))
     except HiveError as error:
         (state / "refused").write_text(f"{error.summary}\n{error.hint}")
 
@@ -88,4 +88,4 @@ def test_it_fetches_what_it_may_read(state: Path) -> None:
 def test_a_tree_that_its_owner_closed_is_refused_by_name(state: Path) -> None:
     Layout(state, state / "run").proposed_config(ALICE).chmod(0o700)
     run_child(state)
-    assert "may not look into" in (state / "refused").read_text()
+    assert "has no permission to read" in (state / "refused").read_text()
