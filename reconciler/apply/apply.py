@@ -49,7 +49,7 @@ class Apply:
                 await self._deploys(agent, step, find_deploy(deploys, step.id))
             case steps.Preview() | steps.Build():
                 await self._builds(agent, step, find_deploy(deploys, step.id))
-            case steps.Create() | steps.Furnish() | steps.OpenSockets() | steps.Reapply():
+            case steps.Create() | steps.MakeDirectories() | steps.OpenSockets() | steps.Reapply():
                 await self._host(agent, step)
             case steps.Drain() | steps.Stop() | steps.Switch() | steps.Start():
                 await self._containers(agent, step)

@@ -14,7 +14,7 @@ from reconciler.builders.base import Builder, BuildRequest
 from reconciler.plan import steps
 from reconciler.world import World
 
-HostStep = steps.Create | steps.Furnish | steps.OpenSockets | steps.Reapply
+HostStep = steps.Create | steps.MakeDirectories | steps.OpenSockets | steps.Reapply
 
 
 class HostSteps:
@@ -31,7 +31,7 @@ class HostSteps:
             case steps.Create(settings=settings):
                 with effect("create"):
                     await self._backend.create(agent, settings)
-            case steps.Furnish(settings=settings):
+            case steps.MakeDirectories(settings=settings):
                 await self._make_directories(agent, settings)
             case steps.OpenSockets(settings=settings):
                 with effect("open-sockets"):
