@@ -1,8 +1,8 @@
-"""What apply asks of a builder: a preview of what is pending, and a build that is what was shown."""
+"""The steps that call the builder: preview a pending proposal, and build exactly what was approved."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import assert_never
 
 from meta.approval import Shown, objection
 from meta.errors import BuildFailed, PermanentError, Refused
@@ -10,97 +10,114 @@ from meta.git.message import scrub
 from meta.model import Deploy
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix.summary import compare
+from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
 from reconciler.builders.base import Builder, BuildRequest, Preview
 from reconciler.observe.previews import Previewed
+from reconciler.plan import steps
 from reconciler.world import World
 
 TRIES = 5
-"""Previews of one id that may end at a limit of time or memory before only a person asks for another."""
+"""Previews of one id that may reach a limit of time or memory. After that only `hive retry` starts another."""
 
 COMPLAINT_LIMIT = 8000
-"""Characters of it that a card keeps."""
+"""Characters of a complaint that a card keeps."""
 
-MakeCandidate = Callable[[AgentName, Deploy], Awaitable[None]]
+BuildStep = steps.Preview | steps.Build
 
 
-class Building:
-    """The builder behind the build limit."""
+class BuildSteps:
+    """Calls the builder, at most as often at a time as the limits of previews and of builds allow."""
 
     def __init__(self, world: World, builder: Builder) -> None:
-        self._w = world
+        self._world = world
         self._builder = builder
 
-    async def build(self, request: BuildRequest, shown: Shown | None) -> None:
-        """A4. Refused when the operator approved something else than what would be built now."""
-        async with self._w.builds:
-            with effect("build"):
-                if shown is not None and self._builder.previews:
-                    why = objection(shown, await self._builder.shown(request))
-                    if why is not None:
-                        raise Refused(why, "look at it again and propose it again")
-                await self._builder.build(request)
+    async def __call__(self, agent: AgentName, step: BuildStep, deploy: Deploy) -> None:
+        """Do `step` for `deploy`."""
+        match step:
+            case steps.Preview():
+                await self._preview(deploy)
+            case steps.Build(id=id, sha=sha, settings=settings, candidate=candidate):
+                await self._build(BuildRequest(agent, id, sha, settings, candidate), deploy.shown)
+            case _:
+                assert_never(step)
 
     async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
-        """Why this commit cannot be built, as far as its own files show that; None when they do not."""
+        """Return why this commit cannot be built, as far as its own files show that, else None."""
         try:
             await self._builder.check(agent, sha)
         except PermanentError as error:
-            return _told(error)
+            return _described(error)
         return None
 
-    async def preview(self, agent: AgentName, deploy: Deploy, candidate: MakeCandidate) -> None:
-        """Evaluate the pending `deploy` in a candidate of its own, which goes again; keep what came out."""
-        previews = self._w.observer.previews
+    async def _build(self, request: BuildRequest, shown: Shown | None) -> None:
+        """Build. Raises Refused if the operator approved something else than what would be built now."""
+        async with self._world.builds:
+            with effect("build"):
+                if shown is not None and self._builder.previews:
+                    difference = objection(shown, await self._builder.shown(request))
+                    if difference is not None:
+                        raise Refused(difference, "look at it again and propose it again")
+                await self._builder.build(request)
+
+    async def _preview(self, deploy: Deploy) -> None:
+        """Evaluate the pending `deploy` in a candidate made for this alone, drop that, and keep the preview."""
+        agent, previews = deploy.agent, self._world.observer.previews
         if previews is None:
             return
         with effect("preview"):
             previews.running[agent] = deploy.id
             try:
-                await candidate(agent, deploy)
-                previewed = await self._previewed(agent, deploy)
+                await make_candidate(self._world, deploy)
+                previewed = await self._evaluate(deploy)
             finally:
                 previews.running.pop(agent, None)
-                await self._w.meta.drop_candidate(agent, deploy.id)
-            desired, deploys = (await self._w.meta.read()).desired, await self._w.observer.refresh(agent)
+                await self._world.meta.drop_candidate(agent, deploy.id)
+            desired, deploys = (await self._world.meta.read()).desired, await self._world.observer.refresh(agent)
             entry = desired.agents.get(agent)
             keep = {each.id for each in deploys if not each.state.terminal} | ({entry.pin.id} if entry else set())
             previews.write(agent, deploy.id, previewed, frozenset(keep))
 
-    async def _previewed(self, agent: AgentName, deploy: Deploy) -> Previewed:
-        made = (await self._w.meta.read()).candidates[agent][deploy.id]
-        settings = made.entry.settings
-        request = BuildRequest(agent, deploy.id, deploy.sha, settings, made.commit)
-        async with self._w.previews:
+    async def _evaluate(self, deploy: Deploy) -> Previewed:
+        agent = deploy.agent
+        candidate = (await self._world.meta.read()).candidates[agent][deploy.id]
+        settings = candidate.entry.settings
+        request = BuildRequest(agent, deploy.id, deploy.sha, settings, candidate.commit)
+        async with self._world.previews:
             try:
-                found = await self._builder.preview(request)
-                if self._w.config.prebuild:
+                preview = await self._builder.preview(request)
+                if self._world.config.prebuild:
                     await self._builder.build(request)
             except PermanentError as error:
-                nothing = Shown(deploy.sha, "", "", "", settings.fingerprint())
-                return self._refused(agent, deploy.id, nothing, error)
-            now = await self._running(agent)
-            lines = compare(now.summary if now else None, found.summary)
-        same = now is not None and now.shown.derivation == found.shown.derivation
-        return Previewed(found.shown, lines, summary=found.summary, same=same)
+                not_built = Shown(deploy.sha, "", "", "", settings.fingerprint())
+                return self._refused(agent, deploy.id, not_built, error)
+            pinned = await self._pinned(agent)
+            lines = compare(pinned.summary if pinned else None, preview.summary)
+        same = pinned is not None and pinned.shown.derivation == preview.shown.derivation
+        return Previewed(preview.shown, lines, summary=preview.summary, same=same)
 
     def _refused(self, agent: AgentName, id: ProposalId, shown: Shown, error: PermanentError) -> Previewed:
-        """What cannot be built, in words; one that ended at a limit is tried again, each time after a longer wait."""
-        told, previews = _told(error), self._w.observer.previews
+        """Return the preview of what cannot be built. If it reached a limit, it is tried again after a longer wait."""
+        complaint, previews = _described(error), self._world.observer.previews
         if previews is None or not (isinstance(error, BuildFailed) and error.bound):
-            return Previewed(shown, complaint=told)
+            return Previewed(shown, complaint=complaint)
         before = previews.of(agent).get(id)
         tries = 1 + (before.tries if before is not None else 0)
-        wait = self._w.config.retry_backoff_max * 2 ** (tries - 1)
-        more = tries < TRIES
-        again = f"it is tried again in {wait:g} s, and at once by `hive retry {id}`"
-        told += f"\n{_times(tries)}; {again if more else f'it is not tried again by itself; `hive retry {id}` does'}"
-        return Previewed(shown, complaint=told, tries=tries, again_at=self._w.clock() + wait if more else None)
+        wait = self._world.config.retry_backoff_max * 2 ** (tries - 1)
+        tries_again = tries < TRIES
+        complaint += f"\n{_times(tries)}; "
+        if tries_again:
+            complaint += f"it is tried again in {wait:g} s, and at once by `hive retry {id}`"
+        else:
+            complaint += f"it is not tried again by itself; `hive retry {id}` does"
+        again_at = self._world.clock() + wait if tries_again else None
+        return Previewed(shown, complaint=complaint, tries=tries, again_at=again_at)
 
-    async def _running(self, agent: AgentName) -> Preview | None:
-        """What meta pins; None before the first deploy, or when that cannot be evaluated any more."""
-        desired = (await self._w.meta.read()).desired
-        entry, previews = desired.agents.get(agent), self._w.observer.previews
+    async def _pinned(self, agent: AgentName) -> Preview | None:
+        """Return the preview of what meta pins. None before the first deploy, or if it cannot be evaluated any more."""
+        desired = (await self._world.meta.read()).desired
+        entry, previews = desired.agents.get(agent), self._world.observer.previews
         if entry is None or previews is None:
             return None
         known = previews.of(agent).get(entry.pin.id)
@@ -113,10 +130,10 @@ class Building:
             return None
 
 
-def _told(error: PermanentError) -> str:
+def _described(error: PermanentError) -> str:
     log = error.log if isinstance(error, BuildFailed) else ""
-    said = "\n".join(dict.fromkeys(part.strip() for part in (error.summary, error.hint, log) if part))
-    return scrub(said, COMPLAINT_LIMIT)
+    text = "\n".join(dict.fromkeys(part.strip() for part in (error.summary, error.hint, log) if part))
+    return scrub(text, COMPLAINT_LIMIT)
 
 
 def _times(tries: int) -> str:

@@ -1,4 +1,4 @@
-"""One effect on the world, wrapped in the two failpoints that the crash matrix kills at."""
+"""One effect on the world, between the two failpoints at which the crash matrix kills the daemon."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAILPOINTS: tuple[str, ...] = tuple(sorted(f"{name}:{side}" for name in EFFECTS 
 
 @contextmanager
 def effect(name: str) -> Iterator[None]:
-    """Bring about the effect `name`, which must stand in the step table (KeyError otherwise)."""
+    """Wrap the effect `name` in its failpoints. Raises KeyError if the step table does not list it."""
     if name not in EFFECTS:
         raise KeyError(f"effect {name!r} is not in the step table")
     hit(f"{name}:before")

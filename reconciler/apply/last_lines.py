@@ -1,13 +1,37 @@
-"""The end of a container's log that says something about its harness. Pure."""
+"""The end of a container's log, for an event or for the tag of a failed deploy."""
 
 from __future__ import annotations
 
+from meta.git.message import scrub
+from meta.names import AgentName
+from reconciler.backends.base import Backend
+
 HARNESS = "hive-harness["
-"""How lines of the harness are marked where a whole system writes to one log (nix/modules/agent/harness.nix)."""
+"""Marks the harness's own lines in a log that a whole system writes to (nix/modules/agent/harness.nix)."""
+
+KEPT = 20
+"""Lines that an event or a tag carries."""
+READ = 200
+"""Lines that are read to find them."""
+BYTE_LIMIT = 4000
 
 
-def told_last(log: str, most: int) -> str:
-    """The last `most` lines: the harness's own, where they are marked, since a system that stops has a lot to say."""
+class LastLines:
+    """Reads the last lines of an agent's container, without secrets."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def __call__(self, agent: AgentName) -> str:
+        """Return at most KEPT lines and BYTE_LIMIT bytes."""
+        return scrub(last_lines(await self._backend.logs(agent, READ), KEPT), limit=BYTE_LIMIT)
+
+
+def last_lines(log: str, count: int) -> str:
+    """Return the last `count` lines: the harness's own if they are marked.
+
+    A system that stops writes many lines after them.
+    """
     lines = log.strip().splitlines()
-    own = [line for line in lines if HARNESS in line]
-    return "\n".join((own or lines)[-most:])
+    harness = [line for line in lines if HARNESS in line]
+    return "\n".join((harness or lines)[-count:])

@@ -2,8 +2,8 @@
 
     backend/fake/<agent>.json    marker, settings, system, launch, made-up pid, exit
 
-They survive the daemon like real ones do. Callbacks are told of starts and ends, so that the composition root can
-simulate what a real harness would say on its link.
+They survive the daemon as real ones do. Callbacks report starts and ends, so that the composition root can simulate
+the link of a real harness.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)
 FIRST_PID = 4_194_305
-"""Made-up pids lie above the kernel's largest, so that nobody can signal a real process by mistake."""
+"""Made-up pids lie above the kernel's largest, so that no real process is signalled by mistake."""
 
 
 OnStart = Callable[[AgentName, Launch], None]
@@ -52,7 +52,7 @@ class Record:
     times: tuple[float, ...] = ()
 
     def noted(self, line: str) -> Record:
-        """With one more line, of now; old ones go."""
+        """Return the record with one more line, written now. Old lines are dropped."""
         log, times = (*self.log[-99:], line), (*self.times[-99:], time.time())
         return replace(self, log=log, times=times)
 
@@ -63,14 +63,14 @@ _FOREIGN = Container(exists=True, ours=False)
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Cached:
     stamp: Stamp | None
     record: Record | None
     container: Container
 
 
 class FakeBackend:
-    """The backend `fake`. `owner` marks its containers; the callbacks are told of every start and end."""
+    """The backend `fake`. `owner` marks its containers; the callbacks report every start and end."""
 
     name = "fake"
     harness_uid = 0
@@ -90,7 +90,7 @@ class FakeBackend:
         self._on_stop = on_stop
         self._owner = owner
         self._folder = layout.backend(self.name)
-        self._seen: dict[AgentName, _Seen] = {}
+        self._cache: dict[AgentName, _Cached] = {}
         self._files: dict[AgentName, str] = {}
         self._hint: Hint | None = None
         self._next_pid = FIRST_PID
@@ -103,31 +103,31 @@ class FakeBackend:
             container = self.observe(agent)
             self._next_pid = max(self._next_pid, (container.pid or 0) + 1)
             if container.running and container.launch is not None and self._on_start is not None:
-                self._on_start(agent, container.launch)  # a harness connects to each new daemon
+                self._on_start(agent, container.launch)  # a real harness connects to each new daemon
 
     async def close(self) -> None:
         """Send no more hints."""
         self._hint = None
 
     def abilities(self) -> Abilities:
-        """Nothing at all."""
+        """Return that nothing is enforced."""
         return Abilities("none: nothing runs", "not enforced: nothing runs", "none", ("backend fake runs no agents",))
 
     def names(self) -> frozenset[AgentName]:
-        """Every container with this hive's marker."""
+        """Return every container with this hive's marker."""
         if not self._folder.is_dir():
             return frozenset()
-        found = (AgentName(entry.name[:-5]) for entry in os.scandir(self._folder) if entry.name.endswith(".json"))
-        return frozenset(agent for agent in found if self.observe(agent).ours)
+        agents = (AgentName(entry.name[:-5]) for entry in os.scandir(self._folder) if entry.name.endswith(".json"))
+        return frozenset(agent for agent in agents if self.observe(agent).ours)
 
     def observe(self, agent: AgentName) -> Container:
-        """One stat; the file is read only when it changed."""
+        """Return the container: one stat, the file is read only if it changed."""
         file = self._files.get(agent) or self._files.setdefault(agent, str(self._path(agent)))
         now = stamp(file)
-        seen = self._seen.get(agent)
-        if seen is None or seen.stamp != now:
-            seen = self._load(agent, now)
-        return seen.container
+        cached = self._cache.get(agent)
+        if cached is None or cached.stamp != now:
+            cached = self._load(agent, now)
+        return cached.container
 
     async def create(self, agent: AgentName, settings: ContainerSettings) -> None:
         """Make it, or write its settings again."""
@@ -139,16 +139,16 @@ class FakeBackend:
         await self.own_directories(agent, settings)
 
     async def set_system(self, agent: AgentName, generation: Generation) -> None:
-        """Remember the generation's id."""
-        self._save(agent, replace(self._there(agent), system=generation.id))
+        """Record the generation's id."""
+        self._save(agent, replace(self._existing(agent), system=generation.id))
 
     async def write_settings(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Remember the settings."""
-        self._save(agent, replace(self._there(agent), settings=_written(settings)))
+        """Record the settings."""
+        self._save(agent, replace(self._existing(agent), settings=_written(settings)))
 
     async def start(self, agent: AgentName, launch: Launch) -> None:
-        """Make up a pid and remember the launch, in one write."""
-        record = self._there(agent)
+        """Make up a pid and record the launch in one write."""
+        record = self._existing(agent)
         if record.pid is not None:
             return
         if record.system is None or not self.observe(agent).fingerprint:
@@ -171,47 +171,47 @@ class FakeBackend:
         self._path(agent).unlink(missing_ok=True)
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make them; whose they are does not matter here."""
+        """Make them. Their owner does not matter here."""
         for directory in (self._layout.agent_state(agent), self._layout.agent_home(agent), self._layout.sockets(agent)):
             directory.mkdir(parents=True, exist_ok=True)
 
     async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
-        """Never needed: the work tree is hive's own user's, or root gave it away."""
+        """Do nothing: the work tree belongs to hive's user, or root gave it away."""
 
     async def remove_directories(self, agent: AgentName) -> None:
-        """Never needed: hive itself may remove them."""
+        """Do nothing: hive itself may remove them."""
 
     async def logs(self, agent: AgentName, lines: int) -> str:
-        """What the fake noted."""
+        """Return the last lines that the fake wrote."""
         record = self._ours(agent)
         return "\n".join(record.log[-lines:]) if record is not None and lines > 0 else ""
 
     async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
-        """A cursor counts lines."""
+        """Return the lines after `cursor`, which counts lines."""
         record = self._ours(agent)
         log = record.log if record is not None else ()
         if record is not None and since is not None and cursor is None:
             young = sum(at >= since for at in record.times)
             lines = min(lines, young)
-        found = log[max(0, len(log) - lines) :] if cursor is None else log[int(cursor) :]
-        return LogPart("".join(f"{line}\n" for line in found), str(len(log)))
+        part = log[max(0, len(log) - lines) :] if cursor is None else log[int(cursor) :]
+        return LogPart("".join(f"{line}\n" for line in part), str(len(log)))
 
     # what tests do to a container
     def crash(self, agent: AgentName, code: int | None = 1, signal: int | None = None) -> None:
-        """It ends by itself, with this code or by this signal."""
-        record = self._there(agent)
+        """Let it end by itself, with this code or by this signal."""
+        record = self._existing(agent)
         if record.pid is None:
             raise NotFound(f"{agent} is not running")
         self._end(agent, record, Exit("", 0.0, code=None if signal else code, signal=signal))
         self._send_hint(agent)
 
     def lose(self, agent: AgentName) -> None:
-        """It ends without a witness."""
-        self._end(agent, self._there(agent), Exit("", 0.0, lost=True))
+        """Let it end without an exit record."""
+        self._end(agent, self._existing(agent), Exit("", 0.0, lost=True))
         self._send_hint(agent)
 
     def vanish(self, agent: AgentName) -> None:
-        """Somebody deletes it by hand."""
+        """Delete it as an operator would by hand."""
         running = self.observe(agent).running
         self._path(agent).unlink(missing_ok=True)
         if running and self._on_stop is not None:
@@ -219,21 +219,21 @@ class FakeBackend:
         self._send_hint(agent)
 
     def edit_settings(self, agent: AgentName) -> None:
-        """Somebody edits its settings by hand."""
-        record = self._there(agent)
+        """Edit its settings as an operator would by hand."""
+        record = self._existing(agent)
         if record.settings is not None:
             edited = replace(record.settings.settings, uid_base=record.settings.settings.uid_base + 1)
             self._save(agent, replace(record, settings=replace(record.settings, settings=edited)))
         self._send_hint(agent)
 
     def delete_settings(self, agent: AgentName) -> None:
-        """Somebody deletes its settings by hand."""
-        self._save(agent, replace(self._there(agent), settings=None))
+        """Delete its settings as an operator would by hand."""
+        self._save(agent, replace(self._existing(agent), settings=None))
         self._send_hint(agent)
 
     def delete_system(self, agent: AgentName) -> None:
-        """Somebody removes what it is switched to."""
-        self._save(agent, replace(self._there(agent), system=None))
+        """Delete its system pointer as an operator would by hand."""
+        self._save(agent, replace(self._existing(agent), system=None))
         self._send_hint(agent)
 
     def _end(self, agent: AgentName, record: Record, how: Exit) -> None:
@@ -251,21 +251,21 @@ class FakeBackend:
         return self._folder / f"{agent}.json"
 
     def _ours(self, agent: AgentName) -> Record | None:
-        """The container; None when there is none, Refused when it is not this hive's."""
-        seen = self.observe(agent)
-        if seen.exists and not seen.ours:
+        """Return the container's record or None. Raises Refused if it is not this hive's."""
+        container = self.observe(agent)
+        if container.exists and not container.ours:
             raise Refused(
                 f"the container {agent} does not belong to this hive", "remove it by hand, or rename the agent"
             )
-        return self._seen[agent].record
+        return self._cache[agent].record
 
-    def _there(self, agent: AgentName) -> Record:
+    def _existing(self, agent: AgentName) -> Record:
         record = self._ours(agent)
         if record is None:
-            raise TransientError(f"the container {agent} is not there", "the next pass makes it again")
+            raise TransientError(f"the container {agent} is missing", "the next pass makes it again")
         return record
 
-    def _load(self, agent: AgentName, now: Stamp | None) -> _Seen:
+    def _load(self, agent: AgentName, now: Stamp | None) -> _Cached:
         record, container = None, _MISSING
         if now is not None:
             try:
@@ -275,13 +275,13 @@ class FakeBackend:
             if record is not None and record.owner != self._owner:
                 record = None
             container = _FOREIGN if record is None else _container(record)
-        seen = self._seen[agent] = _Seen(now, record, container)
-        return seen
+        cached = self._cache[agent] = _Cached(now, record, container)
+        return cached
 
     def _save(self, agent: AgentName, record: Record) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         write_file(self._path(agent), json.dumps(asdict(record)).encode(), sync=False)
-        self._seen[agent] = _Seen(stamp(self._path(agent)), record, _container(record))
+        self._cache[agent] = _Cached(stamp(self._path(agent)), record, _container(record))
 
 
 def _written(settings: ContainerSettings) -> WrittenSettings:

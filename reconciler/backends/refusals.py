@@ -1,4 +1,4 @@
-"""What every backend says alike: of a failing disk, and of a container that is not there or not hive's."""
+"""Errors that every backend raises alike: a failing disk, a container that is missing or not hive's."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from reconciler.plan.observed import Container
 
 @contextlib.contextmanager
 def disk(what: str) -> Iterator[None]:
-    """A failing disk or control group as an error that may pass."""
+    """Raise TransientError for a failing disk or control group."""
     try:
         yield
     except OSError as error:
         raise TransientError(f"{what}: {error}", "see whether the disk is full") from error
 
 
-def existing(agent: AgentName, seen: Container, what: str, remedy: str, *, allow_missing: bool = False) -> Container:
-    """`seen`, where it is this hive's. `what` names the container, `remedy` says how to get rid of another's.
+def existing(
+    agent: AgentName, container: Container, what: str, remedy: str, *, allow_missing: bool = False
+) -> Container:
+    """Return `container` if it is this hive's. `what` names it; `remedy` is how to remove one that is not.
 
-    Refused for one without hive's marker; TransientError for none, unless `allow_missing`.
+    Raises Refused for one without hive's marker, TransientError for a missing one unless `allow_missing`.
     """
-    if seen.exists and not seen.ours:
+    if container.exists and not container.ours:
         raise Refused(
             f"{what} has no marker of this hive, so it is not touched",
             f"{remedy}, or choose another name for the agent",
         )
-    if not seen.exists and not allow_missing:
-        raise TransientError(f"the container {agent} is not there", "the next pass makes it again")
-    return seen
+    if not container.exists and not allow_missing:
+        raise TransientError(f"the container {agent} is missing", "the next pass makes it again")
+    return container

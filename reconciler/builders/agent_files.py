@@ -1,4 +1,4 @@
-"""What every builder asks of a commit's own files before anything is built."""
+"""The checks of a commit's own files that every builder makes before it builds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta.agent_toml import settings as agent_settings
-from meta.agent_toml.settings import SETTINGS_FILE
+from meta.agent_toml.settings import SETTINGS_FILE, AgentSettings, parse_settings, require_runtime
 from meta.errors import BadInput, BuildFailed
 from meta.git.repo import FileAt
 from meta.nix import Nix, complaints
@@ -17,22 +16,22 @@ NIX_FILE = "agent.nix"
 _PARSE_SECONDS = 30.0
 
 
-def settings_of(files: Mapping[str, FileAt]) -> agent_settings.AgentSettings:
-    """agent.toml of a commit. BuildFailed when it is missing, a symlink, not valid, or asks for what hive has not."""
+def settings_of(files: Mapping[str, FileAt]) -> AgentSettings:
+    """Return agent.toml of a commit. Raises BuildFailed if it is missing, a symlink, not valid or not supported."""
     file = files.get(SETTINGS_FILE)
     if file is None or file.mode == tree.LINK:
         what = "is a symlink" if file else "is missing"
         raise BuildFailed(f"{SETTINGS_FILE} {what}", f"add a regular file {SETTINGS_FILE} to the commit")
     try:
-        settings = agent_settings.parse_settings(file.data, SETTINGS_FILE)
-        agent_settings.require_runtime(settings, SETTINGS_FILE)
+        settings = parse_settings(file.data, SETTINGS_FILE)
+        require_runtime(settings, SETTINGS_FILE)
     except BadInput as error:
         raise BuildFailed(error.summary, error.hint, log=error.summary) from error
     return settings
 
 
 async def parse_nix(nix: Nix, file: FileAt) -> None:
-    """agent.nix has no mistake of syntax and names nothing undefined. BuildFailed with the line otherwise."""
+    """Parse agent.nix. Raises BuildFailed with the line of a syntax error or an undefined name."""
     with tempfile.TemporaryDirectory(prefix="hive-build-") as folder:
         path = Path(folder, NIX_FILE)
         path.write_bytes(file.data)

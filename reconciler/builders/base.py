@@ -1,4 +1,4 @@
-"""How a commit becomes a generation: the protocol that every builder obeys."""
+"""How a commit becomes a generation: the protocol of every builder."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a commit would become, without building it: what an approval is bound to, and what a person should see."""
+    """What a commit would become: what an approval is bound to, and a summary for the operator. Nothing is built."""
 
     shown: Shown
     summary: Summary
 
 
 class Builder(Protocol):
-    """One way to build. `previews`: it can say before an approval what a build would give."""
+    """One way to build. `previews`: it can show before an approval what a build would give."""
 
     name: str
     previews: bool
 
     async def check(self, agent: AgentName, sha: Sha) -> None:
-        """The mistakes in a commit's own files that show without a candidate, an evaluation or a build.
+        """Check a commit's own files without a candidate, an evaluation or a build.
 
-        BuildFailed as `build` would say it.
+        Raises the BuildFailed that `build` would raise.
         """
 
     async def revision(self, head: Sha) -> str:
-        """The hive revision that a build of the meta commit `head` records."""
+        """Return the hive revision that a build of the meta commit `head` records."""
 
     async def preview(self, request: BuildRequest) -> Preview:
-        """What would be built. Nothing is built; fails as `build` does. Only where `previews` is true."""
+        """Return what would be built. Raises what `build` does. Only called if `previews` is true."""
 
     async def shown(self, request: BuildRequest) -> Shown:
-        """The part of `preview` that an approval is bound to; cheaper. Only where `previews` is true."""
+        """Return the part of `preview` that an approval is bound to. Cheaper. Only called if `previews` is true."""
 
     async def build(self, request: BuildRequest) -> Generation:
-        """The generation, with a gc root for `request.id`. The same request gives the same generation.
+        """Build and return the generation, with a gc root for `request.id`. The same request gives the same generation.
 
-        Raises BuildFailed with the log's tail; TransientError for a full disk or a lost daemon.
+        Raises BuildFailed with the last lines of the log; TransientError for a full disk or a lost nix daemon.
         """
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """What each rooted id was built into, where that is whole. No process is started."""
+        """Return the generation of each rooted id if it is complete. Starts no process."""
 
     async def prune(
         self,
@@ -68,9 +68,9 @@ class Builder(Protocol):
         roots: frozenset[ProposalId],
         ended: frozenset[ProposalId] = frozenset(),
     ) -> None:
-        """Drop the roots of other ids than `roots`, then old generations by count; never one in `keep`.
+        """Drop the roots of ids that are not in `roots`, then old generations by count, but none in `keep`.
 
-        What only ids in `ended` (denied, failed) were built into goes at once.
+        The generations of ids in `ended` alone (denied, failed) are dropped at once.
         """
 
     async def forget(self, agent: AgentName) -> None:

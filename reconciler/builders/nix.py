@@ -1,11 +1,12 @@
 """Builder `nix`: a generation is the system that the meta flake's candidate gives the agent.
 
     generations/<agent>/<id>   gc root: a link to the system in the nix store, which is what the container is set to
-    nix/agents/<agent>/        nix's caches for this agent: `evaluate`, and `build` (never one user's in the other's)
+    nix/agents/<agent>/        nix's caches for this agent: `evaluate` and `build`, since they run as different users
     nix/inputs/                gc roots of the shared inputs, since an evaluation has no network to fetch them again
 
 A build parses agent.nix, evaluates the candidate to a derivation in the jail of meta.nix, and realises that. The
-generation follows from the derivation, so the same candidate gives the same one, and another agent's deploy none.
+generation's id is derived from the derivation. So the same candidate gives the same generation, and the deploy of
+another agent changes nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ from meta.git.repo import GitRepo
 from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
-from meta.nix import Evaluation, Nix, complaints
-from meta.nix import summary as summaries
+from meta.nix import Evaluation, Nix, complaints, summary
 from meta.process.disk import disk_error
 from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
@@ -39,19 +39,17 @@ from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
 from reconciler.common.files import sync_directory
 
-EVALUATION_SECONDS = 120.0
-EVALUATION_BYTES = 4 * 2**30
 _KEEP_SECONDS = 60.0
 _KEPT_INPUTS = 6
-"""Old ones are kept for a rollback; each is a copy of nixpkgs or of hive."""
+"""Older inputs are kept for a rollback. Each is a copy of nixpkgs or of hive."""
 
 
 OnLog = Callable[[AgentName, ProposalId, str], None]
-"""Gets each line that the builders of an id write."""
+"""Called with each line that the build of an id writes."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Source:
     """One candidate, ready to be evaluated. `places`: see meta.nix.complaints."""
 
     evaluation: Evaluation
@@ -60,7 +58,7 @@ class _Look:
 
 
 def usable(nix: Nix | None, config: Config) -> Nix:
-    """`nix`, where builder `nix` can work with it; PermanentError with what to do. Starts no process: see `require`."""
+    """Return `nix` if builder `nix` can use it, else raise PermanentError. Starts no process: see `Nix.require`."""
     if nix is None:
         raise PermanentError(
             "builder nix needs nix, which is not on PATH",
@@ -75,8 +73,10 @@ def usable(nix: Nix | None, config: Config) -> Nix:
 
 
 class NixBuilder:
-    """The builder `nix`. `meta` is the meta repo, `applied` gives an agent's applied repo; `revision` is hive's own,
-    recorded where the flake has no input for hive."""
+    """The builder `nix`. `meta` is the meta repo, `applied` returns an agent's applied repo.
+
+    `revision` is hive's own. It is recorded if the flake has no input for hive.
+    """
 
     name = "nix"
     previews = True
@@ -91,8 +91,6 @@ class NixBuilder:
         revision: str,
         *,
         on_log: OnLog | None = None,
-        evaluation_seconds: float = EVALUATION_SECONDS,
-        evaluation_bytes: int = EVALUATION_BYTES,
     ) -> None:
         self._layout = layout
         self._config = config
@@ -101,7 +99,6 @@ class NixBuilder:
         self._applied = applied
         self._revision = revision
         self._on_log = on_log
-        self._bounds = (evaluation_seconds, evaluation_bytes)
         self._isolated = config.isolation != "unsafe-none"
         self._roots = Roots(layout)
         self._links: dict[Path, str] = {}
@@ -109,18 +106,18 @@ class NixBuilder:
 
     # building
     async def build(self, request: BuildRequest) -> Generation:
-        """Parse, evaluate, realise, root. A system that was damaged in the store is built again."""
+        """Parse, evaluate, realise and root. A system that is damaged in the store is built again."""
         await self.check(request.agent, request.sha)
-        look = await self._look(request)
-        derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
-        revision = flake.revision(look.lock, "hyperhive") or self._revision
+        source = await self._source(request)
+        derivation = await self._nix.derivation(source.evaluation, self._toplevel(request.agent), source.places)
+        revision = flake.revision(source.lock, "hyperhive") or self._revision
         fingerprint = request.settings.fingerprint()
         id = _generation_id(request, str(derivation), fingerprint, revision)
         link = self._layout.generation(request.agent, id)
         try:
             link.parent.mkdir(parents=True, exist_ok=True)
-            system = await self._realise(request, derivation, link, look)
-            os.utime(link, follow_symlinks=False)  # `prune` goes by when a generation was last built
+            system = await self._realise(request, derivation, link, source)
+            os.utime(link, follow_symlinks=False)  # `prune` keeps those that were built last
             sync_directory(link.parent)
             generation = Generation(id, request.agent, request.sha, system, fingerprint, revision)
             self._roots.write(request.agent, request.id, generation)
@@ -129,7 +126,7 @@ class NixBuilder:
         return generation
 
     async def revision(self, head: Sha) -> str:
-        """That of the flake input for hive, as `head` locks it; hive's own where there is none."""
+        """Return the revision of hive that `head` locks, or hive's own if the flake has no input for it."""
         return flake.revision(await self._lock(head), "hyperhive") or self._revision
 
     async def _lock(self, commit: Sha) -> bytes | None:
@@ -139,30 +136,30 @@ class NixBuilder:
             return None
 
     async def preview(self, request: BuildRequest) -> Preview:
-        """What would be built, and what a person should see of it. Nothing is built; fails as `build` does."""
-        look, shown = await self._shown(request)
+        """Return what would be built and a summary for the operator. Nothing is built. Raises what `build` does."""
+        source, shown = await self._shown(request)
         attribute = f"summary.{flake.nix_string(request.agent)}"
-        written = await self._nix.evaluate(look.evaluation, attribute, look.places)
-        return Preview(shown, summaries.parse(written))
+        text = await self._nix.evaluate(source.evaluation, attribute, source.places)
+        return Preview(shown, summary.parse(text))
 
     async def shown(self, request: BuildRequest) -> Shown:
-        """What an approval is bound to; evaluates the derivation alone."""
+        """Return what an approval is bound to. Only the derivation is evaluated."""
         return (await self._shown(request))[1]
 
-    async def _shown(self, request: BuildRequest) -> tuple[_Look, Shown]:
+    async def _shown(self, request: BuildRequest) -> tuple[_Source, Shown]:
         await self.check(request.agent, request.sha)
-        look = await self._look(request)
-        derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
-        return look, Shown(
+        source = await self._source(request)
+        derivation = await self._nix.derivation(source.evaluation, self._toplevel(request.agent), source.places)
+        return source, Shown(
             commit=request.sha,
-            nixpkgs=flake.revision(look.lock, "nixpkgs"),
-            hive=flake.revision(look.lock, "hyperhive"),
+            nixpkgs=flake.revision(source.lock, "nixpkgs"),
+            hive=flake.revision(source.lock, "hyperhive"),
             derivation=str(derivation),
             settings=request.settings.fingerprint(),
         )
 
     async def check(self, agent: AgentName, sha: Sha) -> None:
-        """The mistakes that need no evaluation, with the words that fit them."""
+        """Raise BuildFailed for a mistake that shows without an evaluation."""
         files = await self._applied(agent).files(sha)
         settings_of(files)
         file = files.get(NIX_FILE)
@@ -171,7 +168,7 @@ class NixBuilder:
             raise BuildFailed(f"{NIX_FILE} {what}", f"add a regular file {NIX_FILE} to the commit")
         await parse_nix(self._nix, file)
 
-    async def _look(self, request: BuildRequest) -> _Look:
+    async def _source(self, request: BuildRequest) -> _Source:
         agent = request.agent
         ref = candidate_ref(agent, request.id)
         if self._meta.ref(ref) != request.candidate:
@@ -179,22 +176,21 @@ class NixBuilder:
         git = self._layout.meta_git
         lock = await self._lock(request.candidate)
         visible = (git, self._layout.applied_git(agent), *self._local(lock))
-        seconds, memory = self._bounds
         evaluation = Evaluation(
             flake=flake.git_url(git, ref, request.candidate),
             visible=visible,
             home=self._home(agent) / "evaluate",
-            deadline=seconds,
-            memory=memory,
+            deadline=self._config.evaluation_deadline,
+            memory=self._config.evaluation_memory_mib * 2**20,
             isolated=self._isolated,
         )
-        async with self._inputs:  # two nix in pid namespaces of their own choose the same name for a scratch link
+        async with self._inputs:  # two nix in separate pid namespaces choose the same name for a temporary link
             await self._root_inputs(lock)
         places = complaints.places(lock or b"", flake.input_name(agent), self._nix.store)
-        return _Look(evaluation, places, lock)
+        return _Source(evaluation, places, lock)
 
     async def _root_inputs(self, lock: bytes | None) -> None:
-        """Keep the shared inputs of `lock` from the host's garbage collection, and let old ones go."""
+        """Root the shared inputs of `lock` against the host's garbage collection and unroot old ones."""
         folder, paths = self._layout.nix_inputs, []
         for nar_hash in flake.shared_hashes(lock):
             path = self._nix.store.input_path(nar_hash)
@@ -215,13 +211,13 @@ class NixBuilder:
             raise disk_error(f"cannot root the inputs of the meta flake in {folder}", error) from error
 
     def _local(self, lock: bytes | None) -> tuple[Path, ...]:
-        """Shared inputs that are directories of this host: nix looks there even when it has them in its store."""
+        """Return shared inputs that are directories of this host: nix reads them even if its store has a copy."""
         return tuple(path for path in flake.local_paths(lock) if path.exists())
 
-    async def _realise(self, request: BuildRequest, derivation: Path, link: Path, look: _Look) -> Path:
+    async def _realise(self, request: BuildRequest, derivation: Path, link: Path, source: _Source) -> Path:
         home, deadline = self._home(request.agent) / "build", self._config.build_deadline
 
-        def note(line: str) -> None:
+        def on_line(line: str) -> None:
             if self._on_log is not None:
                 self._on_log(request.agent, request.id, line)
 
@@ -232,8 +228,8 @@ class NixBuilder:
             home,
             deadline,
             isolated=self._isolated,
-            places=look.places,
-            on_line=note,
+            places=source.places,
+            on_line=on_line,
         )
         system = await realise()
         if not await self._nix.is_whole(system, home):
@@ -248,13 +244,13 @@ class NixBuilder:
 
     # what is there
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """What each rooted id was built into, where its gc root and its system are there: two stats per generation."""
+        """Return the generation of each rooted id if its gc root and its system exist: two stats per generation."""
         roots = self._roots.read(agent)
-        if all(self._is_there(each) for each in roots.values()):
+        if all(self._exists(each) for each in roots.values()):
             return roots
-        return MappingProxyType({id: each for id, each in roots.items() if self._is_there(each)})
+        return MappingProxyType({id: each for id, each in roots.items() if self._exists(each)})
 
-    def _is_there(self, generation: Generation) -> bool:
+    def _exists(self, generation: Generation) -> bool:
         name = self._links.get(generation.system)
         if name is None:
             name = self._links[generation.system] = str(generation.system)
@@ -272,10 +268,9 @@ class NixBuilder:
         roots: frozenset[ProposalId],
         ended: frozenset[ProposalId] = frozenset(),
     ) -> None:
-        """Drop the roots of other ids and what only `ended` ones were built into, then the oldest gc roots beyond
-        `keep_generations`; never a rooted one.
+        """Drop the roots of other ids, the generations of `ended` ones alone, and the oldest beyond `keep_generations`.
 
-        What is no longer rooted goes when the host collects nix's garbage.
+        A rooted one stays. The host's garbage collection removes what is no longer rooted.
         """
         try:
             useless = frozenset(each.id for id, each in self._roots.read(agent).items() if id in ended - roots)
@@ -292,8 +287,8 @@ class NixBuilder:
         if not folder.is_dir():
             return
         newest = sorted(folder.iterdir(), key=lambda path: (path.lstat().st_mtime_ns, path.name), reverse=True)
-        worth = [path for path in newest if path.name not in useless]
-        for path in [*worth[self._config.keep_generations :], *(path for path in newest if path.name in useless)]:
+        useful = [path for path in newest if path.name not in useless]
+        for path in [*useful[self._config.keep_generations :], *(path for path in newest if path.name in useless)]:
             if path.name not in protected and path.is_symlink():
                 path.unlink()
         sync_directory(folder)

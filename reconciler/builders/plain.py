@@ -1,9 +1,9 @@
-"""Builder `plain`: a generation is the commit's tree, checked out, with settings that were found valid.
+"""Builder `plain`: a generation is the commit's tree, checked out, with its validated settings.
 
     generations/<agent>/<id>/tree/             the files, read-only; /config in the container
     generations/<agent>/<id>/generation.json   id, agent, sha, fingerprint, revision, runtime, settings
 
-Needs no nix. `agent.nix` is parsed where nix is installed and carried along otherwise.
+Needs no nix. `agent.nix` is parsed if nix is installed, else only copied.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def _no_preview() -> PermanentError:
 
 
 class PlainBuilder:
-    """The builder `plain`. `applied` gives an agent's applied repo; `revision` is hive's own.
+    """The builder `plain`. `applied` returns an agent's applied repo; `revision` is hive's own.
 
-    `recorder` notes the processes that it starts, so that a later daemon can end them.
+    `recorder` records the processes that it starts, so that a later daemon can end them.
     """
 
     name = "plain"
@@ -69,11 +69,11 @@ class PlainBuilder:
         self._whole: dict[Path, str] = {}
 
     async def revision(self, head: Sha) -> str:
-        """hive's own, whatever meta says."""
+        """Return hive's own revision: this builder reads none from meta."""
         return self._revision
 
     async def check(self, agent: AgentName, sha: Sha) -> None:
-        """Paths, agent.toml, and the syntax of agent.nix where nix is installed."""
+        """Check paths, agent.toml, and the syntax of agent.nix if nix is installed."""
         await self._checked(agent, sha)
 
     async def _checked(self, agent: AgentName, sha: Sha) -> tuple[Mapping[str, FileAt], AgentSettings]:
@@ -87,15 +87,15 @@ class PlainBuilder:
         return files, settings
 
     async def preview(self, request: BuildRequest) -> Preview:
-        """None of this builder's."""
+        """Raise PermanentError: this builder previews nothing."""
         raise _no_preview()
 
     async def shown(self, request: BuildRequest) -> Shown:
-        """None of this builder's."""
+        """Raise PermanentError: this builder previews nothing."""
         raise _no_preview()
 
     async def build(self, request: BuildRequest) -> Generation:
-        """Check out, validate, root. The same request gives the same generation; a damaged one is made again."""
+        """Check out, validate and root. The same request gives the same generation. A damaged one is made again."""
         files, settings = await self._checked(request.agent, request.sha)
         fingerprint = request.settings.fingerprint()
         id = self._id(request, fingerprint, tree.content_hash(files))
@@ -123,7 +123,7 @@ class PlainBuilder:
         return GenerationId(hashlib.sha256(text.encode()).hexdigest()[:20])
 
     async def _parse_nix(self, files: Mapping[str, FileAt]) -> None:
-        """Parse only, where nix is installed; what was parsed once is not parsed again."""
+        """Parse agent.nix if nix is installed. The same content is parsed once."""
         file, tool = files.get(NIX_FILE), nix.find(self._recorder)
         if file is None or file.mode == tree.LINK or tool is None:
             return
@@ -134,7 +134,7 @@ class PlainBuilder:
         self._parsed.add(digest)
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """What each rooted id was built into, where generation.json is still there: one stat per generation."""
+        """Return the generation of each rooted id if its generation.json exists: one stat per generation."""
         roots = self._roots.read(agent)
         if all(self._is_whole(each.system) for each in roots.values()):
             return roots
@@ -155,8 +155,9 @@ class PlainBuilder:
         roots: frozenset[ProposalId],
         ended: frozenset[ProposalId] = frozenset(),
     ) -> None:
-        """Drop the roots of other ids and what only `ended` ones were built into, then the oldest generations beyond
-        `keep_generations`; never a rooted one.
+        """Drop the roots of other ids, the generations of `ended` ones alone, and the oldest beyond `keep_generations`.
+
+        A rooted one stays.
         """
         try:
             useless = frozenset(each.id for id, each in self._roots.read(agent).items() if id in ended - roots)
@@ -172,8 +173,8 @@ class PlainBuilder:
             return
         tree.clean(folder)
         newest = sorted(folder.iterdir(), key=lambda path: (path.lstat().st_mtime_ns, path.name), reverse=True)
-        worth = [path for path in newest if path.name not in useless]
-        for path in [*worth[self._config.keep_generations :], *(path for path in newest if path.name in useless)]:
+        useful = [path for path in newest if path.name not in useless]
+        for path in [*useful[self._config.keep_generations :], *(path for path in newest if path.name in useless)]:
             if path.name not in protected:
                 tree.retire(path)
 

@@ -1,8 +1,8 @@
-"""What each id was built into, as small files: hive's own gc roots.
+"""The generation of each id, as small files: hive's own gc roots.
 
-    roots/<agent>/<id>.json   the generation as JSON; while it is there, the generation is never pruned
+    roots/<agent>/<id>.json   the generation as JSON; while it exists, the generation is never pruned
 
-Written atomically; read again only when the directory's stat changed.
+Written atomically. Read again only if the directory's stat changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reconciler.common.files import sync_directory, write_json
 log = logging.getLogger(__name__)
 _GENERATION = TypeAdapter(Generation)
 _SETTLED_NS = 50_000_000
-"""A directory changed more recently may change again within the clock's grain: such a read is not cached."""
+"""A directory that changed more recently may change again within the same tick of the clock: it is not cached."""
 
 
 @dataclass(slots=True)
@@ -43,34 +43,34 @@ class Roots:
         self._names: dict[AgentName, str] = {}
 
     def write(self, agent: AgentName, id: ProposalId, generation: Generation) -> None:
-        """Root `generation` for `id`."""
+        """Write the root of `generation` for `id`."""
         self._layout.roots(agent).mkdir(parents=True, exist_ok=True)
         write_json(self._layout.root(agent, id), {**asdict(generation), "system": str(generation.system)})
         self._caches.pop(agent, None)
 
     def read(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """Every root as recorded, whether or not the generation is still there."""
+        """Return every root as recorded, even if its generation no longer exists."""
         name = self._names.get(agent) or self._names.setdefault(agent, str(self._layout.roots(agent)))
         try:
-            found = os.stat(name)  # noqa: PTH116 - a pathlib object costs more than the call
+            status = os.stat(name)  # noqa: PTH116 - a pathlib object costs more than the call
         except OSError:
             self._caches.pop(agent, None)
             return MappingProxyType({})
-        stamp = (found.st_ino, found.st_mtime_ns)
+        stamp = (status.st_ino, status.st_mtime_ns)
         cache = self._caches.get(agent)
         if cache is not None and cache.stamp == stamp:
             return cache.records
-        settled = time.time_ns() - found.st_mtime_ns > _SETTLED_NS
+        settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
         cache = _Cache(stamp if settled else None, MappingProxyType(self._load(Path(name))))
         self._caches[agent] = cache
         return cache.records
 
     def drop(self, agent: AgentName, keep: frozenset[ProposalId]) -> None:
         """Remove every root but those of the ids in `keep`."""
-        gone = [id for id in self.read(agent) if id not in keep]
-        for id in gone:
+        dropped = [id for id in self.read(agent) if id not in keep]
+        for id in dropped:
             self._layout.root(agent, id).unlink(missing_ok=True)
-        if gone:
+        if dropped:
             sync_directory(self._layout.roots(agent))
             self._caches.pop(agent, None)
 

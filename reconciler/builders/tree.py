@@ -1,7 +1,7 @@
-"""A commit's files as an immutable directory: written beside its place, put on disk, made read-only, renamed.
+"""A commit's files as an immutable directory: written beside its final name, synced, made read-only, renamed.
 
-Nothing is ever written through a symlink: regular files come first, no path may lie below another one, and every file
-is created new in a directory that nobody else can write.
+Nothing is ever written through a symlink: regular files are written first, no path may lie below another one, and every
+file is created in a directory that only hive can write.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FRESH = ".new-"
 
 
 def content_hash(files: Mapping[str, FileAt]) -> str:
-    """Changes with any path, mode or content."""
+    """Return a hash of all paths, modes and contents."""
     digest = hashlib.sha256()
     for path, file in sorted(files.items()):
         for part in (os.fsencode(path), oct(file.mode).encode(), file.data):
@@ -35,7 +35,7 @@ def content_hash(files: Mapping[str, FileAt]) -> str:
 
 
 def check_paths(files: Mapping[str, FileAt]) -> None:
-    """BuildFailed for a path that leaves the tree or lies below a file. (Quarantine refused these already.)"""
+    """Raise BuildFailed for a path that leaves the tree or lies below a file. (Quarantine refuses these, too.)"""
     for path in files:
         parts = path.split("/")
         if not path or any(part in ("", ".", "..", ".git") for part in parts) or "\0" in path:
@@ -46,9 +46,9 @@ def check_paths(files: Mapping[str, FileAt]) -> None:
 
 
 def place(directory: Path, files: Mapping[str, FileAt], record: bytes) -> None:
-    """Make `directory` with the files in `tree/` and `record` in generation.json; one that is whole is left alone.
+    """Make `directory` with the files in `tree/` and `record` in generation.json. One that is complete stays as it is.
 
-    Anything else of that name is set aside and removed. OSError when the disk does not let us.
+    Anything else of that name is removed. Raises OSError if the disk fails.
     """
     if intact(directory, files, record):
         return
@@ -63,17 +63,17 @@ def place(directory: Path, files: Mapping[str, FileAt], record: bytes) -> None:
 
 
 def intact(directory: Path, files: Mapping[str, FileAt], record: bytes) -> bool:
-    """Whether the directory holds exactly this."""
+    """Return True if the directory holds exactly these files and this record."""
     tree = directory / "tree"
     try:
         if (directory / "generation.json").read_bytes() != record:
             return False
-        found = {
+        paths = {
             os.path.relpath(os.path.join(folder, name), tree)  # noqa: PTH118 - names are bytes-faithful strings
             for folder, folders, names in os.walk(tree)
             for name in (*names, *(each for each in folders if (Path(folder) / each).is_symlink()))
         }
-        return found == set(files) and all(_same(tree / path, file) for path, file in files.items())
+        return paths == set(files) and all(_same(tree / path, file) for path, file in files.items())
     except OSError:
         return False
 
@@ -113,14 +113,14 @@ def _write_file(path: Path, data: bytes, mode: int) -> None:
 
 
 def retire(directory: Path) -> None:
-    """Remove a generation: first its name, so that half a one never counts."""
+    """Remove a generation. It is renamed first, so that a partly removed one never counts."""
     gone = directory.with_name(f"{_RETIRED}{directory.name}-{secrets.token_hex(4)}")
     directory.rename(gone)
     _remove(gone)
 
 
 def clean(folder: Path) -> None:
-    """Remove what a killed build or prune left in `folder`. Only one of them runs for one agent at a time."""
+    """Remove what a killed build or prune left in `folder`. Only one of them runs at a time for an agent."""
     for path in list(folder.iterdir()):
         if path.name.startswith((_FRESH, _RETIRED)):
             _remove(path)

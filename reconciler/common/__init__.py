@@ -1,1 +1,1 @@
-"""What more than one part of the reconciler uses, and what knows no agent."""
+"""What several rooms use and what knows no agent. Imports no other room."""

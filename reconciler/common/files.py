@@ -1,4 +1,4 @@
-"""Files that are either the old or the new one, whatever happens in between."""
+"""Atomic writes: after a crash a file is either the old or the new one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
-    """Replace `path` atomically; with `sync` it is on disk when this returns. The directory must be there."""
+    """Replace `path` atomically. With `sync` it is on disk when this returns. The directory must exist."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
@@ -29,12 +29,12 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True)
 
 
 def write_json(path: Path, value: object, *, mode: int = 0o644, sync: bool = True) -> None:
-    """write_file of `value` as JSON with a line end."""
+    """Write `value` as JSON with a line end, as `write_file` does."""
     write_file(path, json.dumps(value, sort_keys=True).encode() + b"\n", mode=mode, sync=sync)
 
 
 def sync_directory(directory: Path) -> None:
-    """Put the names in a directory on disk."""
+    """Sync the names in a directory to disk."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

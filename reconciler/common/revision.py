@@ -1,6 +1,6 @@
-"""Which hive this is: what a build records, and by what an agent is found to have been built by another one.
+"""hive's revision: a build records it, and an agent that another revision built is outdated.
 
-An installed version alone does not change with `git pull`, so what counts is what hive's files say.
+An installed version alone does not change with `git pull`, so the content of hive's files counts.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ DIGITS = 12
 
 
 def revision() -> str:
-    """hive's own revision: HIVE_REVISION (set by the package), else `<version>+<12 hex digits of its files>`."""
+    """Return hive's revision: HIVE_REVISION (set by the package), else `<version>+<12 hex digits of its files>`."""
     return os.environ.get("HIVE_REVISION") or _installed()
 
 
 @cache
 def _installed() -> str:
-    """As this process began; a checkout that changes under a running daemon counts from its next start on."""
+    """Return the revision at the start of this process. A checkout that changes counts from the next start on."""
     return f"{metadata.version('hive')}+{fingerprint(HOME)}"
 
 
 def fingerprint(home: Path) -> str:
-    """Names and contents of the packages' files below `home`, without what Python makes of them."""
-    told = hashlib.sha256()
+    """Return a hash of the names and contents of the packages' files below `home`, without compiled ones."""
+    digest = hashlib.sha256()
     for package in PACKAGES:
         for path in _files(f"{home}/{package}"):
             with open(path, "rb") as file:  # noqa: PTH123 - hundreds of them at every start
                 content = file.read()
-            told.update(f"{path[len(str(home)) :]}\0{len(content)}\0".encode())
-            told.update(content)
-    return told.hexdigest()[:DIGITS]
+            digest.update(f"{path[len(str(home)) :]}\0{len(content)}\0".encode())
+            digest.update(content)
+    return digest.hexdigest()[:DIGITS]
 
 
 def _files(folder: str) -> Iterator[str]:
-    """Every source file, in an order that no file system decides."""
+    """Find every source file, in the same order on every file system."""
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
+        sorted_entries = sorted(entries, key=lambda entry: entry.name)
+    for entry in sorted_entries:
         if entry.name == "__pycache__" or entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):

@@ -1,7 +1,7 @@
-"""Endless tasks, watched: a task that nobody awaits would otherwise end in silence.
+"""Endless tasks, watched: a task that is never awaited would otherwise end in silence.
 
-The first task of `Background` that ends without having been stopped is logged, and `ended` is set: `hive serve` ends
-then, and systemd starts it again. Agents run on.
+The first task of `Background` that ends without being stopped is logged, and `ended` is set. `hive serve` then ends and
+systemd starts it again. Agents keep running.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from meta.git.message import one_line
 
 log = logging.getLogger(__name__)
 ERROR_LIMIT = 300
-"""Characters of an error in an event and in `hive status`; the log has all of it."""
+"""Characters of an error in an event and in `hive status`. The log has all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Background:
             self._expected.add(task)
 
     async def stop(self, *tasks: asyncio.Task[None]) -> None:
-        """Cancel `tasks` and wait until they have ended, however they do."""
+        """Cancel `tasks` and wait until they have ended, with an error or not."""
         for task in tasks:
             self.release(task)
             task.cancel()
@@ -57,7 +57,9 @@ class Background:
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()  # asked for in any case: asyncio complains otherwise
+        error = (
+            None if task.cancelled() else task.exception()
+        )  # read in any case: asyncio logs an exception that is never read
         if task in self._expected:
             self._expected.discard(task)
             return
@@ -69,9 +71,9 @@ class Background:
 
 
 async def run_together(works: Mapping[str, Coroutine[None, None, None]]) -> None:
-    """Run endless `works` (by name) until the first of them ends, then cancel the others and raise what ended it.
+    """Run endless `works` (by name) until one of them ends, then cancel the others and raise its error.
 
-    Raises RuntimeError when it returned.
+    Raises RuntimeError if it returned.
     """
     tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
     try:

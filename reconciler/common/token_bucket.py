@@ -1,4 +1,4 @@
-"""Token buckets: how often something may happen. Pure, but for `Allowance`, which has one for each agent."""
+"""Token buckets: how often something may happen. Pure except for `Allowance`, which has a bucket per agent."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ MINUTE = 60.0
 OPERATOR = "operator"
 
 EVENTS_PER_MINUTE = 6
-"""Events that one agent may bring about, as long as it likes: what is kept of them (eventlog.KEEP) then spans weeks."""
+"""Events that one agent may cause per minute on average. The events that hive keeps then span weeks."""
 EVENTS_AT_ONCE = 300
-"""And as many as that at once, after a rest of 50 minutes."""
+"""Events that one agent may cause at once, after 50 minutes without any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """How often it may happen now. It fills evenly, up to `per_minute` or, where that is told, `most`."""
+    """The tokens that are left. It fills evenly, up to `most`, or to `per_minute` if `most` is None."""
 
     left: float
     at: float
 
     def take(self, now: float, per_minute: int, *, count: int = 1, most: int | None = None) -> tuple[Bucket, float]:
-        """`count` less, and 0.0; or the same and how many seconds to wait for as many."""
+        """Take `count` tokens. Return the new bucket and 0.0, or the same and the seconds to wait for as many."""
         top = float(per_minute if most is None else most)
         left = min(top, self.left + max(0.0, now - self.at) * per_minute / MINUTE)
         if left >= count:
@@ -35,9 +35,9 @@ class Bucket:
 
 
 class Allowance:
-    """What each agent may bring about in hive's sequence of events; the operator has no bound.
+    """How many events each agent may cause. The operator has no limit.
 
-    `clock` gives seconds that only grow. What is left is not kept across daemons.
+    `clock` gives seconds that only grow. The buckets are not stored across daemons.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,21 +45,21 @@ class Allowance:
         self._buckets: dict[str, Bucket] = {}
 
     def spend(self, name: str, count: int = 1) -> None:
-        """`count` events are to come. Raises TransientError, with the seconds to wait, when that is too much."""
+        """Take `count` events of `name`. Raises TransientError with the seconds to wait if that is too many."""
         if wait := self._take(name, count):
             raise TransientError(
-                f"{name} makes events too fast: {EVENTS_AT_ONCE} at once and {EVENTS_PER_MINUTE} a minute are the most",
+                f"{name} makes events too fast: at most {EVENTS_AT_ONCE} at once and {EVENTS_PER_MINUTE} a minute",
                 f"try again in {ceil(wait)} s; messages between agents have no such limit",
                 retry_after=wait,
             )
 
     def left(self, name: str) -> int:
-        """How many may come now: for what happens anyhow, and is told only if so; then `note` says how many came."""
+        """Return how many events `name` may cause now, for changes that happen anyway. Then call `note`."""
         self._take(name, 0)
         return EVENTS_AT_ONCE if name == OPERATOR else int(self._buckets[name].left)
 
     def note(self, name: str, count: int) -> None:
-        """`count` events, of those that were left, have come."""
+        """Take `count` events that have happened, at most those that are left."""
         self._take(name, min(count, self.left(name)))
 
     def _take(self, name: str, count: int) -> float:

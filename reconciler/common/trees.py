@@ -1,4 +1,4 @@
-"""Remove a directory tree that others could write in: no symlink is followed, nothing outside is touched."""
+"""Remove a directory tree that others could write to. Follows no symlink and touches nothing outside."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from meta.errors import Refused, TransientError
 
 
 async def remove_tree(directory: Path, *, inside: Path) -> None:
-    """Remove `directory`, which must lie two levels below `inside` by its own name. Missing: nothing.
+    """Remove `directory`, which must lie two levels below `inside`, if it exists.
 
-    shutil.rmtree works relative to directory descriptors here, so a swapped component cannot lead it astray.
+    shutil.rmtree works relative to directory descriptors, so a component that is replaced meanwhile cannot mislead it.
     """
     if ".." in directory.parts or directory.parent.parent != inside:
         raise Refused(f"{directory} is not an agent's directory", "this is a bug in hive: please report it")
@@ -30,12 +30,12 @@ async def remove_tree(directory: Path, *, inside: Path) -> None:
 
 def _remove(directory: Path) -> None:
     if directory.exists():
-        _open_up(directory)
+        _make_writable(directory)
         shutil.rmtree(directory)
 
 
-def _open_up(directory: Path) -> None:
-    """Where hive is not root, an agent's read-only directories would be in the way of the removal."""
+def _make_writable(directory: Path) -> None:
+    """Make the agent's directories writable: hive could not remove from read-only ones unless it is root."""
     directory.chmod(0o700)
     for _, folders, _, descriptor in os.fwalk(directory, follow_symlinks=False):
         for name in folders:

@@ -47,7 +47,7 @@ from reconciler.messaging.ticker import Ticker
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
-from reconciler.observe.observer import Observer
+from reconciler.observe.observer import Observer, Sources
 from reconciler.observe.previews import Previews
 from reconciler.observe.settings import DeployedSettings
 from reconciler.plan.plan import plan
@@ -165,7 +165,7 @@ class Daemon:
         self.backend = self._make_backend(owner, links)
         builder = self._make_builder(meta, applied, recorder)
         observer = Observer(
-            *(layout, meta, applied, self.backend, builder, links, self._sockets, memory),
+            Sources(layout, meta, applied, self.backend, builder, links, self._sockets, memory),
             since=since,
             previews=Previews(layout),
             given_away=self._own_ranges and os.geteuid() != 0,
@@ -237,8 +237,6 @@ class Daemon:
         return NixBuilder(
             *(layout, config, nix, meta.repo, applied, revision()),
             on_log=self._build_logs.note,
-            evaluation_seconds=config.evaluation_deadline,
-            evaluation_bytes=config.evaluation_memory_mib * 2**20,
         )
 
     async def peek(self, only: AgentName | None = None) -> list[PlanRow]:
@@ -256,7 +254,8 @@ class Daemon:
         if only is not None and only not in known:
             raise NotFound(f"there is no agent {only}", "without --plan AGENT all of them are shown")
         unseen = _Unseen(frozenset(known))
-        observer = Observer(layout, meta, partial(Applied, layout), backend, builder, links, unseen, None, since=since)
+        sources = Sources(layout, meta, partial(Applied, layout), backend, builder, links, unseen)
+        observer = Observer(sources, since=since)
         await backend.open(self._hint)
         try:
             desired, observed, deploys = await observer.everything()

@@ -50,6 +50,6 @@ class Logins:
         if missing:
             self._told[agent] = now
         kind = "agent_needs_login" if missing else "agent_logged_in"
-        await self._w.memory.tell(agent, kind, self._w.clock(), needs_login=missing)
+        await self._w.memory.change_with_event(agent, kind, self._w.clock(), needs_login=missing)
         self._w.events.told()
         return None

@@ -64,7 +64,9 @@ class Chronicle:
                 await self._unhealthy(agent, seen, reason)
             case steps.Destroy():
                 self._opened.discard(agent)
-            case steps.Create() | steps.Furnish() | steps.OpenSockets() | steps.Build() | steps.Switch() as step:
+            case (
+                steps.Create() | steps.MakeDirectories() | steps.OpenSockets() | steps.Build() | steps.Switch() as step
+            ):
                 await self._repaired(agent, decision, step, seen)
             case _:
                 pass

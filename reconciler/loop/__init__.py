@@ -1,1 +1,1 @@
-"""Who is looked at when: the keyed queue and the reconcile loop."""
+"""When an agent is reconciled: the keyed queue and the reconcile loop."""

@@ -1,7 +1,7 @@
 """The reconcile loop: level-triggered, de-duplicated by agent, periodic.
 
-"Level-triggered" means that nothing is decided from events: a hint only says which agent to look at, and a hint that
-is lost costs at most the resync interval. One worker per agent looks, plans one step, does it, and looks again.
+"Level-triggered" means that nothing is decided from events: a hint only names an agent to look at. A lost hint costs at
+most the resync interval. One worker per agent looks, plans one step, does it, and looks again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from meta.errors import HiveError, PermanentError, TransientError
@@ -20,28 +20,27 @@ from reconciler.apply.apply import Apply
 from reconciler.events.logins import Logins
 from reconciler.events.transitions import Chronicle
 from reconciler.loop.queue import Queue
-from reconciler.plan import plan as planning
 from reconciler.plan import steps
 from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved, Deploys, Observed
-from reconciler.plan.plan import Plan
+from reconciler.plan.plan import Plan, plan
 from reconciler.telemetry import activity
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
 MAX_STEPS = 100
-"""Steps in one go before an agent has to queue again."""
+"""An agent queues again after this many steps."""
 MAX_RETRIES = 8
-"""Transient failures in a row of one deploy before it is failed."""
+"""Fail a deploy after this many transient errors in a row."""
 REASON_LIMIT = 4000
 
-_COUNTED = (steps.MakeCandidate, steps.Build, steps.Switch, steps.Start, steps.Commit)
+_DEATHS_COUNTED = (steps.MakeCandidate, steps.Build, steps.Switch, steps.Start, steps.Commit)
 _FORWARD_ONLY = (steps.Finish, steps.Drop, steps.Fail, steps.Project)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All agents at one moment: what is desired, what is observed, their deploys, and the plan that follows."""
+    """All agents at one moment: desired, observed, their deploys, and the plan that follows."""
 
     desired: Desired
     observed: Observed
@@ -53,18 +52,17 @@ class Reconciler:
     """Plans and applies, agent by agent. One per daemon."""
 
     def __init__(self, world: World, apply: Apply) -> None:
-        self._w = world
+        self._world = world
         self._apply = apply
         self.queue = Queue(
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._on_error
         )
         self.trouble: dict[AgentName, str] = {}
-        self.passes = 0
-        self.chronicle = Chronicle(world.events, world.config, world.clock, world.clock())
+        self.transitions = Chronicle(world.events, world.config, world.clock, world.clock())
         self.logins = Logins(world)
-        self._doing: dict[AgentName, steps.Step] = {}
-        self._last: dict[AgentName, str] = {}
-        self._turned = asyncio.Event()
+        self._current: dict[AgentName, steps.Step] = {}
+        self._last_step: dict[AgentName, str] = {}
+        self._changed = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self.more: Callable[[AgentName | None], bool] = lambda _: False
         """Whether something that was begun still concerns an agent (None: anybody), though its plan is empty."""
@@ -73,55 +71,55 @@ class Reconciler:
     async def look(self) -> Look:
         """Look at all agents once and plan for them. Nothing is changed.
 
-        A second look sees another moment: whoever shows several things of an agent takes them from one.
+        A second look shows another moment. A view that shows several facts of an agent takes them from one look.
         """
-        desired, observed, deploys = await self._w.observer.everything()
-        self.passes += 1
-        made = planning.plan(desired, observed, deploys, self._w.clock(), self._w.config)
-        for agent, decision in made.decisions.items():
-            self.chronicle.note(agent, decision.phase, _of(observed, agent))
-        return Look(desired, observed, deploys, made)
+        desired, observed, deploys = await self._world.observer.everything()
+        planned = plan(desired, observed, deploys, self._world.clock(), self._world.config)
+        for agent, decision in planned.decisions.items():
+            self.transitions.note(agent, decision.phase, _of(observed, agent))
+        return Look(desired, observed, deploys, planned)
 
     async def plan(self) -> Plan:
         """Return what would be done now for all agents."""
         return (await self.look()).plan
 
     async def decide(self, agent: AgentName) -> tuple[Decision, Observed]:
-        """The next step of one agent."""
-        desired, observed, deploys = await self._w.observer.one(agent)
-        made = planning.plan(desired, observed, deploys, self._w.clock(), self._w.config, only=(agent,))
-        self.chronicle.note(agent, made.decisions[agent].phase, _of(observed, agent))
-        return made.decisions[agent], observed
+        """Return the next step of one agent, and what it was decided from."""
+        desired, observed, deploys = await self._world.observer.one(agent)
+        planned = plan(desired, observed, deploys, self._world.clock(), self._world.config, only=(agent,))
+        decision = planned.decisions[agent]
+        self.transitions.note(agent, decision.phase, _of(observed, agent))
+        return decision, observed
 
     # acting
     def hint(self, agent: AgentName) -> None:
-        """Something about `agent` may have changed."""
+        """Queue `agent`: something about it may have changed."""
         self.queue.add(agent)
 
     def look_now(self, agent: AgentName) -> None:
-        """A command concerns `agent`: do not wait for a back-off."""
+        """Queue `agent` without waiting for its back-off: a command concerns it."""
         self.queue.add(agent, urgent=True)
 
     def interrupt(self, agent: AgentName) -> None:
-        """Cut short a build or a drain that is not wanted any more; any other step is brief and runs out."""
-        step = self._doing.get(agent)
+        """Cancel a build or a drain that is not wanted any more. Any other step is short and is waited for."""
+        step = self._current.get(agent)
         if step is not None and step.interruptible:
             self.queue.interrupt(agent)
         else:
             self.look_now(agent)
 
     async def sweep(self) -> Plan:
-        """A resync: one pass, and work for every agent that needs it."""
-        with self._w.metrics.sweep():
+        """Look at all agents once and queue each that has work to do."""
+        with self._world.metrics.sweep():
             look = await self.look()
         for agent, decision in look.plan.decisions.items():
-            await self.chronicle.held(agent, decision, _of(look.observed, agent))
+            await self.transitions.held(agent, decision, _of(look.observed, agent))
             if not isinstance(decision.step, steps.Nothing):
                 self.hint(agent)
         return look.plan
 
     async def run(self) -> None:
-        """Sweep now and then every `resync` seconds, until cancelled."""
+        """Sweep now and every `resync` seconds, until cancelled."""
         while True:
             try:
                 await self.sweep()
@@ -130,87 +128,87 @@ class Reconciler:
                 log.error("resync: %s", error.summary)
             except Exception:
                 self.queue.errors += 1
-                log.exception("resync failed; the next one is in %g s", self._w.config.resync)
-            await asyncio.sleep(self._w.config.resync)
+                log.exception("resync failed; the next one is in %g s", self._world.config.resync)
+            await asyncio.sleep(self._world.config.resync)
 
     async def reconcile(self, agent: AgentName) -> float | None:
-        """Bring one agent as far as it gets now. Returns seconds until it wants to be looked at again, or None."""
+        """Do steps for one agent until it has to wait. Return the seconds until the next look, or None."""
         for _ in range(MAX_STEPS):
             decision, observed = await self.decide(agent)
             again = await self.logins.note(agent, _of(observed, agent))
             match decision.step:
                 case steps.Nothing():
-                    await self.chronicle.held(agent, decision, _of(observed, agent))
-                    await self._rest(agent)
+                    await self.transitions.held(agent, decision, _of(observed, agent))
+                    await self._finish_work(agent)
                     return again
                 case steps.Wait(until=until):
-                    await self._rest(agent)
-                    left = max(0.0, until - self._w.clock())
+                    await self._finish_work(agent)
+                    left = max(0.0, until - self._world.clock())
                     return left if again is None else min(left, again)
                 case step:
                     log.info("%s: %s, because %s", agent, step.name, decision.reason)
-                    self._last[agent] = step.name
+                    self._last_step[agent] = step.name
                     await self._do(agent, decision)
-                    await self.chronicle.done(agent, decision, _of(observed, agent))
-        raise TransientError(f"{agent} made {MAX_STEPS} steps without coming to rest")
+                    await self.transitions.done(agent, decision, _of(observed, agent))
+        raise TransientError(f"{agent} did {MAX_STEPS} steps in a row and is not done yet")
 
     async def _work(self, agent: AgentName) -> float | None:
-        """`reconcile`, and an error that is not yet known of is told."""
+        """Reconcile. Publish an error that differs from the last one."""
         try:
-            self._w.metrics.reconciles.inc()
+            self._world.metrics.reconciles.inc()
             with activity.reconciling(agent):
                 return await self.reconcile(agent)
         except HiveError as error:
-            if self.trouble.get(agent) != _spoken(error):
-                await self.chronicle.stuck(agent, self._last.get(agent, "look"), error)
+            if self.trouble.get(agent) != _described(error):
+                await self.transitions.stuck(agent, self._last_step.get(agent, "look"), error)
             raise
 
     async def settled(self, agent: AgentName | None, seconds: float) -> bool:
-        """Wait until nothing is to be done for `agent` (or anybody); False when `seconds` passed first."""
+        """Wait until `agent` (None: every agent) has nothing to do. Return False if `seconds` passed first."""
         try:
             async with asyncio.timeout(seconds):
-                while not await self._at_rest(agent):
-                    self._turned.clear()
-                    with _suppress_timeout():
-                        async with asyncio.timeout(self._w.config.resync):
-                            await self._turned.wait()
+                while not await self._is_settled(agent):
+                    self._changed.clear()
+                    with suppress(TimeoutError):  # of the inner wait: the outer one ends by cancelling
+                        async with asyncio.timeout(self._world.config.resync):
+                            await self._changed.wait()
             return True
         except TimeoutError:
             return False
 
-    def on_turn(self, tell: Callable[[], None]) -> None:
-        """Call `tell` whenever a step ends, an agent comes to rest, or one runs into an error."""
-        self._listeners.append(tell)
+    def on_turn(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever a step ends, an agent has nothing to do, or its worker fails."""
+        self._listeners.append(listener)
 
     def turn(self) -> None:
-        """Let whoever waits for rest look again."""
-        self._turned.set()
-        for tell in self._listeners:
-            tell()
+        """Wake `settled` and call the listeners."""
+        self._changed.set()
+        for listener in self._listeners:
+            listener()
 
     async def close(self) -> None:
-        """Cancel and await all workers."""
+        """Cancel all workers and wait until they have ended."""
         await self.queue.close()
 
-    async def _at_rest(self, agent: AgentName | None) -> bool:
+    async def _is_settled(self, agent: AgentName | None) -> bool:
         if agent is not None:
             decision, _ = await self.decide(agent)
-            return isinstance(decision.step, steps.Nothing) and agent not in self._doing and not self.more(agent)
-        return (await self.plan()).empty and not self._doing and not self.more(None)
+            return isinstance(decision.step, steps.Nothing) and agent not in self._current and not self.more(agent)
+        return (await self.plan()).empty and not self._current and not self.more(None)
 
-    async def _rest(self, agent: AgentName) -> None:
+    async def _finish_work(self, agent: AgentName) -> None:
         self.trouble.pop(agent, None)
-        await self._w.links.resume(agent)
+        await self._world.links.resume(agent)
         self.turn()
 
     async def _do(self, agent: AgentName, decision: Decision) -> None:
         step, deploy = decision.step, decision.deploy
-        counted = deploy is not None and isinstance(step, _COUNTED)
-        async with self._announced(agent, step):
+        counted = deploy is not None and isinstance(step, _DEATHS_COUNTED)
+        async with self._mark_current(agent, step):
             try:
                 if counted and deploy is not None:
-                    await self._w.memory.begin(agent, deploy, step.name)
-                await self._apply(agent, step, await self._w.observer.refresh(agent))
+                    await self._world.memory.begin(agent, deploy, step.name)
+                await self._apply(agent, step, await self._world.observer.refresh(agent))
             except PermanentError as error:
                 await self._failed(agent, decision, error)
             except TransientError as error:
@@ -219,31 +217,33 @@ class Reconciler:
                 await self._failed(agent, decision, error)
             finally:
                 if counted and deploy is not None:
-                    await self._w.memory.end(agent, deploy, step.name)
+                    await self._world.memory.end(agent, deploy, step.name)
 
     async def _failed(self, agent: AgentName, decision: Decision, error: HiveError) -> None:
-        """An error that will not pass: of a deploy it is the outcome, of a repair it is trouble to be shown."""
+        """Fail the deploy that met a lasting error. Outside a deploy, raise the error: status shows it."""
         if decision.deploy is None or isinstance(decision.step, _FORWARD_ONLY):
             raise error
         touched = isinstance(decision.step, (steps.Switch, steps.Start, steps.Commit))
         reason = scrub(
-            "\n".join(part for part in (error.summary, error.hint, _log_of(error)) if part), limit=REASON_LIMIT
+            "\n".join(part for part in (error.summary, error.hint, _build_log(error)) if part), limit=REASON_LIMIT
         )
         log.warning("%s: %s of %s failed: %s", agent, decision.step.name, decision.deploy, error.summary)
-        await self._apply(agent, steps.Fail(decision.deploy, reason, touched), await self._w.observer.refresh(agent))
+        await self._apply(
+            agent, steps.Fail(decision.deploy, reason, touched), await self._world.observer.refresh(agent)
+        )
 
     @asynccontextmanager
-    async def _announced(self, agent: AgentName, step: steps.Step) -> AsyncIterator[None]:
-        self._doing[agent] = step
+    async def _mark_current(self, agent: AgentName, step: steps.Step) -> AsyncIterator[None]:
+        self._current[agent] = step
         try:
             yield
         finally:
-            self._doing.pop(agent, None)
+            self._current.pop(agent, None)
             self.turn()
 
     def _on_error(self, agent: AgentName, error: HiveError | None) -> None:
-        self._w.metrics.error(error)
-        text = _spoken(error) if error else "see the log"
+        self._world.metrics.error(error)
+        text = _described(error) if error else "see the log"
         if self.trouble.get(agent) != text:
             log.warning("%s: %s", agent, text)
         self.trouble[agent] = text
@@ -254,21 +254,11 @@ def _of(observed: Observed, agent: AgentName) -> AgentObserved:
     return observed.agents.get(agent) or AgentObserved()
 
 
-def _spoken(error: HiveError) -> str:
+def _described(error: HiveError) -> str:
     return f"{error.summary} ({error.hint})" if error.hint else error.summary
 
 
-def _log_of(error: HiveError) -> str:
-    """The last lines of a build, where they say more than the summary does."""
-    tail = getattr(error, "log", "")
-    return tail if isinstance(tail, str) and tail.strip() != error.summary.strip() else ""
-
-
-class _suppress_timeout:
-    """Swallow the TimeoutError of the inner wait, not that of the outer one."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is TimeoutError
+def _build_log(error: HiveError) -> str:
+    """Return the last lines of a failed build if they differ from the summary."""
+    lines = getattr(error, "log", "")
+    return lines if isinstance(lines, str) and lines.strip() != error.summary.strip() else ""

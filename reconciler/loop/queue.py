@@ -1,8 +1,8 @@
-"""The keyed work queue: one worker per agent, de-duplicated, back-off per agent (the contract of a workqueue).
+"""The keyed work queue: one worker per agent, de-duplicated, with a back-off per agent.
 
 A key that is added while its worker runs is worked on once more afterwards, never twice at the same time. The work
-function returns when it wants to be called again (seconds from now) or None. A TransientError is tried again after a
-back-off that doubles; any other HiveError is left to the next resync; everything else is logged, counted, backed off.
+function returns the seconds after which it is called again, or None. After any error the work is retried after a
+back-off that doubles, unless a TransientError names its own delay. An error that is no HiveError is logged, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Key:
 
 
 class Queue:
-    """See the module. `base` and `cap` are seconds."""
+    """The queue of all agents. `base` and `cap` are the first and the longest back-off in seconds."""
 
     def __init__(self, work: Work, *, base: float, cap: float, on_error: OnError) -> None:
         self._work = work
@@ -43,7 +43,7 @@ class Queue:
         self.errors = 0
 
     def add(self, agent: AgentName, *, urgent: bool = False) -> None:
-        """Work on `agent` as soon as its worker is free. Only an `urgent` call (a command) overtakes a back-off."""
+        """Work on `agent` as soon as its worker is free. Only an `urgent` call (a command) ends a back-off early."""
         if self._closed:
             return
         key = self._keys.setdefault(agent, _Key())
@@ -55,10 +55,10 @@ class Queue:
             key.timer = None
         if key.task is None:
             key.task = asyncio.create_task(self._run(agent, key), name=f"reconcile {agent}")
-            key.task.add_done_callback(lambda _: self._ended(agent, key))
+            key.task.add_done_callback(lambda _: self._on_end(agent, key))
 
     def interrupt(self, agent: AgentName) -> None:
-        """Cancel what the agent's worker is doing right now and look again."""
+        """Cancel what the agent's worker does now and start it again."""
         key = self._keys.get(agent)
         if key is not None and key.task is not None:
             key.interrupted = True
@@ -66,16 +66,16 @@ class Queue:
             key.task.cancel()
 
     def depth(self) -> int:
-        """How many agents are being worked on or wait for a worker."""
+        """Return how many agents have a worker."""
         return sum(key.task is not None for key in self._keys.values())
 
     def failures(self, agent: AgentName) -> int:
-        """How often the agent's work failed in a row."""
+        """Return how often the agent's work failed in a row."""
         key = self._keys.get(agent)
         return key.failures if key else 0
 
     async def close(self) -> None:
-        """Cancel every worker and timer, and await them."""
+        """Cancel every worker and timer, and wait for the workers."""
         self._closed = True
         for key in self._keys.values():
             if key.timer is not None:
@@ -86,7 +86,7 @@ class Queue:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def forget(self, agent: AgentName) -> None:
-        """Drop a key that is idle."""
+        """Drop the key of `agent` if it is idle."""
         key = self._keys.get(agent)
         if key is not None and key.task is None and key.timer is None:
             del self._keys[agent]
@@ -94,16 +94,16 @@ class Queue:
     async def _run(self, agent: AgentName, key: _Key) -> None:
         while key.dirty and not self._closed:
             key.dirty = False
-            delay = await self._once(agent, key)
+            delay = await self._call(agent, key)
             if delay is not None and not key.dirty:
-                self._later(agent, key, delay)
+                self._schedule(agent, key, delay)
 
-    def _ended(self, agent: AgentName, key: _Key) -> None:
+    def _on_end(self, agent: AgentName, key: _Key) -> None:
         key.task = None
         if key.dirty:
             self.add(agent)
 
-    async def _once(self, agent: AgentName, key: _Key) -> float | None:
+    async def _call(self, agent: AgentName, key: _Key) -> float | None:
         try:
             delay = await self._work(agent)
         except asyncio.CancelledError:
@@ -133,12 +133,12 @@ class Queue:
         key.failures += 1
         return float(min(self._cap, self._base * 2 ** min(key.failures - 1, 30)))
 
-    def _later(self, agent: AgentName, key: _Key, delay: float) -> None:
+    def _schedule(self, agent: AgentName, key: _Key, delay: float) -> None:
         if key.timer is not None:
             key.timer.cancel()
         loop = asyncio.get_running_loop()
-        key.timer = loop.call_later(max(0.0, delay), self._due, agent, key)
+        key.timer = loop.call_later(max(0.0, delay), self._on_timer, agent, key)
 
-    def _due(self, agent: AgentName, key: _Key) -> None:
+    def _on_timer(self, agent: AgentName, key: _Key) -> None:
         key.timer = None
         self.add(agent)

@@ -1,4 +1,4 @@
-"""The last lines of each build, while the daemon lives. What remains of a failed one is in its tag."""
+"""The last lines of each build, kept in memory. The tag of a failed deploy keeps its own copy."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from meta.names import AgentName, ProposalId
 
 LINES = 50
 BUILDS = 100
-"""The newest are kept."""
+"""Builds whose lines are kept: the newest."""
 
 
 class BuildLogs:
-    """Lines of hostile origin: kept scrubbed, and only so many."""
+    """The last lines of the newest builds. They may be hostile, so secrets and control characters are removed."""
 
     def __init__(self) -> None:
         self._tails: OrderedDict[tuple[AgentName, ProposalId], deque[str]] = OrderedDict()
 
     def note(self, agent: AgentName, id: ProposalId, line: str) -> None:
-        """A builder wrote this."""
+        """Keep a line that a builder wrote."""
         tail = self._tails.setdefault((agent, id), deque(maxlen=LINES))
         tail.append(one_line(line))
         self._tails.move_to_end((agent, id))
@@ -27,5 +27,5 @@ class BuildLogs:
             self._tails.popitem(last=False)
 
     def tail(self, agent: AgentName, id: ProposalId) -> tuple[str, ...]:
-        """The last lines, oldest first."""
+        """Return the last lines, oldest first."""
         return tuple(self._tails.get((agent, id), ()))

@@ -1,4 +1,4 @@
-"""Wall times that stay true when the clock is set: how long something lasts is told by a clock that nobody sets."""
+"""Wall times that stay true when the clock is set: durations are measured with the monotonic clock."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from meta.names import AgentName
 from reconciler.plan.observed import Container, LinkView
 
 STEP = 1.0
-"""Seconds; a smaller difference between the two clocks is no clock that was set."""
+"""Seconds. The clock was set if the two clocks moved apart by more than this."""
 
 
 class Moments:
-    """When things began, in Unix seconds of the clock as it is set now. A moment is noted when it is first seen.
+    """When things began, in Unix seconds of the clock as it is set now. A moment is noted at its first observation.
 
-    `wall` gives Unix seconds; `steady` goes on at the same speed and is never set.
+    `wall` gives Unix seconds; `monotonic` runs at the same speed and is never set.
     """
 
-    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
-        self._steady = steady
+        self._monotonic = monotonic
         self._noted: dict[tuple[str, str], tuple[float, float]] = {}
 
-    def told(self, what: str, of: str, at: float) -> float:
-        """`at`, which is when `what` of an agent began; 0 is never. Another `at` is another moment.
+    def corrected(self, what: str, of: str, at: float) -> float:
+        """Return `at`, the time when `what` of an agent began, corrected for every change of the clock since.
 
-        One that lies ahead was written down before the clock was set back, by a daemon before this one: it is now.
+        0 means never. Another `at` is another moment. An earlier daemon recorded a time that lies in the future before
+        the clock was set back; it counts as now.
         """
         now = self._wall()
-        ahead = now - self._steady()
+        ahead = now - self._monotonic()
         noted = self._noted.get((what, of))
         if noted is None or noted[0] != at:
             noted = self._noted[what, of] = (at, ahead + at - now if at > now + STEP else ahead)
@@ -38,20 +39,20 @@ class Moments:
         return at + shift if at and abs(shift) > STEP else at
 
     def link(self, agent: AgentName, view: LinkView) -> LinkView:
-        """A link with its times as they are now."""
-        since = self.told("link", agent, view.since)
-        legacy = view.legacy_at if view.legacy_at is None else self.told("legacy", agent, view.legacy_at)
+        """Return the link with corrected times."""
+        since = self.corrected("link", agent, view.since)
+        legacy = view.legacy_at if view.legacy_at is None else self.corrected("legacy", agent, view.legacy_at)
         return view if (since, legacy) == (view.since, view.legacy_at) else replace(view, since=since, legacy_at=legacy)
 
     def container(self, agent: AgentName, container: Container) -> Container:
-        """A container with the time of its launch as it is now."""
+        """Return the container with a corrected time of its launch."""
         launch = container.launch
-        at = self.told("launch", agent, launch.at) if launch is not None else 0.0
+        at = self.corrected("launch", agent, launch.at) if launch is not None else 0.0
         if launch is None or at == launch.at:
             return container
         return replace(container, launch=replace(launch, at=at))
 
     def forget(self, agent: AgentName) -> None:
-        """The agent is gone."""
+        """Drop the moments of a purged agent."""
         for what in ("link", "legacy", "launch"):
             self._noted.pop((what, agent), None)

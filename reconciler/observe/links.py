@@ -1,4 +1,4 @@
-"""The harnesses' links as the reconciler sees them. The lines come in by api/lines/link.py; every change is a hint."""
+"""The harnesses' links as the reconciler sees them. api/lines/link.py reads the lines; every change is a hint."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class _Link:
 class Links:
     """One link per agent. All methods run on the daemon's loop.
 
-    `hint` is called with the agent after each change, `interrupt` to end its waiting `recv` when a drain begins, `acks`
-    when its harness has said hello: one that does that also acks its messages.
+    `hint` is called with the agent after each change. `interrupt` is called when a drain begins, to end the `recv` that
+    waits. `acks` is called after a hello: a harness that sends one also acks its messages.
     """
 
     def __init__(
@@ -50,24 +50,24 @@ class Links:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def view(self, agent: AgentName) -> LinkView:
-        """The link as it is; an agent that was never heard of is not connected since ever."""
+        """Return the link as it is. An agent that never connected has an empty one."""
         link = self._links.get(agent)
         return link.view if link else _NEVER
 
     def draining(self, agent: AgentName) -> bool:
-        """True while the agent's `recv` must come back empty."""
+        """Return True while the agent's `recv` must return nothing."""
         link = self._links.get(agent)
         return link.draining if link else False
 
-    # what the socket reports
+    # called by the socket
     def connected(self, agent: AgentName, peer: LinkPeer) -> None:
-        """A harness connected; a second connection replaces the first."""
+        """Record that a harness connected. A second connection replaces the first."""
         link = self._links.setdefault(agent, _Link(LinkView()))
         link.peer = peer
         self._set(agent, replace(link.view, connected=True, since=self._clock(), answered=False, turn=None))
 
     def hello(self, agent: AgentName, peer: LinkPeer, hello: Hello) -> None:
-        """It said who it is; a probe goes out at once, and the drain again if one is under way."""
+        """Record its hello. Send a probe at once, and the drain again if one is under way."""
         link = self._current(agent, peer)
         if link is None:
             return
@@ -80,14 +80,14 @@ class Links:
             self._send(peer, Drain(deadline_seconds=0.0))
 
     def state(self, agent: AgentName, peer: LinkPeer, state: State) -> None:
-        """The turn state changed, or a probe was answered."""
+        """Record a changed turn state or an answered probe."""
         link = self._current(agent, peer)
         if link is not None:
             answered = link.view.answered or state.probe is not None
             self._set(agent, replace(link.view, turn=state.state, answered=answered))
 
     def lost(self, agent: AgentName, peer: LinkPeer) -> None:
-        """The connection ended."""
+        """Record that the connection ended."""
         link = self._current(agent, peer)
         if link is not None:
             link.peer = None
@@ -95,7 +95,7 @@ class Links:
             self._set(agent, replace(view, connected=False, since=self._clock(), losses=view.losses + 1, turn=None))
 
     def legacy(self, agent: AgentName) -> None:
-        """`recv` or `status` came in on the agent's mcp socket: proof of life of a peer that has no link."""
+        """Record a `recv` or `status` on the agent's mcp socket: a peer without a link is alive."""
         link = self._links.setdefault(agent, _Link(LinkView()))
         if link.view.connected or link.view.nonce is not None:
             return
@@ -105,7 +105,7 @@ class Links:
             self._hint(agent)
 
     def simulate(self, agent: AgentName, launch: Launch) -> None:
-        """A fake container started: its harness says hello at once and answers every probe."""
+        """Record the hello and the answered probe of a fake container that started."""
         link = self._links.setdefault(agent, _Link(LinkView()))
         link.view = LinkView(
             connected=True,
@@ -117,23 +117,23 @@ class Links:
         )
         self._hint(agent)
 
-    # what the reconciler wants
+    # called by the reconciler
     def reset(self, agent: AgentName) -> None:
-        """A new launch begins: what the former one did does not count, and nobody is draining."""
+        """Begin with a new launch: forget the state of the former one and its drain."""
         link = self._links.get(agent)
         if link is not None:
             link.draining = False
             link.view = LinkView(connected=link.view.connected, since=self._clock())
 
     def forget(self, agent: AgentName) -> None:
-        """The agent is gone."""
+        """Drop the link of an agent that was destroyed."""
         self._links.pop(agent, None)
         self._changed.pop(agent, None)
 
     async def drain(self, agent: AgentName, deadline: float) -> bool:
-        """Ask for a drain and wait for it, at most `deadline` seconds. False: it did not get there in time.
+        """Request a drain and wait at most `deadline` seconds. Return False if the turn did not end in time.
 
-        Either way the drain of this launch is over: a harness that connects anew or lies does not get another one.
+        The drain of this launch is over then. A harness that reconnects does not get another one.
         """
         link = self._links.get(agent)
         if link is None or link.peer is None:
@@ -156,12 +156,12 @@ class Links:
             self.skip_drain(agent)
 
     def skip_drain(self, agent: AgentName) -> None:
-        """The next stop of this launch does not wait for a turn to end (`--now`, or the drain is over)."""
+        """Let the next stop of this launch not wait for the end of a turn (`--now`, or the drain is over)."""
         link = self._links.setdefault(agent, _Link(LinkView()))
         self._set(agent, replace(link.view, drain_over=True))
 
     async def resume(self, agent: AgentName) -> None:
-        """End a drain that was not followed by a stop."""
+        """End a drain that no stop followed."""
         link = self._links.get(agent)
         if link is not None and link.draining:
             link.draining = False
@@ -170,7 +170,7 @@ class Links:
                 await link.peer.send(Resume())
 
     async def close(self) -> None:
-        """Await what is still being sent."""
+        """Cancel what is still being sent."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -199,7 +199,7 @@ class Links:
         try:
             await acks(agent)
         except HiveError as error:
-            log.warning("%s: that its harness acks is not kept: %s", agent, error)
+            log.warning("%s: cannot store that its harness acks: %s", agent, error)
 
     async def _deliver(self, peer: LinkPeer, line: Drain | Probe) -> None:
         try:

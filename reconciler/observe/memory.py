@@ -1,4 +1,4 @@
-"""What the daemon remembers about agents: memos and projected stamps, in memory and written through to the store."""
+"""What the daemon remembers of agents: memos and projected stamps, in memory and written through to the store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MemoChange(TypedDict, total=False):
 
 
 class Memory:
-    """All memos and stamps, read once at start."""
+    """All memos and stamps. They are read once at start."""
 
     def __init__(self, memos: Memos, cards: Cards) -> None:
         self._memos = memos
@@ -38,47 +38,47 @@ class Memory:
         self._stamps: dict[AgentName, str] = {}
 
     async def load(self, incarnation: str) -> None:
-        """Read everything; a step that an earlier incarnation began and did not end counts one death."""
+        """Read everything. A step that an earlier incarnation began and did not end counts one death."""
         self._all = await self._memos.load(incarnation)
         self._stamps = await self._cards.stamps()
 
     def get(self, agent: AgentName) -> Memo:
-        """The memo of an agent; empty when nothing is remembered."""
+        """Return the memo of an agent, an empty one if nothing is remembered."""
         return self._all.get(agent, _EMPTY)
 
     async def change(self, agent: AgentName, **fields: Unpack[MemoChange]) -> Memo:
-        """Set fields; returns once durable."""
+        """Set fields and return once they are durable."""
         memo = replace(self.get(agent), **fields)
         if memo != self.get(agent):
             await self._memos.save(agent, memo)
             self._all[agent] = memo
         return memo
 
-    async def tell(self, agent: AgentName, kind: str, at: float, **fields: Unpack[MemoChange]) -> None:
-        """Set fields and append an event of this kind, both in one transaction."""
+    async def change_with_event(self, agent: AgentName, kind: str, at: float, **fields: Unpack[MemoChange]) -> None:
+        """Set fields and append an event of this kind in one transaction."""
         memo = replace(self.get(agent), **fields)
         await self._memos.save(agent, memo, (kind, at))
         self._all[agent] = memo
 
-    async def forget(self, agent: AgentName, told: tuple[str, float] | None = None) -> None:
-        """Nothing is remembered any more. `told`: kind and time of the event that says so, in the same transaction."""
-        await self._memos.forget(agent, told)
+    async def forget(self, agent: AgentName, event: tuple[str, float] | None = None) -> None:
+        """Forget the agent. `event`: kind and time of the event to append in the same transaction."""
+        await self._memos.forget(agent, event)
         self._all.pop(agent, None)
 
     async def begin(self, agent: AgentName, proposal: ProposalId, step: str) -> None:
-        """A step of a deploy begins; should this daemon die in it, that is counted."""
+        """Record that a step of a deploy begins. The death of a daemon in it is counted."""
         await self._memos.begin_step(agent, proposal, step)
 
     async def end(self, agent: AgentName, proposal: ProposalId, step: str) -> None:
-        """The step ended, well or not."""
+        """Record that the step ended, successfully or not."""
         await self._memos.end_step(agent, proposal, step)
 
     def projected(self, agent: AgentName) -> str | None:
-        """The stamp of the tags that the cards show."""
+        """Return the stamp of the tags that the cards show."""
         return self._stamps.get(agent)
 
     def note_projected(self, agent: AgentName, stamp: str | None) -> None:
-        """The cards show the tags of this stamp now."""
+        """Record that the cards now show the tags of this stamp."""
         if stamp is None:
             self._stamps.pop(agent, None)
         else:

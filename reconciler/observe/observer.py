@@ -1,7 +1,7 @@
-"""The shell around what is observed: reads git only where a stat says that it changed, everything else at once.
+"""The observer: reads what is. It reads git only if a stat shows a change, and everything else directly.
 
-`AgentObserved` and `Deploys` of all agents are made without starting a process as long as nothing changed in the
-repos, so that a pass over 1,000 agents with nothing to do is cheap.
+While nothing changes in the repos, a pass over all agents starts no process. So a pass over 1,000 agents with nothing
+to do is cheap.
 """
 
 from __future__ import annotations
@@ -40,69 +40,71 @@ class _Repo:
     stamp: str | None = None
     deploys: tuple[Deploy, ...] = ()
     foreign: frozenset[ProposalId] = frozenset()
-    judged_at: str = ""
+    checked_at: str = ""
 
 
 def _disagrees(deploy: Deploy, view: MetaView) -> bool:
-    """Whether the tags say deployed where meta does not, or failed or denied where meta has the commit."""
+    """Return True if only the tags say deployed, or if they say failed or denied and meta has the commit."""
     if deploy.state is TagState.DEPLOYED:
         return deploy.meta_commit is not None and deploy.meta_commit not in view.history
     ended = deploy.state in (TagState.FAILED, TagState.DENIED)
     return ended and deploy.id in view.committed.get(deploy.agent, {})
 
 
-def _unremembered(container: Container, deploys: Iterable[Deploy]) -> Memo:
-    """Without a memory, what runs is taken for proven, and what was asked for as done."""
+def _memo_without_memory(container: Container, deploys: Iterable[Deploy]) -> Memo:
+    """Return a memo for an observer without memory: what runs counts as proven, every rebuild as done."""
     launch = container.launch
     proven = tuple(deploy.id for deploy in deploys) if container.running else ()
     return Memo(healthy_nonce=launch.nonce if launch else None, rebuilt=sys.maxsize, proven=proven)
 
 
 def _names(folder: Path) -> set[AgentName]:
-    """The agents that have a repo; what else lies there is none of hive's."""
-    found = set()
+    """Return the agents that have a repo in `folder`. Other entries are skipped."""
+    names = set()
     for entry in os.scandir(folder) if folder.is_dir() else ():
         try:
-            found.add(agent_name(entry.name))
+            names.add(agent_name(entry.name))
         except BadInput:
-            log.warning("%s is no agent's repo; passed over", entry.path)
-    return found
+            log.warning("%s is not an agent's repo and is skipped", entry.path)
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What an observer reads. Without a `memory` (no daemon) nothing is remembered."""
+
+    layout: Layout
+    meta: MetaRepo
+    applied: Callable[[AgentName], Applied]
+    backend: Backend
+    builder: Builder
+    links: Links
+    sockets: Sockets
+    memory: Memory | None = None
 
 
 class Observer:
-    """Reads the world. `refresh` is async and may run git; `observe` is pure reading of what is at hand.
+    """Observes all agents. `refresh` is async and may run git; `observe` only reads what is in memory and stats files.
 
-    Without a `memory` (no daemon) nothing is remembered.
+    `since`: when the daemon began to observe. `given_away`: proposed work trees belong to another uid.
     """
 
     def __init__(
-        self,
-        layout: Layout,
-        meta: MetaRepo,
-        applied: Callable[[AgentName], Applied],
-        backend: Backend,
-        builder: Builder,
-        links: Links,
-        sockets: Sockets,
-        memory: Memory | None,
-        *,
-        since: float,
-        previews: Previews | None = None,
-        given_away: bool = False,
+        self, sources: Sources, *, since: float, previews: Previews | None = None, given_away: bool = False
     ) -> None:
-        self._layout = layout
-        self._meta = meta
-        self._applied = applied
-        self._backend = backend
-        self._builder = builder
-        self._links = links
-        self._sockets = sockets
-        self._memory = memory
+        self._meta = sources.meta
+        self._applied = sources.applied
+        self._backend = sources.backend
+        self._builder = sources.builder
+        self._links = sources.links
+        self._sockets = sources.sockets
+        self._memory = sources.memory
+        self._applied_folder = sources.layout.state / "applied"
         self._since = since
         self._moments = Moments()
-        self._moments.told("daemon", "", since)
-        self._proposed_repos = ProposedRepos(layout, given_away=given_away)
-        self._previews = previews if builder.previews else None
+        self._moments.corrected("daemon", "", since)
+        self._proposed_repos = ProposedRepos(sources.layout, given_away=given_away)
+        self._previews = previews if sources.builder.previews else None
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
         self.revision = ""
@@ -110,7 +112,7 @@ class Observer:
         self._revision_of: Sha | None = None
 
     async def desired(self) -> Desired:
-        """Meta as it is now; read again only when its refs moved."""
+        """Return meta as it is now. It is read again only if its refs moved."""
         self._view = await self._meta.read()
         head = self._view.desired.head
         if self._revision_of != head:
@@ -119,62 +121,62 @@ class Observer:
         return self._view.desired
 
     def known(self) -> Desired:
-        """Meta as `desired` saw it last."""
+        """Return meta as `desired` read it last."""
         return self._meta_view().desired
 
     @property
     def backend_name(self) -> str:
-        """Which backend runs the containers."""
+        """The name of the backend that runs the containers."""
         return self._backend.name
 
     @property
     def builder_name(self) -> str:
-        """Which builder makes the generations."""
+        """The name of the builder that makes the generations."""
         return self._builder.name
 
     def abilities(self) -> Abilities:
-        """What the backend enforces on this host."""
+        """Return what the backend enforces on this host."""
         return self._backend.abilities()
 
     def names(self) -> frozenset[AgentName]:
-        """Every agent that anything knows: meta, the applied repos on disk, the backend."""
+        """Return every agent that meta, the applied repos on disk or the backend know."""
         view = self._meta_view()
-        on_disk = _names(self._layout.state / "applied")
+        on_disk = _names(self._applied_folder)
         tombs = {name for name, tomb in view.desired.tombstones.items() if tomb.purge}
         return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
 
     def repo(self, agent: AgentName) -> Applied:
-        """The agent's applied repo."""
+        """Return the agent's applied repo."""
         return self._repo(agent).applied
 
     async def refresh(self, agent: AgentName) -> tuple[Deploy, ...]:
-        """The agent's deploys; its tags are read again only when a ref changed."""
+        """Return the agent's deploys. Its tags are read again only if a ref changed."""
         repo = self._repo(agent)
         stamp = repo.applied.stamp()
         if stamp != repo.stamp:
             repo.deploys = await repo.applied.deploys() if stamp is not None else ()
             repo.stamp = stamp
-            repo.judged_at = ""
+            repo.checked_at = ""
         view = self._meta_view()
-        if repo.judged_at != view.desired.head:
+        if repo.checked_at != view.desired.head:
             repo.foreign = frozenset(deploy.id for deploy in repo.deploys if _disagrees(deploy, view))
-            repo.judged_at = view.desired.head
+            repo.checked_at = view.desired.head
         return repo.deploys
 
     def stamp(self, agent: AgentName) -> str | None:
-        """Which state of the tags `refresh` saw last, and which of the ids were proven since."""
+        """Return a stamp of the tags that `refresh` read last and of the ids that were proven since."""
         stamp = self._repo(agent).stamp
         proven = self._memory.get(agent).proven if self._memory is not None else ()
         return f"{stamp} proven {' '.join(map(str, proven))}" if stamp is not None and proven else stamp
 
     def observe(self, agent: AgentName) -> AgentObserved:
-        """Everything about one agent. Call `desired` and `refresh` first."""
+        """Return everything about one agent. Call `desired` and `refresh` first."""
         repo, view = self._repo(agent), self._meta_view()
         container = self._moments.container(agent, self._backend.observe(agent))
         return AgentObserved(
             container=container,
             link=self._moments.link(agent, self._links.view(agent)),
-            memo=self._memory.get(agent) if self._memory else _unremembered(container, repo.deploys),
+            memo=self._memory.get(agent) if self._memory else _memo_without_memory(container, repo.deploys),
             sockets=self._sockets.present(agent),
             proposed=self._proposed_repos.present(agent),
             built=self._builder.built(agent),
@@ -187,35 +189,35 @@ class Observer:
         )
 
     async def everything(self) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
-        """Desired, observed and deploys of all agents: one pass."""
+        """Return desired, observed and deploys of all agents: one pass."""
         desired = await self.desired()
         names = self.names()
         deploys = {name: await self.refresh(name) for name in names}
         agents = {name: self.observe(name) for name in names}
-        return desired, Observed(agents, self._moments.told("daemon", "", self._since), self.revision), deploys
+        return desired, Observed(agents, self._moments.corrected("daemon", "", self._since), self.revision), deploys
 
     async def one(self, agent: AgentName) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
-        """The same for a single agent; its cost does not grow with the number of agents."""
+        """Return the same for one agent. The cost does not grow with the number of agents."""
         desired = await self.desired()
         deploys = {agent: await self.refresh(agent)}
-        since = self._moments.told("daemon", "", self._since)
+        since = self._moments.corrected("daemon", "", self._since)
         return desired, Observed({agent: self.observe(agent)}, since, self.revision), deploys
 
     @property
     def previews(self) -> Previews | None:
-        """What open proposals would become; None where the builder cannot say."""
+        """The previews of open proposals, None if the builder makes none."""
         return self._previews
 
     async def logs(self, agent: AgentName, lines: int) -> str:
-        """The last lines that the container wrote."""
+        """Return the last `lines` lines that the container wrote."""
         return await self._backend.logs(agent, lines)
 
     async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
-        """What it wrote after `cursor`."""
+        """Return what it wrote after `cursor`."""
         return await self._backend.logs_after(agent, cursor, lines, since)
 
     def forget(self, agent: AgentName) -> None:
-        """A purged agent: its repo is gone."""
+        """Drop what is known of a purged agent."""
         self._repos.pop(agent, None)
         self._moments.forget(agent)
 

@@ -1,8 +1,8 @@
-"""What each open proposal would become, as files: a card's lines, and what its approval is bound to.
+"""What each open proposal would become, as files: the lines of its card, and what its approval is bound to.
 
     previews/<agent>/<id>.json
 
-Made by the step `preview`, for builders that can. Losing them costs an evaluation: the step makes them again.
+The step `preview` writes them if the builder can preview. It makes a lost one again, at the cost of an evaluation.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 class Previewed:
     """One preview. `lines`: the differences from what runs; `complaint`: why it cannot be built (then no summary).
 
-    `same`: it is the very derivation that meta has for the agent now. `tries`: how often it ended at a limit of time or
-    memory; after `again_at` (Unix seconds) it is tried once more by itself, None: it stays as it is.
+    `same`: meta pins the same derivation for the agent now. `tries`: how often it reached a limit of time or memory.
+    After `again_at` (Unix seconds) hive tries once more; None: hive does not.
     """
 
     shown: Shown
@@ -47,38 +47,38 @@ _PREVIEWED = TypeAdapter(Previewed)
 
 
 class Previews:
-    """The previews of all agents of one hive; one object per daemon."""
+    """The previews of all agents of one hive. One per daemon."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._known: dict[AgentName, dict[ProposalId, Previewed]] = {}
-        self._came = asyncio.Event()
+        self._written = asyncio.Event()
         self.running: dict[AgentName, ProposalId] = {}
-        """Which one each agent's worker evaluates now."""
+        """The id that each agent's worker evaluates now."""
 
     def of(self, agent: AgentName) -> Mapping[ProposalId, Previewed]:
-        """By id. Read from disk once."""
+        """Return the previews of an agent by id. They are read from disk once."""
         if agent not in self._known:
             folder = self._layout.previews(agent)
             paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-            self._known[agent] = {id: found for path in paths for id, found in _read(path)}
+            self._known[agent] = {id: preview for path in paths for id, preview in _read(path)}
         return self._known[agent]
 
     def settled(self, agent: AgentName, now: float) -> frozenset[ProposalId]:
-        """The ids whose preview is not to be made (again) at `now`, Unix seconds."""
+        """Return the ids that need no (new) preview at `now`, in Unix seconds."""
         known = self.of(agent)
         return frozenset(id for id, each in known.items() if each.again_at is None or now < each.again_at)
 
     def drop(self, agent: AgentName, id: ProposalId) -> None:
-        """Make it anew: somebody asked for that. TransientError when the disk does not let go of it."""
+        """Remove the preview of `id`, so that it is made again. Raises TransientError if the disk fails."""
         try:
             self._layout.preview(agent, id).unlink(missing_ok=True)
         except OSError as error:
-            raise TransientError(f"cannot forget the preview of {id}: {error.strerror}", "try again") from error
+            raise TransientError(f"cannot remove the preview of {id}: {error.strerror}", "try again") from error
         self._known[agent] = {other: each for other, each in self.of(agent).items() if other != id}
 
     def write(self, agent: AgentName, id: ProposalId, previewed: Previewed, keep: frozenset[ProposalId]) -> None:
-        """Keep `previewed`; those of ids that are not in `keep` go. TransientError when it cannot be written."""
+        """Write `previewed` and remove those of ids that are not in `keep`. Raises TransientError if the disk fails."""
         known = dict(self.of(agent))
         try:
             self._layout.previews(agent).mkdir(parents=True, exist_ok=True)
@@ -87,25 +87,25 @@ class Previews:
                 self._layout.preview(agent, old).unlink(missing_ok=True)
                 del known[old]
         except OSError as error:
-            raise TransientError(f"cannot keep the preview of {id}: {error.strerror}", "is the disk full?") from error
+            raise TransientError(f"cannot write the preview of {id}: {error.strerror}", "is the disk full?") from error
         self._known[agent] = {**known, id: previewed}
-        self._came.set()
+        self._written.set()
 
     async def wait(self, agent: AgentName, id: ProposalId, seconds: float) -> Previewed:
-        """The preview of `id` once it is there; TransientError after `seconds`."""
+        """Wait for the preview of `id` and return it. Raises TransientError after `seconds`."""
         try:
             async with asyncio.timeout(seconds):
-                while (found := self.of(agent).get(id)) is None:
-                    self._came.clear()
-                    await self._came.wait()
-                return found
+                while (previewed := self.of(agent).get(id)) is None:
+                    self._written.clear()
+                    await self._written.wait()
+                return previewed
         except TimeoutError as error:
             raise TransientError(
                 f"proposal {id} is not evaluated yet", f"see `hive plan {agent}`, then approve again"
             ) from error
 
     def forget(self, agent: AgentName) -> None:
-        """A purged agent."""
+        """Remove the previews of a purged agent."""
         shutil.rmtree(self._layout.previews(agent), ignore_errors=True)
         self._known.pop(agent, None)
 
@@ -114,5 +114,5 @@ def _read(path: Path) -> list[tuple[ProposalId, Previewed]]:
     try:
         return [(ProposalId(int(path.stem)), _PREVIEWED.validate_json(path.read_bytes()))]
     except (OSError, ValueError, ValidationError) as error:
-        log.warning("%s is passed over, it will be made again: %s", path, error)
+        log.warning("%s is skipped and will be made again: %s", path, error)
         return []

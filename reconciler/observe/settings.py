@@ -15,7 +15,7 @@ from meta.names import AgentName, Sha
 log = logging.getLogger(__name__)
 
 CLOSED = AgentSettings(recipients=[])
-"""In place of a file that is not valid: whatever it was to allow is not allowed."""
+"""Used instead of a file that is not valid: it allows nothing."""
 
 
 class DeployedSettings:

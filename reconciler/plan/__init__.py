@@ -1,1 +1,1 @@
-"""Decide the next step of every agent. Pure: no I/O, no clock, no imports from other rooms."""
+"""Decide the next step of every agent. Pure: no I/O, no clock, no import of another room."""

@@ -1,4 +1,4 @@
-"""What the rules of the plan look at for one agent, and how they answer. Pure."""
+"""What the rules of the plan read about one agent, and the decision that they return. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.plan.phase import phase
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """An agent that was built with another hive (`built`) than a rebuild would be now (`now`)."""
+    """An agent that the hive `built` built. A rebuild now would be built with `now`."""
 
     built: str
     now: str
@@ -22,7 +22,7 @@ class Outdated:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next step of one agent, the reason in words, and the phase that people see."""
+    """The next step of one agent, the reason in words, and the phase that users see."""
 
     step: steps.Step
     reason: str
@@ -41,7 +41,7 @@ class Context:
     entry: AgentEntry | None
     tombstone: Tombstone | None
     run: RunEntry
-    seen: AgentObserved
+    observed: AgentObserved
     deploys: tuple[Deploy, ...]
     now: float
     daemon_since: float
@@ -57,80 +57,85 @@ class Context:
         phase: str | None = None,
         conditions: tuple[str, ...] = (),
     ) -> Decision:
-        """The answer `step`, with the phase derived from it unless given."""
-        shown = phase or self.phase(step)
+        """Return the decision for `step`. Its phase is derived unless given."""
         if deploy is not None:
             conditions = (f"deploying {deploy.id}: {step.name}", *conditions)
-        return Decision(step, reason, shown, deploy.id if deploy else None, conditions)
+        return Decision(step, reason, phase or self.phase(step), deploy.id if deploy else None, conditions)
 
     def nothing(self, reason: str, *, phase: str | None = None, conditions: tuple[str, ...] = ()) -> Decision:
-        """The answer that there is nothing to do."""
+        """Return the decision to do nothing."""
         return self.do(steps.Nothing(), reason, phase=phase, conditions=conditions)
 
     def phase(self, step: steps.Step) -> str:
-        """The one word for this agent while `step` is next."""
-        return phase(self.seen, self.run.state, step, self.judge(), self.now, self.daemon_since, self.config)
+        """Return the phase of this agent while `step` is next."""
+        return phase(self.observed, self.run.state, step, self.judge(), self.now, self.daemon_since, self.config)
 
     def judge(self) -> health.Verdict:
-        """The health gate's verdict on the present launch."""
+        """Return the health gate's verdict on the present launch."""
         return health.judge(
-            self.seen.container, self.seen.link, now=self.now, daemon_since=self.daemon_since, config=self.config
+            self.observed.container,
+            self.observed.link,
+            now=self.now,
+            daemon_since=self.daemon_since,
+            config=self.config,
         )
 
     def built(self, proposal: ProposalId, sha: Sha, settings: ContainerSettings) -> Generation | None:
-        """The generation that `proposal` was built into, if it still fits the commit and the settings."""
-        generation = self.seen.built.get(proposal)
+        """Return the generation of `proposal` if it still fits the commit and the settings."""
+        generation = self.observed.built.get(proposal)
         if generation is None or generation.sha != sha or generation.fingerprint != settings.fingerprint():
             return None
         return generation
 
     def outdated(self) -> Outdated | None:
-        """Whether another hive built what meta says; None also while it is not built or `revision` is unknown."""
+        """Return how it is outdated if another hive built what meta pins. None while it is not built, too."""
         pin = self.entry.pin if self.entry is not None else None
-        generation = self.seen.built.get(pin.id) if pin is not None else None
+        generation = self.observed.built.get(pin.id) if pin is not None else None
         if generation is None or not self.revision or generation.revision == self.revision:
             return None
         return Outdated(generation.revision, self.revision)
 
     def unproven(self) -> ProposalId | None:
-        """The pinned id, while what it was built into was never through the health gate; else None.
+        """Return the pinned id if its generation has never passed the health gate, else None.
 
         It was deployed while the agent was stopped: built and set, not started. Its first start is its gate.
         """
         pin = self.entry.pin.id if self.entry is not None else None
-        return next((deploy.id for deploy in self.deploys if deploy.id == pin and self._owes(deploy)), None)
+        return next((deploy.id for deploy in self.deploys if deploy.id == pin and self._is_unproven(deploy)), None)
 
     def last_proven(self) -> ProposalId | None:
-        """The newest deployed id with another commit than the pinned one that was through the health gate."""
+        """Return the newest deployed id that passed the health gate and whose commit is not the pinned one."""
         pin = self.entry.pin.sha if self.entry is not None else None
-        done = (deploy for deploy in self.deploys if deploy.state is TagState.DEPLOYED and deploy.sha != pin)
-        return max((deploy.id for deploy in done if not self._owes(deploy)), default=None)
+        others = (deploy for deploy in self.deploys if deploy.state is TagState.DEPLOYED and deploy.sha != pin)
+        return max((deploy.id for deploy in others if not self._is_unproven(deploy)), default=None)
 
-    def _owes(self, deploy: Deploy) -> bool:
+    def _is_unproven(self, deploy: Deploy) -> bool:
         deployed = deploy.state is TagState.DEPLOYED
-        return deployed and deploy.unproven and deploy.id not in self.seen.memo.proven
+        return deployed and deploy.unproven and deploy.id not in self.observed.memo.proven
 
-    def furnish(self, settings: ContainerSettings, deploy: Deploy | None) -> Decision | None:
-        """What the host must have before a container can start."""
-        if not self.seen.container.exists:
+    def prepare_host(self, settings: ContainerSettings, deploy: Deploy | None) -> Decision | None:
+        """Return the next step to what the host must have before a container can start, None if it has all."""
+        if not self.observed.container.exists:
             return self.do(steps.Create(settings), "there is no container", deploy)
-        if not self.seen.proposed:
-            return self.do(steps.Furnish(settings), "the proposed work tree or its push.git is missing", deploy)
-        if not self.seen.sockets:
-            return self.do(steps.OpenSockets(settings), "its sockets are not there", deploy)
+        if not self.observed.proposed:
+            return self.do(steps.MakeDirectories(settings), "the proposed work tree or its push.git is missing", deploy)
+        if not self.observed.sockets:
+            return self.do(steps.OpenSockets(settings), "its sockets are missing", deploy)
         return None
 
-    def drain_and_stop(self, transient: str, why: str, deploy: Deploy | None) -> Decision:
-        """Drain to a turn boundary first, while a harness is there that can; then stop."""
-        link, launch = self.seen.link, self.seen.container.launch
+    def drain_and_stop(self, transient: str, reason: str, deploy: Deploy | None) -> Decision:
+        """Stop. First drain to the end of the turn if a harness is connected."""
+        link, launch = self.observed.link, self.observed.container.launch
         drained = link.turn is not None and link.turn == "drained"
         if link.connected and not drained and not link.drain_over:
             seconds = self.config.drain_deadline
-            waits = (f"waits for its turn to end, at most {seconds:g} s",)
-            return self.do(steps.Drain(seconds), why, deploy, phase="draining", conditions=waits)
-        back_by = self.daemon_since + self.config.reconnect_grace
-        proven = launch is not None and launch.nonce == self.seen.memo.healthy_nonce
-        if proven and not link.connected and not link.drain_over and self.now < back_by:
-            return self.do(steps.Wait(back_by), f"{why}; its harness may be in a turn and not back yet", deploy)
+            conditions = (f"waits for its turn to end, at most {seconds:g} s",)
+            return self.do(steps.Drain(seconds), reason, deploy, phase="draining", conditions=conditions)
+        reconnects_by = self.daemon_since + self.config.reconnect_grace
+        proven = launch is not None and launch.nonce == self.observed.memo.healthy_nonce
+        if proven and not link.connected and not link.drain_over and self.now < reconnects_by:
+            return self.do(
+                steps.Wait(reconnects_by), f"{reason}; its harness may be in a turn and has not reconnected yet", deploy
+            )
         nonce = launch.nonce if launch else ""
-        return self.do(steps.Stop(transient, nonce), why, deploy)
+        return self.do(steps.Stop(transient, nonce), reason, deploy)

@@ -1,7 +1,7 @@
-"""The counters of run.json, each of which asks for one more restart or rebuild. Pure.
+"""The counters of run.json: a higher one asks for a restart or a rebuild. Pure.
 
-A restore of an older meta takes them back, while what was done is remembered elsewhere. So a counter that went back
-asks for nothing, and the next one is higher than any that was ever seen: else it would count as done already.
+A restore of an older meta lowers them, while hive still remembers what it did. A lowered counter asks for nothing. The
+next one must be higher than every earlier one, or hive would take it for done.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from meta.model import RunEntry
 from reconciler.plan.observed import AgentObserved
 
 
-def next_restart(run: RunEntry, seen: AgentObserved) -> int:
-    """What run.json's `restarts` has to become for one more restart."""
-    launch = seen.container.launch
+def next_restart(run: RunEntry, observed: AgentObserved) -> int:
+    """Return the value of run.json's `restarts` that asks for one more restart."""
+    launch = observed.container.launch
     return max(run.restarts, launch.restarts if launch is not None else 0) + 1
 
 
-def next_rebuild(run: RunEntry, seen: AgentObserved) -> int:
-    """What run.json's `rebuilds` has to become for one more rebuild."""
-    launch = seen.container.launch
-    return max(run.rebuilds, seen.memo.rebuilt, launch.rebuilds if launch is not None else 0) + 1
+def next_rebuild(run: RunEntry, observed: AgentObserved) -> int:
+    """Return the value of run.json's `rebuilds` that asks for one more rebuild."""
+    launch = observed.container.launch
+    return max(run.rebuilds, observed.memo.rebuilt, launch.rebuilds if launch is not None else 0) + 1

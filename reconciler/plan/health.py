@@ -1,8 +1,8 @@
-"""The health gate, pure: is a launch healthy, not yet, or not at all?
+"""The health gate: a launch is healthy, not yet, or never. Pure.
 
-Health tests the harness, not the model: `needs-login`, `parked` and `over-budget` are healthy. What counts is the
-link: a hello of the generation and nonce that hive launched, an answered probe, and a connection that holds. A peer
-that never says hello is healthy at its first `recv` or `status`. Times are Unix seconds.
+The gate tests the harness, not the model: `needs-login`, `parked` and `over-budget` are healthy. It reads the link: a
+hello with the generation and nonce that hive launched, an answered probe, and a connection that lasts. A peer that
+never sends a hello is healthy at its first `recv` or `status`. Times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from meta.config import Config
 from reconciler.plan.observed import Container, Launch, LinkView
 
 FLAPS = 3
-"""So many broken links within one gate are flapping."""
+"""A launch whose link breaks this often within its gate is flapping."""
 SET_BACK = 1.0
-"""Seconds; a link that begins later than that after now means that the clock was set back. How long it holds cannot be
-told then, but waiting for the clock to catch up would hold up the deploy by as much."""
+"""Seconds. The clock was set back if a link began later than this after now.
+
+How long the link has lasted is unknown then. Hive does not wait for the clock to catch up: that would delay the deploy.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """The gate is passed."""
+    """The launch passed the gate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Look again at `until`."""
+    """The launch has not passed yet; judge again at `until`."""
 
     until: float
     reason: str
@@ -34,7 +36,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Unhealthy:
-    """The gate is not passed, and will not be."""
+    """The launch will not pass the gate."""
 
     reason: str
 
@@ -43,7 +45,7 @@ Verdict = Healthy | Pending | Unhealthy
 
 
 def judge(container: Container, link: LinkView, *, now: float, daemon_since: float, config: Config) -> Verdict:
-    """The verdict on the container's present launch. After a daemon restart the whole gate runs again."""
+    """Judge the container's present launch. After a restart of the daemon the whole gate runs again."""
     launch = container.launch
     if launch is None:
         return Unhealthy("it was never started by hive")
@@ -56,11 +58,15 @@ def judge(container: Container, link: LinkView, *, now: float, daemon_since: flo
     if link.nonce is None and link.legacy_at is not None and link.legacy_at >= launch.at:
         return Healthy()
     deadline = max(min(launch.at, now), daemon_since) + config.health_deadline
+    return _judge_link(link, deadline, now, config)
+
+
+def _judge_link(link: LinkView, deadline: float, now: float, config: Config) -> Verdict:
     if link.connected and link.nonce is not None and link.answered:
         stable_at = link.since + config.health_stable
         if now >= stable_at or link.since > now + SET_BACK:
             return Healthy()
-        return Pending(stable_at, "harness connected, waiting that it holds")
+        return Pending(stable_at, "harness connected, waiting whether it stays")
     if now >= deadline:
         return Unhealthy(f"{_missing(link)} within {config.health_deadline:g} s")
     return Pending(deadline, f"health, {deadline - now:.0f} s left: {_missing(link)}")
@@ -85,9 +91,9 @@ def _missing(link: LinkView) -> str:
 
 
 def silent_since(container: Container, link: LinkView, *, daemon_since: float, config: Config) -> float | None:
-    """When an agent that was healthy lost its link for good (its deadline passed), or None while it may come back.
+    """Return when a healthy agent that is not connected counts as silent, None for one whose link is not missing.
 
-    Within the grace after a daemon restart a missing link is unknown, and unknown never counts.
+    A link that is missing within the grace after a daemon restart is unknown and does not count.
     """
     legacy = link.nonce is None and link.legacy_at is not None
     if link.connected or legacy or not container.running:

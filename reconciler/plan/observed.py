@@ -1,4 +1,4 @@
-"""What is, as frozen values: containers, links, what was built, what is remembered. No I/O."""
+"""What is observed, as frozen values: containers, links, generations, memos. No I/O."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from meta.wire.link import TurnState
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One start of a container, recorded by the backend together with the start itself.
+    """One start of a container. The backend records it together with the start.
 
     `nonce` is new for each start. `deploy` is the id whose health gate this start is for, None for a repair.
-    `restarts` and `rebuilds` are run.json's counters at that moment.
+    `restarts` and `rebuilds` are run.json's counters at the start.
     """
 
     generation: GenerationId
@@ -29,7 +29,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the launch with `nonce` ended. `lost`: it ended without a witness (host reboot, supervisor killed)."""
+    """How the launch with `nonce` ended. `lost`: nothing recorded its end (host reboot, supervisor killed)."""
 
     nonce: str
     at: float
@@ -38,7 +38,7 @@ class Exit:
     lost: bool = False
 
     def describe(self) -> str:
-        """In words, for people."""
+        """Return it in words."""
         if self.lost:
             return "gone without a trace (host restarted, or its supervisor was killed)"
         if self.signal is not None:
@@ -50,10 +50,10 @@ class Exit:
 class Container:
     """One container as its backend sees it.
 
-    `ours` is False when a container of that name exists without hive's marker: it is never touched.
-    `system` is the generation that it is switched to (None when the pointer is missing or dangles);
-    `fingerprint` that of the settings written for it (None when the file is missing or was edited).
-    `pid` is the process that stands for the container while it runs.
+    `ours` is False for a container of that name without hive's marker: hive never touches it.
+    `system` is the generation that it starts next (None if the pointer is missing or dangles).
+    `fingerprint` is that of the settings written for it (None if the file is missing or was edited).
+    `pid` is the process that represents the container while it runs.
     """
 
     exists: bool = False
@@ -66,7 +66,7 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """True while there is a process."""
+        """True while its process runs."""
         return self.pid is not None
 
 
@@ -74,9 +74,9 @@ class Container:
 class LinkView:
     """The harness's link as the daemon sees it. Times are Unix seconds.
 
-    `drain_over`: this launch had its drain, the next step is to stop it.
-    `legacy_at`: a peer that never says hello used its mcp socket at that time; that counts as healthy.
-    `answered`: it answered a probe on this connection. `losses`: how often this nonce's link broke.
+    `drain_over`: this launch was drained, the next step is to stop it.
+    `legacy_at`: when a peer that never sends a hello used its mcp socket, which counts as healthy.
+    `answered`: it answered a probe on this connection. `losses`: how often the link of this nonce broke.
     """
 
     connected: bool = False
@@ -91,7 +91,7 @@ class LinkView:
 
 
 class Transient:
-    """Why an exit is expected. Persisted before the stop, so that none of them looks like a crash."""
+    """Why an exit is expected. Stored before the stop, so that hive does not take it for a crash."""
 
     STOPPING = "stopping"
     RESTARTING = "restarting"
@@ -101,13 +101,13 @@ class Transient:
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """What is remembered about an agent across daemons (store). Losing it loses patience, never correctness.
+    """What is remembered of an agent across daemons (store). Without it hive waits and counts anew, but decides right.
 
-    `expected_exit` is the nonce of a launch that hive itself ends; `counted_exit` the last exit taken into account.
+    `expected_exit` is the nonce of a launch that hive itself ends; `counted_exit` that of the last counted exit.
     `deaths` counts, per (id, step), how often a daemon died in it.
     `rollback_from` is the failed id whose old generation still has to pass the gate.
-    `needs_login`: it was told that the agent has no login.
-    `proven`: ids that were deployed without a start and came through the health gate later.
+    `needs_login`: the event that the agent has no login was published.
+    `proven`: ids that were deployed without a start and passed the health gate later.
     """
 
     crashes: int = 0
@@ -129,10 +129,10 @@ class Memo:
 class AgentObserved:
     """Everything that is known about one agent at one moment.
 
-    `built`: what each id was built into, where that is still there. `candidates`: the candidate commits, by id.
-    `committed`: ids whose commit is on meta `main`. `foreign`: deployed ids that name a meta commit not in `main`.
-    `projected`: the cards agree with the tags. `previewed`: ids with a preview; None where the builder has none.
-    `previewing`: the id that is being evaluated at this moment.
+    `built`: the generation of each id, if it still exists. `candidates`: the candidate commits, by id.
+    `committed`: ids whose commit is on meta `main`. `foreign`: ids whose tags and meta contradict each other.
+    `projected`: the cards agree with the tags. `previewed`: ids with a preview, None if the builder makes none.
+    `previewing`: the id that is evaluated at this moment.
     """
 
     container: Container = Container()
@@ -151,9 +151,9 @@ class AgentObserved:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All agents, with when the daemon began to look (links are unknown for a grace time after that).
+    """All agents, and when the daemon began to observe (links are unknown for a grace period after that).
 
-    `revision` is the hive that a build would record now; "" where that is unknown, and then nothing is outdated.
+    `revision` is the hive that a build would record now. It is "" if unknown; then no agent is outdated.
     """
 
     agents: Mapping[AgentName, AgentObserved]

@@ -1,4 +1,4 @@
-"""The one phase of an agent, derived and never stored. Pure."""
+"""The phase of an agent: one word, derived and never stored. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PHASES: dict[str, str] = {
     "needs-login": "healthy, its coding agent has no login",
     "parked": "healthy, waits for a rate limit to pass",
     "over-budget": "healthy, its budget is used up",
-    "failed": "crashed too often, failed its first start after a deploy, or was not spawned; left alone until told",
+    "failed": "crashed too often, failed its first start after a deploy, or was not spawned; held until a command",
     "rollback-failed": "a deploy failed and the old generation does not pass the gate either; left alone",
-    "disagrees": "meta and the deployed tags tell different stories; held until `hive adopt`",
+    "disagrees": "meta and the deployed tags contradict each other; held until `hive adopt`",
     "destroying": "being removed",
-    "unknown": "runs, its link is not back yet after a restart of the daemon",
+    "unknown": "runs, has not reconnected yet after a restart of the daemon",
     "absent": "no such container, and none desired",
 }
 """Every phase and what it means."""
@@ -32,7 +32,7 @@ _TURN_PHASES = {TurnState.NEEDS_LOGIN, TurnState.PARKED, TurnState.OVER_BUDGET}
 
 
 def phase(
-    seen: AgentObserved,
+    observed: AgentObserved,
     desired: RunState,
     step: steps.Step,
     verdict: health.Verdict,
@@ -40,29 +40,26 @@ def phase(
     daemon_since: float,
     config: Config,
 ) -> str:
-    """One of PHASES for an agent whose next step is `step`."""
-    memo, container = seen.memo, seen.container
-    if memo.rollback_failed:
+    """Return one of PHASES for an agent whose next step is `step`."""
+    if observed.memo.rollback_failed:
         return "rollback-failed"
     if isinstance(step, steps.Stop):
         return {Transient.SWITCHING: "switching", Transient.DESTROYING: "destroying"}.get(step.transient, "draining")
-    if not container.running:
-        return _down(seen, desired, step, config)
-    if seen.link.connected and seen.link.turn in _TURN_PHASES:
-        return str(seen.link.turn)
-    launch = container.launch
-    if isinstance(verdict, health.Healthy) or (
-        launch is not None and memo.healthy_nonce == launch.nonce and seen.link.connected
-    ):
+    if not observed.container.running:
+        return _down(observed, desired, step, config)
+    link, launch = observed.link, observed.container.launch
+    if link.connected and link.turn in _TURN_PHASES:
+        return str(link.turn)
+    if isinstance(verdict, health.Healthy):
         return "running"
-    proven = launch is not None and memo.healthy_nonce == launch.nonce
-    if proven and not seen.link.connected and now < daemon_since + config.reconnect_grace:
-        return "unknown"
-    return "running" if proven else "starting"
+    if launch is None or observed.memo.healthy_nonce != launch.nonce:
+        return "starting"
+    reconnects = not link.connected and now < daemon_since + config.reconnect_grace
+    return "unknown" if reconnects else "running"
 
 
-def _down(seen: AgentObserved, desired: RunState, step: steps.Step, config: Config) -> str:
-    memo = seen.memo
+def _down(observed: AgentObserved, desired: RunState, step: steps.Step, config: Config) -> str:
+    memo = observed.memo
     if desired is RunState.STOPPED:
         return "stopped"
     if isinstance(step, steps.CountCrash):

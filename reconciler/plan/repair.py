@@ -1,4 +1,4 @@
-"""The rules for an agent with nothing in flight: make it what meta's HEAD says, within patience. Pure."""
+"""The rules for an agent with no deploy in flight: bring it to what meta's HEAD says. Pure."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from reconciler.plan.observed import Exit, Transient
 
 
 def repair(c: Context) -> Decision | None:
-    """The next step towards HEAD's generation, or None when everything is as desired."""
+    """Return the next step towards HEAD's generation, or None if everything is as desired."""
     entry = c.entry
     if entry is None:
         return None
-    if c.run.state is RunState.STOPPED and c.seen.container.running:
+    if c.run.state is RunState.STOPPED and c.observed.container.running:
         return c.drain_and_stop(Transient.STOPPING, "should be stopped", None)
-    if c.seen.memo.rollback_failed:
+    if c.observed.memo.rollback_failed:
         return c.nothing("neither the new nor the old generation passes the health gate; propose or restart")
     settings, pin = entry.settings, entry.pin
-    if c.seen.memo.rebuilt < c.run.rebuilds:
-        step = steps.Reapply(pin.id, pin.sha, settings, c.head, c.run.rebuilds)
-        return c.do(step, "a rebuild was asked for")
+    if c.observed.memo.rebuilt < c.run.rebuilds:
+        reapply = steps.Reapply(pin.id, pin.sha, settings, c.head, c.run.rebuilds)
+        return c.do(reapply, "a rebuild was asked for")
     generation = c.built(pin.id, pin.sha, settings)
     if generation is None:
-        step_build = steps.Build(pin.id, pin.sha, settings, c.head)
-        return c.do(step_build, f"the generation of {pin.id} is missing")
-    furnished = c.furnish(settings, None)
-    if furnished is not None:
-        return furnished
-    if c.seen.container.running:
+        build = steps.Build(pin.id, pin.sha, settings, c.head)
+        return c.do(build, f"the generation of {pin.id} is missing")
+    prepare = c.prepare_host(settings, None)
+    if prepare is not None:
+        return prepare
+    if c.observed.container.running:
         return _running(c, entry, generation)
     return _down(c, entry, generation)
 
@@ -36,17 +36,17 @@ def repair(c: Context) -> Decision | None:
 def _running(c: Context, entry: AgentEntry, generation: Generation) -> Decision | None:
     stale = _stale(c, generation)
     if stale is not None:
-        transient, why = stale
-        return c.drain_and_stop(transient, why, None)
-    container = c.seen.container
+        transient, reason = stale
+        return c.drain_and_stop(transient, reason, None)
+    container = c.observed.container
     if container.system != generation.id or container.fingerprint != generation.fingerprint:
         return c.do(steps.Switch(generation, entry.settings), "what it would start next was changed by hand")
     return _judge(c)
 
 
 def _stale(c: Context, generation: Generation) -> tuple[str, str] | None:
-    """Why the running launch is not the one desired, as (transient, reason)."""
-    launch = c.seen.container.launch
+    """Return the transient and the reason to stop the running launch if it is not the desired one."""
+    launch = c.observed.container.launch
     if launch is None:
         return Transient.RESTARTING, "it runs without a record of its start"
     if launch.generation != generation.id or launch.fingerprint != generation.fingerprint:
@@ -59,7 +59,7 @@ def _stale(c: Context, generation: Generation) -> tuple[str, str] | None:
 
 
 def _judge(c: Context) -> Decision | None:
-    memo, launch = c.seen.memo, c.seen.container.launch
+    memo, launch = c.observed.memo, c.observed.container.launch
     if launch is not None and memo.healthy_nonce == launch.nonce:
         return _healthy_before(c)
     match c.judge():
@@ -72,11 +72,11 @@ def _judge(c: Context) -> Decision | None:
 
 
 def _healthy_before(c: Context) -> Decision | None:
-    """It passed its gate once: only a harness that stays silent is a reason to act."""
-    memo, owed, launch = c.seen.memo, c.unproven(), c.seen.container.launch
-    if owed is not None and launch is not None:
-        return c.do(steps.MarkHealthy(launch.nonce, owed), f"what {owed} was built into passed the health gate")
-    silent = health.silent_since(c.seen.container, c.seen.link, daemon_since=c.daemon_since, config=c.config)
+    """Return what to do about a launch that has passed its gate: it is left alone unless its harness stays silent."""
+    memo, unproven, launch = c.observed.memo, c.unproven(), c.observed.container.launch
+    if unproven is not None and launch is not None:
+        return c.do(steps.MarkHealthy(launch.nonce, unproven), f"the generation of {unproven} passed the health gate")
+    silent = health.silent_since(c.observed.container, c.observed.link, daemon_since=c.daemon_since, config=c.config)
     if silent is not None and c.now >= silent:
         return _unhealthy(c, "its harness has been silent for too long")
     if silent is not None:
@@ -87,63 +87,73 @@ def _healthy_before(c: Context) -> Decision | None:
 
 
 def _unhealthy(c: Context, reason: str) -> Decision:
-    if c.seen.memo.rollback_from is not None:
-        return c.do(steps.GiveUpRollback(reason), f"after the rollback from {c.seen.memo.rollback_from}: {reason}")
-    launch = c.seen.container.launch
+    if c.observed.memo.rollback_from is not None:
+        return c.do(steps.GiveUpRollback(reason), f"after the rollback from {c.observed.memo.rollback_from}: {reason}")
+    launch = c.observed.container.launch
     nonce = launch.nonce if launch else ""
-    if c.seen.memo.counted_exit != nonce:
+    if c.observed.memo.counted_exit != nonce:
         return _crashed(c, Exit(nonce, c.now), reason)
     return c.do(steps.Stop(Transient.RESTARTING, nonce), reason)
 
 
 def _down(c: Context, entry: AgentEntry, generation: Generation) -> Decision | None:
-    memo, container = c.seen.memo, c.seen.container
-    wanted = c.run.state is RunState.RUNNING
-    ended, launch = container.exit, container.launch
-    unexpected = (
-        ended is not None
-        and launch is not None
-        and ended.nonce == launch.nonce
-        and ended.nonce not in (memo.expected_exit, memo.counted_exit)
-        and not (ended.lost and launch.at < c.daemon_since)  # most likely the host was restarted: nobody's fault
-    )
-    if wanted and unexpected and ended is not None:
-        why = ended.describe()
-        if memo.rollback_from is not None and launch is not None and launch.generation == generation.id:
-            return c.do(steps.GiveUpRollback(why), f"after the rollback from {memo.rollback_from}: {why}")
-        if not (launch is not None and launch.deploy is not None and launch.generation != generation.id):
-            return _crashed(c, ended, why)
+    container, wanted = c.observed.container, c.run.state is RunState.RUNNING
+    crash = _uncounted_crash(c, generation) if wanted else None
+    if crash is not None:
+        return crash
     if container.system != generation.id or container.fingerprint != generation.fingerprint:
         return c.do(steps.Switch(generation, entry.settings), "the container is not set to what meta says")
-    if not wanted:
-        return None
-    if memo.crashes >= _patience(c):
+    return _start(c, generation) if wanted else None
+
+
+def _start(c: Context, generation: Generation) -> Decision:
+    memo = c.observed.memo
+    if memo.crashes >= _crash_limit(c):
         return _given_up(c)
     left = memo.start_after - c.now
-    if 0 < left <= c.config.crash_backoff_max:  # more is no back-off: the clock was set back
+    if 0 < left <= c.config.crash_backoff_max:  # if it is more, the clock was set back
         return c.do(steps.Wait(memo.start_after), f"crashed {memo.crashes} times, starts again in {left:.0f} s")
-    owed = c.unproven()
-    why = "should be running" if owed is None else f"should be running; its first start since {owed}"
-    return c.do(steps.Start(generation, owed, c.run.restarts, c.run.rebuilds), why)
+    unproven = c.unproven()
+    reason = "should be running" if unproven is None else f"should be running; its first start since {unproven}"
+    return c.do(steps.Start(generation, unproven, c.run.restarts, c.run.rebuilds), reason)
 
 
-def _patience(c: Context) -> int:
-    """How many crashes in a row there may be: the first start of what was never started is its health gate."""
+def _uncounted_crash(c: Context, generation: Generation) -> Decision | None:
+    """Return what to do about an unexpected exit that hive has not counted yet."""
+    ended, launch, memo = c.observed.container.exit, c.observed.container.launch, c.observed.memo
+    if ended is None or launch is None or ended.nonce != launch.nonce:
+        return None
+    if ended.nonce in (memo.expected_exit, memo.counted_exit):
+        return None
+    if ended.lost and launch.at < c.daemon_since:  # most likely the host was restarted: not the agent's fault
+        return None
+    reason = ended.describe()
+    if memo.rollback_from is not None and launch.generation == generation.id:
+        return c.do(steps.GiveUpRollback(reason), f"after the rollback from {memo.rollback_from}: {reason}")
+    if launch.deploy is not None and launch.generation != generation.id:  # that of a deploy that has failed since
+        return None
+    return _crashed(c, ended, reason)
+
+
+def _crash_limit(c: Context) -> int:
+    """Return how many crashes in a row end the attempts. The first start of an unproven deploy is its health gate."""
     return c.config.crash_limit if c.unproven() is None else 1
 
 
-def _crashed(c: Context, ended: Exit, why: str) -> Decision:
-    owed, last = c.unproven(), c.seen.memo.crashes + 1 >= _patience(c)
-    told = why if owed is None else f"its first start after deploy {owed} failed: {why}"
-    return c.do(steps.CountCrash(ended, told, last), told)
+def _crashed(c: Context, ended: Exit, reason: str) -> Decision:
+    unproven, last = c.unproven(), c.observed.memo.crashes + 1 >= _crash_limit(c)
+    if unproven is not None:
+        reason = f"its first start after deploy {unproven} failed: {reason}"
+    return c.do(steps.CountCrash(ended, reason, last), reason)
 
 
 def _given_up(c: Context) -> Decision:
-    owed, times = c.unproven(), c.seen.memo.crashes
-    if owed is None:
-        return c.nothing(f"crashed {times} times in a row; `hive restart {c.name}` tries again")
-    told = f"its first start after deploy {owed} failed"
-    back = c.last_proven()
-    ways = [f"`hive rollback {c.name} {back}` goes back"] if back is not None else []
-    remedy = ", ".join([*ways, f"`hive restart {c.name}` tries again"])
-    return c.nothing(f"{told}; {remedy}", phase="failed", conditions=(told, remedy))
+    unproven = c.unproven()
+    if unproven is None:
+        crashes = c.observed.memo.crashes
+        return c.nothing(f"crashed {crashes} times in a row; `hive restart {c.name}` tries again")
+    failure = f"its first start after deploy {unproven} failed"
+    proven = c.last_proven()
+    remedies = [f"`hive rollback {c.name} {proven}` goes back"] if proven is not None else []
+    remedy = ", ".join([*remedies, f"`hive restart {c.name}` tries again"])
+    return c.nothing(f"{failure}; {remedy}", phase="failed", conditions=(failure, remedy))

@@ -1,6 +1,6 @@
-"""Rebuilding many agents wave by wave: what such a rollout is and what it does next. Pure.
+"""A rollout: many agents are rebuilt wave by wave. Its state, and what it does next. Pure.
 
-Level-triggered like the plan: what comes next is derived from what is, so a daemon that dies in the middle goes on.
+It is level-triggered like the plan: what comes next is derived from what is. So the next daemon continues a rollout.
 """
 
 from __future__ import annotations
@@ -11,25 +11,24 @@ from dataclasses import dataclass, field, replace
 from meta.names import MANAGER, AgentName
 
 UP = frozenset({"running", "needs-login", "parked", "over-budget", "stopped"})
-"""Phases in which an agent with nothing to do came through its rebuild. A stopped one is rebuilt, not started."""
+"""Phases of an agent whose rebuild succeeded, once it has nothing to do. A stopped agent is rebuilt, not started."""
 GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
-"""Phases of agents that wait for a person: a rollout leaves them out."""
+"""Phases of agents that wait for the operator. A rollout leaves them out."""
 PATIENCE = 3
-"""Errors in a row of one agent's worker that end a rollout."""
+"""A rollout ends after this many errors in a row of one agent's worker."""
 AUTOMATIC = "hive"
-"""By whom HIVE_AUTO_UPDATE's rollouts are."""
+"""The author of the rollouts that HIVE_AUTO_UPDATE begins."""
 BUSY_PATIENCE = 3600
-"""Seconds that the manager waits in an idle rollout for agents that are never between two turns."""
+"""Seconds that an idle rollout waits for agents that are never between two turns, before it begins the manager."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a rollout has to know about one agent.
+    """What a rollout reads of one agent.
 
     `rebuilds` is run.json's counter, `rebuilt` the last one that was done, `launched` that of its last start. A restore
-    of meta takes the first one back. `rests`: its plan has no step. `built_with`: the hive that it is still built with
-    where it is `outdated`.
-    `between_turns`: a stop would cut no turn short. `trouble`: the error that its worker ran into PATIENCE times.
+    of meta lowers the first one. `rests`: its plan has no step. `built_with`: the hive that built it if it is
+    `outdated`. `between_turns`: a stop would interrupt no turn. `trouble`: an error that recurred PATIENCE times.
     """
 
     phase: str
@@ -48,9 +47,9 @@ class Seen:
 class Rollout:
     """One `hive rebuild --all`, or one that HIVE_AUTO_UPDATE began.
 
-    An agent of it is in `waiting`, in `begun` (with the rebuild that it must reach) or in `done`. `left_out` are those
-    that were in no state to be rebuilt. `revision` is hive's, `at` Unix seconds. `now`: no drain. `idle`: an agent is
-    begun between two turns only. `failed` is the agent that ended it and `reason` why; then `waiting` were left.
+    Each of its agents is in `waiting`, in `begun` (with the rebuild that it must reach) or in `done`. `left_out` could
+    not be rebuilt. `revision` is hive's, `at` Unix seconds. `now`: without a drain. `idle`: an agent is begun only
+    between two turns. `failed` is the agent that ended the rollout and `reason` why; `waiting` are then left alone.
     """
 
     id: str
@@ -68,24 +67,27 @@ class Rollout:
 
     @property
     def over(self) -> bool:
-        """True once it begins nothing any more."""
+        """True once it begins no further agent."""
         return self.failed is not None or not (self.waiting or self.begun)
 
     def holds(self, agent: AgentName | None) -> bool:
-        """Whether something is still to come of it for `agent` (None: for anybody) without further ado."""
+        """Return True while the rollout still has work for `agent` (None: for any agent).
+
+        What an idle rollout begins only between two turns does not count.
+        """
         if self.over:
             return False
-        coming = {*self.begun, *(() if self.idle else self.waiting)}
-        return bool(coming) if agent is None else agent in coming
+        ahead = {*self.begun, *(() if self.idle else self.waiting)}
+        return bool(ahead) if agent is None else agent in ahead
 
     def describe(self) -> str:
-        """How far it is, in words."""
+        """Return its progress in words."""
         count = len(self.waiting) + len(self.begun) + len(self.done)
         parts = [f"{len(self.done)} of {count} done"]
         if self.failed is not None:
             others = sorted(name for name in self.begun if name != self.failed)
             parts.append(f"stopped since {self.failed} failed: {self.reason}")
-            parts += [f"go on by themselves: {', '.join(others)}"] if others else []
+            parts += [f"continue by themselves: {', '.join(others)}"] if others else []
             parts += [f"left as they were: {', '.join(self.waiting)}"] if self.waiting else []
         else:
             parts += [f"being rebuilt: {', '.join(sorted(self.begun))}"] if self.begun else []
@@ -105,7 +107,7 @@ def begin(
     idle: bool = False,
     only_outdated: bool = False,
 ) -> Rollout:
-    """A rollout over the agents of `seen`, the manager last. It may have nothing to do."""
+    """Return a rollout of the agents in `seen`, the manager last. It may have no work."""
     chosen = [name for name in _in_order(seen) if seen[name].outdated or not only_outdated]
     able = tuple(name for name in chosen if seen[name].phase not in GIVEN_UP)
     left_out = tuple(name for name in chosen if name not in able)
@@ -113,43 +115,45 @@ def begin(
 
 
 def judge(rollout: Rollout, seen: Mapping[AgentName, Seen]) -> Rollout:
-    """What became of the agents that are begun (one that is not in `seen` was destroyed meanwhile)."""
-    fates = {name: _fate(target, seen.get(name), rollout.revision) for name, target in rollout.begun.items()}
-    done = (*rollout.done, *(name for name in _in_order(fates) if fates[name] == "" and name in seen))
-    begun = {name: target for name, target in rollout.begun.items() if fates[name] != ""}
+    """Move the begun agents that are done or failed. One that is not in `seen` was destroyed meanwhile."""
+    outcomes = {name: _outcome(target, seen.get(name), rollout.revision) for name, target in rollout.begun.items()}
+    done = (*rollout.done, *(name for name in _in_order(outcomes) if outcomes[name] == "" and name in seen))
+    begun = {name: target for name, target in rollout.begun.items() if outcomes[name] != ""}
     after = replace(rollout, begun=begun, done=done)
-    failed = next((name for name in _in_order(begun) if fates[name]), None)
-    return after if failed is None else replace(after, failed=failed, reason=fates[failed])
+    failed = next((name for name in _in_order(begun) if outcomes[name]), None)
+    return after if failed is None else replace(after, failed=failed, reason=outcomes[failed])
 
 
 def next_wave(rollout: Rollout, seen: Mapping[AgentName, Seen], wave: int, now: int) -> Rollout:
-    """Begin the next `wave` of those that wait, if the last wave is through and none failed. `now` in Unix seconds.
+    """Begin at most `wave` of the waiting agents if the last wave is done and none failed. `now` is in Unix seconds.
 
-    The manager only when nobody else waits, or in an idle rollout nobody who was between two turns for BUSY_PATIENCE.
+    The manager is begun when no other agent waits. An idle rollout begins it BUSY_PATIENCE after its own begin, too, if
+    no other agent is between two turns.
     """
     if rollout.begun or rollout.over:
         return rollout
     waiting = tuple(name for name in rollout.waiting if name in seen)
     able = [name for name in waiting if seen[name].between_turns or not rollout.idle]
     others = [name for name in waiting if name != MANAGER]
-    held = [name for name in able if name != MANAGER]
-    patient = others and now < rollout.at + BUSY_PATIENCE
-    ready = (held if held or patient else able)[:wave]
+    able_others = [name for name in able if name != MANAGER]
+    waits_for_others = others and now < rollout.at + BUSY_PATIENCE
+    ready = (able_others if able_others or waits_for_others else able)[:wave]
     rest = tuple(name for name in waiting if name not in ready)
     return replace(rollout, waiting=rest, begun={name: _next(seen[name]) for name in ready})
 
 
 def under_way(rollout: Rollout | None, revision: str) -> bool:
-    """Whether a rollout is to be gone on with: not one of hive's own that only waits, once hive is another one."""
+    """Return True if `rollout` goes on. One of HIVE_AUTO_UPDATE that only waits ends when hive itself is updated."""
     if rollout is None or rollout.over:
         return False
     return bool(rollout.begun) or rollout.by != AUTOMATIC or rollout.revision == revision
 
 
 def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: str, mode: str) -> bool:
-    """Whether HIVE_AUTO_UPDATE (off, idle or all) begins a rollout of what is outdated.
+    """Return True if HIVE_AUTO_UPDATE (`mode`: off, idle or all) begins a rollout of the outdated agents.
 
-    Never while one is under way. What a rollout of the same revision tried is not tried again: the operator decides.
+    It never begins one while another is under way. It does not try again what a rollout of the same revision tried:
+    the operator decides about that.
     """
     if mode == "off" or under_way(rollout, revision):
         return False
@@ -162,12 +166,12 @@ def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: st
 
 
 def _next(seen: Seen) -> int:
-    """The rebuild to ask for: as `counters.next_rebuild`."""
+    """Return the rebuild to ask for, as `counters.next_rebuild` does."""
     return max(seen.rebuilds, seen.rebuilt, seen.launched) + 1
 
 
-def _fate(target: int, seen: Seen | None, revision: str) -> str | None:
-    """ "" when it is over well, None while it is under way, else what went wrong."""
+def _outcome(target: int, seen: Seen | None, revision: str) -> str | None:
+    """Return "" if the rebuild is done, None while it is under way, else what went wrong."""
     if seen is None:
         return ""
     if seen.rebuilds < target:
@@ -178,17 +182,21 @@ def _fate(target: int, seen: Seen | None, revision: str) -> str | None:
         return f"it is {seen.phase}"
     if seen.rebuilt < target:
         return "hive does not touch it, see `hive plan`" if seen.rests else None
+    return _start_outcome(seen, revision)
+
+
+def _start_outcome(seen: Seen, revision: str) -> str | None:
     if seen.crashes:
         return f"it ended {seen.crashes} times since" if seen.crashes > 1 else "it did not come up healthy"
     if not seen.rests or seen.phase == "unknown":
         return None
     if seen.phase not in UP:
-        return f"it came to rest as {seen.phase}"
-    if seen.outdated and seen.built_with != revision:  # hive may have become another one meanwhile
+        return f"it ended up as {seen.phase}"
+    if seen.outdated and seen.built_with != revision:  # hive itself may have been updated meanwhile
         return f"it is rebuilt, and still built with hive {seen.built_with}"
     return ""
 
 
 def _in_order(names: Iterable[AgentName]) -> list[AgentName]:
-    """By name, the manager last: who could mend something goes when all else is well."""
+    """Sort by name, the manager last: it can repair the others as long as it runs."""
     return sorted(names, key=lambda name: (name == MANAGER, name))

@@ -1,8 +1,8 @@
-"""The steps that a plan consists of: one step is one idempotent action on one agent (ARCHITECTURE 5, A2 to A10).
+"""The steps of a plan: one step is one idempotent action on one agent (A2 to A10 of ARCHITECTURE 5).
 
-Each step class names, in order, the effects that `apply` brings about for it. Every effect is a failpoint
-(`<effect>:before`, `<effect>:after`), so the crash matrix is generated from this table. COMMANDS lists the
-effects of the commands that write a tag or a ref before a plan sees anything (P1 to P4, A1).
+Each step class names its effects in the order in which `apply` causes them. Every effect has two failpoints
+(`<effect>:before`, `<effect>:after`), and the crash matrix is generated from this table. COMMANDS lists the effects of
+the commands that write a tag or a ref before a plan reads it (P1 to P4, A1).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconciler.plan.observed import Exit
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Base: `name` as people see it; `effects` in the order in which apply brings them about."""
+    """One step. `name` is what users see; `effects` are in the order in which apply causes them."""
 
     name: ClassVar[str]
     effects: ClassVar[tuple[str, ...]] = ()
@@ -26,14 +26,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Nothing(Step):
-    """Converged, held, or given up: the reason says which."""
+    """Nothing to do: converged, held, or given up. The reason says which."""
 
     name: ClassVar[str] = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Wait(Step):
-    """Nothing before `until` (Unix seconds), unless a hint comes."""
+    """Wait until `until` (Unix seconds) or for a hint."""
 
     name: ClassVar[str] = "wait"
     until: float
@@ -49,7 +49,7 @@ class Project(Step):
 
 @dataclass(frozen=True, slots=True)
 class Begin(Step):
-    """A2: check the ancestor, tag `building/<id>`."""
+    """Check the ancestor and tag `building/<id>` (A2)."""
 
     name: ClassVar[str] = "begin"
     effects: ClassVar[tuple[str, ...]] = ("tag-building",)
@@ -58,7 +58,7 @@ class Begin(Step):
 
 @dataclass(frozen=True, slots=True)
 class MakeCandidate(Step):
-    """A3: meta HEAD with this agent's pin, as a commit beside `main`."""
+    """Commit meta's HEAD with this agent's pin beside `main` (A3)."""
 
     name: ClassVar[str] = "candidate"
     effects: ClassVar[tuple[str, ...]] = ("candidate",)
@@ -67,7 +67,7 @@ class MakeCandidate(Step):
 
 @dataclass(frozen=True, slots=True)
 class Preview(Step):
-    """What the pending `id` would become, for whoever decides about it. Its candidate is made for this alone."""
+    """Evaluate what the pending `id` would become, for the operator's decision. Its candidate exists for this alone."""
 
     name: ClassVar[str] = "preview"
     effects: ClassVar[tuple[str, ...]] = ("preview",)
@@ -77,7 +77,7 @@ class Preview(Step):
 
 @dataclass(frozen=True, slots=True)
 class Build(Step):
-    """A4: `id` becomes a generation. `candidate` is the meta commit that is built from."""
+    """Build the generation of `id` from the meta commit `candidate` (A4)."""
 
     name: ClassVar[str] = "build"
     effects: ClassVar[tuple[str, ...]] = ("build",)
@@ -90,7 +90,7 @@ class Build(Step):
 
 @dataclass(frozen=True, slots=True)
 class Create(Step):
-    """Make the container, not running."""
+    """Make the container; it does not run yet."""
 
     name: ClassVar[str] = "create"
     effects: ClassVar[tuple[str, ...]] = ("create",)
@@ -98,8 +98,8 @@ class Create(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Furnish(Step):
-    """Make what the host keeps for an agent: its own directories, the proposed work tree."""
+class MakeDirectories(Step):
+    """Make the agent's directories and its proposed work tree."""
 
     name: ClassVar[str] = "furnish"
     effects: ClassVar[tuple[str, ...]] = ("own-directories", "proposed")
@@ -117,7 +117,7 @@ class OpenSockets(Step):
 
 @dataclass(frozen=True, slots=True)
 class Drain(Step):
-    """A5: let the harness finish its turn, at most `deadline` seconds."""
+    """Wait until the harness has finished its turn, at most `deadline` seconds (A5)."""
 
     name: ClassVar[str] = "drain"
     effects: ClassVar[tuple[str, ...]] = ("drain",)
@@ -127,7 +127,7 @@ class Drain(Step):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Step):
-    """End the launch with `nonce`; `transient` is persisted first, so that it is no crash."""
+    """End the launch with `nonce`. `transient` is stored first, so that hive does not count a crash."""
 
     name: ClassVar[str] = "stop"
     effects: ClassVar[tuple[str, ...]] = ("remember-stop", "stop")
@@ -137,7 +137,7 @@ class Stop(Step):
 
 @dataclass(frozen=True, slots=True)
 class Switch(Step):
-    """A6: set the system by path and write the container's settings."""
+    """Set the system by path and write the container's settings (A6)."""
 
     name: ClassVar[str] = "switch"
     effects: ClassVar[tuple[str, ...]] = ("set-system", "write-settings")
@@ -147,7 +147,7 @@ class Switch(Step):
 
 @dataclass(frozen=True, slots=True)
 class Start(Step):
-    """A6: start what is set."""
+    """Start what is set (A6)."""
 
     name: ClassVar[str] = "start"
     effects: ClassVar[tuple[str, ...]] = ("start",)
@@ -159,7 +159,7 @@ class Start(Step):
 
 @dataclass(frozen=True, slots=True)
 class Commit(Step):
-    """A8, the commit point: the one-agent change on meta `main`. `proven`: it passed the gate, else it is only set."""
+    """Change this agent on meta's `main`: the commit point (A8). `proven`: it passed the gate, else it is only set."""
 
     name: ClassVar[str] = "commit"
     effects: ClassVar[tuple[str, ...]] = ("commit-meta",)
@@ -171,7 +171,7 @@ class Commit(Step):
 
 @dataclass(frozen=True, slots=True)
 class Finish(Step):
-    """A9: `deployed/<id>` and `applied/main`. `unproven`: built and set, not started."""
+    """Write `deployed/<id>` and `applied/main` (A9). `unproven`: it is built and set, not started."""
 
     name: ClassVar[str] = "finish"
     effects: ClassVar[tuple[str, ...]] = ("tag-deployed",)
@@ -182,7 +182,7 @@ class Finish(Step):
 
 @dataclass(frozen=True, slots=True)
 class Drop(Step):
-    """A10: drop the candidate and what only it needed."""
+    """Drop the candidate and what only it needed (A10)."""
 
     name: ClassVar[str] = "drop"
     effects: ClassVar[tuple[str, ...]] = ("drop-candidate", "prune")
@@ -191,7 +191,7 @@ class Drop(Step):
 
 @dataclass(frozen=True, slots=True)
 class Fail(Step):
-    """F: `failed/<id>`; `touched`: the container was already switched, so HEAD's generation has to come back."""
+    """Write `failed/<id>`. `touched`: the container was already switched, so it must go back to HEAD's generation."""
 
     name: ClassVar[str] = "fail"
     effects: ClassVar[tuple[str, ...]] = ("remember-rollback", "tag-failed")
@@ -202,7 +202,7 @@ class Fail(Step):
 
 @dataclass(frozen=True, slots=True)
 class CountCrash(Step):
-    """Take an unexpected end into account: count it, choose when to start again; after the `last` one never."""
+    """Count an unexpected exit and set when to start again; never after the `last` one."""
 
     name: ClassVar[str] = "count-crash"
     effects: ClassVar[tuple[str, ...]] = ("count-crash",)
@@ -213,7 +213,7 @@ class CountCrash(Step):
 
 @dataclass(frozen=True, slots=True)
 class MarkHealthy(Step):
-    """The launch with `nonce` passed its gate; with that `proves` is no longer unproven."""
+    """Remember that the launch with `nonce` passed its gate. `proves`: the id that is proven by that."""
 
     name: ClassVar[str] = "mark-healthy"
     effects: ClassVar[tuple[str, ...]] = ("mark-healthy",)
@@ -223,7 +223,7 @@ class MarkHealthy(Step):
 
 @dataclass(frozen=True, slots=True)
 class ForgetCrashes(Step):
-    """Healthy for long enough: crashes and back-off start from nothing."""
+    """Reset crashes and back-off after it was healthy for long enough."""
 
     name: ClassVar[str] = "forget-crashes"
     effects: ClassVar[tuple[str, ...]] = ("forget-crashes",)
@@ -231,7 +231,7 @@ class ForgetCrashes(Step):
 
 @dataclass(frozen=True, slots=True)
 class GiveUpRollback(Step):
-    """The old generation does not pass the gate either: alarm, no further try."""
+    """Stop trying: the old generation does not pass the gate either. The operator is alarmed."""
 
     name: ClassVar[str] = "give-up-rollback"
     effects: ClassVar[tuple[str, ...]] = ("give-up-rollback",)
@@ -240,7 +240,7 @@ class GiveUpRollback(Step):
 
 @dataclass(frozen=True, slots=True)
 class Reapply(Step):
-    """`rebuild`: write every host artefact of the agent again and build its pin again."""
+    """Make everything of the agent on the host again and build its pin again (`hive rebuild`)."""
 
     name: ClassVar[str] = "reapply"
     effects: ClassVar[tuple[str, ...]] = ("reapply", "rebuild", "remember-rebuild")
@@ -253,7 +253,7 @@ class Reapply(Step):
 
 @dataclass(frozen=True, slots=True)
 class Destroy(Step):
-    """Remove the container and its sockets; repos and /state stay."""
+    """Remove the container and its sockets. Repos and /state stay."""
 
     name: ClassVar[str] = "destroy"
     effects: ClassVar[tuple[str, ...]] = ("destroy", "close-sockets", "forget-memo")
@@ -261,7 +261,7 @@ class Destroy(Step):
 
 @dataclass(frozen=True, slots=True)
 class Purge(Step):
-    """Remove exactly {agents,applied,proposed}/<name>, then the tombstone."""
+    """Remove {agents,applied,proposed}/<name> and nothing else, then the tombstone."""
 
     name: ClassVar[str] = "purge"
     effects: ClassVar[tuple[str, ...]] = ("purge-directories", "forget-tombstone")
@@ -277,7 +277,7 @@ STEPS: tuple[type[Step], ...] = (
         MakeCandidate,
         Build,
         Create,
-        Furnish,
+        MakeDirectories,
         OpenSockets,
         Drain,
         Stop,
@@ -286,7 +286,7 @@ STEPS: tuple[type[Step], ...] = (
     ),
     *(Commit, Finish, Drop, Fail, CountCrash, MarkHealthy, ForgetCrashes, GiveUpRollback, Reapply, Destroy, Purge),
 )
-"""Every step; a test checks that none is missing."""
+"""Every step. A test checks that none is missing."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "propose": ("take-id", "fetch", "tag-proposal", "tag-superseded", "project-proposal"),

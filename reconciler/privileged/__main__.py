@@ -1,6 +1,7 @@
 """hive-privileged: the root helper as a program, `python -I -m reconciler.privileged --uid 900 ...`.
 
-Socket-activated (one listening socket, LISTEN_FDS=1), or with --socket PATH. Ends on SIGTERM after running requests.
+Socket-activated (one listening socket, LISTEN_FDS=1), or with --socket PATH. On SIGTERM it ends after the requests that
+run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BACKLOG = 64
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM. Exit code 2 when the options or the socket are wrong."""
+    """Serve until SIGTERM. Return 2 if the options or the socket are wrong."""
     os.umask(0o022)
     options = _parser().parse_args(argv)
     journal = Journal()
@@ -34,20 +35,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         host = _host(options)
         listener = _listener(options.socket, host)
     except HiveError as error:
-        journal.say("cannot-start", error=error.summary, hint=error.hint)
+        journal.write("cannot-start", error=error.summary, hint=error.hint)
         return 2
     rules = Rules(uid=host.uid, bounds=host.bounds, connections=options.connections, idle=options.idle)
     server = Server(listener, Verbs(host).perform, rules, journal)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
-    journal.say("serving", uid=host.uid, owner=host.owner, pid=os.getpid())
+    journal.write("serving", uid=host.uid, owner=host.owner, pid=os.getpid())
     server.serve()
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hive-privileged", description="root's part of hive", allow_abbrev=False)
-    parser.add_argument("--uid", type=int, required=True, help="the daemon's uid: the only one that is answered")
+    parser.add_argument("--uid", type=int, required=True, help="the daemon's uid: the only one that may connect")
     parser.add_argument("--gid", type=int, help="the daemon's group (default: as its uid)")
     parser.add_argument("--socket", type=Path, help="listen here instead of on the socket that systemd passes")
     parser.add_argument("--owner", default="hive", help="marks the containers of this hive")
@@ -99,9 +100,9 @@ def _listener(path: Path | None, host: Host) -> socket.socket:
         listening = sound and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         os.set_inheritable(_FIRST_FD, False)
     except OSError as error:
-        raise BadInput(f"descriptor {_FIRST_FD} is no socket: {error.strerror}") from error
+        raise BadInput(f"descriptor {_FIRST_FD} is not a socket: {error.strerror}") from error
     if not listening:
-        raise BadInput("the socket that was passed is no listening unix stream socket")
+        raise BadInput("the socket that was passed is not a listening unix stream socket")
     return listener
 
 

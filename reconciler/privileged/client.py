@@ -1,7 +1,7 @@
 """The daemon's side of the root helper: one connection per call, a deadline for each, the errors of meta.errors.
 
-TransientError: not reachable, busy, late, cut off. Refused: no marker, not allowed. PermanentError (also BadInput,
-NotFound): trying again changes nothing. A call that was cut off may have been done: all verbs are idempotent.
+TransientError: not reachable, busy, late, interrupted. Refused: no marker, not allowed. PermanentError (also BadInput,
+NotFound): a retry changes nothing. An interrupted call may have succeeded: all verbs are idempotent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from reconciler.privileged.values import Settings
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Lines of a container's log, oldest first, and where to go on."""
+    """Lines of a container's log, oldest first, and the cursor for the next ones."""
 
     lines: tuple[str, ...]
     cursor: str | None
@@ -42,7 +42,7 @@ class LogLines:
 
 @dataclass(frozen=True, slots=True)
 class CallDeadlines:
-    """Seconds for a call, longer than the helper's own for its parts. A stop has its grace on top."""
+    """Seconds for a call: longer than the helper's own deadlines for its parts. The grace of a stop is added."""
 
     quick: float = 30.0
     create: float = 240.0
@@ -53,7 +53,7 @@ class CallDeadlines:
 
 
 class Client:
-    """`connections` calls at a time, fewer than the helper allows; more wait, within their deadline."""
+    """The helper's client. At most `connections` calls at a time, fewer than the helper allows; others wait."""
 
     def __init__(self, path: Path, deadlines: CallDeadlines = CallDeadlines(), connections: int = 6) -> None:
         self._path = path
@@ -65,23 +65,23 @@ class Client:
         await self._call(Create(name, uid_base, system), self._deadlines.create)
 
     async def set_system(self, name: AgentName, system: str) -> None:
-        """Switch to a system by path; takes effect at the next start."""
+        """Switch to a system by path. Takes effect at the next start."""
         await self._call(SetSystem(name, system), self._deadlines.switch)
 
     async def write_settings(self, name: AgentName, settings: Settings) -> None:
-        """Write binds, uid range and limits; takes effect at the next start."""
+        """Write binds, uid range and limits. Takes effect at the next start."""
         await self._call(WriteSettings(name, settings), self._deadlines.quick)
 
     async def start(self, name: AgentName) -> None:
-        """Start what is set and await that it is up."""
+        """Start what is set and wait until it is up."""
         await self._call(Start(name), self._deadlines.start)
 
     async def stop(self, name: AgentName, grace: float) -> None:
-        """TERM, then KILL after `grace` seconds; returns when nothing is left."""
+        """Send TERM, then KILL after `grace` seconds. Returns when no process is left."""
         await self._call(Stop(name, grace), self._deadlines.stop + grace)
 
     async def destroy(self, name: AgentName) -> None:
-        """Stop and remove the container; the agent's own directories stay."""
+        """Stop and remove the container. The agent's own directories stay."""
         await self._call(Destroy(name), self._deadlines.destroy)
 
     async def own_directory(self, name: AgentName, kind: str, uid_base: int) -> None:
@@ -89,15 +89,15 @@ class Client:
         await self._call(OwnDirectory(name, kind, uid_base), self._deadlines.quick)
 
     async def remove_directories(self, name: AgentName) -> None:
-        """Remove state, home and proposed work tree of an agent that has no container any more."""
+        """Remove state, home and proposed work tree of an agent without a container."""
         await self._call(RemoveDirectories(name), self._deadlines.destroy)
 
     async def logs(self, name: AgentName, lines: int, cursor: str | None = None, since: int | None = None) -> LogLines:
-        """The last `lines` lines after `cursor`, of those written after the Unix second `since`."""
+        """Return the last `lines` lines after `cursor` that were written after the Unix second `since`."""
         data = await self._call(Logs(name, lines, cursor, since), self._deadlines.quick)
         texts, last = data.get("lines"), data.get("cursor")
         if not isinstance(texts, list):
-            raise TransientError("the root helper gave no lines")
+            raise TransientError("the root helper returned no lines")
         return LogLines(tuple(str(text) for text in texts), last if isinstance(last, str) else None)
 
     async def _call(self, request: Request, deadline: float) -> Mapping[str, object]:
@@ -111,16 +111,16 @@ class Client:
             hint = f"see whether hive-privileged.socket is up ({self._path})"
             raise TransientError(f"the root helper cannot be reached: {error}", hint) from error
         if not line.endswith(b"\n"):
-            raise TransientError("the root helper gave no whole answer", "see its journal")
+            raise TransientError("the root helper did not complete its answer", "see its journal")
         return protocol.decode_answer(line)
 
     async def _exchange(self, line: bytes) -> bytes:
-        """Plain socket calls: an asyncio stream would drop the answer when the helper closed before it read."""
+        """Exchange lines by plain socket calls: a stream would drop the answer if the helper closed before it read."""
         loop, answer = asyncio.get_running_loop(), bytearray()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
             await loop.sock_connect(connection, str(self._path))
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # turned away: the answer says why
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # rejected: the answer has the reason
                 await loop.sock_sendall(connection, line)
             while not answer.endswith(b"\n"):
                 chunk = await loop.sock_recv(connection, 65536)

@@ -1,6 +1,6 @@
-"""The helper's one caller of other programs: argument lists, a deadline, a minimal environment, bounded output.
+"""The helper runs other programs only here: argument lists, a deadline, a minimal environment, bounded output.
 
-meta.process.run does this for the daemon, with an event loop; root's helper stays with the standard library.
+The daemon uses meta.process.run with an event loop. The helper needs the standard library only.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Ended:
 
     @property
     def last_line(self) -> str:
-        """The last line on stderr; empty if there is none."""
-        found = self.errors.strip().splitlines()
-        return found[-1][:500] if found else ""
+        """The last line on stderr, "" if there is none."""
+        lines = self.errors.strip().splitlines()
+        return lines[-1][:500] if lines else ""
 
 
 class DeadlinePassed(TransientError):
@@ -44,17 +44,17 @@ class DeadlinePassed(TransientError):
 
 
 class Run(Protocol):
-    """How programs are run; tests put a recorder here."""
+    """Runs programs. Tests replace it by a recorder."""
 
     def __call__(self, argv: Sequence[str], *, deadline: float, output_limit: int = ...) -> Ended:
-        """Run to the end within `deadline` seconds."""
+        """Run a program to its end, at most `deadline` seconds."""
 
 
 def run(argv: Sequence[str], *, deadline: float, output_limit: int = 64 * 1024) -> Ended:
     """Run a program in an empty working directory of its own, which is also its HOME.
 
-    `deadline` in seconds, `output_limit` in bytes of stdout; past either its whole group is killed.
-    Raises DeadlinePassed, PermanentError for too much output or a program that is not there.
+    `deadline` is in seconds, `output_limit` in bytes of stdout. Beyond either the whole process group is killed.
+    Raises DeadlinePassed, or PermanentError for too much output or a missing program.
     """
     ends = time.monotonic() + deadline
     with tempfile.TemporaryDirectory(prefix="hive-privileged-") as folder:
@@ -105,7 +105,7 @@ def _read(process: subprocess.Popen[bytes], argv: Sequence[str], ends: float, li
                     selector.unregister(key.fd)
             del errors[:-_ERRORS_KEPT]
             if len(stdout) > limit:
-                raise PermanentError(f"{Path(argv[0]).name} said more than {limit} bytes", "ask for less")
+                raise PermanentError(f"{Path(argv[0]).name} wrote more than {limit} bytes", "ask for less")
     return bytes(stdout), bytes(errors)
 
 
@@ -113,7 +113,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel, on a dead disk say
+    with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel, for example on a broken disk
         process.wait(_KILL_GRACE)
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:

@@ -1,13 +1,13 @@
-"""What is written about a container, as text: its conf file and its limits. Pure; fixed templates, checked values.
+"""The files of a container as text: its conf file and its limits. Pure: fixed templates, checked values.
 
     <etc>/<name>.conf                                       read by container@<name>.service (KEY=VALUE)
-        # hive <owner>                                      the marker: without it hive never touches the container
+        # hive <owner>                                      the marker: hive never touches a container without it
         # settings {...}                                    what the rest was made from
         # written <fingerprint of the settings> <digest of all other lines>
-    <run>/container@<name>.service.d/50-hive.conf           limits; the same first and `written` lines; gone at reboot
+    <run>/container@<name>.service.d/50-hive.conf           limits, with the first and `written` line; lost at reboot
 
-SYSTEM_PATH is what boots. The profile keeps the history and the gc root; it is not followed at a start, since it is
-bound into the container. hive, not systemd, restarts containers: only so every start has its nonce and its back-off.
+SYSTEM_PATH is what boots. The profile keeps the history and the gc root. A start does not read it, since it is bound
+into the container. hive restarts containers, not systemd, so that every start has its nonce and its back-off.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The daemon's two directories: plain absolute paths (PLAIN_PATH), checked when the helper starts."""
+    """The daemon's two directories: plain absolute paths (PLAIN_PATH), checked at the helper's start."""
 
     state: str
     runtime: str
@@ -36,7 +36,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A directory of the daemon's state or runtime directory (`parts` below it) and where the container sees it."""
+    """A directory below the daemon's state or runtime directory (`parts`), and its path in the container."""
 
     runtime: bool
     parts: tuple[str, ...]
@@ -46,7 +46,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Conf:
-    """What one conf file says. `system` None: nothing to boot yet."""
+    """The content of a conf file. `system` None: there is nothing to boot yet."""
 
     owner: str
     settings: Settings
@@ -55,7 +55,7 @@ class Conf:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A conf or limits file read back. `owner` None: no marker, so not ours. `fingerprint` None: it was edited."""
+    """A conf or limits file as read. `owner` None: no marker, so not ours. `fingerprint` None: it was edited."""
 
     owner: str | None
     fingerprint: str | None = None
@@ -64,7 +64,7 @@ class Written:
 
 
 def directory(name: AgentName, kind: str) -> Bind:
-    """The directory of one kind that belongs to an agent (meta.layout says the same)."""
+    """Return the directory of one kind that belongs to an agent (as meta.layout has it)."""
     match kind:
         case "sockets":
             parts = ("manager",) if name == MANAGER else ("agents", name)
@@ -78,7 +78,7 @@ def directory(name: AgentName, kind: str) -> Bind:
 
 
 def binds(name: AgentName, role: str) -> tuple[Bind, ...]:
-    """Everything of the host that the container sees. Directories only: a socket file would go stale."""
+    """Return everything of the host that the container sees. Only directories: a bound socket file would go stale."""
     own = tuple(directory(name, kind) for kind in ("state", "home", "sockets"))
     if role != "manager":
         return own
@@ -91,7 +91,7 @@ def binds(name: AgentName, role: str) -> tuple[Bind, ...]:
 
 
 def render(name: AgentName, conf: Conf, places: Places) -> str:
-    """The text of the conf file."""
+    """Return the text of the conf file."""
     settings = conf.settings
     flags = [f"--private-users={settings.uid_base}:{UIDS}", "--private-users-ownership=auto"]
     flags += [_flag(bind, places) for bind in binds(name, settings.role)]
@@ -102,7 +102,7 @@ def render(name: AgentName, conf: Conf, places: Places) -> str:
 
 
 def render_limits(owner: str, settings: Settings) -> str:
-    """The text of the drop-in of the container's unit."""
+    """Return the text of the drop-in of the container's unit."""
     limits = settings.limits
     body = [
         "[Service]",
@@ -117,7 +117,7 @@ def render_limits(owner: str, settings: Settings) -> str:
 
 
 def read_back(text: str, bounds: Bounds) -> Written:
-    """What a conf or limits file says: whose it is, and whether it is still as it was written."""
+    """Read a conf or limits file: whose it is, and whether it was edited."""
     lines = text.splitlines()
     marker = lines[0].removeprefix("# hive ") if lines and lines[0].startswith("# hive ") else ""
     if not OWNER.fullmatch(marker):
@@ -130,17 +130,17 @@ def read_back(text: str, bounds: Bounds) -> Written:
 
 
 def _settings(lines: list[str], bounds: Bounds) -> Settings | None:
-    found = [line.removeprefix("# settings ") for line in lines if line.startswith("# settings ")]
+    texts = [line.removeprefix("# settings ") for line in lines if line.startswith("# settings ")]
     try:
-        return values.settings(json.loads(found[0]), bounds) if len(found) == 1 else None
+        return values.settings(json.loads(texts[0]), bounds) if len(texts) == 1 else None
     except (ValueError, RecursionError, BadInput):
         return None
 
 
 def _system(lines: list[str], bounds: Bounds) -> str | None:
-    found = [line.removeprefix("SYSTEM_PATH=") for line in lines if line.startswith("SYSTEM_PATH=")]
+    texts = [line.removeprefix("SYSTEM_PATH=") for line in lines if line.startswith("SYSTEM_PATH=")]
     try:
-        return values.system(found[0], bounds) if len(found) == 1 else None
+        return values.system(texts[0], bounds) if len(texts) == 1 else None
     except BadInput:
         return None
 
@@ -151,7 +151,7 @@ def _flag(bind: Bind, places: Places) -> str:
 
 
 def _addresses(uid_base: int) -> list[str]:
-    """A pair of addresses in 10.234.0.0/15, unique because the uid range is."""
+    """Return a pair of addresses in 10.234.0.0/15. They are unique because the uid range is."""
     host = (10 << 24) + (234 << 16) + uid_base // UIDS * 2
     dotted = [".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0)) for address in (host, host + 1)]
     return [f"HOST_ADDRESS={dotted[0]}", f"LOCAL_ADDRESS={dotted[1]}"]

@@ -1,7 +1,7 @@
-"""Directories made and given away by root, below roots that a less trusted user may write to.
+"""Directories that root makes and gives away, below roots that a less trusted user may write to.
 
-Every component below the root is opened from its parent's descriptor without following a symlink, must lie on the
-same mount, and nothing is ever changed through a path. Only `own_tree` and `remove` go into depth.
+Every component below the root is opened from its parent's descriptor without following a symlink and must lie on the
+same mount. Nothing is ever changed through a path. Only `own_tree` and `remove` are recursive.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Whose a directory becomes. `settled`: whether a found uid and gid are right already; then nothing is changed.
+    """The new owner of a directory. `settled` returns True for a uid and gid that need no change.
 
-    `from_uids`: the only uids that it is taken from; a directory of anybody else is refused.
+    `from_uids`: a directory of any other uid is refused.
     """
 
     uid: int
@@ -34,17 +34,17 @@ class Ownership:
 
 
 def own(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
-    """Make `root`/`parts` with missing parents and settle whose each is. Refused for anything but a directory."""
+    """Make `root`/`parts` with missing parents and set their owners. Raises Refused for anything but a directory."""
     with _made(root, parts, parents) as (fd, where):
         _settle(fd, last, where)
 
 
 def own_tree(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
-    """As `own`, and everything in it that the daemon made goes to the same owner, with the modes that it has.
+    """Do as `own`, and give everything in it that the daemon made to the same owner, with unchanged modes.
 
-    Inner directories go after what is in them and before the outer ones: what is given already is not looked into,
-    so that its new owner cannot lead root anywhere. Symlinks stay as they are. Refused for a file with two names,
-    for what belongs to somebody else and for what is neither file, directory nor link.
+    A directory is given after its content. One that is given already is not entered, so that its new owner cannot
+    mislead root. Symlinks stay as they are. Raises Refused for a file with two names, for what belongs to another uid,
+    and for what is neither file, directory nor link.
     """
     with _made(root, parts, parents) as (fd, where):
         _give_tree(fd, last, where)
@@ -52,7 +52,7 @@ def own_tree(root: Path, parts: tuple[str, ...], parents: Ownership, last: Owner
 
 @contextlib.contextmanager
 def _made(root: Path, parts: tuple[str, ...], parents: Ownership) -> Iterator[tuple[int, str]]:
-    """`root`/`parts`, opened, and its path for people. What is missing is made; those above it are settled."""
+    """Open `root`/`parts` and yield its path, too. Missing directories are made; the parents get their owner."""
     with contextlib.ExitStack() as stack:
         fd, where = stack.enter_context(_opened(root, None, str(root))), str(root)
         for depth, part in enumerate(parts):
@@ -66,7 +66,7 @@ def _made(root: Path, parts: tuple[str, ...], parents: Ownership) -> Iterator[tu
 
 @contextlib.contextmanager
 def _inner(part: str, parent: int, where: str) -> Iterator[int]:
-    """A directory of `parent` on the same mount, opened."""
+    """Open a directory of `parent` on the same mount."""
     with _opened(part, parent, where) as fd:
         if _mount(fd) != _mount(parent):
             raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
@@ -74,8 +74,8 @@ def _inner(part: str, parent: int, where: str) -> Iterator[int]:
 
 
 def _give_tree(fd: int, to: Ownership, where: str, depth: int = 0) -> None:
-    found = os.fstat(fd)
-    if to.settled(found.st_uid, found.st_gid):
+    status = os.fstat(fd)
+    if to.settled(status.st_uid, status.st_gid):
         return
     if depth > _DEPTH:
         raise Refused(f"{where} is deeper than {_DEPTH} directories", "move it away by hand")
@@ -86,37 +86,39 @@ def _give_tree(fd: int, to: Ownership, where: str, depth: int = 0) -> None:
             _give_entry(entry, name, fd, to, inner, depth)
         finally:
             os.close(entry)
-    _settle(fd, replace(to, mode=stat.S_IMODE(found.st_mode) if depth else to.mode), where)
+    _settle(fd, replace(to, mode=stat.S_IMODE(status.st_mode) if depth else to.mode), where)
 
 
 def _give_entry(entry: int, name: str, parent: int, to: Ownership, where: str, depth: int) -> None:
-    found = os.fstat(entry)
-    if stat.S_ISLNK(found.st_mode) or to.settled(found.st_uid, found.st_gid):
+    status = os.fstat(entry)
+    if stat.S_ISLNK(status.st_mode) or to.settled(status.st_uid, status.st_gid):
         return
-    if found.st_uid not in to.from_uids:
-        raise Refused(f"{where} belongs to uid {found.st_uid}", "move it away by hand; hive takes it from nobody")
-    if stat.S_ISDIR(found.st_mode):
+    if status.st_uid not in to.from_uids:
+        raise Refused(
+            f"{where} belongs to uid {status.st_uid}", "move it away by hand; hive takes no directory from another user"
+        )
+    if stat.S_ISDIR(status.st_mode):
         with _inner(name, parent, where) as fd:
             _give_tree(fd, to, where, depth + 1)
         return
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-        raise Refused(f"{where} is no plain file with one name", "move it away by hand")
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        raise Refused(f"{where} is not a plain file with one name", "move it away by hand")
     try:
-        os.chown(f"/proc/self/fd/{entry}", to.uid, to.gid)  # the very file that was looked at
+        os.chown(f"/proc/self/fd/{entry}", to.uid, to.gid)  # exactly the file that was checked
     except OSError as error:
         raise TransientError(f"cannot give {where} to uid {to.uid}: {error.strerror}") from error
 
 
 def remove(root: Path, parts: tuple[str, ...]) -> None:
-    """Remove the directory `root`/`parts` with all that is in it. Missing: nothing. Enters no symlink and no mount."""
+    """Remove the directory `root`/`parts` with its content if it exists. Enters no symlink and no mount."""
     with contextlib.ExitStack() as stack:
         fd, where = stack.enter_context(_opened(root, None, str(root))), str(root)
         for part in parts[:-1]:
             where = f"{where}/{part}"
-            if not _there(part, fd):
+            if not _exists(part, fd):
                 return
             fd = stack.enter_context(_inner(part, fd, where))
-        if _there(parts[-1], fd):
+        if _exists(parts[-1], fd):
             try:
                 _remove_tree(parts[-1], fd, f"{where}/{parts[-1]}")
             except OSError as error:
@@ -135,7 +137,7 @@ def _remove_tree(name: str, parent: int, where: str, depth: int = 0) -> None:
     os.rmdir(name, dir_fd=parent)
 
 
-def _there(name: str, parent: int) -> bool:
+def _exists(name: str, parent: int) -> bool:
     try:
         os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -144,7 +146,7 @@ def _there(name: str, parent: int) -> bool:
 
 
 def require(root: Path, parts: tuple[str, ...]) -> None:
-    """Refused unless `root`/`parts` is a directory that is reached without a symlink."""
+    """Raise Refused unless `root`/`parts` is a directory that is reached without a symlink."""
     with contextlib.ExitStack() as stack:
         fd = stack.enter_context(_opened(root, None, str(root)))
         for depth, part in enumerate(parts):
@@ -165,9 +167,9 @@ def _opened(path: str | Path, parent: int | None, where: str) -> Iterator[int]:
     try:
         fd = os.open(path, _OPEN, dir_fd=parent)
     except FileNotFoundError as error:
-        raise Refused(f"{where} is not there", "own-directory makes it") from error
+        raise Refused(f"{where} is missing", "own-directory makes it") from error
     except OSError as error:
-        raise Refused(f"{where} is no directory: {error.strerror}", "move it away by hand") from error
+        raise Refused(f"{where} is not a directory: {error.strerror}", "move it away by hand") from error
     try:
         yield fd
     finally:
@@ -175,11 +177,13 @@ def _opened(path: str | Path, parent: int | None, where: str) -> Iterator[int]:
 
 
 def _settle(fd: int, to: Ownership, where: str) -> None:
-    found = os.fstat(fd)
-    if to.settled(found.st_uid, found.st_gid):
+    status = os.fstat(fd)
+    if to.settled(status.st_uid, status.st_gid):
         return
-    if found.st_uid not in to.from_uids:
-        raise Refused(f"{where} belongs to uid {found.st_uid}", "move it away by hand; hive takes it from nobody")
+    if status.st_uid not in to.from_uids:
+        raise Refused(
+            f"{where} belongs to uid {status.st_uid}", "move it away by hand; hive takes no directory from another user"
+        )
     try:
         os.fchmod(fd, 0o700)  # never open to the new owner's group under the old mode
         os.fchown(fd, to.uid, to.gid)
@@ -189,8 +193,8 @@ def _settle(fd: int, to: Ownership, where: str) -> None:
 
 
 def _mount(fd: int) -> str:
-    """The id of the mount that `fd` lies on; a bind mount of the same file system has another one."""
+    """Return the id of the mount of `fd`. A bind mount of the same file system has another one."""
     for line in Path(f"/proc/self/fdinfo/{fd}").read_text("ascii").splitlines():
         if line.startswith("mnt_id:"):
             return line
-    raise TransientError("this kernel does not tell the mount of a descriptor")
+    raise TransientError("this kernel does not show the mount of a descriptor")

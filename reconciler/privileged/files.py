@@ -1,4 +1,4 @@
-"""Small files of root: read without following a symlink, written as a whole or not at all."""
+"""Small files of root: read without following a symlink, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LIMIT = 64 * 1024
 
 
 def read(path: Path) -> str | None:
-    """The text of a regular file, None when there is nothing. Refused for a symlink, a device, 64 KiB or more."""
+    """Return the text of a regular file, None if missing. Raises Refused for a symlink, a device, 64 KiB or more."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -23,15 +23,15 @@ def read(path: Path) -> str | None:
         raise Refused(f"{path} is not a file of hive: {error.strerror}", "hive leaves it alone") from error
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Refused(f"{path} is no regular file", "hive leaves it alone")
-        found = file.read(_LIMIT)
-    if len(found) == _LIMIT:
+            raise Refused(f"{path} is not a regular file", "hive leaves it alone")
+        content = file.read(_LIMIT)
+    if len(content) == _LIMIT:
         raise Refused(f"{path} is too long for a file of hive", "hive leaves it alone")
-    return found.decode("utf-8", "replace")
+    return content.decode("utf-8", "replace")
 
 
 def write(path: Path, text: str) -> None:
-    """Replace `path` atomically, mode 0644, on disk when this returns; missing parents are made."""
+    """Replace `path` atomically, mode 0644, and sync it. Missing parents are made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -51,7 +51,7 @@ def write(path: Path, text: str) -> None:
 
 
 def remove(path: Path) -> bool:
-    """Remove a file, True if there was one."""
+    """Remove a file. Return True if it existed."""
     try:
         path.unlink()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where everything is on this host and what may be done there: the helper's command line as one frozen value."""
+"""The paths of this host and what is allowed there: the helper's command line as one frozen value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Programs:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds. `heal`: to wait for a stale machine to go away, `retries` times at most."""
+    """Seconds. `heal`: to wait for the end of a stale machine, at most `retries` times."""
 
     create: float = 120.0
     switch: float = 60.0
@@ -39,7 +39,7 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`uid` and `gid` are the daemon's. `records` is root's own: what create was in the middle of."""
+    """The host. `uid` and `gid` are the daemon's. `records` is root's own: the containers that are being created."""
 
     owner: str
     uid: int
@@ -56,7 +56,7 @@ class Host:
 
     def __post_init__(self) -> None:
         if not OWNER.fullmatch(self.owner):
-            raise BadInput(f"{self.owner!r} is no owner id", "letters a-z, digits and '-'")
+            raise BadInput(f"{self.owner!r} is not an owner id", "letters a-z, digits and '-'")
         for path in (self.bounds.store, str(self.state), str(self.runtime)):
             if not PLAIN_PATH.fullmatch(path):
                 raise BadInput(f"{path!r} cannot stand in a container's settings", "use a plain absolute path")
@@ -79,5 +79,5 @@ class Host:
         return self.profiles / name / "system"
 
     def creating(self, name: AgentName) -> Path:
-        """There while a container is being created and has no marker yet."""
+        """The file that exists while a container is created and has no marker yet."""
         return self.records / name

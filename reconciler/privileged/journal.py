@@ -1,4 +1,4 @@
-"""What the helper says about itself: one line of JSON per event on stderr, where systemd's journal takes it."""
+"""The helper's log: one line of JSON per event on stderr, which systemd's journal reads."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import sys
 import threading
 from typing import TextIO
 
-_SHOWN = 400
+_TEXT_LIMIT = 400
 
 
 class Journal:
-    """Safe for threads. A reader that is gone is not an error."""
+    """The log. Safe for threads. A reader that has gone is not an error."""
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self._stream = stream
         self._guard = threading.Lock()
 
-    def say(self, event: str, **facts: object) -> None:
+    def write(self, event: str, **facts: object) -> None:
         """Write one event. Long texts are cut; ASCII only, so nothing in a request can forge a line."""
-        table = {key: fact[:_SHOWN] if isinstance(fact, str) else fact for key, fact in facts.items()}
+        table = {key: fact[:_TEXT_LIMIT] if isinstance(fact, str) else fact for key, fact in facts.items()}
         with self._guard:
             try:
                 print(json.dumps({"event": event, **table}), file=self._stream, flush=True)

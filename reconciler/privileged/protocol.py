@@ -10,8 +10,8 @@
     -> {"ok": true, ...}
     -> {"ok": false, "kind": "bad-input", "error": "what", "hint": "what to do", "retry_after": null}
 
-Decoding is strict: exact keys, exact types, nothing twice, at most LINE_LIMIT bytes. The word for an error's kind is
-the class of meta.errors that the client raises.
+Decoding is strict: exact keys, exact types, no duplicate keys, at most LINE_LIMIT bytes. The kind of an error names the
+class of meta.errors that the client raises.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ANSWER_LIMIT = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make the container with hive's marker; it is not started."""
+    """Make the container with hive's marker. It is not started."""
 
     name: AgentName
     uid_base: int
@@ -43,7 +43,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class SetSystem:
-    """Switch to a system by path; takes effect at the next start."""
+    """Switch to a system by path. Takes effect at the next start."""
 
     name: AgentName
     system: str
@@ -51,7 +51,7 @@ class SetSystem:
 
 @dataclass(frozen=True, slots=True)
 class WriteSettings:
-    """Write binds, uid range and limits; takes effect at the next start."""
+    """Write binds, uid range and limits. Takes effect at the next start."""
 
     name: AgentName
     settings: Settings
@@ -59,14 +59,14 @@ class WriteSettings:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start what is set; running already: nothing."""
+    """Start what is set. Does nothing if it runs."""
 
     name: AgentName
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """TERM, then KILL after `grace` seconds; answered when nothing is left."""
+    """Send TERM, then KILL after `grace` seconds. Answered when no process is left."""
 
     name: AgentName
     grace: float
@@ -74,7 +74,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Destroy:
-    """Stop and remove the container; the agent's own directories stay."""
+    """Stop and remove the container. The agent's own directories stay."""
 
     name: AgentName
 
@@ -90,16 +90,16 @@ class OwnDirectory:
 
 @dataclass(frozen=True, slots=True)
 class RemoveDirectories:
-    """Remove what a purged agent wrote: state, home, proposed work tree. Refused while there is a container."""
+    """Remove what a purged agent wrote: state, home, proposed work tree. Refused while its container exists."""
 
     name: AgentName
 
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """The last `lines` lines after `cursor`; answered with `lines` (texts) and the new `cursor`.
+    """Read the last `lines` lines after `cursor`. The answer has `lines` (texts) and the new `cursor`.
 
-    `since`: only what was written after that Unix second. It is left out of the line where it is None.
+    `since`: only lines written after that Unix second. The key is omitted if None.
     """
 
     name: AgentName
@@ -133,7 +133,7 @@ _KINDS: tuple[tuple[type[HiveError], str], ...] = (
 
 
 def encode(request: Request) -> bytes:
-    """The line of a request, with its end."""
+    """Return the line of a request with its line end."""
     table = {"verb": VERBS[type(request)], **asdict(request)}
     if isinstance(request, Logs) and request.since is None:
         del table["since"]
@@ -141,7 +141,7 @@ def encode(request: Request) -> bytes:
 
 
 def decode(line: bytes, bounds: Bounds) -> Request:
-    """The request in a line (its end may be missing), or BadInput that says what is wrong."""
+    """Return the request in a line, whose end may be missing. Raises BadInput with what is wrong."""
     if len(line) > LINE_LIMIT:
         raise BadInput(f"the line has more than {LINE_LIMIT} bytes")
     table = _object(line)
@@ -178,12 +178,12 @@ def _request(verb: str, table: Mapping[str, object], bounds: Bounds) -> Request:
 
 
 def encode_done(data: Mapping[str, object]) -> bytes:
-    """The answer to a request that was done."""
+    """Return the answer to a request that succeeded."""
     return _line({"ok": True, **data})
 
 
 def encode_error(error: HiveError) -> bytes:
-    """The answer to a request that was not done."""
+    """Return the answer to a request that failed."""
     kind = next(word for class_, word in _KINDS if isinstance(error, class_))
     return _line(
         {
@@ -197,11 +197,11 @@ def encode_error(error: HiveError) -> bytes:
 
 
 def decode_answer(line: bytes) -> Mapping[str, object]:
-    """The data of an answer. Raises the error that it tells of; TransientError when it is no answer at all."""
+    """Return the data of an answer. Raises the error in it, or TransientError if it is not an answer."""
     try:
         table = _object(line)
     except BadInput as error:
-        raise TransientError(f"the root helper gave no answer: {error.summary}") from error
+        raise TransientError(f"the root helper returned no answer: {error.summary}") from error
     if table.get("ok") is True:
         return table
     summary, hint, retry = str(table.get("error")), str(table.get("hint", "")), table.get("retry_after")
@@ -217,22 +217,22 @@ def _line(table: Mapping[str, object]) -> bytes:
 
 def _object(line: bytes) -> Mapping[str, object]:
     try:
-        found: object = json.loads(line.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        value: object = json.loads(line.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise BadInput(f"the line is not UTF-8 at byte {error.start}") from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the line is not JSON: {str(error)[:200]}") from error
-    if not isinstance(found, dict):
-        raise BadInput("the line is no JSON object")
-    return found
+    if not isinstance(value, dict):
+        raise BadInput("the line is not a JSON object")
+    return value
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise BadInput("a key stands there twice")
+        raise BadInput("a key occurs twice")
     return table
 
 
 def _no_constant(text: str) -> object:
-    raise BadInput(f"{text} is no JSON")
+    raise BadInput(f"{text} is not JSON")

@@ -1,7 +1,7 @@
-"""The helper's socket: who may speak, how much, how long. Requests go to `perform`, one thread per connection.
+"""The helper's socket: who may connect, and the limits of size and time. Each connection has a thread.
 
-The peer's uid is read from the socket (SO_PEERCRED) before a byte of it. What is not exactly a request is answered
-with an error and logged; the connection goes on, unless the end of a line was lost.
+The peer's uid is read from the socket (SO_PEERCRED) before any byte. Anything but an exact request is answered with an
+error and logged. The connection stays open unless the end of a line was lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Only `uid` may speak. `idle`: seconds for a whole request to arrive; `write`: for an answer to be taken."""
+    """Only `uid` may connect. `idle`: seconds for a whole request to arrive; `write`: for an answer to be read."""
 
     uid: int
     bounds: Bounds = field(default_factory=Bounds)
@@ -46,13 +46,13 @@ class Rules:
 
 
 def peer(connection: socket.socket) -> Peer:
-    """Who connected."""
+    """Return the process at the other end."""
     pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return Peer(pid, uid)
 
 
 class Server:
-    """Serves a listening socket until `stop`."""
+    """Serves a listening socket until `stop`. `perform` does a request."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class Server:
         self._waker, self._woken = socket.socketpair()
 
     def stop(self) -> None:
-        """Make `serve` return once running requests are done. May be called from a signal handler or a thread."""
+        """Let `serve` return once the running requests are done. Callable from a signal handler or a thread."""
         with contextlib.suppress(OSError):
             self._waker.send(b"x")
 
     def serve(self) -> None:
-        """Accept connections until stopped; requests that run then have `settle` seconds to end."""
+        """Accept connections until stopped. Requests that run then have `settle` seconds to end."""
         self._listener.setblocking(False)
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
@@ -94,32 +94,32 @@ class Server:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        except OSError as error:  # out of descriptors: those in use come back
-            self._journal.say("cannot-accept", error=str(error))
+        except OSError as error:  # out of descriptors: those in use are closed later
+            self._journal.write("cannot-accept", error=str(error))
             threading.Event().wait(_ACCEPT_PAUSE)
             return
         who = peer(connection)
         if who.uid != self._rules.uid:
-            self._turn_away(connection, who, Refused(f"uid {who.uid} may not ask for anything here"))
+            self._reject(connection, who, Refused(f"uid {who.uid} may not ask for anything here"))
         elif not self._slots.acquire(blocking=False):
-            self._turn_away(connection, who, TransientError("too many connections", retry_after=1.0))
+            self._reject(connection, who, TransientError("too many connections", retry_after=1.0))
         else:
-            thread = threading.Thread(target=self._talk, args=(connection, who), daemon=True)
+            thread = threading.Thread(target=self._serve_connection, args=(connection, who), daemon=True)
             self._threads.add(thread)
             try:
                 thread.start()
             except RuntimeError as error:
                 self._threads.discard(thread)
                 self._slots.release()
-                self._turn_away(connection, who, TransientError(f"no thread: {error}", retry_after=1.0))
+                self._reject(connection, who, TransientError(f"no thread: {error}", retry_after=1.0))
 
-    def _turn_away(self, connection: socket.socket, who: Peer, error: HiveError) -> None:
-        self._journal.say("refused", peer_uid=who.uid, peer_pid=who.pid, error=error.summary)
+    def _reject(self, connection: socket.socket, who: Peer, error: HiveError) -> None:
+        self._journal.write("refused", peer_uid=who.uid, peer_pid=who.pid, error=error.summary)
         with connection, contextlib.suppress(OSError):
             connection.setblocking(False)
             connection.send(protocol.encode_error(error))
 
-    def _talk(self, connection: socket.socket, who: Peer) -> None:
+    def _serve_connection(self, connection: socket.socket, who: Peer) -> None:
         try:
             with connection, contextlib.suppress(OSError):
                 lines = _Lines(connection, self._rules.idle)
@@ -135,7 +135,7 @@ class Server:
         try:
             return lines.next()
         except BadInput as error:
-            self._journal.say("refused", peer_uid=who.uid, peer_pid=who.pid, error=error.summary)
+            self._journal.write("refused", peer_uid=who.uid, peer_pid=who.pid, error=error.summary)
             connection.settimeout(self._rules.write)
             connection.sendall(protocol.encode_error(error))
             return None
@@ -145,24 +145,24 @@ class Server:
         try:
             request = protocol.decode(line, self._rules.bounds)
         except BadInput as error:
-            self._journal.say("refused", error=error.summary, line=repr(line[:200]), **facts)
+            self._journal.write("refused", error=error.summary, line=repr(line[:200]), **facts)
             return protocol.encode_error(error)
         verb = VERBS[type(request)]
         try:
             data = self._perform(request)
         except HiveError as error:
             event = "refused" if isinstance(error, Refused) else "failed"
-            self._journal.say(event, verb=verb, name=request.name, error=error.summary, **facts)
+            self._journal.write(event, verb=verb, name=request.name, error=error.summary, **facts)
             return protocol.encode_error(error)
         except OSError as error:
-            self._journal.say("failed", verb=verb, name=request.name, error=str(error), **facts)
+            self._journal.write("failed", verb=verb, name=request.name, error=str(error), **facts)
             return protocol.encode_error(TransientError(f"{verb} of {request.name}: {error.strerror}"))
-        self._journal.say("done", verb=verb, name=request.name, seconds=round(time.monotonic() - begun, 3), **facts)
+        self._journal.write("done", verb=verb, name=request.name, seconds=round(time.monotonic() - begun, 3), **facts)
         return protocol.encode_done(data)
 
 
 class _Lines:
-    """Lines from a connection: each whole within `idle` seconds and LINE_LIMIT bytes."""
+    """Lines of a connection: each complete within `idle` seconds and LINE_LIMIT bytes."""
 
     def __init__(self, connection: socket.socket, idle: float) -> None:
         self._connection = connection
@@ -170,11 +170,11 @@ class _Lines:
         self._buffer = bytearray()
 
     def next(self) -> bytes | None:
-        """The next line with its end, None when the peer is done or too slow; BadInput for a line too long."""
-        ends, seen = time.monotonic() + self._idle, 0
-        while (end := self._buffer.find(b"\n", seen)) < 0:
-            seen = len(self._buffer)
-            if seen >= LINE_LIMIT:
+        """Return the next line with its end, None if the peer is done or too slow. Raises BadInput for a long line."""
+        ends, searched = time.monotonic() + self._idle, 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched >= LINE_LIMIT:
                 break
             self._connection.settimeout(max(0.001, ends - time.monotonic()))
             chunk = self._connection.recv(65536) if ends > time.monotonic() else b""

@@ -1,7 +1,7 @@
-"""The unit container@<name>.service: start with healing, stop with KILL at the end of the grace, its log.
+"""The unit container@<name>.service: start, also after a killed run; stop, with KILL after the grace; its log.
 
-Only the unit's own journal is read, never the container's files: the container writes those, and root would follow
-its symlinks. So a container shows its log by forwarding its journal to its console.
+Only the unit's own journal is read, never the container's files: the container writes those, and root would follow its
+symlinks. So a container must forward its journal to its console.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _POLLS = 10
 
 
 def pause(seconds: float) -> None:
-    """Wait; the one place of the helper that does."""
+    """Wait. Only this function of the helper does."""
     threading.Event().wait(seconds)
 
 
 class Units:
-    """systemd's side of a container. Every call has a deadline."""
+    """The units of all containers. Every call has a deadline."""
 
     def __init__(self, host: Host, run: Run, wait: Callable[[float], None] = pause) -> None:
         self._host = host
@@ -42,15 +42,15 @@ class Units:
         self._checked(self._systemctl("daemon-reload", deadline=self._host.deadlines.control), "daemon-reload")
 
     def needs_reload(self, name: AgentName) -> bool:
-        """Whether systemd has read an older drop-in. To ask costs a tenth of a reload, and stops nobody."""
+        """Return True if systemd has read an older drop-in. This costs a tenth of a reload, and blocks nothing."""
         argv = (self._host.programs.systemctl, "show", "--property=NeedDaemonReload", "--value", _unit(name))
         ended = self._run(argv, deadline=self._host.deadlines.control)
         return ended.stdout.strip() == b"yes"
 
     def start(self, name: AgentName) -> None:
-        """Start and await readiness. A machine that a killed nspawn left registered is ended, a few times at most.
+        """Start and wait until it is ready. End a machine that a killed nspawn left, at most `retries` times.
 
-        Such a machine may go away by itself right after it was in the way: one more try is always made.
+        Such a machine may end by itself right after the start has failed. So there is always one more try.
         """
         ended = Ended(1)
         for attempt in range(1 + self._host.deadlines.retries):
@@ -65,7 +65,7 @@ class Units:
         self._checked(ended, f"start of {name}")
 
     def stop(self, name: AgentName, grace: float) -> None:
-        """Stop; what is left after `grace` seconds is killed. Returns when nothing is left."""
+        """Stop, and KILL what is left after `grace` seconds. Returns when no process is left."""
         deadlines = self._host.deadlines
         begun = time.monotonic()
         queued = self._systemctl("stop", "--no-block", _unit(name), deadline=deadlines.control)
@@ -85,11 +85,11 @@ class Units:
     def logs(
         self, name: AgentName, lines: int, cursor: str | None, since: int | None = None
     ) -> tuple[list[str], str | None]:
-        """The last `lines` lines after `cursor`, oldest first, TEXT_LIMIT at most, and where to go on."""
+        """Return the last `lines` lines after `cursor`, oldest first, at most TEXT_LIMIT, and the next cursor."""
         words = ["--no-pager", "--quiet", "--output=json", "--output-fields=MESSAGE", f"--lines={lines}"]
         words += [f"--unit={_unit(name)}", *([f"--after-cursor={cursor}"] if cursor else [])]
         words += [f"--since=@{since}"] if since is not None else []
-        # what a container that just ended wrote may not be in the journal yet
+        # the last lines of a container that has just ended may not be in the journal yet
         sync = (self._host.programs.journalctl, "--sync")
         self._run(sync, deadline=self._host.deadlines.logs, output_limit=_OUTPUT_LIMIT)
         argv = (self._host.programs.journalctl, *words)
@@ -125,14 +125,14 @@ def _unit(name: AgentName) -> str:
 
 def _entry(line: bytes) -> Mapping[str, object] | None:
     try:
-        found: object = json.loads(line)
+        entry: object = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return entry if isinstance(entry, dict) else None
 
 
 def _message(entry: Mapping[str, object]) -> str:
-    """The text of an entry; journalctl gives bytes that are not UTF-8 as numbers, and null for what is too long."""
+    """Return the text of an entry. journalctl prints other bytes than UTF-8 as numbers, and null for long texts."""
     match entry.get("MESSAGE"):
         case str(text):
             return text

@@ -1,6 +1,6 @@
 """The values of a request and the exact form each must have. Pure; standard library and meta's names only.
 
-Nothing is passed on that is not exactly of its form, so no value can bring a line end, a quote or an option with it.
+Only values of exactly their form are passed on, so no value can contain a line end, a quote or an option.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from meta.names import AgentName, agent_name
 UIDS = 65_536
 """uids per container."""
 HARNESS_UID = 1000
-"""Of the manager's harness in its container, which gets the proposed work trees; the agent's module asserts it."""
+"""The uid of the manager's harness in its container, which owns proposed work trees. The agent's module asserts it."""
 
 KINDS = ("state", "home", "sockets", "proposed")
 ROLES = ("agent", "manager")
@@ -33,7 +33,7 @@ _LIMITS = {"memory_mib": 2**24, "pids": 2**22, "cpu_percent": 1_000_000}
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What this host allows: where systems lie, and the first and the last uid of the containers' ranges."""
+    """What this host allows: the store of the systems, and the first and the last uid of the containers' ranges."""
 
     store: str = "/nix/store"
     uid_first: int = 524_288
@@ -51,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Mirror of meta.model.ContainerSettings in plain values (that module is not for root to import)."""
+    """Mirror of meta.model.ContainerSettings in plain values, since root must not import that module."""
 
     role: str
     uid_base: int
@@ -59,18 +59,18 @@ class Settings:
     isolated: bool = True
 
     def text(self) -> str:
-        """One line of JSON; `settings` reads it back."""
+        """Return one line of JSON, which `settings` reads."""
         return json.dumps(asdict(self), sort_keys=True)
 
     def fingerprint(self) -> str:
-        """20 hex digits, the same as ContainerSettings.fingerprint()."""
+        """Return 20 hex digits, the same as ContainerSettings.fingerprint()."""
         return hashlib.sha256(self.text().encode()).hexdigest()[:20]
 
 
 def exact(value: object, what: str, keys: tuple[str, ...]) -> Mapping[str, object]:
-    """`value` as an object with exactly these keys, or BadInput."""
+    """Return `value` as an object with exactly these keys, or raise BadInput."""
     if not isinstance(value, dict):
-        raise BadInput(f"{what} is no object")
+        raise BadInput(f"{what} is not an object")
     if set(value) != set(keys):
         wrong = sorted(repr(key)[:40] for key in set(value) ^ set(keys))
         raise BadInput(f"{what} has missing or unknown keys: {', '.join(wrong[:8])}", f"exactly: {', '.join(keys)}")
@@ -78,29 +78,29 @@ def exact(value: object, what: str, keys: tuple[str, ...]) -> Mapping[str, objec
 
 
 def name(value: object) -> AgentName:
-    """An agent's name."""
+    """Check an agent's name."""
     return agent_name(_text(value, "name"))
 
 
 def uid_base(value: object, bounds: Bounds) -> int:
-    """The first uid of a container: a multiple of 65,536 whose whole range is within the bounds."""
+    """Check the first uid of a container: a multiple of 65,536 whose whole range is within the bounds."""
     number = _whole(value, "uid_base", bounds.uid_first, bounds.uid_last - UIDS + 1)
     if number % UIDS:
-        raise BadInput(f"uid_base {number} is no multiple of {UIDS}")
+        raise BadInput(f"uid_base {number} is not a multiple of {UIDS}")
     return number
 
 
 def system(value: object, bounds: Bounds) -> str:
-    """A path directly below the store, by form only (`Verbs` looks at the file system)."""
+    """Check a path directly below the store by its form only (`Verbs` checks the file system)."""
     text = _text(value, "system")
     prefix, _, entry = text.rpartition("/")
     if prefix != bounds.store or not _ENTRY.fullmatch(entry):
-        raise BadInput(f"{text[:80]!r} is no path directly below {bounds.store}", "give what the build printed")
+        raise BadInput(f"{text[:80]!r} is not a path directly below {bounds.store}", "send what the build printed")
     return text
 
 
 def settings(value: object, bounds: Bounds) -> Settings:
-    """The settings of one container."""
+    """Check the settings of one container."""
     table = exact(value, "settings", ("role", "uid_base", "limits", "isolated"))
     limits = exact(table["limits"], "limits", tuple(_LIMITS))
     isolated = table["isolated"]
@@ -112,34 +112,34 @@ def settings(value: object, bounds: Bounds) -> Settings:
 
 
 def grace(value: object) -> float:
-    """Seconds between TERM and KILL."""
+    """Check the seconds between TERM and KILL."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= GRACE_MAX:
-        raise BadInput(f"grace is no number from 0 to {GRACE_MAX:g}")
+        raise BadInput(f"grace is not a number from 0 to {GRACE_MAX:g}")
     return float(value)
 
 
 def kind(value: object) -> str:
-    """Which directory of an agent."""
+    """Check the kind of an agent's directory."""
     return _one_of(value, "kind", KINDS)
 
 
 def lines(value: object) -> int:
-    """How many lines of a log."""
+    """Check a number of log lines."""
     return _whole(value, "lines", 1, LINES_MAX)
 
 
 def cursor(value: object) -> str | None:
-    """A place in the journal, as it was given out, or None."""
+    """Check a cursor of the journal, or None."""
     if value is None:
         return None
     text = _text(value, "cursor")
     if not _CURSOR.fullmatch(text):
-        raise BadInput(f"{text[:40]!r} is no cursor", "give back the one of the last answer, or null")
+        raise BadInput(f"{text[:40]!r} is not a cursor", "send the one of the last answer, or null")
     return text
 
 
 def since(value: object) -> int | None:
-    """A Unix second, or None."""
+    """Check a Unix second, or None."""
     return None if value is None else _whole(value, "since", 0, SINCE_MAX)
 
 
@@ -149,13 +149,13 @@ def _limit(value: object, key: str) -> int | None:
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise BadInput(f"{what} is no text")
+        raise BadInput(f"{what} is not a text")
     return value
 
 
 def _whole(value: object, what: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadInput(f"{what} is no whole number from {low} to {high}")
+        raise BadInput(f"{what} is not a whole number from {low} to {high}")
     return value
 
 

@@ -1,7 +1,7 @@
-"""The verbs, as root, each idempotent. What has no marker of this hive is refused and never touched.
+"""The verbs as root does them, each idempotent. A container without this hive's marker is refused and never touched.
 
-create and destroy go through nixos-container with a system path: root evaluates nothing. Everything else is a file
-of a fixed template, `nix-env --set` of a store path, or systemctl on the container's unit.
+`create` and `destroy` call nixos-container with a system path: root evaluates nothing. Everything else is a file of a
+fixed template, `nix-env --set` of a store path, or systemctl on the container's unit.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Verbs:
         self._locks = _Locks()
 
     def perform(self, request: Request) -> Mapping[str, object]:
-        """Do one request; what it returns goes into the answer. Raises HiveError."""
+        """Do one request and return the data of its answer. Raises HiveError."""
         with self._locks.held(request.name):
             match request:
                 case Create():
@@ -73,10 +73,10 @@ class Verbs:
 
     def _create(self, request: Create) -> None:
         system, name = self._system(request.system), request.name
-        found = self._read(name)
-        if found is None:
-            found = self._make(name, system)
-        if found.owner is not None:
+        written = self._read(name)
+        if written is None:
+            written = self._make(name, system)
+        if written.owner is not None:
             if not self._host.profile(name).is_symlink():
                 self._set_profile(name, system)
             return
@@ -89,46 +89,46 @@ class Verbs:
         files.write(self._host.creating(name), f"{system}\n")
         argv = (self._host.programs.nixos_container, "create", name, "--system-path", system)
         ended = self._run(argv, deadline=self._host.deadlines.create)
-        found = self._read(name)
-        if found is None:
+        written = self._read(name)
+        if written is None:
             files.remove(self._host.creating(name))
             raise _failed("nixos-container create", ended)
         if ended.code != 0:
             raise _failed("nixos-container create", ended)
-        return found
+        return written
 
     def _set_system(self, request: SetSystem) -> None:
         system = self._system(request.system)
-        found = self._ours(request.name)
-        if found.settings is None:
-            raise Refused(f"the settings of {request.name} cannot be read", "write-settings mends them")
+        written = self._ours(request.name)
+        if written.settings is None:
+            raise Refused(f"the settings of {request.name} cannot be read", "write-settings repairs them")
         self._set_profile(request.name, system)
-        self._write_conf(request.name, Conf(self._host.owner, found.settings, system))
+        self._write_conf(request.name, Conf(self._host.owner, written.settings, system))
 
     def _write_settings(self, request: WriteSettings) -> None:
         name, settings = request.name, request.settings
         if (settings.role == "manager") != (name == MANAGER):
             raise Refused(f"{name} cannot have the role {settings.role}")
-        found = self._ours(name)
-        self._write_conf(name, Conf(self._host.owner, settings, found.system))
-        # an earlier helper may have died between file and reload
+        written = self._ours(name)
+        self._write_conf(name, Conf(self._host.owner, settings, written.system))
+        # an earlier helper may have died after it wrote the file and before the reload
         self._write_limits(name, settings, reload=self._units.needs_reload(name))
 
     def _start(self, name: AgentName) -> None:
-        found = self._ours(name)
-        if found.settings is None or found.fingerprint is None:
-            raise Refused(f"the conf of {name} was edited", "write-settings mends it")
-        if found.system is None:
+        written = self._ours(name)
+        if written.settings is None or written.fingerprint is None:
+            raise Refused(f"the conf of {name} was edited", "write-settings repairs it")
+        if written.system is None:
             raise Refused(f"{name} has no system", "set-system gives it one")
-        self._system(found.system)
-        for bind in conf.binds(name, found.settings.role):
+        self._system(written.system)
+        for bind in conf.binds(name, written.settings.role):
             directories.require(self._host.runtime if bind.runtime else self._host.state, bind.parts)
-        self._write_limits(name, found.settings)  # they lie in /run and are gone after a reboot
+        self._write_limits(name, written.settings)  # they lie in /run, which a reboot empties
         self._units.start(name)
 
     def _stop(self, request: Stop) -> None:
-        found = self._read(request.name)
-        if found is not None and found.owner is not None:  # else there is nothing that could run
+        written = self._read(request.name)
+        if written is not None and written.owner is not None:  # else there is nothing that could run
             self._units.stop(request.name, request.grace)
 
     def _destroy(self, name: AgentName) -> None:
@@ -140,7 +140,7 @@ class Verbs:
                 raise _failed("nixos-container destroy", ended)
         files.remove(self._host.creating(name))
         if files.remove(self._host.limits(name)):
-            with contextlib.suppress(OSError):  # somebody else's drop-in beside ours keeps the folder
+            with contextlib.suppress(OSError):  # a drop-in that hive did not write keeps the folder
                 self._host.limits(name).parent.rmdir()
             self._units.reload()
 
@@ -154,7 +154,7 @@ class Verbs:
             # the daemon makes sockets in it, and the setgid bit gives them to the container's group
             last = Ownership(host.uid, base, 0o2750, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
         elif request.kind == "proposed":
-            # the manager's harness writes it, and the daemon, in nobody's group there, reads it
+            # the manager's harness writes it; the daemon, which is in none of its groups, reads it
             owner = base + values.HARNESS_UID
             last = Ownership(owner, base, 0o755, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
             directories.own_tree(host.state, bind.parts, parents, last)
@@ -177,20 +177,20 @@ class Verbs:
         return {"lines": lines, "cursor": cursor}
 
     def _read(self, name: AgentName) -> Written | None:
-        """The conf: None when there is none. `owner` is None only for what a create of ours left without a marker."""
+        """Return the conf or None. `owner` is None only for a container that our own create left without a marker."""
         text = files.read(self._host.conf(name))
         if text is None:
             return None
-        found = conf.read_back(text, self._host.bounds)
-        unmarked_but_ours = found.owner is None and self._creating(name, text)
-        if found.owner != self._host.owner and not unmarked_but_ours:
+        written = conf.read_back(text, self._host.bounds)
+        unmarked_but_ours = written.owner is None and self._creating(name, text)
+        if written.owner != self._host.owner and not unmarked_but_ours:
             raise Refused(f"the container {name} is not this hive's", "choose another name, or remove it by hand")
-        return found
+        return written
 
     def _creating(self, name: AgentName, text: str) -> bool:
-        """Whether an unmarked container is what a create of ours left: with the system noted then, or none yet.
+        """Return True if our own create left this unmarked container: with the system noted then, or none yet.
 
-        One that somebody made meanwhile has another: a profile of its own, or a path in its conf.
+        A container that a person made meanwhile has another system: in its own profile, or as a path in its conf.
         """
         noted = files.read(self._host.creating(name))
         if noted is None or "SYSTEM_PATH" in text:
@@ -199,13 +199,13 @@ class Verbs:
         return not os.path.lexists(profile) or os.path.realpath(profile) == os.path.realpath(noted.strip())
 
     def _ours(self, name: AgentName) -> Written:
-        found = self._read(name)
-        if found is None or found.owner is None:
+        written = self._read(name)
+        if written is None or written.owner is None:
             raise NotFound(f"there is no container {name}", "create makes it")
-        return found
+        return written
 
     def _system(self, path: str) -> str:
-        """`path` if a system lies there: a directory of the store's owner, directly in the store, with `init`."""
+        """Return `path` if it is a system: a directory of the store's owner, directly in the store, with `init`."""
         store = Path(os.path.realpath(self._host.bounds.store))
         real = Path(os.path.realpath(path))
         try:
@@ -214,7 +214,7 @@ class Verbs:
         except (OSError, BadInput):
             sound = False
         if not sound or not os.path.lexists(real / "init"):
-            raise Refused(f"{path} is no system in the store", "build it first; it needs a file `init`")
+            raise Refused(f"{path} is not a system in the store", "build it first; it needs a file `init`")
         return path
 
     def _set_profile(self, name: AgentName, system: str) -> None:
@@ -247,7 +247,7 @@ def _failed(what: str, ended: Ended) -> PermanentError:
 
 
 class _Locks:
-    """One lock per name, kept only while somebody holds or awaits it."""
+    """One lock per name, kept only while a request holds it or waits for it."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -255,7 +255,7 @@ class _Locks:
 
     @contextlib.contextmanager
     def held(self, name: AgentName) -> Iterator[None]:
-        """TransientError when another request for the name takes too long."""
+        """Hold the lock of `name`. Raises TransientError if another request for it takes too long."""
         with self._guard:
             lock, users = self._users.get(name, (threading.Lock(), 0))
             self._users[name] = lock, users + 1

@@ -76,7 +76,7 @@ class Reports:
         return [self._row(name, decision) for name, decision in decisions.items() if agent in (None, name)]
 
     def _row(self, agent: AgentName, decision: Decision) -> PlanRow:
-        return plan_row(agent, decision, self._reconciler.trouble.get(agent), self._reconciler.chronicle.since(agent))
+        return plan_row(agent, decision, self._reconciler.trouble.get(agent), self._reconciler.transitions.since(agent))
 
     async def status(self) -> Status:
         """The daemon and every agent, all rows of one moment."""
@@ -128,7 +128,7 @@ class Reports:
             agent=name,
             role=entry.settings.role if entry else "agent",
             phase=decision.phase,
-            since=self._reconciler.chronicle.since(name),
+            since=self._reconciler.transitions.since(name),
             turn=str(seen.link.turn) if seen.link.turn else None,
             desired=look.desired.run_of(name).state if entry else "absent",
             generation=launch.generation if launch and pid is not None else None,

@@ -77,9 +77,8 @@ class Hive:
         self.layout = Layout(directory / "s", directory / "r")
         self.layout.scratch.mkdir(parents=True)
         self.meta = MetaRepo(self.layout, config=CONFIG, lock_flake=partial(nix.lock, deadline=LOCK_DEADLINE))
-        self.builder = NixBuilder(
-            self.layout, CONFIG, nix, self.meta.repo, partial(Applied, self.layout), "bench", evaluation_seconds=30.0
-        )
+        config = CONFIG.model_copy(update={"evaluation_deadline": 30.0})
+        self.builder = NixBuilder(self.layout, config, nix, self.meta.repo, partial(Applied, self.layout), "bench")
         self.names = [AgentName(f"a{number}") for number in range(size)]
         self.count = 0
 

@@ -130,7 +130,7 @@ async def test_what_is_wrong_with_one_agents_run_keeps_no_other_from_being_adopt
     monkeypatch.setattr(os, "pidfd_open", refuse)
     await local_host.reopen()
     assert local_host.backend.observe(BOB).running
-    assert "alice: the run that is recorded cannot be watched" in caplog.text
+    assert "alice: cannot watch the recorded run" in caplog.text
     monkeypatch.undo()
     await local_host.reopen()
     assert local_host.backend.observe(ALICE).running
@@ -240,7 +240,7 @@ def require_controller(name: str) -> None:
     """Skip where limits cannot be tried."""
     found = detect("probe")
     if not any(name in each.controllers for each in found.hierarchies):
-        pytest.skip(f"the cgroup controller {name} is {found.words}")
+        pytest.skip(f"the cgroup controller {name} is {found.summary}")
 
 
 async def test_an_agent_that_takes_more_memory_than_it_may_is_killed(local_host: Host) -> None:

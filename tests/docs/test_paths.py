@@ -18,8 +18,6 @@ PENDING = frozenset(
         "meta/process/child.py",
         "meta/process/command_line.py",
         "meta/text.py",
-        "reconciler/apply/containers.py",
-        "reconciler/apply/deploys.py",
         "reconciler/store/events/keys.py",
         "reconciler/service.py",
     }

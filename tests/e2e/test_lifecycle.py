@@ -102,13 +102,13 @@ def test_a_spawn_that_failed_is_shown_with_its_reason_and_what_can_be_done(lab: 
     in_the_way.write_text("no directory", encoding="utf-8")
     said = lab.hive("spawn", "jo", "--wait")
     assert said.code == 1, said
-    assert f"0 of jo is failed: {in_the_way} is no directory" in said.err
+    assert f"0 of jo is failed: {in_the_way} is not a directory" in said.err
     assert "try: `hive diff 0 --agent jo` shows its last lines, `hive spawn jo` tries again" in said.err
-    assert f"  failed: {in_the_way} is no directory" in lab.hive("diff", "0", "--agent", "jo").out
+    assert f"  failed: {in_the_way} is not a directory" in lab.hive("diff", "0", "--agent", "jo").out
     lab.settle("jo")
     shown = lab.agent("jo")
     assert (shown["phase"], shown["desired"]) == ("failed", "absent")
-    assert f"its spawn 0 failed: {in_the_way} is no directory" in shown["conditions"][0]
+    assert f"its spawn 0 failed: {in_the_way} is not a directory" in shown["conditions"][0]
     assert "`hive spawn jo` tries again, `hive destroy jo --purge` forgets it" in shown["conditions"][1]
     in_the_way.unlink()
     said = lab.hive("spawn", "jo", "--wait")
@@ -152,7 +152,7 @@ def without_manager(path: str) -> Iterator[tuple[Lab, Path]]:
 def test_a_manager_whose_spawn_failed_is_shown_and_can_be_spawned_again() -> None:
     with without_manager("agents/manager/state") as (own, in_the_way):
         shown = own.hive("status").out
-        assert f"manager: its spawn 0 failed: {in_the_way} is no directory" in shown
+        assert f"manager: its spawn 0 failed: {in_the_way} is not a directory" in shown
         assert "manager: `hive spawn manager` tries again\n" in shown
 
 

@@ -53,7 +53,7 @@ pytestmark = [
 
 
 def test_what_another_hive_built_is_told_once_and_shown_until_it_is_rebuilt(lab: Lab) -> None:
-    told = "built with hive 1, this is 2; `hive rebuild alice` builds it anew"
+    told = "built with hive 1, this is 2; `hive rebuild alice` builds it again"
     assert told in lab.agent()["conditions"]
     assert f"alice: {told}" in lab.hive("status").out
     assert [each["data"] for each in lab.events("agent_needs_update", "alice")] == [

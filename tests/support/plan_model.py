@@ -112,7 +112,7 @@ class Model:
                 self.memo(rebuilt=rebuilds)
             case steps.Create():
                 self.container(exists=True)
-            case steps.Furnish():
+            case steps.MakeDirectories():
                 self.set(proposed=True)
             case steps.OpenSockets():
                 self.set(sockets=True)

@@ -1,8 +1,8 @@
 """Resource limits by control groups, where hive may write them: version 2, or the version 1 hierarchies.
 
 One group per agent below `hive-<owner>`, which lies in the nearest ancestor of the daemon's own group that hive may
-write and that has the controllers. The supervisor's child joins before it executes anything. Where nothing is
-writable the limits are not enforced, and `Cgroups.words` says so: hive never pretends.
+write and that has the controllers. The supervisor's child joins before it executes anything. If nothing is writable the
+limits are not enforced, and `Cgroups.summary` reports that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PERIOD_US = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """One place to make groups in: `base` is writable and carries `controllers`."""
+    """A mounted hierarchy: `base` is writable and has `controllers`."""
 
     version: int
     base: Path
@@ -44,14 +44,14 @@ class Cgroups:
     reason: str = ""
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """What is enforced, for `hive status`."""
-        found = frozenset().union(*(each.controllers for each in self.hierarchies))
-        if not found:
-            return f"not enforced: {self.reason or 'no cgroup controller is there'}"
-        missing = [name for name in CONTROLLERS if name not in found]
+        available = frozenset().union(*(each.controllers for each in self.hierarchies))
+        if not available:
+            return f"not enforced: {self.reason or 'there is no cgroup controller'}"
+        missing = [name for name in CONTROLLERS if name not in available]
         version = self.hierarchies[0].version
-        enforced = f"{', '.join(name for name in CONTROLLERS if name in found)} enforced (cgroup v{version})"
+        enforced = f"{', '.join(name for name in CONTROLLERS if name in available)} enforced (cgroup v{version})"
         return f"{enforced}; not enforced: {', '.join(missing)}" if missing else enforced
 
     def _directories(self, agent: AgentName) -> Iterator[tuple[Hierarchy, Path]]:
@@ -59,7 +59,7 @@ class Cgroups:
             yield hierarchy, hierarchy.base / self.group / agent
 
     def prepare(self, agent: AgentName, limits: Limits) -> list[Path]:
-        """Make the agent's groups with these limits; the cgroup.procs files to join. OSError when it cannot be."""
+        """Make the agent's groups with these limits and return the cgroup.procs files to join. Raises OSError."""
         joins = []
         for hierarchy, directory in self._directories(agent):
             directory.parent.mkdir(exist_ok=True)
@@ -72,29 +72,29 @@ class Cgroups:
         return joins
 
     def directories(self, agent: AgentName) -> set[Path]:
-        """Where `prepare` would make the agent's groups now. An earlier daemon may have been in another group."""
+        """Return where `prepare` would make the agent's groups now. An earlier daemon may have used others."""
         return {directory for _, directory in self._directories(agent)}
 
 
 def processes(directories: Iterable[Path]) -> set[int]:
-    """The processes in these groups."""
-    found: set[int] = set()
+    """Return the processes in these groups."""
+    pids: set[int] = set()
     for directory in directories:
         with contextlib.suppress(OSError):
-            found.update(int(pid) for pid in (directory / "cgroup.procs").read_text().split())
-    return found
+            pids.update(int(pid) for pid in (directory / "cgroup.procs").read_text().split())
+    return pids
 
 
 def kill(directories: Iterable[Path]) -> None:
-    """KILL to every process in these groups."""
+    """Send KILL to every process in these groups."""
     for pid in processes(directories):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def remove(directories: Iterable[Path]) -> bool:
-    """Remove these groups, and hive's own above them if it is empty; False while processes are still in one."""
-    gone = True
+    """Remove these groups, and hive's own above them if empty. Return False while one has processes."""
+    removed = True
     for directory in directories:
         try:
             directory.rmdir()
@@ -102,17 +102,17 @@ def remove(directories: Iterable[Path]) -> bool:
             pass
         except OSError as error:
             if error.errno == errno.EBUSY:
-                gone = False
+                removed = False
             else:
                 log.warning("cannot remove the cgroup %s: %s", directory, error)
             continue
         with contextlib.suppress(OSError):
             directory.parent.rmdir()
-    return gone
+    return removed
 
 
 def settings_of(hierarchy: Hierarchy, limits: Limits) -> list[tuple[str, str]]:
-    """The files to write and what into them, in order. No limit is written as such: the group may be an older one."""
+    """Return the files to write and their content, in order. "No limit" is written, too: the group may be older."""
     wanted: list[tuple[str, str]] = []
     memory = None if limits.memory_mib is None else limits.memory_mib * 2**20
     cpu = None if limits.cpu_percent is None else limits.cpu_percent * PERIOD_US // 100
@@ -139,27 +139,27 @@ def _write(path: Path, value: str) -> None:
     try:
         path.write_text(value, encoding="ascii")
     except FileNotFoundError:
-        if path.name != "memory.swap.max":  # not there without swap accounting
+        if path.name != "memory.swap.max":  # missing without swap accounting
             raise
 
 
 def detect(owner: str, mountinfo: str | None = None, own: str | None = None) -> Cgroups:
-    """What this host lets hive do. `mountinfo` and `own` are the texts of /proc/self/{mountinfo,cgroup}."""
+    """Detect where hive may make groups. `mountinfo` and `own` are the texts of /proc/self/{mountinfo,cgroup}."""
     group = f"hive-{owner[:12]}"
     mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8") if mountinfo is None else mountinfo
     own = Path("/proc/self/cgroup").read_text(encoding="ascii") if own is None else own
     paths = {names: path for _, names, path in (line.split(":", 2) for line in own.splitlines())}
     unified: list[Hierarchy] = []
     legacy: list[Hierarchy] = []
-    seen = False
+    mounted = False
     for kind, mount, root, options in _mounts(mountinfo):
-        seen = True
+        mounted = True
         if kind == "cgroup2":
             unified += _version_2(mount, root, paths.get("", "/"))
         else:
             legacy += _version_1(mount, root, options, paths)
     chosen = unified or legacy
-    reason = "" if chosen else ("hive may not write a cgroup here" if seen else "no cgroup hierarchy is mounted")
+    reason = "" if chosen else ("hive may not write a cgroup here" if mounted else "no cgroup hierarchy is mounted")
     return Cgroups(tuple(chosen), group, reason)
 
 
@@ -187,7 +187,7 @@ def _version_1(mount: Path, root: str, options: frozenset[str], paths: dict[str,
 
 
 def _version_2(mount: Path, root: str, own: str) -> list[Hierarchy]:
-    """The nearest ancestor that passes controllers on: a group with processes in it (the own one) cannot."""
+    """Return the nearest ancestor that can enable controllers: a group that has processes (the own one) cannot."""
     wanted = set(CONTROLLERS)
     base = _below(mount, root, own)
     while base.is_relative_to(mount):

@@ -1,4 +1,4 @@
-"""Directories that agents own, handled without following a symlink of theirs; and the tail of a log."""
+"""Directories that agents own, changed without following their symlinks; and the last lines of a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ TAIL_BYTES = 256 * 1024
 def own(path: Path, uid: int | None, mode: int) -> None:
     """Make `path` a directory of `uid` (None: ours) with `mode`.
 
-    Its parent is hive's own, so only `path` itself can be a trap. Refused when it is something else than a directory.
+    Its parent is hive's own, so only `path` itself can be a symlink of the agent. Raises Refused for anything but a
+    directory.
     """
     try:
         path.mkdir(mode=mode)
@@ -25,13 +26,13 @@ def own(path: Path, uid: int | None, mode: int) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise Refused(
-            f"{path} is no directory: {error.strerror}", "move it away by hand; hive makes a new one"
+            f"{path} is not a directory: {error.strerror}", "move it away by hand; hive makes a new one"
         ) from error
     try:
-        found = os.fstat(fd)
-        if uid is not None and (found.st_uid, found.st_gid) != (uid, uid):
+        status = os.fstat(fd)
+        if uid is not None and (status.st_uid, status.st_gid) != (uid, uid):
             os.fchown(fd, uid, uid)
-        if found.st_mode & 0o7777 != mode:
+        if status.st_mode & 0o7777 != mode:
             os.fchmod(fd, mode)
     except OSError as error:
         raise TransientError(f"cannot give {path} to uid {uid}: {error.strerror}") from error
@@ -40,14 +41,14 @@ def own(path: Path, uid: int | None, mode: int) -> None:
 
 
 def tail(folder: Path, lines: int) -> str:
-    """The last `lines` lines of `log` in `folder`, going back into `log.1` when it is short."""
+    """Return the last `lines` lines of `log` in `folder`, with those of `log.1` before them if it is short."""
     if lines <= 0:
         return ""
-    found: list[str] = []
+    texts: list[str] = []
     for name in ("log", "log.1"):
-        if len(found) < lines:
-            found = _last(folder / name).splitlines() + found
-    return "\n".join(found[-lines:])
+        if len(texts) < lines:
+            texts = _last(folder / name).splitlines() + texts
+    return "\n".join(texts[-lines:])
 
 
 def _last(path: Path) -> str:

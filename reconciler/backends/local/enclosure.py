@@ -1,12 +1,12 @@
-"""What a run of an agent is enclosed in: the command line, the environment, the uid.
+"""What encloses a run of an agent: the command line, the environment, the uid.
 
     with bubblewrap       own mount, pid, network, ipc and uts namespace; only the agent's own directories:
                           generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive;
                           the manager also: proposed -> /agents, applied -> /applied (ro), meta -> /meta (ro)
-    without               the host's paths by HIVE_* variables; only where that was explicitly allowed
+    without               the host's paths by HIVE_* variables; only if that was explicitly allowed
 
-As root the agent gets its own uid: in the sandbox as the last step before the command (bubblewrap needs root to reach
-directories that the agent's uid may not even see), else by the supervisor.
+If hive is root the agent gets its own uid: in the sandbox as the last step before the command (bubblewrap needs root to
+reach directories that the agent's uid may not enter), else by the supervisor.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INSIDE = {
     "HIVE_META": "/meta",
     "HOME": "/home/agent",
 }
-"""Where the agent finds things in its sandbox."""
+"""The paths in the sandbox."""
 
 ACCOUNTS = "etc"
 """The folder of the sandbox's passwd and group file, in the backend's folder of the agent."""
@@ -45,19 +45,19 @@ _PROBE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What this host can do. `sandbox` None: bubblewrap is not usable, `why` says why."""
+    """What this host can do. If `sandbox` is None bubblewrap is not usable; `why` is the reason."""
 
     as_root: bool
     sandbox: sandbox.Host | None
     why: str = ""
 
     def uid(self, config: Config, settings: ContainerSettings) -> int | None:
-        """The uid of an agent's process and directories; None = the daemon's own."""
+        """Return the uid of an agent's process and directories, None for the daemon's own."""
         return settings.uid_base if self.as_root and config.fixed_uids else None
 
 
 async def probe() -> Host:
-    """Try bubblewrap once: it may be installed and still not be allowed to make namespaces."""
+    """Run bubblewrap once: it may be installed and not allowed to make namespaces."""
     as_root = os.geteuid() == 0
     try:
         host = sandbox.detect()
@@ -69,7 +69,7 @@ async def probe() -> Host:
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """How to execute one run. `uid`: for the supervisor to become, None when the sandbox does that or nobody does."""
+    """How to execute one run. `uid`: what the supervisor changes to, None if it does not."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -80,7 +80,7 @@ class Enclosure:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose run: `folder` is the backend's own for this agent, `tree` the generation's files."""
+    """The agent that runs. `folder` is the backend's own for it, `tree` has the generation's files."""
 
     agent: AgentName
     settings: ContainerSettings
@@ -91,7 +91,7 @@ class Subject:
 
 
 def enclose(layout: Layout, config: Config, host: Host, subject: Subject, command: Sequence[str]) -> Enclosure:
-    """The enclosure of `command`. Refused where the agent would run without a sandbox and may not."""
+    """Return the enclosure of `command`. Raises Refused if the agent would run without a sandbox and may not."""
     uid = host.uid(config, subject.settings)
     if host.sandbox is not None and subject.settings.isolated:
         inside = _sandbox(layout, subject, uid)
@@ -134,10 +134,10 @@ def _outside(layout: Layout, subject: Subject) -> dict[str, str]:
 
 def _require_passage(path: Path, uid: int) -> None:
     for directory in reversed(path.absolute().parents):
-        found = directory.stat()
-        if not found.st_mode & 0o001 and found.st_uid != uid:
+        status = directory.stat()
+        if not status.st_mode & 0o001 and status.st_uid != uid:
             raise Refused(
-                f"uid {uid} may not pass {directory}, which leads to {path}",
+                f"uid {uid} may not enter {directory}, which leads to {path}",
                 f"chmod o+x {directory}, or install bubblewrap, or set HIVE_FIXED_UIDS=false",
             )
 
@@ -160,15 +160,15 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
         env=tuple(_environment(subject, INSIDE).items()),
         uid=uid,
         hostname=agent,
-        cwd=Path("/"),  # bubblewrap changes to it before the uid, and then /state is closed to it
+        cwd=Path("/"),  # bubblewrap enters it before it changes the uid, when it may not enter /state
     )
 
 
 def _etc(subject: Subject, uid: int | None) -> list[tuple[Path, Path]]:
-    """A passwd and a group file with the agent in it: git and ssh want a name for the uid they run under.
+    """Write passwd and group files with the agent: git and ssh need a name for the uid they run under.
 
-    The manager reads hive's repos (/applied, /meta), which belong to another uid: its git is told that this is right.
-    Nobody else's repos are in its container. git before 2.46 knows no pattern narrower than `*`.
+    The manager reads hive's repos (/applied, /meta), which belong to another uid, so its git gets safe.directory. Its
+    container has no other repos, and git before 2.46 knows no narrower pattern than `*`.
     """
     folder, names = subject.folder, ["passwd", "group"]
     number, group = (uid, uid) if uid is not None else (os.getuid(), os.getgid())

@@ -1,4 +1,4 @@
-"""The start of a supervisor and what is done about one that ended badly."""
+"""The start of a supervisor, and the removal of what a killed one left."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from meta.process.identity import ProcessIdentity, identity, open_pidfd, readabl
 from meta.process.run import spawn_detached
 from reconciler.backends.local.cgroups import Cgroups, kill, remove
 from reconciler.backends.local.enclosure import ACCOUNTS, Enclosure
-from reconciler.backends.local.place import Place
+from reconciler.backends.local.records import LocalRecords
 from reconciler.common.files import write_json
 from reconciler.plan.observed import Exit, Launch
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
 START_SECONDS = 15.0
-"""From the spawn to the word that the run is recorded; 30 ms on an idle machine."""
+"""From the spawn until the supervisor reports that the run is recorded; 30 ms on an idle machine."""
 
 
 class Busy(TransientError):
@@ -33,10 +33,10 @@ class Busy(TransientError):
 
 
 def write_spec(
-    place: Place, launch: Launch, enclosure: Enclosure, joins: Sequence[Path], grace: float, log_limit: int
+    records: LocalRecords, launch: Launch, enclosure: Enclosure, joins: Sequence[Path], grace: float, log_limit: int
 ) -> None:
-    """spec.json: all that the supervisor is told."""
-    folder = place.folder
+    """Write spec.json, which the supervisor reads."""
+    folder = records.folder
     spec = {
         "nonce": launch.nonce,
         "launch": asdict(launch),
@@ -57,53 +57,53 @@ def write_spec(
     write_json(folder / "spec.json", spec, mode=0o600, sync=False)
 
 
-def write_exit(place: Place, ended: Exit) -> None:
-    """exit.json on behalf of a supervisor that could not write it."""
+def write_exit(records: LocalRecords, ended: Exit) -> None:
+    """Write exit.json on behalf of a supervisor that could not."""
     with contextlib.suppress(FileNotFoundError):
-        write_json(place.folder / "exit.json", asdict(ended))
+        write_json(records.folder / "exit.json", asdict(ended))
 
 
-async def launch(place: Place) -> ProcessIdentity:
-    """Start the supervisor on spec.json and wait for its word. Busy, or TransientError with what it said."""
-    fifo = place.folder / f"ready-{secrets.token_hex(4)}"  # its own: nobody else's start can take the word
-    _remove_old_pipes(place.folder)
+async def start_supervisor(records: LocalRecords) -> ProcessIdentity:
+    """Start the supervisor on spec.json and wait for its report. Raises Busy, or TransientError with the report."""
+    fifo = records.folder / f"ready-{secrets.token_hex(4)}"  # a name of its own: no other start can take the report
+    _remove_old_pipes(records.folder)
     os.mkfifo(fifo, 0o600)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        argv: list[str | Path] = [sys.executable, "-I", "-S", SUPERVISOR, place.folder / "spec.json", fifo]
-        pid = await spawn_detached(argv, env={"LANG": "C.UTF-8"}, cwd=Path("/"), log=place.folder / "supervisor.log")
-        return await _await_word(place, reader, pid)
+        argv: list[str | Path] = [sys.executable, "-I", "-S", SUPERVISOR, records.folder / "spec.json", fifo]
+        pid = await spawn_detached(argv, env={"LANG": "C.UTF-8"}, cwd=Path("/"), log=records.folder / "supervisor.log")
+        return await _await_report(records, reader, pid)
     finally:
         os.close(reader)
         fifo.unlink(missing_ok=True)
 
 
 def _remove_old_pipes(folder: Path) -> None:
-    """What a daemon left that was killed in the middle of a start; not the pipe of one that is under way."""
+    """Remove the pipes of daemons that were killed during a start, but not that of a start under way."""
     for path in folder.glob("ready-*"):
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_mtime < time.time() - 4 * START_SECONDS:
                 path.unlink()
 
 
-async def _await_word(place: Place, reader: int, pid: int) -> ProcessIdentity:
+async def _await_report(records: LocalRecords, reader: int, pid: int) -> ProcessIdentity:
     pidfd = os.pidfd_open(pid)  # it cannot be reaped before the loop runs again
     try:
         which = identity(pid)
         await _first((readable(reader), readable(pidfd)), START_SECONDS)
-        word = ""
+        report = ""
         with contextlib.suppress(BlockingIOError):
-            word = os.read(reader, 4096).decode("utf-8", "replace").strip()
-        if word == "ok":
+            report = os.read(reader, 4096).decode("utf-8", "replace").strip()
+        if report == "ok":
             return which
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     finally:
         os.close(pidfd)
-    if word == "busy":
-        raise Busy(f"another supervisor of {place.agent} still runs", "it is ended first")
-    detail = word or _last_line(place.folder / "supervisor.log") or "no word from it"
-    raise TransientError(f"the supervisor of {place.agent} did not start: {detail}")
+    if report == "busy":
+        raise Busy(f"another supervisor of {records.agent} still runs", "hive ends it first")
+    detail = report or _last_line(records.folder / "supervisor.log") or "it reported nothing"
+    raise TransientError(f"the supervisor of {records.agent} did not start: {detail}")
 
 
 async def _first(waits: Sequence[Coroutine[object, object, None]], seconds: float) -> None:
@@ -125,7 +125,7 @@ def _last_line(path: Path) -> str:
 
 
 def running_supervisors(folder: Path) -> Iterator[tuple[AgentName, ProcessIdentity]]:
-    """Every supervisor whose spec lies below `folder`, by its command line: also those without records."""
+    """Find every supervisor whose spec lies below `folder` by its command line, also those without records."""
     for pid, words in _command_lines():
         if str(SUPERVISOR) not in words[:-1]:
             continue
@@ -136,7 +136,7 @@ def running_supervisors(folder: Path) -> Iterator[tuple[AgentName, ProcessIdenti
 
 
 def running_sandboxes(folder: Path) -> Iterator[ProcessIdentity]:
-    """Every bubblewrap that was started for the agent with this folder."""
+    """Find every bubblewrap that was started for the agent with this folder."""
     for pid, words in _command_lines():
         if str(folder / ACCOUNTS / "passwd") in words:
             with contextlib.suppress(NotFound):
@@ -151,7 +151,7 @@ def _command_lines() -> Iterator[tuple[int, list[str]]]:
 
 
 async def await_gone(agent: AgentName, which: ProcessIdentity, seconds: float) -> None:
-    """KILL a process that should be gone with its supervisor, and wait for it. TransientError when it stays."""
+    """KILL a process that should have ended with its supervisor and wait. Raises TransientError if it does not end."""
     pidfd = open_pidfd(which)
     if pidfd is None:
         return
@@ -166,18 +166,18 @@ async def await_gone(agent: AgentName, which: ProcessIdentity, seconds: float) -
         os.close(pidfd)
 
 
-async def clear_cgroups(cgroups: Cgroups, place: Place, seconds: float) -> None:
-    """KILL what is left in the agent's groups and remove them. TransientError when something stays."""
-    directories = cgroups.directories(place.agent) | _joined(place)
+async def clear_cgroups(cgroups: Cgroups, records: LocalRecords, seconds: float) -> None:
+    """KILL what is left in the agent's groups and remove them. Raises TransientError if a process does not end."""
+    directories = cgroups.directories(records.agent) | _joined(records)
     deadline = asyncio.get_running_loop().time() + seconds
     while not remove(directories):
         kill(directories)
         if asyncio.get_running_loop().time() > deadline:
-            raise TransientError(f"processes of {place.agent} do not end although they were killed")
+            raise TransientError(f"processes of {records.agent} do not end although they were killed")
         await asyncio.sleep(0.01)  # the kernel offers no event for an emptied version 1 group
 
 
-def _joined(place: Place) -> set[Path]:
-    """The groups of the last start: the daemon that made them may have been in another group than this one."""
-    spec = place.spec.get()
+def _joined(records: LocalRecords) -> set[Path]:
+    """Return the groups of the last start. The daemon that made them may have been in another group than this one."""
+    spec = records.spec.get()
     return {Path(file).parent for file in spec.cgroups} if spec is not None else set()

@@ -1,10 +1,10 @@
 """A log that is followed: `log` in a hive-owned folder, which its writer renames to `log.1` when it is full.
 
 A cursor is `<inode>-<offset>`: the file that was read, and how far, always to the end of a line. So a rotation between
-two looks loses nothing, and a line that is not finished yet waits for its end.
+two reads loses nothing, and an unfinished line is returned once it is complete.
 
-Beside it `log.times` says when its writer wrote what: lines `<inode> <Unix seconds> <offset>`, at most one a second.
-What stands between two of these offsets was written within GRAIN of the first one's time.
+Beside it `log.times` records when each part was written: lines `<inode> <Unix seconds> <offset>`, at most one a second.
+The bytes between two of these offsets were written within GRAIN of the first one's time.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from meta.errors import BadInput
 from reconciler.views import LogPart
 
 PART_BYTES = 256 * 1024
-"""Of one answer; what is longer comes with the next one."""
+"""Bytes of one answer. The rest comes with the next one."""
 GRAIN = 1.0
 BACK_BYTES = 4096
-"""How far a line's beginning is looked for."""
+"""How far back the beginning of a line is searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """From `offset` of the file `inode` on was written at `at` or later."""
+    """The file `inode` was written from `offset` on at `at` or later."""
 
     inode: int
     at: float
@@ -33,10 +33,10 @@ class Mark:
 
 
 def after(folder: Path, cursor: str | None, lines: int, since: float | None = None) -> LogPart:
-    """The whole lines after `cursor`, or the last `lines` lines for None or a cursor of a log that is gone.
+    """Return the whole lines after `cursor`, or the last `lines` lines for None or a cursor of a deleted log.
 
-    Of these, with `since`, only what was written after that time (to the second), however far back it reaches into
-    `log.1`. BadInput where nobody noted times.
+    With `since`, return only those written after that time (to the second), also from `log.1`. Raises BadInput if the
+    log has no times.
     """
     inode, offset = _parse(cursor)
     files = {number: path for path in (folder / "log.1", folder / "log") if (number := _inode(path)) is not None}
@@ -69,8 +69,8 @@ def _since(folder: Path, files: dict[int, Path], lines: int, since: float) -> Lo
             "its output has no times yet: it was started by an older hive",
             "`-n 200` shows the last 200 lines; from its next start on there are times",
         )
-    older = [place for place, mark in enumerate(marks) if mark.at + GRAIN <= since]
-    young = marks[older[-1] + 1 :] if older else marks  # whatever the clock did before
+    older = [index for index, mark in enumerate(marks) if mark.at + GRAIN <= since]
+    young = marks[older[-1] + 1 :] if older else marks  # the clock may have been set before
     begin: dict[int, int] = {}
     for mark in young:
         begin.setdefault(mark.inode, mark.offset)
@@ -84,27 +84,27 @@ def _since(folder: Path, files: dict[int, Path], lines: int, since: float) -> Lo
 
 
 def _marks(folder: Path) -> list[Mark]:
-    """In the order in which they were noted; what a full disk cut short is passed over."""
-    found = []
+    """Return the marks in the order in which they were written. Lines that a full disk truncated are skipped."""
+    marks = []
     for name in ("log.times.1", "log.times"):
         for line in _read(folder / name, 0, -1).splitlines():
             try:
                 inode, at, offset = line.split()
-                found.append(Mark(int(inode), float(at), int(offset)))
+                marks.append(Mark(int(inode), float(at), int(offset)))
             except ValueError:
                 continue
-    return found
+    return marks
 
 
 def _line_start(path: Path, offset: int) -> int:
-    """Where the line begins that is under way at `offset`."""
+    """Return where the line begins that contains `offset`."""
     back = max(0, offset - BACK_BYTES)
     end = _read(path, back, offset - back).rfind(b"\n")
     return back + end + 1 if end >= 0 or back == 0 else offset
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:
-    """Up to `size` bytes from `offset` (-1: all); none where there is no file."""
+    """Return up to `size` bytes from `offset` (-1: all), none if there is no file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -115,7 +115,7 @@ def _read(path: Path, offset: int, size: int) -> bytes:
 
 
 def _whole_lines(path: Path, offset: int) -> tuple[str, int]:
-    """What stands between `offset` and the last line's end, and where that is; a line too long for one part is cut."""
+    """Return the text from `offset` to the end of the last whole line, and where that is. A too long line is cut."""
     data = _read(path, offset, PART_BYTES)
     end = data.rfind(b"\n") + 1 or (len(data) if len(data) == PART_BYTES else 0)
     return data[:end].decode("utf-8", "replace"), offset + end
@@ -133,5 +133,5 @@ def _parse(cursor: str | None) -> tuple[int, int]:
         return -1, 0
     inode, _, offset = cursor.partition("-")
     if not (inode.isascii() and inode.isdigit() and offset.isascii() and offset.isdigit() and len(cursor) <= 40):
-        raise BadInput(f"{cursor[:60]!r} is no place in a log", "send the `cursor` of an earlier answer")
+        raise BadInput(f"{cursor[:60]!r} is not a cursor of a log", "send the `cursor` of an earlier answer")
     return int(inode), int(offset)

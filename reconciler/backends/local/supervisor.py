@@ -1,17 +1,17 @@
-"""One small process per run of an agent; it outlives the daemon and witnesses how the run ends.
+"""One small process per run of an agent. It outlives the daemon and records how the run ends.
 
     python -I -S supervisor.py SPEC [READY]
 
-A script of its own: standard library only and nothing of hive, so that it starts in about 20 ms and an upgrade of
-hive never changes a running one. SPEC is a JSON file (see `Spec`). Into READY, a named pipe that the starter reads, it
-writes one line: `ok` once the run is recorded and its program was executed (or that failed: then it has an exit like
-any other), `busy` when another supervisor holds the lock.
+A script that imports only the standard library and nothing of hive, so that it starts in about 20 ms and an upgrade of
+hive never changes a running one. SPEC is a JSON file (see `Spec`). It writes one line into READY, a named pipe that the
+starter reads: `ok` once the run is recorded and its program was executed (if that failed, the run has an exit like any
+other), `busy` if another supervisor holds the lock.
 
-    fork -> child waits at a gate -> run.json is on disk -> gate opens -> exec        (nothing runs unrecorded)
+    fork -> child waits at a gate -> run.json is on disk -> gate opens -> exec        (every run is recorded)
     child ends -> all its descendants are ended and reaped -> exit.json is on disk -> the supervisor exits
 
-SIGTERM or SIGINT: TERM to the agent, KILL after the spec's grace. SIGQUIT: KILL now. If the supervisor itself is
-killed, the child dies with it (PR_SET_PDEATHSIG) and the run ends without an exit.json: that is a lost exit.
+SIGTERM or SIGINT: TERM to the agent, KILL after the spec's grace. SIGQUIT: KILL now. If the supervisor is killed, the
+kernel kills the child (PR_SET_PDEATHSIG) and the run ends without an exit.json: a lost exit.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from typing import NoReturn, TypedDict
 
     class Spec(TypedDict):
-        """What to run. `uid`: become it before the exec (only without a sandbox, which does it by itself).
+        """What to run. `uid`: change to it before the exec. A sandbox does that itself, then it is None.
 
         `sandboxed`: argv is bubblewrap with a pid namespace: child -> its pid 1 -> the agent.
         `cgroups`: cgroup.procs files to join. `rlimits`: soft = hard, by name ("nofile"). `log_limit` in bytes.
-        `launch` is kept in run.json as it is.
+        `launch` is copied to run.json.
         """
 
         nonce: str
@@ -59,33 +59,33 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 REAP_SECONDS = 10.0
-"""How long descendants may take to go after KILL (one in an uninterruptible wait cannot be ended)."""
+"""How long descendants may take to end after KILL. One in an uninterruptible wait does not end."""
 WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def prctl(option: int, value: int) -> None:
-    """prctl(2) with one number; OSError when the kernel refuses."""
+    """Call prctl(2) with one number. Raises OSError."""
     if _prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
 
 def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot: with its pid and the boot id it is unmistakable."""
+    """Return when a process started, in clock ticks since boot. With pid and boot id it identifies the process."""
     with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs 8 ms at every start
         return int(file.read().rpartition(b")")[2].split()[19])
 
 
 def boot_id() -> str:
-    """The kernel's id of this boot."""
+    """Return the kernel's id of this boot."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
         return file.read().strip()
 
 
 def children(pid: int) -> list[int]:
-    """The direct children of a process (of its main thread); empty when it is gone."""
+    """Return the direct children of a process (of its main thread), none if it has ended."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123
             return [int(child) for child in file.read().split()]
@@ -111,10 +111,10 @@ def write_record(path: str, record: dict[str, object]) -> None:
 
 
 class Log:
-    """The agent's output: at most `limit` bytes in `path` and as much again in `path.1`.
+    """The agent's output: at most `limit` bytes in `path` and as many in `path.1`.
 
-    When it was written is in `path.times` and `path.times.1`, of the same size at most: lines of an inode, Unix
-    seconds and an offset, from which on that file was written then or later. One a second is the most.
+    `path.times` and `path.times.1`, of at most the same size, have lines of an inode, Unix seconds and an offset: that
+    file was written from the offset on at this time or later. There is at most one line a second.
     """
 
     def __init__(self, path: str, limit: int) -> None:
@@ -134,7 +134,7 @@ class Log:
         self.times_size = os.fstat(self.times).st_size
 
     def write(self, data: bytes) -> None:
-        """Append; a full disk loses output, never the agent."""
+        """Append. A full disk loses output but does not end the agent."""
         with contextlib.suppress(OSError):
             if self.size and (self.size + len(data) > self.limit or self.times_size > self.limit):
                 self._rotate()
@@ -145,7 +145,7 @@ class Log:
             self.size += os.write(self.fd, data)
 
     def _rotate(self) -> None:
-        """The times go after their log, and before a new log can have an inode that they tell of."""
+        """Rotate. The times follow their log, before a new log can get an inode that is in them."""
         for path in (self.path, f"{self.path}.times"):
             with contextlib.suppress(FileNotFoundError):  # deleted by hand
                 os.rename(path, f"{path}.1")  # noqa: PTH104
@@ -168,7 +168,7 @@ class Supervisor:
         self.kill_at: float | None = None
 
     def start(self) -> str:
-        """Fork, record, open the gate. Returns why the program could not be executed, "" when it was."""
+        """Fork, record and open the gate. Return why the program could not be executed, or ""."""
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         os.set_blocking(self.wake, False)
         os.set_blocking(self._wake_write, False)
@@ -205,28 +205,28 @@ class Supervisor:
         write_record(self.spec["run"], record)
 
     def wait(self) -> None:
-        """Carry output to the log and obey signals until the child has ended."""
+        """Copy output to the log and handle signals until the child has ended."""
         poll = select.poll()
         poll.register(self.output, select.POLLIN)
         poll.register(self.wake, select.POLLIN)
         while self.status is None:
             timeout = None if self.kill_at is None else max(0.0, self.kill_at - time.monotonic()) * 1000
             ready = {fd for fd, _ in poll.poll(timeout)}
-            if self.output in ready and not self._carry():
+            if self.output in ready and not self._copy_output():
                 poll.unregister(self.output)
             if self.wake in ready:
-                self._obey(os.read(self.wake, 512))
+                self._handle_signals(os.read(self.wake, 512))
             if self.kill_at is not None and time.monotonic() >= self.kill_at:
                 self.kill_at = None
                 self.kill()
             self._reap()
 
-    def _carry(self) -> bool:
+    def _copy_output(self) -> bool:
         data = os.read(self.output, 65536)
         self.log.write(data)
         return bool(data)
 
-    def _obey(self, numbers: bytes) -> None:
+    def _handle_signals(self, numbers: bytes) -> None:
         if signal.SIGQUIT in numbers:
             self.kill()
         elif self.kill_at is None and (signal.SIGTERM in numbers or signal.SIGINT in numbers):
@@ -234,7 +234,7 @@ class Supervisor:
             self.terminate()
 
     def _reap(self) -> bool:
-        """Collect what has ended; False once there is no child at all."""
+        """Reap the children that have ended. Return False if there is no child left."""
         try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -246,7 +246,7 @@ class Supervisor:
             return False
 
     def terminate(self) -> None:
-        """TERM to the agent. In a sandbox not to bubblewrap itself: its end is KILL for everything inside."""
+        """Send TERM to the agent. In a sandbox not to bubblewrap itself, whose end kills everything inside."""
         if not self.spec["sandboxed"]:
             signal_group(self.child, signal.SIGTERM)
             return
@@ -255,12 +255,12 @@ class Supervisor:
             signal_process(pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """KILL to the agent and everything it started, as far as it is known by now."""
+        """Send KILL to the agent and its process group."""
         signal_group(self.child, signal.SIGKILL)
         signal_process(self.child, signal.SIGKILL)
 
     def finish(self) -> None:
-        """End what the child left behind, keep its last output, write exit.json."""
+        """End what the child left behind, copy its last output, write exit.json."""
         deadline = time.monotonic() + REAP_SECONDS
         while self._reap() and time.monotonic() < deadline:
             for pid in children(os.getpid()):
@@ -270,36 +270,38 @@ class Supervisor:
                 os.read(self.wake, 512)
         os.set_blocking(self.output, False)
         with contextlib.suppress(BlockingIOError):
-            while self._carry():
+            while self._copy_output():
                 pass
         code, number = self._ending()
         record: dict[str, object] = {"nonce": self.spec["nonce"], "at": time.time(), "code": code, "signal": number}
-        with contextlib.suppress(FileNotFoundError):  # the container was deleted by hand: nobody to tell
+        with contextlib.suppress(FileNotFoundError):  # the container was deleted by hand
             write_record(self.spec["exit"], record)
 
     def _ending(self) -> tuple[int | None, int | None]:
         code = os.waitstatus_to_exitcode(self.status or 0)
         if code < 0:
             return None, -code
-        if self.spec["sandboxed"] and 128 < code <= 128 + signal.SIGRTMAX:  # bubblewrap passes a signal on like a shell
+        if (
+            self.spec["sandboxed"] and 128 < code <= 128 + signal.SIGRTMAX
+        ):  # bubblewrap reports a signal as a shell does
             return None, code - 128
         return code, None
 
 
 def signal_process(pid: int, number: int) -> None:
-    """Signal one process that may be gone."""
+    """Signal one process, which may have ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 def signal_group(pid: int, number: int) -> None:
-    """Signal the process group led by `pid`, if there is one."""
+    """Signal the process group that `pid` leads, if it exists."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
 
 
 def run_child(spec: Spec, supervisor: int, gate: int, fault: int, output: int) -> NoReturn:
-    """In the forked child: wait at the gate, take on limits and identity, execute. Never returns."""
+    """In the forked child: wait at the gate, set limits and identity, execute. Never returns."""
     try:
         signal.set_wakeup_fd(-1)
         for number in (*WATCHED, signal.SIGHUP, signal.SIGPIPE):
@@ -330,8 +332,8 @@ def run_child(spec: Spec, supervisor: int, gate: int, fault: int, output: int) -
         os._exit(126)
 
 
-def say(ready: str | None, line: str) -> None:
-    """Tell the starter, if it still listens."""
+def report(ready: str | None, line: str) -> None:
+    """Write one line to the starter if it still reads."""
     if ready is not None:
         with contextlib.suppress(OSError):
             fd = os.open(ready, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -340,8 +342,8 @@ def say(ready: str | None, line: str) -> None:
 
 
 def main(path: str, ready: str | None) -> int:
-    """Run one spec to its end. The exit code is 0 when the end was recorded, 75 when another one holds the lock."""
-    with contextlib.suppress(PermissionError):  # the starter made the session already
+    """Run one spec to its end. Return 0 if the end was recorded, 75 if another supervisor holds the lock."""
+    with contextlib.suppress(PermissionError):  # the starter has made the session already
         os.setsid()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with open(path, encoding="utf-8") as file:  # noqa: PTH123
@@ -350,11 +352,11 @@ def main(path: str, ready: str | None) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say(ready, "busy")
+        report(ready, "busy")
         return 75
     supervisor = Supervisor(spec)
     supervisor.start()
-    say(ready, "ok")
+    report(ready, "ok")
     supervisor.wait()
     supervisor.finish()
     return 0

@@ -1,4 +1,4 @@
-"""The running supervisors, each watched through a pidfd: a hint the moment one ends, and no polling."""
+"""The running supervisors, each watched through a pidfd: a hint at the moment one ends, without polling."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from meta.process.identity import ProcessIdentity, open_pidfd
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """One supervisor."""
+    """One supervisor that is watched."""
 
     which: ProcessIdentity
     pidfd: int
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal exactly this process; gone already: nothing."""
+        """Signal exactly this process. Does nothing if it has ended."""
         if not self.ended.is_set():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
     async def wait(self, seconds: float) -> bool:
-        """Whether it ended within `seconds`."""
+        """Wait at most `seconds` and return whether it ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.ended.wait()
@@ -36,24 +36,24 @@ class Watch:
 
 
 class Watches:
-    """All of them by agent. `on_end` is called on the loop when one ends by itself or by a signal."""
+    """All watched supervisors by agent. `on_end` is called on the loop when one ends, by itself or by a signal."""
 
     def __init__(self, on_end: Callable[[AgentName], None]) -> None:
         self._on_end = on_end
         self._watches: dict[AgentName, Watch] = {}
 
     def get(self, agent: AgentName) -> Watch | None:
-        """The agent's supervisor while it runs."""
+        """Return the agent's supervisor while it runs."""
         return self._watches.get(agent)
 
     def add(self, agent: AgentName, which: ProcessIdentity) -> bool:
-        """Watch `which` if it still runs; from then on it cannot become another process."""
+        """Watch `which` and return True if it still runs. A pidfd never refers to another process."""
         pidfd = open_pidfd(which)
         if pidfd is None:
             return False
         self._drop(agent)
         watch = self._watches[agent] = Watch(which, pidfd)
-        asyncio.get_running_loop().add_reader(pidfd, self._ended, agent, watch)
+        asyncio.get_running_loop().add_reader(pidfd, self._on_readable, agent, watch)
         return True
 
     def signal(self, agent: AgentName, number: signal.Signals) -> None:
@@ -62,7 +62,7 @@ class Watches:
         if watch is not None:
             watch.signal(number)
 
-    def _ended(self, agent: AgentName, watch: Watch) -> None:
+    def _on_readable(self, agent: AgentName, watch: Watch) -> None:
         self._drop(agent)
         watch.ended.set()
         self._on_end(agent)
@@ -74,6 +74,6 @@ class Watches:
             os.close(watch.pidfd)
 
     def close(self) -> None:
-        """Stop watching; the supervisors go on."""
+        """Stop watching. The supervisors keep running."""
         for agent in list(self._watches):
             self._drop(agent)

@@ -1,6 +1,6 @@
-"""The system bus: one connection that comes back by itself, calls with a deadline, signals as plain values.
+"""The system bus: one connection that reconnects by itself, calls with a deadline, signals as plain values.
 
-While it is away nothing is known, and nobody is told that anything ended. The only module that imports dbus-fast.
+While it is not connected nothing is known, and no end is reported. This is the only module that imports dbus-fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CALL_SECONDS = 20.0
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-"""For a thousand units to be read once the bus is there."""
+"""Long enough to read a thousand units after the bus is connected."""
 
 BACKOFF = (0.05, 5.0)
 """Seconds: the first and the longest wait between two attempts to connect."""
@@ -33,12 +33,12 @@ DRIVER, DRIVER_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 
 
 class BusError(PermanentError):
-    """The other side answered a call with an error."""
+    """An error as the answer to a call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One signal. `body` holds plain values: variants are opened."""
+    """One signal. `body` has plain values without variants."""
 
     path: str
     interface: str
@@ -47,20 +47,20 @@ class Signal:
 
 
 class Bus:
-    """`address`: as in DBUS_SYSTEM_BUS_ADDRESS; None = the system's own. `background` watches its one task."""
+    """The system bus. `address` is as in DBUS_SYSTEM_BUS_ADDRESS, None is the system's. `background` runs its task."""
 
     def __init__(self, address: str | None = None, background: Background | None = None) -> None:
         self._address = address
         self._background = background or Background()
         self._bus: MessageBus | None = None
         self._task: asyncio.Task[None] | None = None
-        self._said: str | None = None
+        self._reported: str | None = None
         self._connected = asyncio.Event()
         self._ready = asyncio.Event()
 
     @property
     def ready(self) -> bool:
-        """Whether it is connected and `on_up` is through."""
+        """True while it is connected and `on_up` has returned."""
         return self._ready.is_set()
 
     async def open(
@@ -70,11 +70,11 @@ class Bus:
         on_up: Callable[[], Awaitable[None]],
         on_down: Callable[[], None],
     ) -> None:
-        """Connect, subscribe to the match `rules`, await `on_up`; all of that again whenever the bus was away.
+        """Connect, subscribe to the match `rules` and await `on_up`, again after each lost connection.
 
-        TransientError when it is not there within CONNECT_SECONDS, or not read within READ_SECONDS more.
+        Raises TransientError if it is not connected within CONNECT_SECONDS, or `on_up` takes longer than READ_SECONDS.
         """
-        self._task = self._background.start("system bus", self._keep(rules, on_signal, on_up, on_down))
+        self._task = self._background.start("system bus", self._stay_connected(rules, on_signal, on_up, on_down))
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._connected.wait()
@@ -85,7 +85,7 @@ class Bus:
             raise TransientError("the system bus cannot be reached", "see whether dbus and systemd run") from error
 
     async def close(self) -> None:
-        """Disconnect for good."""
+        """Disconnect and do not reconnect."""
         if self._task is not None:
             await self._background.stop(self._task)
             self._task = None
@@ -93,10 +93,10 @@ class Bus:
     async def call(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *body: object
     ) -> tuple[object, ...]:
-        """One call; the plain values of its answer. TransientError when the bus is away, BusError for an error."""
+        """Call a method and return the plain values of its answer. Raises TransientError without a bus, or BusError."""
         bus = self._bus
         if bus is None or not bus.connected:
-            raise TransientError("the system bus is away", "it is tried again")
+            raise TransientError("the system bus is not connected", "hive tries again")
         message = Message(
             destination=destination,
             path=path,
@@ -113,9 +113,9 @@ class Bus:
         if reply is None or reply.message_type is MessageType.ERROR:
             what = f"{reply.error_name}: {reply.body}" if reply is not None else "no answer"
             raise BusError(f"{member} failed on the system bus: {what}")
-        return tuple(_opened(value) for value in reply.body)
+        return tuple(_without_variants(value) for value in reply.body)
 
-    async def _keep(
+    async def _stay_connected(
         self,
         rules: Sequence[str],
         on_signal: Callable[[Signal], None],
@@ -129,15 +129,15 @@ class Bus:
                 self._connected.set()
                 await on_up()
                 self._ready.set()
-                self._say(None)
+                self._report(None)
                 pause = BACKOFF[0]
                 if self._bus is not None:
                     await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
-                self._say("the system bus is away")
+                self._report("the system bus is not connected")
             except _LOST as error:
-                self._say(f"the system bus is away ({error or type(error).__name__})")
+                self._report(f"the system bus is not connected ({error or type(error).__name__})")
             except BusError as error:
-                self._say(f"systemd does not answer as expected: {error.summary}")
+                self._report(f"systemd does not answer as expected: {error.summary}")
             finally:
                 self._ready.clear()
                 self._drop()
@@ -145,13 +145,13 @@ class Bus:
             await asyncio.sleep(pause)
             pause = min(pause * 2, BACKOFF[1])
 
-    def _say(self, trouble: str | None) -> None:
-        """Log `trouble` (None: it is over), but once as long as it stays the same."""
-        if trouble != self._said and trouble is not None:
-            log.warning("%s: containers are taken to be as they were", trouble)
-        elif trouble != self._said:
-            log.info("the system bus is there again")
-        self._said = trouble
+    def _report(self, trouble: str | None) -> None:
+        """Log `trouble` (None: it is over) once as long as it stays the same."""
+        if trouble != self._reported and trouble is not None:
+            log.warning("%s: containers are shown as they were last seen", trouble)
+        elif trouble != self._reported:
+            log.info("the system bus is connected again")
+        self._reported = trouble
 
     async def _connect(self, rules: Sequence[str], on_signal: Callable[[Signal], None]) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -170,18 +170,18 @@ class Bus:
 
 def _pass_on(message: Message, on_signal: Callable[[Signal], None]) -> None:
     if message.message_type is MessageType.SIGNAL:
-        body = tuple(_opened(value) for value in message.body)
+        body = tuple(_without_variants(value) for value in message.body)
         on_signal(Signal(message.path or "", message.interface or "", message.member or "", body))
 
 
-def _opened(value: object) -> object:
-    """The value without variants, at any depth."""
+def _without_variants(value: object) -> object:
+    """Return the value without variants at any depth."""
     match value:
         case Variant():
-            return _opened(value.value)
+            return _without_variants(value.value)
         case dict():
-            return {key: _opened(inner) for key, inner in value.items()}
+            return {key: _without_variants(inner) for key, inner in value.items()}
         case list():
-            return [_opened(inner) for inner in value]
+            return [_without_variants(inner) for inner in value]
         case _:
             return value

@@ -1,4 +1,4 @@
-"""What the backend asks of root: the verbs of reconciler.privileged.client.Client, so that tests can have their own."""
+"""The root helper as the backend calls it: the verbs of reconciler.privileged.client.Client, for tests to replace."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from reconciler.privileged.client import LogLines
 
 
 class RootHelper(Protocol):
-    """Every verb is idempotent. Errors as in reconciler.privileged.client."""
+    """The root helper. Every verb is idempotent. Errors as in reconciler.privileged.client."""
 
     async def create(self, name: AgentName, uid_base: int, system: str) -> None:
         """Make the container with hive's marker."""
 
     async def set_system(self, name: AgentName, system: str) -> None:
-        """Switch to a system by path; takes effect at the next start."""
+        """Switch to a system by path. Takes effect at the next start."""
 
     async def write_settings(self, name: AgentName, settings: values.Settings) -> None:
-        """Write binds, uid range and limits; takes effect at the next start."""
+        """Write binds, uid range and limits. Takes effect at the next start."""
 
     async def start(self, name: AgentName) -> None:
-        """Start what is set and await that it is up."""
+        """Start what is set and wait until it is up."""
 
     async def stop(self, name: AgentName, grace: float) -> None:
-        """TERM, then KILL after `grace` seconds; returns when nothing is left."""
+        """Send TERM, then KILL after `grace` seconds. Returns when no process is left."""
 
     async def destroy(self, name: AgentName) -> None:
-        """Stop and remove the container; the agent's own directories stay."""
+        """Stop and remove the container. The agent's own directories stay."""
 
     async def own_directory(self, name: AgentName, kind: str, uid_base: int) -> None:
         """Make one of the agent's directories (values.KINDS) and give it to the agent."""
 
     async def remove_directories(self, name: AgentName) -> None:
-        """Remove state, home and proposed work tree of an agent that has no container any more."""
+        """Remove state, home and proposed work tree of an agent without a container."""
 
     async def logs(self, name: AgentName, lines: int, cursor: str | None = None, since: int | None = None) -> LogLines:
-        """The last `lines` lines after `cursor`, of those written after the Unix second `since`."""
+        """Return the last `lines` lines after `cursor` that were written after the Unix second `since`."""
 
 
-def plain(settings: ContainerSettings) -> values.Settings:
-    """The settings as the helper knows them; both have the same fingerprint."""
+def plain_settings(settings: ContainerSettings) -> values.Settings:
+    """Return the settings as the helper knows them. Both have the same fingerprint."""
     limits = settings.limits
     return values.Settings(
         role=settings.role.value,
@@ -56,9 +56,9 @@ def plain(settings: ContainerSettings) -> values.Settings:
 
 
 @contextlib.contextmanager
-def present(agent: AgentName) -> Iterator[None]:
-    """A container that somebody removed in the meantime is no lasting trouble: the next pass makes it again."""
+def retry_if_missing(agent: AgentName) -> Iterator[None]:
+    """Raise TransientError for a container that was removed meanwhile: the next pass makes it again."""
     try:
         yield
     except NotFound as error:
-        raise TransientError(f"the container {agent} is not there", "the next pass makes it again") from error
+        raise TransientError(f"the container {agent} is missing", "the next pass makes it again") from error

@@ -1,9 +1,9 @@
-"""What hive keeps about a container, and what root wrote about it, each read again only when a stat says so.
+"""What hive keeps about a container and what root wrote about it, each read again only if a stat changed.
 
 <state>/backend/nixos/<agent>/
-    hive.json          it was made by the hive with this owner
-    settings.json      the settings asked for; root has them in the conf file once there is a system
-    system.json        which generation the system path in the conf file is; there as soon as root was asked
+    hive.json          it belongs to the hive with this owner
+    settings.json      the desired settings; root has them in the conf file once there is a system
+    system.json        which generation the system path in the conf file is; written before root is called
     run.json           the last start: launch, boot id, systemd's invocation
     exit.json          the last end
 """
@@ -26,9 +26,9 @@ from reconciler.privileged.values import Bounds
 
 @dataclass(frozen=True, slots=True)
 class UnitRun:
-    """run.json. `before` is the unit's invocation when the start was asked for, `invocation` the one of this run.
+    """run.json. `before` is the unit's invocation at the request to start, `invocation` that of this run.
 
-    `invocation` is None until it was seen.
+    `invocation` is None until systemd reports it.
     """
 
     nonce: str
@@ -60,7 +60,7 @@ RUN = TypeAdapter(UnitRun)
 SYSTEM = TypeAdapter(SetSystem)
 
 
-class NixosPlace:
+class NixosRecords:
     """One agent's records and conf file."""
 
     def __init__(self, agent: AgentName, folder: Path, where: Where) -> None:
@@ -80,40 +80,40 @@ class NixosPlace:
         return conf.read_back(data.decode("utf-8", "replace"), self._where.bounds)
 
     @property
-    def asked_for(self) -> bool:
-        """Whether hive made it (root may not know of it yet)."""
+    def marked(self) -> bool:
+        """True if hive made it. Root may not know it yet."""
         marker = self._marker.get()
         return marker is not None and marker.owner == self._where.owner
 
     @property
     def written(self) -> Written | None:
-        """The conf file when it carries this hive's marker."""
-        found = self._conf.get()
-        return found if found is not None and found.owner == self._where.owner else None
+        """The conf file if it has this hive's marker."""
+        written = self._conf.get()
+        return written if written is not None and written.owner == self._where.owner else None
 
     @property
     def on_host(self) -> bool:
-        """Whether the host has a container of that name, whosever."""
+        """True if the host has a container of that name, ours or not."""
         return os.path.lexists(self._conf_name)
 
     @property
     def exists(self) -> bool:
-        """Whether there is one: on the host, or made and without a system so far."""
-        return self.on_host or (self.asked_for and self.system.get() is None)
+        """True if it exists: on the host, or made and without a system so far."""
+        return self.on_host or (self.marked and self.system.get() is None)
 
     @property
     def ours(self) -> bool:
-        """Whether it is this hive's: by its marker, or because root was stopped in the middle of making it."""
+        """True if it is this hive's: by its marker, or because root was interrupted when it made it."""
         if not self.on_host:
             return True
         if self.written is not None:
             return True
-        found = self._conf.get()
-        return found is not None and found.owner is None and self.asked_for and self.system.get() is not None
+        unmarked = self._conf.get()
+        return unmarked is not None and unmarked.owner is None and self.marked and self.system.get() is not None
 
     @property
     def switched_to(self) -> SetSystem | None:
-        """What it boots next, if conf file, profile and record agree and it is there: three or four stats."""
+        """What it boots next, if conf file, profile and record agree and the system exists: three or four stats."""
         written, system = self.written, self.system.get()
         if written is None or system is None or written.system != system.path:
             return None

@@ -1,6 +1,6 @@
-"""The runs of containers: which one it is, and how it ended, brought to disk when the unit changes.
+"""The runs of containers: which one it is and how it ended, recorded when the unit changes.
 
-A start is one run although the helper may have to try twice, so nothing ends while it is under way.
+A start is one run although the helper may have to try twice. So no end is recorded while a start is under way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 
 from meta.names import AgentName
 from meta.process.identity import boot_id
-from reconciler.backends.nixos.records import NixosPlace, UnitRun
+from reconciler.backends.nixos.records import NixosRecords, UnitRun
 from reconciler.backends.nixos.units import UnitView, judge
 from reconciler.common.files import write_json
 from reconciler.plan.observed import Exit, Launch
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Runs:
-    """What is known beyond the disk: starts under way, and ends that could not be written."""
+    """The runs of all containers. In memory: starts under way, and ends that could not be written."""
 
     def __init__(self) -> None:
         self._boot = boot_id()
@@ -30,84 +30,84 @@ class Runs:
         self._failed: dict[AgentName, UnitView] = {}
         self._exits: dict[AgentName, Exit] = {}
 
-    def exit(self, place: NixosPlace) -> Exit | None:
-        """How the last run that ended did."""
-        return self._exits.get(place.agent) or place.exit.get()
+    def exit(self, records: NixosRecords) -> Exit | None:
+        """Return how the last run that ended did so."""
+        return self._exits.get(records.agent) or records.exit.get()
 
     def forget(self, agent: AgentName) -> None:
-        """The container is gone, or made anew."""
+        """Forget a container that was removed or made again."""
         self._exits.pop(agent, None)
         self._failed.pop(agent, None)
 
-    def settle(self, place: NixosPlace, view: UnitView | None) -> None:
-        """Bring run.json and exit.json up to date with the unit; `view` None: nothing is known, so nothing ends."""
-        run = place.run.get()
+    def settle(self, records: NixosRecords, view: UnitView | None) -> None:
+        """Update run.json and exit.json from the unit. If `view` is None nothing is known, so nothing ends."""
+        run = records.run.get()
         if run is None or view is None:
             return
         if view.up:
-            self._note_invocation(place, run, view)
+            self._note_invocation(records, run, view)
             return
-        known = self.exit(place)
+        known = self.exit(records)
         if known is not None and known.nonce == run.nonce:
             return
-        if place.agent in self._starting:  # a new invocation shows before the unit is up, too
+        if records.agent in self._starting:  # a new invocation appears before the unit is up, too
             if view.invocation and view.invocation == run.invocation:
-                self._failed[place.agent] = view
+                self._failed[records.agent] = view
             return
         if not view.invocation:  # systemd forgot the unit: one that ended well, or in a start that just failed
-            view = self._failed.get(place.agent, view)
+            view = self._failed.get(records.agent, view)
         ended = judge(run, view, self._boot, time.time())
         if ended is not None:
-            self._keep(place, ended)
+            self._keep(records, ended)
 
-    def _note_invocation(self, place: NixosPlace, run: UnitRun, view: UnitView) -> None:
+    def _note_invocation(self, records: NixosRecords, run: UnitRun, view: UnitView) -> None:
         if view.invocation in ("", run.before, run.invocation):
             return
-        with logged(f"cannot note the start of {place.agent}"):
+        with logged(f"cannot note the start of {records.agent}"):
             noted = replace(run, invocation=view.invocation, boot=self._boot)
-            write_json(place.folder / "run.json", asdict(noted), sync=False)
+            write_json(records.folder / "run.json", asdict(noted), sync=False)
 
-    def _keep(self, place: NixosPlace, ended: Exit) -> None:
-        """Not synced: after a crash of the host the boot id says that it is over."""
-        self._exits[place.agent] = ended
-        with logged(f"cannot note the end of {place.agent}"):
-            write_json(place.folder / "exit.json", asdict(ended), sync=False)
+    def _keep(self, records: NixosRecords, ended: Exit) -> None:
+        """Record the end. Not synced: after a crash of the host the boot id shows that the run is over."""
+        self._exits[records.agent] = ended
+        with logged(f"cannot note the end of {records.agent}"):
+            write_json(records.folder / "exit.json", asdict(ended), sync=False)
 
     # a start
     @contextlib.contextmanager
-    def starting(self, place: NixosPlace) -> Iterator[None]:
-        """While it lasts no end is noted."""
-        self._failed.pop(place.agent, None)
-        self._starting.add(place.agent)
+    def starting(self, records: NixosRecords) -> Iterator[None]:
+        """Record no end within."""
+        self._failed.pop(records.agent, None)
+        self._starting.add(records.agent)
         try:
             yield
         finally:
-            self._starting.discard(place.agent)
+            self._starting.discard(records.agent)
 
-    def record(self, place: NixosPlace, launch: Launch, before: str) -> None:
-        """run.json of a start that is about to be. OSError for a full disk."""
-        write_json(place.folder / "run.json", asdict(UnitRun(launch.nonce, launch, self._boot, before)))
+    def record(self, records: NixosRecords, launch: Launch, before: str) -> None:
+        """Write run.json before a start. Raises OSError if the disk fails."""
+        write_json(records.folder / "run.json", asdict(UnitRun(launch.nonce, launch, self._boot, before)))
 
-    def take_back(self, place: NixosPlace, former: UnitRun | None) -> None:
-        """The start never was."""
-        with logged(f"cannot take back the start of {place.agent}"):
-            if former is not None:
-                write_json(place.folder / "run.json", asdict(former))
+    def take_back(self, records: NixosRecords, former_run: UnitRun | None) -> None:
+        """Restore the former run: the start has not happened."""
+        with logged(f"cannot take back the start of {records.agent}"):
+            if former_run is not None:
+                write_json(records.folder / "run.json", asdict(former_run))
             else:
-                (place.folder / "run.json").unlink(missing_ok=True)
+                (records.folder / "run.json").unlink(missing_ok=True)
 
     def failed_in_start(self, agent: AgentName) -> bool:
-        """Whether the run came up in its start and ended."""
+        """Return True if the run came up during its start and ended."""
         return agent in self._failed
 
-    def again(self, agent: AgentName) -> None:
-        """The same start is tried once more."""
+    def retry(self, agent: AgentName) -> None:
+        """Try the same start once more."""
         self._failed.pop(agent, None)
 
 
 @contextlib.contextmanager
 def logged(what: str) -> Iterator[None]:
-    """A failing disk where nobody can be told: what is known stays in memory."""
+    """Log a failing disk where no caller could handle it. What is known stays in memory."""
     try:
         yield
     except OSError as error:

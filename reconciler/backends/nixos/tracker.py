@@ -1,7 +1,7 @@
-"""The containers' units, kept from systemd's and machined's signals: no polling, no program, no parsing of output.
+"""The containers' units, kept up to date by signals of systemd and machined, without polling or running a program.
 
-A unit is asked for as a whole when it is first of interest, after the bus was away, and after a signal that says
-"something happened" without the values (a job's end, a machine's end). All else is in PropertiesChanged.
+A unit is read as a whole at first, after the bus reconnects, and after a signal without values (the end of a job or of
+a machine). All other changes are in PropertiesChanged.
 """
 
 from __future__ import annotations
@@ -32,51 +32,51 @@ _ATTEMPTS = 5
 
 
 class Tracker:
-    """`on_change` is called on the loop whenever a unit's view changed."""
+    """The units of all containers. `on_change` is called on the loop if a unit's view changed."""
 
     def __init__(self, bus: Bus, on_change: Callable[[AgentName], None]) -> None:
         self._bus = bus
         self._on_change = on_change
         self._views: dict[AgentName, UnitView] = {}
         self._stamps: dict[AgentName, int] = {}
-        self._interesting: Callable[[], frozenset[AgentName]] = frozenset
-        self._asked: dict[AgentName, asyncio.Task[None]] = {}
+        self._agents: Callable[[], frozenset[AgentName]] = frozenset
+        self._refreshes: dict[AgentName, asyncio.Task[None]] = {}
 
-    async def open(self, interesting: Callable[[], frozenset[AgentName]]) -> None:
-        """Connect and read the units of the `interesting` agents; they are read again after the bus was away."""
-        self._interesting = interesting
+    async def open(self, agents: Callable[[], frozenset[AgentName]]) -> None:
+        """Connect and read the units of `agents`, again after each lost connection."""
+        self._agents = agents
         await self._bus.open(RULES, self._on_signal, self._on_up, lambda: None)
 
     async def close(self) -> None:
-        """Let go of the bus."""
-        for task in self._asked.values():
+        """Stop refreshing and disconnect."""
+        for task in self._refreshes.values():
             task.cancel()
-        await asyncio.gather(*self._asked.values(), return_exceptions=True)
-        self._asked.clear()
+        await asyncio.gather(*self._refreshes.values(), return_exceptions=True)
+        self._refreshes.clear()
         await self._bus.close()
 
     @property
     def ready(self) -> bool:
-        """Whether what `view` says is up to date. False: it is what was last known."""
+        """True if `view` is up to date. Else it is what was last known."""
         return self._bus.ready
 
     def view(self, agent: AgentName) -> UnitView | None:
-        """The unit as it was last seen; None when it never was."""
+        """Return the unit as it was last read, None if it never was."""
         return self._views.get(agent)
 
     async def refresh(self, agent: AgentName) -> UnitView:
-        """The unit as it is now. TransientError when systemd cannot be asked."""
+        """Read the unit and return it. Raises TransientError if systemd cannot be reached."""
         for _ in range(_ATTEMPTS):
             stamp = self._stamps.get(agent, 0)
             answer = await self._bus.call(SYSTEMD, object_path(agent), PROPERTIES, "GetAll", "s", "")
-            if stamp == self._stamps.get(agent, 0):  # else a signal came in between and may be newer
+            if stamp == self._stamps.get(agent, 0):  # else a signal arrived meanwhile and may be newer
                 properties = answer[0] if answer and isinstance(answer[0], dict) else {}
                 self._put(agent, merged(UnitView(), properties))
                 break
         return self._views[agent]
 
     async def machine_is_registered(self, agent: AgentName) -> bool:
-        """Whether machined has a machine of that name. It may be one that is gone."""
+        """Return True if machined has a machine of that name, which may have ended."""
         try:
             await self._bus.call(MACHINES, "/org/freedesktop/machine1", f"{MACHINES}.Manager", "GetMachine", "s", agent)
         except BusError:
@@ -90,44 +90,49 @@ class Tracker:
         )
         units = listed[0] if listed and isinstance(listed[0], list) else []
         loaded = {agent_of_unit(str(unit[0])) for unit in units}
-        for agent in self._interesting() | self._views.keys():
+        for agent in self._agents() | self._views.keys():
             if agent in loaded:
                 await self.refresh(agent)
-            else:  # to ask for it would make systemd load it
+            else:  # to read it would make systemd load it
                 self._put(agent, UnitView())
 
     def _on_signal(self, signal: Signal) -> None:
         body = signal.body
         match signal.member:
-            case "PropertiesChanged":
-                agent = agent_of_path(signal.path)
-                if agent is not None and len(body) > 1 and isinstance(body[1], dict):
-                    self._put(agent, merged(self._views.get(agent, UnitView()), body[1]))
-            case "UnitRemoved":  # forgotten, or a daemon-reload, which shows the same
-                agent = agent_of_unit(str(body[0])) if body else None
-                known = self._views.get(agent) if agent is not None else None
-                if known is not None and known.up:  # to ask for one that is down makes systemd load and remove it again
-                    self._ask(agent)
-            case "JobRemoved":
-                self._ask(agent_of_unit(str(body[2])) if len(body) > 2 else None)
-            case "MachineRemoved":
-                self._ask(agent_of_unit(f"container@{body[0]}.service") if body else None)
+            case "PropertiesChanged" if len(body) > 1 and isinstance(body[1], dict):
+                self._on_properties(agent_of_path(signal.path), body[1])
+            case "UnitRemoved" if body:
+                self._on_removed(agent_of_unit(str(body[0])))
+            case "JobRemoved" if len(body) > 2:
+                self._request(agent_of_unit(str(body[2])))
+            case "MachineRemoved" if body:
+                self._request(agent_of_unit(f"container@{body[0]}.service"))
 
-    def _ask(self, agent: AgentName | None) -> None:
-        """Refresh a unit that hive knows, beside everything else; one question at a time."""
+    def _on_properties(self, agent: AgentName | None, properties: dict[str, object]) -> None:
+        if agent is not None:
+            self._put(agent, merged(self._views.get(agent, UnitView()), properties))
+
+    def _on_removed(self, agent: AgentName | None) -> None:
+        """Read a unit again that systemd unloaded. A daemon-reload sends the same signal."""
+        known = self._views.get(agent) if agent is not None else None
+        if known is not None and known.up:  # to read one that is down makes systemd load and remove it again
+            self._request(agent)
+
+    def _request(self, agent: AgentName | None) -> None:
+        """Refresh a unit that hive knows in a task of its own, one at a time for each unit."""
         if agent is None or agent not in self._views:
             return
-        asked = self._asked.get(agent)
-        if asked is not None and not asked.done():
-            self._stamps[agent] = self._stamps.get(agent, 0) + 1  # what is under way asks again
+        task = self._refreshes.get(agent)
+        if task is not None and not task.done():
+            self._stamps[agent] = self._stamps.get(agent, 0) + 1  # the running refresh reads the unit again
             return
         name = f"look at {agent}'s unit"
-        self._asked[agent] = asyncio.get_running_loop().create_task(self._look(agent), name=name)
+        self._refreshes[agent] = asyncio.get_running_loop().create_task(self._look(agent), name=name)
 
     async def _look(self, agent: AgentName) -> None:
         try:
             await self.refresh(agent)
-        except HiveError as error:  # the bus is away: all is read again when it is back
+        except HiveError as error:  # no bus: all is read again after it reconnects
             log.debug("%s: %s", agent, error.summary)
 
     def _put(self, agent: AgentName, view: UnitView) -> None:

@@ -1,4 +1,4 @@
-"""container@<agent>.service as systemd's properties tell it, and how a run of it ended. Pure."""
+"""container@<agent>.service as systemd's properties show it, and how a run of it ended. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _SLACK = 2.0
 
 @dataclass(frozen=True, slots=True)
 class UnitView:
-    """The unit at one moment. `pid` stays the run's main process until the unit is down; times are Unix seconds.
+    """The unit at one moment. `pid` is the run's main process until the unit is down; times are Unix seconds.
 
-    `invocation` is systemd's id of the run (hex; empty when systemd forgot the unit).
+    `invocation` is systemd's id of the run (hex; empty if systemd has unloaded the unit).
     """
 
     active: str = "inactive"
@@ -42,19 +42,19 @@ class UnitView:
 
 
 def unit_name(agent: AgentName) -> str:
-    """container@<agent>.service"""
+    """Return container@<agent>.service."""
     return f"{_PREFIX}{agent}{_SUFFIX}"
 
 
 def object_path(agent: AgentName) -> str:
-    """The unit's D-Bus path: everything but letters and digits is _<hex>, and so is a digit in front."""
+    """Return the unit's D-Bus path: characters other than letters and digits are _<hex>."""
     name = unit_name(agent)
     escaped = "".join(char if char.isascii() and char.isalnum() else f"_{ord(char):02x}" for char in name)
     return f"{UNIT_PATHS}/{escaped}"
 
 
 def agent_of_unit(name: str) -> AgentName | None:
-    """Whose unit it is, None for any other unit."""
+    """Return the agent of a unit, None for any other unit."""
     if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
         return None
     try:
@@ -64,7 +64,7 @@ def agent_of_unit(name: str) -> AgentName | None:
 
 
 def agent_of_path(path: str) -> AgentName | None:
-    """As `agent_of_unit`, by D-Bus path."""
+    """Return the agent of a unit by its D-Bus path."""
     if not path.startswith(f"{UNIT_PATHS}/"):
         return None
     text, _, rest = path[len(UNIT_PATHS) + 1 :].partition("_")
@@ -79,8 +79,8 @@ def agent_of_path(path: str) -> AgentName | None:
 
 
 def merged(view: UnitView, changed: Mapping[str, object]) -> UnitView:
-    """`view` with what a GetAll or a PropertiesChanged said; unknown properties are passed over."""
-    found = replace(
+    """Return `view` with the properties of a GetAll or a PropertiesChanged. Unknown properties are skipped."""
+    changed_view = replace(
         view,
         active=_text(changed, "ActiveState", view.active),
         result=_text(changed, "Result", view.result),
@@ -91,13 +91,13 @@ def merged(view: UnitView, changed: Mapping[str, object]) -> UnitView:
         ended=_seconds(changed, "ExecMainExitTimestamp", view.ended),
     )
     pid = _number(changed, "MainPID", 0) or _number(changed, "ExecMainPID", 0) or view.pid
-    return replace(found, pid=pid if found.up else None)
+    return replace(changed_view, pid=pid if changed_view.up else None)
 
 
 def judge(run: UnitRun, view: UnitView, boot: str, now: float) -> Exit | None:
-    """How `run` ended; None while it may be running. `boot` is the host's boot id, `now` Unix seconds.
+    """Return how `run` ended, None while it may be running. `boot` is the host's boot id, `now` Unix seconds.
 
-    What systemd knows counts only when it is about this very run; else the run ended without a witness.
+    What systemd shows only counts if it is about this run. Else nothing recorded its end, and it is lost.
     """
     if run.boot != boot:
         return Exit(run.nonce, now, lost=True)
@@ -110,11 +110,11 @@ def judge(run: UnitRun, view: UnitView, boot: str, now: float) -> Exit | None:
         return Exit(run.nonce, at, code=view.status)
     if view.code in (_KILLED, _DUMPED):
         return Exit(run.nonce, at, signal=view.status)
-    return Exit(run.nonce, at, code=0 if view.result == "success" else 1)  # it never came to its main process
+    return Exit(run.nonce, at, code=0 if view.result == "success" else 1)  # its main process was never started
 
 
 def is_about(run: UnitRun, view: UnitView) -> bool:
-    """Whether what systemd shows is this run. A daemon that died in the start left no invocation: the time decides."""
+    """Return True if systemd shows this run. If a daemon died in the start, the time decides."""
     if not view.invocation or view.invocation == run.before:
         return False
     if run.invocation is not None:
@@ -133,7 +133,7 @@ def _number(changed: Mapping[str, object], key: str, default: int) -> int:
 
 
 def _seconds(changed: Mapping[str, object], key: str, default: float) -> float:
-    """systemd counts microseconds."""
+    """Return seconds: systemd counts microseconds."""
     return _number(changed, key, int(default * 1e6)) / 1e6
 
 

@@ -10,7 +10,7 @@ from meta.approval import Shown
 from meta.config import Config
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.names import AgentName, ProposalId, Sha
-from reconciler.apply.builds import TRIES, Building
+from reconciler.apply.builds import TRIES, BuildSteps
 from reconciler.observe.previews import Previewed
 from reconciler.world import World
 
@@ -31,8 +31,8 @@ class Kept:
     def refused(self, error: PermanentError) -> Previewed:
         config = Config(retry_backoff_max=60.0)
         world = SimpleNamespace(observer=SimpleNamespace(previews=self), config=config, clock=lambda: 1000.0)
-        building = Building(cast("World", world), cast("Any", None))
-        self.known[ONE] = building._refused(ALICE, ONE, SHOWN, error)
+        builds = BuildSteps(cast("World", world), cast("Any", None))
+        self.known[ONE] = builds._refused(ALICE, ONE, SHOWN, error)
         return self.known[ONE]
 
 

@@ -98,19 +98,17 @@ class NixHost:
         nix: Nix | None = None,
         on_log: OnLog | None = None,
         seconds: float = 30.0,
-        memory: int = 2 * 2**30,
     ) -> NixBuilder:
         """A new object, as a daemon of that revision makes it."""
+        limits = {"evaluation_deadline": seconds, "evaluation_memory_mib": 2048}
         return NixBuilder(
             self.layout,
-            self.config,
+            self.config.model_copy(update=limits),
             nix or self.store.nix(),
             self.meta,
             lambda agent: Applied(self.layout, agent),
             revision,
             on_log=on_log,
-            evaluation_seconds=seconds,
-            evaluation_bytes=memory,
         )
 
     async def commit(self, agent: AgentName, files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> Sha:

@@ -27,7 +27,7 @@ STARTERS: Mapping[str, str] = {
     "reconciler/messaging/receivers.py Receivers._back": ENDS,
     "reconciler/store/database.py Database.submit": "commits until nothing waits; its errors are raised in the callers",
     "reconciler/events/feed.py Events._changed": "publishes until nothing waits; an error is logged",
-    "reconciler/backends/nixos/tracker.py Tracker._ask": "asks for one unit",
+    "reconciler/backends/nixos/tracker.py Tracker._request": "asks for one unit",
     "api/operations/event_stream.py _until": AWAITED,
     "api/operations/waiting.py unless_stopping": AWAITED,
     "api/mcp/tools.py _while_there": AWAITED,

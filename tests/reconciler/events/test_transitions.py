@@ -121,12 +121,12 @@ async def test_what_was_lost_is_told_as_repaired_but_not_what_a_deploy_or_a_daem
     sockets = steps.OpenSockets(SETTINGS)
     switch = steps.Switch(GENERATION, SETTINGS)
     await told.do(sockets, UP)  # the first ones of this daemon
-    await told.do(steps.Furnish(SETTINGS), UP, 7)
+    await told.do(steps.MakeDirectories(SETTINGS), UP, 7)
     await told.do(switch, replace(UP, memo=Memo(rollback_from=ProposalId(7))))
     await told.do(switch, replace(UP, memo=Memo(transient=Transient.SWITCHING)))
     assert await told.kinds() == []
     await told.do(sockets, UP, why="its sockets are not there")
-    await told.do(steps.Furnish(SETTINGS), UP, why="the work tree is missing")
+    await told.do(steps.MakeDirectories(SETTINGS), UP, why="the work tree is missing")
     events = await told.events.since(None)
     assert [(event.kind, event.data["what"]) for event in events] == [
         ("repaired", "its sockets are not there"),

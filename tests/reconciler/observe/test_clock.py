@@ -69,14 +69,14 @@ def test_a_silent_harness_is_failed_at_its_deadline_though_the_clock_was_set(ste
     model, time = running(), Time()
     time.passed = model.now - time.wall()
     moments, lost = time.moments(), LinkView(since=time.wall())
-    since = moments.told("daemon", "", time.wall() - 10 * CONFIG.reconnect_grace)
+    since = moments.corrected("daemon", "", time.wall() - 10 * CONFIG.reconnect_grace)
     moments.link(ALICE, lost)
     container = model.seen.container
     moments.container(ALICE, container)
 
     def look() -> steps.Step:
         model.now = time.wall()
-        model.since = moments.told("daemon", "", since)
+        model.since = moments.corrected("daemon", "", since)
         model.set(link=moments.link(ALICE, lost), container=moments.container(ALICE, container))
         return model.decide().step
 

@@ -112,7 +112,7 @@ def test_no_trap_is_followed_at_any_depth(stage: Stage, verbs: Verbs, kind: str,
         case _:
             os.mkfifo(path)
     before = {where: whose(where) for where in stage.root.rglob("*")}
-    with pytest.raises(Refused, match="is no directory"):
+    with pytest.raises(Refused, match="is not a directory"):
         own(verbs, kind)
     assert {where: whose(where) for where in stage.root.rglob("*")} == before
 

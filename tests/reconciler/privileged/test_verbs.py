@@ -164,7 +164,7 @@ def test_only_a_system_in_the_store_is_set(stage: Stage, attack: str) -> None:
             os.chown(path, 30_001, 30_001)
         case _:
             pass
-    with pytest.raises(Refused, match="no system in the store"):
+    with pytest.raises(Refused, match="not a system in the store"):
         stage.verbs.perform(SetSystem(ALICE, str(path)))
     assert stage.calls() == []
     assert written(stage).system == stage.system

@@ -76,7 +76,7 @@ def test_start_binds_no_symlink(stage: Stage, part: str) -> None:
     created(stage)
     (stage.root / part).rename(stage.root / "moved")
     (stage.root / part).symlink_to(stage.root / "moved")
-    with pytest.raises(Refused, match="no directory"):
+    with pytest.raises(Refused, match="not a directory"):
         stage.verbs.perform(Start(ALICE))
     assert stage.calls() == []
 
@@ -86,7 +86,7 @@ def test_the_manager_starts_with_its_views(stage: Stage) -> None:
     stage.verbs.perform(WriteSettings(MANAGER, Settings("manager", UID)))
     own = ("state/agents/manager/state", "state/agents/manager/home", "runtime/manager")
     stage.directories(*own, "state/proposed", "state/applied")
-    with pytest.raises(Refused, match="meta is not there"):
+    with pytest.raises(Refused, match="meta is missing"):
         stage.verbs.perform(Start(MANAGER))
     stage.directories("state/meta")
     stage.verbs.perform(Start(MANAGER))

@@ -34,7 +34,7 @@ def test_version_2_is_found_where_the_controllers_are(tmp_path: Path) -> None:
     unified(tmp_path)
     found = detect(OWNER, mount("cgroup2", tmp_path), "0::/\n")
     assert found.hierarchies == (Hierarchy(2, tmp_path, ALL),)
-    assert found.words == "memory, pids, cpu enforced (cgroup v2)"
+    assert found.summary == "memory, pids, cpu enforced (cgroup v2)"
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
 
 
@@ -48,13 +48,13 @@ def test_version_2_uses_an_ancestor_where_the_own_group_offers_nothing(tmp_path:
 def test_version_2_without_controllers_is_said_not_to_be_enforced(tmp_path: Path) -> None:
     unified(tmp_path, controllers="hugetlb")
     found = detect(OWNER, mount("cgroup2", tmp_path), "0::/\n")
-    assert found.words.startswith("not enforced: ")
+    assert found.summary.startswith("not enforced: ")
 
 
 def test_a_missing_controller_is_named(tmp_path: Path) -> None:
     unified(tmp_path, controllers="memory pids")
     found = detect(OWNER, mount("cgroup2", tmp_path), "0::/\n")
-    assert found.words == "memory, pids enforced (cgroup v2); not enforced: cpu"
+    assert found.summary == "memory, pids enforced (cgroup v2); not enforced: cpu"
 
 
 def test_version_1_takes_the_own_group_in_each_hierarchy(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_version_1_takes_the_own_group_in_each_hierarchy(tmp_path: Path) -> None
         (1, "pids"),
         (1, "cpu,cpuacct"),
     }
-    assert found.words == "memory, pids, cpu enforced (cgroup v1)"
+    assert found.summary == "memory, pids, cpu enforced (cgroup v1)"
 
 
 def test_a_mount_of_a_part_of_the_hierarchy_is_seen_from_that_part(tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ def test_in_a_hybrid_hierarchy_the_controllers_of_version_1_are_used(tmp_path: P
     (tmp_path / "memory").mkdir()
     lines = mount("cgroup2", tmp_path / "unified") + mount("cgroup", tmp_path / "memory", options="rw,memory")
     found = detect(OWNER, lines, "4:memory:/\n0::/\n")
-    assert found.words == "memory enforced (cgroup v1); not enforced: pids, cpu"
+    assert found.summary == "memory enforced (cgroup v1); not enforced: pids, cpu"
 
 
 def test_without_any_hierarchy_it_says_so() -> None:
-    assert detect(OWNER, "", "").words == "not enforced: no cgroup hierarchy is mounted"
+    assert detect(OWNER, "", "").summary == "not enforced: no cgroup hierarchy is mounted"
 
 
 def test_a_hierarchy_that_may_not_be_written_is_said_not_to_be_enforced(
@@ -103,7 +103,7 @@ def test_a_hierarchy_that_may_not_be_written_is_said_not_to_be_enforced(
     (tmp_path / "memory").mkdir()
     monkeypatch.setattr("reconciler.backends.local.cgroups.os.access", lambda path, mode: False)
     found = detect(OWNER, mount("cgroup", tmp_path / "memory", options="rw,memory"), "4:memory:/\n")
-    assert found.words == "not enforced: hive may not write a cgroup here"
+    assert found.summary == "not enforced: hive may not write a cgroup here"
 
 
 def test_prepare_on_version_2_passes_controllers_on_and_writes_every_limit(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_remove_takes_hives_own_directory_with_the_last_agent(tmp_path: Path) ->
 def test_on_this_host_the_limits_that_are_said_to_be_enforced_are_in_the_kernel() -> None:
     found = detect("test-" + OWNER)
     if not found.hierarchies:
-        pytest.skip(f"limits are {found.words}")
+        pytest.skip(f"limits are {found.summary}")
     joins = found.prepare(ALICE, Limits(memory_mib=64, pids=10, cpu_percent=50))
     try:
         limits = [join.parent / "pids.max" for join in joins if (join.parent / "pids.max").exists()]

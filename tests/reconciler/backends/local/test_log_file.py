@@ -125,6 +125,6 @@ def test_a_symlink_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "1-", "-1", "1-2-3", "1-٣", "1" * 50])
-def test_what_is_no_place_is_refused(tmp_path: Path, cursor: str) -> None:
-    with pytest.raises(BadInput, match="no place in a log"):
+def test_a_malformed_cursor_is_rejected(tmp_path: Path, cursor: str) -> None:
+    with pytest.raises(BadInput, match="not a cursor of a log"):
         after(tmp_path, cursor, 5)

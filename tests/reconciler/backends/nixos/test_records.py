@@ -9,8 +9,8 @@ import pytest
 
 from meta.model import ContainerSettings, Limits, Role
 from meta.names import AgentName
-from reconciler.backends.nixos.helper import plain
-from reconciler.backends.nixos.records import NixosPlace, Where
+from reconciler.backends.nixos.helper import plain_settings
+from reconciler.backends.nixos.records import NixosRecords, Where
 from reconciler.backends.records import WrittenSettings
 from reconciler.privileged import conf
 from reconciler.privileged.conf import Conf, Places
@@ -31,7 +31,7 @@ class Disk:
             path.mkdir(parents=True)
         self.system = folder / "store" / f"{'a' * 32}-nixos-system-alice"
         self.system.mkdir()
-        self.place = NixosPlace(ALICE, self.folder, self.where)
+        self.records = NixosRecords(ALICE, self.folder, self.where)
 
     def record(self) -> None:
         """It was made."""
@@ -46,7 +46,7 @@ class Disk:
 
     def write(self, owner: str) -> None:
         """The conf file."""
-        text = conf.render(ALICE, Conf(owner, plain(SETTINGS), str(self.system)), PLACES)
+        text = conf.render(ALICE, Conf(owner, plain_settings(SETTINGS), str(self.system)), PLACES)
         (self.where.etc / "alice.conf").write_text(text)
 
 
@@ -57,34 +57,34 @@ def disk(tmp_path: Path) -> Disk:
 
 def test_the_helper_has_the_same_fingerprint_for_the_same_settings() -> None:
     for settings in (SETTINGS, ContainerSettings(Role.MANAGER, 720_896, Limits(None, None, None), isolated=False)):
-        assert plain(settings).fingerprint() == settings.fingerprint()
+        assert plain_settings(settings).fingerprint() == settings.fingerprint()
 
 
 def test_nothing_is_a_missing_container(disk: Disk) -> None:
-    assert not disk.place.exists
+    assert not disk.records.exists
 
 
 def test_one_that_was_made_exists_without_a_system(disk: Disk) -> None:
     disk.record()
-    assert (disk.place.exists, disk.place.ours, disk.place.on_host) == (True, True, False)
-    assert disk.place.switched_to is None
+    assert (disk.records.exists, disk.records.ours, disk.records.on_host) == (True, True, False)
+    assert disk.records.switched_to is None
 
 
 def test_one_that_was_switched_shows_its_generation_and_fingerprint(disk: Disk) -> None:
     disk.record()
     disk.switch()
-    assert (disk.place.exists, disk.place.ours) == (True, True)
-    assert disk.place.switched_to is not None
-    assert disk.place.switched_to.id == "1" * 20
-    assert disk.place.written is not None
-    assert disk.place.written.fingerprint == SETTINGS.fingerprint()
+    assert (disk.records.exists, disk.records.ours) == (True, True)
+    assert disk.records.switched_to is not None
+    assert disk.records.switched_to.id == "1" * 20
+    assert disk.records.written is not None
+    assert disk.records.written.fingerprint == SETTINGS.fingerprint()
 
 
 def test_one_whose_conf_file_was_deleted_is_missing_although_hive_has_records(disk: Disk) -> None:
     disk.record()
     disk.switch()
     (disk.where.etc / "alice.conf").unlink()
-    assert not disk.place.exists
+    assert not disk.records.exists
 
 
 def test_a_system_counts_only_if_conf_profile_and_record_agree(disk: Disk) -> None:
@@ -92,30 +92,30 @@ def test_a_system_counts_only_if_conf_profile_and_record_agree(disk: Disk) -> No
     disk.switch()
     profile = disk.where.profiles / "alice" / "system"
     profile.unlink()
-    assert disk.place.switched_to is None
+    assert disk.records.switched_to is None
     other = disk.system.with_name(f"{'b' * 32}-nixos-system-alice")
     other.mkdir()
     profile.symlink_to(other)
-    assert disk.place.switched_to is None
+    assert disk.records.switched_to is None
     profile.unlink()
     profile.symlink_to(disk.system)
-    assert disk.place.switched_to is not None
+    assert disk.records.switched_to is not None
     disk.system.rmdir()
-    assert disk.place.switched_to is None, "the garbage collector took it"
+    assert disk.records.switched_to is None, "the garbage collector took it"
 
 
 def test_one_of_another_hive_is_not_ours_even_with_records(disk: Disk) -> None:
     disk.record()
     disk.switch()
     disk.write("somebody-else")
-    assert (disk.place.exists, disk.place.ours) == (True, False)
+    assert (disk.records.exists, disk.records.ours) == (True, False)
 
 
 def test_one_without_a_marker_is_ours_only_where_root_was_asked_to_make_it(disk: Disk) -> None:
     (disk.where.etc / "alice.conf").write_text("PRIVATE_NETWORK=1\n")
-    assert not disk.place.ours
+    assert not disk.records.ours
     disk.record()
-    assert not disk.place.ours
+    assert not disk.records.ours
     (disk.folder / "system.json").write_text(json.dumps({"id": "1" * 20, "path": str(disk.system)}))
-    assert disk.place.ours
-    assert disk.place.written is None
+    assert disk.records.ours
+    assert disk.records.written is None

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from meta.config import Config
-from reconciler.backends.nixos.enforced import BUS_AWAY
+from reconciler.backends.nixos.abilities import BUS_AWAY
 from reconciler.upkeep.doctor.checks.base import Daemon, Subject, Verdict
 from tests.reconciler.upkeep.doctor.looks import WELL, look, only, program, running_since, whole_host
 
@@ -154,7 +154,8 @@ async def test_the_system_bus_is_missed_only_by_its_backend(
 
 
 @pytest.mark.parametrize(
-    ("notes", "verdict", "text"), [((BUS_AWAY,), Verdict.FAIL, "the system bus is away"), ((), Verdict.OK, "connected")]
+    ("notes", "verdict", "text"),
+    [((BUS_AWAY,), Verdict.FAIL, "the system bus is not connected"), ((), Verdict.OK, "connected")],
 )
 async def test_a_daemon_that_lost_the_system_bus_is_told(
     bare: Subject, notes: tuple[str, ...], verdict: Verdict, text: str

@@ -1,4 +1,4 @@
-"""What this host enforces, in words."""
+"""What backend `nixos` enforces on this host, in words."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from reconciler.backends.base import Abilities
 
 ISOLATION = "systemd-nspawn: own mount, pid, network, ipc, uts and user namespace"
 UIDS = "each agent has its own range of 65,536 uids"
-BUS_AWAY = "the system bus is away: containers are shown as they were last seen"
+BUS_AWAY = "the system bus is not connected: containers are shown as they were last seen"
 CONTROLLERS = ("memory", "pids", "cpu")
 
 
 def abilities(*, ready: bool, root: Path = Path("/sys/fs/cgroup")) -> Abilities:
-    """`ready`: the system bus is there; `root`: where control groups are mounted."""
+    """Return what is enforced. `ready`: the system bus is connected; `root`: where control groups are mounted."""
     limits = _limits(root)
     notes = [] if ready else [BUS_AWAY]
     if limits.startswith("not enforced"):
@@ -22,7 +22,7 @@ def abilities(*, ready: bool, root: Path = Path("/sys/fs/cgroup")) -> Abilities:
 
 
 def _limits(root: Path) -> str:
-    """Which control groups systemd has for memory, processes and CPU."""
+    """Return which control groups systemd has for memory, processes and CPU."""
     try:
         unified = (root / "cgroup.controllers").read_text(encoding="ascii").split()
     except OSError:

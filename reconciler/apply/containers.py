@@ -1,0 +1,76 @@
+"""The steps on a container that exists: drain, stop, switch, start."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import assert_never
+
+from meta.names import AgentName
+from reconciler.apply.effects import effect
+from reconciler.backends.base import Backend
+from reconciler.events.transitions import stopped_key
+from reconciler.plan import steps
+from reconciler.plan.observed import Launch
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+
+ContainerStep = steps.Drain | steps.Stop | steps.Switch | steps.Start
+
+
+class ContainerSteps:
+    """Stops a container, sets what it starts next, and starts it."""
+
+    def __init__(self, world: World, backend: Backend) -> None:
+        self._world = world
+        self._backend = backend
+
+    async def __call__(self, agent: AgentName, step: ContainerStep) -> None:
+        """Do `step` for `agent`."""
+        match step:
+            case steps.Drain(deadline=deadline):
+                with effect("drain"):
+                    if not await self._world.links.drain(agent, deadline):
+                        log.warning("%s did not end its turn within %g s", agent, deadline)
+            case steps.Stop():
+                await self._stop(agent, step)
+            case steps.Switch(generation=generation, settings=settings):
+                with effect("set-system"):
+                    await self._backend.set_system(agent, generation)
+                with effect("write-settings"):
+                    await self._backend.write_settings(agent, settings)
+            case steps.Start():
+                await self._start(agent, step)
+            case _:
+                assert_never(step)
+
+    async def _stop(self, agent: AgentName, step: steps.Stop) -> None:
+        transient, nonce = step.transient, step.nonce
+        turn = self._world.links.view(agent).turn
+        if turn is not None and turn.in_turn:
+            self._world.metrics.turn_killed(agent)
+            await self._world.events.append("turn_killed", agent, {"turn": str(turn), "transient": transient})
+        with effect("remember-stop"):
+            await self._world.memory.change(agent, transient=transient, expected_exit=nonce)
+        with effect("stop"):
+            await self._backend.stop(agent, self._world.config.stop_grace)
+        key = stopped_key(agent, nonce, transient)
+        await self._world.events.append("agent_stopped", agent, {"transient": transient}, key=key)
+
+    async def _start(self, agent: AgentName, step: steps.Start) -> None:
+        generation = step.generation
+        launch = Launch(
+            generation=generation.id,
+            fingerprint=generation.fingerprint,
+            nonce=secrets.token_hex(8),
+            at=self._world.clock(),
+            deploy=step.deploy,
+            restarts=step.restarts,
+            rebuilds=step.rebuilds,
+        )
+        self._world.links.reset(agent)
+        with effect("start"):
+            await self._backend.start(agent, launch)
+        facts = {"generation": generation.id, "sha": generation.sha, "deploy": step.deploy}
+        await self._world.events.append("agent_started", agent, facts)

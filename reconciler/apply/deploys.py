@@ -1,0 +1,171 @@
+"""The steps on a deploy's own records: its tags, its candidate, its commit on meta's `main`, its card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from meta.errors import NotFound, Refused
+from meta.model import Deploy, DeployKind, TagState
+from meta.names import AgentName, GenerationId, ProposalId
+from reconciler.apply.candidates import make_candidate
+from reconciler.apply.effects import effect
+from reconciler.apply.last_lines import LastLines
+from reconciler.backends.base import Backend
+from reconciler.builders.base import Builder
+from reconciler.plan import steps
+from reconciler.world import World
+
+DeployStep = steps.Begin | steps.MakeCandidate | steps.Commit | steps.Finish | steps.Fail | steps.Drop
+
+_MISSING_TAGS: dict[TagState, tuple[TagState, ...]] = {
+    TagState.PROPOSAL: (TagState.APPROVED, TagState.BUILDING),
+    TagState.APPROVED: (TagState.BUILDING,),
+}
+"""The states between what the tags say and `deployed`."""
+
+
+def find_deploy(deploys: tuple[Deploy, ...], id: ProposalId) -> Deploy:
+    """Return the deploy with this id. Raises NotFound."""
+    for deploy in deploys:
+        if deploy.id == id:
+            return deploy
+    raise NotFound(f"no proposal {id}")
+
+
+class DeploySteps:
+    """Moves a deploy from approved to deployed or failed."""
+
+    def __init__(self, world: World, backend: Backend, builder: Builder, last_lines: LastLines) -> None:
+        self._world = world
+        self._backend = backend
+        self._builder = builder
+        self._last_lines = last_lines
+
+    async def __call__(self, agent: AgentName, step: DeployStep, deploy: Deploy) -> None:
+        """Do `step` for `deploy`."""
+        match step:
+            case steps.Begin():
+                await self._begin(deploy)
+            case steps.MakeCandidate():
+                with effect("candidate"):
+                    await make_candidate(self._world, deploy)
+            case steps.Commit():
+                await self._commit(agent, step, deploy)
+            case steps.Finish():
+                await self._finish(agent, step, deploy)
+            case steps.Fail():
+                await self._fail(agent, step)
+            case steps.Drop(id=id):
+                with effect("drop-candidate"):
+                    await self._world.meta.drop_candidate(agent, id)
+                with effect("prune"):
+                    await self._prune(agent)
+            case _:
+                assert_never(step)
+
+    async def project(self, agent: AgentName) -> None:
+        """Make the cards of `agent` agree with its tags. The cards' events are stored with them."""
+        deploys = await self._world.observer.refresh(agent)
+        stamp, proven = self._world.observer.stamp(agent), self._world.memory.get(agent).proven
+        shown = tuple(replace(deploy, unproven=deploy.unproven and deploy.id not in proven) for deploy in deploys)
+        with effect("project"):
+            await self._world.cards.project(agent, shown, stamp or "")
+            self._world.memory.note_projected(agent, stamp)
+
+    async def _begin(self, deploy: Deploy) -> None:
+        await self._check_ancestor(deploy)
+        with effect("tag-building"):
+            applied = self._world.applied(deploy.agent)
+            await applied.transition(deploy.id, TagState.BUILDING, by="hive", at=self._world.now())
+
+    async def _check_ancestor(self, deploy: Deploy) -> None:
+        if deploy.kind is not DeployKind.APPLY_COMMIT:
+            return
+        applied = self._world.applied(deploy.agent)
+        main = await applied.main()
+        if main is not None and not await applied.is_ancestor(main, deploy.sha):
+            raise Refused(
+                f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})",
+                "rebase onto applied/main and propose again",
+            )
+
+    async def _commit(self, agent: AgentName, step: steps.Commit, deploy: Deploy) -> None:
+        launch = self._backend.observe(agent).launch
+        async with self._world.decision(agent):
+            now = find_deploy(await self._world.observer.refresh(agent), step.id)
+            current = (await self._world.meta.read()).desired.agents.get(agent)
+            if now.state is not TagState.BUILDING:
+                return  # cancelled, or the agent was destroyed: the next look decides what follows
+            if current is not None and current.settings != step.entry.settings:
+                await self._world.meta.drop_candidate(agent, step.id)  # it was built with settings that changed since
+                return
+            with effect("commit-meta"):
+                await self._world.meta.commit_agent(
+                    agent,
+                    step.id,
+                    step.entry,
+                    kind=deploy.kind,
+                    generation=step.generation.id,
+                    by=deploy.approved_by or "hive",
+                    at=self._world.now(),
+                    sha=deploy.sha,
+                )
+        await self._world.memory.change(
+            agent,
+            crashes=0,
+            start_after=0.0,
+            rollback_from=None,
+            rollback_failed=False,
+            transient=None,
+            healthy_nonce=launch.nonce if step.proven and launch and launch.generation == step.generation.id else None,
+        )
+
+    async def _finish(self, agent: AgentName, step: steps.Finish, deploy: Deploy) -> None:
+        applied, now = self._world.applied(agent), self._world.now()
+        await self._restore_tags(deploy, now)
+        with effect("tag-deployed"):
+            await applied.deployed(
+                step.id,
+                by="hive",
+                at=now,
+                meta_commit=step.meta_commit,
+                unproven=step.unproven,
+                seed=deploy.kind is DeployKind.SPAWN,
+            )
+
+    async def _restore_tags(self, deploy: Deploy, now: int) -> None:
+        """Write the tags that an older applied repo lacks although meta has the commit: meta decides."""
+        for state in _MISSING_TAGS.get(deploy.state, ()):
+            reason = "meta has its commit; the tag was lost"
+            await self._world.applied(deploy.agent).transition(deploy.id, state, by="hive", at=now, reason=reason)
+
+    async def _fail(self, agent: AgentName, step: steps.Fail) -> None:
+        rolls_back = step.touched and agent in (await self._world.meta.read()).desired.agents
+        with effect("remember-rollback"):
+            if rolls_back:
+                await self._world.memory.change(agent, rollback_from=step.id, rollback_failed=False)
+        reason = await self._with_log(agent, step.reason) if step.touched else step.reason
+        with effect("tag-failed"):
+            applied = self._world.applied(agent)
+            await applied.transition(step.id, TagState.FAILED, by="hive", at=self._world.now(), reason=reason)
+        if rolls_back:
+            await self._world.events.append("rollback_started", agent, {"id": step.id, "reason": step.reason})
+
+    async def _with_log(self, agent: AgentName, reason: str) -> str:
+        lines = (await self._last_lines(agent)).strip()
+        return f"{reason}\n\nits last lines:\n{lines}" if lines else reason
+
+    async def _prune(self, agent: AgentName) -> None:
+        """Drop old generations. Keep the last two deployed, the open ones, the pinned one, and what runs or is set."""
+        entry = (await self._world.meta.read()).desired.agents.get(agent)
+        observed = self._world.observer.observe(agent)
+        deploys = await self._world.observer.refresh(agent)
+        deployed = [deploy.id for deploy in deploys if deploy.state is TagState.DEPLOYED]
+        open_ids = [deploy.id for deploy in deploys if not deploy.state.terminal]
+        roots = {*deployed[-2:], *open_ids, *([entry.pin.id] if entry else [])}
+        container = observed.container
+        keep: set[GenerationId] = {observed.built[id].id for id in roots if id in observed.built}
+        keep |= {id for id in (container.system, container.launch and container.launch.generation) if id}
+        ended = frozenset(deploy.id for deploy in deploys if deploy.state in (TagState.DENIED, TagState.FAILED))
+        await self._builder.prune(agent, frozenset(keep), frozenset(roots), ended)

@@ -1,0 +1,69 @@
+"""The steps that remove an agent: destroy (its container and sockets) and purge (all that it had)."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from meta.names import AgentName
+from reconciler.apply.effects import effect
+from reconciler.backends.base import Backend
+from reconciler.builders.base import Builder
+from reconciler.common.trees import remove_tree
+from reconciler.plan import steps
+from reconciler.plan.observed import Transient
+from reconciler.world import World
+
+RemovalStep = steps.Destroy | steps.Purge
+
+
+class RemovalSteps:
+    """Removes an agent."""
+
+    def __init__(self, world: World, backend: Backend, builder: Builder) -> None:
+        self._world = world
+        self._backend = backend
+        self._builder = builder
+
+    async def __call__(self, agent: AgentName, step: RemovalStep) -> None:
+        """Do `step` for `agent`."""
+        match step:
+            case steps.Destroy():
+                await self._destroy(agent)
+            case steps.Purge():
+                await self._purge(agent)
+            case _:
+                assert_never(step)
+
+    async def _destroy(self, agent: AgentName) -> None:
+        world = self._world
+        await world.forget(agent)
+        with effect("destroy"):
+            if self._backend.observe(agent).exists:  # from here on the event is due, even if hive dies before it
+                await world.memory.change(agent, transient=Transient.DESTROYING)
+            await self._backend.destroy(agent)
+        with effect("close-sockets"):
+            await world.sockets.close(agent)
+        with effect("forget-memo"):
+            destroyed = world.memory.get(agent).transient == Transient.DESTROYING
+            await world.memory.forget(agent, ("agent_destroyed", world.clock()) if destroyed else None)
+            world.events.told()
+            world.links.forget(agent)
+
+    async def _purge(self, agent: AgentName) -> None:
+        world, layout = self._world, self._world.layout
+        with effect("purge-directories"):
+            if world.gives_through_helper:
+                await self._backend.remove_directories(agent)
+            for directory in (layout.agent(agent), layout.applied(agent), layout.proposed(agent)):
+                await remove_tree(directory, inside=layout.state)
+            await self._builder.forget(agent)
+            if world.observer.previews is not None:
+                world.observer.previews.forget(agent)
+        await world.cards.forget(agent)
+        await world.forget(agent)
+        await world.broker.forget(agent)
+        world.memory.note_projected(agent, None)
+        world.observer.forget(agent)
+        with effect("forget-tombstone"):
+            await world.meta.forget_tombstone(agent, by="hive", at=world.now())
+        await world.events.append("agent_purged", agent, {})

@@ -1,0 +1,29 @@
+"""What backend `local` enforces on this host, in words."""
+
+from __future__ import annotations
+
+import os
+
+from meta.config import Config
+from reconciler.backends.base import Abilities
+from reconciler.backends.local.cgroups import Cgroups
+from reconciler.backends.local.enclosure import Host
+
+
+def abilities(host: Host, config: Config, cgroups: Cgroups) -> Abilities:
+    """Return what is enforced, with a note for each thing that is not."""
+    notes = []
+    if host.sandbox is None:
+        isolation = f"none: {host.why}"
+        allowed = "every agent" if config.isolation == "unsafe-none" else "only the runtime `script`"
+        notes.append(f"without bubblewrap {allowed} starts, and sees the host's files")
+    else:
+        isolation = "bubblewrap: own mount, pid, network, ipc and uts namespace"
+    if host.as_root and config.fixed_uids:
+        uids = "each agent has its own uid"
+    else:
+        uids = f"every agent runs as uid {os.geteuid()}, the daemon's own"
+        notes.append("agents are separated by namespaces only, not by uid: hive does not run as root")
+    if "not enforced" in cgroups.summary:
+        notes.append(f"limits {cgroups.summary}")
+    return Abilities(isolation, cgroups.summary, uids, tuple(notes))
