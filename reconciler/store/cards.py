@@ -78,12 +78,27 @@ class Cards:
         """What waits for the operator, oldest first."""
         return await self._db.read(partial(_select, "status = 'pending' ORDER BY id, agent", ()))
 
-    async def get(self, id: ProposalId) -> Card:
-        """The card of `id` (0, which each agent has: the newest one). Raises NotFound."""
-        found = await self._db.read(partial(_select, "id = ? ORDER BY requested_at DESC, agent LIMIT 1", (id,)))
-        if not found:
+    async def get(self, id: ProposalId, agent: AgentName | None = None) -> Card:
+        """Return the card of `id`, of `agent` if given. Raises NotFound.
+
+        Without `agent` the newest card with this id is returned. Only the id 0 has several, see `owners`.
+        """
+        where = "id = ?1 AND (?2 IS NULL OR agent = ?2) ORDER BY requested_at DESC, agent LIMIT 1"
+        cards = await self._db.read(partial(_select, where, (id, agent)))
+        if not cards and agent is not None:
+            raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
+        if not cards:
             raise NotFound(f"there is no proposal {id}", "see `hive pending` for the open ones")
-        return found[0]
+        return cards[0]
+
+    async def owners(self, id: ProposalId) -> builtins.list[AgentName]:
+        """Return the agents that have a card with this id, sorted. Several have the id 0, that of a first spawn."""
+
+        def query(connection: sqlite3.Connection) -> list[AgentName]:
+            rows = connection.execute("SELECT agent FROM cards WHERE id = ? ORDER BY agent", (id,))
+            return [AgentName(row[0]) for row in rows]
+
+        return await self._db.read(query)
 
     async def list(self, agent: AgentName | None = None, limit: int = 50) -> builtins.list[Card]:
         """The newest cards (of one agent, or of all), newest first."""
