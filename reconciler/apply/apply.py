@@ -22,9 +22,9 @@ from reconciler.apply.memos import Remembering
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder, BuildRequest
 from reconciler.common.trees import remove_tree
-from reconciler.events.transitions import stopped_key
 from reconciler.plan import steps
 from reconciler.plan.observed import Launch, Transient
+from reconciler.store.events import keys
 from reconciler.telemetry import activity
 from reconciler.world import World
 
@@ -270,7 +270,7 @@ class Apply:
                 with effect("stop"):
                     await self._backend.stop(agent, self._w.config.stop_grace)
                 await self._w.events.append(
-                    "agent_stopped", agent, {"transient": transient}, key=stopped_key(agent, nonce, transient)
+                    "agent_stopped", agent, {"transient": transient}, key=keys.stopped(agent, nonce, transient)
                 )
             case steps.Switch(generation=generation, settings=settings):
                 with effect("set-system"):
@@ -297,13 +297,13 @@ class Apply:
                 assert_never(step)
 
     async def _rebuild(self, agent: AgentName, step: steps.Reapply) -> None:
-        key = f"rebuilt:{agent}:{step.rebuilds}"
         try:
             await self._reapply(agent, step)
         except HiveError as error:
-            await self._w.events.append("agent_rebuild_failed", agent, {"error": error.summary}, key=f"{key}:failed")
+            key = keys.rebuild_failed(agent, step.rebuilds)
+            await self._w.events.append("agent_rebuild_failed", agent, {"error": error.summary}, key=key)
             raise
-        await self._w.events.append("agent_rebuilt", agent, {"id": step.id}, key=key)
+        await self._w.events.append("agent_rebuilt", agent, {"id": step.id}, key=keys.rebuilt(agent, step.rebuilds))
         with effect("remember-rebuild"):
             await self._w.memory.change(agent, rebuilt=step.rebuilds)
 

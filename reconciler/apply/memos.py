@@ -8,6 +8,7 @@ from typing import assert_never
 from meta.names import AgentName
 from reconciler.apply.effects import effect
 from reconciler.plan import steps
+from reconciler.store.events import keys
 from reconciler.world import World
 
 Remembered = steps.CountCrash | steps.MarkHealthy | steps.ForgetCrashes | steps.GiveUpRollback
@@ -51,7 +52,7 @@ class Remembering:
         self._w.metrics.crashed(agent)
         facts = {"why": step.why, "crashes": crashes, "restart_in": None if step.last else wait, "log": tail}
         facts |= {"code": ended.code, "signal": ended.signal}
-        await self._w.events.append("container_crash", agent, facts, key=f"crash:{agent}:{ended.nonce}")
+        await self._w.events.append("container_crash", agent, facts, key=keys.crashed(agent, ended.nonce))
 
     async def _healthy(self, agent: AgentName, step: steps.MarkHealthy) -> None:
         before = self._w.memory.get(agent)

@@ -20,6 +20,7 @@ from meta.errors import BadInput, PermanentError
 from meta.names import AgentName
 from reconciler.store.database import Database
 from reconciler.store.events import log
+from reconciler.store.events.keys import Key
 from reconciler.store.events.kinds import EVENT_KINDS
 from reconciler.store.events.log import EventRow, Extent
 from reconciler.views import Event
@@ -60,7 +61,7 @@ class Events:
         """Called when an event was appended that the manager may have been told of (notices.py)."""
 
     async def append(
-        self, kind: str, agent: AgentName | None, data: Mapping[str, object], key: str | None = None
+        self, kind: str, agent: AgentName | None, data: Mapping[str, object], key: Key | None = None
     ) -> Event | None:
         """Append one event; returns once it is durable. With a `key` that was used before: nothing, None.
 

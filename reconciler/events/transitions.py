@@ -15,6 +15,7 @@ from reconciler.events.feed import Events
 from reconciler.plan import health, steps
 from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved, Container, Transient
+from reconciler.store.events import keys
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Chronicle:
         if self._held.get(agent, frozenset()) == ids:
             return
         if ids:
-            key = f"disagrees:{agent}:{','.join(map(str, sorted(ids)))}"
+            key = keys.disagrees(agent, ids)
             await self._events.append("agent_disagrees", agent, {"ids": sorted(ids)}, key=key)
         self._held[agent] = ids
 
@@ -96,7 +97,7 @@ class Chronicle:
         if found is None or self._told.get(agent) == found.now:
             return
         facts = {"built_with": found.built, "revision": found.now}
-        await self._events.append("agent_needs_update", agent, facts, key=f"needs-update:{agent}:{found.now}")
+        await self._events.append("agent_needs_update", agent, facts, key=keys.needs_update(agent, found.now))
         self._told[agent] = found.now
 
     async def _stopped(self, agent: AgentName, seen: AgentObserved) -> None:
@@ -104,7 +105,7 @@ class Chronicle:
         over = not seen.container.running and seen.memo.transient == Transient.STOPPING
         if not over or nonce is None or self._ends.get(agent) == nonce:
             return
-        key = stopped_key(agent, nonce, Transient.STOPPING)
+        key = keys.stopped(agent, nonce, Transient.STOPPING)
         await self._events.append("agent_stopped", agent, {"transient": Transient.STOPPING}, key=key)
         self._ends[agent] = nonce
 
@@ -123,7 +124,7 @@ class Chronicle:
 
     async def _unhealthy(self, agent: AgentName, seen: AgentObserved, reason: str) -> None:
         launch = seen.container.launch
-        key = f"unhealthy:{agent}:{launch.nonce}" if launch is not None else None
+        key = keys.unhealthy(agent, launch.nonce) if launch is not None else None
         await self._events.append("agent_unhealthy", agent, {"reason": reason}, key=key)
 
     async def _repaired(self, agent: AgentName, decision: Decision, step: steps.Step, seen: AgentObserved) -> None:
@@ -132,11 +133,6 @@ class Chronicle:
             self._opened.add(agent)
         if decision.deploy is None and not first and not _meant(step, seen):
             await self._events.append("repaired", agent, {"what": decision.reason, "step": step.name})
-
-
-def stopped_key(agent: AgentName, nonce: str | None, transient: str) -> str | None:
-    """The key of the event that a launch was stopped: it is told once, whoever tells it."""
-    return f"stopped:{agent}:{nonce}:{transient}" if nonce else None
 
 
 def _meant(step: steps.Step, seen: AgentObserved) -> bool:

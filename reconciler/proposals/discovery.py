@@ -28,6 +28,7 @@ from reconciler.loop.queue import Queue
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.superseding import supersede
 from reconciler.proposals.watch import Watch
+from reconciler.store.events import keys
 from reconciler.store.seen_tips import SeenTips
 from reconciler.views import Card, RefusedTip
 from reconciler.world import World
@@ -352,7 +353,7 @@ class Discovery:
             "reason": tip.reason,
             "remedy": tip.remedy,
         }
-        key = f"card:{tip.agent}:tip:{tip.source}:{tip.commit}"  # a purge releases what begins so
+        key = keys.refused_tip(tip.agent, tip.source, tip.commit)
         await self._w.events.append("tip_refused", tip.agent, data, key=key)
 
     async def _forget(self, agent: AgentName) -> None:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from meta.names import AgentName, ProposalId
 from reconciler.plan.observed import Memo
 from reconciler.store.database import Database
-from reconciler.store.events import log
+from reconciler.store.events import keys, log
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Memos:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM memos WHERE agent = ?", (agent,))
             connection.execute("DELETE FROM deaths WHERE agent = ?", (agent,))
-            log.release_all(connection, f"rebuilt:{agent}:")  # a later agent of this name counts anew
+            log.release_all(connection, keys.rebuilds_of(agent))  # a later agent of this name counts anew
             if told is not None:
                 log.append(connection, told[1], told[0], agent, {})
 

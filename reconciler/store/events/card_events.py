@@ -1,6 +1,6 @@
 """The events that belong to a change of a card: an outbox, appended in the transaction that changes the row.
 
-Each has the key `card:<agent>:<id>:<state>`, so that it is appended once however often the card is projected.
+Each has a key (keys.card), so that it is appended once however often the card is projected.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlite3
 
 from meta.model import DeployKind, TagState
-from reconciler.store.events import log
+from meta.names import AgentName
+from reconciler.store.events import keys, log
 from reconciler.views import Card
 
 _KINDS = {
@@ -64,9 +65,9 @@ def append(
             log.append(connection, at, "agent_spawned", new.agent, {**data, "sha": sha}, _key(new, "spawned"))
 
 
-def release_agent(connection: sqlite3.Connection, agent: str) -> None:
+def release_agent(connection: sqlite3.Connection, agent: AgentName) -> None:
     """The agent is purged: one of the same name may have the same ids again (its seed has 0)."""
-    log.release_all(connection, f"card:{agent}:")
+    log.release_all(connection, keys.cards_of(agent))
 
 
 def _told(old: Card | None, new: Card, late: bool) -> tuple[TagState, ...]:
@@ -116,5 +117,5 @@ def _rank(card: Card) -> int:
     return _RANK.get(TagState(card.state), _TERMINAL)
 
 
-def _key(card: Card, state: str) -> str:
-    return f"card:{card.agent}:{card.id}:{state}"
+def _key(card: Card, state: str) -> keys.Key:
+    return keys.card(card.agent, card.id, state)

@@ -22,6 +22,7 @@ from meta.wire.events import (
     Rebuilt,
     Spawned,
 )
+from reconciler.store.events import keys
 from reconciler.store.messages.notices import notify
 
 UNASKED = "spawn"
@@ -73,7 +74,7 @@ def tell(connection: sqlite3.Connection, n: int, at: float, kind: str, agent: st
     if not told or not _has_manager(connection):
         return
     for event in told:
-        notify(connection, MANAGER, event, int(at), key=f"event:{n}:{event.event}")
+        notify(connection, MANAGER, event, int(at), key=keys.notice(n, event.event))
 
 
 def _ended(kind: str, agent: str, data: Data) -> tuple[HelperEvent, ...]:

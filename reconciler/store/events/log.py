@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from meta.errors import BadInput
 from reconciler.store.events import chain, helper_events
+from reconciler.store.events.keys import Key, Prefix
 from reconciler.store.events.kinds import EVENT_KINDS
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def append(
     kind: str,
     agent: str | None,
     data: Mapping[str, object],
-    key: str | None = None,
+    key: Key | None = None,
 ) -> EventRow | None:
     """Append one event, with what the manager is told of it; None when an event with this key is there already.
 
@@ -87,14 +88,19 @@ def append(
     return row
 
 
-def release(connection: sqlite3.Connection, key: str) -> None:
+def release(connection: sqlite3.Connection, key: Key) -> None:
     """Let `key` be used again; the event that had it stays."""
     connection.execute("UPDATE events SET key = NULL WHERE key = ?", (key,))
 
 
-def release_all(connection: sqlite3.Connection, prefix: str) -> None:
-    """As `release`, of every key that begins with `prefix`, which ends in ':'."""
-    connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", (prefix, prefix[:-1] + ";"))
+def release_all(connection: sqlite3.Connection, prefix: Prefix) -> None:
+    """Let every key with this prefix be used again."""
+    connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", range_of(prefix))
+
+
+def range_of(prefix: Prefix) -> tuple[str, str]:
+    """Return the bounds of the keys with this prefix: from the first (included) to the second (excluded)."""
+    return prefix, f"{prefix[:-1]};"  # ";" follows ":" in ASCII
 
 
 def extent(connection: sqlite3.Connection) -> Extent:

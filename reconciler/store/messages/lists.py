@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from reconciler.store.events import log
+from reconciler.store.events import keys, log
 from reconciler.store.messages.notices import SYSTEM
 from reconciler.store.messages.text import DeadLetter, InboxMessage, listed, name, shown
 
@@ -84,8 +84,8 @@ def clean(connection: sqlite3.Connection, now: int) -> int:
     before = now - KEPT_SECONDS
     connection.execute("DELETE FROM message_keys WHERE at < ? AND sender <> ?", (before, SYSTEM))
     connection.execute(
-        "DELETE FROM message_keys WHERE sender = ? AND key >= 'event:' AND key < 'event;' "
-        "AND CAST(substr(key, 7) AS INTEGER) < ?",
-        (SYSTEM, log.extent(connection).first),
+        "DELETE FROM message_keys WHERE sender = ?1 AND key >= ?2 AND key < ?3 "
+        "AND CAST(substr(key, length(?2) + 1) AS INTEGER) < ?4",
+        (SYSTEM, *log.range_of(keys.NOTICE), log.extent(connection).first),
     )
     return connection.execute("DELETE FROM messages WHERE acked_at IS NOT NULL AND acked_at < ?", (before,)).rowcount

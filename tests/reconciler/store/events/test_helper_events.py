@@ -18,7 +18,7 @@ from meta.wire.events import HELPER_EVENT, HelperEvent
 from reconciler.events.feed import Events
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
-from reconciler.store.events import log
+from reconciler.store.events import keys, log
 from reconciler.store.events.helper_events import helper_events
 from reconciler.store.events.kinds import EVENT_KINDS
 
@@ -157,7 +157,9 @@ async def test_notice_and_event_are_there_together_or_not_at_all(db: Database, c
     with pytest.raises(TransientError):
         await db.write(cut_off)
     assert await told(db) == []
-    append = partial(log.append, at=1.0, kind="container_crash", agent=ALICE, data={"why": "code 3"}, key="k")
+    append = partial(
+        log.append, at=1.0, kind="container_crash", agent=ALICE, data={"why": "code 3"}, key=keys.crashed(ALICE, "k")
+    )
     for _ in range(2):
         await db.write(append)
     assert await told(db) == [wire.ContainerCrash(agent="alice", note="code 3")]
@@ -167,8 +169,8 @@ async def test_who_waits_for_the_managers_inbox_is_woken_after_the_commit(db: Da
     woken: list[int] = []
     events = Events(db)
     events.told = cards.told = lambda: woken.append(1)
-    await events.append("agent_destroyed", ALICE, {}, key="k")
-    await events.append("agent_destroyed", ALICE, {}, key="k")
+    await events.append("agent_destroyed", ALICE, {}, key=keys.crashed(ALICE, "k"))
+    await events.append("agent_destroyed", ALICE, {}, key=keys.crashed(ALICE, "k"))
     assert len(woken) == 1
     await cards.project(ALICE, [deploy(7)], "s")
     await cards.project(ALICE, [deploy(7)], "s")
