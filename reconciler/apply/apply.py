@@ -332,7 +332,6 @@ class Apply:
         with effect("forget-memo"):
             gone = self._w.memory.get(agent).transient == Transient.DESTROYING
             await self._w.memory.forget(agent, ("agent_destroyed", self._w.clock()) if gone else None)
-            self._w.events.told()
             self._w.links.forget(agent)
 
     async def _purge(self, agent: AgentName) -> None:

@@ -61,7 +61,7 @@ class Reconciler:
         self.trouble: dict[AgentName, str] = {}
         self.passes = 0
         self.chronicle = Chronicle(world.events, world.config, world.clock, world.clock())
-        self.logins = Logins(world)
+        self.logins = Logins(world.memory, world.clock)
         self._doing: dict[AgentName, steps.Step] = {}
         self._last: dict[AgentName, str] = {}
         self._turned = asyncio.Event()

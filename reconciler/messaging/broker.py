@@ -15,16 +15,15 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from meta.config import INBOX_BYTES, INBOX_LIMIT
-from meta.errors import BadInput, NotFound, Refused, TransientError
+from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
 from meta.names import MANAGER
-from meta.wire.limits import BODY_BYTES
 from reconciler.common.token_bucket import Allowance
+from reconciler.messaging.counters import Counters, NoCounters
 from reconciler.messaging.receivers import Receivers
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
 from reconciler.store.messages import lists, rows
-from reconciler.store.messages.rows import Letter
+from reconciler.store.messages.rows import Letter, Quota
 from reconciler.store.messages.text import (
     UNVERIFIED,
     WAKE,
@@ -37,14 +36,14 @@ from reconciler.store.messages.text import (
     check_mark,
 )
 
-__all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage"]
+__all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage", "Quota"]
 
 OPERATOR = "operator"
 ALL = "*"
 """Recipient of a broadcast: every agent but the sender. The operator is no agent."""
 
-BODY_LIMIT = BODY_BYTES
-"""Bytes of a body in UTF-8."""
+DEFAULT_QUOTA = Quota()
+NO_COUNTERS = NoCounters()
 
 Result = TypeVar("Result")
 
@@ -72,21 +71,21 @@ class Broker:
         self,
         db: Database,
         known: Callable[[str], bool],
-        inbox_limit: int = INBOX_LIMIT,
-        body_limit: int = BODY_LIMIT,
+        *,
+        quota: Quota = DEFAULT_QUOTA,
         clock: Callable[[], float] = time.time,
-        inbox_bytes: int = INBOX_BYTES,
         agents: Callable[[], Iterable[str]] = tuple,
         allowed: Allowed = everybody,
         allowance: Allowance | None = None,
+        counters: Counters = NO_COUNTERS,
     ) -> None:
         self._db = db
         self._known = known
         self._agents = agents
         self._allowed = allowed
-        self._quota = rows.Quota(inbox_limit, inbox_bytes)
-        self._body_limit = body_limit
+        self._quota = quota
         self._clock = clock
+        self._counters = counters
         self.allowance = allowance or Allowance()
         self._receivers = Receivers(db, clock)
         self._acking: set[str] = set()
@@ -100,7 +99,16 @@ class Broker:
         Raises BadInput (no such recipient, body too long or no text), Refused (not on the sender's list) and
         TransientError (every inbox full, disk full, too many to the operator).
         """
-        check_body(body, self._body_limit)
+        try:
+            id = await self._send(sender, to, body, key)
+        except HiveError as error:
+            self._counters.refuse(transient=isinstance(error, TransientError))
+            raise
+        self._counters.accept()
+        return id
+
+    async def _send(self, sender: str, to: str, body: str, key: str | None) -> int:
+        check_body(body, self._quota.body)
         if to != ALL and sender != OPERATOR:
             check_mark(body)
         if key is not None:
@@ -118,7 +126,7 @@ class Broker:
         check_label(label)
         if self._known(label.casefold()):
             raise BadInput(f"a wake cannot be from {label!r}: an agent has that name", "name the program that calls")
-        check_body(body, self._body_limit)
+        check_body(body, self._quota.body)
         check_mark(body)
         self._check_known(agent)
         return await self._accept(f"{WAKE}{label}", agent, (agent,), body, "wake", None)
@@ -128,7 +136,7 @@ class Broker:
 
         Otherwise anything in the agent's container may have sent it, and it is from `operator:unverified`.
         """
-        check_body(body, self._body_limit)
+        check_body(body, self._quota.body)
         self._check_known(agent)
         sender, origin = (OPERATOR, "operator") if verified else (UNVERIFIED, "socket")
         if not verified:
@@ -195,7 +203,10 @@ class Broker:
         """
         if agent == OPERATOR:
             raise BadInput("the operator's inbox has no recv", "read it with recent")
-        return await self._receivers.recv(agent, wait, incarnation, self._quota, hold=hold)
+        delivery = await self._receivers.recv(agent, wait, incarnation, self._quota, hold=hold)
+        if delivery is not None:
+            self._counters.deliver()
+        return delivery
 
     def seen(self, agent: str, id: int) -> None:
         """The message that `recv(hold=True)` gave was written to its receiver's connection."""
@@ -209,7 +220,9 @@ class Broker:
         """Done: every message handed out to `agent` and neither acked nor requeued since. Returns how many."""
         unseen, now = self._receivers.acks(agent), int(self._clock())
         work = partial(rows.ack, recipient=agent, at=now, quota=self._quota, unseen=unseen)
-        return await self._db.write(partial(_noted, work=work, agent=agent))
+        count = await self._db.write(partial(_noted, work=work, agent=agent))
+        self._counters.acknowledge(count)
+        return count
 
     async def requeue_inflight(self, agent: str) -> int:
         """Every message handed out and not acked waits again, in its old place. Returns how many.
@@ -220,11 +233,12 @@ class Broker:
         work = partial(rows.requeue, recipient=agent, at=now, unseen=unseen, told=told)
         count, dead = await self._db.write(partial(_noted, work=work, agent=agent))
         self.allowance.note(agent, min(dead, told))
+        self._counters.requeue(count)
         if count:
-            self.notice(agent)
+            self.wake_receivers(agent)
         return count
 
-    def notice(self, agent: str) -> None:
+    def wake_receivers(self, agent: str) -> None:
         """Wake the receivers of `agent`: a transaction that is committed has put something into its inbox."""
         self._receivers.wake(agent)
 
@@ -280,7 +294,7 @@ class Broker:
             self._check_known(agent)
         if agent is None or not await self._db.write(partial(lists.revive, id=id)):
             raise NotFound(f"there is no dead letter {id}", "see `hive dead-letters`")
-        self.notice(agent)
+        self.wake_receivers(agent)
 
     async def discard(self, id: int) -> None:
         """Remove a dead letter. NotFound."""

@@ -48,7 +48,7 @@ class Questions:
     """One per daemon.
 
     `check(sender, to)` raises where `sender` may not write to `to`, or there is no such agent; `known` says whether an
-    agent exists. `notice` wakes the receivers of an inbox; `clock` gives Unix seconds; `allowance` is what agents may
+    agent exists. `wake` wakes the receivers of an inbox; `clock` gives Unix seconds; `allowance` is what agents may
     bring about in the sequence of events.
     """
 
@@ -58,14 +58,14 @@ class Questions:
         *,
         check: Callable[[str, str], Awaitable[None]],
         known: Callable[[str], bool],
-        notice: Callable[[str], None] = lambda _: None,
+        wake: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         allowance: Allowance | None = None,
     ) -> None:
         self._db = db
         self._check = check
         self._known = known
-        self._notice = notice
+        self._wake = wake
         self._clock = clock
         self._allowance = allowance or Allowance()
         self._listeners: list[Callable[[], None]] = []
@@ -108,7 +108,7 @@ class Questions:
 
         id = await self._db.write(work)
         if target != OPERATOR:
-            self._notice(target)
+            self._wake(target)
         if expires is not None:
             for listener in self._listeners:
                 listener()
@@ -169,7 +169,7 @@ class Questions:
         at, count = int(self._clock() if now is None else now), 0
         while True:
             told = await self._db.write(partial(self._expire, at=at))
-            self._notify_all(told)
+            self._wake_all(told)
             count += len(told)
             if len(told) < _BATCH:
                 return count
@@ -194,7 +194,7 @@ class Questions:
                 for question in questions.open_ones(connection, agent)
             ]
 
-        self._notify_all(await self._db.write(work))
+        self._wake_all(await self._db.write(work))
 
     async def _end(self, id: int, answer: str, by: str, allow: Callable[[Question], None]) -> None:
         def work(connection: Transaction) -> str:
@@ -204,7 +204,7 @@ class Questions:
                 raise Conflict(f"question {id} was answered already, by {question.answerer}", "nothing was changed")
             return self._close(connection, question, answer, by, int(self._clock()))
 
-        self._notify_all([await self._db.write(work)])
+        self._wake_all([await self._db.write(work)])
 
     def _expire(self, connection: Transaction, at: int) -> list[str]:
         return [
@@ -224,9 +224,9 @@ class Questions:
         notify(connection, asker, event, at)
         return asker
 
-    def _notify_all(self, askers: list[str]) -> None:
+    def _wake_all(self, askers: list[str]) -> None:
         for asker in {*askers} - {""}:
-            self._notice(asker)
+            self._wake(asker)
 
     def _check_there(self, name: str) -> None:
         if name not in (OPERATOR, MANAGER) and not self._known(name):

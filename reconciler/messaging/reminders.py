@@ -39,7 +39,7 @@ _BATCH = 50
 class Reminders:
     """One per daemon.
 
-    `known` says whether an agent exists, `state` where its /state is on the host. `notice` wakes the receivers of an
+    `known` says whether an agent exists, `state` where its /state is on the host. `wake` wakes the receivers of an
     inbox; `clock` gives Unix seconds.
     """
 
@@ -49,13 +49,13 @@ class Reminders:
         *,
         known: Callable[[str], bool],
         state: Callable[[str], Path],
-        notice: Callable[[str], None] = lambda _: None,
+        wake: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._db = db
         self._known = known
         self._state = state
-        self._notice = notice
+        self._wake = wake
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
 
@@ -148,7 +148,7 @@ class Reminders:
             owners, more = await self._db.write(partial(reminders.fire, at=at, limit=_BATCH))
             count += len(owners)
             for owner in set(owners):
-                self._notice(owner)
+                self._wake(owner)
         return count
 
     async def do_due(self) -> int | None:

@@ -48,13 +48,14 @@ class CardChange:
 
 
 class Cards:
-    """The table of cards. `clock` gives Unix seconds."""
+    """The table of cards. `clock` gives Unix seconds; `on_append` is called when a change appended events."""
 
-    def __init__(self, db: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, db: Database, clock: Callable[[], float] = time.time, on_append: Callable[[], None] = lambda: None
+    ) -> None:
         self._db = db
         self._clock = clock
-        self.told: Callable[[], None] = lambda: None
-        """Called when something changed that the manager may have been told of (notices.py)."""
+        self._on_append = on_append
 
     async def stamps(self) -> dict[AgentName, str]:
         """For each agent the stamp that its cards were last projected with. Loaded once, at start."""
@@ -71,7 +72,7 @@ class Cards:
         """
         changes = await self._db.write(partial(_project, agent, tuple(deploys), stamp, self._clock()))
         if changes:
-            self.told()
+            self._on_append()
         return changes
 
     async def pending(self) -> builtins.list[Card]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -22,10 +23,14 @@ _Deaths = dict[AgentName, dict[tuple[ProposalId, str], int]]
 
 
 class Memos:
-    """The tables of memos and deaths. `load` comes first; nothing else may write them meanwhile."""
+    """The tables of memos and deaths. Call `load` first; nothing else may write the tables.
 
-    def __init__(self, db: Database) -> None:
+    `on_append` is called when a change appended an event.
+    """
+
+    def __init__(self, db: Database, on_append: Callable[[], None] = lambda: None) -> None:
         self._db = db
+        self._on_append = on_append
         self._incarnation = ""
         self._stored: dict[AgentName, str] = {}
 
@@ -39,10 +44,10 @@ class Memos:
             memos[agent] = replace(memos.get(agent, Memo()), deaths=counts)
         return memos
 
-    async def save(self, agent: AgentName, memo: Memo, told: tuple[str, float] | None = None) -> None:
-        """Store the memo; nothing is written when it is as stored. `deaths` is kept by the steps, not by this.
+    async def save(self, agent: AgentName, memo: Memo, event: tuple[str, float] | None = None) -> None:
+        """Store the memo, unless it is stored already. `deaths` is written by the steps, not here.
 
-        `told` is the kind and the time of an event that belongs to the change: both or neither.
+        `event` is the kind and the time of an event that is appended in the same transaction.
         """
         text = _MEMO.dump_json(memo, exclude={"deaths"}).decode()
         if self._stored.get(agent) == text:
@@ -52,12 +57,15 @@ class Memos:
             connection.execute(
                 "INSERT INTO memos VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET memo = ?2", (agent, text)
             )
-            if told is not None:
-                log.append(connection, told[1], told[0], agent, {})
+            if event is not None:
+                kind, at = event
+                log.append(connection, at, kind, agent, {})
 
         self._stored.pop(agent, None)  # unknown until the answer: a cancelled write may have been done or not
         await self._db.write(work)
         self._stored[agent] = text
+        if event is not None:
+            self._on_append()
 
     async def begin_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
         """A step begins: dying before `end_step` counts as one death in it."""
@@ -81,18 +89,21 @@ class Memos:
 
         await self._db.write(work)
 
-    async def forget(self, agent: AgentName, told: tuple[str, float] | None = None) -> None:
-        """Remove everything that is remembered about the agent. `told` as for `save`."""
+    async def forget(self, agent: AgentName, event: tuple[str, float] | None = None) -> None:
+        """Remove everything that is remembered about the agent. `event` as for `save`."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM memos WHERE agent = ?", (agent,))
             connection.execute("DELETE FROM deaths WHERE agent = ?", (agent,))
             log.release_all(connection, keys.rebuilds_of(agent))  # a later agent of this name counts anew
-            if told is not None:
-                log.append(connection, told[1], told[0], agent, {})
+            if event is not None:
+                kind, at = event
+                log.append(connection, at, kind, agent, {})
 
         await self._db.write(work)
         self._stored.pop(agent, None)
+        if event is not None:
+            self._on_append()
 
 
 def _load(incarnation: str, connection: sqlite3.Connection) -> tuple[dict[AgentName, str], _Deaths]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +23,11 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from typing_extensions import override
 
 from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, Refused, TransientError
 from meta.names import AgentName
-from reconciler.messaging.broker import Allowed, Broker, Delivery, everybody
 from reconciler.plan import steps
 from reconciler.plan.phase import PHASES
-from reconciler.store.database import Database
 from reconciler.views import Status
 
 # They are a third of all series, and hive_process_start_time_seconds says the same.
@@ -70,6 +67,41 @@ class Snapshot:
     set_aside: int = 0
 
 
+class MessageCounters:
+    """The broker's counters (reconciler/messaging/counters.py), in a registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._sent = Counter("hive_messages_sent", "Messages that the broker accepted", registry=registry)
+        self._delivered = Counter(
+            "hive_messages_delivered", "Messages handed out (again counts again)", registry=registry
+        )
+        self._acked = Counter("hive_messages_acked", "Messages whose turn ended well", registry=registry)
+        self._requeued = Counter("hive_messages_requeued", "Messages that wait again", registry=registry)
+        self._refused = Counter("hive_messages_refused", "Messages not accepted", ["reason"], registry=registry)
+        for reason in ("bad", "not-now"):
+            self._refused.labels(reason)
+
+    def accept(self) -> None:
+        """Count a message that was accepted."""
+        self._sent.inc()
+
+    def refuse(self, *, transient: bool) -> None:
+        """Count a message that was refused. `transient`: a later attempt may be accepted."""
+        self._refused.labels("not-now" if transient else "bad").inc()
+
+    def deliver(self) -> None:
+        """Count a message that was handed out, for the first time or again."""
+        self._delivered.inc()
+
+    def acknowledge(self, count: int) -> None:
+        """Count messages that were acknowledged."""
+        self._acked.inc(count)
+
+    def requeue(self, count: int) -> None:
+        """Count messages that wait again."""
+        self._requeued.inc(count)
+
+
 class Metrics:
     """One registry, made with its daemon."""
 
@@ -106,13 +138,7 @@ class Metrics:
             "hive_turns_killed", "Turns that a stop ended before the agent did", ["agent"], registry=here
         )
         self.crashes = Counter("hive_container_crashes", "Crashes that were counted", ["agent"], registry=here)
-        self.sent = Counter("hive_messages_sent", "Messages that the broker accepted", registry=here)
-        self.delivered = Counter("hive_messages_delivered", "Messages handed out (again counts again)", registry=here)
-        self.acked = Counter("hive_messages_acked", "Messages whose turn ended well", registry=here)
-        self.requeued = Counter("hive_messages_requeued", "Messages that wait again", registry=here)
-        self.refused = Counter("hive_messages_refused", "Messages not accepted", ["reason"], registry=here)
-        for reason in ("bad", "not-now"):
-            self.refused.labels(reason)
+        self.messages = MessageCounters(here)
 
     def _gauges(self) -> None:
         here = self.registry
@@ -263,52 +289,3 @@ def database_bytes(path: Path) -> int:
         with suppress(FileNotFoundError):
             total += path.with_name(name).stat().st_size
     return total
-
-
-class CountedBroker(Broker):
-    """The broker, with what goes through it counted in `metrics`."""
-
-    def __init__(
-        self,
-        metrics: Metrics,
-        db: Database,
-        known: Callable[[str], bool],
-        *,
-        inbox_limit: int,
-        inbox_bytes: int,
-        agents: Callable[[], Iterable[str]] = tuple,
-        allowed: Allowed = everybody,
-    ) -> None:
-        super().__init__(db, known, inbox_limit=inbox_limit, inbox_bytes=inbox_bytes, agents=agents, allowed=allowed)
-        self._metrics = metrics
-
-    @override
-    async def send(self, sender: str, to: str, body: str, key: str | None = None) -> int:
-        try:
-            id = await super().send(sender, to, body, key)
-        except HiveError as error:
-            self._metrics.refused.labels("not-now" if isinstance(error, TransientError) else "bad").inc()
-            raise
-        self._metrics.sent.inc()
-        return id
-
-    @override
-    async def recv(
-        self, agent: str, wait: float, incarnation: str | None = None, *, hold: bool = False
-    ) -> Delivery | None:
-        delivery = await super().recv(agent, wait, incarnation, hold=hold)
-        if delivery is not None:
-            self._metrics.delivered.inc()
-        return delivery
-
-    @override
-    async def ack_turn(self, agent: str) -> int:
-        count = await super().ack_turn(agent)
-        self._metrics.acked.inc(count)
-        return count
-
-    @override
-    async def requeue_inflight(self, agent: str) -> int:
-        count = await super().requeue_inflight(agent)
-        self._metrics.requeued.inc(count)
-        return count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.messaging.broker import Allowed, Broker, everybody
+from reconciler.messaging.broker import Allowed, Broker, Quota, everybody
 from reconciler.store.database import Database
 
 AGENTS = ("alice", "bob", "manager")
@@ -15,8 +15,7 @@ def broker_on(db: Database, inbox_limit: int = 1000, allowed: Allowed = everybod
     return Broker(
         db,
         AGENTS.__contains__,
-        inbox_limit=inbox_limit,
-        body_limit=100,
+        quota=Quota(inbox_limit, body=100),
         clock=lambda: NOW,
         agents=lambda: AGENTS,
         allowed=allowed,

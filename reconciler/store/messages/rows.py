@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from meta.config import INBOX_BYTES, INBOX_LIMIT
+from meta.wire.limits import BODY_BYTES
 from reconciler.store.events import log
 from reconciler.store.messages.notices import LEAST_SIZE, key_used, use_key
 from reconciler.store.messages.text import WAKE, Delivery, delivery, name
@@ -39,13 +41,16 @@ OLD_HOLDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Of one inbox: how many messages may wait, and what those that are not done may have together in bytes.
+    """The limits of one inbox.
 
-    One sender has a share of it, so that it shuts out no other; and the last of it is the operator's.
+    At most `waiting` messages wait. Those that are not acknowledged have at most `size` bytes together. A body has at
+    most `body` bytes in UTF-8. One sender has a share, so that it cannot shut out the others. The last part is
+    reserved for the operator.
     """
 
-    waiting: int
-    size: int
+    waiting: int = INBOX_LIMIT
+    size: int = INBOX_BYTES
+    body: int = BODY_BYTES
 
     @property
     def share(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from meta.errors import BadInput, TransientError
 from meta.wire.common import ApprovalStatus
 from meta.wire.events import ApprovalResolved, HelperEvent, NeedsLogin, QuestionAsked, Rebuilt
 from reconciler.common.token_bucket import EVENTS_AT_ONCE
-from reconciler.messaging.broker import OPERATOR, Broker
+from reconciler.messaging.broker import OPERATOR, Broker, Quota
 from reconciler.store import schema
 from reconciler.store.database import Database
 from reconciler.store.events import log
@@ -52,7 +52,7 @@ async def test_one_sender_fills_a_quarter_of_an_inbox_also_of_its_own(db: Databa
 
 
 async def test_the_last_of_an_inbox_is_the_operators(db: Database) -> None:
-    broker = Broker(db, lambda name: True, inbox_limit=80)
+    broker = Broker(db, lambda name: True, quota=Quota(waiting=80))
     for number in range(10):
         await fill(broker, f"a{number}", "bob")
     assert await broker.unread("bob") == 70
@@ -60,7 +60,7 @@ async def test_the_last_of_an_inbox_is_the_operators(db: Database) -> None:
 
 
 async def test_one_sender_fills_a_quarter_of_an_inbox_in_bytes(db: Database) -> None:
-    broker = Broker(db, AGENTS.__contains__, inbox_bytes=16 * MIB)
+    broker = Broker(db, AGENTS.__contains__, quota=Quota(size=16 * MIB))
     assert await fill(broker, "alice", "bob", "x" * MIB) == 4
     assert await fill(broker, "alice", "bob") == 0
     assert await fill(broker, "bob", "bob", "x" * MIB) == 4
