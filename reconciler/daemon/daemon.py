@@ -211,8 +211,8 @@ class Daemon:
             aside = self._database.set_aside
             log.warning("the database was %s; cards come back from the tags", "damaged" if aside else "gone")
             await events.append("database_rebuilt", None, {"set_aside": str(aside) if aside else None})
-        if said := damaged.described(damaged.set_aside(self._layout.database)):
-            log.error("%s; %s", said, damaged.REMEDY)
+        if warning := damaged.describe(self._layout.database):
+            log.error("%s; %s", warning, damaged.REMEDY)
         if said := push_group.missing(self._config, os.geteuid()):
             log.warning("%s; %s", said, push_group.remedy(self._config))
 

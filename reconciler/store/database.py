@@ -20,7 +20,7 @@ from typing import TypeVar
 from meta.errors import PermanentError, TransientError
 from reconciler.store.batch import Job, Pending, run_batch
 from reconciler.store.connection import Connection, connect, translated
-from reconciler.store.schema import DamagedDatabase, prepare_reader, prepare_writer, set_aside
+from reconciler.store.schema import DamagedDatabase, move_aside, prepare_reader, prepare_writer
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Database:
                 return await cls._open(path, created)
         except DamagedDatabase as error:
             fault = str(error)
-        moved = set_aside(path)
+        moved = move_aside(path)
         logger.error("the database %s is damaged (%s); moved to %s, a new one is made", path, fault, moved)
         database = await cls.open(path)
         database.set_aside = moved

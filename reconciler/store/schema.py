@@ -84,7 +84,7 @@ def migrate(connection: sqlite3.Connection, upto: int | None = None) -> None:
             raise
 
 
-def set_aside(path: Path) -> Path:
+def move_aside(path: Path) -> Path:
     """Rename a damaged database and its side files to `<name>.corrupt-<time>`; returns the new path."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = path.with_name(f"{path.name}.corrupt-{stamp}")
