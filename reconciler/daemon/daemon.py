@@ -159,7 +159,7 @@ class Daemon:
         events = Events(self._database, on_append=wake_manager)
         memory = Memory(Memos(self._database, on_append=wake_manager), cards)
         await memory.load(secrets.token_hex(8))
-        links = Links(self._hint, broker.interrupt, acks=broker.acks)
+        links = Links(self._hint, broker.interrupt, acks=broker.expect_acks)
 
         def applied(agent: AgentName) -> Applied:
             return Applied(layout, agent, git_environment=environment, deadline=config.git_deadline)

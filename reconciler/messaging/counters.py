@@ -15,7 +15,7 @@ class Counters(Protocol):
         """Count a message that was refused. `transient`: a later attempt may be accepted."""
 
     def deliver(self) -> None:
-        """Count a message that was handed out, for the first time or again."""
+        """Count a message that was delivered, for the first time or again."""
 
     def acknowledge(self, count: int) -> None:
         """Count messages that were acknowledged."""

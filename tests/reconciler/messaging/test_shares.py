@@ -213,7 +213,7 @@ async def test_nobody_but_the_operator_writes_to_one_as_if_it_were_to_all(broker
         broker.wake("bob", "x", body),
         broker.operator_msg("bob", body, verified=False),
     ):
-        with pytest.raises(BadInput, match="to one cannot begin with"):
+        with pytest.raises(BadInput, match="to one recipient cannot begin with"):
             await sending
     await broker.send("operator", "bob", body)
     await broker.send("alice", "*", body)
@@ -240,7 +240,7 @@ async def test_a_receiver_that_acked_with_an_older_hive_is_never_acked_for(tmp_p
 
 
 async def test_a_harness_that_said_hello_is_never_acked_for_even_by_a_later_daemon(db: Database) -> None:
-    await broker_on(db).acks("bob")
+    await broker_on(db).expect_acks("bob")
     broker = broker_on(db)
     for number in range(150):
         await broker.send("alice", "bob", str(number))
