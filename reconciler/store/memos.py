@@ -1,4 +1,4 @@
-"""Memos: what is remembered about each agent across daemons, and in which steps daemons died."""
+"""Memos: facts about each agent that outlive the daemon, and the steps in which daemons died."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Memos:
         self._stored: dict[AgentName, str] = {}
 
     async def load(self, incarnation: str) -> dict[AgentName, Memo]:
-        """Every memo. A step that an earlier incarnation began and never ended counts one death, durably."""
+        """Return every memo. A step that an earlier incarnation began and never ended counts one death, durably."""
         self._incarnation = incarnation
         stored, deaths = await self._db.write(partial(_load, incarnation))
         self._stored = stored
@@ -61,14 +61,16 @@ class Memos:
                 kind, at = event
                 log.append(connection, at, kind, agent, {})
 
-        self._stored.pop(agent, None)  # unknown until the answer: a cancelled write may have been done or not
+        self._stored.pop(
+            agent, None
+        )  # unknown until the write is answered: a cancelled write may or may not have been done
         await self._db.write(work)
         self._stored[agent] = text
         if event is not None:
             self._on_append()
 
     async def begin_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
-        """A step begins: dying before `end_step` counts as one death in it."""
+        """Record that a step begins. If the daemon dies before `end_step`, that counts as one death in the step."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -80,7 +82,7 @@ class Memos:
         await self._db.write(work)
 
     async def end_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
-        """The step ended, well or not; the deaths counted so far stay."""
+        """Record that a step ended, well or not. The deaths counted so far stay."""
 
         def work(connection: sqlite3.Connection) -> None:
             key = (agent, id, step)
@@ -122,6 +124,6 @@ def _decode(agent: AgentName, text: str) -> Memo:
     try:
         return _MEMO.validate_json(text, strict=True)
     except ValidationError as error:
-        # Losing a memo loses patience, never correctness: an agent must not be stuck over it.
+        # An empty memo only forgets counters: the agent must not be stuck because of it.
         logger.error("the memo of %s does not decode, an empty one is used: %s", agent, error)
         return Memo()
