@@ -1,7 +1,7 @@
-"""What hive counts and measures, for Prometheus. See docs/reference/metrics.md, which a test holds against this table.
+"""Metrics for Prometheus. A test compares them with docs/reference/metrics.md.
 
-Counters and durations are noted where they happen; gauges are set from one snapshot when somebody asks. Labels are
-hive's own words (steps, phases, kinds of errors) and agents' names: nothing that an agent wrote becomes a label.
+Counters and durations are recorded as they happen. Gauges are set from one snapshot per scrape. Labels are words of
+hive's own (steps, phases, kinds of errors) and agents' names: no text of an agent becomes a label.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from reconciler.views import Status
 # They are a third of all series, and hive_process_start_time_seconds says the same.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = "text/plain; version=0.0.4"
-"""In UTF-8; litestar adds that."""
+"""The content type of `render`. litestar adds the charset, UTF-8."""
 STEP_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 15, 60, 300, 1800)
-"""Seconds: from a tag to a build."""
+"""Seconds: a step may be the writing of a tag or a build."""
 SWEEP_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30)
 _KINDS: tuple[tuple[type[HiveError], str], ...] = (
     (TransientError, "transient"),
@@ -50,10 +50,10 @@ _KINDS: tuple[tuple[type[HiveError], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the gauges show. `unread`: waiting messages by inbox; `pending`: when each open proposal was made.
+    """The values of the gauges. `unread`: waiting messages by inbox; `pending`: when each open proposal was made.
 
     `disk`: (free, whole) bytes of the state directory's file system; `database`: bytes. `dead`: dead letters by inbox.
-    `refused`: branches whose commit is no proposal, by agent. `set_aside`: damaged databases.
+    `refused`: branches whose commit was refused, by agent. `set_aside`: damaged databases.
     """
 
     status: Status
@@ -103,7 +103,7 @@ class MessageCounters:
 
 
 class Metrics:
-    """One registry, made with its daemon."""
+    """All metrics of one daemon, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -161,7 +161,7 @@ class Metrics:
         self.database = Gauge("hive_database_bytes", "The database with its write-ahead log", registry=here)
 
     def _troubles(self) -> None:
-        """0 where nothing is wrong."""
+        """Add the gauges that are 0 while nothing is wrong."""
         here = self.registry
         self.dead = Gauge("hive_dead_letters", "Messages that were given up", ["inbox"], registry=here)
         self.refused_tips = Gauge("hive_refused_tips", "Branches whose commit is no proposal", ["agent"], registry=here)
@@ -172,10 +172,10 @@ class Metrics:
         )
         self.set_aside = Gauge("hive_database_set_aside", "Damaged databases that nobody looked at yet", registry=here)
 
-    # what happens
+    # recording
     @contextmanager
     def step(self, agent: AgentName, step: steps.Step) -> Iterator[None]:
-        """Time one step; what it is and how it ended is counted."""
+        """Measure one step, and count how it ended."""
         begun = time.monotonic()
         try:
             yield
@@ -194,7 +194,7 @@ class Metrics:
 
     @contextmanager
     def sweep(self) -> Iterator[None]:
-        """Time one sweep."""
+        """Measure one sweep."""
         begun = time.monotonic()
         try:
             yield
@@ -205,30 +205,30 @@ class Metrics:
         self.swept_at.set_to_current_time()
 
     def error(self, error: HiveError | None) -> None:
-        """A reconcile ended in `error`; None is a mistake in hive itself."""
+        """Count a reconcile that ended in `error`; None: an unexpected error in hive itself."""
         kinds = (kind for known, kind in _KINDS if isinstance(error, known))
         self.errors.labels(next(kinds, "internal")).inc()
 
     def turn_killed(self, agent: AgentName) -> None:
-        """A stop cut a turn of `agent` short."""
+        """Count a turn of `agent` that a stop ended."""
         self._agents.add(agent)
         self.turns_killed.labels(agent).inc()
 
     def crashed(self, agent: AgentName) -> None:
-        """A crash of `agent` was counted."""
+        """Count a crash of `agent`."""
         self._agents.add(agent)
         self.crashes.labels(agent).inc()
 
     def forget(self, agent: AgentName) -> None:
-        """A purged agent's name leaves no series behind."""
+        """Remove the series of a purged agent."""
         if agent in self._agents:
             self._agents.discard(agent)
             for counter in (self.turns_killed, self.crashes):
                 counter.remove_by_labels({"agent": agent})
 
-    # what is shown
+    # scraping
     def render(self, snapshot: Snapshot | None, queue: int) -> bytes:
-        """Everything as text (CONTENT_TYPE). None: nothing could be read; the gauges of agents are left out then.
+        """Return all metrics as text (CONTENT_TYPE). Without a snapshot the gauges of agents are left out.
 
         `queue` is the number of agents in work.
         """
@@ -274,16 +274,16 @@ class Metrics:
 
 
 def disk_bytes(directory: Path) -> tuple[int, int]:
-    """(free for hive, whole) bytes of the file system that `directory` is on; (0, 0) where nobody can tell."""
+    """Return (free for hive, whole) bytes of the file system of `directory`; (0, 0) if they are unknown."""
     try:
-        found = os.statvfs(directory)
+        status = os.statvfs(directory)
     except OSError:
         return 0, 0
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
 
 def database_bytes(path: Path) -> int:
-    """Bytes of a database with its side files."""
+    """Return the bytes of a database with its side files."""
     total = 0
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         with suppress(FileNotFoundError):

@@ -71,9 +71,9 @@ async def test_a_second_append_with_the_same_key_is_nothing_and_leaves_no_gap(ev
 async def test_an_unknown_kind_and_data_that_is_no_json_are_refused(events: Events) -> None:
     with pytest.raises(BadInput, match="agent_sneezed"):
         await events.append("agent_sneezed", ALICE, {})
-    with pytest.raises(BadInput, match="no JSON"):
+    with pytest.raises(BadInput, match="not JSON"):
         await events.append("agent_healthy", ALICE, {"path": Path("x")})
-    with pytest.raises(BadInput, match="no JSON"):
+    with pytest.raises(BadInput, match="not JSON"):
         await events.append("agent_healthy", ALICE, {"load": float("nan")})
     assert await events.since(None) == []
 
