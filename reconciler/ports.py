@@ -1,4 +1,4 @@
-"""What the reconciler needs from the layer above it: the sockets of an agent, and the peer at the end of a link."""
+"""The ports that the layer above implements: the sockets of an agent, and the peer of a link."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from meta.wire.link import Drain, Probe, Resume
 
 
 class Sockets(Protocol):
-    """The listening sockets of one agent (implemented by api/daemon/agent_sockets.py)."""
+    """The listening sockets of agents (implemented by api/daemon/agent_sockets.py)."""
 
     def present(self, agent: AgentName) -> bool:
-        """True when both of the agent's sockets are listening and their files are still the ones made for them."""
+        """Return True if both sockets of the agent listen, and their files are the ones that were made for them."""
 
     async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
-        """Make and listen, replacing stale files; mode 0660, owned by `uid` when given. Open already: nothing.
+        """Make the sockets of an agent and listen, unless they are open. Replaces stale files.
 
-        Only uids of the range that begins at `peers` may speak there; None: whoever may open the file.
+        The files have mode 0660 and belong to `uid`, if given. Only uids of the range that begins at `peers` are
+        served; None: every uid that may open the file.
         """
 
     async def close(self, agent: AgentName) -> None:
@@ -25,7 +26,7 @@ class Sockets(Protocol):
 
 
 class LinkPeer(Protocol):
-    """One connected harness, as the reconciler talks to it."""
+    """One connected harness, as the reconciler uses it."""
 
     async def send(self, line: Drain | Resume | Probe) -> None:
-        """Send one line; a broken connection is not an error here, it shows as a lost link."""
+        """Send one line. A broken connection raises nothing: the link is then observed as lost."""

@@ -1,4 +1,4 @@
-"""What people and programs are shown: frozen values that the API turns into JSON. Times are Unix seconds."""
+"""The values that users and programs get: frozen, turned into JSON by the API. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Card:
     """One approval as the operator sees it; a projection of the id's tags.
 
     `status` is one of pending, approved, denied, failed (the wire's words). `state` is the furthest tag.
-    `commit_ref` is as claimed (empty for a spawn); `fetched_sha` only after a fetch.
-    What follows `source` is not kept but looked up when a card is shown: `branch` (of the push repo or the work tree)
-    where the proposal came from one, `sha` (also of a spawn), `decided_by` of one that is no longer pending, and
-    `stale` of one that cannot be deployed any more: how to rebase it.
+    `commit_ref` is as the proposer wrote it (empty for a spawn); `fetched_sha` is set after a fetch.
+    The fields after `source` are not stored but read when a card is shown: `branch` if the proposal came from a branch
+    (of the push repo or the work tree), `sha` (also of a spawn), `decided_by` if the card is not pending any more, and
+    `stale` if the proposal cannot be deployed any more: how to rebase it.
     """
 
     id: ProposalId
@@ -43,7 +43,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class RefusedTip:
-    """A branch whose commit is no proposal. `source` as a tag would say it, `by` who wrote it; `remedy` in words."""
+    """A branch whose commit was refused. `source` as in a tag, `by`: its author, `remedy`: what the author can do."""
 
     agent: AgentName
     source: str
@@ -56,7 +56,7 @@ class RefusedTip:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """The next step of one agent, and why. `until`: the end of a wait or of a drain; `deploy`: the id in flight."""
+    """The next step of one agent, and its reason. `until`: the end of a wait or a drain; `deploy`: the id in flight."""
 
     agent: AgentName
     phase: str
@@ -68,7 +68,7 @@ class PlanRow:
 
     @property
     def idle(self) -> bool:
-        """True when there is nothing to do."""
+        """True if there is nothing to do."""
         return self.step == "none"
 
 
@@ -92,7 +92,7 @@ class AgentStatus:
     unread: int
     conditions: tuple[str, ...] = ()
     built_with: str | None = None
-    """The hive that built it, where a rebuild would be with another one."""
+    """The revision of hive that built it, if a rebuild would use another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +111,22 @@ class Status:
     notes: tuple[str, ...]
     agents: tuple[AgentStatus, ...]
     rollout: Rollout | None = None
-    """The rebuild of all agents, while it is under way or after it failed."""
+    """The rebuild of all agents, while it is in progress or after it failed."""
     unread: int = 0
-    """Messages to the operator that it has not marked as read."""
+    """Messages to the operator that are not marked as read."""
     questions: int = 0
     """Open questions to the operator."""
     dead_letters: int = 0
-    """Of all inboxes."""
+    """Dead letters of all inboxes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What a proposal changes. `settings` lists changed settings as (key, before, after); `patch` is git's.
+    """The changes of a proposal. `settings` lists changed settings as (key, before, after); `patch` is git's.
 
-    `complaint` says why it cannot be built, as far as that is known. Where the builder previews: `system` lists the
-    differences of the built system, `shown` is what an approval sends back (None while the proposal is not evaluated
-    yet), `same` says that it is what runs. `build` is the end of its build's log, while this daemon knows it.
+    `complaint` is the reason why it cannot be built, if known. If the builder previews: `system` lists the differences
+    of the built system, `shown` is the fingerprint that an approval sends back (None until the proposal is evaluated),
+    `same` is True if the result is what runs now. `build` is the end of the build's log, while this daemon has it.
     """
 
     id: ProposalId
@@ -148,7 +148,7 @@ class Diff:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What lies between two commits of one agent. As in Diff; `base` and `sha` are whole commits."""
+    """The changes between two commits of one agent, as in Diff. `base` and `sha` are full ids."""
 
     agent: AgentName
     base: str
@@ -161,7 +161,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SettingsText:
-    """agent.toml of one commit; `base` is the agent's newest deployed commit, which an edit goes on top of."""
+    """agent.toml of one commit. `base` is the agent's newest deployed commit, the parent of an edit."""
 
     agent: AgentName
     base: str
@@ -171,7 +171,7 @@ class SettingsText:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """A part of what a container wrote. `cursor` is where the next part begins; None when nothing was written yet."""
+    """A part of a container's log. `cursor` is where the next part begins; None while the log is empty."""
 
     text: str
     cursor: str | None
@@ -179,7 +179,7 @@ class LogPart:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One line of the system-wide deploy log (meta `main`)."""
+    """One line of the deploy log of all agents (meta `main`)."""
 
     commit: str
     at: int

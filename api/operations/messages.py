@@ -131,9 +131,9 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
 
     async def written(sent: bool) -> None:
         if sent:
-            broker.seen(agent, id)
+            broker.confirm(agent, id)
         else:
-            await broker.unseen(agent, id)
+            await broker.release(agent, id)
 
     call.after.append(written)
     return wire.MessageResponse(sender=message.sender, body=message.body, id=id, redelivered=message.redelivered)

@@ -24,6 +24,7 @@ from reconciler.loop.loop import Reconciler
 from reconciler.plan import rollout, steps
 from reconciler.plan.observed import AgentObserved, LinkView
 from reconciler.plan.rollout import AUTOMATIC, PATIENCE, Rollout, Seen
+from reconciler.store.events import keys
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
@@ -125,13 +126,13 @@ class Updates:
         with effect("write-rollout"):
             await self._keep(made)
         facts = {"by": made.by, "agents": list(made.waiting), "left_out": list(made.left_out), "now": made.now}
-        await self._w.events.append("rebuild_all_started", None, facts, key=f"rollout:{made.id}")
+        await self._w.events.append("rebuild_all_started", None, facts, key=keys.rollout_started(made.id))
 
     async def _end(self, over: Rollout) -> None:
         log.info("the rollout is over: %s", over.describe())
         facts = {"by": over.by, "done": list(over.done), "left": list(over.waiting), "failed": over.failed}
         await self._w.events.append(
-            "rebuild_all_ended", None, {**facts, "reason": over.reason}, key=f"rollout-end:{over.id}"
+            "rebuild_all_ended", None, {**facts, "reason": over.reason}, key=keys.rollout_ended(over.id)
         )
 
     @property

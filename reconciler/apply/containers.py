@@ -9,9 +9,9 @@ from typing import assert_never
 from meta.names import AgentName
 from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend
-from reconciler.events.transitions import stopped_key
 from reconciler.plan import steps
 from reconciler.plan.observed import Launch
+from reconciler.store.events import keys
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class ContainerSteps:
             await self._world.memory.change(agent, transient=transient, expected_exit=nonce)
         with effect("stop"):
             await self._backend.stop(agent, self._world.config.stop_grace)
-        key = stopped_key(agent, nonce, transient)
+        key = keys.stopped(agent, nonce, transient)
         await self._world.events.append("agent_stopped", agent, {"transient": transient}, key=key)
 
     async def _start(self, agent: AgentName, step: steps.Start) -> None:

@@ -12,6 +12,7 @@ from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder, BuildRequest
 from reconciler.plan import steps
+from reconciler.store.events import keys
 from reconciler.world import World
 
 HostStep = steps.Create | steps.MakeDirectories | steps.OpenSockets | steps.Reapply
@@ -67,15 +68,13 @@ class HostSteps:
         return first + self._backend.harness_uid if first is not None else None
 
     async def _rebuild(self, agent: AgentName, step: steps.Reapply) -> None:
-        key = f"rebuilt:{agent}:{step.rebuilds}"
         try:
             await self._reapply(agent, step)
         except HiveError as error:
-            await self._world.events.append(
-                "agent_rebuild_failed", agent, {"error": error.summary}, key=f"{key}:failed"
-            )
+            key = keys.rebuild_failed(agent, step.rebuilds)
+            await self._world.events.append("agent_rebuild_failed", agent, {"error": error.summary}, key=key)
             raise
-        await self._world.events.append("agent_rebuilt", agent, {"id": step.id}, key=key)
+        await self._world.events.append("agent_rebuilt", agent, {"id": step.id}, key=keys.rebuilt(agent, step.rebuilds))
         with effect("remember-rebuild"):
             await self._world.memory.change(agent, rebuilt=step.rebuilds)
 

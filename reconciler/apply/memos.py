@@ -8,6 +8,7 @@ from meta.names import AgentName
 from reconciler.apply.effects import effect
 from reconciler.apply.last_lines import LastLines
 from reconciler.plan import steps
+from reconciler.store.events import keys
 from reconciler.world import World
 
 MemoStep = steps.CountCrash | steps.MarkHealthy | steps.ForgetCrashes | steps.GiveUpRollback
@@ -50,7 +51,7 @@ class MemoSteps:
         self._world.metrics.crashed(agent)
         facts = {"why": step.why, "crashes": crashes, "restart_in": None if step.last else wait, "log": last_lines}
         facts |= {"code": ended.code, "signal": ended.signal}
-        await self._world.events.append("container_crash", agent, facts, key=f"crash:{agent}:{ended.nonce}")
+        await self._world.events.append("container_crash", agent, facts, key=keys.crashed(agent, ended.nonce))
 
     async def _mark_healthy(self, agent: AgentName, step: steps.MarkHealthy) -> None:
         before = self._world.memory.get(agent)

@@ -46,7 +46,6 @@ class RemovalSteps:
         with effect("forget-memo"):
             destroyed = world.memory.get(agent).transient == Transient.DESTROYING
             await world.memory.forget(agent, ("agent_destroyed", world.clock()) if destroyed else None)
-            world.events.told()
             world.links.forget(agent)
 
     async def _purge(self, agent: AgentName) -> None:

@@ -41,6 +41,7 @@ from reconciler.daemon.lock import take_lock
 from reconciler.events.feed import Events
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.attach import attach
+from reconciler.messaging.broker import Broker, Quota
 from reconciler.messaging.cleaning import hourly
 from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.ticker import Ticker
@@ -60,7 +61,7 @@ from reconciler.store.cards import Cards
 from reconciler.store.database import Database
 from reconciler.store.memos import Memos
 from reconciler.store.seen_tips import SeenTips
-from reconciler.telemetry.metrics import CountedBroker, Metrics
+from reconciler.telemetry.metrics import Metrics
 from reconciler.views import PlanRow
 from reconciler.world import World
 
@@ -135,7 +136,6 @@ class Daemon:
         layout, config, since = self._layout, self._config, time.time()
         environment = recorder.environment()
         self._database = await Database.open(layout.database)
-        cards, events = Cards(self._database), Events(self._database)
         meta = MetaRepo(
             layout,
             config=config,
@@ -144,20 +144,22 @@ class Daemon:
             lock_flake=_lock_flake(recorder, needed=self._names[1] == "nix"),
         )
         await meta.create(int(since))
-        memory = Memory(Memos(self._database), cards)
-        await memory.load(secrets.token_hex(8))
         metrics = Metrics()
         settings = DeployedSettings(self._pinned, lambda agent, sha: applied(agent).read(sha, SETTINGS_FILE))
-        broker = CountedBroker(
-            metrics,
+        broker = Broker(
             self._database,
             known=self._is_recipient,
-            inbox_limit=config.inbox_limit,
-            inbox_bytes=config.inbox_bytes,
+            quota=Quota(config.inbox_limit, config.inbox_bytes),
+            counters=metrics.messages,
             agents=lambda: self.world.observer.known().agents,
             allowed=Recipients(settings).allowed,
         )
-        links = Links(self._hint, broker.interrupt, acks=broker.acks)
+        wake_manager = partial(broker.wake_receivers, MANAGER)
+        cards = Cards(self._database, on_append=wake_manager)
+        events = Events(self._database, on_append=wake_manager)
+        memory = Memory(Memos(self._database, on_append=wake_manager), cards)
+        await memory.load(secrets.token_hex(8))
+        links = Links(self._hint, broker.interrupt, acks=broker.expect_acks)
 
         def applied(agent: AgentName) -> Applied:
             return Applied(layout, agent, git_environment=environment, deadline=config.git_deadline)
@@ -209,8 +211,8 @@ class Daemon:
             aside = self._database.set_aside
             log.warning("the database was %s; cards come back from the tags", "damaged" if aside else "gone")
             await events.append("database_rebuilt", None, {"set_aside": str(aside) if aside else None})
-        if said := damaged.described(damaged.set_aside(self._layout.database)):
-            log.error("%s; %s", said, damaged.REMEDY)
+        if warning := damaged.describe(self._layout.database):
+            log.error("%s; %s", warning, damaged.REMEDY)
         if said := push_group.missing(self._config, os.geteuid()):
             log.warning("%s; %s", said, push_group.remedy(self._config))
 

@@ -1,8 +1,7 @@
-"""Events: one append-only sequence, numbered `<database uuid>-<n>`, with fan-out that never leaves a silent gap.
+"""Events: one append-only sequence, numbered `<database uuid>-<n>`, with a fan-out that never skips an event silently.
 
-Every commit of the store wakes the fan-out, so events that other transactions appended (cards) go out like those
-appended here. A subscriber that cannot be served without a gap gets Resync: it takes a new snapshot and goes on
-from that one's number.
+Every commit of the store wakes the fan-out, so that events of other transactions (cards) are published as well. A
+subscriber that cannot be served without a gap gets Resync: it takes a new snapshot and continues from its number.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from meta.errors import BadInput, PermanentError
 from meta.names import AgentName
 from reconciler.store.database import Database
 from reconciler.store.events import log
+from reconciler.store.events.keys import Key
 from reconciler.store.events.kinds import EVENT_KINDS
 from reconciler.store.events.log import EventRow, Extent
 from reconciler.views import Event
@@ -29,23 +29,29 @@ __all__ = ["EVENT_KINDS", "Events", "Resync", "Subscription"]
 logger = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 1_000
-"""Events that a subscriber may lag behind before it has to resync."""
+"""Events by which a subscriber may lag before it has to resync."""
 
 _PAGE = 500
 _SEQ = re.compile(r"[A-Za-z0-9-]{1,64}-[0-9]{1,18}")
 
 
 class Resync(PermanentError):
-    """The wanted position cannot be served without a gap: take a snapshot and follow from its number."""
+    """The requested position cannot be served without a gap: take a snapshot and continue from its number."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"resync: {why}", "read the present state again and follow from its sequence number")
+        super().__init__(f"resync: {why}", "read the present state again and continue from its sequence number")
 
 
 class Events:
-    """The sequence of one database. `clock` gives Unix seconds."""
+    """The sequence of one database. `clock` gives Unix seconds; `on_append` is called after each append."""
 
-    def __init__(self, db: Database, clock: Callable[[], float] = time.time, queue_limit: int = QUEUE_LIMIT) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Callable[[], float] = time.time,
+        queue_limit: int = QUEUE_LIMIT,
+        on_append: Callable[[], None] = lambda: None,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._queue_limit = queue_limit
@@ -56,13 +62,12 @@ class Events:
         self._pending = False
         self._closed = False
         self._unlisten = db.on_change(self._changed)
-        self.told: Callable[[], None] = lambda: None
-        """Called when an event was appended that the manager may have been told of (notices.py)."""
+        self._on_append = on_append
 
     async def append(
-        self, kind: str, agent: AgentName | None, data: Mapping[str, object], key: str | None = None
+        self, kind: str, agent: AgentName | None, data: Mapping[str, object], key: Key | None = None
     ) -> Event | None:
-        """Append one event; returns once it is durable. With a `key` that was used before: nothing, None.
+        """Append one event; return it once it is durable. Returns None if `key` was used before: nothing is appended.
 
         Raises BadInput for a kind that is not in EVENT_KINDS.
         """
@@ -70,17 +75,17 @@ class Events:
         row = await self._db.write(work)
         if row is None:
             return None
-        self.told()
+        self._on_append()
         return self._event(row)
 
     async def last(self) -> str:
-        """The newest event's number; `<uuid>-0` when there is none yet."""
+        """Return the newest event's number; `<uuid>-0` before the first event."""
         return self._seq((await self._db.read(log.extent)).last)
 
     async def since(self, seq: str | None, limit: int = 1000) -> list[Event]:
-        """The events after `seq`, oldest first; None = from the oldest that is kept.
+        """Return the events after `seq`, oldest first; None: from the oldest that is kept.
 
-        Raises Resync when `seq` is of another database, ahead of this one, or behind what is kept.
+        Raises Resync if `seq` belongs to another database, is ahead of this one, or is pruned.
         """
         after = None if seq is None else self._number(seq)
         page = await self._db.read(partial(log.page, n=after, limit=max(0, limit)))
@@ -89,20 +94,20 @@ class Events:
         return [self._event(row) for row in page.rows]
 
     def check(self, seq: str) -> None:
-        """Raises BadInput where `seq` cannot be a number of any sequence, whatever this one holds."""
+        """Reject a `seq` that cannot be the number of an event in any sequence. Raises BadInput."""
         if not _SEQ.fullmatch(seq):
-            raise BadInput(f"{seq[:60]!r} is no number of an event", "give the `seq` of an event, or of /api/state")
+            raise BadInput(f"{seq[:60]!r} is not an event's number", "give the `seq` of an event, or of /api/state")
 
     def subscribe(self, after: str | None) -> Subscription:
-        """Every event after `after` (None = after the newest), without a gap, for as long as it is open.
+        """Subscribe to every event after `after` (None: after the newest), without a gap.
 
-        `async with events.subscribe(after) as stream: async for event in stream: ...`; entering and iterating raise
-        Resync where a gap would be. Ends when Events is closed.
+        `async with events.subscribe(after) as stream: async for event in stream: ...`. Entering and iterating raise
+        Resync instead of leaving a gap. The stream ends when Events is closed.
         """
         return Subscription(self, after)
 
     async def publish(self) -> None:
-        """Hand every event that is committed by now to the subscribers. Happens by itself soon after each commit."""
+        """Publish every event committed so far to the subscribers. A commit does this soon by itself."""
         async with self._publishing:
             while self._subscriptions and not self._closed:
                 rows = await self._db.read(partial(log.after, n=self._published, limit=_PAGE))
@@ -115,13 +120,13 @@ class Events:
         event, gap = self._event(row), row.n != self._published + 1
         for subscription in tuple(self._subscriptions):
             if gap:
-                subscription.fail("events were pruned before they were handed out")
+                subscription.fail("events were pruned before they were published")
             else:
                 subscription.push(row.n, event)
         self._published = row.n
 
     async def close(self) -> None:
-        """End every subscription; appending goes on to work as long as the database is open."""
+        """End every subscription. Events can still be appended while the database is open."""
         if self._closed:
             return
         self._closed = True
@@ -132,7 +137,7 @@ class Events:
             await asyncio.wait({self._pump})
 
     async def attach(self, subscription: Subscription, seq: str | None) -> tuple[int, int]:
-        """Register a subscriber. Returns (a, b): it reads events a+1 to b from the store, later ones are pushed."""
+        """Register a subscriber. Return (a, b): it reads events a+1 to b from the store; later events are pushed."""
         async with self._publishing:
             extent = await self._db.read(log.extent)
             after = extent.last if seq is None else self._number(seq)
@@ -150,22 +155,22 @@ class Events:
         self._subscriptions.discard(subscription)
 
     async def stored(self, after: int, upto: int) -> list[Event]:
-        """One page of the events after number `after`, up to and with `upto`. Raises Resync when pruned meanwhile."""
+        """Return one page of the events after number `after`, up to and including `upto`. Raises Resync if pruned."""
         page = await self._db.read(partial(log.page, n=after, limit=_PAGE, upto=upto))
         _check(after, page.extent)
         return [self._event(row) for row in page.rows]
 
     @property
     def queue_limit(self) -> int:
-        """How many events may wait for one subscriber."""
+        """Events at most that wait for one subscriber."""
         return self._queue_limit
 
     def number(self, event: Event) -> int:
-        """The `n` of an event of this sequence."""
+        """Return the `n` of an event of this sequence."""
         return self._number(event.seq)
 
     def _changed(self) -> None:
-        """The store committed something. Runs on the loop, so it only sees to it that a pump runs."""
+        """Start the pump after a commit, unless it runs. Called on the loop, so it must return at once."""
         self._pending = True
         if self._subscriptions and self._pump is None:
             self._pump = asyncio.create_task(self._run_pump(), name="events")
@@ -176,7 +181,7 @@ class Events:
                 self._pending = False
                 await self.publish()
         except Exception:
-            logger.exception("events cannot be handed out; every subscriber has to resync")
+            logger.exception("events cannot be published; every subscriber has to resync")
             for subscription in tuple(self._subscriptions):
                 subscription.fail("events could not be read")
         finally:
@@ -191,14 +196,14 @@ class Events:
     def _number(self, seq: str) -> int:
         uuid, _, n = seq.rpartition("-")
         if uuid != self._db.uuid:
-            raise Resync(f"{seq[:60]!r} is not a number of this database")
+            raise Resync(f"{seq[:60]!r} belongs to another database")
         if not (n.isascii() and n.isdigit() and len(n) < 19):
-            raise Resync(f"{seq[:60]!r} is no sequence number")
+            raise Resync(f"{seq[:60]!r} is not a sequence number")
         return int(n)
 
 
 class Subscription:
-    """One subscriber: an async context manager, and the iterator that it gives."""
+    """One subscriber: an async context manager and the iterator that it returns."""
 
     def __init__(self, events: Events, after: str | None) -> None:
         self._events = events
@@ -228,7 +233,7 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
-        """The next event. Cancelling it loses none."""
+        """Return the next event. Cancelling it loses no event."""
         if not self._backlog and self._position < self._backlog_end:
             if self._ended:
                 raise StopAsyncIteration
@@ -246,8 +251,8 @@ class Subscription:
         return self._queue.popleft()
 
     def push(self, n: int, event: Event) -> None:
-        """One more event; when too many wait already, the subscriber is cut off and will see Resync."""
-        if n <= self._position:  # it came after this one was committed, and before it was handed out
+        """Queue one more event. If too many wait already, end the subscription with Resync."""
+        if n <= self._position:  # it was read from the store: attached after its commit, before it was published
             return
         if len(self._queue) >= self._events.queue_limit:
             self.fail(f"more than {self._events.queue_limit} events were waiting")
@@ -256,13 +261,13 @@ class Subscription:
         self._wake.set()
 
     def fail(self, why: str) -> None:
-        """Cut off: after what is queued comes Resync."""
+        """End the subscription with Resync after the queued events."""
         self._fault = why
         self._events.detach(self)
         self._wake.set()
 
     def end(self) -> None:
-        """End in good order, after what is queued."""
+        """End the subscription after the queued events."""
         self._ended = True
         self._events.detach(self)
         self._wake.set()
@@ -270,6 +275,6 @@ class Subscription:
 
 def _check(after: int, extent: Extent) -> None:
     if after > extent.last:
-        raise Resync(f"event {after} has not happened here (the newest is {extent.last})")
+        raise Resync(f"there is no event {after} here yet (the newest is {extent.last})")
     if after < extent.first - 1:
-        raise Resync(f"the events after {after} are not kept any more (the oldest is {extent.first})")
+        raise Resync(f"the events after {after} are pruned (the oldest is {extent.first})")

@@ -1,6 +1,6 @@
-"""Tells that an agent has no login, and that it has one again: when its harness says so and stays with it.
+"""Report that an agent has no login, and that it has one again, once its harness has said so for a while.
 
-The harness is the agent's own, so it may say one thing and the other as fast as it can.
+The harness is the agent's own, so it may report one thing and then the other as fast as it can.
 """
 
 from __future__ import annotations
@@ -10,46 +10,48 @@ from collections.abc import Callable
 
 from meta.names import AgentName
 from meta.wire.link import TurnState
+from reconciler.observe.memory import Memory
 from reconciler.plan.observed import AgentObserved
-from reconciler.world import World
 
 STABLE = 2.0
-"""Seconds for which the harness says the same before that is told."""
+"""Seconds for which the harness must report the same state before hive reports it."""
 APART = 300.0
-"""Seconds from one missing login that is told to the next one, of one agent."""
+"""Seconds at least between two reports of one agent that its login is missing."""
 
 _LOGGED_IN = {TurnState.IDLE, TurnState.THINKING, TurnState.COMPACTING, TurnState.PARKED, TurnState.OVER_BUDGET}
 """A drained harness says nothing about its login."""
 
 
 class Logins:
-    """One per daemon. `clock` gives seconds that only grow."""
+    """The logins of all agents. `clock` gives Unix seconds, `monotonic` gives seconds that only grow."""
 
-    def __init__(self, world: World, clock: Callable[[], float] = time.monotonic) -> None:
-        self._w = world
+    def __init__(
+        self, memory: Memory, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._memory = memory
         self._clock = clock
-        self._changed: dict[AgentName, float] = {}
-        self._told: dict[AgentName, float] = {}
+        self._monotonic = monotonic
+        self._changed_at: dict[AgentName, float] = {}
+        self._missing_at: dict[AgentName, float] = {}
 
     async def note(self, agent: AgentName, seen: AgentObserved) -> float | None:
-        """Compare what the harness says with what was told last; what is told and remembered is one transaction.
+        """Compare the harness's state with the last report. Report a change and remember it in one transaction.
 
-        Returns after how many seconds it wants to look again; None: when something changes.
+        Returns after how many seconds to call it again; None: when something changes.
         """
-        turn, told, now = seen.link.turn if seen.link.connected else None, seen.memo.needs_login, self._clock()
+        turn, now = seen.link.turn if seen.link.connected else None, self._monotonic()
         missing = turn is TurnState.NEEDS_LOGIN
-        if missing == told or not (missing or turn in _LOGGED_IN):
-            self._changed.pop(agent, None)
+        if missing == seen.memo.needs_login or not (missing or turn in _LOGGED_IN):
+            self._changed_at.pop(agent, None)
             return None
-        due = self._changed.setdefault(agent, now) + STABLE
-        if missing and agent in self._told:
-            due = max(due, self._told[agent] + APART)
+        due = self._changed_at.setdefault(agent, now) + STABLE
+        if missing and agent in self._missing_at:
+            due = max(due, self._missing_at[agent] + APART)
         if now < due:
             return due - now
-        del self._changed[agent]
+        del self._changed_at[agent]
         if missing:
-            self._told[agent] = now
+            self._missing_at[agent] = now
         kind = "agent_needs_login" if missing else "agent_logged_in"
-        await self._w.memory.change_with_event(agent, kind, self._w.clock(), needs_login=missing)
-        self._w.events.told()
+        await self._memory.change_with_event(agent, kind, self._clock(), needs_login=missing)
         return None

@@ -1,6 +1,6 @@
-"""What the loop sees happen: since when each agent is in its phase, and the events that no step of its own tells.
+"""Transitions that the loop observes: since when each agent is in its phase, and the events that no step appends.
 
-Phases are derived, never stored, so somebody has to note when one changes: whoever decides, not whoever looks.
+Phases are derived, never stored, so the loop notes when a decision changes one. Reading a status notes nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from reconciler.events.feed import Events
 from reconciler.plan import health, steps
 from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved, Container, Transient
+from reconciler.store.events import keys
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ _DOWN = {"stopped", "failed", "crashed", "backing-off"}
 
 
 class Chronicle:
-    """One per daemon. `clock` gives Unix seconds, `daemon_since` is when the daemon began to look."""
+    """The transitions of all agents. `clock` gives Unix seconds, `daemon_since` is when the daemon began to observe."""
 
     def __init__(self, events: Events, config: Config, clock: Callable[[], float], daemon_since: float) -> None:
         self._events = events
@@ -33,26 +34,26 @@ class Chronicle:
         self._phases: dict[AgentName, tuple[str, float]] = {}
         self._opened: set[AgentName] = set()
         self._held: dict[AgentName, frozenset[int]] = {}
-        self._told: dict[AgentName, str] = {}
+        self._reported: dict[AgentName, str] = {}
         self._ends: dict[AgentName, str] = {}
 
     # phases
     def note(self, agent: AgentName, phase: str, seen: AgentObserved) -> None:
-        """The agent is in `phase` now; when that is another one than before, this is when it began."""
+        """Note the phase of an agent now. If it is another phase than before, it begins now."""
         known = self._phases.get(agent)
-        if known is None or (known[0] == "unknown" and phase != "unknown"):  # a daemon that has just found it
+        if known is None or (known[0] == "unknown" and phase != "unknown"):  # the daemon observes it for the first time
             self._phases[agent] = (phase, _began(phase, seen.container, self._clock()))
         elif known[0] != phase:
             self._phases[agent] = (phase, self._clock())
 
     def since(self, agent: AgentName) -> float:
-        """When the phase that was noted last began, in Unix seconds."""
+        """Return when the phase that was noted last began, in Unix seconds."""
         known = self._phases.get(agent)
         return known[1] if known is not None else self._clock()
 
     # events
     async def done(self, agent: AgentName, decision: Decision, seen: AgentObserved) -> None:
-        """`decision.step` was done; `seen` is what it was decided on."""
+        """Append the events of a step that was done; `seen` is the observation behind the decision."""
         match decision.step:
             case steps.Start() as step:
                 await self._started(agent, decision, step, seen)
@@ -72,16 +73,16 @@ class Chronicle:
                 pass
 
     async def stuck(self, agent: AgentName, step: str, error: HiveError) -> None:
-        """A step failed and is tried again; nothing more may go wrong by telling it."""
+        """Append that a step failed and is retried. An error of the store is only logged."""
         try:
             await self._events.append("reconcile_error", agent, {"step": step, "error": error.summary})
         except HiveError as second:
-            log.warning("that %s failed for %s cannot be told: %s", step, agent, second.summary)
+            log.warning("the failure of step %s for %s is not in the events: %s", step, agent, second.summary)
 
     async def held(self, agent: AgentName, decision: Decision, seen: AgentObserved) -> None:
-        """Tell that an agent disagrees with meta, once per set of ids, and that it is outdated, once per revision.
+        """Append that an agent disagrees with meta, once per set of ids, and is outdated, once per revision.
 
-        Also that it was stopped, where a daemon died between the stop and telling of it.
+        Also append that it was stopped, if a daemon died between the stop and its event.
         """
         await self._outdated(agent, decision)
         await self._stopped(agent, seen)
@@ -89,24 +90,24 @@ class Chronicle:
         if self._held.get(agent, frozenset()) == ids:
             return
         if ids:
-            key = f"disagrees:{agent}:{','.join(map(str, sorted(ids)))}"
+            key = keys.disagrees(agent, ids)
             await self._events.append("agent_disagrees", agent, {"ids": sorted(ids)}, key=key)
         self._held[agent] = ids
 
     async def _outdated(self, agent: AgentName, decision: Decision) -> None:
-        found = decision.outdated
-        if found is None or self._told.get(agent) == found.now:
+        outdated = decision.outdated
+        if outdated is None or self._reported.get(agent) == outdated.now:
             return
-        facts = {"built_with": found.built, "revision": found.now}
-        await self._events.append("agent_needs_update", agent, facts, key=f"needs-update:{agent}:{found.now}")
-        self._told[agent] = found.now
+        facts = {"built_with": outdated.built, "revision": outdated.now}
+        await self._events.append("agent_needs_update", agent, facts, key=keys.needs_update(agent, outdated.now))
+        self._reported[agent] = outdated.now
 
     async def _stopped(self, agent: AgentName, seen: AgentObserved) -> None:
         nonce = seen.memo.expected_exit
         over = not seen.container.running and seen.memo.transient == Transient.STOPPING
         if not over or nonce is None or self._ends.get(agent) == nonce:
             return
-        key = stopped_key(agent, nonce, Transient.STOPPING)
+        key = keys.stopped(agent, nonce, Transient.STOPPING)
         await self._events.append("agent_stopped", agent, {"transient": Transient.STOPPING}, key=key)
         self._ends[agent] = nonce
 
@@ -125,24 +126,19 @@ class Chronicle:
 
     async def _unhealthy(self, agent: AgentName, seen: AgentObserved, reason: str) -> None:
         launch = seen.container.launch
-        key = f"unhealthy:{agent}:{launch.nonce}" if launch is not None else None
+        key = keys.unhealthy(agent, launch.nonce) if launch is not None else None
         await self._events.append("agent_unhealthy", agent, {"reason": reason}, key=key)
 
     async def _repaired(self, agent: AgentName, decision: Decision, step: steps.Step, seen: AgentObserved) -> None:
         first = isinstance(step, steps.OpenSockets) and agent not in self._opened  # each daemon has to open them
         if isinstance(step, steps.OpenSockets):
             self._opened.add(agent)
-        if decision.deploy is None and not first and not _meant(step, seen):
+        if decision.deploy is None and not first and not _intended(step, seen):
             await self._events.append("repaired", agent, {"what": decision.reason, "step": step.name})
 
 
-def stopped_key(agent: AgentName, nonce: str | None, transient: str) -> str | None:
-    """The key of the event that a launch was stopped: it is told once, whoever tells it."""
-    return f"stopped:{agent}:{nonce}:{transient}" if nonce else None
-
-
-def _meant(step: steps.Step, seen: AgentObserved) -> bool:
-    """Whether a change of meta or a rollback makes this step, not something that was lost or changed by hand."""
+def _intended(step: steps.Step, seen: AgentObserved) -> bool:
+    """Return True if a change of meta or a rollback causes this step, not a loss or a change by hand."""
     match step:
         case steps.Build(id=id):
             return id in seen.built
@@ -153,7 +149,7 @@ def _meant(step: steps.Step, seen: AgentObserved) -> bool:
 
 
 def _began(phase: str, container: Container, now: float) -> float:
-    """When a phase began that a daemon finds at its start; `now` where nothing tells it."""
+    """Return when a phase began that a new daemon observes; `now` if that is unknown."""
     if phase in _UP and container.launch is not None:
         return min(container.launch.at, now)
     if phase in _DOWN and container.exit is not None:

@@ -59,7 +59,7 @@ class Reconciler:
         )
         self.trouble: dict[AgentName, str] = {}
         self.transitions = Chronicle(world.events, world.config, world.clock, world.clock())
-        self.logins = Logins(world)
+        self.logins = Logins(world.memory, world.clock)
         self._current: dict[AgentName, steps.Step] = {}
         self._last_step: dict[AgentName, str] = {}
         self._changed = asyncio.Event()

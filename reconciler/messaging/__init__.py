@@ -1,1 +1,1 @@
-"""What agents and the operator ask of each other and of hive for later: questions, reminders, loose ends."""
+"""Messages between agents, the manager and the operator; questions, reminders and loose ends."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from meta.names import MANAGER, AgentName
+from meta.names import AgentName
 from reconciler.agents.lifecycle import Service
 from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.messaging.questions import Questions
@@ -16,21 +15,26 @@ from reconciler.world import World
 
 
 def attach(service: Service, world: World, database: Database, known: Callable[[str], bool]) -> Ticker:
-    """Give the service its questions, reminders and loose ends, and let the manager hear at once what it is told.
+    """Give the service its questions, reminders and loose ends. The caller runs the ticker."""
 
-    The ticker is the caller's to run.
-    """
-
-    notice, clock = world.broker.notice, world.clock
+    wake, clock = world.broker.wake_receivers, world.clock
     allowance = world.broker.allowance
     questions = Questions(
-        database, check=world.broker.check, known=known, notice=notice, clock=clock, allowance=allowance
+        database,
+        check=world.broker.check,
+        known=known,
+        wake=wake,
+        clock=clock,
+        allowance=allowance,
     )
     reminders = Reminders(
-        database, known=known, state=lambda name: world.layout.agent_state(AgentName(name)), notice=notice, clock=clock
+        database,
+        known=known,
+        state=lambda name: world.layout.agent_state(AgentName(name)),
+        wake=wake,
+        clock=clock,
     )
     service.questions, service.reminders = questions, reminders
     service.ends = LooseEnds(questions, reminders, service.pending, clock)
     world.forgetters = (questions.forget, reminders.forget)
-    world.events.told = world.cards.told = partial(notice, MANAGER)
     return Ticker(questions, reminders, clock=clock)

@@ -4,8 +4,8 @@
        ^                  |
        '-requeue_inflight-'   (redelivered at the next recv; after the fifth time a dead letter)
 
-A message is accepted when `send` returns: it is on disk. It is handed out at least once until it is acked. Of what is
-done only the newest is kept: an inbox has bounds in number and in bytes, so that no agent can fill the disk.
+A message is on disk when `send` returns. It is delivered at least once until it is acknowledged. An inbox has limits in
+number and in bytes, also for done messages, so that no agent can fill the disk.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from meta.config import INBOX_BYTES, INBOX_LIMIT
-from meta.errors import BadInput, NotFound, Refused, TransientError
+from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
 from meta.names import MANAGER
-from meta.wire.limits import BODY_BYTES
 from reconciler.common.token_bucket import Allowance
+from reconciler.messaging.counters import Counters, NoCounters
 from reconciler.messaging.receivers import Receivers
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
 from reconciler.store.messages import lists, rows
-from reconciler.store.messages.rows import Letter
+from reconciler.store.messages.rows import NewMessage, Quota
 from reconciler.store.messages.text import (
     UNVERIFIED,
     WAKE,
@@ -37,70 +36,78 @@ from reconciler.store.messages.text import (
     check_mark,
 )
 
-__all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage"]
+__all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage", "Quota"]
 
 OPERATOR = "operator"
 ALL = "*"
-"""Recipient of a broadcast: every agent but the sender. The operator is no agent."""
+"""The recipient of a broadcast: every agent but the sender. The operator is not an agent."""
 
-BODY_LIMIT = BODY_BYTES
-"""Bytes of a body in UTF-8."""
+DEFAULT_QUOTA = Quota()
+NO_COUNTERS = NoCounters()
 
 Result = TypeVar("Result")
 
 Allowed = Callable[[str, str], Awaitable[bool]]
-"""Whether the first may write to the second."""
+"""Return True if the first may write to the second."""
 
 
-async def everybody(_sender: str, _recipient: str) -> bool:
-    """Every agent may write to every other."""
+async def allow_all(_sender: str, _recipient: str) -> bool:
+    """Allow every agent to write to every other."""
     return True
 
 
 class Broker:
-    """All inboxes. `known` tells whether an agent of that name exists, `agents` names them all, `allowed` whom each
-    may write to (never asked about the manager, the operator's own messages, or oneself); `clock` gives Unix seconds,
-    `allowance` what agents may bring about in the sequence of events.
+    """All inboxes.
 
-    `inbox_limit` messages may wait in one inbox before senders are held back, and those that are not acked may have
-    `inbox_bytes` together (each counts at least 1,024); see Quota for what of that is one sender's.
+    `known` returns True for the name of an agent, `agents` returns all names. `allowed` decides who may write to whom;
+    it is not asked about the manager, the operator's own messages, or messages to oneself. `clock` gives Unix seconds.
+    `allowance` limits the events that each agent causes. `quota` limits each inbox.
 
-    The operator's inbox is read with `recent` and emptied with `mark_read`, never with `recv`; its limits are the same.
+    The operator's inbox is read with `recent` and emptied with `mark_read`, not with `recv`. Its quota is the same.
     """
 
     def __init__(
         self,
         db: Database,
         known: Callable[[str], bool],
-        inbox_limit: int = INBOX_LIMIT,
-        body_limit: int = BODY_LIMIT,
+        *,
+        quota: Quota = DEFAULT_QUOTA,
         clock: Callable[[], float] = time.time,
-        inbox_bytes: int = INBOX_BYTES,
         agents: Callable[[], Iterable[str]] = tuple,
-        allowed: Allowed = everybody,
+        allowed: Allowed = allow_all,
         allowance: Allowance | None = None,
+        counters: Counters = NO_COUNTERS,
     ) -> None:
         self._db = db
         self._known = known
         self._agents = agents
         self._allowed = allowed
-        self._quota = rows.Quota(inbox_limit, inbox_bytes)
-        self._body_limit = body_limit
+        self._quota = quota
         self._clock = clock
+        self._counters = counters
         self.allowance = allowance or Allowance()
         self._receivers = Receivers(db, clock)
-        self._acking: set[str] = set()
+        self._acknowledging: set[str] = set()
 
-    # in
+    # sending
     async def send(self, sender: str, to: str, body: str, key: str | None = None) -> int:
-        """Put a message into an inbox, or with `to` = "*" into that of every agent but the sender's that has room.
+        """Put a message into an inbox, or with `to` = "*" into every agent's but the sender's, if it has room.
 
-        Returns its id (the first one's) once it is durable. When `sender` used `key` with this `to` before, nothing is
+        Returns the id of the first copy once all are durable. If `sender` used `key` with this `to` before, nothing is
         stored and that message's id is returned.
-        Raises BadInput (no such recipient, body too long or no text), Refused (not on the sender's list) and
+        Raises BadInput (no such recipient, body too long or not text), Refused (not on the sender's list) and
         TransientError (every inbox full, disk full, too many to the operator).
         """
-        check_body(body, self._body_limit)
+        try:
+            id = await self._send(sender, to, body, key)
+        except HiveError as error:
+            self._counters.refuse(transient=isinstance(error, TransientError))
+            raise
+        self._counters.accept()
+        return id
+
+    async def _send(self, sender: str, to: str, body: str, key: str | None) -> int:
+        check_body(body, self._quota.body)
         if to != ALL and sender != OPERATOR:
             check_mark(body)
         if key is not None:
@@ -111,24 +118,24 @@ class Broker:
         return await self._accept(sender, to, recipients, body, "operator" if sender == OPERATOR else "peer", key)
 
     async def wake(self, agent: str, label: str, body: str) -> int:
-        """A message to `agent` from something in its own container, which says it is `label`; from `wake:<label>`.
+        """Send a message to `agent` from a program in its own container. The sender is `wake:<label>`.
 
-        Raises BadInput for a label that is reserved or an agent's, else as `send`.
+        Raises BadInput for a label that is reserved or an agent's name, and otherwise what `send` raises.
         """
         check_label(label)
         if self._known(label.casefold()):
             raise BadInput(f"a wake cannot be from {label!r}: an agent has that name", "name the program that calls")
-        check_body(body, self._body_limit)
+        check_body(body, self._quota.body)
         check_mark(body)
         self._check_known(agent)
         return await self._accept(f"{WAKE}{label}", agent, (agent,), body, "wake", None)
 
     async def operator_msg(self, agent: str, body: str, *, verified: bool) -> int:
-        """A message to `agent` from the operator. `verified`: it came in on the operator's side.
+        """Send a message to `agent` from the operator. `verified`: it came in on the operator's own socket.
 
-        Otherwise anything in the agent's container may have sent it, and it is from `operator:unverified`.
+        Otherwise any program in the agent's container may have sent it, and the sender is `operator:unverified`.
         """
-        check_body(body, self._body_limit)
+        check_body(body, self._quota.body)
         self._check_known(agent)
         sender, origin = (OPERATOR, "operator") if verified else (UNVERIFIED, "socket")
         if not verified:
@@ -139,21 +146,21 @@ class Broker:
         self, sender: str, to: str, recipients: Sequence[str], body: str, origin: str, key: str | None
     ) -> int:
         quiet = to == ALL and not self.allowance.left(sender)
-        letter = Letter(sender, to, recipients, body, int(self._clock()), origin, key, quiet)
-        accepted = await self._receivers.hand_over(letter, self._quota)
-        if accepted.missed and not letter.quiet:
+        message = NewMessage(sender, to, recipients, body, int(self._clock()), origin, key, quiet)
+        accepted = await self._receivers.accept(message, self._quota)
+        if accepted.missed and not message.quiet:
             self.allowance.note(sender, 1)
         if accepted.full:
             raise TransientError(
                 f"the inbox of {', '.join(accepted.full[:5])} is full (an inbox takes {self._quota.waiting} messages "
                 f"and {self._quota.size} bytes, a quarter of them from one sender); nothing was sent",
                 f"wait until {accepted.full[0]} has read and acked some; "
-                "`hive status` shows who runs, `hive dead-letters` what was given up",
+                "`hive status` shows which agents run, `hive dead-letters` what was never acked",
             )
         return accepted.id
 
     async def check(self, sender: str, to: str) -> None:
-        """Raises BadInput when there is no such recipient, Refused when `sender` may not write to it."""
+        """Reject a recipient that does not exist (BadInput) or that `sender` may not write to (Refused)."""
         self._check_known(to)
         await self._check_allowed(sender, to)
 
@@ -180,126 +187,138 @@ class Broker:
                 f"there is no agent {to[:40]!r} to send to", "see `hive list`; a destroyed agent has no inbox"
             )
 
-    # out
+    # receiving
     async def recv(
         self, agent: str, wait: float, incarnation: str | None = None, *, hold: bool = False
     ) -> Delivery | None:
-        """Hand out the oldest waiting message; wait up to `wait` seconds for one, then None.
+        """Deliver the oldest waiting message. Wait up to `wait` seconds for one; then return None.
 
-        A message is handed to one receiver only. A cancelled recv puts back what it had taken. `incarnation`
-        says for the record which start of the receiver this is. `interrupt` and `close` end the wait early.
-        For a receiver that has never acked nor requeued only its newest 100 stay in flight: it does not fill its inbox.
+        A message is delivered to one receiver. A cancelled recv releases its message. `incarnation` names the start of
+        the receiver, for the record. `interrupt` and `close` end the wait early. If the receiver never acknowledged nor
+        requeued, only its newest 100 messages stay in flight, so that it does not fill its inbox.
 
-        With `hold` no ack and no requeue touches the message until the caller says that it is with its receiver
-        (`seen`) or is not (`unseen`); one of them must be called.
+        With `hold` the caller keeps a lease: no ack and no requeue applies to the message until the caller calls
+        `confirm` (the receiver has it) or `release` (it does not). It must call one of them.
         """
         if agent == OPERATOR:
             raise BadInput("the operator's inbox has no recv", "read it with recent")
-        return await self._receivers.recv(agent, wait, incarnation, self._quota, hold=hold)
+        delivery = await self._receivers.recv(agent, wait, incarnation, self._quota, hold=hold)
+        if delivery is not None:
+            self._counters.deliver()
+        return delivery
 
-    def seen(self, agent: str, id: int) -> None:
-        """The message that `recv(hold=True)` gave was written to its receiver's connection."""
-        self._receivers.seen(agent, id)
+    def confirm(self, agent: str, id: int) -> None:
+        """End the lease of a message from `recv(hold=True)`: it was written to its receiver's connection."""
+        self._receivers.confirm(agent, id)
 
-    async def unseen(self, agent: str, id: int) -> None:
-        """It could not be written: it waits again, marked as redelivered since part of it may have been seen."""
-        await self._receivers.unseen(agent, id)
+    async def release(self, agent: str, id: int) -> None:
+        """End the lease of a message that could not be written. It waits again, marked as redelivered."""
+        await self._receivers.release(agent, id)
 
     async def ack_turn(self, agent: str) -> int:
-        """Done: every message handed out to `agent` and neither acked nor requeued since. Returns how many."""
-        unseen, now = self._receivers.acks(agent), int(self._clock())
-        work = partial(rows.ack, recipient=agent, at=now, quota=self._quota, unseen=unseen)
-        return await self._db.write(partial(_noted, work=work, agent=agent))
-
-    async def requeue_inflight(self, agent: str) -> int:
-        """Every message handed out and not acked waits again, in its old place. Returns how many.
-
-        What was handed out five times by now is a dead letter instead.
-        """
-        unseen, now, told = self._receivers.acks(agent), int(self._clock()), self.allowance.left(agent)
-        work = partial(rows.requeue, recipient=agent, at=now, unseen=unseen, told=told)
-        count, dead = await self._db.write(partial(_noted, work=work, agent=agent))
-        self.allowance.note(agent, min(dead, told))
-        if count:
-            self.notice(agent)
+        """Acknowledge every message in flight to `agent`, except leased ones. Returns how many."""
+        leases, now = self._receivers.leases(agent), int(self._clock())
+        work = partial(rows.acknowledge, recipient=agent, at=now, quota=self._quota, leases=leases)
+        count = await self._db.write(partial(_from_acknowledging, work=work, agent=agent))
+        self._counters.acknowledge(count)
         return count
 
-    def notice(self, agent: str) -> None:
-        """Wake the receivers of `agent`: a transaction that is committed has put something into its inbox."""
+    async def requeue_inflight(self, agent: str) -> int:
+        """Let every message in flight to `agent` wait again, in its old place. Returns how many.
+
+        A message that was delivered five times becomes a dead letter instead.
+        """
+        leases, now, events = self._receivers.leases(agent), int(self._clock()), self.allowance.left(agent)
+        work = partial(rows.requeue, recipient=agent, at=now, leases=leases, events=events)
+        count, dead = await self._db.write(partial(_from_acknowledging, work=work, agent=agent))
+        self.allowance.note(agent, min(dead, events))
+        self._counters.requeue(count)
+        if count:
+            self.wake_receivers(agent)
+        return count
+
+    def wake_receivers(self, agent: str) -> None:
+        """Let the receivers of `agent` look for messages, after a commit that put one into the inbox."""
         self._receivers.wake(agent)
 
-    async def acks(self, agent: str) -> None:
-        """A receiver of this inbox is one that acks: nothing that it was handed is done without that."""
-        self._receivers.acks(agent)
-        if agent not in self._acking:
-            await self._db.write(partial(rows.note_acks, agent=agent))
-            self._acking.add(agent)
+    async def expect_acks(self, agent: str) -> None:
+        """Remember that the receivers of this inbox acknowledge: from now on no message is done without an ack."""
+        self._receivers.leases(agent)
+        if agent not in self._acknowledging:
+            await self._db.write(partial(rows.set_acknowledges, agent=agent))
+            self._acknowledging.add(agent)
 
     def interrupt(self, agent: str) -> None:
-        """Every recv that waits for `agent` now comes back empty at once (the agent is being drained)."""
+        """End every recv that waits for `agent` now, empty: the agent is being drained."""
         self._receivers.interrupt(agent)
 
     async def close(self) -> None:
-        """End every waiting recv, and let messages of cancelled ones get back."""
+        """End every waiting recv, and finish the releases of cancelled ones."""
         await self._receivers.close()
 
-    # looking
+    # lists
     async def unread(self, agent: str) -> int:
-        """How many messages wait in the inbox (handed out ones do not count)."""
+        """Return how many messages wait in the inbox. Messages in flight do not count."""
         return await self._db.read(partial(rows.count_waiting, recipient=agent))
 
     async def unread_all(self) -> dict[str, int]:
-        """For each inbox with waiting messages how many there are."""
+        """Return how many messages wait, for each inbox that has any."""
         return await self._db.read(rows.count_all_waiting)
 
     async def recent(self, agent: str, limit: int) -> list[InboxMessage]:
-        """The newest messages addressed to `agent`, newest first, whatever became of them. Changes nothing.
+        """Return the newest messages to `agent`, newest first, done ones included. Changes nothing.
 
         At most `limit`, and at most 1 MiB of bodies together.
         """
         return await self._db.read(partial(lists.recent, recipient=agent, limit=max(0, limit)))
 
     async def mark_read(self, up_to: int) -> int:
-        """The operator has seen its inbox up to and with this id. Returns how many were new."""
+        """Mark the operator's messages up to and including this id as done. Returns how many were new."""
         now = int(self._clock())
         return await self._db.write(partial(rows.mark_read, recipient=OPERATOR, up_to=up_to, at=now, quota=self._quota))
 
     # dead letters
     async def dead_letters(self, limit: int = 1_000) -> list[DeadLetter]:
-        """Messages that were handed out five times and never acked, newest first; at most 1 MiB of bodies."""
+        """Return the messages that were delivered five times and never acknowledged, newest first.
+
+        At most `limit`, and at most 1 MiB of bodies together.
+        """
         return await self._db.read(partial(lists.dead_letters, limit=max(0, limit)))
 
     async def dead_all(self) -> dict[str, int]:
-        """For each inbox with dead letters how many there are."""
+        """Return how many dead letters each inbox has that has any."""
         return await self._db.read(lists.count_dead)
 
     async def revive(self, id: int) -> None:
-        """Let a dead letter be handed out again, up to four times. NotFound; BadInput when its recipient is gone."""
+        """Let a dead letter be delivered again, up to four times.
+
+        Raises NotFound, and BadInput if its recipient does not exist any more.
+        """
         agent = await self._db.read(partial(lists.dead_recipient, id=id))
         if agent is not None:
             self._check_known(agent)
         if agent is None or not await self._db.write(partial(lists.revive, id=id)):
             raise NotFound(f"there is no dead letter {id}", "see `hive dead-letters`")
-        self.notice(agent)
+        self.wake_receivers(agent)
 
     async def discard(self, id: int) -> None:
-        """Remove a dead letter. NotFound."""
+        """Remove a dead letter. Raises NotFound."""
         if not await self._db.write(partial(lists.discard, id=id)):
             raise NotFound(f"there is no dead letter {id}", "see `hive dead-letters`")
 
-    # upkeep
+    # cleaning
     async def clean(self, now: float) -> int:
-        """Remove what was acked over 30 days before `now` (Unix seconds). To be called hourly. Returns how many."""
+        """Remove messages acknowledged over 30 days before `now` (Unix seconds). Call it hourly. Returns how many."""
         return await self._db.write(partial(lists.clean, now=int(now)))
 
     async def forget(self, agent: str) -> None:
-        """Remove the inbox of a purged agent; its receivers come back empty."""
-        self._acking.discard(agent)
+        """Remove the inbox of a purged agent. Its waiting receivers end empty."""
+        self._acknowledging.discard(agent)
         await self._db.write(partial(rows.delete, recipient=agent))
         self._receivers.forget(agent)
 
 
-def _noted(connection: Transaction, work: Callable[[Transaction], Result], agent: str) -> Result:
-    """As a receiver that acks does it: from now on only that is an ack."""
-    rows.note_acks(connection, agent)
+def _from_acknowledging(connection: Transaction, work: Callable[[Transaction], Result], agent: str) -> Result:
+    """Run `work` for a receiver that acknowledges, and remember that it does."""
+    rows.set_acknowledges(connection, agent)
     return work(connection)

@@ -1,4 +1,4 @@
-"""What is done once an hour, whatever else happens."""
+"""The hourly removal of old messages and questions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR = 3600.0
 
 
 async def hourly(broker: Broker, questions: Questions) -> None:
-    """Clean old messages and questions away now and then every hour, until cancelled."""
+    """Remove old messages and questions, now and then every hour, until cancelled."""
     while True:
         try:
             if count := await broker.clean(time.time()):
@@ -24,5 +24,5 @@ async def hourly(broker: Broker, questions: Questions) -> None:
             if count := await questions.clean(time.time()):
                 log.info("removed %d questions that ended over 30 days ago", count)
         except HiveError as error:
-            log.warning("old messages and questions stay for now: %s", error)
+            log.warning("old messages and questions cannot be removed now, the next try is in an hour: %s", error)
         await asyncio.sleep(HOUR)

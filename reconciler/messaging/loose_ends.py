@@ -1,4 +1,4 @@
-"""Loose ends: pending approvals, open questions and waiting reminders, as wire values, by who looks."""
+"""Loose ends: pending approvals, open questions and waiting reminders that concern an agent, as wire values."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reconciler.messaging.shorten import shortened
 from reconciler.views import Card
 
 ENDS_MOST = 300
-"""Of one kind, the newest ones."""
+"""Loose ends of one kind at most, the newest ones."""
 ENDS_BYTES = 256 * 1024
-"""Of all, as JSON."""
+"""Bytes of all texts together at most, as JSON."""
 _ENVELOPE = 192
-"""Bytes of an end beside its text."""
+"""Bytes of a loose end beside its text."""
 
 
 class LooseEnds:
-    """One per daemon. `pending` gives the cards that wait for the operator; `clock` gives Unix seconds."""
+    """The loose ends of one hive. `pending` returns the cards that wait for a decision; `clock` gives Unix seconds."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class LooseEnds:
         self._clock = clock
 
     async def of(self, name: str) -> tuple[LooseEnd, ...]:
-        """What is open for `name`: approvals, then questions, then reminders, each newest first.
+        """Return the loose ends that `name` sees: approvals, then questions, then reminders, each newest first.
 
-        An agent sees questions that it asked or is asked, and its own reminders; manager and operator see everything.
+        An agent sees questions that it asked or has to answer, and its own reminders. Manager and operator see all.
         At most ENDS_MOST of a kind and ENDS_BYTES together: long texts are cut, with an ellipsis.
         """
         everything = name in (MANAGER, OPERATOR)
@@ -61,7 +61,7 @@ class LooseEnds:
         )
 
     async def cancel(self, kind: CancelLooseEndKind, id: int, by: str) -> None:
-        """Cancel a question or a reminder; nobody can cancel an approval here. Raises NotFound, Refused, Conflict."""
+        """Cancel a question or a reminder (approvals are denied instead). Raises NotFound, Refused, Conflict."""
         match kind:
             case CancelLooseEndKind.QUESTION:
                 await self._questions.cancel(id, by)
@@ -102,5 +102,5 @@ def _reminder(reminder: Reminder, text: str, now: int) -> ReminderEnd:
 
 
 def _age(now: int, since: int) -> int:
-    """Seconds, zero where the clock was set back."""
+    """Return the age in seconds; 0 if the clock was set back."""
     return max(0, now - since)

@@ -1,6 +1,6 @@
-"""Questions: asked by an agent or the operator, answered by the one that was asked, or by the operator.
+"""Questions: asked by an agent or the operator, answered by their target or by the operator.
 
-Each change of a row and the helper event that tells of it are one transaction (docs/reference/questions.md).
+Each change of a row is one transaction with the helper event that reports it (docs/reference/questions.md).
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ __all__ = ["Question", "Questions"]
 OPERATOR = "operator"
 SYSTEM = "system"
 OPEN_MOST = 100
-"""Open questions of one asker."""
+"""Open questions of one asker at most."""
 OPEN_BYTES = 512 * 1024
-"""Bytes that the open questions of one asker may have together, with their options as JSON."""
+"""Bytes of the open questions of one asker together at most, with their options as JSON."""
 LISTED_MOST = 1000
 LISTED_BYTES = 2**20
-"""Of a list, as JSON, beside 2 KiB of options for each."""
+"""Bytes of the texts in one list at most, as JSON. Options come on top: at most 2 KiB for each question."""
 _TEXT_BYTES = 4096
 _OPTIONS_BYTES = 1024
-"""Longer texts, and more options, are not in a list."""
+"""Bytes of one text, and of the options of one question, in a list. Longer ones are cut or left out."""
 JOINT = ", "
-"""Between several answers."""
+"""The separator between several answers."""
 EXPIRED = "[expired]"
 _BATCH = 100
 
 
 class Questions:
-    """One per daemon.
+    """The questions of one hive.
 
-    `check(sender, to)` raises where `sender` may not write to `to`, or there is no such agent; `known` says whether an
-    agent exists. `notice` wakes the receivers of an inbox; `clock` gives Unix seconds; `allowance` is what agents may
-    bring about in the sequence of events.
+    `check(sender, to)` raises if `sender` may not write to `to`, or if there is no such agent. `known` returns True for
+    the name of an agent. `wake` wakes the receivers of an inbox. `clock` gives Unix seconds. `allowance` limits the
+    events that each agent causes.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Questions:
         *,
         check: Callable[[str, str], Awaitable[None]],
         known: Callable[[str], bool],
-        notice: Callable[[str], None] = lambda _: None,
+        wake: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         allowance: Allowance | None = None,
     ) -> None:
         self._db = db
         self._check = check
         self._known = known
-        self._notice = notice
+        self._wake = wake
         self._clock = clock
         self._allowance = allowance or Allowance()
         self._listeners: list[Callable[[], None]] = []
@@ -77,24 +77,24 @@ class Questions:
     async def ask(
         self, asker: str, question: str, options: tuple[str, ...], multi: bool, ttl_seconds: int | None, to: str | None
     ) -> int:
-        """Ask the operator (`to` None) or an agent; the question's id once it is durable.
+        """Ask the operator (`to` None) or an agent. Return the question's id once it is durable.
 
-        `options` are advice, any text is an answer. After `ttl_seconds` it is answered with `[expired]`.
-        Raises BadInput (texts, no such target), Conflict (too many open ones), TransientError (too fast, or too much of
-        it is in an inbox).
+        `options` are advice: any text is an answer. After `ttl_seconds` the answer is `[expired]`.
+        Raises BadInput (texts, no such target), Conflict (too many open questions), TransientError (the asker is too
+        fast, or its questions and answers fill an inbox).
         """
         target = OPERATOR if to is None else to
         _check_texts(question, options, multi)
         if asker == target:
-            raise BadInput(f"{asker} cannot ask itself", "say whom to ask; `remind` is for oneself")
+            raise BadInput(f"{asker} cannot ask itself", "name the agent to ask; `remind` sends a message to yourself")
         if target == "*":
-            raise BadInput("a question goes to one, not to all", "ask each, or send a broadcast")
+            raise BadInput("a question goes to one agent, not to all", "ask each agent, or send a broadcast")
         await self._check(asker, target)
         for name in (asker, target):
-            self._check_there(name)  # nothing is awaited until the row is on its way, so none comes after `forget`
+            self._check_exists(name)  # no await follows until the row is submitted, so no row is added after `forget`
         now = self._clock()
         expires = None if ttl_seconds is None else seconds_from(now, ttl_seconds)
-        self._allowance.spend(asker, 2)  # that it was asked, and how it ends
+        self._allowance.spend(asker, 2)  # one event for the question and one for its end
 
         def work(connection: Transaction) -> int:
             _check_room(connection, asker, target, len(question.encode()) + len(questions.stored(options)))
@@ -103,22 +103,22 @@ class Questions:
             log.append(connection, now, "question_asked", _agent(asker), {"id": id, "target": target})
             if target != OPERATOR:
                 event = QuestionAsked(id=id, asker=asker, question=question, options=options, multi=multi)
-                questions.told(connection, id, notify(connection, target, event, int(now)))
+                questions.set_notice(connection, id, notify(connection, target, event, int(now)))
             return id
 
         id = await self._db.write(work)
         if target != OPERATOR:
-            self._notice(target)
+            self._wake(target)
         if expires is not None:
             for listener in self._listeners:
                 listener()
         return id
 
     async def answer(self, id: int, by: str, answer: str) -> None:
-        """Answer as the target, or as the operator. Raises NotFound, Refused, Conflict (it was answered already)."""
+        """Answer a question as its target or as the operator. Raises NotFound, Refused, Conflict (answered already)."""
         _check_text("the answer", answer, ANSWER_BYTES)
         if not answer.strip():
-            raise BadInput("the answer is empty", "say something, were it `none of these`")
+            raise BadInput("the answer is empty", "give a text, for example `none of these`")
 
         def allow(question: Question) -> None:
             if by not in (question.target, OPERATOR):
@@ -129,63 +129,63 @@ class Questions:
         await self._end(id, answer, by, allow)
 
     async def cancel(self, id: int, by: str) -> None:
-        """Withdraw a question: its asker, the manager or the operator. Raises NotFound, Refused, Conflict."""
+        """Withdraw a question, for its asker, the manager or the operator. Raises NotFound, Refused, Conflict."""
 
         def allow(question: Question) -> None:
             if by not in (question.asker, MANAGER, OPERATOR):
-                raise Refused(f"question {question.id} is not one of {by}'s", "only its asker may cancel it")
+                raise Refused(f"question {question.id} was not asked by {by}", "only its asker may cancel it")
 
         await self._end(id, cancelled(by), by, allow)
 
     async def get(self, id: int) -> Question:
-        """One question, open or not. Raises NotFound."""
-        return _there(await self._db.read(partial(questions.get, id=id)), id)
+        """Return one question, open or not. Raises NotFound."""
+        return _existing(await self._db.read(partial(questions.get, id=id)), id)
 
     async def open(self, name: str | None = None) -> list[Question]:
-        """The newest LISTED_MOST open questions, newest first; of `name` those that it asked or that it is to answer.
+        """Return the newest LISTED_MOST open questions, newest first; with `name` those that it asked or has to answer.
 
         Long texts are cut with an ellipsis, and long options are left out (`cut`): all texts together have at most
-        LISTED_BYTES. `get` has a question whole.
+        LISTED_BYTES. `get` returns a whole question.
         """
-        found = await self.beginnings(name, LISTED_MOST, _OPTIONS_BYTES)
+        listed = await self.beginnings(name, LISTED_MOST, _OPTIONS_BYTES)
         return [
             question if text == question.question else replace(question, question=text, cut=True)
             for question, text in zip(
-                found, shortened([question.question for question in found], LISTED_BYTES), strict=True
+                listed, shortened([question.question for question in listed], LISTED_BYTES), strict=True
             )
         ]
 
     async def beginnings(self, name: str | None, most: int, options_bytes: int = 0) -> list[Question]:
-        """As `open`, but only bounded one by one, and options only where they have at most so many bytes."""
+        """Return the newest `most` open questions as `open` does, but limit each text alone, and not their sum."""
         work = partial(questions.listed, name=name, most=most, text_bytes=_TEXT_BYTES, options_bytes=options_bytes)
         return await self._db.read(work)
 
     async def count(self, target: str) -> int:
-        """How many open questions wait for `target`."""
+        """Return how many open questions `target` has to answer."""
         return await self._db.read(partial(questions.count_asked, target=target))
 
     async def expire_due(self, now: float | None = None) -> int:
-        """Answer what has expired with `[expired]`; how many those are."""
+        """Answer every expired question with `[expired]`. Return how many."""
         at, count = int(self._clock() if now is None else now), 0
         while True:
-            told = await self._db.write(partial(self._expire, at=at))
-            self._notify_all(told)
-            count += len(told)
-            if len(told) < _BATCH:
+            askers = await self._db.write(partial(self._expire, at=at))
+            self._wake_all(askers)
+            count += len(askers)
+            if len(askers) < _BATCH:
                 return count
 
     async def do_due(self) -> int | None:
-        """Expire what is due; when the next question expires."""
+        """Answer every expired question. Return when the next one expires."""
         now = self._clock()
         await self.expire_due(now)
         return await self._db.read(partial(questions.next_due, after=int(now)))
 
     async def clean(self, now: float) -> int:
-        """Remove what ended over 30 days before `now`. To be called hourly. Returns how many."""
+        """Remove questions that ended over 30 days before `now`. Call it hourly. Returns how many."""
         return await self._db.write(partial(questions.clean, now=int(now)))
 
     async def forget(self, agent: str) -> None:
-        """The agent is destroyed: what it asked is closed, and who asked it something is told."""
+        """Close the questions of and to an agent that is destroyed, and notify those who asked it."""
 
         def work(connection: Transaction) -> list[str]:
             now = int(self._clock())
@@ -194,17 +194,17 @@ class Questions:
                 for question in questions.open_ones(connection, agent)
             ]
 
-        self._notify_all(await self._db.write(work))
+        self._wake_all(await self._db.write(work))
 
     async def _end(self, id: int, answer: str, by: str, allow: Callable[[Question], None]) -> None:
         def work(connection: Transaction) -> str:
-            question = _there(questions.get(connection, id), id)
+            question = _existing(questions.get(connection, id), id)
             allow(question)
             if question.answered_at is not None:
                 raise Conflict(f"question {id} was answered already, by {question.answerer}", "nothing was changed")
             return self._close(connection, question, answer, by, int(self._clock()))
 
-        self._notify_all([await self._db.write(work)])
+        self._wake_all([await self._db.write(work)])
 
     def _expire(self, connection: Transaction, at: int) -> list[str]:
         return [
@@ -212,10 +212,10 @@ class Questions:
         ]
 
     def _close(self, connection: Transaction, question: Question, answer: str, by: str, at: int, gone: str = "") -> str:
-        """Close one question and tell its asker, unless that is `gone`; returns the asker, or nobody ("")."""
-        told = questions.close(connection, question.id, answer, by, at)
-        if told is not None:
-            withdraw(connection, told)
+        """Close one question and notify its asker, unless that is `gone`. Return the asker, or "" if not notified."""
+        notice = questions.close(connection, question.id, answer, by, at)
+        if notice is not None:
+            withdraw(connection, notice)
         asker = question.asker
         log.append(connection, at, "question_answered", _agent(asker), {"id": question.id, "by": by})
         if asker == gone or not (asker in (OPERATOR, MANAGER) or self._known(asker)):
@@ -224,28 +224,28 @@ class Questions:
         notify(connection, asker, event, at)
         return asker
 
-    def _notify_all(self, askers: list[str]) -> None:
+    def _wake_all(self, askers: list[str]) -> None:
         for asker in {*askers} - {""}:
-            self._notice(asker)
+            self._wake(asker)
 
-    def _check_there(self, name: str) -> None:
+    def _check_exists(self, name: str) -> None:
         if name not in (OPERATOR, MANAGER) and not self._known(name):
             raise NotFound(f"there is no agent {name[:40]!r}", "see `hive list`")
 
 
 def cancelled(by: str) -> str:
-    """The answer that a cancelled question gets."""
+    """Return the answer of a cancelled question."""
     return f"[cancelled by {by}]"
 
 
-def _there(question: Question | None, id: int) -> Question:
+def _existing(question: Question | None, id: int) -> Question:
     if question is None:
         raise NotFound(f"there is no question {id}", "see `hive questions`, or the loose ends")
     return question
 
 
 def _agent(name: str) -> str | None:
-    """Whom an event is about."""
+    """Return the agent that an event is about; None for the operator."""
     return None if name == OPERATOR else name
 
 
@@ -263,34 +263,34 @@ def _check_room(connection: Transaction, asker: str, target: str, more: int) -> 
     for name, topic in ((target, asked_by(asker)), (asker, ANSWERS)):
         if name != OPERATOR and not has_room(connection, name, topic):
             raise TransientError(
-                f"the inbox of {name} holds too much of what {asker} asked",
+                f"the inbox of {name} holds too many questions of {asker}, or answers to them",
                 f"wait until {name} has read and acked some",
             )
 
 
 def _check_texts(question: str, options: tuple[str, ...], multi: bool) -> None:
     if not question.strip():
-        raise BadInput("the question is empty", "say what you want to know")
+        raise BadInput("the question is empty", "give its text")
     _check_text("the question", question, QUESTION_BYTES)
     if len(options) > OPTIONS_MOST:
         raise BadInput(f"the question has {len(options)} options, the limit is {OPTIONS_MOST}", "offer fewer")
     for option in options:
         _check_text("an option", option, OPTION_BYTES)
         if not option.strip():
-            raise BadInput("an option is empty", "leave it out; who is asked may answer anything")
+            raise BadInput("an option is empty", "leave it out: any text is an answer")
         if multi and JOINT in option:
             raise BadInput(
-                f"the option {option[:40]!r} holds {JOINT!r}, which joins the answers of `multi`",
+                f"the option {option[:40]!r} contains {JOINT!r}, which separates the answers of `multi`",
                 "word it without a comma and a space",
             )
     if len(set(options)) < len(options):
-        raise BadInput("an option comes twice", "offer each once")
+        raise BadInput("an option is given twice", "offer each once")
 
 
 def _check_text(what: str, text: str, limit: int) -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise BadInput(f"{what} is no valid text: it has a lone surrogate", "send well-formed Unicode") from error
+        raise BadInput(f"{what} is not valid text: it has a lone surrogate", "send well-formed Unicode") from error
     if size > limit:
         raise BadInput(f"{what} has {size} bytes, the limit is {limit}", "put it into a file and name the path")

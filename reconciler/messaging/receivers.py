@@ -1,6 +1,6 @@
-"""From the database to receivers: waiting, handing out in the transaction of the send, putting back.
+"""From the database to receivers: waiting, delivery in the transaction of the send, release of what was not received.
 
-A send to an inbox with a waiting receiver stores and hands out in one commit: a wake-up costs one fsync, not two.
+A send to an inbox with a waiting receiver stores and delivers in one commit: it costs one fsync, not two.
 """
 
 from __future__ import annotations
@@ -16,89 +16,89 @@ from reconciler.messaging.inbox import Inbox, Waiter, answer
 from reconciler.store.connection import Transaction, translated
 from reconciler.store.database import Database
 from reconciler.store.messages import rows
-from reconciler.store.messages.rows import Accepted, HandOut, Letter, Quota
+from reconciler.store.messages.rows import Accepted, Lease, NewMessage, Quota
 from reconciler.store.messages.text import Delivery
 
 logger = logging.getLogger(__name__)
 
-Claims = dict[str, tuple[Waiter, HandOut]]
+Claims = dict[str, tuple[Waiter, Lease]]
 
 
 class Receivers:
-    """Who waits for what, and what is on its way to whom. `clock` gives Unix seconds."""
+    """The receivers of all inboxes, and the leases of messages on their way to them. `clock` gives Unix seconds."""
 
     def __init__(self, db: Database, clock: Callable[[], float]) -> None:
         self._db = db
         self._clock = clock
         self._inboxes: dict[str, Inbox] = {}
-        self._acking: set[str] = set()
+        self._acknowledging: set[str] = set()
         self._storing: set[asyncio.Future[Accepted]] = set()
         self._closed = False
 
-    # a letter comes in
-    async def hand_over(self, letter: Letter, quota: Quota) -> Accepted:
-        """Store a letter, and give each inbox's longest waiting receiver its message in the same transaction."""
-        claims = self._claim(letter)
+    # a message is sent
+    async def accept(self, message: NewMessage, quota: Quota) -> Accepted:
+        """Store a message. The longest waiting receiver of each inbox gets a message in the same transaction."""
+        claims = self._claim(message)
         if not claims:
-            accepted = await self._db.write(partial(rows.accept, letter=letter, quota=quota, receivers={}))
-            self._wake_all(letter, accepted)
+            accepted = await self._db.write(partial(rows.accept, message=message, quota=quota, leases={}))
+            self._wake_all(message, accepted)
             return accepted
         work = partial(
             rows.accept,
-            letter=letter,
+            message=message,
             quota=quota,
-            receivers={agent: hand_out for agent, (_, hand_out) in claims.items()},
+            leases={agent: lease for agent, (_, lease) in claims.items()},
         )
         try:
             storing = self._db.submit(work)
         except HiveError:
-            self._release(claims, {})
+            self._answer(claims, {})
             raise
-        # When the sender leaves in the middle, the receivers still get what was taken for them.
+        # If the sender is cancelled now, the receivers still get what the transaction delivers to them.
         self._storing.add(storing)
-        storing.add_done_callback(partial(self._stored, letter, claims))
+        storing.add_done_callback(partial(self._stored, message, claims))
         with translated(self._db.path):
             return await asyncio.shield(storing)
 
-    def _claim(self, letter: Letter) -> Claims:
+    def _claim(self, message: NewMessage) -> Claims:
         claims: Claims = {}
-        for agent in letter.recipients:
+        for agent in message.recipients:
             inbox = self._inboxes.get(agent)
             waiter = inbox.claim() if inbox else None
             if inbox and waiter:
-                claims[agent] = waiter, HandOut(agent, waiter.incarnation)
-                inbox.unseen.add(claims[agent][1])
+                claims[agent] = waiter, Lease(agent, waiter.incarnation)
+                inbox.leases.add(claims[agent][1])
         return claims
 
-    def _stored(self, letter: Letter, claims: Claims, storing: asyncio.Future[Accepted]) -> None:
+    def _stored(self, message: NewMessage, claims: Claims, storing: asyncio.Future[Accepted]) -> None:
         self._storing.discard(storing)
-        handed: Mapping[str, Delivery] = {}
+        deliveries: Mapping[str, Delivery] = {}
         if not storing.cancelled() and storing.exception() is None:
             accepted = storing.result()
-            handed = accepted.handed or {}
-            self._wake_all(letter, accepted, besides=handed)
-        self._release(claims, handed)
+            deliveries = accepted.deliveries or {}
+            self._wake_all(message, accepted, besides=deliveries)
+        self._answer(claims, deliveries)
 
-    def _release(self, claims: Claims, handed: Mapping[str, Delivery]) -> None:
-        """Give each claimed receiver what it was handed; one that was handed nothing looks again."""
-        for agent, (waiter, hand_out) in claims.items():
-            self._give(agent, waiter, hand_out, handed.get(agent))
+    def _answer(self, claims: Claims, deliveries: Mapping[str, Delivery]) -> None:
+        """Give each claimed receiver its delivery. A receiver without one looks again."""
+        for agent, (waiter, lease) in claims.items():
+            self._give(agent, waiter, lease, deliveries.get(agent))
 
-    def _give(self, agent: str, waiter: Waiter, hand_out: HandOut, delivery: Delivery | None) -> None:
+    def _give(self, agent: str, waiter: Waiter, lease: Lease, delivery: Delivery | None) -> None:
         inbox = self._inboxes[agent]
         if delivery is None:
-            inbox.unseen.discard(hand_out)
+            inbox.leases.discard(lease)
             answer(waiter, None)
-        elif not answer(waiter, (delivery, hand_out)):
-            self._back(agent, hand_out)
+        elif not answer(waiter, (delivery, lease)):
+            self._start_release(agent, lease)
 
-    def _wake_all(self, letter: Letter, accepted: Accepted, besides: Mapping[str, Delivery] | None = None) -> None:
+    def _wake_all(self, message: NewMessage, accepted: Accepted, besides: Mapping[str, Delivery] | None = None) -> None:
         if not accepted.full:
-            for agent in letter.recipients:
+            for agent in message.recipients:
                 if not besides or agent not in besides:
                     self.wake(agent)
 
-    # a receiver asks
+    # a receiver waits
     async def recv(
         self, agent: str, wait: float, incarnation: str | None, quota: Quota, *, hold: bool
     ) -> Delivery | None:
@@ -106,17 +106,17 @@ class Receivers:
         inbox = self._inboxes.setdefault(agent, Inbox())
         interrupts = inbox.interrupts
         deadline = asyncio.get_running_loop().time() + wait
-        old = agent not in self._acking
+        old = agent not in self._acknowledging
         while not self._closed:
-            changes = inbox.changes  # before looking: what comes after the look changes this very number
-            got = await self._take(agent, inbox, incarnation, quota if old else None)
+            changes = inbox.changes  # read before looking: a message that comes after the look changes this number
+            got = await self._deliver(agent, inbox, incarnation, quota if old else None)
             old = False
             if got is None and inbox.interrupts == interrupts and inbox.changes == changes and not self._closed:
                 got = await self._wait(agent, inbox, incarnation, deadline)
             if got is not None:
-                delivery, hand_out = got
+                delivery, lease = got
                 if not hold:
-                    inbox.unseen.discard(hand_out)
+                    inbox.leases.discard(lease)
                 return delivery
             if inbox.interrupts != interrupts or asyncio.get_running_loop().time() >= deadline:
                 return None
@@ -124,8 +124,8 @@ class Receivers:
 
     async def _wait(
         self, agent: str, inbox: Inbox, incarnation: str | None, deadline: float
-    ) -> tuple[Delivery, HandOut] | None:
-        """What a sender hands over until `deadline`; None when it is time to look again, or over."""
+    ) -> tuple[Delivery, Lease] | None:
+        """Wait until `deadline` for a sender's delivery. None: look again, or the time is over."""
         loop = asyncio.get_running_loop()
         waiter = Waiter(incarnation, loop.create_future())
         inbox.waiters.append(waiter)
@@ -134,84 +134,84 @@ class Receivers:
             return await waiter.future
         except asyncio.CancelledError:
             if not waiter.future.cancelled() and (got := waiter.future.result()) is not None:
-                self._back(agent, got[1])
+                self._start_release(agent, got[1])
             raise
         finally:
             alarm.cancel()
-            with suppress(ValueError):  # who has claimed it sees that it is gone, and puts back
+            with suppress(ValueError):  # a sender that claimed it sees that it left, and releases the message
                 inbox.waiters.remove(waiter)
 
-    async def _take(
+    async def _deliver(
         self, agent: str, inbox: Inbox, incarnation: str | None, quota: Quota | None
-    ) -> tuple[Delivery, HandOut] | None:
-        """One attempt. The transaction runs to its end even if we are cancelled; what it took then goes back.
+    ) -> tuple[Delivery, Lease] | None:
+        """Try once. The transaction ends even if this is cancelled; its message is then released.
 
-        With `quota` most of what was handed out before is done, if the agent never acks (see ack_old).
+        With `quota` older messages in flight are done, if the agent never acknowledges (see acknowledge_oldest).
         """
-        if inbox.putting_back:  # else a younger message would overtake the one that is on its way back
-            await asyncio.wait(inbox.putting_back)
-        hand_out = HandOut(agent, incarnation)
-        work = partial(_take, hand_out=hand_out, at=int(self._clock()), quota=quota)
-        inbox.unseen.add(hand_out)
+        if inbox.releases:  # otherwise a younger message would overtake the one that is being released
+            await asyncio.wait(inbox.releases)
+        lease = Lease(agent, incarnation)
+        work = partial(_deliver, lease=lease, at=int(self._clock()), quota=quota)
+        inbox.leases.add(lease)
         try:
             taking = self._db.submit(work)
         except HiveError:
-            inbox.unseen.discard(hand_out)
+            inbox.leases.discard(lease)
             raise
         try:
             with translated(self._db.path):
-                delivery, acks = await asyncio.shield(taking)
+                delivery, acknowledges = await asyncio.shield(taking)
         except asyncio.CancelledError:
-            self._back(agent, hand_out, taking)
+            self._start_release(agent, lease, taking)
             raise
         except BaseException:
-            inbox.unseen.discard(hand_out)
+            inbox.leases.discard(lease)
             raise
-        if acks:
-            self._acking.add(agent)
+        if acknowledges:
+            self._acknowledging.add(agent)
         if delivery is None:
-            inbox.unseen.discard(hand_out)
+            inbox.leases.discard(lease)
             return None
-        return delivery, hand_out
+        return delivery, lease
 
-    # what became of it
-    def seen(self, agent: str, id: int) -> None:
-        """See Broker.seen."""
+    # the end of a lease
+    def confirm(self, agent: str, id: int) -> None:
+        """See Broker.confirm."""
         inbox = self._inboxes.get(agent)
-        if inbox and (hand_out := inbox.held(id)):
-            inbox.unseen.discard(hand_out)
+        if inbox and (lease := inbox.lease_of(id)):
+            inbox.leases.discard(lease)
 
-    async def unseen(self, agent: str, id: int) -> None:
-        """See Broker.unseen."""
+    async def release(self, agent: str, id: int) -> None:
+        """See Broker.release."""
         inbox = self._inboxes.get(agent)
-        if inbox and (hand_out := inbox.held(id)):
-            await asyncio.shield(self._back(agent, hand_out, seen=True))
+        if inbox and (lease := inbox.lease_of(id)):
+            await asyncio.shield(self._start_release(agent, lease, seen=True))
 
-    def acks(self, agent: str) -> tuple[HandOut, ...]:
-        """The agent acks or requeues: a peer that does. Returns what that is not for."""
-        self._acking.add(agent)
+    def leases(self, agent: str) -> tuple[Lease, ...]:
+        """Return the leases of an agent that acknowledges or requeues, and remember that it does."""
+        self._acknowledging.add(agent)
         inbox = self._inboxes.get(agent)
-        return tuple(inbox.unseen) if inbox else ()
+        return tuple(inbox.leases) if inbox else ()
 
-    def _back(
+    def _start_release(
         self,
         agent: str,
-        hand_out: HandOut,
+        lease: Lease,
         taking: asyncio.Future[tuple[Delivery | None, bool]] | None = None,
         *,
         seen: bool = False,
     ) -> asyncio.Task[None]:
         inbox = self._inboxes.setdefault(agent, Inbox())
-        task = asyncio.create_task(self._put_back(agent, inbox, hand_out, taking, seen), name=f"put-back {agent}")
-        inbox.putting_back.add(task)
-        task.add_done_callback(partial(self._is_back, agent, inbox))
+        task = asyncio.create_task(self._release(agent, inbox, lease, taking, seen), name=f"release {agent}")
+        inbox.releases.add(task)
+        task.add_done_callback(partial(self._end_release, agent, inbox))
         return task
 
-    async def _put_back(
+    async def _release(
         self,
         agent: str,
         inbox: Inbox,
-        hand_out: HandOut,
+        lease: Lease,
         taking: asyncio.Future[tuple[Delivery | None, bool]] | None,
         seen: bool,
     ) -> None:
@@ -220,21 +220,21 @@ class Receivers:
                 await asyncio.wait({taking})
                 if taking.cancelled() or taking.exception() is not None or taking.result()[0] is None:
                     return
-            if hand_out.id is not None:
-                await self._db.write(partial(rows.put_back, id=hand_out.id, seen=seen))
+            if lease.id is not None:
+                await self._db.write(partial(rows.release, id=lease.id, seen=seen))
         except HiveError as error:
-            # It stays in flight, so requeue_inflight brings it back.
-            logger.warning("a message of %s whose receiver left was not put back: %s", agent, error)
+            # The message stays in flight, so the next requeue_inflight lets it wait again.
+            logger.warning("a message to %s was not released after its receiver left: %s", agent, error)
         finally:
-            inbox.unseen.discard(hand_out)
+            inbox.leases.discard(lease)
 
-    def _is_back(self, _agent: str, inbox: Inbox, task: asyncio.Task[None]) -> None:
-        inbox.putting_back.discard(task)
+    def _end_release(self, _agent: str, inbox: Inbox, task: asyncio.Task[None]) -> None:
+        inbox.releases.discard(task)
         inbox.wake()
 
-    # all of them
+    # all receivers of an inbox
     def wake(self, agent: str) -> None:
-        """Let the receivers of `agent` look."""
+        """Let the receivers of `agent` look for messages."""
         if inbox := self._inboxes.get(agent):
             inbox.wake()
 
@@ -245,8 +245,8 @@ class Receivers:
             inbox.wake()
 
     def forget(self, agent: str) -> None:
-        """The inbox is gone."""
-        self._acking.discard(agent)
+        """Forget the receivers of an inbox that was removed."""
+        self._acknowledging.discard(agent)
         self.interrupt(agent)
 
     async def close(self) -> None:
@@ -256,13 +256,13 @@ class Receivers:
             inbox.wake()
         if self._storing:
             await asyncio.wait(self._storing)
-        if tasks := [task for inbox in self._inboxes.values() for task in inbox.putting_back]:
+        if tasks := [task for inbox in self._inboxes.values() for task in inbox.releases]:
             await asyncio.wait(tasks)
 
 
-def _take(connection: Transaction, hand_out: HandOut, at: int, quota: Quota | None) -> tuple[Delivery | None, bool]:
-    """What is handed out, and whether the agent is known to ack."""
-    acks = quota is None or rows.acks(connection, hand_out.agent)
-    if quota is not None and not acks:
-        rows.ack_old(connection, hand_out.agent, at, quota)
-    return rows.take(connection, hand_out, at), acks
+def _deliver(connection: Transaction, lease: Lease, at: int, quota: Quota | None) -> tuple[Delivery | None, bool]:
+    """Return the delivery, and whether the agent is known to acknowledge."""
+    acknowledges = quota is None or rows.acknowledges(connection, lease.agent)
+    if quota is not None and not acknowledges:
+        rows.acknowledge_oldest(connection, lease.agent, at, quota)
+    return rows.deliver(connection, lease, at), acknowledges

@@ -1,4 +1,4 @@
-"""Whom each agent may write to: `recipients` in the agent.toml that it runs with."""
+"""The recipients that each agent may write to: `recipients` in the agent.toml that it runs with."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Recipients:
         self._settings = settings
 
     async def allowed(self, sender: str, recipient: str) -> bool:
-        """Whether `sender` (an agent) may write to `recipient`; one whose commit has no agent.toml may write to all.
+        """Return True if `sender` (an agent) may write to `recipient`. Without an agent.toml it may write to all.
 
-        TransientError when that cannot be read now, or nothing of the agent's is deployed yet (the manager, whom it
-        can always write to, is not asked about here).
+        Raises TransientError if that cannot be read now, or if the agent has no deployed commit yet. The broker does
+        not ask about the manager, to whom every agent may write.
         """
         settings = await self._settings.of(AgentName(sender))
         if settings is None:
             raise TransientError(
-                f"{sender} can write to the manager only until its first commit is deployed", "try again then"
+                f"{sender} can write to the manager only until its first commit is deployed", "try again after that"
             )
         return settings.may_write_to(recipient)

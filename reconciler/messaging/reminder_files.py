@@ -1,7 +1,7 @@
-"""The file of a reminder below an agent's /state/reminders: written as its own, without following a link of its.
+"""Files of reminders below an agent's /state/reminders. They belong to the agent; no link of the agent is followed.
 
 The agent owns everything below /state, so every component is opened from its parent's descriptor without following
-a symlink, and the file is always a new one: no file that is there already is written to.
+a symlink. The file is always a new one: hive writes to no file that exists.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from meta.wire.limits import FILE_PATH_MOST
 
 FOLDER = "reminders"
 INSIDE = f"/state/{FOLDER}"
-"""As the agent sees it."""
+"""The folder as the agent sees it."""
 _DEPTH = 8
 _NAME_BYTES = 200
 _TRIES = 100
@@ -30,15 +30,16 @@ class NotWritable(Refused):
 
 
 def parts_of(file_path: str) -> tuple[str, ...]:
-    """The components below /state/reminders of what an agent asked for; BadInput for anything that leads elsewhere.
+    """Return the components of a path that an agent gave, below /state/reminders.
 
-    Absolute paths must begin with /state/reminders/, relative ones are taken from there.
+    Absolute paths must begin with /state/reminders/, relative ones are taken from there. Raises BadInput for a path
+    that leads elsewhere.
     """
     inside = file_path.removeprefix(f"{INSIDE}/") if file_path.startswith("/") else file_path
     parts = tuple(inside.split("/"))
     fault = _fault(inside, parts)
     if fault:
-        raise BadInput(f"{file_path[:200]!r} is no path for a reminder: {fault}", f"name a file below {INSIDE}/")
+        raise BadInput(f"{file_path[:200]!r} is not a path for a reminder: {fault}", f"name a file below {INSIDE}/")
     return parts
 
 
@@ -87,7 +88,7 @@ def write(state: Path, parts: tuple[str, ...] | None, text: str, now: int) -> tu
 
 
 def remove(state: Path, parts: tuple[str, ...]) -> None:
-    """Take back a file that was just written, as far as that is possible."""
+    """Remove a file that was just written, if possible."""
     with contextlib.suppress(OSError), _directory(state, parts[:-1], make=False) as (folder, _):
         os.unlink(parts[-1], dir_fd=folder)
 
@@ -114,16 +115,16 @@ def _write(state: Path, parts: tuple[str, ...], content: bytes) -> None:
 
 @contextlib.contextmanager
 def _directory(state: Path, parts: tuple[str, ...], *, make: bool) -> Iterator[tuple[int, os.stat_result]]:
-    """A descriptor of `state`/reminders/`parts`, and whose `state` is. `make`: missing directories are made."""
+    """Open `state`/reminders/`parts`; yield its descriptor and the status of `state`. `make`: make what is missing."""
     with contextlib.ExitStack() as stack:
         fd = os.open(state, _OPEN)
         stack.callback(os.close, fd)
         owner = os.fstat(fd)
         for part in (FOLDER, *parts):
-            made = make and _make(part, fd)
+            is_new = make and _make(part, fd)
             fd = os.open(part, _OPEN, dir_fd=fd)
             stack.callback(os.close, fd)
-            if made:
+            if is_new:
                 _give(fd, owner)
         yield fd, owner
 
@@ -137,16 +138,18 @@ def _make(part: str, parent: int) -> bool:
 
 
 def _give(fd: int, owner: os.stat_result) -> None:
-    """To the owner of /state: the agent."""
-    found = os.fstat(fd)
-    if (found.st_uid, found.st_gid) != (owner.st_uid, owner.st_gid):
+    """Give a file to the owner of /state, which is the agent."""
+    status = os.fstat(fd)
+    if (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
         os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 def _meaning(error: OSError, parts: tuple[str, ...]) -> Exception:
     where = "/".join((INSIDE, *parts))
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
-        return Refused(f"hive does not write {where}: a part of it is no directory", "hive follows no link of yours")
+        return Refused(
+            f"hive does not write {where}: a part of the path is not a directory", "hive follows no links there"
+        )
     if error.errno == errno.ENOENT:
-        return TransientError(f"the directory of {where} is not there", "try again once the agent has run")
-    return TransientError(f"cannot write {where}: {error.strerror}", "see whether the disk is full")
+        return TransientError(f"the directory of {where} does not exist", "try again once the agent has run")
+    return TransientError(f"cannot write {where}: {error.strerror}", "check whether the disk is full")

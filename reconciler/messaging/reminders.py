@@ -1,4 +1,4 @@
-"""Reminders: a message that an agent has sent to its own inbox later, from `reminder` (docs/reference/questions.md)."""
+"""Reminders: messages that an agent sends to its own inbox for later (docs/reference/questions.md)."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from reconciler.store.reminders import Reminder
 __all__ = ["Reminder", "Reminders"]
 
 INBOX_BYTES = 4096
-"""A text over this goes into a file."""
+"""Bytes of a text that the inbox takes. A longer text goes into a file."""
 MOST = 200
-"""Reminders of one owner that wait."""
+"""Waiting reminders of one owner at most."""
 LISTED_MOST = 300
 LISTED_BYTES = 4096
-"""Of one text in a list."""
+"""Bytes of one text in a list at most."""
 _SHOWN = 100
-"""Characters of a text in a file that its pointer tells."""
+"""Characters of a text in a file that the message in the inbox quotes."""
 _BATCH = 50
 
 
 class Reminders:
-    """One per daemon.
+    """The reminders of one hive.
 
-    `known` says whether an agent exists, `state` where its /state is on the host. `notice` wakes the receivers of an
-    inbox; `clock` gives Unix seconds.
+    `known` returns True for the name of an agent, `state` returns where its /state is on the host. `wake` wakes the
+    receivers of an inbox; `clock` gives Unix seconds.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Reminders:
         *,
         known: Callable[[str], bool],
         state: Callable[[str], Path],
-        notice: Callable[[str], None] = lambda _: None,
+        wake: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._db = db
         self._known = known
         self._state = state
-        self._notice = notice
+        self._wake = wake
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
 
@@ -64,15 +64,15 @@ class Reminders:
         self._listeners.append(listener)
 
     async def remind(self, owner: str, message: str, timing: InSeconds | At, file_path: str | None) -> int:
-        """Remind `owner` of `message` in so many seconds, or at a time (a past one: at once); the reminder's id.
+        """Remind `owner` of `message` after some seconds, or at a time (a past one: at once). Return the reminder's id.
 
-        A text over 4,096 bytes, or any with `file_path`, goes into a file below /state/reminders/ and the inbox gets
-        where that is. Raises BadInput (text, path), Conflict (too many wait; the file is there already), Refused.
+        A text over 4,096 bytes, or any with `file_path`, goes into a file below /state/reminders/, and the inbox gets
+        its path. Raises BadInput (text, path), Conflict (too many wait; the file exists already), Refused.
         """
         return (await self.put(owner, message, timing, file_path))[0]
 
     async def put(self, owner: str, message: str, timing: InSeconds | At, file_path: str | None) -> tuple[int, int]:
-        """As `remind`; the reminder's id and when it is due, in Unix seconds."""
+        """Do as `remind` does. Return the reminder's id, and when it is due in Unix seconds."""
         self._check_owner(owner)
         size = _size(message)
         now = self._clock()
@@ -87,7 +87,7 @@ class Reminders:
     async def _with_file(self, owner: str, message: str, due: int, now: int, parts: tuple[str, ...] | None) -> int:
         if owner == OPERATOR:
             if parts is not None:
-                raise Refused("the operator has no /state", "leave file_path out")
+                raise Refused("the operator has no /state", "leave out file_path")
             return await self._insert(owner, message, due, now)
         state = self._state(owner)
         try:
@@ -96,8 +96,8 @@ class Reminders:
             if parts is not None:
                 raise
             raise Refused(
-                f"the reminder has {len(message.encode())} bytes: over {INBOX_BYTES} is not possible on this host, "
-                "where hive cannot write files below /state",
+                f"the reminder has {len(message.encode())} bytes: more than {INBOX_BYTES} is not possible here, "
+                "because hive cannot write files below /state",
                 "write a file and remind yourself of its path",
             ) from error
         try:
@@ -107,7 +107,7 @@ class Reminders:
             raise
 
     async def _insert(self, owner: str, message: str, due: int, now: int) -> int:
-        self._check_owner(owner)  # again, and last: it may have been destroyed while its file was written
+        self._check_owner(owner)  # again: the agent may have been destroyed while its file was written
         id = await self._db.write(
             partial(reminders.insert, owner=owner, message=message, due_at=due, at=now, most=MOST)
         )
@@ -118,47 +118,47 @@ class Reminders:
         return id
 
     async def count(self, owner: str) -> int:
-        """How many reminders of `owner` wait."""
+        """Return how many reminders of `owner` wait."""
         return await self._db.read(partial(reminders.count, owner=owner))
 
     async def of(self, owner: str | None) -> list[Reminder]:
-        """The reminders of `owner` (None: of all) that wait, newest first: at most LISTED_MOST of them.
+        """Return the newest LISTED_MOST waiting reminders of `owner` (None: of all), newest first.
 
         Texts over LISTED_BYTES are cut, with an ellipsis.
         """
         return await self._db.read(partial(reminders.listed, owner=owner, most=LISTED_MOST, text_bytes=LISTED_BYTES))
 
     async def cancel(self, id: int, by: str) -> None:
-        """Remove a reminder: its owner, the manager or the operator. Raises NotFound, Refused."""
+        """Remove a reminder, for its owner, the manager or the operator. Raises NotFound, Refused."""
 
         def work(connection: Transaction) -> None:
             reminder = reminders.get(connection, id)
             if reminder is None:
                 raise NotFound(f"there is no reminder {id}", "it was delivered or cancelled; see the loose ends")
             if by not in (reminder.owner, MANAGER, OPERATOR):
-                raise Refused(f"reminder {id} is not one of {by}'s", "only its owner may cancel it")
+                raise Refused(f"reminder {id} does not belong to {by}", "only its owner may cancel it")
             reminders.delete(connection, id)
 
         await self._db.write(work)
 
     async def fire_due(self, now: float | None = None) -> int:
-        """Deliver what is due, each in the transaction that removes it; how many those are."""
+        """Deliver every due reminder in the transaction that removes it. Return how many."""
         at, count, more = int(self._clock() if now is None else now), 0, True
         while more:
             owners, more = await self._db.write(partial(reminders.fire, at=at, limit=_BATCH))
             count += len(owners)
             for owner in set(owners):
-                self._notice(owner)
+                self._wake(owner)
         return count
 
     async def do_due(self) -> int | None:
-        """Deliver what is due; when the next one is."""
+        """Deliver every due reminder. Return when the next one is due."""
         now = self._clock()
         await self.fire_due(now)
         return await self._db.read(partial(reminders.next_due, after=int(now)))
 
     async def forget(self, agent: str) -> None:
-        """The agent is destroyed."""
+        """Remove the reminders of an agent that is destroyed."""
         await self._db.write(partial(reminders.delete_of, owner=agent))
 
     def _check_owner(self, owner: str) -> None:
@@ -172,11 +172,11 @@ def _bounded(seconds: int) -> int:
 
 def _size(message: str) -> int:
     if not message.strip():
-        raise BadInput("the reminder is empty", "say what to be reminded of")
+        raise BadInput("the reminder is empty", "give the text to be reminded of")
     try:
         size = len(message.encode())
     except UnicodeEncodeError as error:
-        raise BadInput("the reminder is no valid text: it has a lone surrogate", "send well-formed Unicode") from error
+        raise BadInput("the reminder is not valid text: it has a lone surrogate", "send well-formed Unicode") from error
     if size > REMINDER_BYTES:
         raise BadInput(
             f"the reminder has {size} bytes, the limit is {REMINDER_BYTES}", "write a file and name its path"

@@ -1,4 +1,4 @@
-"""Texts of a list made to fit a number of bytes together: the short ones stay, the long ones are cut alike."""
+"""Shorten the texts of a list to a number of bytes together: short ones stay, long ones are cut to the same length."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def shortened(texts: Sequence[str], budget: int) -> list[str]:
-    """Each text as it is, or its beginning and CUT, so that all have at most `budget` bytes as JSON (without quotes).
+    """Return each text, or its beginning and CUT, so that all have at most `budget` bytes as JSON (without quotes).
 
-    Where the budget is less than a CUT for each, that is what comes.
+    If the budget does not suffice for a CUT each, each cut text is only CUT.
     """
-    most = _level([len(text) for text in texts], budget)  # a character has at least a byte: more is never shown
+    most = _level(
+        [len(text) for text in texts], budget
+    )  # a character has at least one byte, so no text keeps more characters
     sizes = [size(text[: most + 1]) for text in texts]
     level = _level(sizes, budget)
     return [text if length <= level else _beginning(text, level) for text, length in zip(texts, sizes, strict=True)]
 
 
 def size(text: str) -> int:
-    """Bytes of a text as JSON, without its quotes."""
+    """Return the bytes of a text as JSON, without its quotes."""
     return len(_encode(text).encode("utf-8", "replace")) - 2
 
 
 def _level(sizes: Sequence[int], budget: int) -> int:
-    """The length to which all are cut: what the short ones leave, the long ones share."""
+    """Return the length to which all are cut. The long ones share what the short ones leave."""
     left = len(sizes)
     for each in sorted(sizes):
         if each * left > budget:

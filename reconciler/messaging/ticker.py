@@ -1,4 +1,4 @@
-"""What is due at a time: one task that sleeps until the next, and looks again now and then, since clocks jump."""
+"""One task for all rows that become due. It sleeps until the next one, but not for long, since clocks jump."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from meta.errors import HiveError
 
 log = logging.getLogger(__name__)
 RELOOK = 30.0
-"""Seconds at most between two looks: how late a jump of the clock, or an inbox with room again, is noticed."""
+"""Seconds at most between two looks: a jump of the clock, or room in an inbox, is noticed this late."""
 FAR = 2**63 - 1
 """The last second that a row can hold."""
 
 
 class Due(Protocol):
-    """Something with rows that become due."""
+    """A source of rows that become due."""
 
     async def do_due(self) -> int | None:
-        """Do what is due; when the next is, in Unix seconds, None when nothing else waits."""
+        """Handle every due row. Return when the next one is due, in Unix seconds; None if no row waits."""
 
     def on_new(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever there is a new row."""
 
 
 class Ticker:
-    """One per daemon. `clock` gives Unix seconds."""
+    """The task of one daemon. `clock` gives Unix seconds."""
 
     def __init__(self, *sources: Due, clock: Callable[[], float] = time.time) -> None:
         self._sources = sources
@@ -39,7 +39,7 @@ class Ticker:
             source.on_new(self._woken.set)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Handle due rows until cancelled."""
         while True:
             self._woken.clear()
             wait = await self._look()
@@ -50,15 +50,15 @@ class Ticker:
                 pass
 
     async def _look(self) -> float:
-        """Do what is due everywhere; seconds until the next look."""
+        """Handle due rows of every source. Return the seconds until the next look."""
         wait = RELOOK
         for source in self._sources:
             try:
                 due = await source.do_due()
             except HiveError as error:
-                log.error("what is due cannot be done: %s (%s)", error.summary, error.hint)
+                log.error("due rows cannot be handled: %s (%s)", error.summary, error.hint)
             except Exception:
-                log.exception("what is due cannot be done; the next try is in %g s", RELOOK)
+                log.exception("due rows cannot be handled; the next try is in %g s", RELOOK)
             else:
                 if due is not None:
                     wait = min(wait, due - self._clock())
@@ -66,5 +66,5 @@ class Ticker:
 
 
 def seconds_from(now: float, seconds: int) -> int:
-    """The whole second that lies `seconds` after `now`, never before it; the last one there is for more than that."""
+    """Return the whole second that lies `seconds` after `now`, never earlier; at most FAR."""
     return min(FAR, int(now) if seconds == 0 else math.ceil(now) + seconds)

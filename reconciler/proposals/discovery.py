@@ -28,6 +28,7 @@ from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.superseding import supersede
 from reconciler.proposals.tips import GIT_DIRECTORIES, REPOS, NewTip, agent_of, new_tips
 from reconciler.proposals.watch import Watch
+from reconciler.store.events import keys
 from reconciler.store.seen_tips import SeenTips
 from reconciler.views import Card, RefusedTip
 from reconciler.world import World
@@ -294,9 +295,7 @@ class Discovery:
             "reason": tip.reason,
             "remedy": tip.remedy,
         }
-        key = (
-            f"card:{tip.agent}:tip:{tip.source}:{tip.commit}"  # `destroy --purge` releases the keys of an agent's cards
-        )
+        key = keys.refused_tip(tip.agent, tip.source, tip.commit)
         await self._w.events.append("tip_refused", tip.agent, data, key=key)
 
     # state

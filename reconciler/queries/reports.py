@@ -15,7 +15,7 @@ from reconciler.plan import steps
 from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved
 from reconciler.plan.plan import open_ids
-from reconciler.store.damaged import REMEDY, described, set_aside
+from reconciler.store import damaged
 from reconciler.telemetry.metrics import Snapshot, database_bytes, disk_bytes
 from reconciler.views import AgentStatus, Card, Diff, LogRow, PlanRow, Status
 from reconciler.world import World
@@ -109,8 +109,8 @@ class Reports:
         return (f"background task {ended.task} ended ({ended.error}): the daemon stops, and agents run on",)
 
     def _set_aside(self) -> tuple[str, ...]:
-        said = described(set_aside(self._w.layout.database))
-        return (f"{said}; {REMEDY}",) if said else ()
+        warning = damaged.describe(self._w.layout.database)
+        return (f"{warning}; {damaged.REMEDY}",) if warning else ()
 
     def _without_manager(self, shown: Collection[AgentName]) -> tuple[str, ...]:
         """A manager whose spawn did not even begin has no row to say so."""
@@ -231,7 +231,7 @@ class Reports:
             disk=disk_bytes(self._w.layout.state),
             database=database_bytes(self._w.layout.database),
             dead=await self._broker.dead_all(),
-            set_aside=len(set_aside(self._w.layout.database)),
+            set_aside=len(damaged.files(self._w.layout.database)),
         )
 
     def revision(self) -> str:

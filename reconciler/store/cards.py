@@ -1,4 +1,4 @@
-"""Cards: what the tags of the applied repos say, as rows. A projection; it never authorises anything."""
+"""Cards: the state of each id, as rows. They are a projection of the tags and never authorise anything."""
 
 from __future__ import annotations
 
@@ -31,33 +31,34 @@ _COLUMNS = (
 )
 
 UNPROVEN = "unproven: not started by its deploy, the agent was stopped"
-"""The note of an id that was deployed without a start; gone once its first start came through the health gate."""
+"""The note of an id that was deployed without a start. It is removed once a start passed the health gate."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardChange:
-    """One card before and after a projection. `old` is None for a new card, `new` for one whose tags are gone."""
+    """One card before and after a projection. `old` is None for a new card, `new` for a card whose tags are gone."""
 
     old: Card | None
     new: Card | None
 
     @property
     def reverted(self) -> bool:
-        """True when the card said more than the tags do."""
+        """True if the card was ahead of the tags."""
         return card_events.reverted(self.old, self.new)
 
 
 class Cards:
-    """The table of cards. `clock` gives Unix seconds."""
+    """The table of cards. `clock` gives Unix seconds; `on_append` is called when a change appended events."""
 
-    def __init__(self, db: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, db: Database, clock: Callable[[], float] = time.time, on_append: Callable[[], None] = lambda: None
+    ) -> None:
         self._db = db
         self._clock = clock
-        self.told: Callable[[], None] = lambda: None
-        """Called when something changed that the manager may have been told of (notices.py)."""
+        self._on_append = on_append
 
     async def stamps(self) -> dict[AgentName, str]:
-        """For each agent the stamp that its cards were last projected with. Loaded once, at start."""
+        """Return the stamp of each agent's last projection. Loaded once, at start."""
 
         def query(connection: sqlite3.Connection) -> dict[AgentName, str]:
             return {AgentName(row[0]): row[1] for row in connection.execute("SELECT agent, stamp FROM projections")}
@@ -65,33 +66,48 @@ class Cards:
         return await self._db.read(query)
 
     async def project(self, agent: AgentName, deploys: Sequence[Deploy], stamp: str) -> builtins.list[CardChange]:
-        """Make the cards of `agent` say what `deploys` (all of its ids) say, in one transaction with the events.
+        """Make the cards of `agent` equal to `deploys` (all of its ids), in one transaction with the events.
 
-        Returns what changed, lowest id first; projecting the same again changes nothing.
+        Returns the changes, lowest id first. Projecting the same deploys again changes nothing.
         """
         changes = await self._db.write(partial(_project, agent, tuple(deploys), stamp, self._clock()))
         if changes:
-            self.told()
+            self._on_append()
         return changes
 
     async def pending(self) -> builtins.list[Card]:
-        """What waits for the operator, oldest first."""
+        """Return the cards that wait for the operator, oldest first."""
         return await self._db.read(partial(_select, "status = 'pending' ORDER BY id, agent", ()))
 
-    async def get(self, id: ProposalId) -> Card:
-        """The card of `id` (0, which each agent has: the newest one). Raises NotFound."""
-        found = await self._db.read(partial(_select, "id = ? ORDER BY requested_at DESC, agent LIMIT 1", (id,)))
-        if not found:
+    async def get(self, id: ProposalId, agent: AgentName | None = None) -> Card:
+        """Return the card of `id`, of `agent` if given. Raises NotFound.
+
+        Without `agent` the newest card with this id is returned. Only the id 0 has several, see `owners`.
+        """
+        where = "id = ?1 AND (?2 IS NULL OR agent = ?2) ORDER BY requested_at DESC, agent LIMIT 1"
+        cards = await self._db.read(partial(_select, where, (id, agent)))
+        if not cards and agent is not None:
+            raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
+        if not cards:
             raise NotFound(f"there is no proposal {id}", "see `hive pending` for the open ones")
-        return found[0]
+        return cards[0]
+
+    async def owners(self, id: ProposalId) -> builtins.list[AgentName]:
+        """Return the agents that have a card with this id, sorted. Several have the id 0, that of a first spawn."""
+
+        def query(connection: sqlite3.Connection) -> list[AgentName]:
+            rows = connection.execute("SELECT agent FROM cards WHERE id = ? ORDER BY agent", (id,))
+            return [AgentName(row[0]) for row in rows]
+
+        return await self._db.read(query)
 
     async def list(self, agent: AgentName | None = None, limit: int = 50) -> builtins.list[Card]:
-        """The newest cards (of one agent, or of all), newest first."""
+        """Return the newest cards (of one agent, or of all), newest first."""
         where = "(?1 IS NULL OR agent = ?1) ORDER BY id DESC, agent LIMIT ?2"
         return await self._db.read(partial(_select, where, (agent, max(0, limit))))
 
     async def highest_id(self) -> ProposalId:
-        """The highest id that has a card; 0 when there is none. A counter must never fall below it."""
+        """Return the highest id that has a card, or 0. The counter of ids must never fall below it."""
 
         def query(connection: sqlite3.Connection) -> ProposalId:
             return ProposalId(connection.execute("SELECT coalesce(max(id), 0) FROM cards").fetchone()[0])
@@ -99,7 +115,7 @@ class Cards:
         return await self._db.read(query)
 
     async def forget(self, agent: AgentName) -> None:
-        """Remove the cards of a purged agent, and the stamp."""
+        """Remove the cards and the stamp of a purged agent."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM cards WHERE agent = ?", (agent,))
@@ -113,8 +129,8 @@ def _project(
     agent: AgentName, deploys: tuple[Deploy, ...], stamp: str, now: float, connection: sqlite3.Connection
 ) -> list[CardChange]:
     before = {card.id: card for card in _select("agent = ?", (agent,), connection)}
-    said = {deploy.id: deploy for deploy in deploys if deploy.agent == agent}
-    after = {id: _card(deploy, before.get(id), int(now)) for id, deploy in said.items()}
+    by_id = {deploy.id: deploy for deploy in deploys if deploy.agent == agent}
+    after = {id: _card(deploy, before.get(id), int(now)) for id, deploy in by_id.items()}
     changes = [
         CardChange(before.get(id), after.get(id)) for id in sorted({*before, *after}) if before.get(id) != after.get(id)
     ]
@@ -123,7 +139,7 @@ def _project(
             _store(connection, change.new)
         elif change.old is not None:
             connection.execute("DELETE FROM cards WHERE agent = ? AND id = ?", (agent, change.old.id))
-        deploy = said[change.new.id] if change.new is not None else None
+        deploy = by_id[change.new.id] if change.new is not None else None
         by, sha = (deploy.by, deploy.sha) if deploy is not None else (None, None)
         card_events.append(connection, now, change.old, change.new, by, sha)
     connection.execute(
@@ -137,7 +153,7 @@ def _card(deploy: Deploy, old: Card | None, now: int) -> Card:
     if status == "pending":
         resolved_at = None
     else:
-        # An approval need not carry its time; then it keeps the one at which hive first saw it.
+        # An approval may have no time; its card then keeps the time at which hive first saw it.
         resolved_at = deploy.resolved_at or (old.resolved_at if old and old.status == status else None) or now
     spawn = deploy.kind is DeployKind.SPAWN
     return Card(

@@ -1,4 +1,4 @@
-"""One SQLite connection in a thread of its own, and what SQLite's errors mean to hive."""
+"""One SQLite connection in a thread of its own, and the translation of SQLite's errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meta.errors import HiveError, PermanentError, TransientError
 T = TypeVar("T")
 
 Transaction = sqlite3.Connection
-"""A connection while a transaction is open, for those who compose functions of the store into one."""
+"""A connection with an open transaction, for callers that combine functions of the store in one."""
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for a lock that another program (a backup, a shell) holds on the file."""
@@ -28,7 +28,7 @@ _PASSING = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE
 
 
 class Connection(aiosqlite.Connection):
-    """aiosqlite's connection, with whole functions instead of single statements sent to its thread."""
+    """An aiosqlite connection that runs whole functions, instead of single statements, in its thread."""
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call `function` with the connection, in the connection's thread.
@@ -40,7 +40,7 @@ class Connection(aiosqlite.Connection):
 
     @override
     async def close(self) -> None:
-        """Close the file and end the thread: aiosqlite answers just before its thread ends, so it is awaited here."""
+        """Close the file and wait for the thread to end: aiosqlite answers just before that."""
         try:
             await super().close()
         finally:
@@ -59,14 +59,14 @@ async def connect(path: Path) -> Connection:
 
 
 def damaged(error: sqlite3.Error) -> bool:
-    """True when the error says that the file is no (sound) database."""
+    """Return True if the error means that the file is not a sound database."""
     return _primary(error) in _DAMAGED
 
 
 class translated:
-    """Raise SQLite's errors about the file at `path` as hive's; a mistake in hive's own SQL stays what it is.
+    """Raise SQLite's errors about the file at `path` as hive's errors. Errors in hive's own SQL are not translated.
 
-    A class, since it is around every write: a generator would cost several times as much.
+    A class, because it is around every write: a generator would cost several times as much.
     """
 
     __slots__ = ("_path",)
@@ -87,13 +87,13 @@ class translated:
 def _meaning(error: sqlite3.Error, path: Path) -> HiveError | None:
     code = _primary(error)
     if code == sqlite3.SQLITE_FULL:
-        return TransientError(f"the disk is full: {path} cannot grow", "free some space; nothing was half-written")
+        return TransientError(f"the disk is full: {path} cannot grow", "free some space; nothing was written in part")
     if code in _BUSY:
         return TransientError(f"{path} is locked by another program", "end the program that has the database open")
     if code in _PASSING:
-        return TransientError(f"{path} cannot be read or written: {error}", "look at the disk and the kernel's log")
+        return TransientError(f"{path} cannot be read or written: {error}", "check the disk and the kernel's log")
     if code in _NO_ACCESS:
-        return PermanentError(f"cannot open {path}: {error}", "see that hive's user may write it and its directory")
+        return PermanentError(f"cannot open {path}: {error}", "check that hive's user may write it and its directory")
     if code in _DAMAGED:
         return PermanentError(
             f"the database {path} is damaged: {error}",

@@ -1,4 +1,4 @@
-"""Databases that were damaged and moved aside. Until somebody looked, that is said wherever hive says how it is."""
+"""Databases that were damaged and moved aside. Status, doctor and metrics report them until the file is moved away."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ LOST = "messages, events and crash counters in it are not in the new one"
 REMEDY = "look at it, then move it out of the state directory: that ends this warning"
 
 
-def set_aside(database: Path) -> tuple[Path, ...]:
-    """The files `hive.db.corrupt-<time>` beside `database`, oldest first, without their side files."""
+def files(database: Path) -> tuple[Path, ...]:
+    """Return the files `hive.db.corrupt-<time>` beside `database`, oldest first, without their side files."""
     try:
-        found = sorted(database.parent.glob(f"{database.name}.corrupt-*"))
+        paths = sorted(database.parent.glob(f"{database.name}.corrupt-*"))
     except OSError:
         return ()
-    return tuple(path for path in found if not path.name.endswith(("-wal", "-shm")))
+    return tuple(path for path in paths if not path.name.endswith(("-wal", "-shm")))
 
 
-def described(paths: tuple[Path, ...]) -> str:
-    """In words; "" where there is none."""
+def describe(database: Path) -> str:
+    """Return a sentence about the damaged files beside `database`, or "" if there are none."""
+    paths = files(database)
     if not paths:
         return ""
     older = f" (and {len(paths) - 1} before it)" if len(paths) > 1 else ""

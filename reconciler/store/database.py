@@ -1,7 +1,7 @@
 """The database: one writer with group commit, one reader, whole transactions as functions.
 
-`synchronous=FULL` costs an fsync per commit. Writes that wait while a commit is under way are put into the next
-one together, so that many senders share one fsync; one's failure is its own all the same (see batch).
+`synchronous=FULL` costs an fsync per commit. Writes that wait during a commit go into the next one together, so that
+many callers share one fsync. The failure of one write does not concern the others (see batch.py).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from typing import TypeVar
 from meta.errors import PermanentError, TransientError
 from reconciler.store.batch import Job, Pending, run_batch
 from reconciler.store.connection import Connection, connect, translated
-from reconciler.store.schema import DamagedDatabase, prepare_reader, prepare_writer, set_aside
+from reconciler.store.schema import DamagedDatabase, move_aside, prepare_reader, prepare_writer
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 BATCH_LIMIT = 512
-"""Functions in one commit; bounds how long the first of them waits for the last."""
+"""Functions in one commit at most: the first of them waits for the last."""
 
 
 class Database:
     """An open database. `async with await Database.open(path) as db: ...`
 
-    `uuid`: random, made with the file. `created`: there was no database before.
-    `set_aside`: where a damaged file was moved to (then `created` is true too); the caller rebuilds what it can.
+    `uuid`: random, made with the file. `created`: the file is new. `set_aside`: where a damaged file was moved to; then
+    `created` is True too, and the caller rebuilds what it can.
     """
 
     def __init__(self, path: Path, uuid: str, writer: Connection, reader: Connection) -> None:
@@ -51,7 +51,7 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path) -> Database:
-        """Open or make the database at `path` (mode 0600; its directory must exist), and migrate it.
+        """Open or create the database at `path` (mode 0600; its directory must exist), and migrate it.
 
         Raises PermanentError (written by a newer hive; no access) or TransientError (disk full, locked).
         """
@@ -59,16 +59,18 @@ class Database:
             created = not path.exists() or path.stat().st_size == 0
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except (PermissionError, IsADirectoryError, NotADirectoryError, FileNotFoundError) as error:
-            raise PermanentError(f"cannot open {path}: {error.strerror}", "see that hive may write there") from error
+            raise PermanentError(f"cannot open {path}: {error.strerror}", "check that hive may write there") from error
         except OSError as error:
-            raise TransientError(f"cannot open {path}: {error.strerror}", "look at the disk") from error
+            raise TransientError(f"cannot open {path}: {error.strerror}", "check the disk") from error
         try:
             with translated(path):
                 return await cls._open(path, created)
         except DamagedDatabase as error:
             fault = str(error)
-        moved = set_aside(path)
-        logger.error("the database %s is damaged (%s); moved to %s, a new one is made", path, fault, moved)
+        moved = move_aside(path)
+        logger.error(
+            "the database %s is damaged (%s); it was moved to %s, and a new one is created", path, fault, moved
+        )
         database = await cls.open(path)
         database.set_aside = moved
         return database
@@ -123,8 +125,10 @@ class Database:
             return await self.submit(work)
 
     def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """As `write`, but in its place among all writes before this returns. The future has SQLite's errors as they
-        are (see `translated`); to cancel it is to drop a transaction that has not begun.
+        """Queue a write as `write` does, and return at once; the order of writes is that of the calls.
+
+        The future has SQLite's errors as they are (see `translated`). Cancelling it drops a transaction that has not
+        begun.
         """
         self._check_open()
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -134,18 +138,18 @@ class Database:
         return answer
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `query` on the second connection, in one snapshot that has every write answered before."""
+        """Run `query` on the second connection, in one snapshot that includes every write answered before."""
         self._check_open()
         with translated(self.path):
             return await self._reader.run(partial(_in_snapshot, query))
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` on the loop after each commit that changed something; returns what ends that."""
+        """Call `listener` on the loop after each commit that changed something. Return a function that ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     async def _flush(self) -> None:
-        """Commit batch after batch until nothing waits. Only one such task exists at a time."""
+        """Commit batch after batch until no write waits. Only one such task exists at a time."""
         batch: list[Pending] = []
         try:
             while batch := self._next_batch():
@@ -161,7 +165,7 @@ class Database:
                     self._notify()
         finally:
             self._flusher = None
-            for job in (*batch, *self._waiting):  # only when this task was itself cancelled: leave nobody waiting
+            for job in (*batch, *self._waiting):  # only if this task was itself cancelled: their callers must not wait
                 job.abandon()
             self._waiting.clear()
 
@@ -169,7 +173,7 @@ class Database:
         for listener in tuple(self._listeners):
             try:
                 listener()
-            except Exception:  # of one listener; the writes that wait are no business of it
+            except Exception:  # the error of one listener does not concern the waiting writes
                 logger.exception("a listener of the database failed")
 
     def _next_batch(self) -> list[Pending]:
@@ -182,11 +186,11 @@ class Database:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise TransientError("the database is closed: the daemon is stopping", "try again once it runs")
+            raise TransientError("the database is closed: the daemon is stopping", "try again once it runs again")
 
 
 def _fail(batch: Iterable[Pending], error: Exception) -> None:
-    """Raise `error` in the callers of a batch that was lost. To cancel them would end in silence what they do."""
+    """Raise `error` in the callers of a lost batch. Cancelling them would end their tasks without a message."""
     for job in batch:
         job.error = job.error or error
         job.settle()

@@ -1,10 +1,11 @@
-"""Memos: what is remembered about each agent across daemons, and in which steps daemons died."""
+"""Memos: facts about each agent that outlive the daemon, and the steps in which daemons died."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from meta.names import AgentName, ProposalId
 from reconciler.plan.observed import Memo
 from reconciler.store.database import Database
-from reconciler.store.events import log
+from reconciler.store.events import keys, log
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +23,19 @@ _Deaths = dict[AgentName, dict[tuple[ProposalId, str], int]]
 
 
 class Memos:
-    """The tables of memos and deaths. `load` comes first; nothing else may write them meanwhile."""
+    """The tables of memos and deaths. Call `load` first; nothing else may write the tables.
 
-    def __init__(self, db: Database) -> None:
+    `on_append` is called when a change appended an event.
+    """
+
+    def __init__(self, db: Database, on_append: Callable[[], None] = lambda: None) -> None:
         self._db = db
+        self._on_append = on_append
         self._incarnation = ""
         self._stored: dict[AgentName, str] = {}
 
     async def load(self, incarnation: str) -> dict[AgentName, Memo]:
-        """Every memo. A step that an earlier incarnation began and never ended counts one death, durably."""
+        """Return every memo. A step that an earlier incarnation began and never ended counts one death, durably."""
         self._incarnation = incarnation
         stored, deaths = await self._db.write(partial(_load, incarnation))
         self._stored = stored
@@ -39,10 +44,10 @@ class Memos:
             memos[agent] = replace(memos.get(agent, Memo()), deaths=counts)
         return memos
 
-    async def save(self, agent: AgentName, memo: Memo, told: tuple[str, float] | None = None) -> None:
-        """Store the memo; nothing is written when it is as stored. `deaths` is kept by the steps, not by this.
+    async def save(self, agent: AgentName, memo: Memo, event: tuple[str, float] | None = None) -> None:
+        """Store the memo, unless it is stored already. `deaths` is written by the steps, not here.
 
-        `told` is the kind and the time of an event that belongs to the change: both or neither.
+        `event` is the kind and the time of an event that is appended in the same transaction.
         """
         text = _MEMO.dump_json(memo, exclude={"deaths"}).decode()
         if self._stored.get(agent) == text:
@@ -52,15 +57,20 @@ class Memos:
             connection.execute(
                 "INSERT INTO memos VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET memo = ?2", (agent, text)
             )
-            if told is not None:
-                log.append(connection, told[1], told[0], agent, {})
+            if event is not None:
+                kind, at = event
+                log.append(connection, at, kind, agent, {})
 
-        self._stored.pop(agent, None)  # unknown until the answer: a cancelled write may have been done or not
+        self._stored.pop(
+            agent, None
+        )  # unknown until the write is answered: a cancelled write may or may not have been done
         await self._db.write(work)
         self._stored[agent] = text
+        if event is not None:
+            self._on_append()
 
     async def begin_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
-        """A step begins: dying before `end_step` counts as one death in it."""
+        """Record that a step begins. If the daemon dies before `end_step`, that counts as one death in the step."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -72,7 +82,7 @@ class Memos:
         await self._db.write(work)
 
     async def end_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
-        """The step ended, well or not; the deaths counted so far stay."""
+        """Record that a step ended, well or not. The deaths counted so far stay."""
 
         def work(connection: sqlite3.Connection) -> None:
             key = (agent, id, step)
@@ -81,18 +91,21 @@ class Memos:
 
         await self._db.write(work)
 
-    async def forget(self, agent: AgentName, told: tuple[str, float] | None = None) -> None:
-        """Remove everything that is remembered about the agent. `told` as for `save`."""
+    async def forget(self, agent: AgentName, event: tuple[str, float] | None = None) -> None:
+        """Remove everything that is remembered about the agent. `event` as for `save`."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM memos WHERE agent = ?", (agent,))
             connection.execute("DELETE FROM deaths WHERE agent = ?", (agent,))
-            log.release_all(connection, f"rebuilt:{agent}:")  # a later agent of this name counts anew
-            if told is not None:
-                log.append(connection, told[1], told[0], agent, {})
+            log.release_all(connection, keys.rebuilds_of(agent))  # a later agent of this name counts anew
+            if event is not None:
+                kind, at = event
+                log.append(connection, at, kind, agent, {})
 
         await self._db.write(work)
         self._stored.pop(agent, None)
+        if event is not None:
+            self._on_append()
 
 
 def _load(incarnation: str, connection: sqlite3.Connection) -> tuple[dict[AgentName, str], _Deaths]:
@@ -111,6 +124,6 @@ def _decode(agent: AgentName, text: str) -> Memo:
     try:
         return _MEMO.validate_json(text, strict=True)
     except ValidationError as error:
-        # Losing a memo loses patience, never correctness: an agent must not be stuck over it.
+        # An empty memo only forgets counters: the agent must not be stuck because of it.
         logger.error("the memo of %s does not decode, an empty one is used: %s", agent, error)
         return Memo()

@@ -1,6 +1,6 @@
-"""Another look at a database file, beside the daemon or without one: read it, or copy it whole.
+"""Read or copy a database file from outside, beside a daemon or without one.
 
-Nothing of it is written, not even a lock that the daemon would wait for.
+Nothing is written, not even a lock that the daemon would have to wait for.
 """
 
 from __future__ import annotations
@@ -9,46 +9,97 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from meta.errors import NotFound, PermanentError
+from meta.errors import HiveError, NotFound, PermanentError
+from meta.names import AgentName, ProposalId
 from reconciler.store.connection import BUSY_TIMEOUT, translated
 from reconciler.store.events import chain
 from reconciler.store.events.chain import Chain
 from reconciler.store.events.log import EventRow
 from reconciler.store.schema import migrations
 
-DECIDED = ("proposal_approved", "proposal_denied", "deploy_succeeded", "deploy_failed", "card_reverted", "agent_purged")
-"""The kinds of event that say what the tags say as well."""
+DECISIONS = (
+    "proposal_approved",
+    "proposal_denied",
+    "deploy_succeeded",
+    "deploy_failed",
+    "card_reverted",
+    "agent_purged",
+)
+"""The kinds of events whose content the tags record as well."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the events say: their chain, the hash of one of them that was asked for, and those in DECIDED."""
+class Record:
+    """The events of a database: their chain, the hash of the event that was asked for, and those in DECISIONS."""
 
     chain: Chain
-    known: str | None
-    decided: tuple[EventRow, ...]
+    hash: str | None
+    decisions: tuple[EventRow, ...]
 
 
-def examine(path: Path, known: int | None = None) -> Told:
-    """Check the chain of the database at `path` and read what it tells, in one snapshot.
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Cards and memos of a database file. `fault` is why the file is not sound, or "".
 
-    NotFound when there is none; PermanentError when it is damaged, of a newer hive, or may not be read.
+    `version` is the file's schema, `known` the newest schema of this hive. `cards` has the state of each id by agent,
+    `stamps` the state of the tags that the cards show, `memos` what is remembered of each agent. With a fault they
+    are empty.
+    """
+
+    fault: str = ""
+    version: int = 0
+    known: int = 0
+    cards: dict[AgentName, dict[ProposalId, str]] = field(default_factory=dict)
+    stamps: dict[AgentName, str] = field(default_factory=dict)
+    memos: dict[AgentName, dict[str, object]] = field(default_factory=dict)
+
+
+def read_events(path: Path, n: int | None = None) -> Record:
+    """Check the chain of events of the database at `path` and read it, in one snapshot; also the hash of event `n`.
+
+    Raises NotFound if there is no database, PermanentError if it is damaged, of a newer hive, or not readable.
     """
     with _opened(path) as connection, translated(path):
         connection.execute("BEGIN")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        version = _version(connection)
         if not 0 < version <= len(migrations()):
-            raise PermanentError(f"{path} has schema {version}, this hive knows {len(migrations())}", "use its hive")
-        found = chain.verify(connection)
-        return Told(found, _known(connection, found, known), _decided(connection))
+            raise PermanentError(
+                f"{path} has schema {version}, this hive knows {len(migrations())}", "use the hive that wrote it"
+            )
+        verified = chain.verify(connection)
+        hash = chain.hash_of(connection, n) if n is not None and verified.chained else None
+        return Record(verified, hash, _decisions(connection))
+
+
+def read_contents(path: Path) -> Contents:
+    """Check the whole file at `path`, which exists, and read cards and memos. Blocks until the check is done."""
+    known = len(migrations())
+    try:
+        with _opened(path) as connection:
+            version = _version(connection)
+            faults = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if faults != ("ok",):
+                return Contents(str(faults[0]), version, known)
+            if version == 0 or version > known:
+                return Contents("", version, known)
+            cards: dict[AgentName, dict[ProposalId, str]] = {}
+            for agent, id, state in connection.execute("SELECT agent, id, state FROM cards"):
+                cards.setdefault(agent, {})[id] = state
+            stamps = dict(connection.execute("SELECT agent, stamp FROM projections"))
+            memos = {agent: _object(text) for agent, text in connection.execute("SELECT agent, memo FROM memos")}
+            return Contents("", version, known, cards, stamps, memos)
+    except HiveError as error:
+        return Contents(error.summary, 0, known)
+    except sqlite3.Error as error:
+        return Contents(str(error), 0, known)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy the database at `source` as it is at one moment to `target`, a file of its own without side files."""
+    """Copy the database at `source`, as it is at one moment, to the file `target`, without side files."""
     with _opened(source) as connection, translated(source):
         out = sqlite3.connect(target, isolation_level=None)
         try:
@@ -60,9 +111,10 @@ def copy(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads. Without a write-ahead log nobody has it open, so no side file is made either."""
+    """Open a connection that only reads. Raises NotFound."""
     if not path.is_file():
-        raise NotFound(f"there is no database at {path}", "is that the state directory?")
+        raise NotFound(f"there is no database at {path}", "check that --state names the state directory")
+    # Without a write-ahead log no daemon has the file open; "immutable" then makes no side files either.
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     with translated(path):
         connection = sqlite3.connect(
@@ -74,21 +126,21 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def _known(connection: sqlite3.Connection, found: Chain, n: int | None) -> str | None:
-    return chain.hash_of(connection, n) if n is not None and found.chained else None
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _decided(connection: sqlite3.Connection) -> tuple[EventRow, ...]:
-    marks = ", ".join("?" * len(DECIDED))
+def _decisions(connection: sqlite3.Connection) -> tuple[EventRow, ...]:
+    marks = ", ".join("?" * len(DECISIONS))
     rows = connection.execute(
         f"SELECT n, at, kind, agent, data FROM events WHERE kind IN ({marks}) ORDER BY n",  # noqa: S608 - only marks
-        DECIDED,
+        DECISIONS,
     )
     return tuple(EventRow(n, at, kind, agent, _object(text)) for n, at, kind, agent, text in rows)
 
 
 def _object(text: str) -> dict[str, object]:
-    """What does not decode has been changed, which the chain tells."""
+    """Return the JSON object in `text`, or {} if it does not decode: the chain reports a row that was changed."""
     try:
         data = json.loads(text)
     except ValueError:

@@ -11,7 +11,7 @@ from reconciler.store.texts import beginning, text, texts
 DONE_KEPT = 1_000
 DONE_BYTES = 8 * 2**20
 DONE_SECONDS = 30 * 24 * 3600
-"""Of the answered questions of one asker what is kept: the newest, so many, with so many bytes, for so long."""
+"""Limits of the answered questions that are kept of one asker: the newest, in number, bytes and age."""
 
 _COLUMNS = (
     "id, CAST(asker AS BLOB), CAST(target AS BLOB), CAST(question AS BLOB), CAST(options AS BLOB), multi, asked_at, "
@@ -21,9 +21,9 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `target` is an agent or `operator`; times are Unix seconds. Open: without `answer`.
+    """One question. `target` is an agent or `operator`; times are Unix seconds. Without `answer` it is open.
 
-    `cut`: the text, or the options, are not all there, as in a list.
+    `cut`: the text or the options are not complete, as in a list.
     """
 
     id: int
@@ -50,7 +50,7 @@ def insert(
     at: int,
     expires_at: int | None,
 ) -> int:
-    """Add an open question; its id."""
+    """Add an open question. Return its id."""
     cursor = connection.execute(
         "INSERT INTO questions (asker, target, question, options, multi, asked_at, expires_at, size) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, length(CAST(?3 AS BLOB)) + length(CAST(?4 AS BLOB)))",
@@ -59,24 +59,24 @@ def insert(
     return cursor.lastrowid or 0
 
 
-def told(connection: sqlite3.Connection, id: int, notice: int | None) -> None:
-    """The target was told of the question by this message."""
+def set_notice(connection: sqlite3.Connection, id: int, notice: int | None) -> None:
+    """Record the message that notified the target of a question."""
     connection.execute("UPDATE questions SET notice = ? WHERE id = ?", (notice, id))
 
 
 def stored(options: tuple[str, ...]) -> str:
-    """Options as the column has them."""
+    """Return options as they are stored."""
     return json.dumps(options)
 
 
 def get(connection: sqlite3.Connection, id: int) -> Question | None:
-    """One question, open or not."""
-    found = _select(connection, "id = ?", (id,))
-    return found[0] if found else None
+    """Return one question, open or not."""
+    questions = _select(connection, "id = ?", (id,))
+    return questions[0] if questions else None
 
 
 def open_ones(connection: sqlite3.Connection, name: str | None = None) -> list[Question]:
-    """The open questions, newest first; of `name` those that it asked or that it is to answer."""
+    """Return the open questions, newest first; with `name` those that it asked or has to answer."""
     where = "answered_at IS NULL AND (?1 IS NULL OR asker = ?1 OR target = ?1) ORDER BY id DESC"
     return _select(connection, where, (name,))
 
@@ -84,8 +84,10 @@ def open_ones(connection: sqlite3.Connection, name: str | None = None) -> list[Q
 def listed(
     connection: sqlite3.Connection, name: str | None, most: int, text_bytes: int, options_bytes: int
 ) -> list[Question]:
-    """As `open_ones`, the newest `most`. Of each text at most `text_bytes`, and options only where they have no more
-    than `options_bytes`; what is longer is not read into memory."""
+    """Return the newest `most` questions as `open_ones` does, without reading long texts into memory.
+
+    Texts are cut to `text_bytes`; options with more than `options_bytes` are left out.
+    """
     query = (
         "SELECT id, CAST(asker AS BLOB), CAST(target AS BLOB), substr(CAST(question AS BLOB), 1, :text), "
         "CASE WHEN length(CAST(options AS BLOB)) <= :options THEN CAST(options AS BLOB) END, multi, asked_at, "
@@ -114,33 +116,33 @@ def _listed(row: tuple[object, ...]) -> Question:
 
 
 def due(connection: sqlite3.Connection, at: int, limit: int) -> list[Question]:
-    """Open questions whose time is over, the longest over first."""
+    """Return open questions that have expired, the earliest first."""
     where = "answered_at IS NULL AND expires_at <= ? ORDER BY expires_at, id LIMIT ?"
     return _select(connection, where, (at, limit))
 
 
 def next_due(connection: sqlite3.Connection, after: int) -> int | None:
-    """When the next open question expires, after that time."""
+    """Return when the next open question expires after a time."""
     query = "SELECT min(expires_at) FROM questions WHERE answered_at IS NULL AND expires_at > ?"
-    found = connection.execute(query, (after,)).fetchone()[0]
-    return None if found is None else int(found)
+    expires_at = connection.execute(query, (after,)).fetchone()[0]
+    return None if expires_at is None else int(expires_at)
 
 
 def open_size(connection: sqlite3.Connection, asker: str) -> tuple[int, int]:
-    """How many questions of `asker` wait for an answer, and their bytes as they are stored."""
+    """Return how many questions of `asker` are open, and their bytes as they are stored."""
     query = "SELECT count(*), coalesce(sum(size), 0) FROM questions WHERE answered_at IS NULL AND asker = ?"
     count, size = connection.execute(query, (asker,)).fetchone()
     return int(count), int(size)
 
 
 def count_asked(connection: sqlite3.Connection, target: str) -> int:
-    """How many questions wait for an answer of `target`."""
+    """Return how many questions `target` has to answer."""
     query = "SELECT count(*) FROM questions WHERE answered_at IS NULL AND target = ?"
     return int(connection.execute(query, (target,)).fetchone()[0])
 
 
 def close(connection: sqlite3.Connection, id: int, answer: str, answerer: str, at: int) -> int | None:
-    """The question is answered (or cancelled, or expired), if it is still open. The message that told its target."""
+    """Answer (or cancel, or expire) a question that is still open. Return the message that notified its target."""
     row = connection.execute(
         "UPDATE questions SET answer = ?1, answerer = ?2, answered_at = ?3, size = size + length(CAST(?1 AS BLOB)) "
         "WHERE id = ?4 AND answered_at IS NULL RETURNING notice",
@@ -153,12 +155,12 @@ def close(connection: sqlite3.Connection, id: int, answer: str, answerer: str, a
 
 
 def clean(connection: sqlite3.Connection, now: int) -> int:
-    """Remove what was answered over DONE_SECONDS before `now`; how many."""
+    """Remove questions answered over DONE_SECONDS before `now`. Return how many."""
     return connection.execute("DELETE FROM questions WHERE answered_at < ?", (now - DONE_SECONDS,)).rowcount
 
 
 def _prune(connection: sqlite3.Connection, id: int) -> None:
-    """Of what the asker of this question has asked and is over keep the newest."""
+    """Remove the oldest answered questions of this question's asker, beyond the limits."""
     theirs = "asker = (SELECT asker FROM questions WHERE id = ?) AND answered_at IS NOT NULL"
     rows = connection.execute(
         f"SELECT id, size FROM questions WHERE {theirs} ORDER BY answered_at DESC, id DESC",  # noqa: S608 - constant
@@ -196,4 +198,4 @@ def _question(row: tuple[object, ...]) -> Question:
 
 
 def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0  # STRICT: the column holds nothing else
+    return value if isinstance(value, int) else 0  # the table is STRICT: the column holds integers only

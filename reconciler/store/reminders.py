@@ -14,7 +14,7 @@ _COLUMNS = "id, CAST(owner AS BLOB), CAST(message AS BLOB), due_at, made_at"
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """One reminder that is not delivered yet. `message` is what the inbox gets; times are Unix seconds."""
+    """One reminder that is not delivered yet. `message` is the body of the message; times are Unix seconds."""
 
     id: int
     owner: str
@@ -24,7 +24,7 @@ class Reminder:
 
 
 def insert(connection: sqlite3.Connection, owner: str, message: str, due_at: int, at: int, most: int) -> int | None:
-    """Add a reminder; its id, None when the owner has `most` already."""
+    """Add a reminder. Return its id, or None if the owner has `most` already."""
     if count(connection, owner) >= most:
         return None
     cursor = connection.execute(
@@ -34,18 +34,18 @@ def insert(connection: sqlite3.Connection, owner: str, message: str, due_at: int
 
 
 def count(connection: sqlite3.Connection, owner: str) -> int:
-    """How many reminders of `owner` wait."""
+    """Return how many reminders of `owner` wait."""
     return int(connection.execute("SELECT count(*) FROM reminders WHERE owner = ?", (owner,)).fetchone()[0])
 
 
 def get(connection: sqlite3.Connection, id: int) -> Reminder | None:
-    """One reminder."""
-    found = _select(connection, "id = ?", (id,))
-    return found[0] if found else None
+    """Return one reminder."""
+    reminders = _select(connection, "id = ?", (id,))
+    return reminders[0] if reminders else None
 
 
 def listed(connection: sqlite3.Connection, owner: str | None, most: int, text_bytes: int) -> list[Reminder]:
-    """The newest `most` reminders of `owner` (None: of all), newest first; of each text at most `text_bytes`."""
+    """Return the newest `most` reminders of `owner` (None: of all), newest first, with texts cut to `text_bytes`."""
     query = (
         "SELECT id, CAST(owner AS BLOB), substr(CAST(message AS BLOB), 1, :text), due_at, made_at, "
         "length(CAST(message AS BLOB)) <= :text FROM reminders WHERE (:owner IS NULL OR owner = :owner) "
@@ -62,10 +62,10 @@ def listed(connection: sqlite3.Connection, owner: str | None, most: int, text_by
 
 
 def fire(connection: sqlite3.Connection, at: int, limit: int) -> tuple[list[str], bool]:
-    """Put what is due into the inboxes of its owners, in order of due time, at most `limit`.
+    """Deliver at most `limit` due reminders to the inboxes of their owners, in order of due time.
 
-    Returns the owner of each, and whether there is more. Where an inbox has no room its reminders stay, in order; one
-    whose owner cannot be read stays too, and is seen in `listed`.
+    Returns the owner of each, and whether there are more. If an inbox has no room, its reminders wait, in order. A
+    reminder whose owner cannot be read waits too, and `listed` shows it.
     """
     query = "SELECT id, CAST(owner AS BLOB) FROM reminders WHERE due_at <= ? ORDER BY due_at, id"
     fired: list[str] = []
@@ -84,9 +84,9 @@ def fire(connection: sqlite3.Connection, at: int, limit: int) -> tuple[list[str]
 
 
 def next_due(connection: sqlite3.Connection, after: int) -> int | None:
-    """When the next reminder is due, after that time."""
-    found = connection.execute("SELECT min(due_at) FROM reminders WHERE due_at > ?", (after,)).fetchone()[0]
-    return None if found is None else int(found)
+    """Return when the next reminder is due after a time."""
+    due_at = connection.execute("SELECT min(due_at) FROM reminders WHERE due_at > ?", (after,)).fetchone()[0]
+    return None if due_at is None else int(due_at)
 
 
 def delete(connection: sqlite3.Connection, id: int) -> None:
@@ -95,7 +95,7 @@ def delete(connection: sqlite3.Connection, id: int) -> None:
 
 
 def delete_of(connection: sqlite3.Connection, owner: str) -> int:
-    """Remove all reminders of an agent that goes; how many."""
+    """Remove all reminders of an owner. Return how many."""
     return connection.execute("DELETE FROM reminders WHERE owner = ?", (owner,)).rowcount
 
 

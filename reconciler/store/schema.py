@@ -1,4 +1,4 @@
-"""Opening a database file soundly: pragmas, the check for damage, numbered migrations, the file's identity."""
+"""The opening of a database file: pragmas, the check for damage, numbered migrations, the file's uuid."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _NAME = re.compile(r"(\d{4})_[a-z_]+\.sql")
 
 
 class DamagedDatabase(Exception):
-    """The file is no database, or its check found faults."""
+    """The file is not a database, or its check found faults."""
 
 
 @cache
 def migrations() -> tuple[str, ...]:
-    """The scripts in order: the n-th (from 1) takes a database from version n-1 to n."""
+    """Return the scripts in order: the n-th (from 1) takes a database from version n-1 to n."""
     folder = files("reconciler.store").joinpath("migrations")
-    found = {}
+    scripts = {}
     for entry in folder.iterdir():
         if match := _NAME.fullmatch(entry.name):
-            found[int(match[1])] = entry.read_text(encoding="utf-8")
-    if sorted(found) != list(range(1, len(found) + 1)):
-        raise PermanentError(f"the migrations are not numbered 1 to {len(found)}", "hive is not installed completely")
-    return tuple(found[number] for number in sorted(found))
+            scripts[int(match[1])] = entry.read_text(encoding="utf-8")
+    if sorted(scripts) != list(range(1, len(scripts) + 1)):
+        raise PermanentError(f"the migrations are not numbered 1 to {len(scripts)}", "install hive again, completely")
+    return tuple(scripts[number] for number in sorted(scripts))
 
 
 def prepare_writer(path: Path, connection: sqlite3.Connection) -> str:
@@ -49,7 +49,9 @@ def prepare_writer(path: Path, connection: sqlite3.Connection) -> str:
 
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # while migrating: what a power cut takes back is done again
+    connection.execute(
+        "PRAGMA synchronous = NORMAL"
+    )  # while migrating: a migration that a power cut undoes is run again
     connection.execute("PRAGMA foreign_keys = ON")
 
 
@@ -67,12 +69,12 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def prepare_reader(connection: sqlite3.Connection) -> None:
-    """Settings of the connection that only reads."""
+    """Configure the connection that only reads."""
     connection.execute("PRAGMA query_only = ON")
 
 
 def migrate(connection: sqlite3.Connection, upto: int | None = None) -> None:
-    """Apply what is missing, each migration in one transaction together with its number."""
+    """Apply the missing migrations, each in one transaction together with its number."""
     scripts = migrations()[:upto]
     for number in range(_version(connection) + 1, len(scripts) + 1):
         script = scripts[number - 1]
@@ -84,8 +86,8 @@ def migrate(connection: sqlite3.Connection, upto: int | None = None) -> None:
             raise
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged database and its side files to `<name>.corrupt-<time>`; returns the new path."""
+def move_aside(path: Path) -> Path:
+    """Rename a damaged database and its side files to `<name>.corrupt-<time>`. Return the new path."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = path.with_name(f"{path.name}.corrupt-{stamp}")
     number = 1

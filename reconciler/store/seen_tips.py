@@ -1,4 +1,4 @@
-"""Tips that became proposals, the last of each branch. Losing them costs little: the tags know them, too."""
+"""The last tip of each branch that became a proposal. Losing them costs little: the tags have them too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from meta.names import AgentName, Sha
 from reconciler.store.database import Database
 
 MOST = 1000
-"""Branches per agent; the oldest are forgotten."""
+"""Branches per agent at most. The oldest are removed."""
 
 
 class SeenTips:
@@ -18,18 +18,18 @@ class SeenTips:
         self._db = db
 
     async def load(self) -> dict[AgentName, dict[str, Sha]]:
-        """Everything, by agent and source."""
+        """Return all tips, by agent and source."""
 
         def query(connection: sqlite3.Connection) -> dict[AgentName, dict[str, Sha]]:
-            found: dict[AgentName, dict[str, Sha]] = {}
+            tips: dict[AgentName, dict[str, Sha]] = {}
             for agent, source, sha in connection.execute("SELECT agent, source, sha FROM tips"):
-                found.setdefault(AgentName(agent), {})[source] = Sha(sha)
-            return found
+                tips.setdefault(AgentName(agent), {})[source] = Sha(sha)
+            return tips
 
         return await self._db.read(query)
 
     async def save(self, agent: AgentName, source: str, sha: Sha, at: int) -> None:
-        """Keep the last tip of a branch."""
+        """Store the last tip of a branch."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -45,7 +45,7 @@ class SeenTips:
         await self._db.write(work)
 
     async def forget(self, agent: AgentName) -> None:
-        """Of an agent that is gone."""
+        """Remove the tips of an agent that was purged."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM tips WHERE agent = ?", (agent,))

@@ -1,4 +1,4 @@
-"""Texts of rows that may be damaged: selected as bytes, so that one bad row cannot hide the others of a list."""
+"""Texts of rows that may be damaged. They are selected as bytes, so that one bad row does not hide the others."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import logging
 logger = logging.getLogger(__name__)
 
 CUT = "…"
-"""Stands where a text goes on."""
+"""The end of a text that was cut."""
 ALARM = "[hive: this row of the database is damaged]"
-"""Stands before what could be read of it."""
+"""The beginning of a text that could not be read completely."""
 
 
 def text(value: object, what: str) -> str:
-    """A column that was selected as `CAST(... AS BLOB)`; what is no UTF-8 is shown with ALARM."""
+    """Decode a column that was selected as `CAST(... AS BLOB)`. Bytes that are not UTF-8 are marked with ALARM."""
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError:
-            logger.error("%s holds no valid text", what)
+            logger.error("%s is not valid text", what)
             return f"{ALARM} {value.decode(errors='replace')}"
-    logger.error("%s holds no text", what)
+    logger.error("%s is not a text", what)
     return f"{ALARM} {value!r}"
 
 
 def beginning(value: object, whole: bool, what: str) -> str:
-    """As `text`; what is not `whole` ends with CUT, in the place of a character that was cut in the middle."""
+    """Decode as `text` does. A text that is not `whole` ends with CUT, also in place of half a character."""
     if isinstance(value, bytes) and not whole:
         for _ in range(3):
             if value and value[-1] & 0xC0 == 0x80:
@@ -37,7 +37,7 @@ def beginning(value: object, whole: bool, what: str) -> str:
 
 
 def texts(value: object, what: str) -> tuple[str, ...]:
-    """A JSON array of texts, selected in the same way; anything else gives ALARM with it, as the only item."""
+    """Decode a JSON array of texts. Anything else becomes the only item, marked with ALARM."""
     raw = text(value, what)
     try:
         items = json.loads(raw)
@@ -45,5 +45,5 @@ def texts(value: object, what: str) -> tuple[str, ...]:
         items = None
     if isinstance(items, list) and all(isinstance(item, str) for item in items):
         return tuple(items)
-    logger.error("%s holds no list of texts", what)
+    logger.error("%s is not a list of texts", what)
     return (raw if raw.startswith(ALARM) else f"{ALARM} {raw[:200]}",)

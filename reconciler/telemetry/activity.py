@@ -1,7 +1,7 @@
-"""What a worker is doing at this moment, for log lines and traces: which agent, which pass, which step.
+"""The activity of a worker, for log lines and traces: agent, pass and step.
 
-A context variable, so that everything called from a step has it. What a step leaves running (a socket's server) has
-inherited it too: `over` says that it no longer holds.
+It is a context variable, so that every function called from a step has it. A task that outlives the step (a socket's
+server) inherits it too; `over` marks it as ended there.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from reconciler.telemetry import tracing
 
 
 @dataclass(slots=True)
-class Doing:
-    """`reconcile` is the pass's id, eight hex digits; `step` is empty between two steps."""
+class Activity:
+    """One pass of an agent's worker. `reconcile` is its id, eight hex digits; `step` is empty between two steps."""
 
     agent: AgentName
     reconcile: str
@@ -26,42 +26,42 @@ class Doing:
     over: bool = False
 
     def facts(self) -> dict[str, str]:
-        """For a log line."""
-        found = {"agent": str(self.agent), "reconcile": self.reconcile, "step": self.step}
-        return {} if self.over else {key: value for key, value in found.items() if value}
+        """Return the fields of a log line."""
+        fields = {"agent": str(self.agent), "reconcile": self.reconcile, "step": self.step}
+        return {} if self.over else {key: value for key, value in fields.items() if value}
 
 
-_CURRENT: ContextVar[Doing | None] = ContextVar("doing", default=None)
+_CURRENT: ContextVar[Activity | None] = ContextVar("activity", default=None)
 
 
 def facts() -> dict[str, str]:
-    """What is being done here, or nothing."""
-    doing = _CURRENT.get()
-    return doing.facts() if doing is not None else {}
+    """Return the fields of the current activity, or {} outside a pass."""
+    activity = _CURRENT.get()
+    return activity.facts() if activity is not None else {}
 
 
 @contextmanager
 def reconciling(agent: AgentName) -> Iterator[None]:
-    """Around one pass of one agent's worker."""
-    doing = Doing(agent, secrets.token_hex(4))
-    token = _CURRENT.set(doing)
+    """Mark the block as one pass of an agent's worker."""
+    activity = Activity(agent, secrets.token_hex(4))
+    token = _CURRENT.set(activity)
     try:
-        with tracing.span("reconcile", agent=agent, reconcile=doing.reconcile):
+        with tracing.span("reconcile", agent=agent, reconcile=activity.reconcile):
             yield
     finally:
-        doing.over = True
+        activity.over = True
         _CURRENT.reset(token)
 
 
 @contextmanager
 def stepping(name: str) -> Iterator[None]:
-    """Around one step of it."""
-    doing = _CURRENT.get()
-    if doing is not None:
-        doing.step = name
+    """Mark the block as one step of the current pass."""
+    activity = _CURRENT.get()
+    if activity is not None:
+        activity.step = name
     try:
         with tracing.span(name, **facts()):
             yield
     finally:
-        if doing is not None:
-            doing.step = ""
+        if activity is not None:
+            activity.step = ""

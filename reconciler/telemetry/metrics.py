@@ -1,7 +1,7 @@
-"""What hive counts and measures, for Prometheus. See docs/reference/metrics.md, which a test holds against this table.
+"""Metrics for Prometheus. A test compares them with docs/reference/metrics.md.
 
-Counters and durations are noted where they happen; gauges are set from one snapshot when somebody asks. Labels are
-hive's own words (steps, phases, kinds of errors) and agents' names: nothing that an agent wrote becomes a label.
+Counters and durations are recorded as they happen. Gauges are set from one snapshot per scrape. Labels are words of
+hive's own (steps, phases, kinds of errors) and agents' names: no text of an agent becomes a label.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,22 +23,19 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from typing_extensions import override
 
 from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, Refused, TransientError
 from meta.names import AgentName
-from reconciler.messaging.broker import Allowed, Broker, Delivery, everybody
 from reconciler.plan import steps
 from reconciler.plan.phase import PHASES
-from reconciler.store.database import Database
 from reconciler.views import Status
 
 # They are a third of all series, and hive_process_start_time_seconds says the same.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = "text/plain; version=0.0.4"
-"""In UTF-8; litestar adds that."""
+"""The content type of `render`. litestar adds the charset, UTF-8."""
 STEP_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 15, 60, 300, 1800)
-"""Seconds: from a tag to a build."""
+"""Seconds: a step may be the writing of a tag or a build."""
 SWEEP_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30)
 _KINDS: tuple[tuple[type[HiveError], str], ...] = (
     (TransientError, "transient"),
@@ -53,10 +50,10 @@ _KINDS: tuple[tuple[type[HiveError], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the gauges show. `unread`: waiting messages by inbox; `pending`: when each open proposal was made.
+    """The values of the gauges. `unread`: waiting messages by inbox; `pending`: when each open proposal was made.
 
     `disk`: (free, whole) bytes of the state directory's file system; `database`: bytes. `dead`: dead letters by inbox.
-    `refused`: branches whose commit is no proposal, by agent. `set_aside`: damaged databases.
+    `refused`: branches whose commit was refused, by agent. `set_aside`: damaged databases.
     """
 
     status: Status
@@ -70,8 +67,43 @@ class Snapshot:
     set_aside: int = 0
 
 
+class MessageCounters:
+    """The broker's counters (reconciler/messaging/counters.py), in a registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._sent = Counter("hive_messages_sent", "Messages that the broker accepted", registry=registry)
+        self._delivered = Counter(
+            "hive_messages_delivered", "Messages handed out (again counts again)", registry=registry
+        )
+        self._acked = Counter("hive_messages_acked", "Messages whose turn ended well", registry=registry)
+        self._requeued = Counter("hive_messages_requeued", "Messages that wait again", registry=registry)
+        self._refused = Counter("hive_messages_refused", "Messages not accepted", ["reason"], registry=registry)
+        for reason in ("bad", "not-now"):
+            self._refused.labels(reason)
+
+    def accept(self) -> None:
+        """Count a message that was accepted."""
+        self._sent.inc()
+
+    def refuse(self, *, transient: bool) -> None:
+        """Count a message that was refused. `transient`: a later attempt may be accepted."""
+        self._refused.labels("not-now" if transient else "bad").inc()
+
+    def deliver(self) -> None:
+        """Count a message that was handed out, for the first time or again."""
+        self._delivered.inc()
+
+    def acknowledge(self, count: int) -> None:
+        """Count messages that were acknowledged."""
+        self._acked.inc(count)
+
+    def requeue(self, count: int) -> None:
+        """Count messages that wait again."""
+        self._requeued.inc(count)
+
+
 class Metrics:
-    """One registry, made with its daemon."""
+    """All metrics of one daemon, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -106,13 +138,7 @@ class Metrics:
             "hive_turns_killed", "Turns that a stop ended before the agent did", ["agent"], registry=here
         )
         self.crashes = Counter("hive_container_crashes", "Crashes that were counted", ["agent"], registry=here)
-        self.sent = Counter("hive_messages_sent", "Messages that the broker accepted", registry=here)
-        self.delivered = Counter("hive_messages_delivered", "Messages handed out (again counts again)", registry=here)
-        self.acked = Counter("hive_messages_acked", "Messages whose turn ended well", registry=here)
-        self.requeued = Counter("hive_messages_requeued", "Messages that wait again", registry=here)
-        self.refused = Counter("hive_messages_refused", "Messages not accepted", ["reason"], registry=here)
-        for reason in ("bad", "not-now"):
-            self.refused.labels(reason)
+        self.messages = MessageCounters(here)
 
     def _gauges(self) -> None:
         here = self.registry
@@ -135,7 +161,7 @@ class Metrics:
         self.database = Gauge("hive_database_bytes", "The database with its write-ahead log", registry=here)
 
     def _troubles(self) -> None:
-        """0 where nothing is wrong."""
+        """Add the gauges that are 0 while nothing is wrong."""
         here = self.registry
         self.dead = Gauge("hive_dead_letters", "Messages that were given up", ["inbox"], registry=here)
         self.refused_tips = Gauge("hive_refused_tips", "Branches whose commit is no proposal", ["agent"], registry=here)
@@ -146,10 +172,10 @@ class Metrics:
         )
         self.set_aside = Gauge("hive_database_set_aside", "Damaged databases that nobody looked at yet", registry=here)
 
-    # what happens
+    # recording
     @contextmanager
     def step(self, agent: AgentName, step: steps.Step) -> Iterator[None]:
-        """Time one step; what it is and how it ended is counted."""
+        """Measure one step, and count how it ended."""
         begun = time.monotonic()
         try:
             yield
@@ -168,7 +194,7 @@ class Metrics:
 
     @contextmanager
     def sweep(self) -> Iterator[None]:
-        """Time one sweep."""
+        """Measure one sweep."""
         begun = time.monotonic()
         try:
             yield
@@ -179,30 +205,30 @@ class Metrics:
         self.swept_at.set_to_current_time()
 
     def error(self, error: HiveError | None) -> None:
-        """A reconcile ended in `error`; None is a mistake in hive itself."""
+        """Count a reconcile that ended in `error`; None: an unexpected error in hive itself."""
         kinds = (kind for known, kind in _KINDS if isinstance(error, known))
         self.errors.labels(next(kinds, "internal")).inc()
 
     def turn_killed(self, agent: AgentName) -> None:
-        """A stop cut a turn of `agent` short."""
+        """Count a turn of `agent` that a stop ended."""
         self._agents.add(agent)
         self.turns_killed.labels(agent).inc()
 
     def crashed(self, agent: AgentName) -> None:
-        """A crash of `agent` was counted."""
+        """Count a crash of `agent`."""
         self._agents.add(agent)
         self.crashes.labels(agent).inc()
 
     def forget(self, agent: AgentName) -> None:
-        """A purged agent's name leaves no series behind."""
+        """Remove the series of a purged agent."""
         if agent in self._agents:
             self._agents.discard(agent)
             for counter in (self.turns_killed, self.crashes):
                 counter.remove_by_labels({"agent": agent})
 
-    # what is shown
+    # scraping
     def render(self, snapshot: Snapshot | None, queue: int) -> bytes:
-        """Everything as text (CONTENT_TYPE). None: nothing could be read; the gauges of agents are left out then.
+        """Return all metrics as text (CONTENT_TYPE). Without a snapshot the gauges of agents are left out.
 
         `queue` is the number of agents in work.
         """
@@ -248,67 +274,18 @@ class Metrics:
 
 
 def disk_bytes(directory: Path) -> tuple[int, int]:
-    """(free for hive, whole) bytes of the file system that `directory` is on; (0, 0) where nobody can tell."""
+    """Return (free for hive, whole) bytes of the file system of `directory`; (0, 0) if they are unknown."""
     try:
-        found = os.statvfs(directory)
+        status = os.statvfs(directory)
     except OSError:
         return 0, 0
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
 
 def database_bytes(path: Path) -> int:
-    """Bytes of a database with its side files."""
+    """Return the bytes of a database with its side files."""
     total = 0
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         with suppress(FileNotFoundError):
             total += path.with_name(name).stat().st_size
     return total
-
-
-class CountedBroker(Broker):
-    """The broker, with what goes through it counted in `metrics`."""
-
-    def __init__(
-        self,
-        metrics: Metrics,
-        db: Database,
-        known: Callable[[str], bool],
-        *,
-        inbox_limit: int,
-        inbox_bytes: int,
-        agents: Callable[[], Iterable[str]] = tuple,
-        allowed: Allowed = everybody,
-    ) -> None:
-        super().__init__(db, known, inbox_limit=inbox_limit, inbox_bytes=inbox_bytes, agents=agents, allowed=allowed)
-        self._metrics = metrics
-
-    @override
-    async def send(self, sender: str, to: str, body: str, key: str | None = None) -> int:
-        try:
-            id = await super().send(sender, to, body, key)
-        except HiveError as error:
-            self._metrics.refused.labels("not-now" if isinstance(error, TransientError) else "bad").inc()
-            raise
-        self._metrics.sent.inc()
-        return id
-
-    @override
-    async def recv(
-        self, agent: str, wait: float, incarnation: str | None = None, *, hold: bool = False
-    ) -> Delivery | None:
-        delivery = await super().recv(agent, wait, incarnation, hold=hold)
-        if delivery is not None:
-            self._metrics.delivered.inc()
-        return delivery
-
-    @override
-    async def ack_turn(self, agent: str) -> int:
-        count = await super().ack_turn(agent)
-        self._metrics.acked.inc(count)
-        return count
-
-    @override
-    async def requeue_inflight(self, agent: str) -> int:
-        count = await super().requeue_inflight(agent)
-        self._metrics.requeued.inc(count)
-        return count

@@ -1,7 +1,7 @@
-"""Traces, for those who want them: a span around each pass of an agent's worker and around each of its steps.
+"""Optional traces: a span around each pass of an agent's worker and around each of its steps.
 
-Off unless OTEL_EXPORTER_OTLP_ENDPOINT is set and hive was installed as `hive[traces]`; then nothing is imported, and a
-span costs a function call. The other OTEL_* variables are the SDK's own.
+They are on if OTEL_EXPORTER_OTLP_ENDPOINT is set and hive was installed as `hive[traces]`. Otherwise nothing is
+imported, and a span costs a function call. The SDK reads the other OTEL_* variables.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 FLUSH = 2000
-"""Milliseconds that the end of the daemon waits for the last spans to be sent."""
+"""Milliseconds that the daemon waits at its end for the last spans to be sent."""
 
 _provider: TracerProvider | None = None
 
 
 def start(environment: Mapping[str, str]) -> bool:
-    """Begin to send spans when `environment` says where to. Says in the log why not, when it should and cannot."""
+    """Send spans to the endpoint in `environment`, if there is one. Return True if spans are sent."""
     if not environment.get(ENDPOINT):
         return False
     try:
@@ -40,7 +40,7 @@ def start(environment: Mapping[str, str]) -> bool:
 
 
 def send_to(processor: SpanProcessor) -> None:
-    """Begin to give spans to `processor`."""
+    """Send spans to `processor` from now on."""
     global _provider
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -50,7 +50,7 @@ def send_to(processor: SpanProcessor) -> None:
 
 
 def stop() -> None:
-    """Send what is left, for at most FLUSH, and be off again."""
+    """Send the remaining spans, for at most FLUSH, and turn traces off."""
     global _provider
     provider, _provider = _provider, None
     if provider is not None:
@@ -59,7 +59,7 @@ def stop() -> None:
 
 
 def span(name: str, /, **attributes: str) -> AbstractContextManager[None]:
-    """Around something that takes a while; an error that passes through is noted, scrubbed, as the span's outcome."""
+    """Trace the block as a span. An error that passes through becomes the span's status, scrubbed."""
     return nullcontext() if _provider is None else _span(_provider, name, attributes)
 
 

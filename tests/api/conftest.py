@@ -74,13 +74,17 @@ class FakeService:
 
         self.database = database
         self.questions = Questions(
-            database, check=check, known=lambda name: name in self.names, notice=self.broker.notice, clock=NOW
+            database,
+            check=check,
+            known=lambda name: name in self.names,
+            wake=self.broker.wake_receivers,
+            clock=NOW,
         )
         self.reminders = Reminders(
             database,
             known=lambda name: name in self.names,
             state=lambda name: states / name,
-            notice=self.broker.notice,
+            wake=self.broker.wake_receivers,
             clock=NOW,
         )
         self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)

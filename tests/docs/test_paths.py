@@ -18,7 +18,6 @@ PENDING = frozenset(
         "meta/process/child.py",
         "meta/process/command_line.py",
         "meta/text.py",
-        "reconciler/store/events/keys.py",
         "reconciler/service.py",
     }
 )

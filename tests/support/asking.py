@@ -30,8 +30,8 @@ class Asking:
 
     def __post_init__(self) -> None:
         known, clock = self.names.__contains__, lambda: self.now
-        self.questions = Questions(self.db, check=self.check, known=known, notice=self.woken.append, clock=clock)
-        self.reminders = Reminders(self.db, known=known, state=self.state, notice=self.woken.append, clock=clock)
+        self.questions = Questions(self.db, check=self.check, known=known, wake=self.woken.append, clock=clock)
+        self.reminders = Reminders(self.db, known=known, state=self.state, wake=self.woken.append, clock=clock)
         self.cards = Cards(self.db, clock)
         self.ends = LooseEnds(self.questions, self.reminders, self.cards.pending, clock)
 

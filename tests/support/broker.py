@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.messaging.broker import Allowed, Broker, everybody
+from reconciler.messaging.broker import Allowed, Broker, Quota, allow_all
 from reconciler.store.database import Database
 
 AGENTS = ("alice", "bob", "manager")
@@ -10,13 +10,12 @@ NOW = 1234.9
 """What its clock says."""
 
 
-def broker_on(db: Database, inbox_limit: int = 1000, allowed: Allowed = everybody) -> Broker:
+def broker_on(db: Database, inbox_limit: int = 1000, allowed: Allowed = allow_all) -> Broker:
     """Bodies up to 100 bytes; knows AGENTS."""
     return Broker(
         db,
         AGENTS.__contains__,
-        inbox_limit=inbox_limit,
-        body_limit=100,
+        quota=Quota(inbox_limit, body=100),
         clock=lambda: NOW,
         agents=lambda: AGENTS,
         allowed=allowed,

@@ -1,6 +1,6 @@
-"""The events that belong to a change of a card: an outbox, appended in the transaction that changes the row.
+"""Events of a change of a card: an outbox, appended in the transaction that changes the row.
 
-Each has the key `card:<agent>:<id>:<state>`, so that it is appended once however often the card is projected.
+Each has a key (keys.card), so that it is appended once, however often the card is projected.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlite3
 
 from meta.model import DeployKind, TagState
-from reconciler.store.events import log
+from meta.names import AgentName
+from reconciler.store.events import keys, log
 from reconciler.views import Card
 
 _KINDS = {
@@ -21,7 +22,7 @@ _KINDS = {
 }
 
 _WAY = {
-    # How an id came to a state. Only what is sure: one may be denied or fail without the steps between.
+    # The states that an id certainly had. One may be denied or fail without those in between.
     TagState.PROPOSAL: (TagState.PROPOSAL,),
     TagState.APPROVED: (TagState.PROPOSAL, TagState.APPROVED),
     TagState.BUILDING: (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING),
@@ -35,7 +36,7 @@ _TERMINAL = 3
 
 
 def reverted(old: Card | None, new: Card | None) -> bool:
-    """True when the tags say less than the card did, or contradict it."""
+    """Return True if the tags are behind the card, or contradict it."""
     if old is None:
         return False
     if new is None:
@@ -46,16 +47,16 @@ def reverted(old: Card | None, new: Card | None) -> bool:
 def append(
     connection: sqlite3.Connection, at: float, old: Card | None, new: Card | None, by: str | None, sha: str | None
 ) -> None:
-    """Append what happened between the two; the states that were passed over in between are told, too.
+    """Append the events between two cards, also those of states in between.
 
-    `by`: who moved the id to its present state. `sha`: its commit, which the card of a spawn does not show.
+    `by`: the user that moved the id to its present state. `sha`: its commit, which the card of a spawn does not have.
     """
     if old is not None and reverted(old, new):
         _append_reverted(connection, at, old, new)
     if new is None or _is_seed(new):
         return
     late = old is None and TagState(new.state).terminal
-    for state in _told(old, new, late):
+    for state in _states(old, new, late):
         data = _data(new, by if state.value == new.state else None)
         if late:
             data["late"] = True
@@ -64,14 +65,14 @@ def append(
             log.append(connection, at, "agent_spawned", new.agent, {**data, "sha": sha}, _key(new, "spawned"))
 
 
-def release_agent(connection: sqlite3.Connection, agent: str) -> None:
-    """The agent is purged: one of the same name may have the same ids again (its seed has 0)."""
-    log.release_all(connection, f"card:{agent}:")
+def release_agent(connection: sqlite3.Connection, agent: AgentName) -> None:
+    """Release the keys of a purged agent: another of the same name may have the same ids (its seed has 0)."""
+    log.release_all(connection, keys.cards_of(agent))
 
 
-def _told(old: Card | None, new: Card, late: bool) -> tuple[TagState, ...]:
+def _states(old: Card | None, new: Card, late: bool) -> tuple[TagState, ...]:
     state = TagState(new.state)
-    if late:  # over before it was ever seen: the history is not told again, only how it ended
+    if late:  # it ended before hive saw it: only its end is an event, not its history
         return (state,)
     if old is not None and reverted(old, new):
         return (state,) if state.terminal else ()
@@ -82,7 +83,7 @@ def _told(old: Card | None, new: Card, late: bool) -> tuple[TagState, ...]:
 def _append_reverted(connection: sqlite3.Connection, at: float, old: Card, new: Card | None) -> None:
     for state in TagState:
         if new is None or _RANK.get(state, _TERMINAL) > _rank(new):
-            log.release(connection, _key(old, state.value))  # it may happen again, and is then told again
+            log.release(connection, _key(old, state.value))  # the state may come again, and is then an event again
     if _is_seed(old):
         return
     data: dict[str, object] = {"id": old.id, "from": old.state, "to": new.state if new else None}
@@ -108,7 +109,7 @@ def _data(card: Card, by: str | None) -> dict[str, object]:
 
 
 def _is_seed(card: Card) -> bool:
-    """`deployed/0` without an approval only marks the commit that an agent began with: nothing is told about it."""
+    """Return True for `deployed/0` without an approval: it only marks the commit that an agent began with."""
     return card.id == 0 and card.state == TagState.DEPLOYED.value and card.approved_by is None
 
 
@@ -116,5 +117,5 @@ def _rank(card: Card) -> int:
     return _RANK.get(TagState(card.state), _TERMINAL)
 
 
-def _key(card: Card, state: str) -> str:
-    return f"card:{card.agent}:{card.id}:{state}"
+def _key(card: Card, state: str) -> keys.Key:
+    return keys.card(card.agent, card.id, state)

@@ -1,10 +1,10 @@
-"""The chain of events: each row's hash covers the row and the hash before it, so that no row changes unseen.
+"""The chain of events: each row's hash covers the row and the hash before it, so that no row changes unnoticed.
 
     hash(n) = SHA-256 of the JSON list [hash(n-1), n, at, kind, agent, data as it is stored]
 
 The first event is chained to the database's uuid. Pruning keeps the hash of the last pruned event as the anchor. The
-outbox key is not covered: it is let go when it may be used again. Whoever can write the file can compute the whole
-chain anew; a head that was noted elsewhere (`hive audit verify --json`) shows that.
+hash does not cover the key, because a key is released when it may be used again. A program that can write the file can
+compute the whole chain again; a head that was noted elsewhere (`hive audit verify --json`) shows that.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _COLUMNS = "n, at, kind, agent, data"
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What the check of a database's chain found. Events `first` to `last` are kept; `head` is the newest hash.
+    """The result of checking a chain. Events `first` to `last` are kept; `head` is the newest hash.
 
-    `broken`: number of the first event that does not fit, and why; None when all do. `chained`: False for a database
-    of a hive that had no chain, which is chained at the next event.
+    `broken`: the number of the first event that does not fit, and why; None if all fit. `chained`: False for a database
+    of a hive without a chain; the next event chains it.
     """
 
     uuid: str
@@ -34,18 +34,18 @@ class Chain:
 
 
 def genesis(uuid: str) -> str:
-    """What the first event of a database is chained to."""
+    """Return the hash that the first event of a database is chained to."""
     return hashlib.sha256(f"hive events {uuid}".encode()).hexdigest()
 
 
 def link(before: str | None, n: int, at: float, kind: str, agent: str | None, data: str) -> str:
-    """The hash of one event. `data` is the JSON text as it is stored."""
+    """Return the hash of one event. `data` is the JSON text as it is stored."""
     row = json.dumps([before, n, float(at), kind, agent, data], separators=(",", ":"))
     return hashlib.sha256(row.encode()).hexdigest()
 
 
 def head(connection: sqlite3.Connection) -> str | None:
-    """The hash that the next event is chained to. Rows from before there was a chain are chained now."""
+    """Return the hash that the next event is chained to. Rows of a hive without a chain are chained now."""
     anchor = _anchor(connection)
     if anchor is None:
         anchor = _begin(connection)
@@ -54,13 +54,13 @@ def head(connection: sqlite3.Connection) -> str | None:
 
 
 def seal(connection: sqlite3.Connection, n: int, before: str | None) -> None:
-    """Give event `n`, which was just appended behind `before`, its hash."""
+    """Set the hash of event `n`, which was just appended after `before`."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM events WHERE n = ?", (n,)).fetchone()  # noqa: S608 - constant
     connection.execute("UPDATE events SET hash = ? WHERE n = ?", (link(before, *row), n))
 
 
 def forget(connection: sqlite3.Connection, upto: int) -> None:
-    """Delete the events up to and with `upto`; the last of them stays as the anchor."""
+    """Delete the events up to and including `upto`. The hash of the last one stays as the anchor."""
     head(connection)
     last = connection.execute("SELECT n, hash FROM events WHERE n <= ? ORDER BY n DESC LIMIT 1", (upto,)).fetchone()
     if last is None:
@@ -70,7 +70,7 @@ def forget(connection: sqlite3.Connection, upto: int) -> None:
 
 
 def verify(connection: sqlite3.Connection) -> Chain:
-    """Check every link, reading only. Run it in one snapshot."""
+    """Check every link without writing. Run it in one snapshot."""
     uuid = _uuid(connection)
     newest = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     last = int(newest[0]) if newest else 0
@@ -80,7 +80,7 @@ def verify(connection: sqlite3.Connection) -> Chain:
         oldest = connection.execute("SELECT min(n) FROM events").fetchone()[0]
         first = last + 1 if oldest is None else oldest
         if version >= 6 and _hashed(connection):
-            return Chain(uuid, first, last, "", (first, "what the first event was chained to is gone"))
+            return Chain(uuid, first, last, "", (first, "the hash that the first event was chained to is missing"))
         return Chain(uuid, first, last, "", chained=last == 0)
     at, before = anchor
     first = at + 1
@@ -108,14 +108,14 @@ def hash_of(connection: sqlite3.Connection, n: int) -> str | None:
 
 
 def _begin(connection: sqlite3.Connection) -> tuple[int, str]:
-    """Set the anchor, and chain the rows that are there already."""
+    """Set the anchor, and chain the rows that exist already."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM events ORDER BY n").fetchall()  # noqa: S608 - constant
     newest = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     last = int(newest[0]) if newest else 0
     begun = (rows[0][0] - 1 if rows else last, genesis(_uuid(connection)))
     connection.execute("INSERT INTO event_anchor (one, n, hash) VALUES (1, ?, ?)", begun)
     if _hashed(connection):
-        return begun  # they had an anchor, which somebody removed: that must not be made good in silence
+        return begun  # their anchor was removed: chaining them again would hide that
     before, hashes = begun[1], []
     for row in rows:
         before = link(before, *row)
@@ -125,8 +125,8 @@ def _begin(connection: sqlite3.Connection) -> tuple[int, str]:
 
 
 def _anchor(connection: sqlite3.Connection) -> tuple[int, str] | None:
-    found = connection.execute("SELECT n, hash FROM event_anchor").fetchone()
-    return None if found is None else (int(found[0]), str(found[1]))
+    row = connection.execute("SELECT n, hash FROM event_anchor").fetchone()
+    return None if row is None else (int(row[0]), str(row[1]))
 
 
 def _hashed(connection: sqlite3.Connection) -> bool:
@@ -134,5 +134,5 @@ def _hashed(connection: sqlite3.Connection) -> bool:
 
 
 def _uuid(connection: sqlite3.Connection) -> str:
-    found = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
-    return "" if found is None else str(found[0])
+    row = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
+    return "" if row is None else str(row[0])

@@ -1,6 +1,6 @@
-"""What the manager is told of hive's own events: a pure mapping, and its outbox in the event's own transaction.
+"""Helper events for the manager: a pure mapping from hive's events, and their outbox in the event's transaction.
 
-An event is appended once, so what follows from it is told once: its key is the event's number.
+The key of a helper event has the number of its event, so the manager gets it once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from meta.wire.events import (
     Rebuilt,
     Spawned,
 )
+from reconciler.store.events import keys
 from reconciler.store.messages.notices import notify
 
 Data = Mapping[str, object]
@@ -40,9 +41,9 @@ _SUB_AGENTS = {
 
 
 def helper_events(kind: str, agent: str | None, data: Data) -> tuple[HelperEvent, ...]:
-    """What an event of hive's means for the manager, in the order in which it is told. Pure.
+    """Return the helper events of one event, in the order in which the manager gets them. Pure.
 
-    Of itself the manager is told how its approvals and rebuilds end, that it crashed and that it is outdated.
+    About itself the manager learns how its approvals and rebuilds end, that it crashed and that it is outdated.
     """
     if agent is None or data.get("late"):
         return ()
@@ -65,17 +66,17 @@ def helper_events(kind: str, agent: str | None, data: Data) -> tuple[HelperEvent
     return (_SUB_AGENTS[kind](agent=agent),) if kind in _SUB_AGENTS else ()
 
 
-def tell(connection: sqlite3.Connection, n: int, at: float, kind: str, agent: str | None, data: Data) -> None:
-    """Put what event `n` means for the manager into its inbox, where there is a manager."""
-    told = helper_events(kind, agent, data)
-    if not told or not _has_manager(connection):
+def notify_manager(connection: sqlite3.Connection, n: int, at: float, kind: str, agent: str | None, data: Data) -> None:
+    """Put the helper events of event `n` into the manager's inbox, if there is a manager."""
+    events = helper_events(kind, agent, data)
+    if not events or not _has_manager(connection):
         return
-    for event in told:
-        notify(connection, MANAGER, event, int(at), key=f"event:{n}:{event.event}")
+    for event in events:
+        notify(connection, MANAGER, event, int(at), key=keys.notice(n, event.event))
 
 
 def _ended(kind: str, agent: str, data: Data) -> tuple[HelperEvent, ...]:
-    """An id has its last tag: what was done, then how its approval ended, if it needed one."""
+    """Return the helper events of an id that ended: the result, then the end of its approval, if it needed one."""
     status, folder = _ENDS[kind]
     id, sha, note = _id(data), _text(data, "sha"), _text(data, "note")
     tag = f"{folder}/{id}"
@@ -83,16 +84,16 @@ def _ended(kind: str, agent: str, data: Data) -> tuple[HelperEvent, ...]:
         id=id, agent=agent, commit_ref=_text(data, "commit_ref") or "", status=status, note=note, sha=sha, tag=tag
     )
     spawn, approval = data.get("kind") == "spawn", _needs_approval(data)
-    done: tuple[HelperEvent, ...] = ()
+    result: tuple[HelperEvent, ...] = ()
     if kind == "deploy_failed" and spawn and agent != MANAGER:
-        done = (Spawned(agent=agent, ok=False, note=note),)
+        result = (Spawned(agent=agent, ok=False, note=note),)
     elif kind != "proposal_denied" and not spawn:
-        done = (Rebuilt(agent=agent, ok=kind == "deploy_succeeded", note=note, sha=sha, tag=tag),)
-    return (*done, resolved) if approval else done
+        result = (Rebuilt(agent=agent, ok=kind == "deploy_succeeded", note=note, sha=sha, tag=tag),)
+    return (*result, resolved) if approval else result
 
 
 def _needs_approval(data: Data) -> bool:
-    """Whether somebody waited for a decision: not of a rollback, nor of a spawn without one."""
+    """Return True if the id needed a decision. Rollbacks and spawns by the operator need none."""
     if data.get("kind") == "spawn":
         return _id(data) != 0 and Source.parse(_text(data, "source") or "").kind is not SourceKind.SPAWN
     return data.get("kind") == "apply_commit"

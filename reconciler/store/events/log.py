@@ -1,6 +1,6 @@
-"""The rows of the event sequence: plain functions of a connection, so that any transaction can append to it.
+"""The rows of events, as functions of a connection: any transaction can append one.
 
-Each row is chained to the one before it, see reconciler/store/events/chain.py.
+Each row is chained to the row before it, see chain.py.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from dataclasses import dataclass
 
 from meta.errors import BadInput
 from reconciler.store.events import chain, helper_events
+from reconciler.store.events.keys import Key, Prefix
 from reconciler.store.events.kinds import EVENT_KINDS
 
 logger = logging.getLogger(__name__)
 
 KEEP = 250_000
-"""Events that are kept; older ones are pruned, and whoever wants to resume there is told to resync.
+"""Events that are kept. Older ones are pruned, and a subscriber that resumes before them has to resync.
 
-An agent brings about 6 a minute (reconciler/common/token_bucket.py), so one that floods empties it in 4 weeks.
+An agent causes at most 6 a minute (reconciler/common/token_bucket.py): one that floods replaces them all in 4 weeks.
 """
 
 _PRUNE_EVERY = 1_000
@@ -39,7 +40,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What the sequence holds: events `first` to `last`. Empty: first = last + 1."""
+    """The events that are kept: `first` to `last`. If there are none, first = last + 1."""
 
     first: int
     last: int
@@ -47,7 +48,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some events, and which there were at that moment."""
+    """Some events, and the extent of the sequence at that moment."""
 
     extent: Extent
     rows: list[EventRow]
@@ -59,18 +60,18 @@ def append(
     kind: str,
     agent: str | None,
     data: Mapping[str, object],
-    key: str | None = None,
+    key: Key | None = None,
 ) -> EventRow | None:
-    """Append one event, with what the manager is told of it; None when an event with this key is there already.
+    """Append one event and the helper events for the manager. Returns None if an event with this key exists already.
 
-    Raises BadInput for a kind that is not in EVENT_KINDS, and for data that is no JSON.
+    Raises BadInput for a kind that is not in EVENT_KINDS, and for data that is not JSON.
     """
     if kind not in EVENT_KINDS:
-        raise BadInput(f"{kind!r} is no kind of event", "add it to EVENT_KINDS and to docs/reference/events.md")
+        raise BadInput(f"{kind!r} is not a kind of event", "add it to EVENT_KINDS and to docs/reference/events.md")
     try:
         text = json.dumps(dict(data), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"the data of the event {kind!r} is no JSON: {error}") from error
+        raise BadInput(f"the data of the event {kind!r} is not JSON: {error}") from error
     # Asking first, instead of INSERT OR IGNORE, keeps the numbers free of gaps. There is one writer.
     if key is not None and connection.execute("SELECT 1 FROM events WHERE key = ?", (key,)).fetchone():
         return None
@@ -83,22 +84,27 @@ def append(
     if n % _PRUNE_EVERY == 0:
         prune(connection, KEEP)
     row = EventRow(n, at, kind, agent, json.loads(text))
-    helper_events.tell(connection, n, at, kind, agent, row.data)
+    helper_events.notify_manager(connection, n, at, kind, agent, row.data)
     return row
 
 
-def release(connection: sqlite3.Connection, key: str) -> None:
-    """Let `key` be used again; the event that had it stays."""
+def release(connection: sqlite3.Connection, key: Key) -> None:
+    """Let a key be used again. The event that had it stays."""
     connection.execute("UPDATE events SET key = NULL WHERE key = ?", (key,))
 
 
-def release_all(connection: sqlite3.Connection, prefix: str) -> None:
-    """As `release`, of every key that begins with `prefix`, which ends in ':'."""
-    connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", (prefix, prefix[:-1] + ";"))
+def release_all(connection: sqlite3.Connection, prefix: Prefix) -> None:
+    """Let every key with this prefix be used again."""
+    connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", range_of(prefix))
+
+
+def range_of(prefix: Prefix) -> tuple[str, str]:
+    """Return the bounds of the keys with this prefix: from the first (included) to the second (excluded)."""
+    return prefix, f"{prefix[:-1]};"  # ";" follows ":" in ASCII
 
 
 def extent(connection: sqlite3.Connection) -> Extent:
-    """Which events there are."""
+    """Return which events are kept."""
     newest = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     last = int(newest[0]) if newest else 0
     oldest = connection.execute("SELECT min(n) FROM events").fetchone()[0]
@@ -106,7 +112,7 @@ def extent(connection: sqlite3.Connection) -> Extent:
 
 
 def after(connection: sqlite3.Connection, n: int, limit: int, upto: int | None = None) -> list[EventRow]:
-    """The events behind number `n` (up to and with `upto`), oldest first."""
+    """Return the events after number `n` (up to and including `upto`), oldest first."""
     rows = connection.execute(
         "SELECT n, at, kind, agent, data FROM events WHERE n > ? AND n <= ? ORDER BY n LIMIT ?",
         (n, 2**63 - 1 if upto is None else upto, limit),
@@ -115,23 +121,23 @@ def after(connection: sqlite3.Connection, n: int, limit: int, upto: int | None =
 
 
 def page(connection: sqlite3.Connection, n: int | None, limit: int, upto: int | None = None) -> Page:
-    """What there is, and the events behind `n` (None: behind nothing), in one snapshot."""
-    there = extent(connection)
-    return Page(there, after(connection, there.first - 1 if n is None else n, limit, upto))
+    """Return the events after `n` (None: from the oldest) with the extent of the sequence, in one snapshot."""
+    kept = extent(connection)
+    return Page(kept, after(connection, kept.first - 1 if n is None else n, limit, upto))
 
 
 def prune(connection: sqlite3.Connection, keep: int) -> None:
-    """Drop all but the newest `keep` events; the chain goes on from the last that was dropped."""
+    """Remove all but the newest `keep` events. The chain continues from the last one that was removed."""
     chain.forget(connection, extent(connection).last - keep)
 
 
 def _decode(n: int, text: str) -> dict[str, object]:
-    """A row that does not decode is shown as such: leaving it out would be a silent gap."""
+    """Decode the data of a row. A damaged row is shown as `undecodable`: leaving it out would be a silent gap."""
     try:
         data = json.loads(text)
     except ValueError:
         data = None
     if isinstance(data, dict):
         return data
-    logger.error("event %d holds no JSON object", n)
+    logger.error("the data of event %d is not a JSON object", n)
     return {"undecodable": text[:200]}

@@ -1,91 +1,91 @@
-"""The broker's lists: what an inbox held, the dead letters, and what is old enough to go. Functions of a connection."""
+"""Lists of messages as functions of a connection: the newest of an inbox, dead letters, and the removal of old ones."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from reconciler.store.events import log
+from reconciler.store.events import keys, log
 from reconciler.store.messages.notices import SYSTEM
-from reconciler.store.messages.text import DeadLetter, InboxMessage, listed, name, shown
+from reconciler.store.messages.text import DeadLetter, InboxMessage, decode, decode_name, inbox_message
 
 RECENT_BYTES = 2**20
-"""Bytes of bodies that one list gives at most, but always its first message."""
+"""Bytes of bodies at most in one list. The first message is always in it."""
 
 KEPT_SECONDS = 30 * 24 * 3600
-"""For how long after its ack a message is kept, and after its use a peer's key."""
+"""How long a message is kept after its ack, and a peer's key after its use."""
 
 
 def recent(connection: sqlite3.Connection, recipient: str, limit: int) -> list[InboxMessage]:
-    """The newest messages of one inbox, newest first, as far as RECENT_BYTES go."""
+    """Return the newest messages of one inbox, newest first, with at most RECENT_BYTES."""
     rows = connection.execute(
         "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), at, CAST(origin AS BLOB), broadcast FROM messages "
         "WHERE recipient = ? ORDER BY id DESC LIMIT ?",
         (recipient, limit),
     )
-    found: list[InboxMessage] = []
+    messages: list[InboxMessage] = []
     size = 0
     for row in rows:
-        message = listed(row)
+        message = inbox_message(row)
         size += len(row[2])
-        if found and size > RECENT_BYTES:
+        if messages and size > RECENT_BYTES:
             break
-        found.append(message)
-    return found
+        messages.append(message)
+    return messages
 
 
 def dead_letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]:
-    """The newest dead letters of all inboxes, newest first, as far as RECENT_BYTES go."""
+    """Return the newest dead letters of all inboxes, newest first, with at most RECENT_BYTES."""
     rows = connection.execute(
         "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), CAST(recipient AS BLOB), at, attempts, dead_at, "
         "broadcast FROM messages WHERE dead_at IS NOT NULL ORDER BY id DESC LIMIT ?",
         (limit,),
     )
-    found: list[DeadLetter] = []
+    letters: list[DeadLetter] = []
     size = 0
     for id, sender, body, recipient, at, attempts, dead_at, broadcast in rows:
         size += len(body)
-        if found and size > RECENT_BYTES:
+        if letters and size > RECENT_BYTES:
             break
-        who, text = shown(id, sender, body, broadcast=bool(broadcast))
-        found.append(DeadLetter(id, who, name(recipient), text, at, attempts, dead_at))
-    return found
+        who, text = decode(id, sender, body, broadcast=bool(broadcast))
+        letters.append(DeadLetter(id, who, decode_name(recipient), text, at, attempts, dead_at))
+    return letters
 
 
 def count_dead(connection: sqlite3.Connection) -> dict[str, int]:
-    """How many dead letters there are, for each inbox that has any."""
+    """Return how many dead letters each inbox has that has any."""
     query = "SELECT CAST(recipient AS BLOB), count(*) FROM messages WHERE dead_at IS NOT NULL GROUP BY recipient"
-    return {name(recipient): count for recipient, count in connection.execute(query)}
+    return {decode_name(recipient): count for recipient, count in connection.execute(query)}
 
 
 def dead_recipient(connection: sqlite3.Connection, id: int) -> str | None:
-    """Whose dead letter this is; None when there is no such."""
+    """Return the recipient of a dead letter; None if there is no such dead letter."""
     row = connection.execute(
         "SELECT CAST(recipient AS BLOB) FROM messages WHERE id = ? AND dead_at IS NOT NULL", (id,)
     ).fetchone()
-    return None if row is None else name(row[0])
+    return None if row is None else decode_name(row[0])
 
 
 def revive(connection: sqlite3.Connection, id: int) -> bool:
-    """It waits again, in its old place, as one that was handed out once. False when it is no dead letter."""
+    """Let a dead letter wait again in its old place, with one attempt counted. False if there is none."""
     change = "UPDATE messages SET dead_at = NULL, attempts = 1 WHERE id = ? AND dead_at IS NOT NULL"
     return connection.execute(change, (id,)).rowcount > 0
 
 
 def discard(connection: sqlite3.Connection, id: int) -> bool:
-    """Remove a dead letter. False when there is no such."""
+    """Remove a dead letter. False if there is no such dead letter."""
     return connection.execute("DELETE FROM messages WHERE id = ? AND dead_at IS NOT NULL", (id,)).rowcount > 0
 
 
 def clean(connection: sqlite3.Connection, now: int) -> int:
-    """Remove what was acked, and peers' keys that were used, over KEPT_SECONDS ago. Returns how many messages went.
+    """Remove messages acknowledged, and peers' keys used, over KEPT_SECONDS ago. Returns how many messages.
 
-    What is not acked stays. hive's own keys go with their events: an event's number does not come again.
+    Messages that are not acknowledged stay. hive's own keys are removed with their events: a number is never reused.
     """
     before = now - KEPT_SECONDS
     connection.execute("DELETE FROM message_keys WHERE at < ? AND sender <> ?", (before, SYSTEM))
     connection.execute(
-        "DELETE FROM message_keys WHERE sender = ? AND key >= 'event:' AND key < 'event;' "
-        "AND CAST(substr(key, 7) AS INTEGER) < ?",
-        (SYSTEM, log.extent(connection).first),
+        "DELETE FROM message_keys WHERE sender = ?1 AND key >= ?2 AND key < ?3 "
+        "AND CAST(substr(key, length(?2) + 1) AS INTEGER) < ?4",
+        (SYSTEM, *log.range_of(keys.NOTICE), log.extent(connection).first),
     )
     return connection.execute("DELETE FROM messages WHERE acked_at IS NOT NULL AND acked_at < ?", (before,)).rowcount

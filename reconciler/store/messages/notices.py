@@ -1,6 +1,6 @@
-"""What hive itself puts into inboxes: helper events and reminders, inside the transaction of what they tell of.
+"""Messages of hive's own in inboxes: helper events and reminders, in the transaction of the change they report.
 
-They are marked in the row (`origin`), are not refused when an inbox is full, and are bounded by themselves.
+Their rows are marked (`origin`). A full inbox does not refuse them; they have a quota of their own.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from meta.wire.events import HELPER_EVENT, HelperEvent, QuestionAnswered, Questi
 
 SYSTEM = "system"
 NOTICES_KEPT = 1_000
-"""Of one inbox, messages of hive's own that are not done; when there is one more, one of those that flood it goes."""
+"""Messages of hive's own that are not done, at most in one inbox. For one more, `_evict` removes one."""
 
 NOTICES_BYTES = 64 * 2**20
-"""Of one inbox, bytes that hive's own messages may have together until they are done."""
+"""Bytes of hive's own messages that are not done, at most in one inbox."""
 
 TOPIC_KEPT = NOTICES_KEPT // 2
 TOPIC_BYTES = NOTICES_BYTES // 2
-"""Of that, what one topic may have before the agent that brings it about is held back."""
+"""The part of one topic. The agent that causes messages of the topic has to wait beyond that."""
 
-_PRECIOUS = "approval_resolved:"
-"""Somebody waits for these, and they cannot be had again: they go last."""
+_EVICTED_LAST = "approval_resolved:"
+"""Topics of messages that an agent waits for and cannot ask for again."""
 
 LEAST_SIZE = 1_024
-"""What an empty message counts in bytes: a row is not free either."""
+"""Bytes that an empty message counts: a row takes space too."""
 
 
 def notify(
     connection: sqlite3.Connection, recipient: str, event: HelperEvent, at: int, key: str | None = None
 ) -> int | None:
-    """Put a helper event into an inbox, within the caller's transaction; returns its id.
+    """Put a helper event into an inbox, in the caller's transaction; return its id. `at` is in Unix seconds.
 
-    None when `key` was used for this recipient before: an event is told once. `at` in Unix seconds. After the commit
-    the caller wakes receivers with `Broker.notice(recipient)`. No quota refuses it: when more than NOTICES_KEPT of
-    hive's own messages are not done, the oldest goes of the topic that has most of them.
+    Returns None if `key` was used for this recipient before. After the commit the caller wakes the receivers, with
+    `Broker.wake_receivers`. A full inbox does not refuse the event: beyond NOTICES_KEPT the oldest message of the
+    largest topic is removed.
     """
     return post(connection, SYSTEM, recipient, HELPER_EVENT.dump_json(event).decode(), at, key, topic(event))
 
 
 def topic(event: HelperEvent) -> str:
-    """What an event tells, and of whom, or for a question by whom: what one agent can bring about has one topic."""
+    """Return the topic of an event: its kind with the agent that causes it, so that one agent fills one topic."""
     match event:
         case QuestionAnswered():
             return event.event
@@ -51,7 +51,7 @@ def topic(event: HelperEvent) -> str:
 
 
 def asked_by(asker: str) -> str:
-    """The topic of the questions of `asker`."""
+    """Return the topic of the questions of `asker`."""
     return f"question_asked:{asker}"
 
 
@@ -68,12 +68,14 @@ def post(
     key: str | None = None,
     topic: str | None = None,
 ) -> int | None:
-    """As `notify`, of any text by one of hive's own senders (`system`, `reminder`), whose name is the topic if none is
-    given."""
+    """Put a text of one of hive's own senders (`system`, `reminder`) into an inbox, as `notify` does.
+
+    The topic is the sender's name unless one is given.
+    """
     if key is not None and key_used(connection, sender, recipient, key) is not None:
         return None
     size = max(LEAST_SIZE, len(body.encode()))
-    _make_room(connection, recipient, size)
+    _evict(connection, recipient, size)
     cursor = connection.execute(
         "INSERT INTO messages (sender, recipient, body, at, size, origin, topic) VALUES (?, ?, ?, ?, ?, 'system', ?)",
         (sender, recipient, body, at, size, sender if topic is None else topic),
@@ -85,7 +87,7 @@ def post(
 
 
 def key_used(connection: sqlite3.Connection, sender: str, recipient: str, key: str) -> int | None:
-    """The id of the message that this key brought in before."""
+    """Return the id of the message that was stored with this key before, or None."""
     row = connection.execute(
         "SELECT id FROM message_keys WHERE sender = ? AND recipient = ? AND key = ?", (sender, recipient, key)
     ).fetchone()
@@ -101,7 +103,7 @@ def use_key(connection: sqlite3.Connection, sender: str, recipient: str, key: st
 
 
 def has_room(connection: sqlite3.Connection, recipient: str, topic: str) -> bool:
-    """Whether an inbox takes more of a topic. Of others nothing counts: nobody is held back by what others do."""
+    """Return True if an inbox takes more of a topic. Other topics do not count: an agent waits only for its own."""
     count, size = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0) FROM messages "
         "WHERE recipient = ? AND topic = ? AND origin = 'system' AND acked_at IS NULL AND dead_at IS NULL",
@@ -111,14 +113,17 @@ def has_room(connection: sqlite3.Connection, recipient: str, topic: str) -> bool
 
 
 def withdraw(connection: sqlite3.Connection, id: int) -> None:
-    """Remove a message of hive's own that waits and is of no use any more."""
+    """Remove a message of hive's own, if it still waits."""
     connection.execute(
         "DELETE FROM messages WHERE id = ? AND origin = 'system' AND delivered_at IS NULL AND dead_at IS NULL", (id,)
     )
 
 
-def _make_room(connection: sqlite3.Connection, recipient: str, size: int) -> None:
-    """Let notices go until one of `size` bytes fits: of the topic that has most, the oldest; those in flight last."""
+def _evict(connection: sqlite3.Connection, recipient: str, size: int) -> None:
+    """Remove messages of hive's own until one of `size` bytes fits.
+
+    The oldest of the largest topic goes first, one in flight last.
+    """
     count, total = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0) FROM messages "
         "WHERE recipient = ? AND origin = 'system' AND acked_at IS NULL",
@@ -126,15 +131,15 @@ def _make_room(connection: sqlite3.Connection, recipient: str, size: int) -> Non
     ).fetchone()
     while count and (count >= NOTICES_KEPT or total + size > NOTICES_BYTES):
         most = "count(*)" if count >= NOTICES_KEPT else "sum(size)"
-        (floods,) = connection.execute(
+        (largest,) = connection.execute(
             "SELECT topic FROM messages WHERE recipient = ? AND origin = 'system' AND acked_at IS NULL "  # noqa: S608
             f"GROUP BY topic ORDER BY topic GLOB ?, {most} DESC, min(id) LIMIT 1",
-            (recipient, f"{_PRECIOUS}*"),
+            (recipient, f"{_EVICTED_LAST}*"),
         ).fetchone()
         id, freed = connection.execute(
             "SELECT id, size FROM messages WHERE recipient = ? AND topic = ? AND origin = 'system' "
             "AND acked_at IS NULL ORDER BY delivered_at IS NOT NULL, id LIMIT 1",
-            (recipient, floods),
+            (recipient, largest),
         ).fetchone()
         connection.execute("DELETE FROM messages WHERE id = ?", (id,))
         count, total = count - 1, total - freed

@@ -1,4 +1,4 @@
-"""Texts of the broker: what may go in, and how what is stored is shown, damaged or not."""
+"""Texts of messages: the checks of what is sent, and the decoding of what is stored, damaged or not."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from meta.names import MANAGER, RESERVED
 logger = logging.getLogger(__name__)
 
 BROADCAST_MARK = "[broadcast] "
-"""What the body of a message to all begins with where it is read."""
+"""The body of a broadcast begins with this when it is read."""
 
 KEY_LIMIT = 200
-"""Characters of a key against double sends."""
+"""Characters of a key that makes a send safe to repeat."""
 
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
-"""What a `wake` says it is from."""
+"""The label of a `wake`: the name of the program that calls."""
 
 WAKE = "wake:"
 UNVERIFIED = "operator:unverified"
-"""Who an `operator_msg` over an agent's own socket is from."""
+"""The sender of an `operator_msg` that came in on an agent's own socket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as handed out. `redelivered`: it was handed out before, and may have been handled already.
+    """One message as delivered. `redelivered`: it was delivered before, and may have been handled already.
 
     `origin`: peer, operator, socket, wake or system. `body` begins with BROADCAST_MARK when `broadcast` is set.
     """
@@ -43,7 +43,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class InboxMessage:
-    """One message as listed. `at`: when it was accepted, in Unix seconds. The rest as in Delivery."""
+    """One message of a list. `at`: when it was accepted, in Unix seconds. The other fields are those of Delivery."""
 
     id: int
     sender: str
@@ -55,7 +55,7 @@ class InboxMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was handed out `attempts` times and never acked. Times in Unix seconds."""
+    """A message that was delivered `attempts` times and never acknowledged. Times are Unix seconds."""
 
     id: int
     sender: str
@@ -66,27 +66,27 @@ class DeadLetter:
     dead_at: int
 
 
-def shown(id: int, sender: bytes, body: bytes, *, broadcast: bool) -> tuple[str, str]:
-    """Sender and body of a row, both read as bytes. What is no UTF-8 is told in its place, and logged."""
+def decode(id: int, sender: bytes, body: bytes, *, broadcast: bool) -> tuple[str, str]:
+    """Return sender and body of a row, read as bytes. A body that is not UTF-8 is replaced by an alarm, and logged."""
     try:
         return sender.decode(), (BROADCAST_MARK if broadcast else "") + body.decode()
     except UnicodeDecodeError as error:
         logger.error("message %d is damaged in the database: %s", id, error)
-        text = f"[hive: message {id} is damaged in the database: its {len(body)} bytes are no UTF-8; tell the operator]"
-        return name(sender), text
+        alarm = f"message {id} is damaged in the database: its {len(body)} bytes are not UTF-8; tell the operator"
+        return decode_name(sender), f"[hive: {alarm}]"
 
 
-def name(stored: bytes) -> str:
-    """A stored name; where it is damaged, something that no real name equals."""
+def decode_name(stored: bytes) -> str:
+    """Return a stored name. A damaged one decodes to a text that equals no real name."""
     return stored.decode(errors="replace")
 
 
 def check_body(body: str, limit: int) -> None:
-    """BadInput when `body` has over `limit` bytes in UTF-8, or is no text."""
+    """Reject a body that has over `limit` bytes in UTF-8, or is not valid text. Raises BadInput."""
     try:
         size = len(body.encode())
     except UnicodeEncodeError as error:
-        raise BadInput("the body is no valid text: it has a lone surrogate", "send well-formed Unicode") from error
+        raise BadInput("the body is not valid text: it has a lone surrogate", "send well-formed Unicode") from error
     if size > limit:
         raise BadInput(
             f"the body has {size} bytes, the limit is {limit}",
@@ -95,25 +95,25 @@ def check_body(body: str, limit: int) -> None:
 
 
 def check_mark(body: str) -> None:
-    """BadInput when a body to one begins like one to all."""
+    """Reject a body to one recipient that begins like a broadcast. Raises BadInput."""
     if body.lstrip().casefold().startswith(BROADCAST_MARK.strip()):
         raise BadInput(
-            f"a message to one cannot begin with {BROADCAST_MARK.strip()!r}: that is how hive marks one to all",
+            f"a message to one recipient cannot begin with {BROADCAST_MARK.strip()!r}: hive marks broadcasts with it",
             "send it to '*', or begin it with another word",
         )
 
 
 def check_key(key: str) -> None:
-    """BadInput when `key` cannot be kept."""
+    """Reject a key that cannot be stored. Raises BadInput."""
     if not 0 < len(key) <= KEY_LIMIT or any(unicodedata.category(each) in ("Cc", "Cs") for each in key):
-        raise BadInput(f"a key has 1 to {KEY_LIMIT} characters, none of them a control character", "use a UUID")
+        raise BadInput(f"a key has 1 to {KEY_LIMIT} characters and no control characters", "use a UUID")
 
 
 def check_label(label: str) -> None:
-    """BadInput when a `wake` may not call itself that (agents' names are the caller's to check)."""
+    """Reject a label of `wake` that is malformed or reserved. Raises BadInput. The caller checks agents' names."""
     if not _LABEL.fullmatch(label):
         raise BadInput(
-            "a wake is from something of 1 to 40 of the characters A-Z a-z 0-9 . _ -",
+            "the label of a wake has 1 to 40 of the characters A-Z a-z 0-9 . _ -",
             "name the program that calls, like 'matrix' or 'github'",
         )
     plain = re.sub(r"[._-]", "", label.casefold()).replace("0", "o")
@@ -122,12 +122,12 @@ def check_label(label: str) -> None:
 
 
 def delivery(row: tuple[int, bytes, bytes, int, bytes, int]) -> Delivery:
-    """From id, sender, body, attempts before this one, origin, broadcast."""
-    sender, body = shown(row[0], row[1], row[2], broadcast=bool(row[5]))
-    return Delivery(row[0], sender, body, row[3] > 0, name(row[4]), bool(row[5]))
+    """Return the delivery of a row: id, sender, body, attempts before this one, origin, broadcast."""
+    sender, body = decode(row[0], row[1], row[2], broadcast=bool(row[5]))
+    return Delivery(row[0], sender, body, row[3] > 0, decode_name(row[4]), bool(row[5]))
 
 
-def listed(row: tuple[int, bytes, bytes, int, bytes, int]) -> InboxMessage:
-    """From id, sender, body, at, origin, broadcast."""
-    sender, body = shown(row[0], row[1], row[2], broadcast=bool(row[5]))
-    return InboxMessage(row[0], sender, body, row[3], name(row[4]), bool(row[5]))
+def inbox_message(row: tuple[int, bytes, bytes, int, bytes, int]) -> InboxMessage:
+    """Return the list entry of a row: id, sender, body, at, origin, broadcast."""
+    sender, body = decode(row[0], row[1], row[2], broadcast=bool(row[5]))
+    return InboxMessage(row[0], sender, body, row[3], decode_name(row[4]), bool(row[5]))

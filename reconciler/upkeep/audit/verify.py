@@ -24,9 +24,8 @@ from meta.git.repo import GitRepo
 from meta.layout import Layout
 from meta.model import TagState
 from meta.names import AgentName, ProposalId, Sha, agent_name
-from reconciler.store import offline
-from reconciler.store.damaged import REMEDY, described, set_aside
-from reconciler.store.offline import Told
+from reconciler.store import damaged, offline
+from reconciler.store.offline import Record
 from reconciler.upkeep.audit.rules import (
     FAULT,
     NOTE,
@@ -114,7 +113,7 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
     """Audit the state directory. `earlier`: the heads of an audit that was noted; NotFound where there is no hive."""
     if not layout.meta_git.is_dir():
         raise NotFound(f"there is no hive in {layout.state}", "point at it with --state")
-    told, database = await asyncio.to_thread(_told, layout.database, earlier)
+    record, database = await asyncio.to_thread(_read_events, layout.database, earlier)
     before = await _applied(layout)
     meta = MetaRepo(layout)
     view = await meta.read()
@@ -127,11 +126,11 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
         findings += tag_findings(agent, repo.found, history, agents, repo.seed)
     late = {agent: repo.found for agent, repo in after.items()}
     findings += meta_findings(late, history)
-    if told is not None:
-        findings += event_findings(told.decided, late)
+    if record is not None:
+        findings += event_findings(record.decisions, late)
     if earlier is not None:
-        findings += _since(earlier, told, before, view)
-    chain = told.chain if told is not None else None
+        findings += _since(earlier, record, before, view)
+    chain = record.chain if record is not None else None
     return Report(
         tuple(findings),
         tuple(approval for agent, repo in sorted(before.items()) for approval in approvals(agent, repo.found)),
@@ -146,26 +145,28 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
     )
 
 
-def _told(path: Path, earlier: Heads | None) -> tuple[Told | None, list[Finding]]:
+def _read_events(path: Path, earlier: Heads | None) -> tuple[Record | None, list[Finding]]:
     """What the database says, and what is wrong with it by itself."""
     try:
-        told = offline.examine(path, earlier.event if earlier else None)
+        record = offline.read_events(path, earlier.event if earlier else None)
     except NotFound:
         return None, [Finding(NOTE, "no-database", None, None, "there is no database: no event is checked")]
     except PermanentError as error:
         return None, [Finding(FAULT, "database", None, None, error.summary)]
-    if told.chain.broken is not None:
-        return told, [Finding(FAULT, "chain", None, told.chain.broken[0], told.chain.broken[1])]
-    if not told.chain.chained:
+    if record.chain.broken is not None:
+        return record, [Finding(FAULT, "chain", None, record.chain.broken[0], record.chain.broken[1])]
+    if not record.chain.chained:
         text = "the events are not chained yet: the next start of the daemon does that"
-        return told, [Finding(NOTE, "unchained", None, None, text)]
-    return told, []
+        return record, [Finding(NOTE, "unchained", None, None, text)]
+    return record, []
 
 
 def _lost(path: Path) -> list[Finding]:
     """What a damaged database said is not in the chain of the new one, which is sound all the same."""
-    said = described(set_aside(path))
-    return [Finding(WARNING, "set-aside", None, None, f"{said}, so they are not checked; {REMEDY}")] if said else []
+    warning = damaged.describe(path)
+    if not warning:
+        return []
+    return [Finding(WARNING, "set-aside", None, None, f"{warning}, so they are not checked; {damaged.REMEDY}")]
 
 
 async def _applied(layout: Layout) -> dict[AgentName, _Repo]:
@@ -225,12 +226,12 @@ async def _history(repo: GitRepo, view: MetaView) -> tuple[History, list[Finding
     return History(entries, disowned, view.committed, purging), findings
 
 
-def _since(earlier: Heads, told: Told | None, repos: Mapping[AgentName, _Repo], view: MetaView) -> list[Finding]:
+def _since(earlier: Heads, record: Record | None, repos: Mapping[AgentName, _Repo], view: MetaView) -> list[Finding]:
     """What an earlier audit saw and is not so any more."""
     findings = []
-    if told is not None and earlier.uuid == told.chain.uuid:
-        pruned = earlier.event < told.chain.first - 1
-        if not pruned and earlier.event > 0 and told.known != earlier.hash:
+    if record is not None and earlier.uuid == record.chain.uuid:
+        pruned = earlier.event < record.chain.first - 1
+        if not pruned and earlier.event > 0 and record.hash != earlier.hash:
             text = f"event {earlier.event} is not what it was at the earlier audit"
             findings.append(Finding(FAULT, "rewritten", None, earlier.event, text))
     elif earlier.uuid:

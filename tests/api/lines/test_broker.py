@@ -8,7 +8,7 @@ import select
 from typing import TYPE_CHECKING
 
 from meta.names import MANAGER, AgentName
-from reconciler.messaging.broker import Broker
+from reconciler.messaging.broker import Broker, Quota
 from reconciler.store.database import Database
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def test_a_peer_that_only_knows_a_bare_recv_gets_everything_once_over_the_
     pods: Hive, tmp_path: Path
 ) -> None:
     async with await Database.open(tmp_path / "small.db") as database:
-        broker = Broker(database, lambda name: name == ALICE, inbox_limit=5, inbox_bytes=20 * 1024)
+        broker = Broker(database, lambda name: name == ALICE, quota=Quota(5, 20 * 1024))
         pods.fake.broker = broker
         got = []
         for number in range(150):

@@ -14,7 +14,7 @@ from meta.config import Config
 from meta.errors import BadInput
 from meta.names import MANAGER, AgentName, agent_name, commit_id
 from meta.wire import limits
-from reconciler.messaging.broker import BODY_LIMIT
+from reconciler.messaging.broker import Quota
 from tests.api.conftest import Hive
 from tests.support.mcp_client import call, texts
 
@@ -107,4 +107,4 @@ def test_a_pattern_says_what_the_check_does(pattern: str, check: Any, good: list
 
 
 def test_the_brokers_bound_is_the_wires() -> None:
-    assert BODY_LIMIT == limits.BODY_BYTES
+    assert Quota().body == limits.BODY_BYTES

@@ -18,7 +18,7 @@ from meta.names import AgentName, ProposalId, Sha
 from reconciler.events.feed import EVENT_KINDS, Events, Resync
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
-from reconciler.store.events import log
+from reconciler.store.events import keys, log
 from reconciler.views import Event
 
 ALICE = AgentName("alice")
@@ -62,18 +62,18 @@ async def test_the_sequence_goes_on_after_reopening(tmp_path: Path) -> None:
 
 
 async def test_a_second_append_with_the_same_key_is_nothing_and_leaves_no_gap(events: Events) -> None:
-    assert await events.append("container_crash", ALICE, {}, key="crash:1") is not None
-    assert await events.append("container_crash", ALICE, {}, key="crash:1") is None
-    await events.append("container_crash", ALICE, {}, key="crash:2")
+    assert await events.append("container_crash", ALICE, {}, key=keys.crashed(ALICE, "1")) is not None
+    assert await events.append("container_crash", ALICE, {}, key=keys.crashed(ALICE, "1")) is None
+    await events.append("container_crash", ALICE, {}, key=keys.crashed(ALICE, "2"))
     assert [event.seq.rpartition("-")[2] for event in await events.since(None)] == ["1", "2"]
 
 
 async def test_an_unknown_kind_and_data_that_is_no_json_are_refused(events: Events) -> None:
     with pytest.raises(BadInput, match="agent_sneezed"):
         await events.append("agent_sneezed", ALICE, {})
-    with pytest.raises(BadInput, match="no JSON"):
+    with pytest.raises(BadInput, match="not JSON"):
         await events.append("agent_healthy", ALICE, {"path": Path("x")})
-    with pytest.raises(BadInput, match="no JSON"):
+    with pytest.raises(BadInput, match="not JSON"):
         await events.append("agent_healthy", ALICE, {"load": float("nan")})
     assert await events.since(None) == []
 

@@ -1,11 +1,10 @@
-"""That an agent has no login, and has one again: told once each, also by the next daemon, and not at every flap."""
+"""A missing login, and a login that is there again: each is reported once, over daemons, and not at every flap."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -19,7 +18,6 @@ from reconciler.plan.observed import AgentObserved, LinkView
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
 from reconciler.store.memos import Memos
-from reconciler.world import World
 
 ALICE = AgentName("alice")
 NEEDS = TurnState.NEEDS_LOGIN
@@ -27,7 +25,7 @@ NEEDS = TurnState.NEEDS_LOGIN
 
 @dataclass
 class Parts:
-    """What `Logins` needs of the world, and a clock that a test moves."""
+    """Logins, and a clock that a test moves."""
 
     memory: Memory
     events: Events
@@ -35,10 +33,7 @@ class Parts:
     logins: Logins = field(init=False)
 
     def __post_init__(self) -> None:
-        self.logins = Logins(cast("World", self), lambda: self.now)
-
-    def clock(self) -> float:
-        return 1_000.0
+        self.logins = Logins(self.memory, lambda: 1_000.0, lambda: self.now)
 
     async def look(self, turn: TurnState | None) -> float | None:
         """The loop looks while the harness says `turn` (None: it is not connected)."""

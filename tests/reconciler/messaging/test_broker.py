@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from meta.errors import BadInput, TransientError
-from reconciler.messaging.broker import Broker, InboxMessage
+from reconciler.messaging.broker import Broker, InboxMessage, Quota
 from reconciler.store.database import Database
 from tests.support.broker import AGENTS, bodies, broker_on
 
@@ -83,7 +83,7 @@ async def test_the_operators_inbox_is_full_until_the_operator_has_read_some(db: 
 
 
 async def test_what_is_not_acked_counts_in_bytes_whether_it_was_handed_out_or_not(db: Database) -> None:
-    broker = Broker(db, AGENTS.__contains__, inbox_bytes=10_000)
+    broker = Broker(db, AGENTS.__contains__, quota=Quota(size=10_000))
     await broker.send("alice", "bob", "é" * 2_000)
     await broker.send("bob", "bob", "x" * 4_000)
     await broker.recv("bob", 0)
@@ -96,7 +96,7 @@ async def test_what_is_not_acked_counts_in_bytes_whether_it_was_handed_out_or_no
 
 
 async def test_empty_messages_that_are_taken_and_never_acked_have_a_bound_too(db: Database) -> None:
-    broker = Broker(db, AGENTS.__contains__, inbox_bytes=5 * 1024)
+    broker = Broker(db, AGENTS.__contains__, quota=Quota(size=5 * 1024))
     await broker.ack_turn("bob")
     for _ in range(5):
         await broker.send("bob", "bob", "")
@@ -109,7 +109,7 @@ async def test_of_what_is_done_the_newest_is_kept_in_number_and_in_bytes(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reconciler.store.messages.rows.DONE_KEPT", 3)
-    broker = Broker(db, AGENTS.__contains__, inbox_bytes=8 * 1024)
+    broker = Broker(db, AGENTS.__contains__, quota=Quota(size=8 * 1024))
     other = await broker.send("alice", "alice", "other")
     ids = []
     for number in range(5):

@@ -86,7 +86,7 @@ class BrokerModel(RuleBasedStateMachine):
         self.runner.run(self._settled(agent))
 
     async def _settled(self, agent: str) -> None:
-        if tasks := [task for task in asyncio.all_tasks() if task.get_name() == f"put-back {agent}"]:
+        if tasks := [task for task in asyncio.all_tasks() if task.get_name() == f"release {agent}"]:
             await asyncio.wait(tasks)
 
     @rule(agent=names)

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from meta.errors import BadInput, NotFound
-from reconciler.messaging.broker import Broker
+from reconciler.messaging.broker import Broker, Quota
 from reconciler.store.database import Database
 from reconciler.store.events import log
 from tests.support.broker import NOW, bodies, broker_on
@@ -143,7 +143,7 @@ async def test_keys_are_forgotten_after_30_days_but_not_those_of_helper_events(d
 
 
 async def test_a_receiver_that_never_acks_gets_everything_once_and_does_not_fill_its_inbox(db: Database) -> None:
-    broker = Broker(db, lambda name: True, inbox_limit=10, inbox_bytes=10 * 1024)
+    broker = Broker(db, lambda name: True, quota=Quota(10, 10 * 1024))
     for number in range(300):
         await broker.send("alice", "bob", str(number))
         assert await bodies(broker, "bob") == [str(number)]

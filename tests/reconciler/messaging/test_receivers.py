@@ -41,7 +41,7 @@ async def test_an_ack_is_not_for_a_message_that_is_not_written_to_its_receiver_y
     assert held is not None
     assert await broker.ack_turn("alice") == 1
     assert await broker.requeue_inflight("alice") == 0
-    broker.seen("alice", held.id)
+    broker.confirm("alice", held.id)
     assert await broker.ack_turn("alice") == 1
 
 
@@ -68,7 +68,7 @@ async def test_what_could_not_be_written_waits_again_in_its_place_marked_as_rede
     await broker.send("bob", "alice", "2")
     held = await broker.recv("alice", 0, hold=True)
     assert held is not None
-    await broker.unseen("alice", held.id)
+    await broker.release("alice", held.id)
     got = [await broker.recv("alice", 0) for _ in range(2)]
     assert [(each.body, each.redelivered) for each in got if each] == [("1", True), ("2", False)]
     assert await broker.ack_turn("alice") == 2

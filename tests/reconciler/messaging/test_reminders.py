@@ -187,7 +187,7 @@ HOSTILE += ["\u202egnp.md", "\ud800"]
 
 @pytest.mark.parametrize("path", HOSTILE)
 async def test_a_path_that_leads_elsewhere_or_cannot_be_shown_is_refused(hive: Asking, path: str) -> None:
-    with pytest.raises(BadInput, match="no path for a reminder") as caught:
+    with pytest.raises(BadInput, match="not a path for a reminder") as caught:
         await hive.reminders.remind("alice", "x", SOON, path)
     assert caught.value.hint
     assert await hive.reminders.count("alice") == 0
@@ -246,7 +246,7 @@ async def test_where_hive_may_not_write_a_long_text_and_a_named_file_are_refused
     monkeypatch.setattr(reminder_files, "_write", denied)
     with pytest.raises(Refused, match="hive cannot write below /state/reminders"):
         await hive.reminders.remind("alice", "x", SOON, "x.md")
-    with pytest.raises(Refused, match="over 4096 is not possible on this host"):
+    with pytest.raises(Refused, match="more than 4096 is not possible here"):
         await hive.reminders.remind("alice", BIG, SOON, None)
     assert await hive.reminders.count("alice") == 0
 

@@ -158,7 +158,7 @@ async def test_a_notice_wakes_a_waiting_receiver(db: Database, broker: Broker) -
     await broker.unread("manager")
     async with asyncio.timeout(10):
         await db.write(partial(post, sender="reminder", recipient="manager", body="now", at=7))
-        broker.notice("manager")
+        broker.wake_receivers("manager")
         got = await receiver
     assert got is not None
     assert (got.sender, got.body) == ("reminder", "now")

@@ -12,7 +12,7 @@ from meta.errors import BadInput, TransientError
 from meta.wire.common import ApprovalStatus
 from meta.wire.events import ApprovalResolved, HelperEvent, NeedsLogin, QuestionAsked, Rebuilt
 from reconciler.common.token_bucket import EVENTS_AT_ONCE
-from reconciler.messaging.broker import OPERATOR, Broker
+from reconciler.messaging.broker import OPERATOR, Broker, Quota
 from reconciler.store import schema
 from reconciler.store.database import Database
 from reconciler.store.events import log
@@ -52,7 +52,7 @@ async def test_one_sender_fills_a_quarter_of_an_inbox_also_of_its_own(db: Databa
 
 
 async def test_the_last_of_an_inbox_is_the_operators(db: Database) -> None:
-    broker = Broker(db, lambda name: True, inbox_limit=80)
+    broker = Broker(db, lambda name: True, quota=Quota(waiting=80))
     for number in range(10):
         await fill(broker, f"a{number}", "bob")
     assert await broker.unread("bob") == 70
@@ -60,7 +60,7 @@ async def test_the_last_of_an_inbox_is_the_operators(db: Database) -> None:
 
 
 async def test_one_sender_fills_a_quarter_of_an_inbox_in_bytes(db: Database) -> None:
-    broker = Broker(db, AGENTS.__contains__, inbox_bytes=16 * MIB)
+    broker = Broker(db, AGENTS.__contains__, quota=Quota(size=16 * MIB))
     assert await fill(broker, "alice", "bob", "x" * MIB) == 4
     assert await fill(broker, "alice", "bob") == 0
     assert await fill(broker, "bob", "bob", "x" * MIB) == 4
@@ -213,7 +213,7 @@ async def test_nobody_but_the_operator_writes_to_one_as_if_it_were_to_all(broker
         broker.wake("bob", "x", body),
         broker.operator_msg("bob", body, verified=False),
     ):
-        with pytest.raises(BadInput, match="to one cannot begin with"):
+        with pytest.raises(BadInput, match="to one recipient cannot begin with"):
             await sending
     await broker.send("operator", "bob", body)
     await broker.send("alice", "*", body)
@@ -240,7 +240,7 @@ async def test_a_receiver_that_acked_with_an_older_hive_is_never_acked_for(tmp_p
 
 
 async def test_a_harness_that_said_hello_is_never_acked_for_even_by_a_later_daemon(db: Database) -> None:
-    await broker_on(db).acks("bob")
+    await broker_on(db).expect_acks("bob")
     broker = broker_on(db)
     for number in range(150):
         await broker.send("alice", "bob", str(number))

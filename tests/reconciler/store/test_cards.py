@@ -207,6 +207,28 @@ async def test_lists_are_newest_first_and_pending_oldest_first(cards: Cards) -> 
     assert await cards.highest_id() == 5
 
 
+async def test_of_several_cards_with_the_id_zero_the_one_of_the_named_agent_is_returned(cards: Cards) -> None:
+    await cards.project(ALICE, [deploy(0)], "s1")
+    await cards.project(BOB, [deploy(0, agent=BOB)], "s1")
+    assert (await cards.get(ProposalId(0), BOB)).agent == BOB
+    assert (await cards.get(ProposalId(0), ALICE)).agent == ALICE
+
+
+async def test_the_card_of_another_agent_is_not_found(cards: Cards) -> None:
+    await cards.project(ALICE, [deploy(3)], "s1")
+    with pytest.raises(NotFound, match="bob has no proposal 3") as caught:
+        await cards.get(ProposalId(3), BOB)
+    assert caught.value.hint
+
+
+async def test_the_owners_of_an_id_are_listed_by_name(cards: Cards) -> None:
+    await cards.project(BOB, [deploy(0, agent=BOB), deploy(3, agent=BOB)], "s1")
+    await cards.project(ALICE, [deploy(0)], "s1")
+    assert await cards.owners(ProposalId(0)) == [ALICE, BOB]
+    assert await cards.owners(ProposalId(3)) == [BOB]
+    assert await cards.owners(ProposalId(4)) == []
+
+
 async def test_forgetting_an_agent_leaves_the_others_and_frees_its_ids(db: Database, cards: Cards) -> None:
     neighbour = AgentName("alice-2")
     await cards.project(ALICE, [deploy(1)], "s1")

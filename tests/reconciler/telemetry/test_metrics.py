@@ -16,11 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from meta.errors import BadInput, BuildFailed, Conflict, TransientError
 from meta.names import AgentName, ProposalId
 from reconciler.loop.queue import Queue
+from reconciler.messaging.broker import Broker, Quota
 from reconciler.plan import steps
 from reconciler.plan.phase import PHASES
 from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
-from reconciler.telemetry.metrics import CountedBroker, Metrics, Snapshot, database_bytes, disk_bytes
+from reconciler.telemetry.metrics import Metrics, Snapshot, database_bytes, disk_bytes
 from reconciler.views import AgentStatus, Status
 from tests.support.lab import Lab
 
@@ -177,15 +178,15 @@ def test_a_sweep_is_timed_and_one_that_failed_counted() -> None:
 
 
 @pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[tuple[CountedBroker, Metrics]]:
+async def broker(tmp_path: Path) -> AsyncIterator[tuple[Broker, Metrics]]:
     metrics = Metrics()
     async with await Database.open(tmp_path / "db") as database:
-        made = CountedBroker(metrics, database, lambda name: name == ALICE, inbox_limit=2, inbox_bytes=2**20)
+        made = Broker(database, lambda name: name == ALICE, quota=Quota(2, 2**20), counters=metrics.messages)
         yield made, metrics
         await made.close()
 
 
-async def test_messages_are_counted_on_their_way(broker: tuple[CountedBroker, Metrics]) -> None:
+async def test_messages_are_counted_on_their_way(broker: tuple[Broker, Metrics]) -> None:
     made, metrics = broker
     for body in ("1", "2"):
         await made.send("operator", "alice", body)

@@ -11,7 +11,7 @@ from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
 from reconciler.plan.phase import PHASES
 from reconciler.plan.rollout import GIVEN_UP
-from reconciler.store.inspect import inspect
+from reconciler.store.offline import read_contents
 from reconciler.upkeep.doctor.checks.base import AgentSaid, Finding, Subject, Verdict, ok
 
 WAITING = frozenset({"needs-login", "over-budget"})
@@ -60,7 +60,7 @@ async def _unasked(subject: Subject) -> list[Finding]:
     if view is None:
         return ok("meta cannot be read: see there")
     path, found = subject.layout.database, []
-    seen = await asyncio.to_thread(inspect, path) if path.is_file() else None
+    seen = await asyncio.to_thread(read_contents, path) if path.is_file() else None
     running = 0
     for agent in sorted(view.desired.agents):
         memo = seen.memos.get(agent, {}) if seen is not None else {}

@@ -14,8 +14,8 @@ from meta.git.repo import GitRepo
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId
 from meta.process.run import run
-from reconciler.store.damaged import REMEDY, described, set_aside
-from reconciler.store.inspect import Inspected, inspect
+from reconciler.store import damaged
+from reconciler.store.offline import Contents, read_contents
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
 FSCK_SECONDS = 300.0
@@ -146,43 +146,43 @@ async def database(subject: Subject) -> list[Finding]:
         return (
             [Finding(Verdict.FAIL, f"{path} is gone while a daemon has it open", remedy)] if missing else ok("none yet")
         )
-    seen = await asyncio.to_thread(inspect, path)
-    if seen.fault:
+    contents = await asyncio.to_thread(read_contents, path)
+    if contents.fault:
         remedy = "restart the daemon: it moves the file aside; cards come back from the tags, messages do not"
-        return [Finding(Verdict.FAIL, f"{path}: {seen.fault}", remedy)]
-    if seen.version > seen.known:
-        text = f"{path} was written by a newer hive (schema {seen.version}, this one knows {seen.known})"
+        return [Finding(Verdict.FAIL, f"{path}: {contents.fault}", remedy)]
+    if contents.version > contents.known:
+        text = f"{path} was written by a newer hive (schema {contents.version}, this one knows {contents.known})"
         return [Finding(Verdict.FAIL, text, "use that hive; or move the file away: messages and events go with it")]
-    return _set_aside(subject) + await _cards(subject, seen) or ok(f"sound, schema {seen.version}")
+    return _set_aside(subject) + await _cards(subject, contents) or ok(f"sound, schema {contents.version}")
 
 
 def _set_aside(subject: Subject) -> list[Finding]:
     """One that was damaged earlier, and at which nobody looked yet."""
-    said = described(set_aside(subject.layout.database))
-    return [Finding(Verdict.WARN, said, REMEDY)] if said else []
+    warning = damaged.describe(subject.layout.database)
+    return [Finding(Verdict.WARN, warning, damaged.REMEDY)] if warning else []
 
 
-async def _cards(subject: Subject, seen: Inspected) -> list[Finding]:
+async def _cards(subject: Subject, contents: Contents) -> list[Finding]:
     found = []
-    for agent in sorted({*seen.cards, *subject.repos()}):
-        behind = await _behind(subject, agent, seen)
+    for agent in sorted({*contents.cards, *subject.repos()}):
+        behind = await _behind(subject, agent, contents)
         if not behind:
             continue
         stamp = subject.applied(agent).stamp()
-        if seen.stamps.get(agent) != stamp:
+        if contents.stamps.get(agent) != stamp:
             text = f"the cards of {agent} are behind its tags ({behind})"
             remedy = f"`hive reconcile {agent}`" if subject.held else "a start of the daemon brings them up to date"
             found.append(Finding(Verdict.WARN, text, remedy))
-        elif await _behind(subject, agent, await asyncio.to_thread(inspect, subject.layout.database)):
+        elif await _behind(subject, agent, await asyncio.to_thread(read_contents, subject.layout.database)):
             text = f"the cards of {agent} do not say what its tags say ({behind}), and the daemon takes them for true"
             remedy = f"stop the daemon, move {subject.layout.database} away, start it: messages and events go with it"
             found.append(Finding(Verdict.FAIL, text, remedy))
     return found
 
 
-async def _behind(subject: Subject, agent: AgentName, seen: Inspected) -> str:
+async def _behind(subject: Subject, agent: AgentName, contents: Contents) -> str:
     """Which ids differ between cards and tags, in words; "" when none does."""
-    cards: Mapping[ProposalId, str] = seen.cards.get(agent, {})
+    cards: Mapping[ProposalId, str] = contents.cards.get(agent, {})
     tagged = {deploy.id: str(deploy.state) for deploy in await _deploys(subject, agent)}
     differ = sorted(id for id in {*cards, *tagged} if cards.get(id) != tagged.get(id))
     said = [f"{id}: card {cards.get(id, 'missing')}, tag {tagged.get(id, 'missing')}" for id in differ[:3]]

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from meta.names import AgentName
 from reconciler.store import offline, schema
 from reconciler.store.database import Database
-from reconciler.store.events import chain, log
+from reconciler.store.events import chain, keys, log
+
+ALICE = AgentName("alice")
 
 
 async def add(db: Database, count: int) -> None:
     def work(connection: sqlite3.Connection) -> None:
         for number in range(count):
-            log.append(connection, 1.5, "agent_healthy", "alice", {"number": number, "word": "ü"}, f"k{number}")
+            key = keys.unhealthy(ALICE, f"k{number}")
+            log.append(connection, 1.5, "agent_healthy", ALICE, {"number": number, "word": "ü"}, key)
 
     await db.write(work)
 
@@ -62,9 +66,9 @@ async def test_the_first_event_that_was_changed_is_named(db: Database, change: s
     assert broken[0] == CHANGES[change]
 
 
-async def test_an_outbox_key_may_be_let_go(db: Database) -> None:
+async def test_releasing_a_key_does_not_break_the_chain(db: Database) -> None:
     await add(db, 2)
-    await db.write(lambda c: log.release(c, "k1"))
+    await db.write(lambda c: log.release(c, keys.unhealthy(ALICE, "k1")))
     assert (await db.read(chain.verify)).broken is None
 
 
@@ -103,7 +107,7 @@ async def test_the_events_of_an_older_database_are_chained_before_the_next(tmp_p
     if pruned:
         old.execute("DELETE FROM events WHERE n < 3")
     old.close()
-    assert offline.examine(tmp_path / "hive.db").chain.chained is False
+    assert offline.read_events(tmp_path / "hive.db").chain.chained is False
     async with await Database.open(tmp_path / "hive.db") as db:
         assert (await db.read(chain.verify)).chained is False
         await db.write(lambda c: log.append(c, 1.0, "repaired", None, {}))
@@ -119,12 +123,12 @@ async def test_looking_at_a_database_changes_nothing_open_or_closed(tmp_path: Pa
     path = tmp_path / "hive.db"
     async with await Database.open(path) as db:
         await add(db, 2)
-        assert offline.examine(path).chain.last == 2
+        assert offline.read_events(path).chain.last == 2
         await add(db, 0)
         offline.copy(path, tmp_path / "copy.db")
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
-    told = offline.examine(path, known=1)
-    assert told.known is not None
-    assert offline.examine(tmp_path / "copy.db").chain == told.chain
+    record = offline.read_events(path, n=1)
+    assert record.hash is not None
+    assert offline.read_events(tmp_path / "copy.db").chain == record.chain
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
     assert sorted(before) == ["copy.db", "hive.db"]

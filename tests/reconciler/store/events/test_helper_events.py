@@ -16,11 +16,13 @@ from meta.wire import events as wire
 from meta.wire.common import ApprovalStatus
 from meta.wire.events import HELPER_EVENT, HelperEvent
 from reconciler.events.feed import Events
+from reconciler.plan.observed import Memo
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
-from reconciler.store.events import log
+from reconciler.store.events import keys, log
 from reconciler.store.events.helper_events import helper_events
 from reconciler.store.events.kinds import EVENT_KINDS
+from reconciler.store.memos import Memos
 
 ALICE = AgentName("alice")
 SHA = Sha("a" * 40)
@@ -157,22 +159,31 @@ async def test_notice_and_event_are_there_together_or_not_at_all(db: Database, c
     with pytest.raises(TransientError):
         await db.write(cut_off)
     assert await told(db) == []
-    append = partial(log.append, at=1.0, kind="container_crash", agent=ALICE, data={"why": "code 3"}, key="k")
+    append = partial(
+        log.append, at=1.0, kind="container_crash", agent=ALICE, data={"why": "code 3"}, key=keys.crashed(ALICE, "k")
+    )
     for _ in range(2):
         await db.write(append)
     assert await told(db) == [wire.ContainerCrash(agent="alice", note="code 3")]
 
 
-async def test_who_waits_for_the_managers_inbox_is_woken_after_the_commit(db: Database, cards: Cards) -> None:
+async def test_each_that_appends_events_calls_back_after_the_commit_and_only_then(db: Database) -> None:
     woken: list[int] = []
-    events = Events(db)
-    events.told = cards.told = lambda: woken.append(1)
-    await events.append("agent_destroyed", ALICE, {}, key="k")
-    await events.append("agent_destroyed", ALICE, {}, key="k")
+    events = Events(db, on_append=lambda: woken.append(1))
+    cards = Cards(db, on_append=lambda: woken.append(1))
+    memos = Memos(db, on_append=lambda: woken.append(1))
+    await events.append("agent_destroyed", ALICE, {}, key=keys.crashed(ALICE, "k"))
+    await events.append("agent_destroyed", ALICE, {}, key=keys.crashed(ALICE, "k"))
     assert len(woken) == 1
     await cards.project(ALICE, [deploy(7)], "s")
     await cards.project(ALICE, [deploy(7)], "s")
     assert len(woken) == 2
+    await memos.save(ALICE, Memo(crashes=1))
+    assert len(woken) == 2
+    await memos.save(ALICE, Memo(needs_login=True), ("agent_needs_login", 1.0))
+    assert len(woken) == 3
+    await memos.forget(ALICE, ("agent_destroyed", 2.0))
+    assert len(woken) == 4
     await events.close()
 
 
