@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from meta.names import MANAGER, AgentName
+from reconciler.plan.phases import GIVEN_UP
 
 UP = frozenset({"running", "needs-login", "parked", "over-budget", "stopped"})
 """Phases in which an agent with nothing to do came through its rebuild. A stopped one is rebuilt, not started."""
-GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
-"""Phases of agents that wait for a person: a rollout leaves them out."""
 PATIENCE = 3
 """Errors in a row of one agent's worker that end a rollout."""
 AUTOMATIC = "hive"

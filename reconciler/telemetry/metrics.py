@@ -29,7 +29,7 @@ from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, Re
 from meta.names import AgentName
 from reconciler.messaging.broker import Allowed, Broker, Delivery, everybody
 from reconciler.plan import steps
-from reconciler.plan.phase import PHASES
+from reconciler.plan.phases import PHASES
 from reconciler.store.database import Database
 from reconciler.views import Status
 

@@ -13,7 +13,7 @@ from api.operations.table import ON_LINES, OPERATIONS
 from meta.agent_toml.settings import AgentSettings
 from meta.config import Config
 from reconciler.events.feed import EVENT_KINDS
-from reconciler.plan.phase import PHASES
+from reconciler.plan.phases import PHASES
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

@@ -47,6 +47,7 @@ def serve_here(wanted: Serving) -> None:
         os.dup2(source, target)
     os.environ.clear()
     os.environ.update(wanted.environment)
+    from api.cli.commands.daemon import exit_code
     from api.daemon.serve import ServeOptions, serve
     from meta import failpoint as failpoints
     from reconciler.backends.local.backend import LocalBackend
@@ -69,8 +70,7 @@ def serve_here(wanted: Serving) -> None:
     options = ServeOptions(
         wanted.directory / "s", wanted.directory / "r", backend=wanted.backend, builder=wanted.builder
     )
-    code = asyncio.run(serve(options))
-    os._exit(code)
+    os._exit(exit_code(asyncio.run(serve(options))))
 
 
 def _previewing(plain: type[PlainBuilder]) -> type[PlainBuilder]:

@@ -17,7 +17,7 @@ from meta.errors import BadInput, BuildFailed, Conflict, TransientError
 from meta.names import AgentName, ProposalId
 from reconciler.loop.queue import Queue
 from reconciler.plan import steps
-from reconciler.plan.phase import PHASES
+from reconciler.plan.phases import PHASES
 from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
 from reconciler.telemetry.metrics import CountedBroker, Metrics, Snapshot, database_bytes, disk_bytes

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from api.cli.commands.daemon import exit_code
 from api.daemon.serve import ServeOptions, serve
 from meta.model import Generation
 from meta.names import MANAGER, AgentName
@@ -85,7 +86,7 @@ def main() -> int:
 
     setattr(module, "Daemon", NixosDaemon)  # noqa: B010 - a stand-in
     words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
-    return asyncio.run(serve(ServeOptions(Path(words["--state"]), Path(words["--runtime"]))))
+    return exit_code(asyncio.run(serve(ServeOptions(Path(words["--state"]), Path(words["--runtime"])))))
 
 
 if __name__ == "__main__":
