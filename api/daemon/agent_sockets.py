@@ -27,7 +27,7 @@ from meta.layout import Layout
 from meta.names import AgentName
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -25,13 +26,15 @@ from meta.config import Config, config_from_environment
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
+from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
+from reconciler.daemon.peek import peek as plan_on_disk
 from reconciler.plan.steps import OpenSockets
 from reconciler.telemetry import tracing
 from reconciler.views import PlanRow, Status
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +120,12 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
     stopping = asyncio.Event()
     _on_signals(stopping)
     sockets = AgentSockets(layout, config)
-    daemon = Daemon(layout, config, sockets, backend=options.backend, builder=options.builder)
-    try:
-        await daemon.open()
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(asyncio.to_thread, tracing.stop)
+        closing.push_async_callback(sockets.close_all)
+        daemon = await Daemon.open(layout, config, sockets, choose(options.backend, options.builder))
+        closing.push_async_callback(daemon.close)
+        closing.push_async_callback(sockets.mute)
         sockets.attach(daemon.service)
         if options.once:
             await daemon.start()
@@ -132,11 +138,6 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
             await _until(stopping, daemon)
             notify("STOPPING=1")
             log.info("stopping; agents go on")
-    finally:
-        await sockets.mute()
-        await daemon.close()
-        await sockets.close_all()
-        await asyncio.to_thread(tracing.stop)
     return Ending(Outcome.STOPPED if daemon.failure is None else Outcome.FAILED)
 
 
@@ -177,8 +178,8 @@ async def _answering(service: Service, sockets: AgentSockets) -> None:
 async def peek(options: ServeOptions) -> list[dict[str, Any]]:
     """The plan, read from disk without a daemon, without the lock, and without changing anything."""
     config, layout = options.config(), options.layout()
-    daemon = Daemon(layout, config, AgentSockets(layout, config), backend=options.backend, builder=options.builder)
-    rows = await daemon.peek(agent_name(options.only) if options.only else None)
+    choice = choose(options.backend, options.builder)
+    rows = await plan_on_disk(layout, config, choice, agent_name(options.only) if options.only else None)
     return [asdict(row) for row in rows]
 
 
@@ -195,7 +196,7 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 
 async def _once(daemon: Daemon, agent: AgentName | None, options: ServeOptions, stopping: asyncio.Event) -> Ending:
     service = daemon.service
-    settling = asyncio.ensure_future(service.settled(agent, options.seconds))
+    settling = asyncio.ensure_future(service.loop.settled(agent, options.seconds))
     await _first(stopping, daemon, settling)
     if daemon.failure is not None or not settling.done():
         settling.cancel()

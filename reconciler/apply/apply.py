@@ -79,14 +79,15 @@ class Apply:
             case _:
                 raise TypeError(f"apply does not know the step {step.name}")
 
-    async def project(self, agent: AgentName) -> None:
-        """Make the cards of `agent` say what its tags say; the events go out with them."""
+    async def project(self, agent: AgentName) -> tuple[Deploy, ...]:
+        """Bring the cards of `agent` up to its tags, with the events. Return all deploys of the agent."""
         deploys = await self._w.observer.refresh(agent)
         stamp, proven = self._w.observer.stamp(agent), self._w.memory.get(agent).proven
         shown = tuple(replace(deploy, unproven=deploy.unproven and deploy.id not in proven) for deploy in deploys)
         with effect("project"):
             await self._w.cards.project(agent, shown, stamp or "")
             self._w.memory.note_projected(agent, stamp)
+        return deploys
 
     async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
         """Why a commit's own files cannot be built, in words; None when nothing is wrong with them."""
@@ -332,7 +333,7 @@ class Apply:
         with effect("forget-memo"):
             gone = self._w.memory.get(agent).transient == Transient.DESTROYING
             await self._w.memory.forget(agent, ("agent_destroyed", self._w.clock()) if gone else None)
-            self._w.events.told()
+            self._w.events.on_append()
             self._w.links.forget(agent)
 
     async def _purge(self, agent: AgentName) -> None:
@@ -343,8 +344,8 @@ class Apply:
             for directory in (layout.agent(agent), layout.applied(agent), layout.proposed(agent)):
                 await remove_tree(directory, inside=layout.state)
             await self._builder.forget(agent)
-            if self._w.observer.previews is not None:
-                self._w.observer.previews.forget(agent)
+            if self._w.previews is not None:
+                self._w.previews.forget(agent)
         await self._w.cards.forget(agent)
         await self._w.forget(agent)
         await self._w.broker.forget(agent)

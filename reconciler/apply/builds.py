@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from meta.approval import Shown, objection
@@ -30,6 +31,7 @@ class Building:
     def __init__(self, world: World, builder: Builder) -> None:
         self._w = world
         self._builder = builder
+        self._previewing = asyncio.Semaphore(1)  # apart from builds: a preview never takes the place of a build
 
     async def build(self, request: BuildRequest, shown: Shown | None) -> None:
         """A4. Refused when the operator approved something else than what would be built now."""
@@ -51,7 +53,7 @@ class Building:
 
     async def preview(self, agent: AgentName, deploy: Deploy, candidate: MakeCandidate) -> None:
         """Evaluate the pending `deploy` in a candidate of its own, which goes again; keep what came out."""
-        previews = self._w.observer.previews
+        previews = self._w.previews
         if previews is None:
             return
         with effect("preview"):
@@ -71,7 +73,7 @@ class Building:
         made = (await self._w.meta.read()).candidates[agent][deploy.id]
         settings = made.entry.settings
         request = BuildRequest(agent, deploy.id, deploy.sha, settings, made.commit)
-        async with self._w.previews:
+        async with self._previewing:
             try:
                 found = await self._builder.preview(request)
                 if self._w.config.prebuild:
@@ -86,7 +88,7 @@ class Building:
 
     def _refused(self, agent: AgentName, id: ProposalId, shown: Shown, error: PermanentError) -> Previewed:
         """What cannot be built, in words; one that ended at a limit is tried again, each time after a longer wait."""
-        told, previews = _told(error), self._w.observer.previews
+        told, previews = _told(error), self._w.previews
         if previews is None or not (isinstance(error, BuildFailed) and error.bound):
             return Previewed(shown, complaint=told)
         before = previews.of(agent).get(id)
@@ -100,7 +102,7 @@ class Building:
     async def _running(self, agent: AgentName) -> Preview | None:
         """What meta pins; None before the first deploy, or when that cannot be evaluated any more."""
         desired = (await self._w.meta.read()).desired
-        entry, previews = desired.agents.get(agent), self._w.observer.previews
+        entry, previews = desired.agents.get(agent), self._w.previews
         if entry is None or previews is None:
             return None
         known = previews.of(agent).get(entry.pin.id)

@@ -43,9 +43,19 @@ class Resync(PermanentError):
 
 
 class Events:
-    """The sequence of one database. `clock` gives Unix seconds."""
+    """The sequence of one database. `clock` gives Unix seconds.
 
-    def __init__(self, db: Database, clock: Callable[[], float] = time.time, queue_limit: int = QUEUE_LIMIT) -> None:
+    `on_append` is called after each event was appended, here or by another transaction which then calls it: the same
+    transaction may have sent the manager a helper event.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Callable[[], float] = time.time,
+        queue_limit: int = QUEUE_LIMIT,
+        on_append: Callable[[], None] = lambda: None,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._queue_limit = queue_limit
@@ -56,8 +66,7 @@ class Events:
         self._pending = False
         self._closed = False
         self._unlisten = db.on_change(self._changed)
-        self.told: Callable[[], None] = lambda: None
-        """Called when an event was appended that the manager may have been told of (notices.py)."""
+        self.on_append = on_append
 
     async def append(
         self, kind: str, agent: AgentName | None, data: Mapping[str, object], key: str | None = None
@@ -70,7 +79,7 @@ class Events:
         row = await self._db.write(work)
         if row is None:
             return None
-        self.told()
+        self.on_append()
         return self._event(row)
 
     async def last(self) -> str:

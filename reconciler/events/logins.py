@@ -51,5 +51,5 @@ class Logins:
             self._told[agent] = now
         kind = "agent_needs_login" if missing else "agent_logged_in"
         await self._w.memory.tell(agent, kind, self._w.clock(), needs_login=missing)
-        self._w.events.told()
+        self._w.events.on_append()
         return None

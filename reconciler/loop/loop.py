@@ -50,9 +50,14 @@ class Look:
 
 
 class Reconciler:
-    """Plans and applies, agent by agent. One per daemon."""
+    """Plans and applies, agent by agent. One per daemon.
 
-    def __init__(self, world: World, apply: Apply) -> None:
+    `still_busy` returns True while work that was begun still concerns an agent (None: any), though its plan is empty.
+    """
+
+    def __init__(
+        self, world: World, apply: Apply, still_busy: Callable[[AgentName | None], bool] = lambda _: False
+    ) -> None:
         self._w = world
         self._apply = apply
         self.queue = Queue(
@@ -66,8 +71,7 @@ class Reconciler:
         self._last: dict[AgentName, str] = {}
         self._turned = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
-        self.more: Callable[[AgentName | None], bool] = lambda _: False
-        """Whether something that was begun still concerns an agent (None: anybody), though its plan is empty."""
+        self._still_busy = still_busy
 
     # looking
     async def look(self) -> Look:
@@ -195,8 +199,8 @@ class Reconciler:
     async def _at_rest(self, agent: AgentName | None) -> bool:
         if agent is not None:
             decision, _ = await self.decide(agent)
-            return isinstance(decision.step, steps.Nothing) and agent not in self._doing and not self.more(agent)
-        return (await self.plan()).empty and not self._doing and not self.more(None)
+            return isinstance(decision.step, steps.Nothing) and agent not in self._doing and not self._still_busy(agent)
+        return (await self.plan()).empty and not self._doing and not self._still_busy(None)
 
     async def _rest(self, agent: AgentName) -> None:
         self.trouble.pop(agent, None)

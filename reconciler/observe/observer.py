@@ -72,7 +72,7 @@ def _names(folder: Path) -> set[AgentName]:
 class Observer:
     """Reads the world. `refresh` is async and may run git; `observe` is pure reading of what is at hand.
 
-    Without a `memory` (no daemon) nothing is remembered.
+    Without a `memory` (no daemon) nothing is remembered. `previews` is None if the builder cannot preview.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Observer:
         self._moments = Moments()
         self._moments.told("daemon", "", since)
         self._furnished = Furnished(layout, given_away=given_away)
-        self._previews = previews if builder.previews else None
+        self._previews = previews
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
         self.revision = ""
@@ -142,10 +142,6 @@ class Observer:
         on_disk = _names(self._layout.state / "applied")
         tombs = {name for name, tomb in view.desired.tombstones.items() if tomb.purge}
         return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
-
-    def repo(self, agent: AgentName) -> Applied:
-        """The agent's applied repo."""
-        return self._repo(agent).applied
 
     async def refresh(self, agent: AgentName) -> tuple[Deploy, ...]:
         """The agent's deploys; its tags are read again only when a ref changed."""
@@ -200,11 +196,6 @@ class Observer:
         deploys = {agent: await self.refresh(agent)}
         since = self._moments.told("daemon", "", self._since)
         return desired, Observed({agent: self.observe(agent)}, since, self.revision), deploys
-
-    @property
-    def previews(self) -> Previews | None:
-        """What open proposals would become; None where the builder cannot say."""
-        return self._previews
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """The last lines that the container wrote."""

@@ -29,7 +29,7 @@ from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.superseding import supersede
 from reconciler.proposals.watch import Watch
 from reconciler.store.seen_tips import SeenTips
-from reconciler.views import Card, RefusedTip
+from reconciler.views import RefusedTip
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Proposing(Protocol):
         description: str = "",
         source: Path | None = None,
         origin: str | None = None,
-    ) -> Card:
+    ) -> Deploy:
         """See Proposals.propose."""
 
 
@@ -324,7 +324,7 @@ class Discovery:
         source = self._top / agent / (PUSHED if found.kind == PUSHED else "config")
         tip = found.tip
         try:
-            card = await self._service.propose(agent, found.by, tip.sha, "", source, found.source)
+            deploy = await self._service.propose(agent, found.by, tip.sha, "", source, found.source)
         except TransientError:
             raise
         except Conflict as error:  # no room: a decision makes some
@@ -338,7 +338,7 @@ class Discovery:
                 log.warning("%s: %s at %s is no proposal: %s", agent, found.source, tip.sha[:12], why)
                 await self._tell(self._refusal(agent, found, why))
             return
-        log.info("%s: found %s at %s, proposal %s", agent, found.source, tip.sha[:12], card.id)
+        log.info("%s: found %s at %s, proposal %s", agent, found.source, tip.sha[:12], deploy.id)
         await self._store.save(agent, found.source, tip.sha, self._w.now())
         self._seen.setdefault(agent, {})[found.source] = tip.sha
 

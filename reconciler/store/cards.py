@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from meta.errors import NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
 from reconciler.store.database import Database
@@ -48,13 +47,18 @@ class CardChange:
 
 
 class Cards:
-    """The table of cards. `clock` gives Unix seconds."""
+    """The table of cards. `clock` gives Unix seconds.
 
-    def __init__(self, db: Database, clock: Callable[[], float] = time.time) -> None:
+    `wake_manager` is called after a projection that changed something: its transaction may have sent the manager a
+    helper event.
+    """
+
+    def __init__(
+        self, db: Database, clock: Callable[[], float] = time.time, wake_manager: Callable[[], None] = lambda: None
+    ) -> None:
         self._db = db
         self._clock = clock
-        self.told: Callable[[], None] = lambda: None
-        """Called when something changed that the manager may have been told of (notices.py)."""
+        self._wake_manager = wake_manager
 
     async def stamps(self) -> dict[AgentName, str]:
         """For each agent the stamp that its cards were last projected with. Loaded once, at start."""
@@ -71,19 +75,26 @@ class Cards:
         """
         changes = await self._db.write(partial(_project, agent, tuple(deploys), stamp, self._clock()))
         if changes:
-            self.told()
+            self._wake_manager()
         return changes
 
     async def pending(self) -> builtins.list[Card]:
         """What waits for the operator, oldest first."""
         return await self._db.read(partial(_select, "status = 'pending' ORDER BY id, agent", ()))
 
-    async def get(self, id: ProposalId) -> Card:
-        """The card of `id` (0, which each agent has: the newest one). Raises NotFound."""
-        found = await self._db.read(partial(_select, "id = ? ORDER BY requested_at DESC, agent LIMIT 1", (id,)))
-        if not found:
-            raise NotFound(f"there is no proposal {id}", "see `hive pending` for the open ones")
-        return found[0]
+    async def get(self, agent: AgentName, id: ProposalId) -> Card | None:
+        """Return the card of one id of `agent`, None if there is none."""
+        cards = await self._db.read(partial(_select, "agent = ? AND id = ?", (agent, id)))
+        return cards[0] if cards else None
+
+    async def owners(self, id: ProposalId) -> builtins.list[AgentName]:
+        """Return the agents that have a card with this id: each has the id 0, any other is of one agent."""
+
+        def query(connection: sqlite3.Connection) -> builtins.list[AgentName]:
+            rows = connection.execute("SELECT agent FROM cards WHERE id = ? ORDER BY requested_at DESC, agent", (id,))
+            return [AgentName(agent) for (agent,) in rows]
+
+        return await self._db.read(query)
 
     async def list(self, agent: AgentName | None = None, limit: int = 50) -> builtins.list[Card]:
         """The newest cards (of one agent, or of all), newest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
 from meta.desired.repo import MetaRepo
 from meta.layout import Layout
@@ -58,9 +59,7 @@ async def project(cards: Cards, applied: Applied) -> None:
 
 async def propose(applied: Applied, id: int, sha: Sha, kind: DeployKind = DeployKind.APPLY_COMMIT) -> None:
     """The first tag of an id."""
-    await applied.propose(
-        ProposalId(id), kind, sha, base=None, commit_ref="", source="test", description="", by=BY, at=AT
-    )
+    await applied.propose(ProposalId(id), Pinning(kind, sha, None, commit_ref="", source="test", by=BY), at=AT)
 
 
 async def commit(meta: MetaRepo, id: int, sha: Sha, kind: DeployKind) -> None:

@@ -163,10 +163,10 @@ async def test_notice_and_event_are_there_together_or_not_at_all(db: Database, c
     assert await told(db) == [wire.ContainerCrash(agent="alice", note="code 3")]
 
 
-async def test_who_waits_for_the_managers_inbox_is_woken_after_the_commit(db: Database, cards: Cards) -> None:
+async def test_who_waits_for_the_managers_inbox_is_woken_after_the_commit(db: Database) -> None:
     woken: list[int] = []
-    events = Events(db)
-    events.told = cards.told = lambda: woken.append(1)
+    events = Events(db, on_append=lambda: woken.append(1))
+    cards = Cards(db, wake_manager=lambda: woken.append(1))
     await events.append("agent_destroyed", ALICE, {}, key="k")
     await events.append("agent_destroyed", ALICE, {}, key="k")
     assert len(woken) == 1
