@@ -91,14 +91,16 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Messaging:
-    """The store's parts that others are made of."""
+class _Store:
+    """What works on the database, and the agents' settings, which say whom they may write to."""
 
     broker: Broker
     events: Events
     cards: Cards
     questions: Questions
     reminders: Reminders
+    seen_tips: SeenTips
+    settings: DeployedSettings
 
 
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
@@ -106,13 +108,12 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     layout, config, choice = here.layout, here.config, here.choice
     since, hints, metrics, build_logs = time.time(), Hints(), Metrics(), BuildLogs()
     meta, repos = await _git(here, int(since))
-    settings = DeployedSettings(partial(_pinned, meta), lambda agent, sha: repos(agent).read(sha, SETTINGS_FILE))
     database = await Database.open(layout.database)
     closing.push_async_callback(database.close)
-    messaging = _messaging(here, meta, database, metrics, settings)
-    memory = Memory(Memos(database), messaging.cards)
+    store = _store(here, meta, repos, database, metrics)
+    memory = Memory(Memos(database), store.cards)
     await memory.load(secrets.token_hex(8))
-    links = Links(hints, messaging.broker.interrupt, acks=messaging.broker.acks)
+    links = Links(hints, store.broker.interrupt, acks=store.broker.acks)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
@@ -126,20 +127,20 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     )
     world = World(
         *(layout, config, meta, repos, observer, previews, links, here.sockets, memory),
-        *(messaging.cards, messaging.events, messaging.broker, here.recorder, metrics),
+        *(store.cards, store.events, store.broker, here.recorder, metrics),
         as_root=os.geteuid() == 0,
         own_ranges=choice.own_ranges,
-        on_destroy=(messaging.questions.forget, messaging.reminders.forget),
+        on_destroy=(store.questions.forget, store.reminders.forget),
         builds=asyncio.Semaphore(config.builds),
     )
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = _service(here, world, apply, messaging, SeenTips(database), settings, build_logs)
+    service = _service(here, world, apply, store, build_logs)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
-    return Parts(service, world, database, Ticker(messaging.questions, messaging.reminders), hints)
+    return Parts(service, world, database, Ticker(store.questions, store.reminders), hints)
 
 
 async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
@@ -157,9 +158,8 @@ async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
     return meta, Repos(here.layout, environment, deadline)
 
 
-def _messaging(
-    here: Surroundings, meta: MetaRepo, database: Database, metrics: Metrics, settings: DeployedSettings
-) -> _Messaging:
+def _store(here: Surroundings, meta: MetaRepo, repos: Repos, database: Database, metrics: Metrics) -> _Store:
+    settings = DeployedSettings(partial(_pinned, meta), lambda agent, sha: repos(agent).read(sha, SETTINGS_FILE))
     known = partial(_is_agent, meta)
     broker = CountedBroker(
         metrics,
@@ -171,7 +171,7 @@ def _messaging(
         allowed=Recipients(settings).allowed,
     )
     wake_manager = partial(broker.notice, MANAGER)
-    return _Messaging(
+    return _Store(
         broker,
         Events(database, on_append=wake_manager),
         Cards(database, wake_manager=wake_manager),
@@ -182,29 +182,22 @@ def _messaging(
             state=lambda name: here.layout.agent_state(AgentName(name)),
             notice=broker.notice,
         ),
+        SeenTips(database),
+        settings,
     )
 
 
-def _service(
-    here: Surroundings,
-    world: World,
-    apply: Apply,
-    messaging: _Messaging,
-    seen_tips: SeenTips,
-    settings: DeployedSettings,
-    build_logs: BuildLogs,
-) -> Service:
+def _service(here: Surroundings, world: World, apply: Apply, store: _Store, build_logs: BuildLogs) -> Service:
     """Make the loop, the commands and the queries."""
-    background, revision = here.background, hive_revision()
-    rollouts = RolloutFile(here.layout.rollout)
+    revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
     loop = Reconciler(world, apply, rollouts.holds)
     deploys, stale = Deploys(world, apply, loop), Stale(world)
     proposals = Proposals(world, loop, deploys, stale)
-    discovery = Discovery(world, proposals, seen_tips, settings)
+    discovery = Discovery(world, proposals, store.seen_tips, store.settings)
     agents = Lifecycle(world, apply, loop, deploys)
     cards = CardsQuery(world, deploys, stale)
     status = StatusQuery(
-        world, loop, stale, discovery, messaging.questions, lambda: rollouts.current, background, revision
+        world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, revision
     )
     return Service(
         names=lambda: sorted(world.observer.known().agents),
@@ -224,13 +217,13 @@ def _service(
         updates=Updates(world, loop, agents.rebuild, rollouts),
         backup=LiveBackup(here.layout, here.config, world.meta, revision),
         loop=loop,
-        broker=messaging.broker,
-        questions=messaging.questions,
-        reminders=messaging.reminders,
-        loose_ends=LooseEnds(messaging.questions, messaging.reminders, world.cards.pending),
-        events=messaging.events,
+        broker=store.broker,
+        questions=store.questions,
+        reminders=store.reminders,
+        loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
+        events=store.events,
         links=world.links,
-        background=background,
+        background=here.background,
     )
 
 

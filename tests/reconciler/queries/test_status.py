@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from api.daemon.agent_sockets import AgentSockets
-from meta.config import Config
-from meta.layout import Layout
 from meta.names import AgentName
-from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    """A daemon that has alice and has not begun to look by itself."""
-    layout, config = Layout(tmp_path / "s", tmp_path / "r"), Config.model_validate({"health_stable": 0.0})
-    sockets = AgentSockets(layout, config)
-    made = await Daemon.open(layout, config, sockets, choose("fake", "plain"))
-    sockets.attach(made.service)
-    await made.service.spawns.begin(ALICE, "test")
-    assert await made.service.loop.settled(ALICE, 30)
-    yield made
-    await made.close()
-    await sockets.close_all()
 
 
 def after_each_look(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, happen: Callable[[], Awaitable[None]]) -> None:
