@@ -119,14 +119,15 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
     only = agent_name(options.only) if options.only else None
     stopping = asyncio.Event()
     _on_signals(stopping)
-    sockets = AgentSockets(layout, config)
+    serving: asyncio.Future[Service] = asyncio.get_running_loop().create_future()
+    sockets = AgentSockets(layout, config, serving)
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, tracing.stop)
         closing.push_async_callback(sockets.close_all)
         daemon = await Daemon.open(layout, config, sockets, choose(options.backend, options.builder))
         closing.push_async_callback(daemon.close)
         closing.push_async_callback(sockets.mute)
-        sockets.attach(daemon.service)
+        serving.set_result(daemon.service)
         if options.once:
             await daemon.start()
             return await _once(daemon, only, options, stopping)

@@ -419,8 +419,9 @@ async def pods(tmp_path: Path, line_limit: int) -> AsyncIterator[Hive]:
     fake = FakeService(layout, events, broker)
     names = fake.names
     fake.attach(database, tmp_path / "states")
-    running = Hive(fake, layout, config, AgentSockets(layout, config))
-    running.sockets.attach(running.service)
+    serving = asyncio.get_running_loop().create_future()
+    serving.set_result(fake.parts())
+    running = Hive(fake, layout, config, AgentSockets(layout, config, serving))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         stack.push_async_callback(events.close)

@@ -41,9 +41,10 @@ def measure() -> Iterator[Figure]:
 
 async def _size(directory: Path, size: int, single: dict[int, list[float]]) -> list[Figure]:
     layout = Layout(directory / "s", directory / "r")
-    sockets = AgentSockets(layout, CONFIG)
+    serving = asyncio.get_running_loop().create_future()
+    sockets = AgentSockets(layout, CONFIG, serving)
     daemon = await Daemon.open(layout, CONFIG, sockets, choose("fake", "plain"))
-    sockets.attach(daemon.service)
+    serving.set_result(daemon.service)
     try:
         await populate(daemon, layout, size)
         passes, floor, children, memory = [], [], [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,9 +43,10 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     from reconciler.daemon.daemon import Daemon
 
     layout, config = Layout(tmp_path / "s", tmp_path / "r"), Config.model_validate({"health_stable": 0.0})
-    sockets, alice = AgentSockets(layout, config), AgentName("alice")
+    serving = asyncio.get_running_loop().create_future()
+    sockets, alice = AgentSockets(layout, config, serving), AgentName("alice")
     made = await Daemon.open(layout, config, sockets, choose("fake", "plain"))
-    sockets.attach(made.service)
+    serving.set_result(made.service)
     await made.service.spawns.begin(alice, "test")
     assert await made.service.loop.settled(alice, 30)
     yield made

@@ -44,6 +44,7 @@ class Measured(FakeService):
 @pytest.fixture
 async def measured(pods: Hive) -> AsyncIterator[Measured]:
     service = Measured(pods.layout, pods.fake.events, pods.fake.broker)
+    service.attach(pods.fake.database, pods.layout.state)
     async with serve_operator(service.parts(), pods.layout, pods.config, pods.stopping):
         yield service
 
