@@ -27,7 +27,7 @@ from meta.layout import Layout
 from meta.names import AgentName
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,19 @@ class _Set:
 
 
 class AgentSockets:
-    """Implements reconciler.ports.Sockets. `attach` the service before the first `open`."""
+    """Implements reconciler.ports.Sockets.
 
-    def __init__(self, layout: Layout, config: Config) -> None:
+    `service` answers on the sockets. It is a future since the service, too, is made of parts that open sockets: until
+    it is there, `open` raises TransientError.
+    """
+
+    def __init__(self, layout: Layout, config: Config, service: asyncio.Future[Service]) -> None:
         self._layout = layout
         self._config = config
-        self._service: Service | None = None
+        self._service = service
         self._sets: dict[AgentName, _Set] = {}
         self._locks: dict[AgentName, asyncio.Lock] = {}
         self._opened = asyncio.Condition()
-
-    def attach(self, service: Service) -> None:
-        """What answers on the sockets."""
-        self._service = service
 
     def present(self, agent: AgentName) -> bool:
         """True when all sockets listen and their files are still the ones made for them."""
@@ -86,9 +86,9 @@ class AgentSockets:
             if self.present(agent):
                 return
             await self._close(agent)
-            service = self._service
-            if service is None:
+            if not self._service.done():
                 raise TransientError(f"the sockets of {agent} cannot open yet", "the daemon is still starting")
+            service = self._service.result()
             make_directory(self._layout.sockets(agent), uid)
             mcp, harness, http = self._bind(agent, uid)
             admit, limit = admission(peers), self._config.max_line_bytes

@@ -19,7 +19,7 @@ from meta.config import Config
 from meta.layout import Layout
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 
 @asynccontextmanager

@@ -1,4 +1,7 @@
-"""`hive serve`: the daemon with its sockets, from start to the signal that ends it. Agents go on without it."""
+"""`hive serve`: the daemon with its sockets, from start to the signal that ends it. Agents go on without it.
+
+Nothing here prints: `on_ready` gets the status to show once the daemon answers, `serve` returns how it ended.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,13 @@ import logging
 import os
 import resource
 import signal
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.cli.client.exit_codes import Code
-from api.cli.client.follow import GIVEN_UP
-from api.cli.render import output
 from api.daemon import logs, watchdog
 from api.daemon.agent_sockets import AgentSockets
 from api.daemon.notify import notify
@@ -25,12 +26,15 @@ from meta.config import Config, config_from_environment
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
+from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
+from reconciler.daemon.peek import peek as plan_on_disk
 from reconciler.plan.steps import OpenSockets
 from reconciler.telemetry import tracing
+from reconciler.views import PlanRow, Status
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +53,9 @@ OTHER_VARIABLES = INSIDE | {"HIVE_STATE", "HIVE_RUNTIME", "HIVE_BACKEND", "HIVE_
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Where and how. `once`: reconcile (`only` one agent) for at most `seconds`, print the plan, then end.
+    """Where and how. `once`: reconcile (`only` one agent) for at most `seconds`, then end.
 
-    `unsafe` lets agents run without bubblewrap, whatever HIVE_ISOLATION says; `json`: the plan as JSON.
+    `unsafe` lets agents run without bubblewrap, whatever HIVE_ISOLATION says.
     """
 
     state: Path
@@ -62,7 +66,6 @@ class ServeOptions:
     only: str | None = None
     seconds: float = 600.0
     unsafe: bool = False
-    json: bool = False
 
     def config(self) -> Config:
         """The settings in the environment, and what the options say beyond them."""
@@ -74,10 +77,37 @@ class ServeOptions:
         return Layout(self.state.resolve(), self.runtime.resolve())
 
 
-async def serve(options: ServeOptions) -> int:
-    """Run until SIGTERM or SIGINT (or, with `once`, until nothing is left to do). Returns an exit code.
+class Outcome(Enum):
+    """Why a daemon ended. The last three come with `once` only."""
 
-    A background task that ends, ends the daemon with Code.FAILED.
+    STOPPED = auto()
+    """A signal."""
+    FAILED = auto()
+    """A background task of the daemon ended."""
+    SETTLED = auto()
+    """Nothing was left to do."""
+    TIMED_OUT = auto()
+    """Something was left to do when the time was over."""
+    INTERRUPTED = auto()
+    """A signal, before nothing was left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a daemon ended. `plan`: what is left to do, if the outcome is SETTLED or TIMED_OUT."""
+
+    outcome: Outcome
+    plan: tuple[PlanRow, ...] = ()
+
+
+OnReady = Callable[[Status], None]
+"""Gets the daemon's status once its sockets answer."""
+
+
+async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> Ending:
+    """Run until SIGTERM or SIGINT (or, with `once`, until nothing is left to do). Return how it ended.
+
+    A background task that ends, ends the daemon.
     Raises HiveError when the daemon cannot start: another one has the state directory, a setting is wrong.
     """
     config, layout = options.config(), options.layout()
@@ -89,11 +119,15 @@ async def serve(options: ServeOptions) -> int:
     only = agent_name(options.only) if options.only else None
     stopping = asyncio.Event()
     _on_signals(stopping)
-    sockets = AgentSockets(layout, config)
-    daemon = Daemon(layout, config, sockets, backend=options.backend, builder=options.builder)
-    try:
-        await daemon.open()
-        sockets.attach(daemon.service)
+    serving: asyncio.Future[Service] = asyncio.get_running_loop().create_future()
+    sockets = AgentSockets(layout, config, serving)
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(asyncio.to_thread, tracing.stop)
+        closing.push_async_callback(sockets.close_all)
+        daemon = await Daemon.open(layout, config, sockets, choose(options.backend, options.builder))
+        closing.push_async_callback(daemon.close)
+        closing.push_async_callback(sockets.mute)
+        serving.set_result(daemon.service)
         if options.once:
             await daemon.start()
             return await _once(daemon, only, options, stopping)
@@ -101,16 +135,11 @@ async def serve(options: ServeOptions) -> int:
             await daemon.start()
             await _answering(daemon.service, sockets)
             notify("READY=1")
-            await _welcome(daemon.service)
+            on_ready(await daemon.service.status())
             await _until(stopping, daemon)
             notify("STOPPING=1")
             log.info("stopping; agents go on")
-    finally:
-        await sockets.mute()
-        await daemon.close()
-        await sockets.close_all()
-        await asyncio.to_thread(tracing.stop)
-    return Code.OK if daemon.failure is None else Code.FAILED
+    return Ending(Outcome.STOPPED if daemon.failure is None else Outcome.FAILED)
 
 
 async def _until(stopping: asyncio.Event, daemon: Daemon) -> None:
@@ -150,8 +179,8 @@ async def _answering(service: Service, sockets: AgentSockets) -> None:
 async def peek(options: ServeOptions) -> list[dict[str, Any]]:
     """The plan, read from disk without a daemon, without the lock, and without changing anything."""
     config, layout = options.config(), options.layout()
-    daemon = Daemon(layout, config, AgentSockets(layout, config), backend=options.backend, builder=options.builder)
-    rows = await daemon.peek(agent_name(options.only) if options.only else None)
+    choice = choose(options.backend, options.builder)
+    rows = await plan_on_disk(layout, config, choice, agent_name(options.only) if options.only else None)
     return [asdict(row) for row in rows]
 
 
@@ -166,49 +195,15 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-async def _once(daemon: Daemon, agent: AgentName | None, options: ServeOptions, stopping: asyncio.Event) -> int:
+async def _once(daemon: Daemon, agent: AgentName | None, options: ServeOptions, stopping: asyncio.Event) -> Ending:
     service = daemon.service
-    settling = asyncio.ensure_future(service.settled(agent, options.seconds))
+    settling = asyncio.ensure_future(service.loop.settled(agent, options.seconds))
     await _first(stopping, daemon, settling)
     if daemon.failure is not None or not settling.done():
         settling.cancel()
-        return Code.INTERRUPTED if daemon.failure is None else Code.FAILED
-    rows = await service.plan(agent)
-    if options.json:
-        output.say_json([asdict(row) for row in rows])
-    for row in () if options.json else rows:
-        _say(f"{row.agent}: {row.phase}, {row.step}: {row.reason}")
-    if not settling.result():
-        return Code.TIMEOUT
-    return Code.FAILED if any(row.phase in GIVEN_UP for row in rows) else Code.OK
-
-
-async def _welcome(service: Service) -> None:
-    """Where everything is, and what to type next."""
-    status = await service.status()
-    here = Path(status.state) == Path(".hive").resolve() and Path(status.runtime) == Path(".hive/run").resolve()
-    _say(f"hive {status.revision} is up (backend {status.backend}, builder {status.builder}).")
-    _say(f"  state      {status.state}")
-    _say(f"  sockets    {status.runtime}/host.sock (JSON lines), {status.runtime}/http.sock (HTTP)")
-    _say(f"  isolation  {status.isolation}")
-    for note in status.notes:
-        _say(f"  note       {note}")
-    _say("Type next, in another terminal:")
-    if not here:
-        _say(f"  export HIVE_STATE={status.state} HIVE_RUNTIME={status.runtime}")
-    if Path(sys.prefix, "bin", "activate").exists():
-        _say(f"  . {sys.prefix}/bin/activate")
-    _say("  hive status")
-    _say("  hive spawn alice --wait")
-    _say(f"  git clone {status.state}/applied/alice/.git alice   # change agent.toml there and commit, then:")
-    _say(f"  git -C alice push {status.state}/proposed/alice/push.git HEAD:my-topic")
-    _say("  hive diff 1; hive approve 1 --wait")
-    _say("Ctrl-C ends the daemon; agents go on.")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+        return Ending(Outcome.INTERRUPTED if daemon.failure is None else Outcome.FAILED)
+    plan = tuple(await service.plan(agent))
+    return Ending(Outcome.SETTLED if settling.result() else Outcome.TIMED_OUT, plan)
 
 
 def _on_signals(stopping: asyncio.Event) -> None:

@@ -12,7 +12,7 @@ from api.daemon.notify import notify
 from meta.errors import HiveError
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 STATUS_DEADLINE = 5.0
 """Seconds for one line of status: it must not hold up the next sign of life."""

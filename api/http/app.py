@@ -22,7 +22,7 @@ from api.operations.table import OPERATIONS
 from meta.errors import BadInput, HiveError, NotFound
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 log = logging.getLogger(__name__)
 JSON = "application/json"
@@ -81,7 +81,7 @@ def handler(operation: AnyOperation, route: Route) -> HTTPRouteHandler:
 async def openapi(request: Ask) -> Response[bytes]:
     """All of this, described (OpenAPI 3.1)."""
     service: Service = request.app.state.service
-    return Response(document(service.revision()), media_type=JSON)
+    return Response(document(service.revision), media_type=JSON)
 
 
 def _expected(_request: Ask, error: HiveError) -> Response[dict[str, object]]:

@@ -19,7 +19,7 @@ from meta.wire.common import Wire
 from meta.wire.manager import MANAGER_REQUEST
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 CONNECTIONS = 16
 """Most connections to one agent's mcp.sock; a harness needs two."""

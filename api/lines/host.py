@@ -14,7 +14,7 @@ from meta.wire import host
 from meta.wire.codec import decode, encode
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 
 def host_server(bound: Bound, service: Service, *, limit: int) -> LineServer:

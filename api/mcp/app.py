@@ -189,7 +189,7 @@ class Door:
             if self._engine is None:
                 module = await asyncio.to_thread(importlib.import_module, "api.mcp.engine")
                 make = cast("Callable[..., Engine]", module.Engine)
-                self._engine = make(self._call, self._call.service.agents, self._limit)
+                self._engine = make(self._call, self._call.service.names, self._limit)
                 self._running = asyncio.create_task(self._engine.run(), name=f"mcp {self._call.name}")
                 self._running.add_done_callback(self._ended)
             return self._engine

@@ -45,7 +45,7 @@ class Engine:
         self._ready = asyncio.Event()
         self._server: Server[Any] = Server(
             "hive",
-            version=call.service.revision(),
+            version=call.service.revision,
             on_list_tools=self._list,
             on_call_tool=self._tool,
         )

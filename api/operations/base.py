@@ -30,7 +30,7 @@ from meta.wire.host import HostResponse
 from meta.wire.limits import NAME_PATTERN
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 OPERATOR = "operator"
 

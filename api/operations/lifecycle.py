@@ -117,8 +117,7 @@ def asked_for(_call: Call, card: Card) -> str:
 )
 async def spawn(call: Call, asked: Named) -> Card:
     """Make an agent without an approval; answers the card of its deploy."""
-    id = await call.service.spawn(asked.agent, call.who)
-    return await call.service.card(id, asked.agent)
+    return await call.service.cards.of(await call.service.spawns.begin(asked.agent, call.who))
 
 
 @operation(
@@ -131,7 +130,8 @@ async def spawn(call: Call, asked: Named) -> Card:
 async def request_spawn(call: Call, asked: Described) -> Card:
     """Ask the operator for a new agent."""
     counted(call)
-    return await call.service.request_spawn(asked.agent, call.who, asked.description)
+    deploy = await call.service.spawns.request(asked.agent, call.who, asked.description)
+    return await call.service.cards.of(deploy)
 
 
 @operation(
@@ -145,7 +145,7 @@ async def kill(call: Call, asked: Stopping) -> Accepted:
     """Stop an agent once its turn has ended; it stays stopped until it is started."""
     agent = another(call, asked.agent, "stop")
     counted(call)
-    await call.service.stop(agent, call.who, asked.now)
+    await call.service.agents.stop(agent, call.who, asked.now)
     return Accepted(asked.agent, "stop")
 
 
@@ -159,7 +159,7 @@ async def kill(call: Call, asked: Stopping) -> Accepted:
 async def start(call: Call, asked: Named) -> Accepted:
     """Start a stopped agent, or try again one that was given up."""
     counted(call)
-    await call.service.start(asked.agent, call.who)
+    await call.service.agents.start(asked.agent, call.who)
     return Accepted(asked.agent, "start")
 
 
@@ -173,7 +173,7 @@ async def start(call: Call, asked: Named) -> Accepted:
 async def restart(call: Call, asked: Stopping) -> Accepted:
     """Stop an agent once its turn has ended, and start it again."""
     counted(call)
-    await call.service.restart(asked.agent, call.who, asked.now)
+    await call.service.agents.restart(asked.agent, call.who, asked.now)
     return Accepted(asked.agent, "restart")
 
 
@@ -187,40 +187,43 @@ async def restart(call: Call, asked: Stopping) -> Accepted:
 async def rebuild(call: Call, asked: Stopping) -> Accepted:
     """Make everything that hive makes for an agent again, from what is deployed, and restart it."""
     counted(call)
-    await call.service.rebuild(asked.agent, call.who, asked.now)
+    await call.service.agents.rebuild(asked.agent, call.who, asked.now)
     return Accepted(asked.agent, "rebuild")
 
 
 @operation("rebuild_all", OPERATORS, routes=(Route("POST", "/api/rebuild-all"),))
 async def rebuild_all(call: Call, asked: RebuildingAll) -> Rollout:
     """Rebuild every agent, wave by wave; answers what is going to be done."""
-    return await call.service.rebuild_all(call.who, asked.now, asked.only_stale)
+    return await call.service.updates.begin(call.who, now=asked.now, only_outdated=asked.only_stale)
 
 
 @operation("destroy", OPERATORS, lines=(on_host(host.Destroy),), routes=(Route("POST", "/api/agents/{agent}/destroy"),))
 async def destroy(call: Call, asked: Destroying) -> Accepted:
     """Remove an agent; its repos, tags and /state are kept unless they are purged."""
-    await call.service.destroy(asked.agent, call.who, asked.purge)
+    await call.service.agents.destroy(asked.agent, call.who, asked.purge)
     return Accepted(asked.agent, "destroy")
 
 
 @operation("rollback", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/rollback", status=201),))
 async def rollback(call: Call, asked: RollingBack) -> Card:
     """Deploy an older deployed commit again, under a new id that is approved at once."""
-    return await call.service.rollback(asked.agent, call.who, asked.to)
+    return await call.service.cards.of(await call.service.rollback(asked.agent, call.who, asked.to))
 
 
 @operation("adopt", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/adopt"),))
 async def adopt(call: Call, asked: Adopting) -> Accepted:
     """End a disagreement between meta and the tags."""
-    await call.service.adopt(asked.agent, call.who, asked.side == "running")
+    await call.service.agents.adopt(asked.agent, call.who, asked.side == "running")
     return Accepted(asked.agent, "adopt")
 
 
 @operation("reconcile", OPERATORS, routes=(Route("POST", "/api/reconcile"),))
 async def reconcile(call: Call, asked: Reconciling) -> Looked:
     """Look now, at one agent or at all."""
-    await call.service.reconcile(asked.agent)
+    if asked.agent is None:
+        await call.service.loop.sweep()
+    else:
+        call.service.loop.look_now(asked.agent)
     return Looked(asked.agent)
 
 

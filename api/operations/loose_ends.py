@@ -67,7 +67,7 @@ def _gone(_call: Call, cancelled: Cancelled) -> str:
 )
 async def loose_ends(call: Call, _asked: wire.GetLooseEnds) -> list[LooseEnd]:
     """What is open, newest first within each kind: an agent sees its own, the manager and the operator everything."""
-    return list(await call.service.ends.of(call.name))
+    return list(await call.service.loose_ends.of(call.name))
 
 
 @operation(
@@ -82,7 +82,7 @@ async def loose_ends(call: Call, _asked: wire.GetLooseEnds) -> list[LooseEnd]:
 )
 async def cancel_loose_end(call: Call, asked: wire.CancelLooseEnd) -> Cancelled:
     """Cancel a question or a reminder; its asker is told. Nobody cancels an approval here."""
-    await call.service.ends.cancel(asked.kind, asked.id, call.name)
+    await call.service.loose_ends.cancel(asked.kind, asked.id, call.name)
     return Cancelled(asked.kind, asked.id)
 
 

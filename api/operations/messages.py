@@ -108,7 +108,7 @@ def _heard(_call: Call, answer: wire.MessageResponse | wire.EmptyResponse) -> st
 )
 async def send(call: Call, asked: Sending) -> Sent:
     """Send a message to an agent, the manager or the operator, or (`*`) to every other agent and the manager."""
-    if call.role is Role.OPERATOR and asked.to != ALL and agent_name(asked.to) not in call.service.agents():
+    if call.role is Role.OPERATOR and asked.to != ALL and agent_name(asked.to) not in call.service.names():
         raise NotFound(f"there is no agent {asked.to}", "see `hive list`")
     return Sent(await call.service.broker.send(call.name, asked.to, asked.body, asked.key), asked.to)
 
@@ -192,7 +192,7 @@ async def wake(call: Call, asked: wire.Wake) -> int:
 async def whoami(call: Call, _asked: wire.Whoami) -> wire.WhoamiResponse:
     """The caller's name and role, and the hive's revision where it is known."""
     role = "manager" if call.role is Role.MANAGER else "agent"
-    return wire.WhoamiResponse(name=call.name, role=role, hyperhive_rev=call.service.revision() or None)
+    return wire.WhoamiResponse(name=call.name, role=role, hyperhive_rev=call.service.revision or None)
 
 
 MESSAGES = (send, recv, status, recent, mark_read, ack_turn, requeue_inflight, operator_msg, wake, whoami)

@@ -107,33 +107,36 @@ async def propose(call: Call, asked: Proposing) -> Card:
     source = Path(asked.source) if asked.source else None
     if source is not None and not source.is_absolute():
         raise BadInput(f"source {asked.source!r} is not absolute", "give the whole path, as the daemon sees it")
-    return await call.service.propose(asked.agent, call.who, asked.commit, asked.description, source)
+    deploy = await call.service.proposals.propose(asked.agent, call.who, asked.commit, asked.description, source)
+    return await call.service.cards.of(deploy)
 
 
 @operation("pending", OPERATORS, lines=(on_host(host.Pending, _approvals),), routes=(Route("GET", "/api/proposals"),))
 async def pending(call: Call, asked: Listing) -> list[Card]:
     """What waits for the operator, oldest first, or all proposals."""
     if asked.all:
-        return await call.service.cards(asked.agent, asked.limit)
-    return [card for card in await call.service.pending() if asked.agent in (None, card.agent)]
+        return await call.service.cards.list(asked.agent, asked.limit)
+    return [card for card in await call.service.cards.pending() if asked.agent in (None, card.agent)]
 
 
 @operation("refused", OPERATORS, routes=(Route("GET", "/api/refused"),))
 async def refused(call: Call, asked: Whose) -> list[RefusedTip]:
     """Branches whose commit is no proposal, why, and how to be rid of them."""
-    return await call.service.refused(asked.agent)
+    service = call.service
+    names = service.names() if asked.agent is None else [asked.agent]
+    return [tip for name in names for tip in service.discovery.refused(name)]
 
 
 @operation("proposal", OPERATORS, routes=(Route("GET", "/api/proposals/{id}"),))
 async def proposal(call: Call, asked: One) -> Card:
     """One proposal."""
-    return await call.service.card(asked.id, asked.agent)
+    return await call.service.cards.get(asked.id, asked.agent)
 
 
 @operation("diff", OPERATORS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
 async def diff(call: Call, asked: One) -> Diff:
     """What a proposal changes."""
-    return await call.service.diff(asked.id, asked.agent)
+    return await call.service.diffs.proposal(asked.id, asked.agent)
 
 
 @operation(
@@ -144,7 +147,8 @@ async def diff(call: Call, asked: One) -> Diff:
 )
 async def approve(call: Call, asked: Approving) -> Card:
     """Approve a proposal."""
-    return await call.service.approve(asked.id, call.who, asked.seen, asked.agent, asked.shown)
+    deploy = await call.service.proposals.approve(asked.id, call.who, asked.seen, asked.agent, asked.shown)
+    return await call.service.cards.of(deploy)
 
 
 @operation(
@@ -155,19 +159,21 @@ async def approve(call: Call, asked: Approving) -> Card:
 )
 async def deny(call: Call, asked: Ending) -> Card:
     """Deny a proposal."""
-    return await call.service.deny(asked.id, call.who, asked.reason, asked.agent)
+    deploy = await call.service.proposals.deny(asked.id, call.who, asked.reason, asked.agent)
+    return await call.service.cards.of(deploy)
 
 
 @operation("retry", OPERATORS, routes=(Route("POST", "/api/proposals/{id}/retry", status=201, query=OF_AGENT),))
 async def retry(call: Call, asked: One) -> Card:
     """Propose the commit of a failed or denied id again, under a new id."""
-    return await call.service.retry(asked.id, call.who, asked.agent)
+    return await call.service.cards.of(await call.service.proposals.retry(asked.id, call.who, asked.agent))
 
 
 @operation("cancel", OPERATORS, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))
 async def cancel(call: Call, asked: Ending) -> Card:
     """End an approved id before it is committed."""
-    return await call.service.cancel(asked.id, call.who, asked.reason, asked.agent)
+    deploy = await call.service.proposals.cancel(asked.id, call.who, asked.reason, asked.agent)
+    return await call.service.cards.of(deploy)
 
 
 PROPOSALS = (propose, pending, refused, proposal, diff, approve, deny, retry, cancel)

@@ -37,19 +37,20 @@ class Editing(Input):
 @operation("change", OPERATORS, routes=(Route("GET", "/api/agents/{agent}/diff"),))
 async def change(call: Call, asked: Between) -> Change:
     """What changed from one id or commit to another."""
-    return await call.service.change(asked.agent, asked.first, asked.last)
+    return await call.service.diffs.change(asked.agent, asked.first, asked.last)
 
 
 @operation("settings", OPERATORS, routes=(Route("GET", "/api/agents/{agent}/settings"),))
 async def settings(call: Call, asked: At) -> SettingsText:
     """agent.toml as it is deployed, or as it was in an id or a commit."""
-    return await call.service.settings(asked.agent, asked.at)
+    return await call.service.settings.text(asked.agent, asked.at)
 
 
 @operation("edit", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/settings", status=201),))
 async def edit(call: Call, asked: Editing) -> Card:
     """Commit a new agent.toml on top of what is deployed, and propose it."""
-    return await call.service.propose_settings(asked.agent, call.who, asked.text, asked.description, asked.base)
+    deploy = await call.service.settings.propose(asked.agent, call.who, asked.text, asked.description, asked.base)
+    return await call.service.cards.of(deploy)
 
 
 SETTINGS = (change, settings, edit)

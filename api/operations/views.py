@@ -37,7 +37,7 @@ from reconciler.messaging.questions import Question
 from reconciler.views import Card, Event, LogRow, PlanRow, Status
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
+    from reconciler.service import Service
 
 MOST_LINES = LOG_LINES_MOST
 MOST_SECONDS = 600
@@ -149,7 +149,7 @@ async def _everything(service: Service) -> State:
     return State(
         seq=await service.events.last(),
         status=await service.status(),
-        proposals=await service.pending(),
+        proposals=await service.cards.pending(),
         questions=await service.questions.open(),
         unread=await service.broker.unread(OPERATOR),
     )
@@ -158,7 +158,7 @@ async def _everything(service: Service) -> State:
 @operation("list", OPERATORS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
 async def agents(call: Call, _asked: Nothing) -> list[Name]:
     """The names of all agents."""
-    return [Name(agent) for agent in call.service.agents()]
+    return [Name(agent) for agent in call.service.names()]
 
 
 @operation("plan", OPERATORS, routes=(Route("GET", "/api/plan"),))
@@ -170,7 +170,7 @@ async def plan(call: Call, asked: MaybeAgent) -> list[PlanRow]:
 @operation("log", OPERATORS, routes=(Route("GET", "/api/log"),))
 async def log(call: Call, asked: Newest) -> list[LogRow]:
     """The system-wide deploy log (meta `main`), newest first."""
-    return await call.service.log(asked.limit)
+    return await call.service.logs.deploys(asked.limit)
 
 
 @operation(
@@ -184,8 +184,8 @@ async def get_logs(call: Call, asked: Tail) -> Logs:
     """The last lines that an agent's container wrote."""
     agent, lines = another(call, asked.agent, "read the logs of"), min(asked.lines, MOST_LINES)
     if not {"since", "after", "wait", "follow"} & asked.model_fields_set:
-        return Logs(agent, await call.service.logs(agent, lines))
-    waiting = call.service.logs_after(agent, asked.after, lines, asked.since or None, asked.wait)
+        return Logs(agent, await call.service.logs.last(agent, lines))
+    waiting = call.service.logs.after(agent, asked.after, lines, asked.since or None, asked.wait)
     part = await unless_stopping(call, waiting, "the daemon is stopping; agents go on")
     return Logs(agent, part.text, part.cursor)
 
@@ -193,7 +193,7 @@ async def get_logs(call: Call, asked: Tail) -> Logs:
 @operation("wait", OPERATORS, routes=(Route("GET", "/api/wait"),))
 async def wait(call: Call, asked: Waiting) -> Settled:
     """Until nothing is left to do, at most `timeout` seconds."""
-    settling = call.service.settled(asked.agent, asked.timeout)
+    settling = call.service.loop.settled(asked.agent, asked.timeout)
     words = "the daemon is stopping; what was asked for goes on when it is started"
     return Settled(asked.agent, await unless_stopping(call, settling, words))
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from meta.applied import tags
+from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
 from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
 from meta.applied.tags import ReadTag
@@ -147,30 +148,18 @@ class Applied:
         await self.repo.transaction([], [content, made, change])
         return change.id
 
-    async def propose(
-        self,
-        id: ProposalId,
-        kind: DeployKind,
-        sha: Sha,
-        *,
-        base: Sha | None,
-        commit_ref: str,
-        source: str,
-        description: str,
-        by: str,
-        at: int,
-    ) -> None:
-        """P3: pin `sha` as `proposal/<id>`. Conflict when the id has a tag already, NotFound without the commit."""
-        if not await self.has(sha):
-            raise NotFound(f"{self.agent}'s applied repo has no commit {sha[:12]}", "fetch it first")
+    async def propose(self, id: ProposalId, pinning: Pinning, at: int) -> None:
+        """P3: pin the commit as `proposal/<id>`. Conflict when the id has a tag, NotFound without the commit."""
+        if not await self.has(pinning.sha):
+            raise NotFound(f"{self.agent}'s applied repo has no commit {pinning.sha[:12]}", "fetch it first")
         trailers = {
-            tags.KIND: str(kind),
-            tags.BASE: base or "",
-            tags.COMMIT_REF: commit_ref,
-            tags.SOURCE: source,
-            tags.BY: by,
+            tags.KIND: str(pinning.kind),
+            tags.BASE: pinning.base or "",
+            tags.COMMIT_REF: pinning.commit_ref,
+            tags.SOURCE: str(pinning.source),
+            tags.BY: pinning.by,
         }
-        made = self._tag(TagState.PROPOSAL, id, sha, at, description, trailers)
+        made = self._tag(TagState.PROPOSAL, id, pinning.sha, at, pinning.description, trailers)
         try:
             await self.repo.transaction(begin(id, made.id), [made])
         except Conflict as error:

@@ -62,6 +62,12 @@ class MetaReader:
             self._seen = (stamp, view)
             return view
 
+    def last(self) -> MetaView:
+        """Return what `read` returned last. RuntimeError before the first."""
+        if self._seen is None:
+            raise RuntimeError("read() was not awaited yet")
+        return self._seen[1]
+
     async def tree(self, sha: Sha) -> list[TreeEntry]:
         """The top level of a commit."""
         root = (await self._repo.commit(sha)).tree

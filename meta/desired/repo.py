@@ -104,6 +104,10 @@ class MetaRepo:
         """
         return await self._reader.read()
 
+    def known(self) -> Desired:
+        """Return what `read` saw last. RuntimeError before the first read."""
+        return self._reader.last().desired
+
     async def log(self, limit: int = 50) -> tuple[LogEntry, ...]:
         """The newest commits on `main`, newest first."""
         head = (await self.read()).desired.head

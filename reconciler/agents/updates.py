@@ -1,8 +1,6 @@
-"""The shell around rollouts: keeps the one that is under way on disk, looks, and asks for the rebuilds of a wave.
+"""Rebuilds of all agents, wave by wave: looks, and asks for the rebuilds of a wave.
 
-    STATE/rollout.json     the last rollout; replaced as a whole before what it says is done
-
-A daemon that dies goes on with it: a rebuild that was noted and not yet asked for is asked for by the next one.
+The next daemon goes on with a rollout of one that died: it asks for a rebuild that was noted and not yet asked for.
 """
 
 from __future__ import annotations
@@ -11,15 +9,11 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict
-
-from pydantic import TypeAdapter, ValidationError
 
 from meta.errors import Conflict, HiveError, NotFound
 from meta.names import AgentName
-from meta.process.disk import disk_error
+from reconciler.agents.rollout_file import RolloutFile
 from reconciler.apply.effects import effect
-from reconciler.common.files import write_json
 from reconciler.loop.loop import Reconciler
 from reconciler.plan import rollout, steps
 from reconciler.plan.observed import AgentObserved, LinkView
@@ -28,32 +22,27 @@ from reconciler.store.events import keys
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
-_ROLLOUT = TypeAdapter(Rollout)
 
 Rebuild = Callable[[AgentName, str, bool], Awaitable[None]]
 """Asks for one agent's rebuild: agent, by, now."""
 
 
 class Updates:
-    """One per daemon. `current` is the last rollout, also when it is over."""
+    """One per daemon."""
 
-    def __init__(self, world: World, reconciler: Reconciler, rebuild: Rebuild) -> None:
+    def __init__(self, world: World, reconciler: Reconciler, rebuild: Rebuild, file: RolloutFile) -> None:
         self._w = world
         self._reconciler = reconciler
         self._rebuild = rebuild
+        self._file = file
         self._lock = asyncio.Lock()
         self._turned = asyncio.Event()
-        self.current: Rollout | None = self._load()
         reconciler.on_turn(self._turned.set)
-
-    def holds(self, agent: AgentName | None) -> bool:
-        """Whether a rollout has still to do with `agent` (None: with anybody)."""
-        return self.current is not None and self.current.holds(agent)
 
     async def begin(self, by: str, *, now: bool, only_outdated: bool) -> Rollout:
         """Begin one for the operator. Conflict while another operator's is under way; an automatic one is replaced."""
         async with self._lock:
-            under_way = self.current
+            under_way = self._file.current
             if under_way is not None and not under_way.over and under_way.by != AUTOMATIC:
                 raise Conflict(f"agents are being rebuilt already: {under_way.describe()}", "see `hive status`")
             seen = await self._see(None)
@@ -86,13 +75,13 @@ class Updates:
         """One look: what is under way goes on; with `automatic` also what HIVE_AUTO_UPDATE says is begun."""
         async with self._lock:
             mode = self._w.config.auto_update
-            if automatic and mode != "off" and not rollout.under_way(self.current, self._revision):
+            if automatic and mode != "off" and not rollout.under_way(self._file.current, self._revision):
                 seen = await self._see(None)
-                if rollout.wanted(self.current, seen, self._revision, mode):
+                if rollout.wanted(self._file.current, seen, self._revision, mode):
                     idle = mode == "idle"
                     await self._announce(self._begin(seen, AUTOMATIC, now=False, idle=idle, only_outdated=True))
-            if self.current is not None and not self.current.over:
-                await self._go_on(self.current)
+            if self._file.current is not None and not self._file.current.over:
+                await self._go_on(self._file.current)
 
     async def _go_on(self, before: Rollout) -> None:
         seen = await self._see(before.begun)
@@ -102,7 +91,7 @@ class Updates:
             after = rollout.next_wave(after, seen, self._w.config.rebuild_wave, self._w.now())
         if after != before:
             with effect("begin-wave"):
-                await self._keep(after)
+                await self._file.keep(after)
         if after.over:
             await self._end(after)
             return
@@ -124,7 +113,7 @@ class Updates:
 
     async def _announce(self, made: Rollout) -> None:
         with effect("write-rollout"):
-            await self._keep(made)
+            await self._file.keep(made)
         facts = {"by": made.by, "agents": list(made.waiting), "left_out": list(made.left_out), "now": made.now}
         await self._w.events.append("rebuild_all_started", None, facts, key=keys.rollout_started(made.id))
 
@@ -159,24 +148,6 @@ class Updates:
             launched=seen.container.launch.rebuilds if seen.container.launch is not None else 0,
             trouble=self._reconciler.trouble.get(agent) if often else None,
         )
-
-    async def _keep(self, made: Rollout) -> None:
-        value = {**asdict(made), "begun": dict(made.begun)}
-        try:
-            await asyncio.to_thread(write_json, self._w.layout.rollout, value)
-        except OSError as error:
-            raise disk_error(f"cannot write {self._w.layout.rollout}", error) from error
-        self.current = made
-
-    def _load(self) -> Rollout | None:
-        path = self._w.layout.rollout
-        try:
-            return _ROLLOUT.validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError) as error:
-            log.error("%s cannot be read, so what it says is not gone on with: %s", path, error)
-            return None
 
 
 def _between_turns(link: LinkView) -> bool:

@@ -60,9 +60,9 @@ class Apply:
             case _:
                 raise TypeError(f"apply does not know the step {step.name}")
 
-    async def project(self, agent: AgentName) -> None:
-        """Make the cards of `agent` agree with its tags. The cards' events are stored with them."""
-        await self._deploys.project(agent)
+    async def project(self, agent: AgentName) -> tuple[Deploy, ...]:
+        """Make the cards of `agent` agree with its tags, with the events. Return all deploys of the agent."""
+        return await self._deploys.project(agent)
 
     async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
         """Return why this commit cannot be built, as far as its own files show that, else None."""

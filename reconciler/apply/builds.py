@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import assert_never
 
 from meta.approval import Shown, objection
@@ -32,6 +33,7 @@ class BuildSteps:
     def __init__(self, world: World, builder: Builder) -> None:
         self._world = world
         self._builder = builder
+        self._previewing = asyncio.Semaphore(1)  # apart from builds: a preview never takes the place of a build
 
     async def __call__(self, agent: AgentName, step: BuildStep, deploy: Deploy) -> None:
         """Do `step` for `deploy`."""
@@ -63,7 +65,7 @@ class BuildSteps:
 
     async def _preview(self, deploy: Deploy) -> None:
         """Evaluate the pending `deploy` in a candidate made for this alone, drop that, and keep the preview."""
-        agent, previews = deploy.agent, self._world.observer.previews
+        agent, previews = deploy.agent, self._world.previews
         if previews is None:
             return
         with effect("preview"):
@@ -84,7 +86,7 @@ class BuildSteps:
         candidate = (await self._world.meta.read()).candidates[agent][deploy.id]
         settings = candidate.entry.settings
         request = BuildRequest(agent, deploy.id, deploy.sha, settings, candidate.commit)
-        async with self._world.previews:
+        async with self._previewing:
             try:
                 preview = await self._builder.preview(request)
                 if self._world.config.prebuild:
@@ -99,7 +101,7 @@ class BuildSteps:
 
     def _refused(self, agent: AgentName, id: ProposalId, shown: Shown, error: PermanentError) -> Previewed:
         """Return the preview of what cannot be built. If it reached a limit, it is tried again after a longer wait."""
-        complaint, previews = _described(error), self._world.observer.previews
+        complaint, previews = _described(error), self._world.previews
         if previews is None or not (isinstance(error, BuildFailed) and error.bound):
             return Previewed(shown, complaint=complaint)
         before = previews.of(agent).get(id)
@@ -117,7 +119,7 @@ class BuildSteps:
     async def _pinned(self, agent: AgentName) -> Preview | None:
         """Return the preview of what meta pins. None before the first deploy, or if it cannot be evaluated any more."""
         desired = (await self._world.meta.read()).desired
-        entry, previews = desired.agents.get(agent), self._world.observer.previews
+        entry, previews = desired.agents.get(agent), self._world.previews
         if entry is None or previews is None:
             return None
         known = previews.of(agent).get(entry.pin.id)

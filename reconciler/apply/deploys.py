@@ -64,14 +64,18 @@ class DeploySteps:
             case _:
                 assert_never(step)
 
-    async def project(self, agent: AgentName) -> None:
-        """Make the cards of `agent` agree with its tags. The cards' events are stored with them."""
+    async def project(self, agent: AgentName) -> tuple[Deploy, ...]:
+        """Make the cards of `agent` agree with its tags. Return all deploys of the agent.
+
+        The cards' events are stored with them.
+        """
         deploys = await self._world.observer.refresh(agent)
         stamp, proven = self._world.observer.stamp(agent), self._world.memory.get(agent).proven
         shown = tuple(replace(deploy, unproven=deploy.unproven and deploy.id not in proven) for deploy in deploys)
         with effect("project"):
             await self._world.cards.project(agent, shown, stamp or "")
             self._world.memory.note_projected(agent, stamp)
+        return deploys
 
     async def _begin(self, deploy: Deploy) -> None:
         await self._check_ancestor(deploy)

@@ -56,8 +56,8 @@ class RemovalSteps:
             for directory in (layout.agent(agent), layout.applied(agent), layout.proposed(agent)):
                 await remove_tree(directory, inside=layout.state)
             await self._builder.forget(agent)
-            if world.observer.previews is not None:
-                world.observer.previews.forget(agent)
+            if world.previews is not None:
+                world.previews.forget(agent)
         await world.cards.forget(agent)
         await world.forget(agent)
         await world.broker.forget(agent)

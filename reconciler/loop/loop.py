@@ -49,9 +49,14 @@ class Look:
 
 
 class Reconciler:
-    """Plans and applies, agent by agent. One per daemon."""
+    """Plans and applies, agent by agent. One per daemon.
 
-    def __init__(self, world: World, apply: Apply) -> None:
+    `still_busy` returns True while work that was begun still concerns an agent (None: any), though its plan is empty.
+    """
+
+    def __init__(
+        self, world: World, apply: Apply, still_busy: Callable[[AgentName | None], bool] = lambda _: False
+    ) -> None:
         self._world = world
         self._apply = apply
         self.queue = Queue(
@@ -64,8 +69,7 @@ class Reconciler:
         self._last_step: dict[AgentName, str] = {}
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
-        self.more: Callable[[AgentName | None], bool] = lambda _: False
-        """Whether something that was begun still concerns an agent (None: anybody), though its plan is empty."""
+        self._still_busy = still_busy
 
     # looking
     async def look(self) -> Look:
@@ -193,8 +197,10 @@ class Reconciler:
     async def _is_settled(self, agent: AgentName | None) -> bool:
         if agent is not None:
             decision, _ = await self.decide(agent)
-            return isinstance(decision.step, steps.Nothing) and agent not in self._current and not self.more(agent)
-        return (await self.plan()).empty and not self._current and not self.more(None)
+            if not isinstance(decision.step, steps.Nothing):
+                return False
+            return agent not in self._current and not self._still_busy(agent)
+        return (await self.plan()).empty and not self._current and not self._still_busy(None)
 
     async def _finish_work(self, agent: AgentName) -> None:
         self.trouble.pop(agent, None)

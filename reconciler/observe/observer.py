@@ -104,7 +104,7 @@ class Observer:
         self._moments = Moments()
         self._moments.corrected("daemon", "", since)
         self._proposed_repos = ProposedRepos(sources.layout, given_away=given_away)
-        self._previews = previews if sources.builder.previews else None
+        self._previews = previews
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
         self.revision = ""
@@ -144,10 +144,6 @@ class Observer:
         on_disk = _names(self._applied_folder)
         tombs = {name for name, tomb in view.desired.tombstones.items() if tomb.purge}
         return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
-
-    def repo(self, agent: AgentName) -> Applied:
-        """Return the agent's applied repo."""
-        return self._repo(agent).applied
 
     async def refresh(self, agent: AgentName) -> tuple[Deploy, ...]:
         """Return the agent's deploys. Its tags are read again only if a ref changed."""
@@ -202,11 +198,6 @@ class Observer:
         deploys = {agent: await self.refresh(agent)}
         since = self._moments.corrected("daemon", "", self._since)
         return desired, Observed({agent: self.observe(agent)}, since, self.revision), deploys
-
-    @property
-    def previews(self) -> Previews | None:
-        """The previews of open proposals, None if the builder makes none."""
-        return self._previews
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last `lines` lines that the container wrote."""

@@ -8,26 +8,6 @@ from meta.wire.link import TurnState
 from reconciler.plan import health, steps
 from reconciler.plan.observed import AgentObserved, Transient
 
-PHASES: dict[str, str] = {
-    "starting": "started, not yet through the health gate",
-    "running": "healthy",
-    "draining": "finishing its turn before a stop",
-    "switching": "between two generations",
-    "stopped": "should be stopped, and is",
-    "crashed": "ended by itself; not yet taken into account",
-    "backing-off": "ended by itself; waits before the next start",
-    "needs-login": "healthy, its coding agent has no login",
-    "parked": "healthy, waits for a rate limit to pass",
-    "over-budget": "healthy, its budget is used up",
-    "failed": "crashed too often, failed its first start after a deploy, or was not spawned; held until a command",
-    "rollback-failed": "a deploy failed and the old generation does not pass the gate either; left alone",
-    "disagrees": "meta and the deployed tags contradict each other; held until `hive adopt`",
-    "destroying": "being removed",
-    "unknown": "runs, has not reconnected yet after a restart of the daemon",
-    "absent": "no such container, and none desired",
-}
-"""Every phase and what it means."""
-
 _TURN_PHASES = {TurnState.NEEDS_LOGIN, TurnState.PARKED, TurnState.OVER_BUDGET}
 
 

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from meta.names import MANAGER, AgentName
+from reconciler.plan.phases import GIVEN_UP
 
 UP = frozenset({"running", "needs-login", "parked", "over-budget", "stopped"})
 """Phases of an agent whose rebuild succeeded, once it has nothing to do. A stopped agent is rebuilt, not started."""
-GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
-"""Phases of agents that wait for the operator. A rollout leaves them out."""
 PATIENCE = 3
 """A rollout ends after this many errors in a row of one agent's worker."""
 AUTOMATIC = "hive"

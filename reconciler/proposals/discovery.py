@@ -30,7 +30,7 @@ from reconciler.proposals.tips import GIT_DIRECTORIES, REPOS, NewTip, agent_of, 
 from reconciler.proposals.watch import Watch
 from reconciler.store.events import keys
 from reconciler.store.seen_tips import SeenTips
-from reconciler.views import Card, RefusedTip
+from reconciler.views import RefusedTip
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Proposing(Protocol):
         description: str = "",
         source: Path | None = None,
         origin: Source | None = None,
-    ) -> Card:
+    ) -> Deploy:
         """Pin a commit of the repo `source` as a proposal from `origin`."""
 
 

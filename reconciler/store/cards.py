@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from meta.errors import NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
 from reconciler.store.database import Database
@@ -79,18 +78,10 @@ class Cards:
         """Return the cards that wait for the operator, oldest first."""
         return await self._db.read(partial(_select, "status = 'pending' ORDER BY id, agent", ()))
 
-    async def get(self, id: ProposalId, agent: AgentName | None = None) -> Card:
-        """Return the card of `id`, of `agent` if given. Raises NotFound.
-
-        Without `agent` the newest card with this id is returned. Only the id 0 has several, see `owners`.
-        """
-        where = "id = ?1 AND (?2 IS NULL OR agent = ?2) ORDER BY requested_at DESC, agent LIMIT 1"
-        cards = await self._db.read(partial(_select, where, (id, agent)))
-        if not cards and agent is not None:
-            raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
-        if not cards:
-            raise NotFound(f"there is no proposal {id}", "see `hive pending` for the open ones")
-        return cards[0]
+    async def get(self, agent: AgentName, id: ProposalId) -> Card | None:
+        """Return the card of one id of `agent`, None if there is none."""
+        cards = await self._db.read(partial(_select, "agent = ? AND id = ?", (agent, id)))
+        return cards[0] if cards else None
 
     async def owners(self, id: ProposalId) -> builtins.list[AgentName]:
         """Return the agents that have a card with this id, sorted. Several have the id 0, that of a first spawn."""

@@ -27,7 +27,7 @@ from prometheus_client import (
 from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, Refused, TransientError
 from meta.names import AgentName
 from reconciler.plan import steps
-from reconciler.plan.phase import PHASES
+from reconciler.plan.phases import PHASES
 from reconciler.views import Status
 
 # They are a third of all series, and hive_process_start_time_seconds says the same.

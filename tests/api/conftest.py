@@ -11,7 +11,7 @@ import unittest.mock
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import pytest
 
@@ -33,11 +33,9 @@ from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
 from reconciler.observe.links import Links
 from reconciler.plan.rollout import Rollout
+from reconciler.service import Service
 from reconciler.store.database import Database
 from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, RefusedTip, SettingsText, Status
-
-if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
 
 SHA = "1" * 40
 SHOWN = "f00f00f00f00f00f00f0"
@@ -49,8 +47,22 @@ def NOW() -> float:
     return 1_700_000_000.0
 
 
+class Part:
+    """One part of a Service: each of its methods is one of the fake's, which a test may replace."""
+
+    def __init__(self, fake: FakeService, **methods: str) -> None:
+        self._fake = fake
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fake, self._methods[name])
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return getattr(self._fake, self._methods["call"])(*given, **named)
+
+
 class FakeService:
-    """The methods of reconciler.agents.lifecycle.Service, on dictionaries. `calls` records who asked for what."""
+    """The methods of the parts of a Service, on dictionaries. `calls` records who asked for what."""
 
     def __init__(self, layout: Layout, events: Events, broker: Broker) -> None:
         self.layout = layout
@@ -89,6 +101,41 @@ class FakeService:
         )
         self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
 
+    def parts(self) -> Service:
+        """The service that `api` gets."""
+
+        def part(**methods: str) -> Any:
+            return Part(self, **methods)
+
+        return Service(
+            names=self.agents,
+            revision="rev1",
+            status=part(call="status"),
+            plan=part(call="plan"),
+            cards=part(pending="pending", list="cards", get="card", of="card_of"),
+            diffs=part(proposal="diff", change="change"),
+            logs=part(deploys="log", last="logs", after="logs_after"),
+            metrics=part(call="metrics"),
+            proposals=part(propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry"),
+            discovery=part(refused="refused"),
+            settings=part(text="settings", propose="propose_settings"),
+            agents=part(
+                start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
+            ),
+            spawns=part(begin="spawn", request="request_spawn"),
+            rollback=part(call="rollback"),
+            updates=part(begin="rebuild_all"),
+            backup=part(),
+            loop=part(settled="settled", sweep="sweep", look_now="look_now"),
+            broker=self.broker,
+            questions=self.questions,
+            reminders=self.reminders,
+            loose_ends=self.ends,
+            events=self.events,
+            links=self.links,
+            background=self.background,
+        )
+
     def record(self, call: tuple[object, ...]) -> None:
         self.calls.append(call)
         self.asked.set()
@@ -111,8 +158,8 @@ class FakeService:
     def agents(self) -> list[AgentName]:
         return sorted(self.names)
 
-    async def refused(self, agent: AgentName | None = None) -> list[RefusedTip]:
-        return [tip for tip in self.tips if agent in (None, tip.agent)]
+    def refused(self, agent: AgentName) -> list[RefusedTip]:
+        return [tip for tip in self.tips if tip.agent == agent]
 
     async def pending(self) -> list[Card]:
         return [card for card in self.shown.values() if card.status == "pending"]
@@ -130,12 +177,16 @@ class FakeService:
             raise NotFound(f"there is no proposal {id}", "see `hive pending`")
         return self.shown[id]
 
-    async def spawn(self, name: AgentName, by: str) -> ProposalId:
+    async def card_of(self, card: Card) -> Card:
+        """The commands below return cards in place of deploys."""
+        return card
+
+    async def spawn(self, name: AgentName, by: str) -> Card:
         if name in self.names:
             raise Conflict(f"an agent named {name} already exists", "choose another name")
         self.record(("spawn", name, by))
         self.names.append(name)
-        return self.add(name, DeployKind.SPAWN, status="approved", state="approved").id
+        return self.add(name, DeployKind.SPAWN, status="approved", state="approved")
 
     async def request_spawn(self, name: AgentName, by: str, description: str = "") -> Card:
         self.record(("request_spawn", name, by, description))
@@ -206,8 +257,8 @@ class FakeService:
         self.known(agent)
         self.record(("rebuild", agent, by, now))
 
-    async def rebuild_all(self, by: str, now: bool = False, only_stale: bool = False) -> Rollout:
-        self.record(("rebuild_all", by, now, only_stale))
+    async def rebuild_all(self, by: str, *, now: bool, only_outdated: bool) -> Rollout:
+        self.record(("rebuild_all", by, now, only_outdated))
         return Rollout("r1", by, 1, "r", tuple(self.names), now=now)
 
     async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
@@ -225,7 +276,10 @@ class FakeService:
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
         self.record(("adopt", agent, by, running))
 
-    async def reconcile(self, agent: AgentName | None) -> None:
+    async def sweep(self) -> None:
+        self.record(("reconcile", None))
+
+    def look_now(self, agent: AgentName) -> None:
         self.record(("reconcile", agent))
 
     async def settled(self, agent: AgentName | None, seconds: float) -> bool:
@@ -290,9 +344,6 @@ class FakeService:
         self.record(("propose_settings", agent, by, text, description, base))
         return self.add(agent, description=description)
 
-    def revision(self) -> str:
-        return "rev1"
-
 
 @dataclass
 class Hive:
@@ -306,7 +357,7 @@ class Hive:
 
     @property
     def service(self) -> Service:
-        return cast("Service", self.fake)
+        return self.fake.parts()
 
     def environment(self) -> dict[str, str]:
         """What a command needs to find this API, and nothing else."""
@@ -372,8 +423,9 @@ async def pods(tmp_path: Path, line_limit: int) -> AsyncIterator[Hive]:
     fake = FakeService(layout, events, broker)
     names = fake.names
     fake.attach(database, tmp_path / "states")
-    running = Hive(fake, layout, config, AgentSockets(layout, config))
-    running.sockets.attach(running.service)
+    serving = asyncio.get_running_loop().create_future()
+    serving.set_result(fake.parts())
+    running = Hive(fake, layout, config, AgentSockets(layout, config, serving))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         stack.push_async_callback(events.close)

@@ -19,6 +19,7 @@ from meta.layout import Layout
 from meta.model import AgentEntry, ContainerSettings, Role
 from meta.names import AgentName
 from reconciler.backends.fake import FakeBackend
+from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
 from tests.bench.figure import Figure, figure
 from tests.bench.idle import watches
@@ -40,10 +41,10 @@ def measure() -> Iterator[Figure]:
 
 async def _size(directory: Path, size: int, single: dict[int, list[float]]) -> list[Figure]:
     layout = Layout(directory / "s", directory / "r")
-    sockets = AgentSockets(layout, CONFIG)
-    daemon = Daemon(layout, CONFIG, sockets, backend="fake")
-    await daemon.open()
-    sockets.attach(daemon.service)
+    serving = asyncio.get_running_loop().create_future()
+    sockets = AgentSockets(layout, CONFIG, serving)
+    daemon = await Daemon.open(layout, CONFIG, sockets, choose("fake", "plain"))
+    serving.set_result(daemon.service)
     try:
         await populate(daemon, layout, size)
         passes, floor, children, memory = [], [], [], []
@@ -96,8 +97,8 @@ async def populate(daemon: Daemon, layout: Layout, size: int) -> None:
     """`size` agents: one is spawned, the others are copies of its repo, committed to meta and reconciled."""
     service, world = daemon.service, daemon.world
     first = AgentName("a0")
-    await service.spawn(first, "bench")
-    assert await service.settled(first, 60)
+    await service.spawns.begin(first, "bench")
+    assert await service.loop.settled(first, 60)
     known = world.observer.known().agents
     entries = dict(known)
     for number in range(1, size):
@@ -108,8 +109,8 @@ async def populate(daemon: Daemon, layout: Layout, size: int) -> None:
         entries[name] = AgentEntry(known[first].pin, settings)
     # One commit for all: a thousand would be most of the bench, and no part of what it measures.
     await world.meta._commit(lambda view: (entries, dict(view.desired.tombstones)), encode("populate"), 1)
-    await service.reconcile(None)
-    assert await service.settled(None, 600)
+    await service.loop.sweep()
+    assert await service.loop.settled(None, 600)
 
 
 async def _timed(daemon: Daemon) -> float:
@@ -136,8 +137,9 @@ async def _changed(daemon: Daemon, name: str) -> float:
     """A container that ended: count the crash, start it again, pass the gate."""
     agent = AgentName(name)
     await daemon.world.memory.change(agent, crashes=0, start_after=0.0)
-    assert isinstance(daemon.backend, FakeBackend)
-    daemon.backend.crash(agent)
+    backend = daemon.world.observer._backend
+    assert isinstance(backend, FakeBackend)
+    backend.crash(agent)
     began = time.perf_counter()
     for _ in range(3):
         await daemon.world.memory.change(agent, start_after=0.0)

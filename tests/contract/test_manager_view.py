@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from meta.agent_toml import seed
+from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
+from meta.applied.source import Source
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.layout import Layout
@@ -40,7 +42,7 @@ async def test_git_works_on_applied_and_meta_and_on_the_proposed_work_trees_from
         commit = await applied.create(seed.files(ALICE, Role.AGENT), 1)
         id = ProposalId(0)
         await applied.propose(
-            id, DeployKind.SPAWN, commit, base=None, commit_ref="", source="seed", description="", by="t", at=1
+            id, Pinning(DeployKind.SPAWN, commit, None, commit_ref="", source=Source.parse("seed"), by="t"), at=1
         )
         for state in (TagState.APPROVED, TagState.BUILDING):
             await applied.transition(id, state, by="t", at=1)

@@ -14,7 +14,7 @@ from meta.agent_toml.settings import AgentSettings
 from meta.applied.source import Source, SourceKind
 from meta.config import Config
 from reconciler.events.feed import EVENT_KINDS
-from reconciler.plan.phase import PHASES
+from reconciler.plan.phases import PHASES
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
+from meta.applied.source import Source
 from meta.desired.repo import MetaRepo
 from meta.layout import Layout
 from meta.model import DeployKind, Pin, Role, TagState
@@ -59,7 +61,7 @@ async def project(cards: Cards, applied: Applied) -> None:
 async def propose(applied: Applied, id: int, sha: Sha, kind: DeployKind = DeployKind.APPLY_COMMIT) -> None:
     """The first tag of an id."""
     await applied.propose(
-        ProposalId(id), kind, sha, base=None, commit_ref="", source="test", description="", by=BY, at=AT
+        ProposalId(id), Pinning(kind, sha, None, commit_ref="", source=Source.parse("test"), by=BY), at=AT
     )
 
 

@@ -47,10 +47,11 @@ def serve_here(wanted: Serving) -> None:
         os.dup2(source, target)
     os.environ.clear()
     os.environ.update(wanted.environment)
+    from api.cli.commands.daemon import exit_code
     from api.daemon.serve import ServeOptions, serve
     from meta import failpoint as failpoints
     from reconciler.backends.local.backend import LocalBackend
-    from reconciler.daemon import daemon
+    from reconciler.daemon import choices
 
     failpoints.arm(wanted.failpoint)
 
@@ -61,16 +62,15 @@ def serve_here(wanted: Serving) -> None:
 
     signal.signal(signal.SIGUSR2, arm)
     if wanted.command is not None:
-        setattr(daemon, "LocalBackend", partial(LocalBackend, command=wanted.command))  # noqa: B010 - a stand-in
+        setattr(choices, "LocalBackend", partial(LocalBackend, command=wanted.command))  # noqa: B010 - a stand-in
     if wanted.previews:
-        setattr(daemon, "PlainBuilder", _previewing(PlainBuilder))  # noqa: B010 - a stand-in
+        setattr(choices, "PlainBuilder", _previewing(PlainBuilder))  # noqa: B010 - a stand-in
     if not wanted.nix:
-        setattr(daemon, "find_nix", lambda _recorder: None)  # noqa: B010 - as on a host without nix
+        setattr(choices, "find_nix", lambda _recorder: None)  # noqa: B010 - as on a host without nix
     options = ServeOptions(
         wanted.directory / "s", wanted.directory / "r", backend=wanted.backend, builder=wanted.builder
     )
-    code = asyncio.run(serve(options))
-    os._exit(code)
+    os._exit(exit_code(asyncio.run(serve(options))))
 
 
 def _previewing(plain: type[PlainBuilder]) -> type[PlainBuilder]:

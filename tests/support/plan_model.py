@@ -25,7 +25,7 @@ from meta.wire.link import TurnState
 from reconciler.plan import steps
 from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved, Container, Exit, Launch, LinkView, Memo, Observed
-from reconciler.plan.phase import PHASES
+from reconciler.plan.phases import PHASES
 from reconciler.plan.plan import plan
 
 ALICE = AgentName("alice")

@@ -12,12 +12,12 @@ from api.cli.client.http import Client, Event, Row, Stream
 from api.cli.render import output
 from api.cli.render.events import describe
 from meta.errors import NotFound
+from reconciler.plan.phases import GIVEN_UP
 
 TICK = 1.0
 """Seconds between looks when no event comes: events are hints, what is looked at decides."""
 
 UP = frozenset({"running", "needs-login", "parked", "over-budget"})
-GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,17 @@
 
 import os
 import shutil
+import sys
 import time
+from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.client import paths
 from api.cli.client.exit_codes import Code, TimedOut, Unreachable
-from api.cli.client.follow import GIVEN_UP
 from api.cli.client.http import Client, Row
 from api.cli.command import (
     DAEMON,
@@ -27,9 +29,11 @@ from api.cli.command import (
 from api.cli.commands.look import show_plan
 from api.cli.render import output
 from meta.errors import NotFound, PermanentError
+from reconciler.plan.phases import GIVEN_UP
 
 if TYPE_CHECKING:
-    from api.daemon.serve import ServeOptions
+    from api.daemon.serve import Ending, ServeOptions
+    from reconciler.views import Status
 
 
 SLICE = 60.0
@@ -91,7 +95,67 @@ def serve(
     options = ServeOptions(
         found.state, found.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
     )
-    raise typer.Exit(asyncio.run(serve(options)))
+    ending = asyncio.run(serve(options, _welcome))
+    _show_ending(ending, json=False)
+    raise typer.Exit(exit_code(ending))
+
+
+def exit_code(ending: "Ending") -> Code:
+    """Return the exit code for how the daemon ended."""
+    from api.daemon.serve import Outcome
+
+    match ending.outcome:
+        case Outcome.STOPPED:
+            return Code.OK
+        case Outcome.FAILED:
+            return Code.FAILED
+        case Outcome.SETTLED:
+            return Code.FAILED if any(row.phase in GIVEN_UP for row in ending.plan) else Code.OK
+        case Outcome.TIMED_OUT:
+            return Code.TIMEOUT
+        case Outcome.INTERRUPTED:
+            return Code.INTERRUPTED
+
+
+def _show_ending(ending: "Ending", *, json: bool) -> None:
+    """Show the plan that one round left, if there was one."""
+    from api.daemon.serve import Outcome
+
+    if ending.outcome not in (Outcome.SETTLED, Outcome.TIMED_OUT):
+        return
+    if json:
+        output.say_json([asdict(row) for row in ending.plan])
+        return
+    for row in ending.plan:
+        _say(f"{row.agent}: {row.phase}, {row.step}: {row.reason}")
+
+
+def _welcome(status: "Status") -> None:
+    """Show where everything is, and what to type next."""
+    here = Path(status.state) == Path(".hive").resolve() and Path(status.runtime) == Path(".hive/run").resolve()
+    _say(f"hive {status.revision} is up (backend {status.backend}, builder {status.builder}).")
+    _say(f"  state      {status.state}")
+    _say(f"  sockets    {status.runtime}/host.sock (JSON lines), {status.runtime}/http.sock (HTTP)")
+    _say(f"  isolation  {status.isolation}")
+    for note in status.notes:
+        _say(f"  note       {note}")
+    _say("Type next, in another terminal:")
+    if not here:
+        _say(f"  export HIVE_STATE={status.state} HIVE_RUNTIME={status.runtime}")
+    if Path(sys.prefix, "bin", "activate").exists():
+        _say(f"  . {sys.prefix}/bin/activate")
+    _say("  hive status")
+    _say("  hive spawn alice --wait")
+    _say(f"  git clone {status.state}/applied/alice/.git alice   # change agent.toml there and commit, then:")
+    _say(f"  git -C alice push {status.state}/proposed/alice/push.git HEAD:my-topic")
+    _say("  hive diff 1; hive approve 1 --wait")
+    _say("Ctrl-C ends the daemon; agents go on.")
+
+
+def _say(text: str) -> None:
+    """Print one line at once: another program may wait for it."""
+    output.say(text)
+    sys.stdout.flush()
 
 
 def _need_git() -> None:
@@ -122,8 +186,9 @@ def reconcile(
         from api.daemon.serve import serve
 
         output.progress(f"no daemon answers at {client.where.http}: doing one round without it")
-        options = _options(client, once=True, only=agent, seconds=timeout, json=json)
-        raise typer.Exit(asyncio.run(serve(options))) from None
+        ending = asyncio.run(serve(_options(client, once=True, only=agent, seconds=timeout)))
+        _show_ending(ending, json=json)
+        raise typer.Exit(exit_code(ending)) from None
     rows = _settle(client, agent, timeout) if wait else client.rows("/api/plan", {"agent": agent})
     show_plan(rows, json)
     if wait and any(row["phase"] in GIVEN_UP for row in rows):
@@ -152,9 +217,7 @@ def _settle(client: Client, agent: str | None, seconds: float) -> list[Row]:
     raise TimedOut(f"not done after {seconds:g} s; it goes on", "see `hive plan`, or wait longer")
 
 
-def _options(
-    client: Client, *, once: bool = False, only: str | None, seconds: float = WAIT_SECONDS, json: bool = False
-) -> "ServeOptions":
+def _options(client: Client, *, once: bool = False, only: str | None, seconds: float = WAIT_SECONDS) -> "ServeOptions":
     from api.daemon.serve import ServeOptions
 
     return ServeOptions(
@@ -165,5 +228,4 @@ def _options(
         once=once,
         only=only,
         seconds=seconds,
-        json=json,
     )

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from api.cli.client.follow import GIVEN_UP
 from api.cli.client.http import Client, Row
 from api.cli.command import (
     LOOK,
@@ -17,6 +16,7 @@ from api.cli.render import output
 from api.cli.render.events import describe
 from api.cli.render.status import say_conditions
 from api.cli.render.users import who
+from reconciler.plan.phases import GIVEN_UP
 
 MOST_ROWS = 1000
 

@@ -280,7 +280,9 @@ async def test_closing_removes_the_sockets_and_keeps_the_directory(pods: Hive) -
 
 async def test_sockets_do_not_open_before_there_is_a_service(tmp_path: Path, pods: Hive) -> None:
     with pytest.raises(TransientError):
-        await AgentSockets(pods.layout, pods.config).open(AgentName("bob"), None)
+        await AgentSockets(pods.layout, pods.config, asyncio.get_running_loop().create_future()).open(
+            AgentName("bob"), None
+        )
 
 
 def test_only_the_agents_own_uid_range_and_the_host_may_use_its_sockets() -> None:

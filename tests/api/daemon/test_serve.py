@@ -24,6 +24,7 @@ from api.daemon.serve import ServeOptions, unknown_settings
 from meta.config import Config
 from meta.layout import Layout
 from meta.names import MANAGER
+from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
 from reconciler.proposals.discovery import Discovery
 
@@ -137,11 +138,11 @@ async def test_status_names_the_background_task_for_which_the_daemon_ends(
 
     monkeypatch.setattr(Discovery, "run", end)
     layout = Layout(place.state, place.runtime)
-    sockets = AgentSockets(layout, Config())
-    daemon = Daemon(layout, Config(), sockets, backend="fake")
-    await daemon.open()
+    serving = asyncio.get_running_loop().create_future()
+    sockets = AgentSockets(layout, Config(), serving)
+    daemon = await Daemon.open(layout, Config(), sockets, choose("fake", "plain"))
     try:
-        sockets.attach(daemon.service)
+        serving.set_result(daemon.service)
         await daemon.start()
         async with asyncio.timeout(10):
             await daemon.failed()
@@ -272,8 +273,8 @@ async def test_a_host_without_git_is_told_so_in_one_line(place: Place, tmp_path:
 
 async def test_nothing_is_done_about_agents_before_the_daemon_is_started(place: Place) -> None:
     layout = Layout(place.state, place.runtime)
-    daemon = Daemon(layout, Config(), AgentSockets(layout, Config()), backend="fake")
-    await daemon.open()
+    sockets = AgentSockets(layout, Config(), asyncio.get_running_loop().create_future())
+    daemon = await Daemon.open(layout, Config(), sockets, choose("fake", "plain"))
     try:
         daemon.world.links.legacy(MANAGER)  # one of the things that are a hint
         assert daemon.reconciler.queue.depth() == 0

@@ -15,7 +15,7 @@ import pytest
 
 from api.daemon import watchdog
 from meta.errors import TransientError
-from reconciler.agents.lifecycle import Service
+from reconciler.service import Service
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 from typing_extensions import override
@@ -20,7 +20,6 @@ from tests.api.conftest import FakeService
 from tests.api.http.test_app import UnixConnection
 
 if TYPE_CHECKING:
-    from reconciler.agents.lifecycle import Service
     from tests.api.conftest import Hive
 
 
@@ -45,7 +44,8 @@ class Measured(FakeService):
 @pytest.fixture
 async def measured(pods: Hive) -> AsyncIterator[Measured]:
     service = Measured(pods.layout, pods.fake.events, pods.fake.broker)
-    async with serve_operator(cast("Service", service), pods.layout, pods.config, pods.stopping):
+    service.attach(pods.fake.database, pods.layout.state)
+    async with serve_operator(service.parts(), pods.layout, pods.config, pods.stopping):
         yield service
 
 

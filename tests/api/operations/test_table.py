@@ -31,7 +31,6 @@ from tests.api.http.test_app import call as over_http
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.agents.lifecycle import Service
     from tests.api.conftest import Hive
 
 Json = dict[str, Any]
@@ -226,7 +225,7 @@ async def test_an_operation_answers_the_same_on_each_of_its_surfaces(
 ) -> None:
     await furnish(hive.fake)
     await furnish(twin)
-    call = Call(cast("Service", twin), principal(SPEAKER[surface]))
+    call = Call(twin.parts(), principal(SPEAKER[surface]))
     try:
         answer = await operation.handler(call, operation.input.model_validate(EXAMPLES[operation.name], strict=False))
     except HiveError as error:  # then the same is expected on the surface

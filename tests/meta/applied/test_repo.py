@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
 from meta.errors import Conflict, NotFound, TransientError
 from meta.git.objects import RefChange
@@ -23,17 +24,16 @@ ZERO, ONE, TWO = ProposalId(0), ProposalId(1), ProposalId(2)
 
 
 async def _propose(applied: Applied, id: ProposalId, sha: Sha, kind: DeployKind = DeployKind.APPLY_COMMIT) -> None:
-    await applied.propose(
-        id,
+    pinning = Pinning(
         kind,
         sha,
         base=await applied.main(),
         commit_ref=sha[:8],
-        source="proposed/config",
-        description="a better alice\n\nHive-By: operator",
+        source=Source.parse("proposed/config"),
         by="manager",
-        at=2000,
+        description="a better alice\n\nHive-By: operator",
     )
+    await applied.propose(id, pinning, at=2000)
 
 
 async def _building(applied: Applied, id: ProposalId, sha: Sha, kind: DeployKind = DeployKind.APPLY_COMMIT) -> None:
@@ -119,7 +119,7 @@ async def test_a_proposal_says_who_what_and_why(applied: Applied, seed: Sha) -> 
             sha=seed,
             base=None,
             commit_ref=seed[:8],
-            source="proposed/config",
+            source=Source.parse("proposed/config"),
             description="a better alice\n\nHive-By: operator",
             requested_at=2000,
             proposed_by="manager",

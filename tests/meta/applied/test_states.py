@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
+from meta.applied.source import Source
 from meta.applied.states import PATHS, TRANSITIONS, advance, begin, furthest, parse, tag_name, tag_ref
 from meta.errors import Conflict, HiveError, TransientError
 from meta.layout import Layout
@@ -77,17 +79,8 @@ async def _proposed(layout: Layout, number: int) -> tuple[Applied, ProposalId]:
     applied = Applied(layout, AgentName("alice"))
     sha = await applied.create({"agent.nix": b"{ }\n"}, at=1)
     id = ProposalId(number)
-    await applied.propose(
-        id,
-        DeployKind.APPLY_COMMIT,
-        sha,
-        base=None,
-        commit_ref=sha,
-        source="test",
-        description="",
-        by="manager",
-        at=2,
-    )
+    pinning = Pinning(DeployKind.APPLY_COMMIT, sha, None, commit_ref=sha, source=Source.parse("test"), by="manager")
+    await applied.propose(id, pinning, at=2)
     return applied, id
 
 
@@ -131,7 +124,7 @@ async def test_of_two_who_decide_at_once_one_wins_and_the_other_is_told(
     for number in range(2, 8):
         id = ProposalId(number)
         await applied.propose(
-            id, DeployKind.APPLY_COMMIT, seed, base=None, commit_ref="", source="", description="", by="m", at=1
+            id, Pinning(DeployKind.APPLY_COMMIT, seed, None, commit_ref="", source=Source.parse(""), by="m"), at=1
         )
         results = await asyncio.gather(
             *(Applied(layout, AgentName("alice")).transition(id, to, by="x", at=2) for to in pair),

@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta import nix
+from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
+from meta.applied.source import Source
 from meta.desired.flake import local_paths, merge_lock, nix_string, port, prune_lock, render, revision, shared_hashes
 from meta.desired.repo import MetaRepo
 from meta.errors import BadInput, BuildFailed
@@ -192,7 +194,7 @@ async def test_nix_locks_just_the_input_that_moved(
     for number, sha in enumerate(shas):
         id = ProposalId(number)
         await applied.propose(
-            id, DeployKind.APPLY_COMMIT, sha, base=None, commit_ref="", source="", description="", by="m", at=1
+            id, Pinning(DeployKind.APPLY_COMMIT, sha, None, commit_ref="", source=Source.parse(""), by="m"), at=1
         )
         entry = (await meta.read()).desired.agents.get(ALICE)
         changed = replace(entry, pin=Pin(id, sha)) if entry else None
@@ -217,7 +219,9 @@ async def test_two_approvals_at_once_never_lose_one(real_nix: nix.Nix, layout: L
     async def deploy(name: AgentName, id: ProposalId) -> Sha:
         repo = Applied(layout, name)
         sha = await repo.create({"agent.nix": b"{ }\n", "name": name.encode()}, at=1)
-        await repo.propose(id, DeployKind.SPAWN, sha, base=None, commit_ref="", source="", description="", by="m", at=1)
+        await repo.propose(
+            id, Pinning(DeployKind.SPAWN, sha, None, commit_ref="", source=Source.parse(""), by="m"), at=1
+        )
         await meta.candidate(name, id, None, pin=Pin(id, sha), role=Role.AGENT, by="hive", at=2)
         entry = (await meta.read()).candidates[name][id].entry
         spawn = DeployKind.SPAWN

@@ -7,7 +7,7 @@ import pytest
 from meta.errors import Conflict, NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
-from reconciler.proposals.commands import _rollback_target
+from reconciler.agents.rollback import rollback_target
 
 BOB = AgentName("bob")
 
@@ -31,7 +31,7 @@ def deploy(id: int, *, unproven: bool = False, state: TagState = TagState.DEPLOY
 
 def target(deploys: list[Deploy], to: int | None = None, proven: frozenset[int] = frozenset()) -> int:
     wanted = None if to is None else ProposalId(to)
-    found = _rollback_target(deploys, deploys[-1].sha, BOB, wanted, frozenset(map(ProposalId, proven)))
+    found = rollback_target(deploys, deploys[-1].sha, BOB, wanted, frozenset(map(ProposalId, proven)))
     return found.id
 
 

@@ -13,19 +13,19 @@ from meta.config import Config
 from meta.errors import BadInput
 from meta.layout import Layout
 from meta.names import AgentName
-from reconciler.agents.lifecycle import Service
-from reconciler.proposals.commands import FETCHES
+from reconciler.proposals.commands import FETCHES, Proposals
+from reconciler.proposals.deploys import Deploys
 
 ALICE = AgentName("alice")
 
 
-def service(tmp_path: Path) -> Service:
-    """One that knows alice, up to the fetch."""
+def proposals(tmp_path: Path) -> Proposals:
+    """The commands of a hive that knows alice, up to the fetch."""
     desired = SimpleNamespace(agents={ALICE: object()})
     observer = SimpleNamespace(desired=AsyncMock(return_value=desired), refresh=AsyncMock(return_value=()))
     world = MagicMock(layout=Layout(tmp_path, tmp_path), config=Config(), observer=observer)
     world.applied.return_value.main = AsyncMock(return_value=None)
-    return Service(world, MagicMock(), MagicMock(), MagicMock())
+    return Proposals(world, MagicMock(), Deploys(world, MagicMock(), MagicMock()), MagicMock())
 
 
 async def test_only_so_many_fetches_run_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,8 +42,8 @@ async def test_only_so_many_fetches_run_at_the_same_time(tmp_path: Path, monkeyp
         raise BadInput("nothing there", "see `git log` there")
 
     monkeypatch.setattr("meta.proposed.quarantine.fetch.fetch", fetch)
-    hive = service(tmp_path)
-    asked = [asyncio.ensure_future(hive.propose(ALICE, "operator")) for _ in range(3 * FETCHES)]
+    commands = proposals(tmp_path)
+    asked = [asyncio.ensure_future(commands.propose(ALICE, "operator")) for _ in range(3 * FETCHES)]
     async with asyncio.timeout(10):
         await full.wait()
         go.set()
@@ -59,7 +59,7 @@ async def test_a_damaged_work_tree_of_hives_own_has_its_own_remedy(
     monkeypatch.setattr("meta.proposed.quarantine.fetch.fetch", AsyncMock(side_effect=BadInput("broken", hint)))
     tree = Layout(tmp_path, tmp_path).proposed_config(ALICE)
     with pytest.raises(BadInput) as caught:
-        await service(tmp_path).propose(ALICE, "operator")
+        await proposals(tmp_path).propose(ALICE, "operator")
     assert caught.value.hint == (f"move {tree} away, then `hive rebuild alice` makes a new one" if replaced else hint)
 
 
@@ -70,5 +70,5 @@ async def test_a_damaged_repo_of_somebody_elses_keeps_the_hint_about_itself(
         "meta.proposed.quarantine.fetch.fetch", AsyncMock(side_effect=BadInput("broken", "see `git fsck` there"))
     )
     with pytest.raises(BadInput) as caught:
-        await service(tmp_path).propose(ALICE, "operator", source=tmp_path)
+        await proposals(tmp_path).propose(ALICE, "operator", source=tmp_path)
     assert caught.value.hint == "see `git fsck` there"

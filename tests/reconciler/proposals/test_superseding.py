@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from meta.applied.describe import describe
+from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
+from meta.applied.source import Source
 from meta.errors import Conflict
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
@@ -59,17 +61,10 @@ async def applied(tmp_path: Path) -> Applied:
 async def pin(applied: Applied, id: int, source: str = "proposed/push.git#main") -> None:
     seed = await applied.seed()
     assert seed is not None
-    await applied.propose(
-        ProposalId(id),
-        DeployKind.APPLY_COMMIT,
-        seed,
-        base=None,
-        commit_ref=seed,
-        source=source,
-        description="first words",
-        by="push",
-        at=1000 + id,
+    pinning = Pinning(
+        DeployKind.APPLY_COMMIT, seed, None, seed, Source.parse(source), by="push", description="first words"
     )
+    await applied.propose(ProposalId(id), pinning, at=1000 + id)
 
 
 async def test_of_an_approval_and_a_newer_proposal_exactly_one_wins(applied: Applied, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from meta.errors import NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.events.feed import Events
@@ -58,7 +57,8 @@ async def told(db: Database) -> list[str]:
 )
 async def test_a_card_has_the_status_that_the_wire_calls_for(cards: Cards, state: TagState, status: str) -> None:
     await cards.project(ALICE, [replace(deploy(7, state), reason="because")], "s1")
-    card = await cards.get(ProposalId(7))
+    card = await cards.get(ALICE, ProposalId(7))
+    assert card is not None
     assert (card.status, card.state, card.note) == (status, state.value, "because")
     assert card.resolved_at == (None if status == "pending" else 2000)
     assert (card.commit_ref, card.fetched_sha, card.requested_at) == ("aaaaaaa", "a" * 40, 1007)
@@ -67,7 +67,8 @@ async def test_a_card_has_the_status_that_the_wire_calls_for(cards: Cards, state
 
 async def test_a_spawn_has_no_commit_ref_and_no_fetched_sha(cards: Cards) -> None:
     await cards.project(ALICE, [replace(deploy(1), kind=DeployKind.SPAWN)], "s1")
-    card = await cards.get(ProposalId(1))
+    card = await cards.get(ALICE, ProposalId(1))
+    assert card is not None
     assert (card.commit_ref, card.fetched_sha) == ("", None)
 
 
@@ -76,7 +77,9 @@ async def test_a_decision_without_a_time_gets_the_one_at_which_it_was_seen_and_k
     await Cards(db, clock=lambda: 3000.0).project(ALICE, [decided], "s1")
     later = Cards(db, clock=lambda: 4000.0)
     await later.project(ALICE, [replace(decided, state=TagState.BUILDING)], "s2")
-    assert (await later.get(ProposalId(1))).resolved_at == 3000
+    card = await later.get(ALICE, ProposalId(1))
+    assert card is not None
+    assert card.resolved_at == 3000
 
 
 async def test_a_deploy_is_told_step_by_step_and_each_step_once(db: Database, cards: Cards) -> None:
@@ -119,7 +122,7 @@ async def test_the_seed_has_a_card_and_no_event_while_a_spawn_tells_that_there_i
     await cards.project(ALICE, [seed, spawn], "s2")
     assert (await told(db))[-2:] == ["deploy_succeeded", "agent_spawned"]
     assert len(await cards.list(ALICE)) == 2
-    assert (await cards.get(ProposalId(0))).agent == ALICE
+    assert await cards.get(ALICE, ProposalId(0)) is not None
 
 
 async def test_the_first_spawn_of_an_agent_is_told_like_any_other_although_its_id_is_0(
@@ -144,7 +147,8 @@ async def test_a_card_that_says_approved_without_the_tag_is_pending_again_and_sa
     await cards.project(ALICE, [deploy(1, TagState.APPROVED)], "s1")
     [change] = await cards.project(ALICE, [deploy(1)], "s2")
     assert change.reverted
-    card = await cards.get(ProposalId(1))
+    card = await cards.get(ALICE, ProposalId(1))
+    assert card is not None
     assert (card.status, card.resolved_at) == ("pending", None)
     assert [card.id for card in await cards.pending()] == [1]
     reverted = (await Events(db).since(None))[-1]
@@ -168,9 +172,7 @@ async def test_a_card_whose_tags_are_gone_is_removed_and_says_so(db: Database, c
     await cards.project(ALICE, [deploy(1), deploy(2)], "s1")
     [change] = await cards.project(ALICE, [deploy(2)], "s2")
     assert (change.new, change.reverted) == (None, True)
-    with pytest.raises(NotFound, match="proposal 1") as caught:
-        await cards.get(ProposalId(1))
-    assert caught.value.hint
+    assert await cards.get(ALICE, ProposalId(1)) is None
     assert (await told(db))[-1] == "card_reverted"
 
 
@@ -210,15 +212,15 @@ async def test_lists_are_newest_first_and_pending_oldest_first(cards: Cards) -> 
 async def test_of_several_cards_with_the_id_zero_the_one_of_the_named_agent_is_returned(cards: Cards) -> None:
     await cards.project(ALICE, [deploy(0)], "s1")
     await cards.project(BOB, [deploy(0, agent=BOB)], "s1")
-    assert (await cards.get(ProposalId(0), BOB)).agent == BOB
-    assert (await cards.get(ProposalId(0), ALICE)).agent == ALICE
+    for agent in (ALICE, BOB):
+        card = await cards.get(agent, ProposalId(0))
+        assert card is not None
+        assert card.agent == agent
 
 
 async def test_the_card_of_another_agent_is_not_found(cards: Cards) -> None:
     await cards.project(ALICE, [deploy(3)], "s1")
-    with pytest.raises(NotFound, match="bob has no proposal 3") as caught:
-        await cards.get(ProposalId(3), BOB)
-    assert caught.value.hint
+    assert await cards.get(BOB, ProposalId(3)) is None
 
 
 async def test_the_owners_of_an_id_are_listed_by_name(cards: Cards) -> None:
@@ -242,3 +244,11 @@ async def test_forgetting_an_agent_leaves_the_others_and_frees_its_ids(db: Datab
 
 async def test_without_any_card_the_highest_id_is_zero(cards: Cards) -> None:
     assert await cards.highest_id() == 0
+
+
+async def test_each_agent_owns_an_id_0_and_any_other_id_has_one_owner(cards: Cards) -> None:
+    await cards.project(ALICE, [deploy(0), deploy(1)], "s1")
+    await cards.project(BOB, [replace(deploy(0), agent=BOB, requested_at=2)], "s1")
+    assert sorted(await cards.owners(ProposalId(0))) == [ALICE, BOB]
+    assert await cards.owners(ProposalId(1)) == [ALICE]
+    assert await cards.owners(ProposalId(2)) == []

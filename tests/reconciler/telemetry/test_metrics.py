@@ -18,7 +18,7 @@ from meta.names import AgentName, ProposalId
 from reconciler.loop.queue import Queue
 from reconciler.messaging.broker import Broker, Quota
 from reconciler.plan import steps
-from reconciler.plan.phase import PHASES
+from reconciler.plan.phases import PHASES
 from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
 from reconciler.telemetry.metrics import Metrics, Snapshot, database_bytes, disk_bytes

@@ -13,15 +13,17 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from api.cli.commands.daemon import exit_code
 from api.daemon.serve import ServeOptions, serve
+from meta.config import Config
+from meta.layout import Layout
 from meta.model import Generation
 from meta.names import MANAGER, AgentName
 from reconciler.backends.base import Backend
 from reconciler.backends.nixos.backend import NixosBackend
 from reconciler.backends.nixos.bus import Bus
 from reconciler.backends.nixos.records import Where
-from reconciler.daemon import daemon
-from reconciler.observe.links import Links
+from reconciler.daemon import choices, state_directory
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds
 from tests.support.systemd.host import REPO, STORE
@@ -64,28 +66,19 @@ def stand_in(agent: AgentName, generation: Generation) -> Path:
     return make_system(agent, COMMAND.format(role="manager" if agent == MANAGER else "agent"), files)
 
 
-class NixosDaemon(daemon.Daemon):
-    """The daemon with backend `nixos`."""
-
-    @override
-    def _refuse_another_backends(self) -> None:
-        """It goes by the name `local`, and is none."""
-
-    @override
-    def _make_backend(self, owner: str, links: Links) -> Backend:
-        where = Where(bounds=Bounds(store=str(STORE)))
-        helper = Client(Path("/run/hive-privileged/socket"))
-        return StandInBackend(self._layout, self._config, helper, bus=Bus(), where=where)
+def nixos_backend(layout: Layout, config: Config, *, owner: str) -> Backend:
+    """Backend `nixos` in the place of `local`."""
+    where = Where(bounds=Bounds(store=str(STORE)))
+    return StandInBackend(layout, config, Client(Path("/run/hive-privileged/socket")), bus=Bus(), where=where)
 
 
 def main() -> int:
     """Serve until a signal."""
     make_library()
-    from api.daemon import serve as module
-
-    setattr(module, "Daemon", NixosDaemon)  # noqa: B010 - a stand-in
+    setattr(choices, "LocalBackend", nixos_backend)  # noqa: B010 - a stand-in
+    setattr(state_directory, "refuse_another_backends", lambda *_: None)  # noqa: B010 - it only goes by the name `local`
     words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
-    return asyncio.run(serve(ServeOptions(Path(words["--state"]), Path(words["--runtime"]))))
+    return exit_code(asyncio.run(serve(ServeOptions(Path(words["--state"]), Path(words["--runtime"])))))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from api.sockets.listener import Bound, bind
 from meta.agent_toml import seed
+from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
+from meta.applied.source import Source
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.layout import Layout
@@ -60,7 +62,7 @@ async def lock(folder: Path) -> None:
 async def deploy(applied: Applied, id: ProposalId, commit: Sha, base: Sha | None) -> None:
     """Take a commit through its tags to `deployed/<id>`."""
     kind = DeployKind.SPAWN if base is None else DeployKind.APPLY_COMMIT
-    await applied.propose(id, kind, commit, base=base, commit_ref="", source="seed", description="", by="t", at=1)
+    await applied.propose(id, Pinning(kind, commit, base, commit_ref="", source=Source.parse("seed"), by="t"), at=1)
     for state in (TagState.APPROVED, TagState.BUILDING):
         await applied.transition(id, state, by="t", at=1)
     await applied.deployed(id, by="t", at=1, meta_commit=commit, unproven=False, seed=base is None)

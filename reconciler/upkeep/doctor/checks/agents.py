@@ -9,8 +9,7 @@ from pathlib import Path
 from meta.model import RunState
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
-from reconciler.plan.phase import PHASES
-from reconciler.plan.rollout import GIVEN_UP
+from reconciler.plan.phases import GIVEN_UP, PHASES
 from reconciler.store.offline import read_contents
 from reconciler.upkeep.doctor.checks.base import AgentSaid, Finding, Subject, Verdict, ok
 

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from api.daemon.agent_sockets import AgentSockets
-from meta.config import Config
-from meta.layout import Layout
 from meta.names import AgentName
 from reconciler.daemon.daemon import Daemon
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    """A daemon that has alice and has not begun to look by itself."""
-    layout, config = Layout(tmp_path / "s", tmp_path / "r"), Config.model_validate({"health_stable": 0.0})
-    sockets = AgentSockets(layout, config)
-    made = Daemon(layout, config, sockets, backend="fake")
-    await made.open()
-    sockets.attach(made.service)
-    await made.service.spawn(ALICE, "test")
-    assert await made.service.settled(ALICE, 30)
-    yield made
-    await made.close()
-    await sockets.close_all()
 
 
 def after_each_look(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, happen: Callable[[], Awaitable[None]]) -> None:
@@ -55,12 +36,12 @@ async def test_an_agent_that_appears_during_a_view_is_not_in_it_and_in_the_next_
             case "plan":
                 return {row.agent for row in await daemon.service.plan()}
             case _:
-                return {row.agent for row in (await daemon.service.snapshot()).status.agents}
+                return {row.agent for row in (await daemon.service.metrics.snapshot()).status.agents}
 
     async def spawn() -> None:
         if BOB not in daemon.world.observer.names():
-            await daemon.service.spawn(BOB, "test")
-            assert await daemon.service.settled(BOB, 30)
+            await daemon.service.spawns.begin(BOB, "test")
+            assert await daemon.service.loop.settled(BOB, 30)
 
     after_each_look(daemon, monkeypatch, spawn)
     assert await shown() == {ALICE}
@@ -73,8 +54,8 @@ async def test_a_row_of_status_is_of_one_moment(daemon: Daemon, monkeypatch: pyt
     async def stop() -> None:
         nonlocal looks
         looks += 1
-        await daemon.service.stop(ALICE, "test", now=True)
-        assert await daemon.service.settled(ALICE, 30)
+        await daemon.service.agents.stop(ALICE, "test", now=True)
+        assert await daemon.service.loop.settled(ALICE, 30)
 
     after_each_look(daemon, monkeypatch, stop)
     (row,) = (await daemon.service.status()).agents

@@ -1,0 +1,56 @@
+"""The last rollout, on disk: what a daemon that dies leaves for the next one.
+
+STATE/rollout.json     replaced as a whole before what it says is done
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from meta.names import AgentName
+from meta.process.disk import disk_error
+from reconciler.common.files import write_json
+from reconciler.plan.rollout import Rollout
+
+log = logging.getLogger(__name__)
+_ROLLOUT = TypeAdapter(Rollout)
+
+
+class RolloutFile:
+    """One per daemon. `current` is the last rollout, also when it is over; None before the first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._current = self._load()
+
+    @property
+    def current(self) -> Rollout | None:
+        """The last rollout."""
+        return self._current
+
+    def holds(self, agent: AgentName | None) -> bool:
+        """Return True while the rollout still has work for `agent` (None: for any)."""
+        return self._current is not None and self._current.holds(agent)
+
+    async def keep(self, rollout: Rollout) -> None:
+        """Replace the file, then `current`. TransientError or PermanentError if the disk cannot be written."""
+        value = {**asdict(rollout), "begun": dict(rollout.begun)}
+        try:
+            await asyncio.to_thread(write_json, self._path, value)
+        except OSError as error:
+            raise disk_error(f"cannot write {self._path}", error) from error
+        self._current = rollout
+
+    def _load(self) -> Rollout | None:
+        try:
+            return _ROLLOUT.validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            log.error("%s cannot be read, so what it says is not gone on with: %s", self._path, error)
+            return None

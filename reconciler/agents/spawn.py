@@ -1,0 +1,91 @@
+"""Spawn: a deploy of an agent's first commit, at once or after the operator's approval."""
+
+from __future__ import annotations
+
+from meta.agent_toml import seed
+from meta.applied.pinning import Pinning
+from meta.applied.source import Source, SourceKind
+from meta.errors import Conflict
+from meta.model import Deploy, DeployKind, Desired, Role, TagState
+from meta.names import MANAGER, AgentName, ProposalId, Sha
+from reconciler.apply.effects import effect
+from reconciler.proposals.deploys import Deploys
+from reconciler.world import World
+
+
+class Spawns:
+    """The commands that make agents."""
+
+    def __init__(self, world: World, deploys: Deploys) -> None:
+        self._w = world
+        self._deploys = deploys
+
+    async def begin(self, name: AgentName, by: str) -> Deploy:
+        """Make an agent without an approval: a deploy of its seed, approved at once. The first one has id 0."""
+        desired = await self._deploys.desired()
+        if name in desired.agents:
+            raise Conflict(f"an agent named {name} already exists", "choose another name, or `hive rebuild` it")
+        _check_not_owed(desired, name)
+        deploys = {deploy.id: deploy for deploy in await self._deploys.of(name)}
+        if any(deploy.state in (TagState.APPROVED, TagState.BUILDING) for deploy in deploys.values()):
+            raise Conflict(f"{name} is being spawned already", f"see `hive plan {name}`")
+        sha = await self._seed(name)
+        zero = deploys.get(ProposalId(0))
+        if zero is None or zero.state is TagState.PROPOSAL:
+            id = ProposalId(0)
+        else:
+            with effect("take-id"):
+                id = await self._deploys.take_id()
+        if id not in deploys:
+            await self._propose(name, id, sha, by, "", SourceKind.SPAWN)
+        with effect("approve-spawn"):
+            await self._w.applied(name).transition(id, TagState.APPROVED, by=by, at=self._w.now())
+        return await self._deploys.publish(name, id)
+
+    async def request(self, name: AgentName, by: str, description: str = "") -> Deploy:
+        """Ask the operator for a new agent. A name that exists makes the approval fail; a tombstone is allowed."""
+        desired = await self._deploys.desired()
+        _check_not_owed(desired, name)
+        for deploy in await self._deploys.of(name):
+            if deploy.kind is DeployKind.SPAWN and deploy.state is TagState.PROPOSAL and deploy.id > 0:
+                return deploy
+        sha = await self._seed(name)
+        if name in desired.tombstones:
+            kept = f"goes on with the kept repos and state of the destroyed agent {name}"
+            description = f"{description}\n({kept})" if description else kept
+        with effect("take-id"):
+            id = await self._deploys.take_id()
+        await self._propose(name, id, sha, by, description)
+        return await self._deploys.project(name, id)
+
+    async def _seed(self, name: AgentName) -> Sha:
+        """Return the commit that a spawn deploys: what is left of an earlier life, else the seed."""
+        applied = self._w.applied(name)
+        main = await applied.main() if applied.stamp() is not None else None
+        if main is not None:
+            return main
+        role = Role.MANAGER if name == MANAGER else Role.AGENT
+        with effect("seed"):
+            return await applied.create(seed.files(name, role), self._w.now())
+
+    async def _propose(
+        self,
+        name: AgentName,
+        id: ProposalId,
+        sha: Sha,
+        by: str,
+        description: str,
+        source: SourceKind = SourceKind.SEED,
+    ) -> None:
+        pinning = Pinning(
+            DeployKind.SPAWN, sha, None, commit_ref="", source=Source.of(source), by=by, description=description
+        )
+        with effect("tag-spawn"):
+            await self._w.applied(name).propose(id, pinning, self._w.now())
+
+
+def _check_not_owed(desired: Desired, name: AgentName) -> None:
+    """Raise Conflict while an earlier agent of this name is still being purged."""
+    grave = desired.tombstones.get(name)
+    if grave is not None and grave.purge:
+        raise Conflict(f"{name} is being purged", f"wait until `hive plan {name}` is empty, then try again")

@@ -1,0 +1,238 @@
+"""All parts of a daemon, made in order, each by one constructor call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from meta.agent_toml.settings import SETTINGS_FILE
+from meta.config import Config
+from meta.desired.repo import MetaRepo
+from meta.layout import Layout
+from meta.names import MANAGER, AgentName, Sha
+from meta.process.recorder import Recorder
+from reconciler.agents.lifecycle import Lifecycle
+from reconciler.agents.rollback import Rollback
+from reconciler.agents.rollout_file import RolloutFile
+from reconciler.agents.spawn import Spawns
+from reconciler.agents.updates import Updates
+from reconciler.apply.apply import Apply
+from reconciler.common.revision import revision as hive_revision
+from reconciler.common.tasks import Background
+from reconciler.daemon.choices import Choice, lock_flake, make_backend, make_builder
+from reconciler.daemon.hints import Hints
+from reconciler.events.feed import Events
+from reconciler.loop.loop import Reconciler
+from reconciler.messaging.broker import Broker, Quota
+from reconciler.messaging.loose_ends import LooseEnds
+from reconciler.messaging.questions import Questions
+from reconciler.messaging.recipients import Recipients
+from reconciler.messaging.reminders import Reminders
+from reconciler.messaging.ticker import Ticker
+from reconciler.observe.build_logs import BuildLogs
+from reconciler.observe.links import Links
+from reconciler.observe.memory import Memory
+from reconciler.observe.observer import Observer, Sources
+from reconciler.observe.previews import Previews
+from reconciler.observe.repos import Repos
+from reconciler.observe.settings import DeployedSettings
+from reconciler.ports import Sockets
+from reconciler.proposals.commands import Proposals
+from reconciler.proposals.deploys import Deploys
+from reconciler.proposals.discovery import Discovery
+from reconciler.proposals.settings_edit import SettingsEdit
+from reconciler.proposals.staleness import Stale
+from reconciler.queries.cards import CardsQuery
+from reconciler.queries.diffs import DiffsQuery
+from reconciler.queries.logs import LogsQuery
+from reconciler.queries.metrics import MetricsQuery
+from reconciler.queries.plan import PlanQuery
+from reconciler.queries.status import StatusQuery
+from reconciler.service import Service
+from reconciler.store.cards import Cards
+from reconciler.store.database import Database
+from reconciler.store.memos import Memos
+from reconciler.store.seen_tips import SeenTips
+from reconciler.telemetry.metrics import Metrics
+from reconciler.upkeep.backups.live import LiveBackup
+from reconciler.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What there is before any part: directories, settings, names, and what the daemon brings with it.
+
+    `owner` is the id of the state directory.
+    """
+
+    layout: Layout
+    config: Config
+    choice: Choice
+    sockets: Sockets
+    recorder: Recorder
+    background: Background
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a daemon runs, starts and closes. `hints` come in from links and the backend."""
+
+    service: Service
+    world: World
+    database: Database
+    ticker: Ticker
+    hints: Hints
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """What works on the database, and the agents' settings, which say whom they may write to."""
+
+    broker: Broker
+    wake_manager: Callable[[], None]
+    events: Events
+    cards: Cards
+    questions: Questions
+    reminders: Reminders
+    seen_tips: SeenTips
+    settings: DeployedSettings
+
+
+async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
+    """Make all parts. `closing` closes the backend and the database, also if a later part cannot be made."""
+    layout, config, choice = here.layout, here.config, here.choice
+    since, hints, metrics, build_logs = time.time(), Hints(), Metrics(), BuildLogs()
+    meta, repos = await _git(here, int(since))
+    database = await Database.open(layout.database)
+    closing.push_async_callback(database.close)
+    store = _store(here, meta, repos, database, metrics)
+    memory = Memory(Memos(database, on_append=store.wake_manager), store.cards)
+    await memory.load(secrets.token_hex(8))
+    links = Links(hints, store.broker.interrupt, acks=store.broker.expect_acks)
+    backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
+    builder = make_builder(
+        choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
+    )
+    previews = Previews(layout) if builder.previews else None
+    observer = Observer(
+        Sources(layout, meta, repos, backend, builder, links, here.sockets, memory),
+        since=since,
+        previews=previews,
+        given_away=choice.own_ranges and os.geteuid() != 0,
+    )
+    world = World(
+        *(layout, config, meta, repos, observer, previews, links, here.sockets, memory),
+        *(store.cards, store.events, store.broker, here.recorder, metrics),
+        as_root=os.geteuid() == 0,
+        own_ranges=choice.own_ranges,
+        on_destroy=(store.questions.forget, store.reminders.forget),
+        builds=asyncio.Semaphore(config.builds),
+    )
+    apply = Apply(world, backend, builder)
+    closing.push_async_callback(backend.close)
+    await backend.open(hints)
+    await observer.desired()
+    service = _service(here, world, apply, store, build_logs)
+    await service.discovery.open()
+    database.on_change(service.discovery.glance)
+    return Parts(service, world, database, Ticker(store.questions, store.reminders), hints)
+
+
+async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
+    """Make what is desired, and the log of each id."""
+    environment, deadline = here.recorder.environment(), here.config.git_deadline
+    meta = MetaRepo(
+        here.layout,
+        config=here.config,
+        git_environment=environment,
+        deadline=deadline,
+        lock_flake=lock_flake(here.choice, here.recorder),
+    )
+    await meta.create(now)
+    await meta.read()
+    return meta, Repos(here.layout, environment, deadline)
+
+
+def _store(here: Surroundings, meta: MetaRepo, repos: Repos, database: Database, metrics: Metrics) -> _Store:
+    settings = DeployedSettings(partial(_pinned, meta), lambda agent, sha: repos(agent).read(sha, SETTINGS_FILE))
+    known = partial(_is_agent, meta)
+    broker = Broker(
+        database,
+        known=known,
+        quota=Quota(here.config.inbox_limit, here.config.inbox_bytes),
+        counters=metrics.messages,
+        agents=lambda: meta.known().agents,
+        allowed=Recipients(settings).allowed,
+    )
+    wake_manager = partial(broker.wake_receivers, MANAGER)
+    return _Store(
+        broker,
+        wake_manager,
+        Events(database, on_append=wake_manager),
+        Cards(database, on_append=wake_manager),
+        Questions(database, check=broker.check, known=known, wake=broker.wake_receivers, allowance=broker.allowance),
+        Reminders(
+            database,
+            known=known,
+            state=lambda name: here.layout.agent_state(AgentName(name)),
+            wake=broker.wake_receivers,
+        ),
+        SeenTips(database),
+        settings,
+    )
+
+
+def _service(here: Surroundings, world: World, apply: Apply, store: _Store, build_logs: BuildLogs) -> Service:
+    """Make the loop, the commands and the queries."""
+    revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
+    loop = Reconciler(world, apply, rollouts.holds)
+    deploys, stale = Deploys(world, apply, loop), Stale(world)
+    proposals = Proposals(world, loop, deploys, stale)
+    discovery = Discovery(world, proposals, store.seen_tips, store.settings)
+    agents = Lifecycle(world, apply, loop, deploys)
+    cards = CardsQuery(world, deploys, stale)
+    status = StatusQuery(
+        world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, revision
+    )
+    return Service(
+        names=lambda: sorted(world.observer.known().agents),
+        revision=revision,
+        status=status,
+        plan=PlanQuery(world, loop, lambda: rollouts.current),
+        cards=cards,
+        diffs=DiffsQuery(world, apply, deploys, cards, build_logs),
+        logs=LogsQuery(world, deploys),
+        metrics=MetricsQuery(world, loop, status, discovery),
+        proposals=proposals,
+        discovery=discovery,
+        settings=SettingsEdit(world, deploys, proposals),
+        agents=agents,
+        spawns=Spawns(world, deploys),
+        rollback=Rollback(world, deploys),
+        updates=Updates(world, loop, agents.rebuild, rollouts),
+        backup=LiveBackup(here.layout, here.config, world.meta, revision),
+        loop=loop,
+        broker=store.broker,
+        questions=store.questions,
+        reminders=store.reminders,
+        loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
+        events=store.events,
+        links=world.links,
+        background=here.background,
+    )
+
+
+def _is_agent(meta: MetaRepo, name: str) -> bool:
+    return name in meta.known().agents
+
+
+def _pinned(meta: MetaRepo, agent: AgentName) -> Sha | None:
+    entry = meta.known().agents.get(agent)
+    return None if entry is None else entry.pin.sha

@@ -1,0 +1,26 @@
+"""The words for an agent's phase. Imports nothing: the command line needs them, and has to start quickly."""
+
+from __future__ import annotations
+
+PHASES: dict[str, str] = {
+    "starting": "started, not yet through the health gate",
+    "running": "healthy",
+    "draining": "finishing its turn before a stop",
+    "switching": "between two generations",
+    "stopped": "should be stopped, and is",
+    "crashed": "ended by itself; not yet taken into account",
+    "backing-off": "ended by itself; waits before the next start",
+    "needs-login": "healthy, its coding agent has no login",
+    "parked": "healthy, waits for a rate limit to pass",
+    "over-budget": "healthy, its budget is used up",
+    "failed": "crashed too often, failed its first start after a deploy, or was not spawned; held until a command",
+    "rollback-failed": "a deploy failed and the old generation does not pass the gate either; left alone",
+    "disagrees": "meta and the deployed tags contradict each other; held until `hive adopt`",
+    "destroying": "being removed",
+    "unknown": "runs, has not reconnected yet after a restart of the daemon",
+    "absent": "no such container, and none desired",
+}
+"""Every phase and what it means."""
+
+GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
+"""Phases of agents that wait for an operator: hive tries nothing more by itself, and a rollout leaves them out."""

@@ -1,0 +1,93 @@
+"""Cards as they are shown: with what is not kept in the database but follows from the tags."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from dataclasses import replace
+
+from meta.applied.source import Source
+from meta.errors import HiveError, NotFound
+from meta.model import Deploy, DeployKind, TagState
+from meta.names import AgentName, ProposalId
+from reconciler.proposals.deploys import Deploys
+from reconciler.proposals.staleness import Stale
+from reconciler.views import Card
+from reconciler.world import World
+
+
+class CardsQuery:
+    """The views of cards."""
+
+    def __init__(self, world: World, deploys: Deploys, stale: Stale) -> None:
+        self._w = world
+        self._deploys = deploys
+        self._stale = stale
+
+    async def pending(self) -> list[Card]:
+        """Return the cards that wait for the operator, oldest first."""
+        return await self._shown(await self._w.cards.pending())
+
+    async def list(self, agent: AgentName | None = None, limit: int = 50) -> builtins.list[Card]:
+        """Return cards, newest first."""
+        return await self._shown(await self._w.cards.list(agent, limit))
+
+    async def get(self, id: ProposalId, agent: AgentName | None = None) -> Card:
+        """Return one card. `agent` is needed for the id 0 only. Raises NotFound, BadInput."""
+        card = await self.row(id, agent)
+        try:
+            deploys = await self._w.observer.refresh(card.agent)
+        except HiveError:
+            return with_tags(card, None)  # its repo is damaged, which `hive status` reports
+        return await self._with(card, next((deploy for deploy in deploys if deploy.id == id), None))
+
+    async def of(self, deploy: Deploy) -> Card:
+        """Return the card of a deploy that a command returned."""
+        return await self._with(await self._stored(deploy.agent, deploy.id), deploy)
+
+    async def row(self, id: ProposalId, agent: AgentName | None = None) -> Card:
+        """Return one card as it is stored. Raises NotFound, BadInput."""
+        return await self._stored(await self._deploys.owner(id, agent), id)
+
+    async def _stored(self, agent: AgentName, id: ProposalId) -> Card:
+        card = await self._w.cards.get(agent, id)
+        if card is None:
+            raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
+        return card
+
+    async def _with(self, card: Card, deploy: Deploy | None) -> Card:
+        """Return one card with what its tags say; also of one that failed, whether it is stale."""
+        stale = deploy is not None and await self._is_stale(deploy)
+        return with_tags(card, deploy, self._stale.hint(deploy) if deploy is not None and stale else None)
+
+    async def _is_stale(self, deploy: Deploy) -> bool:
+        if deploy.state not in (TagState.PROPOSAL, TagState.FAILED) or deploy.kind is not DeployKind.APPLY_COMMIT:
+            return False
+        try:
+            main = await self._w.applied(deploy.agent).main()
+            if main is None or deploy.base == main:  # it descended from its base when it was fetched
+                return False
+            return not await self._stale.descends(deploy.agent, main, deploy.sha)
+        except HiveError:
+            return False
+
+    async def _shown(self, cards: Sequence[Card]) -> builtins.list[Card]:
+        known: dict[tuple[AgentName, ProposalId], tuple[Deploy, str | None]] = {}
+        for agent in {card.agent for card in cards}:
+            try:
+                deploys = await self._w.observer.refresh(agent)
+            except HiveError:
+                continue  # one damaged repo does not hide the cards of the other agents
+            stale = await self._stale.of(agent, deploys)
+            for deploy in deploys:
+                known[agent, deploy.id] = deploy, self._stale.hint(deploy) if deploy.id in stale else None
+        return [with_tags(card, *known.get((card.agent, card.id), (None, None))) for card in cards]
+
+
+def with_tags(card: Card, deploy: Deploy | None, stale: str | None = None) -> Card:
+    """Return a card with what its tags say beside it."""
+    branch = Source.parse(card.source or "").branch
+    if deploy is None:
+        return replace(card, branch=branch, stale=stale)
+    decided = None if deploy.state is TagState.PROPOSAL else deploy.approved_by or deploy.by
+    return replace(card, branch=branch, sha=deploy.sha, decided_by=decided, stale=stale)

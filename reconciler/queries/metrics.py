@@ -1,0 +1,50 @@
+"""What the gauges show, and every metric as text for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from meta.errors import HiveError
+from reconciler.loop.loop import Reconciler
+from reconciler.proposals.discovery import Discovery
+from reconciler.queries.status import StatusQuery
+from reconciler.store import damaged
+from reconciler.telemetry.metrics import Snapshot, database_bytes, disk_bytes
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsQuery:
+    """The query."""
+
+    world: World
+    loop: Reconciler
+    status: StatusQuery
+    discovery: Discovery
+
+    async def __call__(self) -> bytes:
+        """Return every metric as text; without the gauges of agents while these cannot be read."""
+        try:
+            snapshot = await self.snapshot()
+        except HiveError as error:
+            log.warning("the metrics of agents cannot be read: %s", error.summary)
+            snapshot = None
+        return self.world.metrics.render(snapshot, self.loop.queue.depth())
+
+    async def snapshot(self) -> Snapshot:
+        """Return what the gauges show."""
+        layout, broker = self.world.layout, self.world.broker
+        return Snapshot(
+            status=await self.status(),
+            unread=await broker.unread_all(),
+            pending=tuple(card.requested_at for card in await self.world.cards.pending()),
+            disk=disk_bytes(layout.state),
+            database=database_bytes(layout.database),
+            dead=await broker.dead_all(),
+            refused={name: len(self.discovery.refused(name)) for name in self.world.observer.known().agents},
+            watching=not self.discovery.notes(),
+            set_aside=len(damaged.files(layout.database)),
+        )

@@ -1,0 +1,67 @@
+"""What would be done now, and why: one row per agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from meta.errors import NotFound
+from meta.names import AgentName
+from reconciler.loop.loop import Reconciler
+from reconciler.plan import steps
+from reconciler.plan.context import Decision
+from reconciler.plan.rollout import Rollout
+from reconciler.views import PlanRow
+from reconciler.world import World
+
+
+class PlanQuery:
+    """The plan of all agents, or of one. `rollout` returns the last rebuild of all agents."""
+
+    def __init__(self, world: World, loop: Reconciler, rollout: Callable[[], Rollout | None]) -> None:
+        self._w = world
+        self._loop = loop
+        self._rollout = rollout
+
+    async def __call__(self, agent: AgentName | None = None) -> list[PlanRow]:
+        """Return the rows, all of one moment. Raises NotFound."""
+        if agent is not None and agent not in self._w.observer.names():
+            raise NotFound(f"there is no agent {agent}", "see `hive list`")
+        decisions = (await self._loop.plan()).decisions
+        rows = [self._row(name, decision) for name, decision in decisions.items() if agent in (None, name)]
+        rollout = self._rollout()
+        if rollout is None or rollout.over:
+            return rows
+        waits = "waits for its turn in `hive rebuild --all`"
+        return [
+            replace(row, conditions=(*row.conditions, waits)) if row.agent in rollout.waiting else row for row in rows
+        ]
+
+    def _row(self, agent: AgentName, decision: Decision) -> PlanRow:
+        return plan_row(agent, decision, self._loop.trouble.get(agent), self._loop.transitions.since(agent))
+
+
+def plan_row(agent: AgentName, decision: Decision, trouble: str | None = None, since: float | None = None) -> PlanRow:
+    """Return a decision as people see it.
+
+    `trouble` is the last error of the agent's worker, `since` when its phase began.
+    """
+    return PlanRow(
+        agent=agent,
+        phase=decision.phase,
+        step=decision.step.name,
+        reason=decision.reason,
+        deploy=decision.deploy,
+        until=_until(decision, since),
+        conditions=(*decision.conditions, *((trouble,) if trouble else ())),
+    )
+
+
+def _until(decision: Decision, since: float | None) -> float | None:
+    match decision.step:
+        case steps.Wait(until=until):
+            return until
+        case steps.Drain(deadline=deadline) if since is not None:
+            return since + deadline
+        case _:
+            return None

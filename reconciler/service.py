@@ -1,0 +1,64 @@
+"""What the reconciler offers to `api`: one of each part, made by the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meta.names import AgentName
+from reconciler.agents.lifecycle import Lifecycle
+from reconciler.agents.rollback import Rollback
+from reconciler.agents.spawn import Spawns
+from reconciler.agents.updates import Updates
+from reconciler.common.tasks import Background
+from reconciler.events.feed import Events
+from reconciler.loop.loop import Reconciler
+from reconciler.messaging.broker import Broker
+from reconciler.messaging.loose_ends import LooseEnds
+from reconciler.messaging.questions import Questions
+from reconciler.messaging.reminders import Reminders
+from reconciler.observe.links import Links
+from reconciler.proposals.commands import Proposals
+from reconciler.proposals.discovery import Discovery
+from reconciler.proposals.settings_edit import SettingsEdit
+from reconciler.queries.cards import CardsQuery
+from reconciler.queries.diffs import DiffsQuery
+from reconciler.queries.logs import LogsQuery
+from reconciler.queries.metrics import MetricsQuery
+from reconciler.queries.plan import PlanQuery
+from reconciler.queries.status import StatusQuery
+from reconciler.upkeep.backups.live import LiveBackup
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts. `names` returns the names of all agents, sorted; `revision` is hive's own, "" when unknown."""
+
+    names: Callable[[], list[AgentName]]
+    revision: str
+    # queries: nothing here changes anything
+    status: StatusQuery
+    plan: PlanQuery
+    cards: CardsQuery
+    diffs: DiffsQuery
+    logs: LogsQuery
+    metrics: MetricsQuery
+    # commands
+    proposals: Proposals
+    discovery: Discovery
+    settings: SettingsEdit
+    agents: Lifecycle
+    spawns: Spawns
+    rollback: Rollback
+    updates: Updates
+    backup: LiveBackup
+    loop: Reconciler
+    # messaging
+    broker: Broker
+    questions: Questions
+    reminders: Reminders
+    loose_ends: LooseEnds
+    # what connections need
+    events: Events
+    links: Links
+    background: Background
