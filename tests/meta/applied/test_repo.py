@@ -9,6 +9,7 @@ import pytest
 
 from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
+from meta.applied.source import Source
 from meta.errors import Conflict, NotFound, TransientError
 from meta.git.objects import RefChange
 from meta.git.repo import GitRepo
