@@ -67,6 +67,21 @@ SPEAKER: Mapping[Surface, Role] = {
 """Who is at the other end. `/mcp` is on every http.sock, so there it is whoever the socket belongs to."""
 
 
+class Effect(StrEnum):
+    """What an operation does. `/mcp` passes it on as a hint, by which a client may ask a person before a call."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    REMOVES = "removes"
+
+
+READS = Effect.READS
+"""Nothing changes."""
+CHANGES = Effect.CHANGES
+REMOVES = Effect.REMOVES
+"""Something is stopped, cancelled or removed."""
+
+
 def role_of(principal: Principal) -> Role:
     """The role of a principal."""
     match principal:
@@ -194,6 +209,7 @@ class Operation(Generic[In, Out]):
     input: type[In]
     output: type[Out]
     principals: frozenset[Role]
+    effect: Effect
     handler: Handler[In, Out]
     lines: tuple[Line[Out], ...] = ()
     routes: tuple[Route, ...] = ()
@@ -232,6 +248,7 @@ class operation:
 
     name: str
     principals: frozenset[Role]
+    effect: Effect
     lines: tuple[AnyLine, ...] = ()
     routes: tuple[Route, ...] = ()
     tool: AnyTool | None = None
@@ -248,6 +265,7 @@ class operation:
             hints[given],
             hints["return"],
             self.principals,
+            self.effect,
             handler,
             self.lines,
             self.routes,

@@ -12,8 +12,10 @@ from typing import Literal
 from pydantic import Field
 
 from api.operations.base import (
+    CHANGES,
     LEADERS,
     OPERATORS,
+    REMOVES,
     AgentField,
     Call,
     IdField,
@@ -113,7 +115,11 @@ def asked_for(_call: Call, card: Card) -> str:
 
 
 @operation(
-    "spawn", OPERATORS, lines=(on_host(host.Spawn),), routes=(Route("POST", "/api/agents/{agent}/spawn", status=201),)
+    "spawn",
+    OPERATORS,
+    CHANGES,
+    lines=(on_host(host.Spawn),),
+    routes=(Route("POST", "/api/agents/{agent}/spawn", status=201),),
 )
 async def spawn(call: Call, asked: Named) -> Card:
     """Make an agent without an approval; answers the card of its deploy."""
@@ -124,6 +130,7 @@ async def spawn(call: Call, asked: Named) -> Card:
 @operation(
     "request_spawn",
     LEADERS,
+    CHANGES,
     lines=(on_host(host.RequestSpawn), on_manager(manager.RequestSpawn)),
     routes=(Route("POST", "/api/agents/{agent}/request-spawn", status=201),),
     tool=Tool(asked_for),
@@ -137,6 +144,7 @@ async def request_spawn(call: Call, asked: Described) -> Card:
 @operation(
     "kill",
     LEADERS,
+    REMOVES,
     lines=(on_host(host.Kill), on_manager(manager.Kill)),
     routes=(Route("POST", "/api/agents/{agent}/stop"),),
     tool=Tool(spoken),
@@ -152,6 +160,7 @@ async def kill(call: Call, asked: Stopping) -> Accepted:
 @operation(
     "start",
     LEADERS,
+    CHANGES,
     lines=(on_manager(manager.Start),),
     routes=(Route("POST", "/api/agents/{agent}/start"),),
     tool=Tool(spoken),
@@ -166,6 +175,7 @@ async def start(call: Call, asked: Named) -> Accepted:
 @operation(
     "restart",
     LEADERS,
+    CHANGES,
     lines=(on_manager(manager.Restart),),
     routes=(Route("POST", "/api/agents/{agent}/restart"),),
     tool=Tool(spoken),
@@ -180,6 +190,7 @@ async def restart(call: Call, asked: Stopping) -> Accepted:
 @operation(
     "rebuild",
     LEADERS,
+    CHANGES,
     lines=(on_host(host.Rebuild), on_manager(manager.Update)),
     routes=(Route("POST", "/api/agents/{agent}/rebuild"),),
     tool=Tool(spoken, name="update"),
@@ -191,33 +202,39 @@ async def rebuild(call: Call, asked: Stopping) -> Accepted:
     return Accepted(asked.agent, "rebuild")
 
 
-@operation("rebuild_all", OPERATORS, routes=(Route("POST", "/api/rebuild-all"),))
+@operation("rebuild_all", OPERATORS, CHANGES, routes=(Route("POST", "/api/rebuild-all"),))
 async def rebuild_all(call: Call, asked: RebuildingAll) -> Rollout:
     """Rebuild every agent, wave by wave; answers what is going to be done."""
     return await call.service.rebuild_all(call.who, asked.now, asked.only_stale)
 
 
-@operation("destroy", OPERATORS, lines=(on_host(host.Destroy),), routes=(Route("POST", "/api/agents/{agent}/destroy"),))
+@operation(
+    "destroy",
+    OPERATORS,
+    REMOVES,
+    lines=(on_host(host.Destroy),),
+    routes=(Route("POST", "/api/agents/{agent}/destroy"),),
+)
 async def destroy(call: Call, asked: Destroying) -> Accepted:
     """Remove an agent; its repos, tags and /state are kept unless they are purged."""
     await call.service.destroy(asked.agent, call.who, asked.purge)
     return Accepted(asked.agent, "destroy")
 
 
-@operation("rollback", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/rollback", status=201),))
+@operation("rollback", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/rollback", status=201),))
 async def rollback(call: Call, asked: RollingBack) -> Card:
     """Deploy an older deployed commit again, under a new id that is approved at once."""
     return await call.service.rollback(asked.agent, call.who, asked.to)
 
 
-@operation("adopt", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/adopt"),))
+@operation("adopt", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/adopt"),))
 async def adopt(call: Call, asked: Adopting) -> Accepted:
     """End a disagreement between meta and the tags."""
     await call.service.adopt(asked.agent, call.who, asked.side == "running")
     return Accepted(asked.agent, "adopt")
 
 
-@operation("reconcile", OPERATORS, routes=(Route("POST", "/api/reconcile"),))
+@operation("reconcile", OPERATORS, CHANGES, routes=(Route("POST", "/api/reconcile"),))
 async def reconcile(call: Call, asked: Reconciling) -> Looked:
     """Look now, at one agent or at all."""
     await call.service.reconcile(asked.agent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from api.operations.base import EVERYBODY, Call, Route, Tool, on_agents, operation
+from api.operations.base import EVERYBODY, READS, REMOVES, Call, Route, Tool, on_agents, operation
 from meta.git.message import one_line
 from meta.wire import agent as wire
 from meta.wire.common import ApprovalEnd, CancelLooseEndKind, LooseEnd, QuestionEnd
@@ -61,6 +61,7 @@ def _gone(_call: Call, cancelled: Cancelled) -> str:
 @operation(
     "loose_ends",
     EVERYBODY,
+    READS,
     lines=(on_agents(wire.GetLooseEnds, _ends),),
     routes=(Route("GET", "/api/loose-ends"),),
     tool=Tool(_listed),
@@ -73,6 +74,7 @@ async def loose_ends(call: Call, _asked: wire.GetLooseEnds) -> list[LooseEnd]:
 @operation(
     "cancel_loose_end",
     EVERYBODY,
+    REMOVES,
     lines=(on_agents(wire.CancelLooseEnd),),
     routes=(
         Route("POST", "/api/questions/{id}/cancel", fixed={"kind": CancelLooseEndKind.QUESTION}),

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from api.operations.base import (
     AGENTS,
+    CHANGES,
     EVERYBODY,
     OPERATORS,
+    READS,
     Call,
     Input,
     Role,
@@ -102,6 +104,7 @@ def _heard(_call: Call, answer: wire.MessageResponse | wire.EmptyResponse) -> st
 @operation(
     "send",
     EVERYBODY,
+    CHANGES,
     lines=(on_agents(wire.Send),),
     routes=(Route("POST", "/api/messages", status=201, limit=2**23),),
     tool=Tool(_posted),
@@ -113,7 +116,7 @@ async def send(call: Call, asked: Sending) -> Sent:
     return Sent(await call.service.broker.send(call.name, asked.to, asked.body, asked.key), asked.to)
 
 
-@operation("recv", AGENTS, lines=(on_agents(wire.Recv, _itself),), tool=Tool(_heard), waits=True)
+@operation("recv", AGENTS, CHANGES, lines=(on_agents(wire.Recv, _itself),), tool=Tool(_heard), waits=True)
 async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.EmptyResponse:
     """Take one message, waiting for it if there is none; empty after that, or at once while the agent is drained. The
     sender stands before it; all of its text is indented by four spaces."""
@@ -139,45 +142,45 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
     return wire.MessageResponse(sender=message.sender, body=message.body, id=id, redelivered=message.redelivered)
 
 
-@operation("status", AGENTS, lines=(on_agents(wire.Status, _unread),))
+@operation("status", AGENTS, READS, lines=(on_agents(wire.Status, _unread),))
 async def status(call: Call, _asked: wire.Status) -> int:
     """How many messages wait for the caller."""
     call.service.links.legacy(AgentName(call.name))
     return await call.service.broker.unread(call.name)
 
 
-@operation("recent", EVERYBODY, lines=(on_agents(wire.Recent, _rows),), routes=(Route("GET", "/api/messages"),))
+@operation("recent", EVERYBODY, READS, lines=(on_agents(wire.Recent, _rows),), routes=(Route("GET", "/api/messages"),))
 async def recent(call: Call, asked: Newest) -> list[InboxRow]:
     """The newest messages to the caller, newest first; takes none."""
     rows = await call.service.broker.recent(call.name, min(asked.limit, RECENT_MOST))
     return [InboxRow(id=row.id, sender=row.sender, body=row.body, at=int(row.at)) for row in rows]
 
 
-@operation("mark_read", OPERATORS, routes=(Route("POST", "/api/messages/read"),))
+@operation("mark_read", OPERATORS, CHANGES, routes=(Route("POST", "/api/messages/read"),))
 async def mark_read(call: Call, asked: Reading) -> Read:
     """The operator has read its inbox up to and with a message."""
     return Read(await call.service.broker.mark_read(asked.up_to))
 
 
-@operation("ack_turn", AGENTS, lines=(on_agents(wire.AckTurn),))
+@operation("ack_turn", AGENTS, CHANGES, lines=(on_agents(wire.AckTurn),))
 async def ack_turn(call: Call, _asked: wire.AckTurn) -> int:
     """Everything that the caller took since the last time is handled."""
     return await call.service.broker.ack_turn(call.name)
 
 
-@operation("requeue_inflight", AGENTS, lines=(on_agents(wire.RequeueInflight),))
+@operation("requeue_inflight", AGENTS, CHANGES, lines=(on_agents(wire.RequeueInflight),))
 async def requeue_inflight(call: Call, _asked: wire.RequeueInflight) -> int:
     """Everything that the caller took and did not acknowledge waits again."""
     return await call.service.broker.requeue_inflight(call.name)
 
 
-@operation("operator_msg", AGENTS, lines=(on_agents(wire.OperatorMsg),))
+@operation("operator_msg", AGENTS, CHANGES, lines=(on_agents(wire.OperatorMsg),))
 async def operator_msg(call: Call, asked: wire.OperatorMsg) -> int:
     """A message to the caller from its own terminal, which says that it is the operator; anything there could."""
     return await call.service.broker.operator_msg(call.name, asked.body, verified=False)
 
 
-@operation("wake", frozenset({Role.AGENT}), lines=(on_agents(wire.Wake, manager=False),))
+@operation("wake", frozenset({Role.AGENT}), CHANGES, lines=(on_agents(wire.Wake, manager=False),))
 async def wake(call: Call, asked: wire.Wake) -> int:
     """A message to the caller from something inside its container, shown as `wake:<from>`."""
     return await call.service.broker.wake(call.name, asked.sender, asked.body)
@@ -186,6 +189,7 @@ async def wake(call: Call, asked: wire.Wake) -> int:
 @operation(
     "whoami",
     AGENTS,
+    READS,
     lines=(on_agents(wire.Whoami, _itself),),
     tool=Tool(_introduced),
 )

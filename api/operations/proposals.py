@@ -7,8 +7,11 @@ from pathlib import Path
 from pydantic import Field
 
 from api.operations.base import (
+    CHANGES,
     LEADERS,
     OPERATORS,
+    READS,
+    REMOVES,
     AgentField,
     Call,
     IdField,
@@ -98,6 +101,7 @@ def _approvals(cards: list[Card]) -> host.HostResponse:
 @operation(
     "request_apply_commit",
     LEADERS,
+    CHANGES,
     lines=(on_manager(manager.RequestApplyCommit),),
     routes=(Route("POST", "/api/proposals", status=201),),
     tool=Tool(asked_for),
@@ -110,7 +114,9 @@ async def propose(call: Call, asked: Proposing) -> Card:
     return await call.service.propose(asked.agent, call.who, asked.commit, asked.description, source)
 
 
-@operation("pending", OPERATORS, lines=(on_host(host.Pending, _approvals),), routes=(Route("GET", "/api/proposals"),))
+@operation(
+    "pending", OPERATORS, READS, lines=(on_host(host.Pending, _approvals),), routes=(Route("GET", "/api/proposals"),)
+)
 async def pending(call: Call, asked: Listing) -> list[Card]:
     """What waits for the operator, oldest first, or all proposals."""
     if asked.all:
@@ -118,19 +124,19 @@ async def pending(call: Call, asked: Listing) -> list[Card]:
     return [card for card in await call.service.pending() if asked.agent in (None, card.agent)]
 
 
-@operation("refused", OPERATORS, routes=(Route("GET", "/api/refused"),))
+@operation("refused", OPERATORS, READS, routes=(Route("GET", "/api/refused"),))
 async def refused(call: Call, asked: Whose) -> list[RefusedTip]:
     """Branches whose commit is no proposal, why, and how to be rid of them."""
     return await call.service.refused(asked.agent)
 
 
-@operation("proposal", OPERATORS, routes=(Route("GET", "/api/proposals/{id}"),))
+@operation("proposal", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}"),))
 async def proposal(call: Call, asked: One) -> Card:
     """One proposal."""
     return await call.service.card(asked.id, asked.agent)
 
 
-@operation("diff", OPERATORS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
+@operation("diff", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
 async def diff(call: Call, asked: One) -> Diff:
     """What a proposal changes."""
     return await call.service.diff(asked.id, asked.agent)
@@ -139,6 +145,7 @@ async def diff(call: Call, asked: One) -> Diff:
 @operation(
     "approve",
     OPERATORS,
+    CHANGES,
     lines=(on_host(host.Approve),),
     routes=(Route("POST", "/api/proposals/{id}/approve", query=OF_AGENT),),
 )
@@ -150,6 +157,7 @@ async def approve(call: Call, asked: Approving) -> Card:
 @operation(
     "deny",
     OPERATORS,
+    REMOVES,
     lines=(on_host(host.Deny),),
     routes=(Route("POST", "/api/proposals/{id}/deny", query=OF_AGENT),),
 )
@@ -158,13 +166,15 @@ async def deny(call: Call, asked: Ending) -> Card:
     return await call.service.deny(asked.id, call.who, asked.reason, asked.agent)
 
 
-@operation("retry", OPERATORS, routes=(Route("POST", "/api/proposals/{id}/retry", status=201, query=OF_AGENT),))
+@operation(
+    "retry", OPERATORS, CHANGES, routes=(Route("POST", "/api/proposals/{id}/retry", status=201, query=OF_AGENT),)
+)
 async def retry(call: Call, asked: One) -> Card:
     """Propose the commit of a failed or denied id again, under a new id."""
     return await call.service.retry(asked.id, call.who, asked.agent)
 
 
-@operation("cancel", OPERATORS, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))
+@operation("cancel", OPERATORS, REMOVES, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))
 async def cancel(call: Call, asked: Ending) -> Card:
     """End an approved id before it is committed."""
     return await call.service.cancel(asked.id, call.who, asked.reason, asked.agent)

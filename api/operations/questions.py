@@ -8,7 +8,19 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from api.operations.base import EVERYBODY, OPERATORS, Call, Input, Nothing, Route, Tool, on_agents, operation
+from api.operations.base import (
+    CHANGES,
+    EVERYBODY,
+    OPERATORS,
+    READS,
+    Call,
+    Input,
+    Nothing,
+    Route,
+    Tool,
+    on_agents,
+    operation,
+)
 from api.operations.waiting import unless_stopping
 from meta.errors import TransientError
 from meta.wire import agent as wire
@@ -55,6 +67,7 @@ def _passed_on(_call: Call, answered: Answered) -> str:
 @operation(
     "ask",
     EVERYBODY,
+    CHANGES,
     lines=(on_agents(wire.Ask, _queued),),
     routes=(Route("POST", "/api/questions", status=201, limit=2**23),),
     tool=Tool(_told),
@@ -70,6 +83,7 @@ async def ask(call: Call, asked: wire.Ask) -> Asked:
 @operation(
     "answer",
     EVERYBODY,
+    CHANGES,
     lines=(on_agents(wire.Answer),),
     routes=(Route("POST", "/api/questions/{id}/answer", limit=2**23),),
     tool=Tool(_passed_on),
@@ -80,7 +94,7 @@ async def answer(call: Call, asked: wire.Answer) -> Answered:
     return Answered(asked.id)
 
 
-@operation("question", OPERATORS, routes=(Route("GET", "/api/questions/{id}"),))
+@operation("question", OPERATORS, READS, routes=(Route("GET", "/api/questions/{id}"),))
 async def question(call: Call, asked: Looking) -> Question:
     """One question, open or not; with `wait` once it is answered, or as it is after so many seconds."""
     words = "the daemon is stopping; the question stays"
@@ -110,7 +124,7 @@ async def _until_one_is_answered(coming: AsyncIterator[Event]) -> None:
     raise TransientError("the daemon is stopping; the question stays", "`hive questions`")
 
 
-@operation("questions", OPERATORS, routes=(Route("GET", "/api/questions"),))
+@operation("questions", OPERATORS, READS, routes=(Route("GET", "/api/questions"),))
 async def questions(call: Call, _asked: Nothing) -> list[Question]:
     """Every open question, newest first."""
     return await call.service.questions.open()

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from api.operations.base import AGENTS, OPERATORS, AgentField, Call, Input, Route, Tool, on_agents, operation
+from api.operations.base import (
+    AGENTS,
+    CHANGES,
+    OPERATORS,
+    READS,
+    AgentField,
+    Call,
+    Input,
+    Route,
+    Tool,
+    on_agents,
+    operation,
+)
 from api.operations.lifecycle import Named
 from meta.wire import agent as wire
 from meta.wire.common import ReminderTiming
@@ -38,25 +50,30 @@ def _count(count: int) -> wire.PendingRemindersCountResponse:
     return wire.PendingRemindersCountResponse(count=count)
 
 
-@operation("remind", AGENTS, lines=(on_agents(wire.Remind),), tool=Tool(_set))
+@operation("remind", AGENTS, CHANGES, lines=(on_agents(wire.Remind),), tool=Tool(_set))
 async def remind(call: Call, asked: wire.Remind) -> Reminded:
     """Send the caller a message later, from `reminder`."""
     return Reminded(*await call.service.reminders.put(call.name, asked.message, asked.timing, asked.file_path))
 
 
-@operation("remind_agent", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/reminders", status=201, limit=2**23),))
+@operation(
+    "remind_agent",
+    OPERATORS,
+    CHANGES,
+    routes=(Route("POST", "/api/agents/{agent}/reminders", status=201, limit=2**23),),
+)
 async def remind_agent(call: Call, asked: Reminding) -> Reminded:
     """Send an agent a message later, from `reminder`."""
     return Reminded(*await call.service.reminders.put(asked.agent, asked.message, asked.timing, asked.file_path))
 
 
-@operation("reminders", OPERATORS, routes=(Route("GET", "/api/agents/{agent}/reminders"),))
+@operation("reminders", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/reminders"),))
 async def reminders(call: Call, asked: Named) -> list[Reminder]:
     """The reminders of an agent that wait, newest first."""
     return await call.service.reminders.of(asked.agent)
 
 
-@operation("count_pending_reminders", AGENTS, lines=(on_agents(wire.CountPendingReminders, _count),))
+@operation("count_pending_reminders", AGENTS, READS, lines=(on_agents(wire.CountPendingReminders, _count),))
 async def count_pending_reminders(call: Call, _asked: wire.CountPendingReminders) -> int:
     """How many reminders of the caller wait."""
     return await call.service.reminders.count(call.name)

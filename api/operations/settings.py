@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from api.operations.base import OPERATORS, AgentField, Call, Input, Route, operation
+from api.operations.base import CHANGES, OPERATORS, READS, AgentField, Call, Input, Route, operation
 from api.operations.lifecycle import Words
 from meta.agent_toml.settings import MAX_BYTES
 from reconciler.views import Card, Change, SettingsText
@@ -34,19 +34,19 @@ class Editing(Input):
     base: str | None = Field(None, description="the deployed commit that the text was made from")
 
 
-@operation("change", OPERATORS, routes=(Route("GET", "/api/agents/{agent}/diff"),))
+@operation("change", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/diff"),))
 async def change(call: Call, asked: Between) -> Change:
     """What changed from one id or commit to another."""
     return await call.service.change(asked.agent, asked.first, asked.last)
 
 
-@operation("settings", OPERATORS, routes=(Route("GET", "/api/agents/{agent}/settings"),))
+@operation("settings", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/settings"),))
 async def settings(call: Call, asked: At) -> SettingsText:
     """agent.toml as it is deployed, or as it was in an id or a commit."""
     return await call.service.settings(asked.agent, asked.at)
 
 
-@operation("edit", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/settings", status=201),))
+@operation("edit", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/settings", status=201),))
 async def edit(call: Call, asked: Editing) -> Card:
     """Commit a new agent.toml on top of what is deployed, and propose it."""
     return await call.service.propose_settings(asked.agent, call.who, asked.text, asked.description, asked.base)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from api.operations.base import OPERATORS, Call, Input, Nothing, Raw, Route, operation
+from api.operations.base import OPERATORS, READS, Call, Input, Nothing, Raw, Route, operation
 from meta.errors import HiveError, TransientError
 from meta.process.disk import disk_error
 from reconciler.telemetry.metrics import CONTENT_TYPE
@@ -31,7 +31,7 @@ class BackingUp(Input):
     compressed: bool = False
 
 
-@operation("backup", OPERATORS, routes=(Route("POST", "/api/backup", media=(TAR,)),))
+@operation("backup", OPERATORS, READS, routes=(Route("POST", "/api/backup", media=(TAR,)),))
 async def backup(call: Call, asked: BackingUp) -> Raw:
     """A consistent backup of the running hive, as a tar; whoever asked keeps it, nothing of it stays here."""
     name = f"backup-{secrets.token_hex(8)}.tar{'.gz' if asked.compressed else ''}"
@@ -69,13 +69,13 @@ class Content:
             self._close()
 
 
-@operation("metrics", OPERATORS, routes=(Route("GET", "/metrics", media=(CONTENT_TYPE,)),))
+@operation("metrics", OPERATORS, READS, routes=(Route("GET", "/metrics", media=(CONTENT_TYPE,)),))
 async def metrics(call: Call, _asked: Nothing) -> Raw:
     """Every metric, as Prometheus reads it."""
     return Raw(await call.service.metrics(), CONTENT_TYPE)
 
 
-@operation("healthz", OPERATORS, routes=(Route("GET", "/healthz"),))
+@operation("healthz", OPERATORS, READS, routes=(Route("GET", "/healthz"),))
 async def healthz(call: Call, _asked: Nothing) -> dict[str, str]:
     """200 while the daemon can read what it works with, else 503 with what is wrong as a problem.
 

@@ -12,6 +12,7 @@ from api.operations.base import (
     LEADERS,
     OPERATOR,
     OPERATORS,
+    READS,
     AgentField,
     Call,
     Input,
@@ -133,13 +134,13 @@ def _names(rows: list[Name]) -> host.HostResponse:
     return host.HostResponse(ok=True, agents=tuple(row.agent for row in rows))
 
 
-@operation("overview", OPERATORS, routes=(Route("GET", "/api/status"),))
+@operation("overview", OPERATORS, READS, routes=(Route("GET", "/api/status"),))
 async def overview(call: Call, _asked: Nothing) -> Status:
     """The daemon and every agent."""
     return await call.service.status()
 
 
-@operation("state", OPERATORS, routes=(Route("GET", "/api/state"),))
+@operation("state", OPERATORS, READS, routes=(Route("GET", "/api/state"),))
 async def state(call: Call, _asked: Nothing) -> State:
     """Everything at once, with the number of the newest event before it was looked at."""
     return await _everything(call.service)
@@ -155,19 +156,19 @@ async def _everything(service: Service) -> State:
     )
 
 
-@operation("list", OPERATORS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
+@operation("list", OPERATORS, READS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
 async def agents(call: Call, _asked: Nothing) -> list[Name]:
     """The names of all agents."""
     return [Name(agent) for agent in call.service.agents()]
 
 
-@operation("plan", OPERATORS, routes=(Route("GET", "/api/plan"),))
+@operation("plan", OPERATORS, READS, routes=(Route("GET", "/api/plan"),))
 async def plan(call: Call, asked: MaybeAgent) -> list[PlanRow]:
     """The next step of every agent and why; `step` is `none` when there is nothing to do."""
     return await call.service.plan(asked.agent)
 
 
-@operation("log", OPERATORS, routes=(Route("GET", "/api/log"),))
+@operation("log", OPERATORS, READS, routes=(Route("GET", "/api/log"),))
 async def log(call: Call, asked: Newest) -> list[LogRow]:
     """The system-wide deploy log (meta `main`), newest first."""
     return await call.service.log(asked.limit)
@@ -176,6 +177,7 @@ async def log(call: Call, asked: Newest) -> list[LogRow]:
 @operation(
     "get_logs",
     LEADERS,
+    READS,
     lines=(on_manager(manager.GetLogs, _content),),
     routes=(Route("GET", "/api/agents/{agent}/logs"),),
     tool=Tool(_text),
@@ -190,7 +192,7 @@ async def get_logs(call: Call, asked: Tail) -> Logs:
     return Logs(agent, part.text, part.cursor)
 
 
-@operation("wait", OPERATORS, routes=(Route("GET", "/api/wait"),))
+@operation("wait", OPERATORS, READS, routes=(Route("GET", "/api/wait"),))
 async def wait(call: Call, asked: Waiting) -> Settled:
     """Until nothing is left to do, at most `timeout` seconds."""
     settling = call.service.settled(asked.agent, asked.timeout)
@@ -201,6 +203,7 @@ async def wait(call: Call, asked: Waiting) -> Settled:
 @operation(
     "events",
     OPERATORS,
+    READS,
     routes=(
         Route(
             "GET",

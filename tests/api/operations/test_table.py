@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from api.http.app import application
 from api.http.requests import PATH_FIELD, Places
-from api.operations.base import RENAMED, SPEAKER, AnyOperation, Call, Role, Route, Surface
+from api.operations.base import RENAMED, SPEAKER, AnyOperation, Call, Effect, Role, Route, Surface
 from api.operations.table import ON_LINES, OPERATIONS, tools_of
 from api.sockets.principals import Operator, Principal, principal_of
 from meta.errors import HiveError
@@ -172,6 +172,23 @@ def test_every_operation_has_a_name_a_summary_and_a_place() -> None:
         assert operation.summary.endswith("."), operation.name
         assert operation.surfaces, operation.name
     assert set(EXAMPLES) == set(BY_NAME) - RAW
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_every_operation_declares_its_effect_and_its_methods_agree(operation: AnyOperation) -> None:
+    assert operation.effect in Effect
+    methods = {route.method for route in operation.routes}
+    assert "GET" not in methods or operation.effect is Effect.READS
+    assert "DELETE" not in methods or operation.effect is Effect.REMOVES
+    assert "POST" not in methods or operation.effect is not Effect.READS or operation.name == "backup"
+
+
+def test_the_tools_with_a_hint_are_those_that_only_read_and_those_that_remove() -> None:
+    tools = [operation for operation in OPERATIONS if operation.tool is not None]
+    reading = {operation.name for operation in tools if operation.effect is Effect.READS}
+    removing = {operation.name for operation in tools if operation.effect is Effect.REMOVES}
+    assert reading == {"whoami", "loose_ends", "get_logs"}
+    assert removing == {"kill", "cancel_loose_end"}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
