@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.cli.client.exit_codes import Code
 from api.cli.client.follow import GIVEN_UP
-from api.cli.render import output
+from api.cli.render import console
 from api.daemon import logs, watchdog
 from api.daemon.agent_sockets import AgentSockets
 from api.daemon.notify import notify
@@ -175,7 +175,7 @@ async def _once(daemon: Daemon, agent: AgentName | None, options: ServeOptions, 
         return Code.INTERRUPTED if daemon.failure is None else Code.FAILED
     rows = await service.plan(agent)
     if options.json:
-        output.say_json([asdict(row) for row in rows])
+        console.write_json([asdict(row) for row in rows])
     for row in () if options.json else rows:
         _say(f"{row.agent}: {row.phase}, {row.step}: {row.reason}")
     if not settling.result():

@@ -137,7 +137,7 @@ def test_a_preview_that_ended_at_a_limit_is_made_again_when_somebody_asks(lab: L
     kept = lab.layout.preview(AgentName("alice"), ProposalId(id))
     before = kept.stat().st_mtime_ns
     assert f"tried once; it is tried again in 60 s, and at once by `hive retry {id}`" in lab.hive("diff", str(id)).out
-    assert f"proposal {id} for alice is looked at again" in lab.hive("retry", str(id)).out
+    assert f"proposal {id} for alice is evaluated again" in lab.hive("retry", str(id)).out
     lab.settle("alice")
     assert kept.stat().st_mtime_ns > before
     assert lab.card(id)["state"] == "proposal"
