@@ -84,8 +84,8 @@ async def call_tool(call: Call, name: str, given: Mapping[str, Any], cancelled: 
     except Cancelled:
         raise
     except Exception:
-        log.exception("the tool %s failed inside for %s", name[:60], call.who)
-        return Answer(("error: hive failed inside while doing this; its log says more",), error=True)
+        log.exception("the tool %s raised an unexpected error for %s", name[:60], call.who)
+        return Answer(("error: hive failed with an internal error; its log says more",), error=True)
 
 
 async def error_answer(call: Call, error: HiveError) -> Answer:
