@@ -134,7 +134,7 @@ ERRORS: list[tuple[str, str, object, int, str, str]] = [
     ("GET", "events?after=x-1%0aevent:%20evil%0adata:%201", None, 400, "bad-input", "evil"),
     ("GET", "status?agent=alice", None, 400, "bad-input", "'agent' is not a key"),
     ("GET", "plan?agent=alice&agent=manager", None, 400, "bad-input", "agent is in the query twice"),
-    ("POST", "agents/alice/stop?now=1", {}, 400, "bad-input", "'now' is no key"),
+    ("POST", "agents/alice/stop?now=1", {}, 400, "bad-input", "'now' is not a key"),
     ("POST", "messages", b'{"to":"alice","to":"manager","body":"x"}', 400, "bad-input", "'to' is in the body twice"),
     ("DELETE", "proposals/1", None, 405, "bad-input", "Method Not Allowed"),
     ("POST", "proposals", b"{", 400, "bad-input", "JSON"),

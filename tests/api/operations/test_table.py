@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from api.http.app import application
 from api.http.requests import PATH_FIELD, Places
-from api.operations.base import RENAMED, SPEAKER, AnyOperation, Call, Effect, Role, Route, Surface
+from api.operations.base import CALLER, RENAMED, AnyOperation, Call, Effect, Role, Route, Surface
 from api.operations.table import ON_LINES, OPERATIONS, tools_of
 from api.sockets.principals import Operator, Principal, principal_of
 from meta.errors import HiveError
@@ -193,7 +193,7 @@ def test_the_tools_with_a_hint_are_those_that_only_read_and_those_that_remove() 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_an_operation_is_there_for_exactly_its_principals(operation: AnyOperation) -> None:
-    speakers = {SPEAKER[surface] for surface in operation.surfaces if surface in SPEAKER}
+    speakers = {CALLER[surface] for surface in operation.surfaces if surface in CALLER}
     assert speakers <= operation.principals
     tooled = {role for role in Role if operation in tools_of(role).values()}
     assert tooled == (operation.principals if operation.tool else set())
@@ -243,7 +243,7 @@ async def test_an_operation_answers_the_same_on_each_of_its_surfaces(
 ) -> None:
     await furnish(hive.fake)
     await furnish(twin)
-    call = Call(cast("Service", twin), principal(SPEAKER[surface]))
+    call = Call(cast("Service", twin), principal(CALLER[surface]))
     try:
         answer = await operation.handler(call, operation.input.model_validate(EXAMPLES[operation.name], strict=False))
     except HiveError as error:  # then the same is expected on the surface
