@@ -94,13 +94,11 @@ def restore(
     if force and only is not None:
         raise BadInput("--force replaces everything, --only one part", "give only one of them")
     layout = _layout(client)
-    done = bring_back(
-        Path(file).absolute(), layout, force=force, only=Part(only) if only else None, new_owner=new_owner
-    )
+    part = Part(only) if only else None
+    done = bring_back(Path(file).absolute(), layout, force=force, only=part, new_owner=new_owner)
     if json:
-        console.write_json(
-            {"state": str(layout.state), "aside": [str(path) for path in done.aside], **_row(done.manifest)}
-        )
+        aside = [str(path) for path in done.aside]
+        console.write_json({"state": str(layout.state), "aside": aside, **_row(done.manifest)})
         return
     what = f"{only} of " if only else ""
     console.write(f"restored {what}the backup of {times.local_time(done.manifest.made_at)} to {layout.state}")

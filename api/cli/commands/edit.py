@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from api.cli.client import completion
-from api.cli.client.http import Client
+from api.cli.client.http import Client, Row
 from api.cli.command import DECIDE, AgentArgument, JsonOption, command
+from api.cli.commands.deploys import show_card
 from api.cli.render import console, texts
 from meta.errors import BadInput, HiveError, PermanentError
 
@@ -56,7 +57,18 @@ def edit(
         _remove(kept)
         console.progress("nothing was changed, so nothing is proposed")
         return
-    body = {"text": text, "description": message, "base": settings["base"]}
+    card = _propose(client, agent, {"text": text, "description": message, "base": settings["base"]}, kept)
+    id = card["id"]
+    show_card(
+        card,
+        json,
+        f"proposal {id} for {agent} is commit {texts.short_commit(card['fetched_sha'])}",
+        f"next: `hive diff {id}`, then `hive approve {id}` or `hive deny {id} --reason ...`",
+    )
+
+
+def _propose(client: Client, agent: str, body: Row, kept: Path | None) -> Row:
+    """Propose the text, and return the card. The file is removed only if that worked."""
     try:
         card = client.post(f"/api/agents/{agent}/settings", body)
     except HiveError:
@@ -64,12 +76,7 @@ def edit(
             console.progress(f"your text is kept in {kept}; `hive edit {agent} --file {kept}` tries it again")
         raise
     _remove(kept)
-    if json:
-        console.write_json(card)
-        return
-    id = card["id"]
-    console.write(f"proposal {id} for {agent} is commit {texts.short_commit(card['fetched_sha'])}")
-    console.write(f"next: `hive diff {id}`, then `hive approve {id}` or `hive deny {id} --reason ...`")
+    return card
 
 
 def _read(file: str) -> str:
