@@ -1,4 +1,4 @@
-"""How commands are made: every one has the same options to find its daemon, and gets a client for it.
+"""How commands are registered: each has the options to find its daemon, and gets a client for it.
 
 Annotations are read at run time here and in the command modules, so none of them postpones evaluation.
 """
@@ -46,11 +46,11 @@ RuntimeOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="follow it to its end; exit 1 if it ends badly")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="wait until it is done; exit 1 if it fails")]
 TimeoutOption = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", help="give up waiting after so long (exit 6); it goes on")
+    float, typer.Option("--timeout", metavar="SECONDS", help="stop waiting after this time (exit 6); the work goes on")
 ]
-NowOption = Annotated[bool, typer.Option("--now", help="do not let the agent finish its turn first")]
+NowOption = Annotated[bool, typer.Option("--now", help="do not wait until the agent has finished its turn")]
 AgentArgument = Annotated[
     str, typer.Argument(metavar="AGENT", help="the agent's name", autocompletion=completion.agents, show_default=False)
 ]
@@ -70,19 +70,20 @@ OwnerOption = Annotated[
     typer.Option(
         "--agent",
         metavar="NAME",
-        help="whose; needed only for the id 0, which each agent's first spawn has",
+        help="the agent of the proposal; needed only for id 0, the first spawn of every agent",
         autocompletion=completion.agents,
     ),
 ]
+MessageOption = Annotated[str, typer.Option("-m", "--message", metavar="TEXT", help="a note for the operator")]
 WAIT_SECONDS = 600.0
 _NAMES = ("agent", "name", "to")
-"""Parameters that are an agent's name: checked here, before one becomes part of a path."""
+"""Parameters that are an agent's name. They are checked here, before one becomes part of a URL path."""
 
 
 def command(
     app: typer.Typer, name: str, panel: str, *, examples: tuple[str, ...] = ()
 ) -> Callable[[Callable[Concatenate[Client, P], None]], Callable[Concatenate[Client, P], None]]:
-    """Register a command whose first parameter is the client; typer sees --state and --runtime in its place."""
+    """Register a command whose first parameter is the client. typer sees --state and --runtime instead of it."""
 
     def register(function: Callable[Concatenate[Client, P], None]) -> Callable[Concatenate[Client, P], None]:
         @functools.wraps(function)
@@ -90,15 +91,15 @@ def command(
             for name in (_text(options.get(key)) for key in _NAMES):
                 if name is not None:
                     agent_name(name)
-            found = paths.find(_text(options.pop("state", None)), _text(options.pop("runtime", None)))
-            function(Client(found), *args, **options)
+            where = paths.find(_text(options.pop("state", None)), _text(options.pop("runtime", None)))
+            function(Client(where), *args, **options)
 
         _first, *rest = inspect.signature(function).parameters.values()
-        found_by = [
+        location = [
             inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
             for word, kind in (("state", StateOption), ("runtime", RuntimeOption))
         ]
-        shown = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in rest), *found_by]
+        shown = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in rest), *location]
         run.__dict__["__signature__"] = inspect.Signature(shown, return_annotation=None)
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
         app.command(name, rich_help_panel=panel, epilog=epilog(examples))(run)
@@ -108,14 +109,14 @@ def command(
 
 
 def count_of(number: int, most: int) -> int:
-    """`-n` as it was given, or BadInput."""
+    """Return the value of `-n`, or raise BadInput if it is not from 1 to `most`."""
     if not 1 <= number <= most:
         raise BadInput(f"-n {number} is not a number from 1 to {most}", "`-n 20` shows the last 20")
     return number
 
 
 def epilog(examples: tuple[str, ...]) -> str | None:
-    """Examples as help shows them: one per line."""
+    """Return the examples as help shows them, one per line."""
     return "\n\n".join(["[bold]Examples[/bold]", *(f"$ {example}" for example in examples)]) if examples else None
 
 

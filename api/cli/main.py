@@ -1,4 +1,4 @@
-"""`hive`: the operator's command line. It talks to the daemon over its socket and imports nothing heavy.
+"""`hive`: the operator's command line. It calls the daemon over its socket, and imports nothing slow.
 
 Annotations are read at run time here, so evaluation is not postponed.
 """
@@ -17,45 +17,51 @@ from api.cli.commands import (
     agents,
     audit,
     backup,
-    daemon,
+    deploys,
+    diff,
     doctor,
     edit,
+    events,
     history,
     logs,
-    look,
     man,
     messages,
     proposals,
     rebuild,
+    reconcile,
+    serve,
     shell,
     status,
     wire,
 )
-from api.cli.render import output
-from api.cli.startup import spare_pydantic, spare_rich
+from api.cli.render import console
+from api.cli.startup import avoid_pydantic, avoid_rich
 from meta.errors import HiveError
 
 HELP = """hive runs a swarm of coding agents, each in its own container,
 and keeps reality equal to what is written in git.
 
-A first round, with `hive serve` in another terminal: `hive spawn alice --wait`; clone STATE/applied/alice/.git, commit
+To begin, with `hive serve` in another terminal: `hive spawn alice --wait`; clone STATE/applied/alice/.git, commit
 a change, `git push STATE/proposed/alice/push.git HEAD:my-topic`; `hive diff 1`; `hive approve 1 --wait`.
 """
-VersionOption = Annotated[bool, typer.Option("--version", is_eager=True, help="say which hive this is")]
+VersionOption = Annotated[bool, typer.Option("--version", is_eager=True, help="print the version")]
 
 
 PARTS = (
     status,
-    look,
-    history,
-    logs,
     proposals,
+    diff,
+    history,
+    events,
+    logs,
+    deploys,
     edit,
     agents,
     shell,
     rebuild,
     messages,
-    daemon,
+    serve,
+    reconcile,
     doctor,
     backup,
     audit,
@@ -63,11 +69,11 @@ PARTS = (
     agent_call,
     man,
 )
-"""Modules with commands, in the order in which help lists them."""
+"""The modules with commands, in the order of the help."""
 
 
 def application() -> typer.Typer:
-    """The parser with every command."""
+    """Return the parser with every command."""
     app = typer.Typer(
         name="hive",
         help=HELP,
@@ -86,17 +92,17 @@ def _root(version: VersionOption = False) -> None:
     if version:
         from importlib.metadata import version as installed
 
-        output.say(f"hive {installed('hive')}")
+        console.write(f"hive {installed('hive')}")
         raise typer.Exit
 
 
 def parser() -> TyperGroup:
-    """The parser, ready to run."""
+    """Return the parser, ready to run."""
     group = get_command(application())
     if not isinstance(group, TyperGroup):
-        raise TypeError("hive has several commands, so typer makes a group")
-    spare_pydantic(group)
-    spare_rich()
+        raise TypeError("typer did not make a group of the commands")
+    avoid_pydantic(group)
+    avoid_rich()
     return group
 
 
@@ -106,13 +112,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def execute(arguments: list[str] | None) -> int:
-    """Run `hive` and return the exit code. Only completion exits by itself."""
+    """Run `hive` and return the exit code. A completion exits by itself."""
     try:
         code = parser().main(args=arguments, prog_name="hive", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else Code.OK
     except HiveError as error:
-        output.say_error(error)
+        console.write_error(error)
         return code_of(error)
     except typer.TyperException as error:
         return _usage(error)
@@ -120,7 +126,7 @@ def execute(arguments: list[str] | None) -> int:
         sys.stderr.write("\nhive: interrupted\n")
         return Code.INTERRUPTED
     except BrokenPipeError:
-        # The reader went away (`hive log | head`); what is still buffered must not fail at exit either.
+        # The reader ended (`hive log | head`). The text that is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Code.OK
 
@@ -128,10 +134,10 @@ def execute(arguments: list[str] | None) -> int:
 def _usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        output.say(error.format_message())
+        console.write(error.format_message())
         return Code.USAGE
     path = getattr(context, "command_path", "hive")
-    output.say_error(HiveError(error.format_message(), f"`{path} --help`"))
+    console.write_error(HiveError(error.format_message(), f"`{path} --help`"))
     return Code.USAGE
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/reference/cli.md from the parser: `python -m api.cli.reference`. A test checks that it is current."""
+"""Write docs/reference/cli.md from the parser: `python -m api.cli.reference`. A test checks that it is current."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ COMMON = {"state", "runtime", "help"}
 INTRODUCTION = """<!-- written by `python -m api.cli.reference`; edit the commands in api/cli instead -->
 # The command line
 
-`hive` talks to the daemon over its socket. Every command finds it by the same settings:
+`hive` calls the daemon over its socket. Every command finds the daemon by the same settings:
 
 | option | variable | default |
 |---|---|---|
 | `--state DIR` | `HIVE_STATE` | `./.hive` if it is there (`hive serve` makes it), else `/var/lib/hyperhive` |
 | `--runtime DIR` | `HIVE_RUNTIME` | `STATE/run`, or `/run/hyperhive` for `/var/lib/hyperhive` |
 
-Text is for people and may change; `--json` is for programs. What an agent wrote is printed with control characters made
-visible. An error is one line of what and one line of what to do, on stderr:
+Text is for people and may change; `--json` is for programs. Control characters in an agent's text are printed as
+escapes. An error has one line about what is wrong and one line about what to do, on stderr:
 
     hive: there is no agent bob
       try: see `hive list`
@@ -40,7 +40,7 @@ visible. An error is one line of what and one line of what to do, on stderr:
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join([INTRODUCTION, *_codes(), *_commands()]) + "\n"
 
 

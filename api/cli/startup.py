@@ -1,7 +1,7 @@
-"""Keeps `hive status` quick: plain values are converted without typer's use of pydantic, which costs 0.1 s to import.
+"""Keep the start of `hive` fast: convert plain values without pydantic, complete without rich. Each imports in 0.1 s.
 
-typer builds one converter per parameter, lazily, and keeps it in `_runtime_param`. Putting a small one there before is
-all that happens here; with a typer that works differently it has no effect but time.
+typer makes one converter per parameter when it is first needed, and keeps it in `_runtime_param`. This module puts a
+small one there before. In a typer without that attribute it has no effect, and hive only starts slower.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 
 
-class Plain:
-    """Converts one plain value."""
+class PlainConverter:
+    """Converts a text or a list of texts to a plain type."""
 
     def __init__(self, kind: type[str] | type[int] | type[float] | type[bool]) -> None:
         self._word = _WORDS[kind]
         self._convert: Callable[[str], object] = _boolean if kind is bool else kind
 
     def coerce(self, value: object, param: object, ctx: typer.Context) -> object:
-        """The value as its type, of several each; BadParameter when it is none."""
+        """Return the value in its type; of a list each value. Raise BadParameter if it does not fit."""
         if isinstance(value, (list, tuple)):
             return [self.coerce(one, param, ctx) for one in value]
         if not isinstance(value, str):
@@ -40,27 +40,27 @@ class Plain:
             raise typer.BadParameter(f"{value!r} is not {self._word}", ctx=ctx, param_hint=hint) from error
 
 
-def spare_pydantic(group: TyperGroup) -> None:
-    """Give every parameter of a plain type a `Plain`."""
+def avoid_pydantic(group: TyperGroup) -> None:
+    """Give every parameter of a plain type a PlainConverter."""
     commands: list[TyperCommand | TyperGroup] = [group, *getattr(group, "commands", {}).values()]
     for command in commands:
         for param in command.get_params(typer.Context(command)):
             kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
             kind = get_args(kind)[0] if get_origin(kind) is list else kind
             if kind in _WORDS and hasattr(param, "_runtime_param"):
-                param._runtime_param = Plain(kind)
+                param._runtime_param = PlainConverter(kind)
 
 
-def spare_rich() -> None:
-    """Completions for zsh and fish: their help is plain text, which typer renders with rich, 0.1 s to import."""
+def avoid_rich() -> None:
+    """Complete in zsh and fish without rich. The help of a completion is plain text anyway."""
     if "_HIVE_COMPLETE" in os.environ:
         from typer import _completion_classes
 
         if hasattr(_completion_classes, "_sanitize_help_text"):
-            _completion_classes._sanitize_help_text = _as_it_is
+            _completion_classes._sanitize_help_text = _unchanged
 
 
-def _as_it_is(text: str) -> str:
+def _unchanged(text: str) -> str:
     return text
 
 

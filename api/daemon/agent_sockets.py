@@ -1,8 +1,8 @@
 """The listening sockets of every agent, in the directory that is bound into its container.
 
-mcp.sock      line protocol
-harness.sock  the link to its harness
-http.sock     its tools, at /mcp
+mcp.sock      the line protocol
+harness.sock  the link to the agent's harness
+http.sock     the agent's tools, at /mcp
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from api.http.agent import HttpServer
 from api.lines.agent import agent_server
 from api.lines.link import link_server
 from api.lines.server import LineServer
-from api.mcp.app import ENVELOPE, Door
+from api.mcp.app import ENVELOPE, Endpoint
 from api.operations.base import Call
 from api.sockets.listener import Bound, bind, make_directory
 from api.sockets.principals import UID_RANGE, principal_of
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Set:
-    """What listens for one agent."""
+class _Servers:
+    """The servers of one agent."""
 
     mcp: LineServer
     harness: LineServer
     http: HttpServer
-    door: Door
+    endpoint: Endpoint
 
     @property
     def present(self) -> bool:
@@ -47,18 +47,18 @@ class _Set:
         await asyncio.gather(self.mcp.start(), self.harness.start(), self.http.start())
 
     async def mute(self) -> None:
-        self.door.release()
+        self.endpoint.stop()
         await asyncio.gather(self.mcp.stop(), self.http.stop())
-        await self.door.close()
+        await self.endpoint.close()
 
     async def close(self) -> None:
-        self.door.release()
+        self.endpoint.stop()
         await asyncio.gather(self.mcp.close(), self.harness.close(), self.http.close())
-        await self.door.close()
+        await self.endpoint.close()
 
 
 class AgentSockets:
-    """Implements reconciler.ports.Sockets.
+    """The sockets of all agents (reconciler.ports.Sockets).
 
     `service` answers on the sockets. It is a future since the service, too, is made of parts that open sockets: until
     it is there, `open` raises TransientError.
@@ -68,19 +68,19 @@ class AgentSockets:
         self._layout = layout
         self._config = config
         self._service = service
-        self._sets: dict[AgentName, _Set] = {}
+        self._servers: dict[AgentName, _Servers] = {}
         self._locks: dict[AgentName, asyncio.Lock] = {}
         self._opened = asyncio.Condition()
 
     def present(self, agent: AgentName) -> bool:
-        """True when all sockets listen and their files are still the ones made for them."""
-        found = self._sets.get(agent)
-        return found is not None and found.present
+        """Return True if all sockets listen and their files are still those that hive made."""
+        servers = self._servers.get(agent)
+        return servers is not None and servers.present
 
     async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
-        """Make the sockets and listen; mode 0660, owned by `uid` when given. Open and present already: nothing.
+        """Make the sockets, with mode 0660 and owned by `uid` if given, and listen. Do nothing if they are present.
 
-        Only uids of the range that begins at `peers` may speak there; None: whoever may open the file.
+        Only uids in the range that begins at `peers` may connect; None: every user who may open the file.
         """
         async with self._locks.setdefault(agent, asyncio.Lock()):
             if self.present(agent):
@@ -92,14 +92,14 @@ class AgentSockets:
             make_directory(self._layout.sockets(agent), uid)
             mcp, harness, http = self._bind(agent, uid)
             admit, limit = admission(peers), self._config.max_line_bytes
-            door = Door(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit)
-            self._sets[agent] = made = _Set(
+            endpoint = Endpoint(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit)
+            self._servers[agent] = servers = _Servers(
                 agent_server(mcp, agent, service, limit=limit, admit=admit),
                 link_server(harness, agent, service.links, limit=limit, admit=admit),
-                HttpServer(http, door),
-                door,
+                HttpServer(http, endpoint),
+                endpoint,
             )
-            await made.start()
+            await servers.start()
         async with self._opened:
             self._opened.notify_all()
 
@@ -109,38 +109,38 @@ class AgentSockets:
             await self._opened.wait_for(lambda: self.present(agent))
 
     def _bind(self, agent: AgentName, uid: int | None) -> list[Bound]:
-        """All three or none."""
-        layout, made = self._layout, []
+        """Bind all three sockets, or none."""
+        layout, sockets = self._layout, []
         try:
             for path in (layout.mcp_socket(agent), layout.harness_socket(agent), layout.agent_http_socket(agent)):
-                made.append(bind(path, uid))
+                sockets.append(bind(path, uid))
         except BaseException:
-            for bound in made:
-                bound.remove()
+            for socket in sockets:
+                socket.remove()
             raise
-        return made
+        return sockets
 
     async def close(self, agent: AgentName) -> None:
-        """Stop listening, drop the connections, remove the files (never the directory)."""
+        """Stop listening, drop the connections, and remove the files, but not the directory."""
         async with self._locks.setdefault(agent, asyncio.Lock()):
             await self._close(agent)
 
     async def mute(self) -> None:
-        """End every request of an agent before the store closes; links and files stay, so that nothing is repaired."""
-        await asyncio.gather(*(one.mute() for one in self._sets.values()))
+        """End all requests of agents, before the store closes. Links and files stay, or hive would repair them."""
+        await asyncio.gather(*(servers.mute() for servers in self._servers.values()))
 
     async def close_all(self) -> None:
-        """For the end of the daemon: agents go on and connect again to the next one."""
-        await asyncio.gather(*(self.close(agent) for agent in tuple(self._sets)))
+        """Close all sockets at the end of the daemon. Agents keep running, and connect to the next daemon."""
+        await asyncio.gather(*(self.close(agent) for agent in tuple(self._servers)))
 
     async def _close(self, agent: AgentName) -> None:
-        found = self._sets.pop(agent, None)
-        if found is not None:
-            await found.close()
+        servers = self._servers.pop(agent, None)
+        if servers is not None:
+            await servers.close()
 
 
 def admission(uid: int | None) -> Callable[[int | None], bool]:
-    """Who may use an agent's sockets: the agent's own uid range, root, and the daemon's own user.
+    """Return the check of who may use an agent's sockets: the agent's uid range, root, and the daemon's user.
 
     Without fixed uids (`uid` is None) agents run as the daemon's user, and the mode of the file decides.
     """

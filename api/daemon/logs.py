@@ -1,7 +1,7 @@
-"""The daemon's log on stderr: for a terminal, for the journal, or as JSON, with what is being done beside each line.
+"""The daemon's log on stderr: for a terminal, for the journal, or as JSON, with agent and step beside each line.
 
-The code logs with `logging.getLogger`; structlog only writes the lines. No secret gets out: every text goes through the
-net that tags go through (`meta.git.message.scrub`), which also takes away what would move a terminal's cursor.
+The code logs with `logging.getLogger`; structlog only formats the lines. Every text passes `meta.git.message.scrub`, as
+tags do, which removes secrets and control characters.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from reconciler.telemetry import activity
 
 Kind = Literal["console", "journal", "json"]
 TEXT_LIMIT = 16_000
-"""Characters of one text; of longer ones the end is kept."""
+"""Characters of one text. Of a longer text the end is kept."""
 
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-"""As sd-daemon(3) has them."""
+"""The numbers of sd-daemon(3)."""
 
 
 def set_up(wanted: str, environment: Mapping[str, str] = os.environ, stream: TextIO = sys.stderr) -> None:
-    """Write what is logged from now on to `stream`; `wanted` is HIVE_LOG_FORMAT."""
+    """Write the log to `stream` from now on. `wanted` is HIVE_LOG_FORMAT."""
     root = logging.getLogger()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter(kind_of(wanted, environment, stream), colors=stream.isatty()))
@@ -40,26 +40,26 @@ def set_up(wanted: str, environment: Mapping[str, str] = os.environ, stream: Tex
 
 
 def kind_of(wanted: str, environment: Mapping[str, str], stream: TextIO) -> Kind:
-    """What `auto` is here: the journal when `stream` is what systemd connected to it, else a terminal's."""
-    found = "journal" if _is_journal(environment.get("JOURNAL_STREAM", ""), stream) else "console"
-    return cast(Kind, found if wanted == "auto" else wanted)
+    """Return the format. `auto` means journal if systemd connected `stream` to the journal, else console."""
+    detected = "journal" if _is_journal(environment.get("JOURNAL_STREAM", ""), stream) else "console"
+    return cast(Kind, detected if wanted == "auto" else wanted)
 
 
 def formatter(kind: Kind, *, colors: bool = False) -> ProcessorFormatter:
-    """Makes a line (in the journal: some) of a record of `logging`."""
-    before: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _what_is_done]
+    """Return the formatter, which makes lines of a record of `logging`: one, or several for the journal."""
+    before: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _add_activity]
     after: dict[Kind, list[Processor]] = {
         "console": [
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
             _exception,
-            _scrubbed,
+            _scrub,
             structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0),
         ],
-        "journal": [_exception, _scrubbed, _for_journal],
+        "journal": [_exception, _scrub, _for_journal],
         "json": [
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _exception,
-            _scrubbed,
+            _scrub,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
     }
@@ -69,15 +69,15 @@ def formatter(kind: Kind, *, colors: bool = False) -> ProcessorFormatter:
 
 
 def _is_journal(stream_id: str, stream: TextIO) -> bool:
-    """JOURNAL_STREAM is device:inode of the socket; a child whose stderr went elsewhere has inherited it as well."""
+    """Compare device:inode: a child with another stderr inherits JOURNAL_STREAM as well."""
     try:
-        found = os.fstat(stream.fileno())
+        status = os.fstat(stream.fileno())
     except (OSError, ValueError):
         return False
-    return stream_id == f"{found.st_dev}:{found.st_ino}"
+    return stream_id == f"{status.st_dev}:{status.st_ino}"
 
 
-def _what_is_done(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def _add_activity(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return {**event, **activity.facts()}
 
 
@@ -85,7 +85,7 @@ def _exception(logger: WrappedLogger, method: str, event: EventDict) -> EventDic
     return structlog.processors.format_exc_info(logger, method, event)
 
 
-def _scrubbed(logger: WrappedLogger, method: str, event: EventDict) -> MutableMapping[str, object]:
+def _scrub(logger: WrappedLogger, method: str, event: EventDict) -> MutableMapping[str, object]:
     clean: dict[str, object] = {}
     for key, value in event.items():
         text = value if isinstance(value, str) else repr(value)
@@ -94,7 +94,7 @@ def _scrubbed(logger: WrappedLogger, method: str, event: EventDict) -> MutableMa
 
 
 def _for_journal(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """`<4>name: text key=value`; each line has the priority, as the journal keeps each as an entry."""
+    """Return `<4>name: text key=value`. Each line has the priority, because the journal makes an entry of each."""
     level, name, text = (str(event.pop(key, "")) for key in ("level", "logger", "event"))
     exception = str(event.pop("exception", ""))
     facts = "".join(f" {key}={value}" for key, value in event.items())

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Send e.g. "READY=1"; False when nobody asked for it or it could not be sent."""
+    """Send e.g. "READY=1". Return False if NOTIFY_SOCKET is not set, or if sending fails."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
@@ -22,6 +22,6 @@ def notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:
             sock.settimeout(1.0)
             sock.sendto(message.encode(), address)
     except OSError as error:
-        log.warning("systemd was not told %r: %s", message, error)
+        log.warning("cannot send %r to systemd: %s", message, error)
         return False
     return True

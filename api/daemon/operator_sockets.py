@@ -11,7 +11,7 @@ from api.http.app import application
 from api.http.asgi import App
 from api.http.uds import serving
 from api.lines.host import host_server
-from api.mcp.app import ENVELOPE, Door, beside
+from api.mcp.app import ENVELOPE, Endpoint, with_mcp
 from api.operations.base import Call
 from api.sockets.listener import bind
 from api.sockets.principals import Operator
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 async def serve_operator(
     service: Service, layout: Layout, config: Config, stopping: asyncio.Event
 ) -> AsyncIterator[None]:
-    """Both sockets, inside the block. Conflict when another daemon listens there.
+    """Serve both sockets inside the block. Raise Conflict if another daemon listens there.
 
-    `stopping` is set at the end at the latest: open event streams end with it.
+    `stopping` is set at the end of the block at the latest, so that open event streams end.
     """
     async with AsyncExitStack() as stack:
         http = bind(layout.http_socket, exclusive=True)
@@ -36,12 +36,12 @@ async def serve_operator(
         host = host_server(bind(layout.host_socket, exclusive=True), service, limit=config.max_line_bytes)
         stack.push_async_callback(host.close)
         await host.start()
-        door = Door(Call(service, Operator(), stopping), limit=config.max_line_bytes + ENVELOPE)
-        stack.push_async_callback(door.close)
-        app = cast("App", application(service, stopping))  # of the same shape, typed closer by Litestar
-        await stack.enter_async_context(serving(beside(app, door), http, service.background))
+        endpoint = Endpoint(Call(service, Operator(), stopping), limit=config.max_line_bytes + ENVELOPE)
+        stack.push_async_callback(endpoint.close)
+        app = cast("App", application(service, stopping))  # Litestar types the same protocol more narrowly
+        await stack.enter_async_context(serving(with_mcp(app, endpoint), http, service.background))
         try:
             yield
         finally:
             stopping.set()
-            door.release()
+            endpoint.stop()

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from reconciler.service import Service
 
 STATUS_DEADLINE = 5.0
-"""Seconds for one line of status: it must not hold up the next sign of life."""
+"""Seconds to make one line of status, so that it does not delay the next sign of life."""
 STATUS_SECONDS = 30.0
-"""Between two lines of status where nothing is to be watched."""
+"""Seconds between two lines of status if systemd does not watch this process."""
 
 
 def interval(environment: Mapping[str, str], pid: int) -> float | None:
-    """Seconds between two signs of life: half of what systemd waits; None when it does not watch this process."""
+    """Return the seconds between two signs of life, half of systemd's limit; None if it does not watch this process."""
     if environment.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
     try:
@@ -32,7 +32,7 @@ def interval(environment: Mapping[str, str], pid: int) -> float | None:
 
 
 def line(phases: Iterable[str], pending: int) -> str:
-    """ "3 agents: 2 running, 1 failed; 1 proposal waits"."""
+    """Return a line such as "3 agents: 2 running, 1 failed; 1 proposal waits"."""
     counts = Counter(phases)
     agents = sum(counts.values())
     parts = ", ".join(f"{count} {phase}" for phase, count in counts.most_common())
@@ -41,7 +41,7 @@ def line(phases: Iterable[str], pending: int) -> str:
 
 
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return True if systemd listens."""
+    """Return True if systemd accepts notifications."""
     return bool(environment.get("NOTIFY_SOCKET"))
 
 
@@ -59,7 +59,7 @@ async def _status(service: Service) -> str:
     try:
         async with asyncio.timeout(STATUS_DEADLINE):
             agents = (await service.status()).agents
-    except HiveError as error:  # it is alive all the same
+    except HiveError as error:  # the daemon is alive all the same
         return error.summary
     except TimeoutError:
         return "busy"

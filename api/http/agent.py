@@ -1,7 +1,7 @@
-"""HTTP on an agent's `http.sock`: uvicorn's protocol on a bound socket, with bounds on what one agent can take.
+"""HTTP on an agent's `http.sock`: uvicorn's protocol on a bound socket, with limits on what one agent can use.
 
-A connection has HEAD_DEADLINE to say what it wants (also between requests), and a peer that takes nothing of an answer
-is cut off after SEND_DEADLINE. One more than `connections` is refused.
+A peer must send the head of its next request within HEAD_DEADLINE, and is disconnected if it reads nothing of an answer
+for SEND_DEADLINE. More than `connections` are refused.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from api.sockets.listener import Bound
 from meta.errors import Refused
 
 CONNECTIONS = 16
-"""Most connections to one agent's http.sock; each tool call that runs is one."""
+"""The limit of connections to one agent's http.sock. Each running tool call uses one."""
 HEAD_DEADLINE = 60.0
-"""Seconds without a whole request head; long enough to keep an idle connection between two turns of a model."""
+"""Seconds without a whole request head. Long enough for an idle connection between two turns of a model."""
 
 SLICE = 1024
-"""Bytes that are read at a time: of a body in chunks of one byte each costs as much as a whole one."""
+"""Bytes that are parsed at a time. In a body of one-byte chunks each byte costs as much as a whole chunk."""
 
-_quiet = logging.getLogger(__name__)
-_quiet.setLevel(logging.ERROR)  # uvicorn warns of each bad request: that would be an agent's hand on the log
+_error_log = logging.getLogger(__name__)
+_error_log.setLevel(logging.ERROR)  # uvicorn warns of each bad request, so an agent could fill the log
 
 
 class BoundedProtocol(PeerProtocol):
     """One connection of an agent."""
 
-    def __init__(self, connections: int, **given: Any) -> None:  # uvicorn's own arguments
-        super().__init__(**given)
-        self.logger = _quiet
-        self._most = connections
+    def __init__(self, connections: int, **arguments: Any) -> None:  # uvicorn's own
+        super().__init__(**arguments)
+        self.logger = _error_log
+        self._limit = connections
         self._refused = False
         self._unread = b""
-        self._deadline: asyncio.TimerHandle | None = None
-        self._stuck: asyncio.TimerHandle | None = None
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self._send_deadline: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._most:
+        if len(self.connections) > self._limit:
             self._refuse()
         else:
             self._await_head()
@@ -63,14 +63,14 @@ class BoundedProtocol(PeerProtocol):
             self._read_on()
 
     def _read_on(self) -> None:
-        """Read a slice, and the rest of what there is after others had their turn."""
+        """Parse a slice now, and the rest after other tasks had their turn."""
         if self.transport.is_closing():
             return
         slice, rest = self._unread[:SLICE], self._unread[SLICE:]
         super().data_received(slice)
         self._unread = rest
         if self.cycle is not None and not self.cycle.response_complete:
-            self._disarm()
+            self._cancel_head_deadline()
         if rest:
             self.transport.pause_reading()
             self.loop.call_soon(self._read_on)
@@ -86,33 +86,33 @@ class BoundedProtocol(PeerProtocol):
     @override
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stuck = self.loop.call_later(SEND_DEADLINE, self.transport.abort)
+        self._send_deadline = self.loop.call_later(SEND_DEADLINE, self.transport.abort)
 
     @override
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._stuck is not None:
-            self._stuck.cancel()
+        if self._send_deadline is not None:
+            self._send_deadline.cancel()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
-        if self._stuck is not None:
-            self._stuck.cancel()
+        self._cancel_head_deadline()
+        if self._send_deadline is not None:
+            self._send_deadline.cancel()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
-        self._disarm()
+        self._cancel_head_deadline()
         if not self.transport.is_closing():
-            self._deadline = self.loop.call_later(HEAD_DEADLINE, self.transport.abort)
+            self._head_deadline = self.loop.call_later(HEAD_DEADLINE, self.transport.abort)
 
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+    def _cancel_head_deadline(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
 
     def _refuse(self) -> None:
         self._refused = True
-        problem = problem_of(Refused(f"too many connections to this socket, it takes {self._most}", "close some first"))
+        problem = problem_of(Refused(f"too many connections to this socket, at most {self._limit}", "close some first"))
         content = json.dumps({**problem, "status": 503}).encode()
         head = (
             f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: {MEDIA_TYPE}\r\n"
@@ -123,11 +123,11 @@ class BoundedProtocol(PeerProtocol):
 
 
 class HttpServer:
-    """`app` on one bound socket; start, stop and close as with api.lines.server.LineServer."""
+    """`app` on one bound socket. Its start, stop and close are those of api.lines.server.LineServer."""
 
     def __init__(self, bound: Bound, app: App, *, connections: int = CONNECTIONS) -> None:
         self.bound = bound
-        self._most = connections
+        self._limit = connections
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         self._config = uvicorn.Config(
@@ -145,12 +145,12 @@ class HttpServer:
         )
 
     async def start(self) -> None:
-        """Begin to accept."""
+        """Start to accept connections."""
         self._config.load()
         self._server = await asyncio.get_running_loop().create_unix_server(self._protocol, sock=self.bound.sock)
 
     async def stop(self) -> None:
-        """Accept no more and end the connections, after GRACE seconds also those that are answered; the file stays."""
+        """Accept no more and end the connections; those with a request after GRACE seconds. The file stays."""
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._state.connections):
@@ -159,7 +159,7 @@ class HttpServer:
             await asyncio.wait(tuple(self._state.tasks), timeout=GRACE)
         for connection in tuple(self._state.connections):
             connection.transport.abort()
-        # The app sees that its peers are gone, and ends what it does for them.
+        # The app notices that its peers have disconnected, and ends their requests.
         if self._state.tasks:
             await asyncio.wait(tuple(self._state.tasks), timeout=GRACE)
 
@@ -170,5 +170,5 @@ class HttpServer:
 
     def _protocol(self) -> BoundedProtocol:
         return BoundedProtocol(
-            self._most, config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop()
+            self._limit, config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop()
         )

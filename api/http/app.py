@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from api.http.openapi import document
 from api.http.problems import MEDIA_TYPE, problem_of
-from api.http.requests import PATH_FIELD, Ask, Reader, caller
+from api.http.requests import PATH_FIELD, HttpRequest, Reader, caller
 from api.operations.base import AnyOperation, Call, Raw, Route
 from api.operations.table import OPERATIONS
 from meta.errors import BadInput, HiveError, NotFound
@@ -29,7 +29,7 @@ JSON = "application/json"
 
 
 def application(service: Service, stopping: asyncio.Event) -> Litestar:
-    """The application. Streams end once `stopping` is set."""
+    """Return the application. Its streams end when `stopping` is set."""
     return Litestar(
         route_handlers=[
             *(handler(operation, route) for operation in OPERATIONS for route in operation.routes),
@@ -42,8 +42,8 @@ def application(service: Service, stopping: asyncio.Event) -> Litestar:
     )
 
 
-class Answering:
-    """One operation on one of its routes."""
+class RouteHandler:
+    """Handles one operation on one of its routes."""
 
     def __init__(self, operation: AnyOperation, route: Route) -> None:
         self._operation = operation
@@ -51,46 +51,46 @@ class Answering:
         self._reader = Reader(operation, route)
 
     @cached_property
-    def _answers(self) -> TypeAdapter[Any]:
-        """Built at the first answer: the start of the daemon does not wait for it."""
+    def _output(self) -> TypeAdapter[Any]:
+        """Built at the first answer, so that the daemon starts faster."""
         return TypeAdapter(self._operation.json_output)
 
-    async def __call__(self, request: Ask) -> Response[Any]:
-        """Do what is asked; the operation's answer as JSON, or as it is."""
+    async def __call__(self, request: HttpRequest) -> Response[Any]:
+        """Run the operation, and return its answer as JSON or, if it is Raw, unchanged."""
         call = Call(request.app.state.service, caller(request), request.app.state.stopping)
         answer = await self._operation.handler(call, await self._reader.read(request))
         if not isinstance(answer, Raw):
-            return Response(self._answers.dump_json(answer), media_type=JSON, status_code=self._route.status)
+            return Response(self._output.dump_json(answer), media_type=JSON, status_code=self._route.status)
         if isinstance(answer.content, bytes):
             return Response(answer.content, media_type=answer.media, headers=dict(answer.headers))
         return Stream(answer.content, media_type=answer.media, headers=dict(answer.headers))
 
 
 def handler(operation: AnyOperation, route: Route) -> HTTPRouteHandler:
-    """The Litestar handler of an operation on one of its routes."""
-    answering = Answering(operation, route)
+    """Return the Litestar handler of an operation on one of its routes."""
+    handle_request = RouteHandler(operation, route)
 
-    async def handle(request: Ask) -> Response[Any]:
-        return await answering(request)
+    async def handle(request: HttpRequest) -> Response[Any]:
+        return await handle_request(request)
 
     path = PATH_FIELD.sub(r"{\1:str}", route.path)
     return HTTPRouteHandler(path, http_method=HttpMethod(route.method), status_code=route.status)(handle)
 
 
 @get("/openapi.json")
-async def openapi(request: Ask) -> Response[bytes]:
-    """All of this, described (OpenAPI 3.1)."""
+async def openapi(request: HttpRequest) -> Response[bytes]:
+    """Return the description of this API (OpenAPI 3.1)."""
     service: Service = request.app.state.service
     return Response(document(service.revision), media_type=JSON)
 
 
-def _expected(_request: Ask, error: HiveError) -> Response[dict[str, object]]:
+def _expected(_request: HttpRequest, error: HiveError) -> Response[dict[str, object]]:
     problem = problem_of(error)
     return Response(problem, status_code=problem["status"], media_type=MEDIA_TYPE)
 
 
-def _http(request: Ask, error: HTTPException) -> Response[dict[str, object]]:
-    """What Litestar itself refuses: an unknown path, a wrong method."""
+def _http(request: HttpRequest, error: HTTPException) -> Response[dict[str, object]]:
+    """Return an error that Litestar itself raises: an unknown path, a wrong method."""
     if error.status_code == 404:
         return _expected(request, NotFound(f"there is no {request.url.path}", "see docs/reference/http.md"))
     known = BadInput(f"{request.method} {request.url.path}: {error.detail}", "see docs/reference/http.md")
@@ -98,6 +98,6 @@ def _http(request: Ask, error: HTTPException) -> Response[dict[str, object]]:
     return Response(problem, status_code=error.status_code, media_type=MEDIA_TYPE, headers=error.headers)
 
 
-def _unexpected(request: Ask, error: Exception) -> Response[dict[str, object]]:
-    log.error("%s %s failed inside", request.method, request.url.path, exc_info=error)
-    return _expected(request, HiveError("hive failed inside while doing this", "see the daemon's log"))
+def _unexpected(request: HttpRequest, error: Exception) -> Response[dict[str, object]]:
+    log.error("%s %s raised an unexpected error", request.method, request.url.path, exc_info=error)
+    return _expected(request, HiveError("hive failed with an internal error", "see the daemon's log"))

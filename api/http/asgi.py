@@ -1,4 +1,4 @@
-"""The types of ASGI, as loose as the protocol itself."""
+"""The types of ASGI, as loosely typed as the protocol."""
 
 from __future__ import annotations
 

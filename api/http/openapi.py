@@ -36,32 +36,32 @@ _PROBLEM: Schema = {
 
 @lru_cache(maxsize=1)
 def document(version: str) -> bytes:
-    """The document as JSON. `version` is hive's revision."""
+    """Return the document as JSON. `version` is hive's revision."""
     with_routes = [operation for operation in OPERATIONS if operation.routes]
-    wanted: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = []
+    types: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = []
     for operation in with_routes:
-        wanted.append((operation.name, "validation", TypeAdapter(operation.input)))
-        wanted.append((operation.name, "serialization", TypeAdapter(operation.json_output)))
-    schemas, shared = TypeAdapter.json_schemas(wanted, ref_template=_REF)
+        types.append((operation.name, "validation", TypeAdapter(operation.input)))
+        types.append((operation.name, "serialization", TypeAdapter(operation.json_output)))
+    schemas, shared = TypeAdapter.json_schemas(types, ref_template=_REF)
     components: dict[str, Schema] = shared.get("$defs", {})
     paths: dict[str, dict[str, Schema]] = {}
     for operation in with_routes:
-        asked = _resolved(schemas[operation.name, "validation"], components)
+        request = _resolve(schemas[operation.name, "validation"], components)
         answer = schemas[operation.name, "serialization"]
         for number, route in enumerate(operation.routes):
-            described = _described(operation, route, asked, answer, number)
-            paths.setdefault(route.path, {})[route.method.lower()] = described
-    found = {
+            entry = _operation(operation, route, request, answer, number)
+            paths.setdefault(route.path, {})[route.method.lower()] = entry
+    openapi = {
         "openapi": "3.1.0",
         "info": {"title": "hive", "version": version or "unknown", "description": "The operator's API on http.sock."},
         "paths": paths,
-        "components": {"schemas": {**_reached(paths, components), "Problem": _PROBLEM}},
+        "components": {"schemas": {**_used(paths, components), "Problem": _PROBLEM}},
     }
-    return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(openapi, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _described(operation: AnyOperation, route: Route, asked: Schema, answer: Schema, number: int) -> Schema:
-    places, fields = Places(operation.input, route), asked.get("properties", {})
+def _operation(operation: AnyOperation, route: Route, request: Schema, answer: Schema, number: int) -> Schema:
+    places, fields = Places(operation.input, route), request.get("properties", {})
     parameters = [
         *(_parameter(name, "path", fields[name], field) for name, field in places.path.items()),
         *(_parameter(name, "query", fields[name], field) for name, field in places.query.items()),
@@ -80,13 +80,13 @@ def _described(operation: AnyOperation, route: Route, asked: Schema, answer: Sch
         "responses": {
             str(route.status): {"description": "done", "content": content},
             "default": {
-                "description": "not done, and why",
+                "description": "not done, with the reason",
                 "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
             },
         },
     }
     if route.method == "POST":
-        required = [name for name in asked.get("required", []) if name in places.body]
+        required = [name for name in request.get("required", []) if name in places.body]
         body: Schema = {
             "type": "object",
             "properties": {name: fields[name] for name in places.body},
@@ -100,8 +100,8 @@ def _described(operation: AnyOperation, route: Route, asked: Schema, answer: Sch
 
 
 def _parameter(name: str, place: str, schema: Schema, field: FieldInfo) -> Schema:
-    """A parameter is a text or absent, so it has no null; a boolean is 0 or 1."""
-    words = schema.get("description")
+    """Return a parameter. It is a text or absent, so its schema has no null; a boolean is 0 or 1."""
+    description = schema.get("description")
     bare = {key: value for key, value in schema.items() if key not in ("title", "description", "anyOf", "default")}
     for choice in schema.get("anyOf", ()):
         bare |= choice if choice != {"type": "null"} else {}
@@ -110,24 +110,24 @@ def _parameter(name: str, place: str, schema: Schema, field: FieldInfo) -> Schem
     if plain(field.annotation) is bool:
         bare = {"type": "integer", "enum": [0, 1], "default": int(bool(schema.get("default")))}
     described: Schema = {"name": name, "in": place, "required": place == "path" or field.is_required(), "schema": bare}
-    return {**described, "description": words} if words else described
+    return {**described, "description": description} if description else described
 
 
-def _resolved(schema: Schema, components: Mapping[str, Schema]) -> Schema:
+def _resolve(schema: Schema, components: Mapping[str, Schema]) -> Schema:
     reference = schema.get("$ref")
     return components[str(reference).rpartition("/")[2]] if reference else schema
 
 
-def _reached(paths: object, components: Mapping[str, Schema]) -> dict[str, Schema]:
-    """The components that something refers to."""
-    found: dict[str, Schema] = {}
+def _used(paths: object, components: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Return the components that the paths refer to, directly or not."""
+    used: dict[str, Schema] = {}
     waiting = list(_references(paths))
     while waiting:
         name = waiting.pop()
-        if name in components and name not in found:
-            found[name] = components[name]
+        if name in components and name not in used:
+            used[name] = components[name]
             waiting += _references(components[name])
-    return dict(sorted(found.items()))
+    return dict(sorted(used.items()))
 
 
 def _references(value: object) -> Iterable[str]:

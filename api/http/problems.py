@@ -1,8 +1,8 @@
-"""Errors over HTTP as problem details, and back again. One table for the server and the CLI.
+"""Convert errors to problem details for HTTP, and back. One table for the server and the CLI.
 
     {"type": "urn:hive:not-found", "title": "there is no agent bob", "status": 404, "detail": "...", "hint": "..."}
 
-Standard library only: the CLI imports this module.
+It imports only the standard library, because the CLI must start fast.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("bad-input", BadInput, 400, "what was given is wrong"),
-    Kind("not-found", NotFound, 404, "the thing named is not there"),
-    Kind("conflict", Conflict, 409, "somebody was first, or the state does not allow it"),
-    Kind("refused", Refused, 403, "hive could, and will not"),
-    Kind("build-failed", BuildFailed, 422, "the commit does not become a generation"),
-    Kind("failed", PermanentError, 422, "it failed, and trying again changes nothing"),
-    Kind("try-again", TransientError, 503, "may pass by itself"),
-    Kind("internal", HiveError, 500, "hive failed inside; its log says more"),
+    Kind("bad-input", BadInput, 400, "the input is wrong"),
+    Kind("not-found", NotFound, 404, "the thing that was named does not exist"),
+    Kind("conflict", Conflict, 409, "another request came first, or the state does not allow it"),
+    Kind("refused", Refused, 403, "hive will not do it"),
+    Kind("build-failed", BuildFailed, 422, "the commit could not be built"),
+    Kind("failed", PermanentError, 422, "it failed, and trying again does not help"),
+    Kind("try-again", TransientError, 503, "it may work later"),
+    Kind("internal", HiveError, 500, "an error inside hive; see its log"),
 )
-"""The first kind whose error matches is the one."""
+"""Ordered: the first kind whose error matches is used."""
 
 
 def problem_of(error: HiveError) -> dict[str, Any]:
-    """`error` as problem details."""
+    """Return `error` as problem details."""
     kind = next(kind for kind in KINDS if isinstance(error, kind.error))
     problem = {
         "type": PREFIX + kind.slug,
@@ -56,7 +56,7 @@ def problem_of(error: HiveError) -> dict[str, Any]:
 
 
 def error_from(problem: Mapping[str, Any]) -> HiveError:
-    """The error that problem details stand for; an unknown kind is a plain HiveError."""
+    """Return the error that problem details stand for. An unknown kind is a plain HiveError."""
     slug = str(problem.get("type", "")).removeprefix(PREFIX)
     error = next((kind.error for kind in KINDS if kind.slug == slug), HiveError)
     return error(str(problem.get("title", "hive answered with an error")), str(problem.get("hint", "")))

@@ -1,4 +1,4 @@
-"""A request over HTTP as the input of its operation: exactly as described, from path, query, headers and body."""
+"""Convert a request over HTTP to the input of its operation, from path, query, headers and body. Strict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from api.operations.base import In, Input, Operation, Route
 from api.sockets.principals import Operator
 from meta.errors import BadInput
 
-Ask = Request[Any, Any, State]
+HttpRequest = Request[Any, Any, State]
 PATH_FIELD = re.compile(r"\{(\w+)\}")
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 _HINT = "see docs/reference/http.md"
@@ -27,14 +27,14 @@ _SHOWN = 40
 M = TypeVar("M", bound=BaseModel)
 
 
-def caller(request: Ask) -> Operator:
-    """Who asks; the kernel told the uid."""
+def caller(request: HttpRequest) -> Operator:
+    """Return the caller. The uid comes from the kernel."""
     client = request.scope.get("client")
     return Operator(client[1] if client is not None and client[0] == CLIENT else None)
 
 
 class Places:
-    """Where each field of an operation's input comes from on one route, by the name that it has there."""
+    """The place of each field of an operation's input on one route, by the name that it has there."""
 
     def __init__(self, kind: type[BaseModel], route: Route) -> None:
         fields = {field.alias or name: field for name, field in kind.model_fields.items() if name != "cmd"}
@@ -42,13 +42,13 @@ class Places:
         self.headers = {header: fields[name] for header, name in route.headers.items()}
         taken = {*self.path, *route.headers.values(), *route.fixed}
         rest = {name: field for name, field in fields.items() if name not in taken}
-        bare = route.method != "POST"
-        self.query = {name: field for name, field in rest.items() if bare or name in route.query}
+        no_body = route.method != "POST"
+        self.query = {name: field for name, field in rest.items() if no_body or name in route.query}
         self.body = {name: field for name, field in rest.items() if name not in self.query}
 
 
 class Reader(Generic[In]):
-    """Reads the requests of one route."""
+    """Reads requests of one route."""
 
     def __init__(self, operation: Operation[In, Any], route: Route) -> None:
         self._kind = operation.input
@@ -60,8 +60,8 @@ class Reader(Generic[In]):
             **{name: (field.annotation, field) for name, field in self._places.body.items()},  # type: ignore[call-overload]
         )
 
-    async def read(self, request: Ask) -> In:
-        """The input. BadInput names the key that is wrong."""
+    async def read(self, request: HttpRequest) -> In:
+        """Return the input. Raise BadInput with the wrong key."""
         self._check_query(request)
         given: dict[str, object] = dict(self._route.fixed)
         texts: dict[str, str] = {}
@@ -81,19 +81,19 @@ class Reader(Generic[In]):
         except ValidationError as error:
             raise _fault(error, texts, given) from error
 
-    def _check_query(self, request: Ask) -> None:
-        """Every key known, and once: anything else is probably a slip."""
+    def _check_query(self, request: HttpRequest) -> None:
+        """Reject a key that is unknown or comes twice: it is probably a mistake."""
         keys = [key for key, _ in request.query_params.multi_items()]
         known = self._places.query
         for key in keys:
             if key not in known:
                 hint = f"keys of this query: {', '.join(known) or 'none'}"
-                raise BadInput(f"{key[:_SHOWN]!r} is no key of the query", hint)
+                raise BadInput(f"{key[:_SHOWN]!r} is not a key of the query", hint)
             if keys.count(key) > 1:
                 raise BadInput(f"{key} is in the query twice", _HINT)
 
-    async def _from_body(self, request: Ask) -> dict[str, object]:
-        """No body is an empty object."""
+    async def _from_body(self, request: HttpRequest) -> dict[str, object]:
+        """Return the fields of the body. An empty body is an empty object."""
         text = await request.body()
         if len(text) > self._route.limit:
             raise BadInput(f"the body is longer than {self._route.limit} bytes", "send less in one request")
@@ -106,10 +106,10 @@ class Reader(Generic[In]):
 
 
 def _check_keys(text: bytes) -> None:
-    """Refuse an object with a key twice: readers of JSON do not agree on which one counts."""
+    """Reject an object with the same key twice: JSON parsers do not agree on which one counts."""
     if text.count(b'"') < 4:
         return
-    with contextlib.suppress(ValueError, RecursionError):  # no JSON: what reads it next says what is wrong
+    with contextlib.suppress(ValueError, RecursionError):  # not JSON: pydantic reports that next
         json.loads(text, object_pairs_hook=_once)
 
 
@@ -132,7 +132,7 @@ def _fault(error: ValidationError, texts: Mapping[str, str], known: Iterable[str
 
 
 def value_of(key: str, text: str, field: FieldInfo) -> object:
-    """What a path, a query or a header says, in the type of its field; its bounds are looked at later."""
+    """Convert a text from a path, a query or a header to the type of its field. Bounds are checked later."""
     kind = plain(field.annotation)
     shown = f"{key}={text[:_SHOWN]!r}"
     if kind is bool:
@@ -152,7 +152,7 @@ def value_of(key: str, text: str, field: FieldInfo) -> object:
 
 
 def plain(annotation: object) -> object:
-    """The type under NewType, Annotated and `| None`."""
+    """Return the type without NewType, Annotated and `| None`."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]

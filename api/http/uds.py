@@ -1,4 +1,4 @@
-"""uvicorn on a unix socket that was bound before, inside a daemon that handles signals itself."""
+"""uvicorn on a bound unix socket, in a daemon that handles signals itself."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from reconciler.common.tasks import Background
 log = logging.getLogger(__name__)
 
 GRACE = 2
-"""Seconds that open requests get when the daemon ends."""
+"""Seconds that open requests have to finish when the daemon ends."""
 CLIENT = "uid"
-"""scope["client"] is ("uid", <the peer's uid>): a unix peer has no address, and this one cannot be made up."""
+"""scope["client"] is ("uid", <the peer's uid>): a unix peer has no address, and no peer can forge this one."""
 
 
 class PeerProtocol(H11Protocol):
@@ -35,14 +35,14 @@ class PeerProtocol(H11Protocol):
 
 
 class EmbeddedServer(uvicorn.Server):
-    """A server that leaves signals to the daemon, and sleeps until `stop` instead of looking ten times a second."""
+    """A server that leaves signals to the daemon, and waits for `stop` instead of polling ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """End in good order."""
+        """Stop after the open requests."""
         self.should_exit = True
         self._stop.set()
 
@@ -59,7 +59,7 @@ class EmbeddedServer(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[None]:
-    """Serve `app` on `bound` inside the block; open requests get GRACE seconds at its end."""
+    """Serve `app` on `bound` inside the block. At its end open requests have GRACE seconds to finish."""
     config = uvicorn.Config(
         app,
         http=PeerProtocol,

@@ -1,4 +1,4 @@
-"""An agent's `mcp.sock`: AgentRequest or, on the manager's, ManagerRequest. The socket says who is asking."""
+"""An agent's `mcp.sock`: AgentRequest or, on the manager's, ManagerRequest. The socket decides who calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from api.lines.decoding import Decoder
-from api.lines.dispatch import answer, spoken, wanted
+from api.lines.dispatch import answer, message_of, operation_for
 from api.lines.server import LineConnection, LineServer, answer_lines
 from api.operations.base import Call, Surface
 from api.sockets.listener import Bound
@@ -28,20 +28,20 @@ CONNECTIONS = 16
 def agent_server(
     bound: Bound, agent: AgentName, service: Service, *, limit: int, admit: Callable[[int | None], bool]
 ) -> LineServer:
-    """The server for one agent's `mcp.sock`."""
+    """Return the server for one agent's `mcp.sock`."""
     surface = Surface.MANAGER if agent == MANAGER else Surface.AGENT
 
-    reader = Decoder(_manager if agent == MANAGER else _agent)
+    reader = Decoder(_decode_manager if agent == MANAGER else _decode_agent)
 
     async def session(connection: LineConnection) -> None:
         call = Call(service, principal_of(agent))
 
         async def handle(line: bytes) -> bytes:
             request = await reader(line)
-            waits = wanted(surface, request).waits
-            done = answer(call, surface, request)
-            # What waits is cancelled when its caller is gone, and puts back what it took; all else is done.
-            return encode(await (connection.while_connected(done) if waits else done))
+            work = answer(call, surface, request)
+            if operation_for(surface, request).waits:  # cancelled when the peer disconnects; puts back what it took
+                work = connection.while_connected(work)
+            return encode(await work)
 
         async def written(sent: bool) -> None:
             while call.after:
@@ -52,14 +52,14 @@ def agent_server(
     return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit, connections=CONNECTIONS)
 
 
-def _manager(line: bytes) -> Wire:
+def _decode_manager(line: bytes) -> Wire:
     return decode(MANAGER_REQUEST, line)
 
 
-def _agent(line: bytes) -> Wire:
+def _decode_agent(line: bytes) -> Wire:
     return decode(AGENT_REQUEST, line)
 
 
 def fault_line(error: HiveError) -> bytes:
-    """An error as these sockets answer it."""
-    return encode(ErrResponse(message=spoken(error)))
+    """Return an error as these sockets answer it."""
+    return encode(ErrResponse(message=message_of(error)))

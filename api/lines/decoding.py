@@ -1,4 +1,4 @@
-"""Decoding what an agent sent, so that a line that takes long to read holds up nobody but its sender."""
+"""Decode the lines of an agent, so that a line that is slow to parse delays only its sender."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MANY = 2_000
-"""Values that a line may have and be read on the loop; a long text is one value, and is read quickly."""
+MAX_ON_LOOP = 2_000
+"""Values of a line that is parsed on the loop. A long text is one value, and fast to parse."""
 
 
 class Decoder(Generic[T]):
-    """One per agent: of its lines with very many values one is read at a time, in a thread beside the loop."""
+    """Decodes the lines of one agent. Lines with many values are parsed in a thread, one at a time."""
 
     def __init__(self, decode: Callable[[bytes], T]) -> None:
         self._decode = decode
         self._turn = asyncio.Lock()
 
     async def __call__(self, line: bytes) -> T:
-        """What `decode` makes of the line."""
-        if line.count(b",") <= MANY:  # commas in texts count too: then the thread was not needed, and does no harm
+        """Return the decoded line."""
+        if line.count(b",") <= MAX_ON_LOOP:  # commas in texts count too; then the thread is only not needed
             return self._decode(line)
         async with self._turn:
             return await asyncio.to_thread(self._decode, line)

@@ -1,4 +1,4 @@
-"""A request of the line protocol, to its operation and back."""
+"""Dispatch a request of the line protocol to its operation."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from meta.wire.common import Wire
 
 
 async def answer(call: Call, surface: Surface, request: Wire) -> Wire:
-    """Do what is asked on a line socket; returns once it is durable. HiveError when it is not done."""
-    operation = wanted(surface, request)
+    """Run the operation of a request and return its answer once it is durable. Raise HiveError if it fails."""
+    operation = operation_for(surface, request)
     line = operation.line(surface)
     if line is None or call.role not in operation.principals:
-        raise BadInput(f"{operation.name} cannot be asked here", "see docs/reference/wire.md")
+        raise BadInput(f"{operation.name} is not available on this socket", "see docs/reference/wire.md")
     return line.response(await operation.handler(call, input_of(operation.input, request)))
 
 
-def wanted(surface: Surface, request: Wire) -> AnyOperation:
-    """The operation behind a request that the surface's wire type has decoded."""
-    found = ON_LINES[surface].get(type(request))
-    if found is None:
+def operation_for(surface: Surface, request: Wire) -> AnyOperation:
+    """Return the operation of a decoded request."""
+    operation = ON_LINES[surface].get(type(request))
+    if operation is None:
         raise Refused("this is not available yet", "see docs/reference/wire.md")
-    return found
+    return operation
 
 
-def spoken(error: HiveError) -> str:
-    """What, and in brackets what to do about it."""
+def message_of(error: HiveError) -> str:
+    """Return what is wrong and, in brackets, what to do about it."""
     return f"{error.summary} ({error.hint})" if error.hint else error.summary

@@ -1,10 +1,10 @@
-"""`host.sock`: the operator's line protocol, exactly HostRequest and HostResponse. What is beyond it is HTTP."""
+"""`host.sock`: the operator's line protocol, exactly HostRequest and HostResponse. All else is HTTP."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.lines.dispatch import answer, spoken
+from api.lines.dispatch import answer, message_of
 from api.lines.server import LineConnection, LineServer, answer_lines
 from api.operations.base import Call, Surface
 from api.sockets.listener import Bound
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def host_server(bound: Bound, service: Service, *, limit: int) -> LineServer:
-    """The server for `host.sock`; who may connect is the mode of the file, who it was is recorded."""
+    """Return the server for `host.sock`. The mode of its file decides who may connect; the peer's uid is recorded."""
 
     async def session(connection: LineConnection) -> None:
         call = Call(service, Operator(connection.uid))
@@ -32,5 +32,5 @@ def host_server(bound: Bound, service: Service, *, limit: int) -> LineServer:
 
 
 def fault_line(error: HiveError) -> bytes:
-    """An error as this socket answers it."""
-    return encode(host.HostResponse(ok=False, error=spoken(error)))
+    """Return an error as this socket answers it."""
+    return encode(host.HostResponse(ok=False, error=message_of(error)))

@@ -1,4 +1,4 @@
-"""The server side of `harness.sock`: lines up go to the reconciler's Links, lines down come from it."""
+"""The server side of `harness.sock`. It passes lines between the harness and the reconciler's Links."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONNECTIONS = 2
 """Most connections to one harness.sock: the harness's own, and a new one while the old one ends."""
 
 _SHOWN = 200
-"""Characters of what an agent said that go to the log."""
+"""Characters of an agent's line that the log gets."""
 
 
 class Peer:
@@ -37,38 +37,38 @@ class Peer:
         self._connection = connection
 
     async def send(self, line: Drain | Resume | Probe) -> None:
-        """Send one line. One that is lost shows as a lost link."""
+        """Send one line. If it fails, the link ends."""
         try:
             await self._connection.send(line.model_dump_json().encode())
         except (OSError, TimeoutError) as error:
-            log.debug("a harness took no line: %s", error)
+            log.debug("cannot send to a harness: %s", error)
             self._connection.abort()
 
 
 def link_server(
     bound: Bound, agent: AgentName, links: Links, *, limit: int, admit: Callable[[int | None], bool]
 ) -> LineServer:
-    """The server for one agent's `harness.sock`. The peer must begin with `hello`."""
+    """Return the server for one agent's `harness.sock`. The peer must begin with `hello`."""
 
     async def session(connection: LineConnection) -> None:
         peer = Peer(connection)
         links.connected(agent, peer)
         try:
-            await _listen(connection, agent, peer, links)
+            await _receive(connection, agent, peer, links)
         finally:
             links.lost(agent, peer)
 
     return LineServer(bound, session, limit=limit, admit=admit, fault=fault_line, connections=CONNECTIONS)
 
 
-async def _listen(connection: LineConnection, agent: AgentName, peer: Peer, links: Links) -> None:
-    greeted = complained = False
+async def _receive(connection: LineConnection, agent: AgentName, peer: Peer, links: Links) -> None:
+    greeted = warned = False
     async for line in connection.lines():
-        message = _understood(line)
+        message = _parse(line)
         if isinstance(message, str):
-            if not complained:  # once: how much of the log is an agent's is not for the agent to say
+            if not warned:  # only once, or an agent could fill the log
                 log.warning("%s: a line on harness.sock was not understood: %s", agent, message)
-            complained = True
+            warned = True
             await asyncio.sleep(0)
             continue
         if isinstance(message, Hello):
@@ -79,11 +79,11 @@ async def _listen(connection: LineConnection, agent: AgentName, peer: Peer, link
         else:
             log.warning("%s: its harness did not begin with hello", agent)
             return
-        await asyncio.sleep(0)  # a peer that never stops talking must not hold up the loop
+        await asyncio.sleep(0)  # a peer that never stops sending must not block the loop
 
 
-def _understood(line: bytes | TooLong) -> Hello | State | str:
-    """The message, or what is wrong with the line, fit for the log."""
+def _parse(line: bytes | TooLong) -> Hello | State | str:
+    """Return the message, or what is wrong with the line as a text for the log."""
     if isinstance(line, TooLong):
         return line.fault().summary
     try:
@@ -94,5 +94,5 @@ def _understood(line: bytes | TooLong) -> Hello | State | str:
 
 
 def fault_line(error: HiveError) -> bytes:
-    """What a peer is told that is not let in; the link itself has no error line."""
+    """Return the line for a peer that is refused. The link's own protocol has no error line."""
     return json.dumps({"error": error.summary}).encode()

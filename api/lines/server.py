@@ -1,9 +1,9 @@
-"""Lines over unix sockets: one JSON object per line, many per connection, one connection never in another's way.
+"""Lines over unix sockets: one JSON object per line, many per connection. No connection blocks another.
 
 LineSplitter     bytes in, lines out; a line over the limit is reported once and skipped
-LineConnection   one peer: its lines, a bounded way to answer, and whether it is still there
+LineConnection   one peer: its lines, sending within a deadline, and whether it is still connected
 LineServer       one listening socket and its connections
-answer_lines     the loop of a request and response protocol
+answer_lines     the loop of a protocol with requests and responses
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from meta.errors import BadInput, HiveError, Refused
 log = logging.getLogger(__name__)
 
 SEND_DEADLINE = 30.0
-"""Seconds; a peer that takes no answer for so long is dropped."""
-GONE_INTERVAL = 1.0
-"""Seconds between looks at a peer that said it sends no more."""
+"""Seconds after which a peer that does not read its answer is dropped."""
+HANGUP_INTERVAL = 1.0
+"""Seconds between checks of whether a peer that sends no more has disconnected."""
 CONNECTIONS = 256
-"""Most connections to one socket, unless it has a limit of its own."""
+"""The limit of connections to one socket, unless the socket has a limit of its own."""
 
 T = TypeVar("T")
 Handler = Callable[[bytes], Awaitable[bytes]]
 
 
-class PeerGone(Exception):
+class Disconnected(Exception):
     """The peer has closed the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """In place of a line that is longer than `limit` bytes."""
+    """Replaces a line that is longer than `limit` bytes."""
 
     limit: int
 
     def fault(self) -> BadInput:
-        """As an error for the peer."""
+        """Return the error for the peer."""
         return BadInput(f"the line is longer than {self.limit} bytes", "send less in one request")
 
 
 class LineSplitter:
-    """Cuts a stream into lines of at most `limit` bytes, without their newline. What has no newline yet is kept."""
+    """Splits a stream into lines of at most `limit` bytes, without their newlines. Keeps an incomplete line."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -60,7 +60,7 @@ class LineSplitter:
         self._skipping = False
 
     def feed(self, data: bytes) -> Iterator[bytes | TooLong]:
-        """The lines that `data` completes. An over-long one is reported as soon as that is known."""
+        """Yield the lines that `data` completes. A line that is too long is reported as soon as it is too long."""
         *whole, rest = data.split(b"\n")
         for part in whole:
             if self._skipping:
@@ -79,9 +79,9 @@ class LineSplitter:
 
 
 class LineConnection(asyncio.Protocol):
-    """One peer. `uid` is the peer's, as the kernel tells it. `begin` is called with the connection once it is made.
+    """One peer. `uid` is the peer's, from the kernel. `begin` is called with the connection when it is made.
 
-    While a line waits that nobody has asked for yet, no more is read: a peer cannot fill the daemon's memory.
+    While a line waits to be taken, no more is read, so that a peer cannot fill the daemon's memory.
     """
 
     uid: int | None
@@ -92,16 +92,16 @@ class LineConnection(asyncio.Protocol):
         self._begin = begin
         self._splitter = LineSplitter(limit)
         self._lines: deque[bytes | TooLong] = deque()
-        self._asked: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self._ended = False
-        self._held_back = False
+        self._paused = False
         self._writable: asyncio.Event | None = None
         self._working: asyncio.Task[object] | None = None
-        self._look_again: asyncio.TimerHandle | None = None
+        self._next_check: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._closed: asyncio.Future[None] = self._loop.create_future()
 
-    # what asyncio tells
+    # callbacks of asyncio
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -114,19 +114,19 @@ class LineConnection(asyncio.Protocol):
         self._lines.extend(self._splitter.feed(data))
         if not self._lines:
             return
-        if self._asked is not None:
-            self._give()
+        if self._waiter is not None:
+            self._wake()
         else:
             self._transport.pause_reading()
-            self._held_back = True
-            self._look()
+            self._paused = True
+            self._check_hangup()
 
     @override
     def eof_received(self) -> bool:
         self._ended = True
-        self._give()
-        self._look()
-        return True  # it may still want its answers
+        self._wake()
+        self._check_hangup()
+        return True  # the peer may still read its answers
 
     @override
     def pause_writing(self) -> None:
@@ -141,52 +141,52 @@ class LineConnection(asyncio.Protocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
-        self._give()
-        self._look()
+        self._wake()
+        self._check_hangup()
         self.resume_writing()
         if not self._closed.done():
             self._closed.set_result(None)
 
     # for the session
     async def lines(self) -> AsyncIterator[bytes | TooLong]:
-        """Every whole line until the peer sends no more; a half-sent last one is dropped."""
+        """Yield every complete line until the peer sends no more. An incomplete last line is dropped."""
         while True:
             while self._lines:
                 yield self._lines.popleft()
-                if self._lines:  # a peer that sends many at once must not hold up the others
+                if self._lines:  # a peer that sends many at once must not delay the others
                     await asyncio.sleep(0)
             if self._ended:
                 return
-            if self._held_back:
-                self._held_back = False
+            if self._paused:
+                self._paused = False
                 self._transport.resume_reading()
-            self._asked = self._loop.create_future()
-            await self._asked
+            self._waiter = self._loop.create_future()
+            await self._waiter
 
     async def send(self, line: bytes) -> None:
-        """Send one line. ConnectionError or TimeoutError when the peer is gone or takes nothing."""
-        self._check_open()  # asyncio would warn of each write, in the daemon's log
+        """Send one line. Raise ConnectionError or TimeoutError if the peer has disconnected or does not read."""
+        self._raise_if_closed()  # or asyncio would log a warning for each write
         self._transport.write(line + b"\n")
         if self._writable is not None:
             async with asyncio.timeout(SEND_DEADLINE):
                 await self._writable.wait()
-        self._check_open()
+        self._raise_if_closed()
 
     async def while_connected(self, work: Coroutine[None, None, T]) -> T:
-        """The result of `work`; once the peer has closed the connection `work` is cancelled, and PeerGone raised."""
+        """Return the result of `work`. When the peer disconnects, cancel `work` and raise Disconnected."""
         task = self._working = cast("asyncio.Task[object]", asyncio.current_task())
-        self._look()
+        self._check_hangup()
         try:
             return await work
         except asyncio.CancelledError:
-            if self._working is None and task.uncancel() == 0:  # it was not somebody else, too
-                raise PeerGone from None
+            if self._working is None and task.uncancel() == 0:  # no other task has cancelled it as well
+                raise Disconnected from None
             raise
         finally:
             self._working = None
 
     async def close(self) -> None:
-        """Send what was written, then end the connection; a peer that takes nothing is cut off."""
+        """Send what was written, then end the connection. A peer that does not read is disconnected at a deadline."""
         self._transport.close()
         try:
             async with asyncio.timeout(SEND_DEADLINE):
@@ -195,33 +195,33 @@ class LineConnection(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """End the connection now, without waiting for anything."""
+        """End the connection now, without waiting."""
         self._transport.abort()
 
-    def _give(self) -> None:
-        asked, self._asked = self._asked, None
-        if asked is not None and not asked.done():
-            asked.set_result(None)
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
-    def _check_open(self) -> None:
+    def _raise_if_closed(self) -> None:
         if self._transport.is_closing():
-            raise ConnectionResetError("the peer is gone")
+            raise ConnectionResetError("the peer has disconnected")
 
-    def _look(self) -> None:
-        """End the work of a peer that hung up. It must be looked for where reading does not tell: now and then."""
-        if self._look_again is not None:
-            self._look_again.cancel()
-            self._look_again = None
-        if self._working is None or not (self._ended or self._held_back):
+    def _check_hangup(self) -> None:
+        """Cancel the work of a peer that disconnected. While nothing is read, this must be checked now and then."""
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
+        if self._working is None or not (self._ended or self._paused):
             return
         if self._hung_up():
             self._working.cancel()
             self._working = None
         else:
-            self._look_again = self._loop.call_later(GONE_INTERVAL, self._look)
+            self._next_check = self._loop.call_later(HANGUP_INTERVAL, self._check_hangup)
 
     def _hung_up(self) -> bool:
-        """True once both directions are closed; a peer that only ended its requests still wants the answers."""
+        """Return True if both directions are closed. A peer that only stopped sending still reads its answers."""
         if self._sock.fileno() < 0:
             return True
         poll = select.poll()
@@ -235,44 +235,44 @@ async def answer_lines(
     fault: Callable[[HiveError], bytes],
     written: Callable[[bool], Awaitable[None]] | None = None,
 ) -> None:
-    """Answer each line with one line, in order. An expected error becomes `fault(error)`; the connection lives on.
+    """Answer each line with one line, in order. An expected error becomes `fault(error)`; the connection stays open.
 
-    What a peer asked for is done even when it did not stay for the answer. `written` is told after each whether the
-    answer was written to the connection.
+    A request is carried out even if the peer disconnects before its answer. After each answer `written` is called with
+    whether it was written to the connection.
     """
     async for line in connection.lines():
         sent = False
         try:
-            answer = fault(line.fault()) if isinstance(line, TooLong) else await _guarded(line, handle, fault)
+            answer = fault(line.fault()) if isinstance(line, TooLong) else await _handle(line, handle, fault)
             await connection.send(answer)
             sent = True
-        except (PeerGone, OSError) as error:
-            log.debug("nobody took an answer: %s", error)
+        except (Disconnected, OSError) as error:
+            log.debug("an answer was not delivered: %s", error)
         finally:
             if written is not None:
                 await written(sent)
 
 
-async def _guarded(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes]) -> bytes:
+async def _handle(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes]) -> bytes:
     try:
         return await handle(line)
     except HiveError as error:
         return fault(error)
-    except PeerGone:
+    except Disconnected:
         raise
     except Exception:
-        log.exception("a request on a socket failed inside")
-        return fault(HiveError("hive failed inside while doing this", "see the daemon's log"))
+        log.exception("a request on a socket raised an unexpected error")
+        return fault(HiveError("hive failed with an internal error", "see the daemon's log"))
 
 
 Session = Callable[[LineConnection], Awaitable[None]]
 
 
 class LineServer:
-    """One listening socket; `session` runs once per connection and owns it until it returns.
+    """One listening socket. `session` runs once per connection, and owns it until it returns.
 
-    `admit` decides by the peer's uid; `fault` tells a peer that is not admitted why, in the socket's own protocol.
-    `connections` are served at a time, one more is refused: each costs the daemon a descriptor.
+    `admit` decides by the peer's uid. `fault` makes the line with the reason for a peer that is refused. At most
+    `connections` are served at a time, because each needs a file descriptor of the daemon.
     """
 
     def __init__(
@@ -291,19 +291,19 @@ class LineServer:
         self._fault = fault
         self._admit = admit
         self._connections = connections
-        self._served = 0
+        self._open = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Begin to accept."""
+        """Start to accept connections."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
             lambda: LineConnection(self._limit, self._accept), sock=self.bound.sock
         )
 
     async def stop(self) -> None:
-        """Accept no more and end the connections; the file stays."""
+        """Accept no more, and end the connections. The file stays."""
         if self._server is not None:
             self._server.close()
         for task in tuple(self._tasks):
@@ -322,9 +322,9 @@ class LineServer:
 
     async def _run(self, connection: LineConnection) -> None:
         try:
-            if self._served >= self._connections:
-                words = f"too many connections to this socket, it takes {self._connections}"
-                await connection.send(self._fault(Refused(words, "close some first")))
+            if self._open >= self._connections:
+                message = f"too many connections to this socket, at most {self._connections}"
+                await connection.send(self._fault(Refused(message, "close some first")))
             elif not self._admit(connection.uid):
                 log.warning("refused uid %s on %s", connection.uid, self.bound.path)
                 await connection.send(self._fault(Refused(f"uid {connection.uid} may not use this socket")))
@@ -336,13 +336,13 @@ class LineServer:
         except (OSError, TimeoutError) as error:
             log.debug("a connection to %s ended: %s", self.bound.path, error)
         except Exception:
-            log.exception("a connection to %s failed inside", self.bound.path)
+            log.exception("a connection to %s raised an unexpected error", self.bound.path)
         finally:
             await connection.close()
 
     async def _serve(self, connection: LineConnection) -> None:
-        self._served += 1
+        self._open += 1
         try:
             await self._session(connection)
         finally:
-            self._served -= 1
+            self._open -= 1

@@ -1,7 +1,7 @@
-"""The ASGI application for `/mcp`: all that there is behind the `http.sock` of an agent, and a part of the operator's.
+"""The ASGI application for `/mcp`: the whole of an agent's `http.sock`, and a part of the operator's.
 
-Only a POST is served: the server is stateless and never speaks first. The body is read whole, within bounds, before
-the SDK sees the request; from then on the door watches whether the peer is still there.
+Only POST is served: the server is stateless and never sends first. The whole body is read, within limits, before the
+SDK gets the request; from then on the application watches whether the peer disconnects.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, cast
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.http.problems import MEDIA_TYPE, problem_of
 from api.http.uds import CLIENT
-from api.mcp import overlong
-from api.mcp.limits import MOST, too_heavy
-from api.mcp.request import VISIT, Visit
+from api.mcp.limits import MAX_VALUES, READ_FACTOR, LongBody, has_too_many_values
+from api.mcp.request import STATE_KEY, McpRequest
 from api.operations.base import Call
 from api.sockets.principals import Operator, Principal
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
@@ -31,20 +30,20 @@ log = logging.getLogger(__name__)
 
 PATHS = frozenset({"/mcp", "/mcp/"})
 ENVELOPE = 16 * 1024
-"""Bytes around the arguments of a call."""
+"""Bytes of a request besides the arguments of its call."""
 BODY_DEADLINE = 30.0
-"""Seconds that a peer may take to send a request's body."""
+"""Seconds in which a peer has to send a request's body."""
 _CANCELLED = b"notifications/cancelled"
 
 
-class Door:
-    """One principal's way to its tools. `admit` decides by the peer's uid; `limit` is in bytes of a request's body."""
+class Endpoint:
+    """The MCP endpoint of one principal. `admit` decides by the peer's uid; `limit`: bytes of a request's body."""
 
     def __init__(self, call: Call, *, limit: int, admit: Callable[[int | None], bool] = lambda _uid: True) -> None:
         self._call = call
         self._limit = limit
         self._admit = admit
-        self._visits: set[Visit] = set()
+        self._requests: set[McpRequest] = set()
         self._engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
@@ -54,70 +53,73 @@ class Door:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await _refuse(send, *refusal)
+        rejection = self._rejection(scope)
+        if rejection is not None:
+            await _reject(send, *rejection)
             return
         body = await self._body(scope, receive)
-        if body is None:  # the peer left
+        if body is None:  # the peer disconnected
             return
         if isinstance(body, HiveError):
-            await _refuse(send, body, 413 if isinstance(body, BadInput) else 408)
+            await _reject(send, body, 413 if isinstance(body, BadInput) else 408)
             return
-        if isinstance(body, overlong.Overlong):
+        if isinstance(body, LongBody):
             call = body.substitute(dict(scope["headers"]))
             if call is None:
-                await _refuse(send, self._too_long(), 413)
+                await _reject(send, self._too_long(), 413)
             else:
                 await self._serve(_with_length(scope, len(call)), call, receive, send, self._too_long())
             return
-        if await too_heavy(body):
-            await _refuse(send, BadInput(f"the request has more than {MOST} values", "send less in one request"), 413)
+        if await has_too_many_values(body):
+            error = BadInput(f"the request has more than {MAX_VALUES} values", "send less in one request")
+            await _reject(send, error, 413)
             return
         self._cancel(body)
         await self._serve(scope, body, receive, send)
 
-    def release(self) -> None:
-        """Accept no more requests, and let those that wait end at once."""
+    def stop(self) -> None:
+        """Reject new requests, and cancel those that wait."""
         self._closed = True
-        for visit in self._visits:
-            visit.gone.set()
+        for request in self._requests:
+            request.cancelled.set()
 
     async def close(self) -> None:
-        """Release, and end the engine."""
-        self.release()
+        """Stop, and end the engine."""
+        self.stop()
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})
 
     def _principal(self, scope: Scope) -> Principal:
-        """Who asks: the socket's own principal; of the operator also the uid is recorded."""
+        """Return the socket's principal; for the operator with the peer's uid, which is recorded."""
         principal = self._call.principal
         return Operator(_uid(scope)) if isinstance(principal, Operator) else principal
 
-    def _refusal(self, scope: Scope) -> tuple[HiveError, int | None] | None:
+    def _rejection(self, scope: Scope) -> tuple[HiveError, int | None] | None:
         uid = _uid(scope)
         if not self._admit(uid):
             return Refused(f"uid {uid} may not use this socket"), None
         if scope["path"] not in PATHS:
-            return NotFound(f"there is no {scope['path'][:200]!r} on this socket", "it carries /mcp only"), None
+            return NotFound(f"there is no {scope['path'][:200]!r} on this socket", "it serves only /mcp"), None
         if scope["method"] != "POST":
-            return BadInput(f"/mcp takes POST, not {scope['method'][:20]}", "there is no stream and no session"), 405
-        return (TransientError("hive is stopping", "ask again soon", 1.0), None) if self._closed else None
+            return BadInput(f"/mcp takes POST, not {scope['method'][:20]}", "it has no streams and no sessions"), 405
+        return (TransientError("hive is stopping", "try again soon", 1.0), None) if self._closed else None
 
     def _too_long(self) -> BadInput:
         return BadInput(
             f"the request is longer than {self._limit} bytes", "send less in one request; put long texts into files"
         )
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | overlong.Overlong | HiveError | None:
-        """The whole body, or its ends where it is too long; None when the peer left, an error when it is far too long
-        or too slow."""
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | LongBody | HiveError | None:
+        """Return the whole body; if it is longer than the limit, its ends; an error if it is far longer or too slow.
+
+        None means that the peer disconnected.
+        """
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        most = self._limit * overlong.MOST
-        if int(announced) > most:  # digits: h11 has checked it
+        most = self._limit * READ_FACTOR
+        if int(announced) > most:  # h11 has checked that these are digits
             return self._too_long()
-        body, ends, length = bytearray(), overlong.Overlong(), 0
+        body, ends, length = bytearray(), LongBody(), 0
         try:
             async with asyncio.timeout(BODY_DEADLINE):
                 while True:
@@ -139,83 +141,85 @@ class Door:
             return TransientError(f"the request was not sent within {BODY_DEADLINE:.0f} s", "send it faster")
 
     def _cancel(self, body: bytes) -> None:
-        """Peers of the older protocol cancel with a request of its own."""
+        """Cancel another request if this one asks for that, as peers of the older protocol do."""
         if _CANCELLED not in body:
             return
         try:
-            given = json.loads(body)
-            cancelled = given["params"]["requestId"] if given["method"] == _CANCELLED.decode() else None
+            notification = json.loads(body)
+            id = notification["params"]["requestId"] if notification["method"] == _CANCELLED.decode() else None
         except (ValueError, LookupError, TypeError, RecursionError):
             return
-        for visit in self._visits if cancelled is not None else ():
-            if visit.request_id == cancelled:
-                visit.gone.set()
+        for request in self._requests if id is not None else ():
+            if request.request_id == id:
+                request.cancelled.set()
 
     async def _serve(
-        self, scope: Scope, body: bytes, receive: Receive, send: Send, refusal: HiveError | None = None
+        self, scope: Scope, body: bytes, receive: Receive, send: Send, error: HiveError | None = None
     ) -> None:
-        engine = await self._opened()
-        visit = Visit(replace(self._call, principal=self._principal(scope), after=[]), refusal=refusal)
-        scope["state"] = {VISIT: visit}
-        left = asyncio.ensure_future(_left(receive))
-        left.add_done_callback(lambda _: visit.gone.set())
+        engine = await self._started_engine()
+        request = McpRequest(replace(self._call, principal=self._principal(scope), after=[]), error=error)
+        scope["state"] = {STATE_KEY: request}
+        disconnect = asyncio.ensure_future(_disconnected(receive))
+        disconnect.add_done_callback(lambda _: request.cancelled.set())
         unread, written = [body], False
 
         async def replay() -> Message:
             if unread:
                 return {"type": "http.request", "body": unread.pop(), "more_body": False}
-            await asyncio.wait({left})
+            await asyncio.wait({disconnect})
             return {"type": "http.disconnect"}
 
         async def write(message: Message) -> None:
             nonlocal written
-            there = not left.done()
+            connected = not disconnect.done()
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
-                written = there
+                written = connected
 
-        self._visits.add(visit)
+        self._requests.add(request)
         try:
             await engine.handle(scope, replay, write)
         finally:
-            self._visits.discard(visit)
-            visit.gone.set()
-            left.cancel()
-            await visit.settle(written)
+            self._requests.discard(request)
+            request.cancelled.set()
+            disconnect.cancel()
+            await request.finish(written)
 
-    async def _opened(self) -> Engine:
-        """The engine, made at the first request. The SDK's import takes a second of work: not on the loop."""
+    async def _started_engine(self) -> Engine:
+        """Return the engine; start it at the first request."""
         async with self._opening:
             if self._engine is None:
+                # Importing the SDK takes a second of CPU: not at the daemon's start, which is why this module imports
+                # the engine by name and only for its type above, and not on the loop.
                 module = await asyncio.to_thread(importlib.import_module, "api.mcp.engine")
                 make = cast("Callable[..., Engine]", module.Engine)
                 self._engine = make(self._call, self._call.service.names, self._limit)
                 self._running = asyncio.create_task(self._engine.run(), name=f"mcp {self._call.name}")
-                self._running.add_done_callback(self._ended)
+                self._running.add_done_callback(self._on_end)
             return self._engine
 
-    def _ended(self, running: asyncio.Task[None]) -> None:
-        """Drop an engine that ended by itself: the next request makes another one.
+    def _on_end(self, running: asyncio.Task[None]) -> None:
+        """Drop an engine that ended by itself; the next request starts another one.
 
-        It does not end the daemon, since what an agent sends might bring it about.
+        It must not end the daemon: an agent's request might be the cause.
         """
         error = None if running.cancelled() else running.exception()
         if self._closed:
             return
-        log.error("the tools of %s ended and begin anew", self._call.name, exc_info=error)
+        log.error("the MCP server of %s ended; the next request starts it again", self._call.name, exc_info=error)
         self._engine = self._running = None
-        for visit in self._visits:
-            visit.gone.set()
+        for request in self._requests:
+            request.cancelled.set()
 
 
-def beside(app: App, door: Door) -> App:
-    """`app`, with `/mcp` answered by `door`."""
+def with_mcp(app: App, endpoint: Endpoint) -> App:
+    """Return `app` with `endpoint` at `/mcp`."""
 
-    async def both(scope: Scope, receive: Receive, send: Send) -> None:
-        at_door = scope["type"] == "http" and scope["path"] in PATHS
-        await (door if at_door else app)(scope, receive, send)
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        is_mcp = scope["type"] == "http" and scope["path"] in PATHS
+        await (endpoint if is_mcp else app)(scope, receive, send)
 
-    return both
+    return route
 
 
 def _with_length(scope: Scope, length: int) -> Scope:
@@ -230,13 +234,13 @@ def _uid(scope: Scope) -> int | None:
     return client[1] if client is not None and client[0] == CLIENT else None
 
 
-async def _left(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _refuse(send: Send, error: HiveError, status: int | None = None) -> None:
-    """Answer with problem details; the connection ends with a request that was not read."""
+async def _reject(send: Send, error: HiveError, status: int | None = None) -> None:
+    """Answer with problem details, and end the connection, because the request's body may be unread."""
     problem = problem_of(error)
     problem["status"] = status or problem["status"]
     headers = [(b"content-type", MEDIA_TYPE.encode()), *([(b"allow", b"POST")] if status == 405 else [])]

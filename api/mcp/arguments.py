@@ -1,9 +1,9 @@
-"""What a model gave as arguments, as a request of the wire. Lenient where models err and the meaning is plain:
+"""Convert the arguments that a model gives into a request of the wire. Accept what models often write instead:
 
     "300" or 300.0 for an integer, "true" for a boolean, 12 for a text, "[\"a\"]" or "a" for a list of texts,
     null for an option, the wire's nested object where the schema is flat
 
-Beyond that the wire's own decoder decides. Who calls is never taken from here.
+The wire's own decoder decides about everything else. No argument can change who calls.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SHOWN = 40
 
 
 def request_from(request: type[Wire], arguments: Arguments, given: Mapping[str, Any]) -> Wire:
-    """`given` as a `request`; unknown names are passed over. BadInput says what is wrong and what would fit."""
+    """Return `given` as a `request`, without unknown names. BadInput lists the arguments that the tool has."""
     known = {name: value for name, value in given.items() if value is not None}
     try:
         for choice in arguments.choices:
-            known = _folded(choice, known)
-        fields = {name: _lenient(arguments.fields.get(name, {}), value) for name, value in known.items()}
+            known = _fold(choice, known)
+        fields = {name: _convert(arguments.fields.get(name, {}), value) for name, value in known.items()}
         return decode(_adapter(request), json.dumps({**fields, "cmd": request.model_fields["cmd"].default}))
     except BadInput as error:
         raise BadInput(error.summary, _usage(arguments)) from error
@@ -39,8 +39,8 @@ def request_from(request: type[Wire], arguments: Arguments, given: Mapping[str, 
         raise BadInput("nested too deeply", _usage(arguments)) from error
 
 
-def passed_over(arguments: Arguments, given: Mapping[str, Any]) -> list[str]:
-    """The names among `given` that are no arguments, cut to what can be shown."""
+def unknown_arguments(arguments: Arguments, given: Mapping[str, Any]) -> list[str]:
+    """Return up to five names in `given` that are not arguments, each shortened."""
     known = {*arguments.fields, *(choice.field for choice in arguments.choices)}
     return [name[:_SHOWN] for name in given if name not in known][:5]
 
@@ -50,35 +50,35 @@ def _adapter(request: type[Wire]) -> TypeAdapter[Wire]:
     return TypeAdapter(request)
 
 
-def _folded(choice: Choice, given: dict[str, Any]) -> dict[str, Any]:
-    """Flat fields as the nested object that the wire has; an object that is there already stays."""
+def _fold(choice: Choice, given: dict[str, Any]) -> dict[str, Any]:
+    """Replace flat fields by the nested object that the wire has. Keep an object that is there already."""
     if choice.field in given:
         return given
     chosen = [tag for tag, names in choice.variants.items() if all(name in given for name in names)]
     if len(chosen) != 1:
         names = " or ".join(name for fields in choice.variants.values() for name in fields)
-        raise BadInput(f"give either {names}, one of them")
+        raise BadInput(f"give either {names}, exactly one of them")
     fields = choice.variants[chosen[0]]
     rest = {name: value for name, value in given.items() if name not in fields}
-    # The wire's own checks see the fields; only whole numbers written as text are mended here.
-    return {**rest, choice.field: {choice.tag: chosen[0], **{name: _whole(given[name]) for name in fields}}}
+    # The wire checks the fields itself; only whole numbers written as text are converted here.
+    return {**rest, choice.field: {choice.tag: chosen[0], **{name: _integer(given[name]) for name in fields}}}
 
 
-def _lenient(schema: Schema, value: object) -> object:
+def _convert(schema: Schema, value: object) -> object:
     match schema.get("type"):
         case "integer":
-            return _whole(value)
+            return _integer(value)
         case "boolean" if isinstance(value, str) and value.strip().lower() in ("true", "false"):
             return value.strip().lower() == "true"
         case "string" if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         case "array" if isinstance(value, str):
-            return _listed(value)
+            return _list(value)
         case _:
             return value
 
 
-def _whole(value: object) -> object:
+def _integer(value: object) -> object:
     if isinstance(value, str) and (digits := _INTEGER.fullmatch(value)):
         return int(digits[1])
     if isinstance(value, float) and value.is_integer():
@@ -86,7 +86,7 @@ def _whole(value: object) -> object:
     return value
 
 
-def _listed(text: str) -> object:
+def _list(text: str) -> object:
     if text.lstrip().startswith("["):
         try:
             return json.loads(text)
@@ -96,10 +96,10 @@ def _listed(text: str) -> object:
 
 
 def _usage(arguments: Arguments) -> str:
-    return "the arguments are " + ", ".join(_named(arguments)) if arguments.fields else "there are no arguments"
+    return "the arguments are " + ", ".join(_fields(arguments)) if arguments.fields else "there are no arguments"
 
 
-def _named(arguments: Arguments) -> Iterator[str]:
+def _fields(arguments: Arguments) -> Iterator[str]:
     for name, schema in arguments.fields.items():
         kind = " or ".join(map(json.dumps, schema["enum"])) if "enum" in schema else schema.get("type", "any")
-        yield f"{name} ({kind})" if name in arguments.required else f"{name} ({kind}, may be left out)"
+        yield f"{name} ({kind})" if name in arguments.required else f"{name} ({kind}, optional)"

@@ -1,4 +1,4 @@
-"""The SDK's side of `/mcp`: one server a principal. The only module that imports `mcp`, and it is imported late."""
+"""The SDK's side of `/mcp`: one server per principal. The only module that imports `mcp`; `app` imports it late."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from mcp_types import (
 
 from api.http.asgi import Receive, Scope, Send
 from api.mcp.instructions import instructions
-from api.mcp.request import VISIT, Visit
-from api.mcp.tools import ENDS, READS, Answer, Gone, ToolView, call_tool, refused, tools_for
-from api.operations.base import Call
+from api.mcp.request import STATE_KEY, McpRequest
+from api.mcp.tools import Answer, Cancelled, ToolView, call_tool, error_answer, tools_for
+from api.operations.base import Call, Effect
 
 Context = ServerRequestContext[Any]
 
-# What a peer sends wrong is told to that peer; here it would let an agent fill the daemon's log.
+# The SDK logs each wrong request, so that an agent could fill the daemon's log. The peer gets the error anyway.
 logging.getLogger("mcp").setLevel(logging.ERROR)
 
 
 class Engine:
-    """Answers the HTTP requests of one principal. `run` it beside; `handle` waits until it runs."""
+    """The SDK's server for one principal. `run` runs in a task of its own; `handle` waits until it does."""
 
     def __init__(self, call: Call, agents: Callable[[], list[str]], limit: int) -> None:
         self._call = call
@@ -57,37 +57,37 @@ class Engine:
         )
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Serve until cancelled."""
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 async with self._manager.run():
                     self._ready.set()
                     await asyncio.Event().wait()
         finally:
-            self._ready.set()  # a request that waits for an engine that cannot run fails, and does not wait for ever
+            self._ready.set()  # if the engine cannot run, the requests that wait for it fail instead of hanging
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, whose Visit is in the scope's state."""
+        """Answer one request. Its McpRequest is in the scope's state."""
         await self._ready.wait()
         self._server.instructions = instructions(self._call.name, self._call.role, self._agents())
         await self._manager.asgi_app(scope, receive, send)
 
     async def _list(self, _context: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=[_described(tool) for tool in tools_for(self._call.role).values()])
+        return ListToolsResult(tools=[_description(tool) for tool in tools_for(self._call.role).values()])
 
     async def _tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         if context.request is None:
             raise MCPError(INVALID_PARAMS, "a tool is called over HTTP only")
-        visit: Visit = context.request.scope["state"][VISIT]
-        visit.request_id = context.request_id
-        if visit.refusal is not None:
-            return _result(await refused(visit.call, visit.refusal))
+        request: McpRequest = context.request.scope["state"][STATE_KEY]
+        request.request_id = context.request_id
+        if request.error is not None:
+            return _result(await error_answer(request.call, request.error))
         if params.name not in tools_for(self._call.role):
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name[:60]!r}")
         try:
-            answer = await call_tool(visit.call, params.name, params.arguments or {}, visit.gone)
-        except Gone:
-            answer = Answer(("error: cancelled; what was waited for is kept",), error=True)
+            answer = await call_tool(request.call, params.name, params.arguments or {}, request.cancelled)
+        except Cancelled:
+            answer = Answer(("error: cancelled; a message that arrives stays in the inbox",), error=True)
         return _result(answer)
 
 
@@ -95,15 +95,15 @@ def _result(answer: Answer) -> CallToolResult:
     return CallToolResult(content=[TextContent(text=text) for text in answer.texts], is_error=answer.error)
 
 
-def _described(tool: ToolView) -> Tool:
-    reads = tool.name in READS
+def _description(tool: ToolView) -> Tool:
+    effect = tool.operation.effect
     return Tool(
         name=tool.name,
         description=tool.description,
         input_schema=tool.arguments.schema,
         annotations=ToolAnnotations(
-            read_only_hint=reads,
-            destructive_hint=None if reads else tool.name in ENDS,
+            read_only_hint=effect is Effect.READS,
+            destructive_hint=None if effect is Effect.READS else effect is Effect.REMOVES,
             open_world_hint=False,
         ),
     )

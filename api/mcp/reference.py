@@ -1,4 +1,4 @@
-"""Writes docs/reference/mcp.md from the table: `python -m api.mcp.reference`. A test checks that it is current."""
+"""Write docs/reference/mcp.md from the table: `python -m api.mcp.reference`. A test checks that it is current."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.mcp.schema import Schema
-from api.mcp.tools import READS, ToolView, tools_for
-from api.operations.base import Role
+from api.mcp.tools import ToolView, tools_for
+from api.operations.base import Effect, Role
 
 PAGE = Path(__file__).parents[2] / "docs/reference/mcp.md"
 
@@ -16,28 +16,28 @@ INTRODUCTION = """<!-- written by `python -m api.mcp.reference`; edit api/operat
 # The tools
 
 Every `http.sock` answers `/mcp`: the Model Context Protocol over streamable HTTP, stateless, of the 2026 era and of
-the one before it. An agent's and the manager's `http.sock`, beside their `mcp.sock`, carry nothing else. Who calls is
-whose socket it is; nothing in a request can change that.
+the one before it. An agent's and the manager's `http.sock`, beside their `mcp.sock`, carry nothing else. The socket
+decides who calls; nothing in a request can change that.
 
-- A result is plain text. After it stands, as a text of its own, how many messages wait: `3 unread`. The operator's
-  results have no such line.
-- What hive refuses is a tool's error, with a hint what to do.
-- Of one of several arguments that exclude each other (`seconds`, `unix_timestamp`) exactly one is given.
-- Arguments are read leniently where the meaning is plain: `"30"` is 30, null is left out. Unknown ones are passed over,
-  and the result says so.
-- `recv` waits at most 60 seconds. When its caller goes away meanwhile, or cancels, the message stays in the inbox.
-- Verbs of the harness (`ack_turn`, `requeue_inflight`, `wake`, `recent`, `status`, `operator_msg`) are no tools.
+- A result is plain text. A second text after it has the number of unread messages: `3 unread`. The operator's results
+  have no such line.
+- If hive refuses a call, the result is a tool's error with a hint about what to do.
+- Of several arguments that exclude each other (`seconds`, `unix_timestamp`) exactly one is given.
+- Arguments are read leniently if the meaning is plain: `"30"` is 30, and null means that the argument is absent.
+  Unknown arguments are ignored, and the result names them.
+- `recv` waits at most 60 seconds. If its caller disconnects or cancels meanwhile, the message stays in the inbox.
+- The harness's own requests (`ack_turn`, `requeue_inflight`, `wake`, `recent`, `status`, `operator_msg`) are not tools.
 
-Bounds: 16 connections to one socket, 60 s for a request's head, 30 s for its body, `HIVE_MAX_LINE_BYTES` and 16 KiB for
-its size (a call that is longer is a tool's error, one that is eight times as long is not read at all), and 30 s in
-which a peer takes nothing of an answer. Anything else than a POST to `/mcp` is answered with problem details.
+Limits: 16 connections to one socket; 60 s for a request's head and 30 s for its body; `HIVE_MAX_LINE_BYTES` plus 16 KiB
+for its size; 30 s in which a peer takes nothing of an answer. A longer call gets a tool's error; a call that is eight
+times as long is not read at all. Any request but a POST to `/mcp` is answered with problem details.
 
-A length in the tables is in characters; what counts is the bytes in UTF-8, the same for plain ASCII.
+A length in the tables is in characters. hive counts the bytes in UTF-8, which are as many for plain ASCII.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return INTRODUCTION + "".join(f"\n{part}\n" for part in _tools())
 
 
@@ -48,7 +48,7 @@ def _tools() -> Iterator[str]:
 
 def _tool(tool: ToolView) -> Iterator[str]:
     who = [role.value for role in Role if tool.name in tools_for(role)]
-    hint = "; changes nothing" if tool.name in READS else ""
+    hint = "; changes nothing" if tool.operation.effect is Effect.READS else ""
     yield f"## `{tool.name}`"
     yield ""
     yield f"{tool.description} For: {', '.join(who)}{hint}."

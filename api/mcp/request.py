@@ -8,23 +8,24 @@ from dataclasses import dataclass, field
 from api.operations.base import Call
 from meta.errors import HiveError
 
-VISIT = "hive.visit"
-"""Its place in the ASGI scope's state."""
+STATE_KEY = "hive.request"
+"""The key of the McpRequest in the ASGI scope's state."""
 
 
 @dataclass(slots=True, eq=False)
-class Visit:
-    """`gone` is set once nobody waits for the answer any more; `request_id` is what the peer calls the request.
+class McpRequest:
+    """A request that is being answered.
 
-    With a `refusal` the request was not read: it is the answer, whatever the call.
+    `cancelled` is set when the peer disconnects or cancels, and when the daemon ends. `request_id` is the id that the
+    peer gave the request. `error`: the body was not read, so this is the answer to the call.
     """
 
     call: Call
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     request_id: int | str | None = None
-    refusal: HiveError | None = None
+    error: HiveError | None = None
 
-    async def settle(self, written: bool) -> None:
-        """Tell those who asked to know whether the answer was written."""
+    async def finish(self, written: bool) -> None:
+        """Run the callbacks in `call.after`: report whether the answer was written."""
         while self.call.after:
             await self.call.after.pop()(written)

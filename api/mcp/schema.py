@@ -1,7 +1,8 @@
-"""The arguments of a tool as a JSON schema that models fill in right: those of its wire type, made flat.
+"""The arguments of a tool as a flat JSON schema, which models fill in correctly, made from the tool's wire type.
 
-No `$ref`, no null beside a type (an option is left out instead), no title, no bound beyond what JSON numbers can hold.
-A field that is one of several objects (`timing`) gives way to the fields of those objects, of which one is given.
+The schema has no `$ref`, no null beside a type (an optional argument is absent instead), no title, and no bound beyond
+what JSON numbers can hold. A field that is one of several objects (`timing`) is replaced by the fields of all of them;
+the model gives the fields of one.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from meta.wire.common import Wire
 
 Schema = dict[str, Any]
 EXACT = 2**53
-"""Integers beyond this have no exact place in many JSON readers: such a bound says nothing."""
+"""Many JSON readers cannot represent larger integers exactly, so larger bounds are left out."""
 _DROPPED = frozenset({"title", "default", "discriminator"})
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A field of the wire that is one of several objects. `variants`: tag to the names of the fields that it brings."""
+    """A field of the wire that is one of several objects. `variants` maps each object's tag to its field names."""
 
     field: str
     tag: str
@@ -29,7 +30,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a tool takes. `schema` is for the model; `choices` say how flat arguments become the wire's again."""
+    """The arguments of a tool. `schema` is for the model; `choices` are needed to make the wire's fields again."""
 
     schema: Schema
     choices: tuple[Choice, ...]
@@ -37,17 +38,17 @@ class Arguments:
     @property
     def fields(self) -> Mapping[str, Schema]:
         """The schema of each argument."""
-        found: Mapping[str, Schema] = self.schema["properties"]
-        return found
+        properties: Mapping[str, Schema] = self.schema["properties"]
+        return properties
 
     @property
     def required(self) -> frozenset[str]:
-        """The arguments that cannot be left out."""
+        """The arguments that are required."""
         return frozenset(self.schema.get("required", ()))
 
 
 def arguments_of(request: type[Wire]) -> Arguments:
-    """The arguments that stand for `request`; `cmd` is the tool's name and no argument."""
+    """Return the arguments for `request`. `cmd` is the name of the tool, so it is not an argument."""
     whole = request.model_json_schema(mode="validation", by_alias=True)
     parts: Mapping[str, Schema] = whole.get("$defs", {})
     required = list(whole.get("required", ()))
@@ -57,7 +58,7 @@ def arguments_of(request: type[Wire]) -> Arguments:
         if name == "cmd":
             continue
         if "oneOf" in given:
-            choice, fields = _spread(name, given, parts)
+            choice, fields = _flatten(name, given, parts)
             choices.append(choice)
             properties |= fields
             required.remove(name)
@@ -67,12 +68,12 @@ def arguments_of(request: type[Wire]) -> Arguments:
     return Arguments({**schema, "required": required} if required else schema, tuple(choices))
 
 
-def _spread(name: str, given: Schema, parts: Mapping[str, Schema]) -> tuple[Choice, dict[str, Schema]]:
+def _flatten(name: str, given: Schema, parts: Mapping[str, Schema]) -> tuple[Choice, dict[str, Schema]]:
     tag: str = given["discriminator"]["propertyName"]
     variants: dict[str, tuple[str, ...]] = {}
     fields: dict[str, Schema] = {}
     for option in given["oneOf"]:
-        part = _resolved(option, parts)
+        part = _resolve(option, parts)
         own = {key: _plain(value, parts) for key, value in part["properties"].items() if key != tag}
         variants[part["properties"][tag]["const"]] = tuple(own)
         fields |= own
@@ -83,20 +84,22 @@ def _spread(name: str, given: Schema, parts: Mapping[str, Schema]) -> tuple[Choi
 
 
 def _plain(given: Schema, parts: Mapping[str, Schema]) -> Schema:
-    """One field without references and nulls; what is said of the field itself wins."""
+    """Return a field without references and nulls. The field's own keys override those of its type."""
     inner: Schema = {}
     for option in given.get("anyOf", ()):
         if option.get("type") != "null":
-            inner = _resolved(option, parts)
+            inner = _resolve(option, parts)
     if "$ref" in given:
-        inner = _resolved(given, parts)
+        inner = _resolve(given, parts)
     own = {key: value for key, value in given.items() if key not in ("anyOf", "$ref")}
-    return {key: value for key, value in {**inner, **own}.items() if key not in _DROPPED and not _endless(key, value)}
+    return {
+        key: value for key, value in {**inner, **own}.items() if key not in _DROPPED and not _is_inexact(key, value)
+    }
 
 
-def _resolved(given: Schema, parts: Mapping[str, Schema]) -> Schema:
+def _resolve(given: Schema, parts: Mapping[str, Schema]) -> Schema:
     return parts[given["$ref"].rpartition("/")[2]] if "$ref" in given else given
 
 
-def _endless(key: str, value: object) -> bool:
+def _is_inexact(key: str, value: object) -> bool:
     return key in ("minimum", "maximum") and isinstance(value, int) and abs(value) > EXACT

@@ -1,6 +1,6 @@
 """The tools of one principal, from the table of operations, and a call to one of them.
 
-An expected error is an answer too, with its hint. After each result stands how many messages wait.
+An expected error is an answer too, with its hint. Each result ends with the number of unread messages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from api.mcp.arguments import passed_over, request_from
+from api.mcp.arguments import request_from, unknown_arguments
 from api.mcp.schema import Arguments, arguments_of
 from api.operations.base import AnyOperation, AnyTool, Call, Role, Surface, input_of
 from api.operations.table import tools_of
@@ -22,15 +22,11 @@ from meta.wire.common import Wire
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-READS = frozenset({"whoami", "loose_ends", "get_logs"})
-"""Tools that change nothing."""
-ENDS = frozenset({"kill", "cancel_loose_end"})
-"""Tools that take something away. Both are hints for clients that ask a person before a call."""
-_FACES = (Surface.AGENT, Surface.MANAGER, Surface.HOST)
+_LINE_SURFACES = (Surface.AGENT, Surface.MANAGER, Surface.HOST)
 
 
-class Gone(Exception):
-    """Who asked did not stay for the answer."""
+class Cancelled(Exception):
+    """The caller cancelled the call, or disconnected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +38,12 @@ class ToolView:
     arguments: Arguments
     request: type[Wire]
     operation: AnyOperation
-    face: AnyTool
+    binding: AnyTool
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model reads: texts, one after the other."""
+    """The texts that a model reads, in this order."""
 
     texts: tuple[str, ...]
     error: bool = False
@@ -55,51 +51,55 @@ class Answer:
 
 @cache
 def tools_for(role: Role) -> Mapping[str, ToolView]:
-    """The tools that `role` sees, by name, in the table's order."""
+    """Return the tools of `role` by name, in the table's order."""
     return {name: view(name, operation) for name, operation in tools_of(role).items()}
 
 
 def view(name: str, operation: AnyOperation) -> ToolView:
-    """An operation as the tool `name`: its arguments are those of its first face on a line socket."""
-    line = next(line for face in _FACES if (line := operation.line(face)) is not None)
+    """Return an operation as the tool `name`. Its arguments are those of its request on a line socket."""
+    line = next(line for surface in _LINE_SURFACES if (line := operation.line(surface)) is not None)
     if operation.tool is None:
-        raise TypeError(f"{operation.name} is no tool")
+        raise TypeError(f"{operation.name} is not a tool")
     return ToolView(name, operation.summary, arguments_of(line.request), line.request, operation, operation.tool)
 
 
-async def call_tool(call: Call, name: str, given: Mapping[str, Any], gone: asyncio.Event) -> Answer:
-    """Do it. What waits is cancelled once `gone` is set, and puts back what it took (Gone); all else is done."""
+async def call_tool(call: Call, name: str, given: Mapping[str, Any], cancelled: asyncio.Event) -> Answer:
+    """Run a tool and return its answer.
+
+    When `cancelled` is set, a tool that waits is cancelled, puts back what it took, and Cancelled is raised. Any other
+    tool runs to its end.
+    """
     tool = tools_for(call.role).get(name)
     try:
         if tool is None:
             raise BadInput(f"there is no tool {name[:60]!r}", f"there are {', '.join(tools_for(call.role))}")
-        asked = input_of(tool.operation.input, request_from(tool.request, tool.arguments, given))
-        work: Coroutine[None, None, Any] = _handled(tool, call, asked)
-        text = await (_while_there(work, gone) if tool.operation.waits else _through(work))
-        unknown = passed_over(tool.arguments, given)
-        notes = [f"passed over, since {name} takes no such argument: {', '.join(unknown)}"] if unknown else []
+        value = input_of(tool.operation.input, request_from(tool.request, tool.arguments, given))
+        work: Coroutine[None, None, Any] = _run(tool, call, value)
+        text = await (_unless_cancelled(work, cancelled) if tool.operation.waits else _to_the_end(work))
+        unknown = unknown_arguments(tool.arguments, given)
+        notes = [f"ignored, because {name} has no such argument: {', '.join(unknown)}"] if unknown else []
         return Answer((text, *notes, *await _status(call)))
     except HiveError as error:
-        return await refused(call, error)
-    except Gone:
+        return await error_answer(call, error)
+    except Cancelled:
         raise
     except Exception:
-        log.exception("the tool %s failed inside for %s", name[:60], call.who)
-        return Answer(("error: hive failed inside while doing this; its log says more",), error=True)
+        log.exception("the tool %s raised an unexpected error for %s", name[:60], call.who)
+        return Answer(("error: hive failed with an internal error; its log says more",), error=True)
 
 
-async def refused(call: Call, error: HiveError) -> Answer:
-    """An error that was to be expected, with its hint."""
+async def error_answer(call: Call, error: HiveError) -> Answer:
+    """Return an expected error with its hint."""
     hint = f"\n{error.hint}" if error.hint else ""
     return Answer((f"error: {error.summary}{hint}", *await _status(call)), error=True)
 
 
-async def _handled(tool: ToolView, call: Call, asked: Any) -> str:
-    return tool.face.text(call, await tool.operation.handler(call, asked))
+async def _run(tool: ToolView, call: Call, value: Any) -> str:
+    return tool.binding.text(call, await tool.operation.handler(call, value))
 
 
 async def _status(call: Call) -> tuple[str, ...]:
-    """How many messages wait; the operator has the dashboard for that."""
+    """Return the number of unread messages. Not for the operator, who has the dashboard for that."""
     if call.role is Role.OPERATOR:
         return ()
     try:
@@ -108,29 +108,30 @@ async def _status(call: Call) -> tuple[str, ...]:
         return ()
 
 
-async def _through(work: Coroutine[None, None, T]) -> T:
-    """`work`, done to its end whatever becomes of the caller."""
+async def _to_the_end(work: Coroutine[None, None, T]) -> T:
+    """Run `work` to its end, also if the caller is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     _running.add(task)
     task.add_done_callback(_running.discard)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also when nobody waits
+    # asyncio warns of an error that is never retrieved, and a caller that left retrieves none.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return await asyncio.shield(task)
 
 
 _running: set[asyncio.Future[Any]] = set()
-"""Keeps what is being done alive after its caller is gone."""
+"""References to the running tasks: asyncio itself keeps none."""
 
 
-async def _while_there(work: Coroutine[None, None, T], gone: asyncio.Event) -> T:
+async def _unless_cancelled(work: Coroutine[None, None, T], cancelled: asyncio.Event) -> T:
     task = asyncio.ensure_future(work)
-    left = asyncio.ensure_future(gone.wait())
+    end = asyncio.ensure_future(cancelled.wait())
     try:
-        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():  # an answer that comes just then is written, or is known not to be (Call.after)
-            raise Gone
+        await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():  # a result that comes at the same moment is returned: Call.after reports its fate
+            raise Cancelled
         return task.result()
     finally:
-        left.cancel()
+        end.cancel()
         if not task.done():
             task.cancel()
             await asyncio.wait({task})

@@ -1,1 +1,1 @@
-"""Everything that can be asked of hive, as one table: `table.py`. The surfaces are built from it."""
+"""Every operation of hive, in one table: `table.py`. All surfaces are built from it."""

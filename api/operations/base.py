@@ -1,11 +1,11 @@
-"""What one operation is, and how it shows on the surfaces.
+"""What one operation is, and how it is bound to the surfaces.
 
-    Operation   name, summary, input, output, principals, handler, and its faces
+    Operation   name, summary, input, output, principals, effect, handler, and its bindings
       Line      on a line socket: the wire's request type, and the answer as the wire has it
       Route     on the operator's http.sock: method and path; fields come from path, query, header and body
       Tool      on /mcp: the arguments are those of its Line, the answer is text
 
-A handler gets who calls beside its input. The socket decides that, so no input can change it.
+A handler gets the caller beside its input. The socket decides who that is, so no input can change it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OPERATOR = "operator"
 
 
 class Surface(StrEnum):
-    """A way in."""
+    """A socket or protocol on which operations are called."""
 
     HOST = "host.sock"
     MANAGER = "manager/mcp.sock"
@@ -46,7 +46,7 @@ class Surface(StrEnum):
 
 
 class Role(StrEnum):
-    """What kind of principal calls."""
+    """The kind of principal that calls."""
 
     OPERATOR = "operator"
     MANAGER = "manager"
@@ -58,17 +58,32 @@ AGENTS = frozenset({Role.MANAGER, Role.AGENT})
 LEADERS = frozenset({Role.OPERATOR, Role.MANAGER})
 EVERYBODY = frozenset(Role)
 
-SPEAKER: Mapping[Surface, Role] = {
+CALLER: Mapping[Surface, Role] = {
     Surface.HOST: Role.OPERATOR,
     Surface.HTTP: Role.OPERATOR,
     Surface.MANAGER: Role.MANAGER,
     Surface.AGENT: Role.AGENT,
 }
-"""Who is at the other end. `/mcp` is on every http.sock, so there it is whoever the socket belongs to."""
+"""Who calls on a surface. `/mcp` is on every http.sock, so there the owner of the socket calls."""
+
+
+class Effect(StrEnum):
+    """What an operation does. `/mcp` passes it on as a hint, by which a client may ask a person before a call."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    REMOVES = "removes"
+
+
+READS = Effect.READS
+"""Nothing changes."""
+CHANGES = Effect.CHANGES
+REMOVES = Effect.REMOVES
+"""Something is stopped, cancelled or removed."""
 
 
 def role_of(principal: Principal) -> Role:
-    """The role of a principal."""
+    """Return the role of a principal."""
     match principal:
         case Operator():
             return Role.OPERATOR
@@ -78,20 +93,20 @@ def role_of(principal: Principal) -> Role:
             return Role.AGENT
 
 
-Written = Callable[[bool], Awaitable[None]]
+OnWritten = Callable[[bool], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a handler gets beside its input. `stopping` is set when the daemon ends.
 
-    What a handler puts into `after` is awaited once its answer was written (True) or could not be (False).
+    The callbacks in `after` are awaited when the handler's answer was written (True) or could not be written (False).
     """
 
     service: Service
     principal: Principal
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    after: list[Written] = field(default_factory=list)
+    after: list[OnWritten] = field(default_factory=list)
 
     @property
     def role(self) -> Role:
@@ -100,23 +115,23 @@ class Call:
 
     @property
     def who(self) -> str:
-        """The caller, as it is recorded in tags and logs ("operator uid 1000", "agent alice")."""
+        """The caller's name in tags and logs ("operator uid 1000", "agent alice")."""
         return self.principal.who
 
     @property
     def name(self) -> str:
-        """The caller, as an address: "operator" or the agent's name."""
+        """The caller's address for messages: "operator" or the agent's name."""
         return OPERATOR if isinstance(self.principal, Operator) else self.principal.name
 
 
 class Input(BaseModel):
-    """An input that is no wire type: strict, and a key that is not known is refused, since it is probably a slip."""
+    """Base of inputs that are not wire types. Strict; an unknown key is an error, because it is probably a mistake."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 class Nothing(Input):
-    """No keys."""
+    """An input without keys."""
 
 
 AgentField = Annotated[
@@ -136,7 +151,7 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True, slots=True)
 class Line(Generic[Out]):
-    """On line sockets. `response` is the answer as the wire has it there."""
+    """A binding to line sockets. `response` converts the output to the wire's answer."""
 
     request: type[Wire]
     surfaces: frozenset[Surface]
@@ -150,9 +165,10 @@ class Line(Generic[Out]):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """On the operator's http.sock. The input's fields that are neither in the path nor named here are the body's,
-    and with GET and DELETE the query's. `fixed` are fields that the path implies; `media` is what is answered,
-    `limit` the bytes that a body may have.
+    """A binding to the operator's http.sock.
+
+    Input fields that are neither in the path nor listed here are in the body, for GET and DELETE in the query. `fixed`
+    are fields that the path implies, `media` the types of the answer, `limit` the largest body in bytes.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -167,7 +183,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Tool(Generic[Out]):
-    """On /mcp. `name`: where the tool is called otherwise than the operation; `text`: what the model reads."""
+    """A binding to /mcp. `text` makes the text for the model; `name` is the tool's name if it differs."""
 
     text: Callable[[Call, Out], str]
     name: str | None = None
@@ -175,7 +191,7 @@ class Tool(Generic[Out]):
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """An answer over HTTP that is not one JSON value."""
+    """An answer over HTTP that is not a JSON value."""
 
     content: bytes | AsyncIterable[str] | AsyncIterable[bytes]
     media: str
@@ -187,13 +203,14 @@ Handler = Callable[[Call, In], Awaitable[Out]]
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[In, Out]):
-    """One thing that can be asked. `waits`: it may take long, and is cancelled when the caller is gone."""
+    """One operation. `waits`: it may take long, and is cancelled when the caller disconnects."""
 
     name: str
     summary: str
     input: type[In]
     output: type[Out]
     principals: frozenset[Role]
+    effect: Effect
     handler: Handler[In, Out]
     lines: tuple[Line[Out], ...] = ()
     routes: tuple[Route, ...] = ()
@@ -202,25 +219,25 @@ class Operation(Generic[In, Out]):
 
     @property
     def surfaces(self) -> frozenset[Surface]:
-        """Where it can be asked."""
-        found = {surface for line in self.lines for surface in line.surfaces}
-        found |= {Surface.HTTP} if self.routes else set()
-        return frozenset(found | ({Surface.MCP} if self.tool else set()))
+        """The surfaces on which it can be called."""
+        lines = {surface for line in self.lines for surface in line.surfaces}
+        http = {Surface.HTTP} if self.routes else set()
+        return frozenset(lines | http | ({Surface.MCP} if self.tool else set()))
 
     @property
     def json_output(self) -> Any:
-        """What of its output is JSON, as a type; Any where nothing is."""
+        """The type of its output as JSON, without Raw; Any if nothing else is left."""
         output: object = self.output
         parts = get_args(output) if get_origin(output) in (Union, UnionType) else (output,)
-        left = tuple(part for part in parts if part is not Raw)
-        return Union[left] if left else Any  # noqa: UP007 - made of a tuple
+        json_parts = tuple(part for part in parts if part is not Raw)
+        return Union[json_parts] if json_parts else Any  # noqa: UP007 - made of a tuple
 
     def line(self, surface: Surface) -> Line[Out] | None:
-        """How it shows on a line socket."""
+        """Return its binding to a line socket."""
         return next((line for line in self.lines if surface in line.surfaces), None)
 
 
-# Rows of one table differ in input and output. What a face makes of an output, the tests see for every row.
+# The rows of the table differ in input and output types. Tests check each binding of each row.
 AnyOperation = Operation[Any, Any]
 AnyLine = Line[Any]
 AnyTool = Tool[Any]
@@ -228,26 +245,28 @@ AnyTool = Tool[Any]
 
 @dataclass(frozen=True, slots=True)
 class operation:
-    """Makes an operation of a handler: input, output and summary are those of its signature and docstring."""
+    """Decorator that makes an operation of a handler. Input, output and summary come from signature and docstring."""
 
     name: str
     principals: frozenset[Role]
+    effect: Effect
     lines: tuple[AnyLine, ...] = ()
     routes: tuple[Route, ...] = ()
     tool: AnyTool | None = None
     waits: bool = False
 
     def __call__(self, handler: Handler[In, Out]) -> Operation[In, Out]:
-        """The operation."""
+        """Return the operation."""
         hints = get_type_hints(handler, include_extras=True)
-        given = list(inspect.signature(handler).parameters)[1]
+        parameter = list(inspect.signature(handler).parameters)[1]
         summary = (inspect.getdoc(handler) or "").partition("\n\n")[0].replace("\n", " ")
         return Operation(
             self.name,
             summary,
-            hints[given],
+            hints[parameter],
             hints["return"],
             self.principals,
+            self.effect,
             handler,
             self.lines,
             self.routes,
@@ -268,41 +287,41 @@ def _done(_: object) -> Wire:
 
 
 def on_host(request: type[Wire], response: Callable[[Out], Wire] = _done) -> Line[Out]:
-    """A face on host.sock; the answer is `ok` unless `response` says more."""
+    """Return a binding to host.sock. The answer is `ok`, unless `response` makes another."""
     return Line(request, frozenset({Surface.HOST}), response)
 
 
 def on_manager(request: type[Wire], response: Callable[[Out], Wire] = _ok) -> Line[Out]:
-    """A face on the manager's socket only."""
+    """Return a binding to the manager's socket only."""
     return Line(request, frozenset({Surface.MANAGER}), response)
 
 
 def on_agents(request: type[Wire], response: Callable[[Out], Wire] = _ok, manager: bool = True) -> Line[Out]:
-    """A face on the agents' sockets and, unless told otherwise, on the manager's."""
+    """Return a binding to the agents' sockets and, if `manager`, to the manager's."""
     return Line(request, frozenset({Surface.AGENT, *([Surface.MANAGER] if manager else [])}), response)
 
 
 RENAMED = {"name": "agent", "commit_ref": "commit"}
-"""What the wire calls otherwise than the inputs."""
+"""Names of the wire that differ from those of the inputs."""
 
 
-@cache  # of the wire's types there are only so many
+@cache  # bounded by the number of wire types
 def _names(request: type[Wire]) -> tuple[tuple[str, str], ...]:
-    """Each field of a request with what the inputs call it."""
+    """Return each field of a request with its name in the inputs."""
     return tuple((key, RENAMED.get(key, key)) for key in request.model_fields if key != "cmd")
 
 
-def input_of(wanted: type[In], request: Wire) -> In:
-    """A request of the wire as an operation's input. BadInput where it breaks a bound that the wire does not know.
+def input_of(input: type[In], request: Wire) -> In:
+    """Return a request of the wire as an operation's input. Raise BadInput if it breaks a bound of the input.
 
-    Inputs have one name for what the wire calls differently here and there. An absent option has the default.
+    Names that differ are translated. An absent option has its default.
     """
-    if isinstance(request, wanted):
+    if isinstance(request, input):
         return request
-    given = ((name, getattr(request, key)) for key, name in _names(type(request)))
-    fields = {name: value for name, value in given if value is not None}
+    values = ((name, getattr(request, key)) for key, name in _names(type(request)))
+    fields = {name: value for name, value in values if value is not None}
     try:
-        return wanted.model_validate(fields)
+        return input.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadInput(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error

@@ -1,10 +1,10 @@
 """The event sequence as server-sent events that can be resumed (GET /api/events).
 
-ready     first of every stream, with the number it begins after
-snapshot  where that was asked for: everything as it is; first, in the place of ready, and after each resync.
-          A stream that resumes begins with ready.
-resync    in place of events that cannot be given (pruned, another database, a reader too slow); the reader looks
-          at everything again, the stream goes on from the id of this event
+ready     the first event of a stream, with the number after which it begins
+snapshot  the whole state, if it was requested: instead of ready, and after each resync; a stream that resumes begins
+          with ready
+resync    replaces events that cannot be sent (pruned, of another database, or the reader is too slow); the reader has
+          to fetch everything again, and the stream goes on from the id of this event
 others    the events themselves; the SSE id is the event's `seq`, for Last-Event-ID
 """
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from reconciler.views import Event
 
 HEARTBEAT = 15.0
-"""Seconds; so often a silent stream proves that both ends are there."""
+"""Seconds without an event after which a comment is sent, to prove that the peer is still there."""
 
 
 Snapshot = Callable[[], Awaitable[tuple[str, str]]]
-"""Everything as it is: the number of the newest event before it was looked at, and JSON on one line."""
+"""Returns the whole state: the number of the newest event before it was read, and JSON on one line."""
 
 
 async def sse(
     source: Events, after: str | None, stopping: asyncio.Event, snapshot: Snapshot | None = None
 ) -> AsyncIterator[str]:
-    """The stream's text, until `stopping` is set or the sequence is closed. `after` is well-formed."""
+    """Yield the stream's text, until `stopping` is set or the sequence is closed. `after` is well-formed."""
     if snapshot is not None and after is None:
         position, text = await snapshot()
         yield _raw("snapshot", position, text)
@@ -60,7 +60,7 @@ async def sse(
 
 
 async def _until(source: Events, after: str, stopping: asyncio.Event) -> AsyncGenerator[Event | None, None]:
-    """Events as they come; None when none came for HEARTBEAT seconds; ends when `stopping` is set."""
+    """Yield events as they come, and None after each HEARTBEAT seconds without one. End when `stopping` is set."""
     end = asyncio.ensure_future(stopping.wait())
     coming: asyncio.Future[Event | None] | None = None
     try:
@@ -85,7 +85,7 @@ async def _until(source: Events, after: str, stopping: asyncio.Event) -> AsyncGe
 
 
 async def _next(subscription: AsyncIterator[Event]) -> Event | None:
-    """The next event; None at the end, since a task cannot raise StopAsyncIteration."""
+    """Return the next event, or None at the end: a task cannot raise StopAsyncIteration."""
     return await anext(subscription, None)
 
 

@@ -1,7 +1,7 @@
-"""Agents come, go, stop and start. Each answers once what it promises is durable; the loop does the work.
+"""Create, start, stop and remove agents. Each operation returns when the request is durable; the loop does the work.
 
-The manager may do some of this to the other agents. What it asks about itself is queued: it is drained first, at the
-end of the turn in which it asks. It can neither stop nor destroy itself.
+The manager may do some of this to other agents. A request about itself waits for the end of its current turn. It can
+neither stop nor destroy itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Literal
 from pydantic import Field
 
 from api.operations.base import (
+    CHANGES,
     LEADERS,
     OPERATORS,
+    REMOVES,
     AgentField,
     Call,
     IdField,
@@ -32,8 +34,8 @@ from meta.wire.limits import DESCRIPTION_MOST
 from reconciler.plan.rollout import Rollout
 from reconciler.views import Card
 
-Words = Field("", max_length=DESCRIPTION_MOST, description="what for, in words")
-AT_ONCE = Field(False, description="do not let the agent finish its turn")
+DESCRIPTION = Field("", max_length=DESCRIPTION_MOST, description="what it is for")
+AT_ONCE = Field(False, description="do not wait until the agent has finished its turn")
 
 
 class Named(Input):
@@ -42,78 +44,82 @@ class Named(Input):
     agent: AgentField
 
 
-class Described(Named):
-    """One agent, and words for the card."""
+class RequestSpawnInput(Named):
+    """One agent, and a description for the card."""
 
-    description: str = Words
+    description: str = DESCRIPTION
 
 
-class Stopping(Named):
-    """`now`: do not let the agent finish its turn."""
+class StopInput(Named):
+    """`now`: do not wait until the agent has finished its turn."""
 
     now: bool = AT_ONCE
 
 
-class Destroying(Named):
-    """`purge`: also what is kept."""
+class DestroyInput(Named):
+    """`purge`: also remove what is usually kept."""
 
     purge: bool = Field(False, description="also the repos, the tags and /state")
 
 
-class RollingBack(Named):
-    """`to`: a deployed id; null is the one before."""
+class RollbackInput(Named):
+    """`to`: a deployed id; null means the previous one."""
 
     to: IdField | None = None
 
 
-class Adopting(Named):
+class AdoptInput(Named):
     """Which side is right."""
 
     side: Literal["running", "meta"]
 
 
-class RebuildingAll(Input):
+class RebuildAllInput(Input):
     """Which agents, and how."""
 
     now: bool = AT_ONCE
-    only_stale: bool = Field(False, description="only agents that another hive built")
+    only_stale: bool = Field(False, description="only agents that another revision of hive built")
 
 
-class Reconciling(Input):
-    """`agent`: null is all."""
+class ReconcileInput(Input):
+    """`agent`: null means all."""
 
     agent: AgentField | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`accepted` is the word for what will be done to `agent`."""
+    """`accepted` names what will be done to `agent`."""
 
     agent: AgentName
     accepted: str
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What is looked at; null is every agent."""
+class ReconcileResult:
+    """The agent that is reconciled; null means every agent."""
 
     agent: AgentName | None
 
 
-def spoken(call: Call, done: Accepted) -> str:
-    """For a model: that it is queued, and when it happens."""
+def queued_text(call: Call, done: Accepted) -> str:
+    """Return the text for a model: the request is queued, and when it happens."""
     if call.name == done.agent:
         return f"queued: {done.accepted} of yourself; it happens when this turn has ended"
     return f"queued: {done.accepted} of {done.agent}"
 
 
-def asked_for(_call: Call, card: Card) -> str:
-    """For a model: that the operator decides."""
-    return f"proposal {card.id} for {card.agent} waits for the operator; you are told what became of it"
+def waiting_text(_call: Call, card: Card) -> str:
+    """Return the text for a model: the operator decides."""
+    return f"proposal {card.id} for {card.agent} waits for the operator; a message from system will have the decision"
 
 
 @operation(
-    "spawn", OPERATORS, lines=(on_host(host.Spawn),), routes=(Route("POST", "/api/agents/{agent}/spawn", status=201),)
+    "spawn",
+    OPERATORS,
+    CHANGES,
+    lines=(on_host(host.Spawn),),
+    routes=(Route("POST", "/api/agents/{agent}/spawn", status=201),),
 )
 async def spawn(call: Call, asked: Named) -> Card:
     """Make an agent without an approval; answers the card of its deploy."""
@@ -123,11 +129,12 @@ async def spawn(call: Call, asked: Named) -> Card:
 @operation(
     "request_spawn",
     LEADERS,
+    CHANGES,
     lines=(on_host(host.RequestSpawn), on_manager(manager.RequestSpawn)),
     routes=(Route("POST", "/api/agents/{agent}/request-spawn", status=201),),
-    tool=Tool(asked_for),
+    tool=Tool(waiting_text),
 )
-async def request_spawn(call: Call, asked: Described) -> Card:
+async def request_spawn(call: Call, asked: RequestSpawnInput) -> Card:
     """Ask the operator for a new agent."""
     counted(call)
     deploy = await call.service.spawns.request(asked.agent, call.who, asked.description)
@@ -137,11 +144,12 @@ async def request_spawn(call: Call, asked: Described) -> Card:
 @operation(
     "kill",
     LEADERS,
+    REMOVES,
     lines=(on_host(host.Kill), on_manager(manager.Kill)),
     routes=(Route("POST", "/api/agents/{agent}/stop"),),
-    tool=Tool(spoken),
+    tool=Tool(queued_text),
 )
-async def kill(call: Call, asked: Stopping) -> Accepted:
+async def kill(call: Call, asked: StopInput) -> Accepted:
     """Stop an agent once its turn has ended; it stays stopped until it is started."""
     agent = another(call, asked.agent, "stop")
     counted(call)
@@ -152,9 +160,10 @@ async def kill(call: Call, asked: Stopping) -> Accepted:
 @operation(
     "start",
     LEADERS,
+    CHANGES,
     lines=(on_manager(manager.Start),),
     routes=(Route("POST", "/api/agents/{agent}/start"),),
-    tool=Tool(spoken),
+    tool=Tool(queued_text),
 )
 async def start(call: Call, asked: Named) -> Accepted:
     """Start a stopped agent, or try again one that was given up."""
@@ -166,11 +175,12 @@ async def start(call: Call, asked: Named) -> Accepted:
 @operation(
     "restart",
     LEADERS,
+    CHANGES,
     lines=(on_manager(manager.Restart),),
     routes=(Route("POST", "/api/agents/{agent}/restart"),),
-    tool=Tool(spoken),
+    tool=Tool(queued_text),
 )
-async def restart(call: Call, asked: Stopping) -> Accepted:
+async def restart(call: Call, asked: StopInput) -> Accepted:
     """Stop an agent once its turn has ended, and start it again."""
     counted(call)
     await call.service.agents.restart(asked.agent, call.who, asked.now)
@@ -180,60 +190,67 @@ async def restart(call: Call, asked: Stopping) -> Accepted:
 @operation(
     "rebuild",
     LEADERS,
+    CHANGES,
     lines=(on_host(host.Rebuild), on_manager(manager.Update)),
     routes=(Route("POST", "/api/agents/{agent}/rebuild"),),
-    tool=Tool(spoken, name="update"),
+    tool=Tool(queued_text, name="update"),
 )
-async def rebuild(call: Call, asked: Stopping) -> Accepted:
+async def rebuild(call: Call, asked: StopInput) -> Accepted:
     """Make everything that hive makes for an agent again, from what is deployed, and restart it."""
     counted(call)
     await call.service.agents.rebuild(asked.agent, call.who, asked.now)
     return Accepted(asked.agent, "rebuild")
 
 
-@operation("rebuild_all", OPERATORS, routes=(Route("POST", "/api/rebuild-all"),))
-async def rebuild_all(call: Call, asked: RebuildingAll) -> Rollout:
+@operation("rebuild_all", OPERATORS, CHANGES, routes=(Route("POST", "/api/rebuild-all"),))
+async def rebuild_all(call: Call, asked: RebuildAllInput) -> Rollout:
     """Rebuild every agent, wave by wave; answers what is going to be done."""
     return await call.service.updates.begin(call.who, now=asked.now, only_outdated=asked.only_stale)
 
 
-@operation("destroy", OPERATORS, lines=(on_host(host.Destroy),), routes=(Route("POST", "/api/agents/{agent}/destroy"),))
-async def destroy(call: Call, asked: Destroying) -> Accepted:
+@operation(
+    "destroy",
+    OPERATORS,
+    REMOVES,
+    lines=(on_host(host.Destroy),),
+    routes=(Route("POST", "/api/agents/{agent}/destroy"),),
+)
+async def destroy(call: Call, asked: DestroyInput) -> Accepted:
     """Remove an agent; its repos, tags and /state are kept unless they are purged."""
     await call.service.agents.destroy(asked.agent, call.who, asked.purge)
     return Accepted(asked.agent, "destroy")
 
 
-@operation("rollback", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/rollback", status=201),))
-async def rollback(call: Call, asked: RollingBack) -> Card:
+@operation("rollback", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/rollback", status=201),))
+async def rollback(call: Call, asked: RollbackInput) -> Card:
     """Deploy an older deployed commit again, under a new id that is approved at once."""
     return await call.service.cards.of(await call.service.rollback(asked.agent, call.who, asked.to))
 
 
-@operation("adopt", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/adopt"),))
-async def adopt(call: Call, asked: Adopting) -> Accepted:
+@operation("adopt", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/adopt"),))
+async def adopt(call: Call, asked: AdoptInput) -> Accepted:
     """End a disagreement between meta and the tags."""
     await call.service.agents.adopt(asked.agent, call.who, asked.side == "running")
     return Accepted(asked.agent, "adopt")
 
 
-@operation("reconcile", OPERATORS, routes=(Route("POST", "/api/reconcile"),))
-async def reconcile(call: Call, asked: Reconciling) -> Looked:
+@operation("reconcile", OPERATORS, CHANGES, routes=(Route("POST", "/api/reconcile"),))
+async def reconcile(call: Call, asked: ReconcileInput) -> ReconcileResult:
     """Look now, at one agent or at all."""
     if asked.agent is None:
         await call.service.loop.sweep()
     else:
         call.service.loop.look_now(asked.agent)
-    return Looked(asked.agent)
+    return ReconcileResult(asked.agent)
 
 
 def counted(call: Call) -> None:
-    """What the manager asks for makes events: that it asked, and what becomes of it."""
+    """Charge the caller for two events: that of the request, and that of its result."""
     call.service.broker.allowance.spend(call.name, 2)
 
 
 def another(call: Call, agent: AgentName, verb: str) -> AgentName:
-    """`agent`, unless it is the manager that asks and means itself."""
+    """Return `agent`. Raise Refused if the manager calls and it is the manager itself."""
     if call.role is Role.MANAGER and agent == MANAGER:
         raise Refused(f"the manager may not {verb} itself", "ask the operator")
     return agent

@@ -1,4 +1,4 @@
-"""Messages: between agents, to and from the operator, and the books that a harness keeps of its inbox."""
+"""Messages between agents and with the operator, and how a harness acknowledges what it took."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pydantic import Field
 
 from api.operations.base import (
     AGENTS,
+    CHANGES,
     EVERYBODY,
     OPERATORS,
+    READS,
     Call,
     Input,
     Role,
@@ -27,33 +29,33 @@ from meta.wire.limits import BODY_BYTES, WAIT_MOST
 
 ALL = "*"
 INDENT = "    "
-"""Before each line of a body: what stands unindented is hive's own, so no body looks like another message."""
+"""Put before each line of a body. Only hive's own text is not indented, so no body looks like another message."""
 WAIT_DEFAULT = 30
 RECENT_MOST = 1000
 
 
-class Sending(Input):
-    """A message. `key`: a second one with the same key is not sent; the first one's id is answered again."""
+class SendInput(Input):
+    """A message. `key`: a second message with the same key is not sent; the answer has the id of the first."""
 
     to: str = Field(
         description="an agent's name, `manager`, or `*` for every other agent and the manager", examples=["alice"]
     )
     body: str = Field(
-        description="what to say, at most 1 MiB of UTF-8",
+        description="the text, at most 1 MiB of UTF-8",
         examples=["the tests pass"],
         json_schema_extra={"maxLength": BODY_BYTES},
     )
-    key: str | None = Field(None, min_length=1, max_length=200, description="against double sends")
+    key: str | None = Field(None, min_length=1, max_length=200, description="prevents sending the same message twice")
 
 
 class Newest(Input):
-    """How many."""
+    """How many messages."""
 
     limit: U64 = Field(50, description=f"how many; never more than {RECENT_MOST}")
 
 
-class Reading(Input):
-    """Up to where."""
+class MarkReadInput(Input):
+    """The newest message that was read."""
 
     up_to: I64 = Field(description="the newest message that was read")
 
@@ -68,7 +70,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """How many were new."""
+    """How many of the messages were unread."""
 
     read: int
 
@@ -81,19 +83,19 @@ def _unread(count: int) -> wire.StatusResponse:
     return wire.StatusResponse(unread=count)
 
 
-def _itself(answer: Wire) -> Wire:
+def _unchanged(answer: Wire) -> Wire:
     return answer
 
 
-def _introduced(_call: Call, answer: wire.WhoamiResponse) -> str:
+def _identity_text(_call: Call, answer: wire.WhoamiResponse) -> str:
     return f"{answer.name} ({answer.role}), hive {answer.hyperhive_rev or 'unknown'}"
 
 
-def _posted(_call: Call, sent: Sent) -> str:
-    return f"sent to {'everybody' if sent.to == ALL else sent.to}"
+def _sent_text(_call: Call, sent: Sent) -> str:
+    return f"sent to {'all' if sent.to == ALL else sent.to}"
 
 
-def _heard(_call: Call, answer: wire.MessageResponse | wire.EmptyResponse) -> str:
+def _message_text(_call: Call, answer: wire.MessageResponse | wire.EmptyResponse) -> str:
     if isinstance(answer, wire.EmptyResponse):
         return "no message"
     return f"from: {answer.sender}\n\n{indent(answer.body, INDENT, lambda _: True)}"
@@ -102,21 +104,22 @@ def _heard(_call: Call, answer: wire.MessageResponse | wire.EmptyResponse) -> st
 @operation(
     "send",
     EVERYBODY,
+    CHANGES,
     lines=(on_agents(wire.Send),),
     routes=(Route("POST", "/api/messages", status=201, limit=2**23),),
-    tool=Tool(_posted),
+    tool=Tool(_sent_text),
 )
-async def send(call: Call, asked: Sending) -> Sent:
+async def send(call: Call, asked: SendInput) -> Sent:
     """Send a message to an agent, the manager or the operator, or (`*`) to every other agent and the manager."""
     if call.role is Role.OPERATOR and asked.to != ALL and agent_name(asked.to) not in call.service.names():
         raise NotFound(f"there is no agent {asked.to}", "see `hive list`")
     return Sent(await call.service.broker.send(call.name, asked.to, asked.body, asked.key), asked.to)
 
 
-@operation("recv", AGENTS, lines=(on_agents(wire.Recv, _itself),), tool=Tool(_heard), waits=True)
+@operation("recv", AGENTS, CHANGES, lines=(on_agents(wire.Recv, _unchanged),), tool=Tool(_message_text), waits=True)
 async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.EmptyResponse:
-    """Take one message, waiting for it if there is none; empty after that, or at once while the agent is drained. The
-    sender stands before it; all of its text is indented by four spaces."""
+    """Take one message; if there is none, wait for it. The answer is empty after the wait, and at once while the agent
+    is drained. The sender stands before the text, which is indented by four spaces."""
     wait = min(WAIT_DEFAULT if asked.wait_seconds is None else asked.wait_seconds, WAIT_MOST)
     agent, links, broker = AgentName(call.name), call.service.links, call.service.broker
     links.legacy(agent)
@@ -139,58 +142,59 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
     return wire.MessageResponse(sender=message.sender, body=message.body, id=id, redelivered=message.redelivered)
 
 
-@operation("status", AGENTS, lines=(on_agents(wire.Status, _unread),))
+@operation("status", AGENTS, READS, lines=(on_agents(wire.Status, _unread),))
 async def status(call: Call, _asked: wire.Status) -> int:
-    """How many messages wait for the caller."""
+    """Count the unread messages of the caller."""
     call.service.links.legacy(AgentName(call.name))
     return await call.service.broker.unread(call.name)
 
 
-@operation("recent", EVERYBODY, lines=(on_agents(wire.Recent, _rows),), routes=(Route("GET", "/api/messages"),))
+@operation("recent", EVERYBODY, READS, lines=(on_agents(wire.Recent, _rows),), routes=(Route("GET", "/api/messages"),))
 async def recent(call: Call, asked: Newest) -> list[InboxRow]:
-    """The newest messages to the caller, newest first; takes none."""
+    """List the newest messages to the caller, newest first, without taking them."""
     rows = await call.service.broker.recent(call.name, min(asked.limit, RECENT_MOST))
     return [InboxRow(id=row.id, sender=row.sender, body=row.body, at=int(row.at)) for row in rows]
 
 
-@operation("mark_read", OPERATORS, routes=(Route("POST", "/api/messages/read"),))
-async def mark_read(call: Call, asked: Reading) -> Read:
-    """The operator has read its inbox up to and with a message."""
+@operation("mark_read", OPERATORS, CHANGES, routes=(Route("POST", "/api/messages/read"),))
+async def mark_read(call: Call, asked: MarkReadInput) -> Read:
+    """Mark the operator's messages as read, up to and including one."""
     return Read(await call.service.broker.mark_read(asked.up_to))
 
 
-@operation("ack_turn", AGENTS, lines=(on_agents(wire.AckTurn),))
+@operation("ack_turn", AGENTS, CHANGES, lines=(on_agents(wire.AckTurn),))
 async def ack_turn(call: Call, _asked: wire.AckTurn) -> int:
-    """Everything that the caller took since the last time is handled."""
+    """Acknowledge every message that the caller has taken."""
     return await call.service.broker.ack_turn(call.name)
 
 
-@operation("requeue_inflight", AGENTS, lines=(on_agents(wire.RequeueInflight),))
+@operation("requeue_inflight", AGENTS, CHANGES, lines=(on_agents(wire.RequeueInflight),))
 async def requeue_inflight(call: Call, _asked: wire.RequeueInflight) -> int:
-    """Everything that the caller took and did not acknowledge waits again."""
+    """Put back every message that the caller has taken and not acknowledged."""
     return await call.service.broker.requeue_inflight(call.name)
 
 
-@operation("operator_msg", AGENTS, lines=(on_agents(wire.OperatorMsg),))
+@operation("operator_msg", AGENTS, CHANGES, lines=(on_agents(wire.OperatorMsg),))
 async def operator_msg(call: Call, asked: wire.OperatorMsg) -> int:
-    """A message to the caller from its own terminal, which says that it is the operator; anything there could."""
+    """Send the caller a message from its own terminal, as an unverified operator: any program there can do it."""
     return await call.service.broker.operator_msg(call.name, asked.body, verified=False)
 
 
-@operation("wake", frozenset({Role.AGENT}), lines=(on_agents(wire.Wake, manager=False),))
+@operation("wake", frozenset({Role.AGENT}), CHANGES, lines=(on_agents(wire.Wake, manager=False),))
 async def wake(call: Call, asked: wire.Wake) -> int:
-    """A message to the caller from something inside its container, shown as `wake:<from>`."""
+    """Send the caller a message from a program in its container. Its sender is `wake:<from>`."""
     return await call.service.broker.wake(call.name, asked.sender, asked.body)
 
 
 @operation(
     "whoami",
     AGENTS,
-    lines=(on_agents(wire.Whoami, _itself),),
-    tool=Tool(_introduced),
+    READS,
+    lines=(on_agents(wire.Whoami, _unchanged),),
+    tool=Tool(_identity_text),
 )
 async def whoami(call: Call, _asked: wire.Whoami) -> wire.WhoamiResponse:
-    """The caller's name and role, and the hive's revision where it is known."""
+    """Return the caller's name and role, and the hive's revision if it is known."""
     role = "manager" if call.role is Role.MANAGER else "agent"
     return wire.WhoamiResponse(name=call.name, role=role, hyperhive_rev=call.service.revision or None)
 

@@ -1,4 +1,4 @@
-"""Commits that wait for the operator: propose them, look at them, decide."""
+"""Commits that wait for the operator: propose, show and decide them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 from pydantic import Field
 
 from api.operations.base import (
+    CHANGES,
     LEADERS,
     OPERATORS,
+    READS,
+    REMOVES,
     AgentField,
     Call,
     IdField,
@@ -19,7 +22,7 @@ from api.operations.base import (
     on_manager,
     operation,
 )
-from api.operations.lifecycle import Words, asked_for
+from api.operations.lifecycle import DESCRIPTION, waiting_text
 from meta.errors import BadInput
 from meta.model import DeployKind
 from meta.wire import host, manager
@@ -27,56 +30,56 @@ from meta.wire.common import Approval, ApprovalKind, ApprovalStatus
 from meta.wire.limits import DESCRIPTION_MOST
 from reconciler.views import Card, Diff, RefusedTip
 
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 OF_AGENT = frozenset({"agent"})
-"""`?agent=` tells the ids 0 apart, which every agent's first spawn has."""
+"""`?agent=` distinguishes the ids 0: the first spawn of every agent has this id."""
 
 
-class Proposing(Input):
+class ProposeInput(Input):
     """A commit of the agent's proposed work tree, or of `source`."""
 
     agent: AgentField
     commit: str | None = Field(None, description="7 to 40 hex digits; null: the tip", examples=["3f2a91c"])
-    description: str = Words
+    description: str = DESCRIPTION
     source: str | None = Field(None, description="an absolute path; null: the proposed work tree")
 
 
-class Listing(Input):
+class PendingInput(Input):
     """Which proposals."""
 
     all: bool = Field(False, description="all of them, newest first; else what is pending, oldest first")
     agent: AgentField | None = None
-    limit: int = Field(50, ge=1, le=MOST_ROWS)
+    limit: int = Field(50, ge=1, le=MAX_ROWS)
 
 
-class Whose(Input):
-    """Of one agent, or of all."""
+class RefusedInput(Input):
+    """One agent, or all."""
 
     agent: AgentField | None = None
 
 
-class One(Input):
+class ProposalInput(Input):
     """One proposal."""
 
     id: IdField
     agent: AgentField | None = None
 
 
-class Approving(One):
-    """Refused when another commit, or another preview, than the operator saw would be approved."""
+class ApproveInput(ProposalInput):
+    """One proposal, with the commit and the preview that the operator saw. Anything else is refused."""
 
     seen: str | None = Field(None, description="the commit that was shown")
     shown: str | None = Field(None, description="the fingerprint of the preview that was shown, from the diff")
 
 
-class Ending(One):
-    """A reason in words."""
+class DenyInput(ProposalInput):
+    """One proposal, and a reason."""
 
-    reason: str = Field("", max_length=DESCRIPTION_MOST, description="why, in words")
+    reason: str = Field("", max_length=DESCRIPTION_MOST, description="the reason")
 
 
 def approval(card: Card) -> Approval:
-    """A card as the wire has it. A rollback is a commit to apply: the wire knows no third kind."""
+    """Return a card as the wire has it. A rollback is a commit to apply, because the wire has no kind for it."""
     return Approval(
         id=card.id,
         agent=card.agent,
@@ -98,11 +101,12 @@ def _approvals(cards: list[Card]) -> host.HostResponse:
 @operation(
     "request_apply_commit",
     LEADERS,
+    CHANGES,
     lines=(on_manager(manager.RequestApplyCommit),),
     routes=(Route("POST", "/api/proposals", status=201),),
-    tool=Tool(asked_for),
+    tool=Tool(waiting_text),
 )
-async def propose(call: Call, asked: Proposing) -> Card:
+async def propose(call: Call, asked: ProposeInput) -> Card:
     """Ask the operator to deploy a commit of an agent's proposed work tree; exactly that commit is pinned."""
     source = Path(asked.source) if asked.source else None
     if source is not None and not source.is_absolute():
@@ -111,30 +115,32 @@ async def propose(call: Call, asked: Proposing) -> Card:
     return await call.service.cards.of(deploy)
 
 
-@operation("pending", OPERATORS, lines=(on_host(host.Pending, _approvals),), routes=(Route("GET", "/api/proposals"),))
-async def pending(call: Call, asked: Listing) -> list[Card]:
+@operation(
+    "pending", OPERATORS, READS, lines=(on_host(host.Pending, _approvals),), routes=(Route("GET", "/api/proposals"),)
+)
+async def pending(call: Call, asked: PendingInput) -> list[Card]:
     """What waits for the operator, oldest first, or all proposals."""
     if asked.all:
         return await call.service.cards.list(asked.agent, asked.limit)
     return [card for card in await call.service.cards.pending() if asked.agent in (None, card.agent)]
 
 
-@operation("refused", OPERATORS, routes=(Route("GET", "/api/refused"),))
-async def refused(call: Call, asked: Whose) -> list[RefusedTip]:
+@operation("refused", OPERATORS, READS, routes=(Route("GET", "/api/refused"),))
+async def refused(call: Call, asked: RefusedInput) -> list[RefusedTip]:
     """Branches whose commit is no proposal, why, and how to be rid of them."""
     service = call.service
     names = service.names() if asked.agent is None else [asked.agent]
     return [tip for name in names for tip in service.discovery.refused(name)]
 
 
-@operation("proposal", OPERATORS, routes=(Route("GET", "/api/proposals/{id}"),))
-async def proposal(call: Call, asked: One) -> Card:
+@operation("proposal", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}"),))
+async def proposal(call: Call, asked: ProposalInput) -> Card:
     """One proposal."""
     return await call.service.cards.get(asked.id, asked.agent)
 
 
-@operation("diff", OPERATORS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
-async def diff(call: Call, asked: One) -> Diff:
+@operation("diff", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
+async def diff(call: Call, asked: ProposalInput) -> Diff:
     """What a proposal changes."""
     return await call.service.diffs.proposal(asked.id, asked.agent)
 
@@ -142,10 +148,11 @@ async def diff(call: Call, asked: One) -> Diff:
 @operation(
     "approve",
     OPERATORS,
+    CHANGES,
     lines=(on_host(host.Approve),),
     routes=(Route("POST", "/api/proposals/{id}/approve", query=OF_AGENT),),
 )
-async def approve(call: Call, asked: Approving) -> Card:
+async def approve(call: Call, asked: ApproveInput) -> Card:
     """Approve a proposal."""
     deploy = await call.service.proposals.approve(asked.id, call.who, asked.seen, asked.agent, asked.shown)
     return await call.service.cards.of(deploy)
@@ -154,23 +161,26 @@ async def approve(call: Call, asked: Approving) -> Card:
 @operation(
     "deny",
     OPERATORS,
+    REMOVES,
     lines=(on_host(host.Deny),),
     routes=(Route("POST", "/api/proposals/{id}/deny", query=OF_AGENT),),
 )
-async def deny(call: Call, asked: Ending) -> Card:
+async def deny(call: Call, asked: DenyInput) -> Card:
     """Deny a proposal."""
     deploy = await call.service.proposals.deny(asked.id, call.who, asked.reason, asked.agent)
     return await call.service.cards.of(deploy)
 
 
-@operation("retry", OPERATORS, routes=(Route("POST", "/api/proposals/{id}/retry", status=201, query=OF_AGENT),))
-async def retry(call: Call, asked: One) -> Card:
+@operation(
+    "retry", OPERATORS, CHANGES, routes=(Route("POST", "/api/proposals/{id}/retry", status=201, query=OF_AGENT),)
+)
+async def retry(call: Call, asked: ProposalInput) -> Card:
     """Propose the commit of a failed or denied id again, under a new id."""
     return await call.service.cards.of(await call.service.proposals.retry(asked.id, call.who, asked.agent))
 
 
-@operation("cancel", OPERATORS, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))
-async def cancel(call: Call, asked: Ending) -> Card:
+@operation("cancel", OPERATORS, REMOVES, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))
+async def cancel(call: Call, asked: DenyInput) -> Card:
     """End an approved id before it is committed."""
     deploy = await call.service.proposals.cancel(asked.id, call.who, asked.reason, asked.agent)
     return await call.service.cards.of(deploy)

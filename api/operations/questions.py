@@ -8,7 +8,19 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from api.operations.base import EVERYBODY, OPERATORS, Call, Input, Nothing, Route, Tool, on_agents, operation
+from api.operations.base import (
+    CHANGES,
+    EVERYBODY,
+    OPERATORS,
+    READS,
+    Call,
+    Input,
+    Nothing,
+    Route,
+    Tool,
+    on_agents,
+    operation,
+)
 from api.operations.waiting import unless_stopping
 from meta.errors import TransientError
 from meta.wire import agent as wire
@@ -18,7 +30,7 @@ from reconciler.messaging.questions import Question
 from reconciler.views import Event
 
 
-class Looking(Input):
+class QuestionInput(Input):
     """One question."""
 
     id: I64
@@ -26,93 +38,97 @@ class Looking(Input):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question that is on disk."""
+class AskResult:
+    """A question that is durable."""
 
     id: int
     to: str
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A question that has an answer now."""
+class AnswerResult:
+    """A question that has an answer."""
 
     id: int
 
 
-def _queued(asked: Asked) -> wire.QuestionQueuedResponse:
+def _queued_response(asked: AskResult) -> wire.QuestionQueuedResponse:
     return wire.QuestionQueuedResponse(id=asked.id)
 
 
-def _told(_call: Call, asked: Asked) -> str:
+def _asked_text(_call: Call, asked: AskResult) -> str:
     return f"question {asked.id} to {asked.to} is asked; its answer comes as a message from system"
 
 
-def _passed_on(_call: Call, answered: Answered) -> str:
+def _answered_text(_call: Call, answered: AnswerResult) -> str:
     return f"question {answered.id} is answered"
 
 
 @operation(
     "ask",
     EVERYBODY,
-    lines=(on_agents(wire.Ask, _queued),),
+    CHANGES,
+    lines=(on_agents(wire.Ask, _queued_response),),
     routes=(Route("POST", "/api/questions", status=201, limit=2**23),),
-    tool=Tool(_told),
+    tool=Tool(_asked_text),
 )
-async def ask(call: Call, asked: wire.Ask) -> Asked:
+async def ask(call: Call, asked: wire.Ask) -> AskResult:
     """Ask the operator or an agent; the answer comes later as a message."""
     id = await call.service.questions.ask(
         call.name, asked.question, asked.options, asked.multi, asked.ttl_seconds, asked.to
     )
-    return Asked(id, asked.to or "the operator")
+    return AskResult(id, asked.to or "the operator")
 
 
 @operation(
     "answer",
     EVERYBODY,
+    CHANGES,
     lines=(on_agents(wire.Answer),),
     routes=(Route("POST", "/api/questions/{id}/answer", limit=2**23),),
-    tool=Tool(_passed_on),
+    tool=Tool(_answered_text),
 )
-async def answer(call: Call, asked: wire.Answer) -> Answered:
+async def answer(call: Call, asked: wire.Answer) -> AnswerResult:
     """Answer a question that was put to the caller; the operator may answer any."""
     await call.service.questions.answer(asked.id, call.name, asked.answer)
-    return Answered(asked.id)
+    return AnswerResult(asked.id)
 
 
-@operation("question", OPERATORS, routes=(Route("GET", "/api/questions/{id}"),))
-async def question(call: Call, asked: Looking) -> Question:
-    """One question, open or not; with `wait` once it is answered, or as it is after so many seconds."""
-    words = "the daemon is stopping; the question stays"
-    return await unless_stopping(call, _answered(call, asked), words)
+@operation("question", OPERATORS, READS, routes=(Route("GET", "/api/questions/{id}"),))
+async def question(call: Call, asked: QuestionInput) -> Question:
+    """Return one question, open or not. `wait`: wait for its answer for at most this many seconds."""
+    message = "the daemon is stopping; the question stays open"
+    return await unless_stopping(call, _wait_for_answer(call, asked), message)
 
 
-async def _answered(call: Call, asked: Looking) -> Question:
+async def _wait_for_answer(call: Call, asked: QuestionInput) -> Question:
     questions, deadline = call.service.questions, asyncio.get_running_loop().time() + asked.wait
-    async with call.service.events.subscribe(None) as coming:  # before looking, so that none is missed
-        found = await questions.get(asked.id)
+    async with call.service.events.subscribe(
+        None
+    ) as coming:  # before reading the question, so that no answer is missed
+        question = await questions.get(asked.id)
         try:
             async with asyncio.timeout_at(deadline):
-                while found.answer is None:
+                while question.answer is None:
                     await _until_one_is_answered(coming)
-                    found = await questions.get(asked.id)
+                    question = await questions.get(asked.id)
         except TimeoutError:
             pass
         except Resync as error:
-            raise TransientError("too much happened at once", "ask again") from error
-    return found
+            raise TransientError("too many events at once", "try again") from error
+    return question
 
 
 async def _until_one_is_answered(coming: AsyncIterator[Event]) -> None:
     async for event in coming:
         if event.kind == "question_answered":
             return
-    raise TransientError("the daemon is stopping; the question stays", "`hive questions`")
+    raise TransientError("the daemon is stopping; the question stays open", "`hive questions`")
 
 
-@operation("questions", OPERATORS, routes=(Route("GET", "/api/questions"),))
+@operation("questions", OPERATORS, READS, routes=(Route("GET", "/api/questions"),))
 async def questions(call: Call, _asked: Nothing) -> list[Question]:
-    """Every open question, newest first."""
+    """List every open question, newest first."""
     return await call.service.questions.open()
 
 

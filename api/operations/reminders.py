@@ -1,4 +1,4 @@
-"""Messages that an agent gets later from `reminder`."""
+"""Messages that an agent gets later, from the sender `reminder`."""
 
 from __future__ import annotations
 
@@ -6,31 +6,43 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from api.operations.base import AGENTS, OPERATORS, AgentField, Call, Input, Route, Tool, on_agents, operation
+from api.operations.base import (
+    AGENTS,
+    CHANGES,
+    OPERATORS,
+    READS,
+    AgentField,
+    Call,
+    Input,
+    Route,
+    Tool,
+    on_agents,
+    operation,
+)
 from api.operations.lifecycle import Named
 from meta.wire import agent as wire
 from meta.wire.common import ReminderTiming
 from reconciler.messaging.reminders import Reminder
 
 
-class Reminding(Input):
+class RemindAgentInput(Input):
     """A reminder for an agent."""
 
     agent: AgentField
-    message: str = Field(description="what to be reminded of", examples=["look at the nightly build"])
+    message: str = Field(description="the text of the reminder", examples=["look at the nightly build"])
     timing: ReminderTiming
     file_path: str | None = Field(None, description="keep the text in this file below /state/reminders")
 
 
 @dataclass(frozen=True, slots=True)
-class Reminded:
-    """A reminder that is on disk; `due_at` in Unix seconds."""
+class RemindResult:
+    """A reminder that is durable; `due_at` in Unix seconds."""
 
     id: int
     due_at: int
 
 
-def _set(_call: Call, reminded: Reminded) -> str:
+def _set_text(_call: Call, reminded: RemindResult) -> str:
     return f"reminder {reminded.id} is set"
 
 
@@ -38,27 +50,32 @@ def _count(count: int) -> wire.PendingRemindersCountResponse:
     return wire.PendingRemindersCountResponse(count=count)
 
 
-@operation("remind", AGENTS, lines=(on_agents(wire.Remind),), tool=Tool(_set))
-async def remind(call: Call, asked: wire.Remind) -> Reminded:
+@operation("remind", AGENTS, CHANGES, lines=(on_agents(wire.Remind),), tool=Tool(_set_text))
+async def remind(call: Call, asked: wire.Remind) -> RemindResult:
     """Send the caller a message later, from `reminder`."""
-    return Reminded(*await call.service.reminders.put(call.name, asked.message, asked.timing, asked.file_path))
+    return RemindResult(*await call.service.reminders.put(call.name, asked.message, asked.timing, asked.file_path))
 
 
-@operation("remind_agent", OPERATORS, routes=(Route("POST", "/api/agents/{agent}/reminders", status=201, limit=2**23),))
-async def remind_agent(call: Call, asked: Reminding) -> Reminded:
+@operation(
+    "remind_agent",
+    OPERATORS,
+    CHANGES,
+    routes=(Route("POST", "/api/agents/{agent}/reminders", status=201, limit=2**23),),
+)
+async def remind_agent(call: Call, asked: RemindAgentInput) -> RemindResult:
     """Send an agent a message later, from `reminder`."""
-    return Reminded(*await call.service.reminders.put(asked.agent, asked.message, asked.timing, asked.file_path))
+    return RemindResult(*await call.service.reminders.put(asked.agent, asked.message, asked.timing, asked.file_path))
 
 
-@operation("reminders", OPERATORS, routes=(Route("GET", "/api/agents/{agent}/reminders"),))
+@operation("reminders", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/reminders"),))
 async def reminders(call: Call, asked: Named) -> list[Reminder]:
-    """The reminders of an agent that wait, newest first."""
+    """List the reminders of an agent that are not due yet, newest first."""
     return await call.service.reminders.of(asked.agent)
 
 
-@operation("count_pending_reminders", AGENTS, lines=(on_agents(wire.CountPendingReminders, _count),))
+@operation("count_pending_reminders", AGENTS, READS, lines=(on_agents(wire.CountPendingReminders, _count),))
 async def count_pending_reminders(call: Call, _asked: wire.CountPendingReminders) -> int:
-    """How many reminders of the caller wait."""
+    """Count the reminders of the caller that are not due yet."""
     return await call.service.reminders.count(call.name)
 
 

@@ -1,4 +1,4 @@
-"""The table: every operation once, and where to find it from each surface."""
+"""The table of all operations, and the lookups for each surface."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ OPERATIONS: tuple[AnyOperation, ...] = (
 
 
 def _by_request(surface: Surface) -> dict[type[Wire], AnyOperation]:
-    found = ((operation.line(surface), operation) for operation in OPERATIONS)
-    return {line.request: operation for line, operation in found if line is not None}
+    bindings = ((operation.line(surface), operation) for operation in OPERATIONS)
+    return {line.request: operation for line, operation in bindings if line is not None}
 
 
 ON_LINES: Mapping[Surface, Mapping[type[Wire], AnyOperation]] = {
     surface: _by_request(surface) for surface in (Surface.HOST, Surface.MANAGER, Surface.AGENT)
 }
-"""For each line socket: the operation behind each request of its wire."""
+"""The operation for each request type, for each line socket."""
 
 
 def tools_of(role: Role) -> dict[str, AnyOperation]:
-    """The tools that a principal sees on its `/mcp`, by name."""
+    """Return the tools of a role by name."""
     return {
         operation.tool.name or operation.name: operation
         for operation in OPERATIONS

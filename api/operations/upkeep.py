@@ -1,4 +1,4 @@
-"""For whoever keeps hive running: a backup, metrics, whether it is well."""
+"""Operations for running hive: backup, metrics, health."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from pathlib import Path
 
 from pydantic import Field
 
-from api.operations.base import OPERATORS, Call, Input, Nothing, Raw, Route, operation
+from api.operations.base import OPERATORS, READS, Call, Input, Nothing, Raw, Route, operation
 from meta.errors import HiveError, TransientError
 from meta.process.disk import disk_error
 from reconciler.telemetry.metrics import CONTENT_TYPE
 from reconciler.upkeep.backups.write import Wanted
 
 HEALTH_SECONDS = 5.0
-"""How long the daemon may take to look at itself."""
+"""Seconds that each health check may take."""
 TAR = "application/x-tar"
 _BLOCK = 2**18
 
 
-class BackingUp(Input):
-    """What is in a backup."""
+class BackupInput(Input):
+    """What a backup contains."""
 
     proposed: bool = Field(False, description="the proposed work trees as well")
     agents: bool = Field(False, description="agents' /state and homes as well, which hold credentials")
     compressed: bool = False
 
 
-@operation("backup", OPERATORS, routes=(Route("POST", "/api/backup", media=(TAR,)),))
-async def backup(call: Call, asked: BackingUp) -> Raw:
-    """A consistent backup of the running hive, as a tar; whoever asked keeps it, nothing of it stays here."""
+@operation("backup", OPERATORS, READS, routes=(Route("POST", "/api/backup", media=(TAR,)),))
+async def backup(call: Call, asked: BackupInput) -> Raw:
+    """Return a consistent backup of the running hive as a tar. The daemon keeps no copy."""
     name = f"backup-{secrets.token_hex(8)}.tar{'.gz' if asked.compressed else ''}"
     wanted = Wanted(asked.proposed, asked.agents)
-    content = Content(_taken(await call.service.backup(name, wanted)))
+    content = Content(_open_unlinked(await call.service.backup(name, wanted)))
     return Raw(content, TAR, {"content-length": str(content.size)})
 
 
-def _taken(path: Path) -> int:
-    """The open file, which has no name any more: whatever happens next, nothing is left over."""
+def _open_unlinked(path: Path) -> int:
+    """Open and unlink the file, and return its descriptor: nothing is left over if the request fails."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         path.unlink()
@@ -51,9 +51,9 @@ def _taken(path: Path) -> int:
 
 
 class Content:
-    """The blocks of an open file, which is closed when they are sent or nobody wants them any more.
+    """The blocks of an open file, which is closed after the last one or when this object is collected.
 
-    A generator alone would not do: one that is never begun, for its client went away, closes nothing.
+    A generator is not enough: one that never starts, because its client disconnected, does not close the file.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -69,17 +69,17 @@ class Content:
             self._close()
 
 
-@operation("metrics", OPERATORS, routes=(Route("GET", "/metrics", media=(CONTENT_TYPE,)),))
+@operation("metrics", OPERATORS, READS, routes=(Route("GET", "/metrics", media=(CONTENT_TYPE,)),))
 async def metrics(call: Call, _asked: Nothing) -> Raw:
-    """Every metric, as Prometheus reads it."""
+    """Return every metric in the format of Prometheus."""
     return Raw(await call.service.metrics(), CONTENT_TYPE)
 
 
-@operation("healthz", OPERATORS, routes=(Route("GET", "/healthz"),))
+@operation("healthz", OPERATORS, READS, routes=(Route("GET", "/healthz"),))
 async def healthz(call: Call, _asked: Nothing) -> dict[str, str]:
-    """200 while the daemon can read what it works with, else 503 with what is wrong as a problem.
+    """Return 200 if the daemon can read its database and its agents, else 503 with the reason as a problem.
 
-    That agents are down does not matter here: restarting the daemon would not help them.
+    Agents that are down do not count: a restart of the daemon would not help them.
     """
     parts: dict[str, str] = {}
     for name, look in (("database", call.service.events.last), ("agents", call.service.status)):
@@ -91,9 +91,9 @@ async def healthz(call: Call, _asked: Nothing) -> dict[str, str]:
             parts[name] = error.summary
         except TimeoutError:
             parts[name] = f"no answer within {HEALTH_SECONDS:g} s"
-    wrong = [f"{name}: {word}" for name, word in parts.items() if word != "ok"]
-    if wrong:
-        raise TransientError("; ".join(wrong), "see the daemon's log; `hive doctor` looks at more")
+    failures = [f"{name}: {result}" for name, result in parts.items() if result != "ok"]
+    if failures:
+        raise TransientError("; ".join(failures), "see the daemon's log; `hive doctor` checks more")
     return {"status": "ok", **parts}
 
 

@@ -1,4 +1,4 @@
-"""What can be looked at. Nothing here changes anything."""
+"""Operations that only read: status, plan, logs, events."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from api.operations.base import (
     LEADERS,
     OPERATOR,
     OPERATORS,
+    READS,
     AgentField,
     Call,
     Input,
@@ -25,7 +26,7 @@ from api.operations.base import (
 )
 from api.operations.event_stream import sse
 from api.operations.lifecycle import another
-from api.operations.proposals import MOST_ROWS
+from api.operations.proposals import MAX_ROWS
 from api.operations.waiting import unless_stopping
 from meta.errors import Conflict
 from meta.names import AgentName
@@ -39,12 +40,12 @@ from reconciler.views import Card, Event, LogRow, PlanRow, Status
 if TYPE_CHECKING:
     from reconciler.service import Service
 
-MOST_LINES = LOG_LINES_MOST
-MOST_SECONDS = 600
-MOST_EVENTS = 1000
-MOST_WAIT = 30
+MAX_LINES = LOG_LINES_MOST
+MAX_TIMEOUT = 600
+MAX_EVENTS = 1000
+MAX_WAIT = 30
 """Seconds that one request for a log may wait for the next line."""
-MOST_TIME = 1e11
+MAX_TIME = 1e11
 
 
 class MaybeAgent(Input):
@@ -53,37 +54,37 @@ class MaybeAgent(Input):
     agent: AgentField | None = None
 
 
-class Newest(Input):
-    """How many."""
+class LogInput(Input):
+    """How many rows."""
 
-    limit: int = Field(50, ge=1, le=MOST_ROWS)
+    limit: int = Field(50, ge=1, le=MAX_ROWS)
 
 
-class Tail(Input):
+class LogsInput(Input):
     """The end of an agent's log."""
 
     agent: AgentField
-    lines: U32 = Field(50, description=f"how many; never more than {MOST_LINES}")
-    since: float | None = Field(None, ge=0, le=MOST_TIME, description="only what was written after, in Unix seconds")
-    after: str | None = Field(None, description="only what comes behind this cursor")
-    wait: float = Field(0.0, ge=0, le=MOST_WAIT, description="seconds to wait for the next line")
-    follow: bool = Field(False, description="answer a cursor")
+    lines: U32 = Field(50, description=f"how many; never more than {MAX_LINES}")
+    since: float | None = Field(None, ge=0, le=MAX_TIME, description="only lines after this time, in Unix seconds")
+    after: str | None = Field(None, description="only lines after this cursor")
+    wait: float = Field(0.0, ge=0, le=MAX_WAIT, description="seconds to wait for the next line")
+    follow: bool = Field(False, description="include a cursor in the answer")
 
 
-class Waiting(MaybeAgent):
-    """How long."""
+class WaitInput(MaybeAgent):
+    """How long to wait."""
 
-    timeout: float = Field(30.0, ge=0, le=MOST_SECONDS, allow_inf_nan=False, description="seconds")
+    timeout: float = Field(30.0, ge=0, le=MAX_TIMEOUT, allow_inf_nan=False, description="seconds")
 
 
-class Following(Input):
+class EventsInput(Input):
     """Where in the sequence, and whether to go on."""
 
     follow: bool = Field(True, description="a stream; else a list")
-    after: str | None = Field(None, description="begin behind this event")
-    limit: int = Field(50, ge=1, le=MOST_EVENTS, description="of a list")
-    last_event_id: str | None = Field(None, description="as `after`, and stronger")
-    snapshot: bool = Field(False, description="a stream that does not resume begins with everything as it is")
+    after: str | None = Field(None, description="start after this event")
+    limit: int = Field(50, ge=1, le=MAX_EVENTS, description="how many, for a list")
+    last_event_id: str | None = Field(None, description="as `after`, which it overrides")
+    snapshot: bool = Field(False, description="start a stream that does not resume with the whole state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything at once; every event behind `seq` comes with `/api/events?after=`, so that nothing is missed."""
+    """The whole state. `/api/events?after=<seq>` continues from it without a gap."""
 
     seq: str
     status: Status
@@ -114,14 +115,14 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """Whether nothing is left to do (for `agent`)."""
+class WaitResult:
+    """`settled` is true if nothing is left to do (for `agent`)."""
 
     agent: AgentName | None
     settled: bool
 
 
-def _content(logs: Logs) -> manager.LogsResponse:
+def _logs_response(logs: Logs) -> manager.LogsResponse:
     return manager.LogsResponse(content=logs.text)
 
 
@@ -133,13 +134,13 @@ def _names(rows: list[Name]) -> host.HostResponse:
     return host.HostResponse(ok=True, agents=tuple(row.agent for row in rows))
 
 
-@operation("overview", OPERATORS, routes=(Route("GET", "/api/status"),))
+@operation("overview", OPERATORS, READS, routes=(Route("GET", "/api/status"),))
 async def overview(call: Call, _asked: Nothing) -> Status:
     """The daemon and every agent."""
     return await call.service.status()
 
 
-@operation("state", OPERATORS, routes=(Route("GET", "/api/state"),))
+@operation("state", OPERATORS, READS, routes=(Route("GET", "/api/state"),))
 async def state(call: Call, _asked: Nothing) -> State:
     """Everything at once, with the number of the newest event before it was looked at."""
     return await _everything(call.service)
@@ -155,20 +156,20 @@ async def _everything(service: Service) -> State:
     )
 
 
-@operation("list", OPERATORS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
+@operation("list", OPERATORS, READS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
 async def agents(call: Call, _asked: Nothing) -> list[Name]:
     """The names of all agents."""
     return [Name(agent) for agent in call.service.names()]
 
 
-@operation("plan", OPERATORS, routes=(Route("GET", "/api/plan"),))
+@operation("plan", OPERATORS, READS, routes=(Route("GET", "/api/plan"),))
 async def plan(call: Call, asked: MaybeAgent) -> list[PlanRow]:
     """The next step of every agent and why; `step` is `none` when there is nothing to do."""
     return await call.service.plan(asked.agent)
 
 
-@operation("log", OPERATORS, routes=(Route("GET", "/api/log"),))
-async def log(call: Call, asked: Newest) -> list[LogRow]:
+@operation("log", OPERATORS, READS, routes=(Route("GET", "/api/log"),))
+async def log(call: Call, asked: LogInput) -> list[LogRow]:
     """The system-wide deploy log (meta `main`), newest first."""
     return await call.service.logs.deploys(asked.limit)
 
@@ -176,31 +177,33 @@ async def log(call: Call, asked: Newest) -> list[LogRow]:
 @operation(
     "get_logs",
     LEADERS,
-    lines=(on_manager(manager.GetLogs, _content),),
+    READS,
+    lines=(on_manager(manager.GetLogs, _logs_response),),
     routes=(Route("GET", "/api/agents/{agent}/logs"),),
     tool=Tool(_text),
 )
-async def get_logs(call: Call, asked: Tail) -> Logs:
+async def get_logs(call: Call, asked: LogsInput) -> Logs:
     """The last lines that an agent's container wrote."""
-    agent, lines = another(call, asked.agent, "read the logs of"), min(asked.lines, MOST_LINES)
+    agent, lines = another(call, asked.agent, "read the logs of"), min(asked.lines, MAX_LINES)
     if not {"since", "after", "wait", "follow"} & asked.model_fields_set:
         return Logs(agent, await call.service.logs.last(agent, lines))
     waiting = call.service.logs.after(agent, asked.after, lines, asked.since or None, asked.wait)
-    part = await unless_stopping(call, waiting, "the daemon is stopping; agents go on")
+    part = await unless_stopping(call, waiting, "the daemon is stopping; agents keep running")
     return Logs(agent, part.text, part.cursor)
 
 
-@operation("wait", OPERATORS, routes=(Route("GET", "/api/wait"),))
-async def wait(call: Call, asked: Waiting) -> Settled:
+@operation("wait", OPERATORS, READS, routes=(Route("GET", "/api/wait"),))
+async def wait(call: Call, asked: WaitInput) -> WaitResult:
     """Until nothing is left to do, at most `timeout` seconds."""
     settling = call.service.loop.settled(asked.agent, asked.timeout)
-    words = "the daemon is stopping; what was asked for goes on when it is started"
-    return Settled(asked.agent, await unless_stopping(call, settling, words))
+    message = "the daemon is stopping; the work goes on when it starts again"
+    return WaitResult(asked.agent, await unless_stopping(call, settling, message))
 
 
 @operation(
     "events",
     OPERATORS,
+    READS,
     routes=(
         Route(
             "GET",
@@ -210,7 +213,7 @@ async def wait(call: Call, asked: Waiting) -> Settled:
         ),
     ),
 )
-async def events(call: Call, asked: Following) -> Raw | list[Event]:
+async def events(call: Call, asked: EventsInput) -> Raw | list[Event]:
     """The event sequence from `after` or from now on, as server-sent events; with `follow=0` a list, oldest first."""
     source, after = call.service.events, asked.last_event_id or asked.after or None
     if after is not None:
@@ -225,9 +228,9 @@ async def events(call: Call, asked: Following) -> Raw | list[Event]:
 
 
 async def _snapshot(service: Service) -> tuple[str, str]:
-    """For the stream; JSON has no line ends of its own."""
-    found = await _everything(service)
-    return found.seq, _state_type().dump_json(found).decode()
+    """Return the state for the stream; its JSON has no line ends."""
+    state = await _everything(service)
+    return state.seq, _state_type().dump_json(state).decode()
 
 
 @cache
@@ -236,7 +239,7 @@ def _state_type() -> TypeAdapter[State]:
 
 
 def _before(last: str, count: int) -> str:
-    """The place `count` events before `last`."""
+    """Return the number of the event `count` events before `last`."""
     database, _, n = last.rpartition("-")
     return f"{database}-{max(0, int(n) - count)}"
 

@@ -1,1 +1,1 @@
-"""Bind a unix socket; say who calls on it."""
+"""Bind a unix socket, and identify who calls on it."""

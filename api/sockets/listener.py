@@ -1,7 +1,7 @@
-"""Unix sockets that hive listens on: made with the right mode and owner before anybody can connect.
+"""Unix sockets that hive listens on, with the right mode and owner before a peer can connect.
 
-The directory may belong to an agent (it is bound into its container), so nothing here follows a symlink in it:
-the directory is opened once, and bind, chmod, chown, stat and unlink all work below that descriptor.
+The directory may belong to an agent (it is bound into its container), so this module follows no symlink in it: it opens
+the directory once, and bind, chmod, chown, stat and unlink all work below that descriptor.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Bound:
     inode: tuple[int, int]
 
     def present(self) -> bool:
-        """True while the file at `path` is still the one that was made for this socket."""
+        """Return True if the file at `path` is still the one that hive made for this socket."""
         try:
             return _inode(self.path.lstat()) == self.inode
         except OSError:
             return False
 
     def remove(self) -> None:
-        """Close the socket and remove its file, unless another one took its place."""
+        """Close the socket and remove its file, unless another file has replaced it."""
         self.sock.close()
         if self.present():
             with contextlib.suppress(FileNotFoundError):
@@ -49,7 +49,7 @@ class Bound:
 
 
 def make_directory(path: Path, uid: int | None = None) -> None:
-    """The directory for sockets, with its parents; one that exists is left exactly as it is."""
+    """Make the directory for sockets, with its parents. An existing directory is not changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir(mode=0o750)
@@ -60,10 +60,10 @@ def make_directory(path: Path, uid: int | None = None) -> None:
 
 
 def bind(path: Path, uid: int | None = None, *, exclusive: bool = False) -> Bound:
-    """Listen at `path`, replacing a socket file that an earlier daemon left; mode 0660, owned by `uid` when given.
+    """Listen at `path` with mode 0660, owned by `uid` if given. Replace the socket file of an earlier daemon.
 
-    `exclusive`: a file that somebody still listens on is a Conflict. Anything that is no socket is
-    never removed: it is a Conflict when `exclusive` (hive's own directory), else moved aside.
+    `exclusive`, for hive's own directory: raise Conflict if another process listens there, or if the file is not a
+    socket. Otherwise a file that is not a socket is moved aside. It is never removed.
     """
     if exclusive:
         _refuse_rival(path)
@@ -71,10 +71,10 @@ def bind(path: Path, uid: int | None = None, *, exclusive: bool = False) -> Boun
     try:
         with _opened(path.parent) as directory:
             _remove_stale(path, directory, aside=not exclusive)
-            # Bound through the descriptor: no symlink is followed, and the 108 bytes of a socket address suffice.
+            # Through the descriptor no symlink is followed, and the path fits the 108 bytes of a socket address.
             os.fchmod(sock.fileno(), MODE)
             sock.bind(f"/proc/self/fd/{directory}/{path.name}")
-            inode = _adorn(path.name, directory, uid)
+            inode = _set_owner(path.name, directory, uid)
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
@@ -98,32 +98,32 @@ def _opened(directory: Path) -> Iterator[int]:
 
 def _remove_stale(path: Path, directory: int, *, aside: bool) -> None:
     try:
-        found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+        status = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return
-    if stat.S_ISSOCK(found.st_mode):
+    if stat.S_ISSOCK(status.st_mode):
         os.unlink(path.name, dir_fd=directory)
         return
     if not aside:
-        raise Conflict(f"{path} is in the way and no socket", "move it away; hive makes its socket there")
-    # An agent owns its directory: whatever it puts there must not keep hive from listening.
+        raise Conflict(f"{path} is not a socket", "move it away; hive makes its socket there")
+    # An agent owns this directory. A file that it puts there must not keep hive from listening.
     os.rename(path.name, f"{path.name}.aside-{secrets.token_hex(4)}", src_dir_fd=directory, dst_dir_fd=directory)
-    log.warning("%s was no socket; moved aside", path)
+    log.warning("%s was not a socket; moved it aside", path)
 
 
-def _adorn(name: str, directory: int, uid: int | None) -> tuple[int, int]:
-    """Mode and owner of the file just made; nobody can connect before `listen`. Returns its device and inode."""
+def _set_owner(name: str, directory: int, uid: int | None) -> tuple[int, int]:
+    """Set mode and owner of the new file, and return its device and inode. No peer can connect before `listen`."""
     descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISSOCK(found.st_mode):
-            raise OSError(errno.ESTALE, "replaced while it was made")
+        status = os.fstat(descriptor)
+        if not stat.S_ISSOCK(status.st_mode):
+            raise OSError(errno.ESTALE, "replaced while hive made it")
         exact = f"/proc/self/fd/{descriptor}"
-        # The umask took bits away at bind; changing the umask would change it for every thread.
+        # The umask has removed bits at bind. Changing the umask would change it for every thread.
         Path(exact).chmod(MODE)
         if uid is not None:
             os.chown(exact, uid, uid)
-        return _inode(found)
+        return _inode(status)
     finally:
         os.close(descriptor)
 
@@ -135,11 +135,11 @@ def _refuse_rival(path: Path) -> None:
             connect(probe, path)
         except OSError:
             return
-    raise Conflict(f"somebody is listening on {path} already", "stop the other daemon, or give another --runtime")
+    raise Conflict(f"another process already listens on {path}", "stop the other daemon, or give another --runtime")
 
 
 def connect(sock: socket.socket, path: Path) -> None:
-    """Connect to a unix socket whose path may be longer than a socket address. OSError as `socket.connect`."""
+    """Connect to a unix socket whose path may be longer than a socket address. Raise OSError as `socket.connect`."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sock.connect(f"/proc/self/fd/{directory}/{path.name}")
@@ -147,5 +147,5 @@ def connect(sock: socket.socket, path: Path) -> None:
         os.close(directory)
 
 
-def _inode(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+def _inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

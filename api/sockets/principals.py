@@ -1,4 +1,4 @@
-"""Who is calling. The socket that a call came in on decides; nothing that the caller writes does.
+"""The principal that calls. The socket on which a call arrives decides it; nothing in the request can.
 
 Operator   host.sock and http.sock; the peer's uid is recorded ("operator uid 1000")
 Manager    the manager's mcp.sock
@@ -15,18 +15,18 @@ from meta.names import MANAGER, AgentName
 
 _CREDENTIALS = struct.Struct("3i")
 UID_RANGE = 65_536
-"""uids that one container may use, from its base on."""
+"""The number of uids that one container may use, from its base on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person (or a program of theirs) on the host. `uid` as the kernel tells it; None when it cannot."""
+    """A person, or a person's program, on the host. `uid` is the kernel's; None if it is unknown."""
 
     uid: int | None = None
 
     @property
     def who(self) -> str:
-        """As it is recorded in tags and logs."""
+        """The name that is recorded in tags and logs."""
         return "operator" if self.uid is None else f"operator uid {self.uid}"
 
 
@@ -38,7 +38,7 @@ class Manager:
 
     @property
     def who(self) -> str:
-        """As it is recorded in tags and logs."""
+        """The name that is recorded in tags and logs."""
         return self.name
 
 
@@ -50,7 +50,7 @@ class Agent:
 
     @property
     def who(self) -> str:
-        """As it is recorded in tags and logs."""
+        """The name that is recorded in tags and logs."""
         return f"agent {self.name}"
 
 
@@ -58,12 +58,12 @@ Principal = Operator | Manager | Agent
 
 
 def principal_of(agent: AgentName) -> Manager | Agent:
-    """The principal behind an agent's own socket."""
+    """Return the principal of an agent's own socket."""
     return Manager() if agent == MANAGER else Agent(agent)
 
 
 def peer_uid(sock: socket.socket) -> int | None:
-    """The uid of the process at the other end of a unix socket, as it was when it connected; None if unknown."""
+    """Return the uid that the peer of a unix socket had when it connected; None if it is unknown."""
     try:
         _pid, uid, _gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     except OSError:

@@ -245,6 +245,10 @@ def test_a_shell_has_a_terminal_of_its_own(lab: Lab) -> None:
 def test_a_shell_in_a_stopped_agent_is_refused_with_what_to_do(lab: Lab) -> None:
     lab.do("alice", "stop")
     done = inside(lab, "true")
-    assert (done.returncode, "alice does not run" in done.stderr, "hive start alice" in done.stderr) == (4, True, True)
+    assert (done.returncode, "alice is not running" in done.stderr, "hive start alice" in done.stderr) == (
+        4,
+        True,
+        True,
+    )
     lab.do("alice", "start")
     assert lab.layout.agent_home(AgentName("alice")).is_dir()

@@ -47,7 +47,7 @@ def serve_here(wanted: Serving) -> None:
         os.dup2(source, target)
     os.environ.clear()
     os.environ.update(wanted.environment)
-    from api.cli.commands.daemon import exit_code
+    from api.cli.commands.serve import exit_code
     from api.daemon.serve import ServeOptions, serve
     from meta import failpoint as failpoints
     from reconciler.backends.local.backend import LocalBackend

@@ -1,1 +1,1 @@
-"""How the CLI finds and asks a daemon."""
+"""How the CLI finds, calls and follows a daemon."""

@@ -1,7 +1,7 @@
-"""Completions from the daemon. Whatever goes wrong, a completion is empty and quick: it must never disturb typing.
+"""Completions from the daemon. If anything fails, a completion is empty and quick, because it must not disturb typing.
 
-What an agent wrote is shown only as far as it is letters, digits and plain punctuation: zsh evaluates completions, and
-typer's quoting does not hold against a backslash before a `$`.
+Of a text that an agent wrote only letters, digits and plain punctuation are shown: zsh evaluates completions, and
+typer's quoting fails for a backslash before a `$`.
 """
 
 import re
@@ -13,76 +13,76 @@ from api.cli.client.http import Client, Query, Row
 from meta.errors import HiveError
 
 PATIENCE = 1.0
-"""Seconds that the daemon has for an answer."""
-MOST = 200
-"""Ids that are looked at."""
+"""Seconds that a completion waits for the daemon's answer."""
+MAX_IDS = 200
+"""Ids that are fetched."""
 _ABOUT = 60
 _UNSAFE = re.compile(r"[^A-Za-z0-9 .,_/=+-]+")
 
-Found = list[tuple[str, str]]
+Completions = list[tuple[str, str]]
 
 
-def agents(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """Names of agents, with their phase."""
+def agents(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete names of agents; show their phases."""
     rows = _rows(ctx, "/api/plan", {})
-    return _fitting([(row["agent"], row["phase"]) for row in rows if row["phase"] != "absent"], incomplete)
+    return _matching([(row["agent"], row["phase"]) for row in rows if row["phase"] != "absent"], incomplete)
 
 
-def pending(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """Ids that wait for the operator."""
-    return _fitting(_ids(ctx, None), incomplete)
+def pending(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete ids that wait for the operator."""
+    return _matching(_ids(ctx, None), incomplete)
 
 
-def retriable(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """Ids that failed or were denied."""
-    return _fitting(_ids(ctx, frozenset({"failed", "denied"})), incomplete)
+def retriable(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete ids that failed or were denied."""
+    return _matching(_ids(ctx, frozenset({"failed", "denied"})), incomplete)
 
 
-def cancellable(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """Ids that are approved and not deployed yet."""
-    return _fitting(_ids(ctx, frozenset({"approved", "building"})), incomplete)
+def cancellable(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete ids that are approved and not deployed yet."""
+    return _matching(_ids(ctx, frozenset({"approved", "building"})), incomplete)
 
 
-def deployed(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """Deployed ids, of the agent that is named before."""
-    return _fitting(_ids(ctx, frozenset({"deployed"})), incomplete)
+def deployed(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete deployed ids of the agent that is named before."""
+    return _matching(_ids(ctx, frozenset({"deployed"})), incomplete)
 
 
-def diffable(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """Agents and pending ids; once a digit is typed, all recent ids."""
+def diffable(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete agents and pending ids; after a digit, all recent ids."""
     if incomplete.isdigit():
-        return _fitting(_ids(ctx, frozenset()), incomplete)
+        return _matching(_ids(ctx, frozenset()), incomplete)
     return [*agents(ctx, args, incomplete), *pending(ctx, args, incomplete)]
 
 
-def versions(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """All recent ids (behind an option the parser does not tell which agent was named)."""
-    return _fitting(_ids(ctx, frozenset()), incomplete)
+def versions(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete all recent ids: at an option the parser does not know which agent was named."""
+    return _matching(_ids(ctx, frozenset()), incomplete)
 
 
-def questions(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """Ids of open questions."""
+def questions(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete ids of open questions."""
     rows = _rows(ctx, "/api/questions", {})
-    return _fitting([(str(row["id"]), f"{row['asker']} {_plain(row['question'])}") for row in rows], incomplete)
+    return _matching([(str(row["id"]), f"{row['asker']} {_plain(row['question'])}") for row in rows], incomplete)
 
 
-def span(ctx: typer.Context, args: list[str], incomplete: str) -> Found:
-    """A or A..B, of ids of the agent that is named before."""
+def span(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete A or A..B with ids of the agent that is named before."""
     if str(ctx.params.get("what", "")).isdigit():
         return []
     first, dots, last = incomplete.partition("..")
-    found = _ids(ctx, frozenset(), _text(ctx.params.get("what")))
-    return [(f"{first}{dots}{id}" if dots else id, about) for id, about in _fitting(found, last if dots else first)]
+    ids = _ids(ctx, frozenset(), _text(ctx.params.get("what")))
+    return [(f"{first}{dots}{id}" if dots else id, about) for id, about in _matching(ids, last if dots else first)]
 
 
-def _fitting(found: Found, incomplete: str) -> Found:
-    return [(name, about) for name, about in found if name.startswith(incomplete)]
+def _matching(candidates: Completions, incomplete: str) -> Completions:
+    return [(name, about) for name, about in candidates if name.startswith(incomplete)]
 
 
-def _ids(ctx: typer.Context, states: frozenset[str] | None, agent: str | None = None) -> Found:
-    """Ids, newest first, in one of `states` (empty: in any; None: pending), of the agent that was given, if any."""
+def _ids(ctx: typer.Context, states: frozenset[str] | None, agent: str | None = None) -> Completions:
+    """Return ids in one of `states` (empty: all; None: pending), newest first, of the agent that was given, if any."""
     agent = agent or _text(ctx.params.get("agent"))
-    query: Query = {"agent": agent} if states is None else {"all": True, "agent": agent, "limit": MOST}
+    query: Query = {"agent": agent} if states is None else {"all": True, "agent": agent, "limit": MAX_IDS}
     rows = _rows(ctx, "/api/proposals", query)
     return [(str(row["id"]), _about(row)) for row in rows if not states or row["state"] in states]
 
@@ -93,14 +93,14 @@ def _about(row: Row) -> str:
 
 
 def _plain(text: object) -> str:
-    """The first line of it, with nothing that a shell could evaluate."""
+    """Return the first line, without characters that a shell could evaluate."""
     return " ".join(_UNSAFE.sub(" ", str(text).strip().split("\n", 1)[0])[:_ABOUT].split())
 
 
 def _rows(ctx: typer.Context, path: str, query: Query) -> list[Row]:
-    found = paths.find(_text(ctx.params.get("state")), _text(ctx.params.get("runtime")))
+    where = paths.find(_text(ctx.params.get("state")), _text(ctx.params.get("runtime")))
     try:
-        return Client(found, PATIENCE).rows(path, query)
+        return Client(where, PATIENCE).rows(path, query)
     except HiveError:
         return []
 

@@ -8,7 +8,7 @@ from meta.errors import BadInput, Conflict, HiveError, NotFound, Refused, Transi
 
 
 class Code(IntEnum):
-    """What `hive` ends with."""
+    """An exit code of `hive`."""
 
     OK = 0
     FAILED = 1
@@ -22,16 +22,16 @@ class Code(IntEnum):
 
 
 MEANINGS: dict[Code, str] = {
-    Code.OK: "done; with `--wait` also: it ended well",
-    Code.FAILED: "it failed: a deploy that ended `failed/`, an agent that does not come up, an error inside hive "
+    Code.OK: "done; with `--wait`: the work ended well",
+    Code.FAILED: "it failed: a deploy that ended `failed/`, an agent that does not start, an error inside hive "
     "(also one that ends `hive serve`)",
-    Code.USAGE: "the command line or what it names is wrong (bad name, no such option, not a commit)",
+    Code.USAGE: "the command line is wrong (bad name, no such option, not a commit)",
     Code.NOT_FOUND: "there is no such agent or proposal",
-    Code.CONFLICT: "refused: somebody was first, the state does not allow it, or hive will not do it",
+    Code.CONFLICT: "refused: another request came first, the state does not allow it, or hive will not do it",
     Code.UNREACHABLE: "no daemon answers on the socket",
-    Code.TIMEOUT: "`--timeout` passed first; what was asked for goes on",
-    Code.TRY_AGAIN: "it did not work now and may work later (disk full, a busy lock)",
-    Code.INTERRUPTED: "interrupted with Ctrl-C; what was asked for goes on",
+    Code.TIMEOUT: "`--timeout` passed; the work goes on",
+    Code.TRY_AGAIN: "it failed now and may work later (disk full, a busy lock)",
+    Code.INTERRUPTED: "interrupted with Ctrl-C; the work goes on",
 }
 
 
@@ -44,11 +44,11 @@ class TimedOut(HiveError):
 
 
 class Failed(HiveError):
-    """What was waited for ended badly."""
+    """The work that `--wait` waited for failed."""
 
 
 def code_of(error: HiveError) -> Code:
-    """The exit code for an error."""
+    """Return the exit code for an error."""
     match error:
         case BadInput():
             return Code.USAGE

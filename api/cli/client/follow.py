@@ -1,4 +1,4 @@
-"""`--wait`: follow what was asked for to its end, and say on stderr what happens meanwhile."""
+"""`--wait`: follow the work that a request started to its end, and print on stderr what happens meanwhile."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 from api.cli.client.exit_codes import Failed, TimedOut
 from api.cli.client.http import Client, Event, Row, Stream
-from api.cli.render import output
+from api.cli.render import console, texts
 from api.cli.render.events import describe
 from meta.errors import NotFound
 from reconciler.plan.phases import GIVEN_UP
 
 TICK = 1.0
-"""Seconds between looks when no event comes: events are hints, what is looked at decides."""
+"""Seconds after which the daemon is asked again without an event: events are hints, its answer decides."""
 
 UP = frozenset({"running", "needs-login", "parked", "over-budget"})
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Whether to wait, and how many seconds at most."""
+    """Whether to wait, and for how many seconds at most."""
 
     on: bool
     seconds: float
@@ -37,25 +37,25 @@ class Follower:
         self._stream = stream
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
-        self._said = ""
+        self._last_line = ""
 
     def about(self, agent: str) -> None:
-        """The agent, once the answer to the request told it."""
+        """Set the agent, if only the answer to the request names it."""
         self._agent = agent
 
     def until(self, ended: Callable[[], bool]) -> None:
-        """Return once `ended` says so (it may raise Failed); TimedOut when the deadline passes first."""
+        """Wait until `ended` returns True (it may raise Failed). Raise TimedOut at the deadline."""
         while not ended():
             remaining = self._deadline - time.monotonic()
             if remaining <= 0:
                 about = f"`hive plan {self._agent}`" if self._agent else "`hive plan`"
-                raise TimedOut(f"not done after {self._seconds:g} s; it goes on", f"see {about}, or wait longer")
+                raise TimedOut(f"not done after {self._seconds:g} s; the work goes on", f"see {about}, or wait longer")
             event = self._stream.next(min(TICK, remaining))
             if event is not None:
                 self._show(event)
 
-    def rest(self, up: frozenset[str] | None = None) -> None:
-        """Until the agent's plan is empty. With `up`: Failed when it is given up, or rests in another phase."""
+    def until_settled(self, up: frozenset[str] | None = None) -> None:
+        """Wait until the agent's plan is empty. With `up`, raise Failed if the agent ends in another phase."""
 
         def ended() -> bool:
             row = self.plan()
@@ -69,13 +69,13 @@ class Follower:
             if row["step"] != "none":
                 return False
             if up is not None and row["phase"] not in up:
-                raise Failed(f"{self._agent} came to rest as {row['phase']}: {row['reason']}", "see `hive status`")
+                raise Failed(f"{self._agent} ended as {row['phase']}: {row['reason']}", "see `hive status`")
             return True
 
         self.until(ended)
 
     def plan(self) -> Row | None:
-        """The agent's row of the plan, said when its step changed; None when there is no such agent."""
+        """Return the agent's row of the plan, and print it if its step changed; None if there is no such agent."""
         try:
             rows = self._client.rows("/api/plan", {"agent": self._agent})
         except NotFound:
@@ -84,20 +84,20 @@ class Follower:
             return None
         row = rows[0]
         line = f"{row['agent']}: {row['step']}, {row['reason']}"
-        if row["step"] != "none" and line != self._said:
-            self._said = line
-            output.progress(f"  {line}")
+        if row["step"] != "none" and line != self._last_line:
+            self._last_line = line
+            console.progress(f"  {line}")
         return row
 
     def _show(self, event: Event) -> None:
         data = event.data
         if event.kind != "resync" and (self._agent is None or data.get("agent") == self._agent):
-            output.progress(f"  {describe(event.kind, data)}")
+            console.progress(f"  {describe(event.kind, data)}")
 
 
 @contextlib.contextmanager
 def follow(client: Client, agent: str | None, waits: Waits) -> Iterator[Follower | None]:
-    """Open the event stream before asking, so that nothing is missed. None when nobody wants to wait."""
+    """Open the event stream before the request, so that no event is missed. Yield None without --wait."""
     if not waits.on:
         yield None
         return
@@ -106,7 +106,7 @@ def follow(client: Client, agent: str | None, waits: Waits) -> Iterator[Follower
 
 
 def remedy(card: Row) -> str:
-    """What to do about a deploy that failed. After a failed spawn there is no agent, and no container with logs."""
+    """Return what to do about a failed deploy. After a failed spawn there is no agent, so no container with logs."""
     id, agent = card["id"], card["agent"]
     if card.get("stale"):
         return str(card["stale"])
@@ -116,7 +116,7 @@ def remedy(card: Row) -> str:
 
 
 def deployed(client: Client, follower: Follower, id: int, agent: str) -> Row:
-    """Wait for the end of one id; its card when it is deployed, Failed with its note otherwise."""
+    """Wait for the end of one id. Return its card if it is deployed; raise Failed with its note otherwise."""
     last: Row = {}
 
     def ended() -> bool:
@@ -127,6 +127,6 @@ def deployed(client: Client, follower: Follower, id: int, agent: str) -> Row:
 
     follower.until(ended)
     if last["state"] != "deployed":
-        why = output.first_line(last.get("note")) or "no reason was recorded"
+        why = texts.first_line(last.get("note")) or "no reason was recorded"
         raise Failed(f"{id} of {agent} is {last['state']}: {why}", remedy(last))
     return last

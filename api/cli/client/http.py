@@ -1,6 +1,6 @@
-"""HTTP to the daemon over its unix socket, in few lines: the client libraries cost more time than the call.
+"""HTTP to the daemon over its unix socket. A client library would take longer to import than the call takes.
 
-HTTP/1.0 on purpose: the answer ends where the connection ends, so that there is nothing to decode.
+It uses HTTP/1.0, because then an answer ends with its connection and there are no chunks to decode.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from api.sockets.listener import connect
 
 CONNECT_DEADLINE = 5.0
 ANSWER_DEADLINE = 300.0
-"""Seconds for one answer; the longest is a fetch of a large proposal."""
+"""Seconds to wait for one answer; the slowest is the fetch of a large proposal."""
 HEAD_LIMIT = 65_536
 CHUNK = 65_536
 
@@ -38,9 +38,9 @@ class Event:
 
 
 class Client:
-    """Calls to the daemon at one place. Errors are raised as the HiveError that the daemon answered.
+    """Calls one daemon. An error of the daemon is raised as the HiveError that it stands for.
 
-    `patience`: seconds for each answer.
+    `patience`: seconds to wait for each answer.
     """
 
     def __init__(self, where: Where, patience: float = ANSWER_DEADLINE) -> None:
@@ -48,28 +48,28 @@ class Client:
         self._patience = patience
 
     def get(self, path: str, query: Query | None = None) -> Any:
-        """The JSON at `path`."""
+        """Return the JSON at `path`."""
         return self._call("GET", path, query, None)
 
     def row(self, path: str, query: Query | None = None) -> Row:
-        """The JSON object at `path`."""
+        """Return the JSON object at `path`."""
         return _row(self.get(path, query))
 
     def rows(self, path: str, query: Query | None = None) -> list[Row]:
-        """The JSON list of objects at `path`."""
-        found = self.get(path, query)
-        return [_row(item) for item in found] if isinstance(found, list) else []
+        """Return the JSON list of objects at `path`."""
+        items = self.get(path, query)
+        return [_row(item) for item in items] if isinstance(items, list) else []
 
     def post(self, path: str, body: Mapping[str, object] | None = None, query: Query | None = None) -> Row:
-        """Ask for a change; the JSON object it answers."""
+        """POST to `path` and return the JSON object of the answer."""
         return _row(self._call("POST", path, query, body or {}))
 
     def delete(self, path: str) -> Row:
-        """Ask for something to be removed; the JSON object it answers."""
+        """DELETE `path` and return the JSON object of the answer."""
         return _row(self._call("DELETE", path, None, None))
 
     def events(self, after: str | None = None) -> Stream:
-        """The event stream, from now on or after the event `after`; it has begun when this returns."""
+        """Open the event stream, from now on or after the event `after`. It has begun when this returns."""
         sock = self._open()
         try:
             sock.sendall(_request("GET", "/api/events", {"after": after}, None))
@@ -85,11 +85,11 @@ class Client:
                 _answer(head, rest + _rest_of(sock))
             stream = Stream(sock, rest)
             if stream.next(ANSWER_DEADLINE) is None:
-                raise _mute(self.where)
+                raise _no_answer(self.where)
             return stream
         except TimeoutError as error:
             sock.close()
-            raise _mute(self.where) from error
+            raise _no_answer(self.where) from error
         except BaseException:
             sock.close()
             raise
@@ -101,10 +101,11 @@ class Client:
                 sock.settimeout(self._patience)
                 head, _, rest = _rest_of(sock).partition(b"\r\n\r\n")
             except TimeoutError as error:
-                raise _mute(self.where) from error
+                raise _no_answer(self.where) from error
             except OSError as error:
                 raise Unreachable(
-                    f"the daemon at {self.where.http} hung up: {error.strerror}", "see its log; then try again"
+                    f"the daemon at {self.where.http} closed the connection: {error.strerror}",
+                    "see its log, then try again",
                 ) from error
         return _answer(head, rest)
 
@@ -122,13 +123,13 @@ class Client:
             sock.close()
             raise Unreachable(
                 f"no daemon answers at {self.where.http}",
-                f"start one with `{self.where.serve_command()}`, or point at it with --runtime or HIVE_RUNTIME",
+                f"start one with `{self.where.serve_command()}`, or name its directory with --runtime or HIVE_RUNTIME",
             ) from error
         return sock
 
 
 class Stream:
-    """Server-sent events, with a bound on each wait."""
+    """Server-sent events, with a time limit on each wait."""
 
     def __init__(self, sock: socket.socket, received: bytes) -> None:
         self._sock = sock
@@ -141,11 +142,11 @@ class Stream:
         self._sock.close()
 
     def next(self, seconds: float) -> Event | None:
-        """The next event; None when none came within `seconds`. Failed when the daemon ended the stream."""
+        """Return the next event, or None after `seconds`. Raise Unreachable if the daemon ends the stream."""
         deadline = time.monotonic() + seconds
         while True:
-            block, found, rest = self._buffer.partition(b"\n\n")
-            if found:
+            block, end, rest = self._buffer.partition(b"\n\n")
+            if end:
                 self._buffer = rest
                 event = _event(block)
                 if event is not None:
@@ -204,7 +205,9 @@ def _status(head: bytes) -> int:
 
 def _answer(head: bytes, body: bytes) -> Any:
     if not head:
-        raise Unreachable("the daemon hung up without an answer", "it is stopping, or was killed; see what it did")
+        raise Unreachable(
+            "the daemon closed the connection without an answer", "it is stopping, or was killed; see its log"
+        )
     status = _status(head)
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:") and int(line[15:]) != len(body):
@@ -236,5 +239,7 @@ def _row(value: Any) -> Row:
     return value if isinstance(value, dict) else {}
 
 
-def _mute(where: Where) -> TimedOut:
-    return TimedOut(f"the daemon at {where.http} does not answer", "see its log; if it hangs, restart it: agents go on")
+def _no_answer(where: Where) -> TimedOut:
+    return TimedOut(
+        f"the daemon at {where.http} does not answer", "see its log; if it hangs, restart it: agents keep running"
+    )

@@ -1,6 +1,6 @@
 """Where the daemon is: the state and runtime directories, from options, HIVE_* variables, or the defaults.
 
-given both               as given
+both given               as given
 only --state             runtime is STATE/run (/run/hyperhive for /var/lib/hyperhive)
 neither                  ./.hive and ./.hive/run if ./.hive exists (`hive serve` makes it),
                          else /var/lib/hyperhive and /run/hyperhive
@@ -18,7 +18,7 @@ LOCAL_STATE = Path(".hive")
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Absolute directories."""
+    """The absolute state and runtime directories of one daemon."""
 
     state: Path
     runtime: Path
@@ -29,7 +29,7 @@ class Where:
         return self.runtime / "http.sock"
 
     def serve_command(self) -> str:
-        """What starts a daemon here; on a host without a system-wide hive that is one below ./.hive."""
+        """Return the command that starts this daemon. Without a system-wide hive it is one for ./.hive."""
         if self.state == LOCAL_STATE.absolute() or (self.state == SYSTEM_STATE and not self.state.exists()):
             return "hive serve"
         command = f"hive serve --state {self.state}"
@@ -37,7 +37,7 @@ class Where:
 
 
 def find(state: str | None, runtime: str | None, *, serving: bool = False) -> Where:
-    """The directories for `--state` and `--runtime` as given (None or empty: not given)."""
+    """Return the directories for the values of --state and --runtime (None or empty: not given)."""
     if state:
         chosen = Path(state).absolute()
     elif LOCAL_STATE.is_dir() or serving:

@@ -1,4 +1,4 @@
-"""`hive agent-call`: one request on an agent's own socket, as if the agent had asked. For debugging.
+"""`hive agent-call`: one request on an agent's own socket, as if the agent sent it. For debugging.
 
 Annotations are read at run time here, so evaluation is not postponed.
 """
@@ -12,7 +12,7 @@ import typer
 from api.cli.client.exit_codes import Code, Unreachable
 from api.cli.client.http import Client
 from api.cli.command import DAEMON, AgentArgument, command
-from api.cli.render import output
+from api.cli.render import console
 from api.sockets.listener import connect
 from meta.errors import BadInput, NotFound
 from meta.layout import Layout
@@ -33,13 +33,16 @@ def agent_call(
     client: Client,
     agent: AgentArgument,
     request: Annotated[
-        str, typer.Argument(metavar="REQUEST", help="a line of JSON, or a command without fields", show_default=False)
+        str,
+        typer.Argument(
+            metavar="REQUEST", help="a line of JSON, or the name of a command without fields", show_default=False
+        ),
     ],
 ) -> None:
-    """Ask hive something as an agent, on its own socket, and print the answer's line.
+    """Send a request as an agent, on its own socket, and print the line of the answer.
 
-    It acts as the agent: a `recv` takes a message out of its inbox. Only who may open the socket can do this.
-    Where hive answers with an error, that is printed too, and the command fails.
+    It acts as the agent: `recv` takes a message out of the agent's inbox. Only users who may open the socket can do it.
+    If hive answers with an error, the answer is printed and the exit code is 1.
     """
     where = client.where
     path = Layout(where.state, where.runtime).mcp_socket(agent_name(agent))
@@ -56,14 +59,16 @@ def agent_call(
             if isinstance(error, FileNotFoundError):
                 _check_known(client, agent)
             why = error.strerror or str(error)
-            raise Unreachable(f"{path} does not answer: {why}", "see `hive status`, and whose the socket is") from error
-    output.say(answer)
+            raise Unreachable(
+                f"{path} does not answer: {why}", "see `hive status`, and check the owner of the socket"
+            ) from error
+    console.write(answer)
     if json.loads(answer).get("kind") == "err":
         raise typer.Exit(Code.FAILED)
 
 
 def _check_known(client: Client, agent: str) -> None:
-    """NotFound where the daemon knows no such agent; Unreachable where none answers."""
+    """Raise NotFound if the daemon knows no such agent, Unreachable if no daemon answers."""
     if all(row["agent"] != agent for row in client.rows("/api/agents")):
         raise NotFound(f"there is no agent {agent}", "see `hive list`")
 
@@ -73,6 +78,6 @@ def _answer(sock: socket.socket) -> str:
     while not received.endswith(b"\n") and len(received) < LINE_LIMIT:
         part = sock.recv(65_536)
         if not part:
-            raise Unreachable("the daemon hung up without an answer", "see its log")
+            raise Unreachable("the daemon closed the connection without an answer", "see its log")
         received += part
     return received.decode("utf-8", "replace").rstrip("\n")

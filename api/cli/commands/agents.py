@@ -1,4 +1,4 @@
-"""Commands that run agents: start, stop, kill, restart, destroy. `hive rebuild` is in rebuild.py."""
+"""Start and stop agents: start, stop, kill, restart, destroy."""
 
 import sys
 from typing import Annotated
@@ -17,7 +17,7 @@ from api.cli.command import (
     WaitOption,
     command,
 )
-from api.cli.render import output
+from api.cli.render import console
 from meta.errors import Refused
 
 
@@ -37,7 +37,7 @@ def start(
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """Start a stopped agent, or one that was given up after too many crashes."""
+    """Start a stopped agent, or one that hive gave up after too many crashes."""
     _run(client, agent, "start", {}, Waits(wait, timeout), json, UP, ("will start", "is up"))
 
 
@@ -49,7 +49,7 @@ def stop(
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """Stop an agent once its turn is over. It stays stopped until `hive start`."""
+    """Stop an agent after its current turn. It stays stopped until `hive start`."""
     _run(client, agent, "stop", {"now": now}, Waits(wait, timeout), json, None, ("will stop", "is stopped"))
 
 
@@ -61,7 +61,7 @@ def kill(
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """The same as `hive stop`."""
+    """Stop an agent: the same as `hive stop`."""
     stop(client, agent, now, wait, timeout, json)
 
 
@@ -73,7 +73,7 @@ def restart(
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """Stop an agent once its turn is over, and start it again with what it runs."""
+    """Stop an agent after its current turn, and start the same generation again."""
     _run(client, agent, "restart", {"now": now}, Waits(wait, timeout), json, UP, ("will restart", "is up again"))
 
 
@@ -86,13 +86,15 @@ def destroy(
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """Remove an agent. Its repos, tags and state are kept, and a later `hive spawn` goes on with them.
+    """Remove an agent. Its repos, tags and state are kept; a later `hive spawn` with the same name uses them.
 
     On a terminal it asks first. The manager cannot be destroyed.
     """
     if not yes and sys.stdin.isatty():
-        lost = "its repos, tags, state and login are removed for ever" if purge else "its repos and state are kept"
-        if not typer.confirm(f"Destroy {agent}? ({lost})", err=True):
+        consequence = (
+            "its repos, tags, state and login are removed for ever" if purge else "its repos and state are kept"
+        )
+        if not typer.confirm(f"Destroy {agent}? ({consequence})", err=True):
             raise Refused("nothing was destroyed", "answer y, or give --yes")
     words = ("will be purged", "is purged") if purge else ("will be destroyed", "is destroyed")
     _run(client, agent, "destroy", {"purge": purge}, Waits(wait, timeout), json, None, words)
@@ -111,8 +113,8 @@ def _run(
     with follow(client, agent, waits) as follower:
         answer = client.post(f"/api/agents/{agent}/{verb}", body)
         if follower is not None:
-            follower.rest(up)
+            follower.until_settled(up)
     if json:
-        output.say_json(answer)
+        console.write_json(answer)
     else:
-        output.say(f"{agent} {words[waits.on]}")
+        console.write(f"{agent} {words[waits.on]}")

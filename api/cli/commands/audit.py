@@ -1,4 +1,4 @@
-"""`hive audit`: whether the record was tampered with, and who approved what. Read from disk, daemon or not."""
+"""`hive audit`: check that the record was not changed, and list who approved what. Reads the disk, not the daemon."""
 
 from dataclasses import asdict
 from enum import StrEnum
@@ -10,7 +10,7 @@ import typer
 from api.cli.client.exit_codes import Code
 from api.cli.client.http import Client
 from api.cli.command import DAEMON, JsonOption, command
-from api.cli.render import output
+from api.cli.render import console, texts, times
 from meta.errors import BadInput
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class What(StrEnum):
-    """What to do."""
+    """What to audit."""
 
     VERIFY = "verify"
     APPROVALS = "approvals"
@@ -40,13 +40,13 @@ def audit(
     what: Annotated[What, typer.Argument(help="check everything, or list who approved what", show_default=False)],
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="FILE", help="the --json of an earlier audit: nothing of it may be gone"),
+        typer.Option("--since", metavar="FILE", help="the --json of an earlier audit; report what is missing since"),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check the chain of events, the tags and meta's commits against each other; exit 1 if they do not fit.
+    """Check that the chain of events, the tags and meta's commits agree; exit 1 if they do not.
 
-    Reads the state directory only: no daemon is asked, none is needed, nothing is locked or changed.
+    It reads only the state directory. It needs no daemon, and locks and changes nothing.
     """
     import asyncio
 
@@ -56,11 +56,11 @@ def audit(
     layout = Layout(client.where.state.resolve(), client.where.runtime.resolve())
     report = asyncio.run(verify(layout, _earlier(since) if since else None))
     if json:
-        output.say_json({**asdict(report), "faults": report.faults, "warnings": report.warnings})
+        console.write_json({**asdict(report), "faults": report.faults, "warnings": report.warnings})
     elif what is What.APPROVALS:
-        _say_approvals(report)
+        _show_approvals(report)
     else:
-        _say(report)
+        _write(report)
     if what is What.VERIFY and report.faults:
         raise typer.Exit(Code.FAILED)
 
@@ -76,24 +76,24 @@ def _earlier(file: str) -> "Heads":
         ) from error
 
 
-def _say(report: "Report") -> None:
+def _write(report: "Report") -> None:
     rows = [(each.level, each.agent or "", "" if each.id is None else each.id, each.text) for each in report.findings]
     if rows:
-        output.table(("LEVEL", "AGENT", "ID", "WHAT"), rows, empty="")
+        console.table(("LEVEL", "AGENT", "ID", "WHAT"), rows, empty="")
     tags = sum(len(refs) for refs in report.heads.tags.values())
-    output.say(
+    console.write(
         f"{report.events} events, {tags} tags of {len(report.heads.tags)} agents, {len(report.approvals)} approvals: "
         + ({0: "no fault", 1: "1 fault"}.get(report.faults) or f"{report.faults} faults")
         + ({0: "", 1: ", 1 warning"}.get(report.warnings, f", {report.warnings} warnings"))
     )
-    output.say(f"meta {report.heads.meta}")
+    console.write(f"meta {report.heads.meta}")
     if report.heads.hash:
-        output.say(f"events {report.heads.uuid}-{report.heads.event} {report.heads.hash}")
+        console.write(f"events {report.heads.uuid}-{report.heads.event} {report.heads.hash}")
 
 
-def _say_approvals(report: "Report") -> None:
+def _show_approvals(report: "Report") -> None:
     rows = [
-        (each.agent, each.id, each.state, output.when(each.at), each.by or "unknown", output.short(each.seen))
-        for each in sorted(report.approvals, key=lambda each: (each.at, each.agent, each.id))
+        (row.agent, row.id, row.state, times.local_time(row.at), row.by or "unknown", texts.short_commit(row.seen))
+        for row in sorted(report.approvals, key=lambda row: (row.at, row.agent, row.id))
     ]
-    output.table(("AGENT", "ID", "STATE", "WHEN", "BY", "SAW"), rows, empty="nothing was approved yet")
+    console.table(("AGENT", "ID", "STATE", "WHEN", "BY", "SAW"), rows, empty="nothing was approved yet")

@@ -1,4 +1,4 @@
-"""Commands that keep a hive and bring it back: backup, restore."""
+"""Save a hive to a file and restore it: backup, restore."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ import typer
 from api.cli.client.exit_codes import Unreachable
 from api.cli.client.http import Client, Row
 from api.cli.command import DAEMON, JsonOption, command
-from api.cli.render import output
+from api.cli.render import console, texts, times
 from api.sockets.listener import connect
 from meta.errors import BadInput, HiveError, NotFound, TransientError
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from meta.layout import Layout
     from reconciler.upkeep.backups.archive import Manifest
 
-SILENCE = 600.0
-"""Seconds without a byte of the answer; making the tar comes before the first."""
+ANSWER_DEADLINE = 600.0
+"""Seconds to wait for the next byte of the answer. The daemon makes the whole tar before it sends the first."""
 HEAD_LIMIT = 65_536
 CHUNK = 2**18
 
 
 class Only(StrEnum):
-    """What can be restored alone."""
+    """A part that can be restored alone."""
 
     META = "meta"
     APPLIED = "applied"
@@ -47,70 +47,69 @@ def register(app: typer.Typer) -> None:
 
 def backup(
     client: Client,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="where to; .tar, or .tar.gz to compress")],
-    proposed: Annotated[bool, typer.Option("--proposed", help="also the proposed work trees")] = False,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="the file to write; .tar, or .tar.gz to compress")],
+    proposed: Annotated[bool, typer.Option("--proposed", help="include the proposed work trees")] = False,
     agents: Annotated[
-        bool, typer.Option("--agents", help="also agents' /state and homes: these hold credentials")
+        bool, typer.Option("--agents", help="include agents' /state and homes, which hold credentials")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write repos, tags, database and settings to one file, consistent also while the daemon runs.
+    """Write repos, tags, database and settings to one file. It is consistent even while the daemon runs.
 
-    Not in it: what can be built again, and secrets. With --agents it holds the agents' logins: keep it like them.
+    Secrets and what can be built again are left out. With --agents it holds the agents' logins: protect it like them.
     """
     target = Path(file).absolute()
     if not target.name.endswith((".tar", ".tar.gz", ".tgz")):
-        raise BadInput(f"{target.name!r} is no name of a backup", "end it in .tar, or in .tar.gz to compress it")
-    if not target.parent.is_dir():  # or the daemon would make it for nothing
-        raise NotFound(f"there is no directory {target.parent}", "make it first")
+        raise BadInput(f"{target.name!r} is not a name for a backup", "end it in .tar, or in .tar.gz to compress it")
+    if not target.parent.is_dir():  # checked first, or the daemon would make the tar in vain
+        raise NotFound(f"there is no directory {target.parent}", "create it first")
     try:
         _from_daemon(client, target, proposed, agents)
         manifest = _read(target)
     except Unreachable:
         manifest = _without_daemon(client, target, proposed, agents)
-    _say_backup(target, manifest, json)
+    _show_backup(target, manifest, json)
 
 
 def restore(
     client: Client,
     file: Annotated[str, typer.Argument(metavar="FILE", help="a backup")],
-    force: Annotated[bool, typer.Option("--force", help="move the state directory that is there aside")] = False,
+    force: Annotated[bool, typer.Option("--force", help="move an existing state directory aside")] = False,
     only: Annotated[
-        Only | None, typer.Option("--only", help="replace one part and keep the rest; agents may run on")
+        Only | None, typer.Option("--only", help="replace one part and keep the rest; agents may keep running")
     ] = None,
     new_owner: Annotated[
-        bool, typer.Option("--new-owner", help="for a copy beside the original on the same machine: an id of its own")
+        bool,
+        typer.Option("--new-owner", help="give it a new id: needed for a copy beside the original on the same machine"),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Bring a backup back into an empty or absent state directory, while no daemon runs there.
+    """Restore a backup into an empty or absent state directory, while no daemon runs there.
 
-    Checked completely before anything is put in place. Afterwards `hive audit verify`, then `hive serve`.
+    The whole backup is checked before anything is replaced. Run `hive audit verify` next, then `hive serve`.
     """
     from reconciler.upkeep.backups.restore import Part
     from reconciler.upkeep.backups.restore import restore as bring_back
 
     if force and only is not None:
-        raise BadInput("--force replaces everything, --only one part", "give one of them")
+        raise BadInput("--force replaces everything, --only one part", "give only one of them")
     layout = _layout(client)
-    done = bring_back(
-        Path(file).absolute(), layout, force=force, only=Part(only) if only else None, new_owner=new_owner
-    )
+    part = Part(only) if only else None
+    done = bring_back(Path(file).absolute(), layout, force=force, only=part, new_owner=new_owner)
     if json:
-        output.say_json(
-            {"state": str(layout.state), "aside": [str(path) for path in done.aside], **_row(done.manifest)}
-        )
+        aside = [str(path) for path in done.aside]
+        console.write_json({"state": str(layout.state), "aside": aside, **_row(done.manifest)})
         return
     what = f"{only} of " if only else ""
-    output.say(f"restored {what}the backup of {output.when(done.manifest.made_at)} to {layout.state}")
+    console.write(f"restored {what}the backup of {times.local_time(done.manifest.made_at)} to {layout.state}")
     for path in done.aside:
-        output.say(f"what was there before is {path}")
+        console.write(f"the earlier state is in {path}")
     differing = _differing(done.manifest)
     if differing and only is None:
-        output.say("settings in effect when it was made, and not now:")
+        console.write("settings that were in effect for the backup and are not now:")
         for line in differing:
-            output.say(f"  {line}")
-    output.say(f"next: `hive audit verify`, then `{client.where.serve_command()}`")
+            console.write(f"  {line}")
+    console.write(f"next: `hive audit verify`, then `{client.where.serve_command()}`")
 
 
 def _without_daemon(client: Client, target: Path, proposed: bool, agents: bool) -> "Manifest":
@@ -156,7 +155,7 @@ def _from_daemon(client: Client, target: Path, proposed: bool, agents: bool) -> 
 @contextlib.contextmanager
 def _connection(client: Client) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(SILENCE)
+        sock.settimeout(ANSWER_DEADLINE)
         try:
             connect(sock, client.where.http)
         except OSError as error:
@@ -167,31 +166,31 @@ def _connection(client: Client) -> Iterator[socket.socket]:
 
 
 def _answer(sock: socket.socket) -> Iterator[bytes]:
-    """The body of the answer, in blocks; the daemon's error where it has one; cut off is one as well."""
+    """Yield the body of the answer in blocks. Raise the daemon's error, or TransientError if the answer is cut off."""
     received = b""
     while b"\r\n\r\n" not in received and len(received) < HEAD_LIMIT:
         part = sock.recv(CHUNK)
         if not part:
-            raise TransientError("the daemon hung up before it answered", "see its log; then try again")
+            raise TransientError("the daemon closed the connection without an answer", "see its log, then try again")
         received += part
     head, _, rest = received.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     length = next((int(line[15:]) for line in lines if line.lower().startswith("content-length:")), -1)
-    got = len(rest)
+    received_bytes = len(rest)
     parts = [rest]
-    fine = lines[0].split(" ")[1:2] == ["200"]
+    succeeded = lines[0].split(" ")[1:2] == ["200"]
     while True:
-        if fine:
+        if succeeded:
             yield from parts
             parts = []
         block = sock.recv(CHUNK)
         if not block:
             break
-        got += len(block)
+        received_bytes += len(block)
         parts.append(block)
-    if not fine:
+    if not succeeded:
         raise _error(b"".join(parts))
-    if got != length:
+    if received_bytes != length:
         raise TransientError("the daemon's answer was cut off", "it is stopping, or was killed; try again")
 
 
@@ -219,16 +218,16 @@ def _layout(client: Client) -> "Layout":
     return Layout(client.where.state.resolve(), client.where.runtime.resolve())
 
 
-def _say_backup(target: Path, manifest: "Manifest", json: bool) -> None:
+def _show_backup(target: Path, manifest: "Manifest", json: bool) -> None:
     if json:
-        output.say_json({"file": str(target), **_row(manifest)})
+        console.write_json({"file": str(target), **_row(manifest)})
         return
     size = target.stat().st_size
-    output.say(f"{target}: {len(manifest.files)} files, {size} bytes, meta at {output.short(manifest.meta)}")
+    console.write(f"{target}: {len(manifest.files)} files, {size} bytes, meta at {texts.short_commit(manifest.meta)}")
     if manifest.credentials:
-        output.say("it holds the agents' /state and homes, so their CREDENTIALS: keep it like them")
+        console.write("it holds the agents' /state and homes with their CREDENTIALS: protect it like them")
     if manifest.skipped:
-        output.say(f"left out: {len(manifest.skipped)} links, sockets, devices or odd names (--json lists them)")
+        console.write(f"left out: {len(manifest.skipped)} links, sockets, devices or odd names (--json lists them)")
 
 
 def _row(manifest: "Manifest") -> Row:

@@ -1,4 +1,4 @@
-"""`hive doctor`: looks at everything that an operator would look at, with or without a daemon."""
+"""`hive doctor`: check everything that an operator would check, with or without a daemon."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ import typer
 from api.cli.client.exit_codes import Code, Unreachable
 from api.cli.client.http import Client
 from api.cli.command import DAEMON, JsonOption, command
-from api.cli.render import output
+from api.cli.render import console
 from meta.errors import HiveError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.upkeep.doctor.examine import Row
 
 ANSWER_SECONDS = 20.0
-"""A daemon that takes longer to say how it is counts as hanging."""
+"""A daemon that takes longer to answer counts as hanging."""
 
 
 def register(app: typer.Typer) -> None:
@@ -33,24 +33,24 @@ def doctor(
         bool,
         typer.Option(
             "--fix",
-            help="mend what is safe: stale locks, records of dead processes, empty leftovers, missing directories",
+            help="repair what is safe: stale locks, records of dead processes, empty leftovers, missing directories",
         ),
     ] = False,
-    every: Annotated[bool, typer.Option("--all", help="show what is right, too")] = False,
+    every: Annotated[bool, typer.Option("--all", help="also show the checks that passed")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Check this hive and its host, and say what to do about what is wrong. Exit 1 if anything failed.
+    """Check this hive and its host, and show what to do about each problem. Exit 1 if a check failed.
 
-    Nothing is changed without --fix. It works without a daemon, too; run it as hive's user, or as root.
+    It changes nothing without --fix, and needs no daemon. Run it as hive's user or as root.
     """
-    import asyncio  # like the rest: no other command needs it
+    import asyncio  # slow to import, as are the modules below
 
     from reconciler.upkeep.doctor.examine import examine, failed
 
     subject, complaint = _subject(client)
     rows = [*complaint, *asyncio.run(examine(subject, fix=fix))]
     if json:
-        output.say_json({"ok": not failed(rows), "daemon": subject.held, "checks": [asdict(row) for row in rows]})
+        console.write_json({"ok": not failed(rows), "daemon": subject.held, "checks": [asdict(row) for row in rows]})
     else:
         _print(rows, every)
     if failed(rows):
@@ -58,7 +58,7 @@ def doctor(
 
 
 def _subject(client: Client) -> tuple["Subject", list["Row"]]:
-    """What to examine, and what is wrong with the settings in the environment."""
+    """Return what to examine, and a row if the settings in the environment are wrong."""
     from meta.layout import Layout
     from reconciler.upkeep.doctor.checks.base import Subject
     from reconciler.upkeep.doctor.examine import is_held
@@ -66,16 +66,16 @@ def _subject(client: Client) -> tuple["Subject", list["Row"]]:
     layout = Layout(client.where.state.resolve(), client.where.runtime.resolve())
     config, complaint = _config()
     subject = Subject(layout, config, held=is_held(layout.lock))
-    said = _asked(client)
-    if subject.held is (said is None):  # perhaps one started or ended between the two looks
+    answer = _ask_in_time(client)
+    if subject.held is (answer is None):  # a daemon may have started or ended between the two checks
         subject.held = is_held(layout.lock)
-    if said is not None:
+    if answer is not None:
         from reconciler.upkeep.doctor.checks.base import Daemon
 
-        heard = {"notes": tuple(said.get("notes", ())), "agents": tuple(said.get("agents", ()))}
-        subject.daemon = Daemon(**{**said, **heard})
-    subject.backend = said["backend"] if said else os.environ.get("HIVE_BACKEND", "local")
-    subject.builder = said["builder"] if said else os.environ.get("HIVE_BUILDER", "plain")
+        lists = {"notes": tuple(answer.get("notes", ())), "agents": tuple(answer.get("agents", ()))}
+        subject.daemon = Daemon(**{**answer, **lists})
+    subject.backend = answer["backend"] if answer else os.environ.get("HIVE_BACKEND", "local")
+    subject.builder = answer["builder"] if answer else os.environ.get("HIVE_BUILDER", "plain")
     return subject, complaint
 
 
@@ -90,14 +90,14 @@ def _config() -> tuple["Config", list["Row"]]:
         return Config.model_validate({}), [Row("settings", Verdict.FAIL, error.summary, error.hint)]
 
 
-def _asked(client: Client) -> dict[str, Any] | None:
-    """What the daemon says of itself; None when none answers."""
+def _ask_in_time(client: Client) -> dict[str, Any] | None:
+    """Return the status of the daemon; None if no daemon answers."""
     answers: list[dict[str, Any] | None] = []
-    # A thread of its own, since a daemon that hangs must not keep the one who wants to know that waiting.
-    asking = threading.Thread(target=lambda: answers.append(_ask(client)), daemon=True)
-    asking.start()
-    asking.join(ANSWER_SECONDS)
-    return answers[0] if answers else _mute(client, f"it did not answer within {ANSWER_SECONDS:g} s")
+    # In a thread, because doctor must go on if the daemon hangs.
+    thread = threading.Thread(target=lambda: answers.append(_ask(client)), daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    return answers[0] if answers else _unhealthy(client, f"it did not answer within {ANSWER_SECONDS:g} s")
 
 
 def _ask(client: Client) -> dict[str, Any] | None:
@@ -106,17 +106,17 @@ def _ask(client: Client) -> dict[str, Any] | None:
     except Unreachable:
         return None
     except HiveError as error:
-        return _mute(client, error.summary)
-    said: dict[str, Any] = {
+        return _unhealthy(client, error.summary)
+    answer: dict[str, Any] = {
         key: str(status[key]) for key in ("state", "revision", "backend", "builder", "limits", "isolation")
     }
-    said["notes"] = [str(note) for note in status["notes"]]
-    said["agents"] = [_agent(row) for row in status["agents"]]
+    answer["notes"] = [str(note) for note in status["notes"]]
+    answer["agents"] = [_agent(row) for row in status["agents"]]
     try:
         client.get("/healthz")
     except HiveError as error:
-        return {**said, "trouble": error.summary}
-    return said
+        return {**answer, "trouble": error.summary}
+    return answer
 
 
 def _agent(row: dict[str, Any]) -> "AgentSaid":
@@ -125,7 +125,7 @@ def _agent(row: dict[str, Any]) -> "AgentSaid":
     return AgentSaid(str(row["agent"]), str(row["phase"]), tuple(str(each) for each in row["conditions"]))
 
 
-def _mute(client: Client, trouble: str) -> dict[str, Any]:
+def _unhealthy(client: Client, trouble: str) -> dict[str, Any]:
     unknown = {"revision": "", "limits": "", "isolation": "", "trouble": trouble}
     names = {"backend": os.environ.get("HIVE_BACKEND", "local"), "builder": os.environ.get("HIVE_BUILDER", "plain")}
     return {"state": str(client.where.state.resolve()), **names, **unknown}
@@ -135,15 +135,15 @@ def _print(rows: list["Row"], every: bool) -> None:
     shown = [row for row in rows if every or row.fixed or row.verdict != "ok"]
     if shown:
         verdicts = ((row, "fixed" if row.fixed else str(row.verdict)) for row in shown)
-        output.table(("CHECK", "", "FOUND"), ((row.check, word, row.text) for row, word in verdicts), empty="")
-        output.say()
+        console.table(("CHECK", "", "FOUND"), ((row.check, word, row.text) for row, word in verdicts), empty="")
+        console.write()
     remedies = {f"{row.check}: {row.remedy}": None for row in shown if row.remedy and row.verdict != "ok"}
     if remedies:
-        output.heading("What to do")
+        console.heading("What to do")
         for line in remedies:
-            output.say(f"  {line}")
-        output.say()
+            console.write(f"  {line}")
+        console.write()
     count = {word: sum(row.verdict == word for row in rows) for word in ("ok", "warn", "fail")}
-    output.say(f"{count['ok']} ok, {count['warn']} to look at, {count['fail']} failed")
+    console.write(f"{count['ok']} ok, {count['warn']} to look at, {count['fail']} failed")
     if any(row.fixable for row in rows):
-        output.say("`hive doctor --fix` mends some of it")
+        console.write("`hive doctor --fix` repairs some of it")

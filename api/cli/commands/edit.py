@@ -1,4 +1,4 @@
-"""`hive edit`: an agent's settings in an editor, and what was changed as a proposal."""
+"""`hive edit`: edit an agent's settings, and propose the change."""
 
 import os
 import sys
@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from api.cli.client import completion
-from api.cli.client.http import Client
+from api.cli.client.http import Client, Row
 from api.cli.command import DECIDE, AgentArgument, JsonOption, command
-from api.cli.render import output
+from api.cli.commands.deploys import show_card
+from api.cli.render import console, texts
 from meta.errors import BadInput, HiveError, PermanentError
 
 
@@ -28,50 +29,57 @@ def edit(
         typer.Option(
             "--from",
             metavar="ID",
-            help="begin with the settings of this id or commit",
+            help="start from the settings of this id or commit",
             autocompletion=completion.versions,
             show_default="what is deployed",
         ),
     ] = None,
     file: Annotated[
-        str | None, typer.Option("--file", metavar="FILE", help="take this text, - for stdin, instead of an editor")
+        str | None,
+        typer.Option("--file", metavar="FILE", help="read the text from this file, - for stdin, instead of an editor"),
     ] = None,
     message: Annotated[str, typer.Option("-m", "--message", metavar="TEXT", help="what the operator should know")] = "",
     json: JsonOption = False,
 ) -> None:
     """Edit an agent's agent.toml in $VISUAL or $EDITOR, and propose what you saved.
 
-    hive commits it on top of what is deployed. Text that is unchanged proposes nothing; text that is not valid can be
-    edited again, and stays in a file whose name is said.
+    hive commits it on top of what is deployed. If nothing was changed, nothing is proposed. If the text is not valid,
+    you can edit it again; it is kept in a file whose path is printed.
     """
-    found = client.row(f"/api/agents/{agent}/settings", {"at": start})
+    settings = client.row(f"/api/agents/{agent}/settings", {"at": start})
     kept: Path | None = None
     if file is not None:
-        text = _given(file)
+        text = _read(file)
     else:
-        kept = _file(agent, found["text"])
-        text = _edited(kept, found["text"])
-    if text == found["text"] and not (file or start):
-        _forget(kept)
-        output.progress("nothing was changed, so nothing is proposed")
+        kept = _file(agent, settings["text"])
+        text = _edit_until_valid(kept, settings["text"])
+    if text == settings["text"] and not (file or start):
+        _remove(kept)
+        console.progress("nothing was changed, so nothing is proposed")
         return
-    body = {"text": text, "description": message, "base": found["base"]}
+    card = _propose(client, agent, {"text": text, "description": message, "base": settings["base"]}, kept)
+    id = card["id"]
+    show_card(
+        card,
+        json,
+        f"proposal {id} for {agent} is commit {texts.short_commit(card['fetched_sha'])}",
+        f"next: `hive diff {id}`, then `hive approve {id}` or `hive deny {id} --reason ...`",
+    )
+
+
+def _propose(client: Client, agent: str, body: Row, kept: Path | None) -> Row:
+    """Propose the text, and return the card. The file is removed only if that worked."""
     try:
         card = client.post(f"/api/agents/{agent}/settings", body)
     except HiveError:
         if kept is not None:
-            output.progress(f"your text is kept in {kept}; `hive edit {agent} --file {kept}` tries it again")
+            console.progress(f"your text is kept in {kept}; `hive edit {agent} --file {kept}` tries it again")
         raise
-    _forget(kept)
-    if json:
-        output.say_json(card)
-        return
-    id = card["id"]
-    output.say(f"proposal {id} for {agent} is commit {output.short(card['fetched_sha'])}")
-    output.say(f"next: `hive diff {id}`, then `hive approve {id}` or `hive deny {id} --reason ...`")
+    _remove(kept)
+    return card
 
 
-def _given(file: str) -> str:
+def _read(file: str) -> str:
     try:
         return sys.stdin.read() if file == "-" else Path(file).expanduser().read_text(encoding="utf-8")
     except OSError as error:
@@ -81,24 +89,24 @@ def _given(file: str) -> str:
 
 
 def _file(agent: str, text: str) -> Path:
-    """A file of one's own: the directory is closed to others."""
-    import tempfile  # it takes a while, as shlex does below
+    """Write the text to a new file in a directory that only this user may enter."""
+    import tempfile  # slow to import, as is shlex below
 
     path = Path(tempfile.mkdtemp(prefix="hive-edit-")) / f"{agent}.toml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def _forget(path: Path | None) -> None:
+def _remove(path: Path | None) -> None:
     if path is not None:
         path.unlink(missing_ok=True)
-        for left in path.parent.iterdir():  # what the editor left beside it
-            left.unlink(missing_ok=True)
+        for rest in path.parent.iterdir():  # such as a backup that the editor made
+            rest.unlink(missing_ok=True)
         path.parent.rmdir()
 
 
-def _edited(path: Path, before: str) -> str:
-    """What was saved, once it is valid. BadInput, which says where it is, when the person gives up."""
+def _edit_until_valid(path: Path, before: str) -> str:
+    """Return the saved text once it is valid. Raise BadInput with the path of the file if the user gives up."""
     import shlex
 
     from api.cli.terminal.terminal import foreground
@@ -106,24 +114,24 @@ def _edited(path: Path, before: str) -> str:
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     while True:
         code = foreground([*editor, str(path)])
-        text = _given(str(path))
+        text = _read(str(path))
         if code != 0 and text == before:
-            _forget(path)
+            _remove(path)
             raise PermanentError(f"{editor[0]} ended with {code}, and nothing was changed", "set VISUAL or EDITOR")
-        complaint = None if text == before else _complaint(text)
+        complaint = None if text == before else _error_in(text)
         if complaint is None and code == 0:
             return text
-        again = f"your text is kept in {path}; mend it, then `hive edit ... --file {path}`"
+        again = f"your text is kept in {path}; correct it, then run `hive edit ... --file {path}`"
         if complaint is None:
             raise PermanentError(f"{editor[0]} ended with {code}, so nothing is proposed", again)
-        output.say_error(complaint)
+        console.write_error(complaint)
         if not sys.stdin.isatty() or not typer.confirm("Edit it again?", default=True, err=True):
             raise BadInput("the settings are not valid, so nothing is proposed", again)
 
 
-def _complaint(text: str) -> HiveError | None:
-    """What is wrong with `text`, as the daemon would say it."""
-    from meta.agent_toml.settings import parse_settings  # it needs pydantic, and an editor was open anyway
+def _error_in(text: str) -> HiveError | None:
+    """Return what is wrong with `text`: the error that the daemon would raise."""
+    from meta.agent_toml.settings import parse_settings  # imports pydantic, which is slow, but not after an editor
 
     try:
         parse_settings(text.encode())

@@ -1,4 +1,4 @@
-"""`hive logs`: what an agent's container wrote, and what it writes."""
+"""`hive logs`: what an agent's container wrote, and with --follow what it writes."""
 
 import time
 from typing import Annotated
@@ -8,16 +8,16 @@ import typer
 from api.cli.client.exit_codes import Unreachable
 from api.cli.client.http import Client, Query, Row
 from api.cli.command import LOOK, AgentArgument, JsonOption, command, count_of
-from api.cli.render import output
+from api.cli.render import console
 from api.cli.render.times import since_of
 from meta.errors import TransientError
 
-MOST_LINES = 10_000
+MAX_LINES = 10_000
 WAIT = 20.0
-"""Seconds that the daemon waits for the next line, in one request."""
+"""Seconds that one request waits for the next line."""
 RETRY = 1.0
 PATIENCE = 600.0
-"""Seconds that a daemon which went away is waited for."""
+"""Seconds that --follow waits for a daemon that stopped."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,55 +29,57 @@ def register(app: typer.Typer) -> None:
 def logs(
     client: Client,
     agent: AgentArgument,
-    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", help="how many of the last lines")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with what it writes from now on")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", help="how many lines")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="also print what it writes from now on")] = False,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="WHEN", help="only what was written after: 10m, 2h, 3d, or 2026-05-01T12:00"),
+        typer.Option(
+            "--since", metavar="WHEN", help="only lines after this time: 10m, 2h, 3d (ago), or 2026-05-01T12:00"
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """The last lines that an agent's container wrote.
+    """Show the last lines that an agent's container wrote.
 
-    Of --since are shown the last --lines lines; it is exact to the second.
-    With --follow and --json it is one JSON object per line. A daemon that is restarted meanwhile is waited for.
+    With --since it shows the last --lines lines after that time, which is exact to the second. With --follow and --json
+    each line is one JSON object. --follow goes on after a restart of the daemon.
     """
     begin = since_of(since, time.time()) if since is not None else None
-    query: Query = {"lines": count_of(lines, MOST_LINES), "since": begin}
+    query: Query = {"lines": count_of(lines, MAX_LINES), "since": begin}
     if follow:
         _follow(client, agent, query, json)
         return
-    found = client.row(f"/api/agents/{agent}/logs", query)
+    log = client.row(f"/api/agents/{agent}/logs", query)
     if json:
-        output.say_json({"agent": found["agent"], "text": found["text"]})
-    elif text := str(found["text"]):
-        output.say(text.rstrip("\n"))
+        console.write_json({"agent": log["agent"], "text": log["text"]})
+    elif text := str(log["text"]):
+        console.write(text.rstrip("\n"))
 
 
 def _follow(client: Client, agent: str, query: Query, json: bool) -> None:
     path = f"/api/agents/{agent}/logs"
     part = client.row(path, {**query, "follow": True})
-    gone: float | None = None
+    lost_at: float | None = None
     while True:
-        _say(agent, part, json)
+        _write(agent, part, json)
         cursor = part["cursor"]
         try:
-            part = client.row(path, {**query, "lines": MOST_LINES, "follow": True, "after": cursor, "wait": WAIT})
-            gone = None
+            part = client.row(path, {**query, "lines": MAX_LINES, "follow": True, "after": cursor, "wait": WAIT})
+            lost_at = None
         except (Unreachable, TransientError) as error:
-            if gone is None:
-                gone = time.monotonic()
-                output.progress(f"hive: {error.summary}; waiting for it")
-            elif time.monotonic() - gone > PATIENCE:
+            if lost_at is None:
+                lost_at = time.monotonic()
+                console.progress(f"hive: {error.summary}; waiting for the daemon")
+            elif time.monotonic() - lost_at > PATIENCE:
                 raise
             time.sleep(RETRY)
             part = {"text": "", "cursor": cursor}
 
 
-def _say(agent: str, part: Row, json: bool) -> None:
+def _write(agent: str, part: Row, json: bool) -> None:
     for line in str(part["text"]).splitlines():
         if json:
-            output.say_json_line({"agent": agent, "line": line})
+            console.write_json_line({"agent": agent, "line": line})
         else:
-            output.say(line)
-    output.flush()
+            console.write(line)
+    console.flush()

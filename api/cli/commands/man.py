@@ -9,7 +9,7 @@ import typer
 
 from api.cli.client.exit_codes import MEANINGS
 from api.cli.command import LOOK, epilog
-from api.cli.render import output
+from api.cli.render import console
 from meta.errors import NotFound, PermanentError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ OVERVIEW = "hive"
 
 
 class Leaf(NamedTuple):
-    """A command that does something: its words after `hive`, and the heading that help lists it under."""
+    """A command that is not a group: its name after `hive`, and its heading in the help."""
 
     name: str
     panel: str
@@ -40,28 +40,28 @@ def man(
     ] = None,
     write: Annotated[str | None, typer.Option("--write", metavar="DIR", help="write every page into DIR")] = None,
 ) -> None:
-    """The manual as man pages, made from the commands themselves."""
-    found = pages(cast("TyperGroup", ctx.find_root().command))
+    """Print the manual as man pages, made from the commands themselves."""
+    page_texts = pages(cast("TyperGroup", ctx.find_root().command))
     if write is not None:
-        _write(found, Path(write).expanduser())
+        _write(page_texts, Path(write).expanduser())
         return
-    wanted = OVERVIEW if name in (None, OVERVIEW) else f"hive-{name}"  # of a group: `hive man wire-canonical`
-    if wanted not in found:
+    wanted = OVERVIEW if name in (None, OVERVIEW) else f"hive-{name}"  # a command of a group is wire-canonical
+    if wanted not in page_texts:
         raise NotFound(f"there is no command {name}", "see `hive --help`")
-    output.say(found[wanted].rstrip("\n"))
+    console.write(page_texts[wanted].rstrip("\n"))
 
 
 def pages(group: "TyperGroup") -> dict[str, str]:
-    """Every page of a parser, by its name without the section."""
+    """Return every page of a parser by its name without the section."""
     commands = list(leaves(group))
-    found = {OVERVIEW: "\n".join(_overview(group, commands)) + "\n"}
+    page_texts = {OVERVIEW: "\n".join(_overview(group, commands)) + "\n"}
     for leaf in commands:
-        found[f"hive-{leaf.name.replace(' ', '-')}"] = "\n".join(_page(leaf.name, leaf.command)) + "\n"
-    return found
+        page_texts[f"hive-{leaf.name.replace(' ', '-')}"] = "\n".join(_page(leaf.name, leaf.command)) + "\n"
+    return page_texts
 
 
 def leaves(group: "TyperGroup") -> Iterator[Leaf]:
-    """Every command; one of a group is called by both names."""
+    """Yield every command. The name of a command in a group has both words."""
     for name, command in group.commands.items():
         panel = str(getattr(command, "rich_help_panel", ""))
         below: dict[str, Command] = getattr(command, "commands", {})
@@ -71,14 +71,14 @@ def leaves(group: "TyperGroup") -> Iterator[Leaf]:
             yield Leaf(name, panel, command)
 
 
-def _write(found: dict[str, str], folder: Path) -> None:
+def _write(page_texts: dict[str, str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in found.items():
+        for name, text in page_texts.items():
             (folder / f"{name}.1").write_text(text, encoding="utf-8")
     except OSError as error:
         raise PermanentError(f"cannot write {error.filename}: {error.strerror}", "choose another DIR") from error
-    output.say(f"{len(found)} pages are in {folder}; `man hive` finds them where that is on the manpath")
+    console.write(f"{len(page_texts)} pages are in {folder}; `man hive` finds them if that is on the manpath")
 
 
 def _overview(group: "TyperGroup", commands: list[Leaf]) -> Iterator[str]:
@@ -97,8 +97,8 @@ def _overview(group: "TyperGroup", commands: list[Leaf]) -> Iterator[str]:
         yield from (".TP", f".B {code.value}", _text(meaning.replace("`", "")))
     yield ".SH ENVIRONMENT"
     yield from (".TP", ".B HIVE_STATE", "the daemon's state directory")
-    yield from (".TP", ".B HIVE_RUNTIME", "where its sockets are")
-    yield from (".TP", ".B NO_COLOR", "no colours on a terminal, when it is set and not empty")
+    yield from (".TP", ".B HIVE_RUNTIME", "the directory of its sockets")
+    yield from (".TP", ".B NO_COLOR", "no colours on a terminal, if it is set and not empty")
 
 
 def _page(name: str, command: "Command") -> Iterator[str]:
@@ -120,7 +120,7 @@ def _page(name: str, command: "Command") -> Iterator[str]:
 
 
 def _plain(names: str) -> str:
-    """Without the type that stands behind an argument's name."""
+    """Return the names without the type behind an argument's name."""
     return " ".join(word for word in names.split() if not word.startswith("<"))
 
 
@@ -131,7 +131,7 @@ def _begin(name: str, about: str) -> Iterator[str]:
 
 
 def _prose(text: str) -> Iterator[str]:
-    """Paragraphs; a line of its own stays one."""
+    """Yield the paragraphs, line by line."""
     for number, paragraph in enumerate(inspect.cleandoc(text).split("\n\n")):
         if number:
             yield ".PP"
@@ -143,6 +143,6 @@ def _first(text: str | None) -> str:
 
 
 def _text(text: str) -> str:
-    """`text` as roff prints it: no requests, no escapes, and hyphens that can be copied."""
+    """Escape `text` for roff: it has no requests and no escapes, and its hyphens can be copied."""
     safe = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{safe}" if safe.startswith((".", "'")) else safe

@@ -1,4 +1,4 @@
-"""Commands with which the operator talks to agents: messages, questions, reminders, and what is still open.
+"""Messages, questions, reminders and open matters between the operator and agents.
 
 Annotations are read at run time here, so evaluation is not postponed.
 """
@@ -14,16 +14,16 @@ from api.cli.client import completion
 from api.cli.client.exit_codes import Code
 from api.cli.client.http import Client, Row
 from api.cli.command import AgentArgument, JsonOption, command, count_of
-from api.cli.render import messages, output
+from api.cli.render import console, messages, times
 from api.cli.render.times import moment, span
 from meta.errors import BadInput
 from meta.names import agent_name
 
 TALK = "Talk to agents"
-MOST = 1000
+MAX_MESSAGES = 1000
 ALL = "*"
 OPERATOR = "operator"
-_PAGE_SECONDS = 30
+_POLL_SECONDS = 30
 """Seconds that one request waits for an answer."""
 
 RecipientArgument = Annotated[
@@ -32,7 +32,9 @@ RecipientArgument = Annotated[
         metavar="TO", help="an agent's name, or '*' for all", autocompletion=completion.agents, show_default=False
     ),
 ]
-TextArgument = Annotated[str, typer.Argument(metavar="TEXT", help="- reads it from stdin", show_default=False)]
+TextArgument = Annotated[
+    str, typer.Argument(metavar="TEXT", help="the text; - reads it from stdin", show_default=False)
+]
 QuestionArgument = Annotated[
     int, typer.Argument(metavar="ID", help="the question's id", autocompletion=completion.questions, show_default=False)
 ]
@@ -56,7 +58,7 @@ def send(
     recipient: RecipientArgument,
     body: TextArgument,
     key: Annotated[
-        str | None, typer.Option("--key", metavar="KEY", help="a second message with the same key is not sent again")
+        str | None, typer.Option("--key", metavar="KEY", help="a second message with the same key is not sent")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -65,28 +67,28 @@ def send(
         agent_name(recipient)
     sent = client.post("/api/messages", {"to": recipient, "body": _text(body), **({"key": key} if key else {})})
     where = "the inboxes of all agents" if recipient == ALL else f"the inbox of {recipient}"
-    _say(sent, json, f"message {sent['id']} waits in {where}")
+    _write(sent, json, f"message {sent['id']} waits in {where}")
 
 
 def inbox(
     client: Client,
-    count: Annotated[int, typer.Option("-n", metavar="N", help="how many of the newest")] = 20,
-    read: Annotated[bool, typer.Option("--read", help="they count as read from now on")] = False,
+    count: Annotated[int, typer.Option("-n", metavar="N", help="how many messages")] = 20,
+    read: Annotated[bool, typer.Option("--read", help="mark them as read")] = False,
     json: JsonOption = False,
 ) -> None:
-    """The newest messages to the operator, the newest last, their texts indented. Looking changes nothing unless --read
-    is given.
+    """Show the newest messages to the operator, the newest last, with their texts indented.
 
-    What hive itself tells, as the answer to a question, is shown as a sentence; --json has it as it is.
+    Messages stay unread unless --read is given. Messages from hive itself, such as the answer to a question, are shown
+    as sentences; --json has their JSON.
     """
-    rows = client.rows("/api/messages", {"limit": count_of(count, MOST)})
+    rows = client.rows("/api/messages", {"limit": count_of(count, MAX_MESSAGES)})
     if json:
-        output.say_json(rows)
+        console.write_json(rows)
     for row in [] if json else reversed(rows):
-        output.heading(f"{row['id']}  {output.when(row['at'])}  from {row['from']}")
-        output.say(indent(messages.text(row).rstrip("\n"), "    ", lambda _: True) + "\n")
+        console.heading(f"{row['id']}  {times.local_time(row['at'])}  from {row['from']}")
+        console.write(indent(messages.text(row).rstrip("\n"), "    ", lambda _: True) + "\n")
     if not rows and not json:
-        output.say("no message")
+        console.write("no message")
     if read and rows:
         client.post("/api/messages/read", {"up_to": max(row["id"] for row in rows)})
 
@@ -96,55 +98,60 @@ def ask(
     agent: AgentArgument,
     question: TextArgument,
     option: Annotated[
-        list[str] | None, typer.Option("-o", "--option", metavar="TEXT", help="an answer to choose; free text is too")
+        list[str] | None,
+        typer.Option("-o", "--option", metavar="TEXT", help="a suggested answer; any other text is allowed too"),
     ] = None,
-    multi: Annotated[bool, typer.Option("--multi", help="several answers may be chosen")] = False,
-    ttl: Annotated[str | None, typer.Option("--ttl", metavar="TIME", help="it expires after so long: 10m, 2h")] = None,
+    multi: Annotated[bool, typer.Option("--multi", help="allow several answers")] = False,
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", metavar="TIME", help="the question expires after this time: 10m, 2h")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="wait for the answer and print it")] = False,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="TIME", help="give up waiting after so long; the question stays")
+        str, typer.Option("--timeout", metavar="TIME", help="stop waiting after this time; the question stays open")
     ] = "10m",
     json: JsonOption = False,
 ) -> None:
-    """Ask an agent; its answer comes to the operator's inbox, or here with --wait."""
+    """Ask an agent a question. The answer comes to the operator's inbox; --wait prints it here."""
     body = {"to": agent, "question": _text(question), "options": option or [], "multi": multi}
     patience = span(timeout)
     asked = client.post("/api/questions", {**body, "ttl_seconds": None if ttl is None else int(span(ttl))})
     if not wait:
-        _say(asked, json, f"question {asked['id']} is asked of {agent}")
+        _write(asked, json, f"question {asked['id']} is asked of {agent}")
         return
-    found = _answered(client, asked["id"], patience)
+    answered = _answered(client, asked["id"], patience)
     if json:
-        output.say_json(found)
-    elif found["answer"] is None:
-        raise typer.Exit(_given_up(found["id"], agent))
+        console.write_json(answered)
+    elif answered["answer"] is None:
+        raise typer.Exit(_given_up(answered["id"], agent))
     else:
-        output.say(str(found["answer"]))
+        console.write(str(answered["answer"]))
 
 
 def questions(
     client: Client,
     id: Annotated[
         int | None,
-        typer.Argument(metavar="ID", help="one, in full", autocompletion=completion.questions, show_default=False),
+        typer.Argument(
+            metavar="ID", help="show this question in full", autocompletion=completion.questions, show_default=False
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """The questions that are open, newest first, long ones cut; with ID one of them as it was asked.
+    """List open questions, newest first and shortened. With ID show one question in full.
 
-    Any of them can be answered with `hive answer`.
+    `hive answer` answers any of them.
     """
     if id is not None:
         _one_question(client.row(f"/api/questions/{id}"), json)
         return
     rows = client.rows("/api/questions")
     if json:
-        output.say_json(rows)
+        console.write_json(rows)
         return
-    output.table(
+    console.table(
         ("ID", "FROM", "TO", "AGE", "QUESTION", "OPTIONS"),
         [
-            (row["id"], row["asker"], row["target"], output.ago(row["asked_at"]), row["question"], _options(row))
+            (row["id"], row["asker"], row["target"], times.age(row["asked_at"]), row["question"], _options(row))
             for row in rows
         ],
         empty="no open question",
@@ -152,7 +159,7 @@ def questions(
     )
     mine = [row["id"] for row in rows if row["target"] == OPERATOR]
     if mine:
-        output.say(f"\nto answer: `hive answer {mine[0]} TEXT`; options are advice, any text will do")
+        console.write(f"\nto answer: `hive answer {mine[0]} TEXT`; options are suggestions, any text is allowed")
 
 
 def answer(
@@ -160,83 +167,83 @@ def answer(
     id: QuestionArgument,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="ANSWER...", help="several are joined by ', '; - reads stdin", show_default=False),
+        typer.Argument(metavar="ANSWER...", help="several words are joined by ', '; - reads stdin", show_default=False),
     ],
     json: JsonOption = False,
 ) -> None:
-    """Answer a question, one's own or any other."""
+    """Answer a question, to the operator or to any agent."""
     text = _text(words[0]) if len(words) == 1 else ", ".join(words)
-    _say(client.post(f"/api/questions/{id}/answer", {"answer": text}), json, f"question {id} is answered")
+    _write(client.post(f"/api/questions/{id}/answer", {"answer": text}), json, f"question {id} is answered")
 
 
 def remind(
     client: Client,
     agent: AgentArgument,
     message: TextArgument,
-    after: Annotated[str | None, typer.Option("--in", metavar="TIME", help="so long from now: 10m, 2h, 1d")] = None,
-    at: Annotated[str | None, typer.Option("--at", metavar="WHEN", help="as 2026-05-01T12:00, local time")] = None,
+    after: Annotated[str | None, typer.Option("--in", metavar="TIME", help="the time from now: 10m, 2h, 1d")] = None,
+    at: Annotated[str | None, typer.Option("--at", metavar="WHEN", help="local time, as 2026-05-01T12:00")] = None,
     file: Annotated[
-        str | None, typer.Option("--file", metavar="PATH", help="keep the text there, below /state/reminders")
+        str | None, typer.Option("--file", metavar="PATH", help="keep the text in this file below /state/reminders")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Let an agent have a message later, from `reminder`."""
+    """Send an agent a message later. Its sender is `reminder`."""
     if (after is None) == (at is None):
-        raise BadInput("say when: either --in or --at", "`hive remind alice 'look again' --in 2h`")
+        raise BadInput("give either --in or --at", "`hive remind alice 'look again' --in 2h`")
     timing: Row
     if at is not None:
         timing = {"timing_type": "at", "unix_timestamp": int(moment(at))}
     else:
         timing = {"timing_type": "in_seconds", "seconds": int(span(after or ""))}
     body = {"message": _text(message), "timing": timing, "file_path": file}
-    made = client.post(f"/api/agents/{agent}/reminders", body)
-    _say(made, json, f"reminder {made['id']} for {agent} is due {output.when(made['due_at'])}")
+    reminder = client.post(f"/api/agents/{agent}/reminders", body)
+    _write(reminder, json, f"reminder {reminder['id']} for {agent} is due {times.local_time(reminder['due_at'])}")
 
 
 def loose_ends(client: Client, json: JsonOption = False) -> None:
-    """Everything that is open: approvals, questions, reminders; newest first within each kind."""
+    """List everything that is open: approvals, questions, reminders; newest first within each kind."""
     rows = client.rows("/api/loose-ends")
     if json:
-        output.say_json(rows)
+        console.write_json(rows)
         return
-    output.table(("KIND", "ID", "WHOSE", "AGE", "WHAT"), map(_end, rows), empty="nothing is open", optional=("AGE",))
+    console.table(("KIND", "ID", "WHOSE", "AGE", "WHAT"), map(_end, rows), empty="nothing is open", optional=("AGE",))
 
 
 def cancel_loose_end(
     client: Client,
     kind: Annotated[str, typer.Argument(metavar="KIND", help="question or reminder", show_default=False)],
-    id: Annotated[int, typer.Argument(metavar="ID", help="its id, as `hive loose-ends` has it", show_default=False)],
+    id: Annotated[int, typer.Argument(metavar="ID", help="its id, from `hive loose-ends`", show_default=False)],
     json: JsonOption = False,
 ) -> None:
-    """Cancel a question (its asker is told) or a reminder. An approval is denied with `hive deny`."""
+    """Cancel a question, which notifies its asker, or a reminder. Use `hive deny` for an approval."""
     if kind not in ("question", "reminder"):
         raise BadInput(f"{kind[:40]!r} is neither question nor reminder", "`hive deny ID` for an approval")
-    _say(client.post(f"/api/{kind}s/{id}/cancel"), json, f"{kind} {id} is cancelled")
+    _write(client.post(f"/api/{kind}s/{id}/cancel"), json, f"{kind} {id} is cancelled")
 
 
 def dead_letters(
     client: Client,
-    revive: Annotated[int | None, typer.Option("--revive", metavar="ID", help="deliver this one again")] = None,
-    discard: Annotated[int | None, typer.Option("--discard", metavar="ID", help="remove this one for ever")] = None,
+    revive: Annotated[int | None, typer.Option("--revive", metavar="ID", help="deliver this message again")] = None,
+    discard: Annotated[int | None, typer.Option("--discard", metavar="ID", help="remove this message for ever")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Messages that were handed out again and again and never acknowledged."""
+    """List messages that were delivered several times and never acknowledged."""
     if revive is not None and discard is not None:
-        raise BadInput("--revive and --discard are two things", "give one of them")
+        raise BadInput("--revive and --discard exclude each other", "give one of them")
     if revive is not None:
-        _say(client.post(f"/api/dead-letters/{revive}/revive"), json, f"message {revive} waits again")
+        _write(client.post(f"/api/dead-letters/{revive}/revive"), json, f"message {revive} waits again")
         return
     if discard is not None:
-        _say(client.delete(f"/api/dead-letters/{discard}"), json, f"message {discard} is removed")
+        _write(client.delete(f"/api/dead-letters/{discard}"), json, f"message {discard} is removed")
         return
     rows = client.rows("/api/dead-letters")
     if json:
-        output.say_json(rows)
+        console.write_json(rows)
         return
-    output.table(
+    console.table(
         ("ID", "FROM", "TO", "DIED", "TRIES", "BODY"),
         [
-            (row["id"], row["sender"], row["recipient"], output.when(row["dead_at"]), row["attempts"], row["body"])
+            (row["id"], row["sender"], row["recipient"], times.local_time(row["dead_at"]), row["attempts"], row["body"])
             for row in rows
         ],
         empty="no dead letter",
@@ -246,15 +253,15 @@ def dead_letters(
 
 def _one_question(row: Row, json: bool) -> None:
     if json:
-        output.say_json(row)
+        console.write_json(row)
         return
-    output.heading(f"{row['id']}  {output.when(row['asked_at'])}  from {row['asker']} to {row['target']}")
-    output.say(indent(row["question"].rstrip("\n"), "    ", lambda _: True))
+    console.heading(f"{row['id']}  {times.local_time(row['asked_at'])}  from {row['asker']} to {row['target']}")
+    console.write(indent(row["question"].rstrip("\n"), "    ", lambda _: True))
     for option in row["options"]:
-        output.say(f"  - {option}")
+        console.write(f"  - {option}")
     if row["answer"] is not None:
-        output.say(f"answered by {row['answerer']}:")
-        output.say(indent(row["answer"].rstrip("\n"), "    ", lambda _: True))
+        console.write(f"answered by {row['answerer']}:")
+        console.write(indent(row["answer"].rstrip("\n"), "    ", lambda _: True))
 
 
 def _options(row: Row) -> str:
@@ -265,22 +272,22 @@ def _options(row: Row) -> str:
 
 
 def _answered(client: Client, id: int, patience: float) -> Row:
-    """The question once it is answered, or as it is after `patience` seconds."""
+    """Return the question when it is answered, or after `patience` seconds as it is."""
     deadline = time.monotonic() + patience
     while True:
-        left = max(0.0, deadline - time.monotonic())
-        found = client.row(f"/api/questions/{id}", {"wait": min(_PAGE_SECONDS, left)})
-        if found["answer"] is not None or left <= 0:
-            return found
+        remaining = max(0.0, deadline - time.monotonic())
+        answered = client.row(f"/api/questions/{id}", {"wait": min(_POLL_SECONDS, remaining)})
+        if answered["answer"] is not None or remaining <= 0:
+            return answered
 
 
 def _given_up(id: int, agent: str) -> int:
-    output.progress(f"{agent} has not answered question {id} yet; it stays open, see `hive questions`")
+    console.progress(f"{agent} has not answered question {id} yet; it stays open, see `hive questions`")
     return Code.TIMEOUT
 
 
 def _end(row: Row) -> tuple[object, ...]:
-    age = output.ago(time.time() - row["age_seconds"])
+    age = times.age(time.time() - row["age_seconds"])
     match row["kind"]:
         case "approval":
             return "approval", row["id"], row["agent"], age, row.get("description") or row["commit_ref"]
@@ -288,14 +295,14 @@ def _end(row: Row) -> tuple[object, ...]:
             whose = f"{row['asker']} to {row.get('target') or 'operator'}"
             return "question", row["id"], whose, age, row["question"]
         case _:
-            return "reminder", row["id"], row["owner"], age, f"{output.when(row['due_at'])}: {row['message']}"
+            return "reminder", row["id"], row["owner"], age, f"{times.local_time(row['due_at'])}: {row['message']}"
 
 
-def _say(answer: Row, json: bool, text: str) -> None:
+def _write(answer: Row, json: bool, text: str) -> None:
     if json:
-        output.say_json(answer)
+        console.write_json(answer)
     else:
-        output.say(text)
+        console.write(text)
 
 
 def _text(given: str) -> str:

@@ -1,32 +1,37 @@
-"""Commands that change what agents are: proposals and the decisions about them, spawn, rollback, adopt."""
+"""Proposals and the decisions about them: pending, propose, approve, deny, retry, cancel."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from api.cli.client import completion
-from api.cli.client.follow import UP, Waits, deployed, follow
+from api.cli.client.exit_codes import Failed, Unreachable
+from api.cli.client.follow import Waits, follow
 from api.cli.client.http import Client, Row
 from api.cli.command import (
     DECIDE,
+    LOOK,
     WAIT_SECONDS,
     AgentArgument,
     CancelArgument,
     JsonOption,
+    MessageOption,
     OwnerOption,
     RetryArgument,
     TimeoutOption,
     WaitOption,
     command,
 )
-from api.cli.commands.bulk import each
-from api.cli.render import output
+from api.cli.commands.deploys import deploy, show_card, show_deploy
+from api.cli.render import console, texts, times
 from api.cli.render.status import ids as ids_of
-from meta.errors import BadInput
+from api.cli.render.status import show_conditions
+from api.cli.render.users import person
+from meta.errors import BadInput, HiveError
 
-NewNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="1 to 11 of a-z, 0-9 and '-'", show_default=False)]
 PendingIds = Annotated[
     list[int],
     typer.Argument(metavar="ID", help="the proposals' ids", autocompletion=completion.pending, show_default=False),
@@ -36,13 +41,13 @@ DeniedIds = Annotated[
     typer.Argument(metavar="ID", help="the proposals' ids", autocompletion=completion.pending, show_default=False),
 ]
 ReasonOption = Annotated[
-    str, typer.Option("--reason", "-m", metavar="TEXT", help="why; kept in the tag denied/ID, or failed/ID")
+    str, typer.Option("--reason", "-m", metavar="TEXT", help="the reason; kept in the tag denied/ID or failed/ID")
 ]
-MessageOption = Annotated[str, typer.Option("-m", "--message", metavar="TEXT", help="what the operator should know")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
+    command(app, "pending", LOOK, examples=("hive pending", "hive pending --all", "hive pending --refused"))(pending)
     command(app, "propose", DECIDE, examples=("hive propose alice", "hive propose alice --from ~/src/alice"))(propose)
     command(
         app, "approve", DECIDE, examples=("hive approve 7 --wait", "hive approve 7 --sha 1a2b3c4", "hive approve 7 8")
@@ -51,10 +56,68 @@ def register(app: typer.Typer) -> None:
     command(app, "deny", DECIDE, examples=denials)(deny)
     command(app, "retry", DECIDE, examples=("hive retry 7",))(retry)
     command(app, "cancel", DECIDE, examples=("hive cancel 7",))(cancel)
-    command(app, "spawn", DECIDE, examples=("hive spawn alice --wait",))(spawn)
-    command(app, "request-spawn", DECIDE, examples=("hive request-spawn bob -m 'a reviewer'",))(request_spawn)
-    command(app, "rollback", DECIDE, examples=("hive rollback alice --wait", "hive rollback alice 3"))(rollback)
-    command(app, "adopt", DECIDE, examples=("hive adopt alice --running", "hive adopt alice --meta"))(adopt)
+
+
+def pending(
+    client: Client,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="also those that have ended, newest first")] = False,
+    refused: Annotated[bool, typer.Option("--refused", help="only the branches that hive refused, and why")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List proposals that wait for a decision, and below them the branches that hive refused.
+
+    Show one with `hive diff`, then `hive approve` or `hive deny` it. A stale proposal does not descend from what the
+    agent runs now: `hive diff` shows how to rebase it.
+    """
+    if refused:
+        _show_refused(client, json)
+        return
+    rows = client.rows("/api/proposals", {"all": everything})
+    if json:
+        console.write_json(rows)
+        return
+    console.table(
+        ("ID", "AGENT", "KIND", "STATE", "COMMIT", "AGE", "BRANCH", "BY", "ABOUT"),
+        (
+            (
+                row["id"],
+                row["agent"],
+                row["kind"],
+                _state(row),
+                texts.short_commit(row["fetched_sha"]),
+                times.age(row["requested_at"]),
+                row["branch"] or "",
+                person(row["proposed_by"]),
+                texts.first_line(row["note"] if row["state"] in ("failed", "denied") else row["description"]),
+            )
+            for row in rows
+        ),
+        empty="nothing is pending" if not everything else "no proposals yet",
+        optional=("COMMIT", "KIND", "AGE"),
+    )
+    show_conditions([f"{tip['agent']}: {_refusal(tip)}" for tip in client.rows("/api/refused")])
+
+
+def _show_refused(client: Client, json: bool) -> None:
+    tips = client.rows("/api/refused")
+    if json:
+        console.write_json(tips)
+        return
+    for tip in tips:
+        console.write(f"{tip['agent']}: {_refusal(tip)}")
+    if not tips:
+        console.write("no branch is refused")
+
+
+def _refusal(tip: Row) -> str:
+    by = f" ({person(tip['by'])})" if tip["by"] else ""
+    return f"{tip['branch']} at {texts.short_commit(tip['commit'])}{by} is refused: {tip['reason']}; {tip['remedy']}"
+
+
+def _state(row: Row) -> str:
+    if row["state"] == "proposal":
+        return "stale: rebase" if row["stale"] else "pending"
+    return str(row["state"])
 
 
 def propose(
@@ -64,14 +127,14 @@ def propose(
         str | None, typer.Argument(metavar="COMMIT", show_default="the tip", help="7 to 40 hex digits")
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--from", metavar="DIR", help="a git work tree, instead of the proposed one")
+        str | None, typer.Option("--from", metavar="DIR", help="a git work tree to use instead of the proposed one")
     ] = None,
     message: MessageOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Propose a commit of an agent's proposed work tree (or of --from).
+    """Propose a commit of an agent's proposed work tree, or of the work tree in --from.
 
-    hive fetches exactly that commit, checks it and keeps it; what happens in the work tree afterwards changes nothing.
+    hive fetches, checks and keeps exactly that commit. Later changes in the work tree have no effect on the proposal.
     """
     body = {
         "agent": agent,
@@ -81,10 +144,10 @@ def propose(
     }
     card = client.post("/api/proposals", body)
     id = card["id"]
-    _say_card(
+    show_card(
         card,
         json,
-        f"proposal {id} for {agent} is commit {output.short(card['fetched_sha'])}",
+        f"proposal {id} for {agent} is commit {texts.short_commit(card['fetched_sha'])}",
         f"next: `hive diff {id}`, then `hive approve {id}` or `hive deny {id} --reason ...`",
     )
 
@@ -93,36 +156,41 @@ def approve(
     client: Client,
     ids: PendingIds,
     sha: Annotated[
-        str | None, typer.Option("--sha", metavar="COMMIT", help="the commit you were shown; another one is refused")
+        str | None, typer.Option("--sha", metavar="COMMIT", help="the commit that you saw; any other is refused")
     ] = None,
     shown: Annotated[
         str | None,
-        typer.Option("--shown", metavar="FINGERPRINT", help="the preview you were shown, as `hive diff` ends"),
+        typer.Option(
+            "--shown", metavar="FINGERPRINT", help="the preview that you saw, from the last line of `hive diff`"
+        ),
     ] = None,
     agent: OwnerOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """Approve a proposal: hive builds it, switches the agent, and goes back if it does not become healthy.
+    """Approve a proposal: hive builds it, switches the agent, and rolls back if the agent does not become healthy.
 
-    Several ids are approved one after the other. One that is stale is refused and stays pending.
+    Several ids are approved one after the other. A stale proposal is refused and stays pending.
     """
     if len(ids) > 1 and (sha or shown):
         raise BadInput(
-            "--sha and --shown are of one proposal", f"`hive approve {ids[0]} --sha COMMIT`, then the others"
+            "--sha and --shown belong to one proposal", f"`hive approve {ids[0]} --sha COMMIT`, then the others"
         )
+
+    waits = Waits(wait, timeout)
 
     def one(id: int) -> Row:
         path, body = f"/api/proposals/{id}/approve", {"seen": sha, "shown": shown}
-        return _deploy(
-            client, path, body, Waits(wait, timeout), json, "approved", whose=agent, one_of_several=len(ids) > 1
-        )
+        card = deploy(client, path, body, waits, owner=agent)
+        if len(ids) == 1 or not json:
+            show_deploy(card, waits, json, "approved")
+        return card
 
     if len(ids) == 1:
         one(ids[0])
     else:
-        each(ids, one, json, "approved")
+        _each(ids, one, json, "approved")
 
 
 def deny(
@@ -134,47 +202,51 @@ def deny(
         typer.Option(
             "--agent",
             metavar="NAME",
-            help="whose; needed for the id 0, which each agent's first spawn has, and with --all",
+            help="the agent of the proposal; needed for id 0, the first spawn of every agent, and with --all",
             autocompletion=completion.agents,
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="every pending one of the agent, after a question")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="all pending proposals of the agent, after a confirmation")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="with --all: do not ask")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Deny pending proposals. After approval there is `hive cancel`."""
+    """Deny pending proposals. Use `hive cancel` for an approved one."""
     wanted = _all_pending(client, agent, yes) if everything and not ids else list(ids or ())
     if (everything and ids) or (not everything and not wanted):
         raise BadInput(
-            "say which proposals: ids, or --agent NAME --all", "`hive deny 7 8`, `hive deny --agent alice --all`"
+            "name the proposals: ids, or --agent NAME --all", "`hive deny 7 8`, `hive deny --agent alice --all`"
         )
     if not wanted and not json:
-        output.say(f"nothing of {agent} is pending")
+        console.write(f"nothing of {agent} is pending")
 
     def one(id: int) -> Row:
         card = client.post(f"/api/proposals/{id}/deny", {"reason": reason}, {"agent": agent})
         if not json:
-            output.say(f"proposal {id} for {card['agent']} is denied")
+            console.write(f"proposal {id} for {card['agent']} is denied")
         elif len(wanted) == 1 and not everything:
-            output.say_json(card)
+            console.write_json(card)
         return card
 
     if len(wanted) == 1 and not everything:
         one(wanted[0])
     else:
-        each(wanted, one, json, "denied")
+        _each(wanted, one, json, "denied")
 
 
 def _all_pending(client: Client, agent: str | None, yes: bool) -> list[int]:
-    """The pending ids of an agent, once the operator said yes to them."""
+    """Return the pending ids of an agent, after the operator has confirmed them."""
     if agent is None:
         raise BadInput("--all needs --agent", "`hive deny --agent alice --all`")
-    found = [int(card["id"]) for card in client.rows("/api/proposals", {"agent": agent})]
-    if found and not yes:
+    ids = [int(card["id"]) for card in client.rows("/api/proposals", {"agent": agent})]
+    if ids and not yes:
         if not sys.stdin.isatty():
-            raise BadInput(f"{len(found)} proposals of {agent} would be denied", "add --yes, there is nobody to ask")
-        typer.confirm(f"deny {len(found)} proposals of {agent} ({ids_of(found)})?", abort=True, err=True)
-    return found
+            raise BadInput(
+                f"{len(ids)} proposals of {agent} would be denied", "add --yes: stdin is not a terminal to ask on"
+            )
+        typer.confirm(f"deny {len(ids)} proposals of {agent} ({ids_of(ids)})?", abort=True, err=True)
+    return ids
 
 
 def retry(
@@ -183,16 +255,16 @@ def retry(
     agent: OwnerOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Propose the commit of a failed or denied id again, under a new id; a pending one is evaluated once more."""
+    """Propose the commit of a failed or denied id again, under a new id. A pending proposal is evaluated again."""
     card = client.post(f"/api/proposals/{id}/retry", {}, {"agent": agent})
     new = card["id"]
     if str(new) == str(id):
-        _say_card(card, json, f"proposal {new} for {card['agent']} is looked at again", f"next: `hive diff {new}`")
+        show_card(card, json, f"proposal {new} for {card['agent']} is evaluated again", f"next: `hive diff {new}`")
         return
-    _say_card(
+    show_card(
         card,
         json,
-        f"proposal {new} for {card['agent']} is commit {output.short(card['fetched_sha'])} again",
+        f"proposal {new} for {card['agent']} is commit {texts.short_commit(card['fetched_sha'])} again",
         f"next: `hive diff {new}`, then `hive approve {new}`",
     )
 
@@ -206,104 +278,32 @@ def cancel(
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """End an approved deploy that is not committed yet; the agent goes back to what it ran."""
+    """Cancel an approved deploy that is not committed yet. The agent goes back to what it ran before."""
     waits = Waits(wait, timeout)
     owner = client.row(f"/api/proposals/{id}", {"agent": agent})["agent"] if wait else None
     with follow(client, owner, waits) as follower:
         card = client.post(f"/api/proposals/{id}/cancel", {"reason": reason}, {"agent": agent})
         if follower is not None:
-            follower.rest()
-    _say_card(card, json, f"{id} of {card['agent']} is cancelled")
+            follower.until_settled()
+    show_card(card, json, f"{id} of {card['agent']} is cancelled")
 
 
-def spawn(
-    client: Client,
-    name: NewNameArgument,
-    wait: WaitOption = False,
-    timeout: TimeoutOption = WAIT_SECONDS,
-    json: JsonOption = False,
-) -> None:
-    """Make an agent now, without an approval. A destroyed agent of that name goes on with what was kept of it."""
-    _deploy(client, f"/api/agents/{name}/spawn", {}, Waits(wait, timeout), json, "is being spawned", agent=name)
+def _each(ids: Sequence[int], one: Callable[[int], Row], json: bool, verb: str) -> None:
+    """Call `one` for each id, even after one fails. With `json` print the list of their cards.
 
-
-def request_spawn(client: Client, name: NewNameArgument, message: MessageOption = "", json: JsonOption = False) -> None:
-    """Ask for an agent through the approval queue, as the manager does."""
-    card = client.post(f"/api/agents/{name}/request-spawn", {"description": message})
-    _say_card(card, json, f"{card['id']} asks for the new agent {name}", f"next: `hive approve {card['id']}`")
-
-
-def rollback(
-    client: Client,
-    agent: AgentArgument,
-    id: Annotated[
-        int | None,
-        typer.Argument(
-            metavar="ID", help="a deployed id", autocompletion=completion.deployed, show_default="the one before"
-        ),
-    ] = None,
-    wait: WaitOption = False,
-    timeout: TimeoutOption = WAIT_SECONDS,
-    json: JsonOption = False,
-) -> None:
-    """Go back to an older deployed commit: a new id with that commit, approved at once."""
-    _deploy(client, f"/api/agents/{agent}/rollback", {"to": id}, Waits(wait, timeout), json, "rolls back", agent=agent)
-
-
-def adopt(
-    client: Client,
-    agent: AgentArgument,
-    running: Annotated[bool, typer.Option("--running", help="meta takes over what runs")] = False,
-    meta: Annotated[bool, typer.Option("--meta", help="the agent goes back to what meta says")] = False,
-    wait: WaitOption = False,
-    timeout: TimeoutOption = WAIT_SECONDS,
-    json: JsonOption = False,
-) -> None:
-    """Decide for an agent in phase `disagrees` (meta was restored from an older backup)."""
-    if running == meta:
-        raise BadInput("say which side is right", f"`hive adopt {agent} --running` or `hive adopt {agent} --meta`")
-    with follow(client, agent, Waits(wait, timeout)) as follower:
-        answer = client.post(f"/api/agents/{agent}/adopt", {"side": "running" if running else "meta"})
-        if follower is not None:
-            follower.rest(UP | {"stopped"})
+    Each error is printed at once. Raise Failed at the end if there was one.
+    """
+    wanted = list(dict.fromkeys(ids))
+    cards: list[Row] = []
+    for id in wanted:
+        try:
+            cards.append(one(id))
+        except Unreachable:
+            raise
+        except HiveError as error:
+            console.write_error(error)
     if json:
-        output.say_json(answer)
-    else:
-        output.say(f"{agent}: {'meta takes over what runs' if running else 'goes back to what meta says'}")
-
-
-def _deploy(
-    client: Client,
-    path: str,
-    body: Row,
-    waits: Waits,
-    json: bool,
-    verb: str,
-    *,
-    agent: str | None = None,
-    whose: str | None = None,
-    one_of_several: bool = False,
-) -> Row:
-    """`whose` tells ids 0 apart; `agent` is known where the request names one. One of several prints no JSON."""
-    with follow(client, agent or whose, waits) as follower:
-        card = client.post(path, body, {"agent": whose})
-        id, owner = card["id"], card["agent"]
-        if follower is not None:
-            follower.about(owner)
-            card = deployed(client, follower, id, owner)
-    if one_of_several and json:
-        return dict(card)
-    if waits.on:
-        commit = f", at commit {output.short(card['fetched_sha'])}" if card["fetched_sha"] else ""
-        _say_card(card, json, f"{owner} has {id} deployed{commit}", *([card["note"]] if card["note"] else []))
-    else:
-        _say_card(card, json, f"{id} of {owner} {verb}", f"next: `hive plan {owner}`, `hive events --follow`")
-    return dict(card)
-
-
-def _say_card(card: Row, json: bool, *lines: str) -> None:
-    if json:
-        output.say_json(card)
-        return
-    for line in lines:
-        output.say(line)
+        console.write_json(cards)
+    if len(cards) < len(wanted):
+        missing = len(wanted) - len(cards)
+        raise Failed(f"{missing} of {len(wanted)} could not be {verb}", "see the reasons above")

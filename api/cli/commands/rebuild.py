@@ -17,11 +17,13 @@ from api.cli.command import (
     WaitOption,
     command,
 )
-from api.cli.render import output
+from api.cli.render import console
 from meta.errors import BadInput
 
-AllOption = Annotated[bool, typer.Option("--all", help="every agent, some at a time (HIVE_REBUILD_WAVE)")]
-StaleOption = Annotated[bool, typer.Option("--stale", help="with --all: only what another hive built")]
+AllOption = Annotated[bool, typer.Option("--all", help="all agents, in waves (HIVE_REBUILD_WAVE agents at a time)")]
+StaleOption = Annotated[
+    bool, typer.Option("--stale", help="with --all: only agents that another revision of hive built")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +35,7 @@ def register(app: typer.Typer) -> None:
 def rebuild(
     client: Client,
     agent: MaybeAgentArgument = None,
-    everybody: AllOption = False,
+    all_agents: AllOption = False,
     stale: StaleOption = False,
     now: NowOption = False,
     wait: WaitOption = False,
@@ -42,50 +44,52 @@ def rebuild(
 ) -> None:
     """Make everything that hive makes for an agent again: build, settings, sockets, work tree, limits.
 
-    With --all a wave of agents is begun when the last one is up again. The first agent that fails ends it: those not
-    yet begun are left as they are, and `hive status` names them.
+    With --all the next wave of agents starts when the last one is up again. The first failure ends it: the agents that
+    have not started stay as they are, and `hive status` lists them.
     """
-    if (agent is None) is not everybody:
-        raise BadInput("say which agent, or --all", "`hive rebuild alice`, `hive rebuild --all`")
-    if stale and not everybody:
-        raise BadInput("--stale goes with --all", "`hive rebuild --all --stale`")
+    if (agent is None) is not all_agents:
+        raise BadInput("name an agent, or give --all", "`hive rebuild alice`, `hive rebuild --all`")
+    if stale and not all_agents:
+        raise BadInput("--stale needs --all", "`hive rebuild --all --stale`")
     with follow(client, agent, Waits(wait, timeout)) as follower:
         if agent is None:
             _all(client, follower, {"now": now, "only_stale": stale}, json)
             return
         answer = client.post(f"/api/agents/{agent}/rebuild", {"now": now})
         if follower is not None:
-            follower.rest(UP | {"stopped"})
+            follower.until_settled(UP | {"stopped"})
     if json:
-        output.say_json(answer)
+        console.write_json(answer)
     else:
-        output.say(f"{agent} {'is' if wait else 'will be'} rebuilt")
+        console.write(f"{agent} {'is' if wait else 'will be'} rebuilt")
 
 
 def _all(client: Client, follower: Follower | None, body: Row, json: bool) -> None:
     begun = client.post("/api/rebuild-all", body)
     if follower is not None:
-        _to_the_end(client, follower, str(begun["id"]))
+        _wait_for_end(client, follower, str(begun["id"]))
     if json:
-        output.say_json(begun)
+        console.write_json(begun)
         return
     names, left_out = begun["waiting"], begun["left_out"]
     count = f"{len(names)} agent{'' if len(names) == 1 else 's'}"
-    output.say(f"{count} {'rebuilt' if follower is not None else 'will be rebuilt, see `hive status`'}")
+    console.write(f"{count} {'rebuilt' if follower is not None else 'will be rebuilt, see `hive status`'}")
     if left_out:
-        output.say(f"left out, since they wait for a person: {', '.join(left_out)}")
+        console.write(f"left out because they wait for a person: {', '.join(left_out)}")
 
 
-def _to_the_end(client: Client, follower: Follower, id: str) -> None:
-    """Until the rollout `id` is over; Failed when it was ended by an agent."""
+def _wait_for_end(client: Client, follower: Follower, id: str) -> None:
+    """Wait until the rollout `id` has ended. Raise Failed if an agent failed."""
 
     def ended() -> bool:
-        found = client.row("/api/status")["rollout"]
-        if found is None or found["id"] != id:
+        rollout = client.row("/api/status")["rollout"]
+        if rollout is None or rollout["id"] != id:
             return True
-        if found["failed"] is not None:
-            left = f"left as they were: {', '.join(found['waiting'])}" if found["waiting"] else "it was the last"
-            raise Failed(f"{found['failed']} failed: {found['reason']}; {left}", "see `hive status`, then try again")
+        if rollout["failed"] is not None:
+            left = f"left as they were: {', '.join(rollout['waiting'])}" if rollout["waiting"] else "it was the last"
+            raise Failed(
+                f"{rollout['failed']} failed: {rollout['reason']}; {left}", "see `hive status`, then try again"
+            )
         return False
 
     follower.until(ended)

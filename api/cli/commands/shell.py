@@ -1,8 +1,8 @@
-"""`hive shell`: a program in an agent's container, as the agent's user. It is the CLI that enters, not the daemon.
+"""`hive shell`: run a program in an agent's container, as the agent's user. The CLI enters it, not the daemon.
 
-backend local   into the namespaces of the running container, as root or as the user that runs hive; then
-                the agent's uid, no capabilities, no new privileges, the agent's environment and cgroups
-backend nixos   machinectl or systemd-run, as root
+backend local   enter the namespaces of the running container, as root or as the user that runs hive; then take
+                the agent's uid, environment and cgroups, without capabilities and new privileges
+backend nixos   use machinectl or systemd-run, as root
 """
 
 import json
@@ -31,22 +31,22 @@ def shell(
     agent: AgentArgument,
     program: Annotated[
         list[str] | None,
-        typer.Argument(metavar="COMMAND...", help="after --: a program to run there", show_default="a shell"),
+        typer.Argument(metavar="COMMAND...", help="the program to run, after --", show_default="a shell"),
     ] = None,
     user: Annotated[
         str, typer.Option("--user", metavar="NAME", help="backend nixos: the user in the container")
     ] = "agent",
 ) -> None:
-    """A shell in an agent's container, or the given program; ends with its exit code.
+    """Run a shell or the given program in an agent's container, and exit with its exit code.
 
-    It runs as the agent's user with no more rights than the agent has, and on a terminal of its own: nothing in the
-    container gets hold of yours. Take it as the agent's own room all the same: its programs and files are not yours.
+    It runs as the agent's user with the agent's rights, and on a terminal of its own: programs in the container cannot
+    reach yours. Be careful all the same: the programs and files there are the agent's.
     """
-    found = client.row("/api/status")
-    client.rows("/api/plan", {"agent": agent})  # is there such an agent?
-    match found["backend"]:
+    status = client.row("/api/status")
+    client.rows("/api/plan", {"agent": agent})  # raises NotFound if there is no such agent
+    match status["backend"]:
         case "local":
-            code = _local(Path(found["state"]) / "backend" / "local" / agent, agent, program or ["/bin/sh"])
+            code = _local(Path(status["state"]) / "backend" / "local" / agent, agent, program or ["/bin/sh"])
         case "nixos":
             code = _nixos(agent, user, program or [])
         case other:
@@ -55,8 +55,8 @@ def shell(
 
 
 def _local(folder: Path, agent: str, program: list[str]) -> int:
-    from api.cli.terminal.namespaces import Room  # these take a while
-    from api.cli.terminal.terminal import enclosed
+    from api.cli.terminal.namespaces import Namespaces  # slow to import
+    from api.cli.terminal.terminal import run_on_own_terminal
     from meta.process.identity import ProcessIdentity, alive
 
     run, spec = _record(folder / "run.json", agent), _record(folder / "spec.json", agent)
@@ -68,15 +68,17 @@ def _local(folder: Path, agent: str, program: list[str]) -> int:
             f"{agent} runs without isolation: there is no container to enter",
             f"it sees this host as it is; its files are in {folder.parents[2] / 'agents' / agent}",
         )
-    room = Room(_first_of(child.pid, agent))
+    namespaces = Namespaces(_first_of(child.pid, agent))
     try:
         if not alive(child):
             raise _stopped(agent)
-        own_uid = os.geteuid() != 0 or room.of_a_user
-        argv = inner(spec["argv"], program, own_uid=own_uid, terminal=os.isatty(0))
-        return enclosed(argv, {"PATH": os.environ.get("PATH", os.defpath)}, spec["cgroups"], room.enter)
+        own_uid = os.geteuid() != 0 or namespaces.without_root
+        argv = container_command(spec["argv"], program, own_uid=own_uid, terminal=os.isatty(0))
+        return run_on_own_terminal(
+            argv, {"PATH": os.environ.get("PATH", os.defpath)}, spec["cgroups"], namespaces.enter
+        )
     finally:
-        room.close()
+        namespaces.close()
 
 
 def _record(path: Path, agent: str) -> dict[str, Any]:
@@ -89,42 +91,42 @@ def _record(path: Path, agent: str) -> dict[str, Any]:
 
 
 def _stopped(agent: str) -> Conflict:
-    return Conflict(f"{agent} does not run", f"`hive start {agent} --wait`, then again")
+    return Conflict(f"{agent} is not running", f"`hive start {agent} --wait`, then try again")
 
 
 def _first_of(pid: int, agent: str) -> int:
-    """The first process in the container: bubblewrap's own, whose namespaces no program of the agent can change."""
+    """Return the first process in the container: bubblewrap's, whose namespaces the agent cannot change."""
     try:
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
     except (OSError, IndexError) as error:
         raise _stopped(agent) from error
 
 
-def inner(enclosure: list[str], program: list[str], *, own_uid: bool, terminal: bool) -> list[str]:
-    """The command line that runs `program` as `enclosure` (bubblewrap's) ran the agent, once one is in its namespaces.
+def container_command(enclosure: list[str], program: list[str], *, own_uid: bool, terminal: bool) -> list[str]:
+    """Return the command that runs `program` in the container as bubblewrap's command `enclosure` ran the agent.
 
-    Every right is given up before the first thing of the agent's is touched: its environment. `own_uid`: there is no
-    other uid to become, and no right that is left after an exec.
+    It drops all rights before it uses the first thing that the agent controls, the environment. `own_uid`: there is no
+    other uid to change to, and no right survives an exec.
     """
-    argv = [_tool("setsid"), "--ctty"] if terminal else []  # in this pid namespace, for job control
+    argv = [_tool("setsid"), "--ctty"] if terminal else []  # a session in this pid namespace, for job control
     argv += [_tool("setpriv"), "--inh-caps=-all", "--no-new-privs"]
     if not own_uid:
         argv += ["--bounding-set=-all"]
         if "--reuid" in enclosure:
             uid = enclosure[enclosure.index("--reuid") + 1]
             argv += ["--reuid", uid, "--regid", uid, "--clear-groups"]
-    places = [at for at, word in enumerate(enclosure) if word == "--setenv"]
-    variables = {enclosure[at + 1]: enclosure[at + 2] for at in places}
+    positions = [at for at, word in enumerate(enclosure) if word == "--setenv"]
+    variables = {enclosure[at + 1]: enclosure[at + 2] for at in positions}
     variables |= {key: os.environ[key] for key in ("TERM", "COLORTERM") if key in os.environ}
     home = variables.get("HOME", "/")
     return [*argv, "--", _tool("env"), "-i", f"--chdir={home}", *(f"{k}={v}" for k, v in variables.items()), *program]
 
 
 def _tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise PermanentError(f"{name} is not installed", "on Debian: apt-get install util-linux coreutils")
-    return found
+    return path
 
 
 def _nixos(agent: str, user: str, program: list[str]) -> int:
@@ -137,10 +139,10 @@ def _nixos(agent: str, user: str, program: list[str]) -> int:
 
 
 def nixos_command(agent: str, user: str, program: list[str], *, terminal: bool) -> list[str]:
-    """systemd's own tools: they make a terminal in the container and copy what passes."""
+    """Return the command of systemd's own tools, which make a terminal in the container and copy its bytes."""
     if not program and terminal:
         return ["machinectl", "--quiet", "shell", f"{user}@{agent}"]
-    # a login shell knows the container's PATH; what it runs are its arguments, not its script
+    # A login shell sets the container's PATH. The program is passed as arguments, so the shell does not parse it.
     inside = [BASH, "-l"] if not program else [BASH, "-lc", 'exec "$@"', "hive", *program]
     how = "--pty" if terminal else "--pipe"
     return ["systemd-run", f"--machine={agent}", f"--uid={user}", "--quiet", "--wait", "--collect", how, "--", *inside]

@@ -1,39 +1,151 @@
-"""`hive status`, once or as a live table."""
+"""How the daemon and its agents are, and what hive does next: status, list, plan."""
 
-from typing import Annotated
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.client.http import Client
-from api.cli.command import LOOK, JsonOption, command
-from api.cli.render import output
-from api.cli.render.status import show
+from api.cli.client.exit_codes import Unreachable
+from api.cli.client.http import Client, Row, Stream
+from api.cli.command import LOOK, JsonOption, MaybeAgentArgument, command
+from api.cli.render import console, times
+from api.cli.render.status import show, show_conditions
+from reconciler.plan.phases import GIVEN_UP
+
+if TYPE_CHECKING:
+    from api.cli.render.screen import Screen
+
+MIN_INTERVAL = 0.25
+"""Seconds between two requests of --watch, however many events come."""
+MAX_INTERVAL = 5.0
+"""Seconds after which --watch asks again without an event."""
+TICK = 0.5
+"""Seconds after which a new size of the terminal is noticed."""
+RETRY_INTERVAL = 1.0
+PATIENCE = 600.0
+"""Seconds that --watch waits for a daemon that stopped."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
+    """Add the commands to `app`."""
     examples = ("hive status", "hive status --watch", "hive status --json | jq '.agents[].phase'")
     command(app, "status", LOOK, examples=examples)(status)
+    command(app, "list", LOOK, examples=("hive list",))(list_agents)
+    command(app, "plan", LOOK, examples=("hive plan", "hive plan alice"))(plan)
 
 
 def status(
     client: Client,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="keep showing it, until Ctrl-C")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="show it again after each change, until Ctrl-C")] = False,
     json: JsonOption = False,
 ) -> None:
-    """How the daemon and every agent are.
+    """Show the state of the daemon and of every agent.
 
-    PHASE is one word per agent, as docs/reference/phases.md lists them. What needs a person stands below the table.
-    With --watch the table follows what happens; into a pipe each new state is printed below the last one, with --json
-    as one object per line. On a narrow terminal some columns are left out.
+    PHASE is one word per agent; docs/reference/phases.md explains them. The lines below the table need a person.
+    With --watch the table is drawn again after each change. If the output is a pipe, each new status is printed below
+    the last one, with --json as one object per line. A narrow terminal shows fewer columns.
     """
     if watch:
-        from api.cli.render.live import watching  # nobody else needs it
-
-        watching(client, json)
+        _watch(client, json)
         return
-    found = client.row("/api/status")
+    current = client.row("/api/status")
     if json:
-        output.say_json(found)
+        console.write_json(current)
     else:
-        show(found)
+        show(current)
+
+
+def _watch(client: Client, json: bool) -> None:
+    """Show the status until Ctrl-C, which is the ordinary end of it."""
+    from api.cli.render.screen import second_screen  # only --watch needs it
+
+    with contextlib.suppress(KeyboardInterrupt):
+        if json or not sys.stdout.isatty():
+            _follow(client, console.write_json_line if json else _append)
+            return
+        with second_screen() as screen:
+            _follow(client, screen.show, screen)
+
+
+def _follow(client: Client, show: Callable[[Row], None], screen: "Screen | None" = None) -> None:
+    lost_at: float | None = None
+    has_answered = False
+    while True:
+        try:
+            with client.events() as stream:
+                while True:
+                    show(client.row("/api/status"))
+                    console.flush()
+                    has_answered, lost_at = True, None
+                    _wait(stream, screen)
+        except Unreachable as error:
+            now = time.monotonic()
+            lost_at = lost_at or now
+            if not has_answered or now - lost_at > PATIENCE:
+                raise
+            if screen is not None:
+                screen.show_old(f"{error.summary}; trying again, this is the last known status")
+            time.sleep(RETRY_INTERVAL)
+
+
+def _wait(stream: Stream, screen: "Screen | None") -> None:
+    """Wait for an event, then MIN_INTERVAL seconds. A screen is also drawn again when it is old or has a new size."""
+    deadline = time.monotonic() + MAX_INTERVAL
+    while stream.next(TICK) is None:
+        if screen is not None and (screen.resized() or time.monotonic() >= deadline):
+            return
+    end = time.monotonic() + MIN_INTERVAL
+    while (remaining := end - time.monotonic()) > 0:
+        stream.next(remaining)
+
+
+def _append(status: Row) -> None:
+    show(status)
+    console.write()
+    console.flush()
+
+
+def list_agents(client: Client, json: JsonOption = False) -> None:
+    """List the names of all agents, one per line."""
+    names = [row["agent"] for row in client.rows("/api/agents")]
+    if json:
+        console.write_json(names)
+        return
+    for name in names:
+        console.write(name)
+
+
+def plan(client: Client, agent: MaybeAgentArgument = None, json: JsonOption = False) -> None:
+    """Show what hive does next for each agent, and why. Agents that are as desired have no row.
+
+    It changes nothing.
+    """
+    rows = client.rows("/api/plan", {"agent": agent})
+    show_plan(rows, json)
+    if not json:
+        for card in client.rows("/api/proposals"):
+            if agent in (None, card["agent"]):
+                console.write(f"{card['agent']}: {card['id']} waits for approval, see `hive diff {card['id']}`")
+
+
+def show_plan(rows: list[Row], json: bool) -> None:
+    """Print a plan. Agents with nothing to do are only in the JSON."""
+    if json:
+        console.write_json(rows)
+        return
+    busy = [row for row in rows if row["step"] != "none"]
+    count = sum(row["phase"] not in GIVEN_UP | {"absent"} for row in rows)
+    console.table(
+        ("AGENT", "PHASE", "STEP", "DEPLOY", "WAITS", "WHY"),
+        ((row["agent"], row["phase"], row["step"], row["deploy"], _waits(row), row["reason"]) for row in busy),
+        empty=f"nothing to do: {count} agent{'' if count == 1 else 's'} as desired",
+    )
+    show_conditions([f"{row['agent']}: {condition}" for row in rows for condition in row["conditions"]])
+
+
+def _waits(row: Row) -> str:
+    until = f"until {times.local_time(row['until'])[11:]}" if row["until"] else ""
+    return f"for its turn to end, {until}".rstrip(", ") if row["step"] == "drain" else until

@@ -1,4 +1,4 @@
-"""`hive wire`: the wire types, without a daemon: for those who write a peer of their own.
+"""`hive wire`: read and write the wire types without a daemon, for the authors of other peers.
 
 Annotations are read at run time here, so evaluation is not postponed.
 """
@@ -22,17 +22,17 @@ def register(app: typer.Typer) -> None:
 
 
 def canonical() -> None:
-    """Read lines `TYPE JSON`; print `ok` and the JSON as hive writes it, or `err` and why, for each.
+    """Read lines `TYPE JSON`; print for each `ok` and the JSON as hive writes it, or `err` and the reason.
 
     TYPE is a name as in docs/reference/wire.md (AgentRequest); `early.` and `pod.` before it are other protocols.
     """
     for answer in answers(sys.stdin.buffer):
         sys.stdout.buffer.write(answer + b"\n")
-        sys.stdout.buffer.flush()  # whoever writes one line and waits for its answer must not wait for ever
+        sys.stdout.buffer.flush()  # the peer may send the next line only after this answer
 
 
 def answers(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """One answer, without its newline, for each line."""
+    """Yield one answer, without its newline, for each line."""
     canonical_of = _reader()
     for line in lines:
         name, _, given = line.rstrip(b"\n").partition(b" ")
@@ -43,7 +43,7 @@ def answers(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _reader() -> Callable[[str, bytes], bytes]:
-    """All types are built here, and only here: that takes a while."""
+    """Build all types. This is slow, so no other command does it."""
     from meta.wire.codec import decode
     from meta.wire.registry import adapters
 

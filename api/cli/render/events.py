@@ -1,6 +1,6 @@
 """Each kind of event as a short sentence for people; `--json` has the event itself.
 
-One table. A value that is missing leaves its words out, for an older hive may have written the event.
+A missing value leaves its words out, because an older hive may have written the event.
 """
 
 from __future__ import annotations
@@ -9,34 +9,34 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from api.cli.render import output
-from api.cli.render.users import named, pushed, who
+from api.cli.render import texts
+from api.cli.render.users import is_push, person, with_names
 from meta.applied.source import Source
 
 Data = dict[str, Any]
 
 
 def describe(kind: str, event: Data) -> str:
-    """One event in one line: when, who, what."""
+    """Return one event in one line: when, who, what."""
     data = event.get("data") or {}
-    tell = SENTENCES.get(kind)
-    said = tell(data) if tell is not None else _raw(kind, data)
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.get('at')))} {event.get('agent') or 'hive'}: {said}"
+    describe_kind = SENTENCES.get(kind)
+    sentence = describe_kind(data) if describe_kind is not None else _raw(kind, data)
+    return f"{time.strftime('%H:%M:%S', time.localtime(event.get('at')))} {event.get('agent') or 'hive'}: {sentence}"
 
 
 def _raw(kind: str, data: Data) -> str:
-    """What a newer daemon tells."""
+    """Return an unknown kind, from a newer daemon, with its values."""
     words = [f"{key}={_text(data, key)}" for key in data if data[key] not in (None, "", [], {})]
     return f"{kind} ({', '.join(words)})" if words else kind
 
 
 def _text(data: Data, key: str) -> str:
     value = data.get(key)
-    return "" if value is None else output.first_line(str(value))
+    return "" if value is None else texts.first_line(str(value))
 
 
 def _with(data: Data, before: str, key: str, after: str = "") -> str:
-    """`before`, the value and `after`; nothing when there is no value."""
+    """Return `before`, the value and `after`; an empty text if there is no value."""
     value = _text(data, key)
     return f"{before}{value}{after}" if value else ""
 
@@ -56,31 +56,31 @@ def _missed(data: Data) -> str:
 def _proposed(data: Data) -> str:
     by, about = _text(data, "proposed_by"), _with(data, ": ", "description")
     if data.get("kind") == "spawn":
-        return f"{_text(data, 'id')} asks for this agent{f', proposed by {named(by)}' if by else ''}{about}"
+        return f"{_text(data, 'id')} asks for this agent{f', proposed by {with_names(by)}' if by else ''}{about}"
     branch = Source.parse(_text(data, "source")).branch
     to = f" to {branch}" if branch else ""
-    if pushed(by):
-        maker = "" if by == "push" else f" by {who(by)}"
-        return f"{_text(data, 'id')} waits for approval, pushed{to}{maker}{about}"
-    found = f", on {branch}" if to else ""
-    return f"{_text(data, 'id')} waits for approval{f', proposed by {named(by)}' if by else ''}{found}{about}"
+    if is_push(by):
+        author = "" if by == "push" else f" by {person(by)}"
+        return f"{_text(data, 'id')} waits for approval, pushed{to}{author}{about}"
+    place = f", on {branch}" if to else ""
+    return f"{_text(data, 'id')} waits for approval{f', proposed by {with_names(by)}' if by else ''}{place}{about}"
 
 
 def _denied(data: Data) -> str:
-    """A newer proposal denies the older one by itself; its proposer did not decide anything."""
+    """A newer proposal denies an older one automatically; then `by` is its proposer, who decided nothing."""
     id, by, note = _text(data, "id"), _text(data, "by"), _text(data, "note")
     if note.startswith("superseded by "):
         return f"{id} is {note}"
     why = f": {note}" if note not in ("", "denied") else ""
-    return f"{id} is denied{f' by {named(by)}' if by else ''}{why}"
+    return f"{id} is denied{f' by {with_names(by)}' if by else ''}{why}"
 
 
 def _refused(data: Data) -> str:
     by = _text(data, "by")
-    maker = "" if by in ("", "push") else f" (by {who(by)})"
+    author = "" if by in ("", "push") else f" (by {person(by)})"
     commit = _text(data, "sha")[:12]
     why, remedy = _with(data, ": ", "reason"), _with(data, "; ", "remedy")
-    return f"{_text(data, 'branch')} at {commit}{maker} is no proposal{why}{remedy}"
+    return f"{_text(data, 'branch')} at {commit}{author} is no proposal{why}{remedy}"
 
 
 def _deployed(data: Data) -> str:
@@ -98,7 +98,7 @@ def _started(data: Data) -> str:
 
 def _adopted(data: Data) -> str:
     side = "meta takes over what runs" if data.get("running") else "goes back to what meta says"
-    return f"{side}{named(_with(data, ', decided by ', 'by'))} (ids {_ids(data)})"
+    return f"{side}{with_names(_with(data, ', decided by ', 'by'))} (ids {_ids(data)})"
 
 
 def _healthy(data: Data) -> str:
@@ -114,8 +114,8 @@ def _crashed(data: Data) -> str:
 
 
 def _count(data: Data, key: str) -> int:
-    found = data.get(key)
-    return len(found) if isinstance(found, list) else 0
+    values = data.get(key)
+    return len(values) if isinstance(values, list) else 0
 
 
 def _rebuilt_all(data: Data) -> str:
@@ -123,7 +123,7 @@ def _rebuilt_all(data: Data) -> str:
     if not data.get("failed"):
         return done
     why = f"{_text(data, 'failed')} failed{_with(data, ': ', 'reason')}"
-    return f"{done}, stopped since {why}; {_count(data, 'left')} left"
+    return f"{done}, stopped because {why}; {_count(data, 'left')} left"
 
 
 _ENDS = {
@@ -135,17 +135,17 @@ _ENDS = {
 
 SENTENCES: dict[str, Callable[[Data], str]] = {
     "proposal_created": _proposed,
-    "proposal_approved": lambda d: f"{_text(d, 'id')} is approved{named(_with(d, ' by ', 'approved_by'))}",
+    "proposal_approved": lambda d: f"{_text(d, 'id')} is approved{with_names(_with(d, ' by ', 'approved_by'))}",
     "proposal_denied": _denied,
     "tip_refused": _refused,
     "deploy_started": lambda d: f"{_text(d, 'id')} is being deployed",
     "deploy_succeeded": _deployed,
     "deploy_failed": lambda d: f"{_text(d, 'id')} failed{_with(d, ': ', 'note')}",
     "card_reverted": _reverted,
-    "agent_spawned": lambda d: f"spawned{named(_with(d, ' by ', 'approved_by'))}",
+    "agent_spawned": lambda d: f"spawned{with_names(_with(d, ' by ', 'approved_by'))}",
     "agent_started": _started,
     "agent_stopped": lambda d: _ENDS.get(_text(d, "transient"), "stopped"),
-    "agent_restarted": lambda d: "restarted, as was asked for",
+    "agent_restarted": lambda d: "restarted on request",
     "agent_rebuilt": lambda d: f"rebuilt from {_text(d, 'id')}",
     "agent_rebuild_failed": lambda d: f"could not be rebuilt{_with(d, ': ', 'error')}",
     "agent_needs_update": lambda d: f"built with hive {_text(d, 'built_with')}, this is {_text(d, 'revision')}",
@@ -153,13 +153,13 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_purged": lambda d: "purged; nothing is kept",
     "agent_adopted": _adopted,
     "run_changed": lambda d: (
-        f"{_text(d, 'asked') or 'start, stop or restart'} asked for{named(_with(d, ' by ', 'by'))}"
+        f"{_text(d, 'asked') or 'start, stop or restart'} requested{with_names(_with(d, ' by ', 'by'))}"
     ),
     "agent_healthy": _healthy,
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",
     "agent_logged_in": lambda d: "is logged in",
-    "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta tell different stories, see `hive plan`",
+    "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta disagree, see `hive plan`",
     "container_crash": _crashed,
     "turn_killed": lambda d: f"stopped in the middle of a turn{_with(d, ' (', 'turn', ')')}",
     "rollback_started": lambda d: f"goes back from {_text(d, 'id')}{_with(d, ': ', 'reason')}",
@@ -169,15 +169,19 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "question_asked": lambda d: f"question {_text(d, 'id')} to {_text(d, 'target')}",
     "question_answered": lambda d: f"question {_text(d, 'id')} is answered{_with(d, ' by ', 'by')}",
     "broadcast_missed": lambda d: f"message {_text(d, 'id')} to all missed {_missed(d)}",
-    "message_dead": lambda d: f"message {_text(d, 'id')}{_with(d, ' from ', 'from')} is a dead letter, never acked",
+    "message_dead": lambda d: (
+        f"message {_text(d, 'id')}{_with(d, ' from ', 'from')} is a dead letter: it was never acknowledged"
+    ),
     "daemon_started": lambda d: f"the daemon started{_with(d, ', revision ', 'revision')}",
-    "rebuild_all_started": lambda d: f"rebuilds {_count(d, 'agents')} agents{named(_with(d, ', asked by ', 'by'))}",
+    "rebuild_all_started": lambda d: (
+        f"rebuilds {_count(d, 'agents')} agents{with_names(_with(d, ', asked by ', 'by'))}"
+    ),
     "rebuild_all_ended": _rebuilt_all,
-    "daemon_stopped": lambda d: "the daemon stopped; agents go on",
+    "daemon_stopped": lambda d: "the daemon stopped; agents keep running",
     "daemon_failed": lambda d: f"the daemon stopped, its task {_text(d, 'task')} ended: {_text(d, 'error')}",
-    "database_rebuilt": lambda d: f"the database was made anew{_with(d, ', the old one is ', 'set_aside')}",
+    "database_rebuilt": lambda d: f"the database was created again{_with(d, ', the old one is ', 'set_aside')}",
     "process_ended": lambda d: f"ended what an earlier daemon left running: {_text(d, 'what')}",
     "repaired": lambda d: f"repaired ({_text(d, 'step')}): {_text(d, 'what')}",
-    "reconcile_error": lambda d: f"{_text(d, 'step')} did not work and is tried again: {_text(d, 'error')}",
+    "reconcile_error": lambda d: f"{_text(d, 'step')} failed and is tried again: {_text(d, 'error')}",
 }
-"""Kind of event -> what it says; the agent's name stands before it."""
+"""The sentence for each kind of event; it follows the agent's name."""

@@ -1,6 +1,6 @@
-"""Messages as people read them: what hive itself tells (helper events, JSON in the body) as a sentence.
+"""Messages as people read them: a message from hive itself (a helper event, JSON in the body) as a sentence.
 
-One table, for all that meta.wire.events has. What is not understood, from a newer daemon perhaps, stays as it is.
+The table has every kind in meta.wire.events. A body that is not understood, perhaps of a newer daemon, stays as it is.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from api.cli.client.http import Row
-from api.cli.render import output
+from api.cli.render import texts
 
 Data = dict[str, Any]
 SYSTEM = "system"
-"""Who hive's own messages are from; no peer can have that name."""
+"""The sender of hive's own messages. No peer can have this name."""
 
 
-def text(row: Row) -> str:
-    """The body of a row of an inbox, readable."""
+def text(row: Data) -> str:
+    """Return the body of an inbox row for people."""
     body = str(row["body"])
     if row["from"] != SYSTEM:
         return body
@@ -30,7 +29,7 @@ def text(row: Row) -> str:
 
 
 def _why(event: Data) -> str:
-    """The reason, where there is one."""
+    """Return the reason, if there is one."""
     return f": {event['note']}" if event.get("note") else ""
 
 
@@ -44,7 +43,7 @@ def _done(event: Data, did: str, did_not: str) -> str:
 
 
 def _answered(event: Data) -> str:
-    asked = f"question {event['id']} ({output.first_line(event['question'])})"
+    asked = f"question {event['id']} ({texts.first_line(event['question'])})"
     if event["answerer"] == SYSTEM or event["answer"] == f"[cancelled by {event['answerer']}]":
         return f"{asked} has no answer: {event['answer']}"
     return f"{event['answerer']} answers {asked}: {event['answer']}"
@@ -59,7 +58,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "approval_resolved": _resolved,
     "spawned": lambda e: _done(e, "is spawned", "could not be spawned"),
     "rebuilt": lambda e: _done(e, "is rebuilt", "could not be rebuilt"),
-    "killed": lambda e: f"{e['agent']} is stopped, as was asked for",
+    "killed": lambda e: f"{e['agent']} is stopped on request",
     "destroyed": lambda e: f"{e['agent']} is destroyed",
     "needs_login": lambda e: f"{e['agent']} has no login; only a person can log in",
     "logged_in": lambda e: f"{e['agent']} is logged in",
@@ -68,4 +67,4 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "question_answered": _answered,
     "question_asked": _asked,
 }
-"""Kind of helper event -> what it says."""
+"""The sentence for each kind of helper event."""

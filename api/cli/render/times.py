@@ -1,8 +1,9 @@
-"""Times as people write them at a terminal."""
+"""Times as people write them at a terminal, and as hive shows them."""
 
 from __future__ import annotations
 
 import re
+import time
 
 from meta.errors import BadInput
 
@@ -11,27 +12,43 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def span(text: str) -> float:
-    """Seconds of `90s`, `10m`, `2h`, `3d`. Raises BadInput."""
+    """Return the seconds of `90s`, `10m`, `2h` or `3d`. Raise BadInput for anything else."""
     match = _SPAN.fullmatch(text)
     if match is None:
-        raise BadInput(f"{text[:40]!r} is no time span", "write a number and s, m, h or d: 10m")
+        raise BadInput(f"{text[:40]!r} is not a time span", "write a number and s, m, h or d: 10m")
     return float(match[1]) * _UNITS[match[2]]
 
 
 def moment(text: str) -> float:
-    """Unix seconds of an ISO date or time, local where it names no zone; not before 1970. Raises BadInput."""
-    from datetime import datetime  # it takes a while, and most commands name no time
+    """Return the Unix time, at least 0, of an ISO date or time, local if it has no zone. Raise BadInput otherwise."""
+    from datetime import datetime  # slow to import, and few commands need it
 
     try:
         return max(0.0, datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError, OSError) as error:
-        raise BadInput(f"{text[:40]!r} is no date or time", "write it as 2026-05-01T12:00") from error
+        raise BadInput(f"{text[:40]!r} is not a date or time", "write it as 2026-05-01T12:00") from error
 
 
 def since_of(text: str, now: float) -> float:
-    """The Unix time of --since: a span before `now`, or a moment. Raises BadInput."""
+    """Return the Unix time of --since: a time span before `now`, or a date or time. Raise BadInput if it is neither."""
     try:
         return now - span(text) if _SPAN.fullmatch(text) else moment(text)
     except BadInput as error:
-        remedy = "say how long ago, as 90s, 10m, 2h or 3d, or when, as 2026-05-01T12:00"
-        raise BadInput(f"--since {text[:40]!r} is no time", remedy) from error
+        remedy = "write how long ago, as 90s, 10m, 2h or 3d, or when, as 2026-05-01T12:00"
+        raise BadInput(f"--since {text[:40]!r} is not a time", remedy) from error
+
+
+def local_time(at: float | None) -> str:
+    """Return a Unix time as local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if at else ""
+
+
+def age(at: float | None) -> str:
+    """Return how long ago a Unix time was, in one unit."""
+    if at is None:
+        return ""
+    seconds = max(0, int(time.time() - at))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -1,4 +1,4 @@
-"""Who did something, as people read it: a uid of this host with its user's name."""
+"""Who did something, for people: a uid of this host with the name of its user."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _UID = re.compile(r"\buid (\d{1,10})\b")
 _PUSH = "push by "
 
 
-def named(by: str | None) -> str:
-    """`operator uid 1000` as `operator ada (uid 1000)`. A uid without a name stays as it is."""
-    return _UID.sub(lambda found: _user(int(found[1])), by or "")
+def with_names(by: str | None) -> str:
+    """Return `operator uid 1000` as `operator ada (uid 1000)`. A uid without a user stays as it is."""
+    return _UID.sub(lambda match: _user(int(match[1])), by or "")
 
 
-def who(by: str | None) -> str:
-    """As `named`; of a push who pushed."""
-    return named(by).removeprefix(_PUSH)
+def person(by: str | None) -> str:
+    """Return `by` with names; for a push, the user who pushed."""
+    return with_names(by).removeprefix(_PUSH)
 
 
-def pushed(by: str | None) -> bool:
-    """Whether it was a push, whoever is known to have made it."""
+def is_push(by: str | None) -> bool:
+    """Return True if `by` was a push, with or without a known user."""
     return by == "push" or (by or "").startswith(_PUSH)
 
 

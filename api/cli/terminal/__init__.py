@@ -1,1 +1,1 @@
-"""What `hive shell` needs of a terminal and of namespaces."""
+"""Terminals and namespaces, for `hive shell` and `hive edit`."""

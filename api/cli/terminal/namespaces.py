@@ -1,7 +1,7 @@
-"""Into the namespaces of a running process, as setns(2) does it. Linux only; the caller is a process with one thread.
+"""Enter the namespaces of a running process with setns(2). Linux only; the caller must have a single thread.
 
-Where bubblewrap was started without root, its mounts belong to one user namespace and the program runs in another
-within that. nsenter knows only the inner one, whose rights do not reach; so this goes through both.
+If bubblewrap was started without root, its mounts belong to one user namespace, and the program runs in a second one
+inside it. nsenter enters only the inner one, which has no rights over the mounts; so this module enters both.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ KINDS = ("ipc", "uts", "net", "pid", "mnt")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Room:
-    """The namespaces of a process, opened once: a later process of the same number cannot be meant."""
+class Namespaces:
+    """The namespaces of a process. They are opened once, so a later process with the same pid cannot be entered."""
 
     def __init__(self, pid: int) -> None:
         try:
@@ -33,22 +33,22 @@ class Room:
             ) from error
 
     @property
-    def of_a_user(self) -> bool:
-        """Whether it has a user namespace of its own, as without root."""
+    def without_root(self) -> bool:
+        """True if the process has a user namespace of its own, as bubblewrap makes one without root."""
         return os.fstat(self._inner).st_ino != os.stat("/proc/self/ns/user").st_ino  # noqa: PTH116
 
     def enter(self) -> None:
-        """Become a process in it, with all the rights there are; children are in its pid namespace. OSError."""
-        of_a_user = self.of_a_user
-        if of_a_user and os.geteuid() == 0:
+        """Move this process into them, with all rights there; its children are in the pid namespace. Raise OSError."""
+        without_root = self.without_root
+        if without_root and os.geteuid() == 0:
             os.setgroups([])
             os.setresgid(self._owner.st_gid, self._owner.st_gid, self._owner.st_gid)
             os.setresuid(self._owner.st_uid, self._owner.st_uid, self._owner.st_uid)
         same = os.fstat(self._inner).st_ino == os.fstat(self._outer).st_ino
         for fd in [
-            *([self._outer] if of_a_user else []),
+            *([self._outer] if without_root else []),
             *self._fds,
-            *([self._inner] if of_a_user and not same else []),
+            *([self._inner] if without_root and not same else []),
         ]:
             if _libc.setns(fd, 0) != 0:
                 number = ctypes.get_errno()
@@ -56,6 +56,6 @@ class Room:
         os.chdir("/")
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptors."""
         for fd in (*self._fds, self._inner, self._outer):
             os.close(fd)

@@ -1,7 +1,7 @@
-"""Programs in the foreground: an editor on the operator's terminal, or a shell on one of its own.
+"""Run a program in the foreground: an editor on the operator's terminal, or a shell on a terminal of its own.
 
-What runs inside an agent's container never gets the operator's terminal itself: with it a program could read what is
-typed later, or type. It gets a new pseudo-terminal, and what passes through is copied. Files and pipes are passed on.
+A program in an agent's container never gets the operator's terminal: on it the program could read what is typed later,
+or type by itself. It gets a new pseudo-terminal, and hive copies the bytes. Files and pipes are passed on as they are.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from meta.errors import PermanentError
 
 CHUNK = 65_536
 _LAST_SECONDS = 0.2
-"""How long output may still come after the program's end: something it left behind may hold the terminal open."""
+"""Seconds in which output is still copied after the program's end. A child of it may keep the terminal open."""
 
 
 def foreground(argv: Sequence[str]) -> int:
-    """Run `argv` here, on this terminal, as long as the person likes; its exit code."""
+    """Run `argv` on this terminal until it ends, and return its exit code."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         pid = os.posix_spawnp(argv[0], list(argv), os.environ, setsigdef=[signal.SIGINT])
@@ -37,14 +37,15 @@ def foreground(argv: Sequence[str]) -> int:
         signal.signal(signal.SIGINT, before)
 
 
-def enclosed(
+def run_on_own_terminal(
     argv: Sequence[str], env: Mapping[str, str], groups: Sequence[str] = (), enter: Callable[[], None] | None = None
 ) -> int:
-    """Run `argv` in a session of its own, in the cgroups of `groups` (cgroup.procs files); its exit code.
+    """Run `argv` in a session of its own, in the cgroups of `groups` (cgroup.procs files), and return its exit code.
 
-    `enter` is called before, in the new process, to bring it and its children into namespaces.
+    `enter` is called before that in the new process, to move it and its children into namespaces.
 
-    The new terminal is nobody's controlling one yet: a shell in another pid namespace must be in a session of that.
+    The new terminal does not become a controlling terminal here: a shell in another pid namespace needs a session in
+    that namespace.
     """
     terminals = [fd for fd in (0, 1, 2) if os.isatty(fd)]
     ours, theirs = os.openpty() if terminals else (-1, -1)
@@ -56,7 +57,7 @@ def enclosed(
     if terminals:
         os.close(theirs)
         try:
-            _carry(pid, ours, terminals)
+            _copy(pid, ours, terminals)
         finally:
             os.close(ours)
     return _code(os.waitpid(pid, 0)[1])
@@ -91,7 +92,7 @@ def _child(
         os._exit(126)
 
 
-def _carry(pid: int, master: int, terminals: Sequence[int]) -> None:
+def _copy(pid: int, master: int, terminals: Sequence[int]) -> None:
     """Copy between the operator's terminal and the program's, until the program has ended."""
     end = os.pidfd_open(pid)
     reads = {master, end, *({0} & set(terminals))}
@@ -123,7 +124,7 @@ def _carry(pid: int, master: int, terminals: Sequence[int]) -> None:
 def _read(fd: int) -> bytes:
     try:
         return os.read(fd, CHUNK)
-    except OSError:  # the other side of a terminal is gone
+    except OSError:  # the other side of the terminal is closed
         return b""
 
 
@@ -139,7 +140,7 @@ def _raw(on: bool) -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(0)
-    tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is kept
+    tty.setraw(0, termios.TCSADRAIN)  # keep what was typed ahead
     try:
         yield
     finally:

@@ -92,12 +92,7 @@ async def test_zsh_evaluates_nothing_that_an_agent_wrote(hive: Hive) -> None:
 
 
 async def test_a_completion_never_waits_long_for_rich(hive: Hive) -> None:
-    script = (
-        "import atexit, sys\n"
-        "atexit.register(lambda: print('HEAVY', sorted({'rich', 'pydantic', 'asyncio'} & set(sys.modules))))\n"
-        "from api.cli.main import main\nmain()"
-    )
     asked = {"_HIVE_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    process = await hive.program("-c", script, **asked, _TYPER_COMPLETE_ARGS="hive stop ")
+    process = await hive.program("-m", "tests.support.heavy_imports", **asked, _TYPER_COMPLETE_ARGS="hive stop ")
     out, err = await process.communicate()
     assert (out.decode().splitlines()[-1], err) == ("HEAVY []", b"")

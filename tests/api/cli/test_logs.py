@@ -56,5 +56,5 @@ def test_a_time_without_a_zone_is_local() -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "10", "m", "-5m", "10w", "2026-13-01", "9999999h"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="is no time"):
+    with pytest.raises(BadInput, match="is not a time"):
         since_of(text, NOW)

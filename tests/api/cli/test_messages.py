@@ -39,7 +39,7 @@ TOLD: list[tuple[HelperEvent, str]] = [
     (Spawned(agent="bob", ok=False, note="no room"), "bob could not be spawned: no room"),
     (Rebuilt(agent="bob", ok=True), "bob is rebuilt"),
     (Rebuilt(agent="bob", ok=False, note="no nix"), "bob could not be rebuilt: no nix"),
-    (Killed(agent="bob"), "bob is stopped, as was asked for"),
+    (Killed(agent="bob"), "bob is stopped on request"),
     (Destroyed(agent="bob"), "bob is destroyed"),
     (NeedsLogin(agent="bob"), "bob has no login; only a person can log in"),
     (LoggedIn(agent="bob"), "bob is logged in"),

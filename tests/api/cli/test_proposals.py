@@ -12,8 +12,8 @@ import pytest
 from api.cli.client.exit_codes import Code
 from api.cli.render import users
 from api.cli.render.events import describe
-from api.cli.render.status import ids, wrapped
-from api.cli.render.tables import width
+from api.cli.render.status import ids
+from api.cli.render.tables import count_cells, wrap
 from meta.names import AgentName
 from reconciler.views import RefusedTip
 
@@ -92,10 +92,10 @@ async def test_refused_branches_stand_below_what_is_pending(hive: Hive) -> None:
 
 
 def test_a_uid_is_shown_with_its_name() -> None:
-    assert users.named(ME) == f"operator {NAME} (uid {os.geteuid()})"
-    assert users.who("push by uid 0") == "root (uid 0)"
-    assert users.named("push by uid 4294967294") == "push by uid 4294967294"
-    assert (users.who("push"), users.named(None), users.who("manager")) == ("push", "", "manager")
+    assert users.with_names(ME) == f"operator {NAME} (uid {os.geteuid()})"
+    assert users.person("push by uid 0") == "root (uid 0)"
+    assert users.with_names("push by uid 4294967294") == "push by uid 4294967294"
+    assert (users.person("push"), users.with_names(None), users.person("manager")) == ("push", "", "manager")
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ def test_of_many_pending_ids_the_table_shows_how_many(pending: list[int], shown:
 
 def test_a_long_condition_goes_on_in_the_next_line() -> None:
     text = "alice: " + "word " * 30 + "x" * 90
-    lines = wrapped(text, 40)
-    assert all(width(line) <= 40 for line in lines)
+    lines = wrap(text, 40)
+    assert all(count_cells(line) <= 40 for line in lines)
     assert "".join("".join(lines).split()) == "".join(text.split())
     assert lines[1].startswith("  word")
-    assert wrapped("日本" * 9, 5)[0] == "日本"
-    assert wrapped("a\x1bb", 0) == ["a\\u001bb"]
-    assert wrapped("", 10) == [""]
-    assert all(width(line) <= 1 for line in wrapped("ab cd", 1))
+    assert wrap("日本" * 9, 5)[0] == "日本"
+    assert wrap("a\x1bb", 0) == ["a\\u001bb"]
+    assert wrap("", 10) == [""]
+    assert all(count_cells(line) <= 1 for line in wrap("ab cd", 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.commands.shell import inner, nixos_command
+from api.cli.commands.shell import container_command, nixos_command
 from meta.process import sandbox
 
 ENCLOSURE = [
@@ -30,7 +30,7 @@ USER = ["setpriv", "--reuid", "30000", "--regid", "30000", "--clear-groups", "--
 
 
 def test_rights_are_given_up_before_the_agents_environment_is_set() -> None:
-    argv = inner(ENCLOSURE, ["ls"], own_uid=False, terminal=True)
+    argv = container_command(ENCLOSURE, ["ls"], own_uid=False, terminal=True)
     assert argv[0].endswith("/setsid")
     at = argv.index("-i")
     for word in ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups"):
@@ -48,20 +48,6 @@ def test_systemds_own_tools_enter_a_container_of_backend_nixos() -> None:
     assert argv[-3:] == ["ls", "-l", "; x"]
 
 
-INSIDE = """
-import os, subprocess, sys
-from api.cli.terminal.namespaces import Room
-from api.cli.commands.shell import inner
-from api.cli.terminal.terminal import enclosed
-room = Room(int(sys.argv[1]))
-if sys.argv[2] == "user":
-    os.setgroups([]); os.setresgid(30000, 30000, 30000); os.setresuid(30000, 30000, 30000)
-program = ["sh", "-c", "id -u; hostname; grep CapEff /proc/self/status; exit 5"]
-argv = inner(["--setenv", "HOME", "/"], program, own_uid=True, terminal=False)
-sys.exit(enclosed(argv, {"PATH": os.environ["PATH"]}, (), room.enter))
-"""
-
-
 @pytest.mark.bwrap
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be another user")
 @pytest.mark.parametrize("who", ["root", "user"])
@@ -75,7 +61,8 @@ def test_a_container_that_was_made_without_root_is_entered_as_its_user(who: str)
             assert container.stdout.readline() == "up\n"
             first = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text(encoding="ascii").split()[0]
             done = subprocess.run(
-                [sys.executable, "-c", INSIDE, first, who], capture_output=True, text=True, timeout=30,
+                [sys.executable, "-m", "tests.support.shell_in_namespaces", first, who],
+                capture_output=True, text=True, timeout=30,
                 stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
             )  # fmt: skip
         finally:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.cli.render import output, tables
-from api.cli.render.live import frame
+from api.cli.render import console, tables
+from api.cli.render.screen import frame
 
 ROWS = [["alice", "running", "3m", "a text that is long enough to be cut"], ["日本語の名前", "failed", "1d", "x"]]
 HEADINGS = ["AGENT", "PHASE", "SINCE", "ABOUT"]
@@ -22,17 +22,17 @@ def test_without_a_limit_everything_is_shown_and_aligned() -> None:
 
 
 def test_optional_columns_go_first_then_the_widest_are_cut() -> None:
-    shown = tables.lines(HEADINGS, ROWS, room=40, optional=["SINCE", "PHASE"])
+    shown = tables.lines(HEADINGS, ROWS, width=40, optional=["SINCE", "PHASE"])
     assert shown[0].split() == ["AGENT", "ABOUT"]
     assert shown[1] == "alice         a text that is long enoug…"
-    assert tables.lines(HEADINGS, ROWS, room=61, optional=["SINCE", "PHASE"])[0].split() == ["AGENT", "PHASE", "ABOUT"]
+    assert tables.lines(HEADINGS, ROWS, width=61, optional=["SINCE", "PHASE"])[0].split() == ["AGENT", "PHASE", "ABOUT"]
 
 
 @given(st.lists(st.lists(st.text(max_size=12), min_size=3, max_size=3), max_size=5), st.integers(1, 60))
 def test_no_line_is_wider_than_the_terminal(rows: list[list[str]], room: int) -> None:
     clean = [[" ".join(cell.split()) for cell in row] for row in rows]
-    for line in tables.lines(["A", "BB", "CCC"], clean, room=room, optional=["BB"]):
-        assert tables.width(line) <= room
+    for line in tables.lines(["A", "BB", "CCC"], clean, width=room, optional=["BB"]):
+        assert tables.count_cells(line) <= room
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_colours_are_for_terminals_that_want_them(
 ) -> None:
     monkeypatch.setattr("os.environ", {"TERM": "xterm", **variables})
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    assert output.colourful() is colour
+    assert console.has_colours() is colour
     monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
-    assert output.colourful() is False
+    assert console.has_colours() is False
 
 
 def status(count: int) -> dict[str, object]:
@@ -78,7 +78,7 @@ def test_a_picture_never_has_more_lines_or_cells_than_the_terminal(columns: int,
     for found, why in ((status(40), ""), (status(1), "no daemon answers"), (None, "no daemon answers")):
         drawn = frame(found, why, columns, rows)
         assert 1 <= len(drawn) <= rows
-        assert all(tables.width(line) <= columns and "\x1b" not in line and "\n" not in line for line in drawn)
+        assert all(tables.count_cells(line) <= columns and "\x1b" not in line and "\n" not in line for line in drawn)
 
 
 def test_a_picture_says_what_it_leaves_out() -> None:

@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from api.lines.decoding import MANY, Decoder
+from api.lines.decoding import MAX_ON_LOOP, Decoder
 from meta.errors import BadInput
 from meta.wire.agent import AGENT_REQUEST, Send, Status
 from meta.wire.codec import decode
 from meta.wire.common import Wire
 
-HEAVY = b'{"cmd":"status","x":[' + b"1," * (MANY + 1) + b"1]}"
+HEAVY = b'{"cmd":"status","x":[' + b"1," * (MAX_ON_LOOP + 1) + b"1]}"
 
 
 async def test_a_line_with_many_values_is_read_in_a_thread_and_means_the_same() -> None:
@@ -48,4 +48,4 @@ async def test_heavy_lines_of_one_agent_are_read_one_after_the_other() -> None:
 
 async def test_what_is_wrong_in_a_heavy_line_is_told_as_ever() -> None:
     with pytest.raises(BadInput, match="not JSON"):
-        await Decoder(partial(decode, AGENT_REQUEST))(b"," * (MANY + 1))
+        await Decoder(partial(decode, AGENT_REQUEST))(b"," * (MAX_ON_LOOP + 1))

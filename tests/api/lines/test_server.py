@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from api.lines.server import LineConnection, LineServer, LineSplitter, PeerGone, TooLong, answer_lines
+from api.lines.server import Disconnected, LineConnection, LineServer, LineSplitter, TooLong, answer_lines
 from api.sockets.listener import bind, connect, make_directory
 from api.sockets.principals import peer_uid
 from meta.errors import BadInput, Conflict, HiveError, PermanentError
@@ -90,7 +90,7 @@ async def test_an_error_and_a_fault_inside_are_answers_and_the_connection_lives_
     async with serving(tmp_path / "s"):
         bad, bug, good = await talk(tmp_path / "s", b"bad\nbug\ngood\n")
     assert json.loads(bad) == {"error": "that was bad"}
-    assert json.loads(bug) == {"error": "hive failed inside while doing this"}
+    assert json.loads(bug) == {"error": "hive failed with an internal error"}
     assert good == b"you said good"
 
 
@@ -239,7 +239,7 @@ async def test_a_session_whose_peer_hung_up_is_told_so_and_is_not_cancelled_itse
         nonlocal cancelled_again
         try:
             await connection.while_connected(asyncio.sleep(60))
-        except PeerGone:
+        except Disconnected:
             task = asyncio.current_task()
             cancelled_again = task is None or task.cancelling() > 0
             await asyncio.sleep(0)
@@ -281,7 +281,7 @@ async def test_one_connection_too_many_is_told_so_until_another_one_ends(tmp_pat
             assert await reader.readline() == b"welcome\n"
         for _ in range(3):
             (answer,) = await talk(tmp_path / "s", b"")
-            assert json.loads(answer) == {"error": "too many connections to this socket, it takes 2"}
+            assert json.loads(answer) == {"error": "too many connections to this socket, at most 2"}
         peers[0][1].close()
         await peers[0][1].wait_closed()
         while await talk(tmp_path / "s", b"") != [b"welcome"]:
@@ -320,7 +320,7 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
 
 def test_a_socket_that_somebody_listens_on_is_not_taken_over_when_exclusive(tmp_path: Path) -> None:
     first = bind(tmp_path / "s")
-    with pytest.raises(Conflict, match="listening"):
+    with pytest.raises(Conflict, match="already listens"):
         bind(tmp_path / "s", exclusive=True)
     assert first.present()
     first.remove()
@@ -332,7 +332,7 @@ def test_what_is_no_socket_is_never_removed(tmp_path: Path, kind: str) -> None:
     other.write_text("precious")
     path = tmp_path / "s"
     path.write_text("precious") if kind == "file" else path.symlink_to(other)
-    with pytest.raises(Conflict, match="in the way"):
+    with pytest.raises(Conflict, match="is not a socket"):
         bind(path, exclusive=True)
     assert path.read_text() == other.read_text() == "precious"
 

@@ -80,7 +80,7 @@ async def test_who_sends_cannot_be_chosen(pods: Hive) -> None:
     sent = await call(pods, ALICE, "send", **{"to": "manager", "body": "x", "from": "operator", "sender": "system"})
     assert texts(sent) == [
         "sent to manager",
-        "passed over, since send takes no such argument: from, sender",
+        "ignored, because send has no such argument: from, sender",
         "0 unread",
     ]
     assert texts(await call(pods, MANAGER, "recv"))[0] == "from: alice\n\n    x"
@@ -150,7 +150,7 @@ async def test_an_unexpected_error_is_logged_and_shows_nothing_of_hives_inside(
     monkeypatch.setattr(pods.fake, "restart", fail)
     failed = await call(pods, MANAGER, "restart", mode, name="alice")
     assert failed.is_error
-    assert texts(failed) == ["error: hive failed inside while doing this; its log says more"]
+    assert texts(failed) == ["error: hive failed with an internal error; its log says more"]
     assert "secret of hive" in caplog.text
 
 
@@ -170,12 +170,13 @@ async def test_tools_that_ended_by_themselves_begin_anew_at_the_next_call(
 ) -> None:
     async with asyncio.timeout(20):
         assert not (await call(pods, ALICE, "whoami")).is_error
-        for door in [one.door for one in pods.sockets._sets.values() if one.door._running is not None]:
-            running = door._running
+        endpoints = [servers.endpoint for servers in pods.sockets._servers.values()]
+        for endpoint in [each for each in endpoints if each._running is not None]:
+            running = endpoint._running
             assert running is not None
             running.cancel()
             await asyncio.wait({running})
-        assert "the tools of alice ended and begin anew" in caplog.text
+        assert "the MCP server of alice ended; the next request starts it again" in caplog.text
         assert not (await call(pods, ALICE, "whoami")).is_error
     assert pods.fake.background.failure is None, "what an agent sends cannot end the daemon"
 

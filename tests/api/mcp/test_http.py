@@ -13,7 +13,7 @@ import pytest
 
 from api.http import agent
 from api.http.uds import PeerProtocol
-from api.mcp import app, limits, overlong
+from api.mcp import app, limits
 from meta.names import MANAGER
 from tests.api.conftest import ALICE, Hive
 from tests.support.mcp_client import call, raw, texts
@@ -43,10 +43,10 @@ async def test_mcp_takes_posts_only(http: httpx2.AsyncClient, method: str) -> No
 async def test_a_request_over_the_limit_is_refused_unread(pods: Hive, http: httpx2.AsyncClient) -> None:
     limit = pods.config.max_line_bytes + app.ENVELOPE
     assert (await http.post("/mcp", content=b"x" * (limit + 1))).status_code == 413
-    assert (await http.post("/mcp", content=b"x" * (limit * overlong.MOST + 1))).status_code == 413
+    assert (await http.post("/mcp", content=b"x" * (limit * limits.READ_FACTOR + 1))).status_code == 413
 
     async def endless() -> Any:
-        for _ in range(overlong.MOST * limit // 1000 + 2):
+        for _ in range(limits.READ_FACTOR * limit // 1000 + 2):
             yield b"x" * 1000
 
     assert (await http.post("/mcp", content=endless())).status_code == 413
@@ -127,11 +127,11 @@ async def test_a_peer_that_says_nothing_or_takes_its_time_is_cut_off(
 
 
 async def test_a_body_of_very_many_values_is_refused_and_a_text_with_many_commas_is_not(pods: Hive) -> None:
-    many = b'{"x":[' + b"{}," * (limits.MOST + 1) + b"{}]}"
+    many = b'{"x":[' + b"{}," * (limits.MAX_VALUES + 1) + b"{}]}"
     reader, writer = await raw(pods.layout.agent_http_socket(ALICE), many, {})
     assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
     writer.close()
-    sent = await call(pods, ALICE, "send", to="operator", body="," * 2 * limits.MOST)
+    sent = await call(pods, ALICE, "send", to="operator", body="," * 2 * limits.MAX_VALUES)
     assert not sent.is_error, texts(sent)
 
 

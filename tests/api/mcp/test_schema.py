@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from api.mcp import reference
-from api.mcp.arguments import passed_over, request_from
-from api.mcp.instructions import NAMES_MOST, instructions
+from api.mcp.arguments import request_from, unknown_arguments
+from api.mcp.instructions import MAX_NAMES, instructions
 from api.mcp.schema import arguments_of
-from api.mcp.tools import ENDS, READS, ToolView, tools_for
+from api.mcp.tools import ToolView, tools_for
 from api.operations.base import Role
 from meta.errors import BadInput
 from meta.wire import agent, manager
@@ -51,11 +51,6 @@ def test_the_tools_are_as_they_were_agreed() -> None:
 
 def test_the_reference_page_is_current() -> None:
     assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run `python -m api.mcp.reference`"
-
-
-def test_every_hint_is_about_a_tool() -> None:
-    assert set(ALL) >= READS | ENDS
-    assert not READS & ENDS
 
 
 @pytest.mark.parametrize("tool", ALL.values(), ids=lambda tool: tool.name)
@@ -126,15 +121,15 @@ def test_what_is_wrong_is_said_with_what_would_fit(request_type: type[Wire], giv
 
 
 def test_unknown_arguments_are_named() -> None:
-    assert passed_over(arguments_of(Send), {"to": "bob", "body": "x", "from": "y"}) == ["from"]
-    assert passed_over(arguments_of(Remind), {"message": "m", "timing": {}}) == []
+    assert unknown_arguments(arguments_of(Send), {"to": "bob", "body": "x", "from": "y"}) == ["from"]
+    assert unknown_arguments(arguments_of(Remind), {"message": "m", "timing": {}}) == []
 
 
 def test_the_words_name_others_but_not_all_of_a_crowd() -> None:
     assert "You can write to operator, manager, bob, carol, and" in instructions(
         "alice", Role.AGENT, ["carol", "alice", "manager", "bob"]
     )
-    crowd = [f"a{n:03}" for n in range(NAMES_MOST + 6)]
+    crowd = [f"a{n:03}" for n in range(MAX_NAMES + 6)]
     assert "a039 and 6 more" in instructions("alice", Role.AGENT, crowd)
 
 

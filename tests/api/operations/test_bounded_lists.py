@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.operations.loose_ends import TOLD_LENGTH, TOLD_MOST
+from api.operations.loose_ends import MAX_LENGTH, MAX_LISTED
 from meta.errors import Conflict
 from meta.names import MANAGER, AgentName
 from meta.wire.common import InSeconds
@@ -62,8 +62,8 @@ async def test_an_agents_own_loose_ends_are_all_there_but_cut(noisy: Hive) -> No
 async def test_a_model_gets_one_short_line_for_each_of_the_newest(noisy: Hive) -> None:
     (text, _) = texts(await call(noisy, MANAGER, "loose_ends"))
     lines = text.splitlines()
-    assert max(map(len, lines)) <= TOLD_LENGTH
-    assert (lines[TOLD_MOST], lines[-1]) == ("and 250 older questions", "and 250 older reminders")
+    assert max(map(len, lines)) <= MAX_LENGTH
+    assert (lines[MAX_LISTED], lines[-1]) == ("and 250 older questions", "and 250 older reminders")
     assert lines[0].startswith("question 400 from noisy-3 to the operator, 0 s: ")
     assert "\x01" not in text
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from api.http.app import application
 from api.http.requests import PATH_FIELD, Places
-from api.operations.base import RENAMED, SPEAKER, AnyOperation, Call, Role, Route, Surface
+from api.operations.base import CALLER, RENAMED, AnyOperation, Call, Effect, Role, Route, Surface
 from api.operations.table import ON_LINES, OPERATIONS, tools_of
 from api.sockets.principals import Operator, Principal, principal_of
 from meta.errors import HiveError
@@ -174,8 +174,25 @@ def test_every_operation_has_a_name_a_summary_and_a_place() -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_every_operation_declares_its_effect_and_its_methods_agree(operation: AnyOperation) -> None:
+    assert operation.effect in Effect
+    methods = {route.method for route in operation.routes}
+    assert "GET" not in methods or operation.effect is Effect.READS
+    assert "DELETE" not in methods or operation.effect is Effect.REMOVES
+    assert "POST" not in methods or operation.effect is not Effect.READS or operation.name == "backup"
+
+
+def test_the_tools_with_a_hint_are_those_that_only_read_and_those_that_remove() -> None:
+    tools = [operation for operation in OPERATIONS if operation.tool is not None]
+    reading = {operation.name for operation in tools if operation.effect is Effect.READS}
+    removing = {operation.name for operation in tools if operation.effect is Effect.REMOVES}
+    assert reading == {"whoami", "loose_ends", "get_logs"}
+    assert removing == {"kill", "cancel_loose_end"}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_an_operation_is_there_for_exactly_its_principals(operation: AnyOperation) -> None:
-    speakers = {SPEAKER[surface] for surface in operation.surfaces if surface in SPEAKER}
+    speakers = {CALLER[surface] for surface in operation.surfaces if surface in CALLER}
     assert speakers <= operation.principals
     tooled = {role for role in Role if operation in tools_of(role).values()}
     assert tooled == (operation.principals if operation.tool else set())
@@ -225,7 +242,7 @@ async def test_an_operation_answers_the_same_on_each_of_its_surfaces(
 ) -> None:
     await furnish(hive.fake)
     await furnish(twin)
-    call = Call(twin.parts(), principal(SPEAKER[surface]))
+    call = Call(twin.parts(), principal(CALLER[surface]))
     try:
         answer = await operation.handler(call, operation.input.model_validate(EXAMPLES[operation.name], strict=False))
     except HiveError as error:  # then the same is expected on the surface

@@ -120,7 +120,7 @@ async def test_a_proposal_says_who_what_and_why(applied: Applied, seed: Sha) -> 
             sha=seed,
             base=None,
             commit_ref=seed[:8],
-            source=Source.parse("proposed/config"),
+            source="proposed/config",
             description="a better alice\n\nHive-By: operator",
             requested_at=2000,
             proposed_by="manager",

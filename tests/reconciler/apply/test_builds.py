@@ -30,7 +30,7 @@ class Kept:
 
     def refused(self, error: PermanentError) -> Previewed:
         config = Config(retry_backoff_max=60.0)
-        world = SimpleNamespace(observer=SimpleNamespace(previews=self), config=config, clock=lambda: 1000.0)
+        world = SimpleNamespace(previews=self, config=config, clock=lambda: 1000.0)
         builds = BuildSteps(cast("World", world), cast("Any", None))
         self.known[ONE] = builds._refused(ALICE, ONE, SHOWN, error)
         return self.known[ONE]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from api.cli.commands.daemon import exit_code
+from api.cli.commands.serve import exit_code
 from api.daemon.serve import ServeOptions, serve
 from meta.config import Config
 from meta.layout import Layout

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from api.mcp import app
-from api.mcp.overlong import ENDS, Overlong
+from api.mcp.limits import END_BYTES, LongBody
 from harness.connect import LINE_LIMIT
 from meta.config import Config
 from meta.names import MANAGER, AgentName
@@ -100,8 +100,8 @@ async def test_what_is_too_long_is_an_error_of_the_tool_where_the_id_comes_last(
     ],
 )
 def test_the_id_is_the_requests_own_or_none(head: bytes, tail: bytes, id: int | str | None) -> None:
-    seen = Overlong()
-    for part in (head, b"y" * ENDS * 2, b"z", tail):
-        seen.add(part)
-    found = seen.substitute({})
-    assert (None if found is None else json.loads(found)["id"]) == id
+    body = LongBody()
+    for part in (head, b"y" * END_BYTES * 2, b"z", tail):
+        body.add(part)
+    call = body.substitute({})
+    assert (None if call is None else json.loads(call)["id"]) == id

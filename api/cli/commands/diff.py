@@ -1,0 +1,154 @@
+"""`hive diff`: what a proposal changes, or what changed between two commits of an agent."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli.client import completion
+from api.cli.client.http import Client, Row
+from api.cli.command import LOOK, JsonOption, OwnerOption, command
+from api.cli.render import console, texts
+from meta.errors import BadInput
+from meta.names import agent_name
+
+MAX_COMMITS = 10
+"""Subjects of commits that are printed."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    command(app, "diff", LOOK, examples=("hive diff 7", "hive diff alice", "hive diff alice 3..7"))(diff)
+
+
+def diff(
+    client: Client,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="a proposal's id, or an agent's name",
+            autocompletion=completion.diffable,
+            show_default=False,
+        ),
+    ],
+    between: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="A..B",
+            help="for an agent: two ids or commits; A alone means from A to now",
+            autocompletion=completion.span,
+            show_default="what the last deploy changed",
+        ),
+    ] = None,
+    agent: OwnerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a proposal changes: settings first, then the patch. If it failed or was denied, also the reason.
+
+    `hive approve ID --sha COMMIT` approves exactly the commit that you saw. For an agent it shows what changed between
+    two of its commits, deployed or not.
+    """
+    if what.isascii() and what.isdigit():
+        if between is not None:
+            raise BadInput(f"{what} is a proposal, and A..B is of an agent", "`hive diff alice 3..7`")
+        _proposal(client, int(what), agent, json)
+    else:
+        _change(client, agent_name(what), between, json)
+
+
+def _change(client: Client, agent: str, between: str | None, json: bool) -> None:
+    first, _, last = (between or "").partition("..")
+    diff = client.row(f"/api/agents/{agent}/diff", {"from": first or None, "to": last.lstrip(".") or None})
+    if json:
+        console.write_json(diff)
+        return
+    console.heading(f"{agent}: {texts.short_commit(diff['base'])} -> {texts.short_commit(diff['sha'])}")
+    _show_commits(diff["commits"])
+    if not diff["patch"]:
+        console.write("  no difference")
+    _show_settings(diff)
+    _show_patch(diff)
+
+
+def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
+    diff = client.row(f"/api/proposals/{id}/diff", {"agent": agent})
+    if json:
+        console.write_json(diff)
+        return
+    base = texts.short_commit(diff["base"]) or "nothing"
+    console.heading(f"proposal {diff['id']} for {diff['agent']}: {base} -> {texts.short_commit(diff['sha'])}")
+    description = str(diff["description"]).strip().splitlines()
+    for line in description:
+        console.write(f"  {line}")
+    _show_commits(diff["commits"], description[0] if description else "")
+    _show_end(client.row(f"/api/proposals/{id}", {"agent": diff["agent"]}))
+    _show_settings(diff)
+    _show_preview(diff)
+    if diff["build"]:
+        console.write()
+        console.write("the last lines of its build:")
+        for line in diff["build"]:
+            console.write(f"  {line}")
+    _show_patch(diff)
+
+
+def _show_commits(subjects: list[str], title: str = "") -> None:
+    """Show the newest commits. A single commit is left out if its subject is the title."""
+    if len(subjects) == 1 and subjects[0] == title:
+        return
+    for subject in subjects[:MAX_COMMITS]:
+        console.write(f"  commit {subject}")
+    more = len(subjects) - MAX_COMMITS
+    if more > 0:
+        console.write(f"  and {more} more")
+
+
+def _show_settings(diff: Row) -> None:
+    if diff["settings"]:
+        console.write()
+        console.table(("SETTING", "NOW", "THEN"), diff["settings"], empty="")
+
+
+def _show_patch(diff: Row) -> None:
+    if diff["patch"]:
+        console.write()
+        console.patch(diff["patch"])
+
+
+def _show_preview(diff: Row) -> None:
+    """Show what would be built, if the builder knows."""
+    if not diff["previews"] and not diff["complaint"]:
+        return
+    console.write()
+    if diff["complaint"]:
+        console.write("it cannot be built:")
+        for line in str(diff["complaint"]).splitlines():
+            console.write(f"  {line}".rstrip())
+    elif diff["shown"] is None:
+        console.write("it is not evaluated yet; try again in a moment")
+    else:
+        if diff["same"]:
+            console.write("the system stays the same")
+        elif diff["system"]:
+            console.write("changes of the system (the patch shows the rest):")
+        else:
+            console.write("the system changes in a way that the summary does not show: read the patch")
+        for line in diff["system"]:
+            console.write(f"  {line}")
+    if diff["shown"] is not None and not diff["complaint"]:
+        console.write(f"to approve exactly this: hive approve {diff['id']} --shown {diff['shown']}")
+
+
+def _show_end(card: Row) -> None:
+    """Show how it ended, or that it is stale."""
+    if card["state"] in ("failed", "denied"):
+        _show_why(card)
+    if card["stale"]:
+        console.write(f"  stale: it does not descend from what {card['agent']} runs; {card['stale']}")
+
+
+def _show_why(card: Row) -> None:
+    why = str(card["note"] or "no reason was recorded").strip().splitlines()
+    console.write(f"  {card['state']}: {why[0]}")
+    for line in why[1:]:
+        console.write(f"    {line}".rstrip())

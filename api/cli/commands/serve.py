@@ -1,0 +1,146 @@
+"""`hive serve`: run the daemon."""
+
+import shutil
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.client import paths
+from api.cli.client.exit_codes import Code
+from api.cli.command import DAEMON, WAIT_SECONDS, RuntimeOption, StateOption, TimeoutOption, epilog
+from api.cli.render import console
+from meta.errors import PermanentError
+from reconciler.plan.phases import GIVEN_UP
+
+if TYPE_CHECKING:
+    from api.daemon.serve import Ending
+    from reconciler.views import Status
+
+
+class BackendName(StrEnum):
+    """How containers run."""
+
+    LOCAL = "local"
+    FAKE = "fake"
+    NIXOS = "nixos"
+
+
+class BuilderName(StrEnum):
+    """How commits are built."""
+
+    PLAIN = "plain"
+    NIX = "nix"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    examples = ("hive serve", "hive serve --state /var/lib/hyperhive --runtime /run/hyperhive", "hive serve --once")
+    app.command("serve", rich_help_panel=DAEMON, epilog=epilog(examples))(serve)
+
+
+def serve(
+    state: StateOption = None,
+    runtime: RuntimeOption = None,
+    backend: Annotated[
+        BackendName, typer.Option("--backend", envvar="HIVE_BACKEND", help="how containers run")
+    ] = BackendName.LOCAL,
+    builder: Annotated[
+        BuilderName, typer.Option("--builder", envvar="HIVE_BUILDER", help="how commits are built")
+    ] = BuilderName.PLAIN,
+    unsafe: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-no-isolation",
+            help="run agents without bubblewrap, if it does not work here (HIVE_ISOLATION=unsafe-none): "
+            "they can read all that the daemon's user can read",
+        ),
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="reconcile until there is nothing left to do, then exit")
+    ] = False,
+    timeout: TimeoutOption = WAIT_SECONDS,
+) -> None:
+    """Run the daemon in the foreground. Agents keep running when it ends; the next daemon finds them again.
+
+    Without options all its files are in ./.hive. Other settings are HIVE_* variables.
+    """
+    _require_git()
+    import asyncio  # this and the next line take a second to import; no other command needs them
+
+    from api.daemon.serve import ServeOptions, serve
+
+    where = paths.find(state, runtime, serving=True)
+    options = ServeOptions(
+        where.state, where.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
+    )
+    ending = asyncio.run(serve(options, _welcome))
+    show_ending(ending, json=False)
+    raise typer.Exit(exit_code(ending))
+
+
+def exit_code(ending: "Ending") -> Code:
+    """Return the exit code for how the daemon ended."""
+    from api.daemon.serve import Outcome
+
+    match ending.outcome:
+        case Outcome.STOPPED:
+            return Code.OK
+        case Outcome.FAILED:
+            return Code.FAILED
+        case Outcome.SETTLED:
+            return Code.FAILED if any(row.phase in GIVEN_UP for row in ending.plan) else Code.OK
+        case Outcome.TIMED_OUT:
+            return Code.TIMEOUT
+        case Outcome.INTERRUPTED:
+            return Code.INTERRUPTED
+
+
+def show_ending(ending: "Ending", *, json: bool) -> None:
+    """Show the plan that one round left, if there was one."""
+    from api.daemon.serve import Outcome
+
+    if ending.outcome not in (Outcome.SETTLED, Outcome.TIMED_OUT):
+        return
+    if json:
+        console.write_json([asdict(row) for row in ending.plan])
+        return
+    for row in ending.plan:
+        _say(f"{row.agent}: {row.phase}, {row.step}: {row.reason}")
+
+
+def _welcome(status: "Status") -> None:
+    """Show where everything is, and what to type next."""
+    here = Path(status.state) == Path(".hive").resolve() and Path(status.runtime) == Path(".hive/run").resolve()
+    _say(f"hive {status.revision} is up (backend {status.backend}, builder {status.builder}).")
+    _say(f"  state      {status.state}")
+    _say(f"  sockets    {status.runtime}/host.sock (JSON lines), {status.runtime}/http.sock (HTTP)")
+    _say(f"  isolation  {status.isolation}")
+    for note in status.notes:
+        _say(f"  note       {note}")
+    _say("Type next, in another terminal:")
+    if not here:
+        _say(f"  export HIVE_STATE={status.state} HIVE_RUNTIME={status.runtime}")
+    if Path(sys.prefix, "bin", "activate").exists():
+        _say(f"  . {sys.prefix}/bin/activate")
+    _say("  hive status")
+    _say("  hive spawn alice --wait")
+    _say(f"  git clone {status.state}/applied/alice/.git alice   # change agent.toml there and commit, then:")
+    _say(f"  git -C alice push {status.state}/proposed/alice/push.git HEAD:my-topic")
+    _say("  hive diff 1; hive approve 1 --wait")
+    _say("Ctrl-C ends the daemon; agents go on.")
+
+
+def _say(text: str) -> None:
+    """Print one line at once: another program may wait for it."""
+    console.write(text)
+    sys.stdout.flush()
+
+
+def _require_git() -> None:
+    """Raise PermanentError without git. Importing GitPython would end with a traceback instead."""
+    if shutil.which("git") is None:
+        raise PermanentError("git is not on PATH", "install it (on Debian: apt-get install git)")
