@@ -1,7 +1,7 @@
 """The daemon's log on stderr: for a terminal, for the journal, or as JSON, with what is being done beside each line.
 
 The code logs with `logging.getLogger`; structlog only writes the lines. No secret gets out: every text goes through the
-net that tags go through (`meta.git.message.scrub`), which also takes away what would move a terminal's cursor.
+net that tags go through (`meta.text.scrub`), which also takes away what would move a terminal's cursor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.types import EventDict, Processor, WrappedLogger
 
-from meta.git.message import one_line, scrub
+from meta.text import one_line, scrub
 from reconciler.telemetry import activity
 
 Kind = Literal["console", "journal", "json"]

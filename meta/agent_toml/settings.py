@@ -28,8 +28,8 @@ from pydantic_core import ErrorDetails
 
 from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
 from meta.errors import BadInput
-from meta.git.message import one_line
 from meta.names import agent_name
+from meta.text import one_line
 
 MAX_BYTES = 262_144
 """A longer agent.toml is refused unread."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from meta.applied import states, tags
 from meta.applied.repo import Applied
 from meta.errors import Conflict
-from meta.git.message import encode, scrub
+from meta.git.message import encode
 from meta.git.objects import RefChange, tag
 from meta.model import TagState
 from meta.names import ProposalId
+from meta.text import scrub
 
 
 async def describe(applied: Applied, id: ProposalId, text: str) -> bool:

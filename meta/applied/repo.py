@@ -15,7 +15,7 @@ from meta.applied.tags import ReadTag
 from meta.approval import Shown
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.git.files import RefStamp
-from meta.git.message import encode, one_line
+from meta.git.message import encode
 from meta.git.objects import (
     ABSENT,
     FILE,
@@ -34,6 +34,7 @@ from meta.git.repo import FileAt, GitRepo
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.text import one_line
 
 __all__ = ["Applied", "FileAt"]
 

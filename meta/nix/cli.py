@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.errors import BuildFailed, PermanentError, TransientError
-from meta.git.message import one_line
 from meta.nix import jail
 from meta.nix.complaints import (
     MEMORY,
@@ -30,6 +29,7 @@ from meta.nix.complaints import (
 from meta.nix.jail import Evaluation
 from meta.nix.store import Store, locate
 from meta.process.run import Completed, ProcessTimeout, Recorder, run
+from meta.text import one_line
 
 _ALWAYS = (
     "experimental-features = nix-command flakes",

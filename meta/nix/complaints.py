@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from meta.git.message import one_line, scrub
 from meta.nix.store import Store
+from meta.text import one_line, scrub
 
 MEMORY = "the evaluation needs more memory than it may have"
 _ERROR = re.compile(r"^\s*error:", re.MULTILINE)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meta.errors import BuildFailed
-from meta.git.message import one_line
+from meta.text import one_line
 
 MAX_LINES = 200
 """Lines of one comparison; of more, the most important are kept."""

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import assert_never
 
 from meta.errors import HiveError, NotFound, Refused
-from meta.git.message import scrub
 from meta.model import ContainerSettings, Deploy, DeployKind, Pin, Role, TagState
 from meta.names import MANAGER, AgentName, GenerationId, ProposalId, Sha
 from meta.proposed import push_repo, work_tree
+from meta.text import scrub
 from reconciler.apply.builds import Building
 from reconciler.apply.effects import effect
 from reconciler.apply.last_lines import told_last

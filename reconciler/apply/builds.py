@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 from meta.approval import Shown, objection
 from meta.errors import BuildFailed, PermanentError, Refused
-from meta.git.message import scrub
 from meta.model import Deploy
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix.summary import compare
+from meta.text import scrub
 from reconciler.apply.effects import effect
 from reconciler.builders.base import Builder, BuildRequest, Preview
 from reconciler.observe.previews import Previewed

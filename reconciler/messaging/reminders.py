@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from meta.errors import BadInput, Conflict, NotFound, Refused
-from meta.git.message import one_line
 from meta.names import MANAGER
+from meta.text import one_line
 from meta.wire.common import At, InSeconds
 from meta.wire.limits import REMINDER_BYTES
 from reconciler.messaging import reminder_files

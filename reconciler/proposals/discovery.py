@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Protocol
 
 from meta.errors import Conflict, HiveError, TransientError
-from meta.git.message import one_line
 from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha
 from meta.proposed import tips
 from meta.proposed.tips import Looked, Tip
+from meta.text import one_line
 from reconciler.common.tasks import run_together
 from reconciler.common.token_bucket import Bucket
 from reconciler.loop.queue import Queue
