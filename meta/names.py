@@ -16,7 +16,19 @@ Sha = NewType("Sha", str)
 GenerationId = NewType("GenerationId", str)
 
 MANAGER = AgentName("manager")
-RESERVED = frozenset({"operator", "system", "reminder", "host", "hive"})
+OPERATOR = "operator"
+"""Sender and recipient on behalf of every person who uses the operator's socket."""
+SYSTEM = "system"
+"""Sender of hive's own messages to agents."""
+REMINDER = "reminder"
+"""Sender of reminders."""
+HOST = "host"
+HIVE = "hive"
+"""Actor of what the daemon does without being asked."""
+ALL = "*"
+"""Recipient of a broadcast: every agent but the sender. The operator does not get it."""
+RESERVED = frozenset({OPERATOR, SYSTEM, REMINDER, HOST, HIVE})
+"""Names that no agent may have."""
 NAME_LIMIT = 11
 """Characters; the limit of `nixos-container create`."""
 

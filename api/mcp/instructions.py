@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.operations.base import OPERATOR, Role
-from meta.names import MANAGER
+from api.operations.base import Role
+from meta.names import MANAGER, OPERATOR
 
 NAMES_MOST = 40
 """Names that are listed; a longer list helps nobody."""

@@ -26,6 +26,7 @@ from meta.agent_toml.script import (
 )
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import BadInput, HiveError, PermanentError
+from meta.names import SYSTEM
 from meta.wire.agent import MessageResponse
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def question_of(message: MessageResponse) -> int:
     from meta.wire.codec import decode
     from meta.wire.events import HELPER_EVENT, QuestionAsked  # only who answers needs them
 
-    event = decode(HELPER_EVENT, message.body) if message.sender == "system" else None
+    event = decode(HELPER_EVENT, message.body) if message.sender == SYSTEM else None
     if not isinstance(event, QuestionAsked):
         raise BadInput(f"the message from {message.sender} is no question", "`answer` is for rules about questions")
     return event.id

@@ -28,7 +28,7 @@ from pydantic_core import ErrorDetails
 
 from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
 from meta.errors import BadInput
-from meta.names import agent_name
+from meta.names import ALL, HIVE, OPERATOR, agent_name
 from meta.text import one_line
 
 MAX_BYTES = 262_144
@@ -78,7 +78,7 @@ class AgentSettings(Table):
     label: str = ""
     description: str = ""
     prompt: str | None = None
-    recipients: list[str] = Field(default_factory=lambda: ["*"])
+    recipients: list[str] = Field(default_factory=lambda: [ALL])
     auto_propose: bool = False
     limits: TurnLimits = TurnLimits()
     mcp_servers: dict[str, McpServer] = Field(default_factory=dict)
@@ -89,7 +89,7 @@ class AgentSettings(Table):
     @classmethod
     def _names(cls, recipients: list[str]) -> list[str]:
         for recipient in recipients:
-            if recipient not in ("*", "operator"):
+            if recipient not in (ALL, OPERATOR):
                 try:
                     agent_name(recipient)
                 except BadInput as error:
@@ -100,7 +100,7 @@ class AgentSettings(Table):
     @classmethod
     def _servers(cls, servers: dict[str, McpServer]) -> dict[str, McpServer]:
         for name in servers:
-            if not _SERVER_NAME.fullmatch(name) or name == "hive":
+            if not _SERVER_NAME.fullmatch(name) or name == HIVE:
                 raise ValueError(
                     f"{name[:_VALUE_LIMIT]!r} is no name for a server (letters, digits, _ and -; not 'hive')"
                 )
@@ -108,7 +108,7 @@ class AgentSettings(Table):
 
     def may_write_to(self, recipient: str) -> bool:
         """Whether `recipients` allows it."""
-        return "*" in self.recipients or recipient in self.recipients
+        return ALL in self.recipients or recipient in self.recipients
 
 
 def parse_settings(data: bytes, where: str = SETTINGS_FILE) -> AgentSettings:

@@ -15,12 +15,12 @@ from typing_extensions import override
 from meta.agent_toml import seed
 from meta.errors import Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, Role, RunEntry, RunState, TagState
-from meta.names import MANAGER, AgentName, ProposalId, Sha
+from meta.names import MANAGER, OPERATOR, AgentName, ProposalId, Sha
 from meta.wire.common import CancelLooseEndKind, LooseEnd
 from reconciler.agents.updates import Updates
 from reconciler.apply.effects import effect
 from reconciler.messaging.loose_ends import LooseEnds
-from reconciler.messaging.questions import OPERATOR, Questions
+from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
 from reconciler.plan.counters import next_rebuild, next_restart
 from reconciler.plan.rollout import Rollout

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from meta.errors import TransientError
+from meta.names import OPERATOR
 
 MINUTE = 60.0
-OPERATOR = "operator"
 
 EVENTS_PER_MINUTE = 6
 """Events that one agent may bring about, as long as it likes: what is kept of them (eventlog.KEEP) then spans weeks."""

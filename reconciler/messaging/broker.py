@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from meta.config import INBOX_BYTES, INBOX_LIMIT
 from meta.errors import BadInput, NotFound, Refused, TransientError
-from meta.names import MANAGER
+from meta.names import ALL, MANAGER, OPERATOR
 from meta.wire.limits import BODY_BYTES
 from reconciler.common.token_bucket import Allowance
 from reconciler.messaging.receivers import Receivers
@@ -37,11 +37,7 @@ from reconciler.store.messages.text import (
     check_mark,
 )
 
-__all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage"]
-
-OPERATOR = "operator"
-ALL = "*"
-"""Recipient of a broadcast: every agent but the sender. The operator is no agent."""
+__all__ = ["Broker", "DeadLetter", "Delivery", "InboxMessage"]
 
 BODY_LIMIT = BODY_BYTES
 """Bytes of a body in UTF-8."""

@@ -8,9 +8,9 @@ from collections.abc import Collection
 from meta.agent_toml.settings import SETTINGS_FILE, flatten, parse_settings
 from meta.errors import BadInput, HiveError, NotFound
 from meta.model import TagState
-from meta.names import MANAGER, AgentName, ProposalId, Sha
+from meta.names import MANAGER, OPERATOR, AgentName, ProposalId, Sha
 from reconciler.loop.loop import Look, Reconciler
-from reconciler.messaging.broker import OPERATOR, Broker
+from reconciler.messaging.broker import Broker
 from reconciler.plan import steps
 from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved

@@ -11,9 +11,9 @@ from typing import Any
 
 from api.cli.client.http import Row
 from api.cli.render import output
+from meta.names import SYSTEM
 
 Data = dict[str, Any]
-SYSTEM = "system"
 """Who hive's own messages are from; no peer can have that name."""
 
 

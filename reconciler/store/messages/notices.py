@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from meta.names import SYSTEM
 from meta.wire.events import HELPER_EVENT, HelperEvent, QuestionAnswered, QuestionAsked
 
-SYSTEM = "system"
 NOTICES_KEPT = 1_000
 """Of one inbox, messages of hive's own that are not done; when there is one more, one of those that flood it goes."""
 

@@ -11,11 +11,10 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from meta.names import OPERATOR
 from reconciler.store.events import log
 from reconciler.store.messages.notices import LEAST_SIZE, key_used, use_key
 from reconciler.store.messages.text import WAKE, Delivery, delivery, name
-
-OPERATOR = "operator"
 
 DONE_KEPT = 1_000
 """Messages per inbox that are kept after they are done, for `recent`."""
