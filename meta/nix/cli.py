@@ -28,7 +28,8 @@ from meta.nix.complaints import (
 )
 from meta.nix.jail import Evaluation
 from meta.nix.store import Store, locate
-from meta.process.run import Completed, ProcessTimeout, Recorder, run
+from meta.process.recorder import Recorder
+from meta.process.run import Completed, ProcessTimeout, run
 from meta.text import one_line
 
 _ALWAYS = (

@@ -29,7 +29,7 @@ from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.process.disk import disk_error
-from meta.process.run import Recorder
+from meta.process.recorder import Recorder
 from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview

@@ -16,7 +16,9 @@ from meta.config import Config
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
 from meta.git.objects import decode_tree
 from meta.names import Sha
-from meta.process.run import Completed, OutputTooLarge, Recorder, run
+from meta.process.child import OutputTooLarge
+from meta.process.recorder import Recorder
+from meta.process.run import Completed, run
 from meta.proposed.quarantine import tree
 from meta.text import one_line, scrub
 
