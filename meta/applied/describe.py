@@ -6,7 +6,8 @@ from meta.applied import states, tags
 from meta.applied.repo import Applied
 from meta.errors import Conflict
 from meta.git.message import encode
-from meta.git.objects import RefChange, tag
+from meta.git.objects import tag
+from meta.git.transaction import RefChange
 from meta.model import TagState
 from meta.names import ProposalId
 from meta.text import scrub

@@ -14,23 +14,11 @@ from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, 
 from meta.applied.tags import ReadTag
 from meta.approval import Shown
 from meta.errors import Conflict, HiveError, NotFound, TransientError
-from meta.git.files import RefStamp
 from meta.git.message import encode
-from meta.git.objects import (
-    ABSENT,
-    FILE,
-    GitObject,
-    RefChange,
-    TreeEntry,
-    blob,
-    commit,
-    decode_tag,
-    decode_tree,
-    snapshot,
-    tag,
-    tree,
-)
+from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
+from meta.git.ref_stamp import RefStamp
 from meta.git.repo import FileAt, GitRepo
+from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from meta.git.objects import ABSENT, RefChange
+from meta.git.transaction import ABSENT, RefChange
 from meta.model import TagState
 from meta.names import ProposalId, Sha
 

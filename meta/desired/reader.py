@@ -10,8 +10,8 @@ from dataclasses import replace
 from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, Agents, decode_agents, decode_entry, decode_run
 from meta.desired.view import History, MetaView, extend
 from meta.errors import HiveError, NotFound, PermanentError
-from meta.git.files import RefStamp
 from meta.git.objects import FILE, TreeEntry, decode_tree
+from meta.git.ref_stamp import RefStamp
 from meta.git.repo import GitRepo
 from meta.model import Candidate, Desired
 from meta.names import AgentName, ProposalId, Sha, agent_name

@@ -30,8 +30,9 @@ from meta.desired.uids import uid_for
 from meta.desired.view import LogEntry, MetaView, log_entry
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.git.message import encode
-from meta.git.objects import ABSENT, RefChange, TreeEntry, commit
+from meta.git.objects import TreeEntry, commit
 from meta.git.repo import GitRepo
+from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import (
     AgentEntry,

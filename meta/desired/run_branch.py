@@ -12,8 +12,9 @@ from meta.desired.changes import note, tree_with
 from meta.desired.reader import RUN
 from meta.desired.view import MetaView
 from meta.errors import Conflict, TransientError
-from meta.git.objects import ABSENT, GitObject, RefChange, blob, commit
+from meta.git.objects import GitObject, blob, commit
 from meta.git.repo import GitRepo
+from meta.git.transaction import ABSENT, RefChange
 from meta.model import RunEntry
 from meta.names import AgentName, ProposalId
 

@@ -16,9 +16,6 @@ from meta.names import Sha
 IDENTITY = "hive <hive@localhost>"
 """Author, committer and tagger of everything that hive writes."""
 
-ABSENT = Sha("0" * 40)
-"""As the old value of a ref: it must not exist."""
-
 FILE = 0o100644
 EXECUTABLE = 0o100755
 SYMLINK = 0o120000
@@ -71,18 +68,6 @@ class TreeEntry:
     mode: int
     name: bytes
     id: Sha
-
-
-@dataclass(frozen=True, slots=True)
-class RefChange:
-    """One line of a ref transaction. `new` None only checks; `new` ABSENT deletes; `old` ABSENT: must not exist.
-
-    `old` None: whatever is there now.
-    """
-
-    ref: str
-    new: Sha | None = None
-    old: Sha | None = None
 
 
 def blob(data: bytes) -> GitObject:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,51 +22,23 @@ from typing import TypeVar
 from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
-from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+from meta.errors import NotFound, PermanentError, Refused
+from meta.git.config import CONFIG, is_complete, own_environment
+from meta.git.failures import failure
 from meta.git.files import read_loose, read_ref, read_refs, write_objects
-from meta.git.objects import ABSENT, EXECUTABLE, FILE, SYMLINK, Commit, GitObject, RefChange, decode_commit
+from meta.git.objects import EXECUTABLE, FILE, SYMLINK, Commit, GitObject, decode_commit
+from meta.git.transaction import RefChange, command
 from meta.names import Sha
 from meta.process.disk import disk_error
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-CONFIG = """\
-[core]
-\trepositoryformatversion = 0
-\tfilemode = true
-\tbare = true
-\tfsync = all
-\tfsyncMethod = fsync
-\thooksPath = /dev/null
-\tlogAllRefUpdates = false
-[gc]
-\tauto = 0
-[maintenance]
-\tauto = false
-[receive]
-\tautogc = false
-\tdenyDeletes = true
-\tdenyNonFastForwards = true
-"""
-"""The whole configuration of each of hive's repos."""
-
 DIFF_LIMIT = 2**20
 """Bytes of a diff that are shown."""
 
 FILES_LIMIT = 512 * 2**20
 """Bytes that one commit's files may have together."""
-
-_REF = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
-_LOCKED = re.compile(r"Unable to create '.*\.lock'|another git process", re.IGNORECASE)
-_PASSING = re.compile(
-    r"No space left|Disk quota|Input/output error|Read-only file system|Cannot allocate|File too large"
-)
-_LOST = re.compile(r"reference already exists|but expected|unable to resolve reference|reference is missing")
-_MISSING = re.compile(
-    r"[Nn]ot a valid object|bad object|bad revision|unknown revision|ambiguous argument|Needed a single revision"
-    r"|Not a valid commit|invalid object|could not get object info|does not exist in|but not in"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +55,14 @@ class GitRepo:
     def __init__(self, path: Path, environment: Mapping[str, str] | None = None, deadline: float = 30) -> None:
         self.path = path
         self._deadline = deadline
-        self._environment = {**_environment(path), **(environment or {})}
+        self._environment = {**own_environment(path), **(environment or {})}
 
     # making
     async def init(self, folders: Sequence[str] = ()) -> None:
         """Make the repo, or complete one whose making was cut short. `folders` below refs/ are made at once."""
 
         def work() -> None:
-            if not _complete(self.path):
+            if not is_complete(self.path):
                 for name in ("config.lock", "HEAD.lock"):  # nobody else is here before the repo is whole
                     (self.path / name).unlink(missing_ok=True)
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -109,7 +80,7 @@ class GitRepo:
 
     def present(self) -> bool:
         """Whether there is a whole repo."""
-        return _complete(self.path)
+        return is_complete(self.path)
 
     # refs
     def ref(self, name: str) -> Sha | None:
@@ -125,7 +96,7 @@ class GitRepo:
 
         Conflict when a ref is not at its `old` value; TransientError when another git holds one of them locked.
         """
-        lines = "".join(f"{line}\n" for line in ("start", *map(_line, changes), "prepare", "commit"))
+        lines = "".join(f"{line}\n" for line in ("start", *map(command, changes), "prepare", "commit"))
 
         def work(repo: Repo) -> None:
             write_objects(self.path, objects)
@@ -283,38 +254,6 @@ class GitRepo:
         return status, _bytes(output), _bytes(stderr).decode("utf-8", "replace")
 
 
-def remove_stale_locks(git_dir: Path) -> list[Path]:
-    """Remove every `*.lock` of one of hive's repos; returns them. Only for recovery: nobody may be working there."""
-    removed: list[Path] = []
-    for folder, folders, names in os.walk(git_dir):
-        if folder == f"{git_dir}/objects":
-            folders[:] = [name for name in folders if name in ("info", "pack")]
-        for name in names:
-            if name.endswith(".lock"):
-                path = Path(folder, name)
-                path.unlink(missing_ok=True)
-                removed.append(path)
-    return removed
-
-
-def failure(git_dir: Path, argv: Sequence[str], stderr: str) -> HiveError:
-    """What git complained about, as one of hive's errors."""
-    lines = [line for line in stderr.strip().splitlines() if line] or ["no message"]
-    told = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
-    summary = f"git {argv[0]} in {git_dir}: {told[:300]}"
-    if stderr.startswith("Timeout:"):
-        return TransientError(f"git {argv[0]} in {git_dir} passed its deadline", "is the disk very slow?")
-    if _LOCKED.search(stderr):
-        return TransientError(summary, "another git is at work there; hive tries again")
-    if _PASSING.search(stderr):
-        return TransientError(summary, "free some space or mend the disk; hive goes on by itself")
-    if _LOST.search(stderr):
-        return Conflict(summary, "somebody else was first: look again")
-    if _MISSING.search(stderr):
-        return NotFound(summary, "was the repo restored from an old backup?")
-    return PermanentError(summary, "see `git fsck` in that repo")
-
-
 async def _in_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread. A cancelled caller still waits for it, so that no lock is let go too early."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
@@ -325,49 +264,6 @@ async def _in_thread(work: Callable[[], T]) -> T:
         if running.done() and not running.cancelled() and (error := running.exception()) is not None:
             log.info("a cancelled git command failed as well: %s", error)
         raise
-
-
-def _environment(path: Path) -> dict[str, str]:
-    """What git sees on top of the daemon's environment: everything that could point it elsewhere is overruled."""
-    return {
-        "GIT_DIR": str(path),
-        "GIT_OBJECT_DIRECTORY": f"{path}/objects",
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_SYSTEM": os.devnull,
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_COUNT": "0",
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_DEFAULT_HASH": "sha1",
-        "GIT_DEFAULT_REF_FORMAT": "files",
-        "GIT_AUTHOR_NAME": "hive",
-        "GIT_AUTHOR_EMAIL": "hive@localhost",
-        "GIT_COMMITTER_NAME": "hive",
-        "GIT_COMMITTER_EMAIL": "hive@localhost",
-    }
-
-
-def _complete(path: Path) -> bool:
-    try:
-        whole = (path / "config").read_text(encoding="utf-8") == CONFIG
-    except (OSError, UnicodeDecodeError):
-        return False
-    return whole and (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
-
-
-def _line(change: RefChange) -> str:
-    if not _REF.fullmatch(change.ref):
-        raise BadInput(f"{change.ref[:80]!r} is no ref of hive")
-    if change.new is None:
-        return f"verify {change.ref} {change.old or ABSENT}"
-    if change.new == ABSENT:
-        return f"delete {change.ref}" + (f" {change.old}" if change.old else "")
-    if change.old == ABSENT:
-        return f"create {change.ref} {change.new}"
-    return f"update {change.ref} {change.new}" + (f" {change.old}" if change.old else "")
 
 
 def _commit(entry: str) -> Commit:

@@ -12,8 +12,8 @@ import pytest
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.errors import BadInput, Conflict, NotFound
-from meta.git.objects import RefChange
 from meta.git.repo import GitRepo
+from meta.git.transaction import RefChange
 from meta.layout import Layout
 from meta.model import (
     AgentEntry,
