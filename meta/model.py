@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 
 
@@ -165,7 +165,7 @@ class Deploy:
     reason: str | None = None
     meta_commit: Sha | None = None
     unproven: bool = False
-    shown: Shown | None = None
+    shown: Binding | None = None
 
 
 @dataclass(frozen=True, slots=True)

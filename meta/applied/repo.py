@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from meta.applied import tags
 from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
 from meta.applied.tags import ReadTag
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
@@ -173,7 +173,7 @@ class Applied:
         reason: str = "",
         at: int,
         seen: Sha | None = None,
-        shown: Shown | None = None,
+        shown: Binding | None = None,
     ) -> None:
         """Bring an id to the state `to` (for `deployed` there is `deployed()`). Of several racers one wins.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from meta.approval import Shown, objection
+from meta.approval import Binding, objection
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.model import Deploy
 from meta.names import AgentName, ProposalId, Sha
@@ -31,7 +31,7 @@ class Building:
         self._w = world
         self._builder = builder
 
-    async def build(self, request: BuildRequest, shown: Shown | None) -> None:
+    async def build(self, request: BuildRequest, shown: Binding | None) -> None:
         """A4. Refused when the operator approved something else than what would be built now."""
         async with self._w.builds:
             with effect("build"):
@@ -77,14 +77,14 @@ class Building:
                 if self._w.config.prebuild:
                     await self._builder.build(request)
             except PermanentError as error:
-                nothing = Shown(deploy.sha, "", "", "", settings.fingerprint())
+                nothing = Binding(deploy.sha, "", "", "", settings.fingerprint())
                 return self._refused(agent, deploy.id, nothing, error)
             now = await self._running(agent)
             lines = compare(now.summary if now else None, found.summary)
         same = now is not None and now.shown.derivation == found.shown.derivation
         return Previewed(found.shown, lines, summary=found.summary, same=same)
 
-    def _refused(self, agent: AgentName, id: ProposalId, shown: Shown, error: PermanentError) -> Previewed:
+    def _refused(self, agent: AgentName, id: ProposalId, shown: Binding, error: PermanentError) -> Previewed:
         """What cannot be built, in words; one that ended at a limit is tried again, each time after a longer wait."""
         told, previews = _told(error), self._w.observer.previews
         if previews is None or not (isinstance(error, BuildFailed) and error.bound):

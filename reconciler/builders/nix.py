@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from meta.applied.repo import Applied
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.config import Config
 from meta.desired import flake
 from meta.desired.reader import MAIN, candidate_ref
@@ -145,15 +145,15 @@ class NixBuilder:
         written = await self._nix.evaluate(look.evaluation, attribute, look.places)
         return Preview(shown, summaries.parse(written))
 
-    async def shown(self, request: BuildRequest) -> Shown:
+    async def shown(self, request: BuildRequest) -> Binding:
         """What an approval is bound to; evaluates the derivation alone."""
         return (await self._shown(request))[1]
 
-    async def _shown(self, request: BuildRequest) -> tuple[_Look, Shown]:
+    async def _shown(self, request: BuildRequest) -> tuple[_Look, Binding]:
         await self.check(request.agent, request.sha)
         look = await self._look(request)
         derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
-        return look, Shown(
+        return look, Binding(
             commit=request.sha,
             nixpkgs=flake.revision(look.lock, "nixpkgs"),
             hive=flake.revision(look.lock, "hyperhive"),

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from meta import nix
 from meta.agent_toml.settings import AgentSettings
 from meta.applied.repo import Applied
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.config import Config
 from meta.errors import PermanentError
 from meta.git.repo import FileAt
@@ -90,7 +90,7 @@ class PlainBuilder:
         """None of this builder's."""
         raise _no_preview()
 
-    async def shown(self, request: BuildRequest) -> Shown:
+    async def shown(self, request: BuildRequest) -> Binding:
         """None of this builder's."""
         raise _no_preview()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.errors import TransientError
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId
@@ -34,7 +34,7 @@ class Previewed:
     memory; after `again_at` (Unix seconds) it is tried once more by itself, None: it stays as it is.
     """
 
-    shown: Shown
+    shown: Binding
     lines: tuple[str, ...] = ()
     complaint: str | None = None
     summary: Summary | None = None

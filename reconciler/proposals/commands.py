@@ -10,7 +10,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from meta.applied.describe import describe
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.model import Deploy, DeployKind, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, commit_id
@@ -336,7 +336,7 @@ class Proposals(CardViews):
         self._reconciler.look_now(deploy.agent)
         return await previews.wait(deploy.agent, deploy.id, self._w.config.preview_wait)
 
-    async def _move(self, deploy: Deploy, to: TagState, by: str, reason: str, shown: Shown | None = None) -> None:
+    async def _move(self, deploy: Deploy, to: TagState, by: str, reason: str, shown: Binding | None = None) -> None:
         applied, now = self._w.applied(deploy.agent), self._w.now()
         await applied.transition(deploy.id, to, by=by, reason=reason, at=now, shown=shown)
 
