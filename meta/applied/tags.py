@@ -36,9 +36,14 @@ class ReadTag:
     at: int
     message: Message
 
-    def get(self, trailer: str) -> str | None:
-        """A trailer, None when it is missing or empty."""
-        return self.message.trailers.get(trailer) or None
+    @property
+    def by(self) -> str:
+        """Return who wrote the tag."""
+        return self.get(BY) or UNKNOWN
+
+    def get(self, trailer: str) -> str:
+        """Return a trailer, "" if it is missing."""
+        return self.message.trailers.get(trailer, "")
 
 
 def read_tag(state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag | None:
@@ -75,18 +80,18 @@ def deploy(agent: AgentName, id: ProposalId, tags: Mapping[TagState, ReadTag]) -
     return Deploy(
         agent=agent,
         id=id,
-        kind=_KINDS.get(first.get(KIND) or "", DeployKind.APPLY_COMMIT),
+        kind=_KINDS.get(first.get(KIND), DeployKind.APPLY_COMMIT),
         state=state,
         sha=first.sha,
         base=Sha(base) if base else None,
-        commit_ref=first.get(COMMIT_REF) or "",
-        source=first.get(SOURCE) or "",
+        commit_ref=first.get(COMMIT_REF),
+        source=first.get(SOURCE),
         description=first.message.text,
         requested_at=first.at,
-        proposed_by=first.get(BY) or UNKNOWN,
-        approved_by=(approval.get(BY) or UNKNOWN) if approval else None,
+        proposed_by=first.by,
+        approved_by=approval.by if approval else None,
         resolved_at=decided.at if decided else None,
-        by=last.get(BY) or UNKNOWN,
+        by=last.by,
         reason=(last.message.text or None) if last is not first else None,
         meta_commit=Sha(meta) if (meta := last.get(META)) else None,
         unproven=last.get(UNPROVEN) == "yes",

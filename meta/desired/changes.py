@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta.desired import view as metaview
+from meta.desired import trailers
 from meta.desired.view import MetaView
 from meta.errors import Conflict
 from meta.git.message import encode
@@ -42,8 +42,8 @@ def check_uid(view: MetaView, agent: AgentName, entry: AgentEntry) -> None:
 
 def note(action: str, agent: AgentName, by: str, text: str = "", also: Mapping[str, str] | None = None) -> str:
     """The message of a commit that is no deploy: subject, `text`, trailers."""
-    trailers = {metaview.ACTION: action, metaview.AGENT: agent, metaview.BY: by, **(also or {})}
-    return encode(f"{action} {agent}", text, trailers)
+    values = {trailers.ACTION: action, trailers.AGENT: agent, trailers.BY: by, **(also or {})}
+    return encode(f"{action} {agent}", text, values)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

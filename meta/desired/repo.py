@@ -20,10 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from meta.config import Config
-from meta.desired import view as metaview
+from meta.desired import trailers
 from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, encode_agents, encode_run
 from meta.desired.changes import Changed, check_uid, note, tree_with, with_entry, write_files
-from meta.desired.flake import FLAKE_FILE, LOCK_FILE, merge_lock, prune_lock, render
+from meta.desired.flake import FLAKE_FILE, render
+from meta.desired.flake_lock import LOCK_FILE, merge_lock, prune_lock
 from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
 from meta.desired.run_branch import Counter, RunBranch
 from meta.desired.uids import uid_for
@@ -90,7 +91,7 @@ class MetaRepo:
         for ref, files in ((MAIN, self._files(empty)), (RUN, {RUN_FILE: encode_run({})})):
             if self.repo.ref(ref) is None:
                 root, objects = tree_with([], files)
-                made = commit(root, (), encode("begin", trailers={metaview.ACTION: "create"}), at)
+                made = commit(root, (), encode("begin", trailers={trailers.ACTION: "create"}), at)
                 await self.repo.transaction([RefChange(ref, new=made.id, old=ABSENT)], [*objects, made])
         await self.export()
 
@@ -129,8 +130,8 @@ class MetaRepo:
                 locked = await self._locked(self._lock_flake, files, await self._reader.content(base, LOCK_FILE))
                 files |= {LOCK_FILE: locked} if locked is not None else {}
             root, objects = tree_with(base, files)
-            trailers = {metaview.ACTION: "candidate", metaview.AGENT: agent, metaview.ID: str(id), metaview.BY: by}
-            made = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=trailers), at)
+            values = {trailers.ACTION: "candidate", trailers.AGENT: agent, trailers.ID: str(id), trailers.BY: by}
+            made = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=values), at)
             await self.repo.transaction([RefChange(candidate_ref(agent, id), new=made.id)], [*objects, made])
             return made.id
 
@@ -148,13 +149,13 @@ class MetaRepo:
     ) -> Sha:
         """A8, the commit point: this one change again on the HEAD of now. Done already: the commit that did it."""
         action = _ACTIONS[kind]
-        trailers = {
-            metaview.ACTION: action,
-            metaview.ID: str(id),
-            metaview.AGENT: agent,
-            metaview.SHA: sha,
-            metaview.GENERATION: generation,
-            metaview.BY: by,
+        values = {
+            trailers.ACTION: action,
+            trailers.ID: str(id),
+            trailers.AGENT: agent,
+            trailers.SHA: sha,
+            trailers.GENERATION: generation,
+            trailers.BY: by,
         }
 
         def change(view: MetaView) -> Changed | None:
@@ -169,7 +170,7 @@ class MetaRepo:
             return with_entry(view, agent, wanted)
 
         head = await self._commit(
-            change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=trailers), at, (agent, id)
+            change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=values), at, (agent, id)
         )
         return (await self.read()).committed.get(agent, {}).get(id, head)
 
@@ -218,7 +219,7 @@ class MetaRepo:
             return dict(view.desired.agents), graves
 
         await self._run.change(agent, lambda _: None, by, at)
-        return await self._commit(change, note(metaview.FORGET, agent, by), at)
+        return await self._commit(change, note(trailers.FORGET, agent, by), at)
 
     async def adopt(
         self, agent: AgentName, deploy: Deploy | None, *, disown: frozenset[ProposalId], by: str, at: int
@@ -241,7 +242,7 @@ class MetaRepo:
                 )
             return agents, tombstones
 
-        said = {metaview.ID: str(deploy.id), metaview.SHA: deploy.sha} if deploy is not None else {}
+        said = {trailers.ID: str(deploy.id), trailers.SHA: deploy.sha} if deploy is not None else {}
         words = ", ".join(map(str, sorted(disown)))
         return await self._commit(change, note("adopt", agent, by, f"ids given up: {words}", said), at)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from meta.desired import view
+from meta.desired import trailers
 from meta.desired.agents_json import RUN_FILE, encode_run
 from meta.desired.changes import note, tree_with
 from meta.desired.reader import RUN
@@ -45,7 +45,7 @@ class RunBranch:
                 others = {name: entry for name, entry in desired.run.items() if name != agent}
                 run = {**others, agent: wanted} if wanted is not None else others
                 root, objects = tree_with([], {RUN_FILE: encode_run(run)})
-                action = str(wanted.state) if wanted is not None else view.FORGET
+                action = str(wanted.state) if wanted is not None else trailers.FORGET
                 made = commit(root, (old,) if old else (), note(action, agent, by), at)
                 try:
                     await self._repo.transaction([RefChange(RUN, new=made.id, old=old or ABSENT)], [*objects, made])

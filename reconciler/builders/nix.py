@@ -23,7 +23,7 @@ from types import MappingProxyType
 from meta.applied.repo import Applied
 from meta.approval import Binding
 from meta.config import Config
-from meta.desired import flake
+from meta.desired import flake, flake_lock
 from meta.desired.reader import MAIN, candidate_ref
 from meta.errors import BuildFailed, NotFound, PermanentError
 from meta.git.repo import GitRepo
@@ -113,7 +113,7 @@ class NixBuilder:
         await self.check(request.agent, request.sha)
         look = await self._look(request)
         derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
-        revision = flake.revision(look.lock, "hyperhive") or self._revision
+        revision = flake_lock.revision(look.lock, "hyperhive") or self._revision
         fingerprint = request.settings.fingerprint()
         id = _generation_id(request, str(derivation), fingerprint, revision)
         link = self._layout.generation(request.agent, id)
@@ -130,11 +130,11 @@ class NixBuilder:
 
     async def revision(self, head: Sha) -> str:
         """That of the flake input for hive, as `head` locks it; hive's own where there is none."""
-        return flake.revision(await self._lock(head), "hyperhive") or self._revision
+        return flake_lock.revision(await self._lock(head), "hyperhive") or self._revision
 
     async def _lock(self, commit: Sha) -> bytes | None:
         try:
-            return await self._meta.read(commit, flake.LOCK_FILE)
+            return await self._meta.read(commit, flake_lock.LOCK_FILE)
         except NotFound:
             return None
 
@@ -155,8 +155,8 @@ class NixBuilder:
         derivation = await self._nix.derivation(look.evaluation, self._toplevel(request.agent), look.places)
         return look, Binding(
             commit=request.sha,
-            nixpkgs=flake.revision(look.lock, "nixpkgs"),
-            hive=flake.revision(look.lock, "hyperhive"),
+            nixpkgs=flake_lock.revision(look.lock, "nixpkgs"),
+            hive=flake_lock.revision(look.lock, "hyperhive"),
             derivation=str(derivation),
             settings=request.settings.fingerprint(),
         )
@@ -196,7 +196,7 @@ class NixBuilder:
     async def _root_inputs(self, lock: bytes | None) -> None:
         """Keep the shared inputs of `lock` from the host's garbage collection, and let old ones go."""
         folder, paths = self._layout.nix_inputs, []
-        for nar_hash in flake.shared_hashes(lock):
+        for nar_hash in flake_lock.shared_hashes(lock):
             path = self._nix.store.input_path(nar_hash)
             if path is not None and path.exists():
                 paths.append(path)
@@ -216,7 +216,7 @@ class NixBuilder:
 
     def _local(self, lock: bytes | None) -> tuple[Path, ...]:
         """Shared inputs that are directories of this host: nix looks there even when it has them in its store."""
-        return tuple(path for path in flake.local_paths(lock) if path.exists())
+        return tuple(path for path in flake_lock.local_paths(lock) if path.exists())
 
     async def _realise(self, request: BuildRequest, derivation: Path, link: Path, look: _Look) -> Path:
         home, deadline = self._home(request.agent) / "build", self._config.build_deadline

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from meta.applied.repo import Applied
 from meta.config import Config
-from meta.desired.flake import LOCK_FILE, render
+from meta.desired.flake import render
+from meta.desired.flake_lock import LOCK_FILE
 from meta.desired.reader import candidate_ref
 from meta.git.objects import commit, snapshot
 from meta.git.repo import GitRepo
