@@ -1,7 +1,7 @@
-"""A repo's files, read and written without a process: loose objects, refs, and a stamp that shows that refs moved.
+"""A repo's files, read and written without a process: loose objects, refs, lock files.
 
-Only for repos that hive itself owns. Objects are written as git with `core.fsync=all` writes them: to the disk first,
-under their name afterwards. Refs are only read here; git moves them (`meta/git/repo.py`).
+Only for repos that hive itself owns. An object is written as git with `core.fsync=all` writes it: first its content,
+synced to the disk, then its name. Refs are only read here; git moves them (`meta/git/repo.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def write_objects(git_dir: Path, objects: Iterable[GitObject]) -> None:
-    """Store `objects` durably. An object that is there already is left alone. Raises TransientError (disk full)."""
+    """Store `objects` durably; skip those that exist. TransientError if the disk is full."""
     touched: dict[Path, None] = {}
     try:
         for item in objects:
@@ -65,7 +65,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
-    """The object, if it is stored loose and whole; None says: ask git."""
+    """Return the object if it is stored loose and undamaged; None if git must be asked."""
     try:
         raw = zlib.decompress(Path(f"{git_dir}/objects/{name[:2]}/{name[2:]}").read_bytes())
     except (OSError, zlib.error):
@@ -78,22 +78,22 @@ def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
 
 
 def read_refs(git_dir: Path, folders: Sequence[str]) -> dict[str, Sha]:
-    """Every ref directly in one of `folders` (like "refs/heads"), by full name. Symbolic refs are passed over."""
-    found: dict[str, Sha] = {}
+    """Return every ref directly in one of `folders` (like "refs/heads") by full name, without symbolic refs."""
+    refs: dict[str, Sha] = {}
     for folder in folders:
         for name in _names(f"{git_dir}/{folder}"):
             value = _read_ref(f"{git_dir}/{folder}/{name}")
             if value is not None:
-                found[f"{folder}/{name}"] = value
+                refs[f"{folder}/{name}"] = value
     # after the loose ones: `git pack-refs` writes this file before it removes them
     for ref, value in _packed(git_dir):
-        if ref not in found and ref.rpartition("/")[0] in folders:
-            found[ref] = value
-    return found
+        if ref not in refs and ref.rpartition("/")[0] in folders:
+            refs[ref] = value
+    return refs
 
 
 def read_ref(git_dir: Path, ref: str) -> Sha | None:
-    """What one ref points at; None when it is not there."""
+    """Return what one ref points at; None if it does not exist."""
     value = _read_ref(f"{git_dir}/{ref}")
     return value if value is not None else dict(_packed(git_dir)).get(ref)
 

@@ -8,7 +8,7 @@
     Hive-Id: 7
     Hive-By: operator uid 1000
 
-Trailers are only what stands unindented in the last block. `encode` scrubs everything that it is given.
+Only unindented lines of the last block are trailers. `encode` scrubs all its arguments.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Message:
 
 
 def encode(subject: str, text: str = "", trailers: Mapping[str, str] | None = None) -> str:
-    """The message as it is written to git. `decode` gives back the scrubbed parts exactly."""
+    """Return the message as git stores it. `decode` returns exactly the scrubbed parts."""
     blocks = [one_line(subject, SUBJECT_LIMIT) + "\n"]
     if body := scrub(text):
         blocks.append("".join(f"{_INDENT}{line}\n" for line in body.split("\n")))
@@ -44,7 +44,7 @@ def encode(subject: str, text: str = "", trailers: Mapping[str, str] | None = No
 
 
 def decode(message: str) -> Message:
-    """The parts of a message. Total: what hive did not write has its text, and no trailers."""
+    """Return the parts of every message. One that hive did not write has a text and no trailers."""
     subject, _, rest = message.partition("\n")
     lines = rest.split("\n")
     if lines and not lines[-1]:
@@ -54,7 +54,7 @@ def decode(message: str) -> Message:
     while end and (match := _TRAILER.fullmatch(lines[end - 1])):
         trailers[match[1]] = match[2]
         end -= 1
-    if end and lines[end - 1]:  # the block goes on with something else: it is text
+    if end and lines[end - 1]:  # the block also has other lines: it is text
         trailers, end = {}, len(lines)
     text = lines[1:end] if lines[:1] == [""] else lines[:end]
     if trailers and text and not text[-1]:
@@ -64,5 +64,5 @@ def decode(message: str) -> Message:
 
 def _key(key: str) -> str:
     if not _TRAILER.fullmatch(f"{key}: "):
-        raise ValueError(f"{key!r} is no key of a trailer")
+        raise ValueError(f"{key!r} is not a key of a trailer")
     return key

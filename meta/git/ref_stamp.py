@@ -1,4 +1,4 @@
-"""A short text that changes whenever a ref of a repo does, without a process."""
+"""A stamp of the refs of a repo: it shows without a process that a ref changed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SETTLED = 0.05
 
 
 class RefStamp:
-    """A short text that changes whenever a ref in one of `folders` does, whoever moved it.
+    """A short text that changes whenever a ref in one of `folders` does, also if a person moved it.
 
     Reading it again costs one `stat` per folder, one for `packed-refs`, and no process. A folder's time stamp is only
-    as fine as the kernel's tick, so one that was changed just now is also compared by the names and inodes in it.
+    as fine as the kernel's tick. So a folder that changed just now is also compared by the names and inodes in it.
     The text depends on the files alone: it is the same after a restart.
     """
 
@@ -28,7 +28,7 @@ class RefStamp:
         self._text: str | None = None
 
     def read(self) -> str | None:
-        """The stamp now; None when there is no repo."""
+        """Return the present stamp; None if there is no repo."""
         changed = False
         for index, path in enumerate(self._paths):
             try:
@@ -52,7 +52,7 @@ class RefStamp:
         now = time.time_ns()
         if signature is None:
             self._parts[index] = "-"
-        elif index == 0:  # the repo itself: of what lies there only packed-refs counts
+        elif index == 0:  # the git directory itself: only packed-refs in it counts
             self._parts[index] = _packed_stamp(path)
         else:
             self._parts[index] = f"{signature[1]} {_listing(path)}"
@@ -61,13 +61,13 @@ class RefStamp:
 
 
 def _listing(folder: str) -> str:
-    """Names and inodes of the refs in a folder."""
+    """Return names and inodes of the refs in a folder."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted((e.name, e.inode()) for e in entries if not e.name.endswith(".lock") and e.is_file())
+            refs = sorted((e.name, e.inode()) for e in entries if not e.name.endswith(".lock") and e.is_file())
     except (FileNotFoundError, NotADirectoryError):
         return "-"
-    return " ".join(f"{name}:{inode}" for name, inode in found)
+    return " ".join(f"{name}:{inode}" for name, inode in refs)
 
 
 def _packed_stamp(git_dir: str) -> str:

@@ -1,12 +1,12 @@
-"""The one user of GitPython: hive's own bare repos, as values.
+"""hive's own bare repos. The one user of GitPython.
 
-Every method opens the repo, works in a thread, and closes it again (`with Repo(...)`: a Repo that is kept leaks its
-`cat-file` children and descriptors). Only values come out, never objects of GitPython. Every command is an argument
-list with a deadline, blind to the configuration of user and system. A failure is one of meta.errors:
+Every method opens the repo, works in a thread, and closes it again (a Repo that is kept leaks its `cat-file` children
+and descriptors). Methods return values, never objects of GitPython. Every command is an argument list with a deadline;
+git ignores the configuration of user and system. A failure is one of meta.errors:
 
     NotFound        no such repo, commit or file
-    Conflict        a ref is not where the transaction says: somebody else was first
-    TransientError  full disk, a ref that another git holds locked, a command that passed its deadline
+    Conflict        a ref is not at the old value of the transaction: another change was first
+    TransientError  a full disk, a ref that another git has locked, a command that passed its deadline
 """
 
 from __future__ import annotations
@@ -35,35 +35,35 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DIFF_LIMIT = 2**20
-"""Bytes of a diff that are shown."""
+"""Bytes of a diff; the rest is left out."""
 
 FILES_LIMIT = 512 * 2**20
-"""Bytes that one commit's files may have together."""
+"""Bytes that the files of one commit may have together."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileAt:
-    """One file of a commit: `mode` as git has it (0o100644, 0o100755, 0o120000 for a symlink), `data` its bytes."""
+    """One file of a commit. `mode` is git's: 0o100644, 0o100755, or 0o120000 for a symlink."""
 
     mode: int
     data: bytes
 
 
 class GitRepo:
-    """One bare repo that hive owns. `path` is the git directory; `deadline` in seconds for each command."""
+    """One bare repo that hive owns. `path` is the git directory, `deadline` the seconds of each command."""
 
     def __init__(self, path: Path, environment: Mapping[str, str] | None = None, deadline: float = 30) -> None:
         self.path = path
         self._deadline = deadline
         self._environment = {**own_environment(path), **(environment or {})}
 
-    # making
+    # creation
     async def init(self, folders: Sequence[str] = ()) -> None:
-        """Make the repo, or complete one whose making was cut short. `folders` below refs/ are made at once."""
+        """Create the repo with `folders` in it, or complete a repo whose creation was interrupted."""
 
         def work() -> None:
             if not is_complete(self.path):
-                for name in ("config.lock", "HEAD.lock"):  # nobody else is here before the repo is whole
+                for name in ("config.lock", "HEAD.lock"):  # no other git works here before the repo is complete
                     (self.path / name).unlink(missing_ok=True)
                 self.path.mkdir(parents=True, exist_ok=True)
                 argv = ["init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(self.path)]
@@ -76,25 +76,25 @@ class GitRepo:
             for folder in folders:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
 
-        await _in_thread(lambda: self._explained(work))
+        await _in_thread(lambda: self._translate(work))
 
     def present(self) -> bool:
-        """Whether there is a whole repo."""
+        """Return True if the repo exists and is complete."""
         return is_complete(self.path)
 
     # refs
     def ref(self, name: str) -> Sha | None:
-        """What a ref points at. No process."""
+        """Return what a ref points at, without a process."""
         return read_ref(self.path, name)
 
     def refs(self, folders: Sequence[str]) -> dict[str, Sha]:
-        """All refs directly in `folders` ("refs/heads"). No process."""
+        """Return all refs directly in `folders` ("refs/heads"), without a process."""
         return read_refs(self.path, folders)
 
     async def transaction(self, changes: Sequence[RefChange], objects: Sequence[GitObject] = ()) -> None:
-        """Write `objects`, then move all refs or none in one `git update-ref`.
+        """Write `objects`, then apply all `changes` or none in one `git update-ref`.
 
-        Conflict when a ref is not at its `old` value; TransientError when another git holds one of them locked.
+        Conflict if a ref is not at its `old` value; TransientError if another git has one of them locked.
         """
         lines = "".join(f"{line}\n" for line in ("start", *map(command, changes), "prepare", "commit"))
 
@@ -107,22 +107,22 @@ class GitRepo:
 
     # objects
     async def objects(self, ids: Iterable[Sha]) -> dict[Sha, GitObject]:
-        """The objects that exist among `ids`. Loose ones are read directly, the others by one `cat-file`."""
-        found: dict[Sha, GitObject] = {}
+        """Return the objects that exist among `ids`. Read loose ones directly, the others with one `cat-file`."""
+        objects: dict[Sha, GitObject] = {}
         packed: list[Sha] = []
         for name in dict.fromkeys(ids):
             loose = read_loose(self.path, name)
             if loose is None:
                 packed.append(name)
             else:
-                found[name] = loose
+                objects[name] = loose
         if packed:
-            found.update(await self._with_repo(lambda repo: self._batch(repo, packed)))
-        return found
+            objects.update(await self._with_repo(lambda repo: self._batch(repo, packed)))
+        return objects
 
     def _batch(self, repo: Repo, ids: Sequence[Sha]) -> dict[Sha, GitObject]:
         output = self._git(repo, ["cat-file", "--batch"], "".join(f"{name}\n" for name in ids).encode())
-        found: dict[Sha, GitObject] = {}
+        objects: dict[Sha, GitObject] = {}
         at = 0
         for name in ids:
             end = output.index(b"\n", at)
@@ -130,24 +130,24 @@ class GitRepo:
             at = end + 1
             if len(words) == 3 and words[2].isdecimal():
                 size = int(words[2])
-                found[name] = GitObject(words[1], output[at : at + size])
+                objects[name] = GitObject(words[1], output[at : at + size])
                 at += size + 1
-        return found
+        return objects
 
     async def has(self, sha: Sha) -> bool:
-        """Whether the commit is here."""
-        found = (await self.objects([sha])).get(sha)
-        return found is not None and found.kind == "commit"
+        """Return True if the repo has the commit."""
+        item = (await self.objects([sha])).get(sha)
+        return item is not None and item.kind == "commit"
 
     async def commit(self, sha: Sha) -> Commit:
-        """One commit, decoded."""
-        found = (await self.objects([sha])).get(sha)
-        if found is None or found.kind != "commit":
+        """Return one commit, decoded. NotFound if the repo does not have it."""
+        item = (await self.objects([sha])).get(sha)
+        if item is None or item.kind != "commit":
             raise NotFound(f"{self.path} has no commit {sha[:12]}", "was the repo restored from an old backup?")
-        return decode_commit(sha, found.data)
+        return decode_commit(sha, item.data)
 
     async def resolve(self, commit_id: str) -> Sha:
-        """The full id of a commit named by 7 to 40 hex digits. NotFound when there is none or more than one."""
+        """Return the full id of a commit given by 7 to 40 hex digits. NotFound for none and for more than one."""
         argv = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit_id}^{{commit}}"]
         status, output, _ = await self._with_repo(lambda repo: self._execute(repo.git, argv, None))
         text = output.decode("ascii", "replace").strip()
@@ -157,7 +157,7 @@ class GitRepo:
 
     # history
     async def is_ancestor(self, ancestor: Sha, of: Sha) -> bool:
-        """Whether `of` descends from `ancestor` (or is it)."""
+        """Return True if `of` is `ancestor` or descends from it."""
         if ancestor == of:
             return True
         argv = ["merge-base", "--is-ancestor", ancestor, of]
@@ -167,7 +167,7 @@ class GitRepo:
         return status == 0
 
     async def log(self, tip: Sha, exclude: Sha | None = None, limit: int | None = None) -> tuple[Commit, ...]:
-        """Commits reachable from `tip` and not from `exclude`, newest first."""
+        """Return the commits reachable from `tip` and not from `exclude`, newest first."""
         argv = ["log", "-z", "--no-show-signature", "--format=%H%n%T%n%P%n%ct%n%B"]
         argv += [f"--max-count={limit}"] if limit is not None else ["--topo-order"]
         argv += [tip, *([f"^{exclude}"] if exclude is not None else []), "--"]
@@ -176,7 +176,7 @@ class GitRepo:
 
     # files
     async def files(self, sha: Sha) -> dict[str, FileAt]:
-        """Every file and symlink of a commit, by path. Submodules are left out. Refused above FILES_LIMIT."""
+        """Return every file and symlink of a commit by path, without submodules. Refused above FILES_LIMIT."""
         argv = ["ls-tree", "-r", "-l", "-z", "--full-tree", sha]
         output = await self._with_repo(lambda repo: self._git(repo, argv))
         listed: list[tuple[str, int, Sha]] = []
@@ -188,21 +188,27 @@ class GitRepo:
                 total += int(words[3])
                 listed.append((os.fsdecode(path), _mode(words[0]), Sha(words[2])))
         if total > FILES_LIMIT:
-            raise Refused(f"the files of {sha[:12]} have {total} bytes together, the limit is {FILES_LIMIT}")
-        found = await self.objects(name for _, _, name in listed)
-        missing = [path for path, _, name in listed if name not in found]
+            raise Refused(
+                f"the files of {sha[:12]} have {total} bytes together, the limit is {FILES_LIMIT}", "make it smaller"
+            )
+        contents = await self.objects(name for _, _, name in listed)
+        missing = [path for path, _, name in listed if name not in contents]
         if missing:
-            raise NotFound(f"{self.path} lacks the content of {missing[0]!r} at {sha[:12]}", "the repo is damaged")
-        return {path: FileAt(mode, found[name].data) for path, mode, name in listed}
+            raise NotFound(
+                f"{self.path} lacks the content of {missing[0]!r} at {sha[:12]}",
+                "the repo is damaged: restore it from a backup",
+            )
+        return {path: FileAt(mode, contents[name].data) for path, mode, name in listed}
 
     async def read(self, sha: Sha, path: str) -> bytes:
-        """One file of a commit. NotFound when it has none."""
+        """Return one file of a commit. NotFound if the commit does not have it."""
         return await self._with_repo(lambda repo: self._git(repo, ["cat-file", "blob", f"{sha}:{path}"]))
 
     async def diff(self, before: Sha, after: Sha) -> str:
-        """The patch between two commits, at most DIFF_LIMIT bytes; nothing that a repo says is run for it.
+        """Return the patch between two commits, at most DIFF_LIMIT bytes.
 
-        Everything is shown as text: a NUL byte or an attribute must not hide a script from who approves it.
+        git runs no program that the repo names, and treats every file as text: a NUL byte or an attribute must not
+        hide a script from the approver.
         """
         options = ["--text", "--no-ext-diff", "--no-textconv", "--no-color", "--find-renames"]
         argv = ["diff", *options, before, after, "--"]
@@ -212,16 +218,16 @@ class GitRepo:
 
     # running git
     async def _with_repo(self, work: Callable[[Repo], T]) -> T:
-        def opened() -> T:
+        def open_and_work() -> T:
             try:
                 with Repo(self.path, expand_vars=False) as repo:
                     return work(repo)
             except (InvalidGitRepositoryError, NoSuchPathError) as error:
                 raise NotFound(f"{self.path} is not a git repo", "was it removed or damaged?") from error
 
-        return await _in_thread(lambda: self._explained(opened))
+        return await _in_thread(lambda: self._translate(open_and_work))
 
-    def _explained(self, work: Callable[[], T]) -> T:
+    def _translate(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except GitCommandNotFound as error:
@@ -255,14 +261,14 @@ class GitRepo:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread. A cancelled caller still waits for it, so that no lock is let go too early."""
+    """Run `work` in a thread. A cancelled caller still waits for its end, so that no lock is released too early."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
         if running.done() and not running.cancelled() and (error := running.exception()) is not None:
-            log.info("a cancelled git command failed as well: %s", error)
+            log.info("a git command failed after its caller was cancelled: %s", error)
         raise
 
 
