@@ -1,8 +1,8 @@
-"""flake.nix of the meta repo, rendered from what is desired, and the one-agent change of flake.lock. Pure.
+"""flake.nix of the meta repo, rendered from desired state. Pure.
 
-Each agent is one input, pinned by ref and rev, so that a plain `nix flake lock` moves just that one (ref alone
-would follow a moved tag; rev alone fails on a bare repo with nix 2.8). An input is no flake (`flake = false`): an
-agent cannot extend the lock, and its repo is evaluated only where its module is used.
+Each agent is one input, pinned by ref and rev, so that `nix flake lock` moves only that one: ref alone would follow
+a moved tag, rev alone fails on a bare repo with nix 2.8. Inputs are not flakes (`flake = false`): an agent cannot
+extend the lock, and only the use of its module evaluates its repo.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from meta.names import AgentName
 FLAKE_FILE = "flake.nix"
 
 HOST_PLATFORM = f"{os.uname().machine}-linux"
-"""What every container is built for: a container runs on the host's kernel."""
+"""The platform of every container: a container runs on the host's kernel."""
 
 _PORTS = 20_000
-"""First port handed out as HIVE_PORT."""
+"""The first HIVE_PORT."""
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
 def nix_string(text: str) -> str:
-    """`text` as a Nix string literal that means exactly it. BadInput for a NUL, which Nix cannot hold."""
+    """Return the Nix string literal for exactly `text`. BadInput for a NUL, which Nix cannot represent."""
     if "\0" in text:
-        raise BadInput("a NUL character cannot be written in Nix")
+        raise BadInput("a NUL character cannot be written in Nix", "remove it")
     return f'"{text.translate(_ESCAPES)}"'
 
 
 def input_name(agent: AgentName) -> str:
-    """ "agent-alice"."""
+    """Return a name like "agent-alice"."""
     return f"agent-{agent}"
 
 
 def input_url(agent: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName], Path]) -> str:
-    """Where nix gets the agent's pinned commit from."""
+    """Return the flake URL of the agent's pinned commit."""
     return git_url(applied_git(agent), f"refs/tags/proposal/{entry.pin.id}", entry.pin.sha)
 
 
 def git_url(git_dir: Path, ref: str, commit: str) -> str:
-    """Flake URL of one commit of a repo. With `ref` as well, since nix 2.8 fetches nothing of a bare repo without."""
+    """Return the flake URL of one commit of a repo. nix 2.8 also needs `ref` to fetch from a bare repo."""
     return f"git+file://{quote(str(git_dir))}?ref={ref}&rev={commit}"
 
 
 def port(entry: AgentEntry) -> int:
-    """Loopback port of the agent's harness relay: follows from its uid range, so it is fixed and its own."""
+    """Return the loopback port of the agent's harness relay. It follows from the uid range, so no other has it."""
     return _PORTS + (entry.settings.uid_base // 65_536) % 40_000
 
 
 def identity(agent: AgentName, entry: AgentEntry, dashboard: int = 0) -> dict[str, str]:
-    """What the harness is told about itself, as variables. `dashboard`: the host's port of it; 0: there is none."""
-    shown = {"HIVE_DASHBOARD_PORT": str(dashboard)} if dashboard else {}
-    return {"HIVE_LABEL": agent, "HIVE_PORT": str(port(entry)), **shown}
+    """Return the variables that identify the agent to its harness. `dashboard` is the dashboard's port, 0 for none."""
+    optional = {"HIVE_DASHBOARD_PORT": str(dashboard)} if dashboard else {}
+    return {"HIVE_LABEL": agent, "HIVE_PORT": str(port(entry)), **optional}
 
 
 def render(
@@ -113,7 +113,7 @@ def _module(name: AgentName) -> str:
     return f'    agents.{nix_string(name)} = "${{inputs.{nix_string(input_name(name))}}}/agent.nix";'
 
 
-@lru_cache(maxsize=4096)  # a commit changes one agent of many: the lines of the others are at hand
+@lru_cache(maxsize=4096)  # a commit changes one agent of many: keep the lines of the others
 def _input(name: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName], Path]) -> str:
     url = nix_string(input_url(name, entry, applied_git))
     return f"    {nix_string(input_name(name))} = {{ url = {url}; flake = false; }};"
@@ -121,7 +121,7 @@ def _input(name: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName]
 
 def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int) -> str:
     template = "manager" if entry.settings.role is Role.MANAGER else "agent-base"
-    # with the template the harness's unit has them; without, whatever the agent's own module makes of them
+    # the template passes them to the harness's unit; without it they are for the agent's own module
     variables = "hive.agent.environment" if templates else "environment.variables"
     lines = [
         f"    nixosConfigurations.{nix_string(name)} = inputs.nixpkgs.lib.nixosSystem {{",

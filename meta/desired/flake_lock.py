@@ -16,7 +16,7 @@ _SHARED = ("nixpkgs", "hyperhive")
 
 
 def revision(lock: bytes | None, name: str) -> str:
-    """The revision (or else the content hash) at which `lock` has the shared input `name`; "" when it has none."""
+    """Return the revision of the shared input `name` in `lock`, or its content hash; "" if it is not there."""
     try:
         content = json.loads(lock or b"{}")
         locked = content["nodes"][content["nodes"][content["root"]]["inputs"][name]]["locked"]
@@ -26,24 +26,26 @@ def revision(lock: bytes | None, name: str) -> str:
 
 
 def shared_hashes(lock: bytes | None) -> tuple[str, ...]:
-    """The `narHash` of each input that is not an agent's, also of inputs' inputs."""
+    """Return the `narHash` of each input that is not an agent's, inputs of inputs included."""
     try:
         nodes = json.loads(lock or b'{"nodes": {}}')["nodes"]
-        found = [node.get("locked", {}).get("narHash") for name, node in nodes.items() if not name.startswith("agent-")]
+        hashes = [
+            node.get("locked", {}).get("narHash") for name, node in nodes.items() if not name.startswith("agent-")
+        ]
     except (ValueError, KeyError, TypeError, AttributeError):
         return ()
-    return tuple(str(each) for each in found if each)
+    return tuple(str(each) for each in hashes if each)
 
 
 def local_paths(lock: bytes | None) -> tuple[Path, ...]:
-    """Directories and repos of this host that `lock` takes shared inputs (not agents) from."""
+    """Return the directories and repos of this host that are shared inputs in `lock`."""
     try:
         nodes = json.loads(lock or b'{"nodes": {}}')["nodes"]
-        found = [(name, node.get("locked", {})) for name, node in nodes.items()]
+        inputs = [(name, node.get("locked", {})) for name, node in nodes.items()]
     except (ValueError, KeyError, TypeError, AttributeError):
         return ()
     paths = []
-    for name, locked in found:
+    for name, locked in inputs:
         where = str(locked.get("path") or unquote(urlsplit(str(locked.get("url", ""))).path))
         is_local = locked.get("type") == "path" or str(locked.get("url", "")).startswith("file:")
         if is_local and not name.startswith("agent-") and Path(where).is_absolute():
@@ -52,9 +54,9 @@ def local_paths(lock: bytes | None) -> tuple[Path, ...]:
 
 
 def merge_lock(head: bytes | None, candidate: bytes, agent: AgentName, keep: Collection[AgentName]) -> bytes:
-    """HEAD's flake.lock with `agent`'s input as the candidate locked it: what others committed meanwhile stays.
+    """Return HEAD's flake.lock with `agent`'s input as in the candidate's. Later commits of other agents stay.
 
-    Inputs of agents that are not in `keep` go. BadInput when one of the two is no flake.lock.
+    Drop inputs of agents that are not in `keep`. BadInput if one of the two is not a flake.lock.
     """
     name = input_name(agent)
     try:
@@ -71,7 +73,7 @@ def merge_lock(head: bytes | None, candidate: bytes, agent: AgentName, keep: Col
 
 
 def prune_lock(lock: bytes, keep: Collection[AgentName]) -> bytes:
-    """`lock` without the inputs of agents that are not in `keep`. BadInput when it is no flake.lock."""
+    """Return `lock` without the inputs of agents that are not in `keep`. BadInput if it is not a flake.lock."""
     names = {input_name(agent) for agent in keep}
     try:
         content = json.loads(lock)
@@ -84,4 +86,4 @@ def prune_lock(lock: bytes, keep: Collection[AgentName]) -> bytes:
 
 
 def _damaged(error: Exception) -> BadInput:
-    return BadInput(f"flake.lock of the meta repo is damaged ({error!r})", "remove it by a commit on meta")
+    return BadInput(f"flake.lock of the meta repo is damaged ({error!r})", "remove it with a commit on meta")

@@ -1,4 +1,4 @@
-"""What the meta repo says, as one frozen value, and how each new commit on `main` changes it. Pure."""
+"""The meta repo as one frozen value, and how each new commit on `main` changes it. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UID_STEP = 65_536
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One commit on `main`: the system-wide deploy log. `at` in Unix seconds."""
+    """One commit on `main`, which is one line of the deploy log. `at` is in Unix seconds."""
 
     commit: Sha
     at: int
@@ -31,7 +31,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the commits on `main` say. `committed`: the commit of each deployed id, from the trailers."""
+    """What is read from the commits on `main`. `committed` is the commit of each deployed id, from the trailers."""
 
     commits: frozenset[Sha] = frozenset()
     committed: Mapping[AgentName, Mapping[ProposalId, Sha]] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class MetaView:
-    """The meta repo at one moment. `history`: all commits of `main`; `highest_id`: the highest id in a trailer."""
+    """The meta repo at one moment. `history` is all commits of `main`, `highest_id` the highest id in a trailer."""
 
     desired: Desired
     committed: Mapping[AgentName, Mapping[ProposalId, Sha]]
@@ -50,7 +50,7 @@ class MetaView:
 
 
 def log_entry(commit: Commit) -> LogEntry:
-    """A commit as a line of the log. What hive did not write is an `edit`."""
+    """Return a commit as a line of the log. A commit that hive did not write is an `edit`."""
     message = decode(commit.message)
     values = message.trailers
     id = values.get(trailers.ID, "")
@@ -68,7 +68,7 @@ def log_entry(commit: Commit) -> LogEntry:
 
 
 def extend(history: History, commits: Iterable[Commit]) -> History:
-    """`history` after more commits, oldest first."""
+    """Return `history` with more commits, which come oldest first."""
     fresh: list[Sha] = []
     committed = dict(history.committed)
     highest = history.highest
