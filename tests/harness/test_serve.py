@@ -200,7 +200,7 @@ async def test_a_rule_whose_pattern_is_none_ends_the_start_and_is_named(harness:
     harness.configure('[[script]]\n[[script]]\nwhen = "("\n')
     await harness.start()
     assert await harness.ended() == 78
-    assert "script[1].when: is no regular expression" in harness.log
+    assert "script[1].when: is not a regular expression" in harness.log
     assert hive.links == 0
 
 
