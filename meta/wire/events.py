@@ -1,4 +1,4 @@
-"""What hive tells agents by itself: the body, as JSON, of a message from `system`."""
+"""Helper events: hive sends them to agents as the JSON body of a message from `system`."""
 
 from __future__ import annotations
 
