@@ -1,6 +1,6 @@
 """`hive-harness serve`: the program in every container.
 
-Exit codes: 0 asked to end by SIGTERM, 2 wrong usage, 78 wrong settings (EX_CONFIG), else what `[start]` says.
+Exit codes: 0 after SIGTERM, 2 for wrong usage, 78 for wrong settings (EX_CONFIG), else the one in `[start]`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from meta.names import AgentName, agent_name
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the variables say. `generation` and `nonce` are what hive launched; paths are those inside the container."""
+    """The values of the variables. `generation` and `nonce` are what hive launched; paths are inside the container."""
 
     agent: AgentName
     manager: bool

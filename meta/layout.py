@@ -1,6 +1,6 @@
 """Every path of a hive, in one place.
 
-STATE (daemon-owned unless said otherwise)
+STATE (owned by the daemon, with the exceptions below)
     lock  hive.db  owner                    flock, database, id of this state directory
     rollout.json                            the last rebuild of all agents, wave by wave
     meta/.git                               the meta repo (bare); its files are exported beside it

@@ -70,7 +70,7 @@ def read_tag(state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, G
 
 
 def deploy(agent: AgentName, id: ProposalId, tags: Mapping[TagState, ReadTag]) -> Deploy:
-    """Return the deploy that the tags of one id describe. Its commit is the proposed one, whatever later tags name."""
+    """Return the deploy that the tags of one id describe. Its commit is the proposed one, not that of a later tag."""
     state = furthest(tags.keys())
     last = tags[state]
     first = tags.get(TagState.PROPOSAL, last)
