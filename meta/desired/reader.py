@@ -32,7 +32,7 @@ class MetaReader:
         self._repo = repo
         self._reading = asyncio.Lock()
         self._stamp = RefStamp(repo.path, ("refs/heads", CANDIDATES))
-        self._last: tuple[str, MetaView] | None = None
+        self._seen: tuple[str, MetaView] | None = None
         self._refs: dict[str, Sha] = {}
         self._agents = Agents()
         self._history = History()
@@ -47,19 +47,19 @@ class MetaReader:
         NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
         """
         stamp = self.stamp()
-        if stamp is not None and self._last is not None and self._last[0] == stamp:
-            return self._last[1]
+        if stamp is not None and self._seen is not None and self._seen[0] == stamp:
+            return self._seen[1]
         async with self._reading:
             stamp = self.stamp()
             refs = self._repo.refs(("refs/heads", CANDIDATES))
             if stamp is None or MAIN not in refs:
                 raise NotFound(f"there is no meta repo at {self._repo.path}", "start the daemon: it creates one")
-            if self._last is None or refs != self._refs:
-                view = await self._view(refs, self._last[1] if self._last else None)
+            if self._seen is None or refs != self._refs:
+                view = await self._view(refs, self._seen[1] if self._seen else None)
             else:
-                view = self._last[1]
+                view = self._seen[1]
             self._refs = refs
-            self._last = (stamp, view)
+            self._seen = (stamp, view)
             return view
 
     async def tree(self, sha: Sha) -> list[TreeEntry]:
