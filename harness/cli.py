@@ -1,6 +1,6 @@
 """`hive-harness serve`: the program in every container.
 
-Exit codes: 0 asked to end by SIGTERM, 2 wrong usage, 78 wrong settings (EX_CONFIG), else what `[start]` says.
+Exit codes: 0 after SIGTERM, 2 for wrong usage, 78 for wrong settings (EX_CONFIG), else the one in `[start]`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from types import FrameType
 CONFIG_EXIT = 78
 
 _ENVIRONMENT = """environment (set by hive):
-  HIVE_AGENT HIVE_ROLE HIVE_GENERATION HIVE_BOOT_NONCE   who runs, as what
+  HIVE_AGENT HIVE_ROLE HIVE_GENERATION HIVE_BOOT_NONCE   the agent, its role and what hive launched
   HIVE_CONFIG (/config)     directory with agent.toml
   HIVE_RUN (/run/hive)      directory with mcp.sock and harness.sock
-  HIVE_STATE (/state)       what the agent keeps
+  HIVE_STATE (/state)       what the agent keeps across restarts
   HIVE_AGENTS (/agents)     proposed work trees, for the manager
 """
 
 
 def main() -> int:
-    """Entry point of `hive-harness`."""
+    """Run `hive-harness`; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="hive-harness",
         description="Run an agent inside its container: take messages from hive, do turns, report health.",
@@ -38,14 +38,14 @@ def main() -> int:
 
 
 def _serve() -> int:
-    signal.signal(signal.SIGTERM, _ended)
-    # hive waits for the hello: no look for pydantic plugins, no garbage collection while everything is being imported
+    signal.signal(signal.SIGTERM, _exit)
+    # hive waits for the hello: do not search for plugins of pydantic, do not collect garbage during the imports
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()
     import asyncio
     import logging
 
-    from harness.environment import place_from_environment
+    from harness.environment import read_environment
     from harness.serve import read_settings, serve
     from meta.errors import HiveError
 
@@ -55,15 +55,15 @@ def _serve() -> int:
     gc.freeze()
     gc.enable()
     try:
-        place = place_from_environment(os.environ)
-        return asyncio.run(serve(place, read_settings(place)))
+        environment = read_environment(os.environ)
+        return asyncio.run(serve(environment, read_settings(environment)))
     except HiveError as error:
         logging.getLogger(__name__).error("%s; %s", error.summary, error.hint)
         return CONFIG_EXIT
 
 
-def _ended(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM before the event loop has taken over."""
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    """Exit on a SIGTERM that comes before the event loop handles it."""
     sys.exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Where and as whom the harness runs: the HIVE_* variables that the backend sets."""
+"""The HIVE_* variables that the backend sets for the harness."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from meta.names import AgentName, agent_name
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """`generation` and `nonce` are what hive launched; the directories are as seen from inside."""
+class Environment:
+    """The values of the variables. `generation` and `nonce` are what hive launched; paths are inside the container."""
 
     agent: AgentName
     manager: bool
@@ -25,30 +25,30 @@ class Place:
 
     @property
     def link(self) -> Path:
-        """The socket over which hive judges health and asks for drains."""
+        """Return the socket over which hive judges health and requests drains."""
         return self.run / "harness.sock"
 
     @property
     def broker(self) -> Path:
-        """The socket of the inbox."""
+        """Return the socket of the inbox."""
         return self.run / "mcp.sock"
 
 
-def place_from_environment(environment: Mapping[str, str]) -> Place:
-    """The place, or BadInput that names the variable which is missing or wrong."""
+def read_environment(variables: Mapping[str, str]) -> Environment:
+    """Return the environment. BadInput names a variable that is missing or wrong."""
     hint = "hive starts the harness and sets HIVE_AGENT, HIVE_ROLE, HIVE_GENERATION and HIVE_BOOT_NONCE"
-    if "HIVE_AGENT" not in environment:
+    if "HIVE_AGENT" not in variables:
         raise BadInput("HIVE_AGENT is not set", hint)
-    role = environment.get("HIVE_ROLE", "agent")
+    role = variables.get("HIVE_ROLE", "agent")
     if role not in ("agent", "manager"):
         raise BadInput(f"HIVE_ROLE={role!r} is neither agent nor manager", hint)
-    return Place(
-        agent=agent_name(environment["HIVE_AGENT"]),
+    return Environment(
+        agent=agent_name(variables["HIVE_AGENT"]),
         manager=role == "manager",
-        generation=environment.get("HIVE_GENERATION", ""),
-        nonce=environment.get("HIVE_BOOT_NONCE", ""),
-        config=Path(environment.get("HIVE_CONFIG", "/config")),
-        run=Path(environment.get("HIVE_RUN", "/run/hive")),
-        state=Path(environment.get("HIVE_STATE", "/state")),
-        agents=Path(environment.get("HIVE_AGENTS", "/agents")),
+        generation=variables.get("HIVE_GENERATION", ""),
+        nonce=variables.get("HIVE_BOOT_NONCE", ""),
+        config=Path(variables.get("HIVE_CONFIG", "/config")),
+        run=Path(variables.get("HIVE_RUN", "/run/hive")),
+        state=Path(variables.get("HIVE_STATE", "/state")),
+        agents=Path(variables.get("HIVE_AGENTS", "/agents")),
     )

@@ -1,4 +1,4 @@
-"""Misbehaviour on purpose (`[start]` in agent.toml), so that the health gate can be tried with a real harness."""
+"""Faults on purpose (`[start]` in agent.toml), to try the health gate with a real harness."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from harness.connect import Backoff, connect
-from harness.environment import Place
+from harness.environment import Environment
 from meta.agent_toml.settings import Fault
 from meta.wire.codec import encode
 from meta.wire.link import Hello
@@ -14,16 +14,16 @@ from meta.wire.link import Hello
 log = logging.getLogger(__name__)
 
 OLD_GENERATION = "0" * 20
-"""What `old-generation` says instead of the generation that was launched."""
+"""The generation that `old-generation` reports instead of the launched one."""
 
 
-async def misbehave(fault: Fault, place: Place, code: int) -> int:
-    """Do one fault: never returns, or returns the exit code for `hello-then-exit`."""
+async def misbehave(fault: Fault, environment: Environment, code: int) -> int:
+    """Show one fault. Return `code` for `hello-then-exit`; never return for the others."""
     log.info("misbehaving on purpose: %s", fault)
     while fault != "never-hello":
-        reader, writer = await connect(place.link, Backoff())
+        reader, writer = await connect(environment.link, Backoff())
         try:
-            writer.write(encode(Hello(generation=place.generation, nonce=place.nonce)) + b"\n")
+            writer.write(encode(Hello(generation=environment.generation, nonce=environment.nonce)) + b"\n")
             await writer.drain()
             if fault == "hello-then-exit":
                 return code

@@ -1,4 +1,4 @@
-"""Whether turns may begin, and what the harness is doing: shared by the link, which hears of drains, and the loop."""
+"""Whether turns may begin, and the turn state. The link, which receives drains, and the loop share it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from meta.wire.link import TurnState
 
 
 class Gate:
-    """The turn state, and the wish of hive that no turn begins. Lives on one event loop."""
+    """The turn state, and whether hive requested a drain. For one event loop."""
 
     def __init__(self) -> None:
         self.state = TurnState.IDLE
@@ -20,34 +20,34 @@ class Gate:
 
     @property
     def draining(self) -> bool:
-        """True while no turn may begin."""
+        """Return True while no turn may begin."""
         return self._closed.is_set()
 
     def listen(self, listener: Callable[[TurnState], None] | None) -> None:
-        """Call `listener` with each new state; one at a time, None ends it."""
+        """Call `listener` with each new state. There is one listener; None removes it."""
         self._listener = listener
 
     def set(self, state: TurnState) -> None:
-        """The harness does something else now."""
+        """Set the turn state and report a change to the listener."""
         if state is not self.state:
             self.state = state
             if self._listener is not None:
                 self._listener(state)
 
     def drain(self) -> None:
-        """No turn begins from now on."""
+        """Let no turn begin until `resume`."""
         self._open.clear()
         self._closed.set()
 
     def resume(self) -> None:
-        """Turns may begin again."""
+        """Let turns begin again."""
         self._closed.clear()
         self._open.set()
 
-    async def closed(self) -> None:
-        """Wait until hive asks for a drain."""
+    async def wait_closed(self) -> None:
+        """Wait until hive requests a drain."""
         await self._closed.wait()
 
-    async def opened(self) -> None:
+    async def wait_open(self) -> None:
         """Wait until turns may begin."""
         await self._open.wait()

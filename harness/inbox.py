@@ -1,6 +1,6 @@
 """The harness's end of `mcp.sock`: take messages, acknowledge turns, send.
 
-A call is tried again over a new connection until it is answered, so what is sent arrives at least once.
+A call is retried over a new connection until it is answered. So a message arrives at least once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from meta.wire.agent import (
 )
 from meta.wire.codec import decode, encode
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # only the manager imports these types at run time: building them delays its first turn
     from meta.wire.manager import ManagerRequest, ManagerResponse
 
     Request = AgentRequest | ManagerRequest
@@ -36,83 +36,86 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECV_SECONDS = 30
-"""How long hive may hold back the answer to `recv`."""
+"""Seconds that hive may hold back the answer to `recv`."""
 ANSWER_SECONDS = 30.0
-"""How long any other answer may take before the connection counts as dead."""
+"""Seconds that every other answer may take before the connection counts as dead."""
 
 
-class Lost(TransientError):
-    """The connection ended before the answer."""
+class ConnectionLost(TransientError):
+    """The connection broke before the answer."""
 
 
 class Inbox:
-    """One connection, made when it is needed; one call at a time."""
+    """One connection, opened when it is needed. One call at a time."""
 
     def __init__(self, path: Path, *, manager: bool) -> None:
         self._path = path
         self._streams: Streams | None = None
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
-        self._unsure = True
+        self._must_requeue = True
         self._decode = _decoder(manager=manager)
 
     async def recv(self) -> MessageResponse | None:
-        """One message, or None when none came for a while. Lost when the connection broke; call again.
+        """Return one message, or None if none came for a while. ConnectionLost if the connection broke: call again.
 
-        First, at boot and whenever the answer to a `recv` may have been lost on the way, everything in flight is put
-        back: no turn is under way here, so nothing else can be in flight.
+        At boot, and whenever the answer to a `recv` may have been lost, requeue everything in flight first. No turn
+        runs meanwhile, so nothing else is in flight.
         """
         async with self._lock:
-            if self._unsure:
-                self._expect(await self._answered(RequeueInflight()))
-            self._unsure = True
-            response = await self._once(Recv(wait_seconds=RECV_SECONDS), RECV_SECONDS + ANSWER_SECONDS)
-            self._unsure = False
+            if self._must_requeue:
+                self._check(await self._retry(RequeueInflight()))
+            self._must_requeue = True
+            response = await self._try(Recv(wait_seconds=RECV_SECONDS), RECV_SECONDS + ANSWER_SECONDS)
+            self._must_requeue = False
         if isinstance(response, MessageResponse):
             return response
         if not isinstance(response, EmptyResponse):
-            self._expect(response)
+            self._check(response)
         return None
 
-    def put_back(self) -> None:
-        """What is in flight is to be delivered again with the next `recv`."""
-        self._unsure = True
+    def requeue(self) -> None:
+        """Have what is in flight delivered again with the next `recv`."""
+        self._must_requeue = True
 
     async def ack(self) -> None:
-        """The turn was good: what was taken is handled."""
+        """Acknowledge everything taken since the last acknowledgement."""
         await self.call(AckTurn())
 
     async def send(self, to: str, body: str) -> None:
-        """Send a message; Refused with hive's reason."""
+        """Send a message. Refused, with hive's reason, if hive rejects it."""
         await self.call(Send(to=to, body=body))
 
     async def call(self, request: Request) -> Response:
-        """The answer to `request`; Refused when it is an error."""
+        """Return the answer to `request`. Refused if it is an error."""
         async with self._lock:
-            response = await self._answered(request)
-        self._expect(response)
+            response = await self._retry(request)
+        self._check(response)
         return response
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
 
-    def _expect(self, response: Response) -> None:
+    def _check(self, response: Response) -> None:
         if isinstance(response, ErrResponse):
             raise Refused(response.message)
 
-    async def _answered(self, request: Request) -> Response:
+    async def _retry(self, request: Request) -> Response:
         while True:
             try:
-                return await self._once(request, ANSWER_SECONDS)
-            except Lost as error:
-                log.info("%s: %s, trying again", request.cmd, error.summary)
+                return await self._try(request, ANSWER_SECONDS)
+            except ConnectionLost as error:
+                log.info("%s: %s, retrying", request.cmd, error.summary)
                 await self._backoff.wait()
 
-    async def _once(self, request: Request, seconds: float) -> Response:
-        """One try. Whatever interrupts it, a late answer must not be taken for the next one: the connection goes."""
+    async def _try(self, request: Request, seconds: float) -> Response:
+        """Send `request` once and return the answer. Close the connection on every interruption.
+
+        Otherwise a late answer would be taken for that to the next request.
+        """
         line = encode(request) + b"\n"
         try:
             if self._streams is None:
@@ -123,11 +126,11 @@ class Inbox:
                 await writer.drain()
                 answer = await reader.readline()
             if not answer.endswith(b"\n"):
-                raise Lost("hive closed the connection")
+                raise ConnectionLost("hive closed the connection")
             response = self._decode(answer)
         except (OSError, ValueError, TimeoutError) as error:
             self.close()
-            raise Lost(f"the connection to hive broke: {error or 'no answer'}") from error
+            raise ConnectionLost(f"the connection to hive broke: {error or 'no answer'}") from error
         except BaseException:
             self.close()
             raise
@@ -138,6 +141,6 @@ class Inbox:
 def _decoder(*, manager: bool) -> Callable[[bytes], Response]:
     if not manager:
         return lambda line: decode(AGENT_RESPONSE, line)
-    from meta.wire.manager import MANAGER_RESPONSE  # an agent need not wait until these types are built
+    from meta.wire.manager import MANAGER_RESPONSE  # building these types takes time: an agent does without
 
     return lambda line: decode(MANAGER_RESPONSE, line)

@@ -1,6 +1,6 @@
-"""The harness's end of the link (meta.wire.link): says who it is, reports turn states, answers probes, hears drains.
+"""The harness's end of the link (meta.wire.link): send the hello and turn states, answer probes, obey drains.
 
-It reconnects for ever. A drain ends with its connection: a daemon that still wants it asks again after the hello.
+It reconnects for ever. A drain ends with its connection: a daemon that still wants it repeats it after the hello.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from pydantic import ValidationError
 
 from harness.connect import Backoff, connect
-from harness.environment import Place
+from harness.environment import Environment
 from harness.gate import Gate
 from meta.wire.codec import encode
 from meta.wire.link import DOWN, Drain, Hello, Probe, State, TurnState
@@ -20,22 +20,22 @@ log = logging.getLogger(__name__)
 
 
 class Link:
-    """One long connection to `harness.sock`."""
+    """The connection to `harness.sock`."""
 
-    def __init__(self, place: Place, gate: Gate) -> None:
-        self._place = place
+    def __init__(self, environment: Environment, gate: Gate) -> None:
+        self._environment = environment
         self._gate = gate
         self._writer: asyncio.StreamWriter | None = None
-        self._heard = False
+        self._received = False
         self.acknowledged = asyncio.Event()
-        """Set once hive has said anything, which it does after a hello."""
+        """Set once hive has sent a line, which it does after a hello."""
 
     async def run(self) -> None:
-        """Serve the link until cancelled."""
+        """Keep the link until cancelled."""
         backoff = Backoff()
         while True:
-            reader, self._writer = await connect(self._place.link, backoff)
-            self._heard = False
+            reader, self._writer = await connect(self._environment.link, backoff)
+            self._received = False
             try:
                 await self._session(reader)
                 log.info("the link to hive ended")
@@ -45,38 +45,38 @@ class Link:
                 self._gate.listen(None)
                 self._gate.resume()
                 self._writer.close()
-            if self._heard:
+            if self._received:
                 backoff.reset()
             await backoff.wait()
 
     async def _session(self, reader: asyncio.StreamReader) -> None:
-        place = self._place
-        self._say(Hello(generation=place.generation, nonce=place.nonce, state=self._gate.state))
-        self._gate.listen(lambda state: self._say(State(state=state)))
-        log.info("hello to hive as generation %s", place.generation or "(none)")
+        environment = self._environment
+        self._send(Hello(generation=environment.generation, nonce=environment.nonce, state=self._gate.state))
+        self._gate.listen(lambda state: self._send(State(state=state)))
+        log.info("hello to hive as generation %s", environment.generation or "(none)")
         while line := await reader.readline():
-            self._heard = True
+            self._received = True
             self.acknowledged.set()
             try:
-                self._obey(line)
+                self._handle(line)
             except ValidationError as error:
                 why = error.errors(include_url=False, include_input=False)[0]["msg"]
-                log.warning("hive sent a line that is not understood: %s", why)
+                log.warning("ignoring a line of hive that does not parse: %s", why)
 
-    def _obey(self, line: bytes) -> None:
+    def _handle(self, line: bytes) -> None:
         order = DOWN.validate_json(line)
         if isinstance(order, Probe):
-            self._say(State(state=self._gate.state, probe=order.probe))
+            self._send(State(state=self._gate.state, probe=order.probe))
         elif isinstance(order, Drain):
             log.info("draining")
             self._gate.drain()
             if self._gate.state is TurnState.DRAINED:
-                self._say(State(state=TurnState.DRAINED))
+                self._send(State(state=TurnState.DRAINED))
         else:
             log.info("resuming")
             self._gate.resume()
 
-    def _say(self, line: Hello | State) -> None:
-        """Never waits: the lines are short and few, and an answer to a probe must not stand behind anything."""
+    def _send(self, line: Hello | State) -> None:
+        """Write a line without waiting: lines are short and few, and an answer to a probe must not be delayed."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(encode(line) + b"\n")

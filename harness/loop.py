@@ -1,7 +1,7 @@
-"""The loop: take a message, do the turn, acknowledge it; pause between turns when hive asks for a drain.
+"""The loop: take a message, do the turn, acknowledge it. It pauses between turns if hive requests a drain.
 
-A turn that is not ok is not acknowledged. Its message is put back and tried again; after ATTEMPTS it is given up,
-since the next good turn would acknowledge it anyway.
+A turn that is not ok is not acknowledged. Its message is requeued; after ATTEMPTS turns it is acknowledged all the
+same, because the next good turn would do that anyway.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from meta.wire.link import TurnState
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-"""Turns that one message gets in one life of the harness."""
+"""Turns that one message gets in one process of the harness."""
 DRAIN_GRACE = 1.0
-"""Seconds that hive has to answer an open `recv` once it asked for a drain."""
+"""Seconds that hive has to answer an open `recv` after it requested a drain."""
 
 Turn = Callable[[MessageResponse], Awaitable[TurnOutcome]]
 
 
 class Loop:
-    """Serves one inbox, one turn at a time."""
+    """The loop over one inbox, one turn at a time."""
 
     def __init__(self, inbox: Inbox, gate: Gate, turn: Turn) -> None:
         self._inbox = inbox
@@ -39,10 +39,10 @@ class Loop:
         self._failures: Counter[int] = Counter()
 
     async def run(self) -> None:
-        """Until cancelled. A cancelled turn is not acknowledged: its message comes again at the next boot."""
+        """Run until cancelled. A cancelled turn is not acknowledged: its message comes again at the next boot."""
         backoff = Backoff()
         while True:
-            await self._while_draining()
+            await self._wait_while_draining()
             try:
                 message = await self._next()
             except HiveError as error:
@@ -53,17 +53,17 @@ class Loop:
             if message is not None:
                 await self._handle(message)
 
-    async def _while_draining(self) -> None:
+    async def _wait_while_draining(self) -> None:
         if self._gate.draining:
             self._gate.set(TurnState.DRAINED)
             log.info("drained")
-            await self._gate.opened()
+            await self._gate.wait_open()
         self._gate.set(TurnState.IDLE)
 
     async def _next(self) -> MessageResponse | None:
-        """The next message; None when there is none, or hive asks for a drain and `recv` has not been answered."""
+        """Return the next message; None if there is none, or if hive requests a drain before `recv` is answered."""
         recv = asyncio.ensure_future(self._inbox.recv())
-        closed = asyncio.ensure_future(self._gate.closed())
+        closed = asyncio.ensure_future(self._gate.wait_closed())
         try:
             await asyncio.wait({recv, closed}, return_when=asyncio.FIRST_COMPLETED)
             if not recv.done():
@@ -80,19 +80,19 @@ class Loop:
         log.info("turn on message %d from %r, %d characters%s", message.id, message.sender, len(message.body), again)
         outcome = await self._turn(message)
         try:
-            await self._settle(message, outcome)
+            await self._finish(message, outcome)
         except HiveError as error:
-            log.warning("hive does not acknowledge message %d: %s", message.id, error.summary)
+            log.warning("hive did not accept the acknowledgement of message %d: %s", message.id, error.summary)
 
-    async def _settle(self, message: MessageResponse, outcome: TurnOutcome) -> None:
+    async def _finish(self, message: MessageResponse, outcome: TurnOutcome) -> None:
         if outcome.ok:
             log.info("turn on message %d is done", message.id)
         else:
             self._failures[message.id] += 1
             log.warning("turn on message %d failed: %s", message.id, outcome.reason)
             if self._failures[message.id] < ATTEMPTS:
-                self._inbox.put_back()
+                self._inbox.requeue()
                 return
-            log.error("message %d is given up after %d turns", message.id, ATTEMPTS)
+            log.error("giving up message %d after %d turns", message.id, ATTEMPTS)
         del self._failures[message.id]
         await self._inbox.ack()

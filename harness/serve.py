@@ -1,4 +1,4 @@
-"""One life of the harness: settings, hello, then turns until SIGTERM."""
+"""The harness's process: read the settings, send the hello, do turns until SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import signal
 from dataclasses import replace
 
-from harness.environment import Place
+from harness.environment import Environment
 from harness.faults import OLD_GENERATION, misbehave
 from harness.gate import Gate
 from harness.link import Link
@@ -17,23 +17,26 @@ from meta.errors import BadInput
 log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 5.0
-"""How long turns wait until hive has taken note of the hello: it takes an inbox in use for a peer without a link."""
+"""Seconds that turns wait for the answer to the hello.
+
+hive takes an agent that uses its inbox before the hello for a peer without a link.
+"""
 
 
-def read_settings(place: Place) -> AgentSettings:
-    """agent.toml of the generation that runs; BadInput when it is missing or wrong."""
-    path = place.config / "agent.toml"
+def read_settings(environment: Environment) -> AgentSettings:
+    """Return agent.toml of the running generation. BadInput if it is missing or wrong."""
+    path = environment.config / "agent.toml"
     try:
         settings = parse_settings(path.read_bytes(), str(path))
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}", "every agent's repo has one") from error
+        raise BadInput(f"{path} cannot be read: {error.strerror}", "propose a commit that has one") from error
     check_patterns(settings, str(path))
     return settings
 
 
-async def serve(place: Place, settings: AgentSettings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code."""
-    task = asyncio.ensure_future(_live(place, settings))
+async def serve(environment: Environment, settings: AgentSettings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    task = asyncio.ensure_future(_run(environment, settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
@@ -44,7 +47,7 @@ async def serve(place: Place, settings: AgentSettings) -> int:
         return 0
 
 
-async def _live(place: Place, settings: AgentSettings) -> int:
+async def _run(environment: Environment, settings: AgentSettings) -> int:
     require_runtime(settings)
     start = settings.start
     if start.delay:
@@ -54,34 +57,34 @@ async def _live(place: Place, settings: AgentSettings) -> int:
         log.info("ending at the start on purpose")
         return start.exit
     if start.fault is not None and start.fault != "old-generation":
-        return await misbehave(start.fault, place, 1 if start.exit is None else start.exit)
+        return await misbehave(start.fault, environment, 1 if start.exit is None else start.exit)
     gate = Gate()
-    link = Link(place if start.fault is None else replace(place, generation=OLD_GENERATION), gate)
+    link = Link(environment if start.fault is None else replace(environment, generation=OLD_GENERATION), gate)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(link.run())
-        await _acknowledged(link)
-        await _turns(place, settings, gate)
-    raise AssertionError("turns go on until they are cancelled")
+        await _await_answer(link)
+        await _turns(environment, settings, gate)
+    raise AssertionError("turns end only by cancellation")
 
 
-async def _acknowledged(link: Link) -> None:
+async def _await_answer(link: Link) -> None:
     try:
         async with asyncio.timeout(HELLO_SECONDS):
             await link.acknowledged.wait()
     except TimeoutError:
-        log.info("hive has not answered the hello, beginning without it")
+        log.info("hive did not answer the hello, starting without")
 
 
-async def _turns(place: Place, settings: AgentSettings, gate: Gate) -> None:
-    from harness.inbox import Inbox  # imported after the hello, which hive is waiting for
+async def _turns(environment: Environment, settings: AgentSettings, gate: Gate) -> None:
+    from harness.inbox import Inbox  # imported after the hello, because hive waits for that
     from harness.loop import Loop
     from harness.runtimes.script import ScriptRuntime
     from harness.tools import HiveTools
     from harness.turn import take_turn
 
-    runtime = ScriptRuntime(settings, place)
-    inbox = Inbox(place.broker, manager=place.manager)
-    tools = HiveTools(inbox, settings, place)
+    runtime = ScriptRuntime(settings, environment)
+    inbox = Inbox(environment.broker, manager=environment.manager)
+    tools = HiveTools(inbox, settings, environment)
     try:
         await Loop(inbox, gate, lambda message: take_turn(runtime, message, tools, settings.limits.turn_seconds)).run()
     finally:

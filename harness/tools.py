@@ -1,10 +1,10 @@
-"""What a runtime may do during a turn, within what agent.toml allows."""
+"""The tools of a runtime during a turn, as far as agent.toml allows them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.environment import Place
+from harness.environment import Environment
 from harness.inbox import Inbox
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import Refused
@@ -14,39 +14,41 @@ from meta.wire.common import InSeconds
 
 
 class HiveTools:
-    """The agent's verbs over its inbox's socket (implements runtimes.base.Tools)."""
+    """The tools over the socket of the inbox (implements runtimes.base.Tools)."""
 
-    def __init__(self, inbox: Inbox, settings: AgentSettings, place: Place) -> None:
+    def __init__(self, inbox: Inbox, settings: AgentSettings, environment: Environment) -> None:
         self._inbox = inbox
         self._settings = settings
-        self._place = place
+        self._environment = environment
 
     async def send(self, to: str, body: str) -> None:
-        """Send a message, or with "*" a broadcast. Refused when `recipients` does not allow it, or by hive."""
+        """Send a message, or with "*" a broadcast. Refused by `recipients` or by hive."""
         self._check(to)
         await self._inbox.send(to, body)
 
     async def ask(self, to: str, question: str, options: Sequence[str] = (), *, multi: bool = False) -> None:
-        """Ask an agent or the operator. Refused when `recipients` does not allow it, or by hive."""
+        """Ask an agent or the operator. Refused by `recipients` or by hive."""
         self._check(to)
         await self._inbox.call(Ask(question=question, options=tuple(options), multi=multi, to=to))
 
     async def answer(self, id: int, text: str) -> None:
-        """Answer a question that was asked of this agent; Refused by hive."""
+        """Answer a question to this agent. Refused by hive."""
         await self._inbox.call(Answer(id=id, answer=text))
 
     async def remind(self, message: str, seconds: int) -> None:
-        """Have `message` from `reminder` after so many seconds; Refused by hive."""
+        """Get `message` from `reminder` in `seconds` seconds. Refused by hive."""
         await self._inbox.call(Remind(message=message, timing=InSeconds(seconds=seconds)))
 
     async def request_apply_commit(self, agent: AgentName, commit: Sha, description: str) -> None:
-        """Ask for `commit` of the agent's proposed repo to be approved. Only the manager may."""
-        if not self._place.manager:
-            raise Refused(f"{self._place.agent} may not propose: only the manager may", "send the manager a message")
-        from meta.wire.manager import RequestApplyCommit  # built for managers only
+        """Request approval of `commit` in the agent's proposed repo. Refused for all but the manager."""
+        if not self._environment.manager:
+            raise Refused(
+                f"{self._environment.agent} may not propose: only the manager may", "send the manager a message"
+            )
+        from meta.wire.manager import RequestApplyCommit  # building it takes time: only the manager does
 
         await self._inbox.call(RequestApplyCommit(agent=agent, commit_ref=commit, description=description or None))
 
     def _check(self, to: str) -> None:
-        if to not in (MANAGER, self._place.agent) and not self._settings.may_write_to(to):
-            raise Refused(f"{self._place.agent} may not write to {to}", "add it to recipients in agent.toml")
+        if to not in (MANAGER, self._environment.agent) and not self._settings.may_write_to(to):
+            raise Refused(f"{self._environment.agent} may not write to {to}", "add it to recipients in agent.toml")

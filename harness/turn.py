@@ -1,4 +1,4 @@
-"""One message, one turn: within its time, and whatever happens in it is an outcome."""
+"""One turn: bounded in time, and every error becomes an outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 async def take_turn(runtime: Runtime, message: MessageResponse, tools: Tools, seconds: float) -> TurnOutcome:
-    """The outcome of the runtime's turn; not ok after `seconds`, and for any error."""
+    """Return the outcome of the runtime's turn. It is not ok after `seconds`, and for every error."""
     try:
         async with asyncio.timeout(seconds):
             return await runtime.turn(message, tools)
@@ -22,5 +22,5 @@ async def take_turn(runtime: Runtime, message: MessageResponse, tools: Tools, se
     except HiveError as error:
         return TurnOutcome(ok=False, reason=error.summary)
     except Exception as error:
-        log.exception("the runtime failed inside")
+        log.exception("the runtime raised an unexpected error")
         return TurnOutcome(ok=False, reason=f"{type(error).__name__}: {error}")

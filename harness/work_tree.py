@@ -1,4 +1,4 @@
-"""Commits in a proposed work tree. It is the manager's own, in the manager's own container."""
+"""Commits in a proposed work tree, made by the manager in its own container."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ GIT_SECONDS = 30.0
 
 
 class WorkTree:
-    """`<agents>/<name>/config`, written to as `author`."""
+    """The work tree `<agents>/<name>/config`. Commits are by `author`."""
 
     def __init__(self, agents: Path, name: str, author: AgentName) -> None:
-        """BadInput for a name that is none, NotFound where there is no repo."""
+        """BadInput for an invalid name, NotFound if there is no repo."""
         self.agent = agent_name(name)
         self.path = agents / self.agent / "config"
         self._author = author
         if not (self.path / ".git").exists():
-            raise NotFound(f"{self.agent} has no proposed work tree at {self.path}", "see which agents there are")
+            raise NotFound(f"{self.agent} has no proposed work tree at {self.path}", "check the agent's name")
 
     async def head(self) -> Sha:
-        """The commit that is checked out."""
+        """Return the commit that is checked out."""
         return sha((await self._git("rev-parse", "--verify", "HEAD^{commit}")).text)
 
     async def commit(self, file: str, content: str, message: str) -> Sha:
-        """Write one file, commit it, and leave everything else as it is. Conflict when it already has that content."""
+        """Write one file and commit only that. Conflict if it already has that content."""
         if "\0" in file + message:
             raise BadInput("a file name or message with a NUL byte cannot be committed", "leave it out")
         path = self._inside(file)

@@ -1,8 +1,8 @@
 """What an approval is bound to. Pure.
 
-Whoever approves has seen one commit built from one set of shared inputs into one derivation, to run in a container
-with certain settings. Shared inputs may move before the build. Then all is computed again: the same derivation and
-settings keep the approval, anything else has changed since it was shown.
+An approver sees one commit, built from one set of shared inputs into one derivation, for a container with certain
+settings. Shared inputs may move before the build. Then hive computes the binding again: the approval holds if the
+derivation and the settings are the same.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ _TRAILER = "Hive-Shown-"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a card showed. `nixpkgs` and `hive` are the locked revisions ("" where the flake has no such input).
+class Binding:
+    """What an approval is bound to: what the card showed.
 
-    `derivation` is the .drv's path, `settings` ContainerSettings.fingerprint().
+    `nixpkgs` and `hive` are the locked revisions, "" if the flake has no such input. `derivation` is the path of the
+    .drv, `settings` is ContainerSettings.fingerprint().
     """
 
     commit: Sha
@@ -31,24 +32,24 @@ class Shown:
     settings: str
 
     def fingerprint(self) -> str:
-        """20 hex digits that change whenever a part does: what the approving client sends back."""
+        """Return 20 hex digits that change whenever a part does. The approving client sends them back."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
 
     def trailers(self) -> dict[str, str]:
-        """As trailers of the tag `approved/<id>`, so that the binding survives the database."""
+        """Return the trailers of the tag `approved/<id>`, so that the binding survives the loss of the database."""
         return {f"{_TRAILER}{name.capitalize()}": value for name, value in asdict(self).items()}
 
 
-def from_trailers(trailers: Mapping[str, str]) -> Shown | None:
-    """What `trailers` wrote; None when one is missing (an approval of before, or of builder `plain`)."""
-    known = {part.name: trailers.get(f"{_TRAILER}{part.name.capitalize()}", "") for part in fields(Shown)}
-    if not (known["commit"] and known["settings"]):
-        return None  # empty ones are not written
-    return Shown(Sha(known["commit"]), known["nixpkgs"], known["hive"], known["derivation"], known["settings"])
+def from_trailers(trailers: Mapping[str, str]) -> Binding | None:
+    """Return the binding in `trailers`; None if they hold none (an older approval, or builder `plain`)."""
+    values = {part.name: trailers.get(f"{_TRAILER}{part.name.capitalize()}", "") for part in fields(Binding)}
+    if not (values["commit"] and values["settings"]):
+        return None  # a tag has no empty trailers
+    return Binding(Sha(values["commit"]), values["nixpkgs"], values["hive"], values["derivation"], values["settings"])
 
 
-def objection(shown: Shown, now: Shown) -> str | None:
-    """Why the approval of `shown` does not hold for `now`, in words; None when it holds."""
+def objection(shown: Binding, now: Binding) -> str | None:
+    """Return why the approval of `shown` does not hold for `now`; None if it holds."""
     if shown.commit != now.commit:
         return f"changed since it was shown: the commit was {shown.commit[:12]}, now it is {now.commit[:12]}"
     if shown.settings != now.settings:

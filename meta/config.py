@@ -1,6 +1,6 @@
-"""The daemon's own settings: deadlines, limits, back-off. From HIVE_* variables or the settings file.
+"""The daemon's settings: deadlines, limits, back-off. They come from HIVE_* variables or the settings file.
 
-Every duration is in seconds. A test gives sub-second values; the defaults are for people.
+Every duration is in seconds. Tests use values below a second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INBOX_BYTES = 64 * 2**20
 
 
 class Config(BaseModel):
-    """Validated when the daemon starts; unknown keys are refused."""
+    """The settings, validated when the daemon starts. Unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,7 +84,7 @@ class Config(BaseModel):
 
 
 def config_from_environment(environment: Mapping[str, str] = os.environ) -> Config:
-    """Config from HIVE_<KEY> variables (HIVE_RESYNC=5). BadInput names the key that is wrong."""
+    """Return the settings in HIVE_<KEY> variables (HIVE_RESYNC=5). BadInput names the key that is wrong."""
     values = {
         key: environment[f"HIVE_{key.upper()}"] for key in Config.model_fields if f"HIVE_{key.upper()}" in environment
     }

@@ -1,15 +1,15 @@
 """The errors that hive raises on purpose.
 
     HiveError                 summary: what went wrong; hint: what to do about it
-    |- PermanentError         trying again changes nothing
+    |- PermanentError         a retry changes nothing
     |  |- BadInput            what the caller gave is wrong (name, commit, settings, a line on a socket)
-    |  |- NotFound            the thing named is not there
-    |  |- Conflict            somebody else was first, or the state does not allow it
-    |  |- Refused             hive could, and will not (trust, limits, isolation)
-    |  `- BuildFailed         the commit does not become a generation; log: the last lines
-    `- TransientError         may pass by itself; retry_after: seconds
+    |  |- NotFound            the named thing does not exist
+    |  |- Conflict            another change was first, or the state does not allow it
+    |  |- Refused             hive could do it but does not (trust, limits, isolation)
+    |  `- BuildFailed         the commit cannot be built; log: the last lines
+    `- TransientError         a retry may succeed; retry_after: seconds
 
-The loop asks only one question of an error: permanent or transient.
+For the loop an error is either permanent or transient.
 Standard library only: the root helper imports this module.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 
 class HiveError(Exception):
-    """An expected failure: one line of what, one line of what to do."""
+    """An expected failure: what went wrong and what to do, one line each."""
 
     def __init__(self, summary: str, hint: str = "") -> None:
         super().__init__(summary)
@@ -26,7 +26,7 @@ class HiveError(Exception):
 
 
 class PermanentError(HiveError):
-    """Trying again changes nothing."""
+    """A retry changes nothing."""
 
 
 class BadInput(PermanentError):
@@ -34,21 +34,21 @@ class BadInput(PermanentError):
 
 
 class NotFound(PermanentError):
-    """The thing named is not there."""
+    """The named thing does not exist."""
 
 
 class Conflict(PermanentError):
-    """Somebody else was first, or the present state does not allow it."""
+    """Another change was first, or the present state does not allow this one."""
 
 
 class Refused(PermanentError):
-    """hive could do it and will not."""
+    """hive could do it but does not."""
 
 
 class BuildFailed(PermanentError):
-    """A commit does not become a generation. `log` holds the last lines of the builder's output.
+    """A commit cannot be built. `log` holds the last lines of the builder's output.
 
-    `bound`: it ended at a limit of time or memory, which a busy host reaches sooner than another.
+    `bound`: the build reached a limit of time or memory, which happens sooner on a busy host.
     """
 
     def __init__(self, summary: str, hint: str = "", log: str = "", *, bound: bool = False) -> None:
@@ -58,7 +58,7 @@ class BuildFailed(PermanentError):
 
 
 class TransientError(HiveError):
-    """May pass by itself. `retry_after` is in seconds; None leaves it to the queue's back-off."""
+    """A retry may succeed. `retry_after` is in seconds; None leaves it to the queue's back-off."""
 
     def __init__(self, summary: str, hint: str = "", retry_after: float | None = None) -> None:
         super().__init__(summary, hint)

@@ -1,4 +1,4 @@
-"""Failpoints for the crash matrix: die by SIGKILL at a named place. Inert unless HIVE_FAILPOINT is set."""
+"""Failpoints of the crash matrix: end by SIGKILL at a named place. Without HIVE_FAILPOINT they do nothing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _ARMED = os.environ.get("HIVE_FAILPOINT", "")
 
 
 def arm(name: str) -> None:
-    """Die at `name`; "" disarms. For processes that were forked ready-made (tests)."""
+    """Arm the failpoint `name`; "" disarms. For processes that tests fork."""
     global _ARMED
     _ARMED = name
 
 
 def hit(name: str) -> None:
-    """Die here if this failpoint is armed."""
+    """End this process by SIGKILL if the failpoint `name` is armed."""
     if name == _ARMED:
         os.kill(os.getpid(), signal.SIGKILL)

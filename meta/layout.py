@@ -1,6 +1,6 @@
 """Every path of a hive, in one place.
 
-STATE (daemon-owned unless said otherwise)
+STATE (owned by the daemon, with the exceptions below)
     lock  hive.db  owner                    flock, database, id of this state directory
     rollout.json                            the last rebuild of all agents, wave by wave
     meta/.git                               the meta repo (bare); its files are exported beside it
@@ -10,7 +10,7 @@ STATE (daemon-owned unless said otherwise)
     agents/<n>/{state,home}                 owned by the agent: /state and its home
     generations/<n>/<generation>            builder `plain`
     roots/<n>/<id>.json                     what each id was built into (gc roots)
-    previews/<n>/<id>.json                  what each open id would become
+    previews/<n>/<id>.json                  what each open id would be built into
     nix/{agents/<n>,inputs,keep}            builder `nix`: caches, gc roots of shared inputs
     backend/<backend>/<n>/                  what a backend keeps about a container
     quarantine/ scratch/ processes/         throw-away; emptied at start
@@ -38,43 +38,43 @@ class Layout:
     # the daemon's own
     @property
     def lock(self) -> Path:
-        """flock: one daemon per state directory."""
+        """The file of the flock that keeps a second daemon out."""
         return self.state / "lock"
 
     @property
     def database(self) -> Path:
-        """SQLite; a projection, may be deleted."""
+        """The SQLite database. It is a projection and may be deleted."""
         return self.state / "hive.db"
 
     @property
     def owner(self) -> Path:
-        """Random id of this state directory; marks processes and containers as this hive's."""
+        """The random id of this state directory. It marks processes and containers as this hive's."""
         return self.state / "owner"
 
     @property
     def rollout(self) -> Path:
-        """The last rebuild of all agents: how far it is."""
+        """The progress of the last rebuild of all agents."""
         return self.state / "rollout.json"
 
     @property
     def quarantine(self) -> Path:
-        """Throw-away repos, one per fetch."""
+        """The temporary repos, one per fetch."""
         return self.state / "quarantine"
 
     @property
     def scratch(self) -> Path:
-        """Throw-away work trees for meta candidates."""
+        """The temporary work trees of meta candidates."""
         return self.state / "scratch"
 
     @property
     def processes(self) -> Path:
-        """One record per running external command."""
+        """The records of running commands."""
         return self.state / "processes"
 
     # git
     @property
     def meta(self) -> Path:
-        """Exported files of meta `main`, bound into the manager as /meta."""
+        """The exported files of meta `main`, bound into the manager as /meta."""
         return self.state / "meta"
 
     @property
@@ -83,7 +83,7 @@ class Layout:
         return self.meta / ".git"
 
     def applied(self, agent: AgentName) -> Path:
-        """Directory of the applied repo."""
+        """The directory of the applied repo."""
         return self.state / "applied" / agent
 
     def applied_git(self, agent: AgentName) -> Path:
@@ -91,7 +91,7 @@ class Layout:
         return self.applied(agent) / ".git"
 
     def proposed(self, agent: AgentName) -> Path:
-        """Hive-owned parent of the work tree and of the push repo."""
+        """The parent of the work tree and of the push repo, owned by hive."""
         return self.state / "proposed" / agent
 
     def proposed_config(self, agent: AgentName) -> Path:
@@ -100,20 +100,20 @@ class Layout:
 
     # agents
     def agent(self, agent: AgentName) -> Path:
-        """Parent of the directories that belong to the agent."""
+        """The parent of the directories that belong to the agent."""
         return self.state / "agents" / agent
 
     def agent_state(self, agent: AgentName) -> Path:
-        """/state in the container."""
+        """The directory that is /state in the container."""
         return self.agent(agent) / "state"
 
     def agent_home(self, agent: AgentName) -> Path:
         """The agent's home (credentials)."""
         return self.agent(agent) / "home"
 
-    # what is built and runs
+    # builds
     def generations(self, agent: AgentName) -> Path:
-        """Generations of builder `plain`."""
+        """The generations of builder `plain`."""
         return self.state / "generations" / agent
 
     def generation(self, agent: AgentName, generation: GenerationId) -> Path:
@@ -121,48 +121,48 @@ class Layout:
         return self.generations(agent) / generation
 
     def roots(self, agent: AgentName) -> Path:
-        """What each id was built into."""
+        """The records of what each id was built into."""
         return self.state / "roots" / agent
 
     def previews(self, agent: AgentName) -> Path:
-        """What the agent's open proposals would become."""
+        """The previews of the agent's open proposals."""
         return self.state / "previews" / agent
 
     def preview(self, agent: AgentName, proposal: ProposalId) -> Path:
-        """What one id would become."""
+        """The preview of one id."""
         return self.previews(agent) / f"{proposal}.json"
 
     def nix(self, agent: AgentName) -> Path:
-        """nix's caches for one agent."""
+        """The caches of nix for one agent."""
         return self.state / "nix" / "agents" / agent
 
     @property
     def nix_inputs(self) -> Path:
-        """gc roots of the meta flake's shared inputs."""
+        """The gc roots of the meta flake's shared inputs."""
         return self.state / "nix" / "inputs"
 
     @property
     def nix_keep(self) -> Path:
-        """nix's caches for rooting them."""
+        """The caches of nix for the gc roots of shared inputs."""
         return self.state / "nix" / "keep"
 
     def root(self, agent: AgentName, proposal: ProposalId) -> Path:
-        """Record of the generation an id was built into."""
+        """The record of the generation that an id was built into."""
         return self.roots(agent) / f"{proposal}.json"
 
     def backend(self, name: str) -> Path:
-        """What one backend keeps."""
+        """The directory of one backend."""
         return self.state / "backend" / name
 
     # sockets
     @property
     def host_socket(self) -> Path:
-        """Operator's line protocol."""
+        """The operator's line protocol."""
         return self.runtime / "host.sock"
 
     @property
     def http_socket(self) -> Path:
-        """Operator's HTTP."""
+        """The operator's HTTP."""
         return self.runtime / "http.sock"
 
     def sockets(self, agent: AgentName) -> Path:

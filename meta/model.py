@@ -1,4 +1,4 @@
-"""What is desired, as frozen values: agents, pins, limits, deploys. No I/O."""
+"""Desired state as frozen values: agents, pins, limits, deploys. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 
 
@@ -29,7 +29,7 @@ class RunState(StrEnum):
 
 
 class DeployKind(StrEnum):
-    """Why a proposal exists. `rollback` proposes an older deployed commit again."""
+    """The origin of a proposal. `rollback` proposes the tree of an older deployed commit."""
 
     APPLY_COMMIT = "apply_commit"
     SPAWN = "spawn"
@@ -37,7 +37,7 @@ class DeployKind(StrEnum):
 
 
 class TagState(StrEnum):
-    """The state of an id = the furthest of its tags. The values are the tags' folders (ARCHITECTURE 5)."""
+    """The state of an id, which is the furthest of its tags. The values are the folders of the tags."""
 
     PROPOSAL = "proposal"
     APPROVED = "approved"
@@ -48,7 +48,7 @@ class TagState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """True once nothing can follow."""
+        """Return True if no state can follow."""
         return self in (TagState.DEPLOYED, TagState.FAILED, TagState.DENIED)
 
 
@@ -62,7 +62,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Resource limits of one container; None = no limit."""
+    """The resource limits of one container. None is no limit."""
 
     memory_mib: int | None = 2048
     pids: int | None = 1024
@@ -71,7 +71,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSettings:
-    """What the host decides about a container. Never an agent's own setting; kept in agents.json."""
+    """The settings that the host decides, kept in agents.json. An agent cannot change them."""
 
     role: Role
     uid_base: int
@@ -79,7 +79,7 @@ class ContainerSettings:
     isolated: bool = True
 
     def fingerprint(self) -> str:
-        """20 hex digits that change whenever a setting does."""
+        """Return 20 hex digits that change whenever a setting does."""
         return _fingerprint(self)
 
 
@@ -91,7 +91,7 @@ def _fingerprint(settings: ContainerSettings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AgentEntry:
-    """One agent in agents.json. `disowned`: deployed ids that `hive adopt --meta` gave up."""
+    """One agent in agents.json. `disowned` are the deployed ids that `hive adopt --meta` gave up."""
 
     pin: Pin
     settings: ContainerSettings
@@ -108,7 +108,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A destroyed agent: what a respawn goes on with. `purge`: its directories are still to be removed."""
+    """What remains of a destroyed agent, for a respawn. With `purge` its directories still have to be removed."""
 
     uid_base: int
     pin: Pin
@@ -118,7 +118,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class RunEntry:
-    """One agent in run.json; the counters only grow: one more asks for one more restart or rebuild."""
+    """One agent in run.json. The counters only grow: each increment requests one restart or rebuild."""
 
     state: RunState = RunState.RUNNING
     restarts: int = 0
@@ -127,7 +127,7 @@ class RunEntry:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """Meta at one moment: `main` (head, agents, tombstones) and `run`."""
+    """The meta repo at one moment: `main` (head, agents, tombstones) and `run`."""
 
     head: Sha
     agents: Mapping[AgentName, AgentEntry]
@@ -135,16 +135,16 @@ class Desired:
     run: Mapping[AgentName, RunEntry] = field(default_factory=dict)
 
     def run_of(self, agent: AgentName) -> RunEntry:
-        """The agent's run entry; running when nothing is said."""
+        """Return the agent's run entry. Without one it is running."""
         return self.run.get(agent, RunEntry())
 
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """One id of one agent, as its tags tell it. Times are Unix seconds.
+    """One id of one agent, read from its tags. Times are Unix seconds.
 
-    `commit_ref` is what the proposer claimed (empty for a spawn), `sha` what hive fetched and pinned.
-    `by` and `reason` belong to the furthest tag; `approved_by` to the approval.
+    `commit_ref` is what the proposer named (empty for a spawn), `sha` what hive fetched and pinned.
+    `by` and `reason` are those of the furthest tag, `approved_by` is that of the approval.
     `meta_commit` is the commit on meta `main` that a deployed id names. `shown` is what its approval is bound to.
     """
 
@@ -165,15 +165,15 @@ class Deploy:
     reason: str | None = None
     meta_commit: Sha | None = None
     unproven: bool = False
-    shown: Shown | None = None
+    shown: Binding | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """What one agent runs: a built system with the container settings it was built for.
 
-    `system` is the path that the container is switched to (a generation directory, or a store path).
-    `fingerprint` is ContainerSettings.fingerprint(); `revision` the hive revision it was built with.
+    `system` is the path that the container is switched to, a generation directory or a store path.
+    `fingerprint` is ContainerSettings.fingerprint(), `revision` the hive revision of the build.
     """
 
     id: GenerationId

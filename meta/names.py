@@ -1,4 +1,4 @@
-"""Names and ids, and the checks that every one of them passes before it reaches a path or a command.
+"""Names and ids, with the checks that each of them passes before it is used in a path or a command.
 
 Standard library only: the root helper imports this module.
 """
@@ -16,7 +16,19 @@ Sha = NewType("Sha", str)
 GenerationId = NewType("GenerationId", str)
 
 MANAGER = AgentName("manager")
-RESERVED = frozenset({"operator", "system", "reminder", "host", "hive"})
+OPERATOR = "operator"
+"""Sender and recipient on behalf of every person who uses the operator's socket."""
+SYSTEM = "system"
+"""Sender of hive's own messages to agents."""
+REMINDER = "reminder"
+"""Sender of reminders."""
+HOST = "host"
+HIVE = "hive"
+"""Actor of what the daemon does without being asked."""
+ALL = "*"
+"""Recipient of a broadcast: every agent but the sender. The operator does not get it."""
+RESERVED = frozenset({OPERATOR, SYSTEM, REMINDER, HOST, HIVE})
+"""Names that no agent may have."""
 NAME_LIMIT = 11
 """Characters; the limit of `nixos-container create`."""
 
@@ -27,7 +39,7 @@ _GENERATION = re.compile(r"[0-9a-f]{20}")
 
 
 def agent_name(text: str) -> AgentName:
-    """`text` as an agent's name, or BadInput that says which rule it breaks."""
+    """Return `text` as an agent's name. BadInput names the rule that it breaks."""
     if _NAME.fullmatch(text) and text not in RESERVED:
         return AgentName(text)
     raise BadInput(f"{text[:40]!r} is no agent name: {_name_fault(text)}", "choose a name like 'alice' or 'web-2'")
@@ -48,14 +60,14 @@ def _name_fault(text: str) -> str:
 
 
 def sha(text: str) -> Sha:
-    """`text` as a full commit id (40 lower-case hex digits), or BadInput."""
+    """Return `text` as a full commit id (40 lower-case hex digits), or raise BadInput."""
     if _SHA.fullmatch(text):
         return Sha(text)
     raise BadInput(f"{text[:60]!r} is no full commit id", "give the 40 hex digits that `git rev-parse HEAD` prints")
 
 
 def commit_id(text: str) -> str:
-    """`text` as a possibly abbreviated commit id (7 to 40 hex digits), or BadInput."""
+    """Return `text` as a possibly abbreviated commit id (7 to 40 hex digits), or raise BadInput."""
     if _ABBREVIATED.fullmatch(text):
         return text
     raise BadInput(
@@ -65,7 +77,7 @@ def commit_id(text: str) -> str:
 
 
 def proposal_id(value: int) -> ProposalId:
-    """`value` as the id of a proposal (0 up to 2^63 - 1), or BadInput."""
+    """Return `value` as the id of a proposal (0 to 2^63 - 1), or raise BadInput."""
     if 0 <= value < 2**63:
         return ProposalId(value)
     raise BadInput(f"{value} is no proposal id", "see `hive pending` for the open ones")

@@ -1,6 +1,6 @@
 """The daemon's log on stderr: for a terminal, for the journal, or as JSON, with agent and step beside each line.
 
-The code logs with `logging.getLogger`; structlog only formats the lines. Every text passes `meta.git.message.scrub`, as
+The code logs with `logging.getLogger`; structlog only formats the lines. Every text passes `meta.text.scrub`, as
 tags do, which removes secrets and control characters.
 """
 
@@ -16,7 +16,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.types import EventDict, Processor, WrappedLogger
 
-from meta.git.message import one_line, scrub
+from meta.text import one_line, scrub
 from reconciler.telemetry import activity
 
 Kind = Literal["console", "journal", "json"]

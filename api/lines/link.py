@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from api.lines.server import LineConnection, LineServer, TooLong
 from api.sockets.listener import Bound
 from meta.errors import HiveError
-from meta.git.message import one_line
 from meta.names import AgentName
+from meta.text import one_line
 from meta.wire.link import UP, Drain, Hello, Probe, Resume, State
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.operations.base import OPERATOR, Role
-from meta.names import MANAGER
+from api.operations.base import Role
+from meta.names import MANAGER, OPERATOR
 
 MAX_NAMES = 40
 """Names of agents that are listed; a model learns nothing from a longer list."""

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from api.sockets.principals import Agent, Manager, Operator, Principal
 from meta.errors import BadInput
-from meta.names import AgentName, ProposalId, agent_name, proposal_id
+from meta.names import OPERATOR, AgentName, ProposalId, agent_name, proposal_id
 from meta.wire.agent import OkResponse
 from meta.wire.common import Wire
 from meta.wire.host import HostResponse
@@ -31,8 +31,6 @@ from meta.wire.limits import NAME_PATTERN
 
 if TYPE_CHECKING:
     from reconciler.service import Service
-
-OPERATOR = "operator"
 
 
 class Surface(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from api.operations.base import EVERYBODY, READS, REMOVES, Call, Route, Tool, on_agents, operation
-from meta.git.message import one_line
+from meta.text import one_line
 from meta.wire import agent as wire
 from meta.wire.common import ApprovalEnd, CancelLooseEndKind, LooseEnd, QuestionEnd
 

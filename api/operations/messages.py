@@ -22,12 +22,11 @@ from api.operations.base import (
     operation,
 )
 from meta.errors import NotFound
-from meta.names import AgentName, agent_name
+from meta.names import ALL, AgentName, agent_name
 from meta.wire import agent as wire
 from meta.wire.common import I64, U64, InboxRow, Wire
 from meta.wire.limits import BODY_BYTES, WAIT_MOST
 
-ALL = "*"
 INDENT = "    "
 """Put before each line of a body. Only hive's own text is not indented, so no body looks like another message."""
 WAIT_DEFAULT = 30

@@ -10,7 +10,6 @@ from pydantic import Field, TypeAdapter
 
 from api.operations.base import (
     LEADERS,
-    OPERATOR,
     OPERATORS,
     READS,
     AgentField,
@@ -29,7 +28,7 @@ from api.operations.lifecycle import another
 from api.operations.proposals import MAX_ROWS
 from api.operations.waiting import unless_stopping
 from meta.errors import Conflict
-from meta.names import AgentName
+from meta.names import OPERATOR, AgentName
 from meta.wire import host, manager
 from meta.wire.common import U32
 from meta.wire.limits import LOG_LINES_MOST

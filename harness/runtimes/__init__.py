@@ -1,1 +1,1 @@
-"""What can take a turn."""
+"""The programs that can do a turn."""

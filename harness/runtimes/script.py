@@ -1,4 +1,4 @@
-"""The deterministic runtime: rules from agent.toml, first match wins. For tests and demonstrations, without a model."""
+"""The runtime without a model: rules from agent.toml, the first match wins. For tests and demonstrations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 
-from harness.environment import Place
+from harness.environment import Environment
 from harness.runtimes.base import Tools, TurnOutcome
 from meta.agent_toml.script import (
     Action,
@@ -26,25 +26,26 @@ from meta.agent_toml.script import (
 )
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import BadInput, HiveError, PermanentError
+from meta.names import SYSTEM
 from meta.wire.agent import MessageResponse
 
 log = logging.getLogger(__name__)
 
 
 class ScriptRuntime:
-    """Does what the first matching rule says; a message that none matches is read and forgotten."""
+    """The rules of agent.toml. A message that no rule matches is acknowledged without an action."""
 
-    def __init__(self, settings: AgentSettings, place: Place) -> None:
-        self._place = place
+    def __init__(self, settings: AgentSettings, environment: Environment) -> None:
+        self._environment = environment
         self._rules = [(compile_pattern(rule.when), compile_pattern(rule.sender), rule) for rule in settings.script]
 
     async def turn(self, message: MessageResponse, tools: Tools) -> TurnOutcome:
-        """Do the rule's actions in order. A permanent error is told to the sender and ends the rule, not the agent."""
+        """Do the actions of the first matching rule. A permanent error ends the rule; the sender gets a message."""
         for when, sender, rule in self._rules:
             match = when.fullmatch(message.body)
             if match is not None and sender.fullmatch(message.sender):
                 groups = {name: text or "" for name, text in match.groupdict().items()}
-                values = {"sender": message.sender, "body": message.body, "self": self._place.agent, **groups}
+                values = {"sender": message.sender, "body": message.body, "self": self._environment.agent, **groups}
                 await self._do(rule, message, values, tools)
                 return TurnOutcome(ok=True)
         log.info("no rule for message %d from %r", message.id, message.sender)
@@ -55,11 +56,11 @@ class ScriptRuntime:
             for action in rule.actions:
                 await self._act(action, message, values, tools)
         except PermanentError as error:
-            log.warning("a rule ended early: %s", error.summary)
+            log.warning("a rule failed: %s", error.summary)
             try:
                 await tools.send(message.sender, f"failed: {error.summary}")
             except HiveError as again:
-                log.warning("%r cannot be told: %s", message.sender, again.summary)
+                log.warning("cannot send the failure to %r: %s", message.sender, again.summary)
 
     async def _act(self, action: Action, message: MessageResponse, values: dict[str, str], tools: Tools) -> None:
         match action:
@@ -82,9 +83,9 @@ class ScriptRuntime:
                 crash(code)
 
     async def _in_work_tree(self, action: Commit | Request, values: dict[str, str], tools: Tools) -> str:
-        from harness.work_tree import WorkTree  # few agents ever commit: no start waits for it
+        from harness.work_tree import WorkTree  # few agents ever commit: do not delay every start
 
-        tree = WorkTree(self._place.agents, fill(action.agent, values), self._place.agent)
+        tree = WorkTree(self._environment.agents, fill(action.agent, values), self._environment.agent)
         if isinstance(action, Commit):
             return await tree.commit(
                 fill(action.file, values), fill(action.content, values), fill(action.message, values)
@@ -95,18 +96,20 @@ class ScriptRuntime:
 
 
 def question_of(message: MessageResponse) -> int:
-    """The id of the question that a message is; BadInput when it is none."""
+    """Return the id of the question in a message. BadInput if it is not a question."""
     from meta.wire.codec import decode
-    from meta.wire.events import HELPER_EVENT, QuestionAsked  # only who answers needs them
+    from meta.wire.events import HELPER_EVENT, QuestionAsked  # only rules that answer need them
 
-    event = decode(HELPER_EVENT, message.body) if message.sender == "system" else None
+    event = decode(HELPER_EVENT, message.body) if message.sender == SYSTEM else None
     if not isinstance(event, QuestionAsked):
-        raise BadInput(f"the message from {message.sender} is no question", "`answer` is for rules about questions")
+        raise BadInput(
+            f"the message from {message.sender} is not a question", "use `answer` only in rules that match questions"
+        )
     return event.id
 
 
 def crash(code: int | None) -> None:
-    """End at once, as a real crash would: nothing is flushed, acknowledged or said. None = by SIGKILL."""
+    """End at once, as a real crash would: flush, acknowledge and send nothing. `code` None ends by SIGKILL."""
     log.info("crashing on purpose")
     if code is None:
         os.kill(os.getpid(), signal.SIGKILL)

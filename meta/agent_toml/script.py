@@ -1,4 +1,4 @@
-"""Rules of the script runtime: when a message matches, do this. Part of agent.toml (meta.agent_toml.settings)."""
+"""Rules of the script runtime: the actions for a message that matches. Part of agent.toml."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ExitCode = Annotated[int, Field(ge=0, le=255)]
 
 
 class Table(BaseModel):
-    """A table that people write: immutable, strict, unknown keys refused."""
+    """A table that people write: immutable, strict, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -48,7 +48,7 @@ class Commit(Table):
 
 
 class Ask(Table):
-    """Ask `to` a question; its answer comes as a helper event."""
+    """Ask `to` a question. The answer comes as a helper event."""
 
     to: str
     question: str
@@ -57,14 +57,14 @@ class Ask(Table):
 
 
 class Remind(Table):
-    """Have a message from `reminder` after so many seconds."""
+    """Get a message from `reminder` in `seconds` seconds."""
 
     message: str
     seconds: int = Field(ge=0, le=_REMIND_LIMIT)
 
 
 class Request(Table):
-    """Ask for the head of the proposed work tree of `agent` to be approved."""
+    """Request approval of the head of the proposed work tree of `agent`."""
 
     agent: str
     description: str = ""
@@ -79,21 +79,21 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer the question that the message is."""
+    """Answer the question in the message."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Be in the turn for so many seconds."""
+    """Wait `seconds` within the turn."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """End at once with an exit code; None = by SIGKILL."""
+    """End the harness at once with an exit code; None ends it by SIGKILL."""
 
     code: int | None
 
@@ -135,18 +135,18 @@ class ScriptRule(Table):
             unknown = sorted({match[2] for match in _PLACEHOLDER.finditer(text) if match[2]} - known)
             if unknown:
                 raise ValueError(
-                    f"{key}: {{{unknown[0]}}} is no group of `when`; write {{{{{unknown[0]}}}}} for the text"
+                    f"{key}: {{{unknown[0]}}} is not a group of `when`; write {{{{{unknown[0]}}}}} for the text"
                 )
         return rule
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """What to do, in order."""
+        """Return the actions in the order of the file."""
         return tuple(action for key in self._order if (action := self._action(key)) is not None)
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The actions' keys as the file has them."""
+        """Return the keys of the actions in the order of the file."""
         return self._order
 
     def _action(self, key: str) -> Action | None:
@@ -161,14 +161,14 @@ class ScriptRule(Table):
         return self._tables().get(key)
 
     def _tables(self) -> dict[str, Send | Ask | Remind | Commit | Request]:
-        found = {
+        tables = {
             "send": self.send,
             "ask": self.ask,
             "remind": self.remind,
             "commit": self.commit,
             "request": self.request,
         }
-        return {key: table for key, table in found.items() if table is not None}
+        return {key: table for key, table in tables.items() if table is not None}
 
     def _texts(self) -> Iterator[tuple[str, str]]:
         for key, text in (("reply", self.reply), ("answer", self.answer)):
@@ -187,13 +187,13 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """`text` with its placeholders filled (see ScriptRule); a group that took no part in the match is empty."""
+    """Return `text` with its placeholders filled (see ScriptRule). A group that did not match is empty."""
     return _PLACEHOLDER.sub(lambda match: f"{{{match[1]}}}" if match[1] else values.get(match[2], ""), text)
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """`pattern` as rules use it; ValueError when it is not one. For the harness only: it can take seconds."""
+    """Compile the pattern of a rule. ValueError if it is invalid. Only for the harness: it can take seconds."""
     try:
         return re.compile(pattern, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is no regular expression: {error}") from error
+        raise ValueError(f"is not a regular expression: {error}") from error

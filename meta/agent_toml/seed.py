@@ -11,7 +11,7 @@ _NAME = b"@name@"
 
 
 def files(name: AgentName, role: Role) -> dict[str, bytes]:
-    """Path in the repo to content: agent.toml, agent.nix and a flake.nix that offers the module to others."""
+    """Return agent.toml, agent.nix and a flake.nix that offers the module to others, by their paths in the repo."""
     folder = resources.files("meta").joinpath("templates", str(role))
     return {
         entry.name: entry.read_bytes().replace(_NAME, name.encode("ascii"))

@@ -1,17 +1,16 @@
-"""`agent.toml`: what the harness needs to know about its agent, validated with errors that name the key.
+"""`agent.toml`: the settings of an agent for its harness, validated with errors that name the key.
 
     runtime = "script"                  # or "claude"
     model = "..."                       # for runtimes that have one
     label, description, prompt          # text
-    recipients = ["*"]                  # whom the agent may write to: names, "operator", or "*"
-    auto_propose = false                # commits on main of its proposed work tree become proposals by themselves
+    recipients = ["*"]                  # to whom the agent may write: names, "operator", or "*"
+    auto_propose = false                # each commit on main of its proposed work tree becomes a proposal
     [limits]  turn_seconds, max_turns
     [mcp_servers.<name>]  command = ["..."], env = { KEY = "..." }
-    [[script]]                          # rules of runtime "script" (meta.agent_toml.script): the first match is done
-    [start]                             # misbehaviour on purpose, for trying out the health gate
+    [[script]]                          # rules of runtime "script" (meta.agent_toml.script): the first match wins
+    [start]                             # faults on purpose, to try the health gate
 
-The file is written by people and agents: unknown keys are refused. It may come from an agent:
-nothing here trusts it.
+People and agents write the file: unknown keys are rejected, and nothing here trusts it.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from pydantic_core import ErrorDetails
 
 from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
 from meta.errors import BadInput
-from meta.git.message import one_line
-from meta.names import agent_name
+from meta.names import ALL, HIVE, OPERATOR, agent_name
+from meta.text import one_line
 
 MAX_BYTES = 262_144
-"""A longer agent.toml is refused unread."""
+"""A longer agent.toml is rejected without parsing."""
 
 MAX_RULES = 64
 """Rules of the script runtime in one agent.toml."""
@@ -43,27 +42,27 @@ SETTINGS_FILE = "agent.toml"
 _SEE = "see docs/reference/agent-toml.md"
 
 RUNTIMES = frozenset({"script"})
-"""What this hive's harness can run. `claude` is a known name, and not there yet."""
+"""The runtimes of this hive's harness. `claude` is a known name without a runtime yet."""
 
 Fault = Literal["never-hello", "mute", "old-generation", "hello-then-exit", "flap"]
 
 
 class TurnLimits(Table):
-    """Bounds of one turn: seconds of wall time, and rounds of the model."""
+    """The limits of one turn: seconds of wall time, and rounds of the model."""
 
     turn_seconds: float = Field(default=3600.0, gt=0, le=86_400)
     max_turns: int | None = Field(default=None, ge=1, le=10_000)
 
 
 class McpServer(Table):
-    """A further MCP server, started inside the container."""
+    """An additional MCP server, started inside the container."""
 
     command: list[str] = Field(min_length=1)
     env: dict[str, str] = Field(default_factory=dict)
 
 
 class Start(Table):
-    """How to misbehave at the start. `exit` ends before hello; `delay` in seconds, before anything else."""
+    """Faults at the start. `exit` ends before hello; `delay` waits seconds before everything else."""
 
     exit: ExitCode | None = None
     fault: Fault | None = None
@@ -78,7 +77,7 @@ class AgentSettings(Table):
     label: str = ""
     description: str = ""
     prompt: str | None = None
-    recipients: list[str] = Field(default_factory=lambda: ["*"])
+    recipients: list[str] = Field(default_factory=lambda: [ALL])
     auto_propose: bool = False
     limits: TurnLimits = TurnLimits()
     mcp_servers: dict[str, McpServer] = Field(default_factory=dict)
@@ -89,7 +88,7 @@ class AgentSettings(Table):
     @classmethod
     def _names(cls, recipients: list[str]) -> list[str]:
         for recipient in recipients:
-            if recipient not in ("*", "operator"):
+            if recipient not in (ALL, OPERATOR):
                 try:
                     agent_name(recipient)
                 except BadInput as error:
@@ -100,22 +99,22 @@ class AgentSettings(Table):
     @classmethod
     def _servers(cls, servers: dict[str, McpServer]) -> dict[str, McpServer]:
         for name in servers:
-            if not _SERVER_NAME.fullmatch(name) or name == "hive":
+            if not _SERVER_NAME.fullmatch(name) or name == HIVE:
                 raise ValueError(
-                    f"{name[:_VALUE_LIMIT]!r} is no name for a server (letters, digits, _ and -; not 'hive')"
+                    f"{name[:_VALUE_LIMIT]!r} is not a name for a server (letters, digits, _ and -; not 'hive')"
                 )
         return servers
 
     def may_write_to(self, recipient: str) -> bool:
-        """Whether `recipients` allows it."""
-        return "*" in self.recipients or recipient in self.recipients
+        """Return True if `recipients` allows messages to `recipient`."""
+        return ALL in self.recipients or recipient in self.recipients
 
 
 def parse_settings(data: bytes, where: str = SETTINGS_FILE) -> AgentSettings:
-    """The settings in `data`. BadInput names the key: `agent.toml: limits.turn_seconds: must be a number, ...`.
+    """Return the settings in `data`. BadInput names the key: `agent.toml: limits.turn_seconds: must be a number, ...`.
 
-    `where` is the file's name in the error. Quick for every input: the daemon does this for files that agents write.
-    The rules' patterns are therefore left to `check_patterns`.
+    `where` is the file's name in the error. Fast for every input, because the daemon parses files that agents write.
+    So the patterns of the rules are left to `check_patterns`.
     """
     table = _load(data, where)
     try:
@@ -128,9 +127,9 @@ def parse_settings(data: bytes, where: str = SETTINGS_FILE) -> AgentSettings:
 
 
 def check_patterns(settings: AgentSettings, where: str = SETTINGS_FILE) -> None:
-    """BadInput that names the first rule whose `when` or `from` is no regular expression.
+    """Raise BadInput for the first rule whose `when` or `from` is not a regular expression.
 
-    For the harness, in the agent's own container: compiling a hostile pattern takes seconds.
+    Only for the harness, in the agent's own container: compiling a hostile pattern can take seconds.
     """
     for index, rule in enumerate(settings.script):
         for key, pattern in (("when", rule.when), ("from", rule.sender)):
@@ -141,7 +140,7 @@ def check_patterns(settings: AgentSettings, where: str = SETTINGS_FILE) -> None:
 
 
 def require_runtime(settings: AgentSettings, where: str = "agent.toml") -> None:
-    """BadInput where the file asks for a runtime that this hive does not have."""
+    """Raise BadInput if this hive does not have the runtime of the file."""
     if settings.runtime not in RUNTIMES:
         have = " or ".join(f'runtime = "{name}"' for name in sorted(RUNTIMES))
         raise BadInput(
@@ -151,7 +150,7 @@ def require_runtime(settings: AgentSettings, where: str = "agent.toml") -> None:
 
 
 def flatten(settings: AgentSettings) -> dict[str, str]:
-    """Every setting that has a value, defaults too, by its dotted key: `{"limits.turn_seconds": "3600"}`."""
+    """Return every setting that has a value, defaults too, by its dotted key: `{"limits.turn_seconds": "3600"}`."""
     flat = dict(_leaves("", settings.model_dump(mode="json", by_alias=True, exclude_none=True)))
     for index, rule in enumerate(settings.script):
         if len(rule.order) > 1:
@@ -224,7 +223,7 @@ _TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
 
 
 def _explain(detail: ErrorDetails) -> tuple[str, str, str]:
-    """Key, what is wrong, what to do."""
+    """Return the key, what is wrong, and what to do."""
     words = _WORDS.get(detail["type"])
     text = (words.format(**detail.get("ctx", {})) if words else detail["msg"]) + _not(detail)
     loc = detail["loc"]
@@ -243,7 +242,7 @@ def _explain(detail: ErrorDetails) -> tuple[str, str, str]:
 
 
 def _not(detail: ErrorDetails) -> str:
-    """What was given instead, where that helps."""
+    """Return the given value for the message, or "" if it does not help."""
     given = detail.get("input")
     if not isinstance(given, str | int | float) or detail["type"] in ("missing", "extra_forbidden", "value_error"):
         return ""

@@ -1,20 +1,22 @@
-"""Another description for a proposal that still waits: its tag is written again, everything else in it as it was."""
+"""Change the description of a pending proposal by writing its tag again."""
 
 from __future__ import annotations
 
 from meta.applied import states, tags
 from meta.applied.repo import Applied
 from meta.errors import Conflict
-from meta.git.message import encode, scrub
-from meta.git.objects import RefChange, tag
+from meta.git.message import encode
+from meta.git.objects import tag
+from meta.git.transaction import RefChange
 from meta.model import TagState
 from meta.names import ProposalId
+from meta.text import scrub
 
 
 async def describe(applied: Applied, id: ProposalId, text: str) -> bool:
-    """Put `text` in place of the description; False when it says so already, or when the id waits no more.
+    """Replace the description by `text`. Return False if it is the same, or if the id is no longer pending.
 
-    One transaction that verifies the old tag and every rival absent, so that nothing that is decided changes.
+    One transaction verifies the old tag and that no other tag of the id exists. So a decided id never changes.
     """
     ref = states.tag_ref(TagState.PROPOSAL, id)
     name = applied.repo.refs(states.FOLDERS).get(ref)
@@ -23,11 +25,11 @@ async def describe(applied: Applied, id: ProposalId, text: str) -> bool:
     read = tags.read_tag(TagState.PROPOSAL, id, name, await applied.repo.objects({name}))
     if read is None or read.message.text == scrub(text):
         return False
-    said = encode(read.message.subject, text, read.message.trailers)
-    made = tag(states.tag_name(TagState.PROPOSAL, id), read.sha, said, read.at)
-    absent = [change for change in states.begin(id, made.id) if change.ref != ref]
+    message = encode(read.message.subject, text, read.message.trailers)
+    new = tag(states.tag_name(TagState.PROPOSAL, id), read.sha, message, read.at)
+    absent = [change for change in states.begin(id, new.id) if change.ref != ref]
     try:
-        await applied.repo.transaction([*absent, RefChange(ref, new=made.id, old=name)], [made])
+        await applied.repo.transaction([*absent, RefChange(ref, new=new.id, old=name)], [new])
     except Conflict:
         return False
     return True

@@ -1,7 +1,7 @@
 """The applied repo of one agent: its tags are the log of each id, `main` is the newest deployed commit.
 
-Only hive writes here. Every change of a state is one ref transaction (meta/applied/states.py); reading starts no
-process as long as the tags are stored the way hive stores them.
+Only hive writes here. Every transition is one ref transaction (meta/applied/states.py). Reading needs no process as
+long as the tags are loose objects, as hive writes them.
 """
 
 from __future__ import annotations
@@ -14,28 +14,17 @@ from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
 from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
 from meta.applied.tags import ReadTag
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.errors import Conflict, HiveError, NotFound, TransientError
-from meta.git.files import RefStamp
-from meta.git.message import encode, one_line
-from meta.git.objects import (
-    ABSENT,
-    FILE,
-    GitObject,
-    RefChange,
-    TreeEntry,
-    blob,
-    commit,
-    decode_tag,
-    decode_tree,
-    snapshot,
-    tag,
-    tree,
-)
+from meta.git.message import encode
+from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
+from meta.git.ref_stamp import RefStamp
 from meta.git.repo import FileAt, GitRepo
+from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.text import one_line
 
 __all__ = ["Applied", "FileAt"]
 
@@ -43,14 +32,14 @@ log = logging.getLogger(__name__)
 
 SEED = "refs/hive/seed"
 EMPTY_TREE = Sha("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
-"""The tree without files; git knows it even where nobody stored it."""
+"""The tree without files. git knows it even if it is not stored."""
 
 SEED_ID = ProposalId(0)
 _Tags = dict[ProposalId, dict[TagState, ReadTag]]
 
 
 class Applied:
-    """One applied repo. `git_environment` marks the processes, `deadline` bounds each git command (seconds)."""
+    """One applied repo. `git_environment` marks the processes, `deadline` is the seconds of each git command."""
 
     def __init__(
         self,
@@ -69,83 +58,83 @@ class Applied:
 
     # reading
     def stamp(self) -> str | None:
-        """Changes whenever a tag or `main` does, whoever moved it; None when there is no repo. No process."""
+        """Return a text that changes whenever a tag or `main` does; None if there is no repo. No process."""
         return self._stamp.read()
 
     async def seed(self) -> Sha | None:
-        """The seed commit."""
+        """Return the seed commit."""
         return self.repo.ref(SEED)
 
     async def main(self) -> Sha | None:
-        """The newest deployed commit."""
+        """Return the newest deployed commit."""
         return self.repo.ref(MAIN)
 
     async def deploys(self) -> tuple[Deploy, ...]:
-        """Every id that has a tag, sorted. The same tuple again while no tag changed."""
+        """Return every id that has a tag, sorted. While no tag changes, it is the same tuple."""
         refs = self.repo.refs(FOLDERS)
         if refs != self._refs:
             self._read = await self._read_tags(refs)
-            found = sorted(self._read.items())
-            self._deploys = tuple(tags.deploy(self.agent, id, states) for id, states in found)
+            by_id = sorted(self._read.items())
+            self._deploys = tuple(tags.deploy(self.agent, id, states) for id, states in by_id)
             self._refs = refs
         return self._deploys
 
     async def is_ancestor(self, ancestor: Sha, of: Sha) -> bool:
-        """Whether `of` descends from `ancestor` (or is it)."""
+        """Return True if `of` is `ancestor` or descends from it."""
         return await self.repo.is_ancestor(ancestor, of)
 
     async def resolve(self, commit_id: str) -> Sha:
-        """The full id of a commit given by 7 to 40 digits; NotFound when there is none, or more than one."""
+        """Return the full id of a commit given by 7 to 40 digits. NotFound for none and for more than one."""
         return await self.repo.resolve(commit_id)
 
     async def has(self, sha: Sha) -> bool:
-        """Whether the commit is in this repo."""
+        """Return True if the commit is in this repo."""
         return await self.repo.has(sha)
 
     async def diff(self, before: Sha | None, after: Sha) -> str:
-        """The patch from `before` (None: from nothing)."""
+        """Return the patch from `before` (None: from the empty tree) to `after`."""
         return await self.repo.diff(before or EMPTY_TREE, after)
 
     async def log(self, before: Sha | None, after: Sha, limit: int = 100) -> tuple[str, ...]:
-        """Subjects of the commits that `after` adds to `before`, newest first, scrubbed."""
-        found = await self.repo.log(after, before, limit)
-        return tuple(one_line(entry.message.partition("\n")[0], 200) for entry in found)
+        """Return the scrubbed subjects of the commits that `after` adds to `before`, newest first."""
+        commits = await self.repo.log(after, before, limit)
+        return tuple(one_line(entry.message.partition("\n")[0], 200) for entry in commits)
 
     async def files(self, sha: Sha) -> Mapping[str, FileAt]:
-        """Every file of a commit, by path."""
+        """Return every file of a commit by path."""
         return await self.repo.files(sha)
 
     async def read(self, sha: Sha, path: str) -> bytes:
-        """One file of a commit; NotFound when it has none."""
+        """Return one file of a commit. NotFound if the commit does not have it."""
         return await self.repo.read(sha, path)
 
     # writing
     async def create(self, files: Mapping[str, bytes], at: int) -> Sha:
-        """Make the repo with `files` as its seed commit, kept at refs/hive/seed; `main` is not touched.
+        """Create the repo with `files` as its seed commit, kept at refs/hive/seed; return that. `main` stays.
 
-        Made already: the seed commit that is there. Safe to repeat after a kill.
+        If there is a seed commit, return it. Safe to repeat after a kill.
         """
         await self.repo.init((*FOLDERS, "refs/heads", "refs/hive"))
         seed = self.repo.ref(SEED)
         if seed is not None:
             return seed
         root, objects = snapshot(files)
-        made = commit(root, (), encode(f"seed of {self.agent}"), at)
-        await self.repo.transaction([RefChange(SEED, new=made.id, old=ABSENT)], [*objects, made])
-        return made.id
+        seed_commit = commit(root, (), encode(f"seed of {self.agent}"), at)
+        await self.repo.transaction([RefChange(SEED, new=seed_commit.id, old=ABSENT)], [*objects, seed_commit])
+        return seed_commit.id
 
     async def edit(self, base: Sha, path: str, data: bytes, message: str, at: int) -> Sha:
-        """A commit on top of `base` with `path`, a file of the top folder, as `data`. No ref points at it yet."""
+        """Return a new commit on `base` with `data` as `path`, a file of the top folder. No ref points at it yet."""
         root = (await self.repo.commit(base)).tree
-        found = (await self.repo.objects([root])).get(root)
-        if found is None:
+        top = (await self.repo.objects([root])).get(root)
+        if top is None:
             raise NotFound(f"{base[:12]} of {self.agent} has no tree", "`hive doctor` checks the repo")
         name, content = path.encode(), blob(data)
-        kept = [entry for entry in decode_tree(found.data) if entry.name != name]
-        made = tree([*kept, TreeEntry(FILE, name, content.id)])
+        kept = [entry for entry in decode_tree(top.data) if entry.name != name]
+        new_root = tree([*kept, TreeEntry(FILE, name, content.id)])
         subject, _, rest = message.strip().partition("\n")
-        change = commit(made.id, (base,), encode(subject, rest), at)
-        await self.repo.transaction([], [content, made, change])
+        change = commit(new_root.id, (base,), encode(subject, rest), at)
+        await self.repo.transaction([], [content, new_root, change])
         return change.id
 
     async def propose(self, id: ProposalId, pinning: Pinning, at: int) -> None:
@@ -174,48 +163,47 @@ class Applied:
         reason: str = "",
         at: int,
         seen: Sha | None = None,
-        shown: Shown | None = None,
+        shown: Binding | None = None,
     ) -> None:
-        """Bring an id to the state `to` (for `deployed` there is `deployed()`). Of several racers one wins.
+        """Bring an id to the state `to` (for `deployed` there is `deployed()`). Of concurrent transitions one succeeds.
 
-        NotFound for an unknown id; Conflict, which names the present state, when the table does not allow it or
-        when `seen` is another commit than the proposed one. `shown` is what an approval is bound to.
+        NotFound for an unknown id. Conflict, which names the present state, if the table does not allow it or if
+        `seen` is not the proposed commit. `shown` is what an approval is bound to.
         """
         if to is TagState.DEPLOYED:
             raise ValueError("deployed/ is written together with main: use deployed()")
         present, deploy = await self._present(id)
         if seen is not None and seen != deploy.sha:
             raise Conflict(f"{id} is commit {deploy.sha[:12]}, not {seen[:12]}", f"look again with `hive diff {id}`")
-        said = {tags.BY: by, tags.SEEN: deploy.sha if to is TagState.APPROVED else ""}
-        said |= shown.trailers() if shown is not None else {}
-        made = self._tag(to, id, deploy.sha, at, reason, said)
-        await self._move(id, present, to, [], [made])
+        trailers = {tags.BY: by, tags.SEEN: deploy.sha if to is TagState.APPROVED else ""}
+        trailers |= shown.trailers() if shown is not None else {}
+        new = self._tag(to, id, deploy.sha, at, reason, trailers)
+        await self._move(id, present, to, [], [new])
 
     async def deployed(self, id: ProposalId, *, by: str, at: int, meta_commit: Sha, unproven: bool, seed: bool) -> None:
-        """A9: `deployed/<id>` and `main`, after the commit on meta `main`, which `meta_commit` names.
+        """A9: write `deployed/<id>` and `main` after `meta_commit`, the commit on meta `main`.
 
-        `main` goes to the deployed commit; a rollback leaves it, a spawn only makes it where there is none. With
-        `seed` the seed commit gets `deployed/0`, unless id 0 has a history of its own. Repeated, it completes what
-        a kill cut short between two refs.
+        `main` moves to the deployed commit. A rollback leaves it; a spawn only creates it. With `seed` the seed commit
+        gets `deployed/0`, unless id 0 has tags. A second call completes a transaction that a kill interrupted.
         """
         present, deploy = await self._present(id)
         done = deploy.state is TagState.DEPLOYED
         changes: list[RefChange] = []
-        made: list[GitObject] = []
+        objects: list[GitObject] = []
         if not done:
             trailers = {tags.BY: by, tags.META: meta_commit, tags.UNPROVEN: "yes" if unproven else "no"}
-            made.append(self._tag(TagState.DEPLOYED, id, deploy.sha, at, "", trailers))
+            objects.append(self._tag(TagState.DEPLOYED, id, deploy.sha, at, "", trailers))
         if (seed or deploy.kind is DeployKind.SPAWN) and SEED_ID not in self._read:
             start = self.repo.ref(SEED) or deploy.sha
             zero = {tags.KIND: str(DeployKind.SPAWN), tags.SOURCE: str(Source.of(SourceKind.SEED)), tags.BY: by}
             first = self._tag(TagState.DEPLOYED, SEED_ID, start, at, "", zero)
             changes.append(RefChange(tag_ref(TagState.DEPLOYED, SEED_ID), new=first.id, old=ABSENT))
-            made.append(first)
+            objects.append(first)
         changes += await self._forward(deploy, done)
         if done:
-            await self.repo.transaction(changes, made)
+            await self.repo.transaction(changes, objects)
         else:
-            await self._move(id, present, TagState.DEPLOYED, changes, made)
+            await self._move(id, present, TagState.DEPLOYED, changes, objects)
 
     async def _forward(self, deploy: Deploy, done: bool) -> list[RefChange]:
         main = self.repo.ref(MAIN)
@@ -231,8 +219,8 @@ class Applied:
     def _tag(
         self, state: TagState, id: ProposalId, sha: Sha, at: int, text: str, trailers: Mapping[str, str]
     ) -> GitObject:
-        said = {tags.ID: str(id), tags.AGENT: self.agent, **{key: value for key, value in trailers.items() if value}}
-        return tag(tag_name(state, id), sha, encode(f"{state} {id}", text, said), at)
+        values = {tags.ID: str(id), tags.AGENT: self.agent, **{key: value for key, value in trailers.items() if value}}
+        return tag(tag_name(state, id), sha, encode(f"{state} {id}", text, values), at)
 
     async def _present(self, id: ProposalId) -> tuple[dict[TagState, ReadTag], Deploy]:
         await self.deploys()
@@ -249,19 +237,19 @@ class Applied:
         also: Iterable[RefChange],
         objects: list[GitObject],
     ) -> None:
-        """One transaction: the tag objects[0] as the new state of `id`, and the changes in `also`."""
+        """Write the tag objects[0] as the new state of `id`, with the changes in `also`, in one transaction."""
         state = furthest(present.keys())
         changes = advance(id, {state: read.object for state, read in present.items()}, to, objects[0].id)
         if changes is None:
-            raise _refusal(id, state, to)
+            raise _rejection(id, state, to)
         try:
             await self.repo.transaction([*changes, *also], objects)
         except (Conflict, TransientError) as error:
             now, _ = await self._present(id)
             if furthest(now.keys()) is state:
                 raise
-            log.info("%s of %s moved meanwhile, trying again: %s", id, self.agent, error)
-            await self._move(id, now, to, also, objects)  # ends: states only move forward
+            log.info("%s of %s changed meanwhile, retrying: %s", id, self.agent, error)
+            await self._move(id, now, to, also, objects)  # this ends, because states only move forward
 
     async def _read_tags(self, refs: Mapping[str, Sha]) -> _Tags:
         wanted = {ref: parsed for ref in refs if (parsed := parse(ref)) is not None}
@@ -272,45 +260,43 @@ class Applied:
             if (old := known.get((id, state))) is None or old.object != refs[ref]
         }
         objects = await self._objects({refs[ref] for ref in fresh})
-        found: _Tags = {}
+        states_by_id: _Tags = {}
         for ref, (state, id) in wanted.items():
             read = known[id, state] if ref not in fresh else self._read_one(ref, refs[ref], objects)
             if read is not None:
-                found.setdefault(id, {})[state] = read
-        return found
+                states_by_id.setdefault(id, {})[state] = read
+        return states_by_id
 
     def _read_one(self, ref: str, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag | None:
         parsed = parse(ref)
         try:
             read = tags.read_tag(*parsed, name, objects) if parsed is not None else None
         except (KeyError, ValueError) as error:
-            log.warning(
-                "%s of %s is passed over: its object %s is damaged or missing (%s)", ref, self.agent, name, error
-            )
+            log.warning("ignoring %s of %s: its object %s is damaged or missing (%s)", ref, self.agent, name, error)
             return None
         if read is None:
-            log.warning("%s of %s is passed over: there is no commit behind it", ref, self.agent)
+            log.warning("ignoring %s of %s: there is no commit behind it", ref, self.agent)
         return read
 
     async def _objects(self, names: set[Sha]) -> dict[Sha, GitObject]:
-        """These objects, and what tags of tags point at."""
-        found: dict[Sha, GitObject] = {}
+        """Return these objects, and those that tags of tags point at."""
+        objects: dict[Sha, GitObject] = {}
         for _ in range(5):
-            missing = names - found.keys()
+            missing = names - objects.keys()
             if not missing:
                 break
             got = await self.repo.objects(missing)
-            found.update(got)
+            objects.update(got)
             names = set()
             for item in got.values():
                 target = _tagged(item)
                 if target is not None:
                     names.add(target)
-        return found
+        return objects
 
 
 def _tagged(item: GitObject) -> Sha | None:
-    """The object behind a tag, where that is no commit."""
+    """Return the object behind a tag if that is not a commit."""
     if item.kind != "tag":
         return None
     try:
@@ -320,8 +306,8 @@ def _tagged(item: GitObject) -> Sha | None:
     return tagged.target if tagged.kind != "commit" else None
 
 
-def _refusal(id: ProposalId, state: TagState, to: TagState) -> HiveError:
-    """Why `id` cannot go from `state` to `to`."""
+def _rejection(id: ProposalId, state: TagState, to: TagState) -> HiveError:
+    """Return the error for a transition of `id` from `state` to `to`, which the table does not allow."""
     if state.terminal or state is to:
         return Conflict(f"{id} is already {state}", "nothing was changed")
     word = "still pending" if state is TagState.PROPOSAL else str(state)

@@ -1,11 +1,11 @@
-"""The machine of tags: which state of an id may follow which, and the ref changes that bring it about. Pure.
+"""The state machine of an id: which state may follow which, and the ref changes of a transition. Pure.
 
     proposal -> approved | denied
     approved -> building | failed
     building -> deployed | failed
 
-A state is the furthest tag `<state>/<id>`. A transition verifies the tag of the old state *and* that every tag which
-is not on the way to it is absent; without the latter `approved/7` and `denied/7` would both succeed.
+The state is the furthest tag `<state>/<id>`. A transition verifies the tag of the old state *and* that no tag exists
+which is not on the way to it. Without the latter, `approved/7` and `denied/7` could both succeed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from meta.git.objects import ABSENT, RefChange
+from meta.git.transaction import ABSENT, RefChange
 from meta.model import TagState
 from meta.names import ProposalId, Sha
 
 TAGS = "refs/tags/"
 MAIN = "refs/heads/main"
 FOLDERS = tuple(f"refs/tags/{state}" for state in TagState)
-"""Where the tags of each state are."""
+"""The folders of the tags, one per state."""
 
 TRANSITIONS: Mapping[TagState, frozenset[TagState]] = {
     TagState.PROPOSAL: frozenset({TagState.APPROVED, TagState.DENIED}),
@@ -51,17 +51,17 @@ _STATES = {str(state): state for state in TagState}
 
 
 def tag_name(state: TagState, id: ProposalId) -> str:
-    """ "approved/7"."""
+    """Return a name like "approved/7"."""
     return f"{state}/{id}"
 
 
 def tag_ref(state: TagState, id: ProposalId) -> str:
-    """ "refs/tags/approved/7"."""
+    """Return a ref like "refs/tags/approved/7"."""
     return f"{TAGS}{state}/{id}"
 
 
 def parse(name: str) -> tuple[TagState, ProposalId] | None:
-    """State and id of a tag ("approved/7" or "refs/tags/approved/7"); None when hive has no such tag."""
+    """Return state and id of a tag ("approved/7" or "refs/tags/approved/7"); None if it is not a tag of hive."""
     match = _NAME.fullmatch(name.removeprefix(TAGS))
     if match is None or match[1] not in _STATES or int(match[2]) >= 2**63:
         return None
@@ -69,18 +69,18 @@ def parse(name: str) -> tuple[TagState, ProposalId] | None:
 
 
 def furthest(states: Collection[TagState]) -> TagState:
-    """The state of an id that has these tags (at least one)."""
+    """Return the state of an id that has these tags (at least one)."""
     return next(state for state in _FURTHEST if state in states)
 
 
 def begin(id: ProposalId, tag: Sha) -> list[RefChange]:
-    """The changes that make `proposal/<id>`: no tag of that id may exist."""
+    """Return the changes that create `proposal/<id>` if the id has no tag."""
     rivals = [RefChange(tag_ref(state, id), old=ABSENT) for state in TagState if state is not TagState.PROPOSAL]
     return [*rivals, RefChange(tag_ref(TagState.PROPOSAL, id), new=tag, old=ABSENT)]
 
 
 def advance(id: ProposalId, tags: Mapping[TagState, Sha], to: TagState, tag: Sha) -> list[RefChange] | None:
-    """The changes that bring `id`, which has `tags`, to the state `to`; None where the table does not allow it.
+    """Return the changes that bring `id`, which has `tags`, to the state `to`; None if the table does not allow it.
 
     `tags` maps each present state to the object its tag points at; `tag` is the new tag's object.
     """

@@ -1,7 +1,7 @@
-"""The tags of an applied repo, read: from refs and tag objects to deploys. Pure.
+"""From the tag objects of an applied repo to deploys. Pure.
 
-What hive wrote says everything; what a person tagged by hand (a lightweight `approved/7`, a copy of another tag)
-still counts for the state of its id, and is said to be by `unknown`.
+A tag that a person made by hand (a lightweight `approved/7`, a copy of another tag) counts for the state of its id,
+like a tag by hive. Its author is `unknown`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 ID, AGENT, KIND, BASE = "Hive-Id", "Hive-Agent", "Hive-Kind", "Hive-Base"
 COMMIT_REF, SOURCE, BY = "Hive-Commit-Ref", "Hive-Source", "Hive-By"
 SEEN = "Hive-Seen"
-"""On an approval: the commit that was shown."""
+"""On an approval: the commit that the card showed."""
 META, UNPROVEN = "Hive-Meta", "Hive-Unproven"
 
 _KINDS = {str(kind): kind for kind in DeployKind}
@@ -29,43 +29,48 @@ _KINDS = {str(kind): kind for kind in DeployKind}
 
 @dataclass(frozen=True, slots=True)
 class ReadTag:
-    """One tag of an id: `object` is what the ref points at, `sha` the commit behind it."""
+    """One tag of an id. `object` is what the ref points at, `sha` the commit behind it."""
 
     object: Sha
     sha: Sha
     at: int
     message: Message
 
-    def get(self, trailer: str) -> str | None:
-        """A trailer, None when it is missing or empty."""
-        return self.message.trailers.get(trailer) or None
+    @property
+    def by(self) -> str:
+        """Return who wrote the tag."""
+        return self.get(BY) or UNKNOWN
+
+    def get(self, trailer: str) -> str:
+        """Return a trailer, "" if it is missing."""
+        return self.message.trailers.get(trailer, "")
 
 
 def read_tag(state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag | None:
-    """The tag whose ref points at the object `name`; None when there is no commit behind it.
+    """Return the tag whose ref points at the object `name`; None if there is no commit behind it.
 
-    `objects` holds the object, and for a tag of a tag the ones behind it; raises KeyError for one that is missing.
+    `objects` holds the object and, for a tag of a tag, those behind it. KeyError for one that is missing.
     """
-    found = objects[name]
+    item = objects[name]
     own: Message | None = None
     at = 0
     for _ in range(5):
-        if found.kind == "commit":
-            commit = decode_commit(found.id, found.data)
+        if item.kind == "commit":
+            commit = decode_commit(item.id, item.data)
             return ReadTag(name, commit.sha, at or commit.at, own or Message(""))
-        if found.kind != "tag":
+        if item.kind != "tag":
             return None
-        tag = decode_tag(found.data)
+        tag = decode_tag(item.data)
         if tag.name == tag_name(state, id) and own is None:
             own, at = decode(tag.message), tag.at
         if tag.kind == "commit":
             return ReadTag(name, tag.target, at or tag.at, own or Message(""))
-        found = objects[tag.target]
+        item = objects[tag.target]
     return None
 
 
 def deploy(agent: AgentName, id: ProposalId, tags: Mapping[TagState, ReadTag]) -> Deploy:
-    """What the tags of one id say together. What was proposed is what counts, whatever a later tag points at."""
+    """Return the deploy that the tags of one id describe. Its commit is the proposed one, not that of a later tag."""
     state = furthest(tags.keys())
     last = tags[state]
     first = tags.get(TagState.PROPOSAL, last)
@@ -75,18 +80,18 @@ def deploy(agent: AgentName, id: ProposalId, tags: Mapping[TagState, ReadTag]) -
     return Deploy(
         agent=agent,
         id=id,
-        kind=_KINDS.get(first.get(KIND) or "", DeployKind.APPLY_COMMIT),
+        kind=_KINDS.get(first.get(KIND), DeployKind.APPLY_COMMIT),
         state=state,
         sha=first.sha,
         base=Sha(base) if base else None,
-        commit_ref=first.get(COMMIT_REF) or "",
-        source=first.get(SOURCE) or "",
+        commit_ref=first.get(COMMIT_REF),
+        source=first.get(SOURCE),
         description=first.message.text,
         requested_at=first.at,
-        proposed_by=first.get(BY) or UNKNOWN,
-        approved_by=(approval.get(BY) or UNKNOWN) if approval else None,
+        proposed_by=first.by,
+        approved_by=approval.by if approval else None,
         resolved_at=decided.at if decided else None,
-        by=last.get(BY) or UNKNOWN,
+        by=last.by,
         reason=(last.message.text or None) if last is not first else None,
         meta_commit=Sha(meta) if (meta := last.get(META)) else None,
         unproven=last.get(UNPROVEN) == "yes",

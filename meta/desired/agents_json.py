@@ -1,7 +1,7 @@
 """The files of the meta repo as text: agents.json (desired agents) and run.json (running or stopped).
 
-Strict both ways: what people may edit is refused when a key is unknown or a type is wrong, with an error that names
-the place; what is written is sorted, one agent per few lines, so that a diff reads like a sentence.
+People may edit these files: an unknown key or a wrong type is an error that names the place. hive writes them sorted,
+each agent on a few lines, so that a diff is easy to read.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _Run(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """agents.json decoded. `raw` is the JSON it came from, so that a later file is only decoded where it differs."""
+    """agents.json, decoded. `raw` is its JSON, so that of a later file only the differences are decoded."""
 
     agents: Mapping[AgentName, AgentEntry] = field(default_factory=dict)
     tombstones: Mapping[AgentName, Tombstone] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Agents:
 
 
 def decode_agents(data: bytes, before: Agents | None = None) -> Agents:
-    """agents.json; entries that are as in `before` are taken from there. BadInput names the place of a fault."""
+    """Return agents.json. Take entries that did not change from `before`. BadInput names the place of a fault."""
     raw = _sections(data, AGENTS_FILE, ("agents", "tombstones"))
     old = before or Agents()
     agents: dict[AgentName, AgentEntry] = {}
@@ -107,20 +107,20 @@ def decode_agents(data: bytes, before: Agents | None = None) -> Agents:
 
 
 def decode_entry(data: bytes, agent: AgentName) -> AgentEntry | None:
-    """One agent's entry of agents.json; the others are not looked at."""
+    """Return one agent's entry of agents.json, without checking the others."""
     value = _sections(data, AGENTS_FILE, ("agents", "tombstones"))["agents"].get(agent)
     return None if value is None else _check(_Agent, value, f"agents.{agent}").value()
 
 
 def encode_agents(agents: Mapping[AgentName, AgentEntry], tombstones: Mapping[AgentName, Tombstone]) -> bytes:
-    """agents.json: sorted, each agent on a few lines."""
+    """Return agents.json: sorted, each agent on a few lines."""
     entries = {name: _entry_block(name, entry) for name, entry in agents.items()}
     graves = {name: _block(name, _tombstone_lines(tombstone)) for name, tombstone in tombstones.items()}
     return _document({"agents": entries, "tombstones": graves})
 
 
 def decode_run(data: bytes) -> dict[AgentName, RunEntry]:
-    """run.json. BadInput names the place of a fault."""
+    """Return run.json. BadInput names the place of a fault."""
     raw = _sections(data, RUN_FILE, ("agents",))
     return {
         _name(name, RUN_FILE): _check(_Run, value, f"agents.{name}").value() for name, value in raw["agents"].items()
@@ -128,7 +128,7 @@ def decode_run(data: bytes) -> dict[AgentName, RunEntry]:
 
 
 def encode_run(run: Mapping[AgentName, RunEntry]) -> bytes:
-    """run.json: sorted, each agent on a few lines."""
+    """Return run.json: sorted, each agent on a few lines."""
     blocks = {
         name: _block(name, {"state": str(entry.state), "restarts": entry.restarts, "rebuilds": entry.rebuilds})
         for name, entry in run.items()
@@ -136,7 +136,7 @@ def encode_run(run: Mapping[AgentName, RunEntry]) -> bytes:
     return _document({"agents": blocks})
 
 
-@lru_cache(maxsize=4096)  # a commit changes one agent of many: the text of the others is at hand
+@lru_cache(maxsize=4096)  # a commit changes one agent of many: keep the text of the others
 def _entry_block(name: AgentName, entry: AgentEntry) -> str:
     return _block(name, _entry_lines(entry))
 
@@ -182,7 +182,7 @@ def _sections(data: bytes, file: str, names: tuple[str, ...]) -> dict[str, dict[
     try:
         raw = json.loads(data)
     except ValueError as error:
-        raise _fault(file, "", f"no JSON ({error})") from error
+        raise _fault(file, "", f"not JSON ({error})") from error
     if not isinstance(raw, dict):
         raise _fault(file, "", "it must be an object")
     if raw.get("version") != VERSION:
@@ -190,13 +190,13 @@ def _sections(data: bytes, file: str, names: tuple[str, ...]) -> dict[str, dict[
     unknown = sorted(raw.keys() - {*names, "version"})
     if unknown:
         raise _fault(file, unknown[0], "unknown key")
-    found: dict[str, dict[str, JsonValue]] = {}
+    sections: dict[str, dict[str, JsonValue]] = {}
     for name in names:
         section = raw.get(name, {})
         if not isinstance(section, dict):
             raise _fault(file, name, "it must be an object")
-        found[name] = section
-    return found
+        sections[name] = section
+    return sections
 
 
 def _name(text: str, file: str) -> AgentName:
@@ -217,4 +217,4 @@ def _check(model: type[M], value: JsonValue, place: str) -> M:
 
 def _fault(file: str, place: str, what: str) -> BadInput:
     at = f"{file}: {place}" if place else file
-    return BadInput(f"the meta repo's {at}: {what}", "mend it by a commit on the meta repo")
+    return BadInput(f"the meta repo's {at}: {what}", "repair it with a commit on the meta repo")

@@ -1,11 +1,11 @@
-"""The parts of a change of the meta repo: trees, entries, messages, and the files beside the repo."""
+"""Parts of a change of the meta repo: trees, entries, messages, and the files beside the repo."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta.desired import view as metaview
+from meta.desired import trailers
 from meta.desired.view import MetaView
 from meta.errors import Conflict
 from meta.git.message import encode
@@ -19,21 +19,21 @@ Changed = tuple[dict[AgentName, AgentEntry], dict[AgentName, Tombstone]]
 
 
 def tree_with(base: list[TreeEntry], files: Mapping[str, bytes]) -> tuple[Sha, list[GitObject]]:
-    """The tree `base` with `files` replaced; what else somebody keeps there stays."""
+    """Return the tree `base` with `files` replaced, and the new objects. All other entries stay."""
     blobs = {name: blob(content) for name, content in files.items()}
     kept = [entry for entry in base if entry.name.decode("utf-8", "replace") not in blobs]
-    made = tree([*kept, *(TreeEntry(FILE, name.encode(), one.id) for name, one in blobs.items())])
-    return made.id, [*blobs.values(), made]
+    new = tree([*kept, *(TreeEntry(FILE, name.encode(), one.id) for name, one in blobs.items())])
+    return new.id, [*blobs.values(), new]
 
 
 def with_entry(view: MetaView, agent: AgentName, entry: AgentEntry) -> Changed:
-    """Agents and tombstones with `entry` for `agent`, and without its tombstone."""
+    """Return agents and tombstones with `entry` for `agent` and without its tombstone."""
     graves = {name: grave for name, grave in view.desired.tombstones.items() if name != agent}
     return {**view.desired.agents, agent: entry}, graves
 
 
 def check_uid(view: MetaView, agent: AgentName, entry: AgentEntry) -> None:
-    """Conflict when another agent has the uids of `entry`."""
+    """Raise Conflict if another agent has the uids of `entry`."""
     uid = entry.settings.uid_base
     for name, other in view.desired.agents.items():
         if name != agent and other.settings.uid_base == uid:
@@ -41,13 +41,13 @@ def check_uid(view: MetaView, agent: AgentName, entry: AgentEntry) -> None:
 
 
 def note(action: str, agent: AgentName, by: str, text: str = "", also: Mapping[str, str] | None = None) -> str:
-    """The message of a commit that is no deploy: subject, `text`, trailers."""
-    trailers = {metaview.ACTION: action, metaview.AGENT: agent, metaview.BY: by, **(also or {})}
-    return encode(f"{action} {agent}", text, trailers)
+    """Return the message of a commit that is not a deploy: subject, `text`, trailers."""
+    values = {trailers.ACTION: action, trailers.AGENT: agent, trailers.BY: by, **(also or {})}
+    return encode(f"{action} {agent}", text, values)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write `files` to `folder`, each as a whole, where they differ from what is there."""
+    """Write each of `files` that differs to `folder`, atomically."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():

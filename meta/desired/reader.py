@@ -1,4 +1,4 @@
-"""Reading the meta repo: one value, kept until a ref moves; only what is new is read again, without a process."""
+"""Read the meta repo as one value and keep it until a ref moves. Then read only what is new, without a process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import replace
 from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, Agents, decode_agents, decode_entry, decode_run
 from meta.desired.view import History, MetaView, extend
 from meta.errors import HiveError, NotFound, PermanentError
-from meta.git.files import RefStamp
 from meta.git.objects import FILE, TreeEntry, decode_tree
+from meta.git.ref_stamp import RefStamp
 from meta.git.repo import GitRepo
 from meta.model import Candidate, Desired
 from meta.names import AgentName, ProposalId, Sha, agent_name
@@ -22,11 +22,11 @@ MAIN, RUN = "refs/heads/main", "refs/heads/run"
 CANDIDATES = "refs/hive/candidate"
 
 _WALK = 64
-"""New commits that are read one by one; for more of them git is asked for all at once."""
+"""New commits that are read one by one; `git log` reads more of them at once."""
 
 
 class MetaReader:
-    """Reads one meta repo and remembers what it read."""
+    """The reader of one meta repo. It keeps what it read."""
 
     def __init__(self, repo: GitRepo) -> None:
         self._repo = repo
@@ -38,13 +38,13 @@ class MetaReader:
         self._history = History()
 
     def stamp(self) -> str | None:
-        """Changes whenever a branch or a candidate does; None when there is no repo."""
+        """Return a text that changes whenever a branch or a candidate does; None if there is no repo."""
         return self._stamp.read()
 
     async def read(self) -> MetaView:
-        """What meta says now. The same value again while nothing changed; only new commits are read.
+        """Return the present state of meta: the same value while nothing changes. Only new commits are read.
 
-        NotFound without a repo; BadInput when somebody committed an agents.json that hive does not understand.
+        NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
         """
         stamp = self.stamp()
         if stamp is not None and self._seen is not None and self._seen[0] == stamp:
@@ -53,7 +53,7 @@ class MetaReader:
             stamp = self.stamp()
             refs = self._repo.refs(("refs/heads", CANDIDATES))
             if stamp is None or MAIN not in refs:
-                raise NotFound(f"there is no meta repo at {self._repo.path}", "start the daemon: it makes one")
+                raise NotFound(f"there is no meta repo at {self._repo.path}", "start the daemon: it creates one")
             if self._seen is None or refs != self._refs:
                 view = await self._view(refs, self._seen[1] if self._seen else None)
             else:
@@ -69,26 +69,26 @@ class MetaReader:
         return self._seen[1]
 
     async def tree(self, sha: Sha) -> list[TreeEntry]:
-        """The top level of a commit."""
+        """Return the top folder of a commit."""
         root = (await self._repo.commit(sha)).tree
-        found = (await self._repo.objects([root])).get(root)
-        if found is None:
+        top = (await self._repo.objects([root])).get(root)
+        if top is None:
             raise NotFound(f"the meta repo lacks the tree of {sha[:12]}", "it is damaged: restore it from a backup")
-        return decode_tree(found.data)
+        return decode_tree(top.data)
 
     async def content(self, entries: list[TreeEntry], name: str) -> bytes | None:
-        """One file of a top level; None when it is not there."""
+        """Return one file of a top folder; None if it is not there."""
         for entry in entries:
             if entry.name == name.encode():
-                found = (await self._repo.objects([entry.id])).get(entry.id)
-                return found.data if found is not None else None
+                content = (await self._repo.objects([entry.id])).get(entry.id)
+                return content.data if content is not None else None
         return None
 
     async def files(self, sha: Sha) -> dict[str, bytes]:
-        """The plain files at the top level of a commit."""
+        """Return the plain files in the top folder of a commit."""
         entries = [entry for entry in await self.tree(sha) if entry.mode == FILE]
-        found = await self._repo.objects(entry.id for entry in entries)
-        return {entry.name.decode("utf-8", "replace"): found[entry.id].data for entry in entries if entry.id in found}
+        blobs = await self._repo.objects(entry.id for entry in entries)
+        return {entry.name.decode("utf-8", "replace"): blobs[entry.id].data for entry in entries if entry.id in blobs}
 
     async def _view(self, refs: Mapping[str, Sha], before: MetaView | None) -> MetaView:
         head = refs[MAIN]
@@ -106,7 +106,7 @@ class MetaReader:
         return MetaView(desired, history.committed, history.commits, candidates, history.highest)
 
     async def _new_history(self, head: Sha, before: Sha | None) -> History:
-        """The history up to `head`; only the new commits are read when it goes straight on from `before`."""
+        """Return the history up to `head`. Read only the new commits if they lead straight to `before`."""
         fresh = []
         at = head
         for _ in range(_WALK if before is not None else 0):
@@ -122,36 +122,36 @@ class MetaReader:
     async def _candidates(
         self, refs: Mapping[str, Sha], before: MetaView | None
     ) -> dict[AgentName, dict[ProposalId, Candidate]]:
-        found: dict[AgentName, dict[ProposalId, Candidate]] = {}
+        candidates: dict[AgentName, dict[ProposalId, Candidate]] = {}
         for ref, sha in refs.items():
-            named = _parse_candidate(ref)
-            if named is None:
+            parsed = _parse_candidate(ref)
+            if parsed is None:
                 continue
-            agent, id = named
+            agent, id = parsed
             old = before.candidates.get(agent, {}).get(id) if before is not None else None
             if old is None or old.commit != sha:
                 old = await self._candidate(ref, sha, agent)
             if old is not None:
-                found.setdefault(agent, {})[id] = old
-        return found
+                candidates.setdefault(agent, {})[id] = old
+        return candidates
 
     async def _candidate(self, ref: str, sha: Sha, agent: AgentName) -> Candidate | None:
         try:
             entry = decode_entry(await self._file(sha, AGENTS_FILE), agent)
         except PermanentError as error:
-            log.warning("%s is passed over, it will be made again: %s", ref, error)
+            log.warning("ignoring %s, the next build makes it again: %s", ref, error)
             return None
         return Candidate(sha, entry) if entry is not None else None
 
     async def _file(self, sha: Sha, name: str) -> bytes:
         content = await self.content(await self.tree(sha), name)
         if content is None:
-            raise NotFound(f"meta {sha[:12]} has no {name}", "mend it by a commit on meta")
+            raise NotFound(f"meta {sha[:12]} has no {name}", "repair it with a commit on meta")
         return content
 
 
 def candidate_ref(agent: AgentName, id: ProposalId) -> str:
-    """The ref of a candidate. Flat, so that one `stat` shows whether any candidate changed."""
+    """Return the ref of a candidate. All are in one folder, so that one `stat` shows whether any changed."""
     return f"{CANDIDATES}/{agent}.{id}"
 
 
@@ -163,5 +163,5 @@ def _parse_candidate(ref: str) -> tuple[AgentName, ProposalId] | None:
     try:
         return agent_name(agent), ProposalId(int(id))
     except HiveError as error:
-        log.warning("%s is passed over: %s", ref, error)
+        log.warning("ignoring %s: %s", ref, error)
         return None

@@ -1,12 +1,12 @@
-"""The meta repo: what is desired. A commit on `main` is the one commit point of a deploy (A8).
+"""The meta repo: desired state. A commit on `main` is the one commit point of a deploy (A8).
 
-main  agents.json, flake.nix, flake.lock: pins, roles, limits, uid ranges; its log is the system-wide deploy log
+main  agents.json, flake.nix, flake.lock: pins, roles, limits, uid ranges; its log is the deploy log of all agents
 run   run.json: running or stopped, restart counters
 refs/hive/candidate/<agent>.<id>  a commit beside main: HEAD with one agent's change (A3)
 refs/hive/counter                 a blob with the last id that was taken (P1)
 
-Every change is a compare-and-swap on the branch's ref, after which it is tried again on the new HEAD, so no commit
-of another is ever lost. Reading starts no process while nothing changed.
+Every change is a compare-and-swap on the branch's ref. If it fails, it is retried on the new HEAD, so that no other
+commit is lost. Reading starts no process while nothing changes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from meta.config import Config
-from meta.desired import view as metaview
+from meta.desired import trailers
 from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, encode_agents, encode_run
 from meta.desired.changes import Changed, check_uid, note, tree_with, with_entry, write_files
-from meta.desired.flake import FLAKE_FILE, LOCK_FILE, merge_lock, prune_lock, render
+from meta.desired.flake import FLAKE_FILE, render
+from meta.desired.flake_lock import LOCK_FILE, merge_lock, prune_lock
 from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
 from meta.desired.run_branch import Counter, RunBranch
 from meta.desired.uids import uid_for
 from meta.desired.view import LogEntry, MetaView, log_entry
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.git.message import encode
-from meta.git.objects import ABSENT, RefChange, TreeEntry, commit
+from meta.git.objects import TreeEntry, commit
 from meta.git.repo import GitRepo
+from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import (
     AgentEntry,
@@ -53,7 +55,7 @@ __all__ = ["LockFlake", "LogEntry", "MetaRepo", "MetaView"]
 log = logging.getLogger(__name__)
 
 LockFlake = Callable[[Path], Awaitable[None]]
-"""Brings flake.lock in a directory up to date (`nix flake lock`)."""
+"""Updates flake.lock in a directory (`nix flake lock`)."""
 
 _TRIES = 8
 _ACTIONS = {DeployKind.APPLY_COMMIT: "deploy", DeployKind.ROLLBACK: "rollback", DeployKind.SPAWN: "spawn"}
@@ -61,7 +63,7 @@ _Change = Callable[[MetaView], Changed | None]
 
 
 class MetaRepo:
-    """The meta repo. `lock_flake` is None where there is no nix: then there is no flake.lock."""
+    """The meta repo. Without nix `lock_flake` is None, and there is no flake.lock."""
 
     def __init__(
         self,
@@ -81,26 +83,26 @@ class MetaRepo:
         self._run = RunBranch(self.repo, self.read)
         self._ids = Counter(self.repo)
 
-    # making and reading
+    # creation and reading
     async def create(self, at: int) -> None:
-        """Make the repo with both branches, empty. Made already: only what is missing; safe to repeat after a kill."""
+        """Create the repo with two empty branches, or what is missing of it. Safe to repeat after a kill."""
         await self.repo.init(("refs/heads", CANDIDATES))
         empty = Desired(ABSENT, {})
         for ref, files in ((MAIN, self._files(empty)), (RUN, {RUN_FILE: encode_run({})})):
             if self.repo.ref(ref) is None:
                 root, objects = tree_with([], files)
-                made = commit(root, (), encode("begin", trailers={metaview.ACTION: "create"}), at)
-                await self.repo.transaction([RefChange(ref, new=made.id, old=ABSENT)], [*objects, made])
+                first = commit(root, (), encode("begin", trailers={trailers.ACTION: "create"}), at)
+                await self.repo.transaction([RefChange(ref, new=first.id, old=ABSENT)], [*objects, first])
         await self.export()
 
     def stamp(self) -> str | None:
-        """Changes whenever a branch or a candidate does; None when there is no repo. No process."""
+        """Return a text that changes whenever a branch or a candidate does; None if there is no repo. No process."""
         return self._reader.stamp()
 
     async def read(self) -> MetaView:
-        """What meta says now. The same value again while nothing changed; only new commits are read.
+        """Return the present state of meta: the same value while nothing changes. Only new commits are read.
 
-        NotFound without a repo; BadInput when somebody committed an agents.json that hive does not understand.
+        NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
         """
         return await self._reader.read()
 
@@ -109,7 +111,7 @@ class MetaRepo:
         return self._reader.last().desired
 
     async def log(self, limit: int = 50) -> tuple[LogEntry, ...]:
-        """The newest commits on `main`, newest first."""
+        """Return at most `limit` commits on `main`, newest first."""
         head = (await self.read()).desired.head
         return tuple(log_entry(entry) for entry in await self.repo.log(head, limit=limit))
 
@@ -117,9 +119,9 @@ class MetaRepo:
     async def candidate(
         self, agent: AgentName, id: ProposalId, entry: AgentEntry | None, *, pin: Pin, role: Role, by: str, at: int
     ) -> Sha:
-        """A3: HEAD with this one change, as a commit at the candidate's ref.
+        """A3: commit HEAD with this one change at the candidate's ref; return the commit.
 
-        `entry` None is a spawn: the entry is made here with `pin`, `role` and a uid range, see meta/desired/uids.py.
+        `entry` None is a spawn: the entry gets `pin`, `role` and a uid range, see meta/desired/uids.py.
         """
         async with self.lock:
             view = await self.read()
@@ -132,10 +134,10 @@ class MetaRepo:
                 locked = await self._locked(self._lock_flake, files, await self._reader.content(base, LOCK_FILE))
                 files |= {LOCK_FILE: locked} if locked is not None else {}
             root, objects = tree_with(base, files)
-            trailers = {metaview.ACTION: "candidate", metaview.AGENT: agent, metaview.ID: str(id), metaview.BY: by}
-            made = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=trailers), at)
-            await self.repo.transaction([RefChange(candidate_ref(agent, id), new=made.id)], [*objects, made])
-            return made.id
+            values = {trailers.ACTION: "candidate", trailers.AGENT: agent, trailers.ID: str(id), trailers.BY: by}
+            candidate = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=values), at)
+            await self.repo.transaction([RefChange(candidate_ref(agent, id), new=candidate.id)], [*objects, candidate])
+            return candidate.id
 
     async def commit_agent(
         self,
@@ -149,15 +151,18 @@ class MetaRepo:
         at: int,
         sha: Sha,
     ) -> Sha:
-        """A8, the commit point: this one change again on the HEAD of now. Done already: the commit that did it."""
+        """A8, the commit point: make this one change again on the present HEAD; return the commit.
+
+        If an earlier call did it, return that commit.
+        """
         action = _ACTIONS[kind]
-        trailers = {
-            metaview.ACTION: action,
-            metaview.ID: str(id),
-            metaview.AGENT: agent,
-            metaview.SHA: sha,
-            metaview.GENERATION: generation,
-            metaview.BY: by,
+        values = {
+            trailers.ACTION: action,
+            trailers.ID: str(id),
+            trailers.AGENT: agent,
+            trailers.SHA: sha,
+            trailers.GENERATION: generation,
+            trailers.BY: by,
         }
 
         def change(view: MetaView) -> Changed | None:
@@ -165,19 +170,19 @@ class MetaRepo:
                 return None
             current = view.desired.agents.get(agent)
             if (current is None) is not (kind is DeployKind.SPAWN):
-                there = "is gone" if current is None else "is there already"
-                raise Conflict(f"{agent} {there}, {id} cannot be committed", "see `hive log` for what happened")
+                there = "does not exist any more" if current is None else "exists already"
+                raise Conflict(f"{agent} {there}, {id} cannot be committed", "`hive log` shows what happened")
             wanted = entry if current is None else replace(current, pin=entry.pin)
             check_uid(view, agent, wanted)
             return with_entry(view, agent, wanted)
 
         head = await self._commit(
-            change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=trailers), at, (agent, id)
+            change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=values), at, (agent, id)
         )
         return (await self.read()).committed.get(agent, {}).get(id, head)
 
     async def drop_candidate(self, agent: AgentName, id: ProposalId) -> None:
-        """Remove the candidate's ref; nothing when there is none."""
+        """Remove the candidate's ref if it exists."""
         if self.repo.ref(candidate_ref(agent, id)) is not None:
             await self.repo.transaction([RefChange(candidate_ref(agent, id), new=ABSENT)])
 
@@ -185,10 +190,10 @@ class MetaRepo:
     async def remove_agent(
         self, agent: AgentName, *, purge: bool, by: str, at: int, disown: frozenset[ProposalId] = frozenset()
     ) -> Sha:
-        """The entry becomes a tombstone that gives up the ids in `disown`.
+        """Replace the entry by a tombstone that gives up the ids in `disown`.
 
-        With `purge` or ids to give up, a name that meta does not know (a spawn that never ended, an agent younger than
-        a restored meta) gets one as well.
+        With `purge` or `disown`, also write a tombstone for a name that meta does not know: a spawn that never ended,
+        or an agent that is younger than a restored meta.
         """
 
         def change(view: MetaView) -> Changed | None:
@@ -212,7 +217,7 @@ class MetaRepo:
         return head
 
     async def forget_tombstone(self, agent: AgentName, *, by: str, at: int) -> Sha:
-        """A purged agent's name is free again, as if it had never been there."""
+        """Free the name of a purged agent, as if it had never existed."""
 
         def change(view: MetaView) -> Changed | None:
             if agent not in view.desired.tombstones:
@@ -221,12 +226,12 @@ class MetaRepo:
             return dict(view.desired.agents), graves
 
         await self._run.change(agent, lambda _: None, by, at)
-        return await self._commit(change, note(metaview.FORGET, agent, by), at)
+        return await self._commit(change, note(trailers.FORGET, agent, by), at)
 
     async def adopt(
         self, agent: AgentName, deploy: Deploy | None, *, disown: frozenset[ProposalId], by: str, at: int
     ) -> Sha:
-        """End a disagreement: pin what runs (`deploy`), or (None) leave the pin and give up the ids in `disown`."""
+        """End a disagreement: pin what runs (`deploy`); with None leave the pin and give up the ids in `disown`."""
 
         def change(view: MetaView) -> Changed | None:
             agents, tombstones = dict(view.desired.agents), dict(view.desired.tombstones)
@@ -244,32 +249,34 @@ class MetaRepo:
                 )
             return agents, tombstones
 
-        said = {metaview.ID: str(deploy.id), metaview.SHA: deploy.sha} if deploy is not None else {}
-        words = ", ".join(map(str, sorted(disown)))
-        return await self._commit(change, note("adopt", agent, by, f"ids given up: {words}", said), at)
+        values = {trailers.ID: str(deploy.id), trailers.SHA: deploy.sha} if deploy is not None else {}
+        ids = ", ".join(map(str, sorted(disown)))
+        return await self._commit(change, note("adopt", agent, by, f"ids given up: {ids}", values), at)
 
     # run state and ids
     async def set_run(self, agent: AgentName, change: Callable[[RunEntry], RunEntry], *, by: str, at: int) -> RunEntry:
-        """Change the agent's entry of run.json; returns what it is now."""
+        """Change the agent's entry of run.json; return the new one."""
         return await self._run.change(agent, change, by, at) or RunEntry()
 
     async def take_id(self, at_least: int = 1) -> ProposalId:
-        """P1: the next id. It is never below `at_least`, never one that was taken before, never one in a trailer."""
+        """P1: take the next id. It is not below `at_least`, and neither the counter nor a trailer had it before."""
         return await self._ids.take(max(at_least, (await self.read()).highest_id + 1))
 
     async def export(self) -> None:
-        """Write the files of `main` beside the repo, where the manager reads them. A projection: may be repeated."""
+        """Write the files of `main` beside the repo, where the manager reads them. May be repeated."""
         head = self.repo.ref(MAIN)
         if head is None:
             return
         files = await self._reader.files(head)
         await asyncio.to_thread(write_files, self._layout.meta, files)
 
-    # helpers: writing
     async def _commit(
         self, change: _Change, message: str, at: int, locked_by: tuple[AgentName, ProposalId] | None = None
     ) -> Sha:
-        """Commit `change` of HEAD to `main`, again on the new HEAD when another was first; None: nothing to do."""
+        """Commit `change` of HEAD to `main`; return the new HEAD. Retry if another commit was first.
+
+        A change that returns None makes no commit.
+        """
         async with self.lock:
             for _ in range(_TRIES):
                 view = await self.read()
@@ -282,20 +289,20 @@ class MetaRepo:
                 base = await self._reader.tree(head)
                 lock = await self._lock_file(base, desired, locked_by)
                 root, objects = tree_with(base, {**files, **({LOCK_FILE: lock} if lock is not None else {})})
-                made = commit(root, (head,), message, at)
+                new = commit(root, (head,), message, at)
                 try:
-                    await self.repo.transaction([RefChange(MAIN, new=made.id, old=head)], [*objects, made])
+                    await self.repo.transaction([RefChange(MAIN, new=new.id, old=head)], [*objects, new])
                 except Conflict as error:
-                    log.info("meta main moved meanwhile, trying again: %s", error)
+                    log.info("meta main moved meanwhile, retrying: %s", error)
                     continue
-                await self._export_or_say()
-                return made.id
-        raise TransientError("meta main is moved by somebody else all the time", "try again")
+                await self._export_or_warn()
+                return new.id
+        raise TransientError("other commits moved meta main at every try", "try again")
 
     async def _lock_file(
         self, base: list[TreeEntry], desired: Desired, locked_by: tuple[AgentName, ProposalId] | None
     ) -> bytes | None:
-        """flake.lock for `desired`: HEAD's, with the one input that the candidate of `locked_by` locked."""
+        """Return flake.lock for `desired`: that of HEAD, with the input that the candidate of `locked_by` locked."""
         head = await self._reader.content(base, LOCK_FILE)
         ref = self.repo.ref(candidate_ref(*locked_by)) if locked_by is not None else None
         theirs = await self._reader.content(await self._reader.tree(ref), LOCK_FILE) if ref is not None else None
@@ -303,11 +310,11 @@ class MetaRepo:
             return merge_lock(head, theirs, locked_by[0], desired.agents.keys())
         return prune_lock(head, desired.agents.keys()) if head is not None else None
 
-    async def _export_or_say(self) -> None:
+    async def _export_or_warn(self) -> None:
         try:
             await self.export()
-        except HiveError as error:  # the commit stands; the next one or the next start writes the files
-            log.warning("the files of meta could not be written for the manager: %s", error)
+        except HiveError as error:  # the commit is valid; the next commit or the next start writes the files
+            log.warning("cannot write the files of meta for the manager: %s", error)
 
     async def _locked(self, lock_flake: LockFlake, files: Mapping[str, bytes], lock: bytes | None) -> bytes | None:
         scratch = self._layout.scratch / f"meta-{secrets.token_hex(8)}"

@@ -1,4 +1,4 @@
-"""What of the meta repo moves without a deploy: run.json on the branch `run`, and the counter of ids."""
+"""The parts of the meta repo that move without a deploy: run.json on the branch `run`, and the counter of ids."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from meta.desired import view
+from meta.desired import trailers
 from meta.desired.agents_json import RUN_FILE, encode_run
 from meta.desired.changes import note, tree_with
 from meta.desired.reader import RUN
 from meta.desired.view import MetaView
 from meta.errors import Conflict, TransientError
-from meta.git.objects import ABSENT, GitObject, RefChange, blob, commit
+from meta.git.objects import GitObject, blob, commit
 from meta.git.repo import GitRepo
+from meta.git.transaction import ABSENT, RefChange
 from meta.model import RunEntry
 from meta.names import AgentName, ProposalId
 
@@ -23,7 +24,7 @@ _TRIES = 8
 
 
 class RunBranch:
-    """run.json: running or stopped, restart counters. `read` gives what meta says now."""
+    """run.json: running or stopped, restart counters. `read` returns the present state of meta."""
 
     def __init__(self, repo: GitRepo, read: Callable[[], Awaitable[MetaView]]) -> None:
         self._repo = repo
@@ -33,10 +34,10 @@ class RunBranch:
     async def change(
         self, agent: AgentName, change: Callable[[RunEntry], RunEntry | None], by: str, at: int
     ) -> RunEntry | None:
-        """Change the agent's entry (None removes it); what it is now. What is so already makes no commit."""
+        """Change the agent's entry (None removes it); return the new one. An equal entry makes no commit."""
         async with self._lock:
             for _ in range(_TRIES):
-                old = self._repo.ref(RUN)  # before what it says: a move in between is a conflict below
+                old = self._repo.ref(RUN)  # before `read`: if the branch moves in between, a conflict follows
                 desired = (await self._read()).desired
                 wanted = change(desired.run_of(agent))
                 if wanted == desired.run.get(agent):
@@ -44,25 +45,25 @@ class RunBranch:
                 others = {name: entry for name, entry in desired.run.items() if name != agent}
                 run = {**others, agent: wanted} if wanted is not None else others
                 root, objects = tree_with([], {RUN_FILE: encode_run(run)})
-                action = str(wanted.state) if wanted is not None else view.FORGET
-                made = commit(root, (old,) if old else (), note(action, agent, by), at)
+                action = str(wanted.state) if wanted is not None else trailers.FORGET
+                new = commit(root, (old,) if old else (), note(action, agent, by), at)
                 try:
-                    await self._repo.transaction([RefChange(RUN, new=made.id, old=old or ABSENT)], [*objects, made])
+                    await self._repo.transaction([RefChange(RUN, new=new.id, old=old or ABSENT)], [*objects, new])
                 except Conflict as error:
-                    log.info("run.json moved meanwhile, trying again: %s", error)
+                    log.info("run.json moved meanwhile, retrying: %s", error)
                     continue
                 return wanted
-        raise TransientError("run.json of the meta repo is changed by somebody else all the time", "try again")
+        raise TransientError("other changes of run.json were first at every try", "try again")
 
 
 class Counter:
-    """The last id that was taken: a blob behind a ref."""
+    """The last id that was taken, as a blob behind a ref."""
 
     def __init__(self, repo: GitRepo) -> None:
         self._repo = repo
 
     async def take(self, at_least: int) -> ProposalId:
-        """The next id, never below `at_least` or 1, never one that was taken before."""
+        """Take the next id. It is not below `at_least` or 1, and was not taken before."""
         for _ in range(_TRIES):
             old = self._repo.ref(COUNTER)
             last = _number((await self._repo.objects([old])).get(old)) if old else 0
@@ -73,12 +74,12 @@ class Counter:
             except (Conflict, TransientError) as error:
                 if self._repo.ref(COUNTER) == old:
                     raise
-                log.info("the id counter moved meanwhile, trying again: %s", error)
+                log.info("the id counter moved meanwhile, retrying: %s", error)
                 continue
             return id
-        raise TransientError("the id counter is moved by somebody else all the time", "try again")
+        raise TransientError("other changes moved the id counter at every try", "try again")
 
 
-def _number(found: GitObject | None) -> int:
-    text = found.data.decode("ascii", "replace").strip() if found is not None else ""
+def _number(counter: GitObject | None) -> int:
+    text = counter.data.decode("ascii", "replace").strip() if counter is not None else ""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0

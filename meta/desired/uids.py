@@ -1,4 +1,4 @@
-"""Which range of uids an agent gets: never one that another name has, in meta or as the owner of files on disk."""
+"""The range of uids of an agent. No other name has it, neither in meta nor as the owner of files on disk."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LAST = 2**32 - 1
 
 
 def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout) -> int:
-    """The first uid of the range for a new agent: its tombstone's, that of its own files on disk, or a free one.
+    """Return the first uid of the range for a new agent: its tombstone's, that of its files on disk, or a free one.
 
-    A spawn that failed leaves files and no entry, and so does a meta that was restored from an old backup: whoever
-    got the range of such files would own them. Refused when no range is left.
+    A spawn that failed, or a meta that was restored from an old backup, leaves files without an entry. An agent that
+    got the range of such files would own them. Refused if no range is left.
     """
     grave = view.desired.tombstones.get(agent)
     if grave is not None:
@@ -29,12 +29,12 @@ def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout) -> int
         return own
     free = max([start, *(uid + UID_STEP for uid in others)])
     if free + UID_STEP > _LAST:
-        raise Refused("there is no free range of uids left", "purge agents that are not needed any more")
+        raise Refused("there is no free range of uids left", "purge agents that you do not need any more")
     return free
 
 
 def _taken(view: MetaView, agent: AgentName) -> list[int]:
-    """What meta gave to others."""
+    """Return the uids that meta gave to others."""
     taken = [entry.settings.uid_base for entry in view.desired.agents.values()]
     taken += [tombstone.uid_base for tombstone in view.desired.tombstones.values()]
     candidates = {name: some for name, some in view.candidates.items() if name != agent}
@@ -42,8 +42,8 @@ def _taken(view: MetaView, agent: AgentName) -> list[int]:
 
 
 def _owners(layout: Layout, start: int) -> Mapping[str, int]:
-    """By name: the first uid of the highest range that one of the agent's own directories belongs to."""
-    found: dict[str, int] = {}
+    """Return, by name, the first uid of the highest range that owns one of the agent's directories."""
+    owners: dict[str, int] = {}
     folder = layout.agent(AgentName("x")).parent
     for name in [entry.name for entry in os.scandir(folder)] if folder.is_dir() else ():
         for own in (layout.agent_state(AgentName(name)), layout.agent_home(AgentName(name))):
@@ -52,5 +52,5 @@ def _owners(layout: Layout, start: int) -> Mapping[str, int]:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             if uid >= start:
-                found[name] = max(found.get(name, 0), start + (uid - start) // UID_STEP * UID_STEP)
-    return found
+                owners[name] = max(owners.get(name, 0), start + (uid - start) // UID_STEP * UID_STEP)
+    return owners

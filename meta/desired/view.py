@@ -1,32 +1,22 @@
-"""What the meta repo says, as one frozen value, and how each new commit on `main` changes it. Pure."""
+"""The meta repo as one frozen value, and how each new commit on `main` changes it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from meta.desired import trailers
 from meta.git.message import decode
 from meta.git.objects import Commit
 from meta.model import Candidate, Desired
 from meta.names import AgentName, ProposalId, Sha
-
-ACTION, ID, AGENT, SHA, GENERATION, BY = (
-    "Hive-Action",
-    "Hive-Id",
-    "Hive-Agent",
-    "Hive-Sha",
-    "Hive-Generation",
-    "Hive-By",
-)
-FORGET = "forget"
-"""The action that ends what is remembered of an agent's name: its ids may come again."""
 
 UID_STEP = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One commit on `main`: the system-wide deploy log. `at` in Unix seconds."""
+    """One commit on `main`, which is one line of the deploy log. `at` is in Unix seconds."""
 
     commit: Sha
     at: int
@@ -41,7 +31,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the commits on `main` say. `committed`: the commit of each deployed id, from the trailers."""
+    """What is read from the commits on `main`. `committed` is the commit of each deployed id, from the trailers."""
 
     commits: frozenset[Sha] = frozenset()
     committed: Mapping[AgentName, Mapping[ProposalId, Sha]] = field(default_factory=dict)
@@ -50,7 +40,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class MetaView:
-    """The meta repo at one moment. `history`: all commits of `main`; `highest_id`: the highest id in a trailer."""
+    """The meta repo at one moment. `history` is all commits of `main`, `highest_id` the highest id in a trailer."""
 
     desired: Desired
     committed: Mapping[AgentName, Mapping[ProposalId, Sha]]
@@ -60,25 +50,25 @@ class MetaView:
 
 
 def log_entry(commit: Commit) -> LogEntry:
-    """A commit as a line of the log. What hive did not write is an `edit`."""
+    """Return a commit as a line of the log. A commit that hive did not write is an `edit`."""
     message = decode(commit.message)
-    said = message.trailers
-    id = said.get(ID, "")
+    values = message.trailers
+    id = values.get(trailers.ID, "")
     return LogEntry(
         commit=commit.sha,
         at=commit.at,
-        action=said.get(ACTION, "edit"),
-        agent=AgentName(said[AGENT]) if said.get(AGENT) else None,
+        action=values.get(trailers.ACTION, "edit"),
+        agent=AgentName(values[trailers.AGENT]) if values.get(trailers.AGENT) else None,
         id=ProposalId(int(id)) if id.isascii() and id.isdecimal() else None,
-        sha=Sha(said[SHA]) if said.get(SHA) else None,
-        generation=said.get(GENERATION) or None,
-        by=said.get(BY) or None,
+        sha=Sha(values[trailers.SHA]) if values.get(trailers.SHA) else None,
+        generation=values.get(trailers.GENERATION) or None,
+        by=values.get(trailers.BY) or None,
         subject=message.subject,
     )
 
 
 def extend(history: History, commits: Iterable[Commit]) -> History:
-    """`history` after more commits, oldest first."""
+    """Return `history` with more commits, which come oldest first."""
     fresh: list[Sha] = []
     committed = dict(history.committed)
     highest = history.highest
@@ -87,7 +77,7 @@ def extend(history: History, commits: Iterable[Commit]) -> History:
         entry = log_entry(commit)
         if entry.agent is None:
             continue
-        if entry.action == FORGET:
+        if entry.action == trailers.FORGET:
             committed.pop(entry.agent, None)
         elif entry.id is not None:
             committed[entry.agent] = {**committed.get(entry.agent, {}), entry.id: commit.sha}

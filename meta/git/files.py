@@ -1,16 +1,14 @@
-"""A repo's files, read and written without a process: loose objects, refs, and a stamp that shows that refs moved.
+"""A repo's files, read and written without a process: loose objects, refs, lock files.
 
-Only for repos that hive itself owns. Objects are written as git with `core.fsync=all` writes them: to the disk first,
-under their name afterwards. Refs are only read here; git moves them (`meta/git/repo.py`).
+Only for repos that hive itself owns. An object is written as git with `core.fsync=all` writes it: first its content,
+synced to the disk, then its name. Refs are only read here; git moves them (`meta/git/repo.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,14 +17,11 @@ from meta.git.objects import GitObject
 from meta.names import Sha
 from meta.process.disk import disk_error
 
-_SETTLED = 0.05
-"""Seconds after which a folder's time stamp is sure to differ from that of the next change."""
-
 _HEX = frozenset("0123456789abcdef")
 
 
 def write_objects(git_dir: Path, objects: Iterable[GitObject]) -> None:
-    """Store `objects` durably. An object that is there already is left alone. Raises TransientError (disk full)."""
+    """Store `objects` durably; skip those that exist. TransientError if the disk is full."""
     touched: dict[Path, None] = {}
     try:
         for item in objects:
@@ -70,7 +65,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
-    """The object, if it is stored loose and whole; None says: ask git."""
+    """Return the object if it is stored loose and undamaged; None if git must be asked."""
     try:
         raw = zlib.decompress(Path(f"{git_dir}/objects/{name[:2]}/{name[2:]}").read_bytes())
     except (OSError, zlib.error):
@@ -83,22 +78,22 @@ def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
 
 
 def read_refs(git_dir: Path, folders: Sequence[str]) -> dict[str, Sha]:
-    """Every ref directly in one of `folders` (like "refs/heads"), by full name. Symbolic refs are passed over."""
-    found: dict[str, Sha] = {}
+    """Return every ref directly in one of `folders` (like "refs/heads") by full name, without symbolic refs."""
+    refs: dict[str, Sha] = {}
     for folder in folders:
         for name in _names(f"{git_dir}/{folder}"):
             value = _read_ref(f"{git_dir}/{folder}/{name}")
             if value is not None:
-                found[f"{folder}/{name}"] = value
+                refs[f"{folder}/{name}"] = value
     # after the loose ones: `git pack-refs` writes this file before it removes them
     for ref, value in _packed(git_dir):
-        if ref not in found and ref.rpartition("/")[0] in folders:
-            found[ref] = value
-    return found
+        if ref not in refs and ref.rpartition("/")[0] in folders:
+            refs[ref] = value
+    return refs
 
 
 def read_ref(git_dir: Path, ref: str) -> Sha | None:
-    """What one ref points at; None when it is not there."""
+    """Return what one ref points at; None if it does not exist."""
     value = _read_ref(f"{git_dir}/{ref}")
     return value if value is not None else dict(_packed(git_dir)).get(ref)
 
@@ -129,67 +124,15 @@ def _packed(git_dir: Path) -> Iterator[tuple[str, Sha]]:
             yield ref, Sha(value)
 
 
-class RefStamp:
-    """A short text that changes whenever a ref in one of `folders` does, whoever moved it.
-
-    Reading it again costs one `stat` per folder, one for `packed-refs`, and no process. A folder's time stamp is only
-    as fine as the kernel's tick, so one that was changed just now is also compared by the names and inodes in it.
-    The text depends on the files alone: it is the same after a restart.
-    """
-
-    def __init__(self, git_dir: Path, folders: Sequence[str]) -> None:
-        self._git_dir = git_dir
-        self._paths = [str(git_dir), *(f"{git_dir}/{folder}" for folder in folders)]
-        self._known: list[tuple[int, int] | None] = [(-1, -1)] * len(self._paths)
-        self._parts = [""] * len(self._paths)
-        self._text: str | None = None
-
-    def read(self) -> str | None:
-        """The stamp now; None when there is no repo."""
-        changed = False
-        for index, path in enumerate(self._paths):
-            try:
-                status = os.stat(path)  # noqa: PTH116 - the hot path: half the cost of Path.stat
-                signature = (status.st_ino, status.st_mtime_ns)
-            except (FileNotFoundError, NotADirectoryError):
-                signature = None
-            if signature != self._known[index]:
-                self._look(index, path, signature)
-                changed = True
-        if changed:
-            whole = (self._git_dir / "HEAD").is_file() and (self._git_dir / "refs").is_dir()
-            self._text = self._digest() if whole else None
-        return self._text
-
-    def _digest(self) -> str:
-        text = "\n".join(self._parts).encode("utf-8", "surrogateescape")
-        return hashlib.blake2b(text, digest_size=10).hexdigest()
-
-    def _look(self, index: int, path: str, signature: tuple[int, int] | None) -> None:
-        now = time.time_ns()
-        if signature is None:
-            self._parts[index] = "-"
-        elif index == 0:  # the repo itself: of what lies there only packed-refs counts
-            self._parts[index] = _packed_stamp(path)
-        else:
-            self._parts[index] = f"{signature[1]} {_listing(path)}"
-        settled = signature is None or abs(now - signature[1]) > _SETTLED * 1e9
-        self._known[index] = signature if settled else (-1, -1)
-
-
-def _listing(folder: str) -> str:
-    """Names and inodes of the refs in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted((e.name, e.inode()) for e in entries if not e.name.endswith(".lock") and e.is_file())
-    except (FileNotFoundError, NotADirectoryError):
-        return "-"
-    return " ".join(f"{name}:{inode}" for name, inode in found)
-
-
-def _packed_stamp(git_dir: str) -> str:
-    try:
-        status = Path(git_dir, "packed-refs").stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return "-"
-    return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
+def remove_stale_locks(git_dir: Path) -> list[Path]:
+    """Remove every `*.lock` of one of hive's repos; return them. Only for recovery: no git may run there."""
+    removed: list[Path] = []
+    for folder, folders, names in os.walk(git_dir):
+        if folder == f"{git_dir}/objects":
+            folders[:] = [name for name in folders if name in ("info", "pack")]
+        for name in names:
+            if name.endswith(".lock"):
+                path = Path(folder, name)
+                path.unlink(missing_ok=True)
+                removed.append(path)
+    return removed

@@ -8,7 +8,7 @@
     Hive-Id: 7
     Hive-By: operator uid 1000
 
-Trailers are only what stands unindented in the last block. `encode` scrubs everything that it is given.
+Only unindented lines of the last block are trailers. `encode` scrubs all its arguments.
 """
 
 from __future__ import annotations
@@ -17,25 +17,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SUBJECT_LIMIT = 200
-VALUE_LIMIT = 500
-TEXT_LIMIT = 16_000
-"""Characters; of longer text the end is kept, where an error stands."""
+from meta.text import one_line, scrub
 
-_CUT = "[...]\n"
+SUBJECT_LIMIT = 200
 _INDENT = "    "
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
-_CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"  # control characters but tab and line feed, other line ends
-    "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"  # invisible, or turning the direction of what follows
-    "\ud800-\udfff]"  # halves of a character: cannot be written
-)
-_SECRETS = re.compile(
-    r"sk-ant-[A-Za-z0-9_-]{6,}"  # Anthropic
-    r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}"  # GitHub
-    r"|(?<=bearer )[A-Za-z0-9._~+/=-]{8,}",  # an Authorization header
-    re.IGNORECASE,
-)
 _TRAILER = re.compile(r"([A-Z][A-Za-z0-9-]*): ?(.*)")
 
 
@@ -48,27 +33,8 @@ class Message:
     trailers: Mapping[str, str] = field(default_factory=dict)
 
 
-def scrub(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
-    """`text` made fit to be kept and shown: at most `limit` characters, of which the last are kept.
-
-    Terminal escapes, control characters, invalid UTF-8 and characters that turn the direction of writing go;
-    tokens of the kinds in `_SECRETS` become "[redacted]" (a last net, not a promise).
-    """
-    decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    lines = decoded.replace("\r\n", "\n").replace("\r", "\n")
-    clean = _SECRETS.sub("[redacted]", _CONTROLS.sub("", _ESCAPES.sub("", lines)))
-    if len(clean) <= limit:
-        return clean
-    return _CUT + clean[-(limit - len(_CUT)) :] if limit > len(_CUT) else clean[len(clean) - limit :]
-
-
-def one_line(text: str, limit: int = VALUE_LIMIT) -> str:
-    """`text` scrubbed, on one line, without spaces around; of longer text the beginning is kept."""
-    return " ".join(scrub(text, max(limit * 8, TEXT_LIMIT)).split())[:limit].rstrip()
-
-
 def encode(subject: str, text: str = "", trailers: Mapping[str, str] | None = None) -> str:
-    """The message as it is written to git. `decode` gives back the scrubbed parts exactly."""
+    """Return the message as git stores it. `decode` returns exactly the scrubbed parts."""
     blocks = [one_line(subject, SUBJECT_LIMIT) + "\n"]
     if body := scrub(text):
         blocks.append("".join(f"{_INDENT}{line}\n" for line in body.split("\n")))
@@ -78,7 +44,7 @@ def encode(subject: str, text: str = "", trailers: Mapping[str, str] | None = No
 
 
 def decode(message: str) -> Message:
-    """The parts of a message. Total: what hive did not write has its text, and no trailers."""
+    """Return the parts of every message. One that hive did not write has a text and no trailers."""
     subject, _, rest = message.partition("\n")
     lines = rest.split("\n")
     if lines and not lines[-1]:
@@ -88,7 +54,7 @@ def decode(message: str) -> Message:
     while end and (match := _TRAILER.fullmatch(lines[end - 1])):
         trailers[match[1]] = match[2]
         end -= 1
-    if end and lines[end - 1]:  # the block goes on with something else: it is text
+    if end and lines[end - 1]:  # the block also has other lines: it is text
         trailers, end = {}, len(lines)
     text = lines[1:end] if lines[:1] == [""] else lines[:end]
     if trailers and text and not text[-1]:
@@ -98,5 +64,5 @@ def decode(message: str) -> Message:
 
 def _key(key: str) -> str:
     if not _TRAILER.fullmatch(f"{key}: "):
-        raise ValueError(f"{key!r} is no key of a trailer")
+        raise ValueError(f"{key!r} is not a key of a trailer")
     return key

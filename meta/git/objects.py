@@ -1,7 +1,7 @@
-"""git's objects as bytes: encode and decode blobs, trees, commits and annotated tags, and their ids. Pure.
+"""git's objects as bytes: encode and decode blobs, trees, commits and annotated tags; compute ids. Pure.
 
-hive makes objects itself, because a `git` process costs several milliseconds and a deploy needs a dozen objects.
-What is encoded here is what `git hash-object` would have made (a test compares them); refs are moved by git alone.
+hive encodes objects itself, because a `git` process costs several milliseconds and a deploy needs a dozen objects.
+The result is that of `git hash-object` (a test compares them). Only git moves refs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from meta.names import Sha
 
 IDENTITY = "hive <hive@localhost>"
 """Author, committer and tagger of everything that hive writes."""
-
-ABSENT = Sha("0" * 40)
-"""As the old value of a ref: it must not exist."""
 
 FILE = 0o100644
 EXECUTABLE = 0o100755
@@ -34,11 +31,11 @@ class GitObject:
 
     @property
     def id(self) -> Sha:
-        """Its name: SHA-1 over header and data."""
+        """Return its id: SHA-1 over header and data."""
         return Sha(hashlib.sha1(self.raw(), usedforsecurity=False).hexdigest())
 
     def raw(self) -> bytes:
-        """Header and data, as they are stored (before compression)."""
+        """Return header and data, as git stores them before compression."""
         return f"{self.kind} {len(self.data)}\0".encode() + self.data
 
 
@@ -55,7 +52,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A decoded annotated tag: `name` as the tag itself says it, `target` and `kind` of what it points at."""
+    """A decoded annotated tag. `name` is the one in the tag; `target` and `kind` are of the object it points at."""
 
     name: str
     target: Sha
@@ -73,25 +70,13 @@ class TreeEntry:
     id: Sha
 
 
-@dataclass(frozen=True, slots=True)
-class RefChange:
-    """One line of a ref transaction. `new` None only checks; `new` ABSENT deletes; `old` ABSENT: must not exist.
-
-    `old` None: whatever is there now.
-    """
-
-    ref: str
-    new: Sha | None = None
-    old: Sha | None = None
-
-
 def blob(data: bytes) -> GitObject:
-    """A file's content."""
+    """Return the content of a file as an object."""
     return GitObject("blob", data)
 
 
 def tree(entries: Sequence[TreeEntry]) -> GitObject:
-    """A folder; git's order is by name, folders as if their names ended in '/'."""
+    """Return a folder as an object. git sorts by name, folders as if their names ended in '/'."""
     ordered = sorted(entries, key=lambda entry: entry.name + (b"/" if entry.mode == TREE else b""))
     return GitObject(
         "tree", b"".join(b"%o %s\0" % (entry.mode, entry.name) + bytes.fromhex(entry.id) for entry in ordered)
@@ -99,22 +84,22 @@ def tree(entries: Sequence[TreeEntry]) -> GitObject:
 
 
 def commit(tree_id: Sha, parents: Sequence[Sha], message: str, at: int) -> GitObject:
-    """A commit by hive at `at` (Unix seconds)."""
+    """Return a commit by hive at `at` (Unix seconds)."""
     lines = [f"tree {tree_id}", *(f"parent {parent}" for parent in parents)]
     lines += [f"author {IDENTITY} {at} +0000", f"committer {IDENTITY} {at} +0000", "", message]
     return GitObject("commit", "\n".join(lines).encode())
 
 
 def tag(name: str, target: Sha, message: str, at: int, kind: str = "commit") -> GitObject:
-    """An annotated tag by hive; `name` without refs/tags/."""
+    """Return an annotated tag by hive; `name` is without refs/tags/."""
     lines = [f"object {target}", f"type {kind}", f"tag {name}", f"tagger {IDENTITY} {at} +0000", "", message]
     return GitObject("tag", "\n".join(lines).encode())
 
 
 def snapshot(files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> tuple[Sha, list[GitObject]]:
-    """The tree that holds `files` (path -> content), and every object it needs, children first.
+    """Return the tree of `files` (path to content) and every object it needs, children first.
 
-    Raises BadInput for a path that git could not hold (absolute, empty parts, `..`, `.git`, a file that is a folder).
+    BadInput for a path that git could not hold (absolute, empty parts, `..`, `.git`, a file that is a folder).
     """
     objects: list[GitObject] = []
     folders: dict[tuple[bytes, ...], list[TreeEntry]] = {(): []}
@@ -126,26 +111,28 @@ def snapshot(files: Mapping[str, bytes], modes: Mapping[str, int] | None = None)
         objects.append(content)
         folders[tuple(parents)].append(TreeEntry((modes or {}).get(path, FILE), name, content.id))
     for parts in sorted(folders, key=len, reverse=True):
-        made = tree(folders[parts])
-        objects.append(made)
+        folder = tree(folders[parts])
+        objects.append(folder)
         if not parts:
-            return made.id, objects
+            return folder.id, objects
         siblings = folders[parts[:-1]]
         if any(entry.name == parts[-1] for entry in siblings):
-            raise BadInput(f"{b'/'.join(parts).decode(errors='replace')!r} is both a file and a folder")
-        siblings.append(TreeEntry(TREE, parts[-1], made.id))
+            raise BadInput(
+                f"{b'/'.join(parts).decode(errors='replace')!r} is both a file and a folder", "rename one of them"
+            )
+        siblings.append(TreeEntry(TREE, parts[-1], folder.id))
     raise AssertionError("unreachable: the root folder is always there")
 
 
 def _parts(path: str) -> list[bytes]:
     parts = path.encode(errors="surrogateescape").split(b"/")
     if any(part in (b"", b".", b"..") or part.lower() == b".git" or b"\0" in part for part in parts):
-        raise BadInput(f"{path[:80]!r} is no path inside a repo")
+        raise BadInput(f"{path[:80]!r} is not a path inside a repo", "give a relative path without .. and .git")
     return parts
 
 
 def decode_tree(data: bytes) -> list[TreeEntry]:
-    """The lines of a tree. Raises ValueError when it is cut short."""
+    """Return the entries of a tree. ValueError if it is cut short."""
     entries, at = [], 0
     while at < len(data):
         space, end = data.index(b" ", at), data.index(b"\0", at)
@@ -157,7 +144,7 @@ def decode_tree(data: bytes) -> list[TreeEntry]:
 
 
 def decode_commit(sha: Sha, data: bytes) -> Commit:
-    """A commit; unknown headers (signatures) are passed over. Raises ValueError when it is no commit."""
+    """Return the commit in `data`, without unknown headers (signatures). ValueError if it is not a commit."""
     headers, message = _headers(data)
     trees = [value for key, value in headers if key == "tree"]
     if not trees:
@@ -167,7 +154,7 @@ def decode_commit(sha: Sha, data: bytes) -> Commit:
 
 
 def decode_tag(data: bytes) -> Tag:
-    """An annotated tag. Raises ValueError when it is none."""
+    """Return the annotated tag in `data`. ValueError if it is not one."""
     headers, message = _headers(data)
     fields = dict(reversed(headers))
     if not {"object", "type", "tag"} <= fields.keys():

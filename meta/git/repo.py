@@ -1,12 +1,12 @@
-"""The one user of GitPython: hive's own bare repos, as values.
+"""hive's own bare repos. The one user of GitPython.
 
-Every method opens the repo, works in a thread, and closes it again (`with Repo(...)`: a Repo that is kept leaks its
-`cat-file` children and descriptors). Only values come out, never objects of GitPython. Every command is an argument
-list with a deadline, blind to the configuration of user and system. A failure is one of meta.errors:
+Every method opens the repo, works in a thread, and closes it again (a Repo that is kept leaks its `cat-file` children
+and descriptors). Methods return values, never objects of GitPython. Every command is an argument list with a deadline;
+git ignores the configuration of user and system. A failure is one of meta.errors:
 
     NotFound        no such repo, commit or file
-    Conflict        a ref is not where the transaction says: somebody else was first
-    TransientError  full disk, a ref that another git holds locked, a command that passed its deadline
+    Conflict        a ref is not at the old value of the transaction: another change was first
+    TransientError  a full disk, a ref that another git has locked, a command that passed its deadline
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,76 +22,48 @@ from typing import TypeVar
 from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
-from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+from meta.errors import NotFound, PermanentError, Refused
+from meta.git.config import CONFIG, is_complete, own_environment
+from meta.git.failures import failure
 from meta.git.files import read_loose, read_ref, read_refs, write_objects
-from meta.git.objects import ABSENT, EXECUTABLE, FILE, SYMLINK, Commit, GitObject, RefChange, decode_commit
+from meta.git.objects import EXECUTABLE, FILE, SYMLINK, Commit, GitObject, decode_commit
+from meta.git.transaction import RefChange, command
 from meta.names import Sha
 from meta.process.disk import disk_error
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-CONFIG = """\
-[core]
-\trepositoryformatversion = 0
-\tfilemode = true
-\tbare = true
-\tfsync = all
-\tfsyncMethod = fsync
-\thooksPath = /dev/null
-\tlogAllRefUpdates = false
-[gc]
-\tauto = 0
-[maintenance]
-\tauto = false
-[receive]
-\tautogc = false
-\tdenyDeletes = true
-\tdenyNonFastForwards = true
-"""
-"""The whole configuration of each of hive's repos."""
-
 DIFF_LIMIT = 2**20
-"""Bytes of a diff that are shown."""
+"""Bytes of a diff; the rest is left out."""
 
 FILES_LIMIT = 512 * 2**20
-"""Bytes that one commit's files may have together."""
-
-_REF = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
-_LOCKED = re.compile(r"Unable to create '.*\.lock'|another git process", re.IGNORECASE)
-_PASSING = re.compile(
-    r"No space left|Disk quota|Input/output error|Read-only file system|Cannot allocate|File too large"
-)
-_LOST = re.compile(r"reference already exists|but expected|unable to resolve reference|reference is missing")
-_MISSING = re.compile(
-    r"[Nn]ot a valid object|bad object|bad revision|unknown revision|ambiguous argument|Needed a single revision"
-    r"|Not a valid commit|invalid object|could not get object info|does not exist in|but not in"
-)
+"""Bytes that the files of one commit may have together."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileAt:
-    """One file of a commit: `mode` as git has it (0o100644, 0o100755, 0o120000 for a symlink), `data` its bytes."""
+    """One file of a commit. `mode` is git's: 0o100644, 0o100755, or 0o120000 for a symlink."""
 
     mode: int
     data: bytes
 
 
 class GitRepo:
-    """One bare repo that hive owns. `path` is the git directory; `deadline` in seconds for each command."""
+    """One bare repo that hive owns. `path` is the git directory, `deadline` the seconds of each command."""
 
     def __init__(self, path: Path, environment: Mapping[str, str] | None = None, deadline: float = 30) -> None:
         self.path = path
         self._deadline = deadline
-        self._environment = {**_environment(path), **(environment or {})}
+        self._environment = {**own_environment(path), **(environment or {})}
 
-    # making
+    # creation
     async def init(self, folders: Sequence[str] = ()) -> None:
-        """Make the repo, or complete one whose making was cut short. `folders` below refs/ are made at once."""
+        """Create the repo with `folders` in it, or complete a repo whose creation was interrupted."""
 
         def work() -> None:
-            if not _complete(self.path):
-                for name in ("config.lock", "HEAD.lock"):  # nobody else is here before the repo is whole
+            if not is_complete(self.path):
+                for name in ("config.lock", "HEAD.lock"):  # no other git works here before the repo is complete
                     (self.path / name).unlink(missing_ok=True)
                 self.path.mkdir(parents=True, exist_ok=True)
                 argv = ["init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(self.path)]
@@ -105,27 +76,27 @@ class GitRepo:
             for folder in folders:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
 
-        await _in_thread(lambda: self._explained(work))
+        await _in_thread(lambda: self._translate(work))
 
     def present(self) -> bool:
-        """Whether there is a whole repo."""
-        return _complete(self.path)
+        """Return True if the repo exists and is complete."""
+        return is_complete(self.path)
 
     # refs
     def ref(self, name: str) -> Sha | None:
-        """What a ref points at. No process."""
+        """Return what a ref points at, without a process."""
         return read_ref(self.path, name)
 
     def refs(self, folders: Sequence[str]) -> dict[str, Sha]:
-        """All refs directly in `folders` ("refs/heads"). No process."""
+        """Return all refs directly in `folders` ("refs/heads"), without a process."""
         return read_refs(self.path, folders)
 
     async def transaction(self, changes: Sequence[RefChange], objects: Sequence[GitObject] = ()) -> None:
-        """Write `objects`, then move all refs or none in one `git update-ref`.
+        """Write `objects`, then apply all `changes` or none in one `git update-ref`.
 
-        Conflict when a ref is not at its `old` value; TransientError when another git holds one of them locked.
+        Conflict if a ref is not at its `old` value; TransientError if another git has one of them locked.
         """
-        lines = "".join(f"{line}\n" for line in ("start", *map(_line, changes), "prepare", "commit"))
+        lines = "".join(f"{line}\n" for line in ("start", *map(command, changes), "prepare", "commit"))
 
         def work(repo: Repo) -> None:
             write_objects(self.path, objects)
@@ -136,22 +107,22 @@ class GitRepo:
 
     # objects
     async def objects(self, ids: Iterable[Sha]) -> dict[Sha, GitObject]:
-        """The objects that exist among `ids`. Loose ones are read directly, the others by one `cat-file`."""
-        found: dict[Sha, GitObject] = {}
+        """Return the objects that exist among `ids`. Read loose ones directly, the others with one `cat-file`."""
+        objects: dict[Sha, GitObject] = {}
         packed: list[Sha] = []
         for name in dict.fromkeys(ids):
             loose = read_loose(self.path, name)
             if loose is None:
                 packed.append(name)
             else:
-                found[name] = loose
+                objects[name] = loose
         if packed:
-            found.update(await self._with_repo(lambda repo: self._batch(repo, packed)))
-        return found
+            objects.update(await self._with_repo(lambda repo: self._batch(repo, packed)))
+        return objects
 
     def _batch(self, repo: Repo, ids: Sequence[Sha]) -> dict[Sha, GitObject]:
         output = self._git(repo, ["cat-file", "--batch"], "".join(f"{name}\n" for name in ids).encode())
-        found: dict[Sha, GitObject] = {}
+        objects: dict[Sha, GitObject] = {}
         at = 0
         for name in ids:
             end = output.index(b"\n", at)
@@ -159,24 +130,24 @@ class GitRepo:
             at = end + 1
             if len(words) == 3 and words[2].isdecimal():
                 size = int(words[2])
-                found[name] = GitObject(words[1], output[at : at + size])
+                objects[name] = GitObject(words[1], output[at : at + size])
                 at += size + 1
-        return found
+        return objects
 
     async def has(self, sha: Sha) -> bool:
-        """Whether the commit is here."""
-        found = (await self.objects([sha])).get(sha)
-        return found is not None and found.kind == "commit"
+        """Return True if the repo has the commit."""
+        item = (await self.objects([sha])).get(sha)
+        return item is not None and item.kind == "commit"
 
     async def commit(self, sha: Sha) -> Commit:
-        """One commit, decoded."""
-        found = (await self.objects([sha])).get(sha)
-        if found is None or found.kind != "commit":
+        """Return one commit, decoded. NotFound if the repo does not have it."""
+        item = (await self.objects([sha])).get(sha)
+        if item is None or item.kind != "commit":
             raise NotFound(f"{self.path} has no commit {sha[:12]}", "was the repo restored from an old backup?")
-        return decode_commit(sha, found.data)
+        return decode_commit(sha, item.data)
 
     async def resolve(self, commit_id: str) -> Sha:
-        """The full id of a commit named by 7 to 40 hex digits. NotFound when there is none or more than one."""
+        """Return the full id of a commit given by 7 to 40 hex digits. NotFound for none and for more than one."""
         argv = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit_id}^{{commit}}"]
         status, output, _ = await self._with_repo(lambda repo: self._execute(repo.git, argv, None))
         text = output.decode("ascii", "replace").strip()
@@ -186,7 +157,7 @@ class GitRepo:
 
     # history
     async def is_ancestor(self, ancestor: Sha, of: Sha) -> bool:
-        """Whether `of` descends from `ancestor` (or is it)."""
+        """Return True if `of` is `ancestor` or descends from it."""
         if ancestor == of:
             return True
         argv = ["merge-base", "--is-ancestor", ancestor, of]
@@ -196,7 +167,7 @@ class GitRepo:
         return status == 0
 
     async def log(self, tip: Sha, exclude: Sha | None = None, limit: int | None = None) -> tuple[Commit, ...]:
-        """Commits reachable from `tip` and not from `exclude`, newest first."""
+        """Return the commits reachable from `tip` and not from `exclude`, newest first."""
         argv = ["log", "-z", "--no-show-signature", "--format=%H%n%T%n%P%n%ct%n%B"]
         argv += [f"--max-count={limit}"] if limit is not None else ["--topo-order"]
         argv += [tip, *([f"^{exclude}"] if exclude is not None else []), "--"]
@@ -205,7 +176,7 @@ class GitRepo:
 
     # files
     async def files(self, sha: Sha) -> dict[str, FileAt]:
-        """Every file and symlink of a commit, by path. Submodules are left out. Refused above FILES_LIMIT."""
+        """Return every file and symlink of a commit by path, without submodules. Refused above FILES_LIMIT."""
         argv = ["ls-tree", "-r", "-l", "-z", "--full-tree", sha]
         output = await self._with_repo(lambda repo: self._git(repo, argv))
         listed: list[tuple[str, int, Sha]] = []
@@ -217,21 +188,27 @@ class GitRepo:
                 total += int(words[3])
                 listed.append((os.fsdecode(path), _mode(words[0]), Sha(words[2])))
         if total > FILES_LIMIT:
-            raise Refused(f"the files of {sha[:12]} have {total} bytes together, the limit is {FILES_LIMIT}")
-        found = await self.objects(name for _, _, name in listed)
-        missing = [path for path, _, name in listed if name not in found]
+            raise Refused(
+                f"the files of {sha[:12]} have {total} bytes together, the limit is {FILES_LIMIT}", "make it smaller"
+            )
+        contents = await self.objects(name for _, _, name in listed)
+        missing = [path for path, _, name in listed if name not in contents]
         if missing:
-            raise NotFound(f"{self.path} lacks the content of {missing[0]!r} at {sha[:12]}", "the repo is damaged")
-        return {path: FileAt(mode, found[name].data) for path, mode, name in listed}
+            raise NotFound(
+                f"{self.path} lacks the content of {missing[0]!r} at {sha[:12]}",
+                "the repo is damaged: restore it from a backup",
+            )
+        return {path: FileAt(mode, contents[name].data) for path, mode, name in listed}
 
     async def read(self, sha: Sha, path: str) -> bytes:
-        """One file of a commit. NotFound when it has none."""
+        """Return one file of a commit. NotFound if the commit does not have it."""
         return await self._with_repo(lambda repo: self._git(repo, ["cat-file", "blob", f"{sha}:{path}"]))
 
     async def diff(self, before: Sha, after: Sha) -> str:
-        """The patch between two commits, at most DIFF_LIMIT bytes; nothing that a repo says is run for it.
+        """Return the patch between two commits, at most DIFF_LIMIT bytes.
 
-        Everything is shown as text: a NUL byte or an attribute must not hide a script from who approves it.
+        git runs no program that the repo names, and treats every file as text: a NUL byte or an attribute must not
+        hide a script from the approver.
         """
         options = ["--text", "--no-ext-diff", "--no-textconv", "--no-color", "--find-renames"]
         argv = ["diff", *options, before, after, "--"]
@@ -241,16 +218,16 @@ class GitRepo:
 
     # running git
     async def _with_repo(self, work: Callable[[Repo], T]) -> T:
-        def opened() -> T:
+        def open_and_work() -> T:
             try:
                 with Repo(self.path, expand_vars=False) as repo:
                     return work(repo)
             except (InvalidGitRepositoryError, NoSuchPathError) as error:
                 raise NotFound(f"{self.path} is not a git repo", "was it removed or damaged?") from error
 
-        return await _in_thread(lambda: self._explained(opened))
+        return await _in_thread(lambda: self._translate(open_and_work))
 
-    def _explained(self, work: Callable[[], T]) -> T:
+    def _translate(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except GitCommandNotFound as error:
@@ -283,91 +260,16 @@ class GitRepo:
         return status, _bytes(output), _bytes(stderr).decode("utf-8", "replace")
 
 
-def remove_stale_locks(git_dir: Path) -> list[Path]:
-    """Remove every `*.lock` of one of hive's repos; returns them. Only for recovery: nobody may be working there."""
-    removed: list[Path] = []
-    for folder, folders, names in os.walk(git_dir):
-        if folder == f"{git_dir}/objects":
-            folders[:] = [name for name in folders if name in ("info", "pack")]
-        for name in names:
-            if name.endswith(".lock"):
-                path = Path(folder, name)
-                path.unlink(missing_ok=True)
-                removed.append(path)
-    return removed
-
-
-def failure(git_dir: Path, argv: Sequence[str], stderr: str) -> HiveError:
-    """What git complained about, as one of hive's errors."""
-    lines = [line for line in stderr.strip().splitlines() if line] or ["no message"]
-    told = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
-    summary = f"git {argv[0]} in {git_dir}: {told[:300]}"
-    if stderr.startswith("Timeout:"):
-        return TransientError(f"git {argv[0]} in {git_dir} passed its deadline", "is the disk very slow?")
-    if _LOCKED.search(stderr):
-        return TransientError(summary, "another git is at work there; hive tries again")
-    if _PASSING.search(stderr):
-        return TransientError(summary, "free some space or mend the disk; hive goes on by itself")
-    if _LOST.search(stderr):
-        return Conflict(summary, "somebody else was first: look again")
-    if _MISSING.search(stderr):
-        return NotFound(summary, "was the repo restored from an old backup?")
-    return PermanentError(summary, "see `git fsck` in that repo")
-
-
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread. A cancelled caller still waits for it, so that no lock is let go too early."""
+    """Run `work` in a thread. A cancelled caller still waits for its end, so that no lock is released too early."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
         if running.done() and not running.cancelled() and (error := running.exception()) is not None:
-            log.info("a cancelled git command failed as well: %s", error)
+            log.info("a git command failed after its caller was cancelled: %s", error)
         raise
-
-
-def _environment(path: Path) -> dict[str, str]:
-    """What git sees on top of the daemon's environment: everything that could point it elsewhere is overruled."""
-    return {
-        "GIT_DIR": str(path),
-        "GIT_OBJECT_DIRECTORY": f"{path}/objects",
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_SYSTEM": os.devnull,
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_COUNT": "0",
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_DEFAULT_HASH": "sha1",
-        "GIT_DEFAULT_REF_FORMAT": "files",
-        "GIT_AUTHOR_NAME": "hive",
-        "GIT_AUTHOR_EMAIL": "hive@localhost",
-        "GIT_COMMITTER_NAME": "hive",
-        "GIT_COMMITTER_EMAIL": "hive@localhost",
-    }
-
-
-def _complete(path: Path) -> bool:
-    try:
-        whole = (path / "config").read_text(encoding="utf-8") == CONFIG
-    except (OSError, UnicodeDecodeError):
-        return False
-    return whole and (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
-
-
-def _line(change: RefChange) -> str:
-    if not _REF.fullmatch(change.ref):
-        raise BadInput(f"{change.ref[:80]!r} is no ref of hive")
-    if change.new is None:
-        return f"verify {change.ref} {change.old or ABSENT}"
-    if change.new == ABSENT:
-        return f"delete {change.ref}" + (f" {change.old}" if change.old else "")
-    if change.old == ABSENT:
-        return f"create {change.ref} {change.new}"
-    return f"update {change.ref} {change.new}" + (f" {change.old}" if change.old else "")
 
 
 def _commit(entry: str) -> Commit:

@@ -1,10 +1,10 @@
 """The one caller of the nix CLI. No command here differs between nix 2.8 and 2.34, so none is chosen by version.
 
 cli         the commands: parse, lock, derivation, evaluate, realise, repair
-store       where the store is, whose it is, and where a locked input lies in it
+store       where the store is, who writes it, and where a locked input is in it
 jail        what an evaluation or a build may see
-complaints  the useful part of what nix wrote, in the words of the agent's author (pure)
-summary     what a system would be, and how it differs from what runs (pure)
+complaints  the useful part of nix's messages, with the file names that the agent's author knows (pure)
+summary     what a system contains, and how two systems differ (pure)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The nix commands. Each has a deadline and leaves nothing running; untrusted files are only evaluated in the jail."""
+"""The nix commands. Each has a deadline and leaves no process. Untrusted files are evaluated only in the jail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.errors import BuildFailed, PermanentError, TransientError
-from meta.git.message import one_line
 from meta.nix import jail
 from meta.nix.complaints import (
     MEMORY,
@@ -29,7 +28,9 @@ from meta.nix.complaints import (
 )
 from meta.nix.jail import Evaluation
 from meta.nix.store import Store, locate
-from meta.process.run import Completed, ProcessTimeout, Recorder, run
+from meta.process.recorder import Recorder
+from meta.process.run import Completed, ProcessTimeout, run
+from meta.text import one_line
 
 _ALWAYS = (
     "experimental-features = nix-command flakes",
@@ -40,54 +41,54 @@ _ALWAYS = (
     "warn-dirty = false",
 )
 NIX_CONFIG = "\n".join((*_ALWAYS, "substituters ="))
-"""Laid over the host's nix.conf for every command but builds (which may use the host's caches)."""
+"""Settings on top of the host's nix.conf, for every command but builds. Builds may use the host's caches."""
 
 BUILD_CONFIG = "\n".join((*_ALWAYS, f"max-build-log-size = {64 * 2**20}"))
 SUMMARY_BYTES = 4 * 2**20
-"""The most JSON that an evaluation may write."""
+"""Bytes of JSON that an evaluation may write at most."""
 
 OLDEST = (2, 4)
-"""The first nix with flakes. Tried with 2.8, 2.26 and 2.34."""
+"""The first nix with flakes. hive is tested with 2.8, 2.26 and 2.34."""
 
 _NO_NIX = "see which nix is first on PATH, or use --builder plain"
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
-_TRANSIENT_HINT = "hive tries again by itself; see what the disk and the nix daemon do"
+_TRANSIENT_HINT = "hive retries; check the disk and the nix daemon"
 
 
 @dataclass(frozen=True, slots=True)
 class Nix:
-    """A nix that was found. `recorder` notes its processes, so that a later daemon can end them."""
+    """One nix installation. `recorder` records its processes, so that a later daemon can end them."""
 
     program: Path
     recorder: Recorder | None = None
     store: Store = field(default_factory=Store)
 
     async def version(self, deadline: float = 10) -> tuple[int, int, int]:
-        """Like (2, 8, 0). PermanentError from a program that says none in `deadline` seconds."""
+        """Return a version like (2, 8, 0). PermanentError if the program reports none within `deadline` seconds."""
         try:
             done = await run([self.program, "--version"], deadline=deadline, recorder=self.recorder, check=False)
         except ProcessTimeout as error:
-            raise PermanentError(f"{self.program} does not say its version: {error.summary}", _NO_NIX) from error
-        found = _VERSION.findall(done.text) if done.code == 0 else []
-        if not found:
-            said = one_line(done.text or done.stderr_tail, 80) or "nothing"
-            raise PermanentError(f"{self.program} does not say its version, but: {said}", _NO_NIX)
-        major, minor, patch = found[-1]  # what others build on nix names itself first
+            raise PermanentError(f"{self.program} does not report its version: {error.summary}", _NO_NIX) from error
+        versions = _VERSION.findall(done.text) if done.code == 0 else []
+        if not versions:
+            output = one_line(done.text or done.stderr_tail, 80) or "nothing"
+            raise PermanentError(f"{self.program} does not report its version, but: {output}", _NO_NIX)
+        major, minor, patch = versions[-1]  # a derivative of nix prints its own version first
         return int(major), int(minor), int(patch or 0)
 
     async def require(self) -> None:
-        """PermanentError, with what to do, when this nix is too old for flakes."""
-        found = await self.version()
-        if found < OLDEST:
+        """Raise PermanentError if this nix is too old for flakes."""
+        version = await self.version()
+        if version < OLDEST:
             raise PermanentError(
-                f"{self.program} is nix {_dotted(found)}; builder nix needs {_dotted(OLDEST)} or newer, for flakes",
+                f"{self.program} is nix {_dotted(version)}; builder nix needs {_dotted(OLDEST)} or newer, for flakes",
                 "install a newer nix (on Debian 12 or newer: apt-get install nix-bin), or use --builder plain",
             )
 
     async def lock(self, flake_dir: Path, deadline: float) -> None:
-        """Bring flake.lock in `flake_dir` (no git repo) up to date: only inputs that flake.nix moved are moved.
+        """Update flake.lock in `flake_dir` (not a git repo). Only inputs that changed in flake.nix move.
 
-        BuildFailed with the end of what nix said; TransientError when the deadline (seconds) passed.
+        BuildFailed with the end of nix's messages; TransientError if the deadline (seconds) passed.
         """
         with tempfile.TemporaryDirectory(prefix="hive-nix-", dir=flake_dir.parent) as home:
             argv = [self._program("nix"), "flake", "lock", f"path:{flake_dir}"]
@@ -100,7 +101,7 @@ class Nix:
             raise _failure("nix flake lock", log, self.store, network=True)
 
     async def parse(self, file: Path, deadline: float = 10) -> None:
-        """Check the syntax of a file, and that it names no undefined variable; evaluates nothing, needs no store.
+        """Check a file for syntax errors and undefined variables, without evaluation and without a store.
 
         BuildFailed with nix's message.
         """
@@ -111,15 +112,15 @@ class Nix:
             raise _failure("nix-instantiate --parse", evaluation_complaint(done.stderr_tail), self.store)
 
     async def derivation(self, evaluation: Evaluation, attribute: str, places: Mapping[str, str]) -> Path:
-        """The .drv of `attribute`, evaluated in the jail (once more: from nix's evaluation cache).
+        """Evaluate the .drv of `attribute` in the jail. A second evaluation comes from nix's cache.
 
-        BuildFailed with the author's mistake, also for too much time or memory; TransientError for the host's.
+        BuildFailed for a mistake of the author, or too much time or memory; TransientError for a failure of the host.
         """
-        said = await self._evaluate(evaluation, ["path-info", "--derivation"], attribute, places)
-        return Path(said.text.strip())
+        done = await self._evaluate(evaluation, ["path-info", "--derivation"], attribute, places)
+        return Path(done.text.strip())
 
     async def evaluate(self, evaluation: Evaluation, attribute: str, places: Mapping[str, str]) -> bytes:
-        """`attribute` as JSON, evaluated in the jail. Fails as `derivation` does."""
+        """Evaluate `attribute` as JSON in the jail. Raise as `derivation` does."""
         return (await self._evaluate(evaluation, ["eval", "--json"], attribute, places)).stdout
 
     async def realise(
@@ -134,17 +135,17 @@ class Nix:
         places: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Path:
-        """Build a .drv; `link` becomes a gc root that points to its output, which is returned.
+        """Build a .drv without evaluation; make `link` a gc root of its output, and return the output.
 
-        Evaluates nothing. `on_line` gets the builders' output; `isolated` False runs it without bubblewrap.
-        BuildFailed, also at the deadline (seconds); TransientError for the host's trouble.
+        `on_line` gets the builders' output. Without `isolated` the build runs without bubblewrap.
+        BuildFailed, also at the deadline (seconds); TransientError for a failure of the host.
         """
-        await asyncio.to_thread(jail.furnish, home, (), None)
+        await asyncio.to_thread(jail.prepare, home, (), None)
         words = [*(["--repair"] if repair else []), "--realise", str(derivation), "--indirect", "--add-root", str(link)]
         env = self._environment(jail.variables(home), BUILD_CONFIG)
         argv: Sequence[str | Path] = [self._program("nix-store"), *words]
         if isolated:
-            argv = jail.building(self.store, home, link.parent, env, argv)
+            argv = jail.build_command(self.store, home, link.parent, env, argv)
         try:
             done = await run(argv, deadline=deadline, recorder=self.recorder, env=env, on_line=on_line, check=False)
         except ProcessTimeout as error:
@@ -157,7 +158,7 @@ class Nix:
         return await asyncio.to_thread(link.readlink)
 
     async def is_whole(self, path: Path, home: Path, deadline: float = 60) -> bool:
-        """Whether a store path is there with the contents it was registered with."""
+        """Return True if a store path exists and its content is the registered one."""
         done = await self._run([self._program("nix-store"), "--verify-path", str(path)], home, deadline)
         return done.code == 0
 
@@ -165,14 +166,14 @@ class Nix:
         self, evaluation: Evaluation, words: Sequence[str], attribute: str, places: Mapping[str, str]
     ) -> Completed:
         uid = evaluation.user(self.store) if evaluation.isolated else None
-        await asyncio.to_thread(jail.furnish, evaluation.home, evaluation.visible, uid)
+        await asyncio.to_thread(jail.prepare, evaluation.home, evaluation.visible, uid)
         argv: Sequence[str | Path] = [
             *(self._program("nix"), *words, "--no-update-lock-file", "--no-write-lock-file"),
             f"{evaluation.flake}#{attribute}",
         ]
         env = self._environment(jail.variables(evaluation.home), NIX_CONFIG)
         if evaluation.isolated:
-            argv = jail.evaluating(evaluation, self.store, env, argv)
+            argv = jail.evaluation_command(evaluation, self.store, env, argv)
         limits = {resource.RLIMIT_AS: evaluation.memory, resource.RLIMIT_CORE: 0}
         try:
             done = await run(
@@ -195,7 +196,7 @@ class Nix:
         raise _failure("evaluation", evaluation_complaint(done.stderr_tail, places), self.store)
 
     async def _run(self, argv: Sequence[str | Path], home: Path, deadline: float) -> Completed:
-        await asyncio.to_thread(jail.furnish, home, (), None)
+        await asyncio.to_thread(jail.prepare, home, (), None)
         env = self._environment(jail.variables(home), NIX_CONFIG)
         return await run(argv, deadline=deadline, recorder=self.recorder, env=env, check=False)
 
@@ -207,7 +208,7 @@ class Nix:
 
 
 def find(recorder: Recorder | None = None) -> Nix | None:
-    """The nix on PATH with the store of this process's environment; None when there is none."""
+    """Return the nix on PATH with the store of this process's environment; None if there is none."""
     program = shutil.which("nix")
     return Nix(Path(program), recorder, locate(os.environ)) if program else None
 
@@ -217,7 +218,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def _moved(flake_dir: Path) -> list[str]:
-    """Which inputs a lock had to fetch, in the words of newer versions; nix 2.8 does not say it."""
+    """Return the inputs that a lock had to fetch, in the words of newer versions. nix 2.8 does not report them."""
     try:
         lock = (flake_dir / "flake.lock").read_text(encoding="utf-8")
     except OSError:
@@ -226,19 +227,19 @@ def _moved(flake_dir: Path) -> list[str]:
 
 
 def _failure(what: str, log: str, store: Store, *, network: bool = False) -> BuildFailed | TransientError:
-    said, full = f"{what}: {summary(log)}", _is_full(store)
+    text, full = f"{what}: {summary(log)}", _is_full(store)
     if passes(log, network=network) or ("No space left on device" in log and full):
-        hint = f"free space on the disk of {store.store}; hive tries again by itself" if full else _TRANSIENT_HINT
-        return TransientError(said, hint)
-    return BuildFailed(said, remedy(log, str(store.store)), log)
+        hint = f"free space on the disk of {store.store}; hive then retries" if full else _TRANSIENT_HINT
+        return TransientError(text, hint)
+    return BuildFailed(text, remedy(log, str(store.store)), log)
 
 
 def _is_full(store: Store) -> bool:
     for path in (store.store, store.state):
         try:
-            found = os.statvfs(path)
+            disk = os.statvfs(path)
         except OSError:
             continue
-        if found.f_bavail * found.f_frsize < 64 * 2**20 or (found.f_files > 0 and found.f_favail < 1000):
+        if disk.f_bavail * disk.f_frsize < 64 * 2**20 or (disk.f_files > 0 and disk.f_favail < 1000):
             return True
     return False

@@ -1,7 +1,8 @@
-"""What nix wrote, cut to what helps, in the words of the agent's author. Pure; knows the texts of 2.8, 2.26 and 2.34.
+"""The useful part of nix's messages, for the agent's author. Pure. Knows the texts of 2.8, 2.26 and 2.34.
 
-Evaluation: newer versions print a trace first, so the last `error:` block says what is wrong. Build: the first block
-says it, the others only follow from it. Store paths of inputs become `agent.nix:3:5`, `nixpkgs/lib/modules.nix:9:1`.
+In an evaluation the last `error:` block names the cause, because newer versions print a trace first. In a build the
+first block does, and the others only follow from it. Store paths of inputs become `agent.nix:3:5`,
+`nixpkgs/lib/modules.nix:9:1`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from meta.git.message import one_line, scrub
 from meta.nix.store import Store
+from meta.text import one_line, scrub
 
 MEMORY = "the evaluation needs more memory than it may have"
 _ERROR = re.compile(r"^\s*error:", re.MULTILINE)
@@ -39,29 +40,29 @@ _SHARED = {"nixpkgs": "nixpkgs/", "hyperhive": "hive/"}
 
 
 def evaluation_complaint(stderr: str, places: Mapping[str, str] | None = None) -> str:
-    """The useful end of what an evaluation or a lock wrote: from the last `error:` on, without trace.
+    """Return the useful end of the messages of an evaluation or a lock: the last `error:` block, without trace.
 
-    Where git failed, what git itself said goes with it, and the input that was being fetched. `places`: see `places`.
+    If git failed, add git's own message and the input that was being fetched. For `places` see the function.
     """
     starts = [match.start() for match in _ERROR.finditer(stderr)]
     if not starts:
-        return _told(stderr, places)
+        return _clean(stderr, places)
     before, end = stderr[: starts[-1]], stderr[starts[-1] :].strip()
-    said = [line.strip() for line in _OF_GIT.findall(before)] if _GIT.search(end) else []
-    return _told("\n".join([end, *said[:3], *_FETCHING.findall(before)[-1:]]), places)
+    of_git = [line.strip() for line in _OF_GIT.findall(before)] if _GIT.search(end) else []
+    return _clean("\n".join([end, *of_git[:3], *_FETCHING.findall(before)[-1:]]), places)
 
 
 def build_complaint(stderr: str, places: Mapping[str, str] | None = None) -> str:
-    """The first `error:` block of a build with the end of the failed builder's log (2.8 writes that before it)."""
+    """Return the first `error:` block of a build with the end of the builder's log (2.8 prints that before it)."""
     first = _BUILD_ERROR.search(stderr) or _ERROR.search(stderr)
     if first is None:
-        return _told(stderr, places)
+        return _clean(stderr, places)
     following = _ERROR.search(stderr, first.end())
     block = stderr[first.start() : following.start() if following else len(stderr)].strip()
     written = [line for line in stderr[: first.start()].splitlines() if line.strip() and not _CHATTER.match(line)]
     if written and "log lines:" not in block:
         block = "\n".join([block, f"last {min(len(written), _LOG_LINES)} log lines:", *_quote(written[-_LOG_LINES:])])
-    return _told(block, places)
+    return _clean(block, places)
 
 
 def _quote(lines: list[str]) -> list[str]:
@@ -69,18 +70,18 @@ def _quote(lines: list[str]) -> list[str]:
 
 
 def summary(complaint: str) -> str:
-    """The first line of a complaint that says something, without `error:` and without the hashes of store paths.
+    """Return the first line of a complaint that is not empty, without `error:` and without hashes of store paths.
 
-    Where that is only that git failed, with what git said.
+    If that line only reports that git failed, add git's own message.
     """
     lines = [line.strip().removeprefix("error:").strip() for line in complaint.splitlines()]
-    first = next((line for line in lines if line), "nix said nothing")
+    first = next((line for line in lines if line), "nix printed no message")
     git = _OF_GIT.search(complaint) if first.startswith("program 'git' failed") else None
     return one_line(_HASHED.sub("", f"{first}: {git[0]}" if git else first), 300)
 
 
 def remedy(complaint: str, store: str) -> str:
-    """What to do about a complaint that does not pass by itself. `store`: the store's directory."""
+    """Return what to do about a complaint that is permanent. `store` is the store's directory."""
     if _LOST_OBJECT.search(complaint):
         return "a repo of the meta flake has lost an object: `git fsck` in it, then restore it from a backup"
     lost = _LOST_PATH.search(complaint.partition("\n")[0])
@@ -91,24 +92,24 @@ def remedy(complaint: str, store: str) -> str:
 
 
 def is_git(complaint: str) -> bool:
-    """Whether git failed, not nix."""
+    """Return True if git failed, not nix."""
     return _GIT.search(complaint) is not None
 
 
 def is_fetching(complaint: str) -> bool:
-    """Whether it says which input was being fetched."""
+    """Return True if it names the input that was being fetched."""
     return _FETCHING.search(complaint) is not None
 
 
 def fetching(flake: str, lock: str) -> list[str]:
-    """The pinned inputs of a flake.nix that its flake.lock does not have yet, as the line that newer versions write."""
+    """Return the pinned inputs of a flake.nix that its flake.lock lacks, each as the line that newer versions print."""
     return [f"while fetching the input '{url}'" for url, sha in _PINNED.findall(flake) if sha not in lock]
 
 
 def passes(complaint: str, *, network: bool = False) -> bool:
-    """Whether it may pass by itself: a full disk, a lost daemon, with `network` also a lost network.
+    """Return True if a retry may succeed: a full disk, a lost daemon, with `network` also a lost network.
 
-    Judged by the first line only, and never for what a builder did, so that an agent's own words rarely count.
+    Only the first line counts, and never that of a builder, so that text of an agent rarely decides.
     """
     line = next((line for line in complaint.splitlines() if line.strip()), "")
     if _OF_A_BUILDER.search(line):
@@ -117,15 +118,15 @@ def passes(complaint: str, *, network: bool = False) -> bool:
 
 
 def is_memory(stderr: str) -> bool:
-    """Whether nix ran against its memory limit."""
+    """Return True if nix reached its memory limit."""
     return _MEMORY.search(stderr) is not None
 
 
 def places(lock: bytes, agent_input: str, store: Store) -> dict[str, str]:
-    """How the inputs of a flake.lock are called: prefix of their files in messages -> prefix for people.
+    """Return, per input of a flake.lock, the prefix of its files in messages and the prefix for people.
 
     Files of the input `agent_input` are named as in its repo, others with their input's name in front.
-    Without what is no sound flake.lock.
+    Empty for a damaged flake.lock.
     """
     try:
         content = json.loads(lock)
@@ -133,27 +134,27 @@ def places(lock: bytes, agent_input: str, store: Store) -> dict[str, str]:
         inputs = nodes[content["root"]]["inputs"]
     except (ValueError, KeyError, TypeError):
         return {}
-    found: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
     for name, node in inputs.items():
         locked = nodes.get(node, {}).get("locked", {}) if isinstance(node, str) else {}
-        shown = "" if name == agent_input else _SHARED.get(name, f"{name}/")
+        prefix = "" if name == agent_input else _SHARED.get(name, f"{name}/")
         path = store.input_path(str(locked.get("narHash", "")))
         if path is not None:
-            found[f"{path}/"] = shown
+            prefixes[f"{path}/"] = prefix
         if locked.get("url") and locked.get("rev"):
-            found[f"{locked.get('type', 'git')}+{locked['url']}"] = shown
-    return found
+            prefixes[f"{locked.get('type', 'git')}+{locked['url']}"] = prefix
+    return prefixes
 
 
-def _told(text: str, places: Mapping[str, str] | None) -> str:
+def _clean(text: str, places: Mapping[str, str] | None) -> str:
     return scrub(_HINTS.sub("", _named(text, places or {}))).strip()
 
 
 def _named(text: str, places: Mapping[str, str]) -> str:
-    """`text` with the names of `places`; newer versions write an input's file as «git+file:///…?…»/agent.nix."""
-    for prefix, shown in places.items():
+    """Return `text` with the prefixes of `places`. Newer versions print a file as «git+file:///…?…»/agent.nix."""
+    for prefix, name in places.items():
         if prefix.startswith("git+"):
-            text = re.sub(f"«{re.escape(prefix)}[^»\n]*»/", shown, text)
+            text = re.sub(f"«{re.escape(prefix)}[^»\n]*»/", name, text)
         else:
-            text = text.replace(prefix, shown)
+            text = text.replace(prefix, name)
     return text

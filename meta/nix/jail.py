@@ -1,11 +1,11 @@
-"""What nix may see while it works on an agent's files.
+"""The sandbox of nix while it works on an agent's files.
 
-Pure evaluation stops `readFile "/etc/shadow"`, but not `fetchGit` of any git repository that its user can read, nor a
-download by hash. So an evaluation sees the store, its own cache, and the repositories it is given; it has no network.
-Every input was fetched when the flake was locked.
+Pure evaluation stops `readFile "/etc/shadow"`, but not `fetchGit` of every git repository that its user can read, nor a
+download by hash. So an evaluation sees the store, its own cache and the given repositories, and has no network. Locking
+the flake has fetched every input.
 
-A nix that writes the store directly marks what it is busy with by its process id, which is the same in every jail: do
-not collect garbage in such a store while hive builds. With a nix daemon that does not concern us.
+A nix that writes the store directly marks the paths in use by its process id, which is the same in every jail: do not
+collect garbage in such a store while hive builds. A nix daemon does not have this problem.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PATH = "/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one evaluation works on and may use.
+    """One evaluation: its flake and what it may use.
 
-    `flake` is a flake URL without fragment; `visible` are the git directories it may read; `home` is a directory of
-    its own for nix's caches, made when missing. `deadline` in seconds, `memory` in bytes of address space.
-    `isolated` False runs it without bubblewrap. `uid`: run as this user where a nix daemon writes the store and
-    the caller is root.
+    `flake` is a flake URL without fragment. `visible` are the git directories that it may read. `home` is its own
+    directory for nix's caches, created if missing. `deadline` is in seconds, `memory` in bytes of address space.
+    Without `isolated` it runs without bubblewrap. It runs as `uid` if a nix daemon writes the store and the caller is
+    root.
     """
 
     flake: str
@@ -42,14 +42,14 @@ class Evaluation:
     uid: int = NOBODY
 
     def user(self, store: Store) -> int | None:
-        """The uid to change to; None to stay who we are."""
+        """Return the uid to change to; None to keep the caller's."""
         return self.uid if os.geteuid() == 0 and not store.direct else None
 
 
-def furnish(home: Path, visible: Sequence[Path], uid: int | None) -> None:
-    """Make `home` ready: a user's name and home for nix, the repos that git may read though another owns them.
+def prepare(home: Path, visible: Sequence[Path], uid: int | None) -> None:
+    """Prepare `home`: a passwd entry for nix, and the repos that git may read although another user owns them.
 
-    Only `cache` and `tmp` in it are written by the evaluation, and belong to `uid`.
+    The evaluation writes only `cache` and `tmp` in it, which belong to `uid`.
     """
     home.mkdir(parents=True, exist_ok=True)
     owner = os.geteuid() if uid is None else uid
@@ -62,13 +62,15 @@ def furnish(home: Path, visible: Sequence[Path], uid: int | None) -> None:
 
 
 def variables(home: Path) -> dict[str, str]:
-    """The environment that leads nix and git to `home`, and to no other settings."""
+    """Return the environment in which nix and git use only the settings in `home`."""
     places = {"HOME": home, "XDG_CACHE_HOME": home / "cache", "TMPDIR": home / "tmp"}
     return {"GIT_CONFIG_NOSYSTEM": "1", **{name: str(path) for name, path in places.items()}}
 
 
-def evaluating(evaluation: Evaluation, store: Store, env: Mapping[str, str], argv: Sequence[str | Path]) -> list[str]:
-    """The command line that runs `argv` for an evaluation."""
+def evaluation_command(
+    evaluation: Evaluation, store: Store, env: Mapping[str, str], argv: Sequence[str | Path]
+) -> list[str]:
+    """Return the command line that runs `argv` for an evaluation."""
     home = evaluation.home
     read_only = [*_etc(home), (store.conf, store.conf), *((path, path) for path in evaluation.visible)]
     read_only = [*read_only, *_programs(argv)]
@@ -77,28 +79,30 @@ def evaluating(evaluation: Evaluation, store: Store, env: Mapping[str, str], arg
         read_only += [(store.store, store.store), (store.socket.parent, store.socket.parent)]
     else:
         writable += _written(store)
-    box = sandbox.Sandbox(_there(read_only), _there(writable), _environment(env), evaluation.user(store), cwd=home)
+    box = sandbox.Sandbox(
+        _existing(read_only), _existing(writable), _environment(env), evaluation.user(store), cwd=home
+    )
     return sandbox.command(box, argv)
 
 
-def building(
+def build_command(
     store: Store, home: Path, links: Path, env: Mapping[str, str], argv: Sequence[str | Path]
 ) -> Sequence[str | Path]:
-    """The command line that runs `argv` for a build: with the network, and in sight of the store and `links` only.
+    """Return the command line that runs `argv` for a build: with the network, the store and `links`.
 
-    A nix daemon sandboxes its builds itself and is not a child of ours: then `argv` runs as it is.
+    A nix daemon is not a child of hive and sandboxes its builds itself: then the command line is `argv`.
     """
     if not store.direct:
         return argv
     read_only = [*_etc(home), (store.conf, store.conf), *((Path(path), Path(path)) for path in _NETWORK)]
     read_only = [*read_only, *_programs(argv)]
     writable = [*_scratch(home), (links, links), *_written(store)]
-    box = sandbox.Sandbox(_there(read_only), _there(writable), _environment(env), network=True, cwd=home)
+    box = sandbox.Sandbox(_existing(read_only), _existing(writable), _environment(env), network=True, cwd=home)
     return sandbox.command(box, argv)
 
 
 def _programs(argv: Sequence[str | Path]) -> list[tuple[Path, Path]]:
-    """The installation of a nix that does not lie where a system has its programs."""
+    """Return the bind of a nix that is installed outside the system's directories."""
     real = Path(argv[0]).resolve()
     if real.is_relative_to("/usr") or real.is_relative_to("/nix") or len(real.parents) < 4:
         return []
@@ -118,7 +122,7 @@ def _scratch(home: Path) -> list[tuple[Path, Path]]:
     return [(path, path) for path in (home / "cache", home / "tmp")]
 
 
-def _there(binds: Sequence[tuple[Path, Path]]) -> tuple[tuple[Path, Path], ...]:
+def _existing(binds: Sequence[tuple[Path, Path]]) -> tuple[tuple[Path, Path], ...]:
     return tuple(pair for pair in binds if pair[0].exists())
 
 

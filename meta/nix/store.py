@@ -1,7 +1,7 @@
-"""Where the nix store is and who writes it; where a locked input lies in it.
+"""Where the nix store is, who writes it, and where a locked input is in it.
 
-A store is `direct` when the caller itself writes it (single-user), otherwise a nix daemon does. With a daemon an
-evaluation needs no right of its own, so it can run as a user that has none.
+A store is `direct` if the caller writes it (single-user); otherwise a nix daemon does. With a daemon an evaluation
+needs no rights, so it can run as a user that has none.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _DIGITS = "0123456789abcdfghijklmnpqrsvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A store's directories. `socket` is the nix daemon's; None when the store is written directly.
+    """The directories of a store. `socket` is the nix daemon's; None if the caller writes the store.
 
-    `environment` are the variables that lead nix there.
+    `environment` are the variables that make nix use it.
     """
 
     store: Path = _STORE
@@ -43,11 +43,11 @@ class Store:
 
     @property
     def direct(self) -> bool:
-        """Whether the caller writes the store itself."""
+        """Return True if the caller writes the store itself."""
         return self.socket is None
 
     def input_path(self, nar_hash: str) -> Path | None:
-        """Where an input with this `narHash` of a flake.lock lies; None for a hash of another kind."""
+        """Return the path of the input with this `narHash` of a flake.lock; None for a hash of another kind."""
         kind, _, encoded = nar_hash.partition("-")
         try:
             digest = base64.b64decode(encoded, validate=True)
@@ -60,7 +60,7 @@ class Store:
 
 
 def locate(environment: Mapping[str, str]) -> Store:
-    """The store of a process with this environment. A nix daemon is used wherever one listens.
+    """Return the store of a process with this environment. It uses a nix daemon if one listens.
 
     Empty variables count as unset: nix 2.8 aborts on an empty NIX_STORE_DIR.
     """
@@ -72,7 +72,7 @@ def locate(environment: Mapping[str, str]) -> Store:
         socket = Path(remote.removeprefix("unix://"))
     uses_daemon = remote.startswith(("daemon", "unix://")) or (not remote and socket.is_socket())
     if uses_daemon and not remote:
-        given["NIX_REMOTE"] = "daemon"  # root would write the store itself otherwise
+        given["NIX_REMOTE"] = "daemon"  # otherwise root would write the store itself
     return Store(
         store=Path(given.get("NIX_STORE_DIR", _STORE)),
         state=state,
@@ -84,7 +84,7 @@ def locate(environment: Mapping[str, str]) -> Store:
 
 
 def _fold(digest: bytes) -> bytes:
-    """Nix's shortening of a hash to 20 bytes."""
+    """Shorten a hash to 20 bytes as nix does."""
     short = bytearray(20)
     for index, byte in enumerate(digest):
         short[index % 20] ^= byte
@@ -92,7 +92,7 @@ def _fold(digest: bytes) -> bytes:
 
 
 def _base32(data: bytes) -> str:
-    """Nix's base 32: little-endian, the highest digit first, without e, o, t and u."""
+    """Encode in nix's base 32: little-endian, the highest digit first, without e, o, t and u."""
     number = int.from_bytes(data, "little")
     length = (len(data) * 8 + 4) // 5
     return "".join(_DIGITS[number >> (5 * place) & 31] for place in reversed(range(length)))

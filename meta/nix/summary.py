@@ -1,6 +1,6 @@
-"""What an agent's system would be, as the flake's `summary.<n>` says, and how it differs from what runs. Pure.
+"""The summary of an agent's system (the flake's `summary.<n>`), and how two systems differ. Pure.
 
-The text comes from the agent's own module: nothing here trusts it, and all that is shown is scrubbed and bounded.
+The text comes from the agent's own module. Nothing here trusts it; all output is scrubbed and bounded.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, fields
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meta.errors import BuildFailed
-from meta.git.message import one_line
+from meta.text import one_line
 
 MAX_LINES = 200
-"""Lines of one comparison; of more, the most important are kept."""
+"""Lines of one comparison. Of more, the most important are kept."""
 
 _NAME_LIMIT = 120
 
@@ -26,7 +26,7 @@ class _Package(BaseModel):
 
 
 class _Written(BaseModel):
-    """The JSON of `summary.<n>` (rendered by meta.desired.flake)."""
+    """The JSON of `summary.<n>` (from the function in meta.desired.summary)."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
     packages: list[_Package] = Field(default_factory=list)
@@ -40,9 +40,9 @@ class _Written(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One system. Each part maps a name to what it is: a version, a digest of the unit, a user's uid and groups.
+    """One system. Each part maps names to values: a version, a digest of the unit, a user's uid and groups.
 
-    Ports, binds, capabilities and setuid programs have names only. In the order of importance.
+    Ports, binds, capabilities and setuid programs have only names. The parts are in the order of importance.
     """
 
     setuid: Mapping[str, str] = field(default_factory=dict)
@@ -66,9 +66,9 @@ _WORDS = {
 
 
 def parse(data: bytes) -> Summary:
-    """The summary in nix's JSON. BuildFailed when it is none: then the module replaced what the flake asks for."""
+    """Return the summary in nix's JSON. BuildFailed if it is not one: then the module replaced the flake's function."""
     try:
-        found = _Written.model_validate_json(data)
+        written = _Written.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -76,18 +76,18 @@ def parse(data: bytes) -> Summary:
             one_line(f"the system's summary is not what hive asks for: {where}: {first['msg']}"), "see agent.nix"
         ) from error
     return Summary(
-        setuid=_names(found.setuid),
-        capabilities=_names(found.capabilities),
-        binds=_names(found.binds),
-        ports=_names(found.ports),
-        users=_clean(found.users),
-        units=_clean(found.units),
-        packages=_packages(found.packages),
+        setuid=_names(written.setuid),
+        capabilities=_names(written.capabilities),
+        binds=_names(written.binds),
+        ports=_names(written.ports),
+        users=_clean(written.users),
+        units=_clean(written.units),
+        packages=_packages(written.packages),
     )
 
 
 def compare(old: Summary | None, new: Summary) -> tuple[str, ...]:
-    """The differences as lines for the card, what gives rights first; `old` None: everything is new.
+    """Return the differences as lines for the card, those that give rights first. `old` None: everything is new.
 
     "+ open port tcp/80", "- unit sync.service", "~ package git: 2.39 -> 2.45", "~ unit sync.service".
     """
@@ -126,9 +126,9 @@ def _clean(values: Mapping[str, str]) -> dict[str, str]:
     return {one_line(name, _NAME_LIMIT): one_line(value, _NAME_LIMIT) for name, value in values.items()}
 
 
-def _packages(found: Iterable[_Package]) -> dict[str, str]:
+def _packages(packages: Iterable[_Package]) -> dict[str, str]:
     versions: dict[str, set[str]] = {}
-    for package in found:
+    for package in packages:
         name = one_line(package.name, _NAME_LIMIT)
         versions.setdefault(name, set()).add(one_line(package.version, _NAME_LIMIT))
     return {name: ", ".join(sorted(some)) for name, some in versions.items() if name}

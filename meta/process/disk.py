@@ -1,4 +1,4 @@
-"""What a failed call on the disk means: a full one may pass, a missing permission does not."""
+"""Failed calls on the disk as hive's errors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, er
 
 
 def disk_error(doing: str, error: OSError) -> HiveError:
-    """`error` as one of hive's: a full disk may pass, a missing permission does not."""
+    """Return the error for `doing`: transient for a full disk, permanent for a missing permission."""
     summary = f"{doing}: {os.strerror(error.errno) if error.errno else error}"
     if error.errno in _PASSING:
-        return TransientError(summary, "free some space or mend the disk; hive goes on by itself")
+        return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
     return PermanentError(summary, "check who owns the state directory and its modes")

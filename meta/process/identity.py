@@ -1,4 +1,4 @@
-"""Which process is meant: a process id that cannot be mistaken for a later process with the same number."""
+"""The identity of a process: it cannot be mistaken for that of a later process with the same number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meta.errors import NotFound
 
 _PROC = Path("/proc")
 _GONE = (errno.ESRCH, errno.EINVAL, errno.ENOENT)
-"""What pidfd_open says of a number that no process has; the last two for that of a thread, by the kernel's age."""
+"""Errors of pidfd_open for a number that no process has. Older kernels report the last two for that of a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What /proc/<pid>/stat says: state letter, session id, start time in clock ticks since boot."""
+    """Fields of /proc/<pid>/stat: state letter, session id, start time in clock ticks since boot."""
 
     state: str
     session: int
@@ -34,40 +34,40 @@ class Stat:
 
 
 def stat(pid: int) -> Stat | None:
-    """The process as it is now, zombies included; None when there is none."""
+    """Return the state of a process now, zombies included; None if there is none."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    fields = text.rpartition(")")[2].split()  # the program name before it may contain spaces and parentheses
     return Stat(state=fields[0], session=int(fields[3]), start_time=int(fields[19]))
 
 
 def boot_id() -> str:
-    """Random id of this boot of the machine."""
+    """Return the random id of this boot of the machine."""
     return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def identity(pid: int) -> ProcessIdentity:
-    """The identity of a process that is there now (a zombie counts); NotFound otherwise."""
-    found = stat(pid)
-    if found is None:
+    """Return the identity of a process that exists now (a zombie counts); NotFound otherwise."""
+    now = stat(pid)
+    if now is None:
         raise NotFound(f"process {pid} is not running")
-    return ProcessIdentity(pid, found.start_time, boot_id())
+    return ProcessIdentity(pid, now.start_time, boot_id())
 
 
 def alive(which: ProcessIdentity) -> bool:
-    """Whether exactly this process still runs. A zombie does not; neither does a later one with the same pid."""
-    found = stat(which.pid)
-    if found is None or found.state in "ZX" or found.start_time != which.start_time:
+    """Return True if exactly this process still runs: not a zombie, not a later process with the same pid."""
+    now = stat(which.pid)
+    if now is None or now.state in "ZX" or now.start_time != which.start_time:
         return False
     return which.boot_id == boot_id()
 
 
 def open_pidfd(which: ProcessIdentity) -> int | None:
-    """A pidfd of exactly this process, for the caller to close; None when it is gone.
+    """Return a pidfd of exactly this process, which the caller closes; None if the process has ended.
 
-    Its number may belong to another process by now, or to a thread of one. OSError for what says nothing about it.
+    Its number may belong to another process by now, or to a thread of one. OSError for a failure of the host.
     """
     if not alive(which):
         return None
@@ -77,7 +77,7 @@ def open_pidfd(which: ProcessIdentity) -> int | None:
         if error.errno in _GONE:
             return None
         raise
-    if not alive(which):  # it ended, and its number was given away, between the look and the open
+    if not alive(which):  # it ended, and its number was reused, between the check and the open
         os.close(pidfd)
         return None
     return pidfd

@@ -1,4 +1,4 @@
-"""What a daemon was running when it died, and how the next one ends it."""
+"""Records of running commands: after a crash the next daemon finds the commands and ends them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meta.errors import TransientError
 from meta.process.identity import ProcessIdentity, alive, boot_id, identity, open_pidfd, readable, stat
 
 MARKER = "HIVE_OWNER"
-"""Environment variable of every short-lived child: `<id of the state directory>:<token of the daemon's life>`."""
+"""Environment variable of every short-lived child: `<id of the state directory>:<token of this daemon process>`."""
 
 _GRACE = 2.0
 """Seconds between TERM and KILL."""
@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Keeps one record per running command below `directory`, so that the next daemon can end it.
+    """The records below `directory`, one per running command.
 
-    `owner` is the random id of the state directory. Each Recorder is one life of the daemon and has a random token.
+    `owner` is the random id of the state directory. Each Recorder belongs to one daemon process and has a random token.
     """
 
     def __init__(self, directory: Path, owner: str) -> None:
@@ -39,20 +39,20 @@ class Recorder:
         self._count = 0
 
     def environment(self) -> dict[str, str]:
-        """The marker, for children that are started elsewhere (GitPython)."""
+        """Return the marker, for children that another module starts (GitPython)."""
         return {MARKER: f"{self._owner}:{self._token}"}
 
     @contextlib.contextmanager
     def record(self, argv: Sequence[str]) -> Iterator[Callable[[int], None]]:
-        """A record exists while the block runs. Call what it yields with the pid right after the start."""
+        """Keep a record while the block runs. Yield a function to call with the pid right after the start."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._count += 1
         path = self._directory / f"{self._token}-{self._count}.json"
 
         def write(which: ProcessIdentity | None) -> None:
-            found = {} if which is None else {"pid": which.pid, "start": which.start_time, "boot": which.boot_id}
+            process = {} if which is None else {"pid": which.pid, "start": which.start_time, "boot": which.boot_id}
             scratch = path.with_suffix(".tmp")
-            scratch.write_text(json.dumps({"argv": [word[:200] for word in argv[:20]], **found}), encoding="utf-8")
+            scratch.write_text(json.dumps({"argv": [word[:200] for word in argv[:20]], **process}), encoding="utf-8")
             scratch.rename(path)
 
         write(None)
@@ -62,18 +62,18 @@ class Recorder:
             path.unlink(missing_ok=True)
 
     async def recover(self, deadline: float) -> list[str]:
-        """End and await what an earlier daemon left running; returns one description of each process.
+        """End and await the processes that an earlier daemon left running; return one description of each.
 
-        A process belongs to it when its record fits (pid, start time, boot), when it is in the session of such a
-        one, or when it carries this owner's marker with another token. TERM, then KILL; `deadline` in seconds.
-        Raises TransientError when something is still there at the deadline.
+        These are the processes that a record names (by pid, start time and boot), the members of their sessions, and
+        those that carry this owner's marker with another token. They get TERM, then KILL; `deadline` is in seconds.
+        Raise TransientError if a process is still there at the deadline.
         """
         records = [path for path in self._directory.glob("*-*.*") if not path.name.startswith(f"{self._token}-")]
-        leaders = [found for found in map(_read_record, records) if found is not None]
+        leaders = [leader for leader in map(_read_record, records) if leader is not None]
         ended: dict[ProcessIdentity, str] = {}
         number = signal.SIGTERM
         until = time.monotonic() + deadline
-        while left := self._left_over(leaders):
+        while left := self._find(leaders):
             if time.monotonic() >= until:
                 raise TransientError(
                     f"processes of an earlier daemon do not end: {', '.join(left.values())}", "end them by hand"
@@ -85,12 +85,13 @@ class Recorder:
         for path in records:
             path.unlink(missing_ok=True)
         for words in ended.values():
-            _log.warning("ended what an earlier daemon left running: %s", words)
+            _log.warning("ended a process that an earlier daemon left running: %s", words)
         return list(ended.values())
 
-    def _left_over(self, leaders: Sequence[ProcessIdentity]) -> dict[ProcessIdentity, str]:
-        sessions = {which.pid for which in leaders if alive(which)}  # a leader that is gone proves no session
-        found = {}
+    def _find(self, leaders: Sequence[ProcessIdentity]) -> dict[ProcessIdentity, str]:
+        # only of those that are alive: the number of one that ended may be another program's session by now
+        sessions = {which.pid for which in leaders if alive(which)}
+        processes = {}
         for entry in _PROC.iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
@@ -99,13 +100,13 @@ class Recorder:
             if now is None or now.state in "ZX":
                 continue
             if now.session in sessions or self._marked_by_another(pid):
-                found[ProcessIdentity(pid, now.start_time, boot_id())] = f"{_command_line(pid)} (pid {pid})"
-        return found
+                processes[ProcessIdentity(pid, now.start_time, boot_id())] = f"{_command_line(pid)} (pid {pid})"
+        return processes
 
     def _marked_by_another(self, pid: int) -> bool:
         try:
             variables = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
-        except OSError:  # gone, or somebody else's
+        except OSError:  # it has ended, or belongs to another user
             return False
         mine = f"{MARKER}={self._owner}:".encode()
         marks = [entry for entry in variables if entry.startswith(mine)]
@@ -116,7 +117,7 @@ def _read_record(path: Path) -> ProcessIdentity | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return ProcessIdentity(int(record["pid"]), int(record["start"]), str(record["boot"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:  # cut short, or the pid was never noted
+    except (OSError, ValueError, KeyError, TypeError) as error:  # cut short, or the pid was never recorded
         _log.debug("record %s names no process: %s", path.name, error)
         return None
 

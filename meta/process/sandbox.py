@@ -1,11 +1,11 @@
 """bubblewrap command lines: a process with its own mounts, process ids, network, IPC and host name.
 
 Inside are the system's programs (read-only), /proc, a minimal /dev, an empty /tmp and what the caller binds; nothing
-else of the host. There is no /etc/passwd: who needs one binds it. The sandbox dies with the process that started it,
-and with it everything inside.
+else of the host. There is no /etc/passwd unless the caller binds one. The sandbox and every process inside end with
+the process that started it.
 
-As root with a uid the program runs under that uid, without capabilities and without a way to new ones. As an ordinary
-user everything happens in a user namespace, under the caller's own uid (`uid` is then not used).
+If root gives a uid, the program runs under that uid and can get no capabilities. For an ordinary user everything
+happens in a user namespace, under the caller's own uid; `uid` is then not used.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _DROP = ("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What one sandbox sees. Binds are (path on the host, path inside); the inner of two nested ones wins.
+    """What one sandbox contains. Binds are (path on the host, path inside); the inner of two nested ones wins.
 
-    `env` is the whole environment inside; it shows in the host's process list, so it is no place for secrets.
-    `uid` is also the gid. `network` True shares the host's.
+    `env` is the whole environment inside. The host's process list shows it, so it must not hold secrets.
+    `uid` is also the gid. With `network` the sandbox shares the host's network.
     """
 
     read_only: tuple[tuple[Path, Path], ...] = ()
@@ -56,9 +56,9 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What command lines depend on: programs, whether we are root, the system directories as they are here.
+    """What command lines depend on: programs, whether the caller is root, the system's directories.
 
-    `links` are (target, path), `system` is bound read-only under its own name.
+    `links` are (target, path). Each of `system` is bound read-only under its own name.
     """
 
     bwrap: str
@@ -69,15 +69,17 @@ class Host:
 
 
 def available() -> str | None:
-    """The path of bwrap, None when it is not installed."""
+    """Return the path of bwrap; None if it is not installed."""
     return shutil.which("bwrap")
 
 
 def detect() -> Host:
-    """This host. Raises Refused, with the command that installs it, when bubblewrap is missing."""
+    """Return this host. Refused, with the command that installs it, if bubblewrap is missing."""
     bwrap = available()
     if bwrap is None:
-        raise Refused("bubblewrap (bwrap) is not installed, and hive opens nothing untrusted without it", INSTALL_HINT)
+        raise Refused(
+            "bubblewrap (bwrap) is not installed, and hive does not open untrusted files without it", INSTALL_HINT
+        )
     paths = [Path(path) for path in _SYSTEM]
     return Host(
         bwrap=bwrap,
@@ -90,7 +92,7 @@ def detect() -> Host:
 
 
 def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = None) -> list[str]:
-    """The argument list that runs `argv` in `sandbox`. Pure when `host` is given; Refused without bubblewrap."""
+    """Return the argument list that runs `argv` in `sandbox`. Pure if `host` is given; Refused without bubblewrap."""
     here = host or detect()
     words = [here.bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     if not sandbox.network:
@@ -117,18 +119,23 @@ def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = No
 
 def _binds(binds: Sequence[tuple[str, Path, Path]]) -> list[str]:
     words: list[str] = []
-    made: set[Path] = set()
-    for option, outside, inside in sorted(binds, key=lambda bind: len(bind[2].parts)):  # a later outer bind would hide
-        for parent in [parent for parent in reversed(inside.parents[:-1]) if parent not in made]:
-            made.add(parent)
-            words += ["--perms", "0755", "--dir", str(parent)]  # left to itself bwrap makes it 0700
+    created: set[Path] = set()
+    for option, outside, inside in sorted(
+        binds, key=lambda bind: len(bind[2].parts)
+    ):  # a later outer bind would hide an inner one
+        for parent in [parent for parent in reversed(inside.parents[:-1]) if parent not in created]:
+            created.add(parent)
+            words += ["--perms", "0755", "--dir", str(parent)]  # bwrap would create it with 0700
         words += [option, str(outside), str(inside)]
     return words
 
 
 def _inner(sandbox: Sandbox, host: Host) -> list[str]:
-    """Capabilities and, as root, the change of user. bwrap itself cannot become another uid without a user
-    namespace, in which the uid would own nothing on the host; hence setpriv, with just the capabilities for it."""
+    """Return the options for capabilities and, for root, the command that changes the user.
+
+    bwrap itself cannot change to another uid without a user namespace, in which the uid would own nothing on the host.
+    So setpriv does it, with only the capabilities for that.
+    """
     if not host.root:
         return ["--"]
     if not sandbox.uid:
@@ -139,10 +146,10 @@ def _inner(sandbox: Sandbox, host: Host) -> list[str]:
 
 
 def python_closure() -> tuple[Path, ...]:
-    """The directories that a Python program of this installation needs inside a sandbox, beyond the system's.
+    """Return the directories that a Python program of this installation needs in a sandbox, beyond the system's.
 
-    That is the virtual environment, the Python it was made from, and the packages `harness` and `meta` where they
-    really are (an editable install leaves them in a checkout, of which nothing else is shown).
+    These are the virtual environment, the Python it was made from, and the packages `harness` and `meta`. An editable
+    install leaves those two in a checkout; nothing else of the checkout is included.
     """
     wanted = {Path(path) for path in (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)}
     wanted.add(Path(sys.executable).resolve().parent)

@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meta.git.message import one_line, scrub
 from meta.names import Sha
+from meta.text import one_line, scrub
 
 MOST_ENTRIES = 500
 """Refs and folders that are read in one repo."""

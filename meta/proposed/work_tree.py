@@ -18,13 +18,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from meta.errors import HiveError, NotFound, PermanentError, Refused, TransientError
-from meta.git.message import one_line
 from meta.layout import Layout
 from meta.names import AgentName
 from meta.process import sandbox
-from meta.process.run import Completed, ProcessTimeout, Recorder, run
+from meta.process.recorder import Recorder
+from meta.process.run import Completed, ProcessTimeout, run
 from meta.process.sandbox import Sandbox
 from meta.proposed.quarantine.repo import GIT_ENVIRONMENT
+from meta.text import one_line
 
 REMOTE = "applied"
 _FETCH = (

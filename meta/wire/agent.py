@@ -1,4 +1,4 @@
-"""An agent's socket (`mcp.sock`): requests and responses. The caller is who the socket belongs to.
+"""An agent's socket (`mcp.sock`): requests and responses. The caller is the agent that the socket belongs to.
 
 The manager's socket shares all of these but Wake (see meta.wire.manager).
 """
@@ -22,7 +22,7 @@ from meta.wire.common import (
     Sender,
     Texts,
     Wire,
-    told,
+    doc,
 )
 
 
@@ -32,14 +32,14 @@ class Send(Wire):
     cmd: Literal["send"] = "send"
     to: Annotated[
         str,
-        told(
+        doc(
             'who gets it: an agent\'s name, "manager", "operator", or "*" for every other agent and the manager',
             "bob",
             maxLength=NAME_LIMIT,
             pattern=limits.RECIPIENT_PATTERN,
         ),
     ]
-    body: Annotated[str, told("the text, at most 1 MiB of UTF-8", "the tests pass now", maxLength=limits.BODY_BYTES)]
+    body: Annotated[str, doc("the text, at most 1 MiB of UTF-8", "the tests pass now", maxLength=limits.BODY_BYTES)]
 
 
 class Recv(Wire):
@@ -48,7 +48,7 @@ class Recv(Wire):
     cmd: Literal["recv"] = "recv"
     wait_seconds: Annotated[
         U64 | None,
-        told(
+        doc(
             "how long to wait when there is no message: 0 only looks, 30 when absent, at most 60",
             30,
             maximum=limits.WAIT_MOST,
@@ -90,7 +90,7 @@ class Ask(Wire):
     cmd: Literal["ask"] = "ask"
     question: Annotated[
         str,
-        told(
+        doc(
             "what to ask, at most 16 KiB of UTF-8",
             "May I delete the old branch?",
             minLength=1,
@@ -99,7 +99,7 @@ class Ask(Wire):
     ]
     options: Annotated[
         Texts,
-        told(
+        doc(
             "answers to offer, at most 50 of 1 KiB; a free text can always be given instead",
             ["yes", "no"],
             maxItems=limits.OPTIONS_MOST,
@@ -107,13 +107,13 @@ class Ask(Wire):
             items={"type": "string", "minLength": 1, "maxLength": limits.OPTION_BYTES},
         ),
     ] = ()
-    multi: Annotated[bool, told('true when several options may be chosen; they come joined by ", "', False)] = False
+    multi: Annotated[bool, doc('true when several options may be chosen; they come joined by ", "', False)] = False
     ttl_seconds: Annotated[
-        U64 | None, told('after so many seconds the answer is "[expired]"; never when absent', 3600)
+        U64 | None, doc('after so many seconds the answer is "[expired]"; never when absent', 3600)
     ] = None
     to: Annotated[
         str | None,
-        told(
+        doc(
             "who is asked: an agent's name, or the operator when absent",
             "bob",
             maxLength=NAME_LIMIT,
@@ -126,10 +126,10 @@ class Answer(Wire):
     """Answer a question that was put to the caller."""
 
     cmd: Literal["answer"] = "answer"
-    id: Annotated[I64, told("the question's id, as its event or the loose ends show it", 12, minimum=0)]
+    id: Annotated[I64, doc("the question's id, as its event or the loose ends show it", 12, minimum=0)]
     answer: Annotated[
         str,
-        told(
+        doc(
             'one of the options or any other text, at most 64 KiB of UTF-8; several options joined by ", "',
             "yes",
             minLength=1,
@@ -144,17 +144,17 @@ class Remind(Wire):
     cmd: Literal["remind"] = "remind"
     message: Annotated[
         str,
-        told(
+        doc(
             "what to be told then, at most 256 KiB of UTF-8; over 4 KiB it is kept in a file",
             "look whether the build is done",
             minLength=1,
             maxLength=limits.REMINDER_BYTES,
         ),
     ]
-    timing: Annotated[ReminderTiming, told("when", {"timing_type": "in_seconds", "seconds": 600})]
+    timing: Annotated[ReminderTiming, doc("when", {"timing_type": "in_seconds", "seconds": 600})]
     file_path: Annotated[
         str | None,
-        told(
+        doc(
             "keep the text in this file below /state/reminders/; the message then points to it",
             "build.md",
             minLength=1,
@@ -185,8 +185,8 @@ class CancelLooseEnd(Wire):
     """Cancel a question or a reminder."""
 
     cmd: Literal["cancel_loose_end"] = "cancel_loose_end"
-    kind: Annotated[CancelLooseEndKind, Field(strict=False), told("what it is", "question")]
-    id: Annotated[I64, told("its id, as the loose ends show it", 12, minimum=0)]
+    kind: Annotated[CancelLooseEndKind, Field(strict=False), doc("what it is", "question")]
+    id: Annotated[I64, doc("its id, as the loose ends show it", 12, minimum=0)]
 
 
 class AckTurn(Wire):

@@ -1,10 +1,10 @@
 """One line of JSON to one value and back, as strict as the Rust daemon's parser (serde_json).
 
-Refused beyond what Python's own parser refuses: a field twice, half of a surrogate pair, NaN and Infinity, invalid
-UTF-8, more than 127 levels. A number is an integer only when it is written as one: neither `1.0` nor `-0` is. Strings
-are never turned into numbers nor numbers into booleans. Fields that a type does not have are passed over.
+It rejects more than Python's parser: a field twice, half of a surrogate pair, NaN and Infinity, invalid UTF-8, more
+than 127 levels. A number is an integer only if it is written as one: neither `1.0` nor `-0` is. Strings never become
+numbers, nor numbers booleans. Fields that a type does not have are ignored.
 
-Nearly every line is plain JSON and read by Python's parser; the few that are not go through `meta.wire.serde`.
+Nearly every line is plain JSON, which Python's parser reads. `meta.wire.serde` reads the few others.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _REASON_LIMIT = 300
 
 
 def decode(adapter: TypeAdapter[T], line: bytes | str) -> T:
-    """The value that `line` (with or without its newline) holds, or BadInput with the reason."""
+    """Return the value in `line`, with or without its newline, or raise BadInput with the reason."""
     try:
         text = line.decode("utf-8") if isinstance(line, bytes) else line
     except UnicodeDecodeError as error:
         raise BadInput(f"not UTF-8 at byte {error.start}", serde.HINT) from error
     try:
-        return adapter.validate_python(_plainly(text), by_alias=True, by_name=False)
+        return adapter.validate_python(_parse_plain(text), by_alias=True, by_name=False)
     except (BadInput, ValueError, RecursionError):
-        value = serde.read(cast("TypeAdapter[object]", adapter), text)  # wrong, or only odd
+        value = serde.read(cast("TypeAdapter[object]", adapter), text)  # wrong, or valid only for serde
     try:
         return adapter.validate_python(value, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -41,9 +41,9 @@ def decode(adapter: TypeAdapter[T], line: bytes | str) -> T:
 
 
 def encode(model: BaseModel) -> bytes:
-    """`model` as one line of compact JSON without its newline; characters beyond ASCII are kept as they are.
+    """Return `model` as one line of compact JSON without its newline. Characters beyond ASCII are not escaped.
 
-    BadInput for text that UTF-8 cannot express (half of a surrogate pair, as an undecodable argument has them).
+    BadInput for text that UTF-8 cannot express: half of a surrogate pair, which an undecodable argument contains.
     """
     try:
         return model.model_dump_json(by_alias=True).encode()
@@ -51,8 +51,8 @@ def encode(model: BaseModel) -> bytes:
         raise BadInput("half of a surrogate pair in a string", "give text that is valid UTF-8") from error
 
 
-def _plainly(text: str) -> object:
-    """`text` when it is plain JSON that no parser reads differently; BadInput otherwise."""
+def _parse_plain(text: str) -> object:
+    """Parse `text` if it is plain JSON that every parser reads alike; BadInput otherwise."""
     value: object = _DECODER.decode(text)
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -62,7 +62,7 @@ def _plainly(text: str) -> object:
 
 
 def _depth(value: object) -> int:
-    """Levels of arrays and objects. Breadth first: the value may be deeper than the stack."""
+    """Return the levels of arrays and objects. Breadth first, because the value may be deeper than the stack."""
     levels, layer = 0, [value]
     while layer := [item for item in layer if isinstance(item, dict | list)]:
         levels += 1
@@ -71,10 +71,10 @@ def _depth(value: object) -> int:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise BadInput("a key twice in one object", serde.HINT)
-    return found
+    return fields
 
 
 def _whole(digits: str) -> int | float:
@@ -100,7 +100,7 @@ _DECODER = json.JSONDecoder(
 
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=True)[0]
-    return f"{_where(first)}{_said(first)}"[:_REASON_LIMIT]
+    return f"{_where(first)}{_explain(first)}"[:_REASON_LIMIT]
 
 
 def _where(detail: ErrorDetails) -> str:
@@ -108,7 +108,7 @@ def _where(detail: ErrorDetails) -> str:
     return f"{path}: " if path else ""
 
 
-def _said(detail: ErrorDetails) -> str:
+def _explain(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
     tag = str(context.get("discriminator", "")).strip("'")
     if detail["type"] == "union_tag_not_found":

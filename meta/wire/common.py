@@ -1,7 +1,7 @@
 """What the wire types share: the base class, the integers' bounds, approvals, messages, loose ends.
 
-Key order is the order of the fields. A field marked OMITTED is left out when it is None; other options are `null`.
-`from` is no name in Python, so the field is called `sender` there; on the wire it is `from` only.
+Keys are in the order of the fields. A field marked Omitted is left out if it is None; other optional fields are `null`.
+`from` is a keyword in Python, so the field is called `sender` there and `from` on the wire.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ U32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
 U64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
 I64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
-"""A JSON array of strings. Not strict about being a tuple; its items are still strict."""
+"""A JSON array of strings. The array may become a tuple; its items are strict."""
 
 
 def _is_none(value: object) -> bool:
@@ -25,10 +25,10 @@ def _is_none(value: object) -> bool:
 Omitted = Field(exclude_if=_is_none)
 
 
-def told(what: str, example: JsonValue, **bounds: JsonValue) -> Any:  # as pydantic's Field, whose type is Any too
-    """What a field means, for people and models that fill it in, with an example.
+def doc(what: str, example: JsonValue, **bounds: JsonValue) -> Any:  # as pydantic's Field, whose type is Any too
+    """Return a field with a meaning and an example, for the people and models that fill it in.
 
-    `bounds` are shown in the field's JSON schema only: the wire itself has none, they are kept behind it.
+    `bounds` appear only in the JSON schema of the field. The wire has none; hive checks them after parsing.
     """
     return Field(description=what, examples=[example], json_schema_extra={**bounds} if bounds else None)
 
@@ -37,7 +37,7 @@ Sender = Annotated[str, Field(validation_alias="from", serialization_alias="from
 
 
 class Wire(BaseModel):
-    """Base of every wire type: immutable, strict, unknown fields passed over."""
+    """The base of every wire type: immutable and strict. It ignores unknown fields."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", strict=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
@@ -45,30 +45,30 @@ class Wire(BaseModel):
 
 
 class Adjacent(Wire):
-    """Base of the variants of an enum whose tag and content are two fields side by side; `content` names the second."""
+    """The base of the variants of an enum with two fields, tag and content. `content` names the second."""
 
     content: ClassVar[str]
 
 
 class Body(Wire):
-    """Base of what is the content of one variant only: never written as an array."""
+    """The base of the content of one variant, which is never written as an array."""
 
 
 class Lone(Wire):
-    """Base of an enum of one variant; `tag` names the field that says so, which has no default."""
+    """The base of an enum with one variant. `tag` names its tag field, which has no default."""
 
     tag: ClassVar[str]
 
 
 class ApprovalKind(StrEnum):
-    """What an approval triggers."""
+    """The action that an approval triggers."""
 
     APPLY_COMMIT = "apply_commit"
     SPAWN = "spawn"
 
 
 class ApprovalStatus(StrEnum):
-    """Where an approval stands."""
+    """The state of an approval."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -123,14 +123,14 @@ class InSeconds(Wire):
     """Remind so many seconds from now."""
 
     timing_type: Literal["in_seconds"] = "in_seconds"
-    seconds: Annotated[U64, told("in so many seconds from now", 600)]
+    seconds: Annotated[U64, doc("in so many seconds from now", 600)]
 
 
 class At(Wire):
     """Remind at a Unix time."""
 
     timing_type: Literal["at"] = "at"
-    unix_timestamp: Annotated[I64, told("at this Unix time, in seconds", 1_893_456_000)]
+    unix_timestamp: Annotated[I64, doc("at this Unix time, in seconds", 1_893_456_000)]
 
 
 ReminderTiming = Annotated[InSeconds | At, Field(discriminator="timing_type")]

@@ -1,4 +1,4 @@
-"""The wire of an older peer, where it differs from today's: fewer requests, fewer fields."""
+"""The wire types of an older peer that differ from today's: fewer requests, fewer fields."""
 
 from __future__ import annotations
 

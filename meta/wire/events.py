@@ -1,4 +1,4 @@
-"""What hive tells agents by itself: the body, as JSON, of a message from `system`."""
+"""Helper events: hive sends them to agents as the JSON body of a message from `system`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ApprovalResolved(Wire):
 
 
 class Spawned(Wire):
-    """A new agent was made, or could not be."""
+    """A new agent was created, or its creation failed."""
 
     event: Literal["spawned"] = "spawned"
     agent: str
@@ -33,7 +33,7 @@ class Spawned(Wire):
 
 
 class Rebuilt(Wire):
-    """An agent was rebuilt, or could not be."""
+    """An agent was rebuilt, or the rebuild failed."""
 
     event: Literal["rebuilt"] = "rebuilt"
     agent: str
@@ -79,7 +79,7 @@ class NeedsUpdate(Wire):
 
 
 class ContainerCrash(Wire):
-    """An agent ended although nobody asked it to."""
+    """An agent ended without a request to stop it."""
 
     event: Literal["container_crash"] = "container_crash"
     agent: str

@@ -1,4 +1,4 @@
-"""The host socket (`host.sock`): what the operator asks, and the one shape of answer."""
+"""The host socket (`host.sock`): the operator's requests and their one type of response."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How long what agents send may be: one place for the checks behind the wire and for what schemas promise before it.
+"""The limits of what agents send, for the checks after parsing and for the schemas.
 
-Bytes are those of UTF-8, so a schema, which counts characters, says the same for plain ASCII only.
+Bytes are those of UTF-8. A schema counts characters, so its limit is the same only for ASCII.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from meta.names import NAME_LIMIT
 
 BODY_BYTES = 2**20
-"""A message."""
+"""The body of a message."""
 QUESTION_BYTES = 16 * 1024
 OPTION_BYTES = 1024
 OPTIONS_MOST = 50
 ANSWER_BYTES = 64 * 1024
 REMINDER_BYTES = 256 * 1024
 DESCRIPTION_MOST = 10_000
-"""Characters of what is said of a proposal, and of the reason why one is refused."""
+"""Characters of the description of a proposal, and of the reason of a denial."""
 FILE_PATH_MOST = 1000
 """Characters of a reminder's path."""
 LOG_LINES_MOST = 10_000

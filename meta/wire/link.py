@@ -1,8 +1,8 @@
-"""The link between hive and a harness: JSON lines on `harness.sock` (ARCHITECTURE 8).
+"""The link between hive and a harness: JSON lines on `harness.sock`.
 
-One long connection, owned by the harness. It says `hello` first, then a `state` whenever that changes and as the
-answer to a `probe`; it says state `drained` once it is between turns and takes no more messages.
-hive sends `drain`, `resume` and `probe`. Unknown fields are passed over; an unknown kind is an error.
+The harness opens one connection and keeps it. It sends `hello` first, then a `state` whenever that changes and as the
+answer to a `probe`. It sends the state `drained` once it is between turns and takes no more messages.
+hive sends `drain`, `resume` and `probe`. Unknown fields are ignored; an unknown kind is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
 class TurnState(StrEnum):
-    """What the harness is doing. All but `thinking` and `compacting` are between turns."""
+    """The turn state of a harness. All but `thinking` and `compacting` are between turns."""
 
     IDLE = "idle"
     THINKING = "thinking"
@@ -26,12 +26,12 @@ class TurnState(StrEnum):
 
     @property
     def in_turn(self) -> bool:
-        """True while stopping would lose work."""
+        """Return True while stopping the agent would lose work."""
         return self in (TurnState.THINKING, TurnState.COMPACTING)
 
 
 Identifier = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
-"""What an agent says that is shown and logged by hive: short, and free of line ends and terminal escapes."""
+"""Text of an agent that hive shows and logs: short, without line ends and terminal escapes."""
 
 
 class _Line(BaseModel):
@@ -39,7 +39,7 @@ class _Line(BaseModel):
 
 
 class Hello(_Line):
-    """First line up. `generation` and `nonce` are what the container was launched with."""
+    """The first line of the harness. `generation` and `nonce` are what hive launched the container with."""
 
     up: Literal["hello"] = "hello"
     generation: Identifier
@@ -48,7 +48,7 @@ class Hello(_Line):
 
 
 class State(_Line):
-    """The turn state changed, or answers the probe numbered `probe`."""
+    """The new turn state, or the answer to the probe with the number `probe`."""
 
     up: Literal["state"] = "state"
     state: Annotated[TurnState, Field(strict=False)]
@@ -56,7 +56,7 @@ class State(_Line):
 
 
 class Drain(_Line):
-    """Finish the turn, take no more messages, then say state `drained`."""
+    """Finish the turn, take no more messages, then send the state `drained`."""
 
     down: Literal["drain"] = "drain"
     deadline_seconds: float
@@ -69,7 +69,7 @@ class Resume(_Line):
 
 
 class Probe(_Line):
-    """Answer with `state` and this number: proves that the harness's loop runs."""
+    """Answer with `state` and this number, which proves that the harness's event loop runs."""
 
     down: Literal["probe"] = "probe"
     probe: int

@@ -34,13 +34,13 @@ from meta.wire.agent import (
     Whoami,
     WhoamiResponse,
 )
-from meta.wire.common import U32, Omitted, Wire, told
+from meta.wire.common import U32, Omitted, Wire, doc
 
-NamedAgent = Annotated[str, told("the agent's name", "alice", maxLength=NAME_LIMIT, pattern=limits.NAME_PATTERN)]
+NamedAgent = Annotated[str, doc("the agent's name", "alice", maxLength=NAME_LIMIT, pattern=limits.NAME_PATTERN)]
 Described = Annotated[
     str | None,
     Omitted,
-    told(
+    doc(
         "for the operator, who decides: what it is for, in a line or two",
         "adds the linter",
         maxLength=limits.DESCRIPTION_MOST,
@@ -54,7 +54,7 @@ class RequestSpawn(Wire):
     cmd: Literal["request_spawn"] = "request_spawn"
     name: Annotated[
         str,
-        told(
+        doc(
             "the new agent's name: a small letter, then small letters, digits and -",
             "alice",
             maxLength=NAME_LIMIT,
@@ -99,7 +99,7 @@ class RequestApplyCommit(Wire):
     agent: NamedAgent
     commit_ref: Annotated[
         str,
-        told(
+        doc(
             "the commit's id in the agent's proposed repo, 7 to 40 hexadecimal digits",
             "3f2a91c0",
             minLength=7,
@@ -116,7 +116,8 @@ class GetLogs(Wire):
     cmd: Literal["get_logs"] = "get_logs"
     agent: NamedAgent
     lines: Annotated[
-        U32 | None, told("how many of the newest lines, 50 when absent", 50, minimum=1, maximum=limits.LOG_LINES_MOST)
+        U32 | None,
+        doc("how many of the newest lines, 50 when absent", 50, minimum=1, maximum=limits.LOG_LINES_MOST),
     ] = None
 
 

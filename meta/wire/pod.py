@@ -1,6 +1,6 @@
-"""The pod protocol: what a client asks of a running agent, what the agent tells its clients, and scopes.
+"""The pod protocol: the methods of a client, the events of a running agent, and scopes.
 
-Tag and content are two fields side by side: {"method":"run","params":{"input":"hello"}}.
+Tag and content are two fields: {"method":"run","params":{"input":"hello"}}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NoContent = Annotated[None, Field(exclude=True)]
 
 
 def _json(value: object) -> object:
-    """Any JSON as the peer keeps it: keys in order; a whole number beyond 64 bits is a float."""
+    """Return any JSON as the peer keeps it: keys sorted; a whole number beyond 64 bits is a float."""
     if isinstance(value, dict):
         return {key: _json(value[key]) for key in sorted(value, key=str.encode)}
     if isinstance(value, list):
@@ -37,14 +37,14 @@ class Permission(StrEnum):
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a notification."""
 
     WARN = "warn"
     ERROR = "error"
 
 
 class Source(StrEnum):
-    """Which part of the pod says it."""
+    """The part of the pod that sends a notification."""
 
     POD = "pod"
     WORKER = "worker"
@@ -68,7 +68,7 @@ class RunResult(StrEnum):
 
 
 class ErrorCode(StrEnum):
-    """Why a method was refused, or what went wrong."""
+    """The reason why a method failed."""
 
     ALREADY_RUNNING = "already_running"
     NOT_RUNNING = "not_running"
@@ -82,7 +82,7 @@ Lax = Field(strict=False)
 
 
 class ScopeRule(Wire):
-    """One allow or deny rule; without `recursive` it is for the path and its direct children only."""
+    """One allow or deny rule. Without `recursive` it applies to the path and its direct children only."""
 
     target: str
     permission: Annotated[Permission, Lax]
@@ -161,7 +161,7 @@ class PodEventMethod(MethodBase):
 
 
 class Resume(MethodBase):
-    """Go on with what was paused."""
+    """Continue the paused turn."""
 
     method: Literal["resume"] = "resume"
     params: NoContent = None
@@ -189,7 +189,7 @@ class Shutdown(MethodBase):
 
 
 class GetHistory(MethodBase):
-    """Everything so far, and who this is."""
+    """Return the history and the greeting."""
 
     method: Literal["get_history"] = "get_history"
     params: NoContent = None
@@ -202,7 +202,7 @@ Method = Annotated[
 
 # events
 class Notification(Wire):
-    """Something for the person who drives the client; milliseconds since the epoch."""
+    """A message for the user of the client. `timestamp_ms` is milliseconds since the epoch."""
 
     level: Annotated[Level, Lax]
     source: Annotated[Source, Lax]
@@ -211,7 +211,7 @@ class Notification(Wire):
 
 
 class Greeting(Wire):
-    """Who this pod is."""
+    """The identity of the pod."""
 
     pod_name: str
     cwd: str

@@ -1,6 +1,6 @@
-"""Every wire type by its name. Building them all takes a while: import this only where all are needed.
+"""Every wire type by its name. Building all of them is slow: import this module only if all are needed.
 
-`early.` is what an older peer speaks, `pod.` the pod protocol.
+`early.` marks the types of an older peer, `pod.` those of the pod protocol.
 """
 
 from __future__ import annotations
@@ -73,15 +73,15 @@ POD_ENUMS = {
 
 
 def adapters() -> dict[str, TypeAdapter[object]]:
-    """Every type by the name that `hive wire canonical` takes; the words too."""
+    """Return every type, enums too, by the name that `hive wire canonical` takes."""
     early_words = {name: kind for name, kind in ENUMS.items() if name != "CancelLooseEndKind"}
     parts: tuple[tuple[str, Mapping[str, TypeAdapter[Wire]], Mapping[str, type[StrEnum]]], ...] = (
         ("", TYPES, ENUMS),
         ("early.", EARLY, early_words),
         ("pod.", POD, POD_ENUMS),
     )
-    found: dict[str, TypeAdapter[object]] = {}
+    types: dict[str, TypeAdapter[object]] = {}
     for prefix, objects, words in parts:
-        found |= {prefix + name: cast("TypeAdapter[object]", adapter) for name, adapter in objects.items()}
-        found |= {prefix + name: TypeAdapter(kind) for name, kind in words.items()}
-    return found
+        types |= {prefix + name: cast("TypeAdapter[object]", adapter) for name, adapter in objects.items()}
+        types |= {prefix + name: TypeAdapter(kind) for name, kind in words.items()}
+    return types

@@ -1,14 +1,14 @@
-"""Reads JSON as serde does for the Rust types, where that is wider or narrower than plain JSON.
+"""Read JSON as serde does for the Rust types, where that differs from plain JSON.
 
-What pydantic then validates is the tree that comes out of `read`: known fields only, by name. The rules, each of which
-the seeds' own types were seen to follow:
+`read` returns the tree that pydantic then validates: known fields only, by name. The rules, each of which the seeds'
+own types were seen to follow:
 
-- A field that is known is refused when it comes twice; one that is unknown is passed over however often it comes.
+- A known field must not come twice; an unknown field is ignored however often it comes.
 - An object may be written as the array of its fields in order; trailing fields with a default may be left out.
 - A word of an enum may be written as an object with that one key and `null`.
-- An enum with its tag inside is *buffered*: everything in it must be a valid number, string and depth, even what is
-  passed over. Elsewhere what is passed over is only skipped. In a buffered value the tag may be the variant's index.
-- An enum with tag and content side by side reads the content at once when the tag came first, else buffers it.
+- An enum with its tag inside is *buffered*: every number, string and depth in it must be valid, also in fields that are
+  ignored. Elsewhere ignored fields are only skipped. In a buffered value the tag may be the variant's index.
+- An enum with the two fields tag and content reads the content at once if the tag comes first, else it buffers it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from meta.errors import BadInput
 from meta.wire.common import Adjacent, Body, Lone
 
 MAX_DEPTH = 127
-"""Levels of arrays and objects; the 128th is refused."""
+"""Levels of arrays and objects."""
 HINT = "send one JSON object per line, as docs/reference/wire.md has them"
 TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _INT_DIGITS = 20
@@ -34,18 +34,18 @@ _INT_DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A JSON object as it was written: nothing is lost of keys that come twice."""
+    """A JSON object as it was written, with keys that come twice."""
 
     items: tuple[tuple[str, object], ...]
 
 
 def read(adapter: TypeAdapter[object], text: str) -> object:
-    """The tree that `adapter` is to validate, or BadInput when serde would refuse `text` whatever the types say."""
+    """Return the tree for `adapter` to validate, or raise BadInput if serde rejects `text` for every type."""
     return _shape_of(adapter).read(parse(text), buffered=False, depth=0)
 
 
 def parse(text: str) -> object:
-    """`text` as it is written: objects as Pairs, a number out of range as an infinity; BadInput when it is not JSON."""
+    """Parse `text`: objects as Pairs, a number out of range as an infinity. BadInput if it is not JSON."""
     try:
         value: object = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -56,12 +56,12 @@ def parse(text: str) -> object:
 
 
 def integer(digits: str) -> int | float:
-    """A whole number; what is out of every range, and `-0`, is a float, as serde has it."""
+    """Return a whole number. One that is out of every range, and `-0`, is a float, as in serde."""
     return float(digits) if digits == "-0" or len(digits) > _INT_DIGITS else int(digits)
 
 
 def no_constant(name: str) -> NoReturn:
-    """NaN and Infinity, which Python would read."""
+    """Reject NaN and Infinity, which Python would accept."""
     raise BadInput(f"{name} is not JSON", HINT)
 
 
@@ -71,26 +71,26 @@ _DECODER = json.JSONDecoder(
 
 
 class Shape(Protocol):
-    """What a value is to become."""
+    """The type of a value."""
 
     def read(self, value: object, *, buffered: bool, depth: int) -> object:
-        """`value`, which lies in `depth` arrays and objects, as pydantic is to see it."""
+        """Return `value`, which is inside `depth` arrays and objects, as pydantic validates it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """A number, a boolean or a text: pydantic's own business."""
+    """A number, a boolean or a text, which pydantic checks."""
 
     def read(self, value: object, *, buffered: bool, depth: int) -> object:
         if isinstance(value, Pairs | list):
-            return {}  # wrong anyway
+            return {}  # wrong in every case
         _check_scalar(value)
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class _Any:
-    """Any JSON: of a key that comes twice the last counts."""
+    """Any JSON. The last value of a key that comes twice counts."""
 
     def read(self, value: object, *, buffered: bool, depth: int) -> object:
         if not buffered:
@@ -100,7 +100,7 @@ class _Any:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word, or an object of that one key and nothing."""
+    """A word, or an object with that one key and null."""
 
     def read(self, value: object, *, buffered: bool, depth: int) -> object:
         if not isinstance(value, Pairs):
@@ -134,7 +134,7 @@ class _Many:
 
 @dataclass(frozen=True, slots=True)
 class _Struct:
-    """Named fields, of which `defaulted` may be missing. The body of an adjacent variant is never an array."""
+    """Named fields; those in `defaulted` may be missing. The body of an adjacent variant is never an array."""
 
     fields: Mapping[str, Shape]
     defaulted: frozenset[str]
@@ -147,14 +147,14 @@ class _Struct:
         if not isinstance(value, Pairs):
             return value
         _enter(depth, buffered)
-        found: dict[str, object] = {}
+        fields: dict[str, object] = {}
         for key, item in value.items:
             _check_scalar(key)
-            if key in found:
+            if key in fields:
                 raise _twice(key)
             if key in self.fields:
-                found[key] = self.fields[key].read(item, buffered=buffered, depth=depth + 1)
-        return found
+                fields[key] = self.fields[key].read(item, buffered=buffered, depth=depth + 1)
+        return fields
 
     def _in_order(self, values: list[object], *, buffered: bool, depth: int) -> object:
         if self.only_named:
@@ -170,7 +170,7 @@ class _Struct:
 
 @dataclass(frozen=True, slots=True)
 class _Tagged:
-    """An enum whose tag is a field among the others."""
+    """An enum with the tag among the other fields."""
 
     tag: str
     variants: Mapping[str, Shape]
@@ -206,7 +206,7 @@ class _Tagged:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """An enum with tag and content side by side; a variant without content has None."""
+    """An enum with the two fields tag and content. A variant without content has None."""
 
     tag: str
     content: str
@@ -241,7 +241,7 @@ class _Side:
         return (self.variants[name] or _Plain()).read(item, buffered=late, depth=depth)
 
 
-# what is refused wherever it is looked at
+# checks of every value that is read
 def _enter(depth: int, buffered: bool) -> None:
     if not buffered and depth >= MAX_DEPTH:
         raise BadInput(TOO_DEEP, HINT)
@@ -262,7 +262,7 @@ def _check_scalar(value: object) -> None:
 
 
 def _check(value: object, depth: int) -> None:
-    """Everything in `value`, layer by layer: it may be deeper than the stack."""
+    """Check everything in `value`, layer by layer, because it may be deeper than the stack."""
     layer = [value]
     while layer:
         below: list[object] = []
@@ -284,7 +284,7 @@ def _undoubled(value: object) -> object:
     return [_undoubled(item) for item in value] if isinstance(value, list) else value
 
 
-# from pydantic's schema to a shape
+# from the schema of pydantic to a shape
 Schema = Mapping[str, object]
 
 
@@ -321,7 +321,7 @@ def _under(schema: Schema) -> Schema:
 
 
 def _fields(model: Schema) -> dict[str, Schema]:
-    """Name on the wire -> its schema, in the order of the class."""
+    """Return the schemas by their names on the wire, in the order of the class."""
     found = cast("Mapping[str, Schema]", _under(model)["fields"])
     order = list(cast("type[Body]", model["cls"]).model_fields)
     return {str(found[name].get("validation_alias", name)): _under(found[name]) for name in order}

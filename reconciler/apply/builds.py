@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import assert_never
 
-from meta.approval import Shown, objection
+from meta.approval import Binding, objection
 from meta.errors import BuildFailed, PermanentError, Refused
-from meta.git.message import scrub
 from meta.model import Deploy
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix.summary import compare
+from meta.text import scrub
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
 from reconciler.builders.base import Builder, BuildRequest, Preview
@@ -53,7 +53,7 @@ class BuildSteps:
             return _described(error)
         return None
 
-    async def _build(self, request: BuildRequest, shown: Shown | None) -> None:
+    async def _build(self, request: BuildRequest, shown: Binding | None) -> None:
         """Build. Raises Refused if the operator approved something else than what would be built now."""
         async with self._world.builds:
             with effect("build"):
@@ -92,14 +92,14 @@ class BuildSteps:
                 if self._world.config.prebuild:
                     await self._builder.build(request)
             except PermanentError as error:
-                not_built = Shown(deploy.sha, "", "", "", settings.fingerprint())
+                not_built = Binding(deploy.sha, "", "", "", settings.fingerprint())
                 return self._refused(agent, deploy.id, not_built, error)
             pinned = await self._pinned(agent)
             lines = compare(pinned.summary if pinned else None, preview.summary)
         same = pinned is not None and pinned.shown.derivation == preview.shown.derivation
         return Previewed(preview.shown, lines, summary=preview.summary, same=same)
 
-    def _refused(self, agent: AgentName, id: ProposalId, shown: Shown, error: PermanentError) -> Previewed:
+    def _refused(self, agent: AgentName, id: ProposalId, shown: Binding, error: PermanentError) -> Previewed:
         """Return the preview of what cannot be built. If it reached a limit, it is tried again after a longer wait."""
         complaint, previews = _described(error), self._world.previews
         if previews is None or not (isinstance(error, BuildFailed) and error.bound):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from meta.git.message import scrub
 from meta.names import AgentName
+from meta.text import scrub
 from reconciler.backends.base import Backend
 
 HARNESS = "hive-harness["

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.nix.summary import Summary
@@ -27,7 +27,7 @@ class BuildRequest:
 class Preview:
     """What a commit would become: what an approval is bound to, and a summary for the operator. Nothing is built."""
 
-    shown: Shown
+    shown: Binding
     summary: Summary
 
 
@@ -49,7 +49,7 @@ class Builder(Protocol):
     async def preview(self, request: BuildRequest) -> Preview:
         """Return what would be built. Raises what `build` does. Only called if `previews` is true."""
 
-    async def shown(self, request: BuildRequest) -> Shown:
+    async def shown(self, request: BuildRequest) -> Binding:
         """Return the part of `preview` that an approval is bound to. Cheaper. Only called if `previews` is true."""
 
     async def build(self, request: BuildRequest) -> Generation:

@@ -22,9 +22,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from meta.applied.repo import Applied
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.config import Config
-from meta.desired import flake
+from meta.desired import flake, flake_lock
 from meta.desired.reader import MAIN, candidate_ref
 from meta.errors import BuildFailed, NotFound, PermanentError
 from meta.git.repo import GitRepo
@@ -110,7 +110,7 @@ class NixBuilder:
         await self.check(request.agent, request.sha)
         source = await self._source(request)
         derivation = await self._nix.derivation(source.evaluation, self._toplevel(request.agent), source.places)
-        revision = flake.revision(source.lock, "hyperhive") or self._revision
+        revision = flake_lock.revision(source.lock, "hyperhive") or self._revision
         fingerprint = request.settings.fingerprint()
         id = _generation_id(request, str(derivation), fingerprint, revision)
         link = self._layout.generation(request.agent, id)
@@ -127,11 +127,11 @@ class NixBuilder:
 
     async def revision(self, head: Sha) -> str:
         """Return the revision of hive that `head` locks, or hive's own if the flake has no input for it."""
-        return flake.revision(await self._lock(head), "hyperhive") or self._revision
+        return flake_lock.revision(await self._lock(head), "hyperhive") or self._revision
 
     async def _lock(self, commit: Sha) -> bytes | None:
         try:
-            return await self._meta.read(commit, flake.LOCK_FILE)
+            return await self._meta.read(commit, flake_lock.LOCK_FILE)
         except NotFound:
             return None
 
@@ -142,18 +142,18 @@ class NixBuilder:
         text = await self._nix.evaluate(source.evaluation, attribute, source.places)
         return Preview(shown, summary.parse(text))
 
-    async def shown(self, request: BuildRequest) -> Shown:
+    async def shown(self, request: BuildRequest) -> Binding:
         """Return what an approval is bound to. Only the derivation is evaluated."""
         return (await self._shown(request))[1]
 
-    async def _shown(self, request: BuildRequest) -> tuple[_Source, Shown]:
+    async def _shown(self, request: BuildRequest) -> tuple[_Source, Binding]:
         await self.check(request.agent, request.sha)
         source = await self._source(request)
         derivation = await self._nix.derivation(source.evaluation, self._toplevel(request.agent), source.places)
-        return source, Shown(
+        return source, Binding(
             commit=request.sha,
-            nixpkgs=flake.revision(source.lock, "nixpkgs"),
-            hive=flake.revision(source.lock, "hyperhive"),
+            nixpkgs=flake_lock.revision(source.lock, "nixpkgs"),
+            hive=flake_lock.revision(source.lock, "hyperhive"),
             derivation=str(derivation),
             settings=request.settings.fingerprint(),
         )
@@ -192,7 +192,7 @@ class NixBuilder:
     async def _root_inputs(self, lock: bytes | None) -> None:
         """Root the shared inputs of `lock` against the host's garbage collection and unroot old ones."""
         folder, paths = self._layout.nix_inputs, []
-        for nar_hash in flake.shared_hashes(lock):
+        for nar_hash in flake_lock.shared_hashes(lock):
             path = self._nix.store.input_path(nar_hash)
             if path is not None and path.exists():
                 paths.append(path)
@@ -212,7 +212,7 @@ class NixBuilder:
 
     def _local(self, lock: bytes | None) -> tuple[Path, ...]:
         """Return shared inputs that are directories of this host: nix reads them even if its store has a copy."""
-        return tuple(path for path in flake.local_paths(lock) if path.exists())
+        return tuple(path for path in flake_lock.local_paths(lock) if path.exists())
 
     async def _realise(self, request: BuildRequest, derivation: Path, link: Path, source: _Source) -> Path:
         home, deadline = self._home(request.agent) / "build", self._config.build_deadline

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from meta import nix
 from meta.agent_toml.settings import AgentSettings
 from meta.applied.repo import Applied
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.config import Config
 from meta.errors import PermanentError
 from meta.git.repo import FileAt
@@ -29,7 +29,7 @@ from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.process.disk import disk_error
-from meta.process.run import Recorder
+from meta.process.recorder import Recorder
 from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
@@ -90,7 +90,7 @@ class PlainBuilder:
         """Raise PermanentError: this builder previews nothing."""
         raise _no_preview()
 
-    async def shown(self, request: BuildRequest) -> Shown:
+    async def shown(self, request: BuildRequest) -> Binding:
         """Raise PermanentError: this builder previews nothing."""
         raise _no_preview()
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 
-from meta.git.message import one_line
+from meta.text import one_line
 
 log = logging.getLogger(__name__)
 ERROR_LIMIT = 300

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from meta.errors import TransientError
+from meta.names import OPERATOR
 
 MINUTE = 60.0
-OPERATOR = "operator"
 
 EVENTS_PER_MINUTE = 6
 """Events that one agent may cause per minute on average. The events that hive keeps then span weeks."""

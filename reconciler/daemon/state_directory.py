@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from meta.errors import PermanentError
-from meta.git.repo import remove_stale_locks
+from meta.git.files import remove_stale_locks
 from meta.layout import Layout
 
 DIRECTORY_MODE = 0o755

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from meta.errors import HiveError, PermanentError, TransientError
-from meta.git.message import scrub
 from meta.model import Desired
 from meta.names import AgentName
+from meta.text import scrub
 from reconciler.apply.apply import Apply
 from reconciler.events.logins import Logins
 from reconciler.events.transitions import Chronicle

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
-from meta.names import MANAGER
+from meta.names import ALL, MANAGER, OPERATOR
 from reconciler.common.token_bucket import Allowance
 from reconciler.messaging.counters import Counters, NoCounters
 from reconciler.messaging.receivers import Receivers
@@ -38,9 +38,6 @@ from reconciler.store.messages.text import (
 
 __all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage", "Quota"]
 
-OPERATOR = "operator"
-ALL = "*"
-"""The recipient of a broadcast: every agent but the sender. The operator is not an agent."""
 
 DEFAULT_QUOTA = Quota()
 NO_COUNTERS = NoCounters()

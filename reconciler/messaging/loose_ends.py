@@ -6,9 +6,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
-from meta.names import MANAGER
+from meta.names import MANAGER, OPERATOR
 from meta.wire.common import ApprovalEnd, CancelLooseEndKind, LooseEnd, QuestionEnd, ReminderEnd
-from reconciler.messaging.questions import OPERATOR, Question, Questions
+from reconciler.messaging.questions import Question, Questions
 from reconciler.messaging.reminders import Reminder, Reminders
 from reconciler.messaging.shorten import shortened
 from reconciler.views import Card

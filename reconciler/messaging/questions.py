@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from meta.errors import BadInput, Conflict, NotFound, Refused, TransientError
-from meta.names import MANAGER
+from meta.names import MANAGER, OPERATOR, SYSTEM
 from meta.wire.events import QuestionAnswered, QuestionAsked
 from meta.wire.limits import ANSWER_BYTES, OPTION_BYTES, OPTIONS_MOST, QUESTION_BYTES
 from reconciler.common.token_bucket import Allowance
@@ -26,8 +26,6 @@ from reconciler.store.questions import Question
 
 __all__ = ["Question", "Questions"]
 
-OPERATOR = "operator"
-SYSTEM = "system"
 OPEN_MOST = 100
 """Open questions of one asker at most."""
 OPEN_BYTES = 512 * 1024

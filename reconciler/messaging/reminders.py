@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from meta.errors import BadInput, Conflict, NotFound, Refused
-from meta.git.message import one_line
-from meta.names import MANAGER
+from meta.names import MANAGER, OPERATOR
+from meta.text import one_line
 from meta.wire.common import At, InSeconds
 from meta.wire.limits import REMINDER_BYTES
 from reconciler.messaging import reminder_files
-from reconciler.messaging.questions import OPERATOR
 from reconciler.messaging.reminder_files import NotWritable
 from reconciler.messaging.ticker import FAR, seconds_from
 from reconciler.store import reminders

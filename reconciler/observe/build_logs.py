@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from meta.git.message import one_line
 from meta.names import AgentName, ProposalId
+from meta.text import one_line
 
 LINES = 50
 BUILDS = 100

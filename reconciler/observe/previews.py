@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.errors import TransientError
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId
@@ -34,7 +34,7 @@ class Previewed:
     After `again_at` (Unix seconds) hive tries once more; None: hive does not.
     """
 
-    shown: Shown
+    shown: Binding
     lines: tuple[str, ...] = ()
     complaint: str | None = None
     summary: Summary | None = None

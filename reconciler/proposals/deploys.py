@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.errors import BadInput, Conflict, NotFound
 from meta.model import AgentEntry, Deploy, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, commit_id
@@ -101,7 +101,7 @@ class Deploys:
         """Take the next id of the hive."""
         return await self._w.meta.take_id(at_least=await self._w.cards.highest_id() + 1)
 
-    async def move(self, deploy: Deploy, to: TagState, by: str, reason: str = "", shown: Shown | None = None) -> None:
+    async def move(self, deploy: Deploy, to: TagState, by: str, reason: str = "", shown: Binding | None = None) -> None:
         """Write the tag of the state `to`. Raises Conflict if the states of a proposal do not allow that."""
         applied, now = self._w.applied(deploy.agent), self._w.now()
         await applied.transition(deploy.id, to, by=by, reason=reason, at=now, shown=shown)

@@ -17,10 +17,10 @@ from typing import Protocol
 
 from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, HiveError, TransientError
-from meta.git.message import one_line
 from meta.model import Deploy
 from meta.names import AgentName, Sha
 from meta.proposed.tips import SETTLED_NS, Snapshot, Tip, read_tips
+from meta.text import one_line
 from reconciler.common.tasks import run_together
 from reconciler.common.token_bucket import Bucket
 from reconciler.loop.queue import Queue

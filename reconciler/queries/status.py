@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from meta.errors import HiveError
 from meta.model import Deploy
-from meta.names import MANAGER, AgentName, ProposalId, Sha
+from meta.names import MANAGER, OPERATOR, AgentName, ProposalId, Sha
 from reconciler.common.tasks import Background
 from reconciler.loop.loop import Look, Reconciler
-from reconciler.messaging.questions import OPERATOR, Questions
+from reconciler.messaging.questions import Questions
 from reconciler.plan.observed import AgentObserved
 from reconciler.plan.plan import open_ids
 from reconciler.plan.rollout import Rollout

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from meta.names import REMINDER
 from reconciler.store.messages.notices import has_room, post
 from reconciler.store.texts import ALARM, beginning, text
 
-SENDER = "reminder"
 _COLUMNS = "id, CAST(owner AS BLOB), CAST(message AS BLOB), due_at, made_at"
 
 
@@ -74,10 +74,10 @@ def fire(connection: sqlite3.Connection, at: int, limit: int) -> tuple[list[str]
         owner = text(raw, f"the owner of reminder {id}")
         if len(fired) == limit:
             return fired, True
-        if owner in held or owner.startswith(ALARM) or not has_room(connection, owner, SENDER):
+        if owner in held or owner.startswith(ALARM) or not has_room(connection, owner, REMINDER):
             held.add(owner)
         elif (reminder := get(connection, id)) is not None:
-            post(connection, SENDER, owner, reminder.message, at)
+            post(connection, REMINDER, owner, reminder.message, at)
             delete(connection, id)
             fired.append(owner)
     return fired, False

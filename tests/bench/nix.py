@@ -20,7 +20,8 @@ from meta.applied.repo import Applied
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.git.message import encode
-from meta.git.objects import ABSENT, RefChange, commit, snapshot
+from meta.git.objects import commit, snapshot
+from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import AgentEntry, ContainerSettings, Pin, Role
 from meta.names import AgentName, ProposalId, Sha

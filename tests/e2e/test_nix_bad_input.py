@@ -50,8 +50,8 @@ def serve(directory: Path, nix: str | None, nixpkgs: str = "path:/nixpkgs") -> s
 REFUSED = {
     "missing": (None, "builder nix needs nix, which is not on PATH", "apt-get install nix-bin"),
     "too old": ("echo 'nix (Nix) 2.3.16'", "nix is nix 2.3.16; builder nix needs 2.4 or newer", "install a newer nix"),
-    "silent": ("exit 0", "does not say its version, but: nothing", "which nix is first on PATH"),
-    "something else": ("echo unix 3", "does not say its version, but: unix 3", "which nix is first on PATH"),
+    "silent": ("exit 0", "does not report its version, but: nothing", "which nix is first on PATH"),
+    "something else": ("echo unix 3", "does not report its version, but: unix 3", "which nix is first on PATH"),
     "broken": ("echo no libnixmain.so >&2; exit 127", "no libnixmain.so", "which nix is first on PATH"),
 }
 """The nix of the host: its script -> what is wrong, what to do."""

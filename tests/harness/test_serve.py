@@ -185,7 +185,7 @@ async def test_a_turn_over_its_time_is_tried_again_and_then_given_up(harness: Ha
     assert [body for _, body in hive.sent] == ["holding", "holding", "holding", "pong"]
     await harness.end()
     assert "limits.turn_seconds" in harness.log
-    assert "given up" in harness.log
+    assert "giving up message" in harness.log
 
 
 async def test_wrong_settings_end_the_start_and_name_the_key(harness: Harness, hive: FakeHive) -> None:
@@ -200,7 +200,7 @@ async def test_a_rule_whose_pattern_is_none_ends_the_start_and_is_named(harness:
     harness.configure('[[script]]\n[[script]]\nwhen = "("\n')
     await harness.start()
     assert await harness.ended() == 78
-    assert "script[1].when: is no regular expression" in harness.log
+    assert "script[1].when: is not a regular expression" in harness.log
     assert hive.links == 0
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.layout import Layout
 from meta.names import AgentName
 from meta.nix.summary import Summary
@@ -79,8 +79,8 @@ def _previewing(plain: type[PlainBuilder]) -> type[PlainBuilder]:
     class Previewing(plain):  # type: ignore[misc, valid-type]
         previews = True
 
-        async def shown(self, request: BuildRequest) -> Shown:
-            return Shown(request.sha, "", "", "", request.settings.fingerprint())
+        async def shown(self, request: BuildRequest) -> Binding:
+            return Binding(request.sha, "", "", "", request.settings.fingerprint())
 
         async def preview(self, request: BuildRequest) -> Preview:
             return Preview(await self.shown(request), Summary())

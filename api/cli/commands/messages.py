@@ -17,12 +17,10 @@ from api.cli.command import AgentArgument, JsonOption, command, count_of
 from api.cli.render import console, messages, times
 from api.cli.render.times import moment, span
 from meta.errors import BadInput
-from meta.names import agent_name
+from meta.names import ALL, OPERATOR, agent_name
 
 TALK = "Talk to agents"
 MAX_MESSAGES = 1000
-ALL = "*"
-OPERATOR = "operator"
 _POLL_SECONDS = 30
 """Seconds that one request waits for an answer."""
 

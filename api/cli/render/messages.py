@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from api.cli.render import texts
+from meta.names import SYSTEM
 
 Data = dict[str, Any]
-SYSTEM = "system"
-"""The sender of hive's own messages. No peer can have this name."""
 
 
 def text(row: Data) -> str:

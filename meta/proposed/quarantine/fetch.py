@@ -24,7 +24,9 @@ from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
 from meta.layout import Layout
 from meta.names import Sha, commit_id, sha
 from meta.process import sandbox
-from meta.process.run import Completed, OutputTooLarge, ProcessTimeout, Recorder, run
+from meta.process.child import OutputTooLarge
+from meta.process.recorder import Recorder
+from meta.process.run import Completed, ProcessTimeout, run
 from meta.process.sandbox import Sandbox
 from meta.proposed.quarantine.repo import GIT_ENVIRONMENT, Fetched, QuarantineRepo, explain, hand_over, too_large
 

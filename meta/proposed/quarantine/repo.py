@@ -14,11 +14,13 @@ from pathlib import Path
 
 from meta.config import Config
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
-from meta.git.message import one_line, scrub
 from meta.git.objects import decode_tree
 from meta.names import Sha
-from meta.process.run import Completed, OutputTooLarge, Recorder, run
+from meta.process.child import OutputTooLarge
+from meta.process.recorder import Recorder
+from meta.process.run import Completed, run
 from meta.proposed.quarantine import tree
+from meta.text import one_line, scrub
 
 FETCHED = "refs/hive/fetched"
 """The ref in the quarantine repo that names the commit."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from meta.errors import BadInput, Refused
-from meta.git.message import one_line
 from meta.names import Sha
+from meta.text import one_line
 
 LINK_BYTES = 4096
 """The longest allowed target of a symlink."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from meta.errors import NotFound, TransientError
 from meta.names import AgentName
+from meta.process.detached import spawn_detached
 from meta.process.identity import ProcessIdentity, identity, open_pidfd, readable
-from meta.process.run import spawn_detached
 from reconciler.backends.local.cgroups import Cgroups, kill, remove
 from reconciler.backends.local.enclosure import ACCOUNTS, Enclosure
 from reconciler.backends.local.records import LocalRecords

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from meta.names import SYSTEM
 from reconciler.store.events import keys, log
-from reconciler.store.messages.notices import SYSTEM
 from reconciler.store.messages.text import DeadLetter, InboxMessage, decode, decode_name, inbox_message
 
 RECENT_BYTES = 2**20

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from meta.names import SYSTEM
 from meta.wire.events import HELPER_EVENT, HelperEvent, QuestionAnswered, QuestionAsked
 
-SYSTEM = "system"
 NOTICES_KEPT = 1_000
 """Messages of hive's own that are not done, at most in one inbox. For one more, `_evict` removes one."""
 

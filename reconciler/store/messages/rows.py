@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from meta.config import INBOX_BYTES, INBOX_LIMIT
+from meta.names import OPERATOR
 from meta.wire.limits import BODY_BYTES
 from reconciler.store.events import log
 from reconciler.store.messages.notices import LEAST_SIZE, key_used, use_key
 from reconciler.store.messages.text import WAKE, Delivery, decode_name, delivery
-
-OPERATOR = "operator"
 
 DONE_KEPT = 1_000
 """Messages per inbox that are kept after they are done, so that `recent` can list them."""

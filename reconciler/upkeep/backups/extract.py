@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from meta.errors import BadInput, NotFound
-from meta.git.repo import CONFIG
+from meta.git.config import CONFIG
 from reconciler.upkeep.backups import archive
 from reconciler.upkeep.backups.archive import Kind, Manifest, kind_of
 

@@ -11,8 +11,8 @@ from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
 from meta.applied.source import Source
 from meta.errors import Conflict, NotFound, TransientError
-from meta.git.objects import RefChange
 from meta.git.repo import GitRepo
+from meta.git.transaction import RefChange
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha

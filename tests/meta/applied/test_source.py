@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta.applied.source import Source, SourceKind
-from meta.git.message import one_line
+from meta.text import one_line
 
 places = st.one_of(st.from_regex(r"[^#/][^#]*", fullmatch=True), st.just(""))
 texts = st.one_of(

@@ -10,7 +10,7 @@ import pytest
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.errors import Conflict, NotFound
-from meta.git.objects import RefChange
+from meta.git.transaction import RefChange
 from meta.layout import Layout
 from meta.model import (
     Deploy,

@@ -51,7 +51,7 @@ def test_run_json_is_read_back_as_written(run: dict[AgentName, RunEntry]) -> Non
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("", "no JSON"),
+        ("", "not JSON"),
         ("[]", "it must be an object"),
         ('{"agents": {}}', "version"),
         ('{"version": 2}', "newer hive"),

@@ -12,8 +12,8 @@ import pytest
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.errors import BadInput, Conflict, NotFound
-from meta.git.objects import RefChange
 from meta.git.repo import GitRepo
+from meta.git.transaction import RefChange
 from meta.layout import Layout
 from meta.model import (
     AgentEntry,
@@ -205,7 +205,7 @@ async def test_a_deploy_stands_even_if_its_files_cannot_be_exported(
     (layout.meta / "agents.json").mkdir()
     done = await make_deploy(meta, ALICE, ONE)
     assert meta.repo.ref(MAIN) == done
-    assert "could not be written for the manager" in caplog.text
+    assert "cannot write the files of meta for the manager" in caplog.text
 
 
 async def test_the_lock_of_a_candidate_is_committed_for_its_agent_alone(layout: Layout) -> None:
@@ -248,7 +248,7 @@ async def test_a_deploy_of_an_agent_that_was_destroyed_meanwhile_is_not_committe
     await make_deploy(meta, ALICE, ONE)
     late = await make_candidate(meta, ALICE, TWO, sha_of(3))
     await meta.remove_agent(ALICE, purge=False, by="x", at=1)
-    with pytest.raises(Conflict, match="gone"):
+    with pytest.raises(Conflict, match="does not exist"):
         await meta.commit_agent(
             ALICE, TWO, late.entry, kind=DeployKind.APPLY_COMMIT, generation=GENERATION, by="x", at=1, sha=sha_of(3)
         )

@@ -6,28 +6,22 @@ import asyncio
 import gc
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, TransientError
-from meta.git.files import RefStamp
-from meta.git.objects import ABSENT, SYMLINK, RefChange, blob, commit, snapshot
-from meta.git.repo import CONFIG, DIFF_LIMIT, FileAt, GitRepo, failure, remove_stale_locks
+from meta.errors import BadInput, Conflict, NotFound, TransientError
+from meta.git.config import CONFIG
+from meta.git.files import remove_stale_locks
+from meta.git.objects import SYMLINK, blob, commit, snapshot
+from meta.git.repo import DIFF_LIMIT, FileAt, GitRepo
+from meta.git.transaction import ABSENT, RefChange
 from meta.names import Sha
-from meta.process.disk import disk_error
+from tests.meta.git.commits import add_commit
 
 Git = Callable[..., str]
 MAIN = "refs/heads/main"
-
-
-async def _commit(repo: GitRepo, files: dict[str, bytes], parents: tuple[Sha, ...] = (), message: str = "x") -> Sha:
-    root, objects = snapshot(files)
-    made = commit(root, parents, message, 1000)
-    await repo.transaction([], [*objects, made])
-    return made.id
 
 
 # making
@@ -55,11 +49,11 @@ async def test_a_repo_whose_making_was_cut_short_is_completed(tmp_path: Path, da
     await repo.init()
     assert repo.present()
     assert (repo.path / "config").read_text() == CONFIG
-    await _commit(repo, {"a": b""})
+    await add_commit(repo, {"a": b""})
 
 
 async def test_making_a_repo_again_keeps_its_refs(repo: GitRepo) -> None:
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     await repo.transaction([RefChange(MAIN, new=sha, old=ABSENT)])
     await repo.init()
     assert repo.ref(MAIN) == sha
@@ -67,7 +61,7 @@ async def test_making_a_repo_again_keeps_its_refs(repo: GitRepo) -> None:
 
 # refs
 async def test_a_transaction_moves_all_refs_or_none(repo: GitRepo) -> None:
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     await repo.transaction([RefChange("refs/tags/a", new=sha, old=ABSENT)])
     with pytest.raises(Conflict, match="refs/tags/a"):
         await repo.transaction(
@@ -77,7 +71,7 @@ async def test_a_transaction_moves_all_refs_or_none(repo: GitRepo) -> None:
 
 
 async def test_a_ref_that_is_elsewhere_is_a_conflict(repo: GitRepo) -> None:
-    one, two = await _commit(repo, {"a": b"1"}), await _commit(repo, {"a": b"2"})
+    one, two = await add_commit(repo, {"a": b"1"}), await add_commit(repo, {"a": b"2"})
     await repo.transaction([RefChange(MAIN, new=one, old=ABSENT)])
     for change in (
         RefChange(MAIN, new=two, old=two),
@@ -95,7 +89,7 @@ async def test_a_ref_that_is_elsewhere_is_a_conflict(repo: GitRepo) -> None:
 
 
 async def test_a_ref_that_another_git_holds_locked_is_transient(repo: GitRepo) -> None:
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     (repo.path / "refs/heads/main.lock").touch()
     with pytest.raises(TransientError, match=r"main\.lock"):
         await repo.transaction([RefChange(MAIN, new=sha, old=ABSENT)])
@@ -104,14 +98,14 @@ async def test_a_ref_that_another_git_holds_locked_is_transient(repo: GitRepo) -
 
 
 async def test_a_ref_name_that_could_be_a_command_is_refused(repo: GitRepo) -> None:
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     for name in (f"refs/heads/x {sha}\ndelete refs/heads/main", "HEAD", "refs/../x", "refs/heads/", "refs/heads/-x"):
         with pytest.raises(BadInput):
             await repo.transaction([RefChange(name, new=sha)])
 
 
 async def test_packed_refs_and_objects_are_read_as_loose_ones(repo: GitRepo, git: Git) -> None:
-    sha = await _commit(repo, {"a/b": b"text"})
+    sha = await add_commit(repo, {"a/b": b"text"})
     await repo.transaction([RefChange(MAIN, new=sha), RefChange("refs/tags/x/1", new=sha)])
     git(repo.path, "pack-refs", "--all")
     git(repo.path, "repack", "-adq")
@@ -121,44 +115,6 @@ async def test_packed_refs_and_objects_are_read_as_loose_ones(repo: GitRepo, git
     assert repo.ref(MAIN) == sha
     assert await repo.has(sha)
     assert await repo.files(sha) == {"a/b": FileAt(0o100644, b"text")}
-
-
-async def test_the_stamp_changes_with_every_move_of_a_ref_and_only_then(repo: GitRepo, git: Git) -> None:
-    stamp = RefStamp(repo.path, ["refs/tags/approved", "refs/heads"])
-    sha, other = await _commit(repo, {"a": b""}), await _commit(repo, {"a": b"2"})
-    seen = [stamp.read()]
-    for arguments in (
-        ("tag", "approved/7", sha),
-        ("tag", "-f", "approved/7", other),
-        ("update-ref", MAIN, sha),
-        ("update-ref", MAIN, other),
-        ("update-ref", MAIN, sha),
-        ("pack-refs", "--all"),
-        ("update-ref", "-d", "refs/tags/approved/7"),
-    ):
-        git(repo.path, *arguments)
-        seen.append(stamp.read())
-        assert stamp.read() == seen[-1]
-        assert RefStamp(repo.path, ["refs/tags/approved", "refs/heads"]).read() == seen[-1], "the same after a restart"
-    assert len(set(seen)) == len(seen)
-
-
-def test_two_changes_within_one_tick_of_the_clock_are_told_apart(tmp_path: Path) -> None:
-    folder = tmp_path / "refs" / "heads"
-    folder.mkdir(parents=True)
-    (tmp_path / "HEAD").touch()
-    stamp = RefStamp(tmp_path, ["refs/heads"])
-    seen = set()
-    tick = time.time_ns()
-    for name in ("a", "b", "c"):
-        (folder / name).touch()
-        os.utime(folder, ns=(tick, tick))
-        seen.add(stamp.read())
-    assert len(seen) == 3
-
-
-def test_there_is_no_stamp_without_a_repo(tmp_path: Path) -> None:
-    assert RefStamp(tmp_path / "none", ["refs/heads"]).read() is None
 
 
 # reading
@@ -179,7 +135,7 @@ async def test_files_come_with_mode_and_exact_bytes(repo: GitRepo) -> None:
 
 
 async def test_a_commit_is_found_by_its_beginning(repo: GitRepo) -> None:
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     assert await repo.resolve(sha[:8]) == sha
     for wrong in ("0" * 40, "abcdef0"):
         with pytest.raises(NotFound, match="there is no commit"):
@@ -187,16 +143,16 @@ async def test_a_commit_is_found_by_its_beginning(repo: GitRepo) -> None:
 
 
 async def test_a_tag_named_like_a_commit_id_is_not_taken_for_it(repo: GitRepo, git: Git) -> None:
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     git(repo.path, "tag", "deadbeef", sha)
     with pytest.raises(NotFound):
         await repo.resolve("deadbeef")
 
 
 async def test_ancestry_and_log(repo: GitRepo) -> None:
-    one = await _commit(repo, {"a": b"1"}, message="one\n\nbody\n")
-    two = await _commit(repo, {"a": b"2"}, (one,), message="two")
-    other = await _commit(repo, {"a": b"3"})
+    one = await add_commit(repo, {"a": b"1"}, message="one\n\nbody\n")
+    two = await add_commit(repo, {"a": b"2"}, (one,), message="two")
+    other = await add_commit(repo, {"a": b"3"})
     assert await repo.is_ancestor(one, two)
     assert await repo.is_ancestor(two, two)
     assert not await repo.is_ancestor(two, one)
@@ -217,8 +173,8 @@ async def test_a_diff_runs_no_program_that_configuration_or_attributes_name(
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(trap))
     for key in ("diff.external", "diff.t.command", "diff.t.textconv", "core.fsmonitor", "core.pager"):
         git(repo.path, "config", key, str(trap))
-    one = await _commit(repo, {".gitattributes": b"* diff=t\n", "a": b"1\n"})
-    two = await _commit(repo, {".gitattributes": b"* diff=t\n", "a": b"2\n"}, (one,))
+    one = await add_commit(repo, {".gitattributes": b"* diff=t\n", "a": b"1\n"})
+    two = await add_commit(repo, {".gitattributes": b"* diff=t\n", "a": b"2\n"}, (one,))
     text = await repo.diff(one, two)
     assert "-1\n+2" in text
     assert not ran.exists()
@@ -228,16 +184,16 @@ async def test_a_diff_runs_no_program_that_configuration_or_attributes_name(
 async def test_neither_a_nul_byte_nor_an_attribute_hides_a_script_from_its_diff(
     repo: GitRepo, attributes: bytes
 ) -> None:
-    one = await _commit(repo, {".gitattributes": attributes, "run": b"#!/bin/sh\n"})
-    two = await _commit(repo, {".gitattributes": attributes, "run": b"#!/bin/sh\n#\0\nrm -rf /\n"}, (one,))
+    one = await add_commit(repo, {".gitattributes": attributes, "run": b"#!/bin/sh\n"})
+    two = await add_commit(repo, {".gitattributes": attributes, "run": b"#!/bin/sh\n#\0\nrm -rf /\n"}, (one,))
     text = await repo.diff(one, two)
     assert "+rm -rf /" in text
     assert "Binary files" not in text
 
 
 async def test_a_huge_diff_is_cut(repo: GitRepo) -> None:
-    one = await _commit(repo, {"a": b""})
-    two = await _commit(repo, {"a": b"x\n" * DIFF_LIMIT})
+    one = await add_commit(repo, {"a": b""})
+    two = await add_commit(repo, {"a": b"x\n" * DIFF_LIMIT})
     text = await repo.diff(one, two)
     assert len(text) < DIFF_LIMIT + 100
     assert text.endswith("bytes left out]\n")
@@ -251,7 +207,7 @@ async def test_the_environment_cannot_point_git_elsewhere(
     for key in ("GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"):
         monkeypatch.setenv(key, str(other.path))
     monkeypatch.setenv("GIT_NAMESPACE", "elsewhere")
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     await repo.transaction([RefChange(MAIN, new=sha)])
     assert repo.ref(MAIN) == sha
     assert await repo.files(sha) == {"a": FileAt(0o100644, b"")}
@@ -277,24 +233,6 @@ async def test_a_command_that_hangs_is_ended_at_its_deadline(
         await hasty.log(Sha("1" * 40))
 
 
-@pytest.mark.parametrize(
-    ("stderr", "kind"),
-    [
-        ("fatal: Unable to create '/x/refs/heads/main.lock': File exists.", TransientError),
-        ("error: unable to write file: No space left on device", TransientError),
-        ('Timeout: the command "git log" did not complete in 1 secs.', TransientError),
-        ("fatal: prepare: cannot lock ref 'refs/x/y': reference already exists", Conflict),
-        ("fatal: bad object 1234", NotFound),
-        ("fatal: the moon is full", PermanentError),
-        ("", PermanentError),
-    ],
-)
-def test_what_git_complains_about_becomes_one_of_hives_errors(stderr: str, kind: type[HiveError]) -> None:
-    error = failure(Path("/x"), ["log"], stderr)
-    assert type(error) is kind
-    assert error.summary and error.hint
-
-
 async def test_a_full_disk_while_writing_an_object_is_transient_and_leaves_nothing(
     repo: GitRepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,12 +249,8 @@ async def test_a_full_disk_while_writing_an_object_is_transient_and_leaves_nothi
     assert (await repo.objects([item.id]))[item.id] == item
 
 
-def test_a_missing_permission_is_permanent() -> None:
-    assert isinstance(disk_error("cannot x", PermissionError(13, "Permission denied")), PermanentError)
-
-
 async def test_a_cancelled_caller_waits_until_git_has_ended(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     begun, go = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
     execute = GitRepo._execute
@@ -344,7 +278,7 @@ POOL = min(32, (os.cpu_count() or 1) + 4)
 
 
 async def test_two_hundred_commands_leave_no_descriptor_child_or_thread(repo: GitRepo) -> None:
-    sha = await _commit(repo, {"a": b""})
+    sha = await add_commit(repo, {"a": b""})
     await repo.files(sha)
     gc.collect()
 

@@ -1,22 +1,14 @@
-"""The comparison that a card shows, and what an approval is bound to."""
+"""The comparison that a card shows."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from meta.approval import Shown, from_trailers, objection
 from meta.errors import BuildFailed
-from meta.names import Sha
 from meta.nix import Summary, compare
 from meta.nix.summary import MAX_LINES, parse
-
-ONE, TWO = Sha("1" * 40), Sha("2" * 40)
-SHOWN = Shown(ONE, "a" * 40, "b" * 40, "/nix/store/x.drv", "f" * 20)
 
 
 def test_changes_are_told_with_what_gives_rights_first() -> None:
@@ -74,43 +66,3 @@ def test_an_agents_own_words_cannot_break_out_of_their_line() -> None:
 def test_a_summary_of_another_shape_is_refused(data: bytes) -> None:
     with pytest.raises(BuildFailed, match="summary"):
         parse(data)
-
-
-def test_the_same_derivation_and_settings_keep_the_approval_though_inputs_moved() -> None:
-    assert objection(SHOWN, SHOWN) is None
-    assert objection(SHOWN, replace(SHOWN, nixpkgs="c" * 40, hive="d" * 40)) is None
-
-
-@pytest.mark.parametrize(
-    ("now", "why"),
-    [
-        (replace(SHOWN, commit=TWO), "the commit was 111111111111, now it is 222222222222"),
-        (replace(SHOWN, settings="0" * 20), "the container's settings are others"),
-        (replace(SHOWN, derivation="/y"), "it evaluates to another system"),
-        (replace(SHOWN, derivation="/y", nixpkgs="c" * 40), f"nixpkgs moved from {'a' * 12} to {'c' * 12}"),
-        (replace(SHOWN, derivation="/y", hive=""), f"hive moved from {'b' * 12} to none"),
-    ],
-)
-def test_anything_else_has_changed_since_it_was_shown(now: Shown, why: str) -> None:
-    assert objection(SHOWN, now) == f"changed since it was shown: {why}"
-
-
-WORD = st.text(st.characters(codec="ascii", categories=["L", "N"]))
-GIVEN = WORD.filter(bool)
-"""A commit and settings there always are."""
-
-
-@given(st.builds(Shown, GIVEN, WORD, WORD, WORD, GIVEN))
-def test_what_was_shown_survives_as_trailers(shown: Shown) -> None:
-    assert from_trailers(shown.trailers()) == shown
-    written = {key: value for key, value in shown.trailers().items() if value}
-    assert from_trailers(written) == shown, "a tag has no empty trailers"
-    for name in ("Hive-Shown-Commit", "Hive-Shown-Settings"):
-        assert from_trailers({key: value for key, value in written.items() if key != name}) is None
-
-
-@pytest.mark.parametrize("part", [part.name for part in fields(Shown)])
-def test_every_part_is_in_the_fingerprint(part: str) -> None:
-    values = {each.name: getattr(SHOWN, each.name) for each in fields(Shown)}
-    assert Shown(**{**values, part: "other"}).fingerprint() != SHOWN.fingerprint()
-    assert len(SHOWN.fingerprint()) == 20

@@ -8,10 +8,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from meta.process.identity import identity, open_pidfd
+from meta.errors import NotFound
+from meta.process.identity import alive, identity, open_pidfd
+from tests.support.programs import until
 from tests.support.threads import sleeping_thread
 
 
@@ -70,3 +73,14 @@ def test_another_error_is_not_taken_for_an_end(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "pidfd_open", refuse)
     with pytest.raises(OSError, match="too many"):
         open_pidfd(identity(os.getpid()))
+
+
+async def test_an_ended_process_that_nobody_reaped_is_not_alive() -> None:
+    zombie = subprocess.Popen(["sleep", "1000"])
+    which = identity(zombie.pid)
+    zombie.kill()
+    await until(lambda: not alive(which))
+    assert Path(f"/proc/{zombie.pid}").exists()
+    zombie.wait()
+    with pytest.raises(NotFound):
+        identity(zombie.pid)

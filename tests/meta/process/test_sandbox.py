@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from meta.errors import Refused
 from meta.process import run, sandbox
 from meta.process.sandbox import Host, Sandbox
+from tests.support.programs import until
 
 UID = 524_288
 needs_bwrap = pytest.mark.skipif(sandbox.available() is None, reason="bubblewrap is not installed")
@@ -31,13 +31,6 @@ def open_path(tmp_path: Path) -> Path:
         if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o055)
     return tmp_path
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Let the loop run until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.to_thread(os.sched_yield)
 
 
 async def python(box: Sandbox, code: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.config import Config
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.names import AgentName, ProposalId, Sha
@@ -15,7 +15,7 @@ from reconciler.observe.previews import Previewed
 from reconciler.world import World
 
 ALICE, ONE = AgentName("alice"), ProposalId(7)
-SHOWN = Shown(Sha("1" * 40), "", "", "", "s")
+SHOWN = Binding(Sha("1" * 40), "", "", "", "s")
 SLOW = BuildFailed("the evaluation did not end within 120 s", "look for a list without end", bound=True)
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from meta.applied.repo import Applied
 from meta.config import Config
-from meta.desired.flake import LOCK_FILE, render
+from meta.desired.flake import render
+from meta.desired.flake_lock import LOCK_FILE
 from meta.desired.reader import candidate_ref
-from meta.git.objects import ABSENT, RefChange, commit, snapshot
+from meta.git.objects import commit, snapshot
 from meta.git.repo import GitRepo
+from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import AgentEntry, ContainerSettings, Desired, Generation, Pin, Role
 from meta.names import AgentName, ProposalId, Sha

@@ -48,12 +48,12 @@ async def test_a_nix_without_flakes_is_refused_with_both_versions(tmp_path: Path
 
 @pytest.mark.parametrize("text", ["", "echo hello", "echo 'nix (Nix) 2.8.0'; exit 1", "echo lost >&2; exit 127"])
 async def test_what_says_no_version_is_no_nix(tmp_path: Path, text: str) -> None:
-    with pytest.raises(PermanentError, match="does not say its version"):
+    with pytest.raises(PermanentError, match="does not report its version"):
         await script(tmp_path, text).version()
 
 
 async def test_a_nix_that_hangs_is_no_nix(tmp_path: Path) -> None:
-    with pytest.raises(PermanentError, match="does not say its version"):
+    with pytest.raises(PermanentError, match="does not report its version"):
         await script(tmp_path, "exec sleep 60").version(deadline=0.1)
 
 

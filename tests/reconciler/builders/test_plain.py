@@ -15,8 +15,9 @@ import pytest
 from meta.applied.repo import Applied
 from meta.config import Config
 from meta.errors import BuildFailed, TransientError
-from meta.git.objects import ABSENT, RefChange, commit, snapshot
+from meta.git.objects import commit, snapshot
 from meta.git.repo import FileAt
+from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, ProposalId, Sha

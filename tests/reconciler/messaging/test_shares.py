@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from meta.errors import BadInput, TransientError
+from meta.names import OPERATOR
 from meta.wire.common import ApprovalStatus
 from meta.wire.events import ApprovalResolved, HelperEvent, NeedsLogin, QuestionAsked, Rebuilt
 from reconciler.common.token_bucket import EVENTS_AT_ONCE
-from reconciler.messaging.broker import OPERATOR, Broker, Quota
+from reconciler.messaging.broker import Broker, Quota
 from reconciler.store import schema
 from reconciler.store.database import Database
 from reconciler.store.events import log

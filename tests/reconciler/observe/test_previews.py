@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meta.approval import Shown
+from meta.approval import Binding
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.observe.previews import Previewed, Previews
 
 ALICE, ONE, TWO = AgentName("alice"), ProposalId(1), ProposalId(2)
-SHOWN = Shown(Sha("1" * 40), "", "", "", "s")
+SHOWN = Binding(Sha("1" * 40), "", "", "", "s")
 
 
 def previews(folder: Path) -> Previews:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from meta.applied.states import FOLDERS, PATHS, parse
 from meta.desired.repo import MetaView
 from meta.errors import HiveError
-from meta.git.message import one_line
 from meta.git.repo import GitRepo
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId
 from meta.process.run import run
+from meta.text import one_line
 from reconciler.store import damaged
 from reconciler.store.offline import Contents, read_contents
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok

@@ -15,7 +15,8 @@ from meta.applied.repo import Applied
 from meta.desired.repo import MetaRepo
 from meta.errors import BadInput, NotFound
 from meta.git.message import encode
-from meta.git.objects import ABSENT, RefChange, tag
+from meta.git.objects import tag
+from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.names import Sha
 from reconciler.upkeep.audit import verify

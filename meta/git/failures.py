@@ -1,0 +1,37 @@
+"""The messages of git as hive's errors. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from meta.errors import Conflict, HiveError, NotFound, PermanentError, TransientError
+
+_LOCKED = re.compile(r"Unable to create '.*\.lock'|another git process", re.IGNORECASE)
+_PASSING = re.compile(
+    r"No space left|Disk quota|Input/output error|Read-only file system|Cannot allocate|File too large"
+)
+_LOST = re.compile(r"reference already exists|but expected|unable to resolve reference|reference is missing")
+_MISSING = re.compile(
+    r"[Nn]ot a valid object|bad object|bad revision|unknown revision|ambiguous argument|Needed a single revision"
+    r"|Not a valid commit|invalid object|could not get object info|does not exist in|but not in"
+)
+
+
+def failure(git_dir: Path, argv: Sequence[str], stderr: str) -> HiveError:
+    """Return the error for a git command that failed with `stderr`."""
+    lines = [line for line in stderr.strip().splitlines() if line] or ["no message"]
+    complaint = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
+    summary = f"git {argv[0]} in {git_dir}: {complaint[:300]}"
+    if stderr.startswith("Timeout:"):
+        return TransientError(f"git {argv[0]} in {git_dir} passed its deadline", "is the disk very slow?")
+    if _LOCKED.search(stderr):
+        return TransientError(summary, "another git works there; hive tries again")
+    if _PASSING.search(stderr):
+        return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
+    if _LOST.search(stderr):
+        return Conflict(summary, "another change was first: look again")
+    if _MISSING.search(stderr):
+        return NotFound(summary, "was the repo restored from an old backup?")
+    return PermanentError(summary, "see `git fsck` in that repo")

@@ -1,0 +1,44 @@
+"""Make text of unknown origin fit to be kept and shown. Pure."""
+
+from __future__ import annotations
+
+import re
+
+LINE_LIMIT = 500
+"""Characters of a text on one line; of a longer one the beginning is kept."""
+
+TEXT_LIMIT = 16_000
+"""Characters of a text; of a longer one the end is kept, because that is where an error stands."""
+
+_CUT = "[...]\n"
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"  # control characters but tab and line feed, other line ends
+    "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"  # invisible, or turning the direction of what follows
+    "\ud800-\udfff]"  # halves of a surrogate pair: UTF-8 cannot express them
+)
+_SECRETS = re.compile(
+    r"sk-ant-[A-Za-z0-9_-]{6,}"  # Anthropic
+    r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}"  # GitHub
+    r"|(?<=bearer )[A-Za-z0-9._~+/=-]{8,}",  # an Authorization header
+    re.IGNORECASE,
+)
+
+
+def scrub(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
+    """Return `text` without what could mislead or harm a reader, cut to its last `limit` characters.
+
+    Remove terminal escapes, control characters, invalid UTF-8 and characters that turn the direction of writing.
+    Replace tokens of the kinds in `_SECRETS` by "[redacted]": a last net, not a promise.
+    """
+    decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    lines = decoded.replace("\r\n", "\n").replace("\r", "\n")
+    clean = _SECRETS.sub("[redacted]", _CONTROLS.sub("", _ESCAPES.sub("", lines)))
+    if len(clean) <= limit:
+        return clean
+    return _CUT + clean[-(limit - len(_CUT)) :] if limit > len(_CUT) else clean[len(clean) - limit :]
+
+
+def one_line(text: str, limit: int = LINE_LIMIT) -> str:
+    """Return `text` scrubbed, on one line, without spaces around it, cut to its first `limit` characters."""
+    return " ".join(scrub(text, max(limit * 8, TEXT_LIMIT)).split())[:limit].rstrip()

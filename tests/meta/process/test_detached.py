@@ -1,0 +1,35 @@
+"""Programs that outlive the daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from meta.process.detached import spawn_detached
+from meta.process.identity import alive, identity
+from meta.process.recorder import Recorder
+from meta.process.run import environment
+from tests.support.programs import WRITES_PID_THEN_HANGS, python, started_pid, until
+
+
+async def test_a_detached_program_outlives_its_caller_unmarked_and_is_reaped(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "processes", "me")
+    note, log = tmp_path / "pid", tmp_path / "log"
+    pid = await spawn_detached(
+        python("print('hello', flush=True)\n" + WRITES_PID_THEN_HANGS, str(note)),
+        env=environment(recorder.environment()),
+        cwd=tmp_path,
+        log=log,
+    )
+    await until(lambda: started_pid(note) is not None)
+    which = identity(pid)
+    assert alive(which)
+    assert os.getsid(pid) == pid
+    assert b"HIVE_OWNER" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert await Recorder(tmp_path / "processes", "me").recover(deadline=10) == []
+    assert log.read_text() == "hello\n"
+    assert log.stat().st_mode & 0o777 == 0o600
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+    assert not alive(which)
