@@ -170,4 +170,4 @@ async def test_the_root_helper_is_missed_only_by_its_backend(bare: Subject, tmp_
     bare.backend = "nixos"
     await only(bare, "helper", Verdict.FAIL, "no root helper")
     (tmp_path / "helper").touch()
-    await only(bare, "helper", Verdict.FAIL, "no socket")
+    await only(bare, "helper", Verdict.FAIL, "not a socket")
