@@ -27,7 +27,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "agent_destroyed": "An agent was destroyed; its repos, tags and state are kept.",
         "agent_purged": "The repos and the state of a destroyed agent were removed.",
         "agent_adopted": "The operator decided a disagreement between meta and the tags.",
-        "run_changed": "The desired state of an agent changed: whether it should run, or how often it should have been restarted.",
+        "run_changed": "The desired state of an agent changed: whether it runs, or its number of restarts.",
         # health
         "agent_healthy": "An agent passed its health gate.",
         "agent_unhealthy": "An agent did not pass its health gate.",
