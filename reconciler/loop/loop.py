@@ -18,7 +18,7 @@ from meta.model import Desired
 from meta.names import AgentName
 from reconciler.apply.apply import Apply
 from reconciler.events.logins import Logins
-from reconciler.events.transitions import Chronicle
+from reconciler.events.transitions import Transitions
 from reconciler.loop.queue import Queue
 from reconciler.plan import plan as planning
 from reconciler.plan import steps
@@ -60,7 +60,7 @@ class Reconciler:
         )
         self.trouble: dict[AgentName, str] = {}
         self.passes = 0
-        self.chronicle = Chronicle(world.events, world.config, world.clock, world.clock())
+        self.chronicle = Transitions(world.events, world.config, world.clock, world.clock())
         self.logins = Logins(world.memory, world.clock)
         self._doing: dict[AgentName, steps.Step] = {}
         self._last: dict[AgentName, str] = {}

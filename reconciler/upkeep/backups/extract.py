@@ -21,7 +21,7 @@ _MODES = {Kind.REF: 0o644, Kind.OBJECT: 0o444, Kind.DATABASE: 0o600, Kind.OWNER:
 _FOLDER_MODE = 0o755
 _RANGES = 65_536
 """uids from here on are agents'. A file with such an owner keeps it; any other gets the owner of the state."""
-_NOBODY = 2**32 - 1
+_HIGHEST_UID = 2**32 - 1
 """The highest uid. The kernel takes it as "leave the owner as it is"."""
 _BLOCK = 2**20
 _SHA = re.compile(rb"[0-9a-f]{40}\n")
@@ -133,7 +133,7 @@ class _Extraction:
             raise BadInput(f"{member.name} of the backup is not a valid {kind.value}", "it was not made by hive")
 
     def _owner(self, member: tarfile.TarInfo, kind: Kind) -> Owner:
-        theirs = kind is Kind.FOREIGN and all(_RANGES <= id < _NOBODY for id in (member.uid, member.gid))
+        theirs = kind is Kind.FOREIGN and all(_RANGES <= id < _HIGHEST_UID for id in (member.uid, member.gid))
         return Owner(member.uid, member.gid) if theirs else self.owner
 
     def finish(self, source: Path) -> Manifest:
