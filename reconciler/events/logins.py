@@ -1,4 +1,4 @@
-"""Report that an agent has no login, and that it has one again, once its harness has said so for a while.
+"""Report that an agent has no login, and that it has one again, once its harness has reported it for a while.
 
 The harness is the agent's own, so it may report one thing and then the other as fast as it can.
 """
@@ -19,7 +19,7 @@ APART = 300.0
 """Seconds at least between two reports of one agent that its login is missing."""
 
 _LOGGED_IN = {TurnState.IDLE, TurnState.THINKING, TurnState.COMPACTING, TurnState.PARKED, TurnState.OVER_BUDGET}
-"""A drained harness says nothing about its login."""
+"""A drained harness does not report its login."""
 
 
 class Logins:

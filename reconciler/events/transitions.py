@@ -23,7 +23,7 @@ _UP = {"running", "starting"}
 _DOWN = {"stopped", "failed", "crashed", "backing-off"}
 
 
-class Chronicle:
+class Transitions:
     """The transitions of all agents. `clock` gives Unix seconds, `daemon_since` is when the daemon began to observe."""
 
     def __init__(self, events: Events, config: Config, clock: Callable[[], float], daemon_since: float) -> None:

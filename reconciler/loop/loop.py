@@ -18,7 +18,7 @@ from meta.names import AgentName
 from meta.text import scrub
 from reconciler.apply.apply import Apply
 from reconciler.events.logins import Logins
-from reconciler.events.transitions import Chronicle
+from reconciler.events.transitions import Transitions
 from reconciler.loop.queue import Queue
 from reconciler.plan import steps
 from reconciler.plan.context import Decision
@@ -63,7 +63,7 @@ class Reconciler:
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._on_error
         )
         self.trouble: dict[AgentName, str] = {}
-        self.transitions = Chronicle(world.events, world.config, world.clock, world.clock())
+        self.transitions = Transitions(world.events, world.config, world.clock, world.clock())
         self.logins = Logins(world.memory, world.clock)
         self._current: dict[AgentName, steps.Step] = {}
         self._last_step: dict[AgentName, str] = {}

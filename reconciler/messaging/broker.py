@@ -23,7 +23,8 @@ from reconciler.messaging.receivers import Receivers
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
 from reconciler.store.messages import lists, rows
-from reconciler.store.messages.rows import NewMessage, Quota
+from reconciler.store.messages.quota import Quota
+from reconciler.store.messages.rows import NewMessage
 from reconciler.store.messages.text import (
     UNVERIFIED,
     WAKE,
@@ -256,11 +257,11 @@ class Broker:
     # lists
     async def unread(self, agent: str) -> int:
         """Return how many messages wait in the inbox. Messages in flight do not count."""
-        return await self._db.read(partial(rows.count_waiting, recipient=agent))
+        return await self._db.read(partial(lists.count_waiting, recipient=agent))
 
     async def unread_all(self) -> dict[str, int]:
         """Return how many messages wait, for each inbox that has any."""
-        return await self._db.read(rows.count_all_waiting)
+        return await self._db.read(lists.count_all_waiting)
 
     async def recent(self, agent: str, limit: int) -> list[InboxMessage]:
         """Return the newest messages to `agent`, newest first, done ones included. Changes nothing.

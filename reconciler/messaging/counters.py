@@ -1,4 +1,4 @@
-"""What the broker counts. Telemetry implements it without importing the broker, which lies above it."""
+"""Counters of the broker. Telemetry implements them without importing the broker, which lies above it."""
 
 from __future__ import annotations
 

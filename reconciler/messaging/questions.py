@@ -188,7 +188,7 @@ class Questions:
         def work(connection: Transaction) -> list[str]:
             now = int(self._clock())
             return [
-                self._close(connection, question, cancelled(SYSTEM), SYSTEM, now, gone=agent)
+                self._close(connection, question, cancelled(SYSTEM), SYSTEM, now, destroyed=agent)
                 for question in questions.open_ones(connection, agent)
             ]
 
@@ -209,14 +209,16 @@ class Questions:
             self._close(connection, question, EXPIRED, SYSTEM, at) for question in questions.due(connection, at, _BATCH)
         ]
 
-    def _close(self, connection: Transaction, question: Question, answer: str, by: str, at: int, gone: str = "") -> str:
-        """Close one question and notify its asker, unless that is `gone`. Return the asker, or "" if not notified."""
+    def _close(
+        self, connection: Transaction, question: Question, answer: str, by: str, at: int, destroyed: str = ""
+    ) -> str:
+        """Close one question and notify its asker, unless that is `destroyed`. Return the asker, or ""."""
         notice = questions.close(connection, question.id, answer, by, at)
         if notice is not None:
             withdraw(connection, notice)
         asker = question.asker
         log.append(connection, at, "question_answered", _agent(asker), {"id": question.id, "by": by})
-        if asker == gone or not (asker in (OPERATOR, MANAGER) or self._known(asker)):
+        if asker == destroyed or not (asker in (OPERATOR, MANAGER) or self._known(asker)):
             return ""
         event = QuestionAnswered(id=question.id, question=question.question, answer=answer, answerer=by)
         notify(connection, asker, event, at)

@@ -16,7 +16,8 @@ from reconciler.messaging.inbox import Inbox, Waiter, answer
 from reconciler.store.connection import Transaction, translated
 from reconciler.store.database import Database
 from reconciler.store.messages import rows
-from reconciler.store.messages.rows import Accepted, Lease, NewMessage, Quota
+from reconciler.store.messages.quota import Quota
+from reconciler.store.messages.rows import Accepted, Lease, NewMessage
 from reconciler.store.messages.text import Delivery
 
 logger = logging.getLogger(__name__)

@@ -141,11 +141,6 @@ def _project(
 
 def _card(deploy: Deploy, old: Card | None, now: int) -> Card:
     status = _STATUS[deploy.state]
-    if status == "pending":
-        resolved_at = None
-    else:
-        # An approval may have no time; its card then keeps the time at which hive first saw it.
-        resolved_at = deploy.resolved_at or (old.resolved_at if old and old.status == status else None) or now
     spawn = deploy.kind is DeployKind.SPAWN
     return Card(
         id=deploy.id,
@@ -156,13 +151,20 @@ def _card(deploy: Deploy, old: Card | None, now: int) -> Card:
         requested_at=deploy.requested_at,
         status=status,
         state=deploy.state.value,
-        resolved_at=resolved_at,
+        resolved_at=_resolved_at(deploy, status, old, now),
         note=deploy.reason or (UNPROVEN if deploy.unproven else None),
         description=deploy.description or None,
         proposed_by=deploy.proposed_by or None,
         approved_by=deploy.approved_by or None,
         source=deploy.source or None,
     )
+
+
+def _resolved_at(deploy: Deploy, status: str, old: Card | None, now: int) -> int | None:
+    if status == "pending":
+        return None
+    # An approval may have no time; its card then keeps the time at which hive first saw it.
+    return deploy.resolved_at or (old.resolved_at if old and old.status == status else None) or now
 
 
 def _select(where: str, parameters: tuple[object, ...], connection: sqlite3.Connection) -> list[Card]:

@@ -30,7 +30,7 @@ from reconciler.plan import steps
 from reconciler.plan.phases import PHASES
 from reconciler.views import Status
 
-# They are a third of all series, and hive_process_start_time_seconds says the same.
+# They are a third of all series, and hive_process_start_time_seconds has the same value.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = "text/plain; version=0.0.4"
 """The content type of `render`. litestar adds the charset, UTF-8."""
@@ -170,7 +170,7 @@ class Metrics:
         self.rollout_failed = Gauge(
             "hive_rollout_failed", "1 while the last rebuild of all agents is one that failed", registry=here
         )
-        self.set_aside = Gauge("hive_database_set_aside", "Damaged databases that nobody looked at yet", registry=here)
+        self.set_aside = Gauge("hive_database_set_aside", "Damaged databases beside the new one", registry=here)
 
     # recording
     @contextmanager

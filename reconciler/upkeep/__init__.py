@@ -1,1 +1,1 @@
-"""What an operator runs now and then, with a daemon or without."""
+"""Tools that an operator runs, with a daemon or without: doctor, audit, backups."""

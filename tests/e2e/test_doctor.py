@@ -74,7 +74,7 @@ def test_beside_a_daemon_an_agent_that_was_given_up_and_a_broken_work_tree_fail(
     said = lab.hive("doctor")
     assert said.code == Code.FAILED
     assert "alice is failed" in said.out
-    assert f"{git} is no directory but a pipe" in said.out
+    assert f"{git} is not a directory but a pipe" in said.out
     assert "there is no group no-such-group" in lab.log.read_text(encoding="utf-8")
 
 

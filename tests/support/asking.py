@@ -53,7 +53,7 @@ class Asking:
 
         return await self.db.read(query)
 
-    async def told(self, name: str) -> list[HelperEvent]:
+    async def helper_events(self, name: str) -> list[HelperEvent]:
         """The helper events of an inbox, oldest first."""
         return [HELPER_EVENT.validate_json(body) for sender, body in await self.inbox(name) if sender == "system"]
 

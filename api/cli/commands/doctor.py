@@ -15,7 +15,7 @@ from meta.errors import HiveError
 
 if TYPE_CHECKING:
     from meta.config import Config
-    from reconciler.upkeep.doctor.checks.base import AgentSaid, Subject
+    from reconciler.upkeep.doctor.checks.base import AgentRow, Subject
     from reconciler.upkeep.doctor.examine import Row
 
 ANSWER_SECONDS = 20.0
@@ -119,10 +119,10 @@ def _ask(client: Client) -> dict[str, Any] | None:
     return answer
 
 
-def _agent(row: dict[str, Any]) -> "AgentSaid":
-    from reconciler.upkeep.doctor.checks.base import AgentSaid
+def _agent(row: dict[str, Any]) -> "AgentRow":
+    from reconciler.upkeep.doctor.checks.base import AgentRow
 
-    return AgentSaid(str(row["agent"]), str(row["phase"]), tuple(str(each) for each in row["conditions"]))
+    return AgentRow(str(row["agent"]), str(row["phase"]), tuple(str(each) for each in row["conditions"]))
 
 
 def _unhealthy(client: Client, trouble: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ Key = NewType("Key", str)
 """The key of one event. Made by the functions below only."""
 
 Prefix = NewType("Prefix", str)
-"""What a family of keys begins with, ":" included. The keys of a family are released together."""
+"""The beginning of a family of keys, ":" included. The keys of a family are released together."""
 
 NOTICE = Prefix("event:")
 """The family of `notice`."""

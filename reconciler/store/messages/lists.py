@@ -33,6 +33,21 @@ def recent(connection: sqlite3.Connection, recipient: str, limit: int) -> list[I
     return messages
 
 
+def count_waiting(connection: sqlite3.Connection, recipient: str) -> int:
+    """Return how many messages wait in one inbox."""
+    query = "SELECT count(*) FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL"
+    return int(connection.execute(query, (recipient,)).fetchone()[0])
+
+
+def count_all_waiting(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many messages wait in each inbox that has any."""
+    rows = connection.execute(
+        "SELECT CAST(recipient AS BLOB), count(*) FROM messages "
+        "WHERE delivered_at IS NULL AND dead_at IS NULL GROUP BY recipient"
+    )
+    return {decode_name(recipient): count for recipient, count in rows}
+
+
 def dead_letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]:
     """Return the newest dead letters of all inboxes, newest first, with at most RECENT_BYTES."""
     rows = connection.execute(

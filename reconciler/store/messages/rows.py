@@ -11,22 +11,14 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from meta.config import INBOX_BYTES, INBOX_LIMIT
 from meta.names import OPERATOR
-from meta.wire.limits import BODY_BYTES
 from reconciler.store.events import log
 from reconciler.store.messages.notices import LEAST_SIZE, key_used, use_key
-from reconciler.store.messages.text import WAKE, Delivery, decode_name, delivery
+from reconciler.store.messages.quota import Part, Quota, has_room
+from reconciler.store.messages.text import Delivery, decode_name, delivery
 
 DONE_KEPT = 1_000
 """Messages per inbox that are kept after they are done, so that `recent` can list them."""
-
-LEAST_SHARE = 25
-LEAST_SHARE_BYTES = 2**20
-"""The smallest share of one sender, however small the inbox is: with less, one allowed message could be refused."""
-
-RESERVED_FROM = 8 * 2**20
-"""Bytes from which on a part of an inbox is reserved for the operator."""
 
 MISSED_NAMED = 50
 """Names at most in the event about recipients that a broadcast did not reach."""
@@ -36,31 +28,6 @@ ATTEMPTS = 5
 
 UNACKNOWLEDGED_KEPT = 100
 """The newest messages that stay in flight for a receiver that never acknowledges. Older ones are done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """The limits of one inbox.
-
-    At most `waiting` messages wait. Those that are not acknowledged have at most `size` bytes together. A body has at
-    most `body` bytes in UTF-8. One sender has a share, so that it cannot shut out the others. The last part is
-    reserved for the operator.
-    """
-
-    waiting: int = INBOX_LIMIT
-    size: int = INBOX_BYTES
-    body: int = BODY_BYTES
-
-    @property
-    def share(self) -> tuple[int, int]:
-        """Return how many messages that are not done, and how many bytes, one sender may have: at least LEAST_SHARE."""
-        return max(self.waiting // 4, LEAST_SHARE), max(self.size // 4, LEAST_SHARE_BYTES)
-
-    def room(self, sender: str) -> tuple[int, int]:
-        """Return how many messages and bytes the inbox takes from this sender. The last eighth is the operator's."""
-        if sender == OPERATOR:
-            return self.waiting, self.size
-        return self.waiting - self.waiting // 8, self.size - (self.size // 8 if self.size >= RESERVED_FROM else 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -116,23 +83,28 @@ def accept(connection: sqlite3.Connection, message: NewMessage, quota: Quota, le
         if before is not None:
             return Accepted(before)
     size = max(LEAST_SIZE, len(message.body.encode()))
-    reached = [each for each in message.recipients if _has_room(connection, message, each, size, quota)]
+    part = Part(message.sender, message.origin == "wake", size)
+    reached = [each for each in message.recipients if has_room(connection, each, part, quota)]
     missed = tuple(each for each in message.recipients if each not in reached)
     if not reached:
         return Accepted(0, missed)
     ids = [_insert(connection, message, recipient, size) for recipient in reached]
     if missed and not message.quiet:
-        agent = None if message.sender == OPERATOR else message.sender
-        data = {"id": ids[0], "missed": list(missed[:MISSED_NAMED]), "count": len(missed)}
-        log.append(connection, message.at, "broadcast_missed", agent, data)
+        _report_missed(connection, message, ids[0], missed)
     if message.key is not None:
         use_key(connection, message.sender, message.to, message.key, ids[0], message.at)
-    deliveries = {}
-    for agent, lease in leases.items():
-        delivered = deliver(connection, lease, message.at)
-        if delivered is not None:
-            deliveries[agent] = delivered
-    return Accepted(ids[0], missed=missed, deliveries=deliveries)
+    return Accepted(ids[0], missed=missed, deliveries=_deliver_all(connection, leases, message.at))
+
+
+def _deliver_all(connection: sqlite3.Connection, leases: Mapping[str, Lease], at: int) -> dict[str, Delivery]:
+    deliveries = {agent: deliver(connection, lease, at) for agent, lease in leases.items()}
+    return {agent: delivered for agent, delivered in deliveries.items() if delivered is not None}
+
+
+def _report_missed(connection: sqlite3.Connection, message: NewMessage, id: int, missed: Sequence[str]) -> None:
+    agent = None if message.sender == OPERATOR else message.sender
+    data = {"id": id, "missed": list(missed[:MISSED_NAMED]), "count": len(missed)}
+    log.append(connection, message.at, "broadcast_missed", agent, data)
 
 
 def _insert(connection: sqlite3.Connection, message: NewMessage, recipient: str, size: int) -> int:
@@ -143,30 +115,6 @@ def _insert(connection: sqlite3.Connection, message: NewMessage, recipient: str,
     if recipient == OPERATOR:
         log.append(connection, message.at, "operator_message", message.sender, {"id": id})
     return id or 0
-
-
-def _has_room(connection: sqlite3.Connection, message: NewMessage, recipient: str, size: int, quota: Quota) -> bool:
-    # What is in flight counts too: otherwise an agent that receives and never acknowledges fills the disk.
-    count, total = connection.execute(_HELD, (recipient,)).fetchone()
-    waiting, room = quota.room(message.sender)
-    if total + size > room or (count >= waiting and count_waiting(connection, recipient) >= waiting):
-        return False
-    most, share = quota.share
-    if message.sender == OPERATOR or (count < most and total + size <= share):
-        return True  # the whole inbox is below one share
-    return _has_share(connection, message, recipient, size, most, share)
-
-
-_HELD = "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
-
-
-def _has_share(
-    connection: sqlite3.Connection, message: NewMessage, recipient: str, size: int, most: int, share: int
-) -> bool:
-    # All labels of `wake` are one sender: a container may call itself anything.
-    first, last = (WAKE, WAKE + "~") if message.origin == "wake" else (message.sender, message.sender)
-    count, total = connection.execute(f"{_HELD} AND sender BETWEEN ? AND ?", (recipient, first, last)).fetchone()
-    return bool(count < most and total + size <= share)
 
 
 def deliver(connection: sqlite3.Connection, lease: Lease, at: int) -> Delivery | None:
@@ -284,21 +232,6 @@ def acknowledges(connection: sqlite3.Connection, agent: str) -> bool:
 def set_acknowledges(connection: sqlite3.Connection, agent: str) -> None:
     """Remember that receivers of this inbox acknowledge: from now on only ack_turn does."""
     connection.execute("INSERT INTO receivers (agent, acks) VALUES (?, 1) ON CONFLICT DO UPDATE SET acks = 1", (agent,))
-
-
-def count_waiting(connection: sqlite3.Connection, recipient: str) -> int:
-    """Return how many messages wait in one inbox."""
-    query = "SELECT count(*) FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL"
-    return int(connection.execute(query, (recipient,)).fetchone()[0])
-
-
-def count_all_waiting(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many messages wait in each inbox that has any."""
-    rows = connection.execute(
-        "SELECT CAST(recipient AS BLOB), count(*) FROM messages "
-        "WHERE delivered_at IS NULL AND dead_at IS NULL GROUP BY recipient"
-    )
-    return {decode_name(recipient): count for recipient, count in rows}
 
 
 def delete(connection: sqlite3.Connection, recipient: str) -> None:

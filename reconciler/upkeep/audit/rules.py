@@ -1,4 +1,4 @@
-"""What must hold between an agent's tags, meta's commits and the events; each breach is a finding. Pure."""
+"""The rules between an agent's tags, meta's commits and the events. Each violation is a finding. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from reconciler.store.events.log import EventRow
 
 FAULT, WARNING, NOTE = "fault", "warning", "note"
 COMMITTING = frozenset({"deploy", "rollback", "spawn"})
-"""The actions of meta's log that each deploy one id."""
+"""Actions of meta's log that deploy one id."""
 
 Tags = Mapping[ProposalId, Mapping[TagState, ReadTag]]
-_TOLD = {
+_STATE_OF = {
     "proposal_approved": TagState.APPROVED,
     "proposal_denied": TagState.DENIED,
     "deploy_succeeded": TagState.DEPLOYED,
@@ -30,7 +30,7 @@ _STATES = {state.value: state for state in TagState}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`level` is "fault", "warning" (of what cannot be checked) or "note" (explained, or about to be put right).
+    """One violation. `level` is "fault", "warning" (it cannot be checked) or "note" (explained, or soon completed).
 
     `rule` is one word for programs.
     """
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Who approved an id, when (Unix seconds), and which commit they saw; `state` is what became of the id."""
+    """An approval: the user, the time in Unix seconds, and the commit that they saw. `state`: the id's furthest tag."""
 
     agent: str
     id: int
@@ -57,7 +57,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Meta `main`: its commits by id; which ids each agent gave up (`hive adopt`); whose names were forgotten."""
+    """Meta `main`: its commits, the ids that `hive adopt` gave up, the commit of each id, and agents being purged."""
 
     commits: Mapping[Sha, LogEntry]
     disowned: Mapping[AgentName, frozenset[ProposalId]]
@@ -65,9 +65,9 @@ class History:
     purging: frozenset[AgentName]
 
 
-def approvals(agent: AgentName, found: Tags) -> Iterator[Approval]:
-    """Every approval among an agent's tags, by id."""
-    for id, states in sorted(found.items()):
+def approvals(agent: AgentName, tags_by_id: Tags) -> Iterator[Approval]:
+    """Return every approval among an agent's tags, by id."""
+    for id, states in sorted(tags_by_id.items()):
         approval = states.get(TagState.APPROVED)
         if approval is not None:
             by, seen = approval.get(tags.BY), approval.get(tags.SEEN)
@@ -75,22 +75,24 @@ def approvals(agent: AgentName, found: Tags) -> Iterator[Approval]:
 
 
 def tag_findings(
-    agent: AgentName, found: Tags, history: History, agents: frozenset[str], seed: Sha | None
+    agent: AgentName, tags_by_id: Tags, history: History, agents: frozenset[str], seed: Sha | None
 ) -> Iterator[Finding]:
-    """What is wrong with the tags of one agent, by themselves and against meta."""
-    for id, states in sorted(found.items()):
+    """Check the tags of one agent, by themselves and against meta."""
+    for id, states in sorted(tags_by_id.items()):
         if _marks_seed(states):
             if seed is not None and states[TagState.DEPLOYED].sha != seed:
                 yield Finding(FAULT, "seed", agent, id, f"deployed/{id} is not the seed commit")
             continue
         yield from _rivals(agent, id, states)
+        yield from _order(agent, id, states)
+        yield from _moved(agent, id, states)
         yield from _approval(agent, id, states, agents)
         if TagState.DEPLOYED in states:
             yield from _deployed(agent, id, states, history)
 
 
 def _marks_seed(states: Mapping[TagState, ReadTag]) -> bool:
-    """Whether the one tag is that of the seed commit, which nobody approved and no meta commit names."""
+    """Return True if the only tag is that of the seed commit, which has no approval and no meta commit."""
     only = states.get(TagState.DEPLOYED) if len(states) == 1 else None
     if only is None or only.get(tags.META) is not None:
         return False
@@ -102,16 +104,24 @@ def _rivals(agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag]
     if len(ends) > 1 or (TagState.DENIED in states and TagState.APPROVED in states):
         named = ", ".join(tag_name(state, id) for state in sorted(states) if state is not TagState.PROPOSAL)
         yield Finding(FAULT, "rivals", agent, id, f"tags that exclude each other: {named}")
+
+
+def _order(agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag]) -> Iterator[Finding]:
     if TagState.PROPOSAL not in states:
-        yield Finding(FAULT, "order", agent, id, f"there is no proposal/{id} to {', '.join(map(str, sorted(states)))}")
+        yield Finding(
+            FAULT, "order", agent, id, f"there is no proposal/{id}, but {', '.join(map(str, sorted(states)))}"
+        )
     if TagState.DEPLOYED in states:
         for state in (TagState.APPROVED, TagState.BUILDING):
             if state not in states:
                 yield Finding(FAULT, "order", agent, id, f"deployed/{id} without {tag_name(state, id)}")
+
+
+def _moved(agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag]) -> Iterator[Finding]:
     proposal = states.get(TagState.PROPOSAL)
     for state, tag in states.items():
         if proposal is not None and tag.sha != proposal.sha:
-            text = f"{tag_name(state, id)} is commit {tag.sha[:12]}, proposed was {proposal.sha[:12]}"
+            text = f"{tag_name(state, id)} is commit {tag.sha[:12]}, the proposal is {proposal.sha[:12]}"
             yield Finding(FAULT, "moved", agent, id, text)
 
 
@@ -123,14 +133,16 @@ def _approval(
         return
     by, seen = approval.get(tags.BY), approval.get(tags.SEEN)
     if by is None:
-        yield Finding(FAULT, "by", agent, id, f"approved/{id} does not say who approved: made by hand?")
+        yield Finding(FAULT, "by", agent, id, f"approved/{id} does not name the approver: was it made by hand?")
     elif by.split()[0] in agents:
-        yield Finding(FAULT, "by", agent, id, f"approved/{id} is by {by}, who may not approve")
+        yield Finding(FAULT, "by", agent, id, f"approved/{id} is by {by}, but agents may not approve")
     expected = states.get(TagState.PROPOSAL, approval).sha
     if seen is None:
-        yield Finding(FAULT, "seen", agent, id, f"approved/{id} does not say which commit was seen: made by hand?")
+        yield Finding(
+            FAULT, "seen", agent, id, f"approved/{id} does not name the commit that was seen: was it made by hand?"
+        )
     elif seen != expected:
-        text = f"{by or 'somebody'} approved {id} having seen {seen[:12]}, it is {expected[:12]}"
+        text = f"{by or 'an unknown user'} approved {id} having seen {seen[:12]}, but it is {expected[:12]}"
         yield Finding(FAULT, "seen", agent, id, text)
 
 
@@ -143,27 +155,27 @@ def _deployed(
     if id in history.disowned.get(agent, frozenset()):
         yield Finding(NOTE, "disowned", agent, id, f"deployed/{id} was given up by `hive adopt`")
     elif named is None:
-        yield Finding(FAULT, "no-commit", agent, id, f"deployed/{id} names no commit of meta: made by hand?")
+        yield Finding(FAULT, "no-commit", agent, id, f"deployed/{id} names no commit of meta: was it made by hand?")
     elif entry is None:
         text = f"deployed/{id} names the meta commit {named[:12]}, which is not in main"
         yield Finding(FAULT, "no-commit", agent, id, text)
     elif (entry.agent, entry.id, entry.sha) != (agent, id, deployed.sha):
-        text = f"deployed/{id} is {deployed.sha[:12]}, its meta commit {named[:12]} deploys {_said(entry)}"
+        text = f"deployed/{id} is {deployed.sha[:12]}, its meta commit {named[:12]} deploys {_describe(entry)}"
         yield Finding(FAULT, "other-commit", agent, id, text)
 
 
-def meta_findings(found: Mapping[AgentName, Tags], history: History) -> Iterator[Finding]:
-    """Meta commits whose id is not deployed by its tags."""
+def meta_findings(tags_by_id: Mapping[AgentName, Tags], history: History) -> Iterator[Finding]:
+    """Check that each meta commit that deploys an id has the tag of that id."""
     for agent, ids in sorted(history.committed.items()):
         if agent in history.purging:
-            yield Finding(NOTE, "purge", agent, None, "is being purged, its tags go with it")
+            yield Finding(NOTE, "purge", agent, None, "the agent is being purged, and its tags with it")
             continue
         for id, commit in sorted(ids.items()):
             entry = history.commits[commit]
-            states = found.get(agent, {}).get(id, {})
+            states = tags_by_id.get(agent, {}).get(id, {})
             if entry.action not in COMMITTING or TagState.DEPLOYED in states:
                 continue
-            text = f"meta commit {commit[:12]} deploys {id}, there is no deployed/{id}"
+            text = f"meta commit {commit[:12]} deploys {id}, but there is no deployed/{id}"
             if id in history.disowned.get(agent, frozenset()):
                 yield Finding(NOTE, "disowned", agent, id, f"{text}; given up by `hive adopt`")
             elif states and furthest(states) is TagState.BUILDING:
@@ -172,39 +184,39 @@ def meta_findings(found: Mapping[AgentName, Tags], history: History) -> Iterator
                 yield Finding(FAULT, "no-tag", agent, id, text)
 
 
-def event_findings(events: Iterable[EventRow], found: Mapping[AgentName, Tags]) -> Iterator[Finding]:
-    """Events that tell another story than the tags. What the cards took back later, or was purged, is passed over."""
-    told: dict[tuple[str, int], list[EventRow]] = {}
+def event_findings(events: Iterable[EventRow], tags_by_id: Mapping[AgentName, Tags]) -> Iterator[Finding]:
+    """Check that events agree with the tags. Ids that were reverted or purged later are skipped."""
+    decisions: dict[tuple[str, int], list[EventRow]] = {}
     for row in events:
         id = row.data.get("id")
         if row.kind == "agent_purged":
-            told = {key: rows for key, rows in told.items() if key[0] != row.agent}
+            decisions = {key: rows for key, rows in decisions.items() if key[0] != row.agent}
         elif row.agent is not None and isinstance(id, int):
             if row.kind == "card_reverted":
-                told.pop((row.agent, id), None)
-            elif row.kind in _TOLD:
-                told.setdefault((row.agent, id), []).append(row)
-    for (agent, id), rows in sorted(told.items()):
-        states = found.get(AgentName(agent), {}).get(ProposalId(id), {})
+                decisions.pop((row.agent, id), None)
+            elif row.kind in _STATE_OF:
+                decisions.setdefault((row.agent, id), []).append(row)
+    for (agent, id), rows in sorted(decisions.items()):
+        states = tags_by_id.get(AgentName(agent), {}).get(ProposalId(id), {})
         for row in rows:
             yield from _event(row, agent, id, states)
 
 
 def _event(row: EventRow, agent: str, id: int, states: Mapping[TagState, ReadTag]) -> Iterator[Finding]:
-    state = _TOLD[row.kind]
+    state = _STATE_OF[row.kind]
     tag = states.get(state)
     if tag is None:
-        text = f"event {row.n} tells of {tag_name(state, ProposalId(id))}, there is no such tag"
+        text = f"event {row.n} reports {tag_name(state, ProposalId(id))}, but there is no such tag"
         yield Finding(FAULT, "event", agent, id, text)
         return
     sha, by = row.data.get("sha"), row.data.get("by")
     if isinstance(sha, str) and sha != tag.sha:
-        text = f"event {row.n} says that {id} was {sha[:12]}, the tag says {tag.sha[:12]}"
+        text = f"event {row.n} has commit {sha[:12]} for {id}, the tag has {tag.sha[:12]}"
         yield Finding(FAULT, "event", agent, id, text)
     if isinstance(by, str) and by != (tag.get(tags.BY) or tags.UNKNOWN):
-        text = f"event {row.n} says that {id} was {state} by {by}, the tag says {tag.get(tags.BY) or tags.UNKNOWN}"
+        text = f"event {row.n} has {id} {state} by {by}, the tag has {tag.get(tags.BY) or tags.UNKNOWN}"
         yield Finding(FAULT, "event", agent, id, text)
 
 
-def _said(entry: LogEntry) -> str:
-    return f"{entry.agent or 'nobody'} {entry.id if entry.id is not None else ''} {(entry.sha or '')[:12]}".strip()
+def _describe(entry: LogEntry) -> str:
+    return f"{entry.agent or 'no agent'} {entry.id if entry.id is not None else ''} {(entry.sha or '')[:12]}".strip()

@@ -1,13 +1,13 @@
-"""`hive audit verify`: the events' chain, the tags and meta's trailers against each other.
+"""`hive audit verify`: compare the chain of events, the tags and meta's trailers with each other.
 
-Reads only what is on disk, takes no lock and changes nothing, so it runs beside a daemon, without one, and on a copy.
-Tags are read before meta and once more after it: what a deploy writes meanwhile is not taken for a breach.
+The audit reads only files, takes no lock and changes nothing, so it runs beside a daemon, without one, and on a copy.
+It reads the tags before meta and again after it, so that a deploy in between is not reported as a fault.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,14 +39,14 @@ from reconciler.upkeep.audit.rules import (
     tag_findings,
 )
 
-_Found = dict[ProposalId, dict[TagState, ReadTag]]
+_Tags = dict[ProposalId, dict[TagState, ReadTag]]
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Where everything stood: note it elsewhere, and a later audit shows what was taken back since.
+    """The newest event, meta commit and tags. Stored elsewhere, they let a later audit show what was taken back.
 
-    `tags`: the object behind each tag of each agent.
+    `tags`: the object of each tag of each agent.
     """
 
     uuid: str
@@ -58,7 +58,7 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit found. `events`: how many are kept and chained."""
+    """The result of an audit. `events`: how many events are kept and chained."""
 
     findings: tuple[Finding, ...]
     approvals: tuple[Approval, ...]
@@ -67,12 +67,12 @@ class Report:
 
     @property
     def faults(self) -> int:
-        """How many findings are faults."""
+        """The number of findings that are faults."""
         return sum(finding.level == FAULT for finding in self.findings)
 
     @property
     def warnings(self) -> int:
-        """How many findings say that something could not be checked."""
+        """The number of findings about something that could not be checked."""
         return sum(finding.level == WARNING for finding in self.findings)
 
 
@@ -91,130 +91,130 @@ class _Written(BaseModel):
 
 
 def heads_from(data: bytes) -> Heads:
-    """The heads in the JSON that an earlier audit printed. BadInput when it is none."""
+    """Return the heads in the JSON of an earlier audit. Raises BadInput for other input."""
     try:
-        read = _Written.model_validate_json(data).heads
+        heads = _Written.model_validate_json(data).heads
     except ValidationError as error:
-        raise BadInput("that is no JSON of `hive audit verify --json`", "give the file as it was written") from error
-    return Heads(read.uuid, read.event, read.hash, read.meta, read.tags)
+        raise BadInput("that is not the JSON of `hive audit verify --json`", "give the unchanged file") from error
+    return Heads(heads.uuid, heads.event, heads.hash, heads.meta, heads.tags)
 
 
 @dataclass(slots=True)
 class _Repo:
-    """One applied repo as it was read."""
+    """The tags of one applied repo, and the faults in it."""
 
-    found: _Found = field(default_factory=dict)
+    tags: _Tags = field(default_factory=dict)
     refs: dict[str, Sha] = field(default_factory=dict)
     faults: list[Finding] = field(default_factory=list)
     seed: Sha | None = None
 
 
 async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
-    """Audit the state directory. `earlier`: the heads of an audit that was noted; NotFound where there is no hive."""
+    """Audit the state directory. `earlier`: the heads of a previous audit. Raises NotFound if there is no hive."""
     if not layout.meta_git.is_dir():
-        raise NotFound(f"there is no hive in {layout.state}", "point at it with --state")
+        raise NotFound(f"there is no hive in {layout.state}", "name its directory with --state")
     record, database = await asyncio.to_thread(_read_events, layout.database, earlier)
-    before = await _applied(layout)
+    before = await _read_repos(layout)
     meta = MetaRepo(layout)
     view = await meta.read()
-    history, damaged = await _history(meta.repo, view)
-    after = await _applied(layout)
+    history, damaged_commits = await _history(meta.repo, view)
+    late = {agent: repo.tags for agent, repo in (await _read_repos(layout)).items()}
     agents = frozenset({*before, *view.desired.agents, *view.desired.tombstones})
-    findings = [*database, *_lost(layout.database), *damaged]
-    for agent, repo in sorted(before.items()):
+    findings = [*database, *_set_aside(layout.database), *damaged_commits]
+    for agent, repo in before.items():
         findings += repo.faults
-        findings += tag_findings(agent, repo.found, history, agents, repo.seed)
-    late = {agent: repo.found for agent, repo in after.items()}
+        findings += tag_findings(agent, repo.tags, history, agents, repo.seed)
     findings += meta_findings(late, history)
     if record is not None:
         findings += event_findings(record.decisions, late)
     if earlier is not None:
         findings += _since(earlier, record, before, view)
-    chain = record.chain if record is not None else None
     return Report(
         tuple(findings),
-        tuple(approval for agent, repo in sorted(before.items()) for approval in approvals(agent, repo.found)),
-        Heads(
-            chain.uuid if chain else "",
-            chain.last if chain else 0,
-            chain.head if chain else "",
-            view.desired.head,
-            {agent: dict(sorted(repo.refs.items())) for agent, repo in sorted(before.items())},
-        ),
-        chain.last + 1 - chain.first if chain and chain.chained else 0,
+        tuple(approval for agent, repo in before.items() for approval in approvals(agent, repo.tags)),
+        _heads(record, before, view),
+        record.chain.last + 1 - record.chain.first if record is not None and record.chain.chained else 0,
     )
 
 
+def _heads(record: Record | None, repos: Mapping[AgentName, _Repo], view: MetaView) -> Heads:
+    tags: dict[str, dict[str, str]] = {agent: dict(sorted(repo.refs.items())) for agent, repo in repos.items()}
+    if record is None:
+        return Heads("", 0, "", view.desired.head, tags)
+    return Heads(record.chain.uuid, record.chain.last, record.chain.head, view.desired.head, tags)
+
+
 def _read_events(path: Path, earlier: Heads | None) -> tuple[Record | None, list[Finding]]:
-    """What the database says, and what is wrong with it by itself."""
+    """Return the record of the database, and the faults of its chain."""
     try:
         record = offline.read_events(path, earlier.event if earlier else None)
     except NotFound:
-        return None, [Finding(NOTE, "no-database", None, None, "there is no database: no event is checked")]
+        return None, [Finding(NOTE, "no-database", None, None, "there is no database, so no event is checked")]
     except PermanentError as error:
         return None, [Finding(FAULT, "database", None, None, error.summary)]
     if record.chain.broken is not None:
         return record, [Finding(FAULT, "chain", None, record.chain.broken[0], record.chain.broken[1])]
     if not record.chain.chained:
-        text = "the events are not chained yet: the next start of the daemon does that"
+        text = "the events are not chained yet: the next start of the daemon chains them"
         return record, [Finding(NOTE, "unchained", None, None, text)]
     return record, []
 
 
-def _lost(path: Path) -> list[Finding]:
-    """What a damaged database said is not in the chain of the new one, which is sound all the same."""
+def _set_aside(path: Path) -> list[Finding]:
+    """Report a damaged database: its events are not in the chain of the new one, which is sound without them."""
     warning = damaged.describe(path)
     if not warning:
         return []
     return [Finding(WARNING, "set-aside", None, None, f"{warning}, so they are not checked; {damaged.REMEDY}")]
 
 
-async def _applied(layout: Layout) -> dict[AgentName, _Repo]:
-    found: dict[AgentName, _Repo] = {}
+async def _read_repos(layout: Layout) -> dict[AgentName, _Repo]:
+    """Read every applied repo, sorted by agent."""
+    repos: dict[AgentName, _Repo] = {}
     folder = layout.state / "applied"
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if (path / ".git").is_dir():
             try:
                 name = agent_name(path.name)
             except HiveError:
-                continue  # what else lies there is none of hive's
-            found[name] = await _read(name, GitRepo(path / ".git"))
-    return found
+                continue  # hive made no other entries there
+            repos[name] = await _read_repo(name, GitRepo(path / ".git"))
+    return repos
 
 
-async def _read(agent: AgentName, repo: GitRepo) -> _Repo:
-    """The tags of one repo; one that is damaged or not as hive writes them is a fault."""
-    read = _Repo(refs=repo.refs(FOLDERS), seed=repo.ref(SEED))
-    objects = await repo.objects(set(read.refs.values()))
-    for ref, name in sorted(read.refs.items()):
+async def _read_repo(agent: AgentName, repo: GitRepo) -> _Repo:
+    """Read the tags of one repo. A tag that is damaged, or not as hive writes it, is a fault."""
+    result = _Repo(refs=repo.refs(FOLDERS), seed=repo.ref(SEED))
+    objects = await repo.objects(set(result.refs.values()))
+    for ref, name in sorted(result.refs.items()):
         parsed = parse(ref)
         if parsed is None:
             continue
         state, id = parsed
         tag, fault = _tag(state, id, name, objects.get(name))
         if fault:
-            read.faults.append(Finding(FAULT, "damaged", agent, id, f"{state}/{id} {fault}"))
+            result.faults.append(Finding(FAULT, "damaged", agent, id, f"{state}/{id} {fault}"))
         if tag is not None:
-            read.found.setdefault(id, {})[state] = tag
-    return read
+            result.tags.setdefault(id, {})[state] = tag
+    return result
 
 
 def _tag(state: TagState, id: ProposalId, name: Sha, item: GitObject | None) -> tuple[ReadTag | None, str]:
     if item is None:
-        return None, "points at an object that is not there"
+        return None, "points at an object that does not exist"
     if item.id != name:
         return None, "points at an object whose content was changed"
     try:
         tag = read_tag(state, id, name, {name: item})
     except (KeyError, ValueError):
-        return None, "is no tag of a commit"
+        return None, "is not a tag of a commit"
     if item.kind != "tag":
-        return tag, "is no annotated tag: made by hand"
-    return tag, "" if tag is not None else "is no tag of a commit"
+        return tag, "is not an annotated tag: it was made by hand"
+    return tag, "" if tag is not None else "is not a tag of a commit"
 
 
 async def _history(repo: GitRepo, view: MetaView) -> tuple[History, list[Finding]]:
-    """Meta's commits, each checked to be what its name says."""
+    """Read the commits of meta, and report those whose content does not match their name."""
     log = await repo.log(view.desired.head)
     objects = await repo.objects(commit.sha for commit in log)
     entries: dict[Sha, LogEntry] = {commit.sha: log_entry(commit) for commit in log}
@@ -226,27 +226,31 @@ async def _history(repo: GitRepo, view: MetaView) -> tuple[History, list[Finding
     return History(entries, disowned, view.committed, purging), findings
 
 
-def _since(earlier: Heads, record: Record | None, repos: Mapping[AgentName, _Repo], view: MetaView) -> list[Finding]:
-    """What an earlier audit saw and is not so any more."""
-    findings = []
+def _since(
+    earlier: Heads, record: Record | None, repos: Mapping[AgentName, _Repo], view: MetaView
+) -> Iterator[Finding]:
+    """Report what an earlier audit recorded and is different or missing now."""
     if record is not None and earlier.uuid == record.chain.uuid:
         pruned = earlier.event < record.chain.first - 1
         if not pruned and earlier.event > 0 and record.hash != earlier.hash:
-            text = f"event {earlier.event} is not what it was at the earlier audit"
-            findings.append(Finding(FAULT, "rewritten", None, earlier.event, text))
+            text = f"event {earlier.event} is not the one of the earlier audit"
+            yield Finding(FAULT, "rewritten", None, earlier.event, text)
     elif earlier.uuid:
-        findings.append(Finding(FAULT, "rewritten", None, None, "the database is another than at the earlier audit"))
+        yield Finding(FAULT, "rewritten", None, None, "the database is not the one of the earlier audit")
     if earlier.meta not in view.history:
         text = f"meta commit {earlier.meta[:12]} of the earlier audit is not in main any more"
-        findings.append(Finding(FAULT, "rewritten", None, None, text))
+        yield Finding(FAULT, "rewritten", None, None, text)
     for agent, refs in sorted(earlier.tags.items()):
-        now = repos[AgentName(agent)].refs if AgentName(agent) in repos else None
-        if now is None:
-            findings.append(Finding(NOTE, "gone", agent, None, "its tags are gone since the earlier audit (purged?)"))
-            continue
-        lost = [ref for ref, name in refs.items() if now.get(ref) != name]
-        findings += [
-            Finding(FAULT, "rewritten", agent, None, f"{ref.removeprefix('refs/tags/')} was moved or removed since")
-            for ref in lost
-        ]
-    return findings
+        repo = repos.get(AgentName(agent))
+        if repo is None:
+            text = "its tags were removed since the earlier audit (by a purge?)"
+            yield Finding(NOTE, "gone", agent, None, text)
+        else:
+            yield from _tags_since(agent, refs, repo)
+
+
+def _tags_since(agent: str, refs: Mapping[str, str], repo: _Repo) -> Iterator[Finding]:
+    for ref, name in refs.items():
+        if repo.refs.get(ref) != name:
+            text = f"{ref.removeprefix('refs/tags/')} was moved or removed since the earlier audit"
+            yield Finding(FAULT, "rewritten", agent, None, text)

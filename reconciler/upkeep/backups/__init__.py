@@ -1,1 +1,1 @@
-"""Backups of a hive: what is in one, how it is written, and how it is brought back."""
+"""Backups of a hive: their format, how they are written, and how they are restored."""

@@ -1,10 +1,10 @@
-"""What a backup is: the files that may be in it, and its manifest. Pure.
+"""The format of a backup: the files that may be in it, and its manifest. Pure.
 
 meta/.git/...  applied/<n>/.git/...   refs (one file each) and objects; never configuration, hooks or alternates
 hive.db  owner                        the database, and the id of the state directory
 proposed/<n>/config/...               only if asked for
 agents/<n>/{state,home}/...           only if asked for: they hold credentials
-manifest.json                         last: what all this is, with the hash of each file
+manifest.json                         last: the description of the backup, with the hash of each file
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from meta.errors import BadInput
 FORMAT = 1
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 2**28
-"""Bytes; room for more than a million files."""
+"""Bytes at most: enough for more than a million files."""
 
 DATABASE, OWNER = "hive.db", "owner"
 _NAME = r"[a-z](?:[a-z0-9-]{0,9}[a-z0-9])?"
@@ -34,22 +34,22 @@ _FOREIGN = re.compile(rf"(?:proposed/{_NAME}/config|agents/{_NAME}/(?:state|home
 
 
 class Kind(Enum):
-    """What a file in a backup is."""
+    """The kind of a file in a backup."""
 
     REF = "ref"
     OBJECT = "object"
     DATABASE = "database"
     OWNER = "owner"
     FOREIGN = "foreign"
-    """Of the manager or of an agent: hive keeps it and never looks into it."""
+    """A file of the manager or of an agent: hive stores it and never reads its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """manifest.json. `files`: path -> [SHA-256, bytes]. `agents`: the commit that each applied/main was at.
 
-    `settings` are the HIVE_* settings in effect, `settings_of` says whose: "daemon", or "command" for those of who
-    made the backup without one. `skipped`: links, sockets, devices, odd names. `credentials`: agents' homes are in it.
+    `settings` are the HIVE_* settings in effect; `settings_of` is "daemon", or "command" if the backup was made without
+    a daemon. `skipped`: links, sockets, devices, odd names. `credentials`: agents' homes are in it.
     """
 
     format: int
@@ -86,7 +86,7 @@ class _Version(BaseModel):
 
 
 def kind_of(path: str) -> Kind | None:
-    """What the file at `path` of a backup is; None: no backup has such a file."""
+    """Return the kind of the file at `path`; None: no backup has such a file."""
     if path == DATABASE:
         return Kind.DATABASE
     if path == OWNER:
@@ -102,16 +102,16 @@ def kind_of(path: str) -> Kind | None:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as it is written."""
+    """Return the manifest as it is written."""
     return json.dumps(asdict(manifest), indent=1, sort_keys=True).encode() + b"\n"
 
 
 def decode(data: bytes) -> Manifest:
-    """The manifest, or BadInput that says why it is none: damaged, or of a format that this hive does not know."""
+    """Parse a manifest. Raises BadInput if it is damaged, or of a format that this hive does not know."""
     try:
         version = TypeAdapter(_Version).validate_json(data).format
         if version != FORMAT:
-            hint = "restore it with the hive that made it" if version > FORMAT else "is it a backup of hive?"
+            hint = "restore it with the hive that made it" if version > FORMAT else "check that it is a backup of hive"
             raise BadInput(f"the backup has format {version}, this hive knows {FORMAT}", hint)
         read = _Manifest.model_validate_json(data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The tar of a backup into an empty directory, every file checked: names, kinds, hashes, none twice, none missing."""
+"""The extraction of a backup into an empty directory. Names, kinds and hashes of all files are checked."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from reconciler.upkeep.backups.archive import Kind, Manifest, kind_of
 _MODES = {Kind.REF: 0o644, Kind.OBJECT: 0o444, Kind.DATABASE: 0o600, Kind.OWNER: 0o644}
 _FOLDER_MODE = 0o755
 _RANGES = 65_536
-"""uids from here on are agents': a file of theirs keeps such an owner, any other becomes the state's."""
-_NOBODY = 2**32 - 1
-"""For the kernel "leave it as it is"; there is no higher one."""
+"""uids from here on are agents'. A file with such an owner keeps it; any other gets the owner of the state."""
+_HIGHEST_UID = 2**32 - 1
+"""The highest uid. The kernel takes it as "leave the owner as it is"."""
 _BLOCK = 2**20
 _SHA = re.compile(rb"[0-9a-f]{40}\n")
 _OWNER = re.compile(rb"[0-9a-f]{32}\s*")
 
 
 HEADER_LIMIT = 64 * 1024
-"""Bytes of an extended header; hive's own have a path in them at most."""
+"""Bytes of an extended header at most. hive's own contain only a path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whom hive's files belong to."""
+    """The owner of hive's files."""
 
     uid: int
     gid: int
 
 
 class _Bounded(tarfile.TarInfo):
-    """A member whose extended headers are as short as hive's own: tarfile reads them whole before anybody sees it."""
+    """A member with short extended headers: tarfile reads them whole before they can be checked."""
 
     def _bounded(self) -> None:
         if self.size > HEADER_LIMIT:
@@ -57,7 +57,7 @@ class _Bounded(tarfile.TarInfo):
 
 
 def extract(source: Path, target: Path, owner: Owner) -> Manifest:
-    """Unpack the backup `source` into the empty directory `target`. BadInput when it is no sound backup."""
+    """Unpack the backup `source` into the empty directory `target`. Raises BadInput if it is not a sound backup."""
     extraction = _Extraction(target, owner)
     try:
         with tarfile.open(source, "r|*", tarinfo=_Bounded) as tar:
@@ -68,20 +68,20 @@ def extract(source: Path, target: Path, owner: Owner) -> Manifest:
             raise
         raise NotFound(f"there is no file {source}") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise BadInput(f"{source} is no sound backup: {error}", "was it copied completely?") from error
+        raise BadInput(f"{source} is not a sound backup: {error}", "check that it was copied completely") from error
     return extraction.finish(source)
 
 
 def manifest_of(source: Path) -> Manifest:
-    """The manifest of a backup, whose files are not looked at. BadInput when there is none."""
+    """Return the manifest of a backup without checking its files. Raises BadInput if there is none."""
     try:
         with tarfile.open(source, "r|*", tarinfo=_Bounded) as tar:
             for member in tar:
                 if member.name == archive.MANIFEST and member.isreg() and member.size <= archive.MANIFEST_LIMIT:
                     return archive.decode(_content(tar, member).read())
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise BadInput(f"{source} is no sound backup: {error}", "was it copied completely?") from error
-    raise BadInput(f"{source} has no manifest: it was cut off, or is no backup of hive")
+        raise BadInput(f"{source} is not a sound backup: {error}", "check that it was copied completely") from error
+    raise BadInput(f"{source} has no manifest: it was cut off, or is not a backup of hive")
 
 
 @dataclass(slots=True)
@@ -93,18 +93,18 @@ class _Extraction:
     manifest: Manifest | None = None
 
     def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        """The next member of the tar."""
+        """Extract the next member of the tar."""
         name = member.name
         if self.manifest is not None:
-            raise BadInput(f"the backup goes on behind its manifest: {name[:100]!r}")
+            raise BadInput(f"the backup has a file after its manifest: {name[:100]!r}")
         if name == archive.MANIFEST and member.isreg() and member.size <= archive.MANIFEST_LIMIT:
             self.manifest = archive.decode(_content(tar, member).read())
             return
         kind = kind_of(name)
         plain = member.isreg() and not member.issparse()
         if kind is None or not (plain or (member.isdir() and kind is Kind.FOREIGN)):
-            what = "a link" if member.issym() or member.islnk() else "something"
-            raise BadInput(f"the backup holds {what} that no backup has: {name[:100]!r}", "it was not made by hive")
+            what = "a link" if member.issym() or member.islnk() else "a file"
+            raise BadInput(f"the backup has {what} that no backup has: {name[:100]!r}", "it was not made by hive")
         try:
             self._place(tar, member, kind)
         except (FileExistsError, NotADirectoryError) as error:
@@ -130,32 +130,32 @@ class _Extraction:
                 os.fchown(descriptor, owner.uid, owner.gid)
         self.seen[member.name] = (hashing.hexdigest(), size)
         if kind in (Kind.REF, Kind.OWNER) and not (_SHA if kind is Kind.REF else _OWNER).fullmatch(path.read_bytes()):
-            raise BadInput(f"{member.name} of the backup is no {kind.value}", "it was not made by hive")
+            raise BadInput(f"{member.name} of the backup is not a valid {kind.value}", "it was not made by hive")
 
     def _owner(self, member: tarfile.TarInfo, kind: Kind) -> Owner:
-        theirs = kind is Kind.FOREIGN and all(_RANGES <= id < _NOBODY for id in (member.uid, member.gid))
+        theirs = kind is Kind.FOREIGN and all(_RANGES <= id < _HIGHEST_UID for id in (member.uid, member.gid))
         return Owner(member.uid, member.gid) if theirs else self.owner
 
     def finish(self, source: Path) -> Manifest:
-        """Everything was taken: compare with the manifest, complete the repos, set modes and owners of directories."""
+        """Compare all files with the manifest, complete the repos, and set modes and owners of directories."""
         if self.manifest is None:
-            raise BadInput(f"{source} has no manifest: it was cut off, or is no backup of hive")
+            raise BadInput(f"{source} has no manifest: it was cut off, or is not a backup of hive")
         wanted = {name: (sha, size) for name, (sha, size) in self.manifest.files.items()}
         if wanted != self.seen:
             wrong = sorted(name for name in wanted.keys() | self.seen.keys() if wanted.get(name) != self.seen.get(name))
             raise BadInput(
-                f"{len(wrong)} files of the backup are not as its manifest says: {wrong[0]}", "take another backup"
+                f"{len(wrong)} files of the backup do not match its manifest: {wrong[0]}", "take another backup"
             )
         main = self.target / "meta" / ".git" / "refs" / "heads" / "main"
         if not main.is_file() or main.read_text(encoding="ascii").strip() != self.manifest.meta:
-            raise BadInput("the backup has no meta repo, or another than its manifest says", "take another backup")
+            raise BadInput("the backup has no meta repo, or not the one of its manifest", "take another backup")
         for git_dir in (self.target / "meta" / ".git", *self.target.glob("applied/*/.git")):
             _complete(git_dir)
-        self._adorn()
+        self._set_modes()
         return self.manifest
 
-    def _adorn(self) -> None:
-        """Modes and owners of directories, at last: some may not be written in."""
+    def _set_modes(self) -> None:
+        """Set modes and owners of directories. This comes last, since some are then not writable."""
         theirs = {path: (mode, owner) for path, mode, owner in self.directories}
         root = os.geteuid() == 0
         for folder, _, files in os.walk(self.target, topdown=False):
@@ -172,7 +172,7 @@ class _Extraction:
 
 
 def _complete(git_dir: Path) -> None:
-    """What a repo of hive has besides refs and objects."""
+    """Add what a repo of hive has besides refs and objects."""
     for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (git_dir / folder).mkdir(parents=True, exist_ok=True)
     (git_dir / "HEAD").write_text("ref: refs/heads/main\n", encoding="ascii")
@@ -180,10 +180,10 @@ def _complete(git_dir: Path) -> None:
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    found = tar.extractfile(member)
-    if found is None:
+    content = tar.extractfile(member)
+    if content is None:
         raise BadInput(f"the backup has no content for {member.name[:100]!r}")
-    return found
+    return content
 
 
 def _blocks(source: IO[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
-"""Writes the tar of a backup: hive's own files as they are, what agents own with care. See backups/archive.py.
+"""The tar of a backup: hive's own files, and files of agents, which are read with care. See archive.py.
 
-What agents own is opened beneath its directory only and follows no link; links, sockets and devices are left out.
+A file of an agent is opened beneath the agent's directory only, without following a link. Links, sockets and devices
+are left out.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ from reconciler.upkeep.backups import archive
 from reconciler.upkeep.backups.archive import Manifest, kind_of
 
 _SPARSE = 16
-"""A file of which less than one part in so many is there is passed over."""
+"""A file is skipped if less than this fraction (one in 16) of it is stored."""
 _SPOOL = 2**22
 _LEVEL = 6
 _DEEPEST = 100
 _META = "meta/.git"
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@|(?<=token=)[^&\s]+")
 Refs = dict[str, dict[str, Sha]]
-"""Refs of each repo, by its git directory relative to the state directory."""
+"""The refs of each repo, by its git directory relative to the state directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is taken along beyond the necessary: proposed work trees; agents' /state and homes (credentials)."""
+    """Optional parts of a backup: proposed work trees; agents' /state and homes (credentials)."""
 
     proposed: bool = False
     agents: bool = False
@@ -51,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose settings are in effect ("daemon" or "command"), and which hive this is."""
+    """The settings of a backup, the process that they belong to ("daemon" or "command"), and the revision of hive."""
 
     config: Config
     settings_of: str
@@ -59,24 +60,24 @@ class Origin:
 
 
 class _Readable(Protocol):
-    """Something to read bytes from."""
+    """A source of bytes."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes."""
+        """Return at most `size` bytes."""
 
 
 class Moved(TransientError):
-    """Something that was there is gone: an agent was purged while its repo was read."""
+    """A file was removed while it was read: its agent was purged."""
 
 
 def effective(config: Config) -> dict[str, str]:
-    """The settings as HIVE_* variables. A login in a URL is left out: a backup holds no secret unless asked."""
-    given = config.model_dump()
-    return {f"HIVE_{key.upper()}": _LOGIN.sub("", str(value)) for key, value in sorted(given.items())}
+    """Return the settings as HIVE_* variables. A login in a URL is left out: a backup has no secret unless asked."""
+    values = config.model_dump()
+    return {f"HIVE_{key.upper()}": _LOGIN.sub("", str(value)) for key, value in sorted(values.items())}
 
 
 def agents_in(folder: Path) -> Iterator[AgentName]:
-    """The agents that have a directory in `folder`; what else lies there is none of hive's."""
+    """Return the agents that have a directory in `folder`. Other entries are not hive's."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         with contextlib.suppress(HiveError):
             if path.is_dir() and not path.is_symlink():
@@ -84,7 +85,7 @@ def agents_in(folder: Path) -> Iterator[AgentName]:
 
 
 class Packing:
-    """One archive while it is written. Not for use twice."""
+    """One archive while it is written. Use it once."""
 
     def __init__(self, layout: Layout, wanted: Wanted, origin: Origin, stop: threading.Event) -> None:
         self._layout = layout
@@ -96,7 +97,7 @@ class Packing:
         self._at = int(time.time())
 
     def archive(self, scratch: Path, target: Path, database: Path, refs: Refs) -> Manifest:
-        """Write everything to `scratch`, durably, and rename it to `target`."""
+        """Write the archive to `scratch`, durably, and rename it to `target`."""
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             with self._tar(file, target.name.endswith("gz")) as tar:
@@ -126,8 +127,8 @@ class Packing:
                 self._add(tar, archive.DATABASE, source, database.stat().st_size, 0o600)
         if self._layout.owner.is_file():
             self._text(tar, archive.OWNER, self._layout.owner.read_bytes())
-        for repo, found in refs.items():
-            for ref, sha in found.items():
+        for repo, of_repo in refs.items():
+            for ref, sha in of_repo.items():
                 self._text(tar, f"{repo}/{ref}", f"{sha}\n".encode())
             self._objects(tar, state / repo, repo)
         for folder, below, taken in (
@@ -139,7 +140,7 @@ class Packing:
                     self._foreign(tar, state / folder / name, f"{folder}/{name}", part)
 
     def _manifest(self, refs: Refs) -> Manifest:
-        mains = {repo.split("/")[1]: found.get("refs/heads/main", "") for repo, found in refs.items() if repo != _META}
+        mains = {repo.split("/")[1]: each.get("refs/heads/main", "") for repo, each in refs.items() if repo != _META}
         return Manifest(
             format=archive.FORMAT,
             hive=self._origin.hive,
@@ -155,7 +156,7 @@ class Packing:
         )
 
     def _objects(self, tar: tarfile.TarFile, git_dir: Path, repo: str) -> None:
-        """Loose objects and packs, which never change once they have their name."""
+        """Add loose objects and packs, which never change once they have their name."""
         try:
             folders = sorted(path for path in (git_dir / "objects").iterdir() if path.is_dir())
             for folder in folders:
@@ -183,7 +184,7 @@ class Packing:
         like: os.stat_result | None = None,
     ) -> None:
         if self._stop.is_set():
-            raise TransientError("the backup was given up: nobody waits for it", "try again")
+            raise TransientError("the backup was cancelled by its caller", "try again")
         info = tarfile.TarInfo(name)
         info.size, info.mode, info.mtime = size, mode, self._at
         if like is not None:
@@ -193,7 +194,7 @@ class Packing:
         if name != archive.MANIFEST:
             self._files[name] = (hashing.hash.hexdigest(), size)
 
-    # what agents own
+    # files of agents
     def _foreign(self, tar: tarfile.TarFile, parent: Path, name: str, part: str) -> None:
         try:
             descriptor = os.open(parent / part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -219,13 +220,13 @@ class Packing:
             try:
                 self._entry(tar, descriptor, entry, path, depth)
             except FileNotFoundError:
-                continue  # the agent removed it meanwhile
+                continue  # the agent removed the file meanwhile
             except PermissionError as error:
                 raise _unreadable(Path(path), error) from error
 
     def _entry(self, tar: tarfile.TarFile, parent: int, entry: str, path: str, depth: int) -> None:
-        found = os.stat(entry, dir_fd=parent, follow_symlinks=False)
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        mode = os.stat(entry, dir_fd=parent, follow_symlinks=False).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             self._skipped.append(path)
             return
         descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
@@ -241,10 +242,10 @@ class Packing:
             os.close(descriptor)
 
     def _live(self, tar: tarfile.TarFile, descriptor: int, path: str, status: os.stat_result) -> None:
-        """A file that may grow or shrink while it is read: what was read at first is what is written."""
+        """Add a file that may grow or shrink meanwhile: copy it first, then write the copy."""
         with tempfile.SpooledTemporaryFile(_SPOOL) as copy, open(descriptor, "rb", closefd=False) as source:
             left = status.st_size
-            if status.st_blocks * 512 < left // _SPARSE:  # mostly holes: an agent's way to fill this disk
+            if status.st_blocks * 512 < left // _SPARSE:  # mostly holes: an agent could fill this disk with it
                 self._skipped.append(path)
                 return
             while left and not self._stop.is_set() and (block := source.read(min(left, 2**20))):
@@ -256,7 +257,7 @@ class Packing:
 
 
 class _Hashing(io.RawIOBase):
-    """A source that is hashed while it is read."""
+    """A source that hashes the bytes that are read from it."""
 
     def __init__(self, source: _Readable) -> None:
         self._source = source

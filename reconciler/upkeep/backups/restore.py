@@ -1,8 +1,8 @@
-"""Brings a backup back: into a directory of its own first, checked there, then renamed into place.
+"""The restore of a backup: it is extracted to a directory of its own, checked there, then renamed into place.
 
-Nothing of the tar is trusted: only plain files (and the directories that agents own) with the names of
-backups/archive.py are taken, each must have the hash of the manifest, and none may be missing. Configuration,
-hooks and alternates of a repo are never in a backup; hive writes its own.
+The tar is not trusted. Only plain files (and directories of agents) with the names of archive.py are extracted; each
+must have the hash of the manifest, and none may be missing. Configuration, hooks and alternates of a repo are never
+in a backup: hive writes its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STATE_MODE = 0o711
 
 
 class Part(StrEnum):
-    """What can be brought back alone, while agents run on."""
+    """A part that can be restored alone, while agents keep running."""
 
     META = "meta"
     APPLIED = "applied"
@@ -40,7 +40,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done. `aside`: where what was there before is now."""
+    """The result of a restore. `aside`: where the previous files are now."""
 
     manifest: Manifest
     aside: tuple[Path, ...]
@@ -49,11 +49,11 @@ class Restored:
 def restore(
     source: Path, layout: Layout, *, force: bool = False, only: Part | None = None, new_owner: bool = False
 ) -> Restored:
-    """Bring the backup `source` back to the state directory, while no daemon runs there.
+    """Restore the backup `source` to the state directory, while no daemon runs there.
 
-    Without `force` or `only` the directory must be empty or absent; `force` moves what is there aside, `only` replaces
-    one part and moves that aside. `new_owner`: an id of its own, for a copy beside the original.
-    Raises BadInput (no sound backup), Conflict (a daemon runs, the directory is not empty), Refused (agents run).
+    Without `force` or `only` the directory must be empty or absent. `force` moves its content aside; `only` replaces
+    one part and moves that aside. `new_owner` sets an id of its own, for a copy beside the original.
+    Raises BadInput (not a sound backup), Conflict (a daemon runs, the directory is not empty), Refused (agents run).
     """
     state = layout.state
     try:
@@ -71,17 +71,17 @@ def restore(
             manifest = extract(source, staging, owner)
             if new_owner:
                 (staging / archive.OWNER).write_text(secrets.token_hex(16), encoding="ascii")
-            os.sync()  # one for all: a call per file would take a thousand times as long
+            os.sync()  # one sync for all files: one per file would take a thousand times as long
             stamp = _stamp(state)
             if only is not None:
                 return Restored(manifest, tuple(_replace(staging, layout, only, stamp)))
-            return Restored(manifest, tuple(_settle(staging, state, owner, stamp, within=within)))
+            return Restored(manifest, tuple(_move_into_place(staging, state, owner, stamp, within=within)))
     except OSError as error:
         raise disk_error(f"cannot restore to {state} ({error.filename or source})", error) from error
 
 
 def _stamp(state: Path) -> str:
-    """The name of what is moved aside now. One that is taken (of the same second) gets a number."""
+    """Return the suffix of what is moved aside now, with a number if the same second has one already."""
     first = time.strftime("before-%Y%m%dT%H%M%SZ", time.gmtime())
     taken = [path.name for folder in (state.parent, state) if folder.is_dir() for path in folder.iterdir()]
     at, stamp = 2, first
@@ -104,12 +104,13 @@ def _check_place(layout: Layout, force: bool, only: Part | None) -> None:
     running = sorted(_running(layout))
     if running:
         raise Refused(
-            f"agents still run there: {', '.join(running)}", "start the daemon, `hive stop` them, stop the daemon"
+            f"agents still run there: {', '.join(running)}",
+            "start the daemon, `hive stop` them, stop the daemon",
         )
 
 
 def _running(layout: Layout) -> Iterator[str]:
-    """The agents of backend local whose supervisor lives (it holds a lock for as long), and containers that run."""
+    """Return agents of backend local whose supervisor runs (it holds a lock), and containers of nixos that run."""
     for lock in layout.backend("local").glob("*/lock"):
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -124,15 +125,15 @@ def _running(layout: Layout) -> Iterator[str]:
 
 
 def _owner_of(state: Path) -> Owner:
-    """Whom the state directory belongs to; an absent one will be the caller's."""
+    """Return the owner of the state directory; the caller if there is none yet."""
     if not state.exists():
         return Owner(os.geteuid(), os.getegid())
-    found = state.stat()
-    return Owner(found.st_uid, found.st_gid)
+    status = state.stat()
+    return Owner(status.st_uid, status.st_gid)
 
 
-def _settle(staging: Path, state: Path, owner: Owner, stamp: str, *, within: bool) -> Iterator[Path]:
-    """Everything into place; yields what was moved aside."""
+def _move_into_place(staging: Path, state: Path, owner: Owner, stamp: str, *, within: bool) -> Iterator[Path]:
+    """Move all files into place. Yields what was moved aside."""
     if within:
         for path in sorted(staging.iterdir()):
             path.rename(state / path.name)
@@ -148,7 +149,7 @@ def _settle(staging: Path, state: Path, owner: Owner, stamp: str, *, within: boo
 
 
 def _replace(staging: Path, layout: Layout, part: Part, stamp: str) -> Iterator[Path]:
-    """One part into place; yields what was moved aside."""
+    """Move one part into place. Yields what was moved aside."""
     state = layout.state
     if part is Part.DATABASE:
         if not (staging / archive.DATABASE).is_file():
@@ -166,7 +167,7 @@ def _replace(staging: Path, layout: Layout, part: Part, stamp: str) -> Iterator[
 
 
 def _swap(new: Path, place: Path, aside: Path) -> Iterator[Path]:
-    """A repo into place. Its directory stays, since containers have that bound."""
+    """Move a repo into place. Its directory stays, since containers have it bound."""
     if place.exists():
         aside.mkdir(parents=True, exist_ok=True)
         place.rename(aside / ".git")
@@ -176,7 +177,7 @@ def _swap(new: Path, place: Path, aside: Path) -> Iterator[Path]:
 
 
 def _discard(staging: Path) -> None:
-    """Remove what is left, also below directories that nobody may write in."""
+    """Remove what is left, also below directories that are not writable."""
     with contextlib.suppress(OSError):
         for folder, _, _ in os.walk(staging):
             Path(folder).chmod(0o700)

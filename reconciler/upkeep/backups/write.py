@@ -1,7 +1,7 @@
-"""Makes a backup: one tar of what cannot be made again, consistent while the daemon runs. See backups/archive.py.
+"""The writing of a backup: one tar of all files that cannot be made again, consistent while the daemon runs.
 
-Refs are read under meta's lock, so no deploy is between its meta commit and the reading; objects are only ever added
-to hive's repos, so they may be read afterwards. The database is copied first: an older one loses against the tags.
+Refs are read under meta's lock, so that no deploy commits to meta meanwhile. Objects are only ever added to hive's
+repos, so they are read afterwards. The database is copied first: an older one is corrected by the tags.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _LOOKS = 50
 async def write(
     layout: Layout, target: Path, wanted: Wanted, origin: Origin, still: AbstractAsyncContextManager[object]
 ) -> Manifest:
-    """Write the backup to `target` (0600; beside it first, then renamed), compressed when its name ends in "gz".
+    """Write the backup to `target` (mode 0600), compressed if its name ends in "gz".
 
-    Inside `still` nobody commits to meta. TransientError when the disk is full; PermanentError when something may not
-    be read or written. A caller that is cancelled leaves nothing behind.
+    While `still` is entered nothing commits to meta. Raises TransientError if the disk is full, and PermanentError if a
+    file may not be read or written. A cancelled call leaves no file behind.
     """
     scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     database = scratch.with_name(f"{scratch.name}.db")
@@ -66,7 +66,7 @@ async def write(
 
 @contextlib.contextmanager
 def held(layout: Layout) -> Iterator[None]:
-    """The state directory's lock, for work without a daemon. Conflict while one runs."""
+    """Hold the state directory's lock, for work without a daemon. Raises Conflict if one runs."""
     try:
         descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -78,14 +78,14 @@ def held(layout: Layout) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Conflict(f"a daemon runs in {layout.state}", "stop it first: agents go on") from error
+            raise Conflict(f"a daemon runs in {layout.state}", "stop it first: agents keep running") from error
         yield
     finally:
         os.close(descriptor)
 
 
 async def _in_thread(work: Callable[[], T], stop: threading.Event) -> T:
-    """Run `work` in a thread. A cancelled caller tells it to stop and waits until it has."""
+    """Run `work` in a thread. If the caller is cancelled, set `stop` and wait until the thread has ended."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)
@@ -97,36 +97,36 @@ async def _in_thread(work: Callable[[], T], stop: threading.Event) -> T:
 
 def _copy_database(layout: Layout, copy: Path) -> None:
     os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-    with contextlib.suppress(NotFound):  # then there is none, and a restore begins with a new one
+    with contextlib.suppress(NotFound):  # then the backup has none, and a restore begins with a new one
         offline.copy(layout.database, copy)
 
 
 def _snapshot(layout: Layout) -> Refs:
     if not (layout.meta_git / "HEAD").is_file():
-        raise NotFound(f"there is no hive in {layout.state}", "point at it with --state")
+        raise NotFound(f"there is no hive in {layout.state}", "name its directory with --state")
     repos = [layout.meta_git, *(layout.applied_git(name) for name in agents_in(layout.state / "applied"))]
-    found = {}
+    refs = {}
     for git_dir in repos:
         if (git_dir / "HEAD").is_file():
-            found[git_dir.relative_to(layout.state).as_posix()] = _refs(git_dir)
-    return found
+            refs[git_dir.relative_to(layout.state).as_posix()] = _refs(git_dir)
+    return refs
 
 
 def _refs(git_dir: Path) -> dict[str, Sha]:
-    """Every ref. Read until two looks agree: a transaction moves one ref after the other."""
+    """Read every ref, until two reads agree: a transaction moves one ref after the other."""
     before = None
     for _ in range(_LOOKS):
         now = read_refs(git_dir, sorted(_ref_folders(git_dir)))
         if now == before:
             return now
         before = now
-    raise TransientError(f"the refs of {git_dir} are moved all the time", "try again")
+    raise TransientError(f"the refs of {git_dir} are moved continuously", "try again")
 
 
 def _ref_folders(git_dir: Path) -> set[str]:
-    """Every folder of refs, also of packed ones."""
-    found = {Path(folder).relative_to(git_dir).as_posix() for folder, _, _ in os.walk(git_dir / "refs")}
+    """Return every folder of refs, packed ones included."""
+    folders = {Path(folder).relative_to(git_dir).as_posix() for folder, _, _ in os.walk(git_dir / "refs")}
     with contextlib.suppress(FileNotFoundError):
         for line in (git_dir / "packed-refs").read_text(encoding="utf-8", errors="replace").splitlines():
-            found.add(line.partition(" ")[2].rpartition("/")[0])
-    return {folder for folder in found if folder.startswith("refs")}
+            folders.add(line.partition(" ")[2].rpartition("/")[0])
+    return {folder for folder in folders if folder.startswith("refs")}

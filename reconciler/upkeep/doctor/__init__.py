@@ -1,1 +1,1 @@
-"""Examine a hive and report what needs an operator."""
+"""The examination of a hive: report, and repair if safe, what needs an operator."""

@@ -1,7 +1,7 @@
-"""`hive doctor`: a table of checks, run over one hive and its host, and the mending of what is safe to mend.
+"""`hive doctor`: a table of checks, run over one hive and its host, and the repair of what is safe to repair.
 
-Reading takes no lock and changes nothing. Mending happens under the state directory's lock where no daemon has it;
-beside a daemon only what is so old that the daemon cannot be using it is touched (`Subject.settled`).
+Checks take no lock and change nothing. Repairs hold the state directory's lock if no daemon holds it. Beside a daemon
+they touch only files that are too old for the daemon to be using them (`Subject.settled`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from reconciler.upkeep.doctor.checks import agents, host, places, proposed, runn
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict
 
 SECONDS = 600.0
-"""One check; the longest is fsck of many repos."""
+"""Seconds for one check. The longest is the fsck of many repos."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the table. `about` is what it makes sure of."""
+    """One line of the table. `about` is what the check makes sure of."""
 
     name: str
     about: str
@@ -34,35 +34,35 @@ class Check:
 CHECKS = (
     Check("daemon", "one daemon has the state directory and is well", running.daemon),
     Check("sockets", "the operator's sockets answer and are closed to others", running.sockets),
-    Check("git", "git is there and new enough", host.git),
-    Check("nix", "nix is there where the builder needs it", host.nix),
+    Check("git", "git is installed and new enough", host.git),
+    Check("nix", "nix is installed if the builder needs it", host.nix),
     Check("bubblewrap", "agents can be isolated", host.bubblewrap),
-    Check("cgroups", "limits of agents can be enforced", host.cgroups),
+    Check("cgroups", "the limits of agents can be enforced", host.cgroups),
     Check("helper", "the root helper of backend nixos listens", host.helper),
-    Check("bus", "the system bus of backend nixos is there", systemd.bus),
-    Check("inotify", "programs can watch files", host.inotify),
+    Check("bus", "the system bus of backend nixos is available", systemd.bus),
+    Check("inotify", "programs can watch enough files", host.inotify),
     Check("files", "enough files may be open", host.files),
-    Check("disk", "there is room, in bytes and inodes", host.disk),
-    Check("clock", "the clock is kept and did not jump back", host.clock),
-    Check("directories", "every directory of hive's is there", places.directories),
-    Check("permissions", "hive's things are hive's, secrets are closed", places.permissions),
-    Check("locks", "no stale lock in hive's repos", places.locks),
-    Check("records", "no record of a dead command", places.records),
-    Check("proposed", "work trees and push repos are whole, their group may push", proposed.repos),
-    Check("leftovers", "nothing of agents that are no more", places.leftovers),
-    Check("meta", "meta can be read, and its pins exist", truth.meta),
-    Check("fsck", "every repo of hive's is sound", truth.fsck),
+    Check("disk", "there is free space, in bytes and inodes", host.disk),
+    Check("clock", "the clock is synchronised and did not jump", host.clock),
+    Check("directories", "every directory of hive exists", places.directories),
+    Check("permissions", "hive's files belong to hive, and others cannot read secrets", places.permissions),
+    Check("locks", "there is no stale lock in hive's repos", places.locks),
+    Check("records", "there is no record of a command that has ended", places.records),
+    Check("proposed", "work trees and push repos are complete, and the group may push", proposed.repos),
+    Check("leftovers", "nothing is left of agents that do not exist any more", places.leftovers),
+    Check("meta", "meta can be read, and the commits that it pins exist", truth.meta),
+    Check("fsck", "every repo of hive is sound", truth.fsck),
     Check("tags", "the tags agree with each other and with meta", truth.tags),
     Check("database", "the database is sound and agrees with the tags", truth.database),
-    Check("containers", "every container is hive's and an agent's", running.containers),
-    Check("agents", "no agent was given up or waits for somebody", agents.agents),
-    Check("status", "`hive status` says nothing else of this hive", agents.notes),
+    Check("containers", "every container belongs to hive and to an agent", running.containers),
+    Check("agents", "no agent has failed or needs an operator", agents.agents),
+    Check("status", "`hive status` has no other warnings", agents.notes),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One finding of one check. `fixable`: `--fix` mends it; `fixed`: it just did, and `text` says what."""
+    """One finding of one check. `fixable`: `--fix` repairs it. `fixed`: it is repaired now; `text` is what was done."""
 
     check: str
     verdict: Verdict
@@ -73,23 +73,23 @@ class Row:
 
 
 async def examine(subject: Subject, *, fix: bool = False, checks: Sequence[Check] = CHECKS) -> list[Row]:
-    """Run every check, in order; with `fix` mend what is safe and look again where something was mended.
+    """Run every check, in order. With `fix` repair what is safe, and run a check again after a repair.
 
-    Conflict when a daemon starts between the look and the mending.
+    Raises Conflict if a daemon starts between the checks and the repairs.
     """
-    found = [(check, await _run(check, subject)) for check in checks]
-    if not fix or not any(finding.fix for _, findings in found for finding in findings):
-        return [row for check, findings in found for row in _rows(check, findings)]
-    with _unharmed(subject):
+    results = [(check, await _run(check, subject)) for check in checks]
+    if not fix or not any(finding.fix for _, findings in results for finding in findings):
+        return [row for check, findings in results for row in _rows(check, findings)]
+    with _locked(subject):
         rows = []
-        for check, findings in found:
-            mended = [row for row in (_mend(check, finding) for finding in findings) if row is not None]
-            rows += mended + _rows(check, await _run(check, subject) if mended else findings)
+        for check, findings in results:
+            repairs = [row for row in (_repair(check, finding) for finding in findings) if row is not None]
+            rows += repairs + _rows(check, await _run(check, subject) if repairs else findings)
     return rows
 
 
 def failed(rows: Sequence[Row]) -> bool:
-    """Whether anything is wrong that needs somebody."""
+    """Return True if a check failed."""
     return any(row.verdict is Verdict.FAIL for row in rows)
 
 
@@ -100,26 +100,28 @@ async def _run(check: Check, subject: Subject) -> list[Finding]:
     except HiveError as error:
         return [Finding(Verdict.FAIL, error.summary, error.hint)]
     except TimeoutError:
-        return [Finding(Verdict.FAIL, f"this check did not end within {SECONDS:g} s", "is a disk hanging?")]
+        return [Finding(Verdict.FAIL, f"this check did not end within {SECONDS:g} s", "check whether a disk hangs")]
     except (OSError, ValueError) as error:
-        return [Finding(Verdict.FAIL, f"this cannot be looked at: {error}", "run it as hive's user, or as root")]
+        return [
+            Finding(Verdict.FAIL, f"this cannot be checked: {error}", "run `hive doctor` as hive's user, or as root")
+        ]
 
 
 def _rows(check: Check, findings: Sequence[Finding]) -> list[Row]:
     return [Row(check.name, each.verdict, each.text, each.remedy, each.fix is not None) for each in findings]
 
 
-def _mend(check: Check, finding: Finding) -> Row | None:
+def _repair(check: Check, finding: Finding) -> Row | None:
     if finding.fix is None:
         return None
     try:
         return Row(check.name, Verdict.OK, finding.fix(), fixed=True)
     except OSError as error:
-        return Row(check.name, Verdict.FAIL, f"not mended: {finding.text}: {error}", finding.remedy)
+        return Row(check.name, Verdict.FAIL, f"not repaired: {finding.text}: {error}", finding.remedy)
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a daemon has the state directory. Yes as well where this user may not find out: that is the safe side."""
+    """Return True if a daemon holds the state directory, or if this user may not know: that is the safe side."""
     try:
         with _flock(lock):
             return False
@@ -130,8 +132,8 @@ def is_held(lock: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _unharmed(subject: Subject) -> Iterator[None]:
-    """The state directory's lock while the block runs, where no daemon has it and there is one."""
+def _locked(subject: Subject) -> Iterator[None]:
+    """Hold the state directory's lock while the block runs, if it exists and no daemon holds it."""
     if subject.held or not subject.layout.lock.exists():
         yield
         return
@@ -139,7 +141,7 @@ def _unharmed(subject: Subject) -> Iterator[None]:
         with _flock(subject.layout.lock):
             yield
     except BlockingIOError as error:
-        raise Conflict("a daemon has just started; nothing was mended", "`hive doctor` again") from error
+        raise Conflict("a daemon has just started; nothing was repaired", "run `hive doctor` again") from error
 
 
 @contextlib.contextmanager

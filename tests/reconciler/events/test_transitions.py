@@ -13,7 +13,7 @@ from meta.errors import TransientError
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from reconciler.events.feed import Events
-from reconciler.events.transitions import Chronicle
+from reconciler.events.transitions import Transitions
 from reconciler.plan import steps
 from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved, Container, Exit, Launch, Memo, Transient
@@ -32,10 +32,10 @@ class Told:
 
     events: Events
     now: float = 1_000.0
-    chronicle: Chronicle = field(init=False)
+    chronicle: Transitions = field(init=False)
 
     def __post_init__(self) -> None:
-        self.chronicle = Chronicle(self.events, Config(), lambda: self.now, self.now)
+        self.chronicle = Transitions(self.events, Config(), lambda: self.now, self.now)
 
     async def do(self, step: steps.Step, seen: AgentObserved, deploy: int | None = None, why: str = "why") -> None:
         id = None if deploy is None else ProposalId(deploy)

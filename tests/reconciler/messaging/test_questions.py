@@ -30,10 +30,10 @@ async def ask(hive: Asking, asker: str = "alice", to: str | None = "bob", ttl: i
 async def test_a_peer_is_told_of_the_question_and_the_asker_of_the_answer(hive: Asking) -> None:
     id = await ask(hive)
     asked = QuestionAsked(id=id, asker="alice", question="tea or coffee?", options=("tea", "coffee"), multi=True)
-    assert await hive.told("bob") == [asked]
+    assert await hive.helper_events("bob") == [asked]
     await hive.questions.answer(id, "bob", "tea, coffee")
     answered = QuestionAnswered(id=id, question="tea or coffee?", answer="tea, coffee", answerer="bob")
-    assert await hive.told("alice") == [answered]
+    assert await hive.helper_events("alice") == [answered]
     assert hive.woken == ["bob", "alice"]
     assert await hive.questions.open() == []
 
@@ -46,17 +46,17 @@ async def test_a_question_to_the_operator_waits_to_be_seen_and_gets_free_text_as
     assert [(question.id, question.target) for question in await hive.questions.open()] == [(id, "operator")]
     assert await hive.inbox("operator") == []
     await hive.questions.answer(id, "operator", "neither: water")
-    [told] = await hive.told("alice")
-    assert isinstance(told, QuestionAnswered)
-    assert (told.answer, told.answerer) == ("neither: water", "operator")
+    [event] = await hive.helper_events("alice")
+    assert isinstance(event, QuestionAnswered)
+    assert (event.answer, event.answerer) == ("neither: water", "operator")
 
 
 async def test_the_operator_asks_an_agent_and_finds_the_answer_in_its_inbox(hive: Asking) -> None:
     id = await ask(hive, "operator", "alice")
     await hive.questions.answer(id, "alice", "tea")
-    [told] = await hive.told("operator")
-    assert isinstance(told, QuestionAnswered)
-    assert told.answerer == "alice"
+    [event] = await hive.helper_events("operator")
+    assert isinstance(event, QuestionAnswered)
+    assert event.answerer == "alice"
 
 
 async def test_only_the_target_or_the_operator_answers(hive: Asking) -> None:
@@ -76,7 +76,7 @@ async def test_a_second_answer_is_a_conflict_and_changes_nothing(hive: Asking) -
         with pytest.raises(Conflict, match="already, by bob"):
             await attempt
     assert (await hive.questions.get(id)).answer == "tea"
-    assert len(await hive.told("alice")) == 1
+    assert len(await hive.helper_events("alice")) == 1
 
 
 @pytest.mark.parametrize(("by", "who"), [("alice", "alice"), ("manager", "manager"), ("operator", "operator")])
@@ -85,9 +85,9 @@ async def test_asker_manager_and_operator_cancel_and_the_answer_says_who(hive: A
     with pytest.raises(Refused, match="was not asked by bob"):
         await hive.questions.cancel(id, "bob")
     await hive.questions.cancel(id, by)
-    [told] = await hive.told("alice")
-    assert isinstance(told, QuestionAnswered)
-    assert (told.answer, told.answerer) == (f"[cancelled by {who}]", who)
+    [event] = await hive.helper_events("alice")
+    assert isinstance(event, QuestionAnswered)
+    assert (event.answer, event.answerer) == (f"[cancelled by {who}]", who)
 
 
 async def test_a_question_expires_once_at_its_time_and_not_before(hive: Asking) -> None:
@@ -96,13 +96,13 @@ async def test_a_question_expires_once_at_its_time_and_not_before(hive: Asking) 
     await ask(hive)
     hive.now = 1_060.4
     assert await hive.questions.do_due() == 1_061
-    assert await hive.told("alice") == []
+    assert await hive.helper_events("alice") == []
     hive.now = 1_061.0
     assert await hive.questions.do_due() is None
     assert await hive.questions.expire_due() == 0
-    [told] = await hive.told("alice")
-    assert isinstance(told, QuestionAnswered)
-    assert (told.id, told.answer, told.answerer) == (id, "[expired]", "system")
+    [event] = await hive.helper_events("alice")
+    assert isinstance(event, QuestionAnswered)
+    assert (event.id, event.answer, event.answerer) == (id, "[expired]", "system")
     with pytest.raises(Conflict):
         await hive.questions.answer(id, "bob", "too late")
     assert len(await hive.questions.open()) == 1
@@ -121,7 +121,7 @@ async def test_questions_are_there_after_a_restart_and_many_expire_at_once(tmp_p
         assert len(await hive.questions.open()) == 90
         hive.now = 5_000
         assert await hive.questions.expire_due() == 90
-        assert len(await hive.told("alice")) == 45
+        assert len(await hive.helper_events("alice")) == 45
 
 
 async def test_whom_nobody_knows_or_the_asker_may_not_write_to_is_not_asked(hive: Asking) -> None:
@@ -192,7 +192,7 @@ async def test_asking_and_cancelling_over_and_over_pushes_nothing_out_of_anybody
     first = await ask(hive)
     for _ in range(9):
         await hive.questions.cancel(await ask(hive), "alice")
-    assert [event.model_dump()["id"] for event in await hive.told("bob")] == [first]
+    assert [event.model_dump()["id"] for event in await hive.helper_events("bob")] == [first]
     await hive.questions.cancel(await ask(hive), "alice")
     with pytest.raises(TransientError, match="the inbox of alice"):
         await ask(hive)
@@ -260,10 +260,10 @@ async def test_a_destroyed_agents_questions_end_and_who_asked_it_is_told(hive: A
     hive.names.discard("bob")
     await hive.questions.forget("bob")
     assert [question.id for question in await hive.questions.open()] == [other]
-    [told] = await hive.told("alice")  # what bob asked her is withdrawn
-    assert isinstance(told, QuestionAnswered)
-    assert (told.id, told.answer, told.answerer) == (asked, "[cancelled by system]", "system")
-    assert await hive.told("bob") == []  # nobody is to read it
+    [event] = await hive.helper_events("alice")  # what bob asked her is withdrawn
+    assert isinstance(event, QuestionAnswered)
+    assert (event.id, event.answer, event.answerer) == (asked, "[cancelled by system]", "system")
+    assert await hive.helper_events("bob") == []  # nobody is to read it
     assert (await hive.questions.get(own)).answerer == "system"
 
 

@@ -40,7 +40,7 @@ def cards(db: Database) -> Cards:
     return Cards(db, clock=lambda: NOW)
 
 
-async def told(db: Database) -> list[str]:
+async def kinds(db: Database) -> list[str]:
     return [event.kind for event in await Events(db).since(None)]
 
 
@@ -86,14 +86,14 @@ async def test_a_deploy_is_told_step_by_step_and_each_step_once(db: Database, ca
     for state in (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING, TagState.DEPLOYED):
         for _ in range(2):
             await cards.project(ALICE, [deploy(1, state)], state.value)
-    assert await told(db) == ["proposal_created", "proposal_approved", "deploy_started", "deploy_succeeded"]
+    assert await kinds(db) == ["proposal_created", "proposal_approved", "deploy_started", "deploy_succeeded"]
 
 
 async def test_states_that_were_passed_over_are_told_too(db: Database, cards: Cards) -> None:
     await cards.project(ALICE, [deploy(1)], "s1")
     await cards.project(ALICE, [deploy(1, TagState.DEPLOYED)], "s2")
     await cards.project(ALICE, [deploy(1, TagState.DEPLOYED), deploy(2, TagState.APPROVED)], "s3")
-    assert await told(db) == [
+    assert await kinds(db) == [
         "proposal_created",
         "proposal_approved",
         "deploy_started",
@@ -120,7 +120,7 @@ async def test_the_seed_has_a_card_and_no_event_while_a_spawn_tells_that_there_i
     spawn = replace(deploy(1, TagState.DEPLOYED), kind=DeployKind.SPAWN)
     await cards.project(ALICE, [replace(spawn, state=TagState.BUILDING)], "s1")
     await cards.project(ALICE, [seed, spawn], "s2")
-    assert (await told(db))[-2:] == ["deploy_succeeded", "agent_spawned"]
+    assert (await kinds(db))[-2:] == ["deploy_succeeded", "agent_spawned"]
     assert len(await cards.list(ALICE)) == 2
     assert await cards.get(ALICE, ProposalId(0)) is not None
 
@@ -131,7 +131,7 @@ async def test_the_first_spawn_of_an_agent_is_told_like_any_other_although_its_i
     spawn = replace(deploy(0, TagState.BUILDING), kind=DeployKind.SPAWN)
     await cards.project(ALICE, [spawn], "s1")
     await cards.project(ALICE, [replace(spawn, state=TagState.DEPLOYED)], "s2")
-    assert (await told(db))[-2:] == ["deploy_succeeded", "agent_spawned"]
+    assert (await kinds(db))[-2:] == ["deploy_succeeded", "agent_spawned"]
 
 
 async def test_who_denied_is_told_with_the_denial(db: Database, cards: Cards) -> None:
@@ -159,7 +159,7 @@ async def test_what_was_reverted_is_told_again_when_it_happens_again(db: Databas
     for round in range(2):
         await cards.project(ALICE, [deploy(1, TagState.APPROVED)], f"{round}a")
         await cards.project(ALICE, [deploy(1)], f"{round}b")
-    assert await told(db) == [
+    assert await kinds(db) == [
         "proposal_created",
         "proposal_approved",
         "card_reverted",
@@ -173,14 +173,14 @@ async def test_a_card_whose_tags_are_gone_is_removed_and_says_so(db: Database, c
     [change] = await cards.project(ALICE, [deploy(2)], "s2")
     assert (change.new, change.reverted) == (None, True)
     assert await cards.get(ALICE, ProposalId(1)) is None
-    assert (await told(db))[-1] == "card_reverted"
+    assert (await kinds(db))[-1] == "card_reverted"
 
 
 async def test_a_contradicting_end_is_told_as_reverted_and_then_as_it_is(db: Database, cards: Cards) -> None:
     await cards.project(ALICE, [deploy(1)], "s1")
     await cards.project(ALICE, [deploy(1, TagState.DENIED)], "s2")
     await cards.project(ALICE, [deploy(1, TagState.FAILED)], "s3")
-    assert (await told(db))[-2:] == ["card_reverted", "deploy_failed"]
+    assert (await kinds(db))[-2:] == ["card_reverted", "deploy_failed"]
 
 
 async def test_changes_are_returned_and_an_equal_projection_has_none(cards: Cards) -> None:
@@ -239,7 +239,7 @@ async def test_forgetting_an_agent_leaves_the_others_and_frees_its_ids(db: Datab
     assert [card.agent for card in await cards.list()] == [neighbour]
     assert await cards.stamps() == {neighbour: "s1"}
     await cards.project(ALICE, [deploy(1)], "s2")
-    assert (await told(db)).count("proposal_created") == 3
+    assert (await kinds(db)).count("proposal_created") == 3
 
 
 async def test_without_any_card_the_highest_id_is_zero(cards: Cards) -> None:

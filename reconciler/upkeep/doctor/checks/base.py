@@ -1,4 +1,4 @@
-"""The shapes of a check: what it examines, what it finds, and how something that is safe to mend is mended."""
+"""The types of a check: the subject that it examines, and a finding with its remedy and repair."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from meta.proposed.push_group import Groups, gid_of
 from reconciler.upkeep.doctor.checks.clock import jumped, synchronised
 
 SETTLED = 600.0
-"""Seconds after which nothing of a running daemon still uses a lock or a record: its git commands end much earlier."""
+"""Seconds after which a running daemon does not use a lock or a record any more: its git commands end much earlier."""
 
 
 class Verdict(StrEnum):
-    """How bad. Only `fail` makes `hive doctor` fail."""
+    """The severity of a finding. Only `fail` makes `hive doctor` fail."""
 
     OK = "ok"
     WARN = "warn"
@@ -33,9 +33,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence of a check. `remedy`: what to do; `fix` does it where that is safe, and says what it did.
+    """The result of a check in one sentence. `remedy`: what an operator can do; `fix` does it, if that is safe.
 
-    `fix` looks again before it touches anything, and may raise OSError.
+    `fix` checks again before it changes anything, returns what it did, and may raise OSError.
     """
 
     verdict: Verdict
@@ -45,8 +45,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentSaid:
-    """One agent as `hive status` has it."""
+class AgentRow:
+    """One agent of `hive status`."""
 
     name: str
     phase: str
@@ -55,7 +55,7 @@ class AgentSaid:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What the daemon behind http.sock says. `trouble`: why it is not well, "" when it is.
+    """The answers of the daemon behind http.sock. `trouble`: why it is not well, or "".
 
     `notes` and `agents` are those of `hive status`.
     """
@@ -68,14 +68,14 @@ class Daemon:
     isolation: str
     trouble: str = ""
     notes: tuple[str, ...] = ()
-    agents: tuple[AgentSaid, ...] = ()
+    agents: tuple[AgentRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What of the machine a test replaces. `files`: how many files a process may have open.
+    """The parts of the machine that a test replaces. `files`: how many files a process may have open.
 
-    `systemd`: where it keeps what it is about. `groups`: the gid of a group, None where there is none.
+    `systemd`: the runtime directory of systemd. `groups`: returns the gid of a group, or None.
     """
 
     proc: Path = Path("/proc")
@@ -89,9 +89,9 @@ class Host:
 
 @dataclass(slots=True)
 class Subject:
-    """One hive and its host. `held`: a daemon has the state directory; `daemon`: what answers on http.sock.
+    """One hive and its host. `held`: a daemon holds the state directory; `daemon`: the one that answers on http.sock.
 
-    `backend` and `builder` are those of the daemon, or of the environment when none answers.
+    `backend` and `builder` are those of the daemon, or of the environment if no daemon answers.
     """
 
     layout: Layout
@@ -106,11 +106,11 @@ class Subject:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a hive at all."""
+        """True if there is a hive at all."""
         return self.layout.lock.exists() or self.layout.meta_git.is_dir()
 
     async def view(self) -> MetaView | None:
-        """What meta says; None when it cannot be read (the check `meta` tells why)."""
+        """Return the view of meta; None if it cannot be read (the check `meta` reports why)."""
         if self._view is None:
             try:
                 self._view = await self.read_meta()
@@ -119,23 +119,23 @@ class Subject:
         return self._view
 
     async def read_meta(self) -> MetaView:
-        """What meta says now. Raises HiveError."""
+        """Read the view of meta again. Raises HiveError."""
         return await MetaRepo(self.layout, config=self.config, deadline=self.config.git_deadline).read()
 
     def repos(self) -> list[AgentName]:
-        """The agents that have an applied repo, sorted."""
+        """Return the agents that have an applied repo, sorted."""
         return [name for name in names_in(self.layout.state / "applied") if self.layout.applied_git(name).is_dir()]
 
     def applied(self, agent: AgentName) -> Applied:
-        """The agent's applied repo; what was read of it is remembered while its refs stay."""
+        """Return the agent's applied repo. It caches what it read until its refs change."""
         if agent not in self._applied:
             self._applied[agent] = Applied(self.layout, agent, deadline=self.config.git_deadline)
         return self._applied[agent]
 
     def settled(self, path: Path) -> bool:
-        """Whether nothing can still be using `path`: no daemon runs, or it is old. False when it is gone.
+        """Return True if no process can use `path` any more: no daemon runs, or it is old. False if it is missing.
 
-        What a clock that was set forward makes look old is not.
+        A file that only looks old because the clock was set forward does not count as old.
         """
         try:
             age = self.host.now() - path.lstat().st_mtime
@@ -144,7 +144,7 @@ class Subject:
         return not self.held or age - max(0.0, self.jump()) > SETTLED
 
     def jump(self) -> float:
-        """Seconds by which the clock was set forward while the daemon ran (back: negative)."""
+        """Return the seconds by which the clock was set forward while the daemon ran (back: negative)."""
         return jumped(self.host.proc, self.layout.lock, self.host.now()) if self.held else 0.0
 
 
@@ -152,16 +152,16 @@ CheckFunction = Callable[[Subject], Awaitable[list[Finding]]]
 
 
 def ok(text: str) -> list[Finding]:
-    """The whole answer of a check that found nothing wrong."""
+    """Return the findings of a check without a problem."""
     return [Finding(Verdict.OK, text)]
 
 
 def names_in(folder: Path) -> list[AgentName]:
-    """The entries of `folder` that are named like agents, sorted; none when there is no such folder."""
-    found = []
+    """Return the entries of `folder` that are named like agents, sorted; none if there is no such folder."""
+    names = []
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
-            found.append(agent_name(entry.name))
+            names.append(agent_name(entry.name))
         except HiveError:
             continue
-    return found
+    return names

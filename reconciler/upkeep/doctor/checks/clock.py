@@ -1,4 +1,4 @@
-"""What the clock did: whether the kernel says that somebody keeps it, and whether it jumped while the daemon ran."""
+"""The clock of the host: whether it is synchronised, and whether it jumped while the daemon ran."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _TIME_ERROR = 5
 _TIMEX_BYTES = 512
 """More than any struct timex; with modes = 0 nothing is set."""
 _START = 19
-"""The field of /proc/PID/stat that says when it began, counted behind the name."""
+"""The field of /proc/PID/stat with the start time, counted after the name."""
 
 
 def synchronised() -> bool | None:
-    """False when the kernel says that nobody keeps its clock; None when it does not say."""
+    """Return False if the kernel reports that its clock is not synchronised; None if it does not report that."""
     adjtimex = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
     if adjtimex is None:
         return None
@@ -23,23 +23,23 @@ def synchronised() -> bool | None:
 
 
 def advice(systemd: Path) -> str:
-    """How to have the clock kept: in a container, or where no systemd runs, timedatectl does not do it."""
+    """Return how to synchronise the clock: in a container, or without systemd, timedatectl cannot do it."""
     if (systemd / "system").is_dir() and not (systemd / "container").exists():
-        return "timedatectl set-ntp true, unless the host of this machine does it"
-    return "have the host of this machine, or a daemon like chrony, keep it"
+        return "timedatectl set-ntp true, unless the host of this machine sets its clock"
+    return "let the host of this machine, or a daemon like chrony, set the clock"
 
 
 def jumped(proc: Path, lock: Path, now: float) -> float:
-    """Seconds by which the clock was set forward since the daemon took `lock` (back: negative); 0.0 when unknown.
+    """Return the seconds by which the clock was set forward since the daemon took `lock` (back: negative), or 0.0.
 
-    The lock was written when the daemon began, by the clock of then; the kernel knows how long ago that was by a clock
-    that never jumps.
+    The time of the lock was read from the clock when the daemon began. The kernel counts the seconds since then with a
+    clock that never jumps.
     """
     try:
         pid = int(lock.read_text(encoding="ascii"))
-        began = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         up = float((proc / "uptime").read_text(encoding="ascii").split()[0])
-        ran = up - int(began[_START]) / os.sysconf("SC_CLK_TCK")
+        ran = up - int(fields[_START]) / os.sysconf("SC_CLK_TCK")
         return now - lock.stat().st_mtime - ran
     except (OSError, ValueError, IndexError):
         return 0.0

@@ -1,4 +1,4 @@
-"""What hive needs of the machine: programs, control groups, limits, room, a clock."""
+"""Checks of the machine: programs, control groups, limits, disk, clock, root helper."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from reconciler.upkeep.doctor.checks.clock import advice
 
 SECONDS = 15.0
 OLDEST_GIT, DURABLE_GIT = (2, 28), (2, 36)
-"""The first with --initial-branch, the first with core.fsync."""
+"""The first version with --initial-branch, and the first with core.fsync."""
 INSTANCES, WATCHES = 64, 8192
-"""inotify: what hive, its harnesses and a desktop need together."""
+"""Limits of inotify that suffice for hive, its harnesses and a desktop together."""
 FILES_EACH, FILES_LEAST = 8, 1024
 DISK_FAIL, DISK_WARN, INODES_WARN = 256 * 2**20, 2 * 2**30, 10_000
 FUTURE = 120.0
@@ -29,25 +29,25 @@ CONTROLLERS = ("memory", "pids", "cpu")
 
 
 async def git(subject: Subject) -> list[Finding]:
-    """A git that is new enough."""
+    """Check that git is installed and new enough."""
     done = await run(["git", "--version"], deadline=SECONDS, check=False)
-    found = re.search(r"(\d+)\.(\d+)", done.text)
-    version = (int(found[1]), int(found[2])) if found else (0, 0)
-    said = done.text[:80] or "no version"
+    match = re.search(r"(\d+)\.(\d+)", done.text)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    shown = done.text[:80] or "no version"
     if version < OLDEST_GIT:
-        return [Finding(Verdict.FAIL, f"git is too old: {said}", f"install git {_dotted(DURABLE_GIT)} or newer")]
+        return [Finding(Verdict.FAIL, f"git is too old: {shown}", f"install git {_dotted(DURABLE_GIT)} or newer")]
     if version < DURABLE_GIT:
-        text = f"{said} does not put refs on the disk before it answers (core.fsync)"
+        text = f"{shown} does not write refs to disk before it answers (core.fsync)"
         return [Finding(Verdict.WARN, text, f"install git {_dotted(DURABLE_GIT)} or newer")]
-    return ok(said)
+    return ok(shown)
 
 
 async def nix(subject: Subject) -> list[Finding]:
-    """A nix with flakes, where the builder needs one."""
+    """Check that nix has flakes, if the builder needs it."""
     needed = subject.builder == "nix"
     program = find(None)
     if program is None and not needed:
-        return ok("nix is not installed; builder plain does without")
+        return ok("nix is not installed; builder plain does not need it")
     if program is None:
         return [Finding(Verdict.FAIL, "builder nix needs nix, which is not on PATH", "install nix (nix-bin)")]
     try:
@@ -64,7 +64,7 @@ async def nix(subject: Subject) -> list[Finding]:
 
 
 async def bubblewrap(subject: Subject) -> list[Finding]:
-    """bubblewrap is there, and may make namespaces."""
+    """Check that bubblewrap is installed and may create namespaces."""
     allowed = subject.config.isolation == "unsafe-none"
     try:
         host = sandbox.detect()
@@ -77,25 +77,25 @@ async def bubblewrap(subject: Subject) -> list[Finding]:
         )
         remedy = error.hint or "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or run hive as root"
         return [Finding(Verdict.WARN if allowed else Verdict.FAIL, text, remedy)]
-    return ok(f"{host.bwrap} makes namespaces")
+    return ok(f"{host.bwrap} creates namespaces")
 
 
 async def cgroups(subject: Subject) -> list[Finding]:
-    """Limits can be enforced."""
-    remedy = "run hive as root or in a systemd unit with Delegate=yes; without that agents share the machine unbounded"
+    """Check that the limits of agents can be enforced."""
+    remedy = "run hive as root or in a systemd unit with Delegate=yes; else agents share the machine without limits"
     if subject.daemon is not None and subject.daemon.limits:
         enforced = "not enforced" not in subject.daemon.limits
         return ok(subject.daemon.limits) if enforced else [Finding(Verdict.WARN, subject.daemon.limits, remedy)]
-    found = _controllers((subject.host.proc / "self/mountinfo").read_text(encoding="utf-8"))
-    missing = [name for name in CONTROLLERS if name not in found]
+    present = _controllers((subject.host.proc / "self/mountinfo").read_text(encoding="utf-8"))
+    missing = [name for name in CONTROLLERS if name not in present]
     if missing:
         return [Finding(Verdict.WARN, f"no writable cgroup controller for {', '.join(missing)}", remedy)]
-    return ok(f"{', '.join(CONTROLLERS)} are there")
+    return ok(f"{', '.join(CONTROLLERS)} are available")
 
 
 def _controllers(mountinfo: str) -> set[str]:
-    """The controllers of every hierarchy that is mounted writable."""
-    found: set[str] = set()
+    """Return the controllers of every hierarchy that is mounted writable."""
+    names: set[str] = set()
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         kind, fields = right.split(" ")[0], left.split(" ")
@@ -103,80 +103,82 @@ def _controllers(mountinfo: str) -> set[str]:
             continue
         if kind == "cgroup2":
             listed = Path(fields[4], "cgroup.controllers")
-            found.update(listed.read_text(encoding="ascii").split() if listed.exists() else ())
+            names.update(listed.read_text(encoding="ascii").split() if listed.exists() else ())
         else:
-            found.update(right.rsplit(" ", 1)[-1].split(","))
-    return found & set(CONTROLLERS)
+            names.update(right.rsplit(" ", 1)[-1].split(","))
+    return names & set(CONTROLLERS)
 
 
 async def inotify(subject: Subject) -> list[Finding]:
-    """Enough watches: tools in agents' sessions share the user's quota."""
-    found = []
+    """Check the limits of inotify: the tools of agents share the user's quota."""
+    findings = []
     for name, least in (("max_user_instances", INSTANCES), ("max_user_watches", WATCHES)):
         path = subject.host.proc / "sys/fs/inotify" / name
         value = int(path.read_text(encoding="ascii"))
         if value < least:
-            text = f"fs.inotify.{name} is {value}; agents' tools that watch files fail below {least}"
-            found.append(Finding(Verdict.WARN, text, f"sysctl fs.inotify.{name}={least * 8}"))
-    return found or ok("the limits of inotify suffice")
+            text = f"fs.inotify.{name} is {value}; below {least} agents' tools cannot watch files"
+            findings.append(Finding(Verdict.WARN, text, f"sysctl fs.inotify.{name}={least * 8}"))
+    return findings or ok("the limits of inotify suffice")
 
 
 async def files(subject: Subject) -> list[Finding]:
-    """Enough open files for every agent's connections."""
+    """Check that enough files may be open for the connections of all agents."""
     view = await subject.view()
     agents = len(view.desired.agents) if view is not None else 0
     limit, wanted = subject.host.files(), FILES_LEAST + FILES_EACH * agents
     if 0 <= limit < wanted:
-        text = f"a process may open {limit} files; {agents} agents want {wanted}"
-        return [Finding(Verdict.WARN, text, "raise it: LimitNOFILE= in the unit, or `ulimit -Hn`")]
+        text = f"a process may open {limit} files; {agents} agents need {wanted}"
+        return [Finding(Verdict.WARN, text, "raise the limit: LimitNOFILE= in the unit, or `ulimit -Hn`")]
     return ok(f"{limit if limit >= 0 else 'any number of'} open files are allowed")
 
 
 async def disk(subject: Subject) -> list[Finding]:
-    """Room where state and sockets are, in bytes and inodes."""
-    found = []
+    """Check the free space of state and sockets, in bytes and inodes."""
+    findings = []
     places = {"state": subject.layout.state, "runtime": subject.layout.runtime}
     if subject.builder == "nix":
         places["nix store"] = Path("/nix/store")
     for name, path in places.items():
         if not path.exists():
             continue
-        seen = subject.host.disk(path)
-        free = seen.f_bavail * seen.f_frsize
+        status = subject.host.disk(path)
+        free = status.f_bavail * status.f_frsize
         room = f"{free // 2**20} MiB free for the {name} ({path})"
-        remedy = "free some space; purge agents that are not needed, `nix-collect-garbage` with builder nix"
-        if seen.f_flag & os.ST_RDONLY:
-            found.append(Finding(Verdict.FAIL, f"{path} is mounted read-only", "look at the kernel's log, remount"))
+        remedy = "free some space: purge agents that are not needed; with builder nix run `nix-collect-garbage`"
+        if status.f_flag & os.ST_RDONLY:
+            findings.append(
+                Finding(Verdict.FAIL, f"{path} is mounted read-only", "check the kernel's log, then remount it")
+            )
         elif name != "runtime" and free < DISK_WARN:
-            found.append(Finding(Verdict.FAIL if free < DISK_FAIL else Verdict.WARN, f"only {room}", remedy))
-        elif seen.f_files and seen.f_favail < INODES_WARN:  # btrfs and the like count none
-            found.append(Finding(Verdict.WARN, f"only {seen.f_favail} inodes are free for the {name}", remedy))
+            findings.append(Finding(Verdict.FAIL if free < DISK_FAIL else Verdict.WARN, f"only {room}", remedy))
+        elif status.f_files and status.f_favail < INODES_WARN:  # btrfs and others do not count inodes
+            findings.append(Finding(Verdict.WARN, f"only {status.f_favail} inodes are free for the {name}", remedy))
         else:
-            found.append(Finding(Verdict.OK, room))
-    return found or ok("there is no state directory yet")
+            findings.append(Finding(Verdict.OK, room))
+    return findings or ok("there is no state directory yet")
 
 
 async def clock(subject: Subject) -> list[Finding]:
-    """A clock that somebody keeps, and that did not jump back."""
-    found, now = [], subject.host.now()
-    ahead = [path for path in _clocked(subject) if _mtime(path) > now + FUTURE]
+    """Check that the clock is synchronised and did not jump."""
+    findings, now = [], subject.host.now()
+    ahead = [path for path in _dated_files(subject) if _mtime(path) > now + FUTURE]
     if ahead:
-        text = f"{ahead[0]} was written in the future: the clock jumped back, or was wrong then"
-        found.append(
-            Finding(Verdict.FAIL, text, f"set the clock ({advice(subject.host.systemd)}) or wait until it is that late")
+        text = f"{ahead[0]} has a time in the future: the clock jumped back, or was wrong then"
+        findings.append(
+            Finding(Verdict.FAIL, text, f"set the clock ({advice(subject.host.systemd)}), or wait until that time")
         )
     jump = subject.jump()
     if abs(jump) > JUMP:
         text = f"the clock was set {'forward' if jump > 0 else 'back'} by {abs(jump):.0f} s since the daemon started"
-        remedy = "see that it is right now; `hive restart AGENT` ends a wait that has grown long"
-        found.append(Finding(Verdict.WARN, text, remedy))
+        remedy = "check that it is right now; `hive restart AGENT` ends a wait that became too long"
+        findings.append(Finding(Verdict.WARN, text, remedy))
     if subject.host.synchronised() is False:
-        text = "the kernel says that nobody keeps its clock"
-        found.append(Finding(Verdict.WARN, text, advice(subject.host.systemd)))
-    return found or ok("it is kept, and nothing is from the future")
+        text = "the kernel reports that its clock is not synchronised"
+        findings.append(Finding(Verdict.WARN, text, advice(subject.host.systemd)))
+    return findings or ok("it is synchronised, and no file is from the future")
 
 
-def _clocked(subject: Subject) -> list[Path]:
+def _dated_files(subject: Subject) -> list[Path]:
     layout = subject.layout
     return [layout.lock, layout.database, layout.owner, layout.meta_git / "refs/heads/main"]
 
@@ -189,18 +191,18 @@ def _mtime(path: Path) -> float:
 
 
 async def helper(subject: Subject) -> list[Finding]:
-    """The root helper, where backend nixos needs it."""
+    """Check that the root helper listens, if backend nixos needs it."""
     if subject.backend != "nixos":
-        return ok(f"backend {subject.backend} does without")
+        return ok(f"backend {subject.backend} does not need it")
     path = Path(subject.config.helper_socket)
     remedy = "systemctl status hive-privileged.socket; see docs/howto/nixos.md"
     try:
         is_socket = stat.S_ISSOCK(path.stat().st_mode)
     except OSError as error:
-        return [Finding(Verdict.FAIL, f"no root helper at {path}: {error.strerror}", remedy)]
+        return [Finding(Verdict.FAIL, f"there is no root helper at {path}: {error.strerror}", remedy)]
     if not is_socket:
-        return [Finding(Verdict.FAIL, f"{path} is no socket", remedy)]
-    return ok(f"listens at {path}")
+        return [Finding(Verdict.FAIL, f"{path} is not a socket", remedy)]
+    return ok(f"it listens at {path}")
 
 
 def _dotted(version: tuple[int, ...]) -> str:

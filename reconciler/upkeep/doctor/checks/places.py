@@ -1,6 +1,6 @@
-"""hive's own directories: what must be there, whose it is, and what should be gone.
+"""Checks of hive's own directories: what must exist, who owns it, and what should have been removed.
 
-A proposed work tree is never opened: of `proposed/<n>` only its own entry is looked at.
+A proposed work tree is never opened: of `proposed/<n>` only its own entry is read.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, name
 _FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "generations": 0o755, "roots": 0o755}
 _OURS = {"processes": 0o755, "quarantine": 0o700, "scratch": 0o700}
 _PER_AGENT = ("agents", "applied", "proposed", "generations", "roots", "previews", "nix/agents")
-SHOWN = 5
+_REMOVED_BY = "`hive doctor --fix` or a start of the daemon removes it"
 
 
 async def directories(subject: Subject) -> list[Finding]:
-    """Every directory that a start makes."""
+    """Check every directory that a start of the daemon makes."""
     layout = subject.layout
     if not subject.exists:
         return [Finding(Verdict.FAIL, f"there is no hive in {layout.state}", "start one with `hive serve`")]
     wanted = {layout.state / name: mode for name, mode in {**_FOLDERS, **_OURS}.items()}
-    if subject.held:  # without a daemon nobody needs the sockets' directories; after a reboot they are gone
+    if subject.held:  # without a daemon the sockets' directories are not needed, and a reboot removes them
         wanted |= {layout.runtime: 0o755, layout.runtime / "agents": 0o755}
-    found, missing = [], {}
+    findings, missing = [], {}
     for path, mode in wanted.items():
         if path.is_dir() and not path.is_symlink():
             continue
         if os.path.lexists(path):
-            text = f"{path} is no directory of its own"
-            found.append(Finding(Verdict.FAIL, text, "move it away; `hive doctor --fix` makes the directory"))
+            text = f"{path} is not a directory, or is a link"
+            findings.append(Finding(Verdict.FAIL, text, "move it away; `hive doctor --fix` makes the directory"))
         else:
             missing[path] = mode
-    return found + _missing(subject, missing) or ok("all are there")
+    return findings + _missing(subject, missing) or ok("all of them exist")
 
 
 def _missing(subject: Subject, missing: Mapping[Path, int]) -> list[Finding]:
-    """Beside a daemon each is a failure; without one they are one thing, which the next start does anyway."""
+    """Report missing directories: each as a failure beside a daemon; else together, since the next start makes them."""
     state = subject.layout.state
     if subject.held:
-        mends = {path: partial(_remake, {path: mode}, state) for path, mode in missing.items()}
+        fixes = {path: partial(_remake, {path: mode}, state) for path, mode in missing.items()}
         remedy = "`hive doctor --fix` makes it"
-        return [Finding(Verdict.FAIL, f"{path} is missing", remedy, mend) for path, mend in mends.items()]
+        return [Finding(Verdict.FAIL, f"{path} is missing", remedy, fix) for path, fix in fixes.items()]
     if not missing:
         return []
     first, *more = map(str, missing)
@@ -58,7 +58,7 @@ def _missing(subject: Subject, missing: Mapping[Path, int]) -> list[Finding]:
 
 
 def _remake(missing: Mapping[Path, int], owned_like: Path) -> str:
-    """Make them, owned by whoever owns the state directory."""
+    """Make directories that belong to the owner of the state directory."""
     for path, mode in missing.items():
         _make(path, mode, owned_like)
     return f"made {', '.join(map(str, missing))}"
@@ -73,30 +73,32 @@ def _make(path: Path, mode: int, owned_like: Path) -> None:
 
 
 async def permissions(subject: Subject) -> list[Finding]:
-    """hive's things are hive's, and secrets are nobody else's."""
+    """Check that hive's files belong to hive, and that others cannot read secrets."""
     layout = subject.layout
     if not layout.state.is_dir():
-        return ok("there is nothing yet")
+        return ok("there is no state directory yet")
     owner = layout.state.stat().st_uid
-    found = []
+    findings = []
     if os.geteuid() not in (0, owner):
-        text = f"this is run as uid {os.geteuid()}, the state directory belongs to uid {owner}"
-        found.append(Finding(Verdict.WARN, text, f"run it as that user (sudo -u '#{owner}' hive doctor) to see all"))
+        text = f"uid {os.geteuid()} runs this, but the state directory belongs to uid {owner}"
+        findings.append(
+            Finding(Verdict.WARN, text, f"run it as that user (sudo -u '#{owner}' hive doctor) to check everything")
+        )
     repos = [path for name in subject.repos() for path in (layout.applied(name), layout.applied_git(name))]
     for path in (layout.state, layout.owner, layout.meta_git, *repos, layout.runtime):
-        found += _ours(path, owner, 0o022)
-    for path in (layout.database, layout.lock):  # who can open the lock can hold it, and no daemon starts
-        found += _ours(path, owner, 0o077)
-    return found + await _agents(subject, owner) or ok(f"everything of hive's belongs to uid {owner}")
+        findings += _owned(path, owner, 0o022)
+    for path in (layout.database, layout.lock):  # a user that can open the lock can hold it: then no daemon starts
+        findings += _owned(path, owner, 0o077)
+    return findings + await _agents(subject, owner) or ok(f"every file of hive belongs to uid {owner}")
 
 
-def _ours(path: Path, owner: int, bits: int) -> list[Finding]:
+def _owned(path: Path, owner: int, bits: int) -> list[Finding]:
     seen = _lstat(path)
     if seen is None:
         return []
     if seen.st_uid != owner:
         text = f"{path} belongs to uid {seen.st_uid}, the state directory to uid {owner}"
-        return [Finding(Verdict.FAIL, text, f"chown -R {owner} {path}, after you found out who changed it")]
+        return [Finding(Verdict.FAIL, text, f"find out who changed it, then chown -R {owner} {path}")]
     return _closed(path, bits)
 
 
@@ -105,37 +107,41 @@ def _closed(path: Path, bits: int) -> list[Finding]:
     if seen is None or not stat.S_IMODE(seen.st_mode) & bits:
         return []
     wanted = stat.S_IMODE(seen.st_mode) & ~bits
-    what = "others may write" if stat.S_IMODE(seen.st_mode) & 0o022 else "others may read"
-    return [Finding(Verdict.FAIL, f"{what} {path} (mode {stat.S_IMODE(seen.st_mode):04o})", f"chmod {wanted:o} {path}")]
+    fault = "others may write" if stat.S_IMODE(seen.st_mode) & 0o022 else "others may read"
+    return [
+        Finding(Verdict.FAIL, f"{fault} {path} (mode {stat.S_IMODE(seen.st_mode):04o})", f"chmod {wanted:o} {path}")
+    ]
 
 
 async def _agents(subject: Subject, owner: int) -> list[Finding]:
-    """/state and home of each agent: closed, and of the uid range that meta gives."""
-    view, found = await subject.view(), []
-    real = view is not None and subject.backend != "fake"  # whose containers are only words
+    """Check /state and home of each agent: not readable by others, and owned by the uid range that meta gives."""
+    view, findings = await subject.view(), []
+    real = view is not None and subject.backend != "fake"  # the fake backend has no containers
     for name, entry in view.desired.agents.items() if real and view is not None else ():
         base = entry.settings.uid_base
         for path in (subject.layout.agent_state(name), subject.layout.agent_home(name)):
             seen = _lstat(path)
             if seen is None:
                 continue
-            found += _closed(path, 0o077)
+            findings += _closed(path, 0o077)
             if seen.st_uid != owner and not base <= seen.st_uid < base + UID_STEP:
                 text = f"{path} belongs to uid {seen.st_uid}; {name} has the uids from {base}"
-                found.append(Finding(Verdict.FAIL, text, f"chown -R {base}:{base} {path}, then `hive rebuild {name}`"))
-    return found
+                findings.append(
+                    Finding(Verdict.FAIL, text, f"chown -R {base}:{base} {path}, then `hive rebuild {name}`")
+                )
+    return findings
 
 
 async def locks(subject: Subject) -> list[Finding]:
-    """No lock of a git that is dead: it would stop every transaction of that repo."""
-    found = []
+    """Report locks of a git that has ended: each stops every transaction of its repo."""
+    findings = []
     for git_dir in (subject.layout.meta_git, *map(subject.layout.applied_git, subject.repos())):
         for path in _lock_files(git_dir):
             if subject.settled(path):
-                text = f"{path} was left by a git that is gone"
+                text = f"{path} was left by a git that has ended"
                 fix = partial(_unlink, subject, path)
-                found.append(Finding(Verdict.FAIL, text, "`hive doctor --fix` removes it; so does a start", fix))
-    return found or ok("no stale lock in hive's repos")
+                findings.append(Finding(Verdict.FAIL, text, _REMOVED_BY, fix))
+    return findings or ok("there is no stale lock in hive's repos")
 
 
 def _lock_files(git_dir: Path) -> Iterator[Path]:
@@ -146,49 +152,55 @@ def _lock_files(git_dir: Path) -> Iterator[Path]:
 
 
 async def records(subject: Subject) -> list[Finding]:
-    """No record of a command that ended without its daemon."""
-    found = []
+    """Report records of commands that outlived their daemon."""
+    findings = []
     for path in sorted(subject.layout.processes.glob("*-*.*")):
         which, words = _record(path)
         if which is not None and alive(which):
             if not subject.held:
-                text = f"`{words}` (pid {which.pid}) still runs, and its daemon is gone"
-                found.append(Finding(Verdict.WARN, text, f"the next start ends it; or kill {which.pid}"))
+                text = f"`{words}` (pid {which.pid}) still runs, but its daemon has ended"
+                findings.append(
+                    Finding(Verdict.WARN, text, f"the next start of the daemon ends it; or kill {which.pid}")
+                )
         elif subject.settled(path):
             fix = partial(_unlink, subject, path)
-            text = f"{path} is the record of `{words}`, which is gone"
-            found.append(Finding(Verdict.WARN, text, "`hive doctor --fix` removes it; so does a start", fix))
-    return found or ok("no orphan record of a command")
+            text = f"{path} is the record of `{words}`, which has ended"
+            findings.append(Finding(Verdict.WARN, text, _REMOVED_BY, fix))
+    return findings or ok("there is no orphan record of a command")
 
 
 def _record(path: Path) -> tuple[ProcessIdentity | None, str]:
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        words = " ".join(str(word) for word in read.get("argv", []))[:80]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        words = " ".join(str(word) for word in record.get("argv", []))[:80]
     except (OSError, ValueError, AttributeError, TypeError):
         return None, "?"
     try:
-        return ProcessIdentity(int(read["pid"]), int(read["start"]), str(read["boot"])), words
+        return ProcessIdentity(int(record["pid"]), int(record["start"]), str(record["boot"])), words
     except (ValueError, KeyError, TypeError):
         return None, words
 
 
 async def leftovers(subject: Subject) -> list[Finding]:
-    """Nothing of agents that are no more, and no half-made things."""
-    view = await subject.view()
-    known = {*view.desired.agents, *view.desired.tombstones} if view is not None else None
-    known = None if known is None else known | {name for name in subject.repos() if _has_tags(subject, name)}
-    found = []
-    for folder in _PER_AGENT if known is not None else ():
-        for name in names_in(subject.layout.state / folder):
-            if known is not None and name not in known:
-                found += _left(subject, subject.layout.state / folder / name, "of an agent that nothing knows")
+    """Report what is left of agents that do not exist any more, and of operations that were interrupted."""
+    findings = await _unknown_agents(subject)
     for scratch in (subject.layout.quarantine, subject.layout.scratch):
         for path in sorted(scratch.iterdir()) if scratch.is_dir() and not subject.held else ():
-            found += _left(subject, path, "of a fetch or a candidate that was cut short")
+            findings += _left(subject, path, "of a fetch or a candidate that was interrupted")
     for path in sorted(subject.layout.backend("local").glob(".*")):
-        found += _left(subject, path, "of a container that was being made or removed")
-    return found or ok("nothing is left over")
+        findings += _left(subject, path, "of a container that was being made or removed")
+    return findings or ok("nothing is left over")
+
+
+async def _unknown_agents(subject: Subject) -> list[Finding]:
+    view = await subject.view()
+    if view is None:
+        return []
+    state = subject.layout.state
+    known = {*view.desired.agents, *view.desired.tombstones, *filter(partial(_has_tags, subject), subject.repos())}
+    entries = [(folder, name) for folder in _PER_AGENT for name in names_in(state / folder)]
+    paths = [state / folder / name for folder, name in entries if name not in known]
+    return [each for path in paths for each in _left(subject, path, "of an agent that neither meta nor a tag names")]
 
 
 def _has_tags(subject: Subject, name: str) -> bool:
@@ -203,19 +215,19 @@ def _left(subject: Subject, path: Path, what: str) -> list[Finding]:
     if empty:
         fix = partial(_rmdir, subject, path)
         return [Finding(Verdict.WARN, f"{path} is an empty leftover {what}", "`hive doctor --fix` removes it", fix)]
-    return [Finding(Verdict.WARN, f"{path} is a leftover {what}", "look what it is; then remove it by hand")]
+    return [Finding(Verdict.WARN, f"{path} is a leftover {what}", "check what it is, then remove it by hand")]
 
 
 def _unlink(subject: Subject, path: Path) -> str:
     if not subject.settled(path):
-        return f"{path} is gone already, or in use again: left alone"
+        return f"{path} was left alone: it is removed already, or in use again"
     path.unlink()
     return f"removed {path}"
 
 
 def _rmdir(subject: Subject, path: Path) -> str:
     if not subject.settled(path):
-        return f"{path} is gone already, or in use again: left alone"
+        return f"{path} was left alone: it is removed already, or in use again"
     path.rmdir()
     return f"removed the empty {path}"
 

@@ -1,4 +1,4 @@
-"""What people and agents propose from. Only looked at from outside: no work tree and no push repo is ever opened."""
+"""Checks of work trees and push repos, from outside: neither is ever opened."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from meta.names import AgentName
 from meta.proposed import push_group, push_repo
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
-_AWAY = "move it away, then `hive rebuild {0}` makes a new one"
+_AWAY = "move it away, then run `hive rebuild {0}`, which makes a new one"
 
 
 async def repos(subject: Subject) -> list[Finding]:
-    """Work trees are git work trees, push repos are hive's, and the group may push. What is missing is made again."""
-    view, found = await subject.view(), []
+    """Check work trees, push repos and their group. Missing ones are no finding: the daemon makes them again."""
+    view, findings = await subject.view(), []
     agents = sorted(view.desired.agents) if view is not None else []
     for agent in agents:
-        found += _work_tree(subject, agent) + _push_repo(subject, agent)
-    return found + _group(subject, agents) or ok(f"those of {len(agents)} agents are as they should be")
+        findings += _work_tree(subject, agent) + _push_repo(subject, agent)
+    return findings + _group(subject, agents) or ok(f"those of {len(agents)} agents are complete")
 
 
 def _work_tree(subject: Subject, agent: AgentName) -> list[Finding]:
@@ -28,11 +28,13 @@ def _work_tree(subject: Subject, agent: AgentName) -> list[Finding]:
     if kind is None:
         return []
     if kind != "directory":
-        return [Finding(Verdict.FAIL, f"{tree} is no work tree but a {kind}", _AWAY.format(agent))]
+        return [Finding(Verdict.FAIL, f"{tree} is not a work tree but a {kind}", _AWAY.format(agent))]
     kind = _kind(tree / ".git")
     if kind == "directory":
         return []
-    text = f"{tree}/.git is {f'no directory but a {kind}' if kind else 'missing'}: nothing can be proposed from there"
+    text = (
+        f"{tree}/.git is {f'not a directory but a {kind}' if kind else 'missing'}: nothing can be proposed from there"
+    )
     return [Finding(Verdict.FAIL, text, _AWAY.format(agent))]
 
 
@@ -40,17 +42,17 @@ def _push_repo(subject: Subject, agent: AgentName) -> list[Finding]:
     path = push_repo.path_of(subject.layout, agent)
     if _kind(path) is None or push_repo.present(subject.layout, agent):
         return []
-    text = f"{path} is no push repo as hive made it: nobody can push to {agent}"
+    text = f"{path} is not a push repo as hive makes it: no user can push to {agent}"
     return [Finding(Verdict.FAIL, text, "move it away: hive makes it again")]
 
 
 def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
-    """Whether members of the group may push, where there is to be one."""
+    """Check that members of the group may push, if a group is configured."""
     if not subject.layout.state.is_dir():
         return []
     owner, config = subject.layout.state.stat().st_uid, subject.config
-    if said := push_group.missing(config, owner, subject.host.groups):
-        return [Finding(Verdict.WARN, said, push_group.remedy(config))]
+    if fault := push_group.missing(config, owner, subject.host.groups):
+        return [Finding(Verdict.WARN, fault, push_group.remedy(config))]
     gid = subject.host.groups(config.push_group)
     if gid is None or not push_group.is_wanted(config, owner):
         return []
@@ -70,7 +72,7 @@ def _gid(path: Path) -> int | None:
 
 
 def _kind(path: Path) -> str | None:
-    """What lies there, in a word; None when nothing does."""
+    """Return the kind of a file in a word; None if there is no such file."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:

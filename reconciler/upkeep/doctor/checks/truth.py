@@ -1,4 +1,4 @@
-"""What is true: meta says what is desired, the tags are the log of each id, the database only repeats them."""
+"""Checks of the record: meta holds what is desired, the tags are the log of each id, the database repeats them."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 FSCK_SECONDS = 300.0
 FSCKS = 2
 """Repos that are checked at the same time."""
-_BACKUP = "stop the daemon and restore that repo from a backup (docs/reference/persistence.md); nothing else has it"
+_BACKUP = "stop the daemon and restore that repo from a backup (docs/reference/persistence.md): there is no other copy"
 
 
 async def meta(subject: Subject) -> list[Finding]:
-    """meta is there and says something that hive understands."""
+    """Check that meta can be read, and that the commits that it pins exist."""
     if not subject.exists:
         return ok("there is no hive yet")
     try:
         view = await subject.read_meta()
     except HiveError as error:
         return [Finding(Verdict.FAIL, error.summary, error.hint or _BACKUP)]
-    found, repos = [], set(subject.repos())
+    findings, repos = [], set(subject.repos())
     for agent, entry in view.desired.agents.items():
         if agent not in repos:
-            text = f"meta wants {agent}, but there is no applied repo of it"
-            found.append(
+            text = f"meta has the agent {agent}, but there is no applied repo of it"
+            findings.append(
                 Finding(Verdict.FAIL, text, f"restore applied/{agent} from a backup, or `hive destroy {agent}`")
             )
         elif not await _pinned(subject, agent, entry.pin.id, entry.pin.sha):
-            text = f"meta pins {agent} to {entry.pin.id} ({entry.pin.sha[:12]}), which its applied repo does not have"
-            found.append(
+            text = f"meta pins {agent} to {entry.pin.id} ({entry.pin.sha[:12]}), which is not in its applied repo"
+            findings.append(
                 Finding(Verdict.FAIL, text, f"restore applied/{agent}, or meta, from a backup of the same time")
             )
-    return found or ok(f"{len(view.desired.agents)} agents at {view.desired.head[:12]}")
+    return findings or ok(f"{len(view.desired.agents)} agents at {view.desired.head[:12]}")
 
 
 async def _pinned(subject: Subject, agent: AgentName, id: ProposalId, sha: str) -> bool:
@@ -53,7 +53,7 @@ async def _pinned(subject: Subject, agent: AgentName, id: ProposalId, sha: str) 
 
 
 async def fsck(subject: Subject) -> list[Finding]:
-    """`git fsck` of every repo that is hive's own."""
+    """Run `git fsck` in every repo of hive's own."""
     layout = subject.layout
     repos = [layout.meta_git, *map(layout.applied_git, subject.repos())] if subject.exists else []
     slots = asyncio.Semaphore(FSCKS)
@@ -61,7 +61,7 @@ async def fsck(subject: Subject) -> list[Finding]:
     async def one(repo: GitRepo) -> list[Finding]:
         if not repo.present():
             return [
-                Finding(Verdict.FAIL, f"{repo.path} is no whole repo of hive's (or its config was edited)", _BACKUP)
+                Finding(Verdict.FAIL, f"{repo.path} is not a complete repo of hive (or its config was edited)", _BACKUP)
             ]
         async with slots:
             argv = ["git", "fsck", "--full", "--no-dangling", "--no-progress"]
@@ -76,45 +76,47 @@ async def fsck(subject: Subject) -> list[Finding]:
 
 
 def _environment(repo: GitRepo) -> dict[str, str]:
-    """Nothing but the repo itself has a say."""
+    """Return an environment in which git reads no configuration but the repo's own."""
     nothing = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_NO_REPLACE_OBJECTS": "1"}
     return {"GIT_DIR": str(repo.path), **nothing, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 
 async def tags(subject: Subject) -> list[Finding]:
-    """The tags of each id are a history that may be, and agree with meta's commits."""
+    """Check that the tags of each id are a possible history, and agree with meta's commits."""
     view = await subject.view()
-    found = []
+    findings = []
     for agent in subject.repos() if view is not None else ():
         if view is not None:
-            found += _rivals(subject, agent)
-            found += [_spoken(deploy, view) for deploy in await _deploys(subject, agent) if _disagrees(deploy, view)]
-    return found or ok("tags and meta tell the same story")
+            findings += _rivals(subject, agent)
+            findings += [
+                _disagreement(deploy, view) for deploy in await _deploys(subject, agent) if _disagrees(deploy, view)
+            ]
+    return findings or ok("tags and meta agree")
 
 
 async def _deploys(subject: Subject, agent: AgentName) -> tuple[Deploy, ...]:
     try:
         return await subject.applied(agent).deploys()
-    except HiveError:  # the check `fsck` says what is wrong with it
+    except HiveError:  # the check `fsck` reports what is wrong with the repo
         return ()
 
 
 def _rivals(subject: Subject, agent: AgentName) -> list[Finding]:
-    """Two ends of one id: no transition of hive's makes that."""
+    """Report ids with two ends, which no transition of hive makes."""
     states: dict[ProposalId, set[TagState]] = {}
     for ref in subject.applied(agent).repo.refs(FOLDERS):
         parsed = parse(ref)
         if parsed is not None:
             states.setdefault(parsed[1], set()).add(parsed[0])
-    found = []
+    findings = []
     for id, present in sorted(states.items()):
         ends = sorted(state for state in present if state.terminal)
         if len(ends) > 1 or (TagState.DENIED in present and TagState.APPROVED in present):
             words = ", ".join(f"{state}/{id}" for state in sorted(present - set(PATHS[TagState.PROPOSAL])))
             text = f"{agent} has {words}: only one can be true"
             remedy = f"see `hive log`; delete the wrong tag in {subject.layout.applied_git(agent)} by hand"
-            found.append(Finding(Verdict.FAIL, text, remedy))
-    return found
+            findings.append(Finding(Verdict.FAIL, text, remedy))
+    return findings
 
 
 def _disagrees(deploy: Deploy, view: MetaView) -> bool:
@@ -128,42 +130,46 @@ def _disagrees(deploy: Deploy, view: MetaView) -> bool:
     return deploy.state is TagState.FAILED and deploy.id in view.committed.get(deploy.agent, {})
 
 
-def _spoken(deploy: Deploy, view: MetaView) -> Finding:
+def _disagreement(deploy: Deploy, view: MetaView) -> Finding:
     if deploy.state is TagState.FAILED:
-        text = f"{deploy.agent}: failed/{deploy.id} is there, and meta has its commit"
+        text = f"{deploy.agent}: failed/{deploy.id} exists, but meta has its commit"
     else:
         text = f"{deploy.agent}: deployed/{deploy.id} names a meta commit that is not in main"
-    remedy = f"`hive adopt {deploy.agent} --running` keeps what runs, `--meta` goes back to what meta says"
+    remedy = (
+        f"`hive adopt {deploy.agent} --running` keeps the running commit, `--meta` returns to the one that meta pins"
+    )
     return Finding(Verdict.FAIL, text, remedy)
 
 
 async def database(subject: Subject) -> list[Finding]:
-    """The file is sound, of a version that this hive knows, and its cards say what the tags say."""
+    """Check that the database is sound and of a known schema, and that its cards agree with the tags."""
     path = subject.layout.database
     if not path.is_file():
         missing = subject.exists and subject.held
-        remedy = "restart the daemon: cards come back from the tags, messages and events do not"
+        remedy = "restart the daemon: it rebuilds the cards from the tags; messages and events are lost"
         return (
-            [Finding(Verdict.FAIL, f"{path} is gone while a daemon has it open", remedy)] if missing else ok("none yet")
+            [Finding(Verdict.FAIL, f"{path} is missing while a daemon has it open", remedy)]
+            if missing
+            else ok("none yet")
         )
     contents = await asyncio.to_thread(read_contents, path)
     if contents.fault:
-        remedy = "restart the daemon: it moves the file aside; cards come back from the tags, messages do not"
+        remedy = "restart the daemon: it moves the file aside and rebuilds the cards from the tags; messages are lost"
         return [Finding(Verdict.FAIL, f"{path}: {contents.fault}", remedy)]
     if contents.version > contents.known:
         text = f"{path} was written by a newer hive (schema {contents.version}, this one knows {contents.known})"
-        return [Finding(Verdict.FAIL, text, "use that hive; or move the file away: messages and events go with it")]
+        return [Finding(Verdict.FAIL, text, "use that hive, or move the file away: messages and events are then lost")]
     return _set_aside(subject) + await _cards(subject, contents) or ok(f"sound, schema {contents.version}")
 
 
 def _set_aside(subject: Subject) -> list[Finding]:
-    """One that was damaged earlier, and at which nobody looked yet."""
+    """Report a database that was damaged earlier and is still beside the new one."""
     warning = damaged.describe(subject.layout.database)
     return [Finding(Verdict.WARN, warning, damaged.REMEDY)] if warning else []
 
 
 async def _cards(subject: Subject, contents: Contents) -> list[Finding]:
-    found = []
+    findings = []
     for agent in sorted({*contents.cards, *subject.repos()}):
         behind = await _behind(subject, agent, contents)
         if not behind:
@@ -172,18 +178,20 @@ async def _cards(subject: Subject, contents: Contents) -> list[Finding]:
         if contents.stamps.get(agent) != stamp:
             text = f"the cards of {agent} are behind its tags ({behind})"
             remedy = f"`hive reconcile {agent}`" if subject.held else "a start of the daemon brings them up to date"
-            found.append(Finding(Verdict.WARN, text, remedy))
+            findings.append(Finding(Verdict.WARN, text, remedy))
         elif await _behind(subject, agent, await asyncio.to_thread(read_contents, subject.layout.database)):
-            text = f"the cards of {agent} do not say what its tags say ({behind}), and the daemon takes them for true"
-            remedy = f"stop the daemon, move {subject.layout.database} away, start it: messages and events go with it"
-            found.append(Finding(Verdict.FAIL, text, remedy))
-    return found
+            text = f"the cards of {agent} do not agree with its tags ({behind}), and the daemon does not notice that"
+            remedy = (
+                f"stop the daemon, move {subject.layout.database} away, start it: messages and events are then lost"
+            )
+            findings.append(Finding(Verdict.FAIL, text, remedy))
+    return findings
 
 
 async def _behind(subject: Subject, agent: AgentName, contents: Contents) -> str:
-    """Which ids differ between cards and tags, in words; "" when none does."""
+    """Describe the ids that differ between cards and tags; "" if none does."""
     cards: Mapping[ProposalId, str] = contents.cards.get(agent, {})
     tagged = {deploy.id: str(deploy.state) for deploy in await _deploys(subject, agent)}
     differ = sorted(id for id in {*cards, *tagged} if cards.get(id) != tagged.get(id))
-    said = [f"{id}: card {cards.get(id, 'missing')}, tag {tagged.get(id, 'missing')}" for id in differ[:3]]
-    return "; ".join(said) + ("; ..." if len(differ) > len(said) else "")
+    shown = [f"{id}: card {cards.get(id, 'missing')}, tag {tagged.get(id, 'missing')}" for id in differ[:3]]
+    return "; ".join(shown) + ("; ..." if len(differ) > len(shown) else "")

@@ -63,7 +63,7 @@ async def go(cards: Cards, end: Deploy, way: tuple[TagState, ...] = WAY) -> None
         await cards.project(end.agent, [at], str(state))
 
 
-async def told(db: Database, inbox: str = "manager") -> list[HelperEvent]:
+async def managers_events(db: Database, inbox: str = "manager") -> list[HelperEvent]:
     def query(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
         return connection.execute(
             "SELECT sender, origin, body FROM messages WHERE recipient = ? ORDER BY id", (inbox,)
@@ -85,9 +85,9 @@ async def test_a_deploy_is_told_as_rebuilt_and_resolved_once_and_only_after_its_
 ) -> None:
     for state in WAY:
         await cards.project(ALICE, [deploy(7, state)], str(state))
-        assert await told(db) == []
+        assert await managers_events(db) == []
     await go(cards, deploy(7, TagState.DEPLOYED), ())
-    assert await told(db) == [
+    assert await managers_events(db) == [
         wire.Rebuilt(agent="alice", ok=True, sha=SHA, tag="deployed/7"),
         resolved(7, ApprovalStatus.APPROVED, "deployed"),
     ]
@@ -95,7 +95,7 @@ async def test_a_deploy_is_told_as_rebuilt_and_resolved_once_and_only_after_its_
 
 async def test_a_deploy_that_fails_says_why_with_the_commit_and_the_tag(db: Database, cards: Cards) -> None:
     await go(cards, replace(deploy(7, TagState.FAILED), reason="no harness"))
-    assert await told(db) == [
+    assert await managers_events(db) == [
         wire.Rebuilt(agent="alice", ok=False, note="no harness", sha=SHA, tag="failed/7"),
         resolved(7, ApprovalStatus.FAILED, "failed", "no harness"),
     ]
@@ -103,12 +103,12 @@ async def test_a_deploy_that_fails_says_why_with_the_commit_and_the_tag(db: Data
 
 async def test_a_denial_is_told_as_resolved_and_nothing_was_rebuilt(db: Database, cards: Cards) -> None:
     await go(cards, replace(deploy(7, TagState.DENIED), reason="no", by="operator"), WAY[:1])
-    assert await told(db) == [resolved(7, ApprovalStatus.DENIED, "denied", "no")]
+    assert await managers_events(db) == [resolved(7, ApprovalStatus.DENIED, "denied", "no")]
 
 
 async def test_a_rollback_needs_no_approval_so_none_is_resolved(db: Database, cards: Cards) -> None:
     await go(cards, replace(deploy(7, TagState.DEPLOYED), kind=DeployKind.ROLLBACK))
-    assert await told(db) == [wire.Rebuilt(agent="alice", ok=True, sha=SHA, tag="deployed/7")]
+    assert await managers_events(db) == [wire.Rebuilt(agent="alice", ok=True, sha=SHA, tag="deployed/7")]
 
 
 async def test_an_approved_spawn_is_told_as_spawned_and_resolved(db: Database, cards: Cards) -> None:
@@ -117,7 +117,7 @@ async def test_an_approved_spawn_is_told_as_spawned_and_resolved(db: Database, c
     approved = wire.ApprovalResolved(
         id=7, agent="alice", commit_ref="", status=ApprovalStatus.APPROVED, tag="deployed/7"
     )
-    assert await told(db) == [approved, wire.Spawned(agent="alice", ok=True, sha=SHA)]
+    assert await managers_events(db) == [approved, wire.Spawned(agent="alice", ok=True, sha=SHA)]
 
 
 async def test_a_spawn_that_fails_has_no_sha(db: Database, cards: Cards) -> None:
@@ -125,30 +125,30 @@ async def test_a_spawn_that_fails_has_no_sha(db: Database, cards: Cards) -> None
     failed = wire.ApprovalResolved(
         id=7, agent="alice", commit_ref="", status=ApprovalStatus.FAILED, note="taken", tag="failed/7"
     )
-    assert await told(db) == [wire.Spawned(agent="alice", ok=False, note="taken"), failed]
+    assert await managers_events(db) == [wire.Spawned(agent="alice", ok=False, note="taken"), failed]
 
 
 @pytest.mark.parametrize(("id", "source"), [(0, "seed"), (0, "spawn"), (9, "spawn")])
 async def test_a_spawn_without_an_approval_resolves_none(db: Database, cards: Cards, id: int, source: str) -> None:
     await go(cards, replace(deploy(id, TagState.DEPLOYED), kind=DeployKind.SPAWN, source=source))
-    assert await told(db) == [wire.Spawned(agent="alice", ok=True, sha=SHA)]
+    assert await managers_events(db) == [wire.Spawned(agent="alice", ok=True, sha=SHA)]
 
 
 async def test_after_the_loss_of_the_database_old_stories_are_not_told_again(db: Database, cards: Cards) -> None:
     await cards.project(ALICE, [deploy(1, TagState.DEPLOYED), deploy(2, TagState.FAILED)], "s")
-    assert await told(db) == []
+    assert await managers_events(db) == []
 
 
 async def test_what_is_taken_back_and_happens_again_is_told_again(db: Database, cards: Cards) -> None:
     await go(cards, deploy(7, TagState.DEPLOYED))
     await cards.project(ALICE, [deploy(7, TagState.BUILDING)], "back")
     await go(cards, replace(deploy(7, TagState.FAILED), reason="why"), ())
-    assert [event.model_dump().get("status") for event in await told(db)][-1] == ApprovalStatus.FAILED
+    assert [event.model_dump().get("status") for event in await managers_events(db)][-1] == ApprovalStatus.FAILED
 
 
 async def test_a_hive_without_a_manager_tells_nobody(db: Database) -> None:
     await go(Cards(db), deploy(7, TagState.DEPLOYED))
-    assert await told(db) == []
+    assert await managers_events(db) == []
 
 
 async def test_notice_and_event_are_there_together_or_not_at_all(db: Database, cards: Cards) -> None:
@@ -158,13 +158,13 @@ async def test_notice_and_event_are_there_together_or_not_at_all(db: Database, c
 
     with pytest.raises(TransientError):
         await db.write(cut_off)
-    assert await told(db) == []
+    assert await managers_events(db) == []
     append = partial(
         log.append, at=1.0, kind="container_crash", agent=ALICE, data={"why": "code 3"}, key=keys.crashed(ALICE, "k")
     )
     for _ in range(2):
         await db.write(append)
-    assert await told(db) == [wire.ContainerCrash(agent="alice", note="code 3")]
+    assert await managers_events(db) == [wire.ContainerCrash(agent="alice", note="code 3")]
 
 
 async def test_each_that_appends_events_calls_back_after_the_commit_and_only_then(db: Database) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from meta.config import Config
-from reconciler.upkeep.doctor.checks.base import AgentSaid, Subject, Verdict
+from reconciler.upkeep.doctor.checks.base import AgentRow, Subject, Verdict
 from reconciler.upkeep.doctor.examine import failed
 from tests.reconciler.upkeep.doctor.looks import ALICE, GONE, WELL, look, only, whole_host
 
 
-def says(subject: Subject, *agents: AgentSaid, notes: tuple[str, ...] = ()) -> None:
+def says(subject: Subject, *agents: AgentRow, notes: tuple[str, ...] = ()) -> None:
     """The daemon answers so."""
     subject.held = True
     subject.daemon = replace(WELL, state=str(subject.layout.state), agents=agents, notes=notes)
@@ -26,7 +26,7 @@ def says(subject: Subject, *agents: AgentSaid, notes: tuple[str, ...] = ()) -> N
 
 @pytest.mark.parametrize("phase", ["failed", "rollback-failed", "disagrees"])
 async def test_an_agent_that_was_given_up_fails_with_what_to_do(subject: Subject, phase: str) -> None:
-    says(subject, AgentSaid("alice", phase, ("why",)), AgentSaid("bob", "running"))
+    says(subject, AgentRow("alice", phase, ("why",)), AgentRow("bob", "running"))
     row = await only(subject, "agents", Verdict.FAIL, f"alice is {phase}")
     assert "why" in row.text
     assert "alice" in row.remedy
@@ -34,11 +34,11 @@ async def test_an_agent_that_was_given_up_fails_with_what_to_do(subject: Subject
 
 async def test_what_an_agent_has_to_say_is_told_and_a_deploy_under_way_is_not(subject: Subject) -> None:
     refused = "proposed/push.git#main at 0123 is no proposal: too large"
-    says(subject, AgentSaid("alice", "running", (refused,)), AgentSaid("bob", "starting", ("deploying 3: build",)))
+    says(subject, AgentRow("alice", "running", (refused,)), AgentRow("bob", "starting", ("deploying 3: build",)))
     assert (await only(subject, "agents", Verdict.WARN, refused)).text == f"alice: {refused}"
-    says(subject, AgentSaid("alice", "needs-login"))
+    says(subject, AgentRow("alice", "needs-login"))
     await only(subject, "agents", Verdict.WARN, "needs-login")
-    says(subject, AgentSaid("alice", "running"))
+    says(subject, AgentRow("alice", "running"))
     await only(subject, "agents", Verdict.OK, "none of 1")
 
 
@@ -78,12 +78,12 @@ async def test_without_a_daemon_who_should_run_and_does_not_is_told_with_how_it_
 
 # what they propose from
 async def test_a_git_directory_that_is_none_any_more_fails(subject: Subject) -> None:
-    await only(subject, "proposed", Verdict.OK, "as they should be")
+    await only(subject, "proposed", Verdict.OK, "are complete")
     git = subject.layout.proposed_config(ALICE) / ".git"
     shutil.rmtree(git)
     await only(subject, "proposed", Verdict.FAIL, f"{git} is missing")
     os.mkfifo(git)
-    await only(subject, "proposed", Verdict.FAIL, f"{git} is no directory but a pipe")
+    await only(subject, "proposed", Verdict.FAIL, f"{git} is not a directory but a pipe")
     git.unlink()
     git.symlink_to("/")
     await only(subject, "proposed", Verdict.FAIL, "but a symlink")
@@ -92,12 +92,12 @@ async def test_a_git_directory_that_is_none_any_more_fails(subject: Subject) -> 
 async def test_a_work_tree_or_push_repo_of_another_kind_fails_and_a_missing_one_is_made_again(subject: Subject) -> None:
     tree, push = subject.layout.proposed_config(ALICE), subject.layout.proposed(ALICE) / "push.git"
     (push / "HEAD").unlink()
-    await only(subject, "proposed", Verdict.FAIL, "no push repo as hive made it")
+    await only(subject, "proposed", Verdict.FAIL, "not a push repo as hive makes it")
     shutil.rmtree(push)
     shutil.rmtree(tree)
-    await only(subject, "proposed", Verdict.OK, "as they should be")
+    await only(subject, "proposed", Verdict.OK, "are complete")
     tree.touch()
-    await only(subject, "proposed", Verdict.FAIL, "is no work tree but a file")
+    await only(subject, "proposed", Verdict.FAIL, "is not a work tree but a file")
 
 
 async def test_a_push_group_that_is_missing_or_has_no_say_is_told(subject: Subject) -> None:

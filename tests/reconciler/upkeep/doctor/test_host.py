@@ -118,7 +118,7 @@ async def test_little_room_is_told(bare: Subject, changes: dict[str, int], verdi
 
 async def test_a_clock_that_jumped_back_fails_and_one_that_nobody_keeps_is_told(bare: Subject) -> None:
     bare.host = whole_host(synchronised=lambda: False)
-    await only(bare, "clock", Verdict.WARN, "nobody keeps")
+    await only(bare, "clock", Verdict.WARN, "not synchronised")
     bare.host = whole_host(now=lambda: time.time() - 86_400)
     await only(bare, "clock", Verdict.FAIL, "in the future")
 
@@ -126,11 +126,11 @@ async def test_a_clock_that_jumped_back_fails_and_one_that_nobody_keeps_is_told(
 async def test_timedatectl_is_named_only_where_it_would_do_something(bare: Subject, tmp_path: Path) -> None:
     systemd = tmp_path / "systemd"
     bare.host = whole_host(synchronised=lambda: False, systemd=systemd)
-    assert "timedatectl" not in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+    assert "timedatectl" not in (await only(bare, "clock", Verdict.WARN, "not synchronised")).remedy
     (systemd / "system").mkdir(parents=True)
-    assert "timedatectl" in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+    assert "timedatectl" in (await only(bare, "clock", Verdict.WARN, "not synchronised")).remedy
     (systemd / "container").touch()
-    assert "timedatectl" not in (await only(bare, "clock", Verdict.WARN, "nobody keeps")).remedy
+    assert "timedatectl" not in (await only(bare, "clock", Verdict.WARN, "not synchronised")).remedy
 
 
 @pytest.mark.parametrize(("jump", "said"), [(3600.0, "forward by 3600 s"), (-3600.0, "back by 3600 s"), (5.0, "")])
@@ -148,7 +148,7 @@ async def test_the_system_bus_is_missed_only_by_its_backend(
     bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
-    await only(bare, "bus", Verdict.OK, "does without")
+    await only(bare, "bus", Verdict.OK, "does not need it")
     bare.backend = "nixos"
     await only(bare, "bus", Verdict.FAIL, "no system bus at")
 
@@ -167,8 +167,8 @@ async def test_a_daemon_that_lost_the_system_bus_is_told(
 
 async def test_the_root_helper_is_missed_only_by_its_backend(bare: Subject, tmp_path: Path) -> None:
     bare.config = Config(helper_socket=str(tmp_path / "helper"))
-    await only(bare, "helper", Verdict.OK, "does without")
+    await only(bare, "helper", Verdict.OK, "does not need it")
     bare.backend = "nixos"
     await only(bare, "helper", Verdict.FAIL, "no root helper")
     (tmp_path / "helper").touch()
-    await only(bare, "helper", Verdict.FAIL, "no socket")
+    await only(bare, "helper", Verdict.FAIL, "not a socket")

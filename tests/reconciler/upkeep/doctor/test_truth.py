@@ -76,4 +76,4 @@ async def test_a_database_that_is_damaged_newer_or_gone_fails(subject: Subject) 
     subject.layout.database.unlink()
     assert not failed(await look(subject, "database"))
     subject.held = True
-    await only(subject, "database", Verdict.FAIL, "is gone")
+    await only(subject, "database", Verdict.FAIL, "is missing")

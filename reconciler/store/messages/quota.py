@@ -1,0 +1,71 @@
+"""The quota of an inbox: how much it takes, from all senders and from one."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from meta.config import INBOX_BYTES, INBOX_LIMIT
+from meta.names import OPERATOR
+from meta.wire.limits import BODY_BYTES
+from reconciler.store.messages.lists import count_waiting
+from reconciler.store.messages.text import WAKE
+
+LEAST_SHARE = 25
+LEAST_SHARE_BYTES = 2**20
+"""The smallest share of one sender, however small the inbox is: with less, one allowed message could be refused."""
+
+RESERVED_FROM = 8 * 2**20
+"""Bytes from which on a part of an inbox is reserved for the operator."""
+
+_HELD = "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The limits of one inbox.
+
+    At most `waiting` messages wait. Those that are not acknowledged have at most `size` bytes together. A body has at
+    most `body` bytes in UTF-8. One sender has a share, so that it cannot shut out the others. The last part is
+    reserved for the operator.
+    """
+
+    waiting: int = INBOX_LIMIT
+    size: int = INBOX_BYTES
+    body: int = BODY_BYTES
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Return how many messages that are not done, and how many bytes, one sender may have: at least LEAST_SHARE."""
+        return max(self.waiting // 4, LEAST_SHARE), max(self.size // 4, LEAST_SHARE_BYTES)
+
+    def room(self, sender: str) -> tuple[int, int]:
+        """Return how many messages and bytes the inbox takes from this sender. The last eighth is the operator's."""
+        if sender == OPERATOR:
+            return self.waiting, self.size
+        return self.waiting - self.waiting // 8, self.size - (self.size // 8 if self.size >= RESERVED_FROM else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of an inbox that one message of `size` bytes would take. `wake`: it came in by `wake`."""
+
+    sender: str
+    wake: bool
+    size: int
+
+
+def has_room(connection: sqlite3.Connection, recipient: str, part: Part, quota: Quota) -> bool:
+    """Return True if the inbox takes the message, of all senders together and of this one."""
+    # What is in flight counts too: otherwise an agent that receives and never acknowledges fills the disk.
+    count, total = connection.execute(_HELD, (recipient,)).fetchone()
+    waiting, room = quota.room(part.sender)
+    if total + part.size > room or (count >= waiting and count_waiting(connection, recipient) >= waiting):
+        return False
+    most, share = quota.share
+    if part.sender == OPERATOR or (count < most and total + part.size <= share):
+        return True  # the whole inbox is below one share
+    # All labels of `wake` are one sender: a container may call itself anything.
+    first, last = (WAKE, WAKE + "~") if part.wake else (part.sender, part.sender)
+    count, total = connection.execute(f"{_HELD} AND sender BETWEEN ? AND ?", (recipient, first, last)).fetchone()
+    return bool(count < most and total + part.size <= share)
