@@ -25,6 +25,7 @@ from meta.config import Config, config_from_environment
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
+from meta.process.launcher import join_keyring
 from reconciler.daemon.daemon import Daemon
 from reconciler.plan.steps import OpenSockets
 from reconciler.telemetry import tracing
@@ -81,6 +82,7 @@ async def serve(options: ServeOptions) -> int:
     Raises HiveError when the daemon cannot start: another one has the state directory, a setting is wrong.
     """
     config, layout = options.config(), options.layout()
+    join_keyring()  # before any thread: the keyring of the session that started hive is not for what hive starts
     logs.set_up(config.log_format)
     _allow_descriptors()
     tracing.start(os.environ)

@@ -19,6 +19,8 @@ from types import FrameType
 from typing import NoReturn
 
 from meta.errors import PermanentError
+from meta.process.launcher import confine, settle
+from meta.process.seccomp.program import program
 
 CHUNK = 65_536
 _LAST_SECONDS = 0.2
@@ -42,7 +44,8 @@ def enclosed(
 ) -> int:
     """Run `argv` in a session of its own, in the cgroups of `groups` (cgroup.procs files); its exit code.
 
-    `enter` is called before, in the new process, to bring it and its children into namespaces.
+    `enter` is called before, in the new process, to bring it and its children into namespaces. Then `argv` runs under
+    the filter of sandboxes, and inherits nothing of the operator's session but 0, 1 and 2.
 
     The new terminal is nobody's controlling one yet: a shell in another pid namespace must be in a session of that.
     """
@@ -83,6 +86,8 @@ def _child(
             inside = os.fork()
             if inside:
                 os._exit(_code(os.waitpid(inside, 0)[1]))
+            settle()
+            confine(program(os.uname().machine))
         os.closerange(3, 1 << 20)
         os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - an argument list, and no shell
     except OSError as error:

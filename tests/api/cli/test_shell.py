@@ -53,10 +53,13 @@ import os, subprocess, sys
 from api.cli.terminal.namespaces import Room
 from api.cli.commands.shell import inner
 from api.cli.terminal.terminal import enclosed
+from tests.support.ambient_session import key
 room = Room(int(sys.argv[1]))
 if sys.argv[2] == "user":
     os.setgroups([]); os.setresgid(30000, 30000, 30000); os.setresuid(30000, 30000, 30000)
-program = ["sh", "-c", "id -u; hostname; grep CapEff /proc/self/status; exit 5"]
+key(b"hive-test-operators-key")
+os.umask(0o077)
+program = ["sh", "-c", "id -u; hostname; grep -wE 'CapEff|Seccomp' /proc/self/status; cat /proc/keys; umask; exit 5"]
 argv = inner(["--setenv", "HOME", "/"], program, own_uid=True, terminal=False)
 sys.exit(enclosed(argv, {"PATH": os.environ["PATH"]}, (), room.enter))
 """
@@ -65,7 +68,9 @@ sys.exit(enclosed(argv, {"PATH": os.environ["PATH"]}, (), room.enter))
 @pytest.mark.bwrap
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be another user")
 @pytest.mark.parametrize("who", ["root", "user"])
-def test_a_container_that_was_made_without_root_is_entered_as_its_user(who: str) -> None:
+def test_a_container_made_without_root_is_entered_as_its_user_and_under_the_filter(
+    who: str,
+) -> None:
     host = replace(sandbox.detect(), root=False)
     ready = ["/bin/sh", "-c", "echo up; exec sleep 60"]
     argv = [*USER, "--", *sandbox.command(sandbox.Sandbox(hostname="alice"), ready, host)]
@@ -81,4 +86,7 @@ def test_a_container_that_was_made_without_root_is_entered_as_its_user(who: str)
         finally:
             container.kill()
     assert (done.returncode, done.stderr) == (5, "")
-    assert done.stdout.split() == ["30000", "alice", "CapEff:", "0" * 16]
+    lines = done.stdout.splitlines()
+    assert [line.split() for line in lines[:4]] == [["30000"], ["alice"], ["CapEff:", "0" * 16], ["Seccomp:", "2"]]
+    assert lines[-1] == "0022"
+    assert "operators-key" not in done.stdout

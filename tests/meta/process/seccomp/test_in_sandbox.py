@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ import pytest
 from meta.process import sandbox
 from meta.process.sandbox import Sandbox
 from meta.process.seccomp.table import CALLS
-from tests.support.ordinary import AS_USER
+from tests.support.in_sandbox import PYTHON, SUPPORT, command
 
 ROOT = Path(__file__).parents[4]
-SHOWN = tuple((path, path) for path in (ROOT / "meta", ROOT / "tests" / "support"))
-PYTHON = "/usr/bin/python3"
-"""The system's, which an ordinary user can run; that of the tests may lie in root's home."""
+SHOWN = tuple((path, path) for path in (ROOT / "meta", SUPPORT))
 HERE = "x86_64" if os.uname().machine == "x86_64" else "aarch64"
 pytestmark = [
     pytest.mark.bwrap,
@@ -30,19 +27,11 @@ pytestmark = [
 ]
 
 
-def command(who: str, box: Sandbox, argv: list[str]) -> list[str]:
-    """The command line that runs `argv` in `box` as `who` would."""
-    host = sandbox.detect()
-    if who == "user":
-        return [*AS_USER, "--", *sandbox.command(box, argv, replace(host, root=False))]
-    return sandbox.command(replace(box, uid=524_288 if who == "agent" else None), argv, host)
-
-
 @pytest.fixture(scope="module", params=["agent", "root", "user"])
 def seen(request: pytest.FixtureRequest) -> Any:
     """What the prober saw inside: as an agent with its own uid, as root without one, as an ordinary user."""
     box = Sandbox(read_only=SHOWN, env=(("PYTHONPATH", str(ROOT)),))
-    argv = command(request.param, box, [PYTHON, str(ROOT / "tests" / "support" / "prober.py")])
+    argv = command(request.param, box, [PYTHON, str(SUPPORT / "prober.py")])
     done = subprocess.run(argv, capture_output=True, text=True, timeout=50, stdin=subprocess.DEVNULL, cwd="/")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
