@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from api.cli.commands.shell import inner, nixos_command
-from meta.process import sandbox
+from meta.process.sandbox import Sandbox
+from tests.support.in_sandbox import command
 
 ENCLOSURE = [
     "bwrap",
@@ -26,7 +26,6 @@ ENCLOSURE = [
     "--reuid",
     "70000",
 ]
-USER = ["setpriv", "--reuid", "30000", "--regid", "30000", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
 
 
 def test_rights_are_given_up_before_the_agents_environment_is_set() -> None:
@@ -71,9 +70,7 @@ sys.exit(enclosed(argv, {"PATH": os.environ["PATH"]}, (), room.enter))
 def test_a_container_made_without_root_is_entered_as_its_user_and_under_the_filter(
     who: str,
 ) -> None:
-    host = replace(sandbox.detect(), root=False)
-    ready = ["/bin/sh", "-c", "echo up; exec sleep 60"]
-    argv = [*USER, "--", *sandbox.command(sandbox.Sandbox(hostname="alice"), ready, host)]
+    argv = command("user", Sandbox(hostname="alice"), ["/bin/sh", "-c", "echo up; exec sleep 60"])
     with subprocess.Popen(argv, cwd="/", stdout=subprocess.PIPE, text=True) as container:
         try:
             assert container.stdout is not None

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +14,8 @@ import pytest
 from meta.process import sandbox
 from meta.process.sandbox import Sandbox
 from meta.process.seccomp.table import CALLS
-from tests.support.in_sandbox import PYTHON, SUPPORT, command
+from tests.support.in_sandbox import PYTHON, command, probe
 
-ROOT = Path(__file__).parents[4]
-SHOWN = tuple((path, path) for path in (ROOT / "meta", SUPPORT))
 HERE = "x86_64" if os.uname().machine == "x86_64" else "aarch64"
 pytestmark = [
     pytest.mark.bwrap,
@@ -30,8 +27,7 @@ pytestmark = [
 @pytest.fixture(scope="module", params=["agent", "root", "user"])
 def seen(request: pytest.FixtureRequest) -> Any:
     """What the prober saw inside: as an agent with its own uid, as root without one, as an ordinary user."""
-    box = Sandbox(read_only=SHOWN, env=(("PYTHONPATH", str(ROOT)),))
-    argv = command(request.param, box, [PYTHON, str(SUPPORT / "prober.py")])
+    argv = command(request.param, *probe("prober.py"))
     done = subprocess.run(argv, capture_output=True, text=True, timeout=50, stdin=subprocess.DEVNULL, cwd="/")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
