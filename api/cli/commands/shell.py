@@ -2,7 +2,7 @@
 
 backend local   into the namespaces of the running container, as root or as the user that runs hive; then
                 the agent's uid, no capabilities, no new privileges, the agent's environment and cgroups
-backend nixos   machinectl or systemd-run, as root
+backend nixos   systemd-run, as root, with the settings of the harness's unit
 """
 
 import json
@@ -17,6 +17,7 @@ import typer
 from api.cli.client.http import Client
 from api.cli.command import RUN, AgentArgument, command
 from meta.errors import Conflict, PermanentError, Refused
+from meta.process.seccomp.unit import settings
 
 BASH = "/run/current-system/sw/bin/bash"
 
@@ -137,10 +138,14 @@ def _nixos(agent: str, user: str, program: list[str]) -> int:
 
 
 def nixos_command(agent: str, user: str, program: list[str], *, terminal: bool) -> list[str]:
-    """systemd's own tools: they make a terminal in the container and copy what passes."""
-    if not program and terminal:
-        return ["machinectl", "--quiet", "shell", f"{user}@{agent}"]
+    """systemd's own tool: it makes a terminal in the container and copies what passes.
+
+    Not `machinectl shell`, which takes no settings: the agent's files, its shell's start-up file among them, would run
+    without the filter.
+    """
     # a login shell knows the container's PATH; what it runs are its arguments, not its script
-    inside = [BASH, "-l"] if not program else [BASH, "-lc", 'exec "$@"', "hive", *program]
+    script = 'exec "$@"' if program else 'cd; exec "$BASH" -l'
     how = "--pty" if terminal else "--pipe"
-    return ["systemd-run", f"--machine={agent}", f"--uid={user}", "--quiet", "--wait", "--collect", how, "--", *inside]
+    words = ["systemd-run", f"--machine={agent}", f"--uid={user}", "--quiet", "--wait", "--collect", how]
+    words += [f"--property={key}={value}" for key, value in {**settings(), "NoNewPrivileges": "true"}.items()]
+    return [*words, "--", BASH, "-lc", script, "hive", *program]

@@ -11,6 +11,7 @@ import pytest
 
 from api.cli.commands.shell import inner, nixos_command
 from meta.process.sandbox import Sandbox
+from meta.process.seccomp.unit import settings
 from tests.support.in_sandbox import command
 
 ENCLOSURE = [
@@ -39,12 +40,19 @@ def test_rights_are_given_up_before_the_agents_environment_is_set() -> None:
     assert argv[-1] == "ls"
 
 
-def test_systemds_own_tools_enter_a_container_of_backend_nixos() -> None:
-    assert nixos_command("alice", "agent", [], terminal=True) == ["machinectl", "--quiet", "shell", "agent@alice"]
+def test_systemds_own_tool_enters_a_container_of_backend_nixos() -> None:
     argv = nixos_command("alice", "agent", ["ls", "-l", "; x"], terminal=False)
     assert argv[:3] == ["systemd-run", "--machine=alice", "--uid=agent"]
     assert "--pipe" in argv
     assert argv[-3:] == ["ls", "-l", "; x"]
+
+
+@pytest.mark.parametrize("program", [[], ["ls"]])
+def test_a_shell_of_backend_nixos_has_the_filter_of_the_harness(program: list[str]) -> None:
+    argv = nixos_command("alice", "agent", program, terminal=True)
+    assert "--pty" in argv
+    assert "--property=NoNewPrivileges=true" in argv
+    assert {f"--property={key}={value}" for key, value in settings().items()} < set(argv[: argv.index("--")])
 
 
 INSIDE = """
