@@ -336,11 +336,23 @@ def run_child(spec: Spec, supervisor: int, gate: int, fault: int, output: int) -
         null = os.open(os.devnull, os.O_RDONLY)
         for fd, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(fd, target, inheritable=True)
-        os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - an argument list, and no shell
+        execute(spec["argv"], spec["env"])
     except (OSError, ValueError, AttributeError) as error:
         os.write(fault, f"cannot run {spec['argv'][0]}: {error}".encode())
     finally:
         os._exit(126)
+
+
+def execute(argv: list[str], env: dict[str, str]) -> None:
+    """Execute a program. A script for a bare Python, such as the launcher, runs in this one, 30 ms sooner."""
+    if argv[:3] != [sys.executable, "-I", "-S"]:
+        os.execvpe(argv[0], argv, env)  # noqa: S606 - an argument list, and no shell
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = argv[3:]
+    with open(argv[3], "rb") as script:  # noqa: PTH123
+        code = compile(script.read(), argv[3], "exec")
+    exec(code, {"__name__": "__main__"})  # noqa: S102 - a file of hive's own, named by the daemon
 
 
 def say(ready: str | None, line: str) -> None:
