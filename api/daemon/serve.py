@@ -26,6 +26,7 @@ from meta.config import Config, config_from_environment
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
+from meta.process.launcher import join_keyring
 from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
 from reconciler.daemon.peek import peek as plan_on_disk
@@ -111,6 +112,7 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
     Raises HiveError when the daemon cannot start: another one has the state directory, a setting is wrong.
     """
     config, layout = options.config(), options.layout()
+    join_keyring()  # before any thread: the keyring of the session that started hive is not for what hive starts
     logs.set_up(config.log_format)
     _allow_descriptors()
     tracing.start(os.environ)

@@ -97,7 +97,9 @@ def build_command(
     read_only = [*_etc(home), (store.conf, store.conf), *((Path(path), Path(path)) for path in _NETWORK)]
     read_only = [*read_only, *_programs(argv)]
     writable = [*_scratch(home), (links, links), *_written(store)]
-    box = sandbox.Sandbox(_existing(read_only), _existing(writable), _environment(env), network=True, cwd=home)
+    box = sandbox.Sandbox(
+        _existing(read_only), _existing(writable), _environment(env), network=True, cwd=home, nested=True
+    )
     return sandbox.command(box, argv)
 
 

@@ -4,6 +4,9 @@ Inside are the system's programs (read-only), /proc, a minimal /dev, an empty /t
 else of the host. There is no /etc/passwd unless the caller binds one. The sandbox and every process inside end with
 the process that started it.
 
+A filter refuses the system calls that `meta/process/seccomp/table.py` lists. `meta/process/launcher.py` replaces what
+would be inherited from the daemon's session, its keyring for example.
+
 If root gives a uid, the program runs under that uid and can get no capabilities. For an ordinary user everything
 happens in a user namespace, under the caller's own uid; `uid` is then not used.
 """
@@ -19,7 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.errors import Refused
+from meta.process.seccomp.program import MACHINES, program
 
+LAUNCHER = Path(__file__).resolve().parent / "launcher.py"
 INSTALL_HINT = "on Debian: apt-get install bubblewrap; on NixOS: environment.systemPackages = [ pkgs.bubblewrap ]"
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/run/current-system")
@@ -42,7 +47,8 @@ class Sandbox:
     """What one sandbox contains. Binds are (path on the host, path inside); the inner of two nested ones wins.
 
     `env` is the whole environment inside. The host's process list shows it, so it must not hold secrets.
-    `uid` is also the gid. With `network` the sandbox shares the host's network.
+    `uid` is also the gid. With `network` the sandbox shares the host's network. With `nested` programs may make
+    namespaces, and mounts in them, for a nix that sandboxes its builders.
     """
 
     read_only: tuple[tuple[Path, Path], ...] = ()
@@ -52,13 +58,15 @@ class Sandbox:
     network: bool = False
     hostname: str | None = None
     cwd: Path = Path("/")
+    nested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """What command lines depend on: programs, whether the caller is root, the system's directories.
 
-    `links` are (target, path). Each of `system` is bound read-only under its own name.
+    `links` are (target, path). Each of `system` is bound read-only under its own name. `launcher` is the command line
+    that starts bubblewrap under a filter for `machine`; () for a command line that shows bubblewrap's part only.
     """
 
     bwrap: str
@@ -66,6 +74,8 @@ class Host:
     root: bool
     links: tuple[tuple[str, str], ...] = ()
     system: tuple[str, ...] = field(default=("/usr",))
+    launcher: tuple[str, ...] = ()
+    machine: str = "x86_64"
 
 
 def available() -> str | None:
@@ -74,12 +84,14 @@ def available() -> str | None:
 
 
 def detect() -> Host:
-    """Return this host. Refused, with the command that installs it, if bubblewrap is missing."""
-    bwrap = available()
+    """Return this host. Refused, with the remedy, if bubblewrap is missing or hive has no filter for the machine."""
+    bwrap, machine = available(), os.uname().machine
     if bwrap is None:
         raise Refused(
             "bubblewrap (bwrap) is not installed, and hive does not open untrusted files without it", INSTALL_HINT
         )
+    if machine not in MACHINES:
+        raise Refused(f"hive has no filter of system calls for {machine}", f"run it on {' or '.join(MACHINES)}")
     paths = [Path(path) for path in _SYSTEM]
     return Host(
         bwrap=bwrap,
@@ -88,13 +100,23 @@ def detect() -> Host:
         links=tuple((str(path.readlink()), str(path)) for path in paths if path.is_symlink()),
         system=tuple(str(path) for path in paths if path.is_dir() and not path.is_symlink())
         + tuple(path for path in _ETC if Path(path).exists()),
+        launcher=(sys.executable, "-I", "-S", str(LAUNCHER)),
+        machine=machine,
     )
 
 
 def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = None) -> list[str]:
     """Return the argument list that runs `argv` in `sandbox`. Pure if `host` is given; Refused without bubblewrap."""
     here = host or detect()
-    words = [here.bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    words = [
+        *_launch(sandbox, here),
+        here.bwrap,
+        "--die-with-parent",
+        "--new-session",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+    ]
     if not sandbox.network:
         words += ["--unshare-net"]
     if not here.root:
@@ -115,6 +137,12 @@ def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = No
         words += ["--setenv", key, value]
     words += ["--chdir", str(sandbox.cwd)]
     return [*words, *_inner(sandbox, here), *(str(word) for word in argv)]
+
+
+def _launch(sandbox: Sandbox, host: Host) -> list[str]:
+    if not host.launcher:
+        return []
+    return [*host.launcher, program(host.machine, nested=sandbox.nested).hex()]
 
 
 def _binds(binds: Sequence[tuple[str, Path, Path]]) -> list[str]:

@@ -1,6 +1,7 @@
 """Writes what follows from the code: `python -m tests.nix.generate`.
 
 nix/modules/host/settings.json        from meta/config.py
+nix/modules/agent/seccomp.json        from meta/process/seccomp/unit.py
 docs/reference/nixos-options.md       from the evaluated modules
 """
 
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from meta.config import Config
+from meta.process.seccomp import unit
 from tests.nix.evaluate import HERE, ROOT, Evaluator
 
 SETTINGS = ROOT / "nix" / "modules" / "host" / "settings.json"
+SECCOMP = ROOT / "nix" / "modules" / "agent" / "seccomp.json"
 PAGE = ROOT / "docs" / "reference" / "nixos-options.md"
 SECTIONS = {
     "host": "The host: `nixosModules.default`",
@@ -37,6 +40,11 @@ def settings() -> str:
         limits = {_WORDS[word]: value for word, value in schema.items() if word in _WORDS}
         fields[key] = {**kept, **limits}
     return json.dumps(fields, indent=2) + "\n"
+
+
+def seccomp() -> str:
+    """seccomp.json: what the harness's unit refuses."""
+    return json.dumps(unit.settings(), indent=2) + "\n"
 
 
 def page(nix: Evaluator) -> str:

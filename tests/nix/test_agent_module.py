@@ -13,9 +13,11 @@ from pydantic import BaseModel
 from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 from meta.errors import BadInput
 from meta.names import AgentName
+from meta.process.seccomp.unit import settings
 from reconciler.privileged.conf import binds
 from tests.nix.agent_files import BAD, GOOD
 from tests.nix.evaluate import HERE, ROOT, Evaluator
+from tests.nix.generate import SECCOMP, seccomp
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,13 @@ def test_the_harness_runs_as_an_ordinary_user(found: Any) -> None:
     assert alice["sudo"] is False
     assert alice["container"] is True
     assert alice["wanted"] == ["multi-user.target"]
+
+
+def test_the_harness_is_under_the_filter_of_sandboxes(found: Any) -> None:
+    assert SECCOMP.read_text(encoding="utf-8") == seccomp(), "run `python -m tests.nix.generate`"
+    for name in ("alice", "manager"):
+        unit = found["systems"][name]["unit"]
+        assert {key: values(unit, key) for key in settings()} == {key: [value] for key, value in settings().items()}
 
 
 def test_the_harness_is_told_who_and_where_it_is(found: Any) -> None:

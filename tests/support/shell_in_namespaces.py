@@ -8,8 +8,13 @@ import sys
 from api.cli.commands.shell import container_command
 from api.cli.terminal.namespaces import Namespaces
 from api.cli.terminal.terminal import run_on_own_terminal
+from tests.support.ambient_session import key
 
-PROGRAM = ["sh", "-c", "id -u; hostname; grep CapEff /proc/self/status; exit 5"]
+PROGRAM = [
+    "sh",
+    "-c",
+    "id -u; hostname; grep -wE 'CapEff|Seccomp' /proc/self/status; cat /proc/keys; umask; exit 5",
+]
 
 if __name__ == "__main__":
     namespaces = Namespaces(int(sys.argv[1]))
@@ -17,5 +22,7 @@ if __name__ == "__main__":
         os.setgroups([])
         os.setresgid(30000, 30000, 30000)
         os.setresuid(30000, 30000, 30000)
+    key(b"hive-test-operators-key")  # and an umask: the program inside must see neither
+    os.umask(0o077)
     command = container_command(["--setenv", "HOME", "/"], PROGRAM, own_uid=True, terminal=False)
     sys.exit(run_on_own_terminal(command, {"PATH": os.environ["PATH"]}, (), namespaces.enter))

@@ -2,7 +2,7 @@
 
 backend local   enter the namespaces of the running container, as root or as the user that runs hive; then take
                 the agent's uid, environment and cgroups, without capabilities and new privileges
-backend nixos   use machinectl or systemd-run, as root
+backend nixos   use systemd-run, as root, with the settings of the harness's unit
 """
 
 import json
@@ -17,6 +17,7 @@ import typer
 from api.cli.client.http import Client
 from api.cli.command import RUN, AgentArgument, command
 from meta.errors import Conflict, PermanentError, Refused
+from meta.process.seccomp.unit import settings
 
 BASH = "/run/current-system/sw/bin/bash"
 
@@ -139,10 +140,14 @@ def _nixos(agent: str, user: str, program: list[str]) -> int:
 
 
 def nixos_command(agent: str, user: str, program: list[str], *, terminal: bool) -> list[str]:
-    """Return the command of systemd's own tools, which make a terminal in the container and copy its bytes."""
-    if not program and terminal:
-        return ["machinectl", "--quiet", "shell", f"{user}@{agent}"]
+    """Return the command of systemd's own tool, which makes a terminal in the container and copies its bytes.
+
+    Not `machinectl shell`, which takes no settings: the agent's files, its shell's start-up file among them, would run
+    without the filter.
+    """
     # A login shell sets the container's PATH. The program is passed as arguments, so the shell does not parse it.
-    inside = [BASH, "-l"] if not program else [BASH, "-lc", 'exec "$@"', "hive", *program]
+    script = 'exec "$@"' if program else 'cd; exec "$BASH" -l'
     how = "--pty" if terminal else "--pipe"
-    return ["systemd-run", f"--machine={agent}", f"--uid={user}", "--quiet", "--wait", "--collect", how, "--", *inside]
+    words = ["systemd-run", f"--machine={agent}", f"--uid={user}", "--quiet", "--wait", "--collect", how]
+    words += [f"--property={key}={value}" for key, value in {**settings(), "NoNewPrivileges": "true"}.items()]
+    return [*words, "--", BASH, "-lc", script, "hive", *program]

@@ -19,6 +19,8 @@ from types import FrameType
 from typing import NoReturn
 
 from meta.errors import PermanentError
+from meta.process.launcher import confine, settle
+from meta.process.seccomp.program import program
 
 CHUNK = 65_536
 _LAST_SECONDS = 0.2
@@ -42,7 +44,8 @@ def run_on_own_terminal(
 ) -> int:
     """Run `argv` in a session of its own, in the cgroups of `groups` (cgroup.procs files), and return its exit code.
 
-    `enter` is called before that in the new process, to move it and its children into namespaces.
+    `enter` is called before that in the new process, to move it and its children into namespaces. Then `argv` runs
+    under the filter of sandboxes. It inherits only the descriptors 0, 1 and 2 of the operator's session.
 
     The new terminal does not become a controlling terminal here: a shell in another pid namespace needs a session in
     that namespace.
@@ -84,6 +87,8 @@ def _child(
             inside = os.fork()
             if inside:
                 os._exit(_code(os.waitpid(inside, 0)[1]))
+            settle()
+            confine(program(os.uname().machine))
         os.closerange(3, 1 << 20)
         os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - an argument list, and no shell
     except OSError as error:

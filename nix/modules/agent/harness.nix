@@ -66,7 +66,10 @@ in
         NoNewPrivileges = true;
         # hive, which is not root, reads the proposed work trees that the manager writes
         UMask = if cfg.role == "manager" then "0022" else "0077";
-      };
+      }
+      # the calls and socket families that every sandbox of hive refuses: written from meta/process/seccomp/table.py by
+      # `python -m tests.nix.generate`
+      // builtins.fromJSON (builtins.readFile ./seccomp.json);
     };
   };
 }

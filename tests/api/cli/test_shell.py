@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from api.cli.commands.shell import container_command, nixos_command
-from meta.process import sandbox
+from meta.process.sandbox import Sandbox
+from meta.process.seccomp.unit import settings
+from tests.support.in_sandbox import command
 
 ENCLOSURE = [
     "bwrap",
@@ -26,7 +27,6 @@ ENCLOSURE = [
     "--reuid",
     "70000",
 ]
-USER = ["setpriv", "--reuid", "30000", "--regid", "30000", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
 
 
 def test_rights_are_given_up_before_the_agents_environment_is_set() -> None:
@@ -40,21 +40,28 @@ def test_rights_are_given_up_before_the_agents_environment_is_set() -> None:
     assert argv[-1] == "ls"
 
 
-def test_systemds_own_tools_enter_a_container_of_backend_nixos() -> None:
-    assert nixos_command("alice", "agent", [], terminal=True) == ["machinectl", "--quiet", "shell", "agent@alice"]
+def test_systemds_own_tool_enters_a_container_of_backend_nixos() -> None:
     argv = nixos_command("alice", "agent", ["ls", "-l", "; x"], terminal=False)
     assert argv[:3] == ["systemd-run", "--machine=alice", "--uid=agent"]
     assert "--pipe" in argv
     assert argv[-3:] == ["ls", "-l", "; x"]
 
 
+@pytest.mark.parametrize("program", [[], ["ls"]])
+def test_a_shell_of_backend_nixos_has_the_filter_of_the_harness(program: list[str]) -> None:
+    argv = nixos_command("alice", "agent", program, terminal=True)
+    assert "--pty" in argv
+    assert "--property=NoNewPrivileges=true" in argv
+    assert {f"--property={key}={value}" for key, value in settings().items()} < set(argv[: argv.index("--")])
+
+
 @pytest.mark.bwrap
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be another user")
 @pytest.mark.parametrize("who", ["root", "user"])
-def test_a_container_that_was_made_without_root_is_entered_as_its_user(who: str) -> None:
-    host = replace(sandbox.detect(), root=False)
-    ready = ["/bin/sh", "-c", "echo up; exec sleep 60"]
-    argv = [*USER, "--", *sandbox.command(sandbox.Sandbox(hostname="alice"), ready, host)]
+def test_a_container_made_without_root_is_entered_as_its_user_and_under_the_filter(
+    who: str,
+) -> None:
+    argv = command("user", Sandbox(hostname="alice"), ["/bin/sh", "-c", "echo up; exec sleep 60"])
     with subprocess.Popen(argv, cwd="/", stdout=subprocess.PIPE, text=True) as container:
         try:
             assert container.stdout is not None
@@ -68,4 +75,7 @@ def test_a_container_that_was_made_without_root_is_entered_as_its_user(who: str)
         finally:
             container.kill()
     assert (done.returncode, done.stderr) == (5, "")
-    assert done.stdout.split() == ["30000", "alice", "CapEff:", "0" * 16]
+    lines = done.stdout.splitlines()
+    assert [line.split() for line in lines[:4]] == [["30000"], ["alice"], ["CapEff:", "0" * 16], ["Seccomp:", "2"]]
+    assert lines[-1] == "0022"
+    assert "operators-key" not in done.stdout

@@ -64,7 +64,7 @@ async def nix(subject: Subject) -> list[Finding]:
 
 
 async def bubblewrap(subject: Subject) -> list[Finding]:
-    """Check that bubblewrap is installed and may create namespaces."""
+    """Check that bubblewrap is installed, may create namespaces, and runs under the filter of system calls."""
     allowed = subject.config.isolation == "unsafe-none"
     try:
         host = sandbox.detect()
@@ -75,9 +75,12 @@ async def bubblewrap(subject: Subject) -> list[Finding]:
             if allowed
             else "no agent starts, and nothing can be fetched from proposed work trees"
         )
-        remedy = error.hint or "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or run hive as root"
+        remedy = error.hint or (
+            "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or run hive as root; "
+            "the kernel needs CONFIG_SECCOMP_FILTER"
+        )
         return [Finding(Verdict.WARN if allowed else Verdict.FAIL, text, remedy)]
-    return ok(f"{host.bwrap} creates namespaces")
+    return ok(f"{host.bwrap} creates namespaces and runs under the filter of system calls")
 
 
 async def cgroups(subject: Subject) -> list[Finding]:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,9 @@ from meta.config import Config
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName
+from meta.process import sandbox
 from meta.proposed.quarantine.fetch import FetchRequest, fetch
+from tests.support.in_sandbox import PYTHON, copies
 
 pytestmark = [
     pytest.mark.bwrap,
@@ -52,6 +55,7 @@ def state() -> Iterator[Path]:
 
 async def fetch_unprivileged(layout: Layout) -> None:
     await asyncio.to_thread(codecs.lookup, "ascii")  # what this imports, the user may not read
+    sys.executable, sandbox.LAUNCHER = PYTHON, copies() / "launcher.py"
     os.setgroups([])
     os.setgid(HIVE)
     os.setuid(HIVE)
@@ -73,6 +77,7 @@ def child(state: Path) -> None:
 
 
 def run_child(state: Path) -> None:
+    copies()  # here, so that the child's end does not remove them
     process = multiprocessing.get_context("fork").Process(target=child, args=(state,))
     process.start()
     process.join(20)

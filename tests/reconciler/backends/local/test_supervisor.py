@@ -311,6 +311,15 @@ def test_a_directory_that_was_deleted_meanwhile_does_not_keep_it_from_ending(ben
     assert process.wait(WAIT) == 0
 
 
+def test_a_script_for_a_bare_python_goes_on_in_the_supervisors_own(bench: Bench, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    words = "f\"{'json' in sys.modules} {sys.argv[1:]} {os.environ['WHO']}\\n\""
+    script.write_text(f"import sys, os\nos.write(1, {words}.encode())\nos._exit(5)\n")
+    record = bench.ended(bench.start("", argv=[sys.executable, "-I", "-S", str(script), "a"]))
+    assert "True ['a'] alice\n" in bench.log()
+    assert record["code"] == 5
+
+
 def test_it_needs_nothing_but_the_standard_library_and_starts_fast(bench: Bench) -> None:
     argv = [sys.executable, "-I", "-S", "-X", "importtime", str(SUPERVISOR), "/nonexistent"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT)
