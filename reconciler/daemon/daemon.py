@@ -25,7 +25,7 @@ from meta.layout import Layout
 from meta.names import MANAGER, AgentName, Sha
 from meta.nix import find as find_nix
 from meta.process.recorder import Recorder
-from meta.proposed import push_group
+from meta.proposed import push_group, push_move
 from reconciler.agents.lifecycle import Service
 from reconciler.agents.updates import Updates
 from reconciler.apply.apply import Apply
@@ -121,6 +121,7 @@ class Daemon:
         recorder = Recorder(self._layout.processes, owner)
         ended = await recorder.recover(RECOVERY_DEADLINE)
         state_directory.clear_leftovers(self._layout)
+        await asyncio.to_thread(push_move.move_all, self._layout, self._config)
         if self._names[1] == "nix":
             from reconciler.builders.nix import usable
 

@@ -32,6 +32,7 @@ from reconciler.upkeep.backups.archive import Manifest, kind_of
 
 _SPARSE = 16
 """A file of which less than one part in so many is there is passed over."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPOOL = 2**22
 _LEVEL = 6
 _DEEPEST = 100
@@ -195,8 +196,12 @@ class Packing:
 
     # what agents own
     def _foreign(self, tar: tarfile.TarFile, parent: Path, name: str, part: str) -> None:
-        try:
-            descriptor = os.open(parent / part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:  # without root the manager can replace `parent`, too, by a symlink at any moment
+            above = os.open(parent, _FOLDER)
+            try:
+                descriptor = os.open(part, _FOLDER, dir_fd=above)
+            finally:
+                os.close(above)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:

@@ -16,7 +16,7 @@ from meta.desired.view import UID_STEP
 from meta.process.identity import ProcessIdentity, alive
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
-_FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "generations": 0o755, "roots": 0o755}
+_FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "push": 0o755, "generations": 0o755, "roots": 0o755}
 _OURS = {"processes": 0o755, "quarantine": 0o700, "scratch": 0o700}
 _PER_AGENT = ("agents", "applied", "proposed", "generations", "roots", "previews", "nix/agents")
 SHOWN = 5

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from meta.names import AgentName
-from meta.proposed import push_group, push_repo
+from meta.proposed import push_group, push_move, push_repo
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
 _AWAY = "move it away, then `hive rebuild {0}` makes a new one"
@@ -37,11 +37,17 @@ def _work_tree(subject: Subject, agent: AgentName) -> list[Finding]:
 
 
 def _push_repo(subject: Subject, agent: AgentName) -> list[Finding]:
-    path = push_repo.path_of(subject.layout, agent)
-    if _kind(path) is None or push_repo.present(subject.layout, agent):
-        return []
-    text = f"{path} is no push repo as hive made it: nobody can push to {agent}"
-    return [Finding(Verdict.FAIL, text, "move it away: hive makes it again")]
+    layout, found = subject.layout, []
+    path = push_repo.path_of(layout, agent)
+    if _kind(path) is not None and (fault := push_repo.fault(layout, agent)):
+        text = f"{path} is no push repo as hive made it: {fault}. hive reads nothing from it"
+        found.append(Finding(Verdict.FAIL, text, push_repo.remedy(path)))
+    if planted := push_move.planted(layout, agent):
+        found.append(Finding(Verdict.FAIL, planted.text, planted.remedy))
+    for path in push_move.aside(layout, agent):
+        text = f"{path} is not used: {push_move.reason(path)}"
+        found.append(Finding(Verdict.WARN, text, push_move.aside_remedy(layout, path)))
+    return found
 
 
 def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
@@ -58,8 +64,16 @@ def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
     others = [agent for agent, path in folders.items() if (own := _gid(path)) is not None and own != gid]
     if not others:
         return []
-    text = f"push.git of {', '.join(others)} is not of the group {config.push_group}: its members cannot push there"
-    return [Finding(Verdict.WARN, text, "move that push.git away: hive makes it again for the group")]
+    text = (
+        f"the push repo of {', '.join(others)} is not of the group {config.push_group}: its members cannot push there"
+    )
+    return [
+        Finding(
+            Verdict.WARN,
+            text,
+            f"move it away ({subject.layout.push_repos}/NAME.git): hive makes it again for the group",
+        )
+    ]
 
 
 def _gid(path: Path) -> int | None:
