@@ -209,7 +209,7 @@ class Discovery:
     def _read(self, agent: AgentName, kind: SourceKind, before: Snapshot | None) -> Snapshot:
         """Read the branches of one repo; none of a push repo that is not as hive made it."""
         place = self._place(agent, kind)
-        if kind is SourceKind.PUSH and os.path.lexists(place.repo):
+        if kind is SourceKind.PUSH and os.path.lexists(place.repo / "HEAD"):  # without HEAD it is no repo to git
             complaint = push_repo.complaint(self._layout, agent)
             if complaint is not None:
                 return Snapshot(folders=(place.path,), complaint=complaint)

@@ -48,7 +48,7 @@ CHECKS = (
     Check("permissions", "hive's things are hive's, secrets are closed", places.permissions),
     Check("locks", "no stale lock in hive's repos", places.locks),
     Check("records", "no record of a dead command", places.records),
-    Check("proposed", "work trees and push repos are whole, their group may push", proposed.repos),
+    Check("proposed", "work trees are whole, push repos are as hive made them, their group may push", proposed.repos),
     Check("leftovers", "nothing of agents that are no more", places.leftovers),
     Check("meta", "meta can be read, and its pins exist", truth.meta),
     Check("fsck", "every repo of hive's is sound", truth.fsck),
