@@ -127,17 +127,22 @@ def _entry_faults(
 ) -> Iterator[str]:
     """Yield each entry of `folder` that is neither a file nor a folder that hive or a push writes there."""
     for number, entry in enumerate(_entries(top, folder)):
-        path = f"{folder}/{entry.name}".lstrip("/")
-        if entry.is_symlink():
-            yield f"{path!a} is a symlink"
-        elif entry.is_dir(follow_symlinks=False) and not is_folder(entry.name):
-            yield f"it has a folder {path!a}, which git may obey"
-        elif entry.is_file(follow_symlinks=False) and not is_file(entry.name):
-            yield f"it has a file {path!a}, which git may obey"
-        elif not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False) and _still(entry):
-            yield f"{path!a} is neither a file nor a folder"
         if number > _MOST_REFS:
             return
+        if entry.is_dir(follow_symlinks=False):
+            if not is_folder(entry.name):
+                yield f"it has a folder {_path(folder, entry)}, which git may obey"
+        elif entry.is_file(follow_symlinks=False):
+            if not is_file(entry.name):
+                yield f"it has a file {_path(folder, entry)}, which git may obey"
+        elif entry.is_symlink():
+            yield f"{_path(folder, entry)} is a symlink"
+        elif _still(entry):
+            yield f"{_path(folder, entry)} is neither a file nor a folder"
+
+
+def _path(folder: str, entry: os.DirEntry[str]) -> str:
+    return ascii(f"{folder}/{entry.name}".lstrip("/"))
 
 
 def _still(entry: os.DirEntry[str]) -> bool:

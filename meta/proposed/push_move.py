@@ -72,7 +72,16 @@ def move_all(layout: Layout, config: Config) -> None:
 
 def aside(layout: Layout, agent: AgentName) -> tuple[Path, ...]:
     """Return the repos of the agent that were set aside."""
-    return tuple(layout.push_aside / name for name in _names(layout.push_aside) if name.rpartition("-")[0] == agent)
+    return tuple(path for path in all_aside(layout) if _agent_of(path) == agent)
+
+
+def all_aside(layout: Layout) -> tuple[Path, ...]:
+    """Return the repos of all agents that were set aside."""
+    return tuple(layout.push_aside / name for name in _names(layout.push_aside))
+
+
+def _agent_of(path: Path) -> str:
+    return path.name.rpartition("-")[0]
 
 
 def aside_line(layout: Layout, path: Path) -> str:
@@ -91,7 +100,7 @@ def reason(path: Path) -> str:
 
 def aside_remedy(layout: Layout, path: Path) -> str:
     """Return what to do about it."""
-    agent = AgentName(path.name.rpartition("-")[0])
+    agent = AgentName(_agent_of(path))
     return (
         f"An agent may have written it, so run no git in it: push what you miss to {layout.push_repo(agent)} again "
         f"from your own clone, then remove it (rm -rf {path})"

@@ -67,8 +67,8 @@ def test_a_folder_that_is_swapped_for_a_symlink_keeps_its_target_as_it_is(
     outside.mkdir(mode=0o500)
     walk = os.fwalk
 
-    def swapping(top: Path, **options: bool) -> Iterator[tuple[str, list[str], list[str], int]]:
-        for found in walk(top, **options):
+    def swapping(top: Path, *, follow_symlinks: bool) -> Iterator[tuple[str, list[str], list[str], int]]:
+        for found in walk(top, follow_symlinks=follow_symlinks):
             if folder.is_dir() and not folder.is_symlink():  # after the look, before the change
                 folder.rmdir()
                 folder.symlink_to(outside)

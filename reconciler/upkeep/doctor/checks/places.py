@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from meta.desired.view import UID_STEP
+from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
@@ -183,12 +184,20 @@ async def leftovers(subject: Subject) -> list[Finding]:
         for name in names_in(subject.layout.state / folder):
             if known is not None and name not in known:
                 found += _left(subject, subject.layout.state / folder / name, "of an agent that nothing knows")
-    for scratch in (subject.layout.quarantine, subject.layout.scratch):
+    for name in _push_repos(subject) if known is not None else ():
+        if known is not None and name not in known:
+            found += _left(subject, subject.layout.push_repo(name), "of an agent that nothing knows")
+    for scratch in (subject.layout.quarantine, subject.layout.scratch, subject.layout.push_moving):
         for path in sorted(scratch.iterdir()) if scratch.is_dir() and not subject.held else ():
             found += _left(subject, path, "of a fetch or a candidate that was cut short")
     for path in sorted(subject.layout.backend("local").glob(".*")):
         found += _left(subject, path, "of a container that was being made or removed")
     return found or ok("nothing is left over")
+
+
+def _push_repos(subject: Subject) -> list[AgentName]:
+    paths = sorted(subject.layout.push_repos.glob("*.git"))
+    return [AgentName(path.name.removesuffix(".git")) for path in paths]
 
 
 def _has_tags(subject: Subject, name: str) -> bool:

@@ -19,7 +19,9 @@ async def repos(subject: Subject) -> list[Finding]:
     agents = sorted(view.desired.agents) if view is not None else []
     for agent in agents:
         found += _work_tree(subject, agent) + _push_repo(subject, agent)
-    return found + _group(subject, agents) or ok(f"those of {len(agents)} agents are as they should be")
+    return found + _aside(subject) + _group(subject, agents) or ok(
+        f"those of {len(agents)} agents are as they should be"
+    )
 
 
 def _work_tree(subject: Subject, agent: AgentName) -> list[Finding]:
@@ -44,10 +46,14 @@ def _push_repo(subject: Subject, agent: AgentName) -> list[Finding]:
         found.append(Finding(Verdict.FAIL, text, push_repo.remedy(path)))
     if planted := push_move.planted(layout, agent):
         found.append(Finding(Verdict.FAIL, planted.text, planted.remedy))
-    for path in push_move.aside(layout, agent):
-        text = f"{path} is not used: {push_move.reason(path)}"
-        found.append(Finding(Verdict.WARN, text, push_move.aside_remedy(layout, path)))
     return found
+
+
+def _aside(subject: Subject) -> list[Finding]:
+    """Push repos that are not used, also those of agents that were destroyed."""
+    layout = subject.layout
+    texts = {path: f"{path} is not used: {push_move.reason(path)}" for path in push_move.all_aside(layout)}
+    return [Finding(Verdict.WARN, text, push_move.aside_remedy(layout, path)) for path, text in texts.items()]
 
 
 def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
