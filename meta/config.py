@@ -30,9 +30,9 @@ class Config(BaseModel):
     build_deadline: float = Field(1800.0, gt=0, description="one build")
     fetch_deadline: float = Field(60.0, gt=0, description="one fetch from a proposed repo")
     finds_per_minute: int = Field(
-        20, ge=1, description="tips that become proposals by being seen, per push.git or work tree"
+        20, ge=1, description="tips that become proposals by being seen, per push repo or work tree"
     )
-    push_group: str = Field("hive", description="members of this group may push to push.git")
+    push_group: str = Field("hive", description="members of this group may push to the push repos")
     git_deadline: float = Field(30.0, gt=0, description="one git command in hive's own repos")
     builds: int = Field(2, ge=1, description="builds at the same time")
     rebuild_wave: int = Field(5, ge=1, description="agents that `hive rebuild --all` rebuilds at the same time")

@@ -6,7 +6,8 @@ STATE (owned by the daemon, with the exceptions below)
     meta/.git                               the meta repo (bare); its files are exported beside it
     applied/<n>/.git                        applied repo (bare)
     proposed/<n>/config                     manager's work tree (owned by the manager's uid, never opened by hive)
-    proposed/<n>/push.git                   where people push
+    push/<n>.git                            where people push; no sandbox sees it
+    push/{moving,aside}/                    push repos of an older hive on their way, and those it refused
     agents/<n>/{state,home}                 owned by the agent: /state and its home
     generations/<n>/<generation>            builder `plain`
     roots/<n>/<id>.json                     what each id was built into (gc roots)
@@ -91,12 +92,31 @@ class Layout:
         return self.applied(agent) / ".git"
 
     def proposed(self, agent: AgentName) -> Path:
-        """The parent of the work tree and of the push repo, owned by hive."""
+        """The parent of the work tree. All of them are bound into the manager, so nothing else lies there."""
         return self.state / "proposed" / agent
 
     def proposed_config(self, agent: AgentName) -> Path:
         """The manager's work tree; untrusted."""
         return self.proposed(agent) / "config"
+
+    @property
+    def push_repos(self) -> Path:
+        """The parent of the push repos, bound into no sandbox."""
+        return self.state / "push"
+
+    def push_repo(self, agent: AgentName) -> Path:
+        """The bare repo that people push to."""
+        return self.push_repos / f"{agent}.git"
+
+    @property
+    def push_moving(self) -> Path:
+        """Push repos of an older hive that were taken from `proposed/<n>` and are not copied yet."""
+        return self.push_repos / "moving"
+
+    @property
+    def push_aside(self) -> Path:
+        """Push repos of an older hive that hive does not use."""
+        return self.push_repos / "aside"
 
     # agents
     def agent(self, agent: AgentName) -> Path:

@@ -147,5 +147,17 @@ def connect(sock: socket.socket, path: Path) -> None:
         os.close(directory)
 
 
+def connect_to_agent(sock: socket.socket, path: Path) -> None:
+    """Connect to a socket in an agent's directory, where the agent may put a symlink to another socket. OSError."""
+    with _opened(path.parent) as directory:
+        descriptor = os.open(path.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                raise OSError(errno.ENOTSOCK, "it is not a socket")
+            sock.connect(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+
+
 def _inode(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""The group whose members may push to push.git, and what to do if the host does not have it."""
+"""The group whose members may push to the push repos, and what to do if the host does not have it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def missing(config: Config, owner: int, groups: Groups = gid_of) -> str:
     """Return the complaint if the group is wanted but missing, else "". `owner` is the uid that hive runs as."""
     if not is_wanted(config, owner) or groups(config.push_group) is not None:
         return ""
-    return f"there is no group {config.push_group}: only uid {owner} can push to push.git"
+    return f"there is no group {config.push_group}: only uid {owner} can push to the push repos"
 
 
 def remedy(config: Config) -> str:
     """Return how to create the group."""
     return (
         f"groupadd --system {config.push_group} (or set HIVE_PUSH_GROUP), usermod -aG {config.push_group} WHO, then "
-        "move each proposed/*/push.git away: hive makes it again for the group"
+        "move each push/*.git away: hive makes it again for the group"
     )

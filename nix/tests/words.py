@@ -44,7 +44,7 @@ def push(name: str, file: str, text: str) -> int:
     host.succeed(f"runuser -l ada -c 'git clone -q {state}/applied/{name}/.git {work}'")
     host.succeed(f"printf %s {shlex.quote(text)} > {work}/{file}")
     host.succeed(f"runuser -l ada -c 'git -C {work} commit -q -a -m {file}'")
-    host.succeed(f"runuser -l ada -c 'git -C {work} push -q {state}/proposed/{name}/push.git HEAD:main'")
+    host.succeed(f"runuser -l ada -c 'git -C {work} push -q {state}/push/{name}.git HEAD:main'")
     return pending(name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from meta.names import AgentName
+from meta.proposed import push_move
 from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder
@@ -55,6 +56,12 @@ class RemovalSteps:
                 await self._backend.remove_directories(agent)
             for directory in (layout.agent(agent), layout.applied(agent), layout.proposed(agent)):
                 await remove_tree(directory, inside=layout.state)
+            await remove_tree(layout.push_repo(agent), inside=layout.state)
+            for path in push_move.aside(layout, agent):
+                if path.is_dir() and not path.is_symlink():
+                    await remove_tree(path, inside=layout.push_repos)
+                else:  # an agent may have put anything where an older hive had its push repo
+                    path.unlink(missing_ok=True)
             await self._builder.forget(agent)
             if world.previews is not None:
                 world.previews.forget(agent)

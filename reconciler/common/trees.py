@@ -36,9 +36,25 @@ def _remove(directory: Path) -> None:
 
 def _make_writable(directory: Path) -> None:
     """Make the agent's directories writable: hive could not remove from read-only ones unless it is root."""
-    directory.chmod(0o700)
+    parent = os.open(directory.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _open_to_owner(directory.name, parent)
+    finally:
+        os.close(parent)
     for _, folders, _, descriptor in os.fwalk(directory, follow_symlinks=False):
         for name in folders:
-            mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
-                os.chmod(name, stat.S_IRWXU, dir_fd=descriptor)
+            _open_to_owner(name, descriptor)
+
+
+def _open_to_owner(name: str, parent: int) -> None:
+    """Give its owner all rights in a directory. The manager may replace one of its own by a symlink meanwhile."""
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # removed or replaced; a symlink is only removed
+    try:
+        if os.fstat(descriptor).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IRWXU)
+    finally:
+        os.close(descriptor)

@@ -17,7 +17,7 @@ from meta.errors import Conflict, HiveError, PermanentError
 from meta.layout import Layout
 from meta.names import MANAGER
 from meta.process.recorder import Recorder
-from meta.proposed import push_group
+from meta.proposed import push_group, push_move
 from reconciler.common.tasks import Background, Ended
 from reconciler.daemon import state_directory
 from reconciler.daemon.choices import BACKENDS, Choice, require_usable
@@ -55,6 +55,7 @@ class Daemon:
             recorder = Recorder(layout.processes, owner)
             ended = await recorder.recover(RECOVERY_DEADLINE)
             state_directory.clear_leftovers(layout)
+            await asyncio.to_thread(push_move.move_all, layout, config)
             await require_usable(choice, config, recorder)
             parts = await build(Surroundings(layout, config, choice, sockets, recorder, Background(), owner), closing)
             await _report_loss(parts)

@@ -14,7 +14,7 @@ from meta.layout import Layout
 DIRECTORY_MODE = 0o755
 STATE_MODE = 0o711
 """Others may pass (agents run under uids of their own), not look."""
-FOLDERS = ("agents", "applied", "proposed", "generations", "roots")
+FOLDERS = ("agents", "applied", "proposed", "push", "generations", "roots")
 
 
 def refuse_another_backends(layout: Layout, mine: str, backends: Iterable[str]) -> None:

@@ -118,7 +118,9 @@ class Context:
         if not self.observed.container.exists:
             return self.do(steps.Create(settings), "there is no container", deploy)
         if not self.observed.proposed:
-            return self.do(steps.MakeDirectories(settings), "the proposed work tree or its push.git is missing", deploy)
+            return self.do(
+                steps.MakeDirectories(settings), "the proposed work tree or the push repo is missing", deploy
+            )
         if not self.observed.sockets:
             return self.do(steps.OpenSockets(settings), "its sockets are missing", deploy)
         return None

@@ -1,4 +1,4 @@
-"""Discovery: hive reads the branches of push.git and of the manager's work tree, and proposes the new tips.
+"""Discovery: hive reads the branches of the push repos and of the manager's work trees, and proposes the new tips.
 
 It is level-triggered like the loop: a look reads what the branches point at now and compares it with what became a
 proposal before. A hint (`reconciler.proposals.watch`) only names the agent to look at; a lost hint costs at most the
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, HiveError, TransientError
 from meta.model import Deploy
 from meta.names import AgentName, Sha
+from meta.proposed import push_move, push_repo
 from meta.proposed.tips import SETTLED_NS, Snapshot, Tip, read_tips
 from meta.text import one_line
 from reconciler.common.tasks import run_together
@@ -26,7 +28,7 @@ from reconciler.common.token_bucket import Bucket
 from reconciler.loop.queue import Queue
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.superseding import supersede
-from reconciler.proposals.tips import GIT_DIRECTORIES, REPOS, NewTip, agent_of, new_tips
+from reconciler.proposals.tips import PLACES, NewTip, Place, agent_of, new_tips
 from reconciler.proposals.watch import Watch
 from reconciler.store.events import keys
 from reconciler.store.seen_tips import SeenTips
@@ -83,7 +85,7 @@ class Discovery:
         self._service = service
         self._store = seen
         self._settings = settings
-        self._top = world.layout.state / "proposed"
+        self._layout = world.layout
         self._watch = watch or Watch(self._changed)
         self._queue = Queue(
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._failed
@@ -129,6 +131,9 @@ class Discovery:
         """Return what an operator should know about the agent's proposed repos."""
         snapshots = [repo.snapshot for _, repo in self._repos_of(agent)]
         lines = [snapshot.complaint for snapshot in snapshots if snapshot is not None and snapshot.complaint]
+        lines += [push_move.aside_line(self._layout, path) for path in push_move.aside(self._layout, agent)]
+        if planted := push_move.planted(self._layout, agent):
+            lines.append(str(planted))
         if agent in self._waiting:
             lines.append(self._waiting[agent])
         for tip in self.refused(agent):
@@ -144,7 +149,7 @@ class Discovery:
         )
 
     def _refusal(self, agent: AgentName, new: NewTip, reason: str) -> RefusedTip:
-        remedy = new.remedy(self._top / agent / REPOS[SourceKind.PUSH])
+        remedy = new.remedy(agent, self._layout.push_repo(agent))
         return RefusedTip(agent, str(new.source), new.tip.branch, new.tip.sha, new.by, reason, remedy)
 
     def notes(self) -> tuple[str, ...]:
@@ -171,14 +176,14 @@ class Discovery:
         return self._w.observer.stamp(agent), self._settings.pinned(agent)
 
     def _changed(self, path: Path) -> None:
-        agent = agent_of(self._top, path)
+        agent = agent_of(self._layout, path)
         if agent is not None and agent in self._w.observer.known().agents:
             self._queue.add(agent)
 
     async def _sweep(self) -> None:
         """Queue each agent whose branches differ from the last look."""
         agents = self._w.observer.known().agents
-        self._watch.want(None, [self._top])
+        self._watch.want(None, [self._layout.state / "proposed", self._layout.push_repos])
         for agent in set(self._stamps) - set(agents):
             await self._forget(agent)
         self._glance()
@@ -192,11 +197,23 @@ class Discovery:
             await asyncio.sleep(0)
 
     def _differs(self, agent: AgentName) -> bool:
-        for kind, git_directory in GIT_DIRECTORIES.items():
+        for kind in PLACES:
             before = self._repo(agent, kind).snapshot or Snapshot()
-            if not read_tips(self._top, f"{agent}/{git_directory}", before).same(before):
+            if not self._read(agent, kind, before).same(before):
                 return True
         return False
+
+    def _place(self, agent: AgentName, kind: SourceKind) -> Place:
+        return PLACES[kind](self._layout, agent)
+
+    def _read(self, agent: AgentName, kind: SourceKind, before: Snapshot | None) -> Snapshot:
+        """Read the branches of one repo; none of a push repo that is not as hive made it."""
+        place = self._place(agent, kind)
+        if kind is SourceKind.PUSH and os.path.lexists(place.repo / "HEAD"):  # without HEAD it is no repo to git
+            complaint = push_repo.complaint(self._layout, agent)
+            if complaint is not None:
+                return Snapshot(folders=(place.path,), complaint=complaint)
+        return read_tips(place.top, place.git_directory, before)
 
     # one look
     async def _work(self, agent: AgentName) -> float | None:
@@ -210,7 +227,7 @@ class Discovery:
         await supersede(applied, deploys, by="hive", at=self._w.now())
         main = await applied.main()
         delays: list[float] = []
-        for kind in REPOS:
+        for kind in PLACES:
             snapshot = self._look(agent, kind)
             for new in await self._new_tips(agent, kind, deploys, main):
                 if delay := self._take(agent, kind):
@@ -225,14 +242,14 @@ class Discovery:
 
     def _look(self, agent: AgentName, kind: SourceKind) -> Snapshot:
         """Read the branches of one repo, watch its folders, and drop refusals of tips that it no longer has."""
-        repo, git_directory = self._repo(agent, kind), GIT_DIRECTORIES[kind]
+        repo, place = self._repo(agent, kind), self._place(agent, kind)
         before = repo.snapshot
-        snapshot = repo.snapshot = read_tips(self._top, f"{agent}/{git_directory}", before)
+        snapshot = repo.snapshot = self._read(agent, kind, before)
         if snapshot.complaint and (before is None or before.complaint != snapshot.complaint):
             log.warning("%s: %s", agent, snapshot.complaint)
-        folders = [self._top / agent, *snapshot.folders]
+        folders = [self._layout.proposed(agent), *snapshot.folders]
         if snapshot.complaint:
-            folders.append((self._top / agent / git_directory).parent)  # a new `.git` appears there
+            folders.append(place.path.parent)  # a new git directory appears there
         self._watch.want((agent, kind), folders)
         present = set(snapshot.tips.values())
         repo.refused = {tip: reason for tip, reason in repo.refused.items() if tip in present}
@@ -267,7 +284,7 @@ class Discovery:
     async def _propose(self, agent: AgentName, new: NewTip) -> None:
         kind, tip = new.source.kind, new.tip
         try:
-            card = await self._service.propose(agent, new.by, tip.sha, "", self._top / agent / REPOS[kind], new.source)
+            card = await self._service.propose(agent, new.by, tip.sha, "", self._place(agent, kind).repo, new.source)
         except TransientError:
             raise
         except Conflict as error:  # too many proposals wait: a decision makes room
@@ -307,7 +324,7 @@ class Discovery:
         return repo
 
     def _repos_of(self, agent: AgentName) -> Iterator[tuple[SourceKind, _Repo]]:
-        for kind in REPOS:
+        for kind in PLACES:
             repo = self._repos.get((agent, kind))
             if repo is not None:
                 yield kind, repo
@@ -316,7 +333,7 @@ class Discovery:
         """Drop the state of a destroyed agent. Its seen tips stay for as long as its repos are kept."""
         self._stamps.pop(agent, None)
         self._waiting.pop(agent, None)
-        for kind in REPOS:
+        for kind in PLACES:
             self._watch.want((agent, kind), [])
             self._repos.pop((agent, kind), None)
         if agent not in self._w.observer.names():

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from meta.applied.source import Source, SourceKind
+from meta.layout import Layout
 from meta.model import Deploy, TagState
-from meta.names import AgentName, Sha
+from meta.names import MANAGER, AgentName, Sha
 from meta.proposed.tips import Tip
 
-REPOS: Mapping[SourceKind, str] = {SourceKind.PUSH: "push.git", SourceKind.WORK_TREE: "config"}
-"""The repos below `proposed/<n>` whose branches become proposals."""
-GIT_DIRECTORIES: Mapping[SourceKind, str] = {SourceKind.PUSH: "push.git", SourceKind.WORK_TREE: "config/.git"}
-"""Their git directories."""
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repo whose branches become proposals. `top` is a folder of hive's own, `git_directory` a path below it."""
+
+    repo: Path
+    top: Path
+    git_directory: str
+
+    @property
+    def path(self) -> Path:
+        """The git directory."""
+        return self.top / self.git_directory
+
+
+PLACES: Mapping[SourceKind, Callable[[Layout, AgentName], Place]] = {
+    SourceKind.PUSH: lambda layout, agent: Place(layout.push_repo(agent), layout.push_repos, f"{agent}.git"),
+    SourceKind.WORK_TREE: lambda layout, agent: Place(
+        layout.proposed_config(agent), layout.proposed(agent).parent, f"{agent}/config/.git"
+    ),
+}
+"""The repos of an agent whose branches become proposals."""
+_NOISY = "config/.git"
+"""The git directory below `proposed/<n>` in which most changes are of no branch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +53,16 @@ class NewTip:
             return "manager"
         return "push" if self.tip.uid is None else f"push by uid {self.tip.uid}"
 
-    def remedy(self, push_git: Path) -> str:
-        """Return how to remove the branch, for a commit that is refused. `push_git` is the path of the push repo."""
+    def remedy(self, agent: AgentName, push_git: Path) -> str:
+        """Return how to remove the branch, for a commit that is refused. `push_git` is the path of the push repo.
+
+        A branch of the work tree is removed in the manager's container: on the host git would obey what the manager
+        wrote there.
+        """
         branch = shlex.quote(self.tip.branch)
         if self.source.kind is SourceKind.PUSH:
             return f"`git push {shlex.quote(str(push_git))} --delete {branch}` forgets it"
-        return f"`git branch -D {branch}` forgets it"
+        return f"`hive shell {MANAGER} -- git -C /agents/{agent}/config branch -D {branch}` forgets it"
 
 
 def is_proposable(kind: SourceKind, branch: str, auto_propose: bool) -> bool:
@@ -71,14 +96,19 @@ def new_tips(
     return tuple(new)
 
 
-def agent_of(top: Path, path: Path) -> AgentName | None:
-    """Return the agent whose branches a change at `path` may concern; None if none. `top` is the folder `proposed`."""
-    if path.name.endswith(".lock") or not path.is_relative_to(top):
+def agent_of(layout: Layout, path: Path) -> AgentName | None:
+    """Return the agent whose branches a change at `path` may concern; None if none."""
+    if path.name.endswith(".lock"):
         return None
-    agent, *rest = path.relative_to(top).parts or ("",)
+    if path.is_relative_to(layout.push_repos):
+        name = next(iter(path.relative_to(layout.push_repos).parts), "")
+        return AgentName(name.removesuffix(".git")) if name.endswith(".git") else None
+    trees = layout.state / "proposed"
+    if not path.is_relative_to(trees):
+        return None
+    agent, *rest = path.relative_to(trees).parts or ("",)
     inside = "/".join(rest)
-    for git_directory in GIT_DIRECTORIES.values():
-        name = inside.removeprefix(f"{git_directory}/")
-        if name != inside and not name.startswith(("refs", "packed-refs")):
-            return None  # `git status` writes an index, a commit its message
+    name = inside.removeprefix(f"{_NOISY}/")
+    if name != inside and not name.startswith(("refs", "packed-refs")):
+        return None  # `git status` writes an index, a commit its message
     return AgentName(agent) if agent else None

@@ -83,6 +83,8 @@ async def _watched(daemon: Daemon, layout: Layout, size: int) -> float:
         name = layout.proposed(AgentName(f"a{number}"))
         shutil.rmtree(name)
         shutil.copytree(layout.proposed(AgentName("a0")), name, symlinks=True)
+        shutil.rmtree(layout.push_repo(AgentName(f"a{number}")))
+        shutil.copytree(layout.push_repo(AgentName("a0")), layout.push_repo(AgentName(f"a{number}")))
     await daemon.start()
     held = 0
     for _ in range(60):

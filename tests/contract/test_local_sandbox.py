@@ -48,6 +48,19 @@ async def test_the_config_is_read_only_and_the_state_is_the_agents_own(local_hos
     assert (local_host.layout.agent_home(ALICE) / "y").exists()
 
 
+async def test_the_sandboxs_etc_is_read_only_and_its_folder_is_not_seen(local_host: Host) -> None:
+    folder = local_host.layout.backend("local") / ALICE
+    script = (
+        "for one in passwd group; do echo evil 2>&1 >>/etc/$one; rm -f /etc/$one 2>&1; done; "
+        f"ls -d {folder} 2>&1; find / -xdev -name spec.json -o -name run.json 2>/dev/null"
+    )
+    lines = await said(local_host, ALICE, script)
+    assert len(lines) == 5, lines
+    assert all("Read-only" in line or "denied" in line or "busy" in line for line in lines[:4])
+    assert "No such file" in lines[4]
+    assert "evil" not in (folder / "etc" / "passwd").read_text(encoding="ascii")
+
+
 async def test_inside_there_is_no_network_and_no_process_of_the_host(local_host: Host) -> None:
     lines = await said(local_host, ALICE, "tail -n +3 /proc/net/dev | cut -d: -f1; echo --; ls -d /proc/[0-9]* | wc -l")
     assert [line.strip() for line in lines[: lines.index("--")]] == ["lo"]

@@ -52,7 +52,7 @@ def first_chapter(story: Story) -> None:
 
 def approval(story: Story) -> None:
     took = story.push(1, SECOND)
-    story.say("a commit, and `git push` to alice's push.git", f"proposal 1 is pending after {took:.1f} s")
+    story.say("a commit, and `git push` to alice's push repo", f"proposal 1 is pending after {took:.1f} s")
     check("1 waits for approval" in story.hive("plan"), "hive plan does not show the proposal")
     diff = story.hive("diff", "1")
     check("alice, the second" in diff, f"the diff does not show the change: {diff}")

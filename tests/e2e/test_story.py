@@ -23,7 +23,7 @@ LINES = (
     "a hive starts: daemon pid ",
     "the manager is healthy: phase running",
     "alice is spawned: phase running, pid ",
-    "a commit, and `git push` to alice's push.git: proposal 1 is pending after ",
+    "a commit, and `git push` to alice's push repo: proposal 1 is pending after ",
     "`hive diff 1`: label: alice -> alice, the second",
     "approved: generation ",
     "one that does not build: failed/2 (agent.toml: runtime: must be 'script' or 'claude', not 3), alice untouched",

@@ -152,9 +152,9 @@ class Story:
     def push(self, number: int, text: str) -> float:
         """Edit, then `git push` and no other word; seconds until the proposal `number` is there."""
         self.edit(text)
-        proposed = self.state / "proposed" / "alice"
-        command = ["git", "-c", "safe.directory=*", "-C", str(proposed / "config"), "push", "-q"]
-        command += [str(proposed / "push.git"), "HEAD:refs/heads/main"]
+        tree = self.state / "proposed" / "alice" / "config"
+        command = ["git", "-c", "safe.directory=*", "-C", str(tree), "push", "-q"]
+        command += [str(self.state / "push" / "alice.git"), "HEAD:refs/heads/main"]
         subprocess.run(command, capture_output=True, timeout=WAIT, check=True)
         began = time.monotonic()
         (card,) = self.until("the card of what was pushed", lambda: self.json("pending") or None)

@@ -270,7 +270,7 @@ def rollback(story: NixStory) -> None:
 
 def pushes(story: NixStory) -> None:
     """A real `git push` by another user: a member of the group hive gets a proposal, anybody else gets no further."""
-    target = story.state / "proposed" / "alice" / "push.git"
+    target = story.state / "push" / "alice.git"
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -13,7 +13,7 @@ from api.cli.client.exit_codes import Code, Unreachable
 from api.cli.client.http import Client
 from api.cli.command import DAEMON, AgentArgument, command
 from api.cli.render import console
-from api.sockets.listener import connect
+from api.sockets.listener import connect_to_agent
 from meta.errors import BadInput, NotFound
 from meta.layout import Layout
 from meta.names import agent_name
@@ -52,7 +52,7 @@ def agent_call(
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(DEADLINE)
         try:
-            connect(sock, path)
+            connect_to_agent(sock, path)
             sock.sendall(line.strip().encode() + b"\n")
             answer = _answer(sock)
         except OSError as error:
@@ -63,8 +63,17 @@ def agent_call(
                 f"{path} does not answer: {why}", "see `hive status`, and check the owner of the socket"
             ) from error
     console.write(answer)
-    if json.loads(answer).get("kind") == "err":
+    if _is_error(answer):
         raise typer.Exit(Code.FAILED)
+
+
+def _is_error(answer: str) -> bool:
+    """Return True for an error, and for an answer that is not hive's: the agent may listen at its socket itself."""
+    try:
+        value = json.loads(answer)
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(value, dict) or value.get("kind") == "err"
 
 
 def _check_known(client: Client, agent: str) -> None:

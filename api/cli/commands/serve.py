@@ -129,7 +129,7 @@ def _welcome(status: "Status") -> None:
     _say("  hive status")
     _say("  hive spawn alice --wait")
     _say(f"  git clone {status.state}/applied/alice/.git alice   # change agent.toml there and commit, then:")
-    _say(f"  git -C alice push {status.state}/proposed/alice/push.git HEAD:my-topic")
+    _say(f"  git -C alice push {status.state}/push/alice.git HEAD:my-topic")
     _say("  hive diff 1; hive approve 1 --wait")
     _say("Ctrl-C ends the daemon; agents go on.")
 

@@ -79,7 +79,7 @@ in
         ProtectControlGroups = true;
         LockPersonality = true;
         RestrictRealtime = true;
-        # no RestrictSUIDSGID: push.git needs setgid directories, so that members of the group push to each other's branches
+        # no RestrictSUIDSGID: the push repos need setgid directories, so that members of the group push to each other's branches
         RemoveIPC = true;
         KeyringMode = "private";
         SystemCallArchitectures = "native";

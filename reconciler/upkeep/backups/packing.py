@@ -33,6 +33,7 @@ from reconciler.upkeep.backups.archive import Manifest, kind_of
 
 _SPARSE = 16
 """A file is skipped if less than this fraction (one in 16) of it is stored."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPOOL = 2**22
 _LEVEL = 6
 _DEEPEST = 100
@@ -196,8 +197,12 @@ class Packing:
 
     # files of agents
     def _foreign(self, tar: tarfile.TarFile, parent: Path, name: str, part: str) -> None:
-        try:
-            descriptor = os.open(parent / part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:  # without root the manager can replace `parent`, too, by a symlink at any moment
+            above = os.open(parent, _FOLDER)
+            try:
+                descriptor = os.open(part, _FOLDER, dir_fd=above)
+            finally:
+                os.close(above)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:

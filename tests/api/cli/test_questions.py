@@ -28,6 +28,15 @@ async def test_a_call_as_an_agent_whose_socket_is_gone_says_so(hive: Hive) -> No
     assert "No such file" in err
 
 
+async def test_agent_call_does_not_follow_a_symlink_in_the_agents_directory(hive: Hive) -> None:
+    path = hive.layout.mcp_socket(hive.fake.names[0])
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+    code, out, err = await hive.hive("agent-call", "alice", "whoami")
+    assert (code, out) == (Code.UNREACHABLE, "")
+    assert "it is not a socket" in err
+
+
 async def test_a_long_question_is_cut_in_the_list_and_whole_by_its_id(hive: Hive) -> None:
     text = "why? " * 2000
     options = [f"{n:02}{'o' * 500}" for n in range(5)]

@@ -1,4 +1,4 @@
-"""push.git: who may write what in it, and that a push to it works."""
+"""The push repo: who may write what in it, and that a push to it works."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CONFIG = Config(push_group=GROUP)
 
 @pytest.fixture
 def parent(layout: Layout) -> Path:
-    """`proposed/alice`."""
-    made = layout.proposed(ALICE)
+    """`push`."""
+    made = layout.push_repos
     made.mkdir(parents=True)
     return made
 
@@ -130,18 +130,18 @@ def test_it_is_made_once(layout: Layout, parent: Path, clone: Path, git: Git) ->
 
 
 def test_a_file_in_its_place_is_said_and_left_alone(layout: Layout, parent: Path) -> None:
-    (parent / "push.git").write_text("mine", encoding="ascii")
-    with pytest.raises(PermanentError, match=r"push\.git is in the way"):
+    (parent / "alice.git").write_text("mine", encoding="ascii")
+    with pytest.raises(PermanentError, match=r"alice\.git is in the way"):
         push_repo.create(layout, ALICE, CONFIG)
-    assert (parent / "push.git").read_text(encoding="ascii") == "mine"
+    assert (parent / "alice.git").read_text(encoding="ascii") == "mine"
     assert not push_repo.present(layout, ALICE)
     assert list(layout.scratch.iterdir()) == []
 
 
 def test_nothing_is_made_through_a_symlink(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    layout.proposed(ALICE).parent.mkdir(parents=True)
-    layout.proposed(ALICE).symlink_to(tmp_path / "elsewhere")
+    layout.state.mkdir(parents=True)
+    layout.push_repos.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Refused, match="hive writes nothing there"):
         push_repo.create(layout, ALICE, CONFIG)
     assert list((tmp_path / "elsewhere").iterdir()) == []

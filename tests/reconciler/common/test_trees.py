@@ -57,3 +57,24 @@ def test_read_only_directories_of_an_agent_are_not_in_the_way_and_links_are_not_
     assert child.exitcode == 0
     assert not (state / "agents" / "alice").exists()
     assert outside.stat().st_mode & 0o777 == 0o500
+
+
+def test_a_folder_that_is_swapped_for_a_symlink_keeps_its_target_as_it_is(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, outside = state / "agents" / "alice" / "state", state / "outside"
+    folder.mkdir(parents=True)
+    outside.mkdir(mode=0o500)
+    walk = os.fwalk
+
+    def swapping(top: Path, *, follow_symlinks: bool) -> Iterator[tuple[str, list[str], list[str], int]]:
+        for found in walk(top, follow_symlinks=follow_symlinks):
+            if folder.is_dir() and not folder.is_symlink():  # after the look, before the change
+                folder.rmdir()
+                folder.symlink_to(outside)
+            yield found
+
+    monkeypatch.setattr(os, "fwalk", swapping)
+    asyncio.run(remove_tree(state / "agents" / "alice", inside=state))
+    assert not (state / "agents" / "alice").exists()
+    assert outside.stat().st_mode & 0o777 == 0o500

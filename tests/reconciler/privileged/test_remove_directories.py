@@ -21,7 +21,7 @@ OWN = ("agents/alice/state", "agents/alice/home", "proposed/alice/config")
 def state(stage: Stage) -> Path:
     """What alice leaves behind, beside hive's and bob's."""
     state = stage.root / "state"
-    for name in (*OWN, "agents/bob/state", "applied/alice/.git", "proposed/alice/push.git"):
+    for name in (*OWN, "agents/bob/state", "applied/alice/.git", "push/alice.git"):
         inner = state / name / "deep" / "er"
         inner.mkdir(parents=True)
         (inner / "file").touch(0o400)
@@ -43,7 +43,7 @@ def test_what_the_agent_wrote_goes_and_all_else_stays(stage: Stage, state: Path)
     for _ in range(2):
         remove(stage)
         assert not any((state / name).exists() for name in OWN)
-        for name in ("agents/bob/state", "applied/alice/.git", "proposed/alice/push.git"):
+        for name in ("agents/bob/state", "applied/alice/.git", "push/alice.git"):
             assert (state / name / "deep/er/file").exists()
         assert (stage.root / "victim/kept").exists()
 

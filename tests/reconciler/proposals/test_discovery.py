@@ -19,6 +19,7 @@ from meta.errors import BadInput, Conflict, HiveError, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, Sha
 from meta.process.run import run
+from meta.proposed import push_repo
 from reconciler.events.feed import Events
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals import discovery
@@ -61,8 +62,10 @@ class Stage:
 
     def __init__(self, tmp_path: Path, database: Database) -> None:
         self.layout = Layout(tmp_path, tmp_path)
-        self.heads = tmp_path / "proposed" / "alice" / "push.git" / "refs" / "heads"
-        self.heads.mkdir(parents=True)
+        for path in (self.layout.proposed(ALICE), self.layout.push_repos):
+            path.mkdir(parents=True)
+        push_repo.create(self.layout, ALICE, Config())
+        self.heads = self.layout.push_repo(ALICE) / "refs" / "heads"
         self.pin = OLD
         self.files = {OLD: b"", NEW: b"auto_propose = true"}
         self.proposals = Proposals()

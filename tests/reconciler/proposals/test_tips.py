@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from meta.applied.source import Source, SourceKind
+from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.proposed.tips import Tip
@@ -89,19 +90,23 @@ def test_who_pushed_is_the_owner_of_the_ref() -> None:
 @pytest.mark.parametrize(
     ("path", "agent"),
     [
-        ("alice", "alice"),
-        ("alice/push.git", "alice"),
-        ("alice/push.git/refs/heads/x", "alice"),
-        ("alice/push.git/packed-refs", "alice"),
-        ("alice/config/.git/refs/heads/propose/x", "alice"),
-        ("alice/config/.git/packed-refs", "alice"),
-        ("alice/config/.git/index", None),
-        ("alice/config/.git/COMMIT_EDITMSG", None),
-        ("alice/push.git/refs/heads/x.lock", None),
-        ("", None),
-        ("../elsewhere", None),
+        ("proposed/alice", "alice"),
+        ("proposed/alice/push.git", "alice"),
+        ("push/alice.git", "alice"),
+        ("push/alice.git/refs/heads/x", "alice"),
+        ("push/alice.git/packed-refs", "alice"),
+        ("push/alice.git/hooks", "alice"),
+        ("proposed/alice/config/.git/refs/heads/propose/x", "alice"),
+        ("proposed/alice/config/.git/packed-refs", "alice"),
+        ("proposed/alice/config/.git/index", None),
+        ("proposed/alice/config/.git/COMMIT_EDITMSG", None),
+        ("push/alice.git/refs/heads/x.lock", None),
+        ("push/aside", None),
+        ("push", None),
+        ("proposed", None),
+        ("elsewhere", None),
     ],
 )
 def test_a_hint_says_whose_repos_to_look_at(path: str, agent: str | None) -> None:
-    top = Path("/s/proposed")
-    assert agent_of(top, Path(os.path.normpath(top / path))) == agent
+    layout = Layout(Path("/s"), Path("/r"))
+    assert agent_of(layout, Path(os.path.normpath(layout.state / path))) == agent

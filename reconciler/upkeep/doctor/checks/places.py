@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from meta.desired.view import UID_STEP
+from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
-_FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "generations": 0o755, "roots": 0o755}
+_FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "push": 0o755, "generations": 0o755, "roots": 0o755}
 _OURS = {"processes": 0o755, "quarantine": 0o700, "scratch": 0o700}
 _PER_AGENT = ("agents", "applied", "proposed", "generations", "roots", "previews", "nix/agents")
 _REMOVED_BY = "`hive doctor --fix` or a start of the daemon removes it"
@@ -184,7 +185,7 @@ def _record(path: Path) -> tuple[ProcessIdentity | None, str]:
 async def leftovers(subject: Subject) -> list[Finding]:
     """Report what is left of agents that do not exist any more, and of operations that were interrupted."""
     findings = await _unknown_agents(subject)
-    for scratch in (subject.layout.quarantine, subject.layout.scratch):
+    for scratch in (subject.layout.quarantine, subject.layout.scratch, subject.layout.push_moving):
         for path in sorted(scratch.iterdir()) if scratch.is_dir() and not subject.held else ():
             findings += _left(subject, path, "of a fetch or a candidate that was interrupted")
     for path in sorted(subject.layout.backend("local").glob(".*")):
@@ -200,7 +201,13 @@ async def _unknown_agents(subject: Subject) -> list[Finding]:
     known = {*view.desired.agents, *view.desired.tombstones, *filter(partial(_has_tags, subject), subject.repos())}
     entries = [(folder, name) for folder in _PER_AGENT for name in names_in(state / folder)]
     paths = [state / folder / name for folder, name in entries if name not in known]
+    paths += [subject.layout.push_repo(name) for name in _push_repos(subject) if name not in known]
     return [each for path in paths for each in _left(subject, path, "of an agent that neither meta nor a tag names")]
+
+
+def _push_repos(subject: Subject) -> list[AgentName]:
+    paths = sorted(subject.layout.push_repos.glob("*.git"))
+    return [AgentName(path.name.removesuffix(".git")) for path in paths]
 
 
 def _has_tags(subject: Subject, name: str) -> bool:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from meta.names import AgentName
-from meta.proposed import push_group, push_repo
+from meta.proposed import push_group, push_move, push_repo
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
 _AWAY = "move it away, then run `hive rebuild {0}`, which makes a new one"
@@ -19,7 +19,7 @@ async def repos(subject: Subject) -> list[Finding]:
     agents = sorted(view.desired.agents) if view is not None else []
     for agent in agents:
         findings += _work_tree(subject, agent) + _push_repo(subject, agent)
-    return findings + _group(subject, agents) or ok(f"those of {len(agents)} agents are complete")
+    return findings + _aside(subject) + _group(subject, agents) or ok(f"those of {len(agents)} agents are complete")
 
 
 def _work_tree(subject: Subject, agent: AgentName) -> list[Finding]:
@@ -39,11 +39,21 @@ def _work_tree(subject: Subject, agent: AgentName) -> list[Finding]:
 
 
 def _push_repo(subject: Subject, agent: AgentName) -> list[Finding]:
-    path = push_repo.path_of(subject.layout, agent)
-    if _kind(path) is None or push_repo.present(subject.layout, agent):
-        return []
-    text = f"{path} is not a push repo as hive makes it: no user can push to {agent}"
-    return [Finding(Verdict.FAIL, text, "move it away: hive makes it again")]
+    layout, findings = subject.layout, []
+    path = push_repo.path_of(layout, agent)
+    if _kind(path) is not None and (fault := push_repo.fault(layout, agent)):
+        text = f"{path} is not a push repo as hive made it: {fault}. hive reads nothing from it"
+        findings.append(Finding(Verdict.FAIL, text, push_repo.remedy(path)))
+    if planted := push_move.planted(layout, agent):
+        findings.append(Finding(Verdict.FAIL, planted.text, planted.remedy))
+    return findings
+
+
+def _aside(subject: Subject) -> list[Finding]:
+    """Report push repos that are not used, also those of agents that were destroyed."""
+    layout = subject.layout
+    texts = {path: f"{path} is not used: {push_move.reason(path)}" for path in push_move.all_aside(layout)}
+    return [Finding(Verdict.WARN, text, push_move.aside_remedy(layout, path)) for path, text in texts.items()]
 
 
 def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
@@ -60,8 +70,16 @@ def _group(subject: Subject, agents: list[AgentName]) -> list[Finding]:
     others = [agent for agent, path in folders.items() if (own := _gid(path)) is not None and own != gid]
     if not others:
         return []
-    text = f"push.git of {', '.join(others)} is not of the group {config.push_group}: its members cannot push there"
-    return [Finding(Verdict.WARN, text, "move that push.git away: hive makes it again for the group")]
+    text = (
+        f"the push repo of {', '.join(others)} is not of the group {config.push_group}: its members cannot push there"
+    )
+    return [
+        Finding(
+            Verdict.WARN,
+            text,
+            f"move it away ({subject.layout.push_repos}/NAME.git): hive makes it again for the group",
+        )
+    ]
 
 
 def _gid(path: Path) -> int | None:

@@ -18,7 +18,7 @@ from meta.config import Config
 from meta.errors import BadInput, Conflict, NotFound, PermanentError
 from meta.layout import Layout
 from reconciler.upkeep.audit import verify
-from reconciler.upkeep.backups import archive
+from reconciler.upkeep.backups import archive, packing
 from reconciler.upkeep.backups import write as backup
 from reconciler.upkeep.backups.packing import effective
 from reconciler.upkeep.backups.restore import Part, restore
@@ -259,6 +259,23 @@ async def test_links_and_pipes_of_agents_are_left_out_and_named(layout: Layout, 
     assert (target.agent_home(ALICE) / "ünï").read_bytes() == b"fine"
     assert stat.S_IMODE((target.agent_home(ALICE) / "empty").stat().st_mode) == 0o500
     assert not target.agent_state(ALICE).exists()
+
+
+async def test_a_backup_follows_no_symlink_in_the_place_of_a_work_trees_parent(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "elsewhere" / "config"
+    secret.mkdir(parents=True)
+    (secret / "secret").touch()
+    parent = layout.proposed(ALICE)
+    if parent.exists():
+        parent.rename(tmp_path / "before")
+    parent.parent.mkdir(exist_ok=True)
+    parent.symlink_to(secret.parent)
+    # swapped after the look at what is there
+    monkeypatch.setattr(packing, "agents_in", lambda folder: iter([ALICE] if folder == parent.parent else []))
+    manifest = await write(layout, tmp_path / "b.tar", backup.Wanted(proposed=True))
+    assert not [name for name in manifest.files if name.endswith("secret")]
 
 
 async def test_a_backup_that_cannot_be_written_leaves_nothing(layout: Layout, tmp_path: Path) -> None:

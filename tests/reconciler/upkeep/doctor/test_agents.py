@@ -90,7 +90,7 @@ async def test_a_git_directory_that_is_none_any_more_fails(subject: Subject) -> 
 
 
 async def test_a_work_tree_or_push_repo_of_another_kind_fails_and_a_missing_one_is_made_again(subject: Subject) -> None:
-    tree, push = subject.layout.proposed_config(ALICE), subject.layout.proposed(ALICE) / "push.git"
+    tree, push = subject.layout.proposed_config(ALICE), subject.layout.push_repo(ALICE)
     (push / "HEAD").unlink()
     await only(subject, "proposed", Verdict.FAIL, "not a push repo as hive makes it")
     shutil.rmtree(push)
@@ -106,7 +106,7 @@ async def test_a_push_group_that_is_missing_or_has_no_say_is_told(subject: Subje
     row = await only(subject, "proposed", Verdict.WARN, "there is no group pushers")
     assert "groupadd --system pushers" in row.remedy
     subject.host = whole_host(groups=lambda _: GONE)
-    await only(subject, "proposed", Verdict.WARN, "push.git of alice, manager is not of the group pushers")
+    await only(subject, "proposed", Verdict.WARN, "the push repo of alice, manager is not of the group pushers")
 
 
 async def test_a_damaged_database_that_was_set_aside_is_told_until_it_is_moved_away(subject: Subject) -> None:
