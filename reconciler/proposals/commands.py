@@ -27,14 +27,13 @@ from reconciler.observe.previews import Previewed
 from reconciler.plan.plan import open_ids
 from reconciler.proposals import limits
 from reconciler.proposals.discovery import Discovery
+from reconciler.proposals.fetches import Fetches
 from reconciler.proposals.staleness import rebase_hint
 from reconciler.proposals.superseding import supersede
 from reconciler.queries.cardviews import CardViews
 from reconciler.views import Card, Diff, RefusedTip, Status
 from reconciler.world import World
 
-FETCHES = 2
-"""Fetches at the same time: each runs two git processes that may take 2 GiB of memory."""
 FEW_COMMITS, MOST_COMMITS = 100, 10_000
 """Subjects of commits that a view names, and that the diff of one proposal does, so that they can be counted."""
 _BROKEN = ("git fsck", "git status")
@@ -51,7 +50,7 @@ class Proposals(CardViews):
         self.events: Events = world.events
         self.links: Links = world.links
         self.background: Background = world.background
-        self._fetching = asyncio.Semaphore(FETCHES)
+        self._fetches = Fetches()
         self._pinning = asyncio.Lock()
         self.discovery: Discovery | None = None
 
@@ -113,7 +112,7 @@ class Proposals(CardViews):
             base=main,
             rebase=rebase_hint(agent, known_as, self._w.layout.applied_git(agent)),
         )
-        async with self._fetching:
+        async with self._fetches.slot(by, agent):
             with effect("fetch"):
                 fetched = await self._fetch(agent, request)
         if fetched.sha == main:

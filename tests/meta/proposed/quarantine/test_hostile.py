@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.errors import BadInput, HiveError, Refused
+from meta.errors import BadInput, HiveError, Refused, TransientError
 from meta.names import Sha
 from meta.proposed.quarantine import tree
 from tests.support.quarantine_lab import BWRAP, Lab, Repo, config, made_lab, needs_root
@@ -207,6 +207,20 @@ async def test_a_fifo_within_the_git_directory_ends_at_the_deadline(lab: Lab) ->
     lab.work.own()
     with pytest.raises(HiveError, match=r"longer than 0\.5 s|not a git repo"):
         await lab.fetch(config=config(fetch_deadline=0.5))
+
+
+async def test_a_repo_in_which_git_waits_is_given_up_long_before_the_deadline(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = lab.work.commit({"agent.toml": "b"})
+    os.mkfifo(lab.work.path / ".git/packed-refs")
+    lab.work.own()
+    monkeypatch.setattr("meta.proposed.quarantine.fetch.PATIENCE", 0.5)
+    with pytest.raises(TransientError, match=r"kept hive waiting .* for 0\.5 s"):
+        await lab.fetch(head, config=config(fetch_deadline=600))
+    with pytest.raises(TransientError, match="kept hive waiting"):
+        await lab.fetch(config=config(fetch_deadline=600))
+    assert lab.left_over() == []
 
 
 @needs_root
