@@ -7,7 +7,6 @@ for the sender. Time in which the receiver was busy is not the sender's fault.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 
@@ -55,10 +54,9 @@ async def relay(source: int, sink: int, patience: float) -> None:
 
 async def _writable(fd: int) -> None:
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_writer(fd, lambda: ready.done() or ready.set_result(None))
+    ready = asyncio.Event()
+    loop.add_writer(fd, ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
-        with contextlib.suppress(OSError):
-            loop.remove_writer(fd)
+        loop.remove_writer(fd)
