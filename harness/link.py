@@ -14,7 +14,7 @@ from harness.connect import Backoff, connect
 from harness.environment import Place
 from harness.gate import Gate
 from meta.wire.codec import encode
-from meta.wire.link import DOWN, Drain, Hello, Probe, State, TurnState
+from meta.wire.link import DOWN, Closed, Drain, Hello, Probe, Resume, State, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +55,19 @@ class Link:
         self._gate.listen(lambda state: self._say(State(state=state)))
         log.info("hello to hive as generation %s", place.generation or "(none)")
         while line := await reader.readline():
-            self._heard = True
-            self.acknowledged.set()
             try:
-                self._obey(line)
+                order = DOWN.validate_json(line)
+                if isinstance(order, Closed):
+                    log.warning("hive closes the link: %s", order.reason)
+                    return
+                self._heard = True
+                self.acknowledged.set()
+                self._obey(order)
             except ValidationError as error:
                 why = error.errors(include_url=False, include_input=False)[0]["msg"]
                 log.warning("hive sent a line that is not understood: %s", why)
 
-    def _obey(self, line: bytes) -> None:
-        order = DOWN.validate_json(line)
+    def _obey(self, order: Drain | Resume | Probe) -> None:
         if isinstance(order, Probe):
             self._say(State(state=self._gate.state, probe=order.probe))
         elif isinstance(order, Drain):

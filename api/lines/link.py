@@ -14,7 +14,7 @@ from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.git.message import one_line
 from meta.names import AgentName
-from meta.wire.link import UP, Drain, Hello, Probe, Resume, State
+from meta.wire.link import UP, Closed, Drain, Hello, Probe, Resume, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 2
 """Most connections to one harness.sock: the harness's own, and a new one while the old one ends."""
 
+HELLO_SECONDS = 10.0
+"""Seconds to say hello: a connection that says nothing must not keep the harness out."""
+
 _SHOWN = 200
 """Characters of what an agent said that go to the log."""
 
@@ -36,10 +39,12 @@ class Peer:
     def __init__(self, connection: LineConnection) -> None:
         self._connection = connection
 
-    async def send(self, line: Drain | Resume | Probe) -> None:
-        """Send one line. One that is lost shows as a lost link."""
+    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
+        """Send one line, and after `Closed` end the connection. One that is lost shows as a lost link."""
         try:
             await self._connection.send(line.model_dump_json().encode())
+            if isinstance(line, Closed):
+                await self._connection.close()
         except (OSError, TimeoutError) as error:
             log.debug("a harness took no line: %s", error)
             self._connection.abort()
@@ -53,15 +58,19 @@ def link_server(
     async def session(connection: LineConnection) -> None:
         peer = Peer(connection)
         links.connected(agent, peer)
+        silent = asyncio.get_running_loop().call_later(HELLO_SECONDS, connection.abort)
         try:
-            await _listen(connection, agent, peer, links)
+            await _listen(connection, agent, peer, links, silent.cancel)
         finally:
+            silent.cancel()
             links.lost(agent, peer)
 
     return LineServer(bound, session, limit=limit, admit=admit, fault=fault_line, connections=CONNECTIONS)
 
 
-async def _listen(connection: LineConnection, agent: AgentName, peer: Peer, links: Links) -> None:
+async def _listen(
+    connection: LineConnection, agent: AgentName, peer: Peer, links: Links, on_hello: Callable[[], None]
+) -> None:
     greeted = complained = False
     async for line in connection.lines():
         message = _understood(line)
@@ -73,6 +82,7 @@ async def _listen(connection: LineConnection, agent: AgentName, peer: Peer, link
             continue
         if isinstance(message, Hello):
             greeted = True
+            on_hello()
             links.hello(agent, peer, message)
         elif greeted:
             links.state(agent, peer, message)

@@ -347,6 +347,38 @@ async def test_a_harness_that_does_not_begin_with_hello_is_cut_off(pods: Hive) -
     await writer.wait_closed()
 
 
+async def test_a_peer_that_never_says_hello_is_cut_off(pods: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.lines.link.HELLO_SECONDS", 0.05)
+    reader, writer = await link(pods)
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+        while pods.fake.links.view(ALICE).connected:
+            await asyncio.sleep(0)
+    writer.close()
+
+
+async def test_a_stray_connection_does_not_take_the_link_from_the_harness(pods: Hive) -> None:
+    hello = {"up": "hello", "generation": "g", "nonce": "n"}
+    reader, writer = await link(pods, hello)
+    async with asyncio.timeout(10):
+        await reader.readline()
+        _, stray = await link(pods)
+        stray.close()
+        await stray.wait_closed()
+        second, twin = await link(pods, hello)
+        assert json.loads(await second.readline())["down"] == "probe"
+        closed = json.loads(await reader.readline())
+        assert (closed["down"], closed["reason"]) == (
+            "closed",
+            "another process of this agent said hello, and has the link now",
+        )
+        assert await reader.read() == b""
+        view = pods.fake.links.view(ALICE)
+        assert (view.connected, view.losses) == (True, 0)
+    for each in (writer, twin):
+        each.close()
+
+
 async def test_closing_the_sockets_ends_the_links(pods: Hive) -> None:
     reader, writer = await link(pods, {"up": "hello", "generation": "g", "nonce": "n"})
     async with asyncio.timeout(10):
