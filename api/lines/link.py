@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from api.lines.server import LineConnection, LineServer, TooLong
+from api.lines.server import Given, LineConnection, LineServer
 from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.git.message import one_line
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 2
 """Most connections to one harness.sock: the harness's own, and a new one while the old one ends."""
 
+LINE_BYTES = 16 * 1024
+"""The longest line: a hello has some hundred bytes."""
 HELLO_SECONDS = 10.0
 """Seconds to say hello: a connection that says nothing must not keep the harness out."""
 
@@ -51,7 +53,12 @@ class Peer:
 
 
 def link_server(
-    bound: Bound, agent: AgentName, links: Links, *, limit: int, admit: Callable[[int | None], bool]
+    bound: Bound,
+    agent: AgentName,
+    links: Links,
+    *,
+    limit: int,
+    admit: Callable[[int | None], bool],
 ) -> LineServer:
     """The server for one agent's `harness.sock`. The peer must begin with `hello`."""
 
@@ -65,7 +72,8 @@ def link_server(
             silent.cancel()
             links.lost(agent, peer)
 
-    return LineServer(bound, session, limit=limit, admit=admit, fault=fault_line, connections=CONNECTIONS)
+    longest = min(limit, LINE_BYTES)
+    return LineServer(bound, session, limit=longest, admit=admit, fault=fault_line, connections=CONNECTIONS)
 
 
 async def _listen(
@@ -92,9 +100,9 @@ async def _listen(
         await asyncio.sleep(0)  # a peer that never stops talking must not hold up the loop
 
 
-def _understood(line: bytes | TooLong) -> Hello | State | str:
+def _understood(line: Given) -> Hello | State | str:
     """The message, or what is wrong with the line, fit for the log."""
-    if isinstance(line, TooLong):
+    if not isinstance(line, bytes):
         return line.fault().summary
     try:
         return UP.validate_json(line)

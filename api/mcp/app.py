@@ -21,6 +21,7 @@ from api.mcp import overlong
 from api.mcp.limits import MOST, too_heavy
 from api.mcp.request import VISIT, Visit
 from api.operations.base import Call
+from api.sockets.budget import FREE, Hold, Share, refusal
 from api.sockets.principals import Operator, Principal
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
 
@@ -40,7 +41,15 @@ _CANCELLED = b"notifications/cancelled"
 class Door:
     """One principal's way to its tools. `admit` decides by the peer's uid; `limit` is in bytes of a request's body."""
 
-    def __init__(self, call: Call, *, limit: int, admit: Callable[[int | None], bool] = lambda _uid: True) -> None:
+    def __init__(
+        self,
+        call: Call,
+        *,
+        limit: int,
+        admit: Callable[[int | None], bool] = lambda _uid: True,
+        share: Share | None = None,
+    ) -> None:
+        self._share = share
         self._call = call
         self._limit = limit
         self._admit = admit
@@ -58,11 +67,19 @@ class Door:
         if refusal is not None:
             await _refuse(send, *refusal)
             return
-        body = await self._body(scope, receive)
+        hold = Hold(self._share)
+        try:
+            await self._answer(scope, receive, send, hold)
+        finally:
+            hold.resize(0)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
+        body = await self._body(scope, receive, hold)
         if body is None:  # the peer left
             return
         if isinstance(body, HiveError):
-            await _refuse(send, body, 413 if isinstance(body, BadInput) else 408)
+            late = isinstance(body, TransientError) and body.retry_after is None
+            await _refuse(send, body, 413 if isinstance(body, BadInput) else 408 if late else None)
             return
         if isinstance(body, overlong.Overlong):
             call = body.substitute(dict(scope["headers"]))
@@ -110,16 +127,18 @@ class Door:
             f"the request is longer than {self._limit} bytes", "send less in one request; put long texts into files"
         )
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | overlong.Overlong | HiveError | None:
+    async def _body(self, scope: Scope, receive: Receive, hold: Hold) -> bytes | overlong.Overlong | HiveError | None:
         """The whole body, or its ends where it is too long; None when the peer left, an error when it is far too long
-        or too slow."""
+        or too slow, or when the daemon keeps too much. `hold` counts what is kept; it can be dropped until it is whole.
+        """
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         most = self._limit * overlong.MOST
         if int(announced) > most:  # digits: h11 has checked it
             return self._too_long()
         body, ends, length = bytearray(), overlong.Overlong(), 0
         try:
-            async with asyncio.timeout(BODY_DEADLINE):
+            async with asyncio.timeout(BODY_DEADLINE) as deadline:
+                hold.drop = lambda: deadline.reschedule(0)
                 while True:
                     event = await receive()
                     if event["type"] != "http.request":
@@ -132,11 +151,17 @@ class Door:
                     if length <= self._limit:
                         body += part
                     else:
-                        body.clear()
+                        body = bytearray()
+                    if not hold.resize(len(body)):
+                        return refusal()
                     if not event["more_body"]:
                         return bytes(body) if length <= self._limit else ends
         except TimeoutError:
+            if body and not hold.counted and len(body) > FREE:  # dropped
+                return refusal()
             return TransientError(f"the request was not sent within {BODY_DEADLINE:.0f} s", "send it faster")
+        finally:
+            hold.drop = None
 
     def _cancel(self, body: bytes) -> None:
         """Peers of the older protocol cancel with a request of its own."""

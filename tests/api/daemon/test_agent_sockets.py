@@ -18,7 +18,7 @@ from meta.names import MANAGER, AgentName
 from meta.wire.agent import AGENT_RESPONSE, EmptyResponse, MessageResponse, Recv
 from meta.wire.codec import decode
 from meta.wire.common import Wire
-from meta.wire.link import Drain, Probe, Resume
+from meta.wire.link import Closed, Drain, Probe, Resume
 from meta.wire.manager import MANAGER_RESPONSE
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def test_recv_is_empty_at_once_while_the_agent_is_drained(pods: Hive, monk
 class MutePeer:
     """A harness that is connected and answers nothing."""
 
-    async def send(self, line: Drain | Resume | Probe) -> None:
+    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
         return None
 
 
@@ -358,7 +358,7 @@ async def test_a_peer_that_never_says_hello_is_cut_off(pods: Hive, monkeypatch: 
 
 
 async def test_a_stray_connection_does_not_take_the_link_from_the_harness(pods: Hive) -> None:
-    hello = {"up": "hello", "generation": "g", "nonce": "n"}
+    hello: Json = {"up": "hello", "generation": "g", "nonce": "n"}
     reader, writer = await link(pods, hello)
     async with asyncio.timeout(10):
         await reader.readline()
