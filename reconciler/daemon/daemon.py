@@ -272,6 +272,7 @@ class Daemon:
         self._started = True
         await self._ensure_manager()
         start = self._background.start
+        self._tasks.append(start("pauses", self.world.metrics.pauses.run()))
         self._tasks.append(start("resync", self.reconciler.run()))
         self._tasks.append(start("updates", self.updates.run()))
         self._tasks.append(start("ticker", self._ticker.run()))
