@@ -259,3 +259,27 @@ def test_a_path_that_means_something_else_is_refused_by_itself(path: str) -> Non
 @pytest.mark.parametrize("path", ["agent.toml", ".gitignore", "a/.github/x", "prompts/für alle.md", "git", "..."])
 def test_an_ordinary_path_is_welcome(path: str) -> None:
     tree.check_path(path.encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/".join(["d" * 200] * 20), "it has 4019 bytes, the limit is 1024"),
+        ("x" * 256, "a name in it has 256 bytes, the limit is 255"),
+        ("a/" * 65 + "f", "it lies in 65 directories, the limit is 64"),
+    ],
+)
+def test_a_path_that_could_not_be_built_is_refused_with_the_limit(path: str, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        tree.check_path(path.encode())
+
+
+def test_the_longest_and_the_deepest_path_are_welcome() -> None:
+    tree.check_path(("a/" * 64 + "f").encode())
+    tree.check_path("/".join(["x" * 255] * 4).encode())
+
+
+def test_a_tree_of_very_many_directories_is_refused() -> None:
+    entries = [tree.Entry("040000", Sha("0" * 40), 0, f"d{number}".encode()) for number in range(9)]
+    with pytest.raises(Refused, match="more than 8 directories"):
+        tree.check(entries, 2, 100)
