@@ -84,7 +84,7 @@ async def _listen(
         message = _understood(line)
         if isinstance(message, str):
             if not complained:  # once: how much of the log is an agent's is not for the agent to say
-                log.warning("%s: a line on harness.sock was not understood: %s", agent, message)
+                log.warning("%s: a line on harness.sock was not understood: %s", agent, message, extra=_limited(agent))
             complained = True
             await asyncio.sleep(0)
             continue
@@ -95,9 +95,13 @@ async def _listen(
         elif greeted:
             links.state(agent, peer, message)
         else:
-            log.warning("%s: its harness did not begin with hello", agent)
+            log.warning("%s: its harness did not begin with hello", agent, extra=_limited(agent))
             return
         await asyncio.sleep(0)  # a peer that never stops talking must not hold up the loop
+
+
+def _limited(agent: AgentName) -> dict[str, str]:
+    return {"limited": f"{agent} link"}
 
 
 def _understood(line: Given) -> Hello | State | str:

@@ -332,7 +332,9 @@ async def answer_lines(
     async for line in connection.lines():
         sent = False
         try:
-            answer = await _guarded(line, handle, fault) if isinstance(line, bytes) else fault(line.fault())
+            answer = (
+                await _guarded(line, handle, fault, connection.uid) if isinstance(line, bytes) else fault(line.fault())
+            )
             await connection.send(answer)
             sent = True
         except (PeerGone, OSError) as error:
@@ -342,7 +344,7 @@ async def answer_lines(
                 await written(sent)
 
 
-async def _guarded(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes]) -> bytes:
+async def _guarded(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes], uid: int | None) -> bytes:
     try:
         return await handle(line)
     except HiveError as error:
@@ -350,7 +352,7 @@ async def _guarded(line: bytes, handle: Handler, fault: Callable[[HiveError], by
     except PeerGone:
         raise
     except Exception:
-        log.exception("a request on a socket failed inside")
+        log.exception("a request on a socket failed inside", extra={"limited": f"lines of uid {uid}"})
         return fault(HiveError("hive failed inside while doing this", "see the daemon's log"))
 
 
@@ -377,6 +379,7 @@ class LineServer:
         share: Share | None = None,
     ) -> None:
         self._share = share
+        self._limited = {"limited": str(bound.path)}
         self.bound = bound
         self._session = session
         self._limit = limit
@@ -418,7 +421,7 @@ class LineServer:
                 words = f"too many connections to this socket, it takes {self._connections}"
                 await connection.send(self._fault(Refused(words, "close some first")))
             elif not self._admit(connection.uid):
-                log.warning("refused uid %s on %s", connection.uid, self.bound.path)
+                log.warning("refused uid %s on %s", connection.uid, self.bound.path, extra=self._limited)
                 await connection.send(self._fault(Refused(f"uid {connection.uid} may not use this socket")))
             else:
                 await self._serve(connection)
@@ -428,7 +431,7 @@ class LineServer:
         except (OSError, TimeoutError) as error:
             log.debug("a connection to %s ended: %s", self.bound.path, error)
         except Exception:
-            log.exception("a connection to %s failed inside", self.bound.path)
+            log.exception("a connection to %s failed inside", self.bound.path, extra=self._limited)
         finally:
             await connection.close()
 

@@ -227,7 +227,12 @@ class Door:
         error = None if running.cancelled() else running.exception()
         if self._closed:
             return
-        log.error("the tools of %s ended and begin anew", self._call.name, exc_info=error)
+        log.error(
+            "the tools of %s ended and begin anew",
+            self._call.name,
+            exc_info=error,
+            extra={"limited": f"{self._call.name} tools"},
+        )
         self._engine = self._running = None
         for visit in self._visits:
             visit.gone.set()

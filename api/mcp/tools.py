@@ -84,7 +84,7 @@ async def call_tool(call: Call, name: str, given: Mapping[str, Any], gone: async
     except Gone:
         raise
     except Exception:
-        log.exception("the tool %s failed inside for %s", name[:60], call.who)
+        log.exception("the tool %s failed inside for %s", name[:60], call.who, extra={"limited": f"{call.who} tool"})
         return Answer(("error: hive failed inside while doing this; its log says more",), error=True)
 
 

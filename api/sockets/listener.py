@@ -108,7 +108,7 @@ def _remove_stale(path: Path, directory: int, *, aside: bool) -> None:
         raise Conflict(f"{path} is in the way and no socket", "move it away; hive makes its socket there")
     # An agent owns its directory: whatever it puts there must not keep hive from listening.
     os.rename(path.name, f"{path.name}.aside-{secrets.token_hex(4)}", src_dir_fd=directory, dst_dir_fd=directory)
-    log.warning("%s was no socket; moved aside", path)
+    log.warning("%s was no socket; moved aside", path, extra={"limited": f"{path} aside"})
 
 
 def _adorn(name: str, directory: int, uid: int | None) -> tuple[int, int]:

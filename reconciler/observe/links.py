@@ -220,14 +220,14 @@ class Links:
         try:
             await acks(agent)
         except HiveError as error:
-            log.warning("%s: cannot store that its harness acks: %s", agent, error)
+            log.warning("%s: cannot store that its harness acks: %s", agent, error, extra={"limited": f"{agent} acks"})
 
     async def _deliver(self, peer: LinkPeer, line: Drain | Probe | Closed) -> None:
         try:
             async with asyncio.timeout(SEND_DEADLINE):
                 await peer.send(line)
         except (TimeoutError, OSError) as error:
-            log.info("a line to a harness was not delivered: %s", error)
+            log.info("a line to a harness was not delivered: %s", error, extra={"limited": "lines to harnesses"})
 
 
 _NEVER = LinkView()
