@@ -14,7 +14,7 @@ from harness.connect import Backoff, connect
 from harness.environment import Environment
 from harness.gate import Gate
 from meta.wire.codec import encode
-from meta.wire.link import DOWN, Drain, Hello, Probe, State, TurnState
+from meta.wire.link import DOWN, Closed, Drain, Hello, Probe, Resume, State, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +55,19 @@ class Link:
         self._gate.listen(lambda state: self._send(State(state=state)))
         log.info("hello to hive as generation %s", environment.generation or "(none)")
         while line := await reader.readline():
-            self._received = True
-            self.acknowledged.set()
             try:
-                self._handle(line)
+                order = DOWN.validate_json(line)
+                if isinstance(order, Closed):
+                    log.warning("hive closes the link: %s", order.reason)
+                    return
+                self._received = True
+                self.acknowledged.set()
+                self._handle(order)
             except ValidationError as error:
                 why = error.errors(include_url=False, include_input=False)[0]["msg"]
                 log.warning("ignoring a line of hive that does not parse: %s", why)
 
-    def _handle(self, line: bytes) -> None:
-        order = DOWN.validate_json(line)
+    def _handle(self, order: Drain | Resume | Probe) -> None:
         if isinstance(order, Probe):
             self._send(State(state=self._gate.state, probe=order.probe))
         elif isinstance(order, Drain):

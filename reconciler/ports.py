@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from meta.names import AgentName
-from meta.wire.link import Drain, Probe, Resume
+from meta.wire.link import Closed, Drain, Probe, Resume
 
 
 class Sockets(Protocol):
@@ -28,5 +28,5 @@ class Sockets(Protocol):
 class LinkPeer(Protocol):
     """One connected harness, as the reconciler uses it."""
 
-    async def send(self, line: Drain | Resume | Probe) -> None:
-        """Send one line. A broken connection raises nothing: the link is then observed as lost."""
+    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
+        """Send one line, and after `Closed` end the connection. A broken connection raises nothing: it is lost then."""

@@ -19,6 +19,7 @@ from api.lines.link import link_server
 from api.lines.server import LineServer
 from api.mcp.app import ENVELOPE, Endpoint
 from api.operations.base import Call
+from api.sockets.budget import Budget
 from api.sockets.listener import Bound, bind, make_directory
 from api.sockets.principals import UID_RANGE, principal_of
 from meta.config import Config
@@ -28,6 +29,10 @@ from meta.names import AgentName
 
 if TYPE_CHECKING:
     from reconciler.service import Service
+
+
+AGENT_BYTES, ALL_BYTES = 24 * 2**20, 128 * 2**20
+"""Bytes of requests and answers that the daemon keeps for one agent, and for all; more if the longest line needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class AgentSockets:
         self._servers: dict[AgentName, _Servers] = {}
         self._locks: dict[AgentName, asyncio.Lock] = {}
         self._opened = asyncio.Condition()
+        self._budget = Budget(max(ALL_BYTES, 4 * config.max_line_bytes))
 
     def present(self, agent: AgentName) -> bool:
         """Return True if all sockets listen and their files are still those that hive made."""
@@ -92,9 +98,10 @@ class AgentSockets:
             make_directory(self._layout.sockets(agent), uid)
             mcp, harness, http = self._bind(agent, uid)
             admit, limit = admission(peers), self._config.max_line_bytes
-            endpoint = Endpoint(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit)
+            share = self._budget.share(max(AGENT_BYTES, 2 * limit))
+            endpoint = Endpoint(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit, share=share)
             self._servers[agent] = servers = _Servers(
-                agent_server(mcp, agent, service, limit=limit, admit=admit),
+                agent_server(mcp, agent, service, limit=limit, admit=admit, share=share),
                 link_server(harness, agent, service.links, limit=limit, admit=admit),
                 HttpServer(http, endpoint),
                 endpoint,

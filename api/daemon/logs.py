@@ -17,6 +17,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from meta.text import one_line, scrub
+from reconciler.common.log_limit import LogLimit
 from reconciler.telemetry import activity
 
 Kind = Literal["console", "journal", "json"]
@@ -32,6 +33,7 @@ def set_up(wanted: str, environment: Mapping[str, str] = os.environ, stream: Tex
     root = logging.getLogger()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter(kind_of(wanted, environment, stream), colors=stream.isatty()))
+    handler.addFilter(LogLimit())  # what an agent causes; see there
     for old in [handler for handler in root.handlers if isinstance(handler.formatter, ProcessorFormatter)]:
         root.removeHandler(old)
     root.addHandler(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -17,11 +18,13 @@ from pydantic.fields import FieldInfo
 from api.http.uds import CLIENT
 from api.operations.base import In, Input, Operation, Route
 from api.sockets.principals import Operator
-from meta.errors import BadInput
+from meta.errors import BadInput, TransientError
 
 HttpRequest = Request[Any, Any, State]
 PATH_FIELD = re.compile(r"\{(\w+)\}")
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
+BODY_DEADLINE = 30.0
+"""Seconds that a peer may take to send a request's body."""
 _HINT = "see docs/reference/http.md"
 _SHOWN = 40
 M = TypeVar("M", bound=BaseModel)
@@ -94,7 +97,11 @@ class Reader(Generic[In]):
 
     async def _from_body(self, request: HttpRequest) -> dict[str, object]:
         """Return the fields of the body. An empty body is an empty object."""
-        text = await request.body()
+        try:
+            async with asyncio.timeout(BODY_DEADLINE):
+                text = await request.body()
+        except TimeoutError:
+            raise TransientError(f"the body was not sent within {BODY_DEADLINE:g} s", "send it faster") from None
         if len(text) > self._route.limit:
             raise BadInput(f"the body is longer than {self._route.limit} bytes", "send less in one request")
         _check_keys(text)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 
+import h11
 import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.http.asgi import App
+from api.http.problems import MEDIA_TYPE, problem_of
 from api.sockets.listener import Bound
 from api.sockets.principals import peer_uid
+from meta.errors import BadInput
 from reconciler.common.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -32,6 +36,20 @@ class PeerProtocol(H11Protocol):
         super().connection_made(transport)
         uid = peer_uid(transport.get_extra_info("socket"))
         self.client = (CLIENT, uid) if uid is not None else None
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with problem details, as everything else that is wrong."""
+        problem = json.dumps(problem_of(BadInput("the request is not HTTP/1.1", "see docs/reference/http.md"))).encode()
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(problem)).encode()),
+            (b"connection", b"close"),
+        ]
+        head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=problem), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
 
 class EmbeddedServer(uvicorn.Server):

@@ -9,6 +9,7 @@ from api.lines.decoding import Decoder
 from api.lines.dispatch import answer, message_of, operation_for
 from api.lines.server import LineConnection, LineServer, answer_lines
 from api.operations.base import Call, Surface
+from api.sockets.budget import Share
 from api.sockets.listener import Bound
 from api.sockets.principals import principal_of
 from meta.errors import HiveError
@@ -26,7 +27,13 @@ CONNECTIONS = 16
 
 
 def agent_server(
-    bound: Bound, agent: AgentName, service: Service, *, limit: int, admit: Callable[[int | None], bool]
+    bound: Bound,
+    agent: AgentName,
+    service: Service,
+    *,
+    limit: int,
+    admit: Callable[[int | None], bool],
+    share: Share | None = None,
 ) -> LineServer:
     """Return the server for one agent's `mcp.sock`."""
     surface = Surface.MANAGER if agent == MANAGER else Surface.AGENT
@@ -49,7 +56,7 @@ def agent_server(
 
         await answer_lines(connection, handle, fault_line, written)
 
-    return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit, connections=CONNECTIONS)
+    return LineServer(bound, session, limit=limit, fault=fault_line, admit=admit, connections=CONNECTIONS, share=share)
 
 
 def _decode_manager(line: bytes) -> Wire:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from api.lines.server import LineConnection, LineServer, TooLong
+from api.lines.server import Given, LineConnection, LineServer
 from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
-from meta.wire.link import UP, Drain, Hello, Probe, Resume, State
+from meta.wire.link import UP, Closed, Drain, Hello, Probe, Resume, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 2
 """Most connections to one harness.sock: the harness's own, and a new one while the old one ends."""
 
+LINE_BYTES = 16 * 1024
+"""The longest line: a hello has some hundred bytes."""
+HELLO_SECONDS = 10.0
+"""Seconds to say hello: a connection that says nothing must not keep the harness out."""
+
 _SHOWN = 200
 """Characters of an agent's line that the log gets."""
 
@@ -36,55 +41,72 @@ class Peer:
     def __init__(self, connection: LineConnection) -> None:
         self._connection = connection
 
-    async def send(self, line: Drain | Resume | Probe) -> None:
-        """Send one line. If it fails, the link ends."""
+    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
+        """Send one line, and after `Closed` end the connection. If it fails, the link ends."""
         try:
             await self._connection.send(line.model_dump_json().encode())
+            if isinstance(line, Closed):
+                await self._connection.close()
         except (OSError, TimeoutError) as error:
             log.debug("cannot send to a harness: %s", error)
             self._connection.abort()
 
 
 def link_server(
-    bound: Bound, agent: AgentName, links: Links, *, limit: int, admit: Callable[[int | None], bool]
+    bound: Bound,
+    agent: AgentName,
+    links: Links,
+    *,
+    limit: int,
+    admit: Callable[[int | None], bool],
 ) -> LineServer:
     """Return the server for one agent's `harness.sock`. The peer must begin with `hello`."""
 
     async def session(connection: LineConnection) -> None:
         peer = Peer(connection)
         links.connected(agent, peer)
+        silent = asyncio.get_running_loop().call_later(HELLO_SECONDS, connection.abort)
         try:
-            await _receive(connection, agent, peer, links)
+            await _receive(connection, agent, peer, links, silent.cancel)
         finally:
+            silent.cancel()
             links.lost(agent, peer)
 
-    return LineServer(bound, session, limit=limit, admit=admit, fault=fault_line, connections=CONNECTIONS)
+    longest = min(limit, LINE_BYTES)
+    return LineServer(bound, session, limit=longest, admit=admit, fault=fault_line, connections=CONNECTIONS)
 
 
-async def _receive(connection: LineConnection, agent: AgentName, peer: Peer, links: Links) -> None:
+async def _receive(
+    connection: LineConnection, agent: AgentName, peer: Peer, links: Links, on_hello: Callable[[], None]
+) -> None:
     greeted = warned = False
     async for line in connection.lines():
         message = _parse(line)
         if isinstance(message, str):
             if not warned:  # only once, or an agent could fill the log
-                log.warning("%s: a line on harness.sock was not understood: %s", agent, message)
+                log.warning("%s: a line on harness.sock was not understood: %s", agent, message, extra=_limited(agent))
             warned = True
             await asyncio.sleep(0)
             continue
         if isinstance(message, Hello):
             greeted = True
+            on_hello()
             links.hello(agent, peer, message)
         elif greeted:
             links.state(agent, peer, message)
         else:
-            log.warning("%s: its harness did not begin with hello", agent)
+            log.warning("%s: its harness did not begin with hello", agent, extra=_limited(agent))
             return
         await asyncio.sleep(0)  # a peer that never stops sending must not block the loop
 
 
-def _parse(line: bytes | TooLong) -> Hello | State | str:
+def _limited(agent: AgentName) -> dict[str, str]:
+    return {"limited": f"{agent} link"}
+
+
+def _parse(line: Given) -> Hello | State | str:
     """Return the message, or what is wrong with the line as a text for the log."""
-    if isinstance(line, TooLong):
+    if not isinstance(line, bytes):
         return line.fault().summary
     try:
         return UP.validate_json(line)

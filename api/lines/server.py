@@ -1,6 +1,6 @@
 """Lines over unix sockets: one JSON object per line, many per connection. No connection blocks another.
 
-LineSplitter     bytes in, lines out; a line over the limit is reported once and skipped
+LineSplitter     bytes in, lines out; a line over the limit, or unfinished for too long, is reported once and skipped
 LineConnection   one peer: its lines, sending within a deadline, and whether it is still connected
 LineServer       one listening socket and its connections
 answer_lines     the loop of a protocol with requests and responses
@@ -19,14 +19,21 @@ from typing import TypeVar, cast
 
 from typing_extensions import override
 
+from api.sockets.budget import Hold, Share, refusal
 from api.sockets.listener import Bound
 from api.sockets.principals import peer_uid
-from meta.errors import BadInput, HiveError, Refused
+from meta.errors import BadInput, HiveError, Refused, TransientError
 
 log = logging.getLogger(__name__)
 
 SEND_DEADLINE = 30.0
 """Seconds after which a peer that does not read its answer is dropped."""
+LINE_DEADLINE = 30.0
+"""Seconds that a peer may take from the first byte of a line to its end."""
+READ_BYTES = 32 * 1024
+"""Bytes that are read at a time, which may be as many lines."""
+LINE_COST = 64
+"""Bytes that a line costs beside its own."""
 HANGUP_INTERVAL = 1.0
 """Seconds between checks of whether a peer that sends no more has disconnected."""
 CONNECTIONS = 256
@@ -51,6 +58,20 @@ class TooLong:
         return BadInput(f"the line is longer than {self.limit} bytes", "send less in one request")
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """In place of a line whose end did not come, or was not waited for."""
+
+    error: TransientError
+
+    def fault(self) -> TransientError:
+        """As an error for the peer."""
+        return self.error
+
+
+Given = bytes | TooLong | Unfinished
+
+
 class LineSplitter:
     """Splits a stream into lines of at most `limit` bytes, without their newlines. Keeps an incomplete line."""
 
@@ -58,6 +79,16 @@ class LineSplitter:
         self._limit = limit
         self._buffer = bytearray()
         self._skipping = False
+
+    @property
+    def half(self) -> int:
+        """The bytes of the line that has no end yet."""
+        return len(self._buffer)
+
+    def abandon(self) -> None:
+        """Forget the line that has no end yet, and skip the rest of it."""
+        self._buffer = bytearray()
+        self._skipping = True
 
     def feed(self, data: bytes) -> Iterator[bytes | TooLong]:
         """Yield the lines that `data` completes. A line that is too long is reported as soon as it is too long."""
@@ -88,10 +119,13 @@ class LineConnection(asyncio.Protocol):
     _transport: asyncio.Transport
     _sock: socket.socket
 
-    def __init__(self, limit: int, begin: Callable[[LineConnection], None]) -> None:
+    def __init__(self, limit: int, begin: Callable[[LineConnection], None], share: Share | None = None) -> None:
         self._begin = begin
         self._splitter = LineSplitter(limit)
-        self._lines: deque[bytes | TooLong] = deque()
+        self._lines: deque[Given] = deque()
+        self._hold = share.hold(self._give_way) if share is not None else Hold(None)
+        self._kept = 0
+        self._late: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
         self._paused = False
@@ -105,13 +139,22 @@ class LineConnection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        setattr(transport, "max_size", READ_BYTES)  # noqa: B010 - asyncio's, with no other way to set it
         self._sock = transport.get_extra_info("socket")
         self.uid = peer_uid(self._sock)
         self._begin(self)
 
     @override
     def data_received(self, data: bytes) -> None:
-        self._lines.extend(self._splitter.feed(data))
+        for line in self._splitter.feed(data):
+            self._lines.append(line)
+            self._kept += _cost(line)
+            self._on_time()
+        if self._splitter.half and self._late is None:
+            late = TransientError(f"the line was not finished within {LINE_DEADLINE:g} s", "send it faster")
+            self._late = self._loop.call_later(LINE_DEADLINE, self._abandon, late)
+        if not self._account():
+            self._abandon(refusal())
         if not self._lines:
             return
         if self._waiter is not None:
@@ -141,6 +184,9 @@ class LineConnection(asyncio.Protocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
+        self._on_time()
+        self._kept = 0
+        self._hold.resize(0)
         self._wake()
         self._check_hangup()
         self.resume_writing()
@@ -148,11 +194,15 @@ class LineConnection(asyncio.Protocol):
             self._closed.set_result(None)
 
     # for the session
-    async def lines(self) -> AsyncIterator[bytes | TooLong]:
+    async def lines(self) -> AsyncIterator[Given]:
         """Yield every complete line until the peer sends no more. An incomplete last line is dropped."""
         while True:
             while self._lines:
-                yield self._lines.popleft()
+                line = self._lines.popleft()
+                yield line
+                self._kept -= _cost(line)
+                del line
+                self._account()
                 if self._lines:  # a peer that sends many at once must not delay the others
                     await asyncio.sleep(0)
             if self._ended:
@@ -168,8 +218,12 @@ class LineConnection(asyncio.Protocol):
         self._raise_if_closed()  # or asyncio would log a warning for each write
         self._transport.write(line + b"\n")
         if self._writable is not None:
+            if not self._account():
+                self.abort()
+                raise ConnectionResetError("the peer leaves too many answers unread")
             async with asyncio.timeout(SEND_DEADLINE):
                 await self._writable.wait()
+            self._account()
         self._raise_if_closed()
 
     async def while_connected(self, work: Coroutine[None, None, T]) -> T:
@@ -197,6 +251,37 @@ class LineConnection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection now, without waiting."""
         self._transport.abort()
+
+    def _account(self) -> bool:
+        """Count what the daemon keeps for this peer. Return False if that is too much."""
+        if self._transport.is_closing():
+            return True
+        return self._hold.resize(self._kept + self._splitter.half + self._transport.get_write_buffer_size())
+
+    def _on_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_way(self) -> None:
+        """Drop the half line, or the connection if the bytes are those of whole lines or of answers."""
+        if self._splitter.half > self._kept + self._transport.get_write_buffer_size():
+            self._abandon(refusal())
+        else:
+            self.abort()
+
+    def _abandon(self, error: TransientError) -> None:
+        """Answer the half line with an error, and skip the rest of it. Without one the lines before it are dropped."""
+        self._on_time()
+        if self._splitter.half:
+            self._splitter.abandon()
+            self._lines.append(Unfinished(error))
+            self._kept += LINE_COST
+        if not self._account():
+            self.abort()
+            return
+        if self._waiter is not None:
+            self._wake()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -229,6 +314,10 @@ class LineConnection(asyncio.Protocol):
         return bool(poll.poll(0))
 
 
+def _cost(line: Given) -> int:
+    return LINE_COST + (len(line) if isinstance(line, bytes) else 0)
+
+
 async def answer_lines(
     connection: LineConnection,
     handle: Handler,
@@ -243,7 +332,9 @@ async def answer_lines(
     async for line in connection.lines():
         sent = False
         try:
-            answer = fault(line.fault()) if isinstance(line, TooLong) else await _handle(line, handle, fault)
+            answer = (
+                await _handle(line, handle, fault, connection.uid) if isinstance(line, bytes) else fault(line.fault())
+            )
             await connection.send(answer)
             sent = True
         except (Disconnected, OSError) as error:
@@ -253,7 +344,7 @@ async def answer_lines(
                 await written(sent)
 
 
-async def _handle(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes]) -> bytes:
+async def _handle(line: bytes, handle: Handler, fault: Callable[[HiveError], bytes], uid: int | None) -> bytes:
     try:
         return await handle(line)
     except HiveError as error:
@@ -261,7 +352,7 @@ async def _handle(line: bytes, handle: Handler, fault: Callable[[HiveError], byt
     except Disconnected:
         raise
     except Exception:
-        log.exception("a request on a socket raised an unexpected error")
+        log.exception("a request on a socket raised an unexpected error", extra={"limited": f"lines of uid {uid}"})
         return fault(HiveError("hive failed with an internal error", "see the daemon's log"))
 
 
@@ -272,7 +363,8 @@ class LineServer:
     """One listening socket. `session` runs once per connection, and owns it until it returns.
 
     `admit` decides by the peer's uid. `fault` makes the line with the reason for a peer that is refused. At most
-    `connections` are served at a time, because each needs a file descriptor of the daemon.
+    `connections` are served at a time, because each needs a file descriptor of the daemon. `share` bounds the bytes
+    that are kept for all of them.
     """
 
     def __init__(
@@ -284,7 +376,10 @@ class LineServer:
         fault: Callable[[HiveError], bytes],
         admit: Callable[[int | None], bool] = lambda _uid: True,
         connections: int = CONNECTIONS,
+        share: Share | None = None,
     ) -> None:
+        self._share = share
+        self._limited = {"limited": str(bound.path)}
         self.bound = bound
         self._session = session
         self._limit = limit
@@ -299,7 +394,7 @@ class LineServer:
         """Start to accept connections."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: LineConnection(self._limit, self._accept), sock=self.bound.sock
+            lambda: LineConnection(self._limit, self._accept, self._share), sock=self.bound.sock
         )
 
     async def stop(self) -> None:
@@ -326,7 +421,7 @@ class LineServer:
                 message = f"too many connections to this socket, at most {self._connections}"
                 await connection.send(self._fault(Refused(message, "close some first")))
             elif not self._admit(connection.uid):
-                log.warning("refused uid %s on %s", connection.uid, self.bound.path)
+                log.warning("refused uid %s on %s", connection.uid, self.bound.path, extra=self._limited)
                 await connection.send(self._fault(Refused(f"uid {connection.uid} may not use this socket")))
             else:
                 await self._serve(connection)
@@ -336,7 +431,7 @@ class LineServer:
         except (OSError, TimeoutError) as error:
             log.debug("a connection to %s ended: %s", self.bound.path, error)
         except Exception:
-            log.exception("a connection to %s raised an unexpected error", self.bound.path)
+            log.exception("a connection to %s raised an unexpected error", self.bound.path, extra=self._limited)
         finally:
             await connection.close()
 

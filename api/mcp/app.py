@@ -20,6 +20,7 @@ from api.http.uds import CLIENT
 from api.mcp.limits import MAX_VALUES, READ_FACTOR, LongBody, has_too_many_values
 from api.mcp.request import STATE_KEY, McpRequest
 from api.operations.base import Call
+from api.sockets.budget import FREE, Hold, Share, refusal
 from api.sockets.principals import Operator, Principal
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
 
@@ -39,7 +40,15 @@ _CANCELLED = b"notifications/cancelled"
 class Endpoint:
     """The MCP endpoint of one principal. `admit` decides by the peer's uid; `limit`: bytes of a request's body."""
 
-    def __init__(self, call: Call, *, limit: int, admit: Callable[[int | None], bool] = lambda _uid: True) -> None:
+    def __init__(
+        self,
+        call: Call,
+        *,
+        limit: int,
+        admit: Callable[[int | None], bool] = lambda _uid: True,
+        share: Share | None = None,
+    ) -> None:
+        self._share = share
         self._call = call
         self._limit = limit
         self._admit = admit
@@ -57,11 +66,19 @@ class Endpoint:
         if rejection is not None:
             await _reject(send, *rejection)
             return
-        body = await self._body(scope, receive)
+        hold = Hold(self._share)
+        try:
+            await self._answer(scope, receive, send, hold)
+        finally:
+            hold.resize(0)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
+        body = await self._body(scope, receive, hold)
         if body is None:  # the peer disconnected
             return
         if isinstance(body, HiveError):
-            await _reject(send, body, 413 if isinstance(body, BadInput) else 408)
+            late = isinstance(body, TransientError) and body.retry_after is None
+            await _reject(send, body, 413 if isinstance(body, BadInput) else 408 if late else None)
             return
         if isinstance(body, LongBody):
             call = body.substitute(dict(scope["headers"]))
@@ -110,10 +127,11 @@ class Endpoint:
             f"the request is longer than {self._limit} bytes", "send less in one request; put long texts into files"
         )
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | LongBody | HiveError | None:
-        """Return the whole body; if it is longer than the limit, its ends; an error if it is far longer or too slow.
+    async def _body(self, scope: Scope, receive: Receive, hold: Hold) -> bytes | LongBody | HiveError | None:
+        """Return the whole body; if it is longer than the limit, its ends.
 
-        None means that the peer disconnected.
+        None means that the peer disconnected. An error is returned if the body is far too long or too slow, or if the
+        daemon keeps too much. `hold` counts what is kept; until the body is whole it can be dropped.
         """
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         most = self._limit * READ_FACTOR
@@ -121,7 +139,8 @@ class Endpoint:
             return self._too_long()
         body, ends, length = bytearray(), LongBody(), 0
         try:
-            async with asyncio.timeout(BODY_DEADLINE):
+            async with asyncio.timeout(BODY_DEADLINE) as deadline:
+                hold.drop = lambda: deadline.reschedule(0)
                 while True:
                     event = await receive()
                     if event["type"] != "http.request":
@@ -134,11 +153,17 @@ class Endpoint:
                     if length <= self._limit:
                         body += part
                     else:
-                        body.clear()
+                        body = bytearray()
+                    if not hold.resize(len(body)):
+                        return refusal()
                     if not event["more_body"]:
                         return bytes(body) if length <= self._limit else ends
         except TimeoutError:
+            if body and not hold.counted and len(body) > FREE:  # dropped
+                return refusal()
             return TransientError(f"the request was not sent within {BODY_DEADLINE:.0f} s", "send it faster")
+        finally:
+            hold.drop = None
 
     def _cancel(self, body: bytes) -> None:
         """Cancel another request if this one asks for that, as peers of the older protocol do."""
@@ -206,7 +231,12 @@ class Endpoint:
         error = None if running.cancelled() else running.exception()
         if self._closed:
             return
-        log.error("the MCP server of %s ended; the next request starts it again", self._call.name, exc_info=error)
+        log.error(
+            "the MCP server of %s ended; the next request starts it again",
+            self._call.name,
+            exc_info=error,
+            extra={"limited": f"{self._call.name} tools"},
+        )
         self._engine = self._running = None
         for request in self._requests:
             request.cancelled.set()

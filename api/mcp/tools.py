@@ -84,7 +84,12 @@ async def call_tool(call: Call, name: str, given: Mapping[str, Any], cancelled: 
     except Cancelled:
         raise
     except Exception:
-        log.exception("the tool %s raised an unexpected error for %s", name[:60], call.who)
+        log.exception(
+            "the tool %s raised an unexpected error for %s",
+            name[:60],
+            call.who,
+            extra={"limited": f"{call.who} tool"},
+        )
         return Answer(("error: hive failed with an internal error; its log says more",), error=True)
 
 

@@ -108,7 +108,7 @@ def _remove_stale(path: Path, directory: int, *, aside: bool) -> None:
         raise Conflict(f"{path} is not a socket", "move it away; hive makes its socket there")
     # An agent owns this directory. A file that it puts there must not keep hive from listening.
     os.rename(path.name, f"{path.name}.aside-{secrets.token_hex(4)}", src_dir_fd=directory, dst_dir_fd=directory)
-    log.warning("%s was not a socket; moved it aside", path)
+    log.warning("%s was not a socket; moved it aside", path, extra={"limited": f"{path} aside"})
 
 
 def _set_owner(name: str, directory: int, uid: int | None) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 The harness opens one connection and keeps it. It sends `hello` first, then a `state` whenever that changes and as the
 answer to a `probe`. It sends the state `drained` once it is between turns and takes no more messages.
-hive sends `drain`, `resume` and `probe`. Unknown fields are ignored; an unknown kind is an error.
+hive sends `drain`, `resume` and `probe`, and `closed` before it ends a connection. Unknown fields are ignored; an
+unknown kind is an error.
 """
 
 from __future__ import annotations
@@ -75,7 +76,14 @@ class Probe(_Line):
     probe: int
 
 
+class Closed(_Line):
+    """hive closes this connection, for this reason: another process of the agent has the link, say."""
+
+    down: Literal["closed"] = "closed"
+    reason: str
+
+
 Up = Annotated[Hello | State, Field(discriminator="up")]
-Down = Annotated[Drain | Resume | Probe, Field(discriminator="down")]
+Down = Annotated[Drain | Resume | Probe | Closed, Field(discriminator="down")]
 UP: TypeAdapter[Hello | State] = TypeAdapter(Up)
-DOWN: TypeAdapter[Drain | Resume | Probe] = TypeAdapter(Down)
+DOWN: TypeAdapter[Drain | Resume | Probe | Closed] = TypeAdapter(Down)

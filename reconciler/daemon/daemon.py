@@ -85,6 +85,7 @@ class Daemon:
         parts.hints.listen(service.loop.hint)
         await self._ensure_manager()
         works = {
+            "pauses": parts.world.metrics.pauses.run(),
             "resync": service.loop.run(),
             "updates": service.updates.run(),
             "ticker": parts.ticker.run(),

@@ -1,4 +1,7 @@
-"""The harnesses' links as the reconciler sees them. api/lines/link.py reads the lines; every change is a hint."""
+"""The harnesses' links as the reconciler sees them. api/lines/link.py reads the lines; every change is a hint.
+
+Other processes of the agent can connect, too. One that says no hello changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,21 @@ from dataclasses import dataclass, replace
 
 from meta.errors import HiveError
 from meta.names import AgentName
-from meta.wire.link import Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import Closed, Drain, Hello, Probe, Resume, State, TurnState
 from reconciler.plan.observed import Launch, LinkView
 from reconciler.ports import LinkPeer
 
 log = logging.getLogger(__name__)
 SEND_DEADLINE = 5.0
+REPLACED = "another process of this agent said hello, and has the link now"
+TAKEN = "the process that has this agent's link said hello as another launch"
 
 
 @dataclass(slots=True)
 class _Link:
     view: LinkView
     peer: LinkPeer | None = None
+    greeted: bool = False
     draining: bool = False
 
 
@@ -61,16 +67,27 @@ class Links:
 
     # called by the socket
     def connected(self, agent: AgentName, peer: LinkPeer) -> None:
-        """Record that a harness connected. A second connection replaces the first."""
+        """Record that a peer connected. It takes the place of another one only with its hello."""
         link = self._links.setdefault(agent, _Link(LinkView()))
-        link.peer = peer
-        self._set(agent, replace(link.view, connected=True, since=self._clock(), answered=False, turn=None))
+        if link.peer is None:
+            self._adopt(agent, link, peer)
 
     def hello(self, agent: AgentName, peer: LinkPeer, hello: Hello) -> None:
-        """Record its hello. Send a probe at once, and the drain again if one is under way."""
-        link = self._current(agent, peer)
-        if link is None:
-            return
+        """Record its hello. Send a probe at once, and the drain again if one is under way.
+
+        Any process of the agent can say hello. The newest one that says the same as the harness has the link; the one
+        before is told, and a harness connects again. One that says something else is sent away.
+        """
+        link = self._links.setdefault(agent, _Link(LinkView()))
+        former, known = link.peer, (link.view.generation, link.view.nonce)
+        if former is not None and former is not peer:
+            if link.greeted and None not in known and known != (hello.generation, hello.nonce):
+                self._send(peer, Closed(reason=TAKEN))
+                return
+            self._send(former, Closed(reason=REPLACED))
+        if former is not peer:
+            self._adopt(agent, link, peer)
+        link.greeted = True
         view = replace(link.view, generation=hello.generation, nonce=hello.nonce, turn=hello.state, legacy_at=None)
         self._set(agent, view)
         self._send(peer, Probe(probe=next(self._probes)))
@@ -87,12 +104,12 @@ class Links:
             self._set(agent, replace(link.view, turn=state.state, answered=answered))
 
     def lost(self, agent: AgentName, peer: LinkPeer) -> None:
-        """Record that the connection ended."""
+        """Record that the connection ended. It counts as a loss if it was a harness's, which said hello."""
         link = self._current(agent, peer)
         if link is not None:
-            link.peer = None
-            view = link.view
-            self._set(agent, replace(view, connected=False, since=self._clock(), losses=view.losses + 1, turn=None))
+            losses = link.view.losses + link.greeted
+            link.peer, link.greeted = None, False
+            self._set(agent, replace(link.view, connected=False, since=self._clock(), losses=losses, turn=None))
 
     def legacy(self, agent: AgentName) -> None:
         """Record a `recv` or `status` on the agent's mcp socket: a peer without a link is alive."""
@@ -179,6 +196,10 @@ class Links:
         link = self._links.get(agent)
         return link if link is not None and link.peer is peer else None
 
+    def _adopt(self, agent: AgentName, link: _Link, peer: LinkPeer) -> None:
+        link.peer, link.greeted = peer, False
+        self._set(agent, replace(link.view, connected=True, since=self._clock(), answered=False, turn=None))
+
     def _set(self, agent: AgentName, view: LinkView) -> None:
         if self._links[agent].view == view:
             return
@@ -187,7 +208,7 @@ class Links:
             self._changed[agent].set()
         self._hint(agent)
 
-    def _send(self, peer: LinkPeer, line: Drain | Probe) -> None:
+    def _send(self, peer: LinkPeer, line: Drain | Probe | Closed) -> None:
         self._spawn(self._deliver(peer, line))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -199,14 +220,14 @@ class Links:
         try:
             await acks(agent)
         except HiveError as error:
-            log.warning("%s: cannot store that its harness acks: %s", agent, error)
+            log.warning("%s: cannot store that its harness acks: %s", agent, error, extra={"limited": f"{agent} acks"})
 
-    async def _deliver(self, peer: LinkPeer, line: Drain | Probe) -> None:
+    async def _deliver(self, peer: LinkPeer, line: Drain | Probe | Closed) -> None:
         try:
             async with asyncio.timeout(SEND_DEADLINE):
                 await peer.send(line)
         except (TimeoutError, OSError) as error:
-            log.info("a line to a harness was not delivered: %s", error)
+            log.info("a line to a harness was not delivered: %s", error, extra={"limited": "lines to harnesses"})
 
 
 _NEVER = LinkView()

@@ -20,12 +20,11 @@ from reconciler.observe.previews import Previewed
 from reconciler.plan.plan import open_ids
 from reconciler.proposals import limits
 from reconciler.proposals.deploys import Deploys
+from reconciler.proposals.fetches import Fetches
 from reconciler.proposals.staleness import Stale, rebase_hint
 from reconciler.proposals.superseding import supersede
 from reconciler.world import World
 
-FETCHES = 2
-"""Fetches at the same time: each runs two git processes that may take 2 GiB of memory."""
 _BROKEN = ("git fsck", "git status")
 """What the hints of a fetch say of a repo that is damaged."""
 
@@ -38,7 +37,7 @@ class Proposals:
         self._loop = loop
         self._deploys = deploys
         self._stale = stale
-        self._fetching = asyncio.Semaphore(FETCHES)
+        self._fetches = Fetches()
         self._pinning = asyncio.Lock()
 
     async def propose(
@@ -67,7 +66,7 @@ class Proposals:
             base=main,
             rebase=rebase_hint(agent, known_as, self._w.layout.applied_git(agent)),
         )
-        async with self._fetching:
+        async with self._fetches.slot(by, agent):
             with effect("fetch"):
                 fetched = await self._fetch(agent, request)
         if fetched.sha == main:

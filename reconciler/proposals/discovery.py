@@ -193,7 +193,7 @@ class Discovery:
                     self._queue.add(agent)
             except OSError as error:  # concerns this agent only: look at the others
                 self._waiting[agent] = one_line(f"its proposed repos cannot be looked at: {error}", NOTE_LIMIT)
-                log.warning("%s: %s", agent, self._waiting[agent])
+                log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})
             await asyncio.sleep(0)
 
     def _differs(self, agent: AgentName) -> bool:
@@ -246,7 +246,7 @@ class Discovery:
         before = repo.snapshot
         snapshot = repo.snapshot = self._read(agent, kind, before)
         if snapshot.complaint and (before is None or before.complaint != snapshot.complaint):
-            log.warning("%s: %s", agent, snapshot.complaint)
+            log.warning("%s: %s", agent, snapshot.complaint, extra={"limited": f"{agent} tips"})
         folders = [self._layout.proposed(agent), *snapshot.folders]
         if snapshot.complaint:
             folders.append(place.path.parent)  # a new git directory appears there
@@ -295,7 +295,14 @@ class Discovery:
             if self._look(agent, kind).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
                 reason = one_line(f"{error.summary} ({error.hint})" if error.hint else error.summary, NOTE_LIMIT)
                 self._repo(agent, kind).refused[tip] = reason
-                log.warning("%s: %s at %s is no proposal: %s", agent, new.source, tip.sha[:12], reason)
+                log.warning(
+                    "%s: %s at %s is no proposal: %s",
+                    agent,
+                    new.source,
+                    tip.sha[:12],
+                    reason,
+                    extra={"limited": f"{agent} refused"},
+                )
                 await self._publish(self._refusal(agent, new, reason))
             return
         log.info("%s: found %s at %s, proposal %s", agent, new.source, tip.sha[:12], card.id)
@@ -342,4 +349,4 @@ class Discovery:
 
     def _failed(self, agent: AgentName, error: HiveError | None) -> None:
         self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'failed inside, see the log'}", 300)
-        log.warning("%s: %s", agent, self._waiting[agent])
+        log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})

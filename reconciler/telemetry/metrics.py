@@ -28,6 +28,7 @@ from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, Re
 from meta.names import AgentName
 from reconciler.plan import steps
 from reconciler.plan.phases import PHASES
+from reconciler.telemetry.pauses import Pauses
 from reconciler.views import Status
 
 # They are a third of all series, and hive_process_start_time_seconds has the same value.
@@ -108,6 +109,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._agents: set[AgentName] = set()
+        self.pauses = Pauses()
         ProcessCollector(namespace="hive", registry=self.registry)
         self._flow()
         self._incidents()
@@ -124,6 +126,10 @@ class Metrics:
         self.swept_at = Gauge("hive_last_sweep_timestamp_seconds", "End of the last sweep, Unix time", registry=here)
         self.sweep_errors = Counter("hive_sweep_errors", "Sweeps that failed", registry=here)
         self.queue_depth = Gauge("hive_queue_depth", "Agents in work, or waiting for their worker", registry=here)
+        self.loop_pause = Gauge(
+            "hive_loop_pause_seconds", "Longest time in which the event loop stood, of some minutes", registry=here
+        )
+        self.loop_busy = Gauge("hive_loop_busy_seconds", "The same, only time of its own work", registry=here)
         self.step_seconds = Histogram(
             "hive_step_seconds", "How long steps took, failed ones too", ["step"], buckets=STEP_BUCKETS, registry=here
         )
@@ -237,6 +243,9 @@ class Metrics:
             gauge.clear()
         self.snapshot_ok.set(snapshot is not None)
         self.queue_depth.set(queue)
+        longest = self.pauses.longest()
+        self.loop_pause.set(longest.pause)
+        self.loop_busy.set(longest.busy)
         if snapshot is not None:
             self._show(snapshot)
         return generate_latest(self.registry)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from meta.names import AgentName
-from tests.support.lab import Lab, alive
+from tests.support.lab import WAIT, Lab, alive
 from tests.support.threads import sleeping_thread
 
 ALICE = AgentName("alice")
@@ -116,6 +117,23 @@ def test_a_rebuild_applies_every_host_artefact_again(lab: Lab) -> None:
     assert root(lab).exists()
     assert generation(lab).is_dir()
     assert lab.ask("alice", cmd="whoami")["name"] == "alice"
+
+
+def test_another_process_of_the_agent_that_connects_as_its_harness_ends_nothing(lab: Lab) -> None:
+    before = lab.agent()
+    launch = json.loads((place(lab) / "run.json").read_text())["launch"]
+    hello = {"up": "hello", "generation": launch["generation"], "nonce": launch["nonce"], "state": "thinking"}
+    for line in (b"", json.dumps(hello).encode() + b"\n"):
+        with socket.socket(socket.AF_UNIX) as stray:
+            stray.settimeout(WAIT)
+            stray.connect(str(lab.layout.harness_socket(ALICE)))
+            stray.sendall(line)
+            if line:
+                assert b"probe" in stray.recv(1000)
+                lab.until(lambda: lab.agent()["turn"] == "idle")  # the harness came back
+    lab.settle("alice")
+    after = lab.agent()
+    assert (after["pid"], after["crashes"], after["turn"]) == (before["pid"], 0, "idle")
 
 
 def test_limits_are_enforced_or_status_says_that_they_are_not(lab: Lab) -> None:

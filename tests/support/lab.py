@@ -187,6 +187,11 @@ class Lab:
         """The end of its log."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:])
 
+    def check_pauses(self) -> None:
+        """Fail if the loop of one of its daemons stood for longer than PAUSE (tests/support/lab_daemon.py)."""
+        report = self.directory / "pauses"
+        assert not report.exists(), f"the daemon's loop stood still\n{report.read_text(encoding='utf-8')}"
+
     def end_agents(self) -> None:
         """End every supervisor of this hive, by its records."""
         for record in self.layout.backend("local").glob("*/run.json"):
@@ -380,6 +385,7 @@ def fresh_lab(letter: str, settings: dict[str, str] | None = None, **kind: Unpac
         lab.start()
         lab.settle("manager")
         yield lab
+        lab.check_pauses()
     finally:
         lab.kill()
         lab.end_agents()

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.plain import PlainBuilder
 from reconciler.plan.observed import Launch
 
+PAUSE = 0.25
+"""Seconds that one callback of the daemon's loop may work."""
 TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
 
 
@@ -61,6 +64,7 @@ def serve_here(wanted: Serving) -> None:
             answer.sendto(b"armed", str(wanted.directory / "armed"))
 
     signal.signal(signal.SIGUSR2, arm)
+    watch_callbacks(wanted.directory / "pauses")
     if wanted.command is not None:
         setattr(choices, "LocalBackend", partial(LocalBackend, command=wanted.command))  # noqa: B010 - a stand-in
     if wanted.previews:
@@ -71,6 +75,24 @@ def serve_here(wanted: Serving) -> None:
         wanted.directory / "s", wanted.directory / "r", backend=wanted.backend, builder=wanted.builder
     )
     os._exit(exit_code(asyncio.run(serve(options))))
+
+
+def watch_callbacks(report: Path) -> None:
+    """From now on write a line to `report` for each callback of the loop that works for longer than PAUSE.
+
+    What counts is the time of the thread: on a busy machine a callback also waits for a processor or for the disk.
+    """
+    run = asyncio.Handle._run
+
+    def measured(handle: asyncio.Handle) -> None:
+        begun = time.thread_time()
+        run(handle)
+        worked = time.thread_time() - begun
+        if worked > PAUSE:
+            with report.open("a", encoding="utf-8") as file:
+                file.write(f"{worked:.3f} s in {handle!r}\n")
+
+    setattr(asyncio.Handle, "_run", measured)  # noqa: B010 - asyncio has no hook
 
 
 def _previewing(plain: type[PlainBuilder]) -> type[PlainBuilder]:

@@ -3,8 +3,9 @@
 The untrusted side is `git upload-pack`. It runs as the owner of the directory, in a sandbox that sees only that
 directory, read-only and without a network. hive's own side is `git fetch` into a throw-away bare repo. The two are
 connected by pipes (git's fd transport: no path, no shell). So hive never opens the repo, follows none of its
-configuration, hooks, alternates or links, and receives nothing that its owner could not read. The commit is checked in
-quarantine before its objects go to the applied repo.
+configuration, hooks, alternates or links, and receives nothing that its owner could not read. The daemon moves the
+bytes from one pipe to the other, and ends a fetch that brings nothing. The commit is checked in quarantine before its
+objects go to the applied repo.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from meta.config import Config
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
@@ -28,6 +30,7 @@ from meta.process.child import OutputTooLarge
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, ProcessTimeout, run
 from meta.process.sandbox import Sandbox
+from meta.proposed.quarantine.relay import PATIENCE, Stalled, relay
 from meta.proposed.quarantine.repo import GIT_ENVIRONMENT, Fetched, QuarantineRepo, explain, hand_over, too_large
 
 __all__ = ["FetchRequest", "Fetched", "fetch", "hand_over"]
@@ -156,14 +159,17 @@ class _Fetch:
         try:
             done = await run(
                 argv,
-                deadline=self.config.fetch_deadline,
+                deadline=min(PATIENCE, self.config.fetch_deadline),
                 recorder=self.recorder,
                 limits=self._limits(),
                 output_limit=4096,
                 check=False,
             )
         except (ProcessTimeout, OutputTooLarge) as error:
-            raise self._timeout_error() if isinstance(error, ProcessTimeout) else self._output_error() from error
+            if isinstance(error, OutputTooLarge):
+                raise self._output_error() from error
+            short = self.config.fetch_deadline <= PATIENCE
+            raise self._timeout_error() if short else self._stalled_error() from error
         if done.code != 0:
             raise explain(done.stderr_tail, wanted or "HEAD", self.source.path)
         try:
@@ -178,22 +184,33 @@ class _Fetch:
 
     async def receive(self, repo: QuarantineRepo, commit: Sha, wanted: str | None) -> None:
         """Fetch exactly `commit` to FETCHED in the quarantine repo."""
-        with contextlib.ExitStack() as near, contextlib.ExitStack() as far:
+        with contextlib.ExitStack() as near, contextlib.ExitStack() as far, contextlib.ExitStack() as middle:
             request_read, request_write = _pipe(far, near)
-            pack_read, pack_write = _pipe(near, far)
+            pack_read, relay_write = _pipe(near, middle)
+            relay_read, pack_write = _pipe(middle, far)
+            receiving = asyncio.ensure_future(
+                repo.receive(commit, pack_read, request_write, self._limits(), near.close)
+            )
             serving = asyncio.ensure_future(self._serve(request_read, pack_write, far.close))
+            relaying = asyncio.ensure_future(self._relay(relay_read, relay_write, middle.close))
             try:
-                done = await repo.receive(commit, pack_read, request_write, self._limits(), near.close)
-                served = await serving
+                await _together(receiving, serving, relaying)
             except ProcessTimeout as error:
                 raise self._timeout_error() from error
-            finally:
-                serving.cancel()
-                await asyncio.wait([serving])
+            except Stalled as error:
+                raise self._stalled_error() from error
+            done, served = receiving.result(), serving.result()
         if repo.overflowed():
             raise too_large(wanted or commit, self.config)
         if done.code != 0 or not repo.holds(commit):  # git refuses some commits with a warning only
             raise explain(f"{served.stderr_tail}\n{done.stderr_tail}", wanted or commit, self.source.path)
+
+    async def _relay(self, source: int, sink: int, ended: Callable[[], object]) -> None:
+        """Move the pack from upload-pack to `git fetch`; each sees the other one end."""
+        try:
+            await relay(source, sink, PATIENCE)
+        finally:
+            ended()
 
     async def _serve(self, source: int, sink: int, started: Callable[[], object]) -> Completed:
         """Run upload-pack as the owner, in the sandbox."""
@@ -245,8 +262,27 @@ class _Fetch:
             "is the repo very large? HIVE_FETCH_DEADLINE sets the limit",
         )
 
+    def _stalled_error(self) -> HiveError:
+        return TransientError(
+            f"git kept hive waiting in {self.source.path}: it sent too little for {PATIENCE:g} s",
+            "look at its .git/config and at the links in it, without running git there; then propose again",
+        )
+
     def _output_error(self) -> HiveError:
         return BadInput(f"git gave no commit id for {self.source.path}", "see `git fsck` there")
+
+
+async def _together(*tasks: asyncio.Future[Any]) -> None:
+    """Wait until all are done. The first error ends the others, and is raised."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        done = [task for task in tasks if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:

@@ -178,7 +178,7 @@ class QuarantineRepo:
         try:
             listing = await self._git_output("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", commit, limit=limit)
         except OutputTooLarge as error:
-            raise tree.too_many(self.config.max_files) from error
+            raise tree.too_many(self.config.max_files, limit) from error
         return tree.parse(listing)
 
     async def _blobs(self, oids: Sequence[Sha]) -> dict[Sha, bytes]:

@@ -14,11 +14,16 @@ from meta.errors import BadInput, Refused
 from meta.names import Sha
 from meta.text import one_line
 
-LINK_BYTES = 4096
+LINK_BYTES = 1024
 """The longest allowed target of a symlink."""
 
-PATH_BYTES = 4096
+PATH_BYTES = 1024
+"""The longest path. hive writes it below directories of its own, whose path counts towards the system's 4,096 bytes."""
 NAME_BYTES = 255
+DEPTH = 64
+"""Directories above a file."""
+FOLDERS_PER_FILE = 4
+"""Directories that a tree may have for each allowed file: each costs an inode, too."""
 
 _TREE, _LINK, _SUBMODULE = "040000", "120000", "160000"
 _FILES = frozenset({"100644", "100755"})
@@ -52,10 +57,11 @@ def parse(output: bytes) -> tuple[Entry, ...]:
 
 def check(entries: Iterable[Entry], max_files: int, max_file_bytes: int) -> tuple[Sha, ...]:
     """Refuse bad names, modes, sizes and numbers of files. Return the blobs of the symlinks, for `check_links`."""
-    files, links = 0, []
+    files, folders, links = 0, 0, []
     for entry in entries:
         check_path(entry.path)
         if entry.mode == _TREE:
+            folders += 1
             continue
         files += 1
         _check_entry(entry, max_file_bytes)
@@ -63,12 +69,15 @@ def check(entries: Iterable[Entry], max_files: int, max_file_bytes: int) -> tupl
             links.append(entry.oid)
     if files > max_files:
         raise too_many(max_files)
+    if folders > FOLDERS_PER_FILE * max_files:
+        raise Refused(f"the commit has more than {FOLDERS_PER_FILE * max_files} directories", "use fewer directories")
     return tuple(links)
 
 
-def too_many(max_files: int) -> Refused:
-    """Return the error for a tree with too many files."""
-    return Refused(f"the commit has more than {max_files} files", "remove some, or raise HIVE_MAX_FILES")
+def too_many(max_files: int, path_bytes: int | None = None) -> Refused:
+    """Return the error for a tree with too many files, or with paths of more than `path_bytes` together."""
+    paths = f", or paths of more than {path_bytes} bytes together" if path_bytes is not None else ""
+    return Refused(f"the commit has more than {max_files} files{paths}", "remove some, or raise HIVE_MAX_FILES")
 
 
 def _check_entry(entry: Entry, max_file_bytes: int) -> None:
@@ -92,7 +101,9 @@ def check_path(path: bytes) -> None:
     names = path.split(b"/")
     fault = _name_fault(names)
     if len(path) > PATH_BYTES:
-        fault = "it is too long"
+        fault = f"it has {len(path)} bytes, the limit is {PATH_BYTES}"
+    elif len(names) > DEPTH + 1:
+        fault = f"it lies in {len(names) - 1} directories, the limit is {DEPTH}"
     if fault:
         raise Refused(f"the path {printable(path)} is refused: {fault}", "rename it and commit again")
 
@@ -104,7 +115,7 @@ def _name_fault(names: list[bytes]) -> str:
         if _looks_like_git(name):
             return "it belongs to git"
         if len(name) > NAME_BYTES:
-            return "a name in it is too long"
+            return f"a name in it has {len(name)} bytes, the limit is {NAME_BYTES}"
         try:
             text = name.decode("utf-8")
         except UnicodeDecodeError:

@@ -2,6 +2,8 @@
 
     python -I -S supervisor.py SPEC [READY]
 
+Output comes at the pace of a token bucket: an agent that writes more waits, and the log reports it.
+
 A script that imports only the standard library and nothing of hive, so that it starts in about 20 ms and an upgrade of
 hive never changes a running one. SPEC is a JSON file (see `Spec`). It writes one line into READY, a named pipe that the
 starter reads: `ok` once the run is recorded and its program was executed (if that failed, the run has an exit like any
@@ -61,6 +63,17 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 REAP_SECONDS = 10.0
 """How long descendants may take to end after KILL. One in an uninterruptible wait does not end."""
+RATE = 256 * 1024
+"""Bytes of output that are copied to the log in a second. The agent that writes more waits: its pipe is full."""
+BURST = 4 * 2**20
+"""Bytes that are copied at once after a quiet time."""
+READ_COST = 512
+"""A read costs as much as this many bytes at least: output of one byte at a time costs time of the processor."""
+CHUNK = 65536
+LAST_READS = 64
+"""Reads of what is left in the pipe at the end: it holds 1 MiB at most."""
+NOTE_SECONDS = 60.0
+"""Between two lines in the log that report that the agent is slowed down."""
 WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -166,6 +179,23 @@ class Log:
             os.close(fd)
 
 
+class Allowance:
+    """A token bucket for the agent's output: the supervisor's work is not in the agent's control group."""
+
+    def __init__(self) -> None:
+        self.left, self.at = float(BURST), time.monotonic()
+
+    def wait(self) -> float:
+        """Return the seconds until output may be read again, 0.0 for now."""
+        now = time.monotonic()
+        self.left, self.at = min(BURST, self.left + (now - self.at) * RATE), now
+        return 0.0 if self.left > 0 else (CHUNK - self.left) / RATE
+
+    def spend(self, count: int) -> None:
+        """Take what one read of `count` bytes costs."""
+        self.left -= max(count, READ_COST)
+
+
 class Supervisor:
     """One run, from the fork to its exit record."""
 
@@ -177,6 +207,9 @@ class Supervisor:
         self.child = 0
         self.status: int | None = None
         self.kill_at: float | None = None
+        self.allowance = Allowance()
+        self.whole_line = True
+        self.read_at, self.noted_at = 0.0, -NOTE_SECONDS
 
     def start(self) -> str:
         """Fork, record and open the gate. Return why the program could not be executed, or ""."""
@@ -217,14 +250,14 @@ class Supervisor:
 
     def wait(self) -> None:
         """Copy output to the log and handle signals until the child has ended."""
-        poll = select.poll()
-        poll.register(self.output, select.POLLIN)
-        poll.register(self.wake, select.POLLIN)
+        reading = True
         while self.status is None:
-            timeout = None if self.kill_at is None else max(0.0, self.kill_at - time.monotonic()) * 1000
-            ready = {fd for fd, _ in poll.poll(timeout)}
-            if self.output in ready and not self._copy_output():
-                poll.unregister(self.output)
+            now = time.monotonic()
+            watched = [self.wake, self.output] if reading and now >= self.read_at else [self.wake]
+            ready = select.select(watched, [], [], self._timeout(now))[0]
+            if self.output in ready:
+                reading = self._copy_output()
+                self._slow_down()
             if self.wake in ready:
                 self._handle_signals(os.read(self.wake, 512))
             if self.kill_at is not None and time.monotonic() >= self.kill_at:
@@ -232,9 +265,26 @@ class Supervisor:
                 self.kill()
             self._reap()
 
+    def _timeout(self, now: float) -> float | None:
+        """Return the seconds until something is due, None if nothing is."""
+        due = [at for at in (self.kill_at, self.read_at if self.read_at > now else None) if at is not None]
+        return max(0.0, min(due) - now) if due else None
+
+    def _slow_down(self) -> None:
+        """Set when output is read again. Until then it fills the pipe, and then its writer waits."""
+        now, wait = time.monotonic(), self.allowance.wait()
+        self.read_at = now + wait if wait else 0.0
+        if wait and now - self.noted_at >= NOTE_SECONDS:
+            self.noted_at = now
+            note = b"hive: too much output: the program is slowed down to %d KiB a second\n" % (RATE // 1024)
+            self.log.write(note if self.whole_line else b"\n" + note)
+            self.whole_line = True
+
     def _copy_output(self) -> bool:
-        data = os.read(self.output, 65536)
+        data = os.read(self.output, CHUNK)
         self.log.write(data)
+        self.allowance.spend(len(data))
+        self.whole_line = data.endswith(b"\n") if data else self.whole_line
         return bool(data)
 
     def _handle_signals(self, numbers: bytes) -> None:
@@ -281,8 +331,9 @@ class Supervisor:
                 os.read(self.wake, 512)
         os.set_blocking(self.output, False)
         with contextlib.suppress(BlockingIOError):
-            while self._copy_output():
-                pass
+            for _ in range(LAST_READS):  # a descendant that does not end may still write
+                if not self._copy_output():
+                    break
         code, number = self._ending()
         record: dict[str, object] = {"nonce": self.spec["nonce"], "at": time.time(), "code": code, "signal": number}
         with contextlib.suppress(FileNotFoundError):  # the container was deleted by hand

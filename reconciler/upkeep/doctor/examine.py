@@ -48,9 +48,7 @@ CHECKS = (
     Check("permissions", "hive's files belong to hive, and others cannot read secrets", places.permissions),
     Check("locks", "there is no stale lock in hive's repos", places.locks),
     Check("records", "there is no record of a command that has ended", places.records),
-    Check(
-        "proposed", "work trees and push repos are as hive made them, and the group may push", proposed.repos
-    ),
+    Check("proposed", "work trees and push repos are as hive made them, and the group may push", proposed.repos),
     Check("leftovers", "nothing is left of agents that do not exist any more", places.leftovers),
     Check("meta", "meta can be read, and the commits that it pins exist", truth.meta),
     Check("fsck", "every repo of hive is sound", truth.fsck),

@@ -18,7 +18,7 @@ from meta.names import MANAGER, AgentName
 from meta.wire.agent import AGENT_RESPONSE, EmptyResponse, MessageResponse, Recv
 from meta.wire.codec import decode
 from meta.wire.common import Wire
-from meta.wire.link import Drain, Probe, Resume
+from meta.wire.link import Closed, Drain, Probe, Resume
 from meta.wire.manager import MANAGER_RESPONSE
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def test_recv_is_empty_at_once_while_the_agent_is_drained(pods: Hive, monk
 class MutePeer:
     """A harness that is connected and answers nothing."""
 
-    async def send(self, line: Drain | Resume | Probe) -> None:
+    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
         return None
 
 
@@ -347,6 +347,38 @@ async def test_a_harness_that_does_not_begin_with_hello_is_cut_off(pods: Hive) -
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_peer_that_never_says_hello_is_cut_off(pods: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.lines.link.HELLO_SECONDS", 0.05)
+    reader, writer = await link(pods)
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+        while pods.fake.links.view(ALICE).connected:
+            await asyncio.sleep(0)
+    writer.close()
+
+
+async def test_a_stray_connection_does_not_take_the_link_from_the_harness(pods: Hive) -> None:
+    hello: Json = {"up": "hello", "generation": "g", "nonce": "n"}
+    reader, writer = await link(pods, hello)
+    async with asyncio.timeout(10):
+        await reader.readline()
+        _, stray = await link(pods)
+        stray.close()
+        await stray.wait_closed()
+        second, twin = await link(pods, hello)
+        assert json.loads(await second.readline())["down"] == "probe"
+        closed = json.loads(await reader.readline())
+        assert (closed["down"], closed["reason"]) == (
+            "closed",
+            "another process of this agent said hello, and has the link now",
+        )
+        assert await reader.read() == b""
+        view = pods.fake.links.view(ALICE)
+        assert (view.connected, view.losses) == (True, 0)
+    for each in (writer, twin):
+        each.close()
 
 
 async def test_closing_the_sockets_ends_the_links(pods: Hive) -> None:

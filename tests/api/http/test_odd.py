@@ -12,6 +12,7 @@ import pytest
 from api.http.requests import PATH_FIELD, Places
 from api.operations.base import AnyOperation, Route
 from api.operations.table import OPERATIONS
+from tests.api.conftest import ALICE
 from tests.api.http.test_app import call
 from tests.api.operations.test_table import EXAMPLES
 
@@ -98,3 +99,29 @@ async def test_odd_values_are_refused_or_taken_but_never_fail_inside(
             assert (kind == "application/problem+json") == (status >= 400), (asked, body, value)
 
     await asyncio.to_thread(ask_all)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\r\n\r\n",
+    ],
+    ids=["words", "version", "space", "no host", "tls"],
+)
+@pytest.mark.parametrize("whose", ["operator", "alice"])
+async def test_what_is_no_http_is_answered_with_problem_details(hive: Hive, whose: str, request_bytes: bytes) -> None:
+    path = hive.layout.http_socket if whose == "operator" else hive.layout.agent_http_socket(ALICE)
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(request_bytes)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in head
+    problem = json.loads(body)
+    assert (problem["type"], problem["status"]) == ("urn:hive:bad-input", 400)
+    assert problem["hint"]

@@ -10,10 +10,12 @@ import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api.lines.server import Disconnected, LineConnection, LineServer, LineSplitter, TooLong, answer_lines
+from api.sockets.budget import Budget
 from api.sockets.listener import bind, connect, make_directory
 from api.sockets.principals import peer_uid
 from meta.errors import BadInput, Conflict, HiveError, PermanentError
@@ -35,14 +37,14 @@ async def echo(line: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def serving(path: Path, handle: Handler = echo) -> AsyncIterator[LineServer]:
+async def serving(path: Path, handle: Handler = echo, **kind: Any) -> AsyncIterator[LineServer]:
     async def call(line: bytes) -> bytes:
         return await handle(line)
 
     async def session(connection: LineConnection) -> None:
         await answer_lines(connection, call, fault)
 
-    server = LineServer(bind(path), session, limit=LIMIT, fault=fault)
+    server = LineServer(bind(path), session, **{"limit": LIMIT, "fault": fault, **kind})
     await server.start()
     try:
         yield server
@@ -99,6 +101,55 @@ async def test_the_rest_of_a_line_over_the_limit_is_skipped(tmp_path: Path) -> N
         long, good = await talk(tmp_path / "s", b"x" * (LIMIT * 100) + b"\ngood\n")
     assert json.loads(long)["error"] == f"the line is longer than {LIMIT} bytes"
     assert good == b"you said good"
+
+
+async def test_a_line_that_is_not_finished_in_time_is_an_error_and_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.lines.server.LINE_DEADLINE", 0.05)
+    async with serving(tmp_path / "s"), asyncio.timeout(10):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(b"half")
+        assert json.loads(await reader.readline())["error"] == "the line was not finished within 0.05 s"
+        writer.write(b" and the rest\nwhole\n")
+        assert await reader.readline() == b"you said whole\n"
+        writer.close()
+
+
+async def test_half_lines_of_one_agent_are_bounded_together(tmp_path: Path) -> None:
+    share = Budget(2**30).share(2**20)
+    async with serving(tmp_path / "s", limit=2**20, share=share), asyncio.timeout(20):
+        peers = [await asyncio.open_unix_connection(str(tmp_path / "s")) for _ in range(4)]
+        for _, writer in peers:
+            writer.write(b"x" * 600_000)
+            await writer.drain()
+        refused = [asyncio.ensure_future(reader.readline()) for reader, _ in peers]
+        await asyncio.wait(refused, return_when=asyncio.FIRST_COMPLETED)
+        assert share.used <= 2**20
+        (error,) = {json.loads(task.result())["error"] for task in refused if task.done()}
+        assert error == "hive keeps too many bytes of unfinished requests"
+        for task, (_, writer) in zip(refused, peers, strict=True):
+            writer.close()
+            task.cancel()
+        while share.used:
+            await asyncio.sleep(0)
+
+
+async def test_an_agent_with_many_half_lines_gives_way_to_another(tmp_path: Path) -> None:
+    budget = Budget(2**20)
+    greedy, modest = budget.share(2**20), budget.share(2**20)
+    async with (
+        serving(tmp_path / "a", limit=2**20, share=greedy),
+        serving(tmp_path / "b", limit=2**20, share=modest),
+        asyncio.timeout(20),
+    ):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "a"))
+        writer.write(b"x" * 1_000_000)
+        while greedy.used < 900_000:
+            await asyncio.sleep(0)
+        assert len(await talk(tmp_path / "b", b"y" * 400_000 + b"\n")) == 1
+        assert b"too many bytes" in await reader.readline()
+        writer.close()
 
 
 async def test_a_client_that_reads_nothing_does_not_hold_up_others(tmp_path: Path) -> None:

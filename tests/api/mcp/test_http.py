@@ -126,6 +126,25 @@ async def test_a_peer_that_says_nothing_or_takes_its_time_is_cut_off(
         writer.close()
 
 
+async def test_half_bodies_of_one_agent_are_bounded_together(pods: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.sockets.budget.FREE", 0)
+    monkeypatch.setattr("api.daemon.agent_sockets.AGENT_BYTES", 0)  # then it is twice the longest line
+    await pods.sockets.close(ALICE)
+    await pods.sockets.open(ALICE, None)
+    path = str(pods.layout.agent_http_socket(ALICE))
+    async with asyncio.timeout(20):
+        peers = [await asyncio.open_unix_connection(path) for _ in range(3)]
+        answers = [asyncio.ensure_future(reader.read()) for reader, _ in peers]
+        for _, writer in peers:
+            writer.write(b"POST /mcp HTTP/1.1\r\nhost: hive\r\ncontent-length: 4096\r\n\r\n" + b"x" * 4000)
+        (refused,), _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        assert refused.result().startswith(b"HTTP/1.1 503 ")
+        assert b"too many bytes of unfinished requests" in refused.result()
+        for (_, writer), answer in zip(peers, answers, strict=True):
+            writer.close()
+            answer.cancel()
+
+
 async def test_a_body_of_very_many_values_is_refused_and_a_text_with_many_commas_is_not(pods: Hive) -> None:
     many = b'{"x":[' + b"{}," * (limits.MAX_VALUES + 1) + b"{}]}"
     reader, writer = await raw(pods.layout.agent_http_socket(ALICE), many, {})

@@ -6,7 +6,7 @@ import asyncio
 
 from meta.errors import TransientError
 from meta.names import AgentName, GenerationId
-from meta.wire.link import Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import Closed, Drain, Hello, Probe, Resume, State, TurnState
 from reconciler.observe.links import Links
 from reconciler.plan.observed import Launch
 
@@ -17,10 +17,10 @@ class Peer:
     """Collects what is sent down."""
 
     def __init__(self) -> None:
-        self.sent: list[Drain | Resume | Probe] = []
+        self.sent: list[Drain | Resume | Probe | Closed] = []
         self.told = asyncio.Event()
 
-    async def send(self, line: Drain | Resume | Probe) -> None:
+    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
         self.sent.append(line)
         self.told.set()
 
@@ -81,6 +81,57 @@ async def test_a_second_connection_replaces_the_first_whose_words_no_longer_coun
     assert links.view(ALICE).connected
     assert links.view(ALICE).turn is TurnState.IDLE
     await links.close()
+
+
+async def test_a_peer_without_a_hello_changes_nothing_for_the_harness() -> None:
+    links = Links(lambda _: None)
+    harness = connect(links)
+    links.state(ALICE, harness, State(state=TurnState.THINKING, probe=1))
+    before = links.view(ALICE)
+    for _ in range(5):
+        stray = Peer()
+        links.connected(ALICE, stray)
+        links.state(ALICE, stray, State(state=TurnState.DRAINED))
+        links.lost(ALICE, stray)
+    assert links.view(ALICE) == before
+    await links.close()
+
+
+async def test_the_replaced_peer_is_told_why_and_gets_the_link_back_with_its_next_hello() -> None:
+    links = Links(lambda _: None)
+    harness = connect(links)
+    stray = connect(links)
+    async with asyncio.timeout(5):
+        while not any(isinstance(line, Closed) for line in harness.sent):
+            harness.told.clear()
+            await harness.told.wait()
+    back = connect(links)
+    links.lost(ALICE, harness)
+    links.lost(ALICE, stray)
+    links.state(ALICE, back, State(state=TurnState.THINKING))
+    view = links.view(ALICE)
+    assert (view.connected, view.turn, view.losses) == (True, TurnState.THINKING, 0)
+    await links.close()
+
+
+async def test_a_peer_that_says_hello_as_another_launch_is_sent_away() -> None:
+    links = Links(lambda _: None)
+    connect(links)
+    stray = connect(links, "made-up")
+    async with asyncio.timeout(5):
+        await stray.told.wait()
+    assert [type(line) for line in stray.sent] == [Closed]
+    assert links.view(ALICE).nonce == "n"
+    await links.close()
+
+
+async def test_connections_without_a_hello_do_not_count_as_flapping() -> None:
+    links = Links(lambda _: None)
+    for _ in range(5):
+        stray = Peer()
+        links.connected(ALICE, stray)
+        links.lost(ALICE, stray)
+    assert links.view(ALICE).losses == 0
 
 
 async def test_a_hint_goes_out_only_when_something_changed() -> None:

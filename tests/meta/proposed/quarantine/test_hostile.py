@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.errors import BadInput, HiveError, Refused
+from meta.errors import BadInput, HiveError, Refused, TransientError
 from meta.names import Sha
 from meta.proposed.quarantine import tree
 from tests.support.quarantine_lab import BWRAP, Lab, Repo, config, made_lab, needs_root
@@ -209,6 +209,20 @@ async def test_a_fifo_within_the_git_directory_ends_at_the_deadline(lab: Lab) ->
         await lab.fetch(config=config(fetch_deadline=0.5))
 
 
+async def test_a_repo_in_which_git_waits_is_given_up_long_before_the_deadline(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = lab.work.commit({"agent.toml": "b"})
+    os.mkfifo(lab.work.path / ".git/packed-refs")
+    lab.work.own()
+    monkeypatch.setattr("meta.proposed.quarantine.fetch.PATIENCE", 0.5)
+    with pytest.raises(TransientError, match=r"kept hive waiting .* for 0\.5 s"):
+        await lab.fetch(head, config=config(fetch_deadline=600))
+    with pytest.raises(TransientError, match="kept hive waiting"):
+        await lab.fetch(config=config(fetch_deadline=600))
+    assert lab.left_over() == []
+
+
 @needs_root
 async def test_upload_pack_runs_as_the_owner_who_must_be_able_to_read_it_all(lab: Lab) -> None:
     head = lab.work.commit({"agent.toml": "b"})
@@ -245,3 +259,27 @@ def test_a_path_that_means_something_else_is_refused_by_itself(path: str) -> Non
 @pytest.mark.parametrize("path", ["agent.toml", ".gitignore", "a/.github/x", "prompts/für alle.md", "git", "..."])
 def test_an_ordinary_path_is_welcome(path: str) -> None:
     tree.check_path(path.encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/".join(["d" * 200] * 20), "it has 4019 bytes, the limit is 1024"),
+        ("x" * 256, "a name in it has 256 bytes, the limit is 255"),
+        ("a/" * 65 + "f", "it lies in 65 directories, the limit is 64"),
+    ],
+)
+def test_a_path_that_could_not_be_built_is_refused_with_the_limit(path: str, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        tree.check_path(path.encode())
+
+
+def test_the_longest_and_the_deepest_path_are_welcome() -> None:
+    tree.check_path(("a/" * 64 + "f").encode())
+    tree.check_path("/".join(["x" * 255] * 4).encode())
+
+
+def test_a_tree_of_very_many_directories_is_refused() -> None:
+    entries = [tree.Entry("040000", Sha("0" * 40), 0, f"d{number}".encode()) for number in range(9)]
+    with pytest.raises(Refused, match="more than 8 directories"):
+        tree.check(entries, 2, 100)

@@ -18,7 +18,7 @@ import pytest
 
 from meta.process.identity import alive, identity
 from reconciler.backends.local.launch import SUPERVISOR
-from reconciler.backends.local.supervisor import Log
+from reconciler.backends.local.supervisor import BURST, CHUNK, RATE, READ_COST, Allowance, Log
 
 WAIT = 10.0
 
@@ -233,6 +233,30 @@ def test_what_left_the_childs_session_is_ended_with_it(bench: Bench) -> None:
 def test_the_last_output_is_kept(bench: Bench) -> None:
     bench.ended(bench.start("echo first; echo second >&2; printf last"))
     assert bench.log() == "first\nsecond\nlast"
+
+
+def test_endless_output_slows_its_program_down_and_the_log_reports_it(bench: Bench) -> None:
+    word, process = bench.word("exec yes", log_limit=8 * BURST)
+    assert word == "ok"
+    bench.until_logged("hive: too much output: the program is slowed down to 256 KiB a second\n")
+    begun, before = time.monotonic(), (bench.folder / "log").stat().st_size
+    bench.until(lambda: (bench.folder / "log").stat().st_size > before)
+    assert before < BURST + 3 * CHUNK
+    assert (bench.folder / "log").stat().st_size - before < RATE * (time.monotonic() - begun) + 3 * CHUNK
+    process.send_signal(signal.SIGTERM)
+    assert bench.ended(process)["signal"] == signal.SIGTERM
+
+
+def test_small_reads_cost_more_than_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    allowance = Allowance()
+    for _ in range(BURST // READ_COST):
+        assert allowance.wait() == 0.0
+        allowance.spend(1)
+    assert allowance.wait() == CHUNK / RATE
+    now[0] += CHUNK / RATE
+    assert allowance.wait() == 0.0
 
 
 def test_output_is_appended_over_runs_and_rotated_once(bench: Bench) -> None:
