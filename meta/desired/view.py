@@ -21,8 +21,6 @@ ACTION, ID, AGENT, SHA, GENERATION, BY = (
 FORGET = "forget"
 """The action that ends what is remembered of an agent's name: its ids may come again."""
 
-UID_STEP = 65_536
-
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:

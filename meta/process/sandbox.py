@@ -4,21 +4,23 @@ Inside are the system's programs (read-only), /proc, a minimal /dev, an empty /t
 else of the host. There is no /etc/passwd: who needs one binds it. The sandbox dies with the process that started it,
 and with it everything inside.
 
-As root with a uid the program runs under that uid, without capabilities and without a way to new ones. As an ordinary
-user everything happens in a user namespace, under the caller's own uid (`uid` is then not used).
+As root with a uid the program runs under that uid, without capabilities and without a way to new ones. Otherwise
+everything happens in a user namespace, under the caller's own uid: as an ordinary user (`uid` is then not used), as
+root without a uid, and as a root that cannot hand out uids. /proc shows what belongs to the sandbox; the host's
+settings in it are read-only, and what it has of the host's memory, keys and timers is empty.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.errors import Refused
+from meta.process.privilege import privilege
 
 INSTALL_HINT = "on Debian: apt-get install bubblewrap; on NixOS: environment.systemPackages = [ pkgs.bubblewrap ]"
 
@@ -34,6 +36,13 @@ _ETC = (
     "/etc/pki/tls/certs",
     "/etc/static/ssl",
 )
+_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr")
+"""Written here, by the host's root at least, they change the host: core_pattern is a program that it runs."""
+_PROC_MASKED = (
+    *("acpi", "asound", "scsi", "interrupts", "kallsyms", "kcore", "kmsg", "kpagecgroup", "kpagecount", "kpageflags"),
+    *("key-users", "keys", "latency_stats", "sched_debug", "slabinfo", "timer_list", "timer_stats", "vmallocinfo"),
+)
+"""Files become /dev/null, directories empty. The other kernel surfaces of /proc belong to the sandbox's namespaces."""
 _DROP = ("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
 
 
@@ -58,7 +67,8 @@ class Sandbox:
 class Host:
     """What command lines depend on: programs, whether we are root, the system directories as they are here.
 
-    `links` are (target, path), `system` is bound read-only under its own name.
+    `links` are (target, path), `system` is bound read-only under its own name. `proc` are the options that close what
+    of /proc is the host's; `root` is True if uids can be handed out.
     """
 
     bwrap: str
@@ -66,6 +76,7 @@ class Host:
     root: bool
     links: tuple[tuple[str, str], ...] = ()
     system: tuple[str, ...] = field(default=("/usr",))
+    proc: tuple[str, ...] = ()
 
 
 def available() -> str | None:
@@ -82,11 +93,25 @@ def detect() -> Host:
     return Host(
         bwrap=bwrap,
         setpriv=shutil.which("setpriv") or "setpriv",
-        root=os.geteuid() == 0,
+        root=privilege().hands_out_uids,
         links=tuple((str(path.readlink()), str(path)) for path in paths if path.is_symlink()),
         system=tuple(str(path) for path in paths if path.is_dir() and not path.is_symlink())
         + tuple(path for path in _ETC if Path(path).exists()),
+        proc=tuple(_closed_proc(Path("/proc"))),
     )
+
+
+def _closed_proc(proc: Path) -> Iterator[str]:
+    """Yield the options for what this host has of it; bubblewrap fails on a path that is not there."""
+    for name in _PROC_READ_ONLY:
+        if (proc / name).exists():
+            yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")
+    for name in _PROC_MASKED:
+        path = proc / name
+        if path.is_dir():
+            yield from ("--perms", "0555", "--tmpfs", f"/proc/{name}", "--remount-ro", f"/proc/{name}")
+        elif path.exists():
+            yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
 
 
 def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = None) -> list[str]:
@@ -95,14 +120,14 @@ def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = No
     words = [here.bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     if not sandbox.network:
         words += ["--unshare-net"]
-    if not here.root:
+    if not _changes_uid(sandbox, here):
         words += ["--unshare-user"]
     if sandbox.hostname is not None:
         words += ["--hostname", sandbox.hostname]
     words += _binds([("--ro-bind", Path(path), Path(path)) for path in here.system])
     for target, path in here.links:
         words += ["--symlink", target, path]
-    words += ["--proc", "/proc", "--dev", "/dev"]
+    words += ["--proc", "/proc", *here.proc, "--dev", "/dev"]
     for path in ("/dev/shm", "/tmp"):  # noqa: S108 (inside)
         words += ["--perms", "1777", "--tmpfs", path]
     words += _binds(
@@ -113,6 +138,11 @@ def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = No
         words += ["--setenv", key, value]
     words += ["--chdir", str(sandbox.cwd)]
     return [*words, *_inner(sandbox, here), *(str(word) for word in argv)]
+
+
+def _changes_uid(sandbox: Sandbox, host: Host) -> bool:
+    """Return False if it runs under the caller's own uid, for which a user namespace is the only cage."""
+    return host.root and bool(sandbox.uid)
 
 
 def _binds(binds: Sequence[tuple[str, Path, Path]]) -> list[str]:
@@ -129,9 +159,7 @@ def _binds(binds: Sequence[tuple[str, Path, Path]]) -> list[str]:
 def _inner(sandbox: Sandbox, host: Host) -> list[str]:
     """Capabilities and, as root, the change of user. bwrap itself cannot become another uid without a user
     namespace, in which the uid would own nothing on the host; hence setpriv, with just the capabilities for it."""
-    if not host.root:
-        return ["--"]
-    if not sandbox.uid:
+    if not _changes_uid(sandbox, host):
         return ["--cap-drop", "ALL", "--"]
     keep = [word for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP") for word in ("--cap-add", name)]
     user = ["--reuid", str(sandbox.uid), "--regid", str(sandbox.uid), "--clear-groups"]

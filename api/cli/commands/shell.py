@@ -109,15 +109,24 @@ def inner(enclosure: list[str], program: list[str], *, own_uid: bool, terminal: 
     argv = [_tool("setsid"), "--ctty"] if terminal else []  # in this pid namespace, for job control
     argv += [_tool("setpriv"), "--inh-caps=-all", "--no-new-privs"]
     if not own_uid:
-        argv += ["--bounding-set=-all"]
-        if "--reuid" in enclosure:
-            uid = enclosure[enclosure.index("--reuid") + 1]
-            argv += ["--reuid", uid, "--regid", uid, "--clear-groups"]
+        uid = _uid_of(enclosure)
+        argv += ["--bounding-set=-all", "--reuid", uid, "--regid", uid, "--clear-groups"]
     places = [at for at, word in enumerate(enclosure) if word == "--setenv"]
     variables = {enclosure[at + 1]: enclosure[at + 2] for at in places}
     variables |= {key: os.environ[key] for key in ("TERM", "COLORTERM") if key in os.environ}
     home = variables.get("HOME", "/")
     return [*argv, "--", _tool("env"), "-i", f"--chdir={home}", *(f"{k}={v}" for k, v in variables.items()), *program]
+
+
+def _uid_of(enclosure: list[str]) -> str:
+    """Return the uid that the agent runs under. Refused for the host's root, which enters no container."""
+    uid = enclosure[enclosure.index("--reuid") + 1] if "--reuid" in enclosure[:-1] else "0"
+    if not uid.isdecimal() or int(uid) == 0:
+        raise Refused(
+            "this agent was started as the host's root, and its container is not entered like that",
+            "unset HIVE_FIXED_UIDS, restart the daemon, then `hive restart` the agent",
+        )
+    return uid
 
 
 def _tool(name: str) -> str:
