@@ -13,7 +13,6 @@ from api.cli.client.exit_codes import Code, Unreachable
 from api.cli.client.http import Client
 from api.cli.command import DAEMON, AgentArgument, command
 from api.cli.render import output
-from api.sockets.listener import connect
 from meta.errors import BadInput, NotFound
 from meta.layout import Layout
 from meta.names import agent_name
@@ -49,7 +48,7 @@ def agent_call(
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(DEADLINE)
         try:
-            connect(sock, path)
+            where.connect(sock, path)
             sock.sendall(line.strip().encode() + b"\n")
             answer = _answer(sock)
         except OSError as error:

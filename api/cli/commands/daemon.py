@@ -92,6 +92,7 @@ def serve(
     from api.daemon.serve import ServeOptions, serve
 
     found = paths.find(state, runtime, serving=True)
+    found.require_own_files()
     options = ServeOptions(
         found.state, found.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
     )
@@ -181,6 +182,7 @@ def reconcile(
     except Unreachable:
         if not (client.where.state / "meta" / ".git").is_dir():
             raise NotFound(f"there is no hive in {client.where.state}", "start one with `hive serve`") from None
+        client.where.require_own_files()
         import asyncio
 
         from api.daemon.serve import serve
@@ -200,6 +202,7 @@ def _plan(client: Client, agent: str | None) -> list[Row]:
     try:
         return client.rows("/api/plan", {"agent": agent})
     except Unreachable:
+        client.where.require_own_files()
         import asyncio
 
         from api.daemon.serve import peek

@@ -41,12 +41,13 @@ def doctor(
 ) -> None:
     """Check this hive and its host, and say what to do about what is wrong. Exit 1 if anything failed.
 
-    Nothing is changed without --fix. It works without a daemon, too; run it as hive's user, or as root.
+    Nothing is changed without --fix. It works without a daemon, too; run it as hive's user.
     """
     import asyncio  # like the rest: no other command needs it
 
     from reconciler.upkeep.doctor.examine import examine, failed
 
+    client.where.require_own_files()
     subject, complaint = _subject(client)
     rows = [*complaint, *asyncio.run(examine(subject, fix=fix))]
     if json:

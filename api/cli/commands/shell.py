@@ -17,6 +17,7 @@ import typer
 from api.cli.client.http import Client
 from api.cli.command import RUN, AgentArgument, command
 from meta.errors import Conflict, PermanentError, Refused
+from meta.process.ownership import require_own, require_own_entries
 
 BASH = "/run/current-system/sw/bin/bash"
 
@@ -46,12 +47,20 @@ def shell(
     client.rows("/api/plan", {"agent": agent})  # is there such an agent?
     match found["backend"]:
         case "local":
-            code = _local(Path(found["state"]) / "backend" / "local" / agent, agent, program or ["/bin/sh"])
+            code = _local(_records(client, agent), agent, program or ["/bin/sh"])
         case "nixos":
             code = _nixos(agent, user, program or [])
         case other:
             raise Refused(f"backend {other} has no containers to enter", "use backend local or nixos")
     raise typer.Exit(code)
+
+
+def _records(client: Client, agent: str) -> Path:
+    """Return the backend's folder of the agent, whose records are followed: below the CLI's own state directory."""
+    folder = client.where.state / "backend" / "local" / agent
+    require_own(folder, client.where.trusted)
+    require_own_entries(folder, client.where.trusted)
+    return folder
 
 
 def _local(folder: Path, agent: str, program: list[str]) -> int:
