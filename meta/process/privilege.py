@@ -1,6 +1,6 @@
 """What root is worth here: in a user namespace or a container, uid 0 may have neither uids to hand out nor rights.
 
-Standard library only.
+Standard library and meta.errors only.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from meta.errors import Refused
 
 FIRST_UID = 524_288
 """The first uid of agents by default: `uid_start` of the settings."""
@@ -57,6 +59,12 @@ def privilege(first: int = FIRST_UID, proc: Path = Path("/proc/self")) -> Privil
     if missing:
         return Privilege(uid, namespaced, f"uid 0 is without {', '.join(missing)} here")
     return Privilege(uid, namespaced)
+
+
+def require_proc(proc: Path = Path("/proc")) -> None:
+    """Raise Refused if there is no /proc: hive reads there who a process is, and reaches its sockets through it."""
+    if not (proc / "self/status").exists():
+        raise Refused("no /proc is mounted here, and hive cannot do without it", "mount -t proc proc /proc")
 
 
 def _ranges(path: Path) -> list[tuple[int, int]] | None:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import IO
 
 from meta.errors import PermanentError, TransientError
+from meta.process.ambient import search_path
 from meta.process.identity import ProcessIdentity, alive, boot_id, identity, readable
 from meta.process.recorder import MARKER, Recorder
 
@@ -111,8 +112,7 @@ class ProcessTimeout(TransientError):
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The minimal environment of a child (PATH, HOME=/nonexistent, LANG=C.UTF-8) with `extra` on top."""
-    path = os.environ.get("PATH", os.defpath)
-    return {"PATH": path, "HOME": "/nonexistent", "LANG": "C.UTF-8", **(extra or {})}
+    return {"PATH": search_path(), "HOME": "/nonexistent", "LANG": "C.UTF-8", **(extra or {})}
 
 
 async def run(
@@ -133,7 +133,7 @@ async def run(
 ) -> Completed:
     """Run a command to its end and return what it said.
 
-    `deadline` is in seconds from now; `env` is laid over the minimal environment; `stdin` None is /dev/null;
+    `deadline` is in seconds; `cwd` None is /; `env` is laid over the minimal environment; `stdin` None is /dev/null;
     `stdio` are descriptors that become stdin and stdout instead; they stay the caller's to close; `limits` maps
     RLIMIT_* to a value (bytes, seconds); `output_limit` bounds stdout in bytes; `on_start` is called once the program
     runs (the place to close the caller's copies of descriptors); `on_line` gets each line of stderr without its end.
@@ -150,7 +150,7 @@ async def run(
     with _recorded(recorder, words, variables) as started:
         source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
         streams = (source, subprocess.PIPE, subprocess.PIPE) if stdio is None else (*stdio, subprocess.PIPE)
-        child = _Child(_start(command, variables, cwd, streams, pass_fds))
+        child = _Child(_start(command, variables, cwd or Path("/"), streams, pass_fds))
         try:
             started(child.pid)
             if on_start is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from meta.errors import HiveError, Refused
 from meta.process import sandbox
-from meta.process.privilege import FIRST_UID, Privilege, privilege
+from meta.process.privilege import FIRST_UID, Privilege, privilege, require_proc
 from meta.process.run import run
 
 _SECONDS = 10.0
@@ -47,12 +47,6 @@ async def tried(first: int = FIRST_UID) -> sandbox.Host:
         cause = _cause(error.summary, mine)
         raise Refused(f"{cause.text} ({error.summary})" if cause.text else error.summary, cause.remedy) from error
     return host
-
-
-def require_proc(proc: Path = Path("/proc")) -> None:
-    """Raise Refused if there is no /proc, of which hive reads who a process is, and binds its sockets by it."""
-    if not (proc / "self/status").exists():
-        raise Refused("no /proc is mounted here, and hive cannot do without it", "mount -t proc proc /proc")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from api.sockets.listener import connect
 from api.sockets.principals import peer_uid
-from meta.errors import Refused
+from meta.errors import BadInput, Refused
 from meta.process import ownership
 from meta.process.ownership import Trusted
 
@@ -74,7 +74,9 @@ class Where:
 
     def serve_command(self) -> str:
         """What starts a daemon here; on a host without a system-wide hive that is one below ./.hive."""
-        if self.state == LOCAL_STATE.absolute() or (self.state == SYSTEM_STATE and not self.state.exists()):
+        if (LOCAL_STATE.is_dir() and self.state == LOCAL_STATE.absolute()) or (
+            self.state == SYSTEM_STATE and not self.state.exists()
+        ):
             return "hive serve"
         command = f"hive serve --state {self.state}"
         return command if self.runtime == _runtime_of(self.state) else f"{command} --runtime {self.runtime}"
@@ -86,18 +88,25 @@ def find(state: str | None, runtime: str | None, *, serving: bool = False) -> Wh
     Raises Refused if they are another user's.
     """
     if state:
-        chosen = Path(state).absolute()
+        chosen = _absolute(state)
     elif LOCAL_STATE.is_dir() or serving:
-        chosen = LOCAL_STATE.absolute()
+        chosen = _absolute(LOCAL_STATE)
     else:
         chosen = SYSTEM_STATE
-    sockets = Path(runtime).absolute() if runtime else _runtime_of(chosen)
+    sockets = _absolute(runtime) if runtime else _runtime_of(chosen)
     trusted = Trusted.caller()
     for owner in (ownership.service_of(path, trusted) for path in (chosen, sockets)):
         trusted = trusted.also(owner) if owner is not None else trusted
     where = Where(chosen, sockets, trusted)
     where.require_own()
     return where
+
+
+def _absolute(path: str | Path) -> Path:
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError as error:
+        raise BadInput("the working directory is gone", "cd to another, or give --state an absolute path") from error
 
 
 def _runtime_of(state: Path) -> Path:
