@@ -1,4 +1,4 @@
-"""What backend `local` finds and runs where this is started, as JSON: `unshare -Ur python -m tests.support.rootless`."""
+"""What backend `local` finds and runs here, as JSON: `unshare -Ur python -m tests.support.rootless`."""
 
 from __future__ import annotations
 

@@ -163,7 +163,12 @@ def test_shell_uses_the_state_directory_that_was_given_and_not_the_answers(
     entered: list[Path] = []
     monkeypatch.setattr(Client, "row", lambda *_: {"backend": "local", "state": "/somewhere/else"})
     monkeypatch.setattr(Client, "rows", lambda *_: [])
-    monkeypatch.setattr(shell, "_local", lambda folder, *_: entered.append(folder) or 0)
+
+    def local(folder: Path, *_: object) -> int:
+        entered.append(folder)
+        return 0
+
+    monkeypatch.setattr(shell, "_local", local)
     assert execute(["shell", "alice"]) == 0
     assert entered == [home / ".hive" / "backend" / "local" / "alice"]
     give(entered[0])

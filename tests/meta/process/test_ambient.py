@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from api.cli.terminal.terminal import foreground
+from meta.process import ambient
 from meta.process.ambient import search_path
 from meta.process.run import run
 
@@ -44,6 +46,13 @@ def test_a_command_starts_with_open_streams_a_closed_umask_and_no_git_variables(
 @pytest.mark.parametrize("path", ["", ".", "bin:./x"])
 def test_no_program_is_looked_for_in_the_working_directory(path: str) -> None:
     assert search_path({"PATH": path}) == os.defpath
+
+
+def test_a_program_in_the_foreground_gets_the_environment_that_the_person_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_EDITOR_MARK", "kept")
+    monkeypatch.setattr(ambient, "_before", dict(os.environ))
+    monkeypatch.delenv("GIT_EDITOR_MARK")
+    assert foreground(["sh", "-c", 'test "$GIT_EDITOR_MARK" = kept && exit 7']) == 7
 
 
 async def test_a_command_begins_in_the_root_directory_and_with_hives_own_environment(
