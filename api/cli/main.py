@@ -37,6 +37,8 @@ from api.cli.commands import (
 from api.cli.render import console
 from api.cli.startup import avoid_pydantic, avoid_rich
 from meta.errors import HiveError
+from meta.process import ambient
+from meta.process.privilege import require_proc
 
 HELP = """hive runs a swarm of coding agents, each in its own container,
 and keeps reality equal to what is written in git.
@@ -113,7 +115,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def execute(arguments: list[str] | None) -> int:
     """Run `hive` and return the exit code. A completion exits by itself."""
+    ambient.settle()
     try:
+        require_proc()
         code = parser().main(args=arguments, prog_name="hive", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else Code.OK

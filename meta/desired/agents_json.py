@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from meta.desired.uid_ranges import LOWEST, require_apart
 from meta.errors import BadInput, HiveError
 from meta.model import AgentEntry, ContainerSettings, Limits, Pin, Role, RunEntry, RunState, Tombstone
 from meta.names import AgentName, ProposalId, Sha, agent_name
@@ -90,8 +91,11 @@ class Agents:
     raw: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict, repr=False)
 
 
-def decode_agents(data: bytes, before: Agents | None = None) -> Agents:
-    """Return agents.json. Take entries that did not change from `before`. BadInput names the place of a fault."""
+def decode_agents(data: bytes, before: Agents | None = None, first_uid: int = LOWEST) -> Agents:
+    """Return agents.json. Take entries that did not change from `before`. BadInput names the place of a fault.
+
+    A uid range that begins below `first_uid`, ends above the last uid or overlaps another is a fault.
+    """
     raw = _sections(data, AGENTS_FILE, ("agents", "tombstones"))
     old = before or Agents()
     agents: dict[AgentName, AgentEntry] = {}
@@ -103,20 +107,39 @@ def decode_agents(data: bytes, before: Agents | None = None) -> Agents:
         _name(name, AGENTS_FILE): _check(_Tombstone, value, f"tombstones.{name}").value()
         for name, value in raw["tombstones"].items()
     }
+    _require_ranges(agents, tombstones, first_uid)
     return Agents(agents, tombstones, raw)
 
 
-def decode_entry(data: bytes, agent: AgentName) -> AgentEntry | None:
+def decode_entry(data: bytes, agent: AgentName, first_uid: int = LOWEST) -> AgentEntry | None:
     """Return one agent's entry of agents.json, without checking the others."""
     value = _sections(data, AGENTS_FILE, ("agents", "tombstones"))["agents"].get(agent)
-    return None if value is None else _check(_Agent, value, f"agents.{agent}").value()
+    if value is None:
+        return None
+    entry = _check(_Agent, value, f"agents.{agent}").value()
+    _require_ranges({agent: entry}, {}, first_uid)
+    return entry
 
 
-def encode_agents(agents: Mapping[AgentName, AgentEntry], tombstones: Mapping[AgentName, Tombstone]) -> bytes:
-    """Return agents.json: sorted, each agent on a few lines."""
+def encode_agents(
+    agents: Mapping[AgentName, AgentEntry], tombstones: Mapping[AgentName, Tombstone], first_uid: int = LOWEST
+) -> bytes:
+    """Return agents.json: sorted, each agent on a few lines.
+
+    Raises BadInput for uid ranges that `decode_agents` would refuse.
+    """
+    _require_ranges(agents, tombstones, first_uid)
     entries = {name: _entry_block(name, entry) for name, entry in agents.items()}
     graves = {name: _block(name, _tombstone_lines(tombstone)) for name, tombstone in tombstones.items()}
     return _document({"agents": entries, "tombstones": graves})
+
+
+def _require_ranges(
+    agents: Mapping[AgentName, AgentEntry], tombstones: Mapping[AgentName, Tombstone], first_uid: int
+) -> None:
+    given = [(f"agents.{name}", entry.settings.uid_base) for name, entry in agents.items()]
+    kept = [(f"tombstones.{name}", grave.uid_base) for name, grave in tombstones.items() if name not in agents]
+    require_apart([*given, *kept], first_uid)
 
 
 def decode_run(data: bytes) -> dict[AgentName, RunEntry]:

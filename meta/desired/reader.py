@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, Agents, decode_agents, decode_entry, decode_run
+from meta.desired.uid_ranges import LOWEST
 from meta.desired.view import History, MetaView, extend
 from meta.errors import HiveError, NotFound, PermanentError
 from meta.git.objects import FILE, TreeEntry, decode_tree
@@ -26,10 +27,11 @@ _WALK = 64
 
 
 class MetaReader:
-    """The reader of one meta repo. It keeps what it read."""
+    """The reader of one meta repo. It keeps what it read. Agents with uids below `first_uid` are a fault."""
 
-    def __init__(self, repo: GitRepo) -> None:
+    def __init__(self, repo: GitRepo, first_uid: int = LOWEST) -> None:
         self._repo = repo
+        self._first_uid = first_uid
         self._reading = asyncio.Lock()
         self._stamp = RefStamp(repo.path, ("refs/heads", CANDIDATES))
         self._seen: tuple[str, MetaView] | None = None
@@ -95,7 +97,7 @@ class MetaReader:
         desired = before.desired if before is not None else None
         if desired is None or desired.head != head:
             history = await self._new_history(head, desired.head if desired is not None else None)
-            agents = decode_agents(await self._file(head, AGENTS_FILE), self._agents)
+            agents = decode_agents(await self._file(head, AGENTS_FILE), self._agents, self._first_uid)
             self._history, self._agents = history, agents
             desired = Desired(head, agents.agents, agents.tombstones, desired.run if desired is not None else {})
         run = refs.get(RUN)
@@ -137,7 +139,7 @@ class MetaReader:
 
     async def _candidate(self, ref: str, sha: Sha, agent: AgentName) -> Candidate | None:
         try:
-            entry = decode_entry(await self._file(sha, AGENTS_FILE), agent)
+            entry = decode_entry(await self._file(sha, AGENTS_FILE), agent, self._first_uid)
         except PermanentError as error:
             log.warning("ignoring %s, the next build makes it again: %s", ref, error)
             return None

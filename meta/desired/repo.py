@@ -27,6 +27,7 @@ from meta.desired.flake import FLAKE_FILE, render
 from meta.desired.flake_lock import LOCK_FILE, merge_lock, prune_lock
 from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
 from meta.desired.run_branch import Counter, RunBranch
+from meta.desired.uid_ranges import LOWEST
 from meta.desired.uids import uid_for
 from meta.desired.view import LogEntry, MetaView, log_entry
 from meta.errors import Conflict, HiveError, NotFound, TransientError
@@ -49,6 +50,7 @@ from meta.model import (
 )
 from meta.names import AgentName, ProposalId, Sha
 from meta.process.disk import disk_error
+from meta.process.privilege import FIRST_UID
 
 __all__ = ["LockFlake", "LogEntry", "MetaRepo", "MetaView"]
 
@@ -76,10 +78,12 @@ class MetaRepo:
     ) -> None:
         self._layout = layout
         self._config = config or Config.model_validate({})
+        # What was given out before the start was raised stays valid. Without settings the least start counts.
+        self._first_uid = min(FIRST_UID, self._config.uid_start) if config is not None else LOWEST
         self._lock_flake = lock_flake
         self.repo = GitRepo(layout.meta_git, git_environment, deadline)
         self.lock = asyncio.Lock()
-        self._reader = MetaReader(self.repo)
+        self._reader = MetaReader(self.repo, self._first_uid)
         self._run = RunBranch(self.repo, self.read)
         self._ids = Counter(self.repo)
 
@@ -332,7 +336,7 @@ class MetaRepo:
     def _files(self, desired: Desired) -> dict[str, bytes]:
         config = self._config
         flake = render(desired, self._layout.applied_git, config.nixpkgs, config.hyperhive, config.dashboard_port)
-        return {AGENTS_FILE: encode_agents(desired.agents, desired.tombstones), FLAKE_FILE: flake}
+        return {AGENTS_FILE: encode_agents(desired.agents, desired.tombstones, self._first_uid), FLAKE_FILE: flake}
 
     def _new_entry(self, view: MetaView, agent: AgentName, pin: Pin, role: Role) -> AgentEntry:
         grave = view.desired.tombstones.get(agent)

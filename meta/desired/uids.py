@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from meta.desired.view import UID_STEP, MetaView
+from meta.desired.uid_ranges import HIGHEST, UID_STEP
+from meta.desired.view import MetaView
 from meta.errors import Refused
 from meta.layout import Layout
 from meta.names import AgentName
-
-_LAST = 2**32 - 1
 
 
 def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout) -> int:
@@ -28,7 +27,7 @@ def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout) -> int
     if own is not None and own not in others:
         return own
     free = max([start, *(uid + UID_STEP for uid in others)])
-    if free + UID_STEP > _LAST:
+    if free > HIGHEST:
         raise Refused("there is no free range of uids left", "purge agents that you do not need any more")
     return free
 

@@ -11,8 +11,6 @@ from meta.git.objects import Commit
 from meta.model import Candidate, Desired
 from meta.names import AgentName, ProposalId, Sha
 
-UID_STEP = 65_536
-
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from meta.nix.store import Store
 from meta.process import sandbox
+from meta.process.privilege import privilege
 
 NOBODY = 65_534
 _NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
@@ -42,8 +43,8 @@ class Evaluation:
     uid: int = NOBODY
 
     def user(self, store: Store) -> int | None:
-        """Return the uid to change to; None to keep the caller's."""
-        return self.uid if os.geteuid() == 0 and not store.direct else None
+        """Return the uid to change to; None to keep the caller's, in a user namespace if that is root."""
+        return self.uid if not store.direct and privilege().hands_out_uids else None
 
 
 def prepare(home: Path, visible: Sequence[Path], uid: int | None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import PermanentError, TransientError
+from meta.process.ambient import search_path
 from meta.process.child import Child, start
 from meta.process.command_line import limit, resolve, shorten
 from meta.process.recorder import Recorder
@@ -57,8 +57,7 @@ class ProcessTimeout(TransientError):
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the minimal environment of a child (PATH, HOME=/nonexistent, LANG=C.UTF-8) with `extra` on top."""
-    path = os.environ.get("PATH", os.defpath)
-    return {"PATH": path, "HOME": "/nonexistent", "LANG": "C.UTF-8", **(extra or {})}
+    return {"PATH": search_path(), "HOME": "/nonexistent", "LANG": "C.UTF-8", **(extra or {})}
 
 
 async def run(
@@ -79,10 +78,10 @@ async def run(
 ) -> Completed:
     """Run a command to its end and return its output.
 
-    `deadline` is in seconds from now. `env` is laid over the minimal environment. `stdin` None is /dev/null.
-    `stdio` are descriptors that become stdin and stdout instead; the caller closes them. `limits` maps RLIMIT_* to a
-    value (bytes, seconds). `output_limit` bounds stdout in bytes. `on_start` is called once the program runs, so that
-    the caller can close its copies of descriptors. `on_line` gets each line of stderr without its end.
+    `deadline` is in seconds from now. `cwd` None is /. `env` is laid over the minimal environment. `stdin` None is
+    /dev/null. `stdio` are descriptors that become stdin and stdout instead; the caller closes them. `limits` maps
+    RLIMIT_* to a value (bytes, seconds). `output_limit` bounds stdout in bytes. `on_start` is called once the program
+    runs, so that the caller can close its copies of descriptors. `on_line` gets each line of stderr without its end.
     With `check` a code other than 0 raises ProcessFailed.
 
     The command leads its own session. On timeout, cancellation or any error its whole group gets TERM, then KILL,
@@ -96,7 +95,7 @@ async def run(
     with _record(recorder, words, variables) as note_pid:
         source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
         streams = (source, subprocess.PIPE, subprocess.PIPE) if stdio is None else (*stdio, subprocess.PIPE)
-        child = Child(start(command, variables, cwd, streams, pass_fds))
+        child = Child(start(command, variables, cwd or Path("/"), streams, pass_fds))
         try:
             note_pid(child.pid)
             if on_start is not None:

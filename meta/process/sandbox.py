@@ -7,8 +7,10 @@ the process that started it.
 A filter refuses the system calls that `meta/process/seccomp/table.py` lists. `meta/process/launcher.py` replaces what
 would be inherited from the daemon's session, its keyring for example.
 
-If root gives a uid, the program runs under that uid and can get no capabilities. For an ordinary user everything
-happens in a user namespace, under the caller's own uid; `uid` is then not used.
+If root gives a uid, the program runs under that uid and can get no capabilities. Otherwise everything happens in a user
+namespace, under the caller's own uid: for an ordinary user (`uid` is then not used), for root without a uid, and for a
+root that cannot hand out uids. /proc shows what belongs to the sandbox; the host's settings in it are read-only, and
+what it has of the host's memory, keys and timers is empty.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.errors import Refused
+from meta.process.privilege import privilege
 from meta.process.seccomp.program import MACHINES, program
 
 LAUNCHER = Path(__file__).resolve().parent / "launcher.py"
@@ -39,6 +42,13 @@ _ETC = (
     "/etc/pki/tls/certs",
     "/etc/static/ssl",
 )
+_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr")
+"""Written here, by the host's root at least, they change the host: core_pattern is a program that it runs."""
+_PROC_MASKED = (
+    *("acpi", "asound", "scsi", "interrupts", "kallsyms", "kcore", "kmsg", "kpagecgroup", "kpagecount", "kpageflags"),
+    *("key-users", "keys", "latency_stats", "sched_debug", "slabinfo", "timer_list", "timer_stats", "vmallocinfo"),
+)
+"""Files become /dev/null, directories empty. The other kernel surfaces of /proc belong to the sandbox's namespaces."""
 _DROP = ("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
 
 
@@ -65,8 +75,9 @@ class Sandbox:
 class Host:
     """What command lines depend on: programs, whether the caller is root, the system's directories.
 
-    `links` are (target, path). Each of `system` is bound read-only under its own name. `launcher` is the command line
-    that starts bubblewrap under a filter for `machine`; () for a command line that shows bubblewrap's part only.
+    `links` are (target, path). Each of `system` is bound read-only under its own name. `proc` are the options that
+    close what of /proc is the host's. `root` is True if uids can be handed out. `launcher` is the command line that
+    starts bubblewrap under a filter for `machine`; () for a command line that shows bubblewrap's part only.
     """
 
     bwrap: str
@@ -74,6 +85,7 @@ class Host:
     root: bool
     links: tuple[tuple[str, str], ...] = ()
     system: tuple[str, ...] = field(default=("/usr",))
+    proc: tuple[str, ...] = ()
     launcher: tuple[str, ...] = ()
     machine: str = "x86_64"
 
@@ -96,13 +108,27 @@ def detect() -> Host:
     return Host(
         bwrap=bwrap,
         setpriv=shutil.which("setpriv") or "setpriv",
-        root=os.geteuid() == 0,
+        root=privilege().hands_out_uids,
         links=tuple((str(path.readlink()), str(path)) for path in paths if path.is_symlink()),
         system=tuple(str(path) for path in paths if path.is_dir() and not path.is_symlink())
         + tuple(path for path in _ETC if Path(path).exists()),
+        proc=tuple(_closed_proc(Path("/proc"))),
         launcher=(sys.executable, "-I", "-S", str(LAUNCHER)),
         machine=machine,
     )
+
+
+def _closed_proc(proc: Path) -> Iterator[str]:
+    """Yield the options for what this host has of it; bubblewrap fails on a path that is not there."""
+    for name in _PROC_READ_ONLY:
+        if (proc / name).exists():
+            yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")
+    for name in _PROC_MASKED:
+        path = proc / name
+        if path.is_dir():
+            yield from ("--perms", "0555", "--tmpfs", f"/proc/{name}", "--remount-ro", f"/proc/{name}")
+        elif path.exists():
+            yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
 
 
 def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = None) -> list[str]:
@@ -119,14 +145,14 @@ def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = No
     ]
     if not sandbox.network:
         words += ["--unshare-net"]
-    if not here.root:
+    if not _changes_uid(sandbox, here):
         words += ["--unshare-user"]
     if sandbox.hostname is not None:
         words += ["--hostname", sandbox.hostname]
     words += _binds([("--ro-bind", Path(path), Path(path)) for path in here.system])
     for target, path in here.links:
         words += ["--symlink", target, path]
-    words += ["--proc", "/proc", "--dev", "/dev"]
+    words += ["--proc", "/proc", *here.proc, "--dev", "/dev"]
     for path in ("/dev/shm", "/tmp"):  # noqa: S108 (inside)
         words += ["--perms", "1777", "--tmpfs", path]
     words += _binds(
@@ -143,6 +169,11 @@ def _launch(sandbox: Sandbox, host: Host) -> list[str]:
     if not host.launcher:
         return []
     return [*host.launcher, program(host.machine, nested=sandbox.nested).hex()]
+
+
+def _changes_uid(sandbox: Sandbox, host: Host) -> bool:
+    """Return False if it runs under the caller's own uid, which only a user namespace confines."""
+    return host.root and bool(sandbox.uid)
 
 
 def _binds(binds: Sequence[tuple[str, Path, Path]]) -> list[str]:
@@ -164,9 +195,7 @@ def _inner(sandbox: Sandbox, host: Host) -> list[str]:
     bwrap itself cannot change to another uid without a user namespace, in which the uid would own nothing on the host.
     So setpriv does it, with only the capabilities for that.
     """
-    if not host.root:
-        return ["--"]
-    if not sandbox.uid:
+    if not _changes_uid(sandbox, host):
         return ["--cap-drop", "ALL", "--"]
     keep = [word for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP") for word in ("--cap-add", name)]
     user = ["--reuid", str(sandbox.uid), "--regid", str(sandbox.uid), "--clear-groups"]

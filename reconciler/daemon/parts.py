@@ -16,6 +16,7 @@ from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.layout import Layout
 from meta.names import MANAGER, AgentName, Sha
+from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
@@ -130,7 +131,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     world = World(
         *(layout, config, meta, repos, observer, previews, links, here.sockets, memory),
         *(store.cards, store.events, store.broker, here.recorder, metrics),
-        as_root=os.geteuid() == 0,
+        as_root=privilege(config.uid_start).hands_out_uids,
         own_ranges=choice.own_ranges,
         on_destroy=(store.questions.forget, store.reminders.forget),
         builds=asyncio.Semaphore(config.builds),

@@ -11,7 +11,8 @@ import pytest
 from meta.errors import Refused
 from meta.model import Role
 from meta.names import MANAGER, AgentName
-from meta.process import sandbox
+from meta.process import sandbox, trial
+from meta.process.privilege import Privilege
 from reconciler.backends.local import enclosure
 from tests.contract.localhost import ALICE, BOB, LINGER, ROOT, Host
 
@@ -79,13 +80,40 @@ async def test_as_root_the_agent_has_its_own_uid_and_no_capabilities(local_host:
 
 
 @pytest.mark.skipif(not ROOT, reason="fixed uids need root")
-async def test_without_fixed_uids_directories_and_process_keep_the_daemons_uid(local_host: Host) -> None:
-    local_host.config = local_host.config.model_copy(update={"fixed_uids": False})
+@pytest.mark.parametrize("isolation", ["required", "unsafe-none"])
+async def test_an_agent_that_would_be_the_hosts_root_is_refused(local_host: Host, isolation: str) -> None:
+    update = {"fixed_uids": False, "isolation": isolation}
+    local_host.config = local_host.config.model_copy(update=update)
     await local_host.reopen()
-    lines = await said(local_host, ALICE, "id -u; stat -c %u /state; grep CapEff /proc/self/status")
-    assert lines[:2] == ["0", "0"]
-    assert lines[2].split()[1].strip("0") == ""
-    assert "uid 0" in local_host.backend.abilities().uids
+    with pytest.raises(Refused, match="root") as caught:
+        await local_host.bring_up(ALICE)
+    assert "HIVE_FIXED_UIDS" in caught.value.hint
+    assert not local_host.backend.observe(ALICE).running
+    assert "no agent starts" in local_host.backend.abilities().uids
+    assert any("HIVE_FIXED_UIDS" in note for note in local_host.backend.abilities().notes)
+
+
+async def test_the_hosts_settings_are_read_only_for_an_agent(local_host: Host) -> None:
+    names = "sys/kernel/core_pattern sys/vm/drop_caches sysrq-trigger irq bus"
+    script = f"for f in {names}; do test -w /proc/$f && echo $f; done"
+    assert (
+        await said(local_host, ALICE, f"{script}; head -c1 /proc/keys /proc/timer_list 2>/dev/null | grep -v ==") == []
+    )
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can be without a right of root's")
+async def test_a_root_that_cannot_hand_out_uids_is_named_and_its_agents_keep_to_namespaces(
+    local_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Privilege(0, namespaced=True, why="this user namespace has one uid, and not 524288")
+    for module in (enclosure, trial, sandbox):
+        monkeypatch.setattr(module, "privilege", lambda first=0: mine)
+    await local_host.reopen()
+    assert await said(local_host, ALICE, "id -u; stat -c %u /state; grep CapEff /proc/self/status | tr -d '0\\t'") == [
+        *("0", "0", "CapEff:")
+    ]
+    notes = local_host.backend.abilities().notes
+    assert f"agents are separated by namespaces only, not by uid: {mine.why}" in notes
 
 
 async def test_the_agent_is_told_who_it_is_by_its_environment_and_nothing_of_the_daemons(
@@ -209,6 +237,6 @@ async def test_bubblewrap_that_may_not_make_namespaces_counts_as_missing(
     broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(sandbox, "available", lambda: str(broken))
-    host = await enclosure.probe()
+    host = await enclosure.probe(local_host.config)
     assert host.sandbox is None
     assert "No permissions" in host.why

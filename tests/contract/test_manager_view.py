@@ -53,7 +53,7 @@ async def test_git_works_on_applied_and_meta_and_on_the_proposed_work_trees_from
             path.mkdir(parents=True)
         launch = Launch(GenerationId("0" * 20), settings.fingerprint(), "n", 1.0)
         subject = Subject(MANAGER, settings, launch, top / "folder", top / "tree", "script")
-        host = await probe()
+        host = await probe(Config())
 
         async def inside(*words: str) -> str:
             shut = enclose(layout, Config(), host, subject, words)

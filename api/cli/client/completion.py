@@ -98,8 +98,8 @@ def _plain(text: object) -> str:
 
 
 def _rows(ctx: typer.Context, path: str, query: Query) -> list[Row]:
-    where = paths.find(_text(ctx.params.get("state")), _text(ctx.params.get("runtime")))
     try:
+        where = paths.find(_text(ctx.params.get("state")), _text(ctx.params.get("runtime")))
         return Client(where, PATIENCE).rows(path, query)
     except HiveError:
         return []

@@ -15,7 +15,7 @@ from typing import Any
 from api.cli.client.exit_codes import Failed, TimedOut, Unreachable
 from api.cli.client.paths import Where
 from api.http.problems import error_from
-from api.sockets.listener import connect
+from meta.errors import Refused
 
 CONNECT_DEADLINE = 5.0
 ANSWER_DEADLINE = 300.0
@@ -113,7 +113,10 @@ class Client:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(min(CONNECT_DEADLINE, self._patience))
         try:
-            connect(sock, self.where.http)
+            self.where.connect(sock, self.where.http)
+        except Refused:
+            sock.close()
+            raise
         except PermissionError as error:
             sock.close()
             raise Unreachable(

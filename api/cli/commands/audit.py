@@ -53,6 +53,7 @@ def audit(
     from meta.layout import Layout
     from reconciler.upkeep.audit.verify import verify
 
+    client.where.require_own_files()
     layout = Layout(client.where.state.resolve(), client.where.runtime.resolve())
     report = asyncio.run(verify(layout, _earlier(since) if since else None))
     if json:

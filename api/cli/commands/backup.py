@@ -16,7 +16,6 @@ from api.cli.client.exit_codes import Unreachable
 from api.cli.client.http import Client, Row
 from api.cli.command import DAEMON, JsonOption, command
 from api.cli.render import console, texts, times
-from api.sockets.listener import connect
 from meta.errors import BadInput, HiveError, NotFound, TransientError
 
 if TYPE_CHECKING:
@@ -120,6 +119,7 @@ def _without_daemon(client: Client, target: Path, proposed: bool, agents: bool) 
     from reconciler.upkeep.backups.write import Origin, Wanted, held, write
 
     layout = _layout(client)
+    client.where.require_own_files()
     if not layout.state.is_dir():
         raise NotFound(f"no daemon answers, and there is no {layout.state}", "point at the hive with --state")
     origin = Origin(config_from_environment(), "command", revision())
@@ -157,7 +157,7 @@ def _connection(client: Client) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(ANSWER_DEADLINE)
         try:
-            connect(sock, client.where.http)
+            client.where.connect(sock, client.where.http)
         except OSError as error:
             raise Unreachable(
                 f"no daemon answers at {client.where.http}", f"start one with `{client.where.serve_command()}`"

@@ -41,12 +41,13 @@ def doctor(
 ) -> None:
     """Check this hive and its host, and show what to do about each problem. Exit 1 if a check failed.
 
-    It changes nothing without --fix, and needs no daemon. Run it as hive's user or as root.
+    It changes nothing without --fix, and needs no daemon. Run it as hive's user.
     """
     import asyncio  # slow to import, as are the modules below
 
     from reconciler.upkeep.doctor.examine import examine, failed
 
+    client.where.require_own_files()
     subject, complaint = _subject(client)
     rows = [*complaint, *asyncio.run(examine(subject, fix=fix))]
     if json:

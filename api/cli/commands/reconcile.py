@@ -57,6 +57,7 @@ def reconcile(
 
         from api.daemon.serve import serve
 
+        client.where.require_own_files()
         console.progress(f"no daemon answers at {client.where.http}: doing one round without one")
         ending = asyncio.run(serve(_options(client, once=True, only=agent, seconds=timeout)))
         show_ending(ending, json=json)
@@ -76,6 +77,7 @@ def _plan(client: Client, agent: str | None) -> list[Row]:
 
         from api.daemon.serve import peek
 
+        client.where.require_own_files()
         return asyncio.run(peek(_options(client, only=agent)))
 
 

@@ -74,6 +74,7 @@ def serve(
     from api.daemon.serve import ServeOptions, serve
 
     where = paths.find(state, runtime, serving=True)
+    where.require_own_files()
     options = ServeOptions(
         where.state, where.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
     )

@@ -17,6 +17,7 @@ import typer
 from api.cli.client.http import Client
 from api.cli.command import RUN, AgentArgument, command
 from meta.errors import Conflict, PermanentError, Refused
+from meta.process.ownership import require_own, require_own_entries
 from meta.process.seccomp.unit import settings
 
 BASH = "/run/current-system/sw/bin/bash"
@@ -47,12 +48,20 @@ def shell(
     client.rows("/api/plan", {"agent": agent})  # raises NotFound if there is no such agent
     match status["backend"]:
         case "local":
-            code = _local(Path(status["state"]) / "backend" / "local" / agent, agent, program or ["/bin/sh"])
+            code = _local(_records(client, agent), agent, program or ["/bin/sh"])
         case "nixos":
             code = _nixos(agent, user, program or [])
         case other:
             raise Refused(f"backend {other} has no containers to enter", "use backend local or nixos")
     raise typer.Exit(code)
+
+
+def _records(client: Client, agent: str) -> Path:
+    """Return the backend's folder of the agent, whose records are followed: below the CLI's own state directory."""
+    folder = client.where.state / "backend" / "local" / agent
+    require_own(folder, client.where.trusted)
+    require_own_entries(folder, client.where.trusted)
+    return folder
 
 
 def _local(folder: Path, agent: str, program: list[str]) -> int:
@@ -112,15 +121,24 @@ def container_command(enclosure: list[str], program: list[str], *, own_uid: bool
     argv = [_tool("setsid"), "--ctty"] if terminal else []  # a session in this pid namespace, for job control
     argv += [_tool("setpriv"), "--inh-caps=-all", "--no-new-privs"]
     if not own_uid:
-        argv += ["--bounding-set=-all"]
-        if "--reuid" in enclosure:
-            uid = enclosure[enclosure.index("--reuid") + 1]
-            argv += ["--reuid", uid, "--regid", uid, "--clear-groups"]
+        uid = _uid_of(enclosure)
+        argv += ["--bounding-set=-all", "--reuid", uid, "--regid", uid, "--clear-groups"]
     positions = [at for at, word in enumerate(enclosure) if word == "--setenv"]
     variables = {enclosure[at + 1]: enclosure[at + 2] for at in positions}
     variables |= {key: os.environ[key] for key in ("TERM", "COLORTERM") if key in os.environ}
     home = variables.get("HOME", "/")
     return [*argv, "--", _tool("env"), "-i", f"--chdir={home}", *(f"{k}={v}" for k, v in variables.items()), *program]
+
+
+def _uid_of(enclosure: list[str]) -> str:
+    """Return the uid that the agent runs under. Refused for the host's root, which enters no container."""
+    uid = enclosure[enclosure.index("--reuid") + 1] if "--reuid" in enclosure[:-1] else "0"
+    if not uid.isdecimal() or int(uid) == 0:
+        raise Refused(
+            "this agent was started as the host's root, and its container is not entered like that",
+            "unset HIVE_FIXED_UIDS, restart the daemon, then `hive restart` the agent",
+        )
+    return uid
 
 
 def _tool(name: str) -> str:

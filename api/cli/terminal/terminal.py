@@ -19,6 +19,7 @@ from types import FrameType
 from typing import NoReturn
 
 from meta.errors import PermanentError
+from meta.process import ambient
 from meta.process.launcher import confine, settle
 from meta.process.seccomp.program import program
 
@@ -31,7 +32,7 @@ def foreground(argv: Sequence[str]) -> int:
     """Run `argv` on this terminal until it ends, and return its exit code."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        pid = os.posix_spawnp(argv[0], list(argv), os.environ, setsigdef=[signal.SIGINT])
+        pid = os.posix_spawnp(argv[0], list(argv), ambient.before(), setsigdef=[signal.SIGINT])
         return _code(os.waitpid(pid, 0)[1])
     except OSError as error:
         raise PermanentError(f"cannot run {argv[0]}: {error.strerror}", "set VISUAL or EDITOR") from error

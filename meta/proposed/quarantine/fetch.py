@@ -1,11 +1,11 @@
 """Fetch one commit from a repo that hive does not trust.
 
-The untrusted side is `git upload-pack`. It runs as the owner of the directory, in a sandbox that sees only that
-directory, read-only and without a network. hive's own side is `git fetch` into a throw-away bare repo. The two are
-connected by pipes (git's fd transport: no path, no shell). So hive never opens the repo, follows none of its
-configuration, hooks, alternates or links, and receives nothing that its owner could not read. The daemon moves the
-bytes from one pipe to the other, and ends a fetch that brings nothing. The commit is checked in quarantine before its
-objects go to the applied repo.
+The untrusted side is `git upload-pack`. It runs as the owner of the directory, or as nobody instead of the host's
+root, in a sandbox that sees only that directory, read-only and without a network. hive's own side is `git fetch` into a
+throw-away bare repo. The two are connected by pipes (git's fd transport: no path, no shell). So hive never opens the
+repo, follows none of its configuration, hooks, alternates or links, and receives nothing that its owner could not read.
+The daemon moves the bytes from one pipe to the other, and ends a fetch that brings nothing. The commit is checked in
+quarantine before its objects go to the applied repo.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import resource
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from meta.layout import Layout
 from meta.names import Sha, commit_id, sha
 from meta.process import sandbox
 from meta.process.child import OutputTooLarge
+from meta.process.privilege import OVERFLOW as NOBODY
+from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, ProcessTimeout, run
 from meta.process.sandbox import Sandbox
@@ -68,7 +70,7 @@ async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder:
     """
     wanted = commit_id(request.commit) if request.commit is not None else None
     _refuse_links(request.source, layout.state)
-    transfer = _Fetch(_inspect(request.source), config, recorder)
+    transfer = _Fetch(_reader(_inspect(request.source), layout.state), config, recorder)
     repo = QuarantineRepo.create(layout.quarantine, request.applied_git, config, recorder)
     try:
         commit = await transfer.resolve(wanted)
@@ -83,11 +85,25 @@ async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder:
 # the untrusted side
 @dataclass(frozen=True, slots=True)
 class _ForeignRepo:
-    """The directory of a repo and its owner; `git_dir` is the path of the repo inside the sandbox."""
+    """The directory of a repo and who reads it there; `git_dir` is the path of the repo inside the sandbox.
+
+    `uid` is the owner, unless `borrowed`.
+    """
 
     path: Path
     uid: int
     git_dir: Path
+    borrowed: bool = False
+
+
+def _reader(repo: _ForeignRepo, state: Path) -> _ForeignRepo:
+    """Let nobody read a repo of root's that hive made for pushers: git writes there what all may read.
+
+    Another repo of root's is read in a user namespace: its modes may be root's alone.
+    """
+    if repo.uid == 0 and repo.path.is_relative_to(state) and privilege().hands_out_uids:
+        return replace(repo, uid=NOBODY, borrowed=True)
+    return repo
 
 
 def _inspect(path: Path) -> _ForeignRepo:
@@ -245,8 +261,8 @@ class _Fetch:
 
     def _serving(self) -> Iterator[tuple[str, str]]:
         yield from _SERVE.items()
-        if os.geteuid() not in (0, self.source.uid):
-            # Without root it runs as hive's user, in a user namespace that sees nothing but this directory.
+        if self.source.borrowed or os.geteuid() not in (0, self.source.uid):
+            # Then it runs as another user than the owner, in a sandbox that sees nothing but this directory.
             yield "safe.directory", "*"
 
     def _limits(self) -> dict[int, int]:

@@ -7,7 +7,7 @@ import os
 from meta.config import Config
 from reconciler.backends.base import Abilities
 from reconciler.backends.local.cgroups import Cgroups
-from reconciler.backends.local.enclosure import Host
+from reconciler.backends.local.enclosure import ROOT_REMEDY, Host
 
 
 def abilities(host: Host, config: Config, cgroups: Cgroups) -> Abilities:
@@ -16,14 +16,18 @@ def abilities(host: Host, config: Config, cgroups: Cgroups) -> Abilities:
     if host.sandbox is None:
         isolation = f"none: {host.why}"
         allowed = "every agent" if config.isolation == "unsafe-none" else "only the runtime `script`"
-        notes.append(f"without bubblewrap {allowed} starts, and sees the host's files")
+        notes.append(f"without bubblewrap {allowed} starts, and sees the host's files: {host.remedy}".rstrip(": "))
     else:
         isolation = "bubblewrap: own mount, pid, network, ipc and uts namespace"
     if host.as_root and config.fixed_uids:
         uids = "each agent has its own uid"
+    elif host.host_root:
+        uids = "no agent starts: it would be the host's root"
+        notes.append(f"{uids}{': ' if host.one_uid else ''}{host.one_uid}; {ROOT_REMEDY}")
     else:
         uids = f"every agent runs as uid {os.geteuid()}, the daemon's own"
-        notes.append("agents are separated by namespaces only, not by uid: hive does not run as root")
+        why = host.one_uid or "hive does not run as root"
+        notes.append(f"agents are separated by namespaces only, not by uid: {why}")
     if "not enforced" in cgroups.summary:
         notes.append(f"limits {cgroups.summary}")
     return Abilities(isolation, cgroups.summary, uids, tuple(notes))

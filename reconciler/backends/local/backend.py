@@ -113,7 +113,7 @@ class LocalBackend:
         """Adopt the supervisors that run, find those without records, and detect what this host allows."""
         self._hint = hint
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._host = self._host or await probe()
+        self._host = self._host or await probe(self._config)
         for agent in self.names():
             with _isolated(agent):
                 self._adopt(agent)

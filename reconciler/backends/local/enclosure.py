@@ -5,8 +5,9 @@
                           the manager also: proposed -> /agents, applied -> /applied (ro), meta -> /meta (ro)
     without               the host's paths by HIVE_* variables; only if that was explicitly allowed
 
-If hive is root the agent gets its own uid: in the sandbox as the last step before the command (bubblewrap needs root to
-reach directories that the agent's uid may not enter), else by the supervisor.
+If hive can hand out uids the agent gets its own: in the sandbox as the last step before the command (bubblewrap needs
+root to reach directories that the agent's uid may not enter), else by the supervisor. Otherwise it has the daemon's
+uid, in a user namespace. An agent is never the host's root.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from meta.layout import Layout
 from meta.model import ContainerSettings, Role
 from meta.names import AgentName
 from meta.process import sandbox
-from meta.process.run import run
+from meta.process.privilege import privilege
+from meta.process.trial import tried
 from reconciler.plan.observed import Launch
 
 INSIDE = {
@@ -39,32 +41,44 @@ INSIDE = {
 ACCOUNTS = "etc"
 """The folder of the sandbox's passwd and group file, in the backend's folder of the agent."""
 
-_INSTALL = "install bubblewrap (on Debian: apt-get install bubblewrap), or set HIVE_ISOLATION=unsafe-none"
-_PROBE_SECONDS = 10.0
+_INSTALL = "install bubblewrap (on Debian: apt-get install bubblewrap)"
+ROOT_REMEDY = (
+    "unset HIVE_FIXED_UIDS, so that each agent gets a uid of its own (chown its files to that), or run hive as an "
+    "ordinary user"
+)
+ONE_UID_REMEDY = "run hive as the host's root, or give its user namespace the uids from HIVE_UID_START on"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What this host can do. If `sandbox` is None bubblewrap is not usable; `why` is the reason."""
+    """What this host can do. `as_root` is True if uids can be handed out.
+
+    If `sandbox` is None bubblewrap is not usable; `why` is the reason, `remedy` what helps. `one_uid` says why a uid 0
+    cannot hand out uids, "" if it can or the daemon is an ordinary user. `host_root` is True if the daemon is the
+    host's root.
+    """
 
     as_root: bool
     sandbox: sandbox.Host | None
     why: str = ""
+    one_uid: str = ""
+    host_root: bool = False
+    remedy: str = ""
 
     def uid(self, config: Config, settings: ContainerSettings) -> int | None:
         """Return the uid of an agent's process and directories, None for the daemon's own."""
         return settings.uid_base if self.as_root and config.fixed_uids else None
 
 
-async def probe() -> Host:
-    """Run bubblewrap once: it may be installed and not allowed to make namespaces."""
-    as_root = os.geteuid() == 0
+async def probe(config: Config) -> Host:
+    """Run bubblewrap once as agents would: it may be installed and not allowed to make namespaces."""
+    mine = privilege(config.uid_start)
+    may = (mine.hands_out_uids, mine.why, mine.host_root)
     try:
-        host = sandbox.detect()
-        await run(sandbox.command(sandbox.Sandbox(), ["/bin/sh", "-c", ":"], host), deadline=_PROBE_SECONDS)
+        host = await tried(config.uid_start)
     except HiveError as error:
-        return Host(as_root, None, error.summary)
-    return Host(as_root, host)
+        return Host(may[0], None, error.summary, may[1], may[2], error.hint)
+    return Host(may[0], host, "", may[1], may[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +107,30 @@ class Subject:
 def enclose(layout: Layout, config: Config, host: Host, subject: Subject, command: Sequence[str]) -> Enclosure:
     """Return the enclosure of `command`. Raises Refused if the agent would run without a sandbox and may not."""
     uid = host.uid(config, subject.settings)
+    _refuse_root(host, uid)
     if host.sandbox is not None and subject.settings.isolated:
         inside = _sandbox(layout, subject, uid)
         argv = sandbox.command(inside, command, host.sandbox)
         return Enclosure(tuple(argv), {"PATH": os.environ.get("PATH", os.defpath)}, "/", None, sandboxed=True)
     why = host.why if host.sandbox is None else "agents.json says that it is not isolated"
     if config.isolation != "unsafe-none" and subject.runtime != "script":
-        raise Refused(f"{subject.agent} does not start without isolation: {why}", _INSTALL)
+        raise Refused(
+            f"{subject.agent} does not start without isolation: {why}",
+            f"{host.remedy or _INSTALL}; or set HIVE_ISOLATION=unsafe-none",
+        )
     env = _environment(subject, _outside(layout, subject))
     if uid is not None:
         for path in (subject.tree, layout.agent_state(subject.agent), layout.sockets(subject.agent)):
             _require_passage(path, uid)
     return Enclosure(tuple(command), env, env["HIVE_STATE"], uid, sandboxed=False)
+
+
+def _refuse_root(host: Host, uid: int | None) -> None:
+    """Raise Refused if the agent would be the host's root: a sandbox is no wall against that."""
+    if uid == 0 or (uid is None and host.host_root):
+        raise Refused(
+            "an agent never runs as the host's root" + (f", and {host.one_uid}" if host.one_uid else ""), ROOT_REMEDY
+        )
 
 
 def _environment(subject: Subject, paths: dict[str, str]) -> dict[str, str]:
@@ -138,7 +164,7 @@ def _require_passage(path: Path, uid: int) -> None:
         if not status.st_mode & 0o001 and status.st_uid != uid:
             raise Refused(
                 f"uid {uid} may not enter {directory}, which leads to {path}",
-                f"chmod o+x {directory}, or install bubblewrap, or set HIVE_FIXED_UIDS=false",
+                f"chmod o+x {directory}, or install bubblewrap, or use a --state that every user may enter",
             )
 
 

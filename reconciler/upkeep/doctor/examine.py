@@ -37,6 +37,7 @@ CHECKS = (
     Check("git", "git is installed and new enough", host.git),
     Check("nix", "nix is installed if the builder needs it", host.nix),
     Check("bubblewrap", "agents can be isolated", host.bubblewrap),
+    Check("uids", "no agent is the host's root, and each has a uid of its own", host.uids),
     Check("cgroups", "the limits of agents can be enforced", host.cgroups),
     Check("helper", "the root helper of backend nixos listens", host.helper),
     Check("bus", "the system bus of backend nixos is available", systemd.bus),

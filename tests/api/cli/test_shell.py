@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.commands.shell import container_command, nixos_command
+from meta.errors import Refused
 from meta.process.sandbox import Sandbox
 from meta.process.seccomp.unit import settings
 from tests.support.in_sandbox import command
@@ -38,6 +39,12 @@ def test_rights_are_given_up_before_the_agents_environment_is_set() -> None:
     assert argv[argv.index("--reuid") + 1] == "70000"
     assert argv.index("LD_PRELOAD=x") > at
     assert argv[-1] == "ls"
+
+
+@pytest.mark.parametrize("started", [["bwrap", "--", "sh"], ["bwrap", "--", "setpriv", "--reuid", "0"], ["--reuid"]])
+def test_root_enters_no_container_as_root(started: list[str]) -> None:
+    with pytest.raises(Refused, match="root"):
+        container_command(started, ["ls"], own_uid=False, terminal=False)
 
 
 def test_systemds_own_tool_enters_a_container_of_backend_nixos() -> None:

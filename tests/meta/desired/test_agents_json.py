@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from meta.desired.agents_json import Agents, decode_agents, decode_run, encode_agents, encode_run
+from meta.desired.agents_json import Agents, decode_agents, decode_entry, decode_run, encode_agents, encode_run
 from meta.errors import BadInput
 from meta.model import AgentEntry, ContainerSettings, Limits, Pin, Role, RunEntry, RunState, Tombstone
 from meta.names import AgentName, ProposalId, Sha
@@ -22,7 +22,8 @@ names = st.from_regex(r"[a-z][a-z0-9]{0,10}", fullmatch=True).filter(
 pins = st.builds(Pin, st.integers(0, 2**40).map(ProposalId), st.integers(0, 2**100).map(_sha))
 ids = st.frozensets(st.integers(0, 99).map(ProposalId), max_size=3)
 maybe = st.none() | st.integers(1, 9999)
-uids = st.integers(0, 2**32 - 1)
+counts = st.integers(0, 2**32 - 1)
+uids = st.integers(1, 2**16 - 2).map(lambda number: number * 2**16)
 settings_ = st.builds(
     ContainerSettings, st.sampled_from(Role), uids, st.builds(Limits, maybe, maybe, maybe), st.booleans()
 )
@@ -35,6 +36,9 @@ settings_ = st.builds(
 def test_agents_json_is_read_back_as_written(
     agents: dict[AgentName, AgentEntry], tombstones: dict[AgentName, Tombstone]
 ) -> None:
+    bases = [entry.settings.uid_base for entry in agents.values()]
+    bases += [grave.uid_base for name, grave in tombstones.items() if name not in agents]
+    assume(len(set(bases)) == len(bases))
     text = encode_agents(agents, tombstones)
     read = decode_agents(text)
     assert (read.agents, read.tombstones) == (agents, tombstones)
@@ -43,7 +47,9 @@ def test_agents_json_is_read_back_as_written(
     assert encode_agents(reversed_, tombstones) == text
 
 
-@given(st.dictionaries(names.map(AgentName), st.builds(RunEntry, st.sampled_from(RunState), uids, uids), max_size=4))
+@given(
+    st.dictionaries(names.map(AgentName), st.builds(RunEntry, st.sampled_from(RunState), counts, counts), max_size=4)
+)
 def test_run_json_is_read_back_as_written(run: dict[AgentName, RunEntry]) -> None:
     assert decode_run(encode_run(run)) == run
 
@@ -70,3 +76,42 @@ def test_a_fault_in_agents_json_is_named_by_its_place(text: str, place: str) -> 
 
 def test_nothing_is_shared_between_empty_values() -> None:
     assert decode_agents(encode_agents({}, {})) == Agents(raw={"agents": {}, "tombstones": {}})
+
+
+def _with(**bases: int) -> dict[AgentName, AgentEntry]:
+    pin = Pin(ProposalId(0), _sha(1))
+    return {AgentName(name): AgentEntry(pin, ContainerSettings(Role.AGENT, base)) for name, base in bases.items()}
+
+
+@pytest.mark.parametrize(
+    ("bases", "fault"),
+    [
+        ({"bob": 0}, r"agents\.bob would have the uids from 0"),
+        ({"bob": 1000}, "outside of those that agents may have"),
+        ({"bob": 524_287}, "from 524287"),
+        ({"bob": 2**32 - 65_536}, "from 4294901760"),
+        ({"bob": 2**32 - 1}, "from 4294967295"),
+        ({"alice": 600_000, "bob": 600_000}, r"agents\.alice and agents\.bob would share uids"),
+        ({"alice": 600_000, "bob": 665_535}, "begin at 600000 and 665535"),
+    ],
+)
+def test_a_range_of_uids_that_is_not_the_agents_alone_is_neither_written_nor_read(
+    bases: dict[str, int], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents, first = _with(**bases), 524_288
+    with pytest.raises(BadInput, match=fault):
+        encode_agents(agents, {}, first)
+    with monkeypatch.context() as before:
+        before.setattr("meta.desired.agents_json.require_apart", lambda *_: None)
+        text = encode_agents(agents, {})
+    with pytest.raises(BadInput, match=fault):
+        decode_agents(text, first_uid=first)
+    if len(bases) == 1:
+        with pytest.raises(BadInput, match=fault):
+            decode_entry(text, AgentName("bob"), first)
+
+
+def test_the_range_of_a_destroyed_agent_is_not_given_to_another() -> None:
+    grave = Tombstone(600_000, Pin(ProposalId(0), _sha(1)))
+    with pytest.raises(BadInput, match=r"tombstones\.bob"):
+        encode_agents(_with(alice=600_000), {AgentName("bob"): grave})

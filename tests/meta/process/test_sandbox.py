@@ -68,14 +68,50 @@ def test_a_command_line_is_made_without_looking_at_the_host() -> None:
     assert tail[-3:] == ["--", "prog", "arg"]
 
 
-def test_root_without_a_uid_keeps_no_capability_and_an_ordinary_user_gets_a_user_namespace() -> None:
-    as_root = sandbox.command(Sandbox(network=True), ["prog"], PLAIN)
-    assert as_root[-4:] == ["--cap-drop", "ALL", "--", "prog"]
-    assert "--unshare-net" not in as_root
+def test_root_without_a_uid_and_an_ordinary_user_get_a_user_namespace_and_no_capability() -> None:
+    for box in (Sandbox(network=True), Sandbox(network=True, uid=0)):
+        as_root = sandbox.command(box, ["prog"], PLAIN)
+        assert as_root[-4:] == ["--cap-drop", "ALL", "--", "prog"]
+        assert "--unshare-user" in as_root
+        assert "--unshare-net" not in as_root
     ordinary = Host(bwrap="/bin/bwrap", setpriv="/bin/setpriv", root=False)
     as_user = sandbox.command(Sandbox(uid=UID), ["prog"], ordinary)
     assert "--unshare-user" in as_user
     assert as_user[-2:] == ["--", "prog"]
+
+
+HOSTS_OWN = """
+import os
+def shut(path):
+    try:
+        return not os.path.exists(path) or os.path.isdir(path) and not os.listdir(path) or not open(path, "rb").read(1)
+    except PermissionError:
+        return True
+settings = ["sys/kernel/core_pattern", "sys/kernel/modprobe", "sys/vm/drop_caches", "sysrq-trigger"]
+seen["written"] = [name for name in settings if os.access(f"/proc/{name}", os.W_OK)]
+folders = [f for top in ("sys", "irq", "bus", "fs") for f, _, _ in os.walk(f"/proc/{top}")]
+seen["written"] += [folder for folder in folders if not os.statvfs(folder).f_flag & os.ST_RDONLY]
+secrets = ["kcore", "keys", "key-users", "timer_list", "kmsg", "kallsyms", "interrupts", "acpi", "scsi"]
+seen["read"] = [name for name in secrets if not shut(f"/proc/{name}")]
+seen["sys"] = os.path.exists("/sys")
+"""
+
+
+@needs_bwrap
+@pytest.mark.parametrize("uid", [None, 0, UID])
+async def test_what_of_proc_belongs_to_the_host_is_read_only_or_empty(uid: int | None) -> None:
+    seen = await python(Sandbox(read_only=CLOSURE, uid=uid), HOSTS_OWN)
+    assert seen == {"written": [], "read": [], "sys": False}
+
+
+@needs_bwrap
+@needs_root
+@pytest.mark.parametrize("uid", [None, 0])
+async def test_root_without_a_uid_is_in_a_user_namespace_of_one_uid(uid: int | None) -> None:
+    code = "seen['map'] = open('/proc/self/uid_map').read().split(); seen['ns'] = os.readlink('/proc/self/ns/user')"
+    seen = await python(Sandbox(read_only=CLOSURE, uid=uid), f"import os; {code}")
+    assert seen["map"] == ["0", "0", "1"]
+    assert seen["ns"] != str(Path("/proc/self/ns/user").readlink())
 
 
 def test_without_bubblewrap_it_is_refused_with_the_command_that_installs_it(

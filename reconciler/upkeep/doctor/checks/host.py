@@ -10,8 +10,10 @@ from pathlib import Path
 from meta.errors import HiveError
 from meta.nix import find
 from meta.nix.cli import OLDEST
-from meta.process import sandbox
+from meta.process.privilege import privilege
 from meta.process.run import run
+from meta.process.trial import tried
+from reconciler.backends.local.enclosure import ONE_UID_REMEDY, ROOT_REMEDY
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 from reconciler.upkeep.doctor.checks.clock import advice
 
@@ -67,8 +69,7 @@ async def bubblewrap(subject: Subject) -> list[Finding]:
     """Check that bubblewrap is installed, may create namespaces, and runs under the filter of system calls."""
     allowed = subject.config.isolation == "unsafe-none"
     try:
-        host = sandbox.detect()
-        await run(sandbox.command(sandbox.Sandbox(), ["/bin/sh", "-c", ":"], host), deadline=SECONDS)
+        host = await tried(subject.config.uid_start)
     except HiveError as error:
         text = f"{error.summary}; " + (
             "agents run without isolation, and nothing can be fetched from proposed work trees"
@@ -81,6 +82,22 @@ async def bubblewrap(subject: Subject) -> list[Finding]:
         )
         return [Finding(Verdict.WARN if allowed else Verdict.FAIL, text, remedy)]
     return ok(f"{host.bwrap} creates namespaces and runs under the filter of system calls")
+
+
+async def uids(subject: Subject) -> list[Finding]:
+    """Agents get uids of their own if hive is root, and are never the host's root."""
+    mine = privilege(subject.config.uid_start)
+    if subject.backend != "local":
+        return ok(f"backend {subject.backend} does not run agents under hive's own uid")
+    if mine.host_root and (mine.why or not subject.config.fixed_uids):
+        text = "no agent starts: it would be the host's root"
+        return [Finding(Verdict.FAIL, f"{text}: {mine.why}" if mine.why else text, ROOT_REMEDY)]
+    if mine.hands_out_uids and subject.config.fixed_uids:
+        return ok("each agent has its own uid")
+    if mine.why:
+        text = f"agents are separated by namespaces only, not by uid: {mine.why}"
+        return [Finding(Verdict.WARN, text, ONE_UID_REMEDY)]
+    return ok(f"every agent has uid {mine.uid} and namespaces of its own")
 
 
 async def cgroups(subject: Subject) -> list[Finding]:

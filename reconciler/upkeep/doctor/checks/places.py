@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from meta.desired.view import UID_STEP
+from meta.desired.uid_ranges import UID_STEP
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok

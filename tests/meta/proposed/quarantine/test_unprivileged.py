@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,11 @@ from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName
 from meta.process import sandbox
+from meta.process.run import run
+from meta.process.sandbox import Sandbox
 from meta.proposed.quarantine.fetch import FetchRequest, fetch
 from tests.support.in_sandbox import PYTHON, copies
+from tests.support.quarantine_lab import made_lab
 
 pytestmark = [
     pytest.mark.bwrap,
@@ -94,3 +97,30 @@ def test_a_tree_that_its_owner_closed_is_refused_by_name(state: Path) -> None:
     Layout(state, state / "run").proposed_config(ALICE).chmod(0o700)
     run_child(state)
     assert "has no permission to read" in (state / "refused").read_text()
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["push repo", "work tree of root"])
+async def test_no_git_runs_as_the_hosts_root_in_a_repo_of_roots(inside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A push repo is read by nobody; another repo, whose modes may be root's alone, in a user namespace."""
+    boxes: list[Sandbox] = []
+    command = sandbox.command
+
+    def noted(box: Sandbox, words: Sequence[str]) -> list[str]:
+        boxes.append(box)
+        return command(box, words)
+
+    monkeypatch.setattr(sandbox, "command", noted)
+    with made_lab() as lab:
+        source = lab.layout.proposed(ALICE) / "push.git" if inside else lab.root / "mine"
+        subprocess.run(["git", "clone", "-q", "--bare", lab.applied.path, source], check=True, timeout=20)
+        if not inside:
+            subprocess.run(["chmod", "-R", "go=", source], check=True, timeout=20)
+        assert source.stat().st_uid == 0
+        await lab.fetch(None, source)
+        assert boxes
+        for box in boxes:
+            look = command(box, ["sh", "-c", "id -u; cat /proc/self/uid_map; grep CapBnd /proc/self/status"])
+            uid, *uid_map, _, bounding = (await run(look, deadline=20)).text.split()
+            assert (uid == "65534") is inside
+            assert (uid_map == ["0", "0", "1"]) is not inside
+            assert int(bounding, 16) == 0
