@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 HELLO_SECONDS = 5.0
 """Seconds that turns wait for the answer to the hello.
 
-hive takes an agent that uses its inbox before the hello for a peer without a link.
+If an agent uses its inbox before the hello, hive takes it for a peer without a link.
 """
 
 

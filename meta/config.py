@@ -84,7 +84,7 @@ class Config(BaseModel):
 
 
 def config_from_environment(environment: Mapping[str, str] = os.environ) -> Config:
-    """Return the settings in HIVE_<KEY> variables (HIVE_RESYNC=5). BadInput names the key that is wrong."""
+    """Return the settings in HIVE_<KEY> variables (HIVE_RESYNC=5). Raise BadInput with the key that is wrong."""
     values = {
         key: environment[f"HIVE_{key.upper()}"] for key in Config.model_fields if f"HIVE_{key.upper()}" in environment
     }

@@ -83,7 +83,10 @@ _NAMES = ("agent", "name", "to")
 def command(
     app: typer.Typer, name: str, panel: str, *, examples: tuple[str, ...] = ()
 ) -> Callable[[Callable[Concatenate[Client, P], None]], Callable[Concatenate[Client, P], None]]:
-    """Register a command whose first parameter is the client. typer sees --state and --runtime instead of it."""
+    """Register a command whose first parameter is the client.
+
+    typer shows --state and --runtime in place of that parameter.
+    """
 
     def register(function: Callable[Concatenate[Client, P], None]) -> Callable[Concatenate[Client, P], None]:
         @functools.wraps(function)

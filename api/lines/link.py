@@ -27,7 +27,7 @@ CONNECTIONS = 2
 """Most connections to one harness.sock: the harness's own, and a new one while the old one ends."""
 
 _SHOWN = 200
-"""Characters of an agent's line that the log gets."""
+"""Characters of an agent's line that are logged."""
 
 
 class Peer:
@@ -83,7 +83,7 @@ async def _receive(connection: LineConnection, agent: AgentName, peer: Peer, lin
 
 
 def _parse(line: bytes | TooLong) -> Hello | State | str:
-    """Return the message, or what is wrong with the line as a text for the log."""
+    """Return the message, or the fault of the line as a text for the log."""
     if isinstance(line, TooLong):
         return line.fault().summary
     try:
@@ -94,5 +94,5 @@ def _parse(line: bytes | TooLong) -> Hello | State | str:
 
 
 def fault_line(error: HiveError) -> bytes:
-    """Return the line for a peer that is refused. The link's own protocol has no error line."""
+    """Return the line for a peer that is refused. The link protocol itself has no error line."""
     return json.dumps({"error": error.summary}).encode()

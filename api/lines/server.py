@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 SEND_DEADLINE = 30.0
 """Seconds after which a peer that does not read its answer is dropped."""
 HANGUP_INTERVAL = 1.0
-"""Seconds between checks of whether a peer that sends no more has disconnected."""
+"""Seconds between checks whether a silent peer has disconnected."""
 CONNECTIONS = 256
 """The limit of connections to one socket, unless the socket has a limit of its own."""
 
@@ -81,7 +81,7 @@ class LineSplitter:
 class LineConnection(asyncio.Protocol):
     """One peer. `uid` is the peer's, from the kernel. `begin` is called with the connection when it is made.
 
-    While a line waits to be taken, no more is read, so that a peer cannot fill the daemon's memory.
+    Reading pauses while a line waits to be taken. So a peer cannot fill the daemon's memory.
     """
 
     uid: int | None
@@ -149,7 +149,7 @@ class LineConnection(asyncio.Protocol):
 
     # for the session
     async def lines(self) -> AsyncIterator[bytes | TooLong]:
-        """Yield every complete line until the peer sends no more. An incomplete last line is dropped."""
+        """Yield every complete line until the peer stops sending. An incomplete last line is dropped."""
         while True:
             while self._lines:
                 yield self._lines.popleft()
@@ -208,7 +208,10 @@ class LineConnection(asyncio.Protocol):
             raise ConnectionResetError("the peer has disconnected")
 
     def _check_hangup(self) -> None:
-        """Cancel the work of a peer that disconnected. While nothing is read, this must be checked now and then."""
+        """Cancel the work of a peer that disconnected.
+
+        This runs at intervals, because a hangup goes unnoticed while reading is paused.
+        """
         if self._next_check is not None:
             self._next_check.cancel()
             self._next_check = None
@@ -237,8 +240,8 @@ async def answer_lines(
 ) -> None:
     """Answer each line with one line, in order. An expected error becomes `fault(error)`; the connection stays open.
 
-    A request is carried out even if the peer disconnects before its answer. After each answer `written` is called with
-    whether it was written to the connection.
+    A request is carried out even if the peer disconnects before its answer. After each answer `written` is called: with
+    True if the answer was written to the connection, else with False.
     """
     async for line in connection.lines():
         sent = False
@@ -271,7 +274,7 @@ Session = Callable[[LineConnection], Awaitable[None]]
 class LineServer:
     """One listening socket. `session` runs once per connection, and owns it until it returns.
 
-    `admit` decides by the peer's uid. `fault` makes the line with the reason for a peer that is refused. At most
+    `admit` decides by the peer's uid. For a peer that is refused, `fault` makes the line with the reason. At most
     `connections` are served at a time, because each needs a file descriptor of the daemon.
     """
 

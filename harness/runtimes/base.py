@@ -31,7 +31,7 @@ class Tools(Protocol):
         """Answer a question to this agent."""
 
     async def remind(self, message: str, seconds: int) -> None:
-        """Get `message` from `reminder` in `seconds` seconds."""
+        """Schedule a reminder: `message` arrives from `reminder` in `seconds` seconds."""
 
     async def request_apply_commit(self, agent: AgentName, commit: Sha, description: str) -> None:
         """Request approval of a commit in the agent's proposed repo."""

@@ -91,7 +91,9 @@ class Agents:
 
 
 def decode_agents(data: bytes, before: Agents | None = None) -> Agents:
-    """Return agents.json. Take entries that did not change from `before`. BadInput names the place of a fault."""
+    """Return agents.json. Entries that did not change are taken from `before`. Raise BadInput with the place of a
+    fault.
+    """
     raw = _sections(data, AGENTS_FILE, ("agents", "tombstones"))
     old = before or Agents()
     agents: dict[AgentName, AgentEntry] = {}
@@ -120,7 +122,7 @@ def encode_agents(agents: Mapping[AgentName, AgentEntry], tombstones: Mapping[Ag
 
 
 def decode_run(data: bytes) -> dict[AgentName, RunEntry]:
-    """Return run.json. BadInput names the place of a fault."""
+    """Return run.json. Raise BadInput with the place of a fault."""
     raw = _sections(data, RUN_FILE, ("agents",))
     return {
         _name(name, RUN_FILE): _check(_Run, value, f"agents.{name}").value() for name, value in raw["agents"].items()

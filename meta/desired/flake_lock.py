@@ -54,7 +54,8 @@ def local_paths(lock: bytes | None) -> tuple[Path, ...]:
 
 
 def merge_lock(head: bytes | None, candidate: bytes, agent: AgentName, keep: Collection[AgentName]) -> bytes:
-    """Return HEAD's flake.lock with `agent`'s input as in the candidate's. Later commits of other agents stay.
+    """Return HEAD's flake.lock with `agent`'s input as in the candidate's. The inputs of other agents stay as HEAD has
+    them.
 
     Drop inputs of agents that are not in `keep`. BadInput if one of the two is not a flake.lock.
     """

@@ -1,4 +1,4 @@
-"""Read the meta repo as one value and keep it until a ref moves. Then read only what is new, without a process."""
+"""Read the meta repo as one value and keep it until a ref moves. Then read only new commits, without a process."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MAIN, RUN = "refs/heads/main", "refs/heads/run"
 CANDIDATES = "refs/hive/candidate"
 
 _WALK = 64
-"""New commits that are read one by one; `git log` reads more of them at once."""
+"""New commits that are read one by one. `git log` reads a larger number at once."""
 
 
 class MetaReader:
-    """The reader of one meta repo. It keeps what it read."""
+    """The reader of one meta repo. It keeps the last value."""
 
     def __init__(self, repo: GitRepo) -> None:
         self._repo = repo
@@ -63,7 +63,7 @@ class MetaReader:
             return view
 
     def last(self) -> MetaView:
-        """Return what `read` returned last. RuntimeError before the first."""
+        """Return the value that `read` returned last. Raise RuntimeError before the first read."""
         if self._seen is None:
             raise RuntimeError("read() was not awaited yet")
         return self._seen[1]

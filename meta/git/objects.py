@@ -1,7 +1,7 @@
 """git's objects as bytes: encode and decode blobs, trees, commits and annotated tags; compute ids. Pure.
 
-hive encodes objects itself, because a `git` process costs several milliseconds and a deploy needs a dozen objects.
-The result is that of `git hash-object` (a test compares them). Only git moves refs.
+hive encodes objects itself, because a `git` process costs several milliseconds and a deploy needs a dozen objects. The
+ids are those of `git hash-object` (a test compares them). Only git moves refs.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class GitRepo:
 
     # creation
     async def init(self, folders: Sequence[str] = ()) -> None:
-        """Create the repo with `folders` in it, or complete a repo whose creation was interrupted."""
+        """Create the repo with `folders` in it. Complete a repo whose creation was interrupted."""
 
         def work() -> None:
             if not is_complete(self.path):
@@ -261,7 +261,9 @@ class GitRepo:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread. A cancelled caller still waits for its end, so that no lock is released too early."""
+    """Run `work` in a thread. If the caller is cancelled, wait for the end of `work`, so that no lock is released too
+    early.
+    """
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)

@@ -18,8 +18,8 @@ _REF = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]
 class RefChange:
     """One line of a ref transaction.
 
-    `new` None only verifies `old`, `new` ABSENT deletes. `old` ABSENT demands that the ref does not exist, `old` None
-    accepts every present value.
+    With `new` None only `old` is verified. With `new` ABSENT the ref is deleted. With `old` ABSENT the ref must not
+    exist. With `old` None every present value is accepted.
     """
 
     ref: str

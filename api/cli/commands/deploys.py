@@ -45,7 +45,7 @@ def spawn(
 
 
 def request_spawn(client: Client, name: NewNameArgument, message: MessageOption = "", json: JsonOption = False) -> None:
-    """Propose a new agent, which then waits for an approval, as the manager does."""
+    """Propose a new agent. Like a request by the manager, it waits for an approval."""
     card = client.post(f"/api/agents/{name}/request-spawn", {"description": message})
     show_card(card, json, f"{card['id']} asks for the new agent {name}", f"next: `hive approve {card['id']}`")
 
@@ -94,7 +94,7 @@ def adopt(
 def deploy(
     client: Client, path: str, body: Row, waits: Waits, *, agent: str | None = None, owner: str | None = None
 ) -> Row:
-    """Ask for a deploy, wait for its end if `waits` says so, and return its card.
+    """Request a deploy, wait for its end if `waits` asks for that, and return its card.
 
     `agent` is known if the request names one. `owner` distinguishes the ids 0, one of which each agent has.
     """

@@ -42,7 +42,7 @@ def run_on_own_terminal(
 ) -> int:
     """Run `argv` in a session of its own, in the cgroups of `groups` (cgroup.procs files), and return its exit code.
 
-    `enter` is called before that in the new process, to move it and its children into namespaces.
+    The new process first calls `enter`, to move it and its children into namespaces.
 
     The new terminal does not become a controlling terminal here: a shell in another pid namespace needs a session in
     that namespace.
