@@ -37,7 +37,7 @@ class DeployKind(StrEnum):
 
 
 class TagState(StrEnum):
-    """The state of an id, which is the furthest of its tags. The values are the folders of the tags."""
+    """The state of an id: the furthest of its tags. The values are the folders of the tags."""
 
     PROPOSAL = "proposal"
     APPROVED = "approved"
@@ -135,7 +135,7 @@ class Desired:
     run: Mapping[AgentName, RunEntry] = field(default_factory=dict)
 
     def run_of(self, agent: AgentName) -> RunEntry:
-        """Return the agent's run entry. Without one it is running."""
+        """Return the agent's run entry. An agent without an entry is running."""
         return self.run.get(agent, RunEntry())
 
 

@@ -79,15 +79,15 @@ async def run(
 ) -> Completed:
     """Run a command to its end and return its output.
 
-    `deadline` is in seconds from now. `env` is laid over the minimal environment. `stdin` None is /dev/null.
+    `deadline` is in seconds from now. `env` is laid over the minimal environment. Without `stdin` it is /dev/null.
     `stdio` are descriptors that become stdin and stdout instead; the caller closes them. `limits` maps RLIMIT_* to a
     value (bytes, seconds). `output_limit` bounds stdout in bytes. `on_start` is called once the program runs, so that
-    the caller can close its copies of descriptors. `on_line` gets each line of stderr without its end.
-    With `check` a code other than 0 raises ProcessFailed.
+    the caller can close its copies of descriptors. `on_line` gets each line of stderr without its end. With `check` a
+    code other than 0 raises ProcessFailed.
 
-    The command leads its own session. On timeout, cancellation or any error its whole group gets TERM, then KILL,
-    and is awaited. Group members that outlive a command are killed.
-    Raise ProcessFailed, ProcessTimeout, OutputTooLarge; PermanentError if the program is not installed.
+    The command leads its own session. On timeout, cancellation or any error its whole group gets TERM, then KILL, and
+    is awaited. Group members that outlive a command are killed. Raise ProcessFailed, ProcessTimeout, OutputTooLarge;
+    PermanentError if the program is not installed.
     """
     words = tuple(str(word) for word in argv)
     variables = environment(env)

@@ -1,11 +1,11 @@
 """bubblewrap command lines: a process with its own mounts, process ids, network, IPC and host name.
 
 Inside are the system's programs (read-only), /proc, a minimal /dev, an empty /tmp and what the caller binds; nothing
-else of the host. There is no /etc/passwd unless the caller binds one. The sandbox and every process inside end with
-the process that started it.
+else of the host. There is no /etc/passwd unless the caller binds one. The sandbox and every process inside end with the
+process that started it.
 
-If root gives a uid, the program runs under that uid and can get no capabilities. For an ordinary user everything
-happens in a user namespace, under the caller's own uid; `uid` is then not used.
+If root gives a uid, the program runs under that uid and cannot get capabilities. For an ordinary user the sandbox is in
+a user namespace, under the caller's own uid. `uid` is not used then.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def available() -> str | None:
 
 
 def detect() -> Host:
-    """Return this host. Refused, with the command that installs it, if bubblewrap is missing."""
+    """Return this host. Raise Refused, with the command that installs it, if bubblewrap is missing."""
     bwrap = available()
     if bwrap is None:
         raise Refused(
@@ -92,7 +92,9 @@ def detect() -> Host:
 
 
 def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = None) -> list[str]:
-    """Return the argument list that runs `argv` in `sandbox`. Pure if `host` is given; Refused without bubblewrap."""
+    """Return the argument list that runs `argv` in `sandbox`. Raise Refused if bubblewrap is missing. Pure if `host` is
+    given.
+    """
     here = host or detect()
     words = [here.bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     if not sandbox.network:

@@ -1,7 +1,7 @@
 """`proposed/<n>/push.git`: the bare repo that people push to, by a path on the host or over ssh.
 
 hive creates it and owns its configuration, but each pusher's own git writes in it. So hive trusts it as little as a
-work tree: it runs no git in it, reads the branches through `meta.proposed.tips` and fetches commits through
+work tree, and never runs git in it. It reads the branches through `meta.proposed.tips` and fetches commits through
 `meta.proposed.quarantine.fetch`. Hooks are off, because a hook would run as the user who pushes next.
 """
 
@@ -25,7 +25,10 @@ NAME = "push.git"
 _FOLDERS = ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info")
 _OUTER = ("", "objects", "refs")
 _INNER = ("objects/pack", "refs/heads", "refs/tags")
-"""Folders that a push writes in. In the outer ones the sticky bit protects each user's files, hive's above all."""
+"""Folders that a push writes in.
+
+In the folders above them the sticky bit protects each user's files, hive's above all.
+"""
 _OWN = ("HEAD", "config", "commondir", "config.worktree")
 """hive's own files: the sticky bit keeps pushers from replacing them."""
 _OUTER_MODE = 0o3775
@@ -64,9 +67,9 @@ def present(layout: Layout, agent: AgentName) -> bool:
 
 
 def create(layout: Layout, agent: AgentName, config: Config) -> None:
-    """Create the repo, empty, unless it is there. It is made in scratch and renamed into place.
+    """Create the repo, empty, unless it exists. It is made in scratch and renamed into place.
 
-    Members of the group `config.push_group` may push; without such a group only hive's own user can. Raises
+    Members of the group `config.push_group` may push. Without such a group only hive's own user can. Raise
     PermanentError if something else is in its place, Refused if `proposed/<n>` is a symlink, TransientError on a full
     disk.
     """
@@ -107,7 +110,7 @@ def _write(path: Path, config: Config) -> None:
 
 
 def _share(path: Path, group: str) -> None:
-    """Give the folders that a push writes in to the group, if it exists and hive may do so."""
+    """Give the group the folders that a push writes in, if the group exists and hive may do so."""
     path.chmod(_CLOSED_MODE)
     try:
         gid = grp.getgrnam(group).gr_gid

@@ -70,7 +70,7 @@ class OperatorMsg(Wire):
 
 
 class Wake(Wire):
-    """A message to this agent from something inside its container, which says who it is."""
+    """A message to this agent from a program inside its container, which names itself."""
 
     cmd: Literal["wake"] = "wake"
     sender: Sender
@@ -164,7 +164,7 @@ class Remind(Wire):
 
 
 class GetLooseEnds(Wire):
-    """What is open: approvals, questions, reminders."""
+    """List what is open: approvals, questions, reminders."""
 
     cmd: Literal["get_loose_ends"] = "get_loose_ends"
 
@@ -190,13 +190,13 @@ class CancelLooseEnd(Wire):
 
 
 class AckTurn(Wire):
-    """Everything taken since the last one is handled."""
+    """Acknowledge everything that the caller took since its last acknowledgement."""
 
     cmd: Literal["ack_turn"] = "ack_turn"
 
 
 class RequeueInflight(Wire):
-    """Everything taken and not acknowledged is to be delivered again."""
+    """Deliver again everything that the caller took and did not acknowledge."""
 
     cmd: Literal["requeue_inflight"] = "requeue_inflight"
 
@@ -222,20 +222,20 @@ AgentRequest = Annotated[
 
 
 class OkResponse(Wire):
-    """It is done."""
+    """The request succeeded."""
 
     kind: Literal["ok"] = "ok"
 
 
 class ErrResponse(Wire):
-    """It is not done, and why."""
+    """The request failed; the reason."""
 
     kind: Literal["err"] = "err"
     message: str
 
 
 class MessageResponse(Wire):
-    """One message. `redelivered`: it was taken before and never acknowledged."""
+    """One message. `redelivered`: it was taken before and not acknowledged."""
 
     kind: Literal["message"] = "message"
     sender: Sender
@@ -286,7 +286,7 @@ class PendingRemindersCountResponse(Wire):
 
 
 class WhoamiResponse(Wire):
-    """Who the socket belongs to. `role` is "agent" or "manager"."""
+    """The owner of the socket. `role` is "agent" or "manager"."""
 
     kind: Literal["whoami"] = "whoami"
     name: str

@@ -17,7 +17,7 @@ class Spawn(Wire):
 
 
 class RequestSpawn(Wire):
-    """Ask for an agent to be approved."""
+    """Ask for the approval of a new agent."""
 
     cmd: Literal["request_spawn"] = "request_spawn"
     name: str

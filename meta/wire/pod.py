@@ -30,7 +30,7 @@ Json = Annotated[object, BeforeValidator(_json)]
 
 
 class Permission(StrEnum):
-    """What a rule grants, or caps."""
+    """The right that a rule grants, or caps."""
 
     READ = "read"
     WRITE = "write"

@@ -1,7 +1,7 @@
 """Read JSON as serde does for the Rust types, where that differs from plain JSON.
 
-`read` returns the tree that pydantic then validates: known fields only, by name. The rules, each of which the seeds'
-own types were seen to follow:
+`read` returns the tree that pydantic then validates: known fields only, by name. The rules below were observed on the
+seeds' own types:
 
 - A known field must not come twice; an unknown field is ignored however often it comes.
 - An object may be written as the array of its fields in order; trailing fields with a default may be left out.
@@ -40,12 +40,12 @@ class Pairs:
 
 
 def read(adapter: TypeAdapter[object], text: str) -> object:
-    """Return the tree for `adapter` to validate, or raise BadInput if serde rejects `text` for every type."""
+    """Return the tree for `adapter` to validate. Raise BadInput if serde would reject `text` for every type."""
     return _shape_of(adapter).read(parse(text), buffered=False, depth=0)
 
 
 def parse(text: str) -> object:
-    """Parse `text`: objects as Pairs, a number out of range as an infinity. BadInput if it is not JSON."""
+    """Parse `text`: objects as Pairs, a number out of range as an infinity. Raise BadInput if it is not JSON."""
     try:
         value: object = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -74,7 +74,7 @@ class Shape(Protocol):
     """The type of a value."""
 
     def read(self, value: object, *, buffered: bool, depth: int) -> object:
-        """Return `value`, which is inside `depth` arrays and objects, as pydantic validates it."""
+        """Return `value` in the form that pydantic validates. `value` is inside `depth` arrays and objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ def _check_scalar(value: object) -> None:
 
 
 def _check(value: object, depth: int) -> None:
-    """Check everything in `value`, layer by layer, because it may be deeper than the stack."""
+    """Check everything in `value`, layer by layer, because it may be nested deeper than the stack."""
     layer = [value]
     while layer:
         below: list[object] = []

@@ -1,6 +1,6 @@
-"""Rebuilds of all agents, wave by wave: looks, and asks for the rebuilds of a wave.
+"""Rebuilds of all agents, wave by wave. Each look requests the rebuilds of the next wave.
 
-The next daemon goes on with a rollout of one that died: it asks for a rebuild that was noted and not yet asked for.
+If a daemon dies, the next one continues its rollout. It requests each rebuild that was recorded and not yet requested.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from reconciler.world import World
 log = logging.getLogger(__name__)
 
 Rebuild = Callable[[AgentName, str, bool], Awaitable[None]]
-"""Asks for one agent's rebuild: agent, by, now."""
+"""Requests one agent's rebuild. Arguments: agent, by, now."""
 
 
 class Updates:
-    """One per daemon."""
+    """The rollouts of one daemon."""
 
     def __init__(self, world: World, reconciler: Reconciler, rebuild: Rebuild, file: RolloutFile) -> None:
         self._w = world
@@ -40,7 +40,10 @@ class Updates:
         reconciler.on_turn(self._turned.set)
 
     async def begin(self, by: str, *, now: bool, only_outdated: bool) -> Rollout:
-        """Begin one for the operator. Conflict while another operator's is under way; an automatic one is replaced."""
+        """Begin a rollout for the operator.
+
+        Raise Conflict while another operator's rollout is under way. An automatic one is replaced.
+        """
         async with self._lock:
             under_way = self._file.current
             if under_way is not None and not under_way.over and under_way.by != AUTOMATIC:
@@ -56,7 +59,7 @@ class Updates:
         return made
 
     async def run(self) -> None:
-        """Go on with it whenever an agent comes to rest, and look for outdated ones every `resync` seconds."""
+        """Continue the rollout whenever an agent has nothing to do. Look for outdated agents every `resync` seconds."""
         due = True
         while True:
             self._turned.clear()
@@ -72,7 +75,10 @@ class Updates:
                 due = True
 
     async def look(self, *, automatic: bool) -> None:
-        """One look: what is under way goes on; with `automatic` also what HIVE_AUTO_UPDATE says is begun."""
+        """Continue the rollout that is under way.
+
+        With `automatic` also begin the one that HIVE_AUTO_UPDATE asks for.
+        """
         async with self._lock:
             mode = self._w.config.auto_update
             if automatic and mode != "off" and not rollout.under_way(self._file.current, self._revision):
@@ -151,5 +157,8 @@ class Updates:
 
 
 def _between_turns(link: LinkView) -> bool:
-    """A harness that is not connected may be in a turn; one that never says is taken at any time."""
+    """Return True if a stop would interrupt no turn.
+
+    A harness that is not connected may be in a turn. A harness that never reports its turns may be stopped at any time.
+    """
     return not link.turn.in_turn if link.turn is not None else link.legacy_at is not None
