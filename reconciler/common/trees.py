@@ -35,7 +35,7 @@ def _remove(directory: Path) -> None:
 
 
 def _make_writable(directory: Path) -> None:
-    """Make the agent's directories writable: hive could not remove from read-only ones unless it is root."""
+    """Make the agent's directories writable. Without root, hive cannot remove anything from a read-only one."""
     directory.chmod(0o700)
     for _, folders, _, descriptor in os.fwalk(directory, follow_symlinks=False):
         for name in folders:

@@ -1,4 +1,4 @@
-"""What encloses a run of an agent: the command line, the environment, the uid.
+"""The enclosure of a run of an agent: the command line, the environment, the uid.
 
     with bubblewrap       own mount, pid, network, ipc and uts namespace; only the agent's own directories:
                           generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive;
@@ -45,7 +45,7 @@ _PROBE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What this host can do. If `sandbox` is None bubblewrap is not usable; `why` is the reason."""
+    """The abilities of this host. If `sandbox` is None, bubblewrap is not usable; `why` is the reason."""
 
     as_root: bool
     sandbox: sandbox.Host | None
@@ -57,7 +57,7 @@ class Host:
 
 
 async def probe() -> Host:
-    """Run bubblewrap once: it may be installed and not allowed to make namespaces."""
+    """Run bubblewrap once. It may be installed and still not be allowed to make namespaces."""
     as_root = os.geteuid() == 0
     try:
         host = sandbox.detect()
@@ -69,7 +69,7 @@ async def probe() -> Host:
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """How to execute one run. `uid`: what the supervisor changes to, None if it does not."""
+    """The command and rights of one run. `uid`: the supervisor changes to this uid; None if it does not."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -80,7 +80,7 @@ class Enclosure:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The agent that runs. `folder` is the backend's own for it, `tree` has the generation's files."""
+    """The agent that runs. `folder` is the backend's own for the agent, `tree` has the generation's files."""
 
     agent: AgentName
     settings: ContainerSettings
@@ -91,7 +91,7 @@ class Subject:
 
 
 def enclose(layout: Layout, config: Config, host: Host, subject: Subject, command: Sequence[str]) -> Enclosure:
-    """Return the enclosure of `command`. Raises Refused if the agent would run without a sandbox and may not."""
+    """Return the enclosure of `command`. Raise Refused if bubblewrap is missing and a run without it is not allowed."""
     uid = host.uid(config, subject.settings)
     if host.sandbox is not None and subject.settings.isolated:
         inside = _sandbox(layout, subject, uid)
@@ -165,7 +165,7 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
 
 
 def _etc(subject: Subject, uid: int | None) -> list[tuple[Path, Path]]:
-    """Write passwd and group files with the agent: git and ssh need a name for the uid they run under.
+    """Write passwd and group files that name the agent: git and ssh need a name for the uid they run under.
 
     The manager reads hive's repos (/applied, /meta), which belong to another uid, so its git gets safe.directory. Its
     container has no other repos, and git before 2.46 knows no narrower pattern than `*`.

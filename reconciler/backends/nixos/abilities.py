@@ -1,4 +1,4 @@
-"""What backend `nixos` enforces on this host, in words."""
+"""The limits and isolation that backend `nixos` enforces on this host, in words."""
 
 from __future__ import annotations
 
