@@ -30,11 +30,11 @@ class Lifecycle:
         self._deploys = deploys
 
     async def start(self, agent: AgentName, by: str) -> None:
-        """Desire that the agent runs. Forget its crashes, so that an agent that hive gave up is tried again."""
+        """Set the desired state to running. Forget crashes, so that an agent that hive gave up is tried again."""
         await self._run(agent, "start", lambda run: replace(run, state=RunState.RUNNING), by, fresh=True)
 
     async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
-        """Desire that the agent is stopped. `now` skips the drain."""
+        """Set the desired state to stopped. `now` skips the drain."""
         if now:
             self._w.links.skip_drain(agent)
         await self._run(agent, "stop", lambda run: replace(run, state=RunState.STOPPED), by)
