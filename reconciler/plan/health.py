@@ -1,8 +1,8 @@
-"""The health gate: a launch is healthy, not yet, or never. Pure.
+"""The health gate: a launch is healthy, not yet healthy, or unhealthy. Pure.
 
 The gate tests the harness, not the model: `needs-login`, `parked` and `over-budget` are healthy. It reads the link: a
-hello with the generation and nonce that hive launched, an answered probe, and a connection that lasts. A peer that
-never sends a hello is healthy at its first `recv` or `status`. Times are Unix seconds.
+hello with the generation and nonce of the launch, an answered probe, and a connection that lasts. A peer that never
+sends a hello is healthy at its first `recv` or `status`. Times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from meta.config import Config
 from reconciler.plan.observed import Container, Launch, LinkView
 
 FLAPS = 3
-"""A launch whose link breaks this often within its gate is flapping."""
+"""Losses of a link. A launch whose link breaks this often within its gate is flapping."""
 SET_BACK = 1.0
 """Seconds. The clock was set back if a link began later than this after now.
 
-How long the link has lasted is unknown then. Hive does not wait for the clock to catch up: that would delay the deploy.
+The age of the link is unknown then. hive does not wait for the clock to catch up: that would delay the deploy.
 """
 
 
@@ -91,7 +91,7 @@ def _missing(link: LinkView) -> str:
 
 
 def silent_since(container: Container, link: LinkView, *, daemon_since: float, config: Config) -> float | None:
-    """Return when a healthy agent that is not connected counts as silent, None for one whose link is not missing.
+    """Return the time from which a healthy agent without a link counts as silent; None if its link is not missing.
 
     A link that is missing within the grace after a daemon restart is unknown and does not count.
     """
