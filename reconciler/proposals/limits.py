@@ -1,4 +1,4 @@
-"""How many proposals of one agent may wait, and how many may be superseded. Pure."""
+"""The limits on one agent's proposals: how many may wait, and how many may be superseded. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from reconciler.plan.plan import open_ids
 from reconciler.proposals.superseding import SUPERSEDED
 
 REPLACED_MOST = 100
-"""Proposals of one agent that newer ones may supersede in 24 hours: each keeps its objects for ever."""
+"""Proposals of one agent that newer ones may supersede in 24 hours. Each keeps its objects for ever."""
 PENDING_MOST = 20
-"""Proposals of one agent that may wait for the operator: an operator reads no more, and each keeps its objects."""
+"""Proposals of one agent that may wait for the operator. An operator reads no more, and each keeps its objects."""
 
 
 def check(agent: AgentName, deploys: Sequence[Deploy], now: int, source: Source | None = None) -> None:

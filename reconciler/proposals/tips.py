@@ -20,20 +20,20 @@ GIT_DIRECTORIES: Mapping[SourceKind, str] = {SourceKind.PUSH: "push.git", Source
 
 @dataclass(frozen=True, slots=True)
 class NewTip:
-    """A tip that is to become a proposal from `source`."""
+    """A tip that will become a proposal from `source`."""
 
     source: Source
     tip: Tip
 
     @property
     def by(self) -> str:
-        """Who is recorded as the proposer. Of a push only the owner of the ref's file is known."""
+        """The recorded proposer. For a push, only the owner of the ref's file is known."""
         if self.source.kind is SourceKind.WORK_TREE:
             return "manager"
         return "push" if self.tip.uid is None else f"push by uid {self.tip.uid}"
 
     def remedy(self, push_git: Path) -> str:
-        """Return how to remove the branch, for a commit that is refused. `push_git` is the path of the push repo."""
+        """Return how to remove a branch whose commit is refused. `push_git` is the path of the push repo."""
         branch = shlex.quote(self.tip.branch)
         if self.source.kind is SourceKind.PUSH:
             return f"`git push {shlex.quote(str(push_git))} --delete {branch}` forgets it"
@@ -41,7 +41,10 @@ class NewTip:
 
 
 def is_proposable(kind: SourceKind, branch: str, auto_propose: bool) -> bool:
-    """Return True for each pushed branch, for `propose/...` of a work tree, and with `auto_propose` for its `main`."""
+    """Return True if a tip of this branch becomes a proposal.
+
+    That is each pushed branch, `propose/...` of a work tree, and with `auto_propose` its `main`.
+    """
     return kind is SourceKind.PUSH or branch.startswith("propose/") or (branch == "main" and auto_propose)
 
 
@@ -72,7 +75,10 @@ def new_tips(
 
 
 def agent_of(top: Path, path: Path) -> AgentName | None:
-    """Return the agent whose branches a change at `path` may concern; None if none. `top` is the folder `proposed`."""
+    """Return the agent whose branches a change at `path` may concern; None if there is none.
+
+    `top` is the folder `proposed`.
+    """
     if path.name.endswith(".lock") or not path.is_relative_to(top):
         return None
     agent, *rest = path.relative_to(top).parts or ("",)

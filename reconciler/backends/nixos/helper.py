@@ -29,10 +29,10 @@ class RootHelper(Protocol):
         """Write binds, uid range and limits. Takes effect at the next start."""
 
     async def start(self, name: AgentName) -> None:
-        """Start what is set and wait until it is up."""
+        """Start the system that is set, and wait until it is up."""
 
     async def stop(self, name: AgentName, grace: float) -> None:
-        """Send TERM, then KILL after `grace` seconds. Returns when no process is left."""
+        """Send TERM, then KILL after `grace` seconds. Return when no process is left."""
 
     async def destroy(self, name: AgentName) -> None:
         """Stop and remove the container. The agent's own directories stay."""
