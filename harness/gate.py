@@ -1,4 +1,4 @@
-"""Whether turns may begin, and the turn state. Shared by the loop and by the link, which receives drains."""
+"""The gate for turns, and the turn state. Shared by the loop and by the link, which receives drains."""
 
 from __future__ import annotations
 

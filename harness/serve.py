@@ -24,7 +24,7 @@ If an agent uses its inbox before the hello, hive takes it for a peer without a 
 
 
 def read_settings(environment: Environment) -> AgentSettings:
-    """Return agent.toml of the running generation. BadInput if it is missing or wrong."""
+    """Return agent.toml of the running generation. Raise BadInput if it is missing or wrong."""
     path = environment.config / "agent.toml"
     try:
         settings = parse_settings(path.read_bytes(), str(path))

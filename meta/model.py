@@ -15,14 +15,14 @@ from meta.names import AgentName, GenerationId, ProposalId, Sha
 
 
 class Role(StrEnum):
-    """What an agent may do beyond its own inbox."""
+    """The rights of an agent beyond its own inbox."""
 
     AGENT = "agent"
     MANAGER = "manager"
 
 
 class RunState(StrEnum):
-    """Whether an agent should be up."""
+    """The desired run state of an agent."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -108,7 +108,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What remains of a destroyed agent, for a respawn. With `purge` its directories still have to be removed."""
+    """The rest of a destroyed agent, for a respawn. With `purge` its directories still have to be removed."""
 
     uid_base: int
     pin: Pin
@@ -170,10 +170,10 @@ class Deploy:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What one agent runs: a built system with the container settings it was built for.
+    """A system that one agent runs, with the container settings that it was built for.
 
-    `system` is the path that the container is switched to, a generation directory or a store path.
-    `fingerprint` is ContainerSettings.fingerprint(), `revision` the hive revision of the build.
+    `system` is the path that the container is switched to, a generation directory or a store path. `fingerprint` is
+    ContainerSettings.fingerprint(), `revision` the hive revision of the build.
     """
 
     id: GenerationId

@@ -29,4 +29,4 @@ class LinkPeer(Protocol):
     """One connected harness, as the reconciler uses it."""
 
     async def send(self, line: Drain | Resume | Probe) -> None:
-        """Send one line. A broken connection raises nothing: the link is then observed as lost."""
+        """Send one line. If the connection is broken, do nothing: the link is then observed as lost."""

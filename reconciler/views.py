@@ -171,7 +171,7 @@ class SettingsText:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """A part of a container's log. `cursor` is where the next part begins; None while the log is empty."""
+    """A part of a container's log. `cursor` is the beginning of the next part; None while the log is empty."""
 
     text: str
     cursor: str | None

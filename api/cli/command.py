@@ -1,4 +1,4 @@
-"""How commands are registered: each has the options to find its daemon, and gets a client for it.
+"""The registration of commands. Each command has the options to find its daemon, and gets a client for it.
 
 Annotations are read at run time here and in the command modules, so none of them postpones evaluation.
 """

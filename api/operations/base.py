@@ -96,7 +96,7 @@ OnWritten = Callable[[bool], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a handler gets beside its input. `stopping` is set when the daemon ends.
+    """The caller and the circumstances of one call, beside its input. `stopping` is set when the daemon ends.
 
     The callbacks in `after` are awaited when the handler's answer was written (True) or could not be written (False).
     """

@@ -24,7 +24,7 @@ _BLOCK = 2**18
 
 
 class BackupInput(Input):
-    """What a backup contains."""
+    """The optional contents of a backup."""
 
     proposed: bool = Field(False, description="the proposed work trees as well")
     agents: bool = Field(False, description="agents' /state and homes as well, which hold credentials")

@@ -12,14 +12,14 @@ from meta.wire.agent import MessageResponse
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
-    """How a turn ended. A turn that is not `ok` is retried a few times."""
+    """The end of a turn. A turn that is not `ok` is retried a few times."""
 
     ok: bool
     reason: str = ""
 
 
 class Tools(Protocol):
-    """What a runtime may do during a turn. Each method raises Refused with the reason."""
+    """The actions of a runtime during a turn. Each method raises Refused with the reason."""
 
     async def send(self, to: str, body: str) -> None:
         """Send a message, or with "*" a broadcast."""

@@ -103,7 +103,7 @@ _ACTIONS = ("reply", "send", "ask", "answer", "remind", "commit", "request", "sl
 
 
 class ScriptRule(Table):
-    r"""When a message matches, do the actions in the order in which the file has them.
+    r"""A rule: for a message that matches, do the actions in the order of the file.
 
     `when` must match the whole body and `from` the whole sender (`.` matches newlines too); if one is left out,
     everything matches. In texts `{name}` is the group `(?P<name>...)` of `when`, or `{sender}`, `{body}`, `{self}`
@@ -195,7 +195,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile the pattern of a rule. ValueError if it is invalid. Only for the harness: it can take seconds."""
+    """Compile the pattern of a rule. Raise ValueError if it is invalid. Only for the harness: it can take seconds."""
     try:
         return re.compile(pattern, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:

@@ -105,15 +105,14 @@ class Applied:
         return await self.repo.files(sha)
 
     async def read(self, sha: Sha, path: str) -> bytes:
-        """Return one file of a commit. NotFound if the commit does not have it."""
+        """Return one file of a commit. Raise NotFound if the commit does not have it."""
         return await self.repo.read(sha, path)
 
     # writing
     async def create(self, files: Mapping[str, bytes], at: int) -> Sha:
-        """Create the repo with `files` as its seed commit, kept at refs/hive/seed; return that commit. `main` does not
-        move.
+        """Create the repo with `files` as its seed commit, kept at refs/hive/seed; return that commit.
 
-        If the repo has a seed commit already, return that. Safe to repeat after a kill.
+        `main` does not move. If the repo has a seed commit already, return that. Safe to repeat after a kill.
         """
         await self.repo.init((*FOLDERS, "refs/heads", "refs/hive"))
         seed = self.repo.ref(SEED)
@@ -283,7 +282,7 @@ class Applied:
         return read
 
     async def _objects(self, names: set[Sha]) -> dict[Sha, GitObject]:
-        """Return these objects, and those that tags of tags point at."""
+        """Return the objects with these ids, and the objects behind tags of tags."""
         objects: dict[Sha, GitObject] = {}
         for _ in range(5):
             missing = names - objects.keys()

@@ -30,7 +30,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r
 
 
 def nix_string(text: str) -> str:
-    """Return the Nix string literal for exactly `text`. BadInput for a NUL, which Nix cannot represent."""
+    """Return the Nix string literal for exactly `text`. Raise BadInput for a NUL, which Nix cannot represent."""
     if "\0" in text:
         raise BadInput("a NUL character cannot be written in Nix", "remove it")
     return f'"{text.translate(_ESCAPES)}"'

@@ -44,7 +44,7 @@ class MetaReader:
     async def read(self) -> MetaView:
         """Return the present state of meta: the same value while nothing changes. Only new commits are read.
 
-        NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
+        Raise NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
         """
         stamp = self.stamp()
         if stamp is not None and self._seen is not None and self._seen[0] == stamp:

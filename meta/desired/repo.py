@@ -105,7 +105,7 @@ class MetaRepo:
     async def read(self) -> MetaView:
         """Return the present state of meta: the same value while nothing changes. Only new commits are read.
 
-        NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
+        Raise NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
         """
         return await self._reader.read()
 

@@ -21,7 +21,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def write_objects(git_dir: Path, objects: Iterable[GitObject]) -> None:
-    """Store `objects` durably; skip those that exist. TransientError if the disk is full."""
+    """Store `objects` durably; skip those that exist. Raise TransientError if the disk is full."""
     touched: dict[Path, None] = {}
     try:
         for item in objects:

@@ -28,7 +28,7 @@ class RefChange:
 
 
 def command(change: RefChange) -> str:
-    """Return the command of `git update-ref --stdin`. BadInput for a name that is not one of hive's refs."""
+    """Return the command of `git update-ref --stdin`. Raise BadInput for a name that is not one of hive's refs."""
     if not _REF.fullmatch(change.ref):
         raise BadInput(f"{change.ref[:80]!r} is not a ref of hive", "report this as a bug of hive")
     if change.new is None:

@@ -64,7 +64,10 @@ class Nix:
     store: Store = field(default_factory=Store)
 
     async def version(self, deadline: float = 10) -> tuple[int, int, int]:
-        """Return a version like (2, 8, 0). PermanentError if the program reports none within `deadline` seconds."""
+        """Return a version like (2, 8, 0).
+
+        Raise PermanentError if the program reports none within `deadline` seconds.
+        """
         try:
             done = await run([self.program, "--version"], deadline=deadline, recorder=self.recorder, check=False)
         except ProcessTimeout as error:

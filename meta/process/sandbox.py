@@ -39,10 +39,10 @@ _DROP = ("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What one sandbox contains. Binds are (path on the host, path inside); the inner of two nested ones wins.
+    """The contents of one sandbox. Binds are (path on the host, path inside); the inner of two nested ones wins.
 
-    `env` is the whole environment inside. The host's process list shows it, so it must not hold secrets.
-    `uid` is also the gid. With `network` the sandbox shares the host's network.
+    `env` is the whole environment inside. The host's process list shows it, so it must not hold secrets. `uid` is also
+    the gid. With `network` the sandbox shares the host's network.
     """
 
     read_only: tuple[tuple[Path, Path], ...] = ()
@@ -56,7 +56,7 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What command lines depend on: programs, whether the caller is root, the system's directories.
+    """The facts that command lines depend on: programs, the caller's being root, the system's directories.
 
     `links` are (target, path). Each of `system` is bound read-only under its own name.
     """

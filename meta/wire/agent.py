@@ -57,7 +57,7 @@ class Recv(Wire):
 
 
 class Status(Wire):
-    """How many messages are waiting?"""
+    """Count the caller's unread messages."""
 
     cmd: Literal["status"] = "status"
 
@@ -170,7 +170,7 @@ class GetLooseEnds(Wire):
 
 
 class CountPendingReminders(Wire):
-    """How many reminders are not due yet?"""
+    """Count the caller's reminders that are not due yet."""
 
     cmd: Literal["count_pending_reminders"] = "count_pending_reminders"
 
@@ -272,7 +272,7 @@ class QuestionQueuedResponse(Wire):
 
 
 class LooseEndsResponse(Wire):
-    """What is open, newest first within each kind."""
+    """The loose ends, newest first within each kind."""
 
     kind: Literal["loose_ends"] = "loose_ends"
     loose_ends: LooseEnds

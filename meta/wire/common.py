@@ -1,4 +1,4 @@
-"""What the wire types share: the base class, the integers' bounds, approvals, messages, loose ends.
+"""The parts that the wire types share: the base class, the integers' bounds, approvals, messages, loose ends.
 
 Keys are in the order of the fields. A field marked Omitted is left out if it is None; other optional fields are `null`.
 `from` is a keyword in Python, so the field is called `sender` there and `from` on the wire.
@@ -77,7 +77,7 @@ class ApprovalStatus(StrEnum):
 
 
 class CancelLooseEndKind(StrEnum):
-    """What `cancel_loose_end` can cancel."""
+    """The kinds of loose ends that `cancel_loose_end` can cancel."""
 
     QUESTION = "question"
     REMINDER = "reminder"

@@ -46,13 +46,13 @@ class Rebuild(Wire):
 
 
 class ListAgents(Wire):
-    """Which agents are managed?"""
+    """List the managed agents."""
 
     cmd: Literal["list"] = "list"
 
 
 class Pending(Wire):
-    """Which approvals are open?"""
+    """List the open approvals."""
 
     cmd: Literal["pending"] = "pending"
 

@@ -53,14 +53,14 @@ class Source(StrEnum):
 
 
 class TurnResult(StrEnum):
-    """How a turn ended."""
+    """The end of a turn."""
 
     FINISHED = "finished"
     PAUSED = "paused"
 
 
 class RunResult(StrEnum):
-    """How a run ended."""
+    """The end of a run."""
 
     FINISHED = "finished"
     PAUSED = "paused"

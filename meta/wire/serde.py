@@ -1,4 +1,4 @@
-"""Read JSON as serde does for the Rust types, where that differs from plain JSON.
+"""Read JSON as serde does for the Rust types, if that differs from plain JSON.
 
 `read` returns the tree that pydantic then validates: known fields only, by name. The rules below were observed on the
 seeds' own types:

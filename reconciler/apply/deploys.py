@@ -22,7 +22,7 @@ _MISSING_TAGS: dict[TagState, tuple[TagState, ...]] = {
     TagState.PROPOSAL: (TagState.APPROVED, TagState.BUILDING),
     TagState.APPROVED: (TagState.BUILDING,),
 }
-"""The states between what the tags say and `deployed`."""
+"""The states between that of the tags and `deployed`."""
 
 
 def find_deploy(deploys: tuple[Deploy, ...], id: ProposalId) -> Deploy:

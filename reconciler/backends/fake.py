@@ -198,7 +198,7 @@ class FakeBackend:
 
     # what tests do to a container
     def crash(self, agent: AgentName, code: int | None = 1, signal: int | None = None) -> None:
-        """Let the container end by itself, with this exit code or by this signal."""
+        """End the container as if it crashed, with this exit code or by this signal."""
         record = self._existing(agent)
         if record.pid is None:
             raise NotFound(f"{agent} is not running")
@@ -206,7 +206,7 @@ class FakeBackend:
         self._send_hint(agent)
 
     def lose(self, agent: AgentName) -> None:
-        """Let the container end without an exit record."""
+        """End the container without an exit record."""
         self._end(agent, self._existing(agent), Exit("", 0.0, lost=True))
         self._send_hint(agent)
 

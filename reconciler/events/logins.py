@@ -1,4 +1,4 @@
-"""Report a missing login, and the login that follows it, once the harness has reported either for a while.
+"""Report that an agent has lost its login, or has it again, once its harness reported that state for STABLE seconds.
 
 The harness is the agent's own, so it may report one state and then the other as fast as it can.
 """

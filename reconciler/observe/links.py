@@ -159,7 +159,7 @@ class Links:
             self.skip_drain(agent)
 
     def skip_drain(self, agent: AgentName) -> None:
-        """Let the next stop of this launch skip the drain: `--now` was given, or the drain is over."""
+        """Make the next stop of this launch skip the drain: `--now` was given, or the drain is over."""
         link = self._links.setdefault(agent, _Link(LinkView()))
         self._set(agent, replace(link.view, drain_over=True))
 

@@ -1,4 +1,4 @@
-"""What the daemon remembers of agents: memos and projected stamps, in memory and written through to the store."""
+"""The daemon's memory of agents: memos and projected stamps, in memory and written through to the store."""
 
 from __future__ import annotations
 

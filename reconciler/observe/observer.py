@@ -72,7 +72,7 @@ def _names(folder: Path) -> set[AgentName]:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What an observer reads. Without a `memory` (no daemon) nothing is remembered."""
+    """The sources of an observer. Without a daemon there is no `memory`."""
 
     layout: Layout
     meta: MetaRepo

@@ -1,4 +1,4 @@
-"""Resource limits by control groups, where hive may write them: version 2, or the version 1 hierarchies.
+"""Resource limits by control groups that hive may write: version 2, or the version 1 hierarchies.
 
 One group per agent below `hive-<owner>`, which lies in the nearest ancestor of the daemon's own group that hive may
 write and that has the controllers. The supervisor's child joins before it executes anything. If hive may write no

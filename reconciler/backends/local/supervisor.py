@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from typing import NoReturn, TypedDict
 
     class Spec(TypedDict):
-        """What to run. `uid`: change to it before the exec. A sandbox does that itself, then it is None.
+        """The program to run, and its rights. `uid`: change to it before the exec. It is None for a sandbox, which does
+        that itself.
 
         `sandboxed`: argv is bubblewrap with a pid namespace: child -> its pid 1 -> the agent.
         `cgroups`: cgroup.procs files to join. `rlimits`: soft = hard, by name ("nofile"). `log_limit` in bytes.

@@ -40,7 +40,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The result of a restore. `aside`: where the previous files are now."""
+    """The result of a restore. `aside`: the paths of the previous files now."""
 
     manifest: Manifest
     aside: tuple[Path, ...]

@@ -54,7 +54,7 @@ def _by_status(agent: AgentRow) -> list[Finding]:
 
 
 async def _by_files(subject: Subject) -> list[Finding]:
-    """Without a daemon, report agents that failed, and agents that should run and do not."""
+    """Report agents that failed, and agents that should run and do not. For a hive without a daemon."""
     view = await subject.view()
     if view is None:
         return ok("meta cannot be read: see the check `meta`")
