@@ -177,7 +177,7 @@ async def _answering(service: Service, sockets: AgentSockets) -> None:
     except TimeoutError:
         log.warning("ready, but the sockets of some agents are not open yet")
     except HiveError as error:
-        log.warning("ready, but nobody knows whether the sockets of all agents are open: %s", error.summary)
+        log.warning("ready, but it is unknown whether the sockets of all agents are open: %s", error.summary)
 
 
 async def peek(options: ServeOptions) -> list[dict[str, Any]]:

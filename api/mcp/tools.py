@@ -85,7 +85,7 @@ async def call_tool(call: Call, name: str, given: Mapping[str, Any], cancelled: 
         raise
     except Exception:
         log.exception("the tool %s raised an unexpected error for %s", name[:60], call.who)
-        return Answer(("error: hive failed with an internal error; its log says more",), error=True)
+        return Answer(("error: hive failed with an internal error; its log has the details",), error=True)
 
 
 async def error_answer(call: Call, error: HiveError) -> Answer:

@@ -151,9 +151,9 @@ class Applied:
             tags.SOURCE: str(pinning.source),
             tags.BY: pinning.by,
         }
-        made = self._tag(TagState.PROPOSAL, id, pinning.sha, at, pinning.description, trailers)
+        tag_object = self._tag(TagState.PROPOSAL, id, pinning.sha, at, pinning.description, trailers)
         try:
-            await self.repo.transaction(begin(id, made.id), [made])
+            await self.repo.transaction(begin(id, tag_object.id), [tag_object])
         except Conflict as error:
             raise Conflict(f"there is a proposal {id} of {self.agent} already", "take a new id") from error
 
@@ -288,10 +288,10 @@ class Applied:
             missing = names - objects.keys()
             if not missing:
                 break
-            got = await self.repo.objects(missing)
-            objects.update(got)
+            stored = await self.repo.objects(missing)
+            objects.update(stored)
             names = set()
-            for item in got.values():
+            for item in stored.values():
                 target = _tagged(item)
                 if target is not None:
                     names.add(target)

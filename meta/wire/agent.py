@@ -145,7 +145,7 @@ class Remind(Wire):
     message: Annotated[
         str,
         doc(
-            "what to be told then, at most 256 KiB of UTF-8; over 4 KiB it is kept in a file",
+            "the text of the reminder, at most 256 KiB of UTF-8; over 4 KiB it is kept in a file",
             "look whether the build is done",
             minLength=1,
             maxLength=limits.REMINDER_BYTES,
@@ -222,13 +222,13 @@ AgentRequest = Annotated[
 
 
 class OkResponse(Wire):
-    """The request succeeded."""
+    """The answer to a request that succeeded."""
 
     kind: Literal["ok"] = "ok"
 
 
 class ErrResponse(Wire):
-    """The request failed; the reason."""
+    """The answer to a request that failed, with the reason."""
 
     kind: Literal["err"] = "err"
     message: str

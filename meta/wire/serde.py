@@ -220,20 +220,20 @@ class _Side:
         if not isinstance(value, Pairs):
             return value
         _enter(depth, buffered)
-        found: dict[str, object] = {}
+        fields: dict[str, object] = {}
         for key, item in value.items:
             _check_scalar(key)
-            if key in found:
+            if key in fields:
                 raise _twice(key)
             if key in (self.tag, self.content):
-                found[key] = item
-        name = found.get(self.tag)
+                fields[key] = item
+        name = fields.get(self.tag)
         if not isinstance(name, str):
-            return {self.tag: name} if self.tag in found else {}
-        if name not in self.variants or self.content not in found:
+            return {self.tag: name} if self.tag in fields else {}
+        if name not in self.variants or self.content not in fields:
             return {self.tag: name}
-        late = next(iter(found)) == self.content
-        return {self.tag: name, self.content: self._content(name, found[self.content], late, depth + 1)}
+        late = next(iter(fields)) == self.content
+        return {self.tag: name, self.content: self._content(name, fields[self.content], late, depth + 1)}
 
     def _content(self, name: str, item: object, late: bool, depth: int) -> object:
         if late:
@@ -322,9 +322,9 @@ def _under(schema: Schema) -> Schema:
 
 def _fields(model: Schema) -> dict[str, Schema]:
     """Return the schemas by their names on the wire, in the order of the class."""
-    found = cast("Mapping[str, Schema]", _under(model)["fields"])
+    schemas = cast("Mapping[str, Schema]", _under(model)["fields"])
     order = list(cast("type[Body]", model["cls"]).model_fields)
-    return {str(found[name].get("validation_alias", name)): _under(found[name]) for name in order}
+    return {str(schemas[name].get("validation_alias", name)): _under(schemas[name]) for name in order}
 
 
 def _struct(model: Schema, without: str = "") -> _Struct:

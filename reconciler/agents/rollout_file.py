@@ -52,5 +52,5 @@ class RolloutFile:
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
-            log.error("%s cannot be read, so what it says is not gone on with: %s", self._path, error)
+            log.error("%s cannot be read, so its rollout is not continued: %s", self._path, error)
             return None

@@ -49,14 +49,15 @@ class Updates:
             if under_way is not None and not under_way.over and under_way.by != AUTOMATIC:
                 raise Conflict(f"agents are being rebuilt already: {under_way.describe()}", "see `hive status`")
             seen = await self._see(None)
-            made = self._begin(seen, by, now=now, idle=False, only_outdated=only_outdated)
-            if not made.waiting and only_outdated:
+            rollout = self._begin(seen, by, now=now, idle=False, only_outdated=only_outdated)
+            if not rollout.waiting and only_outdated:
                 raise NotFound(
-                    f"no agent is outdated: all were built with hive {made.revision}", "without --stale all are rebuilt"
+                    f"no agent is outdated: all were built with hive {rollout.revision}",
+                    "without --stale all are rebuilt",
                 )
-            await self._announce(made)
+            await self._announce(rollout)
         self._turned.set()
-        return made
+        return rollout
 
     async def run(self) -> None:
         """Continue the rollout whenever an agent has nothing to do. Look for outdated agents every `resync` seconds."""
@@ -117,11 +118,16 @@ class Updates:
             only_outdated=only_outdated,
         )
 
-    async def _announce(self, made: Rollout) -> None:
+    async def _announce(self, rollout: Rollout) -> None:
         with effect("write-rollout"):
-            await self._file.keep(made)
-        facts = {"by": made.by, "agents": list(made.waiting), "left_out": list(made.left_out), "now": made.now}
-        await self._w.events.append("rebuild_all_started", None, facts, key=keys.rollout_started(made.id))
+            await self._file.keep(rollout)
+        facts = {
+            "by": rollout.by,
+            "agents": list(rollout.waiting),
+            "left_out": list(rollout.left_out),
+            "now": rollout.now,
+        }
+        await self._w.events.append("rebuild_all_started", None, facts, key=keys.rollout_started(rollout.id))
 
     async def _end(self, over: Rollout) -> None:
         log.info("the rollout is over: %s", over.describe())

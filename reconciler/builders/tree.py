@@ -114,9 +114,9 @@ def _write_file(path: Path, data: bytes, mode: int) -> None:
 
 def retire(directory: Path) -> None:
     """Remove a generation. Rename it first, so that a partly removed one never counts."""
-    gone = directory.with_name(f"{_RETIRED}{directory.name}-{secrets.token_hex(4)}")
-    directory.rename(gone)
-    _remove(gone)
+    retired = directory.with_name(f"{_RETIRED}{directory.name}-{secrets.token_hex(4)}")
+    directory.rename(retired)
+    _remove(retired)
 
 
 def clean(folder: Path) -> None:

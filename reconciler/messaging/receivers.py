@@ -111,12 +111,12 @@ class Receivers:
         old = agent not in self._acknowledging
         while not self._closed:
             changes = inbox.changes  # read before looking: a message that comes after the look changes this number
-            got = await self._deliver(agent, inbox, incarnation, quota if old else None)
+            received = await self._deliver(agent, inbox, incarnation, quota if old else None)
             old = False
-            if got is None and inbox.interrupts == interrupts and inbox.changes == changes and not self._closed:
-                got = await self._wait(agent, inbox, incarnation, deadline)
-            if got is not None:
-                delivery, lease = got
+            if received is None and inbox.interrupts == interrupts and inbox.changes == changes and not self._closed:
+                received = await self._wait(agent, inbox, incarnation, deadline)
+            if received is not None:
+                delivery, lease = received
                 if not hold:
                     inbox.leases.discard(lease)
                 return delivery
@@ -138,8 +138,8 @@ class Receivers:
         try:
             return await waiter.future
         except asyncio.CancelledError:
-            if not waiter.future.cancelled() and (got := waiter.future.result()) is not None:
-                self._start_release(agent, got[1])
+            if not waiter.future.cancelled() and (received := waiter.future.result()) is not None:
+                self._start_release(agent, received[1])
             raise
         finally:
             alarm.cancel()

@@ -76,9 +76,9 @@ def _fault(link: LinkView, launch: Launch) -> str | None:
     if link.losses >= FLAPS:
         return f"its link broke {link.losses} times: flapping"
     if link.connected and link.generation is not None and link.generation != launch.generation:
-        return f"it said hello as generation {link.generation}, launched was {launch.generation}"
+        return f"its hello reports generation {link.generation}, launched was {launch.generation}"
     if link.connected and link.nonce is not None and link.nonce != launch.nonce:
-        return "it said hello with the boot nonce of another start"
+        return "its hello has the boot nonce of another start"
     return None
 
 
@@ -86,8 +86,8 @@ def _missing(link: LinkView) -> str:
     if not link.connected:
         return "no harness connected"
     if link.nonce is None:
-        return "the harness connected but never said hello"
-    return "the harness said hello but never answered a probe"
+        return "the harness connected but never sent a hello"
+    return "the harness sent a hello but never answered a probe"
 
 
 def silent_since(container: Container, link: LinkView, *, daemon_since: float, config: Config) -> float | None:

@@ -50,7 +50,7 @@ def _stale(c: Context, generation: Generation) -> tuple[str, str] | None:
     if launch is None:
         return Transient.RESTARTING, "it runs without a record of its start"
     if launch.generation != generation.id or launch.fingerprint != generation.fingerprint:
-        return Transient.SWITCHING, f"it runs generation {launch.generation}, meta says {generation.id}"
+        return Transient.SWITCHING, f"it runs generation {launch.generation}, meta pins {generation.id}"
     if launch.rebuilds < c.run.rebuilds:
         return Transient.RESTARTING, "rebuilt since it was started"
     if launch.restarts < c.run.restarts:
@@ -102,7 +102,7 @@ def _down(c: Context, entry: AgentEntry, generation: Generation) -> Decision | N
     if crash is not None:
         return crash
     if container.system != generation.id or container.fingerprint != generation.fingerprint:
-        return c.do(steps.Switch(generation, entry.settings), "the container is not set to what meta says")
+        return c.do(steps.Switch(generation, entry.settings), "the container is not set to what meta pins")
     return _start(c, generation) if wanted else None
 
 

@@ -88,7 +88,7 @@ def adopt(
     if json:
         console.write_json(answer)
     else:
-        console.write(f"{agent}: {'meta takes over what runs' if running else 'goes back to what meta says'}")
+        console.write(f"{agent}: {'meta takes over what runs' if running else 'goes back to what meta pins'}")
 
 
 def deploy(

@@ -97,7 +97,7 @@ def _started(data: Data) -> str:
 
 
 def _adopted(data: Data) -> str:
-    side = "meta takes over what runs" if data.get("running") else "goes back to what meta says"
+    side = "meta takes over what runs" if data.get("running") else "goes back to what meta pins"
     return f"{side}{with_names(_with(data, ', decided by ', 'by'))} (ids {_ids(data)})"
 
 

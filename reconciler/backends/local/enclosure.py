@@ -97,7 +97,7 @@ def enclose(layout: Layout, config: Config, host: Host, subject: Subject, comman
         inside = _sandbox(layout, subject, uid)
         argv = sandbox.command(inside, command, host.sandbox)
         return Enclosure(tuple(argv), {"PATH": os.environ.get("PATH", os.defpath)}, "/", None, sandboxed=True)
-    why = host.why if host.sandbox is None else "agents.json says that it is not isolated"
+    why = host.why if host.sandbox is None else "agents.json turns its isolation off"
     if config.isolation != "unsafe-none" and subject.runtime != "script":
         raise Refused(f"{subject.agent} does not start without isolation: {why}", _INSTALL)
     env = _environment(subject, _outside(layout, subject))

@@ -100,9 +100,9 @@ def verify(connection: sqlite3.Connection) -> Chain:
 
 def hash_of(connection: sqlite3.Connection, n: int) -> str | None:
     """Return the stored hash of event `n`, even if it is the anchor. Return None if it is not kept."""
-    found = connection.execute("SELECT hash FROM events WHERE n = ?", (n,)).fetchone()
-    if found is not None:
-        return None if found[0] is None else str(found[0])
+    row = connection.execute("SELECT hash FROM events WHERE n = ?", (n,)).fetchone()
+    if row is not None:
+        return None if row[0] is None else str(row[0])
     anchor = _anchor(connection)
     return anchor[1] if anchor is not None and anchor[0] == n else None
 
