@@ -69,7 +69,7 @@ def _cancelled_text(_call: Call, cancelled: Cancelled) -> str:
     tool=Tool(_list_text),
 )
 async def loose_ends(call: Call, _asked: wire.GetLooseEnds) -> list[LooseEnd]:
-    """List what is open, newest first within each kind: the agent's own; everything for the manager and the operator."""
+    """List what is open, newest first within each kind: an agent's own; all for the manager and the operator."""
     return list(await call.service.loose_ends.of(call.name))
 
 

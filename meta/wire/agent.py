@@ -251,7 +251,7 @@ class EmptyResponse(Wire):
 
 
 class StatusResponse(Wire):
-    """Messages waiting."""
+    """The number of messages that wait."""
 
     kind: Literal["status"] = "status"
     unread: U64

@@ -107,7 +107,7 @@ def deploy(
 
 
 def show_deploy(card: Row, waits: Waits, json: bool, verb: str) -> None:
-    """Print what became of a deploy, or how to follow it."""
+    """Print the end of a deploy, or how to follow it."""
     id, agent = card["id"], card["agent"]
     if waits.on:
         commit = f", at commit {texts.short_commit(card['fetched_sha'])}" if card["fetched_sha"] else ""
