@@ -195,7 +195,7 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     for name in sorted(key for key in environment if key.startswith("HIVE_") and key not in known):
         near = difflib.get_close_matches(name, sorted(known - INSIDE), n=1)
         what = f"did you mean {near[0]}?" if near else "see docs/reference/configuration.md"
-        warnings.append(f"{name} is no setting of hive and has no effect; {what}")
+        warnings.append(f"{name} is not a setting of hive and has no effect; {what}")
     return warnings
 
 

@@ -61,7 +61,7 @@ async def _status(service: Service) -> str:
     try:
         async with asyncio.timeout(STATUS_DEADLINE):
             agents = (await service.status()).agents
-    except HiveError as error:  # the daemon is alive all the same
+    except HiveError as error:  # the daemon is alive anyway
         return error.summary
     except TimeoutError:
         return "busy"

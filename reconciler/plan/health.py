@@ -66,7 +66,7 @@ def _judge_link(link: LinkView, deadline: float, now: float, config: Config) -> 
         stable_at = link.since + config.health_stable
         if now >= stable_at or link.since > now + SET_BACK:
             return Healthy()
-        return Pending(stable_at, "harness connected, waiting whether it stays")
+        return Pending(stable_at, "harness connected, waits for a stable link")
     if now >= deadline:
         return Unhealthy(f"{_missing(link)} within {config.health_deadline:g} s")
     return Pending(deadline, f"health, {deadline - now:.0f} s left: {_missing(link)}")

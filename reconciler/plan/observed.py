@@ -40,7 +40,7 @@ class Exit:
     def describe(self) -> str:
         """Return the exit in words."""
         if self.lost:
-            return "gone without a trace (host restarted, or its supervisor was killed)"
+            return "ended without a record (host restarted, or its supervisor was killed)"
         if self.signal is not None:
             return f"killed by signal {self.signal}"
         return f"exited with code {self.code}"

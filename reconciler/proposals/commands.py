@@ -106,7 +106,7 @@ class Proposals:
             raise Conflict(f"{id} is {state}, only a failed or denied id is tried again", "see `hive pending`")
         if deploy.kind is not DeployKind.APPLY_COMMIT:
             remedy = f"hive {'spawn' if deploy.kind is DeployKind.SPAWN else 'rollback'} {owner}"
-            raise Refused(f"{id} is no proposal of a commit but a {deploy.kind}", f"use `{remedy}`")
+            raise Refused(f"{id} is a {deploy.kind}, not a proposal of a commit", f"use `{remedy}`")
         await self._deploys.entry(owner)
         main = await self._w.applied(owner).main()
         if main is not None and not await self._stale.descends(owner, main, deploy.sha):

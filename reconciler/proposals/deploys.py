@@ -63,7 +63,7 @@ class Deploys:
         owners = await self._w.cards.owners(id)
         if id == 0 and len(owners) > 1:
             some = ", ".join(sorted(owners)[:NAMES_MOST]) + (", ..." if len(owners) > NAMES_MOST else "")
-            raise BadInput(f"each agent's first spawn has the id 0 ({some})", "say whose: `--agent NAME`")
+            raise BadInput(f"each agent's first spawn has the id 0 ({some})", "name the agent: `--agent NAME`")
         if not owners:
             remedy = "see `hive pending` for the open ones" if id else "see `hive pending --all`"
             raise NotFound(f"there is no proposal {id}", remedy)

@@ -324,5 +324,5 @@ class Discovery:
             self._seen.pop(agent, None)
 
     def _failed(self, agent: AgentName, error: HiveError | None) -> None:
-        self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'failed inside, see the log'}", 300)
+        self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'internal error, see the log'}", 300)
         log.warning("%s: %s", agent, self._waiting[agent])

@@ -27,7 +27,7 @@ def check(agent: AgentName, deploys: Sequence[Deploy], now: int, source: Source 
     if source is not None and source.exclusive and len(today) >= REPLACED_MOST:
         raise Conflict(
             f"{agent} had {len(today)} proposals replaced by newer ones within a day, the limit is {REPLACED_MOST}",
-            f"`hive propose {agent}` proposes the newest commit all the same",
+            f"`hive propose {agent}` still proposes the newest commit",
         )
     waiting = open_ids(
         deploy for deploy in deploys if source is None or not source.replaces(Source.parse(deploy.source))

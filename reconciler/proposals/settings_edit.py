@@ -61,8 +61,8 @@ class SettingsEdit:
             )
         applied, subject = self._w.applied(agent), description or SUBJECT
         if await applied.read(main, SETTINGS_FILE) == text.encode():
-            raise BadInput(f"{SETTINGS_FILE} of {agent} is so already", "change it first")
-        # objects that no ref names: a daemon that dies here leaves nothing that anybody sees
+            raise BadInput(f"{SETTINGS_FILE} of {agent} already has this text", "change it first")
+        # objects that no ref names: a daemon that dies here leaves no visible change
         sha = await applied.edit(main, SETTINGS_FILE, text.encode(), subject, self._w.now())
         pinning = Pinning(DeployKind.APPLY_COMMIT, sha, main, commit_ref=sha, source=EDITED, by=by, description=subject)
         return await self._proposals.pin(agent, pinning)

@@ -40,7 +40,7 @@ def shell(
     """Run a shell or the given program in an agent's container, and exit with its exit code.
 
     It runs as the agent's user with the agent's rights, and on a terminal of its own: programs in the container cannot
-    reach yours. Be careful all the same: the programs and files there are the agent's.
+    reach yours. Still be careful: the programs and files there are the agent's.
     """
     status = client.row("/api/status")
     client.rows("/api/plan", {"agent": agent})  # raises NotFound if there is no such agent
