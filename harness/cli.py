@@ -1,6 +1,7 @@
 """`hive-harness serve`: the program in every container.
 
-Exit codes: 0 after SIGTERM, 2 for wrong usage, 78 for wrong settings (EX_CONFIG), else the one in `[start]`.
+Exit codes: 0 after SIGTERM, 2 for wrong usage, 78 for wrong settings (EX_CONFIG). A fault in `[start]` may set another
+one.
 """
 
 from __future__ import annotations

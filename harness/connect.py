@@ -33,7 +33,7 @@ class Backoff:
 
 
 async def connect(path: Path, backoff: Backoff) -> Streams:
-    """Connect. Retry for ever, because the daemon may be restarting; log only the first failure."""
+    """Connect to the socket. Retry for ever, because the daemon may be restarting. Log only the first failure."""
     logged = False
     while True:
         try:

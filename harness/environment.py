@@ -12,7 +12,7 @@ from meta.names import AgentName, agent_name
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The values of the variables. `generation` and `nonce` are what hive launched; paths are inside the container."""
+    """The values of the variables. `generation` and `nonce` are those of the launch. Paths are inside the container."""
 
     agent: AgentName
     manager: bool
@@ -25,7 +25,7 @@ class Environment:
 
     @property
     def link(self) -> Path:
-        """Return the socket over which hive judges health and requests drains."""
+        """Return the socket of the link. hive judges health and requests drains over it."""
         return self.run / "harness.sock"
 
     @property
@@ -35,7 +35,7 @@ class Environment:
 
 
 def read_environment(variables: Mapping[str, str]) -> Environment:
-    """Return the environment. BadInput names a variable that is missing or wrong."""
+    """Return the environment. Raise BadInput with the name of a variable that is missing or wrong."""
     hint = "hive starts the harness and sets HIVE_AGENT, HIVE_ROLE, HIVE_GENERATION and HIVE_BOOT_NONCE"
     if "HIVE_AGENT" not in variables:
         raise BadInput("HIVE_AGENT is not set", hint)

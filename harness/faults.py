@@ -18,7 +18,7 @@ OLD_GENERATION = "0" * 20
 
 
 async def misbehave(fault: Fault, environment: Environment, code: int) -> int:
-    """Show one fault. Return `code` for `hello-then-exit`; never return for the others."""
+    """Cause one fault. Return `code` for `hello-then-exit`. Never return for the others."""
     log.info("misbehaving on purpose: %s", fault)
     while fault != "never-hello":
         reader, writer = await connect(environment.link, Backoff())

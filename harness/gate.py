@@ -1,4 +1,4 @@
-"""Whether turns may begin, and the turn state. The link, which receives drains, and the loop share it."""
+"""The gate for turns, and the turn state. Shared by the loop and by the link, which receives drains."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Gate:
                 self._listener(state)
 
     def drain(self) -> None:
-        """Let no turn begin until `resume`."""
+        """Allow no new turn until `resume`."""
         self._open.clear()
         self._closed.set()
 
     def resume(self) -> None:
-        """Let turns begin again."""
+        """Allow turns again."""
         self._closed.clear()
         self._open.set()
 

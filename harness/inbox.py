@@ -1,6 +1,6 @@
 """The harness's end of `mcp.sock`: take messages, acknowledge turns, send.
 
-A call is retried over a new connection until it is answered. So a message arrives at least once.
+A call is retried over a new connection until hive answers. So a message arrives at least once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # only the manager imports these types at run time: building 
 log = logging.getLogger(__name__)
 
 RECV_SECONDS = 30
-"""Seconds that hive may hold back the answer to `recv`."""
+"""Seconds that hive may wait before it answers a `recv`."""
 ANSWER_SECONDS = 30.0
 """Seconds that every other answer may take before the connection counts as dead."""
 
@@ -57,10 +57,12 @@ class Inbox:
         self._decode = _decoder(manager=manager)
 
     async def recv(self) -> MessageResponse | None:
-        """Return one message, or None if none came for a while. ConnectionLost if the connection broke: call again.
+        """Return one message, or None if none came for a while.
 
-        At boot, and whenever the answer to a `recv` may have been lost, requeue everything in flight first. No turn
-        runs meanwhile, so nothing else is in flight.
+        Raise ConnectionLost if the connection broke; then call again.
+
+        Requeue everything in flight first: at boot, and if the answer to a `recv` may have been lost. No turn runs
+        meanwhile, so nothing else is in flight.
         """
         async with self._lock:
             if self._must_requeue:
@@ -75,7 +77,7 @@ class Inbox:
         return None
 
     def requeue(self) -> None:
-        """Have what is in flight delivered again with the next `recv`."""
+        """Requeue what is in flight. The next `recv` delivers it again."""
         self._must_requeue = True
 
     async def ack(self) -> None:
@@ -83,11 +85,11 @@ class Inbox:
         await self.call(AckTurn())
 
     async def send(self, to: str, body: str) -> None:
-        """Send a message. Refused, with hive's reason, if hive rejects it."""
+        """Send a message. Raise Refused, with hive's reason, if hive rejects it."""
         await self.call(Send(to=to, body=body))
 
     async def call(self, request: Request) -> Response:
-        """Return the answer to `request`. Refused if it is an error."""
+        """Return the answer to `request`. Raise Refused if the answer is an error."""
         async with self._lock:
             response = await self._retry(request)
         self._check(response)
@@ -114,7 +116,7 @@ class Inbox:
     async def _try(self, request: Request, seconds: float) -> Response:
         """Send `request` once and return the answer. Close the connection on every interruption.
 
-        Otherwise a late answer would be taken for that to the next request.
+        Otherwise the next request could get a late answer to this one.
         """
         line = encode(request) + b"\n"
         try:

@@ -1,6 +1,7 @@
 """The harness's end of the link (meta.wire.link): send the hello and turn states, answer probes, obey drains.
 
-It reconnects for ever. A drain ends with its connection: a daemon that still wants it repeats it after the hello.
+It reconnects for ever. A drain ends with its connection. A daemon that still needs the drain repeats it after the
+hello.
 """
 
 from __future__ import annotations
@@ -80,6 +81,6 @@ class Link:
             self._gate.resume()
 
     def _send(self, line: Hello | State) -> None:
-        """Write a line without waiting: lines are short and few, and an answer to a probe must not be delayed."""
+        """Write a line without waiting. Lines are short and few, and an answer to a probe must not be delayed."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(encode(line) + b"\n")

@@ -1,7 +1,7 @@
 """The loop: take a message, do the turn, acknowledge it. It pauses between turns if hive requests a drain.
 
-A turn that is not ok is not acknowledged. Its message is requeued; after ATTEMPTS turns it is acknowledged all the
-same, because the next good turn would do that anyway.
+A turn that is not ok is not acknowledged. Its message is requeued. After ATTEMPTS turns it is acknowledged anyway, as
+the next good turn would do.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from meta.wire.link import TurnState
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-"""Turns that one message gets in one process of the harness."""
+"""Turns for one message in one process of the harness."""
 DRAIN_GRACE = 1.0
-"""Seconds that hive has to answer an open `recv` after it requested a drain."""
+"""Seconds to wait for the answer to an open `recv` after hive requested a drain."""
 
 Turn = Callable[[MessageResponse], Awaitable[TurnOutcome]]
 
@@ -61,7 +61,10 @@ class Loop:
         self._gate.set(TurnState.IDLE)
 
     async def _next(self) -> MessageResponse | None:
-        """Return the next message; None if there is none, or if hive requests a drain before `recv` is answered."""
+        """Return the next message.
+
+        Return None if there is none, or if hive requests a drain before it answers the `recv`.
+        """
         recv = asyncio.ensure_future(self._inbox.recv())
         closed = asyncio.ensure_future(self._gate.wait_closed())
         try:

@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 HELLO_SECONDS = 5.0
 """Seconds that turns wait for the answer to the hello.
 
-hive takes an agent that uses its inbox before the hello for a peer without a link.
+If an agent uses its inbox before the hello, hive takes it for a peer without a link.
 """
 
 
 def read_settings(environment: Environment) -> AgentSettings:
-    """Return agent.toml of the running generation. BadInput if it is missing or wrong."""
+    """Return agent.toml of the running generation. Raise BadInput if it is missing or wrong."""
     path = environment.config / "agent.toml"
     try:
         settings = parse_settings(path.read_bytes(), str(path))

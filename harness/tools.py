@@ -22,25 +22,27 @@ class HiveTools:
         self._environment = environment
 
     async def send(self, to: str, body: str) -> None:
-        """Send a message, or with "*" a broadcast. Refused by `recipients` or by hive."""
+        """Send a message, or with "*" a broadcast. Raise Refused if `recipients` or hive forbids it."""
         self._check(to)
         await self._inbox.send(to, body)
 
     async def ask(self, to: str, question: str, options: Sequence[str] = (), *, multi: bool = False) -> None:
-        """Ask an agent or the operator. Refused by `recipients` or by hive."""
+        """Ask an agent or the operator. Raise Refused if `recipients` or hive forbids it."""
         self._check(to)
         await self._inbox.call(Ask(question=question, options=tuple(options), multi=multi, to=to))
 
     async def answer(self, id: int, text: str) -> None:
-        """Answer a question to this agent. Refused by hive."""
+        """Answer a question to this agent. Raise Refused if hive forbids it."""
         await self._inbox.call(Answer(id=id, answer=text))
 
     async def remind(self, message: str, seconds: int) -> None:
-        """Get `message` from `reminder` in `seconds` seconds. Refused by hive."""
+        """Schedule a reminder: `message` arrives from `reminder` in `seconds` seconds. Raise Refused if hive forbids
+        it.
+        """
         await self._inbox.call(Remind(message=message, timing=InSeconds(seconds=seconds)))
 
     async def request_apply_commit(self, agent: AgentName, commit: Sha, description: str) -> None:
-        """Request approval of `commit` in the agent's proposed repo. Refused for all but the manager."""
+        """Request approval of `commit` in the agent's proposed repo. Raise Refused unless the caller is the manager."""
         if not self._environment.manager:
             raise Refused(
                 f"{self._environment.agent} may not propose: only the manager may", "send the manager a message"

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 async def take_turn(runtime: Runtime, message: MessageResponse, tools: Tools, seconds: float) -> TurnOutcome:
-    """Return the outcome of the runtime's turn. It is not ok after `seconds`, and for every error."""
+    """Return the outcome of the runtime's turn. It is not ok if the turn takes over `seconds` or raises an error."""
     try:
         async with asyncio.timeout(seconds):
             return await runtime.turn(message, tools)

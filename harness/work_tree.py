@@ -16,7 +16,7 @@ class WorkTree:
     """The work tree `<agents>/<name>/config`. Commits are by `author`."""
 
     def __init__(self, agents: Path, name: str, author: AgentName) -> None:
-        """BadInput for an invalid name, NotFound if there is no repo."""
+        """Raise BadInput for an invalid name, NotFound if there is no repo."""
         self.agent = agent_name(name)
         self.path = agents / self.agent / "config"
         self._author = author
@@ -28,7 +28,7 @@ class WorkTree:
         return sha((await self._git("rev-parse", "--verify", "HEAD^{commit}")).text)
 
     async def commit(self, file: str, content: str, message: str) -> Sha:
-        """Write one file and commit only that. Conflict if it already has that content."""
+        """Write one file and commit only that. Raise Conflict if it already has that content."""
         if "\0" in file + message:
             raise BadInput("a file name or message with a NUL byte cannot be committed", "leave it out")
         path = self._inside(file)

@@ -1,1 +1,1 @@
-"""What is desired: names, models, wire types, git repositories, tags and the meta flake. No sockets, no database."""
+"""Desired state: names, models, wire types, git repositories, tags and the meta flake. No sockets, no database."""

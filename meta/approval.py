@@ -1,4 +1,4 @@
-"""What an approval is bound to. Pure.
+"""The binding of an approval to what the approver saw. Pure.
 
 An approver sees one commit, built from one set of shared inputs into one derivation, for a container with certain
 settings. Shared inputs may move before the build. Then hive computes the binding again: the approval holds if the
@@ -19,7 +19,7 @@ _TRAILER = "Hive-Shown-"
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What an approval is bound to: what the card showed.
+    """The facts that an approval is bound to: those on the card.
 
     `nixpkgs` and `hive` are the locked revisions, "" if the flake has no such input. `derivation` is the path of the
     .drv, `settings` is ContainerSettings.fingerprint().
@@ -41,7 +41,7 @@ class Binding:
 
 
 def from_trailers(trailers: Mapping[str, str]) -> Binding | None:
-    """Return the binding in `trailers`; None if they hold none (an older approval, or builder `plain`)."""
+    """Return the binding in `trailers`; None if there is none in them (an older approval, or builder `plain`)."""
     values = {part.name: trailers.get(f"{_TRAILER}{part.name.capitalize()}", "") for part in fields(Binding)}
     if not (values["commit"] and values["settings"]):
         return None  # a tag has no empty trailers
@@ -49,7 +49,7 @@ def from_trailers(trailers: Mapping[str, str]) -> Binding | None:
 
 
 def objection(shown: Binding, now: Binding) -> str | None:
-    """Return why the approval of `shown` does not hold for `now`; None if it holds."""
+    """Return why an approval of `shown` is not valid for `now`; None if it is valid."""
     if shown.commit != now.commit:
         return f"changed since it was shown: the commit was {shown.commit[:12]}, now it is {now.commit[:12]}"
     if shown.settings != now.settings:

@@ -21,10 +21,12 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    resync: float = Field(30.0, gt=0, description="every agent is looked at at least this often")
+    resync: float = Field(30.0, gt=0, description="hive looks at every agent at least this often")
     health_deadline: float = Field(60.0, gt=0, description="from start to healthy")
     health_stable: float = Field(1.0, ge=0, description="how long the harness must stay connected to be healthy")
-    reconnect_grace: float = Field(15.0, ge=0, description="after a daemon restart a missing link is unknown this long")
+    reconnect_grace: float = Field(
+        15.0, ge=0, description="for this long after a daemon restart a missing link counts as unknown"
+    )
     drain_deadline: float = Field(60.0, ge=0, description="how long an agent may finish its turn before it is stopped")
     stop_grace: float = Field(10.0, ge=0, description="between TERM and KILL")
     build_deadline: float = Field(1800.0, gt=0, description="one build")
@@ -39,14 +41,14 @@ class Config(BaseModel):
     auto_update: str = Field(
         "off",
         pattern="^(off|idle|all)$",
-        description="what an older hive built is rebuilt by itself: never, between two turns, or after a drain",
+        description="hive rebuilds what an older hive built: never, between two turns, or after a drain",
     )
     starts: int = Field(4, ge=1, description="containers of backend nixos that boot at the same time")
     helper_socket: str = Field("/run/hive-privileged/socket", description="the root helper of backend nixos")
-    crash_limit: int = Field(5, ge=1, description="crashes in a row before an agent is left alone")
+    crash_limit: int = Field(5, ge=1, description="crashes in a row before hive gives an agent up")
     crash_backoff: float = Field(1.0, gt=0, description="wait after the first crash; doubles each time")
     crash_backoff_max: float = Field(300.0, gt=0, description="the longest wait between restarts")
-    crash_reset: float = Field(600.0, gt=0, description="healthy for so long = the crashes are forgotten")
+    crash_reset: float = Field(600.0, gt=0, description="after this time healthy the crashes are forgotten")
     retry_backoff: float = Field(1.0, gt=0, description="wait after a transient error; doubles each time")
     retry_backoff_max: float = Field(60.0, gt=0, description="the longest wait after transient errors")
     keep_generations: int = Field(5, ge=2, description="generations of builder plain kept per agent")
@@ -65,26 +67,26 @@ class Config(BaseModel):
         pattern="^(auto|console|journal|json)$",
         description="lines of the log; auto is journal below systemd, else console",
     )
-    uid_start: int = Field(524_288, ge=65_536, description="first uid handed out to agents (65,536 each)")
+    uid_start: int = Field(524_288, ge=65_536, description="first uid given to agents (65,536 each)")
     fixed_uids: bool = Field(True, description="agents run under their own uid when the daemon is root")
     isolation: str = Field(
         "required",
         pattern="^(required|unsafe-none)$",
         description="unsafe-none lets agents run without bubblewrap",
     )
-    prebuild: bool = Field(False, description="builder nix builds a proposal before it is decided about")
+    prebuild: bool = Field(False, description="builder nix builds a proposal before the decision")
     preview_wait: float = Field(60.0, gt=0, description="how long an approval waits for its preview")
     evaluation_deadline: float = Field(120.0, gt=0, description="one evaluation of builder nix")
     evaluation_memory_mib: int = Field(4096, ge=256, description="memory of one evaluation, MiB")
     nixpkgs: str = Field("", description="flake URL of nixpkgs for the meta flake; empty leaves the input out")
     dashboard_port: int = Field(
-        0, ge=0, le=65535, description="port of the dashboard, told to agents; 0: there is none and they are told none"
+        0, ge=0, le=65535, description="port of the dashboard, passed on to agents; 0: there is no dashboard"
     )
     hyperhive: str = Field("", description="flake URL of hive itself for the meta flake; empty leaves the input out")
 
 
 def config_from_environment(environment: Mapping[str, str] = os.environ) -> Config:
-    """Return the settings in HIVE_<KEY> variables (HIVE_RESYNC=5). BadInput names the key that is wrong."""
+    """Return the settings in HIVE_<KEY> variables (HIVE_RESYNC=5). Raise BadInput with the key that is wrong."""
     values = {
         key: environment[f"HIVE_{key.upper()}"] for key in Config.model_fields if f"HIVE_{key.upper()}" in environment
     }

@@ -26,11 +26,11 @@ class HiveError(Exception):
 
 
 class PermanentError(HiveError):
-    """A retry changes nothing."""
+    """An error that a retry does not help against."""
 
 
 class BadInput(PermanentError):
-    """What the caller gave is wrong."""
+    """The caller's input is wrong: a name, a commit, a setting, a line on a socket."""
 
 
 class NotFound(PermanentError):

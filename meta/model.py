@@ -15,14 +15,14 @@ from meta.names import AgentName, GenerationId, ProposalId, Sha
 
 
 class Role(StrEnum):
-    """What an agent may do beyond its own inbox."""
+    """The rights of an agent beyond its own inbox."""
 
     AGENT = "agent"
     MANAGER = "manager"
 
 
 class RunState(StrEnum):
-    """Whether an agent should be up."""
+    """The desired run state of an agent."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -37,7 +37,7 @@ class DeployKind(StrEnum):
 
 
 class TagState(StrEnum):
-    """The state of an id, which is the furthest of its tags. The values are the folders of the tags."""
+    """The state of an id: the furthest of its tags. The values are the folders of the tags."""
 
     PROPOSAL = "proposal"
     APPROVED = "approved"
@@ -108,7 +108,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What remains of a destroyed agent, for a respawn. With `purge` its directories still have to be removed."""
+    """The rest of a destroyed agent, for a respawn. With `purge` its directories still have to be removed."""
 
     uid_base: int
     pin: Pin
@@ -135,7 +135,7 @@ class Desired:
     run: Mapping[AgentName, RunEntry] = field(default_factory=dict)
 
     def run_of(self, agent: AgentName) -> RunEntry:
-        """Return the agent's run entry. Without one it is running."""
+        """Return the agent's run entry. An agent without an entry is running."""
         return self.run.get(agent, RunEntry())
 
 
@@ -170,10 +170,10 @@ class Deploy:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What one agent runs: a built system with the container settings it was built for.
+    """A system that one agent runs, with the container settings that it was built for.
 
-    `system` is the path that the container is switched to, a generation directory or a store path.
-    `fingerprint` is ContainerSettings.fingerprint(), `revision` the hive revision of the build.
+    `system` is the path that the container is switched to, a generation directory or a store path. `fingerprint` is
+    ContainerSettings.fingerprint(), `revision` the hive revision of the build.
     """
 
     id: GenerationId

@@ -1,4 +1,4 @@
-"""Names and ids, with the checks that each of them passes before it is used in a path or a command.
+"""Names and ids. Each passes its check before hive uses it in a path or a command.
 
 Standard library only: the root helper imports this module.
 """
@@ -24,7 +24,7 @@ REMINDER = "reminder"
 """Sender of reminders."""
 HOST = "host"
 HIVE = "hive"
-"""Actor of what the daemon does without being asked."""
+"""Actor of what the daemon does on its own initiative."""
 ALL = "*"
 """Recipient of a broadcast: every agent but the sender. The operator does not get it."""
 RESERVED = frozenset({OPERATOR, SYSTEM, REMINDER, HOST, HIVE})
@@ -39,7 +39,7 @@ _GENERATION = re.compile(r"[0-9a-f]{20}")
 
 
 def agent_name(text: str) -> AgentName:
-    """Return `text` as an agent's name. BadInput names the rule that it breaks."""
+    """Return `text` as an agent's name. Raise BadInput with the rule that it breaks."""
     if _NAME.fullmatch(text) and text not in RESERVED:
         return AgentName(text)
     raise BadInput(f"{text[:40]!r} is no agent name: {_name_fault(text)}", "choose a name like 'alice' or 'web-2'")

@@ -1,14 +1,14 @@
-"""Make text of unknown origin fit to be kept and shown. Pure."""
+"""Clean text of unknown origin, so that it can be kept and shown. Pure."""
 
 from __future__ import annotations
 
 import re
 
 LINE_LIMIT = 500
-"""Characters of a text on one line; of a longer one the beginning is kept."""
+"""Characters of a text on one line. A longer text keeps its beginning."""
 
 TEXT_LIMIT = 16_000
-"""Characters of a text; of a longer one the end is kept, because that is where an error stands."""
+"""Characters of a text. A longer text keeps its end, because errors stand at the end."""
 
 _CUT = "[...]\n"
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
@@ -26,10 +26,10 @@ _SECRETS = re.compile(
 
 
 def scrub(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
-    """Return `text` without what could mislead or harm a reader, cut to its last `limit` characters.
+    """Return `text` without characters that could mislead or harm a reader, cut to its last `limit` characters.
 
     Remove terminal escapes, control characters, invalid UTF-8 and characters that turn the direction of writing.
-    Replace tokens of the kinds in `_SECRETS` by "[redacted]": a last net, not a promise.
+    Replace tokens of the kinds in `_SECRETS` by "[redacted]". This catches most secrets, not all.
     """
     decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     lines = decoded.replace("\r\n", "\n").replace("\r", "\n")

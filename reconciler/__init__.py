@@ -1,1 +1,1 @@
-"""How reality follows: observe, plan, apply, queue, backends, builders and the store."""
+"""The reconciler makes the containers equal to what is desired: observe, plan, apply."""

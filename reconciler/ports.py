@@ -15,10 +15,10 @@ class Sockets(Protocol):
         """Return True if both sockets of the agent listen, and their files are the ones that were made for them."""
 
     async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
-        """Make the sockets of an agent and listen, unless they are open. Replaces stale files.
+        """Make the sockets of an agent and listen, unless they are open. Replace stale files.
 
         The files have mode 0660 and belong to `uid`, if given. Only uids of the range that begins at `peers` are
-        served; None: every uid that may open the file.
+        served. If `peers` is None, every uid that may open the file is served.
         """
 
     async def close(self, agent: AgentName) -> None:

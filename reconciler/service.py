@@ -1,4 +1,4 @@
-"""What the reconciler offers to `api`: one of each part, made by the daemon."""
+"""The services of the reconciler for `api`: one of each part, made by the daemon."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reconciler.upkeep.backups.live import LiveBackup
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts. `names` returns the names of all agents, sorted; `revision` is hive's own, "" when unknown."""
+    """The parts. `names` returns the names of all agents, sorted. `revision` is hive's own, "" if unknown."""
 
     names: Callable[[], list[AgentName]]
     revision: str

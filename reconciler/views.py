@@ -1,4 +1,4 @@
-"""The values that users and programs get: frozen, turned into JSON by the API. Times are Unix seconds."""
+"""The values that users and programs get: frozen, converted to JSON by the API. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reconciler.plan.rollout import Rollout
 class Card:
     """One approval as the operator sees it; a projection of the id's tags.
 
-    `status` is one of pending, approved, denied, failed (the wire's words). `state` is the furthest tag.
-    `commit_ref` is as the proposer wrote it (empty for a spawn); `fetched_sha` is set after a fetch.
-    The fields after `source` are not stored but read when a card is shown: `branch` if the proposal came from a branch
-    (of the push repo or the work tree), `sha` (also of a spawn), `decided_by` if the card is not pending any more, and
-    `stale` if the proposal cannot be deployed any more: how to rebase it.
+    `status` is one of pending, approved, denied, failed (the words of the wire). `state` is the furthest tag.
+    `commit_ref` is as the proposer wrote it (empty for a spawn); `fetched_sha` is set after a fetch. The fields after
+    `source` are not stored but read when a card is shown: `branch` if the proposal came from a branch (of the push repo
+    or the work tree), `sha` (also of a spawn), `decided_by` if the card is not pending any more, and `stale` if the
+    proposal cannot be deployed any more: how to rebase it.
     """
 
     id: ProposalId
@@ -43,7 +43,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class RefusedTip:
-    """A branch whose commit was refused. `source` as in a tag, `by`: its author, `remedy`: what the author can do."""
+    """A branch whose commit was refused. `source` is as in a tag, `by` its author, `remedy` the author's next step."""
 
     agent: AgentName
     source: str
@@ -92,7 +92,7 @@ class AgentStatus:
     unread: int
     conditions: tuple[str, ...] = ()
     built_with: str | None = None
-    """The revision of hive that built it, if a rebuild would use another one."""
+    """The revision of hive that built the agent, if a rebuild would use another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class SettingsText:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """A part of a container's log. `cursor` is where the next part begins; None while the log is empty."""
+    """A part of a container's log. `cursor` is the beginning of the next part; None while the log is empty."""
 
     text: str
     cursor: str | None

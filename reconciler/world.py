@@ -1,4 +1,4 @@
-"""Everything that apply, the loop, the commands and the queries share: one of each, made by the daemon."""
+"""The parts and values that apply, the loop, the commands and the queries share. The daemon makes one of each."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from reconciler.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The parts. `clock` gives Unix seconds; `as_root` says whether uids can be handed out.
+    """The shared parts. `clock` gives Unix seconds. `as_root`: hive can give files to other uids.
 
-    `previews`: what open proposals would become, None if the builder cannot say. `builds` limits builds at one time.
-    `on_destroy` are called with the name of an agent that is destroyed.
-    `own_ranges`: the backend gives every container a uid range of its own, root or not.
+    `previews` are those of open proposals; None if the builder makes none. `builds` limits the builds that run at one
+    time. Each of `on_destroy` is called with the name of an agent that is destroyed. `own_ranges`: the backend gives
+    every container a uid range of its own, even if hive is not root.
     """
 
     layout: Layout
@@ -57,13 +57,13 @@ class World:
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
 
     async def forget(self, agent: AgentName) -> None:
-        """Forget a destroyed agent: questions and reminders do not wait for it any more."""
+        """Drop a destroyed agent, with its questions and reminders."""
         self.repos.forget(agent)
         for on_destroy in self.on_destroy:
             await on_destroy(agent)
 
     def decision(self, agent: AgentName) -> asyncio.Lock:
-        """Return the lock held while an id's end is decided: by the meta commit, or by cancel and destroy."""
+        """Return the lock to hold while the end of an id is decided: by the meta commit, or by cancel and destroy."""
         return self._decisions.setdefault(agent, asyncio.Lock())
 
     def applied(self, agent: AgentName) -> Applied:
@@ -71,7 +71,7 @@ class World:
         return self.repos(agent)
 
     def uid(self, settings: ContainerSettings) -> int | None:
-        """Return the uid that owns the agent's files and sockets; None if uids cannot be handed out."""
+        """Return the uid that owns the agent's files and sockets; None if hive cannot give files to other uids."""
         return settings.uid_base if self.as_root and self.config.fixed_uids else None
 
     def peers(self, settings: ContainerSettings) -> int | None:
@@ -80,9 +80,9 @@ class World:
 
     @property
     def gives_through_helper(self) -> bool:
-        """True if what hive makes for an agent belongs to another uid, and hive cannot hand it over by itself."""
+        """True if hive's files for an agent belong to another uid, and only the helper can change their owner."""
         return self.own_ranges and not self.as_root
 
     def now(self) -> int:
-        """Return Unix seconds, whole."""
+        """Return the present time in whole Unix seconds."""
         return int(self.clock())

@@ -1,4 +1,4 @@
-"""How commands are registered: each has the options to find its daemon, and gets a client for it.
+"""The registration of commands. Each command has the options to find its daemon, and gets a client for it.
 
 Annotations are read at run time here and in the command modules, so none of them postpones evaluation.
 """
@@ -83,7 +83,10 @@ _NAMES = ("agent", "name", "to")
 def command(
     app: typer.Typer, name: str, panel: str, *, examples: tuple[str, ...] = ()
 ) -> Callable[[Callable[Concatenate[Client, P], None]], Callable[Concatenate[Client, P], None]]:
-    """Register a command whose first parameter is the client. typer sees --state and --runtime instead of it."""
+    """Register a command whose first parameter is the client.
+
+    typer shows --state and --runtime in place of that parameter.
+    """
 
     def register(function: Callable[Concatenate[Client, P], None]) -> Callable[Concatenate[Client, P], None]:
         @functools.wraps(function)

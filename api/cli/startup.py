@@ -1,7 +1,9 @@
-"""Keep the start of `hive` fast: convert plain values without pydantic, complete without rich. Each imports in 0.1 s.
+"""Keep the start of `hive` fast.
 
-typer makes one converter per parameter when it is first needed, and keeps it in `_runtime_param`. This module puts a
-small one there before. In a typer without that attribute it has no effect, and hive only starts slower.
+Plain values are converted without pydantic, and completions run without rich: each of these imports takes 0.1 s.
+
+typer makes one converter per parameter when it first needs it, and keeps it in `_runtime_param`. This module sets a
+small one beforehand. If typer has no such attribute, the small one has no effect and hive starts more slowly.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class PlainConverter:
         self._convert: Callable[[str], object] = _boolean if kind is bool else kind
 
     def coerce(self, value: object, param: object, ctx: typer.Context) -> object:
-        """Return the value in its type; of a list each value. Raise BadParameter if it does not fit."""
+        """Return the value in its type. Of a list, convert each value. Raise BadParameter if a value does not fit."""
         if isinstance(value, (list, tuple)):
             return [self.coerce(one, param, ctx) for one in value]
         if not isinstance(value, str):

@@ -65,8 +65,8 @@ class _Servers:
 class AgentSockets:
     """The sockets of all agents (reconciler.ports.Sockets).
 
-    `service` answers on the sockets. It is a future since the service, too, is made of parts that open sockets: until
-    it is there, `open` raises TransientError.
+    `service` answers on the sockets. It is a future because some of its parts open sockets themselves. Until the
+    service exists, `open` raises TransientError.
     """
 
     def __init__(self, layout: Layout, config: Config, service: asyncio.Future[Service]) -> None:
@@ -84,9 +84,10 @@ class AgentSockets:
         return servers is not None and servers.present
 
     async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
-        """Make the sockets, with mode 0660 and owned by `uid` if given, and listen. Do nothing if they are present.
+        """Create the sockets and listen. Do nothing if they are present.
 
-        Only uids in the range that begins at `peers` may connect; None: every user who may open the file.
+        Their files have mode 0660 and belong to `uid` if given. Only uids in the range that begins at `peers` may
+        connect. If `peers` is None, every user who may open the file can connect.
         """
         async with self._locks.setdefault(agent, asyncio.Lock()):
             if self.present(agent):
@@ -133,7 +134,10 @@ class AgentSockets:
             await self._close(agent)
 
     async def mute(self) -> None:
-        """End all requests of agents, before the store closes. Links and files stay, or hive would repair them."""
+        """Close all agents' connections before the store closes.
+
+        The link sockets and the files stay. Otherwise the loop would repair them.
+        """
         await asyncio.gather(*(servers.mute() for servers in self._servers.values()))
 
     async def close_all(self) -> None:
@@ -149,7 +153,7 @@ class AgentSockets:
 def admission(uid: int | None) -> Callable[[int | None], bool]:
     """Return the check of who may use an agent's sockets: the agent's uid range, root, and the daemon's user.
 
-    Without fixed uids (`uid` is None) agents run as the daemon's user, and the mode of the file decides.
+    If uids are not fixed (`uid` is None), agents run as the daemon's user. The file's mode then decides.
     """
     own = os.geteuid()
 

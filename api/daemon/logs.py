@@ -22,14 +22,14 @@ from reconciler.telemetry import activity
 
 Kind = Literal["console", "journal", "json"]
 TEXT_LIMIT = 16_000
-"""Characters of one text. Of a longer text the end is kept."""
+"""Characters of one text. A longer text keeps its end."""
 
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """The numbers of sd-daemon(3)."""
 
 
 def set_up(wanted: str, environment: Mapping[str, str] = os.environ, stream: TextIO = sys.stderr) -> None:
-    """Write the log to `stream` from now on. `wanted` is HIVE_LOG_FORMAT."""
+    """Configure logging to write to `stream`. `wanted` is the value of HIVE_LOG_FORMAT."""
     root = logging.getLogger()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter(kind_of(wanted, environment, stream), colors=stream.isatty()))
@@ -42,13 +42,16 @@ def set_up(wanted: str, environment: Mapping[str, str] = os.environ, stream: Tex
 
 
 def kind_of(wanted: str, environment: Mapping[str, str], stream: TextIO) -> Kind:
-    """Return the format. `auto` means journal if systemd connected `stream` to the journal, else console."""
+    """Return the log format.
+
+    `auto` means journal if systemd connected `stream` to the journal, and console otherwise.
+    """
     detected = "journal" if _is_journal(environment.get("JOURNAL_STREAM", ""), stream) else "console"
     return cast(Kind, detected if wanted == "auto" else wanted)
 
 
 def formatter(kind: Kind, *, colors: bool = False) -> ProcessorFormatter:
-    """Return the formatter, which makes lines of a record of `logging`: one, or several for the journal."""
+    """Return the formatter. It turns each log record into one line, or into several for the journal."""
     before: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _add_activity]
     after: dict[Kind, list[Processor]] = {
         "console": [
@@ -71,7 +74,10 @@ def formatter(kind: Kind, *, colors: bool = False) -> ProcessorFormatter:
 
 
 def _is_journal(stream_id: str, stream: TextIO) -> bool:
-    """Compare device:inode: a child with another stderr inherits JOURNAL_STREAM as well."""
+    """Return True if `stream` is the journal.
+
+    Compare device and inode, because a child with another stderr inherits JOURNAL_STREAM too.
+    """
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -96,7 +102,7 @@ def _scrub(logger: WrappedLogger, method: str, event: EventDict) -> MutableMappi
 
 
 def _for_journal(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """Return `<4>name: text key=value`. Each line has the priority, because the journal makes an entry of each."""
+    """Return `<4>name: text key=value`. Each line has the priority, because the journal makes an entry of each line."""
     level, name, text = (str(event.pop(key, "")) for key in ("level", "logger", "event"))
     exception = str(event.pop("exception", ""))
     facts = "".join(f" {key}={value}" for key, value in event.items())

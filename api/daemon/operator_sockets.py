@@ -28,7 +28,7 @@ async def serve_operator(
 ) -> AsyncIterator[None]:
     """Serve both sockets inside the block. Raise Conflict if another daemon listens there.
 
-    `stopping` is set at the end of the block at the latest, so that open event streams end.
+    `stopping` is set by the end of the block, so that open event streams end.
     """
     async with AsyncExitStack() as stack:
         http = bind(layout.http_socket, exclusive=True)

@@ -1,6 +1,6 @@
-"""`hive serve`: the daemon with its sockets, from start to the signal that ends it. Agents go on without it.
+"""`hive serve`: run the daemon with its sockets until a signal ends it. Agents keep running.
 
-Nothing here prints: `on_ready` gets the status to show once the daemon answers, `serve` returns how it ended.
+Nothing here prints: `on_ready` gets the status to show once the daemon answers. `serve` returns how the daemon ended.
 """
 
 from __future__ import annotations
@@ -46,17 +46,18 @@ INSIDE = frozenset(
         *("OWNER", "PORT", "ROLE", "RUN", "FAILPOINT", "FULL", "STRICT"),
     )
 )
-"""Variables of hive that are no settings of the daemon: those inside a container, and those of the tests."""
+"""HIVE_* variables that are not settings of the daemon: those inside a container, and those of the tests."""
 READY_SECONDS = 10.0
-"""The longest wait for the sockets of agents that run already."""
+"""Seconds to wait for the sockets of agents that were already running."""
 OTHER_VARIABLES = INSIDE | {"HIVE_STATE", "HIVE_RUNTIME", "HIVE_BACKEND", "HIVE_BUILDER", "HIVE_REVISION"}
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Where and how. `once`: reconcile (`only` one agent) for at most `seconds`, then end.
+    """The directories and settings of one daemon.
 
-    `unsafe` lets agents run without bubblewrap, whatever HIVE_ISOLATION says.
+    `once`: reconcile for at most `seconds`, then end; `only` limits that to one agent. `unsafe` lets agents run without
+    bubblewrap, even if HIVE_ISOLATION forbids it.
     """
 
     state: Path
@@ -69,33 +70,33 @@ class ServeOptions:
     unsafe: bool = False
 
     def config(self) -> Config:
-        """The settings in the environment, and what the options say beyond them."""
+        """The settings from the environment, overridden by the options."""
         config = config_from_environment()
         return config.model_copy(update={"isolation": "unsafe-none"}) if self.unsafe else config
 
     def layout(self) -> Layout:
-        """The paths below the two directories; symlinks in the way to them are followed here, once."""
+        """The paths below the two directories. Symlinks in these two are resolved here, once."""
         return Layout(self.state.resolve(), self.runtime.resolve())
 
 
 class Outcome(Enum):
-    """Why a daemon ended. The last three come with `once` only."""
+    """The reason why a daemon ended. The last three occur with `once` only."""
 
     STOPPED = auto()
-    """A signal."""
+    """A signal arrived."""
     FAILED = auto()
     """A background task of the daemon ended."""
     SETTLED = auto()
-    """Nothing was left to do."""
+    """No work was left."""
     TIMED_OUT = auto()
-    """Something was left to do when the time was over."""
+    """Work was left when the time was over."""
     INTERRUPTED = auto()
-    """A signal, before nothing was left to do."""
+    """A signal arrived before the work was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a daemon ended. `plan`: what is left to do, if the outcome is SETTLED or TIMED_OUT."""
+    """The end of a daemon. `plan`: the work that is left, if the outcome is SETTLED or TIMED_OUT."""
 
     outcome: Outcome
     plan: tuple[PlanRow, ...] = ()
@@ -106,10 +107,10 @@ OnReady = Callable[[Status], None]
 
 
 async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> Ending:
-    """Run until SIGTERM or SIGINT (or, with `once`, until nothing is left to do). Return how it ended.
+    """Run until SIGTERM or SIGINT, or with `once` until no work is left. Return how the daemon ended.
 
-    A background task that ends, ends the daemon.
-    Raises HiveError when the daemon cannot start: another one has the state directory, a setting is wrong.
+    If a background task ends, the daemon ends. Raise HiveError if the daemon cannot start: another daemon holds the
+    state directory, or a setting is wrong.
     """
     config, layout = options.config(), options.layout()
     join_keyring()  # before any thread: the keyring of the session that started hive is not for what hive starts
@@ -145,7 +146,7 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
 
 
 async def _until(stopping: asyncio.Event, daemon: Daemon) -> None:
-    """Wait for the signal or the failure that ends the daemon. Report to systemd meanwhile that it is alive."""
+    """Wait for the signal or the failure that ends the daemon. Meanwhile report to systemd that the daemon is alive."""
     background = daemon.service.background
     living = [background.start("watchdog", watchdog.live(daemon.service))] if watchdog.wanted() else []
     try:
@@ -155,7 +156,7 @@ async def _until(stopping: asyncio.Event, daemon: Daemon) -> None:
 
 
 async def _first(stopping: asyncio.Event, daemon: Daemon, *others: asyncio.Task[bool]) -> None:
-    """Wait until `stopping` is set, a background task has ended and is on record, or one of `others` is done."""
+    """Wait until `stopping` is set, a background task has ended and is recorded, or one of `others` is done."""
     signalled, failed = asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(daemon.failed())
     try:
         await asyncio.wait({signalled, failed, *others}, return_when=asyncio.FIRST_COMPLETED)
@@ -167,7 +168,10 @@ async def _first(stopping: asyncio.Event, daemon: Daemon, *others: asyncio.Task[
 
 
 async def _answering(service: Service, sockets: AgentSockets) -> None:
-    """Wait until agents that went on without a daemon find their sockets again; what cannot open holds nobody up."""
+    """Open the sockets of agents that kept running without a daemon.
+
+    An agent whose sockets cannot be opened does not delay the others.
+    """
     try:
         async with asyncio.timeout(READY_SECONDS):
             waiting = [row.agent for row in await service.plan() if row.step == OpenSockets.name]
@@ -175,11 +179,11 @@ async def _answering(service: Service, sockets: AgentSockets) -> None:
     except TimeoutError:
         log.warning("ready, but the sockets of some agents are not open yet")
     except HiveError as error:
-        log.warning("ready, but nobody knows whether the sockets of all agents are open: %s", error.summary)
+        log.warning("ready, but it is unknown whether the sockets of all agents are open: %s", error.summary)
 
 
 async def peek(options: ServeOptions) -> list[dict[str, Any]]:
-    """The plan, read from disk without a daemon, without the lock, and without changing anything."""
+    """Return the plan, read from disk without a daemon and without the lock. Change nothing."""
     config, layout = options.config(), options.layout()
     choice = choose(options.backend, options.builder)
     rows = await plan_on_disk(layout, config, choice, agent_name(options.only) if options.only else None)
@@ -187,13 +191,13 @@ async def peek(options: ServeOptions) -> list[dict[str, Any]]:
 
 
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:
-    """One warning for each HIVE_* variable that nothing of hive reads: most likely a slip."""
+    """Return one warning for each HIVE_* variable that hive does not read. It is probably misspelt."""
     known = {f"HIVE_{key.upper()}" for key in Config.model_fields} | OTHER_VARIABLES
     warnings = []
     for name in sorted(key for key in environment if key.startswith("HIVE_") and key not in known):
         near = difflib.get_close_matches(name, sorted(known - INSIDE), n=1)
         what = f"did you mean {near[0]}?" if near else "see docs/reference/configuration.md"
-        warnings.append(f"{name} is no setting of hive and has no effect; {what}")
+        warnings.append(f"{name} is not a setting of hive and has no effect; {what}")
     return warnings
 
 
@@ -209,7 +213,10 @@ async def _once(daemon: Daemon, agent: AgentName | None, options: ServeOptions, 
 
 
 def _on_signals(stopping: asyncio.Event) -> None:
-    """The first signal ends in good order, a second one at once: a start after a kill ends in the same place."""
+    """End the daemon in good order at the first signal, and at once at the second.
+
+    That is safe: a start after a kill recovers the same state.
+    """
 
     def stop(number: signal.Signals) -> None:
         if stopping.is_set():
@@ -222,7 +229,7 @@ def _on_signals(stopping: asyncio.Event) -> None:
 
 
 def _allow_descriptors() -> None:
-    """As many open files as the system lets this process have: every connection of every agent is one."""
+    """Raise the limit of open files to the highest that the system allows. Every connection of an agent needs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

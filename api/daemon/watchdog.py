@@ -1,4 +1,4 @@
-"""Signs of life for systemd: WATCHDOG=1 from the daemon's own loop, with a line of status (sd_notify(3))."""
+"""Signs of life for systemd: the daemon's own loop sends WATCHDOG=1 and a status line (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from reconciler.service import Service
 
 STATUS_DEADLINE = 5.0
-"""Seconds to make one line of status, so that it does not delay the next sign of life."""
+"""Seconds to make one status line. More would delay the next sign of life."""
 STATUS_SECONDS = 30.0
-"""Seconds between two lines of status if systemd does not watch this process."""
+"""Seconds between two status lines if systemd does not watch this process."""
 
 
 def interval(environment: Mapping[str, str], pid: int) -> float | None:
-    """Return the seconds between two signs of life, half of systemd's limit; None if it does not watch this process."""
+    """Return the seconds between two signs of life: half of systemd's limit. Return None if systemd does not watch this
+    process.
+    """
     if environment.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
     try:
@@ -59,7 +61,7 @@ async def _status(service: Service) -> str:
     try:
         async with asyncio.timeout(STATUS_DEADLINE):
             agents = (await service.status()).agents
-    except HiveError as error:  # the daemon is alive all the same
+    except HiveError as error:  # the daemon is alive anyway
         return error.summary
     except TimeoutError:
         return "busy"

@@ -1,7 +1,7 @@
 """HTTP on an agent's `http.sock`: uvicorn's protocol on a bound socket, with limits on what one agent can use.
 
-A peer must send the head of its next request within HEAD_DEADLINE, and is disconnected if it reads nothing of an answer
-for SEND_DEADLINE. More than `connections` are refused.
+A peer is disconnected if it does not send the head of its next request within HEAD_DEADLINE, or does not read an answer
+for SEND_DEADLINE. Connections beyond `connections` are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from meta.errors import Refused
 CONNECTIONS = 16
 """The limit of connections to one agent's http.sock. Each running tool call uses one."""
 HEAD_DEADLINE = 60.0
-"""Seconds without a whole request head. Long enough for an idle connection between two turns of a model."""
+"""Seconds to wait for a whole request head. This is long enough for a connection that is idle between two turns of a
+model.
+"""
 
 SLICE = 1024
 """Bytes that are parsed at a time. In a body of one-byte chunks each byte costs as much as a whole chunk."""
@@ -150,7 +152,7 @@ class HttpServer:
         self._server = await asyncio.get_running_loop().create_unix_server(self._protocol, sock=self.bound.sock)
 
     async def stop(self) -> None:
-        """Accept no more and end the connections; those with a request after GRACE seconds. The file stays."""
+        """Accept no more connections, and end the open ones. Those with a request get GRACE seconds. The file stays."""
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._state.connections):

@@ -52,7 +52,10 @@ class RouteHandler:
 
     @cached_property
     def _output(self) -> TypeAdapter[Any]:
-        """Built at the first answer, so that the daemon starts faster."""
+        """Return the adapter of the answer's type.
+
+        It is built at the first answer, so that the daemon starts faster.
+        """
         return TypeAdapter(self._operation.json_output)
 
     async def __call__(self, request: HttpRequest) -> Response[Any]:

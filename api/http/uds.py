@@ -77,7 +77,7 @@ class EmbeddedServer(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[None]:
-    """Serve `app` on `bound` inside the block. At its end open requests have GRACE seconds to finish."""
+    """Serve `app` on `bound` inside the block. At its end, open requests have GRACE seconds to finish."""
     config = uvicorn.Config(
         app,
         http=PeerProtocol,

@@ -68,5 +68,5 @@ def _decode_agent(line: bytes) -> Wire:
 
 
 def fault_line(error: HiveError) -> bytes:
-    """Return an error as these sockets answer it."""
+    """Return an error as these sockets report it."""
     return encode(ErrResponse(message=message_of(error)))

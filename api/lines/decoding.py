@@ -1,4 +1,4 @@
-"""Decode the lines of an agent, so that a line that is slow to parse delays only its sender."""
+"""Decode the lines of an agent. A line that is slow to parse delays only its sender."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 MAX_ON_LOOP = 2_000
-"""Values of a line that is parsed on the loop. A long text is one value, and fast to parse."""
+"""Values of a line that is parsed on the loop. A long text counts as one value, since it parses fast."""
 
 
 class Decoder(Generic[T]):

@@ -26,5 +26,5 @@ def operation_for(surface: Surface, request: Wire) -> AnyOperation:
 
 
 def message_of(error: HiveError) -> str:
-    """Return what is wrong and, in brackets, what to do about it."""
+    """Return what is wrong and, in brackets, the remedy."""
     return f"{error.summary} ({error.hint})" if error.hint else error.summary

@@ -1,4 +1,4 @@
-"""`host.sock`: the operator's line protocol, exactly HostRequest and HostResponse. All else is HTTP."""
+"""`host.sock`: the operator's line protocol, exactly HostRequest and HostResponse. All other operations use HTTP."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def host_server(bound: Bound, service: Service, *, limit: int) -> LineServer:
 
 
 def fault_line(error: HiveError) -> bytes:
-    """Return an error as this socket answers it."""
+    """Return an error as this socket reports it."""
     return encode(host.HostResponse(ok=False, error=message_of(error)))

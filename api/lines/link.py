@@ -32,7 +32,7 @@ HELLO_SECONDS = 10.0
 """Seconds to say hello: a connection that says nothing must not keep the harness out."""
 
 _SHOWN = 200
-"""Characters of an agent's line that the log gets."""
+"""Characters of an agent's line that are logged."""
 
 
 class Peer:
@@ -116,5 +116,5 @@ def _parse(line: Given) -> Hello | State | str:
 
 
 def fault_line(error: HiveError) -> bytes:
-    """Return the line for a peer that is refused. The link's own protocol has no error line."""
+    """Return the line for a peer that is refused. The link protocol itself has no error line."""
     return json.dumps({"error": error.summary}).encode()

@@ -35,7 +35,7 @@ READ_BYTES = 32 * 1024
 LINE_COST = 64
 """Bytes that a line costs beside its own."""
 HANGUP_INTERVAL = 1.0
-"""Seconds between checks of whether a peer that sends no more has disconnected."""
+"""Seconds between checks whether a silent peer has disconnected."""
 CONNECTIONS = 256
 """The limit of connections to one socket, unless the socket has a limit of its own."""
 
@@ -112,7 +112,7 @@ class LineSplitter:
 class LineConnection(asyncio.Protocol):
     """One peer. `uid` is the peer's, from the kernel. `begin` is called with the connection when it is made.
 
-    While a line waits to be taken, no more is read, so that a peer cannot fill the daemon's memory.
+    Reading pauses while a line waits to be taken. So a peer cannot fill the daemon's memory.
     """
 
     uid: int | None
@@ -293,7 +293,10 @@ class LineConnection(asyncio.Protocol):
             raise ConnectionResetError("the peer has disconnected")
 
     def _check_hangup(self) -> None:
-        """Cancel the work of a peer that disconnected. While nothing is read, this must be checked now and then."""
+        """Cancel the work of a peer that disconnected.
+
+        This runs at intervals, because a hangup goes unnoticed while reading is paused.
+        """
         if self._next_check is not None:
             self._next_check.cancel()
             self._next_check = None
@@ -326,8 +329,8 @@ async def answer_lines(
 ) -> None:
     """Answer each line with one line, in order. An expected error becomes `fault(error)`; the connection stays open.
 
-    A request is carried out even if the peer disconnects before its answer. After each answer `written` is called with
-    whether it was written to the connection.
+    A request is carried out even if the peer disconnects before its answer. After each answer `written` is called: with
+    True if the answer was written to the connection, else with False.
     """
     async for line in connection.lines():
         sent = False

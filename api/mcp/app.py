@@ -1,7 +1,7 @@
-"""The ASGI application for `/mcp`: the whole of an agent's `http.sock`, and a part of the operator's.
+"""The ASGI application for `/mcp`. It is all of an agent's `http.sock`, and a part of the operator's.
 
-Only POST is served: the server is stateless and never sends first. The whole body is read, within limits, before the
-SDK gets the request; from then on the application watches whether the peer disconnects.
+Only POST is served: the server is stateless and never sends first. The application reads the whole body, within limits,
+before it calls the SDK. From then on it watches for a disconnect.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ PATHS = frozenset({"/mcp", "/mcp/"})
 ENVELOPE = 16 * 1024
 """Bytes of a request besides the arguments of its call."""
 BODY_DEADLINE = 30.0
-"""Seconds in which a peer has to send a request's body."""
+"""Seconds within which a peer has to send a request's body."""
 _CANCELLED = b"notifications/cancelled"
 
 
 class Endpoint:
-    """The MCP endpoint of one principal. `admit` decides by the peer's uid; `limit`: bytes of a request's body."""
+    """The MCP endpoint of one principal. `admit` decides by the peer's uid; `limit` is the largest body in bytes."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Endpoint:
             await asyncio.wait({self._running})
 
     def _principal(self, scope: Scope) -> Principal:
-        """Return the socket's principal; for the operator with the peer's uid, which is recorded."""
+        """Return the socket's principal. The operator's has the peer's uid, which is recorded."""
         principal = self._call.principal
         return Operator(_uid(scope)) if isinstance(principal, Operator) else principal
 
@@ -166,7 +166,7 @@ class Endpoint:
             hold.drop = None
 
     def _cancel(self, body: bytes) -> None:
-        """Cancel another request if this one asks for that, as peers of the older protocol do."""
+        """Cancel another request if this request asks for that. Peers of the older protocol cancel in this way."""
         if _CANCELLED not in body:
             return
         try:

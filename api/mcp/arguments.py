@@ -1,6 +1,6 @@
-"""Convert the arguments that a model gives into a request of the wire. Accept what models often write instead:
+"""Convert the arguments of a model into a wire request. Accept these forms, which models often write:
 
-    "300" or 300.0 for an integer, "true" for a boolean, 12 for a text, "[\"a\"]" or "a" for a list of texts,
+    "300" or 300.0 for an integer, "true" for a boolean, 12 for a text, "["a"]" or "a" for a list of texts,
     null for an option, the wire's nested object where the schema is flat
 
 The wire's own decoder decides about everything else. No argument can change who calls.
@@ -26,7 +26,10 @@ _SHOWN = 40
 
 
 def request_from(request: type[Wire], arguments: Arguments, given: Mapping[str, Any]) -> Wire:
-    """Return `given` as a `request`, without unknown names. BadInput lists the arguments that the tool has."""
+    """Return `given` as a `request`. Drop unknown names.
+
+    Raise BadInput, with the arguments that the tool has, if a value does not fit.
+    """
     known = {name: value for name, value in given.items() if value is not None}
     try:
         for choice in arguments.choices:
@@ -51,7 +54,7 @@ def _adapter(request: type[Wire]) -> TypeAdapter[Wire]:
 
 
 def _fold(choice: Choice, given: dict[str, Any]) -> dict[str, Any]:
-    """Replace flat fields by the nested object that the wire has. Keep an object that is there already."""
+    """Replace flat fields by the nested object that the wire has. Keep a nested object that was given."""
     if choice.field in given:
         return given
     chosen = [tag for tag, names in choice.variants.items() if all(name in given for name in names)]

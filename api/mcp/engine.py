@@ -1,4 +1,7 @@
-"""The SDK's side of `/mcp`: one server per principal. The only module that imports `mcp`; `app` imports it late."""
+"""The SDK's side of `/mcp`: one server per principal.
+
+Only this module imports `mcp`; `app` imports this module late.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ logging.getLogger("mcp").setLevel(logging.ERROR)
 
 
 class Engine:
-    """The SDK's server for one principal. `run` runs in a task of its own; `handle` waits until it does."""
+    """The SDK's server for one principal. `run` runs in a task of its own; `handle` waits until `run` serves."""
 
     def __init__(self, call: Call, agents: Callable[[], list[str]], limit: int) -> None:
         self._call = call

@@ -1,4 +1,4 @@
-"""The instructions that a model gets when it connects: who it is, whom it can write to, how it gets messages."""
+"""The instructions for a model that connects: its name, the agents it can write to, and how it gets messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from api.operations.base import Role
 from meta.names import MANAGER, OPERATOR
 
 MAX_NAMES = 40
-"""Names of agents that are listed; a model learns nothing from a longer list."""
+"""Names of agents in the instructions. A longer list does not help a model."""
 
 
 def instructions(name: str, role: Role, agents: Iterable[str]) -> str:

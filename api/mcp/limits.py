@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 
 MAX_VALUES = 10_000
-"""Values of one request; a tool call has a few dozen, and a long text is one."""
+"""Values of one request. A tool call has a few dozen; a long text counts as one."""
 READ_FACTOR = 8
 """Read up to this many times the limit, so that the error can name the request. Longer bodies are not read."""
 END_BYTES = 4096
@@ -27,7 +27,10 @@ _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 
 
 async def has_too_many_values(body: bytes) -> bool:
-    """Return True if `body` is JSON with more than MAX_VALUES values. The SDK reports what is not JSON."""
+    """Return True if `body` is JSON with more than MAX_VALUES values.
+
+    The SDK itself reports a body that is not JSON.
+    """
     if body.count(b",") <= MAX_VALUES:
         return False
     return await asyncio.to_thread(_exceeds, body)  # it may be one text with many commas
@@ -64,9 +67,10 @@ class LongBody:
         self._tail = (self._tail + bytes(part[-END_BYTES:]))[-END_BYTES:]
 
     def substitute(self, headers: Mapping[bytes, bytes]) -> bytes | None:
-        """Return a short call with the same id, without arguments; None if the body is not a call with a visible id.
+        """Return a short call with the same id and without arguments. Return None if the body is not a call with a
+        visible id.
 
-        The SDK answers it in the version of the protocol that `headers` ask for, and the tool reports the limit.
+        The SDK answers that call in the protocol version that `headers` name. The tool then reports the limit.
         """
         id = _HEAD.match(self._head) or _TAIL.search(self._tail)
         if id is None or not (_CALL.search(self._head) or _CALL.search(self._tail)):

@@ -1,4 +1,4 @@
-"""One HTTP request to `/mcp`, as the tools need to know it."""
+"""One HTTP request to `/mcp`, with the facts that the tools need."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ STATE_KEY = "hive.request"
 class McpRequest:
     """A request that is being answered.
 
-    `cancelled` is set when the peer disconnects or cancels, and when the daemon ends. `request_id` is the id that the
-    peer gave the request. `error`: the body was not read, so this is the answer to the call.
+    `cancelled` is set when the peer disconnects or cancels, and when the daemon ends. `request_id` is the peer's id of
+    the request. `error` is the answer to the call if the body was not read.
     """
 
     call: Call
@@ -26,6 +26,6 @@ class McpRequest:
     error: HiveError | None = None
 
     async def finish(self, written: bool) -> None:
-        """Run the callbacks in `call.after`: report whether the answer was written."""
+        """Run the callbacks in `call.after` with True if the answer was written, else with False."""
         while self.call.after:
             await self.call.after.pop()(written)

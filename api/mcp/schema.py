@@ -1,8 +1,8 @@
 """The arguments of a tool as a flat JSON schema, which models fill in correctly, made from the tool's wire type.
 
-The schema has no `$ref`, no null beside a type (an optional argument is absent instead), no title, and no bound beyond
-what JSON numbers can hold. A field that is one of several objects (`timing`) is replaced by the fields of all of them;
-the model gives the fields of one.
+The schema has no `$ref`, no title, and no bound beyond what JSON numbers can hold. It has no null beside a type: an
+optional argument is absent instead. A field that is one of several objects (`timing`) is replaced by the fields of all
+of them; the model gives the fields of one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The arguments of a tool. `schema` is for the model; `choices` are needed to make the wire's fields again."""
+    """The arguments of a tool. `schema` is for the model; `choices` are needed to restore the wire's fields."""
 
     schema: Schema
     choices: tuple[Choice, ...]

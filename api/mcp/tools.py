@@ -104,7 +104,7 @@ async def _run(tool: ToolView, call: Call, value: Any) -> str:
 
 
 async def _status(call: Call) -> tuple[str, ...]:
-    """Return the number of unread messages. Not for the operator, who has the dashboard for that."""
+    """Return the number of unread messages. The operator gets none here: the dashboard shows it."""
     if call.role is Role.OPERATOR:
         return ()
     try:
@@ -114,7 +114,7 @@ async def _status(call: Call) -> tuple[str, ...]:
 
 
 async def _to_the_end(work: Coroutine[None, None, T]) -> T:
-    """Run `work` to its end, also if the caller is cancelled meanwhile."""
+    """Run `work` to its end, even if the caller is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     _running.add(task)
     task.add_done_callback(_running.discard)

@@ -1,11 +1,11 @@
-"""What one operation is, and how it is bound to the surfaces.
+"""One operation, and its bindings to the surfaces.
 
     Operation   name, summary, input, output, principals, effect, handler, and its bindings
       Line      on a line socket: the wire's request type, and the answer as the wire has it
       Route     on the operator's http.sock: method and path; fields come from path, query, header and body
       Tool      on /mcp: the arguments are those of its Line, the answer is text
 
-A handler gets the caller beside its input. The socket decides who that is, so no input can change it.
+A handler gets the caller beside its input. The socket determines the caller, so no input can change it.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ CALLER: Mapping[Surface, Role] = {
     Surface.MANAGER: Role.MANAGER,
     Surface.AGENT: Role.AGENT,
 }
-"""Who calls on a surface. `/mcp` is on every http.sock, so there the owner of the socket calls."""
+"""The caller on each surface. `/mcp` is on every http.sock, so its caller is the owner of the socket."""
 
 
 class Effect(StrEnum):
-    """What an operation does. `/mcp` passes it on as a hint, by which a client may ask a person before a call."""
+    """The effect of an operation. `/mcp` passes it on as a hint: a client may ask a person before a call."""
 
     READS = "reads"
     CHANGES = "changes"
@@ -74,10 +74,10 @@ class Effect(StrEnum):
 
 
 READS = Effect.READS
-"""Nothing changes."""
+"""The operation changes nothing."""
 CHANGES = Effect.CHANGES
 REMOVES = Effect.REMOVES
-"""Something is stopped, cancelled or removed."""
+"""The operation stops, cancels or removes something."""
 
 
 def role_of(principal: Principal) -> Role:
@@ -96,7 +96,7 @@ OnWritten = Callable[[bool], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a handler gets beside its input. `stopping` is set when the daemon ends.
+    """The caller and the circumstances of one call, beside its input. `stopping` is set when the daemon ends.
 
     The callbacks in `after` are awaited when the handler's answer was written (True) or could not be written (False).
     """
@@ -123,7 +123,9 @@ class Call:
 
 
 class Input(BaseModel):
-    """Base of inputs that are not wire types. Strict; an unknown key is an error, because it is probably a mistake."""
+    """The base of inputs that are not wire types. It is strict: an unknown key is an error, because it is probably a
+    mistake.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -166,7 +168,7 @@ class Route:
     """A binding to the operator's http.sock.
 
     Input fields that are neither in the path nor listed here are in the body, for GET and DELETE in the query. `fixed`
-    are fields that the path implies, `media` the types of the answer, `limit` the largest body in bytes.
+    has the fields that the path implies, `media` the content types of the answer, `limit` the largest body in bytes.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -217,14 +219,14 @@ class Operation(Generic[In, Out]):
 
     @property
     def surfaces(self) -> frozenset[Surface]:
-        """The surfaces on which it can be called."""
+        """The surfaces on which the operation can be called."""
         lines = {surface for line in self.lines for surface in line.surfaces}
         http = {Surface.HTTP} if self.routes else set()
         return frozenset(lines | http | ({Surface.MCP} if self.tool else set()))
 
     @property
     def json_output(self) -> Any:
-        """The type of its output as JSON, without Raw; Any if nothing else is left."""
+        """The type of the operation's output as JSON, without Raw. Any if the output is only Raw."""
         output: object = self.output
         parts = get_args(output) if get_origin(output) in (Union, UnionType) else (output,)
         json_parts = tuple(part for part in parts if part is not Raw)
@@ -243,7 +245,9 @@ AnyTool = Tool[Any]
 
 @dataclass(frozen=True, slots=True)
 class operation:
-    """Decorator that makes an operation of a handler. Input, output and summary come from signature and docstring."""
+    """A decorator that makes an operation of a handler. The signature gives its input and output, the docstring its
+    summary.
+    """
 
     name: str
     principals: frozenset[Role]
@@ -300,7 +304,7 @@ def on_agents(request: type[Wire], response: Callable[[Out], Wire] = _ok, manage
 
 
 RENAMED = {"name": "agent", "commit_ref": "commit"}
-"""Names of the wire that differ from those of the inputs."""
+"""Names of the wire whose inputs have another name."""
 
 
 @cache  # bounded by the number of wire types

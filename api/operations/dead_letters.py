@@ -17,7 +17,7 @@ class DeadLetterId(Input):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterResult:
-    """What was done with a dead letter."""
+    """The result for a dead letter."""
 
     id: int
     became: str

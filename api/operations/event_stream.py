@@ -1,6 +1,6 @@
 """The event sequence as server-sent events that can be resumed (GET /api/events).
 
-ready     the first event of a stream, with the number after which it begins
+ready     the first event of a stream, with the number after which the stream begins
 snapshot  the whole state, if it was requested: instead of ready, and after each resync; a stream that resumes begins
           with ready
 resync    replaces events that cannot be sent (pruned, of another database, or the reader is too slow); the reader has
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reconciler.views import Event
 
 HEARTBEAT = 15.0
-"""Seconds without an event after which a comment is sent, to prove that the peer is still there."""
+"""Seconds without an event after which a comment is sent. Only a write shows that the peer has disconnected."""
 
 
 Snapshot = Callable[[], Awaitable[tuple[str, str]]]
@@ -34,7 +34,7 @@ Snapshot = Callable[[], Awaitable[tuple[str, str]]]
 async def sse(
     source: Events, after: str | None, stopping: asyncio.Event, snapshot: Snapshot | None = None
 ) -> AsyncIterator[str]:
-    """Yield the stream's text, until `stopping` is set or the sequence is closed. `after` is well-formed."""
+    """Yield the stream's text, until `stopping` is set or the sequence is closed. The caller has checked `after`."""
     if snapshot is not None and after is None:
         position, text = await snapshot()
         yield _raw("snapshot", position, text)

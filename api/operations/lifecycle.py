@@ -1,7 +1,7 @@
-"""Create, start, stop and remove agents. Each operation returns when the request is durable; the loop does the work.
+"""Create, start, stop and remove agents. Each operation returns when the request is durable; the loop carries it out.
 
-The manager may do some of this to other agents. A request about itself waits for the end of its current turn. It can
-neither stop nor destroy itself.
+The manager may call some of these for other agents. A request about itself waits for the end of its current turn. The
+manager can neither stop nor destroy itself.
 """
 
 from __future__ import annotations
@@ -51,45 +51,45 @@ class RequestSpawnInput(Named):
 
 
 class StopInput(Named):
-    """`now`: do not wait until the agent has finished its turn."""
+    """One agent to stop. `now`: do not wait until the agent has finished its turn."""
 
     now: bool = AT_ONCE
 
 
 class DestroyInput(Named):
-    """`purge`: also remove what is usually kept."""
+    """One agent to remove. `purge`: also remove its repos, tags and /state."""
 
     purge: bool = Field(False, description="also the repos, the tags and /state")
 
 
 class RollbackInput(Named):
-    """`to`: a deployed id; null means the previous one."""
+    """One agent to roll back. `to`: a deployed id; null means the previous one."""
 
     to: IdField | None = None
 
 
 class AdoptInput(Named):
-    """Which side is right."""
+    """One agent, and the side that is right."""
 
     side: Literal["running", "meta"]
 
 
 class RebuildAllInput(Input):
-    """Which agents, and how."""
+    """The agents to rebuild, and the manner."""
 
     now: bool = AT_ONCE
     only_stale: bool = Field(False, description="only agents that another revision of hive built")
 
 
 class ReconcileInput(Input):
-    """`agent`: null means all."""
+    """One agent to reconcile; null means all."""
 
     agent: AgentField | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`accepted` names what will be done to `agent`."""
+    """A request that was accepted. `accepted` names what hive will do to `agent`."""
 
     agent: AgentName
     accepted: str
@@ -103,7 +103,7 @@ class ReconcileResult:
 
 
 def queued_text(call: Call, done: Accepted) -> str:
-    """Return the text for a model: the request is queued, and when it happens."""
+    """Return the text for a model: the request is queued, and when it takes effect."""
     if call.name == done.agent:
         return f"queued: {done.accepted} of yourself; it happens when this turn has ended"
     return f"queued: {done.accepted} of {done.agent}"
@@ -122,7 +122,7 @@ def waiting_text(_call: Call, card: Card) -> str:
     routes=(Route("POST", "/api/agents/{agent}/spawn", status=201),),
 )
 async def spawn(call: Call, asked: Named) -> Card:
-    """Make an agent without an approval; answers the card of its deploy."""
+    """Create an agent without an approval, and return the card of its deploy."""
     return await call.service.cards.of(await call.service.spawns.begin(asked.agent, call.who))
 
 
@@ -135,7 +135,7 @@ async def spawn(call: Call, asked: Named) -> Card:
     tool=Tool(waiting_text),
 )
 async def request_spawn(call: Call, asked: RequestSpawnInput) -> Card:
-    """Ask the operator for a new agent."""
+    """Ask the operator to approve a new agent."""
     counted(call)
     deploy = await call.service.spawns.request(asked.agent, call.who, asked.description)
     return await call.service.cards.of(deploy)
@@ -166,7 +166,7 @@ async def kill(call: Call, asked: StopInput) -> Accepted:
     tool=Tool(queued_text),
 )
 async def start(call: Call, asked: Named) -> Accepted:
-    """Start a stopped agent, or try again one that was given up."""
+    """Start a stopped agent, or retry one that hive gave up."""
     counted(call)
     await call.service.agents.start(asked.agent, call.who)
     return Accepted(asked.agent, "start")
@@ -204,7 +204,7 @@ async def rebuild(call: Call, asked: StopInput) -> Accepted:
 
 @operation("rebuild_all", OPERATORS, CHANGES, routes=(Route("POST", "/api/rebuild-all"),))
 async def rebuild_all(call: Call, asked: RebuildAllInput) -> Rollout:
-    """Rebuild every agent, wave by wave; answers what is going to be done."""
+    """Rebuild every agent, wave by wave, and return the plan of that rebuild."""
     return await call.service.updates.begin(call.who, now=asked.now, only_outdated=asked.only_stale)
 
 
@@ -216,7 +216,7 @@ async def rebuild_all(call: Call, asked: RebuildAllInput) -> Rollout:
     routes=(Route("POST", "/api/agents/{agent}/destroy"),),
 )
 async def destroy(call: Call, asked: DestroyInput) -> Accepted:
-    """Remove an agent; its repos, tags and /state are kept unless they are purged."""
+    """Remove an agent. Its repos, tags and /state are kept unless `purge` is given."""
     await call.service.agents.destroy(asked.agent, call.who, asked.purge)
     return Accepted(asked.agent, "destroy")
 
@@ -236,7 +236,7 @@ async def adopt(call: Call, asked: AdoptInput) -> Accepted:
 
 @operation("reconcile", OPERATORS, CHANGES, routes=(Route("POST", "/api/reconcile"),))
 async def reconcile(call: Call, asked: ReconcileInput) -> ReconcileResult:
-    """Look now, at one agent or at all."""
+    """Reconcile one agent or all of them now."""
     if asked.agent is None:
         await call.service.loop.sweep()
     else:
@@ -245,12 +245,12 @@ async def reconcile(call: Call, asked: ReconcileInput) -> ReconcileResult:
 
 
 def counted(call: Call) -> None:
-    """Charge the caller for two events: that of the request, and that of its result."""
+    """Charge the caller for two events: the event of the request, and the event of its result."""
     call.service.broker.allowance.spend(call.name, 2)
 
 
 def another(call: Call, agent: AgentName, verb: str) -> AgentName:
-    """Return `agent`. Raise Refused if the manager calls and it is the manager itself."""
+    """Return `agent`. Raise Refused if the manager names itself."""
     if call.role is Role.MANAGER and agent == MANAGER:
         raise Refused(f"the manager may not {verb} itself", "ask the operator")
     return agent

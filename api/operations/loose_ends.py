@@ -29,7 +29,9 @@ def _response(ends: list[LooseEnd]) -> wire.LooseEndsResponse:
 
 
 def _list_text(_call: Call, ends: list[LooseEnd]) -> str:
-    """Return one line for each of the newest entries of a kind. A model has to read all of it."""
+    """Return one line for each of the newest entries of a kind. The number is limited because a model reads all of
+    them.
+    """
     kinds = [[end for end in ends if end.kind == kind] for kind in ("approval", "question", "reminder")]
     return "\n".join(line for entries in kinds for line in _lines(entries)) or "nothing is open"
 
@@ -67,7 +69,7 @@ def _cancelled_text(_call: Call, cancelled: Cancelled) -> str:
     tool=Tool(_list_text),
 )
 async def loose_ends(call: Call, _asked: wire.GetLooseEnds) -> list[LooseEnd]:
-    """What is open, newest first within each kind: an agent sees its own, the manager and the operator everything."""
+    """List what is open, newest first within each kind: an agent's own; all for the manager and the operator."""
     return list(await call.service.loose_ends.of(call.name))
 
 

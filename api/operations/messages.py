@@ -28,13 +28,16 @@ from meta.wire.common import I64, U64, InboxRow, Wire
 from meta.wire.limits import BODY_BYTES, WAIT_MOST
 
 INDENT = "    "
-"""Put before each line of a body. Only hive's own text is not indented, so no body looks like another message."""
+"""The indentation of a body. Only hive's own text is not indented, so no body can pass for another message."""
 WAIT_DEFAULT = 30
 RECENT_MOST = 1000
 
 
 class SendInput(Input):
-    """A message. `key`: a second message with the same key is not sent; the answer has the id of the first."""
+    """A message.
+
+    `key`: hive does not send a second message with the same key. It returns the id of the first.
+    """
 
     to: str = Field(
         description="an agent's name, `manager`, or `*` for every other agent and the manager", examples=["alice"]
@@ -48,7 +51,7 @@ class SendInput(Input):
 
 
 class Newest(Input):
-    """How many messages."""
+    """The number of messages."""
 
     limit: U64 = Field(50, description=f"how many; never more than {RECENT_MOST}")
 
@@ -69,7 +72,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """How many of the messages were unread."""
+    """The number of messages that were unread."""
 
     read: int
 
@@ -118,7 +121,8 @@ async def send(call: Call, asked: SendInput) -> Sent:
 @operation("recv", AGENTS, CHANGES, lines=(on_agents(wire.Recv, _unchanged),), tool=Tool(_message_text), waits=True)
 async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.EmptyResponse:
     """Take one message; if there is none, wait for it. The answer is empty after the wait, and at once while the agent
-    is drained. The sender stands before the text, which is indented by four spaces."""
+    is drained. The sender stands before the text, which is indented by four spaces.
+    """
     wait = min(WAIT_DEFAULT if asked.wait_seconds is None else asked.wait_seconds, WAIT_MOST)
     agent, links, broker = AgentName(call.name), call.service.links, call.service.broker
     links.legacy(agent)
@@ -143,7 +147,7 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
 
 @operation("status", AGENTS, READS, lines=(on_agents(wire.Status, _unread),))
 async def status(call: Call, _asked: wire.Status) -> int:
-    """Count the unread messages of the caller."""
+    """Count the caller's unread messages."""
     call.service.links.legacy(AgentName(call.name))
     return await call.service.broker.unread(call.name)
 
@@ -169,13 +173,13 @@ async def ack_turn(call: Call, _asked: wire.AckTurn) -> int:
 
 @operation("requeue_inflight", AGENTS, CHANGES, lines=(on_agents(wire.RequeueInflight),))
 async def requeue_inflight(call: Call, _asked: wire.RequeueInflight) -> int:
-    """Put back every message that the caller has taken and not acknowledged."""
+    """Requeue every message that the caller has taken and not acknowledged."""
     return await call.service.broker.requeue_inflight(call.name)
 
 
 @operation("operator_msg", AGENTS, CHANGES, lines=(on_agents(wire.OperatorMsg),))
 async def operator_msg(call: Call, asked: wire.OperatorMsg) -> int:
-    """Send the caller a message from its own terminal, as an unverified operator: any program there can do it."""
+    """Send the caller a message as an unverified operator. Any program in the caller's container can do that."""
     return await call.service.broker.operator_msg(call.name, asked.body, verified=False)
 
 

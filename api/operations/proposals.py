@@ -1,4 +1,4 @@
-"""Commits that wait for the operator: propose, show and decide them."""
+"""Commits that wait for the operator: propose, show, approve and deny them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reconciler.views import Card, Diff, RefusedTip
 
 MAX_ROWS = 1000
 OF_AGENT = frozenset({"agent"})
-"""`?agent=` distinguishes the ids 0: the first spawn of every agent has this id."""
+"""`?agent=` distinguishes the ids 0: every agent's first spawn has this id."""
 
 
 class ProposeInput(Input):
@@ -45,7 +45,7 @@ class ProposeInput(Input):
 
 
 class PendingInput(Input):
-    """Which proposals."""
+    """The proposals to list."""
 
     all: bool = Field(False, description="all of them, newest first; else what is pending, oldest first")
     agent: AgentField | None = None
@@ -66,7 +66,7 @@ class ProposalInput(Input):
 
 
 class ApproveInput(ProposalInput):
-    """One proposal, with the commit and the preview that the operator saw. Anything else is refused."""
+    """One proposal, with the commit and the preview that the operator saw. An approval of anything else is refused."""
 
     seen: str | None = Field(None, description="the commit that was shown")
     shown: str | None = Field(None, description="the fingerprint of the preview that was shown, from the diff")
@@ -79,7 +79,10 @@ class DenyInput(ProposalInput):
 
 
 def approval(card: Card) -> Approval:
-    """Return a card as the wire has it. A rollback is a commit to apply, because the wire has no kind for it."""
+    """Return a card as the wire has it.
+
+    The wire has no kind for a rollback, so a rollback becomes a commit to apply.
+    """
     return Approval(
         id=card.id,
         agent=card.agent,
@@ -107,7 +110,7 @@ def _approvals(cards: list[Card]) -> host.HostResponse:
     tool=Tool(waiting_text),
 )
 async def propose(call: Call, asked: ProposeInput) -> Card:
-    """Ask the operator to deploy a commit of an agent's proposed work tree; exactly that commit is pinned."""
+    """Ask the operator to deploy a commit of an agent's proposed work tree. hive pins exactly that commit."""
     source = Path(asked.source) if asked.source else None
     if source is not None and not source.is_absolute():
         raise BadInput(f"source {asked.source!r} is not absolute", "give the whole path, as the daemon sees it")
@@ -119,7 +122,7 @@ async def propose(call: Call, asked: ProposeInput) -> Card:
     "pending", OPERATORS, READS, lines=(on_host(host.Pending, _approvals),), routes=(Route("GET", "/api/proposals"),)
 )
 async def pending(call: Call, asked: PendingInput) -> list[Card]:
-    """What waits for the operator, oldest first, or all proposals."""
+    """List what waits for the operator, oldest first, or all proposals."""
     if asked.all:
         return await call.service.cards.list(asked.agent, asked.limit)
     return [card for card in await call.service.cards.pending() if asked.agent in (None, card.agent)]
@@ -127,7 +130,7 @@ async def pending(call: Call, asked: PendingInput) -> list[Card]:
 
 @operation("refused", OPERATORS, READS, routes=(Route("GET", "/api/refused"),))
 async def refused(call: Call, asked: RefusedInput) -> list[RefusedTip]:
-    """Branches whose commit is no proposal, why, and how to be rid of them."""
+    """List refused branches, each with the reason and the remedy."""
     service = call.service
     names = service.names() if asked.agent is None else [asked.agent]
     return [tip for name in names for tip in service.discovery.refused(name)]
@@ -135,13 +138,13 @@ async def refused(call: Call, asked: RefusedInput) -> list[RefusedTip]:
 
 @operation("proposal", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}"),))
 async def proposal(call: Call, asked: ProposalInput) -> Card:
-    """One proposal."""
+    """Return one proposal."""
     return await call.service.cards.get(asked.id, asked.agent)
 
 
 @operation("diff", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
 async def diff(call: Call, asked: ProposalInput) -> Diff:
-    """What a proposal changes."""
+    """Return what a proposal changes."""
     return await call.service.diffs.proposal(asked.id, asked.agent)
 
 
@@ -181,7 +184,7 @@ async def retry(call: Call, asked: ProposalInput) -> Card:
 
 @operation("cancel", OPERATORS, REMOVES, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))
 async def cancel(call: Call, asked: DenyInput) -> Card:
-    """End an approved id before it is committed."""
+    """End an approved id before hive commits it to meta."""
     deploy = await call.service.proposals.cancel(asked.id, call.who, asked.reason, asked.agent)
     return await call.service.cards.of(deploy)
 

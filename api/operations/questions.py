@@ -73,7 +73,7 @@ def _answered_text(_call: Call, answered: AnswerResult) -> str:
     tool=Tool(_asked_text),
 )
 async def ask(call: Call, asked: wire.Ask) -> AskResult:
-    """Ask the operator or an agent; the answer comes later as a message."""
+    """Ask the operator or an agent. The answer comes later as a message."""
     id = await call.service.questions.ask(
         call.name, asked.question, asked.options, asked.multi, asked.ttl_seconds, asked.to
     )
@@ -89,7 +89,7 @@ async def ask(call: Call, asked: wire.Ask) -> AskResult:
     tool=Tool(_answered_text),
 )
 async def answer(call: Call, asked: wire.Answer) -> AnswerResult:
-    """Answer a question that was put to the caller; the operator may answer any."""
+    """Answer a question to the caller. The operator may answer any question."""
     await call.service.questions.answer(asked.id, call.name, asked.answer)
     return AnswerResult(asked.id)
 

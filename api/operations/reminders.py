@@ -75,7 +75,7 @@ async def reminders(call: Call, asked: Named) -> list[Reminder]:
 
 @operation("count_pending_reminders", AGENTS, READS, lines=(on_agents(wire.CountPendingReminders, _count),))
 async def count_pending_reminders(call: Call, _asked: wire.CountPendingReminders) -> int:
-    """Count the reminders of the caller that are not due yet."""
+    """Count the caller's reminders that are not due yet."""
     return await call.service.reminders.count(call.name)
 
 

@@ -36,13 +36,13 @@ class EditInput(Input):
 
 @operation("change", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/diff"),))
 async def change(call: Call, asked: ChangeInput) -> Change:
-    """What changed from one id or commit to another."""
+    """Return what changed from one id or commit to another."""
     return await call.service.diffs.change(asked.agent, asked.first, asked.last)
 
 
 @operation("settings", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/settings"),))
 async def settings(call: Call, asked: SettingsInput) -> SettingsText:
-    """agent.toml as it is deployed, or as it was in an id or a commit."""
+    """Return agent.toml as it is deployed, or as it was in an id or a commit."""
     return await call.service.settings.text(asked.agent, asked.at)
 
 

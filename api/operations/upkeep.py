@@ -24,7 +24,7 @@ _BLOCK = 2**18
 
 
 class BackupInput(Input):
-    """What a backup contains."""
+    """The optional contents of a backup."""
 
     proposed: bool = Field(False, description="the proposed work trees as well")
     agents: bool = Field(False, description="agents' /state and homes as well, which hold credentials")
@@ -41,7 +41,7 @@ async def backup(call: Call, asked: BackupInput) -> Raw:
 
 
 def _open_unlinked(path: Path) -> int:
-    """Open and unlink the file, and return its descriptor: nothing is left over if the request fails."""
+    """Open and unlink the file, and return its descriptor. So no file is left over if the request fails."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         path.unlink()
@@ -51,9 +51,9 @@ def _open_unlinked(path: Path) -> int:
 
 
 class Content:
-    """The blocks of an open file, which is closed after the last one or when this object is collected.
+    """The blocks of an open file. The file is closed after the last block, or when this object is collected.
 
-    A generator is not enough: one that never starts, because its client disconnected, does not close the file.
+    A generator would not do. If the client disconnects before it starts, it never closes the file.
     """
 
     def __init__(self, descriptor: int) -> None:

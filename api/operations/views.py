@@ -54,7 +54,7 @@ class MaybeAgent(Input):
 
 
 class LogInput(Input):
-    """How many rows."""
+    """The number of rows."""
 
     limit: int = Field(50, ge=1, le=MAX_ROWS)
 
@@ -71,13 +71,13 @@ class LogsInput(Input):
 
 
 class WaitInput(MaybeAgent):
-    """How long to wait."""
+    """The length of the wait."""
 
     timeout: float = Field(30.0, ge=0, le=MAX_TIMEOUT, allow_inf_nan=False, description="seconds")
 
 
 class EventsInput(Input):
-    """Where in the sequence, and whether to go on."""
+    """The position in the sequence, and whether to continue with new events."""
 
     follow: bool = Field(True, description="a stream; else a list")
     after: str | None = Field(None, description="start after this event")
@@ -115,7 +115,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class WaitResult:
-    """`settled` is true if nothing is left to do (for `agent`)."""
+    """The result of a wait. `settled` is true if no work is left (for `agent`)."""
 
     agent: AgentName | None
     settled: bool
@@ -135,13 +135,13 @@ def _names(rows: list[Name]) -> host.HostResponse:
 
 @operation("overview", OPERATORS, READS, routes=(Route("GET", "/api/status"),))
 async def overview(call: Call, _asked: Nothing) -> Status:
-    """The daemon and every agent."""
+    """Return the daemon and every agent."""
     return await call.service.status()
 
 
 @operation("state", OPERATORS, READS, routes=(Route("GET", "/api/state"),))
 async def state(call: Call, _asked: Nothing) -> State:
-    """Everything at once, with the number of the newest event before it was looked at."""
+    """Return the whole state, with the number of the newest event before it was read."""
     return await _everything(call.service)
 
 
@@ -157,19 +157,19 @@ async def _everything(service: Service) -> State:
 
 @operation("list", OPERATORS, READS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
 async def agents(call: Call, _asked: Nothing) -> list[Name]:
-    """The names of all agents."""
+    """List the names of all agents."""
     return [Name(agent) for agent in call.service.names()]
 
 
 @operation("plan", OPERATORS, READS, routes=(Route("GET", "/api/plan"),))
 async def plan(call: Call, asked: MaybeAgent) -> list[PlanRow]:
-    """The next step of every agent and why; `step` is `none` when there is nothing to do."""
+    """Return the next step of every agent, and why. `step` is `none` if there is nothing to do."""
     return await call.service.plan(asked.agent)
 
 
 @operation("log", OPERATORS, READS, routes=(Route("GET", "/api/log"),))
 async def log(call: Call, asked: LogInput) -> list[LogRow]:
-    """The system-wide deploy log (meta `main`), newest first."""
+    """Return the system-wide deploy log (meta `main`), newest first."""
     return await call.service.logs.deploys(asked.limit)
 
 
@@ -182,7 +182,7 @@ async def log(call: Call, asked: LogInput) -> list[LogRow]:
     tool=Tool(_text),
 )
 async def get_logs(call: Call, asked: LogsInput) -> Logs:
-    """The last lines that an agent's container wrote."""
+    """Return the last lines that an agent's container wrote."""
     agent, lines = another(call, asked.agent, "read the logs of"), min(asked.lines, MAX_LINES)
     if not {"since", "after", "wait", "follow"} & asked.model_fields_set:
         return Logs(agent, await call.service.logs.last(agent, lines))
@@ -193,7 +193,7 @@ async def get_logs(call: Call, asked: LogsInput) -> Logs:
 
 @operation("wait", OPERATORS, READS, routes=(Route("GET", "/api/wait"),))
 async def wait(call: Call, asked: WaitInput) -> WaitResult:
-    """Until nothing is left to do, at most `timeout` seconds."""
+    """Wait until no work is left, for at most `timeout` seconds."""
     settling = call.service.loop.settled(asked.agent, asked.timeout)
     message = "the daemon is stopping; the work goes on when it starts again"
     return WaitResult(asked.agent, await unless_stopping(call, settling, message))
@@ -213,7 +213,9 @@ async def wait(call: Call, asked: WaitInput) -> WaitResult:
     ),
 )
 async def events(call: Call, asked: EventsInput) -> Raw | list[Event]:
-    """The event sequence from `after` or from now on, as server-sent events; with `follow=0` a list, oldest first."""
+    """Stream the events after `after`, or from now on, as server-sent events. With `follow=0` return a list, oldest
+    first.
+    """
     source, after = call.service.events, asked.last_event_id or asked.after or None
     if after is not None:
         source.check(after)
@@ -227,7 +229,7 @@ async def events(call: Call, asked: EventsInput) -> Raw | list[Event]:
 
 
 async def _snapshot(service: Service) -> tuple[str, str]:
-    """Return the state for the stream; its JSON has no line ends."""
+    """Return the state for the stream, as JSON on one line."""
     state = await _everything(service)
     return state.seq, _state_type().dump_json(state).decode()
 

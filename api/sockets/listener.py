@@ -34,7 +34,7 @@ class Bound:
     inode: tuple[int, int]
 
     def present(self) -> bool:
-        """Return True if the file at `path` is still the one that hive made for this socket."""
+        """Return True if the file at `path` is still the one that hive created for this socket."""
         try:
             return _inode(self.path.lstat()) == self.inode
         except OSError:
@@ -112,7 +112,9 @@ def _remove_stale(path: Path, directory: int, *, aside: bool) -> None:
 
 
 def _set_owner(name: str, directory: int, uid: int | None) -> tuple[int, int]:
-    """Set mode and owner of the new file, and return its device and inode. No peer can connect before `listen`."""
+    """Set mode and owner of the new file, and return its device and inode. No peer can connect before `listen` is
+    called.
+    """
     descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         status = os.fstat(descriptor)

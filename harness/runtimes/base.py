@@ -12,14 +12,14 @@ from meta.wire.agent import MessageResponse
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
-    """How a turn ended. A turn that is not `ok` is retried a few times."""
+    """The end of a turn. A turn that is not `ok` is retried a few times."""
 
     ok: bool
     reason: str = ""
 
 
 class Tools(Protocol):
-    """What a runtime may do during a turn. Each method raises Refused with the reason."""
+    """The actions of a runtime during a turn. Each method raises Refused with the reason."""
 
     async def send(self, to: str, body: str) -> None:
         """Send a message, or with "*" a broadcast."""
@@ -31,7 +31,7 @@ class Tools(Protocol):
         """Answer a question to this agent."""
 
     async def remind(self, message: str, seconds: int) -> None:
-        """Get `message` from `reminder` in `seconds` seconds."""
+        """Schedule a reminder: `message` arrives from `reminder` in `seconds` seconds."""
 
     async def request_apply_commit(self, agent: AgentName, commit: Sha, description: str) -> None:
         """Request approval of a commit in the agent's proposed repo."""

@@ -96,7 +96,7 @@ class ScriptRuntime:
 
 
 def question_of(message: MessageResponse) -> int:
-    """Return the id of the question in a message. BadInput if it is not a question."""
+    """Return the id of the question in a message. Raise BadInput if it is not a question."""
     from meta.wire.codec import decode
     from meta.wire.events import HELPER_EVENT, QuestionAsked  # only rules that answer need them
 
@@ -109,7 +109,7 @@ def question_of(message: MessageResponse) -> int:
 
 
 def crash(code: int | None) -> None:
-    """End at once, as a real crash would: flush, acknowledge and send nothing. `code` None ends by SIGKILL."""
+    """End at once, as a real crash would: flush, acknowledge and send nothing. Without a `code` end by SIGKILL."""
     log.info("crashing on purpose")
     if code is None:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -57,7 +57,7 @@ class Ask(Table):
 
 
 class Remind(Table):
-    """Get a message from `reminder` in `seconds` seconds."""
+    """Schedule a reminder: `message` arrives from `reminder` in `seconds` seconds."""
 
     message: str
     seconds: int = Field(ge=0, le=_REMIND_LIMIT)
@@ -103,11 +103,11 @@ _ACTIONS = ("reply", "send", "ask", "answer", "remind", "commit", "request", "sl
 
 
 class ScriptRule(Table):
-    r"""When a message matches, do the actions in the order in which the file has them.
+    r"""A rule: for a message that matches, do the actions in the order of the file.
 
-    `when` must match the whole body and `from` the whole sender (`.` matches newlines too); left out, anything does.
-    In texts `{name}` is the group `(?P<name>...)` of `when`, or `{sender}`, `{body}`, `{self}` (this agent), `{commit}`
-    (what the last commit or request of this turn was about); `{{name}}` stands for itself.
+    `when` must match the whole body and `from` the whole sender (`.` matches newlines too); if one is left out,
+    everything matches. In texts `{name}` is the group `(?P<name>...)` of `when`, or `{sender}`, `{body}`, `{self}`
+    (this agent), `{commit}` (what the last commit or request of this turn was about); `{{name}}` stands for itself.
 
     The patterns are not compiled here: that can take seconds for a hostile one, and the daemon reads these rules too.
     """
@@ -187,12 +187,15 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """Return `text` with its placeholders filled (see ScriptRule). A group that did not match is empty."""
+    """Return `text` with its placeholders filled (see ScriptRule).
+
+    A group that did not match becomes the empty text.
+    """
     return _PLACEHOLDER.sub(lambda match: f"{{{match[1]}}}" if match[1] else values.get(match[2], ""), text)
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile the pattern of a rule. ValueError if it is invalid. Only for the harness: it can take seconds."""
+    """Compile the pattern of a rule. Raise ValueError if it is invalid. Only for the harness: it can take seconds."""
     try:
         return re.compile(pattern, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:

@@ -113,8 +113,8 @@ class AgentSettings(Table):
 def parse_settings(data: bytes, where: str = SETTINGS_FILE) -> AgentSettings:
     """Return the settings in `data`. BadInput names the key: `agent.toml: limits.turn_seconds: must be a number, ...`.
 
-    `where` is the file's name in the error. Fast for every input, because the daemon parses files that agents write.
-    So the patterns of the rules are left to `check_patterns`.
+    `where` is the file's name in the error. This is fast for every input, because the daemon parses files that agents
+    write. So only `check_patterns` compiles the patterns of the rules.
     """
     table = _load(data, where)
     try:
@@ -242,7 +242,7 @@ def _explain(detail: ErrorDetails) -> tuple[str, str, str]:
 
 
 def _not(detail: ErrorDetails) -> str:
-    """Return the given value for the message, or "" if it does not help."""
+    """Return the given value for the message, or "" if the value does not help."""
     given = detail.get("input")
     if not isinstance(given, str | int | float) or detail["type"] in ("missing", "extra_forbidden", "value_error"):
         return ""

@@ -16,7 +16,7 @@ from meta.text import scrub
 async def describe(applied: Applied, id: ProposalId, text: str) -> bool:
     """Replace the description by `text`. Return False if it is the same, or if the id is no longer pending.
 
-    One transaction verifies the old tag and that no other tag of the id exists. So a decided id never changes.
+    One transaction verifies the old tag, and that the id has no other tag. So a decided id never changes.
     """
     ref = states.tag_ref(TagState.PROPOSAL, id)
     name = applied.repo.refs(states.FOLDERS).get(ref)

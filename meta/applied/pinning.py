@@ -1,4 +1,4 @@
-"""What is recorded when a commit becomes a proposal."""
+"""The facts that are recorded when a commit becomes a proposal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from meta.names import Sha
 
 @dataclass(frozen=True, slots=True)
 class Pinning:
-    """A commit to pin as `proposal/<id>`, with what its tag records.
+    """A commit to pin as `proposal/<id>`, with the facts that its tag records.
 
-    `base`: what the agent had when it was proposed, None before the first deploy. `commit_ref`: the commit as it was
-    asked for.
+    `base`: the newest deployed commit at that time, None before the first deploy. `commit_ref`: the commit as the
+    proposer named it.
     """
 
     kind: DeployKind

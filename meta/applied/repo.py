@@ -1,7 +1,7 @@
 """The applied repo of one agent: its tags are the log of each id, `main` is the newest deployed commit.
 
-Only hive writes here. Every transition is one ref transaction (meta/applied/states.py). Reading needs no process as
-long as the tags are loose objects, as hive writes them.
+Only hive writes here. Every transition is one ref transaction (meta/applied/states.py). Reading starts no process while
+the tags are loose objects, as hive writes them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _Tags = dict[ProposalId, dict[TagState, ReadTag]]
 
 
 class Applied:
-    """One applied repo. `git_environment` marks the processes, `deadline` is the seconds of each git command."""
+    """One applied repo. `git_environment` marks the git processes. `deadline` limits each git command, in seconds."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Applied:
 
     # reading
     def stamp(self) -> str | None:
-        """Return a text that changes whenever a tag or `main` does; None if there is no repo. No process."""
+        """Return a text that changes whenever a tag or `main` does; None if there is no repo. Start no process."""
         return self._stamp.read()
 
     async def seed(self) -> Sha | None:
@@ -70,7 +70,7 @@ class Applied:
         return self.repo.ref(MAIN)
 
     async def deploys(self) -> tuple[Deploy, ...]:
-        """Return every id that has a tag, sorted. While no tag changes, it is the same tuple."""
+        """Return every id that has a tag, sorted. While no tag changes, the same tuple is returned."""
         refs = self.repo.refs(FOLDERS)
         if refs != self._refs:
             self._read = await self._read_tags(refs)
@@ -84,7 +84,7 @@ class Applied:
         return await self.repo.is_ancestor(ancestor, of)
 
     async def resolve(self, commit_id: str) -> Sha:
-        """Return the full id of a commit given by 7 to 40 digits. NotFound for none and for more than one."""
+        """Return the full id of a commit given by 7 to 40 digits. Raise NotFound if no commit matches, or several."""
         return await self.repo.resolve(commit_id)
 
     async def has(self, sha: Sha) -> bool:
@@ -105,14 +105,14 @@ class Applied:
         return await self.repo.files(sha)
 
     async def read(self, sha: Sha, path: str) -> bytes:
-        """Return one file of a commit. NotFound if the commit does not have it."""
+        """Return one file of a commit. Raise NotFound if the commit does not have it."""
         return await self.repo.read(sha, path)
 
     # writing
     async def create(self, files: Mapping[str, bytes], at: int) -> Sha:
-        """Create the repo with `files` as its seed commit, kept at refs/hive/seed; return that. `main` stays.
+        """Create the repo with `files` as its seed commit, kept at refs/hive/seed; return that commit.
 
-        If there is a seed commit, return it. Safe to repeat after a kill.
+        `main` does not move. If the repo has a seed commit already, return that. Safe to repeat after a kill.
         """
         await self.repo.init((*FOLDERS, "refs/heads", "refs/hive"))
         seed = self.repo.ref(SEED)
@@ -138,7 +138,10 @@ class Applied:
         return change.id
 
     async def propose(self, id: ProposalId, pinning: Pinning, at: int) -> None:
-        """P3: pin the commit as `proposal/<id>`. Conflict when the id has a tag, NotFound without the commit."""
+        """P3: pin the commit as `proposal/<id>`.
+
+        Raise Conflict if the id has a tag already, NotFound if the repo does not have the commit.
+        """
         if not await self.has(pinning.sha):
             raise NotFound(f"{self.agent}'s applied repo has no commit {pinning.sha[:12]}", "fetch it first")
         trailers = {
@@ -148,9 +151,9 @@ class Applied:
             tags.SOURCE: str(pinning.source),
             tags.BY: pinning.by,
         }
-        made = self._tag(TagState.PROPOSAL, id, pinning.sha, at, pinning.description, trailers)
+        tag_object = self._tag(TagState.PROPOSAL, id, pinning.sha, at, pinning.description, trailers)
         try:
-            await self.repo.transaction(begin(id, made.id), [made])
+            await self.repo.transaction(begin(id, tag_object.id), [tag_object])
         except Conflict as error:
             raise Conflict(f"there is a proposal {id} of {self.agent} already", "take a new id") from error
 
@@ -167,8 +170,8 @@ class Applied:
     ) -> None:
         """Bring an id to the state `to` (for `deployed` there is `deployed()`). Of concurrent transitions one succeeds.
 
-        NotFound for an unknown id. Conflict, which names the present state, if the table does not allow it or if
-        `seen` is not the proposed commit. `shown` is what an approval is bound to.
+        `shown` is what an approval is bound to. Raise NotFound for an unknown id. Raise Conflict, which names the
+        present state, if the table does not allow the transition or if `seen` is not the proposed commit.
         """
         if to is TagState.DEPLOYED:
             raise ValueError("deployed/ is written together with main: use deployed()")
@@ -183,8 +186,8 @@ class Applied:
     async def deployed(self, id: ProposalId, *, by: str, at: int, meta_commit: Sha, unproven: bool, seed: bool) -> None:
         """A9: write `deployed/<id>` and `main` after `meta_commit`, the commit on meta `main`.
 
-        `main` moves to the deployed commit. A rollback leaves it; a spawn only creates it. With `seed` the seed commit
-        gets `deployed/0`, unless id 0 has tags. A second call completes a transaction that a kill interrupted.
+        `main` moves to the deployed commit. A rollback does not move it; a spawn only creates it. With `seed` the seed
+        commit gets `deployed/0`, unless id 0 has tags. A second call completes a transaction that a kill interrupted.
         """
         present, deploy = await self._present(id)
         done = deploy.state is TagState.DEPLOYED
@@ -279,16 +282,16 @@ class Applied:
         return read
 
     async def _objects(self, names: set[Sha]) -> dict[Sha, GitObject]:
-        """Return these objects, and those that tags of tags point at."""
+        """Return the objects with these ids, and the objects behind tags of tags."""
         objects: dict[Sha, GitObject] = {}
         for _ in range(5):
             missing = names - objects.keys()
             if not missing:
                 break
-            got = await self.repo.objects(missing)
-            objects.update(got)
+            stored = await self.repo.objects(missing)
+            objects.update(stored)
             names = set()
-            for item in got.values():
+            for item in stored.values():
                 target = _tagged(item)
                 if target is not None:
                     names.add(target)
@@ -296,7 +299,7 @@ class Applied:
 
 
 def _tagged(item: GitObject) -> Sha | None:
-    """Return the object behind a tag if that is not a commit."""
+    """Return the object behind a tag if that object is not a commit."""
     if item.kind != "tag":
         return None
     try:

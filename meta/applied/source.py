@@ -39,10 +39,10 @@ _HAVE_BRANCHES = frozenset({SourceKind.PUSH, SourceKind.WORK_TREE})
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The place that a proposal came from, with the branch of that repo or the edited file as `part`.
+    """The place that a proposal came from. `part` is the branch of that repo, or the edited file.
 
-    As text it is `proposed/push.git#main`, `edit#agent.toml`, `seed`, `deployed/7` or an absolute path. Any text can
-    be parsed, since tags may be written by hand. The tag bounds and scrubs the text.
+    As text it is `proposed/push.git#main`, `edit#agent.toml`, `seed`, `deployed/7` or an absolute path. Any text can be
+    parsed, since tags may be written by hand. The tag bounds and scrubs the text.
     """
 
     place: str
@@ -57,7 +57,7 @@ class Source:
 
     @classmethod
     def of(cls, kind: SourceKind, part: str | None = None) -> Self:
-        """Return the source of a kind that has one fixed place; KeyError for the other kinds."""
+        """Return the source of a kind that has one fixed place. Raise KeyError for the other kinds."""
         return cls(_PLACES[kind], part)
 
     @classmethod
@@ -74,7 +74,7 @@ class Source:
 
     @property
     def kind(self) -> SourceKind:
-        """What sort of place this is; UNKNOWN for text that hive does not write."""
+        """The kind of this place; UNKNOWN for a text that hive does not write."""
         if self.place.startswith("/"):
             return SourceKind.PATH
         if self.part is None and _EARLIER.fullmatch(self.place):
@@ -88,7 +88,7 @@ class Source:
 
     @property
     def exclusive(self) -> bool:
-        """True if at most one proposal from here waits: a newer one supersedes the older one."""
+        """True if at most one proposal from this source waits: a newer one supersedes the older one."""
         return self.part is not None
 
     def replaces(self, older: Source) -> bool:

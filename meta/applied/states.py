@@ -4,8 +4,8 @@
     approved -> building | failed
     building -> deployed | failed
 
-The state is the furthest tag `<state>/<id>`. A transition verifies the tag of the old state *and* that no tag exists
-which is not on the way to it. Without the latter, `approved/7` and `denied/7` could both succeed.
+The state is the furthest tag `<state>/<id>`. A transition verifies the tag of the old state. It also verifies that no
+tag exists which is not on the way to that state: otherwise `approved/7` and `denied/7` could both succeed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PATHS: Mapping[TagState, tuple[TagState, ...]] = {
     TagState.APPROVED: (TagState.PROPOSAL, TagState.APPROVED),
     TagState.BUILDING: (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING),
 }
-"""The tags that an id in an open state may have."""
+"""The tags that an id in each open state may have."""
 
 _FURTHEST = (
     TagState.DEPLOYED,

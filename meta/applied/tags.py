@@ -1,7 +1,7 @@
-"""From the tag objects of an applied repo to deploys. Pure.
+"""Read the tag objects of an applied repo as deploys. Pure.
 
-A tag that a person made by hand (a lightweight `approved/7`, a copy of another tag) counts for the state of its id,
-like a tag by hive. Its author is `unknown`.
+A tag that a person made by hand counts for the state of its id, like a tag by hive: a lightweight `approved/7`, or a
+copy of another tag. Its author is `unknown`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ReadTag:
 def read_tag(state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag | None:
     """Return the tag whose ref points at the object `name`; None if there is no commit behind it.
 
-    `objects` holds the object and, for a tag of a tag, those behind it. KeyError for one that is missing.
+    `objects` holds the object and, for a tag of a tag, those behind it. Raise KeyError if one is missing.
     """
     item = objects[name]
     own: Message | None = None

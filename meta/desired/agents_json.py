@@ -143,7 +143,7 @@ def _require_ranges(
 
 
 def decode_run(data: bytes) -> dict[AgentName, RunEntry]:
-    """Return run.json. BadInput names the place of a fault."""
+    """Return run.json. Raise BadInput with the place of a fault."""
     raw = _sections(data, RUN_FILE, ("agents",))
     return {
         _name(name, RUN_FILE): _check(_Run, value, f"agents.{name}").value() for name, value in raw["agents"].items()

@@ -1,8 +1,8 @@
 """flake.nix of the meta repo, rendered from desired state. Pure.
 
-Each agent is one input, pinned by ref and rev, so that `nix flake lock` moves only that one: ref alone would follow
-a moved tag, rev alone fails on a bare repo with nix 2.8. Inputs are not flakes (`flake = false`): an agent cannot
-extend the lock, and only the use of its module evaluates its repo.
+Each agent is one input, pinned by ref and rev, so that `nix flake lock` moves only that one: ref alone would follow a
+moved tag, rev alone fails on a bare repo with nix 2.8. Inputs are not flakes (`flake = false`). So an agent cannot
+extend the lock, and its repo is evaluated only if its module is used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r
 
 
 def nix_string(text: str) -> str:
-    """Return the Nix string literal for exactly `text`. BadInput for a NUL, which Nix cannot represent."""
+    """Return the Nix string literal for exactly `text`. Raise BadInput for a NUL, which Nix cannot represent."""
     if "\0" in text:
         raise BadInput("a NUL character cannot be written in Nix", "remove it")
     return f'"{text.translate(_ESCAPES)}"'
@@ -52,7 +52,7 @@ def git_url(git_dir: Path, ref: str, commit: str) -> str:
 
 
 def port(entry: AgentEntry) -> int:
-    """Return the loopback port of the agent's harness relay. It follows from the uid range, so no other has it."""
+    """Return the loopback port of the agent's harness relay. It is derived from the uid range, so it is unique."""
     return _PORTS + (entry.settings.uid_base // 65_536) % 40_000
 
 
@@ -69,7 +69,7 @@ def render(
     hyperhive: str = "",
     dashboard: int = 0,
 ) -> bytes:
-    """Return flake.nix. It is the same for the same arguments; agents are sorted.
+    """Return flake.nix. The same arguments give the same text; agents are sorted.
 
     `nixpkgs` and `hyperhive` are flake URLs; for `dashboard` see `identity`. Without `nixpkgs` the outputs only name
     each agent's module (`agents.<n>`). With it there are a `nixosConfigurations.<n>` and a `summary.<n>` per agent

@@ -54,9 +54,10 @@ def local_paths(lock: bytes | None) -> tuple[Path, ...]:
 
 
 def merge_lock(head: bytes | None, candidate: bytes, agent: AgentName, keep: Collection[AgentName]) -> bytes:
-    """Return HEAD's flake.lock with `agent`'s input as in the candidate's. Later commits of other agents stay.
+    """Return HEAD's flake.lock with `agent`'s input as in the candidate's. The inputs of other agents stay as HEAD has
+    them.
 
-    Drop inputs of agents that are not in `keep`. BadInput if one of the two is not a flake.lock.
+    Drop inputs of agents that are not in `keep`. Raise BadInput if one of the two is not a flake.lock.
     """
     name = input_name(agent)
     try:
@@ -73,7 +74,7 @@ def merge_lock(head: bytes | None, candidate: bytes, agent: AgentName, keep: Col
 
 
 def prune_lock(lock: bytes, keep: Collection[AgentName]) -> bytes:
-    """Return `lock` without the inputs of agents that are not in `keep`. BadInput if it is not a flake.lock."""
+    """Return `lock` without the inputs of agents that are not in `keep`. Raise BadInput if it is not a flake.lock."""
     names = {input_name(agent) for agent in keep}
     try:
         content = json.loads(lock)

@@ -1,4 +1,4 @@
-"""Read the meta repo as one value and keep it until a ref moves. Then read only what is new, without a process."""
+"""Read the meta repo as one value and keep it until a ref moves. Then read only new commits, without a process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAIN, RUN = "refs/heads/main", "refs/heads/run"
 CANDIDATES = "refs/hive/candidate"
 
 _WALK = 64
-"""New commits that are read one by one; `git log` reads more of them at once."""
+"""New commits that are read one by one. `git log` reads a larger number at once."""
 
 
 class MetaReader:
@@ -46,7 +46,7 @@ class MetaReader:
     async def read(self) -> MetaView:
         """Return the present state of meta: the same value while nothing changes. Only new commits are read.
 
-        NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
+        Raise NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
         """
         stamp = self.stamp()
         if stamp is not None and self._seen is not None and self._seen[0] == stamp:
@@ -65,7 +65,7 @@ class MetaReader:
             return view
 
     def last(self) -> MetaView:
-        """Return what `read` returned last. RuntimeError before the first."""
+        """Return the value that `read` returned last. Raise RuntimeError before the first read."""
         if self._seen is None:
             raise RuntimeError("read() was not awaited yet")
         return self._seen[1]

@@ -89,7 +89,7 @@ class MetaRepo:
 
     # creation and reading
     async def create(self, at: int) -> None:
-        """Create the repo with two empty branches, or what is missing of it. Safe to repeat after a kill."""
+        """Create the repo with two empty branches, or the missing parts of it. Safe to repeat after a kill."""
         await self.repo.init(("refs/heads", CANDIDATES))
         empty = Desired(ABSENT, {})
         for ref, files in ((MAIN, self._files(empty)), (RUN, {RUN_FILE: encode_run({})})):
@@ -100,18 +100,21 @@ class MetaRepo:
         await self.export()
 
     def stamp(self) -> str | None:
-        """Return a text that changes whenever a branch or a candidate does; None if there is no repo. No process."""
+        """Return a text that changes whenever a branch or a candidate does; None if there is no repo.
+
+        Start no process.
+        """
         return self._reader.stamp()
 
     async def read(self) -> MetaView:
         """Return the present state of meta: the same value while nothing changes. Only new commits are read.
 
-        NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
+        Raise NotFound without a repo; BadInput if a commit has an agents.json that hive cannot parse.
         """
         return await self._reader.read()
 
     def known(self) -> Desired:
-        """Return what `read` saw last. RuntimeError before the first read."""
+        """Return the value that `read` returned last. Raise RuntimeError before the first read."""
         return self._reader.last().desired
 
     async def log(self, limit: int = 50) -> tuple[LogEntry, ...]:
@@ -125,7 +128,7 @@ class MetaRepo:
     ) -> Sha:
         """A3: commit HEAD with this one change at the candidate's ref; return the commit.
 
-        `entry` None is a spawn: the entry gets `pin`, `role` and a uid range, see meta/desired/uids.py.
+        Without an `entry` it is a spawn: the entry gets `pin`, `role` and a uid range, see meta/desired/uids.py.
         """
         async with self.lock:
             view = await self.read()
@@ -157,7 +160,7 @@ class MetaRepo:
     ) -> Sha:
         """A8, the commit point: make this one change again on the present HEAD; return the commit.
 
-        If an earlier call did it, return that commit.
+        If an earlier call made the commit, return that one.
         """
         action = _ACTIONS[kind]
         values = {
@@ -235,7 +238,9 @@ class MetaRepo:
     async def adopt(
         self, agent: AgentName, deploy: Deploy | None, *, disown: frozenset[ProposalId], by: str, at: int
     ) -> Sha:
-        """End a disagreement: pin what runs (`deploy`); with None leave the pin and give up the ids in `disown`."""
+        """End a disagreement: pin what runs (`deploy`). Without a `deploy` keep the pin, and give up the ids in
+        `disown`.
+        """
 
         def change(view: MetaView) -> Changed | None:
             agents, tombstones = dict(view.desired.agents), dict(view.desired.tombstones)
@@ -263,11 +268,11 @@ class MetaRepo:
         return await self._run.change(agent, change, by, at) or RunEntry()
 
     async def take_id(self, at_least: int = 1) -> ProposalId:
-        """P1: take the next id. It is not below `at_least`, and neither the counter nor a trailer had it before."""
+        """P1: take the next id: at least `at_least`, and never one that the counter or a trailer already had."""
         return await self._ids.take(max(at_least, (await self.read()).highest_id + 1))
 
     async def export(self) -> None:
-        """Write the files of `main` beside the repo, where the manager reads them. May be repeated."""
+        """Write the files of `main` beside the repo, where the manager reads them. Safe to repeat."""
         head = self.repo.ref(MAIN)
         if head is None:
             return

@@ -63,7 +63,7 @@ class Counter:
         self._repo = repo
 
     async def take(self, at_least: int) -> ProposalId:
-        """Take the next id. It is not below `at_least` or 1, and was not taken before."""
+        """Take the next id: at least `at_least` and 1, and never one that was taken before."""
         for _ in range(_TRIES):
             old = self._repo.ref(COUNTER)
             last = _number((await self._repo.objects([old])).get(old)) if old else 0

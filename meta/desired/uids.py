@@ -16,7 +16,7 @@ def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout) -> int
     """Return the first uid of the range for a new agent: its tombstone's, that of its files on disk, or a free one.
 
     A spawn that failed, or a meta that was restored from an old backup, leaves files without an entry. An agent that
-    got the range of such files would own them. Refused if no range is left.
+    got the range of such files would own them. Raise Refused if no range is left.
     """
     grave = view.desired.tombstones.get(agent)
     if grave is not None:

@@ -29,7 +29,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is read from the commits on `main`. `committed` is the commit of each deployed id, from the trailers."""
+    """The facts from the commits on `main`. `committed` is the commit of each deployed id, from the trailers."""
 
     commits: frozenset[Sha] = frozenset()
     committed: Mapping[AgentName, Mapping[ProposalId, Sha]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The messages of git as hive's errors. Pure."""
+"""Translate the messages of git into hive's errors. Pure."""
 
 from __future__ import annotations
 

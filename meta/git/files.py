@@ -21,7 +21,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def write_objects(git_dir: Path, objects: Iterable[GitObject]) -> None:
-    """Store `objects` durably; skip those that exist. TransientError if the disk is full."""
+    """Store `objects` durably; skip those that exist. Raise TransientError if the disk is full."""
     touched: dict[Path, None] = {}
     try:
         for item in objects:
@@ -65,7 +65,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
-    """Return the object if it is stored loose and undamaged; None if git must be asked."""
+    """Return the object if it is stored loose and undamaged; None if only git can read it."""
     try:
         raw = zlib.decompress(Path(f"{git_dir}/objects/{name[:2]}/{name[2:]}").read_bytes())
     except (OSError, zlib.error):
@@ -125,7 +125,7 @@ def _packed(git_dir: Path) -> Iterator[tuple[str, Sha]]:
 
 
 def remove_stale_locks(git_dir: Path) -> list[Path]:
-    """Remove every `*.lock` of one of hive's repos; return them. Only for recovery: no git may run there."""
+    """Remove every `*.lock` of one of hive's repos, and return them. Only for recovery, while no git runs there."""
     removed: list[Path] = []
     for folder, folders, names in os.walk(git_dir):
         if folder == f"{git_dir}/objects":

@@ -44,7 +44,7 @@ def encode(subject: str, text: str = "", trailers: Mapping[str, str] | None = No
 
 
 def decode(message: str) -> Message:
-    """Return the parts of every message. One that hive did not write has a text and no trailers."""
+    """Return the parts of a message. A message that hive did not write has a text and no trailers."""
     subject, _, rest = message.partition("\n")
     lines = rest.split("\n")
     if lines and not lines[-1]:

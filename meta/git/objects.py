@@ -1,7 +1,7 @@
 """git's objects as bytes: encode and decode blobs, trees, commits and annotated tags; compute ids. Pure.
 
-hive encodes objects itself, because a `git` process costs several milliseconds and a deploy needs a dozen objects.
-The result is that of `git hash-object` (a test compares them). Only git moves refs.
+hive encodes objects itself, because a `git` process costs several milliseconds and a deploy needs a dozen objects. The
+ids are those of `git hash-object` (a test compares them). Only git moves refs.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def tag(name: str, target: Sha, message: str, at: int, kind: str = "commit") -> 
 def snapshot(files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> tuple[Sha, list[GitObject]]:
     """Return the tree of `files` (path to content) and every object it needs, children first.
 
-    BadInput for a path that git could not hold (absolute, empty parts, `..`, `.git`, a file that is a folder).
+    Raise BadInput for a path that git could not hold (absolute, empty parts, `..`, `.git`, a file that is a folder).
     """
     objects: list[GitObject] = []
     folders: dict[tuple[bytes, ...], list[TreeEntry]] = {(): []}
@@ -132,7 +132,7 @@ def _parts(path: str) -> list[bytes]:
 
 
 def decode_tree(data: bytes) -> list[TreeEntry]:
-    """Return the entries of a tree. ValueError if it is cut short."""
+    """Return the entries of a tree. Raise ValueError if it is cut short."""
     entries, at = [], 0
     while at < len(data):
         space, end = data.index(b" ", at), data.index(b"\0", at)
@@ -144,7 +144,7 @@ def decode_tree(data: bytes) -> list[TreeEntry]:
 
 
 def decode_commit(sha: Sha, data: bytes) -> Commit:
-    """Return the commit in `data`, without unknown headers (signatures). ValueError if it is not a commit."""
+    """Return the commit in `data`, without unknown headers (signatures). Raise ValueError if it is not a commit."""
     headers, message = _headers(data)
     trees = [value for key, value in headers if key == "tree"]
     if not trees:
@@ -154,7 +154,7 @@ def decode_commit(sha: Sha, data: bytes) -> Commit:
 
 
 def decode_tag(data: bytes) -> Tag:
-    """Return the annotated tag in `data`. ValueError if it is not one."""
+    """Return the annotated tag in `data`. Raise ValueError if it is not one."""
     headers, message = _headers(data)
     fields = dict(reversed(headers))
     if not {"object", "type", "tag"} <= fields.keys():

@@ -16,7 +16,7 @@ class RefStamp:
     """A short text that changes whenever a ref in one of `folders` does, also if a person moved it.
 
     Reading it again costs one `stat` per folder, one for `packed-refs`, and no process. A folder's time stamp is only
-    as fine as the kernel's tick. So a folder that changed just now is also compared by the names and inodes in it.
+    as fine as the kernel's tick. So for a folder that changed just now, the names and inodes in it are compared too.
     The text depends on the files alone: it is the same after a restart.
     """
 

@@ -59,7 +59,7 @@ class GitRepo:
 
     # creation
     async def init(self, folders: Sequence[str] = ()) -> None:
-        """Create the repo with `folders` in it, or complete a repo whose creation was interrupted."""
+        """Create the repo with `folders` in it. Complete a repo whose creation was interrupted."""
 
         def work() -> None:
             if not is_complete(self.path):
@@ -94,7 +94,7 @@ class GitRepo:
     async def transaction(self, changes: Sequence[RefChange], objects: Sequence[GitObject] = ()) -> None:
         """Write `objects`, then apply all `changes` or none in one `git update-ref`.
 
-        Conflict if a ref is not at its `old` value; TransientError if another git has one of them locked.
+        Raise Conflict if a ref is not at its `old` value; TransientError if another git has one of them locked.
         """
         lines = "".join(f"{line}\n" for line in ("start", *map(command, changes), "prepare", "commit"))
 
@@ -140,14 +140,14 @@ class GitRepo:
         return item is not None and item.kind == "commit"
 
     async def commit(self, sha: Sha) -> Commit:
-        """Return one commit, decoded. NotFound if the repo does not have it."""
+        """Return one commit, decoded. Raise NotFound if the repo does not have it."""
         item = (await self.objects([sha])).get(sha)
         if item is None or item.kind != "commit":
             raise NotFound(f"{self.path} has no commit {sha[:12]}", "was the repo restored from an old backup?")
         return decode_commit(sha, item.data)
 
     async def resolve(self, commit_id: str) -> Sha:
-        """Return the full id of a commit given by 7 to 40 hex digits. NotFound for none and for more than one."""
+        """Return the full id of a commit given by 7 to 40 hex digits. Raise NotFound for none and for more than one."""
         argv = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit_id}^{{commit}}"]
         status, output, _ = await self._with_repo(lambda repo: self._execute(repo.git, argv, None))
         text = output.decode("ascii", "replace").strip()
@@ -176,7 +176,7 @@ class GitRepo:
 
     # files
     async def files(self, sha: Sha) -> dict[str, FileAt]:
-        """Return every file and symlink of a commit by path, without submodules. Refused above FILES_LIMIT."""
+        """Return every file and symlink of a commit by path, without submodules. Raise Refused above FILES_LIMIT."""
         argv = ["ls-tree", "-r", "-l", "-z", "--full-tree", sha]
         output = await self._with_repo(lambda repo: self._git(repo, argv))
         listed: list[tuple[str, int, Sha]] = []
@@ -201,7 +201,7 @@ class GitRepo:
         return {path: FileAt(mode, contents[name].data) for path, mode, name in listed}
 
     async def read(self, sha: Sha, path: str) -> bytes:
-        """Return one file of a commit. NotFound if the commit does not have it."""
+        """Return one file of a commit. Raise NotFound if the commit does not have it."""
         return await self._with_repo(lambda repo: self._git(repo, ["cat-file", "blob", f"{sha}:{path}"]))
 
     async def diff(self, before: Sha, after: Sha) -> str:
@@ -261,7 +261,9 @@ class GitRepo:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread. A cancelled caller still waits for its end, so that no lock is released too early."""
+    """Run `work` in a thread. If the caller is cancelled, wait for the end of `work`, so that no lock is released too
+    early.
+    """
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)

@@ -18,8 +18,8 @@ _REF = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]
 class RefChange:
     """One line of a ref transaction.
 
-    `new` None only verifies `old`, `new` ABSENT deletes. `old` ABSENT demands that the ref does not exist, `old` None
-    accepts every present value.
+    With `new` None only `old` is verified. With `new` ABSENT the ref is deleted. With `old` ABSENT the ref must not
+    exist. With `old` None every present value is accepted.
     """
 
     ref: str
@@ -28,7 +28,7 @@ class RefChange:
 
 
 def command(change: RefChange) -> str:
-    """Return the command of `git update-ref --stdin`. BadInput for a name that is not one of hive's refs."""
+    """Return the command of `git update-ref --stdin`. Raise BadInput for a name that is not one of hive's refs."""
     if not _REF.fullmatch(change.ref):
         raise BadInput(f"{change.ref[:80]!r} is not a ref of hive", "report this as a bug of hive")
     if change.new is None:

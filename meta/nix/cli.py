@@ -64,7 +64,10 @@ class Nix:
     store: Store = field(default_factory=Store)
 
     async def version(self, deadline: float = 10) -> tuple[int, int, int]:
-        """Return a version like (2, 8, 0). PermanentError if the program reports none within `deadline` seconds."""
+        """Return a version like (2, 8, 0).
+
+        Raise PermanentError if the program reports none within `deadline` seconds.
+        """
         try:
             done = await run([self.program, "--version"], deadline=deadline, recorder=self.recorder, check=False)
         except ProcessTimeout as error:
@@ -88,7 +91,7 @@ class Nix:
     async def lock(self, flake_dir: Path, deadline: float) -> None:
         """Update flake.lock in `flake_dir` (not a git repo). Only inputs that changed in flake.nix move.
 
-        BuildFailed with the end of nix's messages; TransientError if the deadline (seconds) passed.
+        Raise BuildFailed with the end of nix's messages; TransientError if the deadline (seconds) passed.
         """
         with tempfile.TemporaryDirectory(prefix="hive-nix-", dir=flake_dir.parent) as home:
             argv = [self._program("nix"), "flake", "lock", f"path:{flake_dir}"]
@@ -103,7 +106,7 @@ class Nix:
     async def parse(self, file: Path, deadline: float = 10) -> None:
         """Check a file for syntax errors and undefined variables, without evaluation and without a store.
 
-        BuildFailed with nix's message.
+        Raise BuildFailed with nix's message.
         """
         with tempfile.TemporaryDirectory(prefix="hive-nix-", dir=file.parent) as home:
             argv = [self._program("nix-instantiate"), "--store", "dummy://", "--parse", str(file)]
@@ -114,7 +117,8 @@ class Nix:
     async def derivation(self, evaluation: Evaluation, attribute: str, places: Mapping[str, str]) -> Path:
         """Evaluate the .drv of `attribute` in the jail. A second evaluation comes from nix's cache.
 
-        BuildFailed for a mistake of the author, or too much time or memory; TransientError for a failure of the host.
+        Raise BuildFailed for a mistake of the author, or for too much time or memory. Raise TransientError for a
+        failure of the host.
         """
         done = await self._evaluate(evaluation, ["path-info", "--derivation"], attribute, places)
         return Path(done.text.strip())
@@ -137,8 +141,8 @@ class Nix:
     ) -> Path:
         """Build a .drv without evaluation; make `link` a gc root of its output, and return the output.
 
-        `on_line` gets the builders' output. Without `isolated` the build runs without bubblewrap.
-        BuildFailed, also at the deadline (seconds); TransientError for a failure of the host.
+        `on_line` gets the builders' output. Without `isolated` the build runs without bubblewrap. Raise BuildFailed,
+        also at the deadline (seconds). Raise TransientError for a failure of the host.
         """
         await asyncio.to_thread(jail.prepare, home, (), None)
         words = [*(["--repair"] if repair else []), "--realise", str(derivation), "--indirect", "--add-root", str(link)]
@@ -218,7 +222,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def _moved(flake_dir: Path) -> list[str]:
-    """Return the inputs that a lock had to fetch, in the words of newer versions. nix 2.8 does not report them."""
+    """Return the inputs that a lock had to fetch, worded as newer versions do. nix 2.8 does not report them."""
     try:
         lock = (flake_dir / "flake.lock").read_text(encoding="utf-8")
     except OSError:

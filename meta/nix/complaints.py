@@ -1,7 +1,7 @@
 """The useful part of nix's messages, for the agent's author. Pure. Knows the texts of 2.8, 2.26 and 2.34.
 
 In an evaluation the last `error:` block names the cause, because newer versions print a trace first. In a build the
-first block does, and the others only follow from it. Store paths of inputs become `agent.nix:3:5`,
+first block names it, because the others are only its consequences. Store paths of inputs become `agent.nix:3:5`,
 `nixpkgs/lib/modules.nix:9:1`.
 """
 
@@ -97,19 +97,19 @@ def is_git(complaint: str) -> bool:
 
 
 def is_fetching(complaint: str) -> bool:
-    """Return True if it names the input that was being fetched."""
+    """Return True if the complaint names the input that was being fetched."""
     return _FETCHING.search(complaint) is not None
 
 
 def fetching(flake: str, lock: str) -> list[str]:
-    """Return the pinned inputs of a flake.nix that its flake.lock lacks, each as the line that newer versions print."""
+    """Return the inputs of a flake.nix that its flake.lock lacks. Each is worded as newer versions print it."""
     return [f"while fetching the input '{url}'" for url, sha in _PINNED.findall(flake) if sha not in lock]
 
 
 def passes(complaint: str, *, network: bool = False) -> bool:
     """Return True if a retry may succeed: a full disk, a lost daemon, with `network` also a lost network.
 
-    Only the first line counts, and never that of a builder, so that text of an agent rarely decides.
+    Only the first line counts, and never a line of a builder. So a text of an agent rarely decides this.
     """
     line = next((line for line in complaint.splitlines() if line.strip()), "")
     if _OF_A_BUILDER.search(line):
@@ -151,7 +151,10 @@ def _clean(text: str, places: Mapping[str, str] | None) -> str:
 
 
 def _named(text: str, places: Mapping[str, str]) -> str:
-    """Return `text` with the prefixes of `places`. Newer versions print a file as «git+file:///…?…»/agent.nix."""
+    """Return `text` with the prefixes of `places`.
+
+    Newer versions print a file as «git+file:///…?…»/agent.nix.
+    """
     for prefix, name in places.items():
         if prefix.startswith("git+"):
             text = re.sub(f"«{re.escape(prefix)}[^»\n]*»/", name, text)

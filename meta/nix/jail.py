@@ -1,8 +1,8 @@
 """The sandbox of nix while it works on an agent's files.
 
-Pure evaluation stops `readFile "/etc/shadow"`, but not `fetchGit` of every git repository that its user can read, nor a
-download by hash. So an evaluation sees the store, its own cache and the given repositories, and has no network. Locking
-the flake has fetched every input.
+Pure evaluation stops `readFile "/etc/shadow"`. It does not stop a download by hash, or `fetchGit` of any git repository
+that its user can read. So an evaluation sees the store, its own cache and the given repositories, and has no network.
+Locking the flake has fetched every input.
 
 A nix that writes the store directly marks the paths in use by its process id, which is the same in every jail: do not
 collect garbage in such a store while hive builds. A nix daemon does not have this problem.
@@ -26,12 +26,12 @@ _PATH = "/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation: its flake and what it may use.
+    """One evaluation: its flake, and its rights.
 
     `flake` is a flake URL without fragment. `visible` are the git directories that it may read. `home` is its own
     directory for nix's caches, created if missing. `deadline` is in seconds, `memory` in bytes of address space.
-    Without `isolated` it runs without bubblewrap. It runs as `uid` if a nix daemon writes the store and the caller is
-    root.
+    Without `isolated` it runs without bubblewrap. If a nix daemon writes the store and the caller is root, it runs as
+    `uid`.
     """
 
     flake: str
@@ -91,7 +91,7 @@ def build_command(
 ) -> Sequence[str | Path]:
     """Return the command line that runs `argv` for a build: with the network, the store and `links`.
 
-    A nix daemon is not a child of hive and sandboxes its builds itself: then the command line is `argv`.
+    A nix daemon is not a child of hive and sandboxes its builds itself. With one, the command line is `argv`.
     """
     if not store.direct:
         return argv

@@ -1,4 +1,4 @@
-"""Where the nix store is, who writes it, and where a locked input is in it.
+"""The nix store: its directories, its writer, and the paths of locked inputs in it.
 
 A store is `direct` if the caller writes it (single-user); otherwise a nix daemon does. With a daemon an evaluation
 needs no rights, so it can run as a user that has none.

@@ -14,7 +14,7 @@ from meta.errors import BuildFailed
 from meta.text import one_line
 
 MAX_LINES = 200
-"""Lines of one comparison. Of more, the most important are kept."""
+"""Lines of one comparison. If there are more, the most important are kept."""
 
 _NAME_LIMIT = 120
 
@@ -66,7 +66,9 @@ _WORDS = {
 
 
 def parse(data: bytes) -> Summary:
-    """Return the summary in nix's JSON. BuildFailed if it is not one: then the module replaced the flake's function."""
+    """Return the summary in nix's JSON. Raise BuildFailed if the JSON is not a summary: then the module replaced the
+    flake's function.
+    """
     try:
         written = _Written.model_validate_json(data)
     except ValidationError as error:
@@ -87,7 +89,7 @@ def parse(data: bytes) -> Summary:
 
 
 def compare(old: Summary | None, new: Summary) -> tuple[str, ...]:
-    """Return the differences as lines for the card, those that give rights first. `old` None: everything is new.
+    """Return the differences as lines for the card, those that give rights first. Without an `old` everything is new.
 
     "+ open port tcp/80", "- unit sync.service", "~ package git: 2.39 -> 2.45", "~ unit sync.service".
     """

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class OutputTooLarge(PermanentError):
-    """The command wrote more than the caller is ready to keep. It was ended."""
+    """The command wrote more output than the caller accepts. It was ended."""
 
 
 def start(
@@ -44,7 +44,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a program as the leader of a session of its own.
 
-    TransientError if the host lacks memory, processes or descriptors now; PermanentError for every other reason.
+    Raise TransientError if the host lacks memory, processes or descriptors now, PermanentError for any other reason.
     """
     stdin, stdout, stderr = streams
     try:
@@ -108,7 +108,7 @@ class Child:
     async def finish(self) -> int:
         """End what is left of the group, reap it, close the pipes; return the exit code.
 
-        A cancellation meanwhile kills the group at once.
+        A cancellation during this kills the group at once.
         """
         ending = asyncio.ensure_future(self._end())
         cancelled: asyncio.CancelledError | None = None

@@ -28,7 +28,7 @@ _OPTIONS = {
 
 
 def resolve(argv: Sequence[str], path: str) -> tuple[str, ...]:
-    """Return `argv` with the program's full path. PermanentError, with its package, if it is not on `path`."""
+    """Return `argv` with the program's full path. Raise PermanentError, with the package, if it is not on `path`."""
     program = shutil.which(argv[0], path=path)
     if program is not None:
         return (program, *argv[1:])

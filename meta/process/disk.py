@@ -1,4 +1,4 @@
-"""Failed calls on the disk as hive's errors."""
+"""Convert failed calls on the disk into hive's errors."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from meta.errors import NotFound
 
 _PROC = Path("/proc")
 _GONE = (errno.ESRCH, errno.EINVAL, errno.ENOENT)
-"""Errors of pidfd_open for a number that no process has. Older kernels report the last two for that of a thread."""
+"""Errors of pidfd_open if no process has the number. Older kernels report the last two for the number of a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def boot_id() -> str:
 
 
 def identity(pid: int) -> ProcessIdentity:
-    """Return the identity of a process that exists now (a zombie counts); NotFound otherwise."""
+    """Return the identity of a process that exists now; a zombie counts. Raise NotFound otherwise."""
     now = stat(pid)
     if now is None:
         raise NotFound(f"process {pid} is not running")
@@ -67,7 +67,7 @@ def alive(which: ProcessIdentity) -> bool:
 def open_pidfd(which: ProcessIdentity) -> int | None:
     """Return a pidfd of exactly this process, which the caller closes; None if the process has ended.
 
-    Its number may belong to another process by now, or to a thread of one. OSError for a failure of the host.
+    Its number may belong to another process by now, or to a thread of one. Raise OSError for a failure of the host.
     """
     if not alive(which):
         return None

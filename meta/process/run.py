@@ -84,9 +84,9 @@ async def run(
     runs, so that the caller can close its copies of descriptors. `on_line` gets each line of stderr without its end.
     With `check` a code other than 0 raises ProcessFailed.
 
-    The command leads its own session. On timeout, cancellation or any error its whole group gets TERM, then KILL,
-    and is awaited. Group members that outlive a command are killed.
-    Raise ProcessFailed, ProcessTimeout, OutputTooLarge; PermanentError if the program is not installed.
+    The command leads its own session. On timeout, cancellation or any error its whole group gets TERM, then KILL, and
+    is awaited. Group members that outlive a command are killed. Raise ProcessFailed, ProcessTimeout, OutputTooLarge;
+    PermanentError if the program is not installed.
     """
     words = tuple(str(word) for word in argv)
     variables = environment(env)

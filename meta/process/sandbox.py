@@ -1,8 +1,8 @@
 """bubblewrap command lines: a process with its own mounts, process ids, network, IPC and host name.
 
 Inside are the system's programs (read-only), /proc, a minimal /dev, an empty /tmp and what the caller binds; nothing
-else of the host. There is no /etc/passwd unless the caller binds one. The sandbox and every process inside end with
-the process that started it.
+else of the host. There is no /etc/passwd unless the caller binds one. The sandbox and every process inside end with the
+process that started it.
 
 A filter refuses the system calls that `meta/process/seccomp/table.py` lists. `meta/process/launcher.py` replaces what
 would be inherited from the daemon's session, its keyring for example.
@@ -54,7 +54,7 @@ _DROP = ("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What one sandbox contains. Binds are (path on the host, path inside); the inner of two nested ones wins.
+    """The contents of one sandbox. Binds are (path on the host, path inside); the inner of two nested ones wins.
 
     `env` is the whole environment inside. The host's process list shows it, so it must not hold secrets.
     `uid` is also the gid. With `network` the sandbox shares the host's network. With `nested` programs may make
@@ -73,7 +73,7 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What command lines depend on: programs, whether the caller is root, the system's directories.
+    """The facts that command lines depend on: programs, the caller's being root, the system's directories.
 
     `links` are (target, path). Each of `system` is bound read-only under its own name. `proc` are the options that
     close what of /proc is the host's. `root` is True if uids can be handed out. `launcher` is the command line that
@@ -132,7 +132,9 @@ def _closed_proc(proc: Path) -> Iterator[str]:
 
 
 def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = None) -> list[str]:
-    """Return the argument list that runs `argv` in `sandbox`. Pure if `host` is given; Refused without bubblewrap."""
+    """Return the argument list that runs `argv` in `sandbox`. Raise Refused if bubblewrap is missing. Pure if `host` is
+    given.
+    """
     here = host or detect()
     words = [
         *_launch(sandbox, here),

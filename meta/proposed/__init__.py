@@ -1,1 +1,1 @@
-"""What others write: created by hive, read only through quarantine, never opened."""
+"""Repos that agents and people write. hive creates them, and reads them only through quarantine."""

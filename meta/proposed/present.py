@@ -15,7 +15,7 @@ from meta.names import AgentName
 from meta.proposed import push_repo
 
 _SETTLED_NS = 50_000_000
-"""Nanoseconds: a folder that changed more recently may change again without getting another change time."""
+"""Nanoseconds. A folder that changed more recently may change again and keep its change time."""
 
 
 class ProposedRepos:

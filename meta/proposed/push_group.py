@@ -28,7 +28,7 @@ def is_wanted(config: Config, owner: int) -> bool:
 
 
 def missing(config: Config, owner: int, groups: Groups = gid_of) -> str:
-    """Return the complaint if the group is wanted but missing, else "". `owner` is the uid that hive runs as."""
+    """Return the complaint if the group is wanted but missing, else "". `owner` is hive's own uid."""
     if not is_wanted(config, owner) or groups(config.push_group) is not None:
         return ""
     return f"there is no group {config.push_group}: only uid {owner} can push to the push repos"

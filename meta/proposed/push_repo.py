@@ -74,7 +74,7 @@ def remedy(path: Path) -> str:
 
 
 def create(layout: Layout, agent: AgentName, config: Config) -> None:
-    """Create the repo, empty, unless it is there. It is made in scratch and renamed into place.
+    """Create the repo, empty, unless it exists. It is made in scratch and renamed into place.
 
     Members of the group `config.push_group` may push; without such a group only hive's own user can. Raises
     PermanentError if something else is in its place, Refused if `push` is a symlink, TransientError on a full disk.

@@ -54,8 +54,8 @@ class Tip:
 class Snapshot:
     """The tips of one repo at one moment, by branch.
 
-    `marks`, by path, stay equal as long as nothing changes. `folders` are those to watch. `complaint` is the reason why
-    (some) branches could not be read. `settled` is False if a change may follow that leaves the marks equal.
+    `marks`, by path, stay equal as long as nothing changes. `folders` are the folders to watch. `complaint` is the
+    reason why some branches could not be read. `settled` is False if the next change might leave the marks equal.
     """
 
     tips: Mapping[str, Tip] = field(default_factory=dict)
@@ -72,8 +72,8 @@ class Snapshot:
 def read_tips(top: Path, git_directory: str, before: Snapshot | None = None) -> Snapshot:
     """Read the branches of `git_directory` (like "alice/config/.git") below `top`, a directory of hive's own.
 
-    Files that did not change since `before` are not read again. A repo that cannot be read gives a complaint, not an
-    OSError.
+    Files that did not change since `before` are not read again. If a repo cannot be read, the snapshot has a complaint;
+    no OSError is raised.
     """
     reader = _Reader(before or Snapshot(), top / git_directory)
     with ExitStack() as stack:
@@ -235,7 +235,7 @@ def _descend(stack: ExitStack, top: Path, git_directory: str) -> int:
 
 
 def _names(folder: int, most: int) -> Iterator[str]:
-    """Yield at most `most` + 1 names: a folder with a million files must not delay the other agents."""
+    """Yield at most `most` + 1 names. A folder with a million files must not delay the other agents."""
     with os.scandir(folder) as entries:
         for number, entry in enumerate(entries):
             if number > most:
@@ -244,7 +244,10 @@ def _names(folder: int, most: int) -> Iterator[str]:
 
 
 def _read(folder: int, name: str, limit: int) -> str | None:
-    """Return the text of a regular file; None if it is something else, longer than `limit`, or not text."""
+    """Return the text of a regular file.
+
+    Return None if it is something else, longer than `limit`, or not text.
+    """
     descriptor = os.open(name, _FILE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

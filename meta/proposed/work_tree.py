@@ -1,8 +1,8 @@
 """The proposed work trees, in which the manager edits the configuration of the agents.
 
 `proposed/<n>` belongs to hive, `proposed/<n>/config` to the manager. hive creates the work tree in a scratch directory,
-changes its owner and renames it into place; from then on hive never opens it. The remote `applied` is set later by git,
-which runs as the owner in a sandbox that sees nothing else.
+changes its owner and renames it into place; from then on hive never opens it. Later git sets the remote `applied`: it
+runs as the owner, in a sandbox that contains only the work tree.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def create(
 ) -> None:
     """Create the work tree from the applied repo's newest commit, on branch `main`, owned by `uid` (None: by hive).
 
-    Does nothing if there is a work tree, even a broken one. Raises NotFound if the applied repo has no commit yet,
+    Do nothing if there is a work tree, even a broken one. Raise NotFound if the applied repo has no commit yet,
     TransientError on a full disk, PermanentError if something else is in its place, Refused if `proposed/<n>` is a
     symlink.
     """
@@ -89,8 +89,8 @@ async def create(
 async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorder: Recorder | None = None) -> None:
     """Set the remote `applied` again, as the owner of the work tree. Create the work tree if it is missing.
 
-    Only log a warning if the manager broke the work tree or bubblewrap is missing: neither may stop the rebuild of an
-    agent.
+    If the manager broke the work tree, or if bubblewrap is missing, only log a warning: neither may stop the rebuild of
+    an agent.
     """
     config = layout.proposed_config(agent)
     if not present(layout, agent):
@@ -168,7 +168,7 @@ def _confined(config: Path, uid: int | None, argv: Sequence[str]) -> list[str]:
 
 
 async def _clone(scratch: Path, applied_git: Path, agent: AgentName, recorder: Recorder | None) -> None:
-    """Clone hive's own repo into `scratch`, which no other user can reach."""
+    """Clone hive's own repo into `scratch`. No other user can reach that directory."""
 
     async def git(*words: str) -> Completed:
         settings = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]

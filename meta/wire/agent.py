@@ -57,7 +57,7 @@ class Recv(Wire):
 
 
 class Status(Wire):
-    """How many messages are waiting?"""
+    """Count the caller's unread messages."""
 
     cmd: Literal["status"] = "status"
 
@@ -70,7 +70,7 @@ class OperatorMsg(Wire):
 
 
 class Wake(Wire):
-    """A message to this agent from something inside its container, which says who it is."""
+    """A message to this agent from a program inside its container, which names itself."""
 
     cmd: Literal["wake"] = "wake"
     sender: Sender
@@ -145,7 +145,7 @@ class Remind(Wire):
     message: Annotated[
         str,
         doc(
-            "what to be told then, at most 256 KiB of UTF-8; over 4 KiB it is kept in a file",
+            "the text of the reminder, at most 256 KiB of UTF-8; over 4 KiB it is kept in a file",
             "look whether the build is done",
             minLength=1,
             maxLength=limits.REMINDER_BYTES,
@@ -164,13 +164,13 @@ class Remind(Wire):
 
 
 class GetLooseEnds(Wire):
-    """What is open: approvals, questions, reminders."""
+    """List what is open: approvals, questions, reminders."""
 
     cmd: Literal["get_loose_ends"] = "get_loose_ends"
 
 
 class CountPendingReminders(Wire):
-    """How many reminders are not due yet?"""
+    """Count the caller's reminders that are not due yet."""
 
     cmd: Literal["count_pending_reminders"] = "count_pending_reminders"
 
@@ -190,13 +190,13 @@ class CancelLooseEnd(Wire):
 
 
 class AckTurn(Wire):
-    """Everything taken since the last one is handled."""
+    """Acknowledge everything that the caller took since its last acknowledgement."""
 
     cmd: Literal["ack_turn"] = "ack_turn"
 
 
 class RequeueInflight(Wire):
-    """Everything taken and not acknowledged is to be delivered again."""
+    """Deliver again everything that the caller took and did not acknowledge."""
 
     cmd: Literal["requeue_inflight"] = "requeue_inflight"
 
@@ -222,20 +222,20 @@ AgentRequest = Annotated[
 
 
 class OkResponse(Wire):
-    """It is done."""
+    """The answer to a request that succeeded."""
 
     kind: Literal["ok"] = "ok"
 
 
 class ErrResponse(Wire):
-    """It is not done, and why."""
+    """The answer to a request that failed, with the reason."""
 
     kind: Literal["err"] = "err"
     message: str
 
 
 class MessageResponse(Wire):
-    """One message. `redelivered`: it was taken before and never acknowledged."""
+    """One message. `redelivered`: it was taken before and not acknowledged."""
 
     kind: Literal["message"] = "message"
     sender: Sender
@@ -251,7 +251,7 @@ class EmptyResponse(Wire):
 
 
 class StatusResponse(Wire):
-    """Messages waiting."""
+    """The number of messages that wait."""
 
     kind: Literal["status"] = "status"
     unread: U64
@@ -272,7 +272,7 @@ class QuestionQueuedResponse(Wire):
 
 
 class LooseEndsResponse(Wire):
-    """What is open, newest first within each kind."""
+    """The loose ends, newest first within each kind."""
 
     kind: Literal["loose_ends"] = "loose_ends"
     loose_ends: LooseEnds
@@ -286,7 +286,7 @@ class PendingRemindersCountResponse(Wire):
 
 
 class WhoamiResponse(Wire):
-    """Who the socket belongs to. `role` is "agent" or "manager"."""
+    """The owner of the socket. `role` is "agent" or "manager"."""
 
     kind: Literal["whoami"] = "whoami"
     name: str

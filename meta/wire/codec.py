@@ -43,7 +43,8 @@ def decode(adapter: TypeAdapter[T], line: bytes | str) -> T:
 def encode(model: BaseModel) -> bytes:
     """Return `model` as one line of compact JSON without its newline. Characters beyond ASCII are not escaped.
 
-    BadInput for text that UTF-8 cannot express: half of a surrogate pair, which an undecodable argument contains.
+    Raise BadInput for a text that UTF-8 cannot express: half of a surrogate pair, which an undecodable argument
+    contains.
     """
     try:
         return model.model_dump_json(by_alias=True).encode()
@@ -52,7 +53,7 @@ def encode(model: BaseModel) -> bytes:
 
 
 def _parse_plain(text: str) -> object:
-    """Parse `text` if it is plain JSON that every parser reads alike; BadInput otherwise."""
+    """Parse `text` if it is plain JSON that every parser reads alike. Raise BadInput otherwise."""
     value: object = _DECODER.decode(text)
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -62,7 +63,10 @@ def _parse_plain(text: str) -> object:
 
 
 def _depth(value: object) -> int:
-    """Return the levels of arrays and objects. Breadth first, because the value may be deeper than the stack."""
+    """Return the levels of arrays and objects.
+
+    Count breadth first, because the value may be nested deeper than the stack.
+    """
     levels, layer = 0, [value]
     while layer := [item for item in layer if isinstance(item, dict | list)]:
         levels += 1

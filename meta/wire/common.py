@@ -1,4 +1,4 @@
-"""What the wire types share: the base class, the integers' bounds, approvals, messages, loose ends.
+"""The parts that the wire types share: the base class, the integers' bounds, approvals, messages, loose ends.
 
 Keys are in the order of the fields. A field marked Omitted is left out if it is None; other optional fields are `null`.
 `from` is a keyword in Python, so the field is called `sender` there and `from` on the wire.
@@ -28,7 +28,7 @@ Omitted = Field(exclude_if=_is_none)
 def doc(what: str, example: JsonValue, **bounds: JsonValue) -> Any:  # as pydantic's Field, whose type is Any too
     """Return a field with a meaning and an example, for the people and models that fill it in.
 
-    `bounds` appear only in the JSON schema of the field. The wire has none; hive checks them after parsing.
+    `bounds` appear only in the JSON schema of the field. The wire has no bounds; hive checks them after parsing.
     """
     return Field(description=what, examples=[example], json_schema_extra={**bounds} if bounds else None)
 
@@ -77,7 +77,7 @@ class ApprovalStatus(StrEnum):
 
 
 class CancelLooseEndKind(StrEnum):
-    """What `cancel_loose_end` can cancel."""
+    """The kinds of loose ends that `cancel_loose_end` can cancel."""
 
     QUESTION = "question"
     REMINDER = "reminder"
@@ -88,7 +88,9 @@ StatusOf = Annotated[ApprovalStatus, Field(strict=False)]
 
 
 class Approval(Wire):
-    """One card. `commit_ref` is what was claimed (empty for a spawn), `fetched_sha` what hive pinned. Unix seconds."""
+    """One card. `commit_ref` is the proposer's claim (empty for a spawn), `fetched_sha` the commit that hive pinned.
+    Times are Unix seconds.
+    """
 
     id: I64
     agent: str
@@ -120,7 +122,7 @@ class InboxRow(Wire):
 
 
 class InSeconds(Wire):
-    """Remind so many seconds from now."""
+    """Remind after this many seconds."""
 
     timing_type: Literal["in_seconds"] = "in_seconds"
     seconds: Annotated[U64, doc("in so many seconds from now", 600)]

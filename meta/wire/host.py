@@ -17,7 +17,7 @@ class Spawn(Wire):
 
 
 class RequestSpawn(Wire):
-    """Ask for an agent to be approved."""
+    """Ask for the approval of a new agent."""
 
     cmd: Literal["request_spawn"] = "request_spawn"
     name: str
@@ -46,13 +46,13 @@ class Rebuild(Wire):
 
 
 class ListAgents(Wire):
-    """Which agents are managed?"""
+    """List the managed agents."""
 
     cmd: Literal["list"] = "list"
 
 
 class Pending(Wire):
-    """Which approvals are open?"""
+    """List the open approvals."""
 
     cmd: Literal["pending"] = "pending"
 

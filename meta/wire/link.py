@@ -70,7 +70,7 @@ class Resume(_Line):
 
 
 class Probe(_Line):
-    """Answer with `state` and this number, which proves that the harness's event loop runs."""
+    """Ask for a `state` with this number. The answer proves that the harness's event loop runs."""
 
     down: Literal["probe"] = "probe"
     probe: int

@@ -49,7 +49,7 @@ Described = Annotated[
 
 
 class RequestSpawn(Wire):
-    """Ask for a new agent to be approved."""
+    """Ask the operator to approve a new agent."""
 
     cmd: Literal["request_spawn"] = "request_spawn"
     name: Annotated[
@@ -93,7 +93,7 @@ class Update(Wire):
 
 
 class RequestApplyCommit(Wire):
-    """Ask for a commit of an agent's proposed repo to be approved."""
+    """Ask the operator to approve a commit of an agent's proposed repo."""
 
     cmd: Literal["request_apply_commit"] = "request_apply_commit"
     agent: NamedAgent

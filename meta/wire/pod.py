@@ -30,7 +30,7 @@ Json = Annotated[object, BeforeValidator(_json)]
 
 
 class Permission(StrEnum):
-    """What a rule grants, or caps."""
+    """The right that a rule grants, or caps."""
 
     READ = "read"
     WRITE = "write"
@@ -53,14 +53,14 @@ class Source(StrEnum):
 
 
 class TurnResult(StrEnum):
-    """How a turn ended."""
+    """The end of a turn."""
 
     FINISHED = "finished"
     PAUSED = "paused"
 
 
 class RunResult(StrEnum):
-    """How a run ended."""
+    """The end of a run."""
 
     FINISHED = "finished"
     PAUSED = "paused"

@@ -1,7 +1,7 @@
-"""Read JSON as serde does for the Rust types, where that differs from plain JSON.
+"""Read JSON as serde does for the Rust types, if that differs from plain JSON.
 
-`read` returns the tree that pydantic then validates: known fields only, by name. The rules, each of which the seeds'
-own types were seen to follow:
+`read` returns the tree that pydantic then validates: known fields only, by name. The rules below were observed on the
+seeds' own types:
 
 - A known field must not come twice; an unknown field is ignored however often it comes.
 - An object may be written as the array of its fields in order; trailing fields with a default may be left out.
@@ -40,12 +40,12 @@ class Pairs:
 
 
 def read(adapter: TypeAdapter[object], text: str) -> object:
-    """Return the tree for `adapter` to validate, or raise BadInput if serde rejects `text` for every type."""
+    """Return the tree for `adapter` to validate. Raise BadInput if serde would reject `text` for every type."""
     return _shape_of(adapter).read(parse(text), buffered=False, depth=0)
 
 
 def parse(text: str) -> object:
-    """Parse `text`: objects as Pairs, a number out of range as an infinity. BadInput if it is not JSON."""
+    """Parse `text`: objects as Pairs, a number out of range as an infinity. Raise BadInput if it is not JSON."""
     try:
         value: object = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -74,7 +74,7 @@ class Shape(Protocol):
     """The type of a value."""
 
     def read(self, value: object, *, buffered: bool, depth: int) -> object:
-        """Return `value`, which is inside `depth` arrays and objects, as pydantic validates it."""
+        """Return `value` in the form that pydantic validates. `value` is inside `depth` arrays and objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,20 +220,20 @@ class _Side:
         if not isinstance(value, Pairs):
             return value
         _enter(depth, buffered)
-        found: dict[str, object] = {}
+        fields: dict[str, object] = {}
         for key, item in value.items:
             _check_scalar(key)
-            if key in found:
+            if key in fields:
                 raise _twice(key)
             if key in (self.tag, self.content):
-                found[key] = item
-        name = found.get(self.tag)
+                fields[key] = item
+        name = fields.get(self.tag)
         if not isinstance(name, str):
-            return {self.tag: name} if self.tag in found else {}
-        if name not in self.variants or self.content not in found:
+            return {self.tag: name} if self.tag in fields else {}
+        if name not in self.variants or self.content not in fields:
             return {self.tag: name}
-        late = next(iter(found)) == self.content
-        return {self.tag: name, self.content: self._content(name, found[self.content], late, depth + 1)}
+        late = next(iter(fields)) == self.content
+        return {self.tag: name, self.content: self._content(name, fields[self.content], late, depth + 1)}
 
     def _content(self, name: str, item: object, late: bool, depth: int) -> object:
         if late:
@@ -262,7 +262,7 @@ def _check_scalar(value: object) -> None:
 
 
 def _check(value: object, depth: int) -> None:
-    """Check everything in `value`, layer by layer, because it may be deeper than the stack."""
+    """Check everything in `value`, layer by layer, because it may be nested deeper than the stack."""
     layer = [value]
     while layer:
         below: list[object] = []
@@ -322,9 +322,9 @@ def _under(schema: Schema) -> Schema:
 
 def _fields(model: Schema) -> dict[str, Schema]:
     """Return the schemas by their names on the wire, in the order of the class."""
-    found = cast("Mapping[str, Schema]", _under(model)["fields"])
+    schemas = cast("Mapping[str, Schema]", _under(model)["fields"])
     order = list(cast("type[Body]", model["cls"]).model_fields)
-    return {str(found[name].get("validation_alias", name)): _under(found[name]) for name in order}
+    return {str(schemas[name].get("validation_alias", name)): _under(schemas[name]) for name in order}
 
 
 def _struct(model: Schema, without: str = "") -> _Struct:

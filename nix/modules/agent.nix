@@ -1,4 +1,4 @@
-# An agent's container: the harness as an ordinary user, what it reads, where it writes. For every agent, any template.
+# An agent's container: the harness as an ordinary user, the files it reads and writes. For every agent and template.
 { lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -14,7 +14,7 @@ in
     enable = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether the harness runs. Without it no commit passes hive's health gate.";
+      description = "Run the harness. Without it no commit passes hive's health gate.";
     };
 
     role = mkOption {
@@ -23,7 +23,7 @@ in
         "manager"
       ];
       default = "agent";
-      description = "Which template this is. What an agent may do follows from the socket it has, not from this.";
+      description = "The template. It does not determine the agent's rights: its socket does.";
     };
 
     package = mkOption {
@@ -36,7 +36,7 @@ in
     runtimes = mkOption {
       type = types.listOf types.str;
       default = [ "script" ];
-      description = "The runtimes that `package` has. Another one in `settings.runtime` is refused before anything is built.";
+      description = "The runtimes that `package` has. Evaluation fails if `settings.runtime` is not one of them.";
     };
 
     cli.package = mkOption {
@@ -53,25 +53,25 @@ in
       type = types.listOf types.package;
       default = [ ];
       example = lib.literalExpression "[ pkgs.ripgrep pkgs.jq ]";
-      description = "What the agent finds on its PATH, beyond the container's packages.";
+      description = "Packages on the agent's PATH, beyond those of the container.";
     };
 
     user = mkOption {
       type = types.str;
       default = "agent";
-      description = "The ordinary user that the harness, and so the coding agent, runs as.";
+      description = "The ordinary user that runs the harness, and so the coding agent.";
     };
 
     uid = mkOption {
       type = types.ints.between 1000 60000;
       default = 1000;
-      description = "Its uid in the container. On the host it lies in the agent's own range of 65,536. The manager's is 1000: hive gives the proposed work trees to that one.";
+      description = "The user's uid in the container. On the host it lies in the agent's own range of 65,536. The manager's must be 1000, because hive gives the proposed work trees to that uid.";
     };
 
     home = mkOption {
       type = types.path;
       default = "/home/agent";
-      description = "Its home, with the credentials. hive binds it there, so it outlives the container.";
+      description = "The user's home, with the credentials. hive binds it into the container, so it outlives the container.";
     };
 
     environment = mkOption {
@@ -80,7 +80,7 @@ in
       example = {
         EDITOR = "true";
       };
-      description = "More variables for the harness and what it starts. No place for secrets: it is readable in the store.";
+      description = "More variables for the harness and its programs. Do not put secrets here: the store is readable.";
     };
   };
 }

@@ -1,4 +1,4 @@
-# hive on a NixOS host: services.hive.enable and what follows from it.
+# hive on a NixOS host: the options of services.hive.
 { lib, pkgs, ... }:
 let
   inherit (lib) mkOption mkEnableOption types;
@@ -35,20 +35,20 @@ in
     runtimeDir = mkOption {
       type = types.path;
       default = "/run/hyperhive";
-      description = "The sockets: the operator's, and a directory for each agent that its container sees as /run/hive. Below /run.";
+      description = "The sockets: the operator's, and a directory for each agent, which its container has as /run/hive. It must be below /run.";
     };
 
     group = mkOption {
       type = types.str;
       default = "hive";
-      description = "The group whose members are operators: they may use `hive`, and with it approve.";
+      description = "The group whose members are operators: they may use `hive`, and so approve proposals.";
     };
 
     operators = mkOption {
       type = types.listOf types.str;
       default = [ ];
       example = [ "ada" ];
-      description = "Users to put into that group. Each may approve what runs on this host.";
+      description = "Users to put into that group. Each may approve the code that runs on this host.";
     };
 
     backend = mkOption {
@@ -66,13 +66,13 @@ in
         "plain"
       ];
       default = "nix";
-      description = "How a commit becomes what runs: `nix` builds the container's system, `plain` only checks agent.toml.";
+      description = "How a commit is built: `nix` builds the container's system, `plain` only checks agent.toml.";
     };
 
     watchdog = mkOption {
       type = types.nullOr types.ints.positive;
       default = 120;
-      description = "Seconds without a sign of life after which systemd restarts the daemon (agents go on). null: no watchdog.";
+      description = "Seconds without a sign of life after which systemd restarts the daemon (agents keep running). null: no watchdog.";
     };
 
     revision = mkOption {

@@ -1,7 +1,7 @@
 """Commands about agents: start, stop, restart, rebuild, destroy, adopt.
 
-A command returns once what it promises is durable. Nothing here starts, stops or builds: the loop does. So crash
-recovery is the normal path, not a second program.
+A command returns once its request is durable. Only the loop starts, stops and builds. So crash recovery is the normal
+path, not a second program.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reconciler.world import World
 
 
 class Lifecycle:
-    """The commands."""
+    """The commands about agents that exist."""
 
     def __init__(self, world: World, apply: Apply, loop: Reconciler, deploys: Deploys) -> None:
         self._w = world
@@ -30,17 +30,17 @@ class Lifecycle:
         self._deploys = deploys
 
     async def start(self, agent: AgentName, by: str) -> None:
-        """Desired: running. Forgets crashes, so that a given-up agent is tried again."""
+        """Set the desired state to running. Forget crashes, so that an agent that hive gave up is tried again."""
         await self._run(agent, "start", lambda run: replace(run, state=RunState.RUNNING), by, fresh=True)
 
     async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
-        """Desired: stopped. `now` skips the drain."""
+        """Set the desired state to stopped. `now` skips the drain."""
         if now:
             self._w.links.skip_drain(agent)
         await self._run(agent, "stop", lambda run: replace(run, state=RunState.STOPPED), by)
 
     async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
-        """One more restart; also starts what is stopped or was given up."""
+        """Request one more restart. It also starts an agent that is stopped or that hive gave up."""
         if now:
             self._w.links.skip_drain(agent)
 
@@ -60,7 +60,10 @@ class Lifecycle:
         await self._run(agent, "rebuild", again, by, fresh=True)
 
     async def destroy(self, agent: AgentName, by: str, purge: bool = False) -> None:
-        """Remove the agent; repos, tags and /state stay unless `purge`. Its open ids end as denied or failed."""
+        """Remove the agent. Repos, tags and /state stay unless `purge`.
+
+        Its open ids end as denied or failed.
+        """
         if agent == MANAGER:
             raise Refused("the manager cannot be destroyed", "stop it, or destroy other agents")
         desired = await self._deploys.desired()
@@ -87,7 +90,7 @@ class Lifecycle:
         self._loop.look_now(agent)
 
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
-        """End a disagreement: meta takes over what runs, or the agent goes back to what meta says."""
+        """End a disagreement: meta takes over what runs, or the agent goes back to what meta has."""
         desired, deploys = await self._deploys.desired(), await self._deploys.of(agent)
         foreign = _unsettled(desired, agent, self._w.observer.observe(agent).foreign)
         if not foreign:
@@ -121,12 +124,12 @@ class Lifecycle:
 
 
 def _unsettled(desired: Desired, agent: AgentName, foreign: frozenset[ProposalId]) -> frozenset[ProposalId]:
-    """Return the ids that disagree with meta and were not given up yet."""
+    """Return the ids that disagree with meta and that no adopt has given up yet."""
     known = desired.agents.get(agent) or desired.tombstones.get(agent)
     return foreign - known.disowned if known is not None else foreign
 
 
 def _is_gone(desired: Desired, agent: AgentName, deploys: Iterable[Deploy], foreign: frozenset[ProposalId]) -> bool:
-    """Return True if a destroy has nothing to change: it was done before, and nothing came up since."""
+    """Return True if a destroy has nothing to change: an earlier one did it, and nothing appeared since."""
     still = any(not deploy.state.terminal for deploy in deploys) or _unsettled(desired, agent, foreign)
     return agent not in desired.agents and agent in desired.tombstones and not still

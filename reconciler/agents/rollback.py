@@ -1,4 +1,4 @@
-"""Rollback: a new id that deploys an older commit again."""
+"""A rollback: a new id that deploys an older commit again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from reconciler.world import World
 
 
 class Rollback:
-    """The command."""
+    """The command `rollback`."""
 
     def __init__(self, world: World, deploys: Deploys) -> None:
         self._w = world
         self._deploys = deploys
 
     async def __call__(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Deploy:
-        """Make a new id with an older deployed commit (the one before, unless `to` is given), approved at once."""
+        """Make a new id with an older deployed commit, approved at once.
+
+        `to` is the id of that commit. Without it the previous deploy is used.
+        """
         current = (await self._deploys.entry(agent)).pin.sha
         proven = frozenset(self._w.memory.get(agent).proven)
         target = rollback_target(await self._deploys.of(agent), current, agent, to, proven)
@@ -40,7 +43,10 @@ class Rollback:
 def rollback_target(
     deploys: Sequence[Deploy], current: Sha, agent: AgentName, to: ProposalId | None, proven: frozenset[ProposalId]
 ) -> Deploy:
-    """Return `to`, else the newest older one that was healthy once (with none of those, the newest older one)."""
+    """Return the id to roll back to: `to` if given.
+
+    Otherwise return the newest older deploy that was healthy once, or if there is none, the newest older one.
+    """
     done = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED]
     if to is not None:
         for deploy in done:

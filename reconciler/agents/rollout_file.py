@@ -1,6 +1,6 @@
-"""The last rollout, on disk: what a daemon that dies leaves for the next one.
+"""The last rollout, on disk. A daemon that starts continues the rollout of one that died.
 
-STATE/rollout.json     replaced as a whole before what it says is done
+STATE/rollout.json     replaced as a whole before each of its changes is carried out
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ROLLOUT = TypeAdapter(Rollout)
 
 
 class RolloutFile:
-    """One per daemon. `current` is the last rollout, also when it is over; None before the first."""
+    """The file of one daemon. `current` is the last rollout, even if it is over; None before the first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +30,7 @@ class RolloutFile:
 
     @property
     def current(self) -> Rollout | None:
-        """The last rollout."""
+        """The last rollout; None before the first."""
         return self._current
 
     def holds(self, agent: AgentName | None) -> bool:
@@ -38,7 +38,7 @@ class RolloutFile:
         return self._current is not None and self._current.holds(agent)
 
     async def keep(self, rollout: Rollout) -> None:
-        """Replace the file, then `current`. TransientError or PermanentError if the disk cannot be written."""
+        """Replace the file, then `current`. Raise TransientError or PermanentError if the disk cannot be written."""
         value = {**asdict(rollout), "begun": dict(rollout.begun)}
         try:
             await asyncio.to_thread(write_json, self._path, value)
@@ -52,5 +52,5 @@ class RolloutFile:
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
-            log.error("%s cannot be read, so what it says is not gone on with: %s", self._path, error)
+            log.error("%s cannot be read, so its rollout is not continued: %s", self._path, error)
             return None

@@ -14,14 +14,14 @@ from reconciler.world import World
 
 
 class Spawns:
-    """The commands that make agents."""
+    """The commands that create agents."""
 
     def __init__(self, world: World, deploys: Deploys) -> None:
         self._w = world
         self._deploys = deploys
 
     async def begin(self, name: AgentName, by: str) -> Deploy:
-        """Make an agent without an approval: a deploy of its seed, approved at once. The first one has id 0."""
+        """Create an agent without an approval: deploy its seed, approved at once. The first such deploy has id 0."""
         desired = await self._deploys.desired()
         if name in desired.agents:
             raise Conflict(f"an agent named {name} already exists", "choose another name, or `hive rebuild` it")
@@ -43,7 +43,10 @@ class Spawns:
         return await self._deploys.publish(name, id)
 
     async def request(self, name: AgentName, by: str, description: str = "") -> Deploy:
-        """Ask the operator for a new agent. A name that exists makes the approval fail; a tombstone is allowed."""
+        """Ask the operator to approve a new agent.
+
+        If an agent of that name exists, the approval will fail. A tombstone of that name is allowed.
+        """
         desired = await self._deploys.desired()
         _check_not_owed(desired, name)
         for deploy in await self._deploys.of(name):
@@ -59,7 +62,7 @@ class Spawns:
         return await self._deploys.project(name, id)
 
     async def _seed(self, name: AgentName) -> Sha:
-        """Return the commit that a spawn deploys: what is left of an earlier life, else the seed."""
+        """Return the commit that a spawn deploys: that of an earlier agent of this name, else the seed."""
         applied = self._w.applied(name)
         main = await applied.main() if applied.stamp() is not None else None
         if main is not None:

@@ -1,6 +1,6 @@
-"""Rebuilds of all agents, wave by wave: looks, and asks for the rebuilds of a wave.
+"""Rebuilds of all agents, wave by wave. Each look requests the rebuilds of the next wave.
 
-The next daemon goes on with a rollout of one that died: it asks for a rebuild that was noted and not yet asked for.
+If a daemon dies, the next one continues its rollout. It requests each rebuild that was recorded and not yet requested.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from reconciler.world import World
 log = logging.getLogger(__name__)
 
 Rebuild = Callable[[AgentName, str, bool], Awaitable[None]]
-"""Asks for one agent's rebuild: agent, by, now."""
+"""Requests one agent's rebuild. Arguments: agent, by, now."""
 
 
 class Updates:
-    """One per daemon."""
+    """The rollouts of one daemon."""
 
     def __init__(self, world: World, reconciler: Reconciler, rebuild: Rebuild, file: RolloutFile) -> None:
         self._w = world
@@ -40,23 +40,27 @@ class Updates:
         reconciler.on_turn(self._turned.set)
 
     async def begin(self, by: str, *, now: bool, only_outdated: bool) -> Rollout:
-        """Begin one for the operator. Conflict while another operator's is under way; an automatic one is replaced."""
+        """Begin a rollout for the operator.
+
+        Raise Conflict while another operator's rollout is under way. An automatic one is replaced.
+        """
         async with self._lock:
             under_way = self._file.current
             if under_way is not None and not under_way.over and under_way.by != AUTOMATIC:
                 raise Conflict(f"agents are being rebuilt already: {under_way.describe()}", "see `hive status`")
             seen = await self._see(None)
-            made = self._begin(seen, by, now=now, idle=False, only_outdated=only_outdated)
-            if not made.waiting and only_outdated:
+            rollout = self._begin(seen, by, now=now, idle=False, only_outdated=only_outdated)
+            if not rollout.waiting and only_outdated:
                 raise NotFound(
-                    f"no agent is outdated: all were built with hive {made.revision}", "without --stale all are rebuilt"
+                    f"no agent is outdated: all were built with hive {rollout.revision}",
+                    "without --stale all are rebuilt",
                 )
-            await self._announce(made)
+            await self._announce(rollout)
         self._turned.set()
-        return made
+        return rollout
 
     async def run(self) -> None:
-        """Go on with it whenever an agent comes to rest, and look for outdated ones every `resync` seconds."""
+        """Continue the rollout whenever an agent has nothing to do. Look for outdated agents every `resync` seconds."""
         due = True
         while True:
             self._turned.clear()
@@ -72,7 +76,10 @@ class Updates:
                 due = True
 
     async def look(self, *, automatic: bool) -> None:
-        """One look: what is under way goes on; with `automatic` also what HIVE_AUTO_UPDATE says is begun."""
+        """Continue the rollout that is under way.
+
+        With `automatic` also begin the one that HIVE_AUTO_UPDATE asks for.
+        """
         async with self._lock:
             mode = self._w.config.auto_update
             if automatic and mode != "off" and not rollout.under_way(self._file.current, self._revision):
@@ -111,11 +118,16 @@ class Updates:
             only_outdated=only_outdated,
         )
 
-    async def _announce(self, made: Rollout) -> None:
+    async def _announce(self, rollout: Rollout) -> None:
         with effect("write-rollout"):
-            await self._file.keep(made)
-        facts = {"by": made.by, "agents": list(made.waiting), "left_out": list(made.left_out), "now": made.now}
-        await self._w.events.append("rebuild_all_started", None, facts, key=keys.rollout_started(made.id))
+            await self._file.keep(rollout)
+        facts = {
+            "by": rollout.by,
+            "agents": list(rollout.waiting),
+            "left_out": list(rollout.left_out),
+            "now": rollout.now,
+        }
+        await self._w.events.append("rebuild_all_started", None, facts, key=keys.rollout_started(rollout.id))
 
     async def _end(self, over: Rollout) -> None:
         log.info("the rollout is over: %s", over.describe())
@@ -151,5 +163,8 @@ class Updates:
 
 
 def _between_turns(link: LinkView) -> bool:
-    """A harness that is not connected may be in a turn; one that never says is taken at any time."""
+    """Return True if a stop would interrupt no turn.
+
+    A harness that is not connected may be in a turn. A harness that never reports its turns may be stopped at any time.
+    """
     return not link.turn.in_turn if link.turn is not None else link.legacy_at is not None

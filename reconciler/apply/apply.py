@@ -1,6 +1,6 @@
-"""Do one step of the plan: one `match` that hands it to its family of steps.
+"""Do one step of the plan: one `match` that calls the step's family.
 
-Every step is idempotent: hive does it again after a kill. Each of its effects lies between two failpoints.
+Every step is idempotent: hive repeats it after a kill. Each of its effects lies between two failpoints.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Apply:
         self._removal = RemovalSteps(world, backend, builder)
 
     async def __call__(self, agent: AgentName, step: steps.Step, deploys: tuple[Deploy, ...]) -> None:
-        """Do `step` for `agent`. Raises HiveError; the loop decides what that means for a deploy."""
+        """Do `step` for `agent`. Raise HiveError; the loop decides what that means for a deploy."""
         with self._metrics.step(agent, step), activity.stepping(step.name):
             await self._apply(agent, step, deploys)
 
@@ -61,9 +61,9 @@ class Apply:
                 raise TypeError(f"apply does not know the step {step.name}")
 
     async def project(self, agent: AgentName) -> tuple[Deploy, ...]:
-        """Make the cards of `agent` agree with its tags, with the events. Return all deploys of the agent."""
+        """Make the cards of `agent` agree with its tags, and append the events. Return all deploys of the agent."""
         return await self._deploys.project(agent)
 
     async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
-        """Return why this commit cannot be built, as far as its own files show that, else None."""
+        """Return why this commit cannot be built, judged by its own files alone; None if they show no reason."""
         return await self._builds.complaint(agent, sha)

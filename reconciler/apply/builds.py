@@ -19,7 +19,7 @@ from reconciler.plan import steps
 from reconciler.world import World
 
 TRIES = 5
-"""Previews of one id that may reach a limit of time or memory. After that only `hive retry` starts another."""
+"""Previews of one id that may reach a limit of time or memory. After these, only `hive retry` starts another."""
 
 COMPLAINT_LIMIT = 8000
 """Characters of a complaint that a card keeps."""
@@ -28,7 +28,7 @@ BuildStep = steps.Preview | steps.Build
 
 
 class BuildSteps:
-    """Calls the builder, at most as often at a time as the limits of previews and of builds allow."""
+    """The steps that call the builder. The limits of previews and of builds bound how many run at a time."""
 
     def __init__(self, world: World, builder: Builder) -> None:
         self._world = world
@@ -46,7 +46,7 @@ class BuildSteps:
                 assert_never(step)
 
     async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
-        """Return why this commit cannot be built, as far as its own files show that, else None."""
+        """Return why this commit cannot be built, judged by its own files alone; None if they show no reason."""
         try:
             await self._builder.check(agent, sha)
         except PermanentError as error:
@@ -54,7 +54,7 @@ class BuildSteps:
         return None
 
     async def _build(self, request: BuildRequest, shown: Binding | None) -> None:
-        """Build. Raises Refused if the operator approved something else than what would be built now."""
+        """Build the generation. Raise Refused if the operator approved something else than what would be built now."""
         async with self._world.builds:
             with effect("build"):
                 if shown is not None and self._builder.previews:
@@ -64,7 +64,7 @@ class BuildSteps:
                 await self._builder.build(request)
 
     async def _preview(self, deploy: Deploy) -> None:
-        """Evaluate the pending `deploy` in a candidate made for this alone, drop that, and keep the preview."""
+        """Evaluate the pending `deploy` in a candidate made only for that. Drop the candidate, and keep the preview."""
         agent, previews = deploy.agent, self._world.previews
         if previews is None:
             return
@@ -100,7 +100,7 @@ class BuildSteps:
         return Previewed(preview.shown, lines, summary=preview.summary, same=same)
 
     def _refused(self, agent: AgentName, id: ProposalId, shown: Binding, error: PermanentError) -> Previewed:
-        """Return the preview of what cannot be built. If it reached a limit, it is tried again after a longer wait."""
+        """Return the preview of what cannot be built. If it reached a limit, hive retries it after a longer wait."""
         complaint, previews = _described(error), self._world.previews
         if previews is None or not (isinstance(error, BuildFailed) and error.bound):
             return Previewed(shown, complaint=complaint)
@@ -117,7 +117,10 @@ class BuildSteps:
         return Previewed(shown, complaint=complaint, tries=tries, again_at=again_at)
 
     async def _pinned(self, agent: AgentName) -> Preview | None:
-        """Return the preview of what meta pins. None before the first deploy, or if it cannot be evaluated any more."""
+        """Return the preview of what meta pins.
+
+        Return None before the first deploy, or if it cannot be evaluated any more.
+        """
         desired = (await self._world.meta.read()).desired
         entry, previews = desired.agents.get(agent), self._world.previews
         if entry is None or previews is None:

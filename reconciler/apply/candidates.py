@@ -1,4 +1,4 @@
-"""A deploy's candidate: a commit beside meta's `main` in which this agent is pinned to the deploy."""
+"""The candidate of a deploy: a commit beside meta's `main` that pins this agent to the deploy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reconciler.world import World
 
 
 async def make_candidate(world: World, deploy: Deploy) -> None:
-    """Commit meta's HEAD with the pin of `deploy`. An agent that meta does not have yet gets its first entry."""
+    """Commit meta's HEAD with the pin of `deploy`. An agent that is not in meta yet gets its first entry."""
     agent, pin = deploy.agent, Pin(deploy.id, deploy.sha)
     entry = (await world.meta.read()).desired.agents.get(agent)
     role = Role.MANAGER if agent == MANAGER else Role.AGENT

@@ -20,7 +20,7 @@ ContainerStep = steps.Drain | steps.Stop | steps.Switch | steps.Start
 
 
 class ContainerSteps:
-    """Stops a container, sets what it starts next, and starts it."""
+    """The steps on a container that exists: stop it, set what it starts next, start it."""
 
     def __init__(self, world: World, backend: Backend) -> None:
         self._world = world

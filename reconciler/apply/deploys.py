@@ -22,11 +22,11 @@ _MISSING_TAGS: dict[TagState, tuple[TagState, ...]] = {
     TagState.PROPOSAL: (TagState.APPROVED, TagState.BUILDING),
     TagState.APPROVED: (TagState.BUILDING,),
 }
-"""The states between what the tags say and `deployed`."""
+"""The states between that of the tags and `deployed`."""
 
 
 def find_deploy(deploys: tuple[Deploy, ...], id: ProposalId) -> Deploy:
-    """Return the deploy with this id. Raises NotFound."""
+    """Return the deploy with this id. Raise NotFound."""
     for deploy in deploys:
         if deploy.id == id:
             return deploy
@@ -34,7 +34,7 @@ def find_deploy(deploys: tuple[Deploy, ...], id: ProposalId) -> Deploy:
 
 
 class DeploySteps:
-    """Moves a deploy from approved to deployed or failed."""
+    """The steps that move a deploy from approved to deployed or failed."""
 
     def __init__(self, world: World, backend: Backend, builder: Builder, last_lines: LastLines) -> None:
         self._world = world
@@ -139,7 +139,7 @@ class DeploySteps:
             )
 
     async def _restore_tags(self, deploy: Deploy, now: int) -> None:
-        """Write the tags that an older applied repo lacks although meta has the commit: meta decides."""
+        """Write the tags that an older applied repo lacks although meta has the commit. Meta is the authority."""
         for state in _MISSING_TAGS.get(deploy.state, ()):
             reason = "meta has its commit; the tag was lost"
             await self._world.applied(deploy.agent).transition(deploy.id, state, by="hive", at=now, reason=reason)
@@ -161,7 +161,10 @@ class DeploySteps:
         return f"{reason}\n\nits last lines:\n{lines}" if lines else reason
 
     async def _prune(self, agent: AgentName) -> None:
-        """Drop old generations. Keep the last two deployed, the open ones, the pinned one, and what runs or is set."""
+        """Drop old generations.
+
+        Keep the last two deployed, the open ones, the pinned one, and those that run or start next.
+        """
         entry = (await self._world.meta.read()).desired.agents.get(agent)
         observed = self._world.observer.observe(agent)
         deploys = await self._world.observer.refresh(agent)

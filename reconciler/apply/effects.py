@@ -16,7 +16,7 @@ FAILPOINTS: tuple[str, ...] = tuple(sorted(f"{name}:{side}" for name in EFFECTS 
 
 @contextmanager
 def effect(name: str) -> Iterator[None]:
-    """Wrap the effect `name` in its failpoints. Raises KeyError if the step table does not list it."""
+    """Wrap the effect `name` in its failpoints. Raise KeyError if the step table does not list it."""
     if name not in EFFECTS:
         raise KeyError(f"effect {name!r} is not in the step table")
     hit(f"{name}:before")

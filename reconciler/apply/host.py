@@ -1,4 +1,4 @@
-"""The steps on what the host has for an agent: its container, directories, work tree and sockets."""
+"""The steps on an agent's place on the host: its container, directories, work tree and sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HostStep = steps.Create | steps.MakeDirectories | steps.OpenSockets | steps.Reap
 
 
 class HostSteps:
-    """Makes what an agent needs before its container can start, and makes it again for a rebuild."""
+    """The steps that prepare the host for an agent before its container can start, and again for a rebuild."""
 
     def __init__(self, world: World, backend: Backend, builder: Builder) -> None:
         self._world = world
@@ -58,12 +58,12 @@ class HostSteps:
         await self._world.sockets.open(agent, self._world.uid(settings), self._world.peers(settings))
 
     async def _manager_settings(self, agent: AgentName, settings: ContainerSettings) -> ContainerSettings:
-        """Return the manager's settings. At its first spawn meta has none yet: then `settings` are its own."""
+        """Return the manager's settings. Its first spawn precedes them in meta; `settings` are used then."""
         manager = (await self._world.meta.read()).desired.agents.get(MANAGER)
         return settings if manager is None or agent == MANAGER else manager.settings
 
     def _owner_of_proposed(self, manager: ContainerSettings) -> int | None:
-        """Return the uid that owns proposed work trees: that of the manager's harness."""
+        """Return the uid that owns proposed work trees: the uid of the manager's harness."""
         first = self._world.uid(manager)
         return first + self._backend.harness_uid if first is not None else None
 

@@ -10,9 +10,9 @@ HARNESS = "hive-harness["
 """Marks the harness's own lines in a log that a whole system writes to (nix/modules/agent/harness.nix)."""
 
 KEPT = 20
-"""Lines that an event or a tag carries."""
+"""Lines in an event or a tag."""
 READ = 200
-"""Lines that are read to find them."""
+"""Lines that are read to find these."""
 BYTE_LIMIT = 4000
 
 
@@ -28,9 +28,9 @@ class LastLines:
 
 
 def last_lines(log: str, count: int) -> str:
-    """Return the last `count` lines: the harness's own if they are marked.
+    """Return the last `count` lines.
 
-    A system that stops writes many lines after them.
+    If the harness's own lines are marked, return the last of those: a system that stops writes many lines after them.
     """
     lines = log.strip().splitlines()
     harness = [line for line in lines if HARNESS in line]

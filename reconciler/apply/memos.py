@@ -1,4 +1,4 @@
-"""The steps that only change what is remembered of an agent: its crashes, and how its health gates ended."""
+"""The steps that only change what hive remembers of an agent: its crashes, and how its health gates ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MemoStep = steps.CountCrash | steps.MarkHealthy | steps.ForgetCrashes | steps.Gi
 
 
 class MemoSteps:
-    """Changes an agent's memo and publishes the event that belongs to it."""
+    """The steps that change an agent's memo and publish the event for that."""
 
     def __init__(self, world: World, last_lines: LastLines) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""The steps that remove an agent: destroy (its container and sockets) and purge (all that it had)."""
+"""The steps that remove an agent: destroy (its container and sockets) and purge (everything that it had)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RemovalStep = steps.Destroy | steps.Purge
 
 
 class RemovalSteps:
-    """Removes an agent."""
+    """The steps that remove an agent."""
 
     def __init__(self, world: World, backend: Backend, builder: Builder) -> None:
         self._world = world

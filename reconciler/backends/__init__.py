@@ -1,1 +1,1 @@
-"""How containers run."""
+"""Ways to run containers."""

@@ -1,6 +1,6 @@
-"""How containers run: the protocol of every backend (tests/contract/test_backends.py checks it).
+"""The protocol of every backend, which runs containers (tests/contract/test_backends.py checks it).
 
-A root helper fits behind it: every verb takes validated names and values, none takes a command. All verbs are
+A root helper can implement it: every verb takes validated names and values, none takes a command. All verbs are
 idempotent. They raise TransientError if a retry may help, Refused for a container without hive's marker, PermanentError
 otherwise. `stop` returns once the container's processes have ended.
 """
@@ -22,7 +22,9 @@ Hint = Callable[[AgentName], None]
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What this backend enforces on this host, for `hive status`. Without notes it enforces everything."""
+    """The limits and isolation that this backend enforces on this host, for `hive status`. Without notes it enforces
+    all of them.
+    """
 
     isolation: str
     limits: str
@@ -52,7 +54,10 @@ class Backend(Protocol):
         """Return the container as it is now. Cheap: starts no process, makes a few stat calls at most."""
 
     async def create(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make the container with hive's marker and the agent's own directories. It has no system and does not run."""
+        """Make the container with hive's marker and the agent's own directories.
+
+        It has no system yet and does not run.
+        """
 
     async def set_system(self, agent: AgentName, generation: Generation) -> None:
         """Switch to a generation by path, atomically. Takes effect at the next start."""
@@ -61,10 +66,13 @@ class Backend(Protocol):
         """Write limits, binds and uid range. Takes effect at the next start."""
 
     async def start(self, agent: AgentName, launch: Launch) -> None:
-        """Start what is set and record the launch with the start, atomically. Does nothing if it runs."""
+        """Start the system that is set.
+
+        Record the launch with the start, atomically. Do nothing if the container runs.
+        """
 
     async def stop(self, agent: AgentName, grace: float) -> None:
-        """Send TERM, then KILL after `grace` seconds. Returns when no process is left."""
+        """Send TERM, then KILL after `grace` seconds. Return when no process is left."""
 
     async def destroy(self, agent: AgentName) -> None:
         """Stop and remove the container. The agent's own directories stay."""
@@ -75,7 +83,7 @@ class Backend(Protocol):
     async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
         """Give the proposed work tree that hive just made to the manager's harness if hive itself cannot.
 
-        Does nothing if it is given already. Only called if `harness_uid` is not 0 and the daemon is not root.
+        Do nothing if the harness owns it already. Only called if `harness_uid` is not 0 and the daemon is not root.
         """
 
     async def remove_directories(self, agent: AgentName) -> None:
@@ -88,7 +96,8 @@ class Backend(Protocol):
         """Return the last `lines` lines that the container wrote."""
 
     async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
-        """Return the lines after `cursor`, or at most the last `lines` written after `since` for None.
+        """Return the lines after `cursor`.
 
-        `since` is in Unix seconds. Raises BadInput if the lines have no times.
+        Without a cursor return at most the last `lines` lines written after `since`. `since` is in Unix seconds. Raise
+        BadInput if the lines have no times.
         """

@@ -52,7 +52,7 @@ class Record:
     times: tuple[float, ...] = ()
 
     def noted(self, line: str) -> Record:
-        """Return the record with one more line, written now. Old lines are dropped."""
+        """Return the record with one more line, written now. Drop old lines."""
         log, times = (*self.log[-99:], line), (*self.times[-99:], time.time())
         return replace(self, log=log, times=times)
 
@@ -121,7 +121,7 @@ class FakeBackend:
         return frozenset(agent for agent in agents if self.observe(agent).ours)
 
     def observe(self, agent: AgentName) -> Container:
-        """Return the container: one stat, the file is read only if it changed."""
+        """Return the container. This costs one stat; the file is read only if it changed."""
         file = self._files.get(agent) or self._files.setdefault(agent, str(self._path(agent)))
         now = stamp(file)
         cached = self._cache.get(agent)
@@ -130,7 +130,7 @@ class FakeBackend:
         return cached.container
 
     async def create(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make it, or write its settings again."""
+        """Make the container, or write its settings again."""
         record = self._ours(agent)
         if record is None:
             self._save(agent, Record(self._owner, settings=_written(settings)))
@@ -160,7 +160,7 @@ class FakeBackend:
             self._on_start(agent, launch)
 
     async def stop(self, agent: AgentName, grace: float) -> None:
-        """End as a well-behaved agent does on TERM."""
+        """End the container as a well-behaved agent does on TERM."""
         record = self._ours(agent)
         if record is not None and record.pid is not None:
             self._end(agent, record, Exit("", 0.0, code=0))
@@ -171,7 +171,7 @@ class FakeBackend:
         self._path(agent).unlink(missing_ok=True)
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make them. Their owner does not matter here."""
+        """Make the directories. Their owner does not matter here."""
         for directory in (self._layout.agent_state(agent), self._layout.agent_home(agent), self._layout.sockets(agent)):
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -198,7 +198,7 @@ class FakeBackend:
 
     # what tests do to a container
     def crash(self, agent: AgentName, code: int | None = 1, signal: int | None = None) -> None:
-        """Let it end by itself, with this code or by this signal."""
+        """End the container as if it crashed, with this exit code or by this signal."""
         record = self._existing(agent)
         if record.pid is None:
             raise NotFound(f"{agent} is not running")
@@ -206,12 +206,12 @@ class FakeBackend:
         self._send_hint(agent)
 
     def lose(self, agent: AgentName) -> None:
-        """Let it end without an exit record."""
+        """End the container without an exit record."""
         self._end(agent, self._existing(agent), Exit("", 0.0, lost=True))
         self._send_hint(agent)
 
     def vanish(self, agent: AgentName) -> None:
-        """Delete it as an operator would by hand."""
+        """Delete the container as an operator would by hand."""
         running = self.observe(agent).running
         self._path(agent).unlink(missing_ok=True)
         if running and self._on_stop is not None:
@@ -219,7 +219,7 @@ class FakeBackend:
         self._send_hint(agent)
 
     def edit_settings(self, agent: AgentName) -> None:
-        """Edit its settings as an operator would by hand."""
+        """Edit the container's settings as an operator would by hand."""
         record = self._existing(agent)
         if record.settings is not None:
             edited = replace(record.settings.settings, uid_base=record.settings.settings.uid_base + 1)
@@ -227,12 +227,12 @@ class FakeBackend:
         self._send_hint(agent)
 
     def delete_settings(self, agent: AgentName) -> None:
-        """Delete its settings as an operator would by hand."""
+        """Delete the container's settings as an operator would by hand."""
         self._save(agent, replace(self._existing(agent), settings=None))
         self._send_hint(agent)
 
     def delete_system(self, agent: AgentName) -> None:
-        """Delete its system pointer as an operator would by hand."""
+        """Delete the container's system pointer as an operator would by hand."""
         self._save(agent, replace(self._existing(agent), system=None))
         self._send_hint(agent)
 
@@ -251,7 +251,7 @@ class FakeBackend:
         return self._folder / f"{agent}.json"
 
     def _ours(self, agent: AgentName) -> Record | None:
-        """Return the container's record or None. Raises Refused if it is not this hive's."""
+        """Return the container's record, or None. Raise Refused if it is not this hive's."""
         container = self.observe(agent)
         if container.exists and not container.ours:
             raise Refused(

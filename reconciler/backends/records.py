@@ -1,4 +1,4 @@
-"""What backends keep on disk, as validated values, and a reader that parses a file only if a stat changed."""
+"""Records of backends on disk, as validated values. A reader parses a file only if its stat changed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class WrittenSettings:
 
     @staticmethod
     def of(settings: ContainerSettings) -> dict[str, object]:
-        """Return what is written for `settings`."""
+        """Return the record to write for `settings`."""
         return {"settings": asdict(settings), "fingerprint": settings.fingerprint()}
 
 
@@ -50,7 +50,7 @@ SETTINGS = TypeAdapter(WrittenSettings)
 
 
 def stamp(path: str | Path) -> Stamp | None:
-    """Return what changes whenever a file is replaced or written, None if it does not exist."""
+    """Return a stamp that changes whenever a file is replaced or written; None if the file does not exist."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a pathlib object costs more than the call
     except OSError:
@@ -59,7 +59,7 @@ def stamp(path: str | Path) -> Stamp | None:
 
 
 class Cached(Generic[T]):
-    """One file, parsed again only if its stamp changed. A missing or invalid one is None."""
+    """One file, parsed again only if its stamp changed. A missing or invalid file is None."""
 
     def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
         self.path = path

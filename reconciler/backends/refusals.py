@@ -1,4 +1,4 @@
-"""Errors that every backend raises alike: a failing disk, a container that is missing or not hive's."""
+"""Errors that every backend raises alike: the disk fails, or a container is missing or not hive's."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def disk(what: str) -> Iterator[None]:
 def existing(
     agent: AgentName, container: Container, what: str, remedy: str, *, allow_missing: bool = False
 ) -> Container:
-    """Return `container` if it is this hive's. `what` names it; `remedy` is how to remove one that is not.
+    """Return `container` if it is this hive's. `what` names it. `remedy` is how to remove one that is not this hive's.
 
-    Raises Refused for one without hive's marker, TransientError for a missing one unless `allow_missing`.
+    Raise Refused for one without hive's marker. Raise TransientError for a missing one, unless `allow_missing`.
     """
     if container.exists and not container.ours:
         raise Refused(

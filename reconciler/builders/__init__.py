@@ -1,1 +1,1 @@
-"""How a commit becomes a generation."""
+"""Ways to build a commit into a generation."""

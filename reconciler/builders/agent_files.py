@@ -17,7 +17,9 @@ _PARSE_SECONDS = 30.0
 
 
 def settings_of(files: Mapping[str, FileAt]) -> AgentSettings:
-    """Return agent.toml of a commit. Raises BuildFailed if it is missing, a symlink, not valid or not supported."""
+    """Return the settings in agent.toml of a commit. Raise BuildFailed if it is missing, a symlink, not valid or not
+    supported.
+    """
     file = files.get(SETTINGS_FILE)
     if file is None or file.mode == tree.LINK:
         what = "is a symlink" if file else "is missing"
@@ -31,7 +33,7 @@ def settings_of(files: Mapping[str, FileAt]) -> AgentSettings:
 
 
 async def parse_nix(nix: Nix, file: FileAt) -> None:
-    """Parse agent.nix. Raises BuildFailed with the line of a syntax error or an undefined name."""
+    """Parse agent.nix. Raise BuildFailed with the line of a syntax error or an undefined name."""
     with tempfile.TemporaryDirectory(prefix="hive-build-") as folder:
         path = Path(folder, NIX_FILE)
         path.write_bytes(file.data)

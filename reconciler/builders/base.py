@@ -1,4 +1,4 @@
-"""How a commit becomes a generation: the protocol of every builder."""
+"""The protocol of every builder, which turns a commit into a generation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from meta.nix.summary import Summary
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """Build `agent` as the commit `candidate` of the meta repo has it (its pin is `sha`, under proposal `id`)."""
+    """A request to build `agent` as the meta commit `candidate` has it: pinned to `sha`, under proposal `id`."""
 
     agent: AgentName
     id: ProposalId
@@ -25,7 +25,7 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a commit would become: what an approval is bound to, and a summary for the operator. Nothing is built."""
+    """The preview of a commit: the binding for an approval, and a summary for the operator. Nothing is built."""
 
     shown: Binding
     summary: Summary
@@ -40,26 +40,29 @@ class Builder(Protocol):
     async def check(self, agent: AgentName, sha: Sha) -> None:
         """Check a commit's own files without a candidate, an evaluation or a build.
 
-        Raises the BuildFailed that `build` would raise.
+        Raise the BuildFailed that `build` would raise.
         """
 
     async def revision(self, head: Sha) -> str:
         """Return the hive revision that a build of the meta commit `head` records."""
 
     async def preview(self, request: BuildRequest) -> Preview:
-        """Return what would be built. Raises what `build` does. Only called if `previews` is true."""
+        """Return what would be built. Raise the same errors as `build`. Only called if `previews` is true."""
 
     async def shown(self, request: BuildRequest) -> Binding:
-        """Return the part of `preview` that an approval is bound to. Cheaper. Only called if `previews` is true."""
+        """Return the part of `preview` that an approval is bound to.
+
+        This costs less. Only called if `previews` is true.
+        """
 
     async def build(self, request: BuildRequest) -> Generation:
         """Build and return the generation, with a gc root for `request.id`. The same request gives the same generation.
 
-        Raises BuildFailed with the last lines of the log; TransientError for a full disk or a lost nix daemon.
+        Raise BuildFailed with the last lines of the log, TransientError for a full disk or a lost nix daemon.
         """
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """Return the generation of each rooted id if it is complete. Starts no process."""
+        """Return the generation of each rooted id, if the generation is complete. Start no process."""
 
     async def prune(
         self,
@@ -68,9 +71,10 @@ class Builder(Protocol):
         roots: frozenset[ProposalId],
         ended: frozenset[ProposalId] = frozenset(),
     ) -> None:
-        """Drop the roots of ids that are not in `roots`, then old generations by count, but none in `keep`.
+        """Drop the roots of ids that are not in `roots`.
 
-        The generations of ids in `ended` alone (denied, failed) are dropped at once.
+        Then drop the oldest generations beyond a number, but none in `keep`. Generations of `ended` ids only (denied,
+        failed) are dropped at once.
         """
 
     async def forget(self, agent: AgentName) -> None:

@@ -1,8 +1,8 @@
 """Builder `nix`: a generation is the system that the meta flake's candidate gives the agent.
 
     generations/<agent>/<id>   gc root: a link to the system in the nix store, which is what the container is set to
-    nix/agents/<agent>/        nix's caches for this agent: `evaluate` and `build`, since they run as different users
-    nix/inputs/                gc roots of the shared inputs, since an evaluation has no network to fetch them again
+    nix/agents/<agent>/        nix's caches for this agent: `evaluate` and `build`, because they run as different users
+    nix/inputs/                gc roots of the shared inputs, because an evaluation has no network to fetch them again
 
 A build parses agent.nix, evaluates the candidate to a derivation in the jail of meta.nix, and realises that. The
 generation's id is derived from the derivation. So the same candidate gives the same generation, and the deploy of
@@ -41,7 +41,7 @@ from reconciler.common.files import sync_directory
 
 _KEEP_SECONDS = 60.0
 _KEPT_INPUTS = 6
-"""Older inputs are kept for a rollback. Each is a copy of nixpkgs or of hive."""
+"""Older inputs that are kept for a rollback. Each is a copy of nixpkgs or of hive."""
 
 
 OnLog = Callable[[AgentName, ProposalId, str], None]
@@ -58,7 +58,10 @@ class _Source:
 
 
 def usable(nix: Nix | None, config: Config) -> Nix:
-    """Return `nix` if builder `nix` can use it, else raise PermanentError. Starts no process: see `Nix.require`."""
+    """Return `nix` if builder `nix` can use it; raise PermanentError otherwise.
+
+    Start no process: for that see `Nix.require`.
+    """
     if nix is None:
         raise PermanentError(
             "builder nix needs nix, which is not on PATH",
@@ -75,7 +78,7 @@ def usable(nix: Nix | None, config: Config) -> Nix:
 class NixBuilder:
     """The builder `nix`. `meta` is the meta repo, `applied` returns an agent's applied repo.
 
-    `revision` is hive's own. It is recorded if the flake has no input for hive.
+    `revision` is hive's own; it is recorded if the flake has no input for hive.
     """
 
     name = "nix"
@@ -106,7 +109,7 @@ class NixBuilder:
 
     # building
     async def build(self, request: BuildRequest) -> Generation:
-        """Parse, evaluate, realise and root. A system that is damaged in the store is built again."""
+        """Parse, evaluate, realise and root. Build a system again if it is damaged in the store."""
         await self.check(request.agent, request.sha)
         source = await self._source(request)
         derivation = await self._nix.derivation(source.evaluation, self._toplevel(request.agent), source.places)
@@ -126,7 +129,7 @@ class NixBuilder:
         return generation
 
     async def revision(self, head: Sha) -> str:
-        """Return the revision of hive that `head` locks, or hive's own if the flake has no input for it."""
+        """Return the revision of hive that `head` locks. If the flake has no input for hive, return hive's own."""
         return flake_lock.revision(await self._lock(head), "hyperhive") or self._revision
 
     async def _lock(self, commit: Sha) -> bytes | None:
@@ -136,14 +139,17 @@ class NixBuilder:
             return None
 
     async def preview(self, request: BuildRequest) -> Preview:
-        """Return what would be built and a summary for the operator. Nothing is built. Raises what `build` does."""
+        """Return what would be built, with a summary for the operator. Nothing is built.
+
+        Raise the same errors as `build`.
+        """
         source, shown = await self._shown(request)
         attribute = f"summary.{flake.nix_string(request.agent)}"
         text = await self._nix.evaluate(source.evaluation, attribute, source.places)
         return Preview(shown, summary.parse(text))
 
     async def shown(self, request: BuildRequest) -> Binding:
-        """Return what an approval is bound to. Only the derivation is evaluated."""
+        """Return what an approval is bound to. Evaluate only the derivation."""
         return (await self._shown(request))[1]
 
     async def _shown(self, request: BuildRequest) -> tuple[_Source, Binding]:
@@ -190,7 +196,7 @@ class NixBuilder:
         return _Source(evaluation, places, lock)
 
     async def _root_inputs(self, lock: bytes | None) -> None:
-        """Root the shared inputs of `lock` against the host's garbage collection and unroot old ones."""
+        """Root the shared inputs of `lock` against the host's garbage collection, and unroot old ones."""
         folder, paths = self._layout.nix_inputs, []
         for nar_hash in flake_lock.shared_hashes(lock):
             path = self._nix.store.input_path(nar_hash)
@@ -211,7 +217,7 @@ class NixBuilder:
             raise disk_error(f"cannot root the inputs of the meta flake in {folder}", error) from error
 
     def _local(self, lock: bytes | None) -> tuple[Path, ...]:
-        """Return shared inputs that are directories of this host: nix reads them even if its store has a copy."""
+        """Return the shared inputs that are directories of this host. nix reads these even if its store has a copy."""
         return tuple(path for path in flake_lock.local_paths(lock) if path.exists())
 
     async def _realise(self, request: BuildRequest, derivation: Path, link: Path, source: _Source) -> Path:
@@ -244,7 +250,10 @@ class NixBuilder:
 
     # what is there
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """Return the generation of each rooted id if its gc root and its system exist: two stats per generation."""
+        """Return the generation of each rooted id, if its gc root and its system exist.
+
+        This costs two stats per generation.
+        """
         roots = self._roots.read(agent)
         if all(self._exists(each) for each in roots.values()):
             return roots
@@ -268,9 +277,9 @@ class NixBuilder:
         roots: frozenset[ProposalId],
         ended: frozenset[ProposalId] = frozenset(),
     ) -> None:
-        """Drop the roots of other ids, the generations of `ended` ones alone, and the oldest beyond `keep_generations`.
+        """Drop the roots of other ids, the generations of `ended` ids only, and the oldest beyond `keep_generations`.
 
-        A rooted one stays. The host's garbage collection removes what is no longer rooted.
+        A rooted generation stays. The host's garbage collection removes systems that are no longer rooted.
         """
         try:
             useless = frozenset(each.id for id, each in self._roots.read(agent).items() if id in ended - roots)

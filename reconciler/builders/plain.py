@@ -69,7 +69,7 @@ class PlainBuilder:
         self._whole: dict[Path, str] = {}
 
     async def revision(self, head: Sha) -> str:
-        """Return hive's own revision: this builder reads none from meta."""
+        """Return hive's own revision. This builder reads none from meta."""
         return self._revision
 
     async def check(self, agent: AgentName, sha: Sha) -> None:
@@ -95,7 +95,10 @@ class PlainBuilder:
         raise _no_preview()
 
     async def build(self, request: BuildRequest) -> Generation:
-        """Check out, validate and root. The same request gives the same generation. A damaged one is made again."""
+        """Check out, validate and root.
+
+        The same request gives the same generation. A damaged one is made again.
+        """
         files, settings = await self._checked(request.agent, request.sha)
         fingerprint = request.settings.fingerprint()
         id = self._id(request, fingerprint, tree.content_hash(files))
@@ -134,7 +137,10 @@ class PlainBuilder:
         self._parsed.add(digest)
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """Return the generation of each rooted id if its generation.json exists: one stat per generation."""
+        """Return the generation of each rooted id, if its generation.json exists.
+
+        This costs one stat per generation.
+        """
         roots = self._roots.read(agent)
         if all(self._is_whole(each.system) for each in roots.values()):
             return roots
@@ -155,9 +161,9 @@ class PlainBuilder:
         roots: frozenset[ProposalId],
         ended: frozenset[ProposalId] = frozenset(),
     ) -> None:
-        """Drop the roots of other ids, the generations of `ended` ones alone, and the oldest beyond `keep_generations`.
+        """Drop the roots of other ids, the generations of `ended` ids only, and the oldest beyond `keep_generations`.
 
-        A rooted one stays.
+        A rooted generation stays.
         """
         try:
             useless = frozenset(each.id for id, each in self._roots.read(agent).items() if id in ended - roots)

@@ -25,7 +25,10 @@ from reconciler.common.files import sync_directory, write_json
 log = logging.getLogger(__name__)
 _GENERATION = TypeAdapter(Generation)
 _SETTLED_NS = 50_000_000
-"""A directory that changed more recently may change again within the same tick of the clock: it is not cached."""
+"""Nanoseconds.
+
+A directory that changed more recently may change again within the same clock tick, so it is not cached.
+"""
 
 
 @dataclass(slots=True)

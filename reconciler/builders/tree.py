@@ -1,7 +1,7 @@
 """A commit's files as an immutable directory: written beside its final name, synced, made read-only, renamed.
 
-Nothing is ever written through a symlink: regular files are written first, no path may lie below another one, and every
-file is created in a directory that only hive can write.
+No file is ever written through a symlink. Regular files are written first, no path may lie below another one, and only
+hive can write the directories.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def content_hash(files: Mapping[str, FileAt]) -> str:
 
 
 def check_paths(files: Mapping[str, FileAt]) -> None:
-    """Raise BuildFailed for a path that leaves the tree or lies below a file. (Quarantine refuses these, too.)"""
+    """Raise BuildFailed for a path that leaves the tree or lies below a file. Quarantine refuses such paths too."""
     for path in files:
         parts = path.split("/")
         if not path or any(part in ("", ".", "..", ".git") for part in parts) or "\0" in path:
@@ -46,9 +46,9 @@ def check_paths(files: Mapping[str, FileAt]) -> None:
 
 
 def place(directory: Path, files: Mapping[str, FileAt], record: bytes) -> None:
-    """Make `directory` with the files in `tree/` and `record` in generation.json. One that is complete stays as it is.
+    """Make `directory` with the files in `tree/` and `record` in generation.json. A complete directory stays as it is.
 
-    Anything else of that name is removed. Raises OSError if the disk fails.
+    Anything else of that name is removed. Raise OSError if the disk fails.
     """
     if intact(directory, files, record):
         return
@@ -113,14 +113,17 @@ def _write_file(path: Path, data: bytes, mode: int) -> None:
 
 
 def retire(directory: Path) -> None:
-    """Remove a generation. It is renamed first, so that a partly removed one never counts."""
-    gone = directory.with_name(f"{_RETIRED}{directory.name}-{secrets.token_hex(4)}")
-    directory.rename(gone)
-    _remove(gone)
+    """Remove a generation. Rename it first, so that a partly removed one never counts."""
+    retired = directory.with_name(f"{_RETIRED}{directory.name}-{secrets.token_hex(4)}")
+    directory.rename(retired)
+    _remove(retired)
 
 
 def clean(folder: Path) -> None:
-    """Remove what a killed build or prune left in `folder`. Only one of them runs at a time for an agent."""
+    """Remove what a killed build or prune left in `folder`.
+
+    Only one build or prune runs at a time for an agent.
+    """
     for path in list(folder.iterdir()):
         if path.name.startswith((_FRESH, _RETIRED)):
             _remove(path)

@@ -1,1 +1,1 @@
-"""What several rooms use and what knows no agent. Imports no other room."""
+"""Helpers that several rooms use. They know no agent and import no other room."""

@@ -1,4 +1,4 @@
-"""Atomic writes: after a crash a file is either the old or the new one."""
+"""Atomic writes: after a crash a file is either the old one or the new one."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 HOME = Path(__file__).parents[2]
 PACKAGES = ("harness", "meta", "reconciler")
-"""What runs in containers, and what makes them."""
+"""The packages that run in containers, and those that make the containers."""
 DIGITS = 12
 
 
@@ -25,7 +25,10 @@ def revision() -> str:
 
 @cache
 def _installed() -> str:
-    """Return the revision at the start of this process. A checkout that changes counts from the next start on."""
+    """Return the revision at the start of this process.
+
+    A later change of the checkout counts from the next start on.
+    """
     return f"{metadata.version('hive')}+{fingerprint(HOME)}"
 
 
@@ -42,7 +45,7 @@ def fingerprint(home: Path) -> str:
 
 
 def _files(folder: str) -> Iterator[str]:
-    """Find every source file, in the same order on every file system."""
+    """Return every source file, in the same order on every file system."""
     with os.scandir(folder) as entries:
         sorted_entries = sorted(entries, key=lambda entry: entry.name)
     for entry in sorted_entries:

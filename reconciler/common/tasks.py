@@ -1,4 +1,4 @@
-"""Endless tasks, watched: a task that is never awaited would otherwise end in silence.
+"""Endless tasks that are watched, because a task that is never awaited would otherwise end in silence.
 
 The first task of `Background` that ends without being stopped is logged, and `ended` is set. `hive serve` then ends and
 systemd starts it again. Agents keep running.
@@ -27,7 +27,7 @@ class Ended:
 
 
 class Background:
-    """The daemon's endless tasks. `failure` is the first that ended by itself; `ended` is set from then on."""
+    """The daemon's endless tasks. `failure` is the first that ended by itself. `ended` is set from then on."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -36,14 +36,14 @@ class Background:
         self._expected: set[asyncio.Task[None]] = set()
 
     def start(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Start `work`, which must not end before `stop` or `release` is called with its task."""
+        """Start `work`. It must not end before `stop` or `release` is called with its task."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._end)
         return task
 
     def release(self, task: asyncio.Task[None]) -> None:
-        """Accept from now on that `task` ends: its owner has asked it to."""
+        """Accept from now on that `task` ends, because its owner has asked it to."""
         if task in self._tasks:
             self._expected.add(task)
 
@@ -73,7 +73,7 @@ class Background:
 async def run_together(works: Mapping[str, Coroutine[None, None, None]]) -> None:
     """Run endless `works` (by name) until one of them ends, then cancel the others and raise its error.
 
-    Raises RuntimeError if it returned.
+    Raise RuntimeError if it returned.
     """
     tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
     try:

@@ -1,4 +1,7 @@
-"""Token buckets: how often something may happen. Pure except for `Allowance`, which has a bucket per agent."""
+"""Token buckets, which limit how often something may happen.
+
+Pure except for `Allowance`, which has a bucket per agent.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ class Bucket:
     at: float
 
     def take(self, now: float, per_minute: int, *, count: int = 1, most: int | None = None) -> tuple[Bucket, float]:
-        """Take `count` tokens. Return the new bucket and 0.0, or the same and the seconds to wait for as many."""
+        """Take `count` tokens. Return the new bucket and 0.0, or the same bucket and the seconds until `count` tokens
+        are there.
+        """
         top = float(per_minute if most is None else most)
         left = min(top, self.left + max(0.0, now - self.at) * per_minute / MINUTE)
         if left >= count:
@@ -35,7 +40,7 @@ class Bucket:
 
 
 class Allowance:
-    """How many events each agent may cause. The operator has no limit.
+    """The number of events that each agent may cause. The operator has no limit.
 
     `clock` gives seconds that only grow. The buckets are not stored across daemons.
     """
@@ -45,7 +50,7 @@ class Allowance:
         self._buckets: dict[str, Bucket] = {}
 
     def spend(self, name: str, count: int = 1) -> None:
-        """Take `count` events of `name`. Raises TransientError with the seconds to wait if that is too many."""
+        """Take `count` events of `name`. If that is too many, raise TransientError with the seconds to wait."""
         if wait := self._take(name, count):
             raise TransientError(
                 f"{name} makes events too fast: at most {EVENTS_AT_ONCE} at once and {EVENTS_PER_MINUTE} a minute",
@@ -54,12 +59,15 @@ class Allowance:
             )
 
     def left(self, name: str) -> int:
-        """Return how many events `name` may cause now, for changes that happen anyway. Then call `note`."""
+        """Return how many events `name` may cause now.
+
+        For changes that happen anyway; call `note` afterwards.
+        """
         self._take(name, 0)
         return EVENTS_AT_ONCE if name == OPERATOR else int(self._buckets[name].left)
 
     def note(self, name: str, count: int) -> None:
-        """Take `count` events that have happened, at most those that are left."""
+        """Take `count` events that have happened, but at most those that are left."""
         self._take(name, min(count, self.left(name)))
 
     def _take(self, name: str, count: int) -> float:

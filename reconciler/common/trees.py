@@ -12,7 +12,7 @@ from meta.errors import Refused, TransientError
 
 
 async def remove_tree(directory: Path, *, inside: Path) -> None:
-    """Remove `directory`, which must lie two levels below `inside`, if it exists.
+    """Remove `directory` if it exists. It must lie two levels below `inside`.
 
     shutil.rmtree works relative to directory descriptors, so a component that is replaced meanwhile cannot mislead it.
     """

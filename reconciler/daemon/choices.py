@@ -1,4 +1,4 @@
-"""The backend and the builder that an operator chooses by name, which pairs of them work, and the nix of this host."""
+"""The backend and the builder that an operator chooses by name, the pairs that work, and the nix of this host."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOCK_DEADLINE = 60.0
 BACKENDS = ("local", "fake", "nixos")
 BUILDERS = ("plain", "nix")
 RUNS = {"local": ("plain",), "nixos": ("nix",), "fake": BUILDERS}
-"""What each backend can run: `local` binds a checked-out tree, `nixos` boots a system."""
+"""The form that each backend can run: `local` binds a checked-out tree, `nixos` boots a system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ class Choice:
 
     @property
     def own_ranges(self) -> bool:
-        """True if the backend gives every container a uid range of its own, root or not."""
+        """True if the backend gives every container a uid range of its own, even if hive is not root."""
         return self.backend == "nixos"
 
 
 def choose(backend: str, builder: str) -> Choice:
-    """Return the choice. Raises PermanentError for a name that there is not, or a pair that does not work."""
+    """Return the choice. Raise PermanentError for an unknown name, or for a pair that does not work."""
     for what, name, names in (("backend", backend, BACKENDS), ("builder", builder, BUILDERS)):
         if name not in names:
             raise PermanentError(f"there is no {what} {name!r}", f"choose one of: {', '.join(names)}")
@@ -104,10 +104,10 @@ async def require_usable(choice: Choice, config: Config, recorder: Recorder) -> 
 
 
 def lock_flake(choice: Choice, recorder: Recorder) -> LockFlake | None:
-    """Return what locks the meta flake; None on a host without nix.
+    """Return the function that locks the meta flake; None on a host without nix.
 
-    Builder `plain` does not read the lock, so a nix that cannot lock here (it has no store of its own, say) is not an
-    error then.
+    Builder `plain` does not read the lock. So with it a nix that cannot lock (for example without a store of its own)
+    is not an error.
     """
     nix, needed = find_nix(recorder), choice.builder == "nix"
     if nix is None:

@@ -1,7 +1,8 @@
-"""The composition root: recovers what an earlier daemon left, has all parts made, and runs the endless tasks.
+"""The composition root: recover from an earlier daemon, make all parts, run the endless tasks.
 
 Order at start: lock the state directory, end what an earlier daemon left running, remove stale locks of hive's own
-repos, open the store, meta and the backend, then look at everything. Agents are never touched by a start or a stop.
+repos, open the store, meta and the backend, then look at all agents. A start or a stop of the daemon never touches
+agents.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from reconciler.world import World
 log = logging.getLogger(__name__)
 RECOVERY_DEADLINE = 15.0
 RECORD_DEADLINE = 5.0
-"""Seconds for the event of a failure: a store that hangs must not keep a broken daemon from ending."""
+"""Seconds to record the event of a failure. A store that hangs must not keep a broken daemon from ending."""
 
 
 class Daemon:
@@ -47,7 +48,7 @@ class Daemon:
 
     @classmethod
     async def open(cls, layout: Layout, config: Config, sockets: Sockets, choice: Choice) -> Daemon:
-        """Take the lock, recover, open everything. Raises Conflict when another daemon has the state directory."""
+        """Take the lock, recover, open everything. Raise Conflict if another daemon has the state directory."""
         state_directory.refuse_another_backends(layout, choice.backend, BACKENDS)
         async with AsyncExitStack() as closing:
             _take_directory(layout, closing)
@@ -65,12 +66,12 @@ class Daemon:
 
     @property
     def service(self) -> Service:
-        """What `api` asks."""
+        """The parts that `api` calls."""
         return self._parts.service
 
     @property
     def world(self) -> World:
-        """What the parts share."""
+        """The values and parts that the rooms share."""
         return self._parts.world
 
     @property
@@ -79,7 +80,7 @@ class Daemon:
         return self._parts.service.loop
 
     async def start(self) -> None:
-        """Make sure of the manager, look at everything, and go on looking."""
+        """Request the manager, look at all agents, and go on looking."""
         service, parts = self.service, self._parts
         await service.events.append("daemon_started", None, {"revision": service.revision})
         parts.hints.listen(service.loop.hint)
@@ -96,7 +97,7 @@ class Daemon:
 
     @property
     def failure(self) -> Ended | None:
-        """The background task that ended, for which the daemon has to end; None while all is well."""
+        """The background task whose end makes the daemon end; None if there is none."""
         return self.service.background.failure
 
     async def failed(self) -> None:
@@ -105,7 +106,10 @@ class Daemon:
         await self._record_end()
 
     async def close(self) -> None:
-        """Stop looking; agents go on. The database's threads end and the lock is free, whatever goes wrong."""
+        """Stop looking at agents; agents keep running.
+
+        The threads of the database end and the lock is free, even if an error occurs.
+        """
         service = self.service
         async with self._closing:
             await service.background.stop(*self._tasks)
@@ -126,7 +130,7 @@ class Daemon:
             self.reconciler.trouble[MANAGER] = error.summary
 
     async def _record_end(self) -> None:
-        """Append that the daemon failed, or else that it stopped. Once."""
+        """Append the event that the daemon failed or stopped. Do that once."""
         if self._recorded:
             return
         self._recorded = True
@@ -140,7 +144,7 @@ class Daemon:
 
 
 def _take_directory(layout: Layout, closing: AsyncExitStack) -> None:
-    """Make the state directory if need be, and lock it until `closing` is closed."""
+    """Make the state directory if it is missing, and lock it until `closing` is closed."""
     try:
         layout.state.mkdir(mode=state_directory.STATE_MODE, parents=True, exist_ok=True)
         closing.callback(os.close, take_lock(layout.lock))
@@ -153,7 +157,7 @@ def _take_directory(layout: Layout, closing: AsyncExitStack) -> None:
 
 
 async def _report_loss(parts: Parts) -> None:
-    """Report what an operator has to know before anything else, at every start until it is seen to."""
+    """Report a lost or damaged database, and a missing push group, at every start until the operator repairs it."""
     database, layout, config = parts.database, parts.world.layout, parts.world.config
     if database.created and any((layout.state / "applied").iterdir()):
         aside = database.set_aside

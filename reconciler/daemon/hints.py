@@ -1,4 +1,4 @@
-"""Hints that an agent may have changed, from those that notice to the loop."""
+"""Hints that an agent may have changed, passed on to the loop."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from meta.names import AgentName
 
 
 class Hints:
-    """Links and the backend give hints before there is a loop, and it takes none before the daemon is started.
+    """The hints of links and of the backend.
 
-    A hint that is dropped is no loss: the loop looks at all agents when it starts.
+    They begin before there is a loop; the loop takes them once the daemon is started. A hint that is dropped does no
+    harm, because the loop looks at all agents when it starts.
     """
 
     def __init__(self) -> None:
         self._listener: Callable[[AgentName], None] | None = None
 
     def __call__(self, agent: AgentName) -> None:
-        """Something about `agent` may have changed."""
+        """Pass on a hint: something about `agent` may have changed."""
         if self._listener is not None:
             self._listener(agent)
 

@@ -1,4 +1,4 @@
-"""The flock of a state directory, which its one daemon holds for as long as it lives."""
+"""The flock of a state directory. Its one daemon holds it until it ends."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from meta.errors import Conflict
 
 TRIES = 10
 PAUSE = 0.05
-"""Seconds between tries: who only looks whether a daemon runs (`hive doctor`) holds the lock for a moment, too."""
+"""Seconds between tries. `hive doctor` also holds the lock, for a moment, to find out whether a daemon runs."""
 
 
 def take_lock(path: Path) -> int:
-    """The descriptor that holds the lock until it is closed; the file says whose it is. Conflict when it is held."""
+    """Return the descriptor that holds the lock until it is closed. Write the daemon's pid to the file.
+
+    Raise Conflict if another process holds the lock.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for left in reversed(range(TRIES)):
         try:

@@ -67,7 +67,7 @@ from reconciler.world import World
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What there is before any part: directories, settings, names, and what the daemon brings with it.
+    """The values that precede all parts: directories, settings, names, and functions of the daemon.
 
     `owner` is the id of the state directory.
     """
@@ -83,7 +83,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a daemon runs, starts and closes. `hints` come in from links and the backend."""
+    """The parts that a daemon runs, starts and closes. `hints` come in from links and the backend."""
 
     service: Service
     world: World
@@ -94,7 +94,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """What works on the database, and the agents' settings, which say whom they may write to."""
+    """The parts that work on the database, and the agents' settings, which limit whom agents may write to."""
 
     broker: Broker
     wake_manager: Callable[[], None]
@@ -107,7 +107,7 @@ class _Store:
 
 
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
-    """Make all parts. `closing` closes the backend and the database, also if a later part cannot be made."""
+    """Make all parts. `closing` closes the backend and the database, even if a later part cannot be made."""
     layout, config, choice = here.layout, here.config, here.choice
     since, hints, metrics, build_logs = time.time(), Hints(), Metrics(), BuildLogs()
     meta, repos = await _git(here, int(since))
@@ -147,7 +147,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
 
 
 async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
-    """Make what is desired, and the log of each id."""
+    """Make the meta repo and the applied repos."""
     environment, deadline = here.recorder.environment(), here.config.git_deadline
     meta = MetaRepo(
         here.layout,

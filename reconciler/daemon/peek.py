@@ -1,4 +1,4 @@
-"""The plan without a daemon: read from disk, without the lock, and without changing anything."""
+"""The plan without a daemon: read from disk without the lock. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from reconciler.views import PlanRow
 
 
 async def peek(layout: Layout, config: Config, choice: Choice, only: AgentName | None = None) -> list[PlanRow]:
-    """Return the plan of all agents, or of one. Raises NotFound.
+    """Return the plan of all agents, or of one. Raise NotFound.
 
-    Of what only a daemon knows, sockets and crash counters are taken to be as they should be; links show as missing.
+    Only a daemon knows sockets and crash counters; here they count as they should be. Links show as missing.
     """
     if not layout.meta_git.is_dir():
         raise NotFound(f"there is no hive in {layout.state}", "start one with `hive serve`")
@@ -48,11 +48,11 @@ async def peek(layout: Layout, config: Config, choice: Choice, only: AgentName |
 
 
 def _drop(_agent: AgentName) -> None:
-    """Ignore a hint: one look is all there is."""
+    """Ignore a hint, because there is only one look."""
 
 
 class _Sockets:
-    """Sockets for a look without a daemon: only a daemon has them, so that they are missing needs no repair."""
+    """Sockets for a look without a daemon. Only a daemon opens them, so missing ones need no repair."""
 
     def __init__(self, agents: frozenset[AgentName]) -> None:
         self._agents = agents

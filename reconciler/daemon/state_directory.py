@@ -1,4 +1,4 @@
-"""The state directory as a daemon finds it at its start: what is made, what is removed, and whose it is."""
+"""The state directory at the start of a daemon: its folders, the leftovers in it, and its owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ FOLDERS = ("agents", "applied", "proposed", "push", "generations", "roots")
 
 
 def refuse_another_backends(layout: Layout, mine: str, backends: Iterable[str]) -> None:
-    """Two backends would each start the same agents. (An operator's shell need not know which one it is.)"""
+    """Raise an error if another backend uses this state directory: both would start the same agents.
+
+    An operator's shell need not know the backend.
+    """
     for other in backends:
         folder = layout.backend(other)
         if other != mine and folder.is_dir() and any(folder.iterdir()):
@@ -29,7 +32,7 @@ def refuse_another_backends(layout: Layout, mine: str, backends: Iterable[str]) 
 
 
 def prepare(layout: Layout) -> None:
-    """Every directory that is hive's own. OSError."""
+    """Make every directory of hive's own. Raise OSError on failure."""
     for path in (layout.runtime, layout.runtime / "agents", layout.processes):
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     for name in FOLDERS:
@@ -37,7 +40,7 @@ def prepare(layout: Layout) -> None:
 
 
 def clear_leftovers(layout: Layout) -> None:
-    """What an earlier daemon was fetching or making, and the locks of its git."""
+    """Remove the fetches and scratch files of an earlier daemon, and the locks of its git."""
     for scratch in (layout.quarantine, layout.scratch):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700)
@@ -47,7 +50,7 @@ def clear_leftovers(layout: Layout) -> None:
 
 
 def owner(path: Path) -> str:
-    """The random id of the state directory, made once."""
+    """Return the random id of the state directory. Make it once."""
     if not path.exists():
         fresh = path.with_suffix(".new")
         fresh.write_text(secrets.token_hex(16), encoding="ascii")

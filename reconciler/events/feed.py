@@ -67,9 +67,9 @@ class Events:
     async def append(
         self, kind: str, agent: AgentName | None, data: Mapping[str, object], key: Key | None = None
     ) -> Event | None:
-        """Append one event; return it once it is durable. Returns None if `key` was used before: nothing is appended.
+        """Append one event, and return it once it is durable.
 
-        Raises BadInput for a kind that is not in EVENT_KINDS.
+        Return None, and append nothing, if `key` was used before. Raise BadInput for a kind that is not in EVENT_KINDS.
         """
         work = partial(log.append, at=self._clock(), kind=kind, agent=agent, data=dict(data), key=key)
         row = await self._db.write(work)
@@ -83,9 +83,9 @@ class Events:
         return self._seq((await self._db.read(log.extent)).last)
 
     async def since(self, seq: str | None, limit: int = 1000) -> list[Event]:
-        """Return the events after `seq`, oldest first; None: from the oldest that is kept.
+        """Return the events after `seq`, oldest first. Without a `seq` begin with the oldest that is kept.
 
-        Raises Resync if `seq` belongs to another database, is ahead of this one, or is pruned.
+        Raise Resync if `seq` belongs to another database, is ahead of this one, or is pruned.
         """
         after = None if seq is None else self._number(seq)
         page = await self._db.read(partial(log.page, n=after, limit=max(0, limit)))
@@ -94,7 +94,7 @@ class Events:
         return [self._event(row) for row in page.rows]
 
     def check(self, seq: str) -> None:
-        """Reject a `seq` that cannot be the number of an event in any sequence. Raises BadInput."""
+        """Raise BadInput for a `seq` that cannot be the number of an event in any sequence."""
         if not _SEQ.fullmatch(seq):
             raise BadInput(f"{seq[:60]!r} is not an event's number", "give the `seq` of an event, or of /api/state")
 
@@ -137,7 +137,9 @@ class Events:
             await asyncio.wait({self._pump})
 
     async def attach(self, subscription: Subscription, seq: str | None) -> tuple[int, int]:
-        """Register a subscriber. Return (a, b): it reads events a+1 to b from the store; later events are pushed."""
+        """Register a subscriber. Return (a, b): the subscriber reads events a+1 to b from the store, and later events
+        are pushed.
+        """
         async with self._publishing:
             extent = await self._db.read(log.extent)
             after = extent.last if seq is None else self._number(seq)
@@ -155,14 +157,17 @@ class Events:
         self._subscriptions.discard(subscription)
 
     async def stored(self, after: int, upto: int) -> list[Event]:
-        """Return one page of the events after number `after`, up to and including `upto`. Raises Resync if pruned."""
+        """Return one page of the events after number `after`, up to and including `upto`.
+
+        Raise Resync if they are pruned.
+        """
         page = await self._db.read(partial(log.page, n=after, limit=_PAGE, upto=upto))
         _check(after, page.extent)
         return [self._event(row) for row in page.rows]
 
     @property
     def queue_limit(self) -> int:
-        """Events at most that wait for one subscriber."""
+        """The number of events that may wait for one subscriber."""
         return self._queue_limit
 
     def number(self, event: Event) -> int:
@@ -233,7 +238,7 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
-        """Return the next event. Cancelling it loses no event."""
+        """Return the next event. A cancelled call loses no event."""
         if not self._backlog and self._position < self._backlog_end:
             if self._ended:
                 raise StopAsyncIteration

@@ -1,6 +1,6 @@
-"""Report that an agent has no login, and that it has one again, once its harness has reported it for a while.
+"""Report that an agent has lost its login, or has it again, once its harness reported that state for STABLE seconds.
 
-The harness is the agent's own, so it may report one thing and then the other as fast as it can.
+The harness is the agent's own, so it may report one state and then the other as fast as it can.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reconciler.plan.observed import AgentObserved
 STABLE = 2.0
 """Seconds for which the harness must report the same state before hive reports it."""
 APART = 300.0
-"""Seconds at least between two reports of one agent that its login is missing."""
+"""Seconds between two reports of one agent that its login is missing."""
 
 _LOGGED_IN = {TurnState.IDLE, TurnState.THINKING, TurnState.COMPACTING, TurnState.PARKED, TurnState.OVER_BUDGET}
 """A drained harness does not report its login."""
@@ -37,7 +37,7 @@ class Logins:
     async def note(self, agent: AgentName, seen: AgentObserved) -> float | None:
         """Compare the harness's state with the last report. Report a change and remember it in one transaction.
 
-        Returns after how many seconds to call it again; None: when something changes.
+        Return the seconds after which to call it again; None: call it when something changes.
         """
         turn, now = seen.link.turn if seen.link.connected else None, self._monotonic()
         missing = turn is TurnState.NEEDS_LOGIN

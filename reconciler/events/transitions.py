@@ -1,6 +1,7 @@
-"""Transitions that the loop observes: since when each agent is in its phase, and the events that no step appends.
+"""Transitions that the loop observes: the beginning of each agent's phase, and the events that no step appends.
 
-Phases are derived, never stored, so the loop notes when a decision changes one. Reading a status notes nothing.
+Phases are derived, never stored. So the loop notes each change of a phase that it decides. Reading a status notes
+nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Transitions:
 
     # phases
     def note(self, agent: AgentName, phase: str, seen: AgentObserved) -> None:
-        """Note the phase of an agent now. If it is another phase than before, it begins now."""
+        """Note the phase of an agent now. If it differs from the noted one, it begins now."""
         known = self._phases.get(agent)
         if known is None or (known[0] == "unknown" and phase != "unknown"):  # the daemon observes it for the first time
             self._phases[agent] = (phase, _began(phase, seen.container, self._clock()))
@@ -47,7 +48,7 @@ class Transitions:
             self._phases[agent] = (phase, self._clock())
 
     def since(self, agent: AgentName) -> float:
-        """Return when the phase that was noted last began, in Unix seconds."""
+        """Return the time, in Unix seconds, at which the noted phase began."""
         known = self._phases.get(agent)
         return known[1] if known is not None else self._clock()
 
@@ -80,9 +81,10 @@ class Transitions:
             log.warning("the failure of step %s for %s is not in the events: %s", step, agent, second.summary)
 
     async def held(self, agent: AgentName, decision: Decision, seen: AgentObserved) -> None:
-        """Append that an agent disagrees with meta, once per set of ids, and is outdated, once per revision.
+        """Append what status shows about an agent that no step reports.
 
-        Also append that it was stopped, if a daemon died between the stop and its event.
+        It disagrees with meta: once per set of ids. It is outdated: once per revision. It was stopped: if a daemon died
+        between the stop and its event.
         """
         await self._outdated(agent, decision)
         await self._stopped(agent, seen)
@@ -138,7 +140,7 @@ class Transitions:
 
 
 def _intended(step: steps.Step, seen: AgentObserved) -> bool:
-    """Return True if a change of meta or a rollback causes this step, not a loss or a change by hand."""
+    """Return True if a change of meta or a rollback causes this step, False if a loss or a change by hand does."""
     match step:
         case steps.Build(id=id):
             return id in seen.built
@@ -149,7 +151,7 @@ def _intended(step: steps.Step, seen: AgentObserved) -> bool:
 
 
 def _began(phase: str, container: Container, now: float) -> float:
-    """Return when a phase began that a new daemon observes; `now` if that is unknown."""
+    """Return the time at which a phase began that a new daemon observes; `now` if that is unknown."""
     if phase in _UP and container.launch is not None:
         return min(container.launch.at, now)
     if phase in _DOWN and container.exit is not None:

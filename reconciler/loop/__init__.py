@@ -1,1 +1,1 @@
-"""When an agent is reconciled: the keyed queue and the reconcile loop."""
+"""The loop that decides when an agent is reconciled, and its keyed queue."""

@@ -1,7 +1,7 @@
 """The reconcile loop: level-triggered, de-duplicated by agent, periodic.
 
-"Level-triggered" means that nothing is decided from events: a hint only names an agent to look at. A lost hint costs at
-most the resync interval. One worker per agent looks, plans one step, does it, and looks again.
+"Level-triggered" means that events decide nothing: a hint only names an agent to look at. A lost hint costs at most the
+resync interval. One worker per agent looks, plans one step, does it, and looks again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Look:
 class Reconciler:
     """Plans and applies, agent by agent. One per daemon.
 
-    `still_busy` returns True while work that was begun still concerns an agent (None: any), though its plan is empty.
+    `still_busy` returns True while an agent (None: any agent) still has work, although its plan is empty.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class Reconciler:
 
     # looking
     async def look(self) -> Look:
-        """Look at all agents once and plan for them. Nothing is changed.
+        """Look at all agents once and plan for them. Change nothing.
 
-        A second look shows another moment. A view that shows several facts of an agent takes them from one look.
+        A second look would show another moment, so a view takes all its facts from one look.
         """
         desired, observed, deploys = await self._world.observer.everything()
         planned = plan(desired, observed, deploys, self._world.clock(), self._world.config)
@@ -84,11 +84,11 @@ class Reconciler:
         return Look(desired, observed, deploys, planned)
 
     async def plan(self) -> Plan:
-        """Return what would be done now for all agents."""
+        """Return the plan of all agents, as of now."""
         return (await self.look()).plan
 
     async def decide(self, agent: AgentName) -> tuple[Decision, Observed]:
-        """Return the next step of one agent, and what it was decided from."""
+        """Return the next step of one agent, and the observation behind it."""
         desired, observed, deploys = await self._world.observer.one(agent)
         planned = plan(desired, observed, deploys, self._world.clock(), self._world.config, only=(agent,))
         decision = planned.decisions[agent]
@@ -101,11 +101,11 @@ class Reconciler:
         self.queue.add(agent)
 
     def look_now(self, agent: AgentName) -> None:
-        """Queue `agent` without waiting for its back-off: a command concerns it."""
+        """Queue `agent` without waiting for its back-off, because a command concerns it."""
         self.queue.add(agent, urgent=True)
 
     def interrupt(self, agent: AgentName) -> None:
-        """Cancel a build or a drain that is not wanted any more. Any other step is short and is waited for."""
+        """Cancel a build or a drain that is no longer wanted. Wait for any other step, because it is short."""
         step = self._current.get(agent)
         if step is not None and step.interruptible:
             self.queue.interrupt(agent)
@@ -113,7 +113,7 @@ class Reconciler:
             self.look_now(agent)
 
     async def sweep(self) -> Plan:
-        """Look at all agents once and queue each that has work to do."""
+        """Look at all agents once, and queue each that has work."""
         with self._world.metrics.sweep():
             look = await self.look()
         for agent, decision in look.plan.decisions.items():
@@ -168,7 +168,7 @@ class Reconciler:
             raise
 
     async def settled(self, agent: AgentName | None, seconds: float) -> bool:
-        """Wait until `agent` (None: every agent) has nothing to do. Return False if `seconds` passed first."""
+        """Wait until `agent` (None: every agent) has no work. Return False if `seconds` passed first."""
         try:
             async with asyncio.timeout(seconds):
                 while not await self._is_settled(agent):
@@ -181,7 +181,7 @@ class Reconciler:
             return False
 
     def on_turn(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever a step ends, an agent has nothing to do, or its worker fails."""
+        """Call `listener` whenever a step ends, an agent has no more work, or its worker fails."""
         self._listeners.append(listener)
 
     def turn(self) -> None:
@@ -226,7 +226,7 @@ class Reconciler:
                     await self._world.memory.end(agent, deploy, step.name)
 
     async def _failed(self, agent: AgentName, decision: Decision, error: HiveError) -> None:
-        """Fail the deploy that met a lasting error. Outside a deploy, raise the error: status shows it."""
+        """Fail the deploy that met a lasting error. If there is no deploy, raise the error: status shows it."""
         if decision.deploy is None or isinstance(decision.step, _FORWARD_ONLY):
             raise error
         touched = isinstance(decision.step, (steps.Switch, steps.Start, steps.Commit))

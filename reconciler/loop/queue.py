@@ -2,7 +2,7 @@
 
 A key that is added while its worker runs is worked on once more afterwards, never twice at the same time. The work
 function returns the seconds after which it is called again, or None. After any error the work is retried after a
-back-off that doubles, unless a TransientError names its own delay. An error that is no HiveError is logged, too.
+back-off that doubles, unless a TransientError names its own delay. An error that is not a HiveError is also logged.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ NO_COUNTERS = NoCounters()
 Result = TypeVar("Result")
 
 Allowed = Callable[[str, str], Awaitable[bool]]
-"""Return True if the first may write to the second."""
+"""Returns True if the first agent may write to the second."""
 
 
 async def allow_all(_sender: str, _recipient: str) -> bool:
@@ -58,8 +58,8 @@ class Broker:
     """All inboxes.
 
     `known` returns True for the name of an agent, `agents` returns all names. `allowed` decides who may write to whom;
-    it is not asked about the manager, the operator's own messages, or messages to oneself. `clock` gives Unix seconds.
-    `allowance` limits the events that each agent causes. `quota` limits each inbox.
+    it is not called for the manager, for messages of the operator, or for messages to the sender itself. `clock` gives
+    Unix seconds. `allowance` limits the events that each agent causes. `quota` limits each inbox.
 
     The operator's inbox is read with `recent` and emptied with `mark_read`, not with `recv`. Its quota is the same.
     """
@@ -89,12 +89,12 @@ class Broker:
 
     # sending
     async def send(self, sender: str, to: str, body: str, key: str | None = None) -> int:
-        """Put a message into an inbox, or with `to` = "*" into every agent's but the sender's, if it has room.
+        """Put a message into an inbox, if the inbox has room.
 
-        Returns the id of the first copy once all are durable. If `sender` used `key` with this `to` before, nothing is
-        stored and that message's id is returned.
-        Raises BadInput (no such recipient, body too long or not text), Refused (not on the sender's list) and
-        TransientError (every inbox full, disk full, too many to the operator).
+        With `to` = "*" put it into every agent's inbox but the sender's. Return the id of the first copy once all are
+        durable. If `sender` used `key` with this `to` before, store nothing and return that message's id. Raise
+        BadInput (no such recipient, body too long or not text), Refused (not on the sender's list) and TransientError
+        (every inbox full, disk full, too many to the operator).
         """
         try:
             id = await self._send(sender, to, body, key)
@@ -118,7 +118,7 @@ class Broker:
     async def wake(self, agent: str, label: str, body: str) -> int:
         """Send a message to `agent` from a program in its own container. The sender is `wake:<label>`.
 
-        Raises BadInput for a label that is reserved or an agent's name, and otherwise what `send` raises.
+        Raise BadInput for a label that is reserved or an agent's name, and otherwise what `send` raises.
         """
         check_label(label)
         if self._known(label.casefold()):
@@ -129,9 +129,9 @@ class Broker:
         return await self._accept(f"{WAKE}{label}", agent, (agent,), body, "wake", None)
 
     async def operator_msg(self, agent: str, body: str, *, verified: bool) -> int:
-        """Send a message to `agent` from the operator. `verified`: it came in on the operator's own socket.
+        """Send a message to `agent` from the operator. `verified`: the call came in on the operator's own socket.
 
-        Otherwise any program in the agent's container may have sent it, and the sender is `operator:unverified`.
+        Otherwise any program in the agent's container may be the caller, so the sender is `operator:unverified`.
         """
         check_body(body, self._quota.body)
         self._check_known(agent)
@@ -192,11 +192,11 @@ class Broker:
         """Deliver the oldest waiting message. Wait up to `wait` seconds for one; then return None.
 
         A message is delivered to one receiver. A cancelled recv releases its message. `incarnation` names the start of
-        the receiver, for the record. `interrupt` and `close` end the wait early. If the receiver never acknowledged nor
-        requeued, only its newest 100 messages stay in flight, so that it does not fill its inbox.
+        the receiver, for the record. `interrupt` and `close` end the wait early. If the receiver has never acknowledged
+        or requeued, only its newest 100 messages stay in flight, so that they do not fill its inbox.
 
-        With `hold` the caller keeps a lease: no ack and no requeue applies to the message until the caller calls
-        `confirm` (the receiver has it) or `release` (it does not). It must call one of them.
+        With `hold` the caller keeps a lease: acks and requeues skip the message until the caller calls `confirm` (the
+        receiver has it) or `release` (it does not). The caller must call one of them.
         """
         if agent == OPERATOR:
             raise BadInput("the operator's inbox has no recv", "read it with recent")
@@ -214,7 +214,7 @@ class Broker:
         await self._receivers.release(agent, id)
 
     async def ack_turn(self, agent: str) -> int:
-        """Acknowledge every message in flight to `agent`, except leased ones. Returns how many."""
+        """Acknowledge every message in flight to `agent`, except leased ones. Return how many."""
         leases, now = self._receivers.leases(agent), int(self._clock())
         work = partial(rows.acknowledge, recipient=agent, at=now, quota=self._quota, leases=leases)
         count = await self._db.write(partial(_from_acknowledging, work=work, agent=agent))
@@ -222,7 +222,7 @@ class Broker:
         return count
 
     async def requeue_inflight(self, agent: str) -> int:
-        """Let every message in flight to `agent` wait again, in its old place. Returns how many.
+        """Requeue every message in flight to `agent`, in its old place. Return how many.
 
         A message that was delivered five times becomes a dead letter instead.
         """
@@ -236,22 +236,22 @@ class Broker:
         return count
 
     def wake_receivers(self, agent: str) -> None:
-        """Let the receivers of `agent` look for messages, after a commit that put one into the inbox."""
+        """Make the receivers of `agent` look for messages. Call it after a commit that put one into the inbox."""
         self._receivers.wake(agent)
 
     async def expect_acks(self, agent: str) -> None:
-        """Remember that the receivers of this inbox acknowledge: from now on no message is done without an ack."""
+        """Record that the receivers of this inbox acknowledge. From now on no message is done without an ack."""
         self._receivers.leases(agent)
         if agent not in self._acknowledging:
             await self._db.write(partial(rows.set_acknowledges, agent=agent))
             self._acknowledging.add(agent)
 
     def interrupt(self, agent: str) -> None:
-        """End every recv that waits for `agent` now, empty: the agent is being drained."""
+        """End every recv that waits for `agent` now, without a message, because the agent is being drained."""
         self._receivers.interrupt(agent)
 
     async def close(self) -> None:
-        """End every waiting recv, and finish the releases of cancelled ones."""
+        """End every waiting recv, and finish the releases of cancelled recvs."""
         await self._receivers.close()
 
     # lists
@@ -260,18 +260,18 @@ class Broker:
         return await self._db.read(partial(lists.count_waiting, recipient=agent))
 
     async def unread_all(self) -> dict[str, int]:
-        """Return how many messages wait, for each inbox that has any."""
+        """Return how many messages wait in each inbox that is not empty."""
         return await self._db.read(lists.count_all_waiting)
 
     async def recent(self, agent: str, limit: int) -> list[InboxMessage]:
-        """Return the newest messages to `agent`, newest first, done ones included. Changes nothing.
+        """Return the newest messages to `agent`, newest first, done ones included. Change nothing.
 
         At most `limit`, and at most 1 MiB of bodies together.
         """
         return await self._db.read(partial(lists.recent, recipient=agent, limit=max(0, limit)))
 
     async def mark_read(self, up_to: int) -> int:
-        """Mark the operator's messages up to and including this id as done. Returns how many were new."""
+        """Mark the operator's messages up to and including this id as done. Return how many were new."""
         now = int(self._clock())
         return await self._db.write(partial(rows.mark_read, recipient=OPERATOR, up_to=up_to, at=now, quota=self._quota))
 
@@ -284,13 +284,13 @@ class Broker:
         return await self._db.read(partial(lists.dead_letters, limit=max(0, limit)))
 
     async def dead_all(self) -> dict[str, int]:
-        """Return how many dead letters each inbox has that has any."""
+        """Return the number of dead letters of each inbox that has any."""
         return await self._db.read(lists.count_dead)
 
     async def revive(self, id: int) -> None:
-        """Let a dead letter be delivered again, up to four times.
+        """Requeue a dead letter, for up to four more deliveries.
 
-        Raises NotFound, and BadInput if its recipient does not exist any more.
+        Raise NotFound, or BadInput if its recipient does not exist any more.
         """
         agent = await self._db.read(partial(lists.dead_recipient, id=id))
         if agent is not None:
@@ -300,23 +300,23 @@ class Broker:
         self.wake_receivers(agent)
 
     async def discard(self, id: int) -> None:
-        """Remove a dead letter. Raises NotFound."""
+        """Remove a dead letter. Raise NotFound."""
         if not await self._db.write(partial(lists.discard, id=id)):
             raise NotFound(f"there is no dead letter {id}", "see `hive dead-letters`")
 
     # cleaning
     async def clean(self, now: float) -> int:
-        """Remove messages acknowledged over 30 days before `now` (Unix seconds). Call it hourly. Returns how many."""
+        """Remove messages acknowledged over 30 days before `now` (Unix seconds). Return how many. Call it hourly."""
         return await self._db.write(partial(lists.clean, now=int(now)))
 
     async def forget(self, agent: str) -> None:
-        """Remove the inbox of a purged agent. Its waiting receivers end empty."""
+        """Remove the inbox of a purged agent. End its waiting receivers without a message."""
         self._acknowledging.discard(agent)
         await self._db.write(partial(rows.delete, recipient=agent))
         self._receivers.forget(agent)
 
 
 def _from_acknowledging(connection: Transaction, work: Callable[[Transaction], Result], agent: str) -> Result:
-    """Run `work` for a receiver that acknowledges, and remember that it does."""
+    """Run `work` for a receiver that acknowledges, and record that it does."""
     rows.set_acknowledges(connection, agent)
     return work(connection)

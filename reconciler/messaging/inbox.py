@@ -12,7 +12,7 @@ from reconciler.store.messages.text import Delivery
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """A receiver that waits. Its future gets a message, or None if it has to look again."""
+    """A receiver that waits. Its future gets a message, or None if the receiver has to look again."""
 
     incarnation: str | None
     future: asyncio.Future[tuple[Delivery, Lease] | None]
@@ -20,7 +20,10 @@ class Waiter:
 
 @dataclass(slots=True)
 class Inbox:
-    """One inbox. `leases`: deliveries that their receivers do not have yet. `changes` counts the calls of `wake`."""
+    """One inbox.
+
+    `leases` are deliveries that have not reached their receivers yet. `changes` counts the calls of `wake`.
+    """
 
     changes: int = 0
     interrupts: int = 0
@@ -29,7 +32,7 @@ class Inbox:
     releases: set[asyncio.Task[None]] = field(default_factory=set)
 
     def wake(self) -> None:
-        """Let every waiting receiver look again."""
+        """Make every waiting receiver look again."""
         self.changes += 1
         while self.waiters:
             answer(self.waiters.popleft(), None)
@@ -37,7 +40,7 @@ class Inbox:
     def claim(self) -> Waiter | None:
         """Take and return the receiver that has waited longest; None if no receiver waits.
 
-        Also None while a message is being released: a younger one must not overtake it.
+        Also return None while a message is being released: a younger message must not overtake it.
         """
         while self.waiters and not self.releases:
             waiter = self.waiters.popleft()
@@ -51,7 +54,7 @@ class Inbox:
 
 
 def answer(waiter: Waiter, delivery: tuple[Delivery, Lease] | None) -> bool:
-    """Resolve the waiter's future. Returns False if the waiter has left."""
+    """Resolve the waiter's future. Return False if the waiter has left."""
     if waiter.future.done():
         return False
     waiter.future.set_result(delivery)

@@ -14,9 +14,9 @@ from reconciler.messaging.shorten import shortened
 from reconciler.views import Card
 
 ENDS_MOST = 300
-"""Loose ends of one kind at most, the newest ones."""
+"""Loose ends of one kind in a list: at most this many, the newest."""
 ENDS_BYTES = 256 * 1024
-"""Bytes of all texts together at most, as JSON."""
+"""Bytes of all texts in a list, as JSON: at most this many."""
 _ENVELOPE = 192
 """Bytes of a loose end beside its text."""
 
@@ -37,10 +37,10 @@ class LooseEnds:
         self._clock = clock
 
     async def of(self, name: str) -> tuple[LooseEnd, ...]:
-        """Return the loose ends that `name` sees: approvals, then questions, then reminders, each newest first.
+        """Return the loose ends of `name`: approvals, then questions, then reminders, each newest first.
 
-        An agent sees questions that it asked or has to answer, and its own reminders. Manager and operator see all.
-        At most ENDS_MOST of a kind and ENDS_BYTES together: long texts are cut, with an ellipsis.
+        An agent sees questions that it asked or has to answer, and its own reminders. Manager and operator see all. The
+        list has at most ENDS_MOST of a kind and ENDS_BYTES together. Long texts are cut, with an ellipsis.
         """
         everything = name in (MANAGER, OPERATOR)
         only = None if everything else name
@@ -61,7 +61,10 @@ class LooseEnds:
         )
 
     async def cancel(self, kind: CancelLooseEndKind, id: int, by: str) -> None:
-        """Cancel a question or a reminder (approvals are denied instead). Raises NotFound, Refused, Conflict."""
+        """Cancel a question or a reminder. An approval is denied instead.
+
+        Raise NotFound, Refused, Conflict.
+        """
         match kind:
             case CancelLooseEndKind.QUESTION:
                 await self._questions.cancel(id, by)

@@ -27,15 +27,15 @@ from reconciler.store.questions import Question
 __all__ = ["Question", "Questions"]
 
 OPEN_MOST = 100
-"""Open questions of one asker at most."""
+"""Open questions of one asker: at most this many."""
 OPEN_BYTES = 512 * 1024
-"""Bytes of the open questions of one asker together at most, with their options as JSON."""
+"""Bytes of the open questions of one asker, with their options as JSON: at most this many."""
 LISTED_MOST = 1000
 LISTED_BYTES = 2**20
-"""Bytes of the texts in one list at most, as JSON. Options come on top: at most 2 KiB for each question."""
+"""Bytes of the texts in one list, as JSON: at most this many. Options add at most 2 KiB for each question."""
 _TEXT_BYTES = 4096
 _OPTIONS_BYTES = 1024
-"""Bytes of one text, and of the options of one question, in a list. Longer ones are cut or left out."""
+"""Bytes of one text in a list, and of the options of one question. Longer texts are cut, longer options left out."""
 JOINT = ", "
 """The separator between several answers."""
 EXPIRED = "[expired]"
@@ -45,9 +45,9 @@ _BATCH = 100
 class Questions:
     """The questions of one hive.
 
-    `check(sender, to)` raises if `sender` may not write to `to`, or if there is no such agent. `known` returns True for
-    the name of an agent. `wake` wakes the receivers of an inbox. `clock` gives Unix seconds. `allowance` limits the
-    events that each agent causes.
+    `check(sender, to)` raises an error if `sender` may not write to `to`, or if `to` does not exist. `known` returns
+    True for the name of an agent. `wake` wakes the receivers of an inbox. `clock` gives Unix seconds. `allowance`
+    limits the events that each agent causes.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Questions:
     ) -> int:
         """Ask the operator (`to` None) or an agent. Return the question's id once it is durable.
 
-        `options` are advice: any text is an answer. After `ttl_seconds` the answer is `[expired]`.
-        Raises BadInput (texts, no such target), Conflict (too many open questions), TransientError (the asker is too
-        fast, or its questions and answers fill an inbox).
+        `options` are advice: any text is an answer. After `ttl_seconds` the answer is `[expired]`. Raise BadInput
+        (texts, no such target), Conflict (too many open questions), TransientError (the asker is too fast, or its
+        questions and answers fill an inbox).
         """
         target = OPERATOR if to is None else to
         _check_texts(question, options, multi)
@@ -113,7 +113,10 @@ class Questions:
         return id
 
     async def answer(self, id: int, by: str, answer: str) -> None:
-        """Answer a question as its target or as the operator. Raises NotFound, Refused, Conflict (answered already)."""
+        """Answer a question as its target or as the operator.
+
+        Raise NotFound, Refused, or Conflict if it has an answer already.
+        """
         _check_text("the answer", answer, ANSWER_BYTES)
         if not answer.strip():
             raise BadInput("the answer is empty", "give a text, for example `none of these`")
@@ -127,7 +130,7 @@ class Questions:
         await self._end(id, answer, by, allow)
 
     async def cancel(self, id: int, by: str) -> None:
-        """Withdraw a question, for its asker, the manager or the operator. Raises NotFound, Refused, Conflict."""
+        """Withdraw a question, for its asker, the manager or the operator. Raise NotFound, Refused, Conflict."""
 
         def allow(question: Question) -> None:
             if by not in (question.asker, MANAGER, OPERATOR):
@@ -136,14 +139,14 @@ class Questions:
         await self._end(id, cancelled(by), by, allow)
 
     async def get(self, id: int) -> Question:
-        """Return one question, open or not. Raises NotFound."""
+        """Return one question, open or not. Raise NotFound."""
         return _existing(await self._db.read(partial(questions.get, id=id)), id)
 
     async def open(self, name: str | None = None) -> list[Question]:
-        """Return the newest LISTED_MOST open questions, newest first; with `name` those that it asked or has to answer.
+        """Return the newest LISTED_MOST open questions, newest first.
 
-        Long texts are cut with an ellipsis, and long options are left out (`cut`): all texts together have at most
-        LISTED_BYTES. `get` returns a whole question.
+        With `name`, only those that it asked or has to answer. Long texts are cut with an ellipsis, and long options
+        are left out (`cut`): all texts together have at most LISTED_BYTES. `get` returns a whole question.
         """
         listed = await self.beginnings(name, LISTED_MOST, _OPTIONS_BYTES)
         return [
@@ -154,7 +157,7 @@ class Questions:
         ]
 
     async def beginnings(self, name: str | None, most: int, options_bytes: int = 0) -> list[Question]:
-        """Return the newest `most` open questions as `open` does, but limit each text alone, and not their sum."""
+        """Return the newest `most` open questions as `open` does. Limit each text alone, and not their sum."""
         work = partial(questions.listed, name=name, most=most, text_bytes=_TEXT_BYTES, options_bytes=options_bytes)
         return await self._db.read(work)
 
@@ -179,11 +182,11 @@ class Questions:
         return await self._db.read(partial(questions.next_due, after=int(now)))
 
     async def clean(self, now: float) -> int:
-        """Remove questions that ended over 30 days before `now`. Call it hourly. Returns how many."""
+        """Remove questions that ended over 30 days before `now`. Return how many. Call it hourly."""
         return await self._db.write(partial(questions.clean, now=int(now)))
 
     async def forget(self, agent: str) -> None:
-        """Close the questions of and to an agent that is destroyed, and notify those who asked it."""
+        """Close the questions of and to an agent that is destroyed, and notify their askers."""
 
         def work(connection: Transaction) -> list[str]:
             now = int(self._clock())

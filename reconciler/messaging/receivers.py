@@ -1,4 +1,5 @@
-"""From the database to receivers: waiting, delivery in the transaction of the send, release of what was not received.
+"""The path from the database to receivers: waiting, delivery in the transaction of the send, release of what was not
+received.
 
 A send to an inbox with a waiting receiver stores and delivers in one commit: it costs one fsync, not two.
 """
@@ -38,7 +39,7 @@ class Receivers:
 
     # a message is sent
     async def accept(self, message: NewMessage, quota: Quota) -> Accepted:
-        """Store a message. The longest waiting receiver of each inbox gets a message in the same transaction."""
+        """Store a message. In the same transaction, give the longest waiting receiver of each inbox a message."""
         claims = self._claim(message)
         if not claims:
             accepted = await self._db.write(partial(rows.accept, message=message, quota=quota, leases={}))
@@ -81,7 +82,7 @@ class Receivers:
         self._answer(claims, deliveries)
 
     def _answer(self, claims: Claims, deliveries: Mapping[str, Delivery]) -> None:
-        """Give each claimed receiver its delivery. A receiver without one looks again."""
+        """Give each claimed receiver its delivery. A receiver without a delivery looks again."""
         for agent, (waiter, lease) in claims.items():
             self._give(agent, waiter, lease, deliveries.get(agent))
 
@@ -103,19 +104,19 @@ class Receivers:
     async def recv(
         self, agent: str, wait: float, incarnation: str | None, quota: Quota, *, hold: bool
     ) -> Delivery | None:
-        """See Broker.recv."""
+        """Take a message; see Broker.recv."""
         inbox = self._inboxes.setdefault(agent, Inbox())
         interrupts = inbox.interrupts
         deadline = asyncio.get_running_loop().time() + wait
         old = agent not in self._acknowledging
         while not self._closed:
             changes = inbox.changes  # read before looking: a message that comes after the look changes this number
-            got = await self._deliver(agent, inbox, incarnation, quota if old else None)
+            received = await self._deliver(agent, inbox, incarnation, quota if old else None)
             old = False
-            if got is None and inbox.interrupts == interrupts and inbox.changes == changes and not self._closed:
-                got = await self._wait(agent, inbox, incarnation, deadline)
-            if got is not None:
-                delivery, lease = got
+            if received is None and inbox.interrupts == interrupts and inbox.changes == changes and not self._closed:
+                received = await self._wait(agent, inbox, incarnation, deadline)
+            if received is not None:
+                delivery, lease = received
                 if not hold:
                     inbox.leases.discard(lease)
                 return delivery
@@ -126,7 +127,10 @@ class Receivers:
     async def _wait(
         self, agent: str, inbox: Inbox, incarnation: str | None, deadline: float
     ) -> tuple[Delivery, Lease] | None:
-        """Wait until `deadline` for a sender's delivery. None: look again, or the time is over."""
+        """Wait until `deadline` for a sender's delivery.
+
+        Return None if the receiver has to look again, or at the deadline.
+        """
         loop = asyncio.get_running_loop()
         waiter = Waiter(incarnation, loop.create_future())
         inbox.waiters.append(waiter)
@@ -134,8 +138,8 @@ class Receivers:
         try:
             return await waiter.future
         except asyncio.CancelledError:
-            if not waiter.future.cancelled() and (got := waiter.future.result()) is not None:
-                self._start_release(agent, got[1])
+            if not waiter.future.cancelled() and (received := waiter.future.result()) is not None:
+                self._start_release(agent, received[1])
             raise
         finally:
             alarm.cancel()
@@ -145,9 +149,10 @@ class Receivers:
     async def _deliver(
         self, agent: str, inbox: Inbox, incarnation: str | None, quota: Quota | None
     ) -> tuple[Delivery, Lease] | None:
-        """Try once. The transaction ends even if this is cancelled; its message is then released.
+        """Try once to deliver a message. A cancelled call still finishes its transaction, then releases the message.
 
-        With `quota` older messages in flight are done, if the agent never acknowledges (see acknowledge_oldest).
+        With a `quota`, and if the agent never acknowledges, older messages in flight become done (see
+        acknowledge_oldest).
         """
         if inbox.releases:  # otherwise a younger message would overtake the one that is being released
             await asyncio.wait(inbox.releases)
@@ -177,19 +182,19 @@ class Receivers:
 
     # the end of a lease
     def confirm(self, agent: str, id: int) -> None:
-        """See Broker.confirm."""
+        """End a lease; see Broker.confirm."""
         inbox = self._inboxes.get(agent)
         if inbox and (lease := inbox.lease_of(id)):
             inbox.leases.discard(lease)
 
     async def release(self, agent: str, id: int) -> None:
-        """See Broker.release."""
+        """Give a message back; see Broker.release."""
         inbox = self._inboxes.get(agent)
         if inbox and (lease := inbox.lease_of(id)):
             await asyncio.shield(self._start_release(agent, lease, seen=True))
 
     def leases(self, agent: str) -> tuple[Lease, ...]:
-        """Return the leases of an agent that acknowledges or requeues, and remember that it does."""
+        """Return the leases of an agent that acknowledges or requeues, and record that it does."""
         self._acknowledging.add(agent)
         inbox = self._inboxes.get(agent)
         return tuple(inbox.leases) if inbox else ()
@@ -235,23 +240,23 @@ class Receivers:
 
     # all receivers of an inbox
     def wake(self, agent: str) -> None:
-        """Let the receivers of `agent` look for messages."""
+        """Make the receivers of `agent` look for messages."""
         if inbox := self._inboxes.get(agent):
             inbox.wake()
 
     def interrupt(self, agent: str) -> None:
-        """See Broker.interrupt."""
+        """End waiting receivers; see Broker.interrupt."""
         if inbox := self._inboxes.get(agent):
             inbox.interrupts += 1
             inbox.wake()
 
     def forget(self, agent: str) -> None:
-        """Forget the receivers of an inbox that was removed."""
+        """Drop the receivers of an inbox that was removed."""
         self._acknowledging.discard(agent)
         self.interrupt(agent)
 
     async def close(self) -> None:
-        """See Broker.close."""
+        """End everything; see Broker.close."""
         self._closed = True
         for inbox in self._inboxes.values():
             inbox.wake()
@@ -262,7 +267,7 @@ class Receivers:
 
 
 def _deliver(connection: Transaction, lease: Lease, at: int, quota: Quota | None) -> tuple[Delivery | None, bool]:
-    """Return the delivery, and whether the agent is known to acknowledge."""
+    """Return the delivery, and True if the agent is known to acknowledge."""
     acknowledges = quota is None or rows.acknowledges(connection, lease.agent)
     if quota is not None and not acknowledges:
         rows.acknowledge_oldest(connection, lease.agent, at, quota)

@@ -14,10 +14,10 @@ class Recipients:
         self._settings = settings
 
     async def allowed(self, sender: str, recipient: str) -> bool:
-        """Return True if `sender` (an agent) may write to `recipient`. Without an agent.toml it may write to all.
+        """Return True if `sender` (an agent) may write to `recipient`.
 
-        Raises TransientError if that cannot be read now, or if the agent has no deployed commit yet. The broker does
-        not ask about the manager, to whom every agent may write.
+        Without an agent.toml it may write to all agents. Raise TransientError if the file cannot be read now, or if the
+        agent has no deployed commit yet. The broker does not call this for the manager: every agent may write to it.
         """
         settings = await self._settings.of(AgentName(sender))
         if settings is None:

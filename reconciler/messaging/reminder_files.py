@@ -1,7 +1,7 @@
-"""Files of reminders below an agent's /state/reminders. They belong to the agent; no link of the agent is followed.
+"""Files of reminders below an agent's /state/reminders. They belong to the agent. No link of the agent is followed.
 
-The agent owns everything below /state, so every component is opened from its parent's descriptor without following
-a symlink. The file is always a new one: hive writes to no file that exists.
+The agent owns everything below /state. So every component is opened from its parent's descriptor, without following a
+symlink. The file is always a new one: hive writes to no file that exists.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class NotWritable(Refused):
 def parts_of(file_path: str) -> tuple[str, ...]:
     """Return the components of a path that an agent gave, below /state/reminders.
 
-    Absolute paths must begin with /state/reminders/, relative ones are taken from there. Raises BadInput for a path
-    that leads elsewhere.
+    Absolute paths must begin with /state/reminders/, relative ones are taken from there. Raise BadInput for a path that
+    leads elsewhere.
     """
     inside = file_path.removeprefix(f"{INSIDE}/") if file_path.startswith("/") else file_path
     parts = tuple(inside.split("/"))
@@ -61,10 +61,11 @@ def _fault(inside: str, parts: tuple[str, ...]) -> str:
 
 
 def write(state: Path, parts: tuple[str, ...] | None, text: str, now: int) -> tuple[str, ...]:
-    """Write `text` into a new file below `state`/reminders and return its components; None: `auto-<now>.md`.
+    """Write `text` into a new file below `state`/reminders and return its components.
 
-    File and directories belong to the owner of `state`, the agent. Conflict when the named file is there already;
-    NotWritable where hive has no right to; Refused for what is no directory.
+    Without components the name is `auto-<now>.md`. File and directories belong to the owner of `state`, the agent.
+    Raise Conflict if the named file exists already, NotWritable if hive may not write there, Refused if a component is
+    not a directory.
     """
     wanted = [parts] if parts is not None else _automatic(now)
     for last, candidate in enumerate(wanted, 1):
@@ -115,7 +116,10 @@ def _write(state: Path, parts: tuple[str, ...], content: bytes) -> None:
 
 @contextlib.contextmanager
 def _directory(state: Path, parts: tuple[str, ...], *, make: bool) -> Iterator[tuple[int, os.stat_result]]:
-    """Open `state`/reminders/`parts`; yield its descriptor and the status of `state`. `make`: make what is missing."""
+    """Open `state`/reminders/`parts`. Yield its descriptor and the status of `state`.
+
+    `make`: make the missing directories.
+    """
     with contextlib.ExitStack() as stack:
         fd = os.open(state, _OPEN)
         stack.callback(os.close, fd)

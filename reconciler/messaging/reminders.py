@@ -26,10 +26,10 @@ __all__ = ["Reminder", "Reminders"]
 INBOX_BYTES = 4096
 """Bytes of a text that the inbox takes. A longer text goes into a file."""
 MOST = 200
-"""Waiting reminders of one owner at most."""
+"""Waiting reminders of one owner: at most this many."""
 LISTED_MOST = 300
 LISTED_BYTES = 4096
-"""Bytes of one text in a list at most."""
+"""Bytes of one text in a list: at most this many."""
 _SHOWN = 100
 """Characters of a text in a file that the message in the inbox quotes."""
 _BATCH = 50
@@ -38,7 +38,7 @@ _BATCH = 50
 class Reminders:
     """The reminders of one hive.
 
-    `known` returns True for the name of an agent, `state` returns where its /state is on the host. `wake` wakes the
+    `known` returns True for the name of an agent. `state` returns the path of its /state on the host. `wake` wakes the
     receivers of an inbox; `clock` gives Unix seconds.
     """
 
@@ -63,15 +63,16 @@ class Reminders:
         self._listeners.append(listener)
 
     async def remind(self, owner: str, message: str, timing: InSeconds | At, file_path: str | None) -> int:
-        """Remind `owner` of `message` after some seconds, or at a time (a past one: at once). Return the reminder's id.
+        """Remind `owner` of `message`, after some seconds or at a time. Return the reminder's id.
 
-        A text over 4,096 bytes, or any with `file_path`, goes into a file below /state/reminders/, and the inbox gets
-        its path. Raises BadInput (text, path), Conflict (too many wait; the file exists already), Refused.
+        A time in the past means at once. A text over 4,096 bytes, or any text with `file_path`, goes into a file below
+        /state/reminders/; then the inbox gets the path of that file. Raise BadInput (text, path), Conflict (too many
+        wait; the file exists already), Refused.
         """
         return (await self.put(owner, message, timing, file_path))[0]
 
     async def put(self, owner: str, message: str, timing: InSeconds | At, file_path: str | None) -> tuple[int, int]:
-        """Do as `remind` does. Return the reminder's id, and when it is due in Unix seconds."""
+        """Add a reminder as `remind` does. Return its id, and its due time in Unix seconds."""
         self._check_owner(owner)
         size = _size(message)
         now = self._clock()
@@ -128,7 +129,7 @@ class Reminders:
         return await self._db.read(partial(reminders.listed, owner=owner, most=LISTED_MOST, text_bytes=LISTED_BYTES))
 
     async def cancel(self, id: int, by: str) -> None:
-        """Remove a reminder, for its owner, the manager or the operator. Raises NotFound, Refused."""
+        """Remove a reminder, for its owner, the manager or the operator. Raise NotFound, Refused."""
 
         def work(connection: Transaction) -> None:
             reminder = reminders.get(connection, id)
@@ -141,7 +142,7 @@ class Reminders:
         await self._db.write(work)
 
     async def fire_due(self, now: float | None = None) -> int:
-        """Deliver every due reminder in the transaction that removes it. Return how many."""
+        """Deliver every due reminder, in the transaction that removes it. Return how many."""
         at, count, more = int(self._clock() if now is None else now), 0, True
         while more:
             owners, more = await self._db.write(partial(reminders.fire, at=at, limit=_BATCH))

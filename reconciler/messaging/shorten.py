@@ -1,4 +1,4 @@
-"""Shorten the texts of a list to a number of bytes together: short ones stay, long ones are cut to the same length."""
+"""Shorten the texts of a list to a number of bytes in total. Short texts stay, long ones are cut to the same length."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def size(text: str) -> int:
 
 
 def _level(sizes: Sequence[int], budget: int) -> int:
-    """Return the length to which all are cut. The long ones share what the short ones leave."""
+    """Return the length to which the long texts are cut. The long ones share what the short ones leave."""
     left = len(sizes)
     for each in sorted(sizes):
         if each * left > budget:

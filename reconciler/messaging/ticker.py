@@ -1,4 +1,7 @@
-"""One task for all rows that become due. It sleeps until the next one, but not for long, since clocks jump."""
+"""One task for all rows that become due.
+
+It sleeps until the next row is due, but at most RELOOK seconds, because clocks jump.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from meta.errors import HiveError
 
 log = logging.getLogger(__name__)
 RELOOK = 30.0
-"""Seconds at most between two looks: a jump of the clock, or room in an inbox, is noticed this late."""
+"""Seconds between two looks, at most. A jump of the clock, or room in an inbox, is noticed with this delay."""
 FAR = 2**63 - 1
 """The last second that a row can hold."""
 
@@ -66,5 +69,5 @@ class Ticker:
 
 
 def seconds_from(now: float, seconds: int) -> int:
-    """Return the whole second that lies `seconds` after `now`, never earlier; at most FAR."""
+    """Return the whole second at or after `seconds` from `now`; at most FAR."""
     return min(FAR, int(now) if seconds == 0 else math.ceil(now) + seconds)

@@ -1,1 +1,1 @@
-"""What is: containers, links, generations, and the settings that agents run with."""
+"""The observed state: containers, links, generations, and the settings that agents run with."""

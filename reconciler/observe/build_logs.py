@@ -9,11 +9,11 @@ from meta.text import one_line
 
 LINES = 50
 BUILDS = 100
-"""Builds whose lines are kept: the newest."""
+"""Builds whose lines are kept, the newest ones."""
 
 
 class BuildLogs:
-    """The last lines of the newest builds. They may be hostile, so secrets and control characters are removed."""
+    """The last lines of the newest builds. They may be hostile, so control characters are removed, and secrets too."""
 
     def __init__(self) -> None:
         self._tails: OrderedDict[tuple[AgentName, ProposalId], deque[str]] = OrderedDict()

@@ -1,4 +1,4 @@
-"""Wall times that stay true when the clock is set: durations are measured with the monotonic clock."""
+"""Wall times that stay correct when the clock is set. Durations are measured with the monotonic clock."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from meta.names import AgentName
 from reconciler.plan.observed import Container, LinkView
 
 STEP = 1.0
-"""Seconds. The clock was set if the two clocks moved apart by more than this."""
+"""Seconds. If the two clocks moved apart by more than this, the clock was set."""
 
 
 class Moments:
-    """When things began, in Unix seconds of the clock as it is set now. A moment is noted at its first observation.
+    """The times at which things began, in Unix seconds of the clock as it is set now.
 
-    `wall` gives Unix seconds; `monotonic` runs at the same speed and is never set.
+    Each is noted at its first observation. `wall` gives Unix seconds; `monotonic` runs at the same speed and is never
+    set.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -27,8 +28,8 @@ class Moments:
     def corrected(self, what: str, of: str, at: float) -> float:
         """Return `at`, the time when `what` of an agent began, corrected for every change of the clock since.
 
-        0 means never. Another `at` is another moment. An earlier daemon recorded a time that lies in the future before
-        the clock was set back; it counts as now.
+        0 means never. Another `at` is another moment. A time in the future was recorded by an earlier daemon before the
+        clock was set back; it counts as now.
         """
         now = self._wall()
         ahead = now - self._monotonic()

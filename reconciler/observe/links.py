@@ -36,7 +36,7 @@ class Links:
     """One link per agent. All methods run on the daemon's loop.
 
     `hint` is called with the agent after each change. `interrupt` is called when a drain begins, to end the `recv` that
-    waits. `acks` is called after a hello: a harness that sends one also acks its messages.
+    waits. `acks` is called after a hello, because a harness that sends a hello also acks its messages.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Links:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def view(self, agent: AgentName) -> LinkView:
-        """Return the link as it is. An agent that never connected has an empty one."""
+        """Return the link as it is. An agent that never connected has an empty link."""
         link = self._links.get(agent)
         return link.view if link else _NEVER
 
@@ -112,7 +112,7 @@ class Links:
             self._set(agent, replace(link.view, connected=False, since=self._clock(), losses=losses, turn=None))
 
     def legacy(self, agent: AgentName) -> None:
-        """Record a `recv` or `status` on the agent's mcp socket: a peer without a link is alive."""
+        """Record a `recv` or `status` on the agent's mcp socket. It shows that a peer without a link is alive."""
         link = self._links.setdefault(agent, _Link(LinkView()))
         if link.view.connected or link.view.nonce is not None:
             return
@@ -136,7 +136,7 @@ class Links:
 
     # called by the reconciler
     def reset(self, agent: AgentName) -> None:
-        """Begin with a new launch: forget the state of the former one and its drain."""
+        """Begin with a new launch. Drop the state of the former launch, and its drain."""
         link = self._links.get(agent)
         if link is not None:
             link.draining = False
@@ -148,9 +148,9 @@ class Links:
         self._changed.pop(agent, None)
 
     async def drain(self, agent: AgentName, deadline: float) -> bool:
-        """Request a drain and wait at most `deadline` seconds. Return False if the turn did not end in time.
+        """Request a drain and wait at most `deadline` seconds. Return False if the turn did not end in that time.
 
-        The drain of this launch is over then. A harness that reconnects does not get another one.
+        The drain of this launch is over then: a harness that reconnects does not get another one.
         """
         link = self._links.get(agent)
         if link is None or link.peer is None:
@@ -173,12 +173,12 @@ class Links:
             self.skip_drain(agent)
 
     def skip_drain(self, agent: AgentName) -> None:
-        """Let the next stop of this launch not wait for the end of a turn (`--now`, or the drain is over)."""
+        """Make the next stop of this launch skip the drain: `--now` was given, or the drain is over."""
         link = self._links.setdefault(agent, _Link(LinkView()))
         self._set(agent, replace(link.view, drain_over=True))
 
     async def resume(self, agent: AgentName) -> None:
-        """End a drain that no stop followed."""
+        """End a drain that was not followed by a stop."""
         link = self._links.get(agent)
         if link is not None and link.draining:
             link.draining = False

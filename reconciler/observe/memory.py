@@ -1,4 +1,4 @@
-"""What the daemon remembers of agents: memos and projected stamps, in memory and written through to the store."""
+"""The daemon's memory of agents: memos and projected stamps, in memory and written through to the store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MemoChange(TypedDict, total=False):
 
 
 class Memory:
-    """All memos and stamps. They are read once at start."""
+    """All memos and stamps. They are read once, at start."""
 
     def __init__(self, memos: Memos, cards: Cards) -> None:
         self._memos = memos
@@ -38,12 +38,12 @@ class Memory:
         self._stamps: dict[AgentName, str] = {}
 
     async def load(self, incarnation: str) -> None:
-        """Read everything. A step that an earlier incarnation began and did not end counts one death."""
+        """Read everything. A step that an earlier daemon began and did not end counts one death."""
         self._all = await self._memos.load(incarnation)
         self._stamps = await self._cards.stamps()
 
     def get(self, agent: AgentName) -> Memo:
-        """Return the memo of an agent, an empty one if nothing is remembered."""
+        """Return the memo of an agent. It is empty if nothing is remembered."""
         return self._all.get(agent, _EMPTY)
 
     async def change(self, agent: AgentName, **fields: Unpack[MemoChange]) -> Memo:
@@ -61,16 +61,16 @@ class Memory:
         self._all[agent] = memo
 
     async def forget(self, agent: AgentName, event: tuple[str, float] | None = None) -> None:
-        """Forget the agent. `event`: kind and time of the event to append in the same transaction."""
+        """Drop everything about the agent. `event`: kind and time of the event to append in the same transaction."""
         await self._memos.forget(agent, event)
         self._all.pop(agent, None)
 
     async def begin(self, agent: AgentName, proposal: ProposalId, step: str) -> None:
-        """Record that a step of a deploy begins. The death of a daemon in it is counted."""
+        """Record that a step of a deploy begins. If the daemon dies in it, that death is counted."""
         await self._memos.begin_step(agent, proposal, step)
 
     async def end(self, agent: AgentName, proposal: ProposalId, step: str) -> None:
-        """Record that the step ended, successfully or not."""
+        """Record that the step ended, in success or not."""
         await self._memos.end_step(agent, proposal, step)
 
     def projected(self, agent: AgentName) -> str | None:

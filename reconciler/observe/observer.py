@@ -1,7 +1,6 @@
-"""The observer: reads what is. It reads git only if a stat shows a change, and everything else directly.
+"""The observer: reads the state of the host. It reads git only if a stat shows a change, and everything else directly.
 
-While nothing changes in the repos, a pass over all agents starts no process. So a pass over 1,000 agents with nothing
-to do is cheap.
+If no repo changed, a pass over all agents starts no process. So a pass over 1,000 agents without work costs little.
 """
 
 from __future__ import annotations
@@ -44,7 +43,9 @@ class _Repo:
 
 
 def _disagrees(deploy: Deploy, view: MetaView) -> bool:
-    """Return True if only the tags say deployed, or if they say failed or denied and meta has the commit."""
+    """Return True if only the tags report it as deployed, or if they report it as failed or denied and meta has the
+    commit.
+    """
     if deploy.state is TagState.DEPLOYED:
         return deploy.meta_commit is not None and deploy.meta_commit not in view.history
     ended = deploy.state in (TagState.FAILED, TagState.DENIED)
@@ -52,7 +53,7 @@ def _disagrees(deploy: Deploy, view: MetaView) -> bool:
 
 
 def _memo_without_memory(container: Container, deploys: Iterable[Deploy]) -> Memo:
-    """Return a memo for an observer without memory: what runs counts as proven, every rebuild as done."""
+    """Return a memo for an observer without memory: what runs counts as proven, and every rebuild as done."""
     launch = container.launch
     proven = tuple(deploy.id for deploy in deploys) if container.running else ()
     return Memo(healthy_nonce=launch.nonce if launch else None, rebuilt=sys.maxsize, proven=proven)
@@ -71,7 +72,7 @@ def _names(folder: Path) -> set[AgentName]:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What an observer reads. Without a `memory` (no daemon) nothing is remembered."""
+    """The sources of an observer. Without a daemon there is no `memory`."""
 
     layout: Layout
     meta: MetaRepo
@@ -86,7 +87,7 @@ class Sources:
 class Observer:
     """Observes all agents. `refresh` is async and may run git; `observe` only reads what is in memory and stats files.
 
-    `since`: when the daemon began to observe. `given_away`: proposed work trees belong to another uid.
+    `since` is the time when the daemon began to observe. `given_away`: proposed work trees belong to another uid.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Observer:
         self._repos: dict[AgentName, _Repo] = {}
         self._view: MetaView | None = None
         self.revision = ""
-        """The hive that a build would record now."""
+        """The revision of hive that a build would record now."""
         self._revision_of: Sha | None = None
 
     async def desired(self) -> Desired:
@@ -185,7 +186,7 @@ class Observer:
         )
 
     async def everything(self) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
-        """Return desired, observed and deploys of all agents: one pass."""
+        """Return desired, observed and deploys of all agents, from one pass."""
         desired = await self.desired()
         names = self.names()
         deploys = {name: await self.refresh(name) for name in names}
@@ -193,7 +194,7 @@ class Observer:
         return desired, Observed(agents, self._moments.corrected("daemon", "", self._since), self.revision), deploys
 
     async def one(self, agent: AgentName) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
-        """Return the same for one agent. The cost does not grow with the number of agents."""
+        """Return desired, observed and deploys of one agent. The cost does not grow with the number of agents."""
         desired = await self.desired()
         deploys = {agent: await self.refresh(agent)}
         since = self._moments.corrected("daemon", "", self._since)
@@ -204,11 +205,11 @@ class Observer:
         return await self._backend.logs(agent, lines)
 
     async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
-        """Return what it wrote after `cursor`."""
+        """Return the lines that the container wrote after `cursor`."""
         return await self._backend.logs_after(agent, cursor, lines, since)
 
     def forget(self, agent: AgentName) -> None:
-        """Drop what is known of a purged agent."""
+        """Drop everything about a purged agent."""
         self._repos.pop(agent, None)
         self._moments.forget(agent)
 

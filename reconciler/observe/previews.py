@@ -1,8 +1,8 @@
-"""What each open proposal would become, as files: the lines of its card, and what its approval is bound to.
+"""The preview of each open proposal, as a file: the lines of its card, and what its approval is bound to.
 
     previews/<agent>/<id>.json
 
-The step `preview` writes them if the builder can preview. It makes a lost one again, at the cost of an evaluation.
+The step `preview` writes it if the builder can preview. A lost file is made again, at the cost of an evaluation.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """One preview. `lines`: the differences from what runs; `complaint`: why it cannot be built (then no summary).
+    """One preview.
 
-    `same`: meta pins the same derivation for the agent now. `tries`: how often it reached a limit of time or memory.
-    After `again_at` (Unix seconds) hive tries once more; None: hive does not.
+    `lines`: the differences from what runs. `complaint`: why it cannot be built; there is no summary then. `same`: meta
+    pins the same derivation for the agent now. `tries`: how often it reached a limit of time or memory. After
+    `again_at` (Unix seconds) hive tries once more; None: it does not.
     """
 
     shown: Binding
@@ -65,12 +66,12 @@ class Previews:
         return self._known[agent]
 
     def settled(self, agent: AgentName, now: float) -> frozenset[ProposalId]:
-        """Return the ids that need no (new) preview at `now`, in Unix seconds."""
+        """Return the ids that need no new preview at `now`, in Unix seconds."""
         known = self.of(agent)
         return frozenset(id for id, each in known.items() if each.again_at is None or now < each.again_at)
 
     def drop(self, agent: AgentName, id: ProposalId) -> None:
-        """Remove the preview of `id`, so that it is made again. Raises TransientError if the disk fails."""
+        """Remove the preview of `id`, so that it is made again. Raise TransientError if the disk fails."""
         try:
             self._layout.preview(agent, id).unlink(missing_ok=True)
         except OSError as error:
@@ -78,7 +79,10 @@ class Previews:
         self._known[agent] = {other: each for other, each in self.of(agent).items() if other != id}
 
     def write(self, agent: AgentName, id: ProposalId, previewed: Previewed, keep: frozenset[ProposalId]) -> None:
-        """Write `previewed` and remove those of ids that are not in `keep`. Raises TransientError if the disk fails."""
+        """Write `previewed`, and remove the previews of ids that are not in `keep`.
+
+        Raise TransientError if the disk fails.
+        """
         known = dict(self.of(agent))
         try:
             self._layout.previews(agent).mkdir(parents=True, exist_ok=True)
@@ -92,7 +96,7 @@ class Previews:
         self._written.set()
 
     async def wait(self, agent: AgentName, id: ProposalId, seconds: float) -> Previewed:
-        """Wait for the preview of `id` and return it. Raises TransientError after `seconds`."""
+        """Wait for the preview of `id`, and return it. Raise TransientError after `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 while (previewed := self.of(agent).get(id)) is None:

@@ -1,4 +1,4 @@
-"""The applied repo of each agent: one object each, since it remembers the tags that it read."""
+"""The applied repos, one object for each agent, because the object remembers the tags that it read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from meta.names import AgentName
 
 
 class Repos:
-    """One per daemon. `git_environment` marks the processes, `deadline` bounds each git command (seconds)."""
+    """The applied repos of one daemon. `git_environment` marks the git processes. `deadline` limits each git command,
+    in seconds.
+    """
 
     def __init__(self, layout: Layout, git_environment: Mapping[str, str], deadline: float) -> None:
         self._layout = layout
@@ -19,7 +21,7 @@ class Repos:
         self._known: dict[AgentName, Applied] = {}
 
     def __call__(self, agent: AgentName) -> Applied:
-        """Return the agent's applied repo, which need not be there yet."""
+        """Return the agent's applied repo. It need not exist yet."""
         if agent not in self._known:
             self._known[agent] = Applied(
                 self._layout, agent, git_environment=self._environment, deadline=self._deadline
@@ -27,5 +29,5 @@ class Repos:
         return self._known[agent]
 
     def forget(self, agent: AgentName) -> None:
-        """Forget what was read of an agent that is destroyed."""
+        """Drop what was read of a destroyed agent."""
         self._known.pop(agent, None)

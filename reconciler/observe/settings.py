@@ -1,6 +1,7 @@
-"""The agent.toml that each agent runs with: that of the commit which meta's `main` names for it.
+"""The agent.toml that each agent runs with: the file of the commit that meta's `main` pins for it.
 
-Not that of `applied/main`, which stays on the newest commit after a rollback, and when meta is restored from a backup.
+It is not the file of `applied/main`: that stays on the newest commit after a rollback, and when meta is restored from a
+backup.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from meta.names import AgentName, Sha
 log = logging.getLogger(__name__)
 
 CLOSED = AgentSettings(recipients=[])
-"""Used instead of a file that is not valid: it allows nothing."""
+"""The settings for a file that is not valid. They allow nothing."""
 
 
 class DeployedSettings:
     """Reads each agent's settings once per commit.
 
-    `pinned`: the commit that meta's `main` names for an agent, None when there is none. `read`: agent.toml of a commit
-    of its applied repo, which only hive writes.
+    `pinned` returns the commit that meta's `main` pins for an agent, or None. `read` returns agent.toml of a commit of
+    its applied repo, which only hive writes.
     """
 
     def __init__(
@@ -33,9 +34,9 @@ class DeployedSettings:
         self._known: dict[AgentName, tuple[Sha, AgentSettings]] = {}
 
     async def of(self, agent: AgentName) -> AgentSettings | None:
-        """Return the settings, the defaults for a commit without agent.toml, or None if no commit is pinned.
+        """Return the settings. For a commit without agent.toml return the defaults, and without a pinned commit None.
 
-        Raises TransientError if the file cannot be read now.
+        Raise TransientError if the file cannot be read now.
         """
         sha = self.pinned(agent)
         if sha is None:

@@ -1,4 +1,4 @@
-"""What the rules of the plan read about one agent, and the decision that they return. Pure."""
+"""The facts about one agent that the rules of the plan read, and the decision that they return. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from reconciler.plan.phase import phase
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """An agent that the hive `built` built. A rebuild now would be built with `now`."""
+    """An agent that another hive built.
+
+    `built` is that hive's revision, `now` the revision that a rebuild would record.
+    """
 
     built: str
     now: str
@@ -22,7 +25,7 @@ class Outdated:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next step of one agent, the reason in words, and the phase that users see."""
+    """The next step of one agent, its reason in words, and the phase that users see."""
 
     step: steps.Step
     reason: str
@@ -88,7 +91,10 @@ class Context:
         return generation
 
     def outdated(self) -> Outdated | None:
-        """Return how it is outdated if another hive built what meta pins. None while it is not built, too."""
+        """Return the two revisions if another hive built what meta pins, else None.
+
+        None also while what meta pins is not built.
+        """
         pin = self.entry.pin if self.entry is not None else None
         generation = self.observed.built.get(pin.id) if pin is not None else None
         if generation is None or not self.revision or generation.revision == self.revision:
@@ -96,9 +102,9 @@ class Context:
         return Outdated(generation.revision, self.revision)
 
     def unproven(self) -> ProposalId | None:
-        """Return the pinned id if its generation has never passed the health gate, else None.
+        """Return the pinned id if its generation has never passed the health gate; else None.
 
-        It was deployed while the agent was stopped: built and set, not started. Its first start is its gate.
+        Such an id was deployed while the agent was stopped: built and set, not started. Its first start is its gate.
         """
         pin = self.entry.pin.id if self.entry is not None else None
         return next((deploy.id for deploy in self.deploys if deploy.id == pin and self._is_unproven(deploy)), None)
@@ -114,7 +120,7 @@ class Context:
         return deployed and deploy.unproven and deploy.id not in self.observed.memo.proven
 
     def prepare_host(self, settings: ContainerSettings, deploy: Deploy | None) -> Decision | None:
-        """Return the next step to what the host must have before a container can start, None if it has all."""
+        """Return the next step to prepare the host before a container can start; None if the host is ready."""
         if not self.observed.container.exists:
             return self.do(steps.Create(settings), "there is no container", deploy)
         if not self.observed.proposed:
@@ -126,7 +132,7 @@ class Context:
         return None
 
     def drain_and_stop(self, transient: str, reason: str, deploy: Deploy | None) -> Decision:
-        """Stop. First drain to the end of the turn if a harness is connected."""
+        """Stop the container. If a harness is connected, first drain to the end of the turn."""
         link, launch = self.observed.link, self.observed.container.launch
         drained = link.turn is not None and link.turn == "drained"
         if link.connected and not drained and not link.drain_over:

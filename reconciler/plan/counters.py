@@ -1,7 +1,7 @@
 """The counters of run.json: a higher one asks for a restart or a rebuild. Pure.
 
-A restore of an older meta lowers them, while hive still remembers what it did. A lowered counter asks for nothing. The
-next one must be higher than every earlier one, or hive would take it for done.
+A restore of an older meta lowers them, although hive remembers higher ones. A lowered counter asks for nothing. The
+next value must be higher than every earlier one; otherwise hive would count it as done.
 """
 
 from __future__ import annotations

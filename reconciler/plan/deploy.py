@@ -15,19 +15,19 @@ MAX_DEATHS = 2
 
 
 def in_flight(deploys: tuple[Deploy, ...]) -> Deploy | None:
-    """Return the deploy that hive works on: the oldest that is building, else the oldest approved one."""
+    """Return the deploy in flight: the oldest that is building, else the oldest approved one."""
     building = [deploy for deploy in deploys if deploy.state is TagState.BUILDING]
     approved = [deploy for deploy in deploys if deploy.state is TagState.APPROVED]
     return min(building or approved, key=lambda deploy: deploy.id, default=None)
 
 
 def name_taken(agent: AgentName) -> str:
-    """Return why a spawn fails if the agent exists."""
+    """Return why a spawn fails because the agent exists; None if it does not exist."""
     return f"an agent named {agent} already exists"
 
 
 def roll_forward(c: Context) -> Decision | None:
-    """Finish what is on meta's `main` and drop what is no longer needed (A9, A10). There is no way back from there."""
+    """Finish what is on meta's `main` and drop what is no longer needed (A9, A10). From there it only goes forward."""
     for deploy in c.deploys:
         decision = _finish(c, deploy) or _drop(c, deploy)
         if decision is not None:
@@ -59,8 +59,8 @@ def _drop(c: Context, deploy: Deploy) -> Decision | None:
 def _is_unproven(c: Context, deploy: Deploy) -> bool:
     """Return True unless something shows that what runs from now on passed the gate.
 
-    Nothing does if the agent was stopped at the commit point. While an agent should run, only a healthy launch is
-    committed. So a launch for `deploy` that is still there was healthy.
+    If the agent was stopped at the commit point, nothing shows that. While an agent should run, only a healthy launch
+    is committed. So a launch for `deploy` that still exists was healthy.
     """
     if c.entry is None or c.entry.pin.id != deploy.id:
         return False
@@ -120,7 +120,7 @@ def _advance(c: Context, deploy: Deploy) -> Decision:
 
 
 def _start(c: Context, deploy: Deploy, generation: Generation, settings: ContainerSettings) -> Decision | None:
-    """Run the candidate's generation (A5, A6), or only set it if the agent should be stopped."""
+    """Run the candidate's generation (A5, A6). If the agent should be stopped, only set it."""
     container, launch = c.observed.container, c.observed.container.launch
     wanted = c.run.state is RunState.RUNNING
     if container.running:
@@ -143,7 +143,7 @@ def _start(c: Context, deploy: Deploy, generation: Generation, settings: Contain
 def _died_in_gate(c: Context, deploy: Deploy, generation: Generation) -> bool:
     """Return True if the start that belongs to this deploy ended by itself.
 
-    A launch of an earlier daemon that left no exit record does not count, since the host may have restarted. It is
+    A launch of an earlier daemon without an exit record does not count, because the host may have restarted. It is
     started again.
     """
     launch, ended = c.observed.container.launch, c.observed.container.exit

@@ -1,8 +1,8 @@
-"""The health gate: a launch is healthy, not yet, or never. Pure.
+"""The health gate: a launch is healthy, not yet healthy, or unhealthy. Pure.
 
 The gate tests the harness, not the model: `needs-login`, `parked` and `over-budget` are healthy. It reads the link: a
-hello with the generation and nonce that hive launched, an answered probe, and a connection that lasts. A peer that
-never sends a hello is healthy at its first `recv` or `status`. Times are Unix seconds.
+hello with the generation and nonce of the launch, an answered probe, and a connection that lasts. A peer that never
+sends a hello is healthy at its first `recv` or `status`. Times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from meta.config import Config
 from reconciler.plan.observed import Container, Launch, LinkView
 
 FLAPS = 3
-"""A launch whose link breaks this often within its gate is flapping."""
+"""Losses of a link. A launch whose link breaks this often within its gate is flapping."""
 SET_BACK = 1.0
 """Seconds. The clock was set back if a link began later than this after now.
 
-How long the link has lasted is unknown then. Hive does not wait for the clock to catch up: that would delay the deploy.
+The age of the link is unknown then. hive does not wait for the clock to catch up: that would delay the deploy.
 """
 
 
@@ -66,7 +66,7 @@ def _judge_link(link: LinkView, deadline: float, now: float, config: Config) -> 
         stable_at = link.since + config.health_stable
         if now >= stable_at or link.since > now + SET_BACK:
             return Healthy()
-        return Pending(stable_at, "harness connected, waiting whether it stays")
+        return Pending(stable_at, "harness connected, waits for a stable link")
     if now >= deadline:
         return Unhealthy(f"{_missing(link)} within {config.health_deadline:g} s")
     return Pending(deadline, f"health, {deadline - now:.0f} s left: {_missing(link)}")
@@ -76,9 +76,9 @@ def _fault(link: LinkView, launch: Launch) -> str | None:
     if link.losses >= FLAPS:
         return f"its link broke {link.losses} times: flapping"
     if link.connected and link.generation is not None and link.generation != launch.generation:
-        return f"it said hello as generation {link.generation}, launched was {launch.generation}"
+        return f"its hello reports generation {link.generation}, launched was {launch.generation}"
     if link.connected and link.nonce is not None and link.nonce != launch.nonce:
-        return "it said hello with the boot nonce of another start"
+        return "its hello has the boot nonce of another start"
     return None
 
 
@@ -86,12 +86,12 @@ def _missing(link: LinkView) -> str:
     if not link.connected:
         return "no harness connected"
     if link.nonce is None:
-        return "the harness connected but never said hello"
-    return "the harness said hello but never answered a probe"
+        return "the harness connected but never sent a hello"
+    return "the harness sent a hello but never answered a probe"
 
 
 def silent_since(container: Container, link: LinkView, *, daemon_since: float, config: Config) -> float | None:
-    """Return when a healthy agent that is not connected counts as silent, None for one whose link is not missing.
+    """Return the time from which a healthy agent without a link counts as silent; None if its link is not missing.
 
     A link that is missing within the grace after a daemon restart is unknown and does not count.
     """

@@ -1,4 +1,4 @@
-"""What is observed, as frozen values: containers, links, generations, memos. No I/O."""
+"""The observed state as frozen values: containers, links, generations, memos. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from meta.wire.link import TurnState
 class Launch:
     """One start of a container. The backend records it together with the start.
 
-    `nonce` is new for each start. `deploy` is the id whose health gate this start is for, None for a repair.
+    `nonce` is new for each start. `deploy` is the id whose health gate this start belongs to; None for a repair.
     `restarts` and `rebuilds` are run.json's counters at the start.
     """
 
@@ -29,7 +29,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the launch with `nonce` ended. `lost`: nothing recorded its end (host reboot, supervisor killed)."""
+    """The end of the launch with `nonce`. `lost`: nothing recorded the end (host reboot, supervisor killed)."""
 
     nonce: str
     at: float
@@ -38,9 +38,9 @@ class Exit:
     lost: bool = False
 
     def describe(self) -> str:
-        """Return it in words."""
+        """Return the exit in words."""
         if self.lost:
-            return "gone without a trace (host restarted, or its supervisor was killed)"
+            return "ended without a record (host restarted, or its supervisor was killed)"
         if self.signal is not None:
             return f"killed by signal {self.signal}"
         return f"exited with code {self.code}"
@@ -50,10 +50,10 @@ class Exit:
 class Container:
     """One container as its backend sees it.
 
-    `ours` is False for a container of that name without hive's marker: hive never touches it.
-    `system` is the generation that it starts next (None if the pointer is missing or dangles).
-    `fingerprint` is that of the settings written for it (None if the file is missing or was edited).
-    `pid` is the process that represents the container while it runs.
+    `ours` is False for a container of that name without hive's marker: hive never touches it. `system` is the
+    generation that it starts next (None if the pointer is missing or dangles). `fingerprint` is that of the settings
+    written for it (None if the file is missing or was edited). `pid` is the main process of the container while it
+    runs.
     """
 
     exists: bool = False
@@ -66,7 +66,7 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """True while its process runs."""
+        """True while the container's process runs."""
         return self.pid is not None
 
 
@@ -74,7 +74,7 @@ class Container:
 class LinkView:
     """The harness's link as the daemon sees it. Times are Unix seconds.
 
-    `drain_over`: this launch was drained, the next step is to stop it.
+    `drain_over`: this launch was drained; the next step stops it.
     `legacy_at`: when a peer that never sends a hello used its mcp socket, which counts as healthy.
     `answered`: it answered a probe on this connection. `losses`: how often the link of this nonce broke.
     """
@@ -91,7 +91,7 @@ class LinkView:
 
 
 class Transient:
-    """Why an exit is expected. Stored before the stop, so that hive does not take it for a crash."""
+    """The reason why an exit is expected. It is stored before the stop, so that hive does not count a crash."""
 
     STOPPING = "stopping"
     RESTARTING = "restarting"
@@ -101,7 +101,8 @@ class Transient:
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """What is remembered of an agent across daemons (store). Without it hive waits and counts anew, but decides right.
+    """The facts about an agent that outlive the daemon (store). Without it hive waits and counts again, but its
+    decisions stay correct.
 
     `expected_exit` is the nonce of a launch that hive itself ends; `counted_exit` that of the last counted exit.
     `deaths` counts, per (id, step), how often a daemon died in it.
@@ -151,9 +152,9 @@ class AgentObserved:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All agents, and when the daemon began to observe (links are unknown for a grace period after that).
+    """All agents, and the time when the daemon began to observe. Links are unknown for a grace period after that.
 
-    `revision` is the hive that a build would record now. It is "" if unknown; then no agent is outdated.
+    `revision` is the revision of hive that a build would record now. If it is unknown (""), no agent is outdated.
     """
 
     agents: Mapping[AgentName, AgentObserved]

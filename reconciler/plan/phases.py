@@ -1,4 +1,4 @@
-"""The words for an agent's phase. Imports nothing: the command line needs them, and has to start quickly."""
+"""The words for an agent's phase. Imports nothing, because the command line needs them and has to start quickly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PHASES: dict[str, str] = {
     "unknown": "runs, has not reconnected yet after a restart of the daemon",
     "absent": "no such container, and none desired",
 }
-"""Every phase and what it means."""
+"""Every phase and its meaning."""
 
 GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
-"""Phases of agents that wait for an operator: hive tries nothing more by itself, and a rollout leaves them out."""
+"""Phases of agents that wait for an operator. hive tries nothing more by itself, and a rollout leaves them out."""

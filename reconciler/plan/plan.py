@@ -1,8 +1,8 @@
-"""What to do next: `plan(desired, observed, deploys, now)` gives for each agent one step and the reason. Pure.
+"""The plan: `plan(desired, observed, deploys, now)` returns one step and its reason for each agent. Pure.
 
-There is an answer whatever is observed, so an unknown state never stalls an agent. While a deploy is in flight the
-target is its candidate, so the loop does not "repair" it. The plan is level-triggered: it is derived from what is,
-never from what happened. So hive may be killed anywhere and finds its place in the same table.
+Every observation has an answer, so an unknown state never stalls an agent. While a deploy is in flight the target is
+its candidate, so the loop does not "repair" it. The plan is level-triggered: it is derived from the present state,
+never from past events. So after a kill at any point, hive continues from the same table.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """True if no agent has anything to do or to wait for."""
+        """True if no agent has a step or a wait."""
         return all(isinstance(decision.step, steps.Nothing) for decision in self.decisions.values())
 
 
 def plan(
     desired: Desired, observed: Observed, deploys: Deploys, now: float, config: Config, only: Iterable[AgentName] = ()
 ) -> Plan:
-    """Plan for every agent that is desired, observed or proposed, or just for `only`. `now` is in Unix seconds."""
+    """Return the plan of every agent that is desired, observed or proposed; or of the agent `only`.
+
+    `now` is in Unix seconds.
+    """
     names = set(only) or {*desired.agents, *observed.agents, *deploys}
     names |= {name for name, tomb in desired.tombstones.items() if tomb.purge} if not only else set()
     decisions = {}
@@ -96,7 +99,7 @@ def _with_outdated(c: Context, decision: Decision) -> Decision:
 
 
 def _or_preview(c: Context, decision: Decision) -> Decision:
-    """Preview a pending proposal if there is nothing else to do."""
+    """Preview a pending proposal if the agent has no other step."""
     if c.observed.previewed is None or not isinstance(decision.step, steps.Nothing):
         return decision
     id = min((id for id in open_ids(c.deploys) if id not in c.observed.previewed), default=None)

@@ -1,4 +1,4 @@
-"""The rules for an agent that meta does not have: remove what is left of it. Pure."""
+"""The rules for an agent that is not in meta: remove its leftovers. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.plan.observed import Transient
 
 
 def owed_purge(c: Context) -> Decision | None:
-    """Purge first if a purge was promised: a new agent may have the same name."""
+    """Purge first if a purge was promised, because a new agent may have the same name."""
     owed = c.entry is None and c.tombstone is not None and c.tombstone.purge
     return absent(c) if owed else None
 
@@ -34,7 +34,7 @@ def absent(c: Context) -> Decision | None:
 
 
 def _not_spawned(c: Context) -> Decision | None:
-    """Show a spawn that hive failed, with the remedy, until it is tried again or purged."""
+    """Show a spawn that failed, with the remedy, until it is tried again or purged."""
     newest = max(c.deploys, key=lambda deploy: deploy.id, default=None)
     if newest is None or newest.kind is not DeployKind.SPAWN or newest.state is not TagState.FAILED:
         return None

@@ -1,4 +1,4 @@
-"""The rules for an agent with no deploy in flight: bring it to what meta's HEAD says. Pure."""
+"""The rules for an agent without a deploy in flight: make it equal to meta's HEAD. Pure."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def _running(c: Context, entry: AgentEntry, generation: Generation) -> Decision 
 
 
 def _stale(c: Context, generation: Generation) -> tuple[str, str] | None:
-    """Return the transient and the reason to stop the running launch if it is not the desired one."""
+    """Return the transient and the reason to stop the running launch, if that is not the desired one."""
     launch = c.observed.container.launch
     if launch is None:
         return Transient.RESTARTING, "it runs without a record of its start"
     if launch.generation != generation.id or launch.fingerprint != generation.fingerprint:
-        return Transient.SWITCHING, f"it runs generation {launch.generation}, meta says {generation.id}"
+        return Transient.SWITCHING, f"it runs generation {launch.generation}, meta pins {generation.id}"
     if launch.rebuilds < c.run.rebuilds:
         return Transient.RESTARTING, "rebuilt since it was started"
     if launch.restarts < c.run.restarts:
@@ -72,7 +72,7 @@ def _judge(c: Context) -> Decision | None:
 
 
 def _healthy_before(c: Context) -> Decision | None:
-    """Return what to do about a launch that has passed its gate: it is left alone unless its harness stays silent."""
+    """Return the step for a launch that has passed its gate. hive acts on it only if its harness stays silent."""
     memo, unproven, launch = c.observed.memo, c.unproven(), c.observed.container.launch
     if unproven is not None and launch is not None:
         return c.do(steps.MarkHealthy(launch.nonce, unproven), f"the generation of {unproven} passed the health gate")
@@ -102,7 +102,7 @@ def _down(c: Context, entry: AgentEntry, generation: Generation) -> Decision | N
     if crash is not None:
         return crash
     if container.system != generation.id or container.fingerprint != generation.fingerprint:
-        return c.do(steps.Switch(generation, entry.settings), "the container is not set to what meta says")
+        return c.do(steps.Switch(generation, entry.settings), "the container is not set to what meta pins")
     return _start(c, generation) if wanted else None
 
 
@@ -119,7 +119,7 @@ def _start(c: Context, generation: Generation) -> Decision:
 
 
 def _uncounted_crash(c: Context, generation: Generation) -> Decision | None:
-    """Return what to do about an unexpected exit that hive has not counted yet."""
+    """Return the step for an unexpected exit that hive has not counted yet."""
     ended, launch, memo = c.observed.container.exit, c.observed.container.launch, c.observed.memo
     if ended is None or launch is None or ended.nonce != launch.nonce:
         return None
@@ -136,7 +136,10 @@ def _uncounted_crash(c: Context, generation: Generation) -> Decision | None:
 
 
 def _crash_limit(c: Context) -> int:
-    """Return how many crashes in a row end the attempts. The first start of an unproven deploy is its health gate."""
+    """Return how many crashes in a row end the attempts.
+
+    The first start of an unproven deploy is its health gate, so there one crash does.
+    """
     return c.config.crash_limit if c.unproven() is None else 1
 
 

@@ -1,6 +1,6 @@
-"""A rollout: many agents are rebuilt wave by wave. Its state, and what it does next. Pure.
+"""A rollout: many agents are rebuilt wave by wave. The state of a rollout, and its next wave. Pure.
 
-It is level-triggered like the plan: what comes next is derived from what is. So the next daemon continues a rollout.
+It is level-triggered like the plan: the next wave is derived from the present state. So a new daemon continues it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ PATIENCE = 3
 AUTOMATIC = "hive"
 """The author of the rollouts that HIVE_AUTO_UPDATE begins."""
 BUSY_PATIENCE = 3600
-"""Seconds that an idle rollout waits for agents that are never between two turns, before it begins the manager."""
+"""Seconds that an idle rollout waits for busy agents before it begins the manager.
+
+An agent is busy while it is never between two turns.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a rollout reads of one agent.
+    """The facts about one agent that a rollout reads.
 
-    `rebuilds` is run.json's counter, `rebuilt` the last one that was done, `launched` that of its last start. A restore
-    of meta lowers the first one. `rests`: its plan has no step. `built_with`: the hive that built it if it is
+    `rebuilds` is run.json's counter, `rebuilt` the value that was done last, `launched` the value at its last start. A
+    restore of meta lowers the first one. `rests`: its plan has no step. `built_with`: the hive that built it if it is
     `outdated`. `between_turns`: a stop would interrupt no turn. `trouble`: an error that recurred PATIENCE times.
     """
 
@@ -47,8 +50,9 @@ class Rollout:
     """One `hive rebuild --all`, or one that HIVE_AUTO_UPDATE began.
 
     Each of its agents is in `waiting`, in `begun` (with the rebuild that it must reach) or in `done`. `left_out` could
-    not be rebuilt. `revision` is hive's, `at` Unix seconds. `now`: without a drain. `idle`: an agent is begun only
-    between two turns. `failed` is the agent that ended the rollout and `reason` why; `waiting` are then left alone.
+    not be rebuilt. `revision` is hive's, `at` Unix seconds. `now`: rebuild without a drain. `idle`: begin an agent only
+    between two turns. `failed` is the agent that ended the rollout, `reason` its error; the agents in `waiting` are not
+    rebuilt then.
     """
 
     id: str
@@ -66,13 +70,13 @@ class Rollout:
 
     @property
     def over(self) -> bool:
-        """True once it begins no further agent."""
+        """True once the rollout begins no further agent."""
         return self.failed is not None or not (self.waiting or self.begun)
 
     def holds(self, agent: AgentName | None) -> bool:
         """Return True while the rollout still has work for `agent` (None: for any agent).
 
-        What an idle rollout begins only between two turns does not count.
+        In an idle rollout, agents that wait for the end of a turn do not count.
         """
         if self.over:
             return False
@@ -80,7 +84,7 @@ class Rollout:
         return bool(ahead) if agent is None else agent in ahead
 
     def describe(self) -> str:
-        """Return its progress in words."""
+        """Return the progress of the rollout in words."""
         count = len(self.waiting) + len(self.begun) + len(self.done)
         parts = [f"{len(self.done)} of {count} done"]
         if self.failed is not None:
@@ -106,7 +110,7 @@ def begin(
     idle: bool = False,
     only_outdated: bool = False,
 ) -> Rollout:
-    """Return a rollout of the agents in `seen`, the manager last. It may have no work."""
+    """Return a rollout of the agents in `seen`, the manager last. It may be empty."""
     chosen = [name for name in _in_order(seen) if seen[name].outdated or not only_outdated]
     able = tuple(name for name in chosen if seen[name].phase not in GIVEN_UP)
     left_out = tuple(name for name in chosen if name not in able)
@@ -114,7 +118,7 @@ def begin(
 
 
 def judge(rollout: Rollout, seen: Mapping[AgentName, Seen]) -> Rollout:
-    """Move the begun agents that are done or failed. One that is not in `seen` was destroyed meanwhile."""
+    """Move the begun agents that are done or failed. An agent that is not in `seen` was destroyed meanwhile."""
     outcomes = {name: _outcome(target, seen.get(name), rollout.revision) for name, target in rollout.begun.items()}
     done = (*rollout.done, *(name for name in _in_order(outcomes) if outcomes[name] == "" and name in seen))
     begun = {name: target for name, target in rollout.begun.items() if outcomes[name] != ""}
@@ -126,8 +130,8 @@ def judge(rollout: Rollout, seen: Mapping[AgentName, Seen]) -> Rollout:
 def next_wave(rollout: Rollout, seen: Mapping[AgentName, Seen], wave: int, now: int) -> Rollout:
     """Begin at most `wave` of the waiting agents if the last wave is done and none failed. `now` is in Unix seconds.
 
-    The manager is begun when no other agent waits. An idle rollout begins it BUSY_PATIENCE after its own begin, too, if
-    no other agent is between two turns.
+    The manager is begun when no other agent waits. An idle rollout also begins it BUSY_PATIENCE after its own
+    beginning, if no other agent is between two turns.
     """
     if rollout.begun or rollout.over:
         return rollout
@@ -142,7 +146,10 @@ def next_wave(rollout: Rollout, seen: Mapping[AgentName, Seen], wave: int, now: 
 
 
 def under_way(rollout: Rollout | None, revision: str) -> bool:
-    """Return True if `rollout` goes on. One of HIVE_AUTO_UPDATE that only waits ends when hive itself is updated."""
+    """Return True if `rollout` goes on.
+
+    A rollout of HIVE_AUTO_UPDATE that only waits ends when hive itself is updated.
+    """
     if rollout is None or rollout.over:
         return False
     return bool(rollout.begun) or rollout.by != AUTOMATIC or rollout.revision == revision
@@ -151,8 +158,8 @@ def under_way(rollout: Rollout | None, revision: str) -> bool:
 def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: str, mode: str) -> bool:
     """Return True if HIVE_AUTO_UPDATE (`mode`: off, idle or all) begins a rollout of the outdated agents.
 
-    It never begins one while another is under way. It does not try again what a rollout of the same revision tried:
-    the operator decides about that.
+    It never begins one while another is under way. It does not repeat a rollout of the same revision: that is the
+    operator's decision.
     """
     if mode == "off" or under_way(rollout, revision):
         return False
@@ -165,12 +172,12 @@ def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: st
 
 
 def _next(seen: Seen) -> int:
-    """Return the rebuild to ask for, as `counters.next_rebuild` does."""
+    """Return the rebuild to request, as `counters.next_rebuild` does."""
     return max(seen.rebuilds, seen.rebuilt, seen.launched) + 1
 
 
 def _outcome(target: int, seen: Seen | None, revision: str) -> str | None:
-    """Return "" if the rebuild is done, None while it is under way, else what went wrong."""
+    """Return "" if the rebuild is done, None while it is under way, else its error."""
     if seen is None:
         return ""
     if seen.rebuilds < target:
@@ -197,5 +204,5 @@ def _start_outcome(seen: Seen, revision: str) -> str | None:
 
 
 def _in_order(names: Iterable[AgentName]) -> list[AgentName]:
-    """Sort by name, the manager last: it can repair the others as long as it runs."""
+    """Sort by name, the manager last: while it runs, it can repair the others."""
     return sorted(names, key=lambda name: (name == MANAGER, name))

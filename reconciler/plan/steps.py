@@ -26,7 +26,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Nothing(Step):
-    """Nothing to do: converged, held, or given up. The reason says which."""
+    """Do nothing: the agent is as desired, held, or given up. The reason says which."""
 
     name: ClassVar[str] = "none"
 
@@ -67,7 +67,7 @@ class MakeCandidate(Step):
 
 @dataclass(frozen=True, slots=True)
 class Preview(Step):
-    """Evaluate what the pending `id` would become, for the operator's decision. Its candidate exists for this alone."""
+    """Evaluate the pending `id` for the operator's decision. A candidate is made only for that."""
 
     name: ClassVar[str] = "preview"
     effects: ClassVar[tuple[str, ...]] = ("preview",)
@@ -147,7 +147,7 @@ class Switch(Step):
 
 @dataclass(frozen=True, slots=True)
 class Start(Step):
-    """Start what is set (A6)."""
+    """Start the system that is set (A6)."""
 
     name: ClassVar[str] = "start"
     effects: ClassVar[tuple[str, ...]] = ("start",)
@@ -159,7 +159,10 @@ class Start(Step):
 
 @dataclass(frozen=True, slots=True)
 class Commit(Step):
-    """Change this agent on meta's `main`: the commit point (A8). `proven`: it passed the gate, else it is only set."""
+    """Change this agent on meta's `main`: the commit point (A8).
+
+    `proven`: the launch passed the gate; else it is only set.
+    """
 
     name: ClassVar[str] = "commit"
     effects: ClassVar[tuple[str, ...]] = ("commit-meta",)
@@ -171,7 +174,7 @@ class Commit(Step):
 
 @dataclass(frozen=True, slots=True)
 class Finish(Step):
-    """Write `deployed/<id>` and `applied/main` (A9). `unproven`: it is built and set, not started."""
+    """Write `deployed/<id>` and `applied/main` (A9). `unproven`: the generation is built and set, not started."""
 
     name: ClassVar[str] = "finish"
     effects: ClassVar[tuple[str, ...]] = ("tag-deployed",)
@@ -182,7 +185,7 @@ class Finish(Step):
 
 @dataclass(frozen=True, slots=True)
 class Drop(Step):
-    """Drop the candidate and what only it needed (A10)."""
+    """Drop the candidate and its leftovers (A10)."""
 
     name: ClassVar[str] = "drop"
     effects: ClassVar[tuple[str, ...]] = ("drop-candidate", "prune")
@@ -202,7 +205,7 @@ class Fail(Step):
 
 @dataclass(frozen=True, slots=True)
 class CountCrash(Step):
-    """Count an unexpected exit and set when to start again; never after the `last` one."""
+    """Count an unexpected exit, and set the time of the next start. After the `last` crash there is none."""
 
     name: ClassVar[str] = "count-crash"
     effects: ClassVar[tuple[str, ...]] = ("count-crash",)
@@ -213,7 +216,7 @@ class CountCrash(Step):
 
 @dataclass(frozen=True, slots=True)
 class MarkHealthy(Step):
-    """Remember that the launch with `nonce` passed its gate. `proves`: the id that is proven by that."""
+    """Remember that the launch with `nonce` passed its gate. `proves`: the id that this proves."""
 
     name: ClassVar[str] = "mark-healthy"
     effects: ClassVar[tuple[str, ...]] = ("mark-healthy",)
@@ -223,7 +226,7 @@ class MarkHealthy(Step):
 
 @dataclass(frozen=True, slots=True)
 class ForgetCrashes(Step):
-    """Reset crashes and back-off after it was healthy for long enough."""
+    """Reset crashes and back-off after the agent was healthy for long enough."""
 
     name: ClassVar[str] = "forget-crashes"
     effects: ClassVar[tuple[str, ...]] = ("forget-crashes",)
@@ -231,7 +234,7 @@ class ForgetCrashes(Step):
 
 @dataclass(frozen=True, slots=True)
 class GiveUpRollback(Step):
-    """Stop trying: the old generation does not pass the gate either. The operator is alarmed."""
+    """Stop the attempts, because the old generation does not pass the gate either. The operator is alarmed."""
 
     name: ClassVar[str] = "give-up-rollback"
     effects: ClassVar[tuple[str, ...]] = ("give-up-rollback",)
@@ -240,7 +243,7 @@ class GiveUpRollback(Step):
 
 @dataclass(frozen=True, slots=True)
 class Reapply(Step):
-    """Make everything of the agent on the host again and build its pin again (`hive rebuild`)."""
+    """Make everything of the agent on the host again, and build its pin again (`hive rebuild`)."""
 
     name: ClassVar[str] = "reapply"
     effects: ClassVar[tuple[str, ...]] = ("reapply", "rebuild", "remember-rebuild")

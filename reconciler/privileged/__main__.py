@@ -1,7 +1,7 @@
 """hive-privileged: the root helper as a program, `python -I -m reconciler.privileged --uid 900 ...`.
 
-Socket-activated (one listening socket, LISTEN_FDS=1), or with --socket PATH. On SIGTERM it ends after the requests that
-run.
+Socket-activated (one listening socket, LISTEN_FDS=1), or with --socket PATH. On SIGTERM it ends after the running
+requests.
 """
 
 from __future__ import annotations

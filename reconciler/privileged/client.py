@@ -53,7 +53,10 @@ class CallDeadlines:
 
 
 class Client:
-    """The helper's client. At most `connections` calls at a time, fewer than the helper allows; others wait."""
+    """The helper's client.
+
+    It makes at most `connections` calls at a time, fewer than the helper allows; further calls wait.
+    """
 
     def __init__(self, path: Path, deadlines: CallDeadlines = CallDeadlines(), connections: int = 6) -> None:
         self._path = path
@@ -73,11 +76,11 @@ class Client:
         await self._call(WriteSettings(name, settings), self._deadlines.quick)
 
     async def start(self, name: AgentName) -> None:
-        """Start what is set and wait until it is up."""
+        """Start the system that is set, and wait until it is up."""
         await self._call(Start(name), self._deadlines.start)
 
     async def stop(self, name: AgentName, grace: float) -> None:
-        """Send TERM, then KILL after `grace` seconds. Returns when no process is left."""
+        """Send TERM, then KILL after `grace` seconds. Return when no process is left."""
         await self._call(Stop(name, grace), self._deadlines.stop + grace)
 
     async def destroy(self, name: AgentName) -> None:
@@ -115,7 +118,7 @@ class Client:
         return protocol.decode_answer(line)
 
     async def _exchange(self, line: bytes) -> bytes:
-        """Exchange lines by plain socket calls: a stream would drop the answer if the helper closed before it read."""
+        """Exchange lines by plain socket calls. A stream would drop the answer if the helper closed before it read."""
         loop, answer = asyncio.get_running_loop(), bytearray()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)

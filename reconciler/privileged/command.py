@@ -1,4 +1,4 @@
-"""The helper runs other programs only here: argument lists, a deadline, a minimal environment, bounded output.
+"""Runs other programs for the helper: argument lists, a deadline, a minimal environment, bounded output.
 
 The daemon uses meta.process.run with an event loop. The helper needs the standard library only.
 """
@@ -53,8 +53,8 @@ class Run(Protocol):
 def run(argv: Sequence[str], *, deadline: float, output_limit: int = 64 * 1024) -> Ended:
     """Run a program in an empty working directory of its own, which is also its HOME.
 
-    `deadline` is in seconds, `output_limit` in bytes of stdout. Beyond either the whole process group is killed.
-    Raises DeadlinePassed, or PermanentError for too much output or a missing program.
+    `deadline` is in seconds, `output_limit` in bytes of stdout. Beyond either the whole process group is killed. Raise
+    DeadlinePassed, or PermanentError for too much output or a missing program.
     """
     ends = time.monotonic() + deadline
     with tempfile.TemporaryDirectory(prefix="hive-privileged-") as folder:

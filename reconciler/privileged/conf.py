@@ -46,7 +46,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Conf:
-    """The content of a conf file. `system` None: there is nothing to boot yet."""
+    """The content of a conf file. Without a `system` the container cannot boot yet."""
 
     owner: str
     settings: Settings
@@ -55,7 +55,10 @@ class Conf:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A conf or limits file as read. `owner` None: no marker, so not ours. `fingerprint` None: it was edited."""
+    """A conf or limits file as read.
+
+    `owner` is None without a marker: the file is not hive's. `fingerprint` is None if it was edited.
+    """
 
     owner: str | None
     fingerprint: str | None = None
@@ -78,7 +81,7 @@ def directory(name: AgentName, kind: str) -> Bind:
 
 
 def binds(name: AgentName, role: str) -> tuple[Bind, ...]:
-    """Return everything of the host that the container sees. Only directories: a bound socket file would go stale."""
+    """Return the parts of the host that the container sees. Only directories: a bound socket file would go stale."""
     own = tuple(directory(name, kind) for kind in ("state", "home", "sockets"))
     if role != "manager":
         return own
@@ -117,7 +120,7 @@ def render_limits(owner: str, settings: Settings) -> str:
 
 
 def read_back(text: str, bounds: Bounds) -> Written:
-    """Read a conf or limits file: whose it is, and whether it was edited."""
+    """Read a conf or limits file: its owner, and whether it was edited."""
     lines = text.splitlines()
     marker = lines[0].removeprefix("# hive ") if lines and lines[0].startswith("# hive ") else ""
     if not OWNER.fullmatch(marker):

@@ -34,7 +34,7 @@ class Ownership:
 
 
 def own(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
-    """Make `root`/`parts` with missing parents and set their owners. Raises Refused for anything but a directory."""
+    """Make `root`/`parts` with missing parents, and set their owners. Raise Refused unless each is a directory."""
     with _made(root, parts, parents) as (fd, where):
         _settle(fd, last, where)
 
@@ -42,9 +42,9 @@ def own(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership)
 def own_tree(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
     """Do as `own`, and give everything in it that the daemon made to the same owner, with unchanged modes.
 
-    A directory is given after its content. One that is given already is not entered, so that its new owner cannot
-    mislead root. Symlinks stay as they are. Raises Refused for a file with two names, for what belongs to another uid,
-    and for what is neither file, directory nor link.
+    A directory changes its owner after its content did. A directory that has the new owner already is not entered, so
+    that this owner cannot mislead root. Symlinks stay as they are. Raise Refused for a file with two names, for an
+    entry of another uid, and for an entry that is not a file, directory or link.
     """
     with _made(root, parts, parents) as (fd, where):
         _give_tree(fd, last, where)
@@ -52,7 +52,7 @@ def own_tree(root: Path, parts: tuple[str, ...], parents: Ownership, last: Owner
 
 @contextlib.contextmanager
 def _made(root: Path, parts: tuple[str, ...], parents: Ownership) -> Iterator[tuple[int, str]]:
-    """Open `root`/`parts` and yield its path, too. Missing directories are made; the parents get their owner."""
+    """Open `root`/`parts`, and yield its path too. Make missing directories; give the parents their owner."""
     with contextlib.ExitStack() as stack:
         fd, where = stack.enter_context(_opened(root, None, str(root))), str(root)
         for depth, part in enumerate(parts):
@@ -110,7 +110,7 @@ def _give_entry(entry: int, name: str, parent: int, to: Ownership, where: str, d
 
 
 def remove(root: Path, parts: tuple[str, ...]) -> None:
-    """Remove the directory `root`/`parts` with its content if it exists. Enters no symlink and no mount."""
+    """Remove the directory `root`/`parts` with its content if it exists. Enter no symlink and no mount."""
     with contextlib.ExitStack() as stack:
         fd, where = stack.enter_context(_opened(root, None, str(root))), str(root)
         for part in parts[:-1]:
@@ -193,7 +193,7 @@ def _settle(fd: int, to: Ownership, where: str) -> None:
 
 
 def _mount(fd: int) -> str:
-    """Return the id of the mount of `fd`. A bind mount of the same file system has another one."""
+    """Return the id of the mount of `fd`. A bind mount of the same file system has another id."""
     for line in Path(f"/proc/self/fdinfo/{fd}").read_text("ascii").splitlines():
         if line.startswith("mnt_id:"):
             return line

@@ -14,7 +14,10 @@ _LIMIT = 64 * 1024
 
 
 def read(path: Path) -> str | None:
-    """Return the text of a regular file, None if missing. Raises Refused for a symlink, a device, 64 KiB or more."""
+    """Return the text of a regular file; None if it is missing.
+
+    Raise Refused for a symlink, a device, or 64 KiB and more.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -31,7 +34,7 @@ def read(path: Path) -> str | None:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace `path` atomically, mode 0644, and sync it. Missing parents are made."""
+    """Replace `path` atomically, with mode 0644, and sync it. Make missing parents."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

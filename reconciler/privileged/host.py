@@ -1,4 +1,4 @@
-"""The paths of this host and what is allowed there: the helper's command line as one frozen value."""
+"""The paths of this host and the limits there: the helper's command line as one frozen value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Programs:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds. `heal`: to wait for the end of a stale machine, at most `retries` times."""
+    """Seconds for the parts of a request.
+
+    `heal`: seconds to wait for the end of a stale machine, in each of at most `retries` attempts.
+    """
 
     create: float = 120.0
     switch: float = 60.0
@@ -39,7 +42,10 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The host. `uid` and `gid` are the daemon's. `records` is root's own: the containers that are being created."""
+    """The host.
+
+    `uid` and `gid` are the daemon's. `records` is root's own directory: the containers that are being created.
+    """
 
     owner: str
     uid: int

@@ -59,14 +59,14 @@ class WriteSettings:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start what is set. Does nothing if it runs."""
+    """Start the system that is set. Do nothing if it runs."""
 
     name: AgentName
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Send TERM, then KILL after `grace` seconds. Answered when no process is left."""
+    """Send TERM, then KILL after `grace` seconds. The answer follows when no process is left."""
 
     name: AgentName
     grace: float
@@ -90,7 +90,7 @@ class OwnDirectory:
 
 @dataclass(frozen=True, slots=True)
 class RemoveDirectories:
-    """Remove what a purged agent wrote: state, home, proposed work tree. Refused while its container exists."""
+    """Remove the files of a purged agent: state, home, proposed work tree. Refused while its container exists."""
 
     name: AgentName
 
@@ -141,7 +141,7 @@ def encode(request: Request) -> bytes:
 
 
 def decode(line: bytes, bounds: Bounds) -> Request:
-    """Return the request in a line, whose end may be missing. Raises BadInput with what is wrong."""
+    """Return the request in a line, whose end may be missing. Raise BadInput with the fault."""
     if len(line) > LINE_LIMIT:
         raise BadInput(f"the line has more than {LINE_LIMIT} bytes")
     table = _object(line)
@@ -197,7 +197,7 @@ def encode_error(error: HiveError) -> bytes:
 
 
 def decode_answer(line: bytes) -> Mapping[str, object]:
-    """Return the data of an answer. Raises the error in it, or TransientError if it is not an answer."""
+    """Return the data of an answer. Raise the error in it, or TransientError if it is not an answer."""
     try:
         table = _object(line)
     except BadInput as error:

@@ -1,7 +1,7 @@
-"""The helper's socket: who may connect, and the limits of size and time. Each connection has a thread.
+"""The helper's socket, with its rules: the uid that may connect, and the limits of size and time.
 
-The peer's uid is read from the socket (SO_PEERCRED) before any byte. Anything but an exact request is answered with an
-error and logged. The connection stays open unless the end of a line was lost.
+Each connection has a thread. The peer's uid is read from the socket (SO_PEERCRED) before any byte. Anything but an
+exact request is answered with an error and logged. The connection stays open unless the end of a line was lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Only `uid` may connect. `idle`: seconds for a whole request to arrive; `write`: for an answer to be read."""
+    """Only `uid` may connect. `idle`: seconds until a whole request must have arrived. `write`: seconds for the peer to
+    read an answer.
+    """
 
     uid: int
     bounds: Bounds = field(default_factory=Bounds)
@@ -70,12 +72,12 @@ class Server:
         self._waker, self._woken = socket.socketpair()
 
     def stop(self) -> None:
-        """Let `serve` return once the running requests are done. Callable from a signal handler or a thread."""
+        """Make `serve` return once the running requests are done. Callable from a signal handler or a thread."""
         with contextlib.suppress(OSError):
             self._waker.send(b"x")
 
     def serve(self) -> None:
-        """Accept connections until stopped. Requests that run then have `settle` seconds to end."""
+        """Accept connections until stopped. Requests that run at that moment have `settle` seconds to end."""
         self._listener.setblocking(False)
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
@@ -170,7 +172,7 @@ class _Lines:
         self._buffer = bytearray()
 
     def next(self) -> bytes | None:
-        """Return the next line with its end, None if the peer is done or too slow. Raises BadInput for a long line."""
+        """Return the next line with its end; None if the peer is done or too slow. Raise BadInput for a long line."""
         ends, searched = time.monotonic() + self._idle, 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)

@@ -1,7 +1,7 @@
 """The unit container@<name>.service: start, also after a killed run; stop, with KILL after the grace; its log.
 
-Only the unit's own journal is read, never the container's files: the container writes those, and root would follow its
-symlinks. So a container must forward its journal to its console.
+Only the unit's own journal is read, so a container must forward its journal to its console. The container's files are
+never read: the container writes them, and root would follow its symlinks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _POLLS = 10
 
 
 def pause(seconds: float) -> None:
-    """Wait. Only this function of the helper does."""
+    """Wait. Only this function of the helper waits."""
     threading.Event().wait(seconds)
 
 
@@ -38,19 +38,23 @@ class Units:
         self._wait = wait
 
     def reload(self) -> None:
-        """Let systemd read changed drop-ins."""
+        """Make systemd read changed drop-ins."""
         self._checked(self._systemctl("daemon-reload", deadline=self._host.deadlines.control), "daemon-reload")
 
     def needs_reload(self, name: AgentName) -> bool:
-        """Return True if systemd has read an older drop-in. This costs a tenth of a reload, and blocks nothing."""
+        """Return True if systemd has read an older drop-in.
+
+        This costs a tenth of a reload, and does not block systemd.
+        """
         argv = (self._host.programs.systemctl, "show", "--property=NeedDaemonReload", "--value", _unit(name))
         ended = self._run(argv, deadline=self._host.deadlines.control)
         return ended.stdout.strip() == b"yes"
 
     def start(self, name: AgentName) -> None:
-        """Start and wait until it is ready. End a machine that a killed nspawn left, at most `retries` times.
+        """Start the unit and wait until it is ready.
 
-        Such a machine may end by itself right after the start has failed. So there is always one more try.
+        End a machine that a killed nspawn left, at most `retries` times. Such a machine may end by itself right after
+        the start has failed, so one more try follows.
         """
         ended = Ended(1)
         for attempt in range(1 + self._host.deadlines.retries):
@@ -65,7 +69,7 @@ class Units:
         self._checked(ended, f"start of {name}")
 
     def stop(self, name: AgentName, grace: float) -> None:
-        """Stop, and KILL what is left after `grace` seconds. Returns when no process is left."""
+        """Stop the unit, and KILL the processes that are left after `grace` seconds. Return when no process is left."""
         deadlines = self._host.deadlines
         begun = time.monotonic()
         queued = self._systemctl("stop", "--no-block", _unit(name), deadline=deadlines.control)
@@ -132,7 +136,10 @@ def _entry(line: bytes) -> Mapping[str, object] | None:
 
 
 def _message(entry: Mapping[str, object]) -> str:
-    """Return the text of an entry. journalctl prints other bytes than UTF-8 as numbers, and null for long texts."""
+    """Return the text of an entry.
+
+    journalctl prints bytes other than UTF-8 as numbers, and null for long texts.
+    """
     match entry.get("MESSAGE"):
         case str(text):
             return text

@@ -1,4 +1,4 @@
-"""The values of a request and the exact form each must have. Pure; standard library and meta's names only.
+"""The values of a request, and the exact form of each. Pure; standard library and meta's names only.
 
 Only values of exactly their form are passed on, so no value can contain a line end, a quote or an option.
 """
@@ -15,7 +15,7 @@ from meta.errors import BadInput
 from meta.names import AgentName, agent_name
 
 UIDS = 65_536
-"""uids per container."""
+"""The number of uids per container."""
 HARNESS_UID = 1000
 """The uid of the manager's harness in its container, which owns proposed work trees. The agent's module asserts it."""
 
@@ -24,7 +24,7 @@ ROLES = ("agent", "manager")
 SINCE_MAX = 2**53
 LINES_MAX = 1000
 GRACE_MAX = 600.0
-"""Seconds."""
+"""The largest grace in seconds."""
 
 _ENTRY = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+_?=-][0-9A-Za-z+._?=-]{0,210}")
 _CURSOR = re.compile(r"s=[0-9a-z=;]{1,254}")
@@ -33,7 +33,7 @@ _LIMITS = {"memory_mib": 2**24, "pids": 2**22, "cpu_percent": 1_000_000}
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What this host allows: the store of the systems, and the first and the last uid of the containers' ranges."""
+    """The limits of this host: the store of the systems, and the first and the last uid of the containers' ranges."""
 
     store: str = "/nix/store"
     uid_first: int = 524_288

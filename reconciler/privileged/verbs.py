@@ -1,7 +1,8 @@
-"""The verbs as root does them, each idempotent. A container without this hive's marker is refused and never touched.
+"""The verbs, carried out as root.
 
-`create` and `destroy` call nixos-container with a system path: root evaluates nothing. Everything else is a file of a
-fixed template, `nix-env --set` of a store path, or systemctl on the container's unit.
+Each is idempotent. A container without this hive's marker is refused and never touched. `create` and `destroy` call
+nixos-container with a system path: root evaluates nothing. Everything else is a file of a fixed template, `nix-env
+--set` of a store path, or systemctl on the container's unit.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _DESTROY_GRACE = 10.0
 
 
 class Verbs:
-    """Does requests. Safe for threads: one request per name at a time."""
+    """Carries out requests. Safe for threads: one request per name at a time."""
 
     def __init__(self, host: Host, run: Run = run, units: Units | None = None) -> None:
         self._host = host
@@ -48,7 +49,7 @@ class Verbs:
         self._locks = _Locks()
 
     def perform(self, request: Request) -> Mapping[str, object]:
-        """Do one request and return the data of its answer. Raises HiveError."""
+        """Carry out one request and return the data of its answer. Raise HiveError."""
         with self._locks.held(request.name):
             match request:
                 case Create():
@@ -177,7 +178,9 @@ class Verbs:
         return {"lines": lines, "cursor": cursor}
 
     def _read(self, name: AgentName) -> Written | None:
-        """Return the conf or None. `owner` is None only for a container that our own create left without a marker."""
+        """Return the conf, or None. Its `owner` is None only for a container that an interrupted create left without a
+        marker.
+        """
         text = files.read(self._host.conf(name))
         if text is None:
             return None
@@ -188,7 +191,8 @@ class Verbs:
         return written
 
     def _creating(self, name: AgentName, text: str) -> bool:
-        """Return True if our own create left this unmarked container: with the system noted then, or none yet.
+        """Return True if a create of this helper left this unmarked container: it has the system noted then, or none
+        yet.
 
         A container that a person made meanwhile has another system: in its own profile, or as a path in its conf.
         """
@@ -255,7 +259,7 @@ class _Locks:
 
     @contextlib.contextmanager
     def held(self, name: AgentName) -> Iterator[None]:
-        """Hold the lock of `name`. Raises TransientError if another request for it takes too long."""
+        """Hold the lock of `name`. Raise TransientError if another request for it takes too long."""
         with self._guard:
             lock, users = self._users.get(name, (threading.Lock(), 0))
             self._users[name] = lock, users + 1

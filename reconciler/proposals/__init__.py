@@ -1,1 +1,1 @@
-"""From a branch's tip to an approved id."""
+"""The path of a proposal: from a branch's tip to an approved id."""

@@ -26,11 +26,11 @@ from reconciler.proposals.superseding import supersede
 from reconciler.world import World
 
 _BROKEN = ("git fsck", "git status")
-"""What the hints of a fetch say of a repo that is damaged."""
+"""The words in the hint of a fetch that mark a damaged repo."""
 
 
 class Proposals:
-    """The commands. Each returns the deploy as its tags have it after the command."""
+    """The commands about proposals. Each returns the deploy as its tags have it afterwards."""
 
     def __init__(self, world: World, loop: Reconciler, deploys: Deploys, stale: Stale) -> None:
         self._w = world
@@ -51,9 +51,9 @@ class Proposals:
     ) -> Deploy:
         """Fetch a commit from the agent's proposed work tree (or from `source`) and pin it.
 
-        An open proposal with the same commit is returned instead of a second one; it gets the description, if there is
-        one. Conflict when too many wait already. `origin` is recorded as the source; if it names a branch, the
-        proposal takes the place of pending ones from there.
+        If an open proposal has the same commit, return that one, with the new description if there is one. Raise
+        Conflict if too many wait already. `origin` is recorded as the source. If it names a branch, the proposal
+        supersedes pending ones from that branch.
         """
         await self._deploys.entry(agent)
         await self._check_limits(agent, await self._deploys.of(agent), origin)
@@ -77,9 +77,9 @@ class Proposals:
         return await self.pin(agent, pinning, fetched.message)
 
     async def pin(self, agent: AgentName, pinning: Pinning, message: str = "") -> Deploy:
-        """P1 and P3: pin a commit of the applied repo, or return the open proposal that has it already.
+        """P1 and P3: pin a commit of the applied repo. If an open proposal has the commit already, return that.
 
-        `message` is the commit's own, for want of a description.
+        `message` is the commit's own. It is used if there is no description.
         """
         async with self._pinning:  # of several that fetched the same commit one pins it, and the last free place
             deploys = await self._deploys.of(agent)
@@ -90,9 +90,9 @@ class Proposals:
             return await self._pin_anew(agent, replace(pinning, description=pinning.description or message))
 
     async def retry(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Deploy:
-        """Propose the commit of a failed or denied id again; return the open id, if that commit waits already.
+        """Propose the commit of a failed or denied id again. If an open proposal has the commit already, return that.
 
-        A pending id whose preview went wrong keeps its id, and the preview is made again.
+        If the preview of a pending id failed, the id stays, and the preview is made again.
         """
         deploy = await self._deploys.find(id, agent)
         owner, previews = deploy.agent, self._w.previews
@@ -105,7 +105,7 @@ class Proposals:
             raise Conflict(f"{id} is {state}, only a failed or denied id is tried again", "see `hive pending`")
         if deploy.kind is not DeployKind.APPLY_COMMIT:
             remedy = f"hive {'spawn' if deploy.kind is DeployKind.SPAWN else 'rollback'} {owner}"
-            raise Refused(f"{id} is no proposal of a commit but a {deploy.kind}", f"use `{remedy}`")
+            raise Refused(f"{id} is a {deploy.kind}, not a proposal of a commit", f"use `{remedy}`")
         await self._deploys.entry(owner)
         main = await self._w.applied(owner).main()
         if main is not None and not await self._stale.descends(owner, main, deploy.sha):
@@ -124,12 +124,12 @@ class Proposals:
         agent: AgentName | None = None,
         shown: str | None = None,
     ) -> Deploy:
-        """A1: `approved/<id>`; `seen` is the commit that the operator was shown, another one is refused.
+        """A1: write `approved/<id>`. `seen` is the commit that the operator saw; any other commit is refused.
 
-        Conflict, and the id stays pending, when it is stale: approved it could only fail.
+        Raise Conflict if the id is stale: an approval could only fail. The id stays pending.
 
-        `shown` is the fingerprint of the preview that they saw. If the builder previews, the approval waits for
-        the preview and is bound to it; TransientError when it takes too long.
+        `shown` is the fingerprint of the preview that the operator saw. If the builder previews, the approval waits for
+        the preview and is bound to it. Raise TransientError if the preview takes too long.
         """
         deploy, deploys = await self._deploys.find_with_others(id, agent)
         if seen is not None and (len(seen) < 7 or not deploy.sha.startswith(seen)):
@@ -149,14 +149,14 @@ class Proposals:
         return await self._deploys.publish(deploy.agent, id)
 
     async def deny(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Deploy:
-        """`denied/<id>` with the reason. Legal until approved; afterwards there is `cancel`."""
+        """Write `denied/<id>` with the reason. Legal until the id is approved; afterwards use `cancel`."""
         deploy = await self._deploys.find(id, agent)
         with effect("tag-denied"):
             await self._deploys.move(deploy, TagState.DENIED, by, reason or "denied")
         return await self._deploys.publish(deploy.agent, id)
 
     async def cancel(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Deploy:
-        """End an approved id before it is committed: `failed/<id>`; the agent goes back to what meta says."""
+        """End an approved id before its commit to meta: write `failed/<id>`. The agent goes back to what meta pins."""
         deploy = await self._deploys.find(id, agent)
         if deploy.state is TagState.PROPOSAL:
             raise Conflict(f"{id} is still pending", f"use `hive deny {id}`")
@@ -175,7 +175,7 @@ class Proposals:
 
     # helpers
     async def _describe(self, deploy: Deploy, description: str) -> Deploy:
-        """Give an open proposal another description, if there is one."""
+        """Give an open proposal another description, if one is given."""
         if description and await describe(self._w.applied(deploy.agent), deploy.id, description):
             return await self._deploys.project(deploy.agent, deploy.id)
         return deploy
@@ -203,14 +203,17 @@ class Proposals:
             raise
 
     async def _check_limits(self, agent: AgentName, deploys: Sequence[Deploy], source: Source | None) -> None:
-        """Raise Conflict if too many wait. Stale ones do not count: each takes a process, so ask only if it matters."""
+        """Raise Conflict if too many wait.
+
+        Stale proposals do not count. Each check for staleness starts a process, so check only if it matters.
+        """
         if len(open_ids(deploys)) >= limits.PENDING_MOST:
             stale = await self._stale.of(agent, deploys)
             deploys = [deploy for deploy in deploys if deploy.id not in stale]
         limits.check(agent, deploys, self._w.now(), source)
 
     async def _preview(self, deploy: Deploy) -> Previewed | None:
-        """Wait for the preview of a pending proposal; None if the builder has none."""
+        """Wait for the preview of a pending proposal. Return None if the builder makes none."""
         previews = self._w.previews
         if previews is None or deploy.state is not TagState.PROPOSAL:
             return None

@@ -1,4 +1,4 @@
-"""The ids of all agents, as their tags have them: look one up, number a new one, move one, publish the change."""
+"""The ids of all agents, as their tags have them: look up an id, number a new one, move one, publish the change."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ NAMES_MOST = 5
 
 
 class Deploys:
-    """What commands about ids share. A command looks once, writes a tag, and publishes; the loop does the work.
+    """The operations that commands about ids share.
 
-    Here and in the commands, `agent` is needed for the id 0 only, which each agent's first spawn has.
+    A command looks once, writes a tag, and publishes; the loop does the work. Here and in the commands, `agent` is
+    needed for the id 0 only, which each agent's first spawn has.
     """
 
     def __init__(self, world: World, apply: Apply, loop: Reconciler) -> None:
@@ -29,11 +30,11 @@ class Deploys:
 
     # looking
     async def desired(self) -> Desired:
-        """Return what meta says now."""
+        """Return meta as it is now."""
         return await self._w.observer.desired()
 
     async def entry(self, agent: AgentName) -> AgentEntry:
-        """Return an agent's entry in meta. Raises NotFound."""
+        """Return an agent's entry in meta. Raise NotFound."""
         entry = (await self.desired()).agents.get(agent)
         if entry is None:
             raise NotFound(f"there is no agent {agent}", "see `hive list`; `hive spawn` makes one")
@@ -45,16 +46,16 @@ class Deploys:
         return await self._w.observer.refresh(agent)
 
     async def main(self, agent: AgentName) -> Sha:
-        """Return the newest deployed commit. Raises Conflict before the first."""
+        """Return the newest deployed commit. Raise Conflict before the first."""
         main = await self._w.applied(agent).main()
         if main is None:
             raise Conflict(f"nothing of {agent} was deployed yet", f"see `hive plan {agent}`")
         return main
 
     async def owner(self, id: ProposalId, agent: AgentName | None = None) -> AgentName:
-        """Return the agent that `id` belongs to: `agent`, if that is given.
+        """Return the agent that `id` belongs to. If `agent` is given, it is that one.
 
-        Raises NotFound; BadInput for an id 0 that several agents have.
+        Raise NotFound, or BadInput for an id 0 that several agents have.
         """
         if agent is not None:
             self._check_known(agent)
@@ -62,28 +63,28 @@ class Deploys:
         owners = await self._w.cards.owners(id)
         if id == 0 and len(owners) > 1:
             some = ", ".join(sorted(owners)[:NAMES_MOST]) + (", ..." if len(owners) > NAMES_MOST else "")
-            raise BadInput(f"each agent's first spawn has the id 0 ({some})", "say whose: `--agent NAME`")
+            raise BadInput(f"each agent's first spawn has the id 0 ({some})", "name the agent: `--agent NAME`")
         if not owners:
             remedy = "see `hive pending` for the open ones" if id else "see `hive pending --all`"
             raise NotFound(f"there is no proposal {id}", remedy)
         return owners[0]
 
     async def find(self, id: ProposalId, agent: AgentName | None = None) -> Deploy:
-        """Return the deploy `id`. Raises NotFound, BadInput."""
+        """Return the deploy `id`. Raise NotFound, BadInput."""
         deploy, _ = await self.find_with_others(id, agent)
         return deploy
 
     async def find_with_others(
         self, id: ProposalId, agent: AgentName | None = None
     ) -> tuple[Deploy, tuple[Deploy, ...]]:
-        """Return the deploy `id`, and all deploys of its agent from the same look. Raises NotFound, BadInput."""
+        """Return the deploy `id`, and all deploys of its agent from the same look. Raise NotFound, BadInput."""
         owner = await self.owner(id, agent)
         self._check_known(owner)
         deploys = await self.of(owner)
         return _pick(deploys, owner, id), deploys
 
     async def resolve(self, agent: AgentName, deploys: Iterable[Deploy], name: str) -> Sha:
-        """Return the commit of an id of the agent, or of 7 to 40 digits. Raises NotFound."""
+        """Return the commit of an id of the agent, or of 7 to 40 digits. Raise NotFound."""
         if name.isascii() and name.isdigit():
             for deploy in deploys:
                 if str(deploy.id) == name:
@@ -102,16 +103,16 @@ class Deploys:
         return await self._w.meta.take_id(at_least=await self._w.cards.highest_id() + 1)
 
     async def move(self, deploy: Deploy, to: TagState, by: str, reason: str = "", shown: Binding | None = None) -> None:
-        """Write the tag of the state `to`. Raises Conflict if the states of a proposal do not allow that."""
+        """Write the tag of the state `to`. Raise Conflict if the states of a proposal do not allow that."""
         applied, now = self._w.applied(deploy.agent), self._w.now()
         await applied.transition(deploy.id, to, by=by, reason=reason, at=now, shown=shown)
 
     async def project(self, agent: AgentName, id: ProposalId) -> Deploy:
-        """Bring the cards of `agent` up to its tags. Return the deploy `id` as the tags have it now."""
+        """Make the cards of `agent` agree with its tags. Return the deploy `id` as the tags have it now."""
         return _pick(await self._apply.project(agent), agent, id)
 
     async def publish(self, agent: AgentName, id: ProposalId) -> Deploy:
-        """Like `project`, and have the loop look at the agent."""
+        """Do the same as `project`, then make the loop look at the agent."""
         deploy = await self.project(agent, id)
         self._loop.look_now(agent)
         return deploy

@@ -1,8 +1,8 @@
 """Discovery: hive reads the branches of the push repos and of the manager's work trees, and proposes the new tips.
 
-It is level-triggered like the loop: a look reads what the branches point at now and compares it with what became a
-proposal before. A hint (`reconciler.proposals.watch`) only names the agent to look at; a lost hint costs at most the
-resync interval. Of an update only the tip counts, and only if no other tip replaced it before the look.
+It is level-triggered like the loop: a look reads the tips of the branches now, and compares them with earlier
+proposals. A hint (`reconciler.proposals.watch`) only names the agent to look at; a lost hint costs at most the resync
+interval. Only the tip of an update counts, and only if no other tip replaced it before the look.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from reconciler.world import World
 
 log = logging.getLogger(__name__)
 GLANCE = 0.05
-"""Seconds from a decision to the look at what changed: decisions come in swarms."""
+"""Seconds from a decision to the look at its effects. Decisions often come in groups."""
 POLL = 1.0
-"""Seconds between looks at all agents while nothing can be watched."""
+"""Seconds between looks at all agents while watching is not possible."""
 NOTE_LIMIT = 500
 
 
@@ -63,7 +63,7 @@ _Stamp = tuple[str | None, Sha | None]
 
 @dataclass(slots=True)
 class _Repo:
-    """What is known about one repo of one agent since the daemon started."""
+    """The known state of one repo of one agent since the daemon started."""
 
     bucket: Bucket
     snapshot: Snapshot | None = None
@@ -118,7 +118,7 @@ class Discovery:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Wait until the next sweep is due; it is due earlier if watching fails."""
+        """Wait until the next sweep is due. If watching fails, it is due earlier."""
         if self._watch.complaint:
             await asyncio.sleep(min(POLL, self._w.config.resync))
             return
@@ -158,7 +158,7 @@ class Discovery:
 
     # when to look
     def glance(self) -> None:
-        """Look soon at each agent that a decision changed.
+        """Schedule a look at each agent that a decision changed.
 
         The agent may be new, a denial may have made room, or a deploy may have turned auto_propose on.
         """
@@ -172,7 +172,7 @@ class Discovery:
                 self._queue.add(agent)
 
     def _stamp(self, agent: AgentName) -> _Stamp:
-        """Return what a decision may change: the tags, and the commit whose auto_propose counts."""
+        """Return the state that a decision may change: the tags, and the commit whose auto_propose counts."""
         return self._w.observer.stamp(agent), self._settings.pinned(agent)
 
     def _changed(self, path: Path) -> None:
@@ -266,7 +266,7 @@ class Discovery:
         return new_tips(kind, candidates, seen, deploys, main=main, auto_propose=auto_propose)
 
     async def _auto_propose(self, agent: AgentName) -> bool:
-        """Return the agent's own setting, as it runs."""
+        """Return True if the agent's own agent.toml, as it runs, has auto_propose."""
         settings = await self._settings.of(agent)
         return settings is not None and settings.auto_propose
 
@@ -310,7 +310,7 @@ class Discovery:
         self._seen.setdefault(agent, {})[str(new.source)] = tip.sha
 
     async def _publish(self, tip: RefusedTip) -> None:
-        """Append the event of a refused tip once: a daemon that starts later refuses the same tip again."""
+        """Append the event of a refused tip once. A daemon that starts later refuses the same tip again."""
         data = {
             "source": tip.source,
             "branch": tip.branch,

@@ -1,4 +1,4 @@
-"""How many proposals of one agent may wait, and how many may be superseded. Pure."""
+"""The limits on one agent's proposals: how many may wait, and how many may be superseded. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from reconciler.plan.plan import open_ids
 from reconciler.proposals.superseding import SUPERSEDED
 
 REPLACED_MOST = 100
-"""Proposals of one agent that newer ones may supersede in 24 hours: each keeps its objects for ever."""
+"""Proposals of one agent that newer ones may supersede in 24 hours. Each keeps its objects for ever."""
 PENDING_MOST = 20
-"""Proposals of one agent that may wait for the operator: an operator reads no more, and each keeps its objects."""
+"""Proposals of one agent that may wait for the operator. An operator reads no more, and each keeps its objects."""
 
 
 def check(agent: AgentName, deploys: Sequence[Deploy], now: int, source: Source | None = None) -> None:
@@ -27,7 +27,7 @@ def check(agent: AgentName, deploys: Sequence[Deploy], now: int, source: Source 
     if source is not None and source.exclusive and len(today) >= REPLACED_MOST:
         raise Conflict(
             f"{agent} had {len(today)} proposals replaced by newer ones within a day, the limit is {REPLACED_MOST}",
-            f"`hive propose {agent}` proposes the newest commit all the same",
+            f"`hive propose {agent}` still proposes the newest commit",
         )
     waiting = open_ids(
         deploy for deploy in deploys if source is None or not source.replaces(Source.parse(deploy.source))

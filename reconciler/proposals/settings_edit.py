@@ -1,6 +1,6 @@
 """Edits of an agent's settings: agent.toml as it is, and a proposal of another one.
 
-Nothing is opened that an agent can write in: the text comes from the applied repo, and an edit is a commit that hive
+hive opens no file that an agent can write. The text comes from the applied repo, and an edit is a commit that hive
 makes there itself, on top of `applied/main`.
 """
 
@@ -18,7 +18,7 @@ from reconciler.views import SettingsText
 from reconciler.world import World
 
 EDITED = Source.of(SourceKind.EDIT, SETTINGS_FILE)
-"""Where the proposal of an edit comes from: a newer edit supersedes it."""
+"""The source of a proposal made by an edit. A newer edit supersedes it."""
 SUBJECT = "edit agent.toml"
 
 
@@ -46,10 +46,10 @@ class SettingsEdit:
     async def propose(
         self, agent: AgentName, by: str, text: str, description: str = "", base: str | None = None
     ) -> Deploy:
-        """Commit `text` as agent.toml on top of `applied/main`, in hive's own repo, and propose that.
+        """Commit `text` as agent.toml on top of `applied/main`, in hive's own repo, and propose that commit.
 
-        BadInput for text that is not valid, or that changes nothing; Conflict when `base`, which the text was made
-        from, is no longer the newest. A second edit takes the place of one that still waits.
+        Raise BadInput for a text that is not valid or changes nothing. Raise Conflict if `base`, the commit that the
+        text was made from, is no longer the newest. A second edit supersedes one that still waits.
         """
         parse_settings(text.encode(), SETTINGS_FILE)
         await self._deploys.entry(agent)
@@ -61,8 +61,8 @@ class SettingsEdit:
             )
         applied, subject = self._w.applied(agent), description or SUBJECT
         if await applied.read(main, SETTINGS_FILE) == text.encode():
-            raise BadInput(f"{SETTINGS_FILE} of {agent} is so already", "change it first")
-        # objects that no ref names: a daemon that dies here leaves nothing that anybody sees
+            raise BadInput(f"{SETTINGS_FILE} of {agent} already has this text", "change it first")
+        # objects that no ref names: a daemon that dies here leaves no visible change
         sha = await applied.edit(main, SETTINGS_FILE, text.encode(), subject, self._w.now())
         pinning = Pinning(DeployKind.APPLY_COMMIT, sha, main, commit_ref=sha, source=EDITED, by=by, description=subject)
         return await self._proposals.pin(agent, pinning)

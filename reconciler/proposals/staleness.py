@@ -1,4 +1,4 @@
-"""Stale proposals: the commit that the agent has by now is no ancestor of theirs, so they need a rebase."""
+"""Stale proposals: the agent's newest deployed commit is not an ancestor of theirs, so they need a rebase."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IN_FLIGHT = (TagState.APPROVED, TagState.BUILDING)
 
 
 def rebase_hint(agent: AgentName, source: Source, applied_git: Path) -> str:
-    """Return how to rebase a commit from `source` onto what the agent has.
+    """Return how to rebase a commit from `source` onto the agent's newest deployed commit.
 
     The hint has a path instead of a remote, because the name of a remote differs from clone to clone.
     """
@@ -36,14 +36,16 @@ def rebase_hint(agent: AgentName, source: Source, applied_git: Path) -> str:
 
 
 class Stale:
-    """The stale proposals of all agents. Ancestry never changes, so git is asked once about each pair of commits."""
+    """The stale proposals of all agents. Ancestry never changes, so git is run once for each pair of commits."""
 
     def __init__(self, world: World) -> None:
         self._w = world
         self._known: dict[AgentName, dict[tuple[Sha, Sha], bool]] = {}
 
     async def of(self, agent: AgentName, deploys: Iterable[Deploy]) -> frozenset[ProposalId]:
-        """Return the pending ids that do not descend from applied/main. Starts one process per pair not yet known."""
+        """Return the pending ids that do not descend from applied/main. Start one process for each pair that is not
+        known yet.
+        """
         pending = [
             deploy for deploy in deploys if deploy.state is TagState.PROPOSAL and deploy.kind is DeployKind.APPLY_COMMIT
         ]
@@ -69,7 +71,7 @@ class Stale:
         return await self._w.applied(agent).is_ancestor(base, sha)
 
     async def check(self, deploy: Deploy, deploys: Iterable[Deploy]) -> None:
-        """Raise Conflict if `deploy` does not descend from what is deployed, or from what is being deployed."""
+        """Raise Conflict if `deploy` does not descend from the deployed commit, or from the one being deployed."""
         agent, sha = deploy.agent, deploy.sha
         if deploy.kind is not DeployKind.APPLY_COMMIT or deploy.state is not TagState.PROPOSAL:
             return

@@ -12,7 +12,7 @@ from meta.names import ProposalId
 from reconciler.apply.effects import effect
 
 SUPERSEDED = "superseded by "
-"""How the reason of a superseded proposal begins; the id of the newer one follows."""
+"""The beginning of the reason of a superseded proposal. The id of the newer one follows."""
 
 
 def superseded(deploys: Iterable[Deploy]) -> dict[ProposalId, ProposalId]:

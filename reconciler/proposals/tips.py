@@ -41,14 +41,14 @@ _NOISY = "config/.git"
 
 @dataclass(frozen=True, slots=True)
 class NewTip:
-    """A tip that is to become a proposal from `source`."""
+    """A tip that will become a proposal from `source`."""
 
     source: Source
     tip: Tip
 
     @property
     def by(self) -> str:
-        """Who is recorded as the proposer. Of a push only the owner of the ref's file is known."""
+        """The recorded proposer. For a push, only the owner of the ref's file is known."""
         if self.source.kind is SourceKind.WORK_TREE:
             return "manager"
         return "push" if self.tip.uid is None else f"push by uid {self.tip.uid}"
@@ -66,7 +66,10 @@ class NewTip:
 
 
 def is_proposable(kind: SourceKind, branch: str, auto_propose: bool) -> bool:
-    """Return True for each pushed branch, for `propose/...` of a work tree, and with `auto_propose` for its `main`."""
+    """Return True if a tip of this branch becomes a proposal.
+
+    That is each pushed branch, `propose/...` of a work tree, and with `auto_propose` its `main`.
+    """
     return kind is SourceKind.PUSH or branch.startswith("propose/") or (branch == "main" and auto_propose)
 
 

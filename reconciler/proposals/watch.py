@@ -1,7 +1,7 @@
-"""A watch on folders: hints that something in one of them changed, without what changed. Not recursive.
+"""A watch on folders. A hint means that an entry in one of them changed; it does not say which. Not recursive.
 
 The owner of a folder may replace it with a symlink before it is watched: that costs one watch and gives useless hints.
-If the kernel has no watches left, `complaint` has the reason and the caller has to look without hints.
+If the kernel has no watches left, `complaint` has the reason, and the caller has to poll.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ STEP_MS = 10
 DEBOUNCE_MS = 200
 """Milliseconds after which a batch is reported at the latest."""
 UNREPORTED = 2.0
-"""Seconds: longer than DEBOUNCE_MS, for which watches may hold back a change, and lose it if they end."""
+"""Seconds during which a change may be held back, and lost if the watch ends. This is longer than DEBOUNCE_MS."""
 COALESCE = 0.05
-"""Seconds between a request for other folders and watching them: requests come in swarms."""
+"""Seconds between a request for other folders and watching them. Requests often come in groups."""
 SHARE = 20
 """Setting watches takes at most one part in SHARE of the time, even if folders are created and removed all the time."""
 VANISHED = 3
@@ -99,14 +99,17 @@ class Watch:
         self.failing = asyncio.Event()
 
     def want(self, key: Hashable, paths: Iterable[Path]) -> None:
-        """Watch these folders for `key`, in place of those that it wanted before."""
+        """Watch these folders for `key`, in place of the folders that it wanted before."""
         wanted = frozenset(folder for folder in map(Folder.of, paths) if folder.inode)
         if wanted != self._wanted.get(key, frozenset()) or not wanted <= self._watched():
             self._wanted[key] = wanted
             self._changed.set()
 
     def _watched(self) -> frozenset[Folder]:
-        """Return what is watched now. A folder that was removed and restored has no watch, though it looks the same."""
+        """Return the folders that are watched now.
+
+        A folder that was removed and restored has no watch, although its path is the same.
+        """
         return self._watches.watched() if self._watches is not None else frozenset()
 
     async def run(self) -> None:
@@ -136,12 +139,14 @@ class Watch:
                 await self._watches.end()
 
     def _existing(self) -> frozenset[Folder]:
-        """Return the wanted folders that still exist. With a missing one the others could not be watched either."""
+        """Return the wanted folders that still exist. If one is missing, the others cannot be watched either."""
         wanted = frozenset().union(*self._wanted.values())
         return frozenset(folder for folder in wanted if Folder.of(folder.path) == folder)
 
     async def _wait(self, watches: _WatchSet) -> None:
-        """Wait until other folders are wanted, or a watched one is removed, or watching ends, or a retry is due."""
+        """Wait until one of these happens: other folders are wanted, a watched one is removed, watching ends, a retry
+        is due.
+        """
         changed = asyncio.ensure_future(self._changed.wait())
         failed = watches.complaint() is not None
         ended = set() if failed or not watches.folders else {watches.task}

@@ -1,1 +1,1 @@
-"""What is shown: status, cards, diffs, logs. Nothing here changes anything."""
+"""The views: status, cards, diffs, logs. They change nothing."""

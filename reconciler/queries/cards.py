@@ -1,4 +1,4 @@
-"""Cards as they are shown: with what is not kept in the database but follows from the tags."""
+"""Cards as they are shown: with the facts that are not stored but follow from the tags."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CardsQuery:
         return await self._shown(await self._w.cards.list(agent, limit))
 
     async def get(self, id: ProposalId, agent: AgentName | None = None) -> Card:
-        """Return one card. `agent` is needed for the id 0 only. Raises NotFound, BadInput."""
+        """Return one card. `agent` is needed for the id 0 only. Raise NotFound, BadInput."""
         card = await self.row(id, agent)
         try:
             deploys = await self._w.observer.refresh(card.agent)
@@ -46,7 +46,7 @@ class CardsQuery:
         return await self._with(await self._stored(deploy.agent, deploy.id), deploy)
 
     async def row(self, id: ProposalId, agent: AgentName | None = None) -> Card:
-        """Return one card as it is stored. Raises NotFound, BadInput."""
+        """Return one card as it is stored. Raise NotFound, BadInput."""
         return await self._stored(await self._deploys.owner(id, agent), id)
 
     async def _stored(self, agent: AgentName, id: ProposalId) -> Card:
@@ -56,7 +56,7 @@ class CardsQuery:
         return card
 
     async def _with(self, card: Card, deploy: Deploy | None) -> Card:
-        """Return one card with what its tags say; also of one that failed, whether it is stale."""
+        """Return one card with the facts from its tags. For one that failed, add whether it is stale."""
         stale = deploy is not None and await self._is_stale(deploy)
         return with_tags(card, deploy, self._stale.hint(deploy) if deploy is not None and stale else None)
 
@@ -85,7 +85,7 @@ class CardsQuery:
 
 
 def with_tags(card: Card, deploy: Deploy | None, stale: str | None = None) -> Card:
-    """Return a card with what its tags say beside it."""
+    """Return a card with the facts from its tags."""
     branch = Source.parse(card.source or "").branch
     if deploy is None:
         return replace(card, branch=branch, stale=stale)

@@ -1,4 +1,4 @@
-"""What a proposal changes, and what changed between two commits of an agent."""
+"""The changes of a proposal, and the changes between two commits of an agent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.views import Change, Diff
 from reconciler.world import World
 
 MOST_COMMITS = 10_000
-"""Subjects of commits that the diff of one proposal names, so that they can be counted."""
+"""Commits of one proposal whose subjects a diff lists."""
 
 
 class DiffsQuery:
@@ -28,9 +28,9 @@ class DiffsQuery:
         self._build_logs = build_logs
 
     async def proposal(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
-        """Return what a proposal changes against what the agent has now (its applied/main). Raises NotFound.
+        """Return the changes of a proposal against the agent's newest deployed commit (applied/main). Raise NotFound.
 
-        Of a pending one also what is wrong with its files, with every builder.
+        For a pending proposal, also return the fault in its files, if there is one. Every builder checks that.
         """
         owner = (await self._cards.row(id, agent)).agent
         deploy = next((deploy for deploy in await self._deploys.of(owner) if deploy.id == id), None)
@@ -60,9 +60,9 @@ class DiffsQuery:
         )
 
     async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
-        """Return what changed from `first` to `last`: ids of the agent, or 7 to 40 digits of commits.
+        """Return the changes from `first` to `last`: ids of the agent, or 7 to 40 digits of commits.
 
-        None: from what was deployed before, to what is pinned now.
+        Without `first` begin with the commit that was deployed before. Without `last` end with the pinned one.
         """
         pin = (await self._deploys.entry(agent)).pin.sha
         deploys = await self._deploys.of(agent)
@@ -95,7 +95,7 @@ class DiffsQuery:
         )
 
     async def _settings(self, agent: AgentName, sha: Sha) -> dict[str, str]:
-        """Return agent.toml of a commit, flat; a file that is not valid shows as the one key `agent.toml`."""
+        """Return agent.toml of a commit, flat. A file that is not valid becomes the one key `agent.toml`."""
         try:
             return flatten(parse_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE), SETTINGS_FILE))
         except HiveError as error:
@@ -107,7 +107,7 @@ def _files(patch: str) -> tuple[str, ...]:
 
 
 def _before(deploys: tuple[Deploy, ...], sha: Sha, agent: AgentName) -> Sha:
-    """Return what was deployed before `sha`. Raises NotFound."""
+    """Return the commit that was deployed before `sha`. Raise NotFound."""
     done = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED]
     place = next((at for at in range(len(done) - 1, -1, -1) if done[at].sha == sha), len(done))
     older = [deploy.sha for deploy in done[:place] if deploy.sha != sha]

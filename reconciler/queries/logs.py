@@ -1,4 +1,4 @@
-"""Logs: of all deploys, and of an agent's container."""
+"""The logs: of all deploys, and of an agent's container."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.views import LogPart, LogRow
 from reconciler.world import World
 
 LOOK_SECONDS = 0.5
-"""Between two looks at a log that is followed."""
+"""Seconds between two looks at a log that is followed."""
 
 
 class LogsQuery:
@@ -47,7 +47,10 @@ class LogsQuery:
     async def after(
         self, agent: AgentName, cursor: str | None, lines: int, since: float | None, seconds: float = 0.0
     ) -> LogPart:
-        """Return what the container wrote after `cursor` (None: its last `lines` lines). Wait at most `seconds`."""
+        """Return the lines that the container wrote after `cursor`. Wait at most `seconds` for them.
+
+        Without a cursor return its last `lines` lines.
+        """
         await self._deploys.entry(agent)
         deadline = asyncio.get_running_loop().time() + seconds
         while True:

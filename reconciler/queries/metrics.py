@@ -1,4 +1,4 @@
-"""What the gauges show, and every metric as text for Prometheus."""
+"""The values of the gauges, and every metric as text for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MetricsQuery:
-    """The query."""
+    """The metrics query."""
 
     world: World
     loop: Reconciler
@@ -26,7 +26,7 @@ class MetricsQuery:
     discovery: Discovery
 
     async def __call__(self) -> bytes:
-        """Return every metric as text; without the gauges of agents while these cannot be read."""
+        """Return every metric as text. If the agents cannot be read, their gauges are left out."""
         try:
             snapshot = await self.snapshot()
         except HiveError as error:
@@ -35,7 +35,7 @@ class MetricsQuery:
         return self.world.metrics.render(snapshot, self.loop.queue.depth())
 
     async def snapshot(self) -> Snapshot:
-        """Return what the gauges show."""
+        """Return the values of the gauges."""
         layout, broker = self.world.layout, self.world.broker
         return Snapshot(
             status=await self.status(),

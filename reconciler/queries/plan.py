@@ -1,4 +1,4 @@
-"""What would be done now, and why: one row per agent."""
+"""The plan as it is shown: the next step and its reason, one row per agent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PlanQuery:
         self._rollout = rollout
 
     async def __call__(self, agent: AgentName | None = None) -> list[PlanRow]:
-        """Return the rows, all of one moment. Raises NotFound."""
+        """Return the rows, all from one look. Raise NotFound."""
         if agent is not None and agent not in self._w.observer.names():
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
         decisions = (await self._loop.plan()).decisions
@@ -42,9 +42,9 @@ class PlanQuery:
 
 
 def plan_row(agent: AgentName, decision: Decision, trouble: str | None = None, since: float | None = None) -> PlanRow:
-    """Return a decision as people see it.
+    """Return a decision as a row of `hive plan`.
 
-    `trouble` is the last error of the agent's worker, `since` when its phase began.
+    `trouble` is the last error of the agent's worker. `since` is the time when its phase began.
     """
     return PlanRow(
         agent=agent,

@@ -1,4 +1,4 @@
-"""The daemon and one row per agent, all of one moment."""
+"""The daemon and one row per agent, all from one look."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDS_MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class StatusQuery:
-    """The query. `rollout` returns the last rebuild of all agents, `revision` is that of the daemon."""
+    """The status query. `rollout` returns the last rebuild of all agents, `revision` is that of the daemon."""
 
     world: World
     loop: Reconciler
@@ -38,7 +38,7 @@ class StatusQuery:
     revision: str
 
     async def __call__(self) -> Status:
-        """Look once, and return what that shows."""
+        """Look once, and return the status."""
         look = await self.loop.look()
         observer, layout, broker = self.world.observer, self.world.layout, self.world.broker
         unread = await broker.unread_all()
@@ -65,7 +65,7 @@ class StatusQuery:
         )
 
     def _rollout_of_note(self) -> Rollout | None:
-        """Return the rollout, unless it is over and went well."""
+        """Return the rollout, unless it is over and succeeded."""
         rollout = self.rollout()
         return None if rollout is None or (rollout.over and rollout.failed is None) else rollout
 
@@ -112,7 +112,7 @@ class StatusQuery:
     async def _stale(
         self, agent: AgentName, deploys: Iterable[Deploy], pending: Iterable[ProposalId]
     ) -> tuple[str, ...]:
-        """Return one line that names the stale ones of `pending`, or none."""
+        """Return one line that names the stale ids of `pending`; no line if there are none."""
         try:
             ids = sorted(await self.stale.of(agent, deploys) & set(pending))
         except HiveError:

@@ -1,1 +1,1 @@
-"""SQLite: a projection of git, and the home of messages, events and counters."""
+"""SQLite: a projection of git, and the store of messages, events and counters."""

@@ -1,7 +1,7 @@
 """Group commit: several functions in one transaction, in the writer's thread.
 
-Nearly always all of them succeed, and savepoints would cost as much as the functions. So only if one fails, all are
-run again, each behind a savepoint of its own: a failure then concerns one caller.
+Nearly always all of them succeed, and savepoints would cost as much as the functions. Only if one fails, all are run
+again, each behind a savepoint of its own. So a failure concerns one caller.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Pending(Protocol):
         """True if the caller was cancelled."""
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Call the function and keep its result or error."""
+        """Call the function, and keep its result or error."""
 
     def settle(self) -> None:
         """Answer the caller (on the loop, after COMMIT)."""
 
     def abandon(self) -> None:
-        """Cancel the caller, who would otherwise wait for ever."""
+        """Cancel the caller. Otherwise it would wait for ever."""
 
 
 class Job(Generic[T]):
@@ -44,11 +44,11 @@ class Job(Generic[T]):
 
     @property
     def abandoned(self) -> bool:
-        """True if the caller was cancelled: nothing else ends the answer early."""
+        """True if the caller was cancelled. Nothing else ends the answer early."""
         return self._answer.done()
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Call the function and keep its result, or its error: the error concerns only this job's caller."""
+        """Call the function and keep its result or error. An error concerns only this job's caller."""
         self.error, self._value = None, None
         try:
             self._value = (self._work(connection),)
@@ -56,7 +56,7 @@ class Job(Generic[T]):
             self.error = error
 
     def settle(self) -> None:
-        """Give the outcome to the caller, unless it was cancelled."""
+        """Pass the outcome to the caller, unless it was cancelled."""
         if self._answer.done():
             return
         if self._value is not None and self.error is None:
@@ -70,10 +70,10 @@ class Job(Generic[T]):
 
 
 def run_batch(jobs: Sequence[Pending], connection: sqlite3.Connection) -> bool:
-    """Run the jobs in one transaction. Return True if anything was changed. Each job then has its outcome.
+    """Run the jobs in one transaction. Return True if anything was changed.
 
-    If the whole transaction is lost (disk full, an I/O error at COMMIT), each job is run again alone, so that a job
-    that cannot be stored does not fail the others.
+    Afterwards each job has its outcome. If the whole transaction is lost (disk full, an I/O error at COMMIT), each job
+    is run again alone, so that a job that cannot be stored does not fail the others.
     """
     before = connection.total_changes
     if (lost := _attempt(jobs, connection)) is not None:
@@ -85,7 +85,7 @@ def run_batch(jobs: Sequence[Pending], connection: sqlite3.Connection) -> bool:
 
 
 def _attempt(jobs: Sequence[Pending], connection: sqlite3.Connection, *, guarded: bool = False) -> sqlite3.Error | None:
-    """Run one transaction. Return the error that lost it as a whole, or None if it was committed."""
+    """Run one transaction. Return None if it was committed, else the error that lost it as a whole."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:

@@ -35,7 +35,10 @@ UNPROVEN = "unproven: not started by its deploy, the agent was stopped"
 
 @dataclass(frozen=True, slots=True)
 class CardChange:
-    """One card before and after a projection. `old` is None for a new card, `new` for a card whose tags are gone."""
+    """One card before and after a projection.
+
+    `old` is None for a new card, `new` for a card whose tags no longer exist.
+    """
 
     old: Card | None
     new: Card | None
@@ -67,7 +70,7 @@ class Cards:
     async def project(self, agent: AgentName, deploys: Sequence[Deploy], stamp: str) -> builtins.list[CardChange]:
         """Make the cards of `agent` equal to `deploys` (all of its ids), in one transaction with the events.
 
-        Returns the changes, lowest id first. Projecting the same deploys again changes nothing.
+        Return the changes, lowest id first. A second projection of the same deploys changes nothing.
         """
         changes = await self._db.write(partial(_project, agent, tuple(deploys), stamp, self._clock()))
         if changes:
@@ -79,12 +82,15 @@ class Cards:
         return await self._db.read(partial(_select, "status = 'pending' ORDER BY id, agent", ()))
 
     async def get(self, agent: AgentName, id: ProposalId) -> Card | None:
-        """Return the card of one id of `agent`, None if there is none."""
+        """Return the card of one id of `agent`; None if there is none."""
         cards = await self._db.read(partial(_select, "agent = ? AND id = ?", (agent, id)))
         return cards[0] if cards else None
 
     async def owners(self, id: ProposalId) -> builtins.list[AgentName]:
-        """Return the agents that have a card with this id, sorted. Several have the id 0, that of a first spawn."""
+        """Return the agents that have a card with this id, sorted.
+
+        Several agents may have the id 0, that of a first spawn.
+        """
 
         def query(connection: sqlite3.Connection) -> list[AgentName]:
             rows = connection.execute("SELECT agent FROM cards WHERE id = ? ORDER BY agent", (id,))

@@ -48,7 +48,7 @@ class Connection(aiosqlite.Connection):
 
 
 async def connect(path: Path) -> Connection:
-    """Open `path` (created if missing) in a new thread; the caller closes it. Raises sqlite3.Error."""
+    """Open `path` (created if missing) in a new thread. The caller closes it. Raise sqlite3.Error."""
 
     def connector() -> sqlite3.Connection:
         return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256)
@@ -66,7 +66,7 @@ def damaged(error: sqlite3.Error) -> bool:
 class translated:
     """Raise SQLite's errors about the file at `path` as hive's errors. Errors in hive's own SQL are not translated.
 
-    A class, because it is around every write: a generator would cost several times as much.
+    It is a class because it wraps every write: a generator would cost several times as much.
     """
 
     __slots__ = ("_path",)

@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BATCH_LIMIT = 512
-"""Functions in one commit at most: the first of them waits for the last."""
+"""Functions in one commit, at most. The first of them waits for the last."""
 
 
 class Database:
     """An open database. `async with await Database.open(path) as db: ...`
 
-    `uuid`: random, made with the file. `created`: the file is new. `set_aside`: where a damaged file was moved to; then
-    `created` is True too, and the caller rebuilds what it can.
+    `uuid` is random and made with the file. `created`: the file is new. `set_aside` is the path to which a damaged file
+    was moved. Then `created` is True too, and the caller rebuilds what it can.
     """
 
     def __init__(self, path: Path, uuid: str, writer: Connection, reader: Connection) -> None:
@@ -53,7 +53,7 @@ class Database:
     async def open(cls, path: Path) -> Database:
         """Open or create the database at `path` (mode 0600; its directory must exist), and migrate it.
 
-        Raises PermanentError (written by a newer hive; no access) or TransientError (disk full, locked).
+        Raise PermanentError (written by a newer hive; no access) or TransientError (disk full, locked).
         """
         try:
             created = not path.exists() or path.stat().st_size == 0
@@ -102,7 +102,7 @@ class Database:
         await self.close()
 
     async def close(self) -> None:
-        """Commit what was asked for, then end both threads. A second call is nothing."""
+        """Commit the writes that were requested, then end both threads. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -114,18 +114,18 @@ class Database:
             await self._writer.close()  # last, so that it checkpoints and removes the write-ahead log
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` as one transaction in the writer's thread; returns its result after COMMIT (fsync included).
+        """Run `work` as one transaction in the writer's thread. Return its result after COMMIT (fsync included).
 
-        `work` must have no effect besides the database: it is run again when another of the same commit fails, and
-        when the commit fails as a whole. What `work` raises is raised here, with its changes rolled back. A cancelled
-        caller does not stop a transaction that has begun; one that has not begun is dropped.
-        Raises TransientError when the disk is full, the file is locked, or the database is closed.
+        `work` must have no effect outside the database: it is run again if another write of the same commit fails, or
+        the commit as a whole. An error of `work` is raised here, with its changes rolled back. A cancelled caller does
+        not stop a transaction that has begun; one that has not begun is dropped. Raise TransientError if the disk is
+        full, the file is locked, or the database is closed.
         """
         with translated(self.path):
             return await self.submit(work)
 
     def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Queue a write as `write` does, and return at once; the order of writes is that of the calls.
+        """Queue a write as `write` does, and return at once. Writes run in the order of the calls.
 
         The future has SQLite's errors as they are (see `translated`). Cancelling it drops a transaction that has not
         begun.
@@ -138,13 +138,19 @@ class Database:
         return answer
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `query` on the second connection, in one snapshot that includes every write answered before."""
+        """Run `query` on the second connection, in one snapshot.
+
+        The snapshot includes every write that was answered before.
+        """
         self._check_open()
         with translated(self.path):
             return await self._reader.run(partial(_in_snapshot, query))
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` on the loop after each commit that changed something. Return a function that ends that."""
+        """Call `listener` on the loop after each commit that changed something.
+
+        Return a function that removes the listener.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -190,7 +196,7 @@ class Database:
 
 
 def _fail(batch: Iterable[Pending], error: Exception) -> None:
-    """Raise `error` in the callers of a lost batch. Cancelling them would end their tasks without a message."""
+    """Raise `error` in the callers of a lost batch. A cancellation would end their tasks without a message."""
     for job in batch:
         job.error = job.error or error
         job.settle()

@@ -23,7 +23,7 @@ _Deaths = dict[AgentName, dict[tuple[ProposalId, str], int]]
 
 
 class Memos:
-    """The tables of memos and deaths. Call `load` first; nothing else may write the tables.
+    """The tables of memos and deaths. Call `load` first. Nothing else may write the tables.
 
     `on_append` is called when a change appended an event.
     """
@@ -35,7 +35,7 @@ class Memos:
         self._stored: dict[AgentName, str] = {}
 
     async def load(self, incarnation: str) -> dict[AgentName, Memo]:
-        """Return every memo. A step that an earlier incarnation began and never ended counts one death, durably."""
+        """Return every memo. A step that an earlier daemon began and never ended counts one death, durably."""
         self._incarnation = incarnation
         stored, deaths = await self._db.write(partial(_load, incarnation))
         self._stored = stored
@@ -70,7 +70,7 @@ class Memos:
             self._on_append()
 
     async def begin_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
-        """Record that a step begins. If the daemon dies before `end_step`, that counts as one death in the step."""
+        """Record that a step begins. If the daemon dies before `end_step`, one death in the step is counted."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -82,7 +82,7 @@ class Memos:
         await self._db.write(work)
 
     async def end_step(self, agent: AgentName, id: ProposalId, step: str) -> None:
-        """Record that a step ended, well or not. The deaths counted so far stay."""
+        """Record that a step ended, in success or not. The deaths counted so far stay."""
 
         def work(connection: sqlite3.Connection) -> None:
             key = (agent, id, step)
@@ -92,7 +92,7 @@ class Memos:
         await self._db.write(work)
 
     async def forget(self, agent: AgentName, event: tuple[str, float] | None = None) -> None:
-        """Remove everything that is remembered about the agent. `event` as for `save`."""
+        """Remove everything that is remembered about the agent. `event`: as for `save`."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM memos WHERE agent = ?", (agent,))

@@ -1,6 +1,6 @@
 """Read or copy a database file from outside, beside a daemon or without one.
 
-Nothing is written, not even a lock that the daemon would have to wait for.
+Nothing is written, and no lock is taken that the daemon would have to wait for.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DECISIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The events of a database: their chain, the hash of the event that was asked for, and those in DECISIONS."""
+    """The events of a database: the chain, the hash of the requested event, and the events in DECISIONS."""
 
     chain: Chain
     hash: str | None
@@ -43,11 +43,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Cards and memos of a database file. `fault` is why the file is not sound, or "".
+    """Cards and memos of a database file. `fault` is the reason why the file is not sound, or "".
 
     `version` is the file's schema, `known` the newest schema of this hive. `cards` has the state of each id by agent,
-    `stamps` the state of the tags that the cards show, `memos` what is remembered of each agent. With a fault they
-    are empty.
+    `stamps` the state of the tags that the cards show, `memos` the memo of each agent. With a fault they are empty.
     """
 
     fault: str = ""
@@ -59,9 +58,10 @@ class Contents:
 
 
 def read_events(path: Path, n: int | None = None) -> Record:
-    """Check the chain of events of the database at `path` and read it, in one snapshot; also the hash of event `n`.
+    """Check the chain of events of the database at `path`, and read it in one snapshot.
 
-    Raises NotFound if there is no database, PermanentError if it is damaged, of a newer hive, or not readable.
+    Also read the hash of event `n`. Raise NotFound if there is no database. Raise PermanentError if it is damaged, of a
+    newer hive, or not readable.
     """
     with _opened(path) as connection, translated(path):
         connection.execute("BEGIN")
@@ -76,7 +76,7 @@ def read_events(path: Path, n: int | None = None) -> Record:
 
 
 def read_contents(path: Path) -> Contents:
-    """Check the whole file at `path`, which exists, and read cards and memos. Blocks until the check is done."""
+    """Check the whole file at `path`, which exists. Read cards and memos. Block until the check is done."""
     known = len(migrations())
     try:
         with _opened(path) as connection:
@@ -111,7 +111,7 @@ def copy(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a connection that only reads. Raises NotFound."""
+    """Open a connection that only reads. Raise NotFound."""
     if not path.is_file():
         raise NotFound(f"there is no database at {path}", "check that --state names the state directory")
     # Without a write-ahead log no daemon has the file open; "immutable" then makes no side files either.
@@ -140,7 +140,10 @@ def _decisions(connection: sqlite3.Connection) -> tuple[EventRow, ...]:
 
 
 def _object(text: str) -> dict[str, object]:
-    """Return the JSON object in `text`, or {} if it does not decode: the chain reports a row that was changed."""
+    """Return the JSON object in `text`.
+
+    Return {} if it does not decode, because the chain reports a row that was changed.
+    """
     try:
         data = json.loads(text)
     except ValueError:

@@ -76,7 +76,7 @@ def get(connection: sqlite3.Connection, id: int) -> Question | None:
 
 
 def open_ones(connection: sqlite3.Connection, name: str | None = None) -> list[Question]:
-    """Return the open questions, newest first; with `name` those that it asked or has to answer."""
+    """Return the open questions, newest first. With `name`, only those that it asked or has to answer."""
     where = "answered_at IS NULL AND (?1 IS NULL OR asker = ?1 OR target = ?1) ORDER BY id DESC"
     return _select(connection, where, (name,))
 
@@ -122,7 +122,7 @@ def due(connection: sqlite3.Connection, at: int, limit: int) -> list[Question]:
 
 
 def next_due(connection: sqlite3.Connection, after: int) -> int | None:
-    """Return when the next open question expires after a time."""
+    """Return the time at which the next open question expires."""
     query = "SELECT min(expires_at) FROM questions WHERE answered_at IS NULL AND expires_at > ?"
     expires_at = connection.execute(query, (after,)).fetchone()[0]
     return None if expires_at is None else int(expires_at)
@@ -142,7 +142,7 @@ def count_asked(connection: sqlite3.Connection, target: str) -> int:
 
 
 def close(connection: sqlite3.Connection, id: int, answer: str, answerer: str, at: int) -> int | None:
-    """Answer (or cancel, or expire) a question that is still open. Return the message that notified its target."""
+    """Answer, cancel or expire a question that is still open. Return the message that notified its target."""
     row = connection.execute(
         "UPDATE questions SET answer = ?1, answerer = ?2, answered_at = ?3, size = size + length(CAST(?1 AS BLOB)) "
         "WHERE id = ?4 AND answered_at IS NULL RETURNING notice",

@@ -64,7 +64,7 @@ def listed(connection: sqlite3.Connection, owner: str | None, most: int, text_by
 def fire(connection: sqlite3.Connection, at: int, limit: int) -> tuple[list[str], bool]:
     """Deliver at most `limit` due reminders to the inboxes of their owners, in order of due time.
 
-    Returns the owner of each, and whether there are more. If an inbox has no room, its reminders wait, in order. A
+    Return the owner of each, and True if there are more. If an inbox has no room, its reminders wait, in order. A
     reminder whose owner cannot be read waits too, and `listed` shows it.
     """
     query = "SELECT id, CAST(owner AS BLOB) FROM reminders WHERE due_at <= ? ORDER BY due_at, id"
@@ -84,7 +84,7 @@ def fire(connection: sqlite3.Connection, at: int, limit: int) -> tuple[list[str]
 
 
 def next_due(connection: sqlite3.Connection, after: int) -> int | None:
-    """Return when the next reminder is due after a time."""
+    """Return the time of the next due reminder after `now`."""
     due_at = connection.execute("SELECT min(due_at) FROM reminders WHERE due_at > ?", (after,)).fetchone()[0]
     return None if due_at is None else int(due_at)
 

@@ -34,7 +34,7 @@ def migrations() -> tuple[str, ...]:
 
 
 def prepare_writer(path: Path, connection: sqlite3.Connection) -> str:
-    """Bring the file up to date and return its uuid. Raises DamagedDatabase, PermanentError or sqlite3.Error."""
+    """Bring the file up to date and return its uuid. Raise DamagedDatabase, PermanentError or sqlite3.Error."""
     try:
         _configure(connection)
         _check(path, connection)

@@ -1,4 +1,4 @@
-"""The last tip of each branch that became a proposal. Losing them costs little: the tags have them too."""
+"""The last tip of each branch that became a proposal. A loss costs little, because the tags have them too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from meta.names import AgentName, Sha
 from reconciler.store.database import Database
 
 MOST = 1000
-"""Branches per agent at most. The oldest are removed."""
+"""Branches per agent, at most. The oldest are removed."""
 
 
 class SeenTips:

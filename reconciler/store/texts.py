@@ -26,7 +26,7 @@ def text(value: object, what: str) -> str:
 
 
 def beginning(value: object, whole: bool, what: str) -> str:
-    """Decode as `text` does. A text that is not `whole` ends with CUT, also in place of half a character."""
+    """Decode as `text` does. A text that is not `whole` ends with CUT, which also replaces half a character."""
     if isinstance(value, bytes) and not whole:
         for _ in range(3):
             if value and value[-1] & 0xC0 == 0x80:

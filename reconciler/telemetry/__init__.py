@@ -1,1 +1,1 @@
-"""Metrics, traces, and which agent, pass and step a task works on."""
+"""Metrics, traces, and the activity of tasks: agent, pass and step."""

@@ -1,7 +1,7 @@
 """The activity of a worker, for log lines and traces: agent, pass and step.
 
 It is a context variable, so that every function called from a step has it. A task that outlives the step (a socket's
-server) inherits it too; `over` marks it as ended there.
+server) inherits it too. There `over` marks it as ended.
 """
 
 from __future__ import annotations

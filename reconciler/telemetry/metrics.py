@@ -36,7 +36,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = "text/plain; version=0.0.4"
 """The content type of `render`. litestar adds the charset, UTF-8."""
 STEP_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 15, 60, 300, 1800)
-"""Seconds: a step may be the writing of a tag or a build."""
+"""Seconds. A step may be the write of a tag or a whole build."""
 SWEEP_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30)
 _KINDS: tuple[tuple[type[HiveError], str], ...] = (
     (TransientError, "transient"),
@@ -51,7 +51,7 @@ _KINDS: tuple[tuple[type[HiveError], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The values of the gauges. `unread`: waiting messages by inbox; `pending`: when each open proposal was made.
+    """The values of the gauges. `unread`: waiting messages by inbox. `pending`: the time of each open proposal.
 
     `disk`: (free, whole) bytes of the state directory's file system; `database`: bytes. `dead`: dead letters by inbox.
     `refused`: branches whose commit was refused, by agent. `set_aside`: damaged databases.
@@ -91,7 +91,7 @@ class MessageCounters:
         self._refused.labels("not-now" if transient else "bad").inc()
 
     def deliver(self) -> None:
-        """Count a message that was handed out, for the first time or again."""
+        """Count a message that was delivered, for the first time or again."""
         self._delivered.inc()
 
     def acknowledge(self, count: int) -> None:
@@ -167,7 +167,7 @@ class Metrics:
         self.database = Gauge("hive_database_bytes", "The database with its write-ahead log", registry=here)
 
     def _troubles(self) -> None:
-        """Add the gauges that are 0 while nothing is wrong."""
+        """Add the gauges that are 0 unless something is wrong."""
         here = self.registry
         self.dead = Gauge("hive_dead_letters", "Messages that were given up", ["inbox"], registry=here)
         self.refused_tips = Gauge("hive_refused_tips", "Branches whose commit is no proposal", ["agent"], registry=here)
@@ -216,7 +216,7 @@ class Metrics:
         self.errors.labels(next(kinds, "internal")).inc()
 
     def turn_killed(self, agent: AgentName) -> None:
-        """Count a turn of `agent` that a stop ended."""
+        """Count a turn of `agent` that was ended by a stop."""
         self._agents.add(agent)
         self.turns_killed.labels(agent).inc()
 

@@ -59,7 +59,7 @@ def stop() -> None:
 
 
 def span(name: str, /, **attributes: str) -> AbstractContextManager[None]:
-    """Trace the block as a span. An error that passes through becomes the span's status, scrubbed."""
+    """Trace the block as a span. An error in the block becomes the span's status, scrubbed."""
     return nullcontext() if _provider is None else _span(_provider, name, attributes)
 
 

@@ -169,7 +169,7 @@ class FakeService:
 
     async def card(self, id: ProposalId, agent: AgentName | None = None) -> Card:
         if id == 0 and agent is None:
-            raise BadInput("each agent's first spawn has the id 0 (alice, manager)", "say whose: `--agent NAME`")
+            raise BadInput("each agent's first spawn has the id 0 (alice, manager)", "name the agent: `--agent NAME`")
         if id == 0 and agent is not None:
             self.known(agent)
             return Card(id, agent, DeployKind.SPAWN, "", None, 1_700_000_000, "failed", "failed", note="no luck\nlog")

@@ -26,7 +26,7 @@ the last run of the tests (tests/crash/), which demand the same outcomes. The ro
 step without a scenario fails a test.
 
 After each kill, whatever the outcome: meta, the applied tags, the containers and the cards agree; every agent runs
-what meta pins; what happened was told as an event once; no candidate, lock, temporary file, record or process is left
+what meta pins; each event was appended once; no candidate, lock, temporary file, record or process is left
 over; and each agent that is not concerned, or to which nothing was to happen, is the same process as before. Where a
 command was not answered it either happened as a whole or is still to be given again.
 """

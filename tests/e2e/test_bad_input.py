@@ -100,7 +100,7 @@ def test_the_id_0_needs_the_name_of_its_agent(unharmed: Lab) -> None:
         said = unharmed.hive(command, "0")
         assert said.code == 2, said
         assert "each agent's first spawn has the id 0 (alice, bob, manager)" in said.err
-        assert "try: say whose: `--agent NAME`" in said.err
+        assert "try: name the agent: `--agent NAME`" in said.err
         said = unharmed.hive(command, "0", "--agent", "nobody")
         assert (said.code, "there is no agent nobody" in said.err) == (3, True), said
     assert "proposal 0 for bob" in unharmed.hive("diff", "0", "--agent", "bob").out

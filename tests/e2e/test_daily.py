@@ -92,7 +92,7 @@ def test_an_edit_of_what_somebody_else_replaced_meanwhile_is_refused_and_kept(
     assert lab.deploy('label = "theirs"\n')["state"] == "deployed"
     with pytest.raises(Exception, match="has another commit by now"):
         lab.post("/api/agents/alice/settings", text=text, base=base)
-    with pytest.raises(Exception, match="is so already"):
+    with pytest.raises(Exception, match="already has this text"):
         lab.post("/api/agents/alice/settings", text='label = "theirs"\n')
 
 

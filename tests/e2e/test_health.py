@@ -23,8 +23,8 @@ SLACK = 5.0
 """Seconds between the verdict and the tag, on a machine that is much too busy."""
 FAULTS = {
     "never": ("never-hello", f"no harness connected within {DEADLINE:g} s"),
-    "old": ("old-generation", "it said hello as generation 00000000000000000000, launched was "),
-    "mute": ("mute", f"the harness said hello but never answered a probe within {DEADLINE:g} s"),
+    "old": ("old-generation", "its hello reports generation 00000000000000000000, launched was "),
+    "mute": ("mute", f"the harness sent a hello but never answered a probe within {DEADLINE:g} s"),
     "exits": ("hello-then-exit", "exited with code 7 before it was healthy"),
     "flaps": ("flap", "its link broke 3 times: flapping"),
     "dies": (None, "exited with code 7 before it was healthy"),

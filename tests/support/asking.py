@@ -1,4 +1,4 @@
-"""Questions and reminders over a real database, with a clock that a test moves and agents that are only names."""
+"""Questions and reminders over a real database. A test moves the clock; agents are only names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from reconciler.store.database import Database
 
 @dataclass
 class Asking:
-    """`woken`: whose receivers were woken, in order. `barred`: pairs of a sender and whom it may not write to."""
+    """The questions and reminders of one test.
+
+    `woken` lists the names whose receivers were woken, in order. `barred` has pairs of a sender and a recipient that it
+    may not write to.
+    """
 
     db: Database
     folder: Path
@@ -40,11 +44,11 @@ class Asking:
             raise Refused(f"{sender} may not write to {to}")
 
     def state(self, name: str) -> Path:
-        """Its /state, as on the host."""
+        """Return the path of the agent's /state on the host."""
         return self.folder / name
 
     async def inbox(self, name: str) -> list[tuple[str, str]]:
-        """Every message of an inbox, oldest first: from, body."""
+        """Return every message of an inbox, oldest first: sender, body."""
 
         def query(connection: sqlite3.Connection) -> list[tuple[str, str]]:
             return connection.execute(
@@ -54,7 +58,7 @@ class Asking:
         return await self.db.read(query)
 
     async def helper_events(self, name: str) -> list[HelperEvent]:
-        """The helper events of an inbox, oldest first."""
+        """Return the helper events of an inbox, oldest first."""
         return [HELPER_EVENT.validate_json(body) for sender, body in await self.inbox(name) if sender == "system"]
 
     async def spoil(self, table: str, column: str, id: int, text: bytes = b"\xff\xfe") -> None:
@@ -69,7 +73,7 @@ class Asking:
 
 @contextlib.asynccontextmanager
 async def asking(folder: Path) -> AsyncIterator[Asking]:
-    """In `folder`, where alice and bob have a /state each."""
+    """Yield an Asking in `folder`, with a /state each for alice and bob."""
     for name in ("alice", "bob", "manager"):
         (folder / name).mkdir(exist_ok=True)
     async with await Database.open(folder / "hive.db") as db:

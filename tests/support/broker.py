@@ -7,11 +7,11 @@ from reconciler.store.database import Database
 
 AGENTS = ("alice", "bob", "manager")
 NOW = 1234.9
-"""What its clock says."""
+"""The time of the broker's clock."""
 
 
 def broker_on(db: Database, inbox_limit: int = 1000, allowed: Allowed = allow_all) -> Broker:
-    """Bodies up to 100 bytes; knows AGENTS."""
+    """Return a broker that knows AGENTS and takes bodies of at most 100 bytes."""
     return Broker(
         db,
         AGENTS.__contains__,
@@ -23,7 +23,7 @@ def broker_on(db: Database, inbox_limit: int = 1000, allowed: Allowed = allow_al
 
 
 async def bodies(broker: Broker, agent: str) -> list[str]:
-    """Everything that waits, handed out."""
+    """Deliver every waiting message, and return the bodies."""
     found = []
     while (delivery := await broker.recv(agent, 0)) is not None:
         found.append(delivery.body)

@@ -1,4 +1,4 @@
-"""`hive` with a discovery that fails at its first look, as a mistake in hive would make it."""
+"""`hive` with a discovery that fails at its first look, as a defect of hive would make it."""
 
 from __future__ import annotations
 

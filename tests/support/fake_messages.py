@@ -1,6 +1,6 @@
-"""What a scripted Messages API answers, and in which form: the pure part of `fake_messages_api`.
+"""The answers of a scripted Messages API, and their form: the pure part of `fake_messages_api`.
 
-A *step* is a dict that says how to answer one POST /v1/messages:
+A *step* is a dict that describes the answer to one POST /v1/messages:
 
     {"text": "hello"}                              plain answer, stop_reason end_turn
     {"text": "let me see", "tool": "mcp__hive__send", "input": {"to": "bob"}}
@@ -50,7 +50,7 @@ _SCRIPT = re.compile(r"@@(plan|text|tool|error|slow|overflow|hang)\b[ \t]*(.*)",
 
 
 class Event(NamedTuple):
-    """One server-sent event of a streamed answer; `delta`: a piece of the content."""
+    """One server-sent event of a streamed answer. `delta`: it is a piece of the content."""
 
     name: str
     data: Json
@@ -59,27 +59,30 @@ class Event(NamedTuple):
 
 # reading requests
 def texts(message: Json) -> list[str]:
-    """The text pieces of a message, without tool results and system reminders."""
+    """Return the texts of a message, without tool results and system reminders."""
     content = message.get("content", "")
     parts = [content] if isinstance(content, str) else [b.get("text", "") for b in content if b.get("type") == "text"]
     return [part for part in parts if part and not part.lstrip().startswith("<system-reminder>")]
 
 
 def last_user_text(body: Json) -> str:
-    """What the user said last."""
+    """Return the last text of the user."""
     users = (message for message in reversed(body.get("messages", [])) if message.get("role") == "user")
     return next((found[-1] for message in users if (found := texts(message))), "")
 
 
 def tool_results(body: Json) -> list[Json]:
-    """Every tool result that the model was shown: {"tool_use_id", "content", "is_error"?}."""
+    """Return every tool result that the model was shown: {"tool_use_id", "content", "is_error"?}."""
     contents = (message.get("content") for message in body.get("messages", []))
     blocks = (block for content in contents if isinstance(content, list) for block in content)
     return [block for block in blocks if block.get("type") == "tool_result"]
 
 
 def classify(body: Json) -> str:
-    """main, compact or aux (title, quota probe), judged by what the CLI is known to send."""
+    """Return the kind of a request: main, compact or aux (title, quota probe).
+
+    The kind follows from the CLI's known requests.
+    """
     if any(mark in last_user_text(body) for mark in _COMPACT):
         return "compact"
     structured = "format" in (body.get("output_config") or {}) or "output_format" in body
@@ -87,7 +90,7 @@ def classify(body: Json) -> str:
 
 
 def parse_script(text: str) -> list[Step] | None:
-    """The steps that a prompt carries; None when it has none."""
+    """Return the steps in a prompt; None if it has none."""
     match = _SCRIPT.search(text)
     if match is None:
         return None
@@ -109,7 +112,7 @@ def parse_script(text: str) -> list[Step] | None:
 
 
 def scripted(body: Json) -> tuple[str, Step] | None:
-    """(key, step) of the newest script in the conversation, by the assistant's messages since then."""
+    """Return (key, step) of the newest script in the conversation. Count the assistant's messages since then."""
     after = 0
     for message in reversed(body.get("messages", [])):
         after += message.get("role") == "assistant"
@@ -125,14 +128,14 @@ def scripted(body: Json) -> tuple[str, Step] | None:
 
 # building answers
 def error_body(status: int, kind: str | None = None, message: str | None = None) -> Json:
-    """The body of an HTTP error."""
+    """Return the body of an HTTP error."""
     name, text = ERRORS.get(status, ("api_error", "scripted error"))
     error = {"type": name, "message": message or MESSAGES.get(kind or "", text)}
     return {"type": "error", "error": error, "request_id": f"req_fake{uuid.uuid4().hex[:12]}"}
 
 
 def message_of(step: Step, body: Json) -> Json:
-    """The whole answer."""
+    """Return the whole answer."""
     blocks = _blocks(step)
     usage = {
         "input_tokens": 10,
@@ -168,7 +171,7 @@ def _blocks(step: Step) -> list[Json]:
 
 
 def events_of(message: Json, chunks: int) -> Iterator[Event]:
-    """The streamed form of an answer."""
+    """Return the events of a streamed answer."""
     usage = {**message["usage"], "output_tokens": 1}
     yield Event("message_start", {"message": {**message, "content": [], "stop_reason": None, "usage": usage}})
     for index, block in enumerate(message["content"]):
@@ -183,7 +186,7 @@ def events_of(message: Json, chunks: int) -> Iterator[Event]:
 
 
 def _deltas(block: Json, chunks: int) -> tuple[Json, list[Json]]:
-    """How a block begins, and the pieces that it comes in."""
+    """Return the start of a block, and the deltas of its content."""
     match block["type"]:
         case "text":
             pieces = [{"type": "text_delta", "text": piece} for piece in _pieces(block["text"], chunks)]

@@ -1,4 +1,4 @@
-"""A scripted stand-in for the Anthropic Messages API, on loopback, with a log of all that it was asked.
+"""A scripted stand-in for the Anthropic Messages API, on loopback, with a log of its requests.
 
     with FakeMessages() as api:
         environment["ANTHROPIC_BASE_URL"] = api.url
@@ -6,8 +6,8 @@
         ...
         api.calls("main")[-1]["body"]        # what the "model" was shown
 
-Where a step comes from, first match wins: the newest script in the conversation; the queue (`push`); auxiliary calls
-(compaction summary, title, quota probe) get a fitting canned answer; else the last text of the user comes back.
+The source of a step is the first of these: the newest script in the conversation; the queue (`push`); for auxiliary
+calls (compaction summary, title, quota probe) a fixed answer; else the last text of the user.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from tests.support.fake_messages import (
 
 
 class FakeMessages:
-    """The server. `context_limit`: characters of JSON in the messages above which the prompt is too long."""
+    """The server. A prompt is too long if its messages have more than `context_limit` characters of JSON."""
 
     def __init__(self, context_limit: int | None = None) -> None:
         self.requests: list[Json] = []
-        """Everything that was asked: {"n", "t", "method", "path", "headers", "body", "kind", "step"}."""
+        """Every request: {"n", "t", "method", "path", "headers", "body", "kind", "step"}."""
         self._context_limit = context_limit
         self._queue: list[Step] = []
         self._uses: dict[str, int] = {}
@@ -63,22 +63,22 @@ class FakeMessages:
         self._thread.join(5)
 
     def push(self, *steps: Step) -> None:
-        """Answer with these, in order."""
+        """Queue steps for the next answers."""
         with self._lock:
             self._queue.extend(steps)
 
     def calls(self, kind: str | None = None) -> list[Json]:
-        """The requests for a message seen, of one kind or of all."""
+        """Return the requests for a message, of one kind or of all."""
         with self._lock:
             return [seen for seen in self.requests if seen["path"].startswith("/v1/messages") and _of(seen, kind)]
 
     def record(self, entry: Json) -> None:
-        """Note a request."""
+        """Record a request."""
         with self._lock:
             self.requests.append({"n": next(self._serial), "t": round(time.time(), 3), **entry})
 
     def choose(self, body: Json) -> tuple[str, Step]:
-        """The kind of a request, and how it is answered."""
+        """Return the kind of a request, and the step of its answer."""
         kind = classify(body)
         with self._lock:
             if kind == "compact":
@@ -101,7 +101,7 @@ class FakeMessages:
         return key, step
 
     def _used(self, key: str, step: Step) -> Step:
-        """The step, or what comes `then` once it was used `times` times."""
+        """Return the step; after `times` uses return its `then`."""
         used = self._uses[key] = self._uses.get(key, 0) + 1
         later: Step = step["then"] if "then" in step and used > step.get("times", 1) else step
         return later

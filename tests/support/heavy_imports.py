@@ -1,4 +1,4 @@
-"""Run `hive` with the arguments given, and print at exit which of the slow modules it imported."""
+"""Run `hive` with the given arguments. At exit print the slow modules that it imported."""
 
 from __future__ import annotations
 

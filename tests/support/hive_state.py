@@ -22,7 +22,7 @@ AT = 1_700_000_000
 
 
 async def make(directory: Path, ids: int = 1) -> Layout:
-    """Alice is spawned and has `ids` more deploys, each approved by BY."""
+    """Make the directory: spawn alice, then deploy `ids` more ids, each approved by BY."""
     layout = Layout(directory / "s", directory / "r")
     layout.state.mkdir(mode=0o711, parents=True)
     layout.scratch.mkdir()
@@ -40,7 +40,7 @@ async def make(directory: Path, ids: int = 1) -> Layout:
 
 
 async def deploy(meta: MetaRepo, applied: Applied, cards: Cards, id: int, sha: Sha, kind: DeployKind) -> None:
-    """One id from its proposal to its end."""
+    """Take one id from its proposal to its end."""
     which = ProposalId(id)
     await propose(applied, id, sha, kind)
     await project(cards, applied)
@@ -54,19 +54,19 @@ async def deploy(meta: MetaRepo, applied: Applied, cards: Cards, id: int, sha: S
 
 
 async def project(cards: Cards, applied: Applied) -> None:
-    """The cards and events of what the tags say."""
+    """Write the cards and events that follow from the tags."""
     await cards.project(ALICE, await applied.deploys(), applied.stamp() or "")
 
 
 async def propose(applied: Applied, id: int, sha: Sha, kind: DeployKind = DeployKind.APPLY_COMMIT) -> None:
-    """The first tag of an id."""
+    """Write the first tag of an id."""
     await applied.propose(
         ProposalId(id), Pinning(kind, sha, None, commit_ref="", source=Source.parse("test"), by=BY), at=AT
     )
 
 
 async def commit(meta: MetaRepo, id: int, sha: Sha, kind: DeployKind) -> None:
-    """The candidate and the commit on meta main."""
+    """Make the candidate and the commit on meta main."""
     which, pin = ProposalId(id), Pin(ProposalId(id), sha)
     entry = (await meta.read()).desired.agents.get(ALICE)
     await meta.candidate(ALICE, which, entry, pin=pin, role=Role.AGENT, by=BY, at=AT)

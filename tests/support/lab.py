@@ -1,7 +1,7 @@
 """A real daemon as its own process, started in milliseconds: forked from a server that has imported everything.
 
-`Lab` is one state directory with at most one daemon. Its requests go over the real sockets; waiting is on events
-(readiness datagram, end of the process, `/api/wait`), never on a clock.
+`Lab` is one state directory with at most one daemon. Its requests go over the real sockets; it waits for events
+(readiness datagram, end of the process, `/api/wait`), never for a time.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from tests.support.lab_daemon import Serving, command_for, serve_here, tiny_comm
 
 T = TypeVar("T")
 WAIT = 30.0
-"""Seconds that anything here may take."""
+"""Seconds that one wait may take."""
 TICK = 0.2
-"""Seconds between two looks when no event comes: not everything that can be waited for has one."""
+"""Seconds between two looks if no event comes. Some conditions have no event."""
 QUICK = {
     "HIVE_HEALTH_DEADLINE": "2",
     "HIVE_HEALTH_STABLE": "0.03",
@@ -61,7 +61,7 @@ _CONTEXT.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Said:
-    """What a `hive` command did."""
+    """The result of a `hive` command."""
 
     code: int
     out: str
@@ -71,8 +71,9 @@ class Said:
 class Lab:
     """One hive. `directory` must be short: unix socket paths end at 107 bytes.
 
-    `tiny` runs the tiny harness instead of the real one, but where agent.toml has a [start] table if `faults` is set.
-    Without `nix` it is a host that has none, which is faster. With `previews` builder `plain` previews as `nix` does.
+    `tiny` runs the tiny harness instead of the real one. With `faults`, an agent.toml with a [start] table still gets
+    the real one. Without `nix` the host has no nix, which is faster. With `previews` builder `plain` previews as `nix`
+    does.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Lab:
 
     # the daemon
     def start(self, failpoint: str = "", *, expect_ready: bool = True) -> bool:
-        """Start a daemon; True once it is ready, False when it died first."""
+        """Start a daemon. Return True once it is ready, False if it died first."""
         directory = self.directory
         address = directory / "notify"
         address.unlink(missing_ok=True)
@@ -140,13 +141,13 @@ class Lab:
         )
 
     def _command(self) -> Command | None:
-        """What runs inside; None is the backend's own."""
+        """Return the command inside the containers. None is the backend's own."""
         if self.faults:
             return partial(command_for, self.layout)
         return tiny_command if self.tiny else None
 
     def arm(self, failpoint: str) -> None:
-        """From now on the daemon dies at `failpoint`; returns once it knows."""
+        """Make the daemon die at `failpoint` from now on. Return once the daemon knows it."""
         (self.directory / "failpoint").write_text(failpoint, encoding="ascii")
         address = self.directory / "armed"
         address.unlink(missing_ok=True)
@@ -157,7 +158,7 @@ class Lab:
             armed.recv(16)
 
     def died(self) -> int:
-        """Wait until the daemon has ended; its exit code (negative: the signal)."""
+        """Wait until the daemon has ended. Return its exit code (negative: the signal)."""
         process = self._process
         assert process is not None
         process.join(WAIT)
@@ -172,19 +173,19 @@ class Lab:
         return self._process.pid
 
     def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL to the daemon."""
         if self._process is not None:
             if self._process.is_alive():
                 os.kill(self.pid, signal.SIGKILL)
             self.died()
 
     def stop(self) -> int:
-        """SIGTERM, in good order."""
+        """End the daemon in good order by SIGTERM."""
         os.kill(self.pid, signal.SIGTERM)
         return self.died()
 
     def tail(self) -> str:
-        """The end of its log."""
+        """Return the end of the daemon's log."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:])
 
     def check_pauses(self) -> None:
@@ -208,18 +209,21 @@ class Lab:
 
     # requests
     def host(self, **request: object) -> dict[str, Any]:
-        """One request on host.sock; the answer as it is."""
+        """Send one request to host.sock, and return the answer unchanged."""
         with self.lines(self.layout.host_socket) as line:
             return line(request)
 
     def ask(self, agent: str, /, **request: object) -> dict[str, Any]:
-        """One request on an agent's mcp.sock, as if from its container; the answer as it is."""
+        """Send one request to an agent's mcp.sock, as if from its container, and return the answer unchanged."""
         with self.lines(self.layout.mcp_socket(AgentName(agent))) as line:
             return line(request)
 
     @contextlib.contextmanager
     def lines(self, path: Path) -> Iterator[Callable[[object], dict[str, Any]]]:
-        """A connection to a socket: called with a request (bytes go as they are), it gives the next answer."""
+        """Return a connection to a socket.
+
+        Call it with a request (bytes are sent unchanged); it returns the next answer.
+        """
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(WAIT)
             sock.connect(str(path))
@@ -235,7 +239,7 @@ class Lab:
                 yield line
 
     def hive(self, *words: str) -> Said:
-        """A `hive` command, in this process."""
+        """Run a `hive` command in this process."""
         out, err = io.StringIO(), io.StringIO()
         where = ["--state", str(self.layout.state), "--runtime", str(self.layout.runtime)]
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -243,7 +247,7 @@ class Lab:
         return Said(code, out.getvalue(), err.getvalue())
 
     def client(self) -> Client:
-        """HTTP."""
+        """Return a client for the operator's HTTP."""
         return Client(Where(self.layout.state, self.layout.runtime))
 
     def get(self, path: str, **query: str | float | None) -> Any:
@@ -253,12 +257,12 @@ class Lab:
         return self.client().post(path, body)
 
     def settle(self, agent: str | None = None) -> None:
-        """Wait until nothing is left to do."""
+        """Wait until no work is left."""
         answer = self.get("/api/wait", agent=agent, timeout=WAIT / 2)
         assert answer["settled"], f"not settled: {self.get('/api/plan')}\n{self.tail()}"
 
     def until(self, look: Callable[[], T | None]) -> T:
-        """Look at each event (and now and then) until there is something to see."""
+        """Look after each event, and at intervals, until `look` returns a value."""
         deadline = time.monotonic() + WAIT
         with self.client().events() as stream:
             while not (seen := look()):
@@ -267,31 +271,31 @@ class Lab:
             return seen
 
     def agents(self) -> dict[str, dict[str, Any]]:
-        """hive status, by agent."""
+        """Return the rows of `hive status` by agent."""
         return {row["agent"]: row for row in self.get("/api/status")["agents"]}
 
     def agent(self, name: str = "alice") -> dict[str, Any]:
-        """Its row of hive status."""
+        """Return the agent's row of `hive status`."""
         return self.agents()[name]
 
     def events(self, kind: str, agent: str | None = None) -> list[dict[str, Any]]:
-        """The newest events of a kind, oldest first."""
+        """Return the newest events of a kind, oldest first."""
         found = self.get("/api/events", follow=0, limit=1000)
         return [event for event in found if event["kind"] == kind and agent in (None, event["agent"])]
 
     def card(self, id: int, agent: str | None = None) -> dict[str, Any]:
-        """A card."""
+        """Return a card."""
         return dict(self.get(f"/api/proposals/{id}", agent=agent))
 
     def inbox(self, agent: str) -> list[str]:
-        """Every message that was ever sent to somebody, oldest first."""
+        """Return every message that was sent to `name`, oldest first."""
         with contextlib.closing(sqlite3.connect(f"file:{self.layout.database}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT body FROM messages WHERE recipient = ? ORDER BY id", (agent,)).fetchall()
         return [str(body) for (body,) in rows]
 
     # what an operator does
     def spawn(self, *names: str) -> None:
-        """Spawn agents; returns once they run."""
+        """Spawn agents. Return once they run."""
         for name in names:
             self.post(f"/api/agents/{name}/spawn")
         for name in names:
@@ -299,17 +303,17 @@ class Lab:
             assert self.agent(name)["phase"] == "running", self.tail()
 
     def approve(self, id: int) -> dict[str, Any]:
-        """Approve and wait for the end; the card."""
+        """Approve an id, wait for its end, and return its card."""
         agent = self.post(f"/api/proposals/{id}/approve")["agent"]
         self.settle(agent)
         return self.card(id, agent)
 
     def deploy(self, text: str, agent: str = "alice") -> dict[str, Any]:
-        """Commit `text` as agent.toml, propose, approve, wait; the card."""
+        """Commit `text` as agent.toml, propose, approve, wait for the end, and return the card."""
         return self.approve(self.propose(text, agent))
 
     def do(self, agent: str, verb: str, **body: object) -> None:
-        """start, stop, restart, rebuild or destroy an agent; returns once that is done."""
+        """Start, stop, restart, rebuild or destroy an agent. Return once that is done."""
         self.post(f"/api/agents/{agent}/{verb}", **body)
         self.settle(agent)
 
@@ -318,7 +322,7 @@ class Lab:
 
     # git, as a person with a clone
     def git(self, repo: Path, *words: str) -> str:
-        """A git command; its output."""
+        """Run a git command, and return its output."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -334,7 +338,7 @@ class Lab:
         return done.stdout.strip()
 
     def commit(self, text: str, agent: str = "alice") -> Path:
-        """Commit `text` as agent.toml on top of applied/main in a clone of one's own; the clone."""
+        """Commit `text` as agent.toml on top of applied/main in a new clone, and return the clone."""
         clone = self.directory / "w" / agent
         if not clone.exists():
             clone.parent.mkdir(exist_ok=True)
@@ -347,19 +351,19 @@ class Lab:
         return clone
 
     def propose(self, text: str, agent: str = "alice") -> int:
-        """Commit and propose; the id."""
+        """Commit and propose, and return the id."""
         return int(self.post("/api/proposals", agent=agent, source=str(self.commit(text, agent)))["id"])
 
     def tags(self, agent: str = "alice") -> set[str]:
-        """The tags of the agent's applied repo."""
+        """Return the tags of the agent's applied repo."""
         return set(self.git(self.applied(agent), "tag").split()) if self.applied(agent).exists() else set()
 
     def told(self, tag: str, agent: str = "alice") -> str:
-        """The message of a tag."""
+        """Return the message of a tag."""
         return self.git(self.applied(agent), "tag", "-l", "--format=%(contents)", tag)
 
     def ref(self, name: str, agent: str = "alice") -> str:
-        """The commit behind a ref of the agent's applied repo."""
+        """Return the commit behind a ref of the agent's applied repo."""
         return self.git(self.applied(agent), "rev-parse", "--verify", f"{name}^{{commit}}")
 
 
@@ -376,7 +380,7 @@ class LabKind(TypedDict, total=False):
 
 @contextlib.contextmanager
 def fresh_lab(letter: str, settings: dict[str, str] | None = None, **kind: Unpack[LabKind]) -> Iterator[Lab]:
-    """A hive of one's own whose manager runs; afterwards nothing of it is left. No nix: that takes half the time."""
+    """Yield a separate hive whose manager runs, and remove it afterwards. It has no nix, which takes half the time."""
     directory = Path(f"/tmp/hive-{os.getpid()}-{letter}")
     discard(directory)
     directory.mkdir(mode=0o755)
@@ -393,12 +397,12 @@ def fresh_lab(letter: str, settings: dict[str, str] | None = None, **kind: Unpac
 
 
 def discard(directory: Path) -> None:
-    """Remove a hive's directory, with the generations in it that nobody can write in."""
+    """Remove a hive's directory, with the read-only generations in it."""
     for folder, _, _ in os.walk(directory):
         Path(folder).chmod(0o755)
     shutil.rmtree(directory, ignore_errors=not directory.exists())
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Return True if the process exists."""
     return Path(f"/proc/{pid}").exists()

@@ -1,4 +1,4 @@
-"""What runs in the forked process of a lab: `hive serve`, with the harness and the host that the lab wants."""
+"""The program in the forked process of a lab: `hive serve`, with the harness and the host of the lab."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class Serving:
-    """What a lab wants of its daemon: see Lab."""
+    """The options of a lab for its daemon; see Lab."""
 
     directory: Path
     environment: dict[str, str]
@@ -42,7 +42,7 @@ class Serving:
 
 
 def serve_here(wanted: Serving) -> None:
-    """In the child: be `hive serve`."""
+    """Be `hive serve`. Runs in the child."""
     os.setsid()
     log = os.open(wanted.directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -96,7 +96,7 @@ def watch_callbacks(report: Path) -> None:
 
 
 def _previewing(plain: type[PlainBuilder]) -> type[PlainBuilder]:
-    """Builder `plain` that says before an approval what the settings are, as builder `nix` does of a system."""
+    """Return a builder `plain` that shows the settings before an approval, as builder `nix` shows the system."""
 
     class Previewing(plain):  # type: ignore[misc, valid-type]
         previews = True
@@ -115,7 +115,7 @@ def tiny_command(_agent: AgentName, _launch: Launch) -> Sequence[str]:
 
 
 def command_for(layout: Layout, agent: AgentName, launch: Launch) -> Sequence[str]:
-    """The real harness for a generation that misbehaves."""
+    """Return the command of the real harness for a generation that misbehaves."""
     settings = layout.generation(agent, launch.generation) / "tree" / "agent.toml"
     real = "[start]" in settings.read_text(encoding="utf-8")
     return harness_command(agent, launch) if real else tiny_command(agent, launch)

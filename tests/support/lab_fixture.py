@@ -1,9 +1,9 @@
-"""The fixture `lab`: a hive with a real daemon, as the marker `lab` of a test or its module asks for.
+"""The fixture `lab`: a hive with a real daemon, as the marker `lab` of a test or its module describes it.
 
     pytestmark = pytest.mark.lab(agents=("alice", "bob"), settings={"HIVE_RESYNC": "60"}, backend="fake")
 
-`agents` are spawned, then `prepare` is called with the hive. `fresh=True` gives each test a hive of its own; otherwise
-the tests of a module share one. Other keywords are those of `Lab`.
+`agents` are spawned, then `prepare` is called with the hive. With `fresh=True` each test gets a new hive; otherwise the
+tests of a module share one. Other keywords are those of `Lab`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from tests.support.lab import Lab, fresh_lab
 
 _NUMBERS = count()
-"""Of the hives of this process: each has a directory of its own, with a short name."""
+"""The numbers of the hives of this process. Each has a directory of its own, with a short name."""
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def _hive(
 
 
 class _Shared:
-    """The hive that the tests of one module share, made for the first of them."""
+    """The hive that the tests of one module share. It is made for the first of them."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -60,7 +60,7 @@ def _shared_lab() -> Iterator[_Shared]:
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, _shared_lab: _Shared) -> Iterator[Lab]:
-    """The hive that the test's marker `lab` asks for. Its manager and its agents run."""
+    """Yield the hive that the test's marker `lab` describes. Its manager and its agents run."""
     marker = request.node.get_closest_marker("lab")
     assert marker is not None, "a test that takes `lab` says which hive it wants: @pytest.mark.lab(...)"
     wanted = dict(marker.kwargs)

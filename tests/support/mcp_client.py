@@ -1,4 +1,4 @@
-"""The SDK's own client, over a unix socket; and bare requests, where a test must own the connection."""
+"""The SDK's own client over a unix socket, and bare requests for tests that own the connection."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 NEWEST = "2026-07-28"
 Mode = Literal["legacy", "auto"]
 MODES: tuple[Mode, ...] = ("legacy", "auto")
-"""Both eras of the protocol: the handshake of 2025, and the newest, whose requests stand alone."""
+"""Both versions of the protocol: the handshake of 2025, and the newest, whose requests are independent."""
 
 
 @contextlib.asynccontextmanager
 async def connected(path: Path, mode: Mode = "auto") -> AsyncIterator[Client]:
-    """A client of the server behind `path`."""
+    """Yield a client of the server behind `path`."""
     transport = httpx2.AsyncHTTPTransport(uds=str(path))
     async with (
         httpx2.AsyncClient(transport=transport, timeout=30) as http,
@@ -39,7 +39,7 @@ async def connected(path: Path, mode: Mode = "auto") -> AsyncIterator[Client]:
 
 
 def texts(result: CallToolResult) -> list[str]:
-    """What a model reads."""
+    """Return the texts that a model reads."""
     return [block.text for block in result.content if isinstance(block, TextContent)]
 
 
@@ -51,7 +51,7 @@ async def call(pods: Hive, agent: AgentName, tool: str, mode: Mode = "auto", /, 
 async def raw_call(
     path: Path, mode: Mode, tool: str, arguments: dict[str, Any]
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A call on a connection that the test owns."""
+    """Send a call on a connection that the test owns."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": NEWEST,
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -84,7 +84,7 @@ async def raw(path: Path, body: bytes, headers: dict[str, str]) -> tuple[asyncio
 
 
 class Polls:
-    """How many `recv` have begun to wait, and how many are over."""
+    """Counts the `recv` that have begun to wait, and those that are over."""
 
     def __init__(self, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
         self._changed = asyncio.Condition()

@@ -1,4 +1,4 @@
-"""Plugin (see tests/conftest.py): the nix of the machine with a store of its own, once for all tests of a process."""
+"""Plugin (see tests/conftest.py): the nix of the machine with a store of its own, one for all tests of a process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def nix_program() -> Path:
-    """The nix to test with: HIVE_TEST_NIX names another than the one on PATH (see tests/nix/get-nix.sh)."""
+    """Return the nix to test with. HIVE_TEST_NIX names another than the one on PATH (see tests/nix/get-nix.sh)."""
     from meta.process import sandbox
 
     program = shutil.which(os.environ.get("HIVE_TEST_NIX", "nix"))
@@ -28,7 +28,7 @@ def nix_program() -> Path:
 
 @pytest.fixture(scope="session")
 def nix_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NixStore]:
-    """An empty store that is written directly; gone afterwards."""
+    """Yield an empty store that is written directly. Remove it afterwards."""
     from tests.reconciler.builders.nix_host import NixStore  # a second of imports that most tests do not need
 
     store = NixStore.make(nix_program(), tmp_path_factory.mktemp("nix"))

@@ -1,4 +1,4 @@
-"""A model of one agent's host that does what the plan says."""
+"""A model of one agent's host that carries out the plan."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def deploy(number: int, state: TagState, kind: DeployKind = DeployKind.APPLY_COM
 
 @dataclass
 class Model:
-    """A host that does what it is told, except where `bad` says that a generation is never healthy."""
+    """A host that carries out each step. `bad` names generations that are never healthy."""
 
     entry: AgentEntry | None
     deploys: dict[int, Deploy]

@@ -1,4 +1,4 @@
-"""A work tree that somebody else owns, and a hive that fetches from it."""
+"""A work tree that another user owns, and a hive that fetches from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ needs_root = pytest.mark.skipif(not ROOT, reason="only root can own files as ano
 
 @dataclass(frozen=True)
 class Repo:
-    """A repo and the uid that works in it (None: ours)."""
+    """A repo and the uid that works in it (None: the caller's)."""
 
     path: Path
     uid: int | None = None
@@ -117,7 +117,7 @@ class Lab:
 
 @contextlib.contextmanager
 def made_lab() -> Iterator[Lab]:
-    """Not below tmp_path, which pytest closes to every other uid."""
+    """Yield a Lab outside tmp_path, because pytest closes that to every other uid."""
     with tempfile.TemporaryDirectory(prefix="hive-quarantine-") as path:
         Path(path).chmod(0o755)
         yield Lab(Path(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextlib.asynccontextmanager
 async def relayed(path: Path) -> AsyncIterator[int]:
-    """The port that leads to `path` inside the block."""
+    """Yield the port that leads to `path`, inside the block."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

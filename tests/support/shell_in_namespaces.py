@@ -1,4 +1,4 @@
-"""Run a program in the namespaces of the process given, as `hive shell` does; as root, or as uid 30000 ("user")."""
+"""Run a program in the namespaces of a process, as `hive shell` does: as root, or as uid 30000 ("user")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A thread that does nothing but be there: its id is a number that is no process."""
+"""A thread that only sleeps. Its id is a number that no process has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def sleeping_thread() -> Iterator[int]:
-    """The id of a thread of this process that is not its first; it ends with the block."""
+    """Yield the id of a thread of this process that is not its first. It ends with the block."""
     over, started = threading.Event(), threading.Event()
 
     def sleep() -> None:

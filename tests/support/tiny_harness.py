@@ -1,6 +1,6 @@
 """The smallest harness that obeys the link protocol; standard library only, starts in 20 ms.
 
-Runs with `python -I -S -c <this file>`, so that it needs nothing but an interpreter inside the sandbox. It reads
+It runs with `python -I -S -c <this file>`, so that it needs only an interpreter inside the sandbox. It reads
 `start.fault` and `start.exit` of agent.toml by hand.
 """
 

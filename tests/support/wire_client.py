@@ -1,4 +1,4 @@
-"""A client of a line socket as a process of its own, so that it can be killed at any moment."""
+"""A client of a line socket in a process of its own, so that a test can kill it at any moment."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class WireClient:
             raise Gone from error
 
     def read(self) -> Answer:
-        """The next answer. Raises Gone."""
+        """Return the next answer. Raise Gone."""
         deadline = time.monotonic() + WAIT
         while b"\n" not in self._buffer:
             assert select.select([self._out], [], [], max(0.0, deadline - time.monotonic()))[0], "no answer came"
@@ -75,12 +75,12 @@ class WireClient:
         return dict(json.loads(line))
 
     def ask(self, **request: object) -> Answer:
-        """One request and its answer."""
+        """Send one request and return its answer."""
         self.write(request)
         return self.read()
 
     def kill(self) -> list[Answer]:
-        """kill -9; returns the answers that had reached the process."""
+        """Send SIGKILL to the process. Return the answers that had reached it."""
         self._process.kill()
         self._process.wait(WAIT)
         answers = []

@@ -1,1 +1,1 @@
-"""How the CLI finds, calls and follows a daemon."""
+"""The CLI's side of a daemon: its paths, its HTTP client, following its events."""

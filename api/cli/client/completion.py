@@ -44,7 +44,7 @@ def cancellable(ctx: typer.Context, args: list[str], incomplete: str) -> Complet
 
 
 def deployed(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
-    """Complete deployed ids of the agent that is named before."""
+    """Complete deployed ids of the agent that the command line already names."""
     return _matching(_ids(ctx, frozenset({"deployed"})), incomplete)
 
 
@@ -67,7 +67,7 @@ def questions(ctx: typer.Context, args: list[str], incomplete: str) -> Completio
 
 
 def span(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
-    """Complete A or A..B with ids of the agent that is named before."""
+    """Complete A or A..B with ids of the agent that the command line already names."""
     if str(ctx.params.get("what", "")).isdigit():
         return []
     first, dots, last = incomplete.partition("..")
@@ -80,7 +80,10 @@ def _matching(candidates: Completions, incomplete: str) -> Completions:
 
 
 def _ids(ctx: typer.Context, states: frozenset[str] | None, agent: str | None = None) -> Completions:
-    """Return ids in one of `states` (empty: all; None: pending), newest first, of the agent that was given, if any."""
+    """Return the ids in one of `states`, newest first.
+
+    No states: all ids; None: pending ones. If the command line names an agent, only its ids are returned.
+    """
     agent = agent or _text(ctx.params.get("agent"))
     query: Query = {"agent": agent} if states is None else {"all": True, "agent": agent, "limit": MAX_IDS}
     rows = _rows(ctx, "/api/proposals", query)

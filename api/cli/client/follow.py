@@ -22,7 +22,7 @@ UP = frozenset({"running", "needs-login", "parked", "over-budget"})
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Whether to wait, and for how many seconds at most."""
+    """The values of --wait and --timeout: wait for the end, for at most this many seconds."""
 
     on: bool
     seconds: float
@@ -40,7 +40,7 @@ class Follower:
         self._last_line = ""
 
     def about(self, agent: str) -> None:
-        """Set the agent, if only the answer to the request names it."""
+        """Set the agent, for a request whose answer names it."""
         self._agent = agent
 
     def until(self, ended: Callable[[], bool]) -> None:
@@ -106,7 +106,10 @@ def follow(client: Client, agent: str | None, waits: Waits) -> Iterator[Follower
 
 
 def remedy(card: Row) -> str:
-    """Return what to do about a failed deploy. After a failed spawn there is no agent, so no container with logs."""
+    """Return what to do about a failed deploy.
+
+    A failed spawn leaves no agent, so there is no container whose logs could help.
+    """
     id, agent = card["id"], card["agent"]
     if card.get("stale"):
         return str(card["stale"])

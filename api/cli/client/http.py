@@ -48,7 +48,7 @@ class Client:
         self._patience = patience
 
     def get(self, path: str, query: Query | None = None) -> Any:
-        """Return the JSON at `path`."""
+        """Fetch and return the JSON at `path`."""
         return self._call("GET", path, query, None)
 
     def row(self, path: str, query: Query | None = None) -> Row:
@@ -69,7 +69,10 @@ class Client:
         return _row(self._call("DELETE", path, None, None))
 
     def events(self, after: str | None = None) -> Stream:
-        """Open the event stream, from now on or after the event `after`. It has begun when this returns."""
+        """Open the event stream. Return once it has begun.
+
+        It begins now, or after the event `after`.
+        """
         sock = self._open()
         try:
             sock.sendall(_request("GET", "/api/events", {"after": after}, None))

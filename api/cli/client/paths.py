@@ -1,8 +1,8 @@
-"""Where the daemon is: the state and runtime directories, from options, HIVE_* variables, or the defaults.
+"""The paths to the daemon: its state and runtime directory, from options, HIVE_* variables, or the defaults.
 
 both given               as given
 only --state             runtime is STATE/run (/run/hyperhive for /var/lib/hyperhive)
-neither                  ./.hive and ./.hive/run if ./.hive exists (`hive serve` makes it),
+neither                  ./.hive and ./.hive/run if ./.hive exists (`hive serve` creates it),
                          else /var/lib/hyperhive and /run/hyperhive
 
 Nothing of another user is believed: both directories, the way to them and the sockets belong to the caller, to root, or

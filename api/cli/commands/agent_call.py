@@ -41,8 +41,8 @@ def agent_call(
 ) -> None:
     """Send a request as an agent, on its own socket, and print the line of the answer.
 
-    It acts as the agent: `recv` takes a message out of the agent's inbox. Only users who may open the socket can do it.
-    If hive answers with an error, the answer is printed and the exit code is 1.
+    It acts as the agent: `recv` takes a message out of the agent's inbox. Only users who may open the socket can call
+    it. If hive answers with an error, the answer is printed and the exit code is 1.
     """
     where = client.where
     path = Layout(where.state, where.runtime).mcp_socket(agent_name(agent))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class What(StrEnum):
-    """What to audit."""
+    """The audits that there are."""
 
     VERIFY = "verify"
     APPROVALS = "approvals"

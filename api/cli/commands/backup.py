@@ -129,7 +129,7 @@ def _without_daemon(client: Client, target: Path, proposed: bool, agents: bool) 
 
 
 def _from_daemon(client: Client, target: Path, proposed: bool, agents: bool) -> None:
-    """The daemon's tar, to a file beside `target` that is then renamed."""
+    """Write the daemon's tar to a file beside `target`, then rename that file."""
     import json
 
     wanted = {"proposed": proposed, "agents": agents, "compressed": target.name.endswith("gz")}

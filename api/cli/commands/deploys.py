@@ -45,7 +45,7 @@ def spawn(
 
 
 def request_spawn(client: Client, name: NewNameArgument, message: MessageOption = "", json: JsonOption = False) -> None:
-    """Propose a new agent, which then waits for an approval, as the manager does."""
+    """Propose a new agent. Like a request by the manager, it waits for an approval."""
     card = client.post(f"/api/agents/{name}/request-spawn", {"description": message})
     show_card(card, json, f"{card['id']} asks for the new agent {name}", f"next: `hive approve {card['id']}`")
 
@@ -88,13 +88,13 @@ def adopt(
     if json:
         console.write_json(answer)
     else:
-        console.write(f"{agent}: {'meta takes over what runs' if running else 'goes back to what meta says'}")
+        console.write(f"{agent}: {'meta takes over what runs' if running else 'goes back to what meta pins'}")
 
 
 def deploy(
     client: Client, path: str, body: Row, waits: Waits, *, agent: str | None = None, owner: str | None = None
 ) -> Row:
-    """Ask for a deploy, wait for its end if `waits` says so, and return its card.
+    """Request a deploy, wait for its end if `waits` asks for that, and return its card.
 
     `agent` is known if the request names one. `owner` distinguishes the ids 0, one of which each agent has.
     """
@@ -107,7 +107,7 @@ def deploy(
 
 
 def show_deploy(card: Row, waits: Waits, json: bool, verb: str) -> None:
-    """Print what became of a deploy, or how to follow it."""
+    """Print the end of a deploy, or how to follow it."""
     id, agent = card["id"], card["agent"]
     if waits.on:
         commit = f", at commit {texts.short_commit(card['fetched_sha'])}" if card["fetched_sha"] else ""

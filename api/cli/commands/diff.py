@@ -116,7 +116,7 @@ def _show_patch(diff: Row) -> None:
 
 
 def _show_preview(diff: Row) -> None:
-    """Show what would be built, if the builder knows."""
+    """Show what would be built, if the builder has a preview."""
     if not diff["previews"] and not diff["complaint"]:
         return
     console.write()
@@ -140,7 +140,7 @@ def _show_preview(diff: Row) -> None:
 
 
 def _show_end(card: Row) -> None:
-    """Show how it ended, or that it is stale."""
+    """Show how the proposal ended, or that it is stale."""
     if card["state"] in ("failed", "denied"):
         _show_why(card)
     if card["stale"]:

@@ -1,4 +1,4 @@
-"""`hive events`: what happened, and what happens."""
+"""`hive events`: past and new events."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What was proposed for one agent, and what was deployed for all of them: history, log."""
+"""The history of one agent's proposals, and the deploy log of all agents: history, log."""
 
 from typing import Annotated
 
@@ -57,7 +57,7 @@ def history(
 
 
 def _note(row: Row) -> str:
-    """Return why it ended, if the note says more than the state."""
+    """Return why the proposal ended, if the note adds to the state."""
     note = texts.first_line(row["note"])
     return "" if note == row["state"] else note
 

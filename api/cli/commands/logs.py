@@ -1,4 +1,4 @@
-"""`hive logs`: what an agent's container wrote, and with --follow what it writes."""
+"""`hive logs`: the output of an agent's container; --follow continues with new lines."""
 
 import time
 from typing import Annotated

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BackendName(StrEnum):
-    """How containers run."""
+    """The backends that run containers."""
 
     LOCAL = "local"
     FAKE = "fake"
@@ -30,7 +30,7 @@ class BackendName(StrEnum):
 
 
 class BuilderName(StrEnum):
-    """How commits are built."""
+    """The builders that build commits."""
 
     PLAIN = "plain"
     NIX = "nix"
@@ -114,7 +114,7 @@ def show_ending(ending: "Ending", *, json: bool) -> None:
 
 
 def _welcome(status: "Status") -> None:
-    """Show where everything is, and what to type next."""
+    """Show the paths of this hive, and the next commands to type."""
     here = Path(status.state) == Path(".hive").resolve() and Path(status.runtime) == Path(".hive/run").resolve()
     _say(f"hive {status.revision} is up (backend {status.backend}, builder {status.builder}).")
     _say(f"  state      {status.state}")

@@ -42,7 +42,7 @@ def shell(
     """Run a shell or the given program in an agent's container, and exit with its exit code.
 
     It runs as the agent's user with the agent's rights, and on a terminal of its own: programs in the container cannot
-    reach yours. Be careful all the same: the programs and files there are the agent's.
+    reach yours. Still be careful: the programs and files there are the agent's.
     """
     status = client.row("/api/status")
     client.rows("/api/plan", {"agent": agent})  # raises NotFound if there is no such agent
@@ -105,7 +105,7 @@ def _stopped(agent: str) -> Conflict:
 
 
 def _first_of(pid: int, agent: str) -> int:
-    """Return the first process in the container: bubblewrap's, whose namespaces the agent cannot change."""
+    """Return the first process in the container: bubblewrap's. The agent cannot change its namespaces."""
     try:
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
     except (OSError, IndexError) as error:
@@ -115,8 +115,8 @@ def _first_of(pid: int, agent: str) -> int:
 def container_command(enclosure: list[str], program: list[str], *, own_uid: bool, terminal: bool) -> list[str]:
     """Return the command that runs `program` in the container as bubblewrap's command `enclosure` ran the agent.
 
-    It drops all rights before it uses the first thing that the agent controls, the environment. `own_uid`: there is no
-    other uid to change to, and no right survives an exec.
+    It drops all rights before it uses the first thing that the agent controls, the environment. `own_uid`: the agent
+    has the caller's uid, so no uid changes; an exec drops all rights.
     """
     argv = [_tool("setsid"), "--ctty"] if terminal else []  # a session in this pid namespace, for job control
     argv += [_tool("setpriv"), "--inh-caps=-all", "--no-new-privs"]

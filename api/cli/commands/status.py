@@ -1,4 +1,4 @@
-"""How the daemon and its agents are, and what hive does next: status, list, plan."""
+"""The state of the daemon and its agents, and what hive does next: status, list, plan."""
 
 import contextlib
 import sys
@@ -59,7 +59,7 @@ def status(
 
 
 def _watch(client: Client, json: bool) -> None:
-    """Show the status until Ctrl-C, which is the ordinary end of it."""
+    """Show the status until Ctrl-C, which ends the command normally."""
     from api.cli.render.screen import second_screen  # only --watch needs it
 
     with contextlib.suppress(KeyboardInterrupt):
@@ -92,7 +92,10 @@ def _follow(client: Client, show: Callable[[Row], None], screen: "Screen | None"
 
 
 def _wait(stream: Stream, screen: "Screen | None") -> None:
-    """Wait for an event, then MIN_INTERVAL seconds. A screen is also drawn again when it is old or has a new size."""
+    """Wait for an event, then MIN_INTERVAL seconds.
+
+    A screen is also drawn again if it is old or if the terminal's size changed.
+    """
     deadline = time.monotonic() + MAX_INTERVAL
     while stream.next(TICK) is None:
         if screen is not None and (screen.resized() or time.monotonic() >= deadline):

@@ -89,7 +89,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
 
 
 def patch(text: str) -> None:
-    """A diff, colour on a terminal."""
+    """Write a diff, coloured if stdout is a terminal."""
     in_colour = has_colours()
     for line in texts.escape(text).splitlines():
         style = ""

@@ -67,7 +67,7 @@ def _proposed(data: Data) -> str:
 
 
 def _denied(data: Data) -> str:
-    """A newer proposal denies an older one automatically; then `by` is its proposer, who decided nothing."""
+    """Describe a denial. If a newer proposal caused it, `by` is that proposal's author, who decided nothing."""
     id, by, note = _text(data, "id"), _text(data, "by"), _text(data, "note")
     if note.startswith("superseded by "):
         return f"{id} is {note}"
@@ -97,7 +97,7 @@ def _started(data: Data) -> str:
 
 
 def _adopted(data: Data) -> str:
-    side = "meta takes over what runs" if data.get("running") else "goes back to what meta says"
+    side = "meta takes over what runs" if data.get("running") else "goes back to what meta pins"
     return f"{side}{with_names(_with(data, ', decided by ', 'by'))} (ids {_ids(data)})"
 
 

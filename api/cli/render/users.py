@@ -1,4 +1,4 @@
-"""Who did something, for people: a uid of this host with the name of its user."""
+"""The author of an event, for people: a uid of this host with the name of its user."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class FetchRequest:
 async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder: Recorder | None = None) -> Fetched:
     """Fetch one commit, check it and hand it over to the applied repo. The quarantine repo is always removed.
 
-    Raises BadInput (not a repo, a corrupted one, the name of a branch), NotFound (repo or commit), Refused (a check
+    Raise BadInput (not a repo, a corrupted one, the name of a branch), NotFound (repo or commit), Refused (a check
     failed, over a limit, does not descend from the base, no bubblewrap), TransientError (deadline, full disk).
     """
     wanted = commit_id(request.commit) if request.commit is not None else None
@@ -127,7 +127,7 @@ def _inspect(path: Path) -> _ForeignRepo:
 
 
 def _refuse_links(path: Path, top: Path) -> None:
-    """Raise Refused if a directory between `top` and `path` is a symlink: without root the manager can create one."""
+    """Raise Refused if a directory between `top` and `path` is a symlink. Without root the manager can create one."""
     if not path.is_relative_to(top):
         return  # the operator gave the path
     for folder in path.relative_to(top).parents:
@@ -304,7 +304,7 @@ async def _together(*tasks: asyncio.Future[Any]) -> None:
 def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
     """Create a pipe whose ends belong to two stacks.
 
-    hive closes its copies once the programs at the ends run, so that each program sees the other one end.
+    hive closes its copies once both programs run. So each program notices when the other closes its end.
     """
     # Not a socket pair: if upload-pack dies with input unread, a socket reports "connection reset", at which git's
     # remote-fd hangs; a pipe reports end of file.

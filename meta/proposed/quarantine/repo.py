@@ -61,9 +61,9 @@ _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-m
 _PACK = ("pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", "--quiet")
 _UNPACK, _KEEP = ("unpack-objects", "-q"), ("index-pack", "--stdin", "--fix-thin")
 _LOOSE_MOST = 100
-"""From this many objects on, they stay in a pack."""
+"""From this many objects on, the objects stay in a pack."""
 _BYTES_PER_FILE = 400
-"""Output of ls-tree kept per allowed file: more means very long paths or very many directories."""
+"""Bytes of output of ls-tree per allowed file. More output means very long paths or very many directories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,14 @@ class QuarantineRepo:
         return cls(path, config, recorder)
 
     def remove(self) -> None:
-        """Remove the repo with all that a broken fetch left (`tmp_pack_*`)."""
+        """Remove the repo, with the files of an interrupted fetch (`tmp_pack_*`)."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def overflowed(self) -> bool:
-        """Return True if the limit cut off a fetch. git then leaves its temporary pack and reports no useful error."""
+        """Return True if the limit cut off a fetch.
+
+        git then leaves its temporary pack and reports no useful error.
+        """
         packs = (self.path / "objects/pack").glob("tmp_*")
         return any(pack.stat().st_size >= self.config.max_pack_bytes for pack in packs)
 
@@ -135,7 +138,10 @@ class QuarantineRepo:
         )
 
     async def check(self, commit: Sha, base: Sha | None, rebase: str) -> Fetched:
-        """Refuse a commit that must not be applied. git verified the hash and form of each object during the fetch."""
+        """Raise Refused for a commit that must not be applied.
+
+        git verified the hash and form of each object during the fetch.
+        """
         text, *base_trees = await self._read_commit(commit, base)
         entries = await self._entries(commit)
         links = tree.check(entries, self.config.max_files, self.config.max_file_bytes)
@@ -219,9 +225,10 @@ async def hand_over(
     deadline: float = 30,
     recorder: Recorder | None = None,
 ) -> None:
-    """Copy the objects that `commit` adds to `base` into the applied repo, and no other object of the quarantine repo.
+    """Copy the objects that `commit` adds to `base` into the applied repo.
 
-    No ref is written there: the proposal's tag will be the ref. This starts two processes; `git fetch` would start six.
+    Other objects of the quarantine repo are not copied. It writes no ref, because the proposal's tag will be the ref.
+    It starts two processes; `git fetch` would start six.
     """
     revisions, pack = quarantine / "revisions", quarantine / "handed.pack"
     revisions.write_text(f"{commit}\n" + (f"^{base}\n" if base is not None else ""), encoding="ascii")
@@ -286,9 +293,10 @@ def too_large(what: str, config: Config) -> HiveError:
 
 
 def explain(stderr: str, what: str, where: Path) -> HiveError:
-    """Return an error with a remedy for what git wrote about `what` (a commit) in the repo `where`.
+    """Return the error, with a remedy, for git's messages about `what` (a commit) in the repo `where`.
 
-    The text may come from the untrusted side: it only selects one of these errors, or its last line is shown scrubbed.
+    The messages may come from the untrusted side. So they only select one of these errors, or their last line is shown
+    scrubbed.
     """
     name = what[:12] if len(what) == 40 else what
     if re.search("No space left on device|Disk quota exceeded", stderr):

@@ -1,8 +1,8 @@
 """Checks of the tree of a proposed commit. Pure: the input is the output of `git ls-tree -r -t -z -l`.
 
 The checks refuse submodules, names that leave the tree or have a meaning to git or a terminal, files that are too large
-or too many, and symlinks that leave the tree. A symlink may contain `..` only at its beginning. There it can be
-resolved exactly, because a git tree has no symlink above an entry; behind a name that is itself a symlink it could not.
+or too many, and symlinks that leave the tree. A symlink may contain `..` only at its beginning. There `..` can be
+resolved exactly, because a git tree has no symlink above an entry. After a name that is itself a symlink, it could not.
 """
 
 from __future__ import annotations

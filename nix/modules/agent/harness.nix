@@ -1,5 +1,5 @@
 # hive-harness.service, its user, and the places that hive binds into the container.
-#   /state      what the agent keeps            /run/hive   sockets, and launch.env
+#   /state      the agent's files               /run/hive   sockets, and launch.env
 #   /home/agent its home (credentials)          /etc/hive   agent.toml
 { config, lib, ... }:
 let
@@ -20,7 +20,7 @@ in
       "d ${cfg.home} 0700 ${cfg.user} users - -"
     ];
 
-    # hive reads a container's log from its unit on the host: so the journal goes to the console.
+    # hive reads a container's log from its unit on the host, so the journal must go to the console.
     environment.etc."systemd/journald.conf.d/hive.conf".text = ''
       [Journal]
       ForwardToConsole=yes
@@ -46,7 +46,7 @@ in
         HOME = toString cfg.home;
       }
       // cfg.environment;
-      # A harness that ends takes the container with it: hive counts that, waits, and starts it again.
+      # If the harness ends, the container ends too: hive counts that, waits, and starts it again.
       unitConfig = {
         FailureAction = "exit";
         SuccessAction = "exit";
@@ -62,7 +62,7 @@ in
         # the sockets belong to the container's root group
         SupplementaryGroups = "root";
         WorkingDirectory = "/state";
-        # hive finds its lines by that in the container's log
+        # hive finds the harness's lines in the container's log by this
         SyslogIdentifier = "hive-harness";
         # more is left out, and the journal reports how much: an agent's output must not fill a disk or a processor
         LogRateLimitIntervalSec = "30s";
@@ -71,7 +71,7 @@ in
         TimeoutStopSec = 30;
         KillMode = "mixed";
         NoNewPrivileges = true;
-        # hive, which is not root, reads the proposed work trees that the manager writes
+        # hive is not root and reads the proposed work trees that the manager writes
         UMask = if cfg.role == "manager" then "0022" else "0077";
       }
       # the calls and socket families that every sandbox of hive refuses: written from meta/process/seccomp/table.py by

@@ -1,4 +1,4 @@
-# hive.agent.settings: agent.toml as options. Mirrors meta/agent_toml/settings.py; a test puts the same files to both.
+# hive.agent.settings: agent.toml as options. Mirrors meta/agent_toml/settings.py; a test gives the same files to both.
 { config, lib, ... }:
 let
   inherit (lib) mkOption types;
@@ -18,7 +18,7 @@ let
   moreThanNone = type: types.addCheck type (value: value > 0);
   exitCode = types.ints.between 0 255;
 
-  # the form of a name; hive itself says the rest (length, reserved words)
+  # the form of a name; hive itself checks the rest (length, reserved words)
   recipient = types.strMatching "[*]|[a-z]([a-z0-9-]{0,9}[a-z0-9])?" // {
     description = "name of an agent, `operator`, or `*`";
   };
@@ -61,7 +61,7 @@ let
     }) "Write a file in a proposed work tree and commit it (manager only).";
     request = maybe (table {
       agent = required types.str "Whose work tree.";
-      description = option types.str "" "What it is for.";
+      description = option types.str "" "The purpose of the agent.";
     }) "Ask for the head of a work tree to be approved (manager only).";
     sleep = maybe (seconds 86400) "Seconds to stay in the turn.";
     crash = maybe (types.either types.bool exitCode) "End at once with this exit code; true: by SIGKILL.";
@@ -73,7 +73,7 @@ in
       type = types.nullOr types.path;
       default = null;
       example = lib.literalExpression "./agent.toml";
-      description = "agent.toml, given to the harness as it is. null: it is written from `settings`.";
+      description = "agent.toml, passed to the harness unchanged. null: it is written from `settings`.";
     };
 
     settings = {
@@ -114,7 +114,7 @@ in
   };
 
   config = {
-    # not mkIf: that would read the file before asking whether there is one
+    # not mkIf: that would read the file before checking that it exists
     hive.agent.settings = lib.optionalAttrs (cfg.file != null) (
       builtins.mapAttrs (_: lib.mkDefault) (builtins.fromTOML (builtins.readFile cfg.file))
     );

@@ -1,8 +1,8 @@
-# Settings as TOML, so that nothing has to be built to write it. null means: not there.
+# Settings as TOML, written without a build. A null value is left out.
 { lib }:
 let
-  # Nix forgets the order of keys, and a rule does its actions in the file's order. This one makes sense for most:
-  # what later texts speak of first, what ends the turn last. Give `hive.agent.file` where it matters.
+  # Nix forgets the order of keys, but a rule does its actions in the file's order. This order suits most rules:
+  # actions that later texts refer to come first, actions that end the turn last. For another order set `hive.agent.file`.
   order = [
     "when"
     "from"
@@ -25,7 +25,7 @@ let
     builtins.filter (key: builtins.elem key names) order
     ++ builtins.filter (key: !builtins.elem key order) names;
 
-  # JSON's escapes are also TOML's, but for a plain DEL
+  # JSON's escapes are valid in TOML too, except for a plain DEL
   text = value: builtins.replaceStrings [ (builtins.fromJSON ''"\u007f"'') ] [ "\\u007F" ] (builtins.toJSON value);
   value =
     given:

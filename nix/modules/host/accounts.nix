@@ -8,8 +8,8 @@
 let
   cfg = config.services.hive;
   state = toString cfg.stateDir;
-  # For nix, which looks at the owner of a repository in HOME's gitconfig alone. Nothing of an agent's is in it:
-  # hive never opens a proposed work tree.
+  # For nix, which reads safe.directory from HOME's gitconfig alone. No path of an agent is in it, because hive never
+  # opens a proposed work tree.
   gitconfig = pkgs.writeText "hive-gitconfig" ''
     [safe]
     	directory = ${state}/meta
@@ -34,7 +34,7 @@ in
     };
 
     systemd.tmpfiles.rules = [
-      # others may pass (agents have uids of their own), not look
+      # others may pass through (agents have their own uids), but not list it
       "d ${state} 0711 hive ${cfg.group} - -"
       "d ${state}/home 0700 hive ${cfg.group} - -"
       "L+ ${state}/home/.gitconfig - - - - ${gitconfig}"

@@ -1,4 +1,4 @@
-# What cannot work is said before anything is built, with what to write instead.
+# Reject settings that cannot work before the build, each with the remedy.
 { config, lib, ... }:
 let
   cfg = config.services.hive;

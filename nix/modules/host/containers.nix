@@ -1,5 +1,5 @@
-# The unit of NixOS' containers, as hive needs it: hive starts containers, in waves after recovery; systemd does not.
-# The helper's drop-in for each of hive's own containers says `Restart=no` as well; other containers keep theirs.
+# The unit of NixOS' containers, changed for hive: hive starts containers, in waves after recovery, and systemd does not.
+# The helper's drop-in for each of hive's own containers also sets `Restart=no`; other containers keep theirs.
 { config, lib, ... }:
 let
   cfg = config.services.hive;

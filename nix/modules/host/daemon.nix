@@ -22,7 +22,7 @@ in
       ]
       ++ lib.optional (cfg.backend == "nixos") "hive-privileged.socket";
       restartTriggers = [ config.environment.etc."hive/daemon.env".text ];
-      # A daemon that keeps ending is tried for ever, ever slower: agents run on, and so does the operator's wish.
+      # A daemon that keeps ending is restarted for ever, with growing delays: agents keep running and need it.
       startLimitIntervalSec = 0;
 
       path = [
@@ -51,7 +51,7 @@ in
         WorkingDirectory = state;
         RuntimeDirectory = lib.removePrefix "/run/" runtime;
         RuntimeDirectoryMode = "0755";
-        # containers have the directories below it bound: a new one would be another inode
+        # containers have the directories below it bound: a new directory would have another inode
         RuntimeDirectoryPreserve = "yes";
         UMask = "0022";
 
@@ -84,8 +84,8 @@ in
         KeyringMode = "private";
         SystemCallArchitectures = "native";
         # Fetches and evaluations run in bubblewrap, which needs these namespaces, mounts, and netlink for its loopback.
-        # A /proc with masks in it could not be mounted again in there: so no ProtectKernelTunables, ProtectKernelLogs,
-        # ProtectProc or ProcSubset; and no ProtectHostname, since a sandbox has a name of its own.
+        # A /proc with masks could not be mounted again inside: so no ProtectKernelTunables, ProtectKernelLogs,
+        # ProtectProc or ProcSubset; and no ProtectHostname, because a sandbox has a host name of its own.
         RestrictNamespaces = "user mnt pid net ipc uts cgroup";
         RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
         SystemCallFilter = [

@@ -1,4 +1,4 @@
-# hive-privileged: root's part, a few verbs on validated names. Started by its socket, which only the user hive may use.
+# hive-privileged: the root helper, a few verbs on validated names. Started by its socket, which only the user hive may use.
 {
   config,
   lib,
@@ -12,7 +12,7 @@ let
   etc = "/etc/nixos-containers";
   profiles = "/nix/var/nix/profiles/per-container";
 
-  # The helper's whole command line, but for the daemon's uid and gid: NixOS chooses those when it is activated.
+  # The helper's whole command line, except the daemon's uid and gid: NixOS chooses those at activation.
   arguments = [
     "--owner"
     "hive"
@@ -46,7 +46,7 @@ in
       };
     };
 
-    # they must be there before the unit that may write to them
+    # they must exist before the unit that may write to them
     systemd.tmpfiles.rules = [
       "d ${runtime} 0755 hive ${cfg.group} - -"
       "d /run/systemd/system 0755 root root - -"
@@ -81,7 +81,7 @@ in
         StateDirectory = "hive-privileged";
         StateDirectoryMode = "0700";
 
-        # to give directories to the containers' uids, to make and remove a container's root, nothing else
+        # only to give directories to the containers' uids, and to make and remove a container's root
         CapabilityBoundingSet = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_LINUX_IMMUTABLE";
         NoNewPrivileges = true;
         ProtectSystem = "strict";

@@ -49,7 +49,7 @@ let
     };
 
   text = value: if builtins.isString value then value else builtins.toJSON value;
-  # the flake that the host's own system comes from, where there is one: the containers then share its packages
+  # the flake that the host's own system comes from, if there is one: the containers then share its packages
   source = config.nixpkgs.flake.source or null;
 
   given = lib.filterAttrs (_: value: value != null) cfg.settings;

@@ -1,4 +1,4 @@
-"""What backend `local` enforces on this host, in words."""
+"""The limits and isolation that backend `local` enforces on this host, in words."""
 
 from __future__ import annotations
 

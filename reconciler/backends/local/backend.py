@@ -3,14 +3,15 @@
     backend/local/<agent>/
         hive.json              the marker with the owner's id; a directory without it is never touched
         settings.json          limits, uid range, role, with their fingerprint
-        system -> generation   what it is switched to; takes effect at the next start
+        system -> generation   the generation that the next start uses
         spec.json lock         what the supervisor runs; the lock that it holds while it runs
         run.json exit.json     the last start and the last end, written by the supervisor
         log log.1 etc/         output; the passwd file of the sandbox
         log.times log.times.1  when each part of the output was written
 
 Each run has a supervisor, which outlives the daemon. The next daemon adopts it by pid, start time and boot id, and
-watches it through a pidfd. It finds a supervisor whose directory was deleted by its command line, and ends it.
+watches it through a pidfd. If the directory of a supervisor was deleted, the daemon finds the supervisor by its command
+line and ends it.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ Command = Callable[[AgentName, Launch], Sequence[str]]
 """Returns the command that runs in the container."""
 
 KILL_SECONDS = 12.0
-"""How long a killed container may take to end: a little more than the supervisor's own limit."""
+"""Seconds that a killed container may take to end: a little more than the supervisor's own limit."""
 
 
 @contextlib.contextmanager
@@ -73,12 +74,15 @@ def _isolated(agent: AgentName) -> Iterator[None]:
 
 
 def harness_command(agent: AgentName, launch: Launch) -> Sequence[str]:
-    """Return the harness of this installation. -P: Python must not import from the agent's working directory."""
+    """Return the command of this installation's harness.
+
+    -P: Python must not import from the agent's working directory.
+    """
     return (sys.executable, "-P", "-m", "harness.cli", "serve")
 
 
 class LocalBackend:
-    """The backend `local`. `owner` marks its containers, `command` runs inside, `limits` are detected."""
+    """The backend `local`. `owner` marks its containers, `command` runs inside them. The `limits` are detected."""
 
     name = "local"
     harness_uid = 0
@@ -145,7 +149,7 @@ class LocalBackend:
         return frozenset(agent for agent in agents if self._records(agent).ours)
 
     def observe(self, agent: AgentName) -> Container:
-        """Return the container: a handful of stats, a file is read only if it changed."""
+        """Return the container. This costs a few stats; a file is read only if it changed."""
         records = self._records(agent)
         if not records.ours:
             return Container(exists=True, ours=False) if records.exists else Container()
@@ -186,7 +190,7 @@ class LocalBackend:
 
     # making and changing
     async def create(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make the directory with its marker in one rename. If it exists, only make what is missing."""
+        """Make the directory with its marker in one rename. If it exists, make only the missing parts."""
         records = self._records(agent)
         if not records.exists:
             await self._end(
@@ -225,7 +229,7 @@ class LocalBackend:
             write_json(records.folder / "settings.json", WrittenSettings.of(settings))
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make /state, home and the sockets' directory, owned by the agent's uid. Follows no symlink."""
+        """Make /state, home and the sockets' directory, owned by the agent's uid. Follow no symlink."""
         layout, uid = self._layout, self._known_host().uid(self._config, settings)
         layout.agent(agent).mkdir(mode=0o755, parents=True, exist_ok=True)
         layout.sockets(agent).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -241,7 +245,7 @@ class LocalBackend:
 
     # running
     async def start(self, agent: AgentName, launch: Launch) -> None:
-        """Start what is set. Returns once the run is on disk and its program was executed."""
+        """Start the system that is set. Return once the run is recorded on disk and its program was executed."""
         records = self._existing_records(agent)
         self._adopt(agent)
         if self.observe(agent).running:
@@ -288,14 +292,14 @@ class LocalBackend:
         self._lost.pop(records.agent, None)
 
     async def stop(self, agent: AgentName, grace: float) -> None:
-        """Send TERM, then KILL after `grace` seconds (or the spec's, if shorter). Returns when no process is left."""
+        """Send TERM, then KILL after `grace` seconds (or the spec's, if shorter). Return when no process is left."""
         if not self._records(agent).exists and self._watches.get(agent) is None:
             return
         self._existing(agent, allow_missing=True)
         await self._end(agent, grace)
 
     async def _end(self, agent: AgentName, grace: float) -> None:
-        """End the agent's supervisor in any state, and the processes that a killed one may have left."""
+        """End the agent's supervisor, however it is, and the processes that a killed supervisor may have left."""
         watch = self._watches.get(agent)
         if watch is not None:
             watch.signal(signal.SIGTERM)
@@ -336,12 +340,12 @@ class LocalBackend:
         """Do nothing: hive itself may remove them."""
 
     async def logs(self, agent: AgentName, lines: int) -> str:
-        """Return the last lines of its output, from at most the last 256 KiB."""
+        """Return the last lines of the output. Read at most the last 256 KiB."""
         self._existing(agent, allow_missing=True)
         return await asyncio.to_thread(directories.tail, self._records(agent).folder, lines)
 
     async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
-        """Return the lines after `cursor` and the next cursor. `since` is accurate to the second."""
+        """Return the lines after `cursor`, and the next cursor. `since` is accurate to the second."""
         self._existing(agent, allow_missing=True)
         return await asyncio.to_thread(log_file.after, self._records(agent).folder, cursor, lines, since)
 

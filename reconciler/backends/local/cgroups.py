@@ -1,8 +1,8 @@
-"""Resource limits by control groups, where hive may write them: version 2, or the version 1 hierarchies.
+"""Resource limits by control groups that hive may write: version 2, or the version 1 hierarchies.
 
 One group per agent below `hive-<owner>`, which lies in the nearest ancestor of the daemon's own group that hive may
-write and that has the controllers. The supervisor's child joins before it executes anything. If nothing is writable the
-limits are not enforced, and `Cgroups.summary` reports that.
+write and that has the controllers. The supervisor's child joins before it executes anything. If hive may write no
+hierarchy, the limits are not enforced, and `Cgroups.summary` reports that.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Cgroups:
 
     @property
     def summary(self) -> str:
-        """What is enforced, for `hive status`."""
+        """The limits that are enforced, for `hive status`."""
         available = frozenset().union(*(each.controllers for each in self.hierarchies))
         if not available:
             return f"not enforced: {self.reason or 'there is no cgroup controller'}"
@@ -59,7 +59,10 @@ class Cgroups:
             yield hierarchy, hierarchy.base / self.group / agent
 
     def prepare(self, agent: AgentName, limits: Limits) -> list[Path]:
-        """Make the agent's groups with these limits and return the cgroup.procs files to join. Raises OSError."""
+        """Make the agent's groups with these limits and return the cgroup.procs files to join.
+
+        Raise OSError on failure.
+        """
         joins = []
         for hierarchy, directory in self._directories(agent):
             directory.parent.mkdir(exist_ok=True)
@@ -72,7 +75,9 @@ class Cgroups:
         return joins
 
     def directories(self, agent: AgentName) -> set[Path]:
-        """Return where `prepare` would make the agent's groups now. An earlier daemon may have used others."""
+        """Return the directories in which `prepare` would make the agent's groups now. An earlier daemon may have used
+        others.
+        """
         return {directory for _, directory in self._directories(agent)}
 
 
@@ -93,7 +98,7 @@ def kill(directories: Iterable[Path]) -> None:
 
 
 def remove(directories: Iterable[Path]) -> bool:
-    """Remove these groups, and hive's own above them if empty. Return False while one has processes."""
+    """Remove these groups, and then hive's own above them if it is empty. Return False if one still has processes."""
     removed = True
     for directory in directories:
         try:
@@ -112,7 +117,10 @@ def remove(directories: Iterable[Path]) -> bool:
 
 
 def settings_of(hierarchy: Hierarchy, limits: Limits) -> list[tuple[str, str]]:
-    """Return the files to write and their content, in order. "No limit" is written, too: the group may be older."""
+    """Return the files to write, in order, with their content.
+
+    "No limit" is written too, because the group may be older.
+    """
     wanted: list[tuple[str, str]] = []
     memory = None if limits.memory_mib is None else limits.memory_mib * 2**20
     cpu = None if limits.cpu_percent is None else limits.cpu_percent * PERIOD_US // 100
@@ -144,7 +152,10 @@ def _write(path: Path, value: str) -> None:
 
 
 def detect(owner: str, mountinfo: str | None = None, own: str | None = None) -> Cgroups:
-    """Detect where hive may make groups. `mountinfo` and `own` are the texts of /proc/self/{mountinfo,cgroup}."""
+    """Detect the hierarchies in which hive may make groups.
+
+    `mountinfo` and `own` are the texts of /proc/self/{mountinfo,cgroup}.
+    """
     group = f"hive-{owner[:12]}"
     mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8") if mountinfo is None else mountinfo
     own = Path("/proc/self/cgroup").read_text(encoding="ascii") if own is None else own
@@ -187,7 +198,7 @@ def _version_1(mount: Path, root: str, options: frozenset[str], paths: dict[str,
 
 
 def _version_2(mount: Path, root: str, own: str) -> list[Hierarchy]:
-    """Return the nearest ancestor that can enable controllers: a group that has processes (the own one) cannot."""
+    """Return the nearest ancestor that can enable controllers. The own group cannot: it has processes."""
     wanted = set(CONTROLLERS)
     base = _below(mount, root, own)
     while base.is_relative_to(mount):

@@ -1,4 +1,4 @@
-"""Directories that agents own, changed without following their symlinks; and the last lines of a log."""
+"""Directories that agents own, changed without following their symlinks. Also the last lines of a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TAIL_BYTES = 256 * 1024
 def own(path: Path, uid: int | None, mode: int) -> None:
     """Make `path` a directory of `uid` (None: ours) with `mode`.
 
-    Its parent is hive's own, so only `path` itself can be a symlink of the agent. Raises Refused for anything but a
+    Its parent is hive's own, so only `path` itself can be a symlink of the agent. Raise Refused unless it is a
     directory.
     """
     try:
@@ -41,7 +41,7 @@ def own(path: Path, uid: int | None, mode: int) -> None:
 
 
 def tail(folder: Path, lines: int) -> str:
-    """Return the last `lines` lines of `log` in `folder`, with those of `log.1` before them if it is short."""
+    """Return the last `lines` lines of `log` in `folder`. If it is short, those of `log.1` come before them."""
     if lines <= 0:
         return ""
     texts: list[str] = []

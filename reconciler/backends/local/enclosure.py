@@ -1,4 +1,4 @@
-"""What encloses a run of an agent: the command line, the environment, the uid.
+"""The enclosure of a run of an agent: the command line, the environment, the uid.
 
     with bubblewrap       own mount, pid, network, ipc and uts namespace; only the agent's own directories:
                           generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive;
@@ -83,7 +83,7 @@ async def probe(config: Config) -> Host:
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """How to execute one run. `uid`: what the supervisor changes to, None if it does not."""
+    """The command and rights of one run. `uid`: the supervisor changes to this uid; None if it does not."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -94,7 +94,7 @@ class Enclosure:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The agent that runs. `folder` is the backend's own for it, `tree` has the generation's files."""
+    """The agent that runs. `folder` is the backend's own for the agent, `tree` has the generation's files."""
 
     agent: AgentName
     settings: ContainerSettings
@@ -105,14 +105,14 @@ class Subject:
 
 
 def enclose(layout: Layout, config: Config, host: Host, subject: Subject, command: Sequence[str]) -> Enclosure:
-    """Return the enclosure of `command`. Raises Refused if the agent would run without a sandbox and may not."""
+    """Return the enclosure of `command`. Raise Refused if bubblewrap is missing and a run without it is not allowed."""
     uid = host.uid(config, subject.settings)
     _refuse_root(host, uid)
     if host.sandbox is not None and subject.settings.isolated:
         inside = _sandbox(layout, subject, uid)
         argv = sandbox.command(inside, command, host.sandbox)
         return Enclosure(tuple(argv), {"PATH": os.environ.get("PATH", os.defpath)}, "/", None, sandboxed=True)
-    why = host.why if host.sandbox is None else "agents.json says that it is not isolated"
+    why = host.why if host.sandbox is None else "agents.json turns its isolation off"
     if config.isolation != "unsafe-none" and subject.runtime != "script":
         raise Refused(
             f"{subject.agent} does not start without isolation: {why}",
@@ -191,7 +191,7 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
 
 
 def _etc(subject: Subject, uid: int | None) -> list[tuple[Path, Path]]:
-    """Write passwd and group files with the agent: git and ssh need a name for the uid they run under.
+    """Write passwd and group files that name the agent: git and ssh need a name for the uid they run under.
 
     The manager reads hive's repos (/applied, /meta), which belong to another uid, so its git gets safe.directory. Its
     container has no other repos, and git before 2.46 knows no narrower pattern than `*`.

@@ -1,4 +1,4 @@
-"""The start of a supervisor, and the removal of what a killed one left."""
+"""The start of a supervisor, and the removal of what a killed supervisor left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reconciler.plan.observed import Exit, Launch
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
 START_SECONDS = 15.0
-"""From the spawn until the supervisor reports that the run is recorded; 30 ms on an idle machine."""
+"""Seconds from the spawn until the supervisor reports that the run is recorded. On an idle machine this takes 30 ms."""
 
 
 class Busy(TransientError):
@@ -64,7 +64,7 @@ def write_exit(records: LocalRecords, ended: Exit) -> None:
 
 
 async def start_supervisor(records: LocalRecords) -> ProcessIdentity:
-    """Start the supervisor on spec.json and wait for its report. Raises Busy, or TransientError with the report."""
+    """Start the supervisor on spec.json and wait for its report. Raise Busy, or TransientError with the report."""
     fifo = records.folder / f"ready-{secrets.token_hex(4)}"  # a name of its own: no other start can take the report
     _remove_old_pipes(records.folder)
     os.mkfifo(fifo, 0o600)
@@ -79,7 +79,7 @@ async def start_supervisor(records: LocalRecords) -> ProcessIdentity:
 
 
 def _remove_old_pipes(folder: Path) -> None:
-    """Remove the pipes of daemons that were killed during a start, but not that of a start under way."""
+    """Remove the pipes of daemons that were killed during a start. Keep the pipe of a start that is under way."""
     for path in folder.glob("ready-*"):
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_mtime < time.time() - 4 * START_SECONDS:
@@ -125,7 +125,10 @@ def _last_line(path: Path) -> str:
 
 
 def running_supervisors(folder: Path) -> Iterator[tuple[AgentName, ProcessIdentity]]:
-    """Find every supervisor whose spec lies below `folder` by its command line, also those without records."""
+    """Find every supervisor whose spec lies below `folder`, by its command line.
+
+    This includes those without records.
+    """
     for pid, words in _command_lines():
         if str(SUPERVISOR) not in words[:-1]:
             continue
@@ -151,7 +154,7 @@ def _command_lines() -> Iterator[tuple[int, list[str]]]:
 
 
 async def await_gone(agent: AgentName, which: ProcessIdentity, seconds: float) -> None:
-    """KILL a process that should have ended with its supervisor and wait. Raises TransientError if it does not end."""
+    """KILL a process that should have ended with its supervisor, and wait. Raise TransientError if it does not end."""
     pidfd = open_pidfd(which)
     if pidfd is None:
         return
@@ -167,7 +170,10 @@ async def await_gone(agent: AgentName, which: ProcessIdentity, seconds: float) -
 
 
 async def clear_cgroups(cgroups: Cgroups, records: LocalRecords, seconds: float) -> None:
-    """KILL what is left in the agent's groups and remove them. Raises TransientError if a process does not end."""
+    """KILL the processes in the agent's groups, and remove the groups.
+
+    Raise TransientError if a process does not end.
+    """
     directories = cgroups.directories(records.agent) | _joined(records)
     deadline = asyncio.get_running_loop().time() + seconds
     while not remove(directories):

@@ -1,7 +1,7 @@
 """A log that is followed: `log` in a hive-owned folder, which its writer renames to `log.1` when it is full.
 
 A cursor is `<inode>-<offset>`: the file that was read, and how far, always to the end of a line. So a rotation between
-two reads loses nothing, and an unfinished line is returned once it is complete.
+two reads loses no line, and an unfinished line is returned once it is complete.
 
 Beside it `log.times` records when each part was written: lines `<inode> <Unix seconds> <offset>`, at most one a second.
 The bytes between two of these offsets were written within GRAIN of the first one's time.
@@ -17,15 +17,15 @@ from meta.errors import BadInput
 from reconciler.views import LogPart
 
 PART_BYTES = 256 * 1024
-"""Bytes of one answer. The rest comes with the next one."""
+"""Bytes of one answer. The next answer has the rest."""
 GRAIN = 1.0
 BACK_BYTES = 4096
-"""How far back the beginning of a line is searched."""
+"""Bytes that are searched backwards for the beginning of a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The file `inode` was written from `offset` on at `at` or later."""
+    """A mark: the file `inode` was written from `offset` on, at the time `at` or later."""
 
     inode: int
     at: float
@@ -33,10 +33,10 @@ class Mark:
 
 
 def after(folder: Path, cursor: str | None, lines: int, since: float | None = None) -> LogPart:
-    """Return the whole lines after `cursor`, or the last `lines` lines for None or a cursor of a deleted log.
+    """Return the whole lines after `cursor`.
 
-    With `since`, return only those written after that time (to the second), also from `log.1`. Raises BadInput if the
-    log has no times.
+    Without a cursor, or for that of a deleted log, return the last `lines` lines. With `since`, return only those
+    written after that time (to the second), also from `log.1`. Raise BadInput if the log has no times.
     """
     inode, offset = _parse(cursor)
     files = {number: path for path in (folder / "log.1", folder / "log") if (number := _inode(path)) is not None}
@@ -97,14 +97,14 @@ def _marks(folder: Path) -> list[Mark]:
 
 
 def _line_start(path: Path, offset: int) -> int:
-    """Return where the line begins that contains `offset`."""
+    """Return the offset at which the line with `offset` begins."""
     back = max(0, offset - BACK_BYTES)
     end = _read(path, back, offset - back).rfind(b"\n")
     return back + end + 1 if end >= 0 or back == 0 else offset
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:
-    """Return up to `size` bytes from `offset` (-1: all), none if there is no file."""
+    """Return up to `size` bytes from `offset` (-1: all). Return none if there is no file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -115,7 +115,10 @@ def _read(path: Path, offset: int, size: int) -> bytes:
 
 
 def _whole_lines(path: Path, offset: int) -> tuple[str, int]:
-    """Return the text from `offset` to the end of the last whole line, and where that is. A too long line is cut."""
+    """Return the text from `offset` to the end of the last whole line, and the offset of that end.
+
+    A line that is too long is cut.
+    """
     data = _read(path, offset, PART_BYTES)
     end = data.rfind(b"\n") + 1 or (len(data) if len(data) == PART_BYTES else 0)
     return data[:end].decode("utf-8", "replace"), offset + end

@@ -74,11 +74,11 @@ class LocalRecords:
 
     @property
     def exists(self) -> bool:
-        """True if anything has that name, ours or not (a dangling symlink, too)."""
+        """True if an entry of that name exists, hive's or not (even a dangling symlink)."""
         return os.path.lexists(self._name)
 
     @property
     def ours(self) -> bool:
-        """True if it has this hive's marker."""
+        """True if the entry has this hive's marker."""
         marker = self._marker.get()
         return marker is not None and marker.owner == self._owner

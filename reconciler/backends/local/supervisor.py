@@ -1,4 +1,4 @@
-"""One small process per run of an agent. It outlives the daemon and records how the run ends.
+"""One small process per run of an agent. It outlives the daemon and records the end of the run.
 
     python -I -S supervisor.py SPEC [READY]
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from typing import NoReturn, TypedDict
 
     class Spec(TypedDict):
-        """What to run. `uid`: change to it before the exec. A sandbox does that itself, then it is None.
+        """The program to run, and its rights. `uid`: change to it before the exec. It is None for a sandbox, which does
+        that itself.
 
         `sandboxed`: argv is bubblewrap with a pid namespace: child -> its pid 1 -> the agent.
         `cgroups`: cgroup.procs files to join. `rlimits`: soft = hard, by name ("nofile"). `log_limit` in bytes.
@@ -81,7 +82,7 @@ _prctl, _syscall = _libc.prctl, _libc.syscall
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(2) with one number. Raises OSError."""
+    """Call prctl(2) with one number. Raise OSError on failure."""
     if _prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -97,7 +98,7 @@ def join_keyring() -> None:
 
 
 def start_ticks(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot. With pid and boot id it identifies the process."""
+    """Return the start time of a process in clock ticks since boot. With pid and boot id it identifies the process."""
     with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs 8 ms at every start
         return int(file.read().rpartition(b")")[2].split()[19])
 
@@ -109,7 +110,7 @@ def boot_id() -> str:
 
 
 def children(pid: int) -> list[int]:
-    """Return the direct children of a process (of its main thread), none if it has ended."""
+    """Return the direct children of a process (of its main thread). Return none if it has ended."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123
             return [int(child) for child in file.read().split()]
@@ -137,8 +138,8 @@ def write_record(path: str, record: dict[str, object]) -> None:
 class Log:
     """The agent's output: at most `limit` bytes in `path` and as many in `path.1`.
 
-    `path.times` and `path.times.1`, of at most the same size, have lines of an inode, Unix seconds and an offset: that
-    file was written from the offset on at this time or later. There is at most one line a second.
+    `path.times` and `path.times.1`, of at most the same size, have lines of an inode, Unix seconds and an offset: from
+    that offset on, the file was written at this time or later. There is at most one line a second.
     """
 
     def __init__(self, path: str, limit: int) -> None:
@@ -158,7 +159,7 @@ class Log:
         self.times_size = os.fstat(self.times).st_size
 
     def write(self, data: bytes) -> None:
-        """Append. A full disk loses output but does not end the agent."""
+        """Append. If the disk is full, output is lost, but the agent goes on."""
         with contextlib.suppress(OSError):
             if self.size and (self.size + len(data) > self.limit or self.times_size > self.limit):
                 self._rotate()
@@ -169,7 +170,7 @@ class Log:
             self.size += os.write(self.fd, data)
 
     def _rotate(self) -> None:
-        """Rotate. The times follow their log, before a new log can get an inode that is in them."""
+        """Rotate the log. Rotate its times first: a new log may get an inode that is in them."""
         for path in (self.path, f"{self.path}.times"):
             with contextlib.suppress(FileNotFoundError):  # deleted by hand
                 os.rename(path, f"{path}.1")  # noqa: PTH104
@@ -212,7 +213,7 @@ class Supervisor:
         self.read_at, self.noted_at = 0.0, -NOTE_SECONDS
 
     def start(self) -> str:
-        """Fork, record and open the gate. Return why the program could not be executed, or ""."""
+        """Fork, record the run and open the gate. Return why the program could not be executed, or ""."""
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         os.set_blocking(self.wake, False)
         os.set_blocking(self._wake_write, False)
@@ -295,7 +296,7 @@ class Supervisor:
             self.terminate()
 
     def _reap(self) -> bool:
-        """Reap the children that have ended. Return False if there is no child left."""
+        """Reap the children that have ended. Return False if no child is left."""
         try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -307,7 +308,10 @@ class Supervisor:
             return False
 
     def terminate(self) -> None:
-        """Send TERM to the agent. In a sandbox not to bubblewrap itself, whose end kills everything inside."""
+        """Send TERM to the agent.
+
+        In a sandbox bubblewrap itself does not get TERM: its end would kill everything inside.
+        """
         if not self.spec["sandboxed"]:
             signal_group(self.child, signal.SIGTERM)
             return
@@ -321,7 +325,7 @@ class Supervisor:
         signal_process(self.child, signal.SIGKILL)
 
     def finish(self) -> None:
-        """End what the child left behind, copy its last output, write exit.json."""
+        """End the processes that the child left behind, copy its last output, write exit.json."""
         deadline = time.monotonic() + REAP_SECONDS
         while self._reap() and time.monotonic() < deadline:
             for pid in children(os.getpid()):
@@ -351,7 +355,7 @@ class Supervisor:
 
 
 def signal_process(pid: int, number: int) -> None:
-    """Signal one process, which may have ended."""
+    """Signal one process. Do nothing if it has ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
@@ -363,7 +367,7 @@ def signal_group(pid: int, number: int) -> None:
 
 
 def run_child(spec: Spec, supervisor: int, gate: int, fault: int, output: int) -> NoReturn:
-    """In the forked child: wait at the gate, set limits and identity, execute. Never returns."""
+    """Wait at the gate, set limits and identity, execute. Runs in the forked child, and never returns."""
     try:
         signal.set_wakeup_fd(-1)
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
@@ -409,7 +413,7 @@ def execute(argv: list[str], env: dict[str, str]) -> None:
 
 
 def report(ready: str | None, line: str) -> None:
-    """Write one line to the starter if it still reads."""
+    """Write one line to the starter. Do nothing if the starter does not read any more."""
     if ready is not None:
         with contextlib.suppress(OSError):
             fd = os.open(ready, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)

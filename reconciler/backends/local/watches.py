@@ -1,4 +1,4 @@
-"""The running supervisors, each watched through a pidfd: a hint at the moment one ends, without polling."""
+"""The running supervisors. A pidfd watch on each gives a hint when it ends, without polling."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Watch:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal exactly this process. Does nothing if it has ended."""
+        """Signal exactly this process. Do nothing if it has ended."""
         if not self.ended.is_set():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait at most `seconds` and return whether it ended."""
+        """Wait at most `seconds`, and return True if the process ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.ended.wait()
@@ -36,7 +36,10 @@ class Watch:
 
 
 class Watches:
-    """All watched supervisors by agent. `on_end` is called on the loop when one ends, by itself or by a signal."""
+    """All watched supervisors by agent.
+
+    `on_end` is called on the loop when one ends, by itself or by a signal.
+    """
 
     def __init__(self, on_end: Callable[[AgentName], None]) -> None:
         self._on_end = on_end

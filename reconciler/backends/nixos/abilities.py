@@ -1,4 +1,4 @@
-"""What backend `nixos` enforces on this host, in words."""
+"""The limits and isolation that backend `nixos` enforces on this host, in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONTROLLERS = ("memory", "pids", "cpu")
 
 
 def abilities(*, ready: bool, root: Path = Path("/sys/fs/cgroup")) -> Abilities:
-    """Return what is enforced. `ready`: the system bus is connected; `root`: where control groups are mounted."""
+    """Return what is enforced. `ready`: the system bus is connected. `root`: the mount point of control groups."""
     limits = _limits(root)
     notes = [] if ready else [BUS_AWAY]
     if limits.startswith("not enforced"):

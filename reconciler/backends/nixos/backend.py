@@ -1,6 +1,6 @@
 """Containers of NixOS: root's verbs through the helper, units through D-Bus, hive's records beside them.
 
-    create        writes hive's own records: nixos-container needs a system, so root makes the container with the first
+    create        writes hive's own records; root makes the container with its first system, which nixos-container needs
     set_system    by path, through the helper; system.json says which generation the path is
     start         launch.env (generation, nonce) into the agent's bound directory, run.json, then the unit
     exits         from the unit's properties when they change, into exit.json; `lost` if nothing recorded it
@@ -42,7 +42,7 @@ from reconciler.views import LogPart
 log = logging.getLogger(__name__)
 
 LAUNCH_ENVIRONMENT = "launch.env"
-"""In the agent's bound directory; the harness's unit has it as EnvironmentFile."""
+"""The file in the agent's bound directory that the harness's unit has as EnvironmentFile."""
 
 STARTS = 4
 """Containers that boot at the same time, at most. After a reboot of the host the others wait."""
@@ -77,7 +77,10 @@ class NixosBackend:
 
     # observing
     async def open(self, hint: Hint) -> None:
-        """Connect to systemd and adopt what runs. Raises TransientError if the system bus cannot be reached."""
+        """Connect to systemd and adopt the containers that run.
+
+        Raise TransientError if the system bus cannot be reached.
+        """
         await self._tracker.open(self.names)
         for agent in self.names():
             self._settle(agent)
@@ -93,7 +96,7 @@ class NixosBackend:
         return abilities(ready=self._tracker.ready)
 
     def names(self) -> frozenset[AgentName]:
-        """Return every container with this hive's marker, also those that root does not know yet."""
+        """Return every container with this hive's marker, even if root has not made it yet."""
         names = [name.removesuffix(".conf") for name in _entries(self._where.etc) if name.endswith(".conf")]
         return frozenset(
             agent
@@ -102,7 +105,10 @@ class NixosBackend:
         )
 
     def observe(self, agent: AgentName) -> Container:
-        """Return the container: a handful of stats, a file is read only if it changed, systemd is never called."""
+        """Return the container.
+
+        This costs a few stats. A file is read only if it changed, and systemd is never called.
+        """
         records = self._records(agent)
         if not records.exists:
             return Container()
@@ -126,7 +132,7 @@ class NixosBackend:
 
     # how runs end
     def _on_change(self, agent: AgentName) -> None:
-        """Record how a run ended and send a hint: the unit changed."""
+        """Record how a run ended and send a hint. Called when the unit changed."""
         if agent not in self._all_records and not self._records(agent).exists:
             return
         self._settle(agent)
@@ -138,7 +144,7 @@ class NixosBackend:
 
     # making and changing
     async def create(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make hive's records, or only what is missing of them. Root makes the container with its first system."""
+        """Make hive's records, or the missing ones. Root makes the container with its first system."""
         records = self._records(agent)
         if not records.exists:
             await asyncio.to_thread(self._make, records, settings)
@@ -148,7 +154,7 @@ class NixosBackend:
         await self.own_directories(agent, settings)
 
     def _make(self, records: NixosRecords, settings: ContainerSettings) -> None:
-        """Make the records in one rename. Those of a container that was deleted by hand are replaced."""
+        """Make the records in one rename. Replace those of a container that was deleted by hand."""
         fresh = self._folder / f".new-{records.agent}"
         with disk(f"cannot make the container {records.agent}"):
             shutil.rmtree(fresh, ignore_errors=True)
@@ -209,7 +215,10 @@ class NixosBackend:
 
     # running
     async def start(self, agent: AgentName, launch: Launch) -> None:
-        """Start what is set. Returns once the container is up, or has ended again (then with its exit)."""
+        """Start the system that is set.
+
+        Return once the container is up, or has ended again (then with its exit).
+        """
         self._existing(agent)
         async with self._slots:
             records = self._records(agent)
@@ -256,7 +265,7 @@ class NixosBackend:
             await self._helper.start(agent)
 
     async def _has_begun(self, agent: AgentName) -> bool:
-        """Return True if a start that failed had begun a run, or may have: the bus is not reachable."""
+        """Return True if a start that failed had begun a run, or if that is unknown because the bus is down."""
         try:
             view = await self._tracker.refresh(agent)
         except TransientError:
@@ -267,7 +276,7 @@ class NixosBackend:
         return begun
 
     async def stop(self, agent: AgentName, grace: float) -> None:
-        """Send TERM, then KILL after `grace` seconds. Returns when no process is left and the exit is recorded."""
+        """Send TERM, then KILL after `grace` seconds. Return when no process is left and the exit is recorded."""
         container = self._existing(agent, allow_missing=True)
         if not container.exists or self._records(agent).written is None:
             return
@@ -276,7 +285,7 @@ class NixosBackend:
         self._settle(agent)
 
     async def destroy(self, agent: AgentName) -> None:
-        """Stop and remove it with hive's records. The agent's own directories stay."""
+        """Stop and remove the container, with hive's records. The agent's own directories stay."""
         container = self._existing(agent, allow_missing=True)
         records = self._records(agent)
         if container.exists and records.on_host:
@@ -289,15 +298,15 @@ class NixosBackend:
         self._runs.forget(agent)
 
     async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
-        """Give everything that hive made in it to the manager's range, through the helper."""
+        """Give everything that hive made in the work tree to the manager's range, through the helper."""
         await self._helper.own_directory(agent, "proposed", manager.uid_base)
 
     async def remove_directories(self, agent: AgentName) -> None:
-        """Remove them through the helper: they belong to uids of the agent's and the manager's ranges."""
+        """Remove the directories through the helper: they belong to uids of the agent's and the manager's ranges."""
         await self._helper.remove_directories(agent)
 
     async def logs(self, agent: AgentName, lines: int) -> str:
-        """Return the last lines of its unit in the journal. A container that has never run has none."""
+        """Return the last lines of the unit in the journal. A container that has never run has none."""
         container = self._existing(agent, allow_missing=True)
         if lines <= 0 or container.launch is None or self._records(agent).written is None:
             return ""

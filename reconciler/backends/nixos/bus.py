@@ -1,6 +1,6 @@
 """The system bus: one connection that reconnects by itself, calls with a deadline, signals as plain values.
 
-While it is not connected nothing is known, and no end is reported. This is the only module that imports dbus-fast.
+While it is disconnected, no state is known and no end is reported. This is the only module that imports dbus-fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CALL_SECONDS = 20.0
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-"""Long enough to read a thousand units after the bus is connected."""
+"""Seconds: long enough to read a thousand units after the bus is connected."""
 
 BACKOFF = (0.05, 5.0)
 """Seconds: the first and the longest wait between two attempts to connect."""
@@ -33,7 +33,7 @@ DRIVER, DRIVER_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 
 
 class BusError(PermanentError):
-    """An error as the answer to a call."""
+    """An error answer to a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Signal:
 
 
 class Bus:
-    """The system bus. `address` is as in DBUS_SYSTEM_BUS_ADDRESS, None is the system's. `background` runs its task."""
+    """The system bus. `address` is as in DBUS_SYSTEM_BUS_ADDRESS; None is the system's. `background` runs its task."""
 
     def __init__(self, address: str | None = None, background: Background | None = None) -> None:
         self._address = address
@@ -60,7 +60,7 @@ class Bus:
 
     @property
     def ready(self) -> bool:
-        """True while it is connected and `on_up` has returned."""
+        """True while the bus is connected and `on_up` has returned."""
         return self._ready.is_set()
 
     async def open(
@@ -72,7 +72,8 @@ class Bus:
     ) -> None:
         """Connect, subscribe to the match `rules` and await `on_up`, again after each lost connection.
 
-        Raises TransientError if it is not connected within CONNECT_SECONDS, or `on_up` takes longer than READ_SECONDS.
+        Raise TransientError if it is not connected within CONNECT_SECONDS, or if `on_up` takes longer than
+        READ_SECONDS.
         """
         self._task = self._background.start("system bus", self._stay_connected(rules, on_signal, on_up, on_down))
         try:
@@ -93,7 +94,7 @@ class Bus:
     async def call(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *body: object
     ) -> tuple[object, ...]:
-        """Call a method and return the plain values of its answer. Raises TransientError without a bus, or BusError."""
+        """Call a method and return the plain values of its answer. Raise TransientError without a bus, or BusError."""
         bus = self._bus
         if bus is None or not bus.connected:
             raise TransientError("the system bus is not connected", "hive tries again")
@@ -146,7 +147,7 @@ class Bus:
             pause = min(pause * 2, BACKOFF[1])
 
     def _report(self, trouble: str | None) -> None:
-        """Log `trouble` (None: it is over) once as long as it stays the same."""
+        """Log `trouble` once, as long as it stays the same. None: the trouble is over."""
         if trouble != self._reported and trouble is not None:
             log.warning("%s: containers are shown as they were last seen", trouble)
         elif trouble != self._reported:

@@ -1,4 +1,7 @@
-"""The root helper as the backend calls it: the verbs of reconciler.privileged.client.Client, for tests to replace."""
+"""The root helper as the backend calls it.
+
+The verbs are those of reconciler.privileged.client.Client; tests replace them.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ class RootHelper(Protocol):
         """Write binds, uid range and limits. Takes effect at the next start."""
 
     async def start(self, name: AgentName) -> None:
-        """Start what is set and wait until it is up."""
+        """Start the system that is set, and wait until it is up."""
 
     async def stop(self, name: AgentName, grace: float) -> None:
-        """Send TERM, then KILL after `grace` seconds. Returns when no process is left."""
+        """Send TERM, then KILL after `grace` seconds. Return when no process is left."""
 
     async def destroy(self, name: AgentName) -> None:
         """Stop and remove the container. The agent's own directories stay."""
@@ -45,7 +48,7 @@ class RootHelper(Protocol):
 
 
 def plain_settings(settings: ContainerSettings) -> values.Settings:
-    """Return the settings as the helper knows them. Both have the same fingerprint."""
+    """Return the settings as the helper's type. Both types give the same fingerprint."""
     limits = settings.limits
     return values.Settings(
         role=settings.role.value,
@@ -57,7 +60,7 @@ def plain_settings(settings: ContainerSettings) -> values.Settings:
 
 @contextlib.contextmanager
 def retry_if_missing(agent: AgentName) -> Iterator[None]:
-    """Raise TransientError for a container that was removed meanwhile: the next pass makes it again."""
+    """Raise TransientError for a container that was removed meanwhile. The next pass makes it again."""
     try:
         yield
     except NotFound as error:

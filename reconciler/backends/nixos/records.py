@@ -1,9 +1,9 @@
-"""What hive keeps about a container and what root wrote about it, each read again only if a stat changed.
+"""hive's records of a container and root's files about it. Each is read again only if its stat changed.
 
 <state>/backend/nixos/<agent>/
-    hive.json          it belongs to the hive with this owner
+    hive.json          the marker: the container belongs to the hive with this owner
     settings.json      the desired settings; root has them in the conf file once there is a system
-    system.json        which generation the system path in the conf file is; written before root is called
+    system.json        the generation of the system path in the conf file; written before root is called
     run.json           the last start: launch, boot id, systemd's invocation
     exit.json          the last end
 """
@@ -26,9 +26,10 @@ from reconciler.privileged.values import Bounds
 
 @dataclass(frozen=True, slots=True)
 class UnitRun:
-    """run.json. `before` is the unit's invocation at the request to start, `invocation` that of this run.
+    """run.json: one start.
 
-    `invocation` is None until systemd reports it.
+    `before` is the unit's invocation when the start was requested. `invocation` is that of this run; None until systemd
+    reports it.
     """
 
     nonce: str
@@ -48,7 +49,7 @@ class SetSystem:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The host's directories that root writes, and the forms that it allows. `owner` marks this hive's containers."""
+    """The host's directories that root writes, and the allowed forms. `owner` marks this hive's containers."""
 
     owner: str = "hive"
     etc: Path = Path("/etc/nixos-containers")
@@ -81,29 +82,29 @@ class NixosRecords:
 
     @property
     def marked(self) -> bool:
-        """True if hive made it. Root may not know it yet."""
+        """True if hive made it. Root may not have made it yet."""
         marker = self._marker.get()
         return marker is not None and marker.owner == self._where.owner
 
     @property
     def written(self) -> Written | None:
-        """The conf file if it has this hive's marker."""
+        """The conf file, if it has this hive's marker."""
         written = self._conf.get()
         return written if written is not None and written.owner == self._where.owner else None
 
     @property
     def on_host(self) -> bool:
-        """True if the host has a container of that name, ours or not."""
+        """True if the host has a container of that name, hive's or not."""
         return os.path.lexists(self._conf_name)
 
     @property
     def exists(self) -> bool:
-        """True if it exists: on the host, or made and without a system so far."""
+        """True if it exists: on the host, or made and still without a system."""
         return self.on_host or (self.marked and self.system.get() is None)
 
     @property
     def ours(self) -> bool:
-        """True if it is this hive's: by its marker, or because root was interrupted when it made it."""
+        """True if it is this hive's: by its marker, or because root was interrupted while making it."""
         if not self.on_host:
             return True
         if self.written is not None:
@@ -113,7 +114,10 @@ class NixosRecords:
 
     @property
     def switched_to(self) -> SetSystem | None:
-        """What it boots next, if conf file, profile and record agree and the system exists: three or four stats."""
+        """The generation that boots next, if conf file, profile and record agree and the system exists.
+
+        This costs three or four stats.
+        """
         written, system = self.written, self.system.get()
         if written is None or system is None or written.system != system.path:
             return None

@@ -1,6 +1,6 @@
-"""The runs of containers: which one it is and how it ended, recorded when the unit changes.
+"""The runs of containers: the identity and the end of each run, recorded when the unit changes.
 
-A start is one run although the helper may have to try twice. So no end is recorded while a start is under way.
+A start is one run, although the helper may need two attempts. So no end is recorded while a start is under way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class Runs:
-    """The runs of all containers. In memory: starts under way, and ends that could not be written."""
+    """The runs of all containers.
+
+    Two things are only in memory: starts under way, and ends that could not be written.
+    """
 
     def __init__(self) -> None:
         self._boot = boot_id()
@@ -31,7 +34,7 @@ class Runs:
         self._exits: dict[AgentName, Exit] = {}
 
     def exit(self, records: NixosRecords) -> Exit | None:
-        """Return how the last run that ended did so."""
+        """Return the exit of the last run that ended."""
         return self._exits.get(records.agent) or records.exit.get()
 
     def forget(self, agent: AgentName) -> None:
@@ -40,7 +43,7 @@ class Runs:
         self._failed.pop(agent, None)
 
     def settle(self, records: NixosRecords, view: UnitView | None) -> None:
-        """Update run.json and exit.json from the unit. If `view` is None nothing is known, so nothing ends."""
+        """Update run.json and exit.json from the unit. Without a `view` the unit is unknown, so no run ends."""
         run = records.run.get()
         if run is None or view is None:
             return
@@ -68,7 +71,7 @@ class Runs:
             write_json(records.folder / "run.json", asdict(noted), sync=False)
 
     def _keep(self, records: NixosRecords, ended: Exit) -> None:
-        """Record the end. Not synced: after a crash of the host the boot id shows that the run is over."""
+        """Record the end. The file is not synced: after a crash of the host the boot id shows that the run is over."""
         self._exits[records.agent] = ended
         with logged(f"cannot note the end of {records.agent}"):
             write_json(records.folder / "exit.json", asdict(ended), sync=False)
@@ -76,7 +79,7 @@ class Runs:
     # a start
     @contextlib.contextmanager
     def starting(self, records: NixosRecords) -> Iterator[None]:
-        """Record no end within."""
+        """Record no end while the block runs."""
         self._failed.pop(records.agent, None)
         self._starting.add(records.agent)
         try:
@@ -85,11 +88,11 @@ class Runs:
             self._starting.discard(records.agent)
 
     def record(self, records: NixosRecords, launch: Launch, before: str) -> None:
-        """Write run.json before a start. Raises OSError if the disk fails."""
+        """Write run.json before a start. Raise OSError if the disk fails."""
         write_json(records.folder / "run.json", asdict(UnitRun(launch.nonce, launch, self._boot, before)))
 
     def take_back(self, records: NixosRecords, former_run: UnitRun | None) -> None:
-        """Restore the former run: the start has not happened."""
+        """Restore the former run, because the start has not happened."""
         with logged(f"cannot take back the start of {records.agent}"):
             if former_run is not None:
                 write_json(records.folder / "run.json", asdict(former_run))
@@ -101,13 +104,13 @@ class Runs:
         return agent in self._failed
 
     def retry(self, agent: AgentName) -> None:
-        """Try the same start once more."""
+        """Retry the same start once."""
         self._failed.pop(agent, None)
 
 
 @contextlib.contextmanager
 def logged(what: str) -> Iterator[None]:
-    """Log a failing disk where no caller could handle it. What is known stays in memory."""
+    """Log an error of the disk if no caller could handle it. The record stays in memory."""
     try:
         yield
     except OSError as error:

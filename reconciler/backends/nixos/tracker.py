@@ -1,7 +1,7 @@
 """The containers' units, kept up to date by signals of systemd and machined, without polling or running a program.
 
-A unit is read as a whole at first, after the bus reconnects, and after a signal without values (the end of a job or of
-a machine). All other changes are in PropertiesChanged.
+A unit is read as a whole in three cases: at first, after the bus reconnects, and after a signal without values (the end
+of a job or of a machine). All other changes are in PropertiesChanged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Tracker:
         self._refreshes: dict[AgentName, asyncio.Task[None]] = {}
 
     async def open(self, agents: Callable[[], frozenset[AgentName]]) -> None:
-        """Connect and read the units of `agents`, again after each lost connection."""
+        """Connect and read the units of `agents`. Read them again after each lost connection."""
         self._agents = agents
         await self._bus.open(RULES, self._on_signal, self._on_up, lambda: None)
 
@@ -57,15 +57,15 @@ class Tracker:
 
     @property
     def ready(self) -> bool:
-        """True if `view` is up to date. Else it is what was last known."""
+        """True if `view` is up to date. Otherwise `view` is the last known state."""
         return self._bus.ready
 
     def view(self, agent: AgentName) -> UnitView | None:
-        """Return the unit as it was last read, None if it never was."""
+        """Return the unit as it was last read; None if it was never read."""
         return self._views.get(agent)
 
     async def refresh(self, agent: AgentName) -> UnitView:
-        """Read the unit and return it. Raises TransientError if systemd cannot be reached."""
+        """Read the unit and return it. Raise TransientError if systemd cannot be reached."""
         for _ in range(_ATTEMPTS):
             stamp = self._stamps.get(agent, 0)
             answer = await self._bus.call(SYSTEMD, object_path(agent), PROPERTIES, "GetAll", "s", "")
@@ -76,7 +76,7 @@ class Tracker:
         return self._views[agent]
 
     async def machine_is_registered(self, agent: AgentName) -> bool:
-        """Return True if machined has a machine of that name, which may have ended."""
+        """Return True if machined has a machine of that name. That machine may have ended."""
         try:
             await self._bus.call(MACHINES, "/org/freedesktop/machine1", f"{MACHINES}.Manager", "GetMachine", "s", agent)
         except BusError:
@@ -113,13 +113,13 @@ class Tracker:
             self._put(agent, merged(self._views.get(agent, UnitView()), properties))
 
     def _on_removed(self, agent: AgentName | None) -> None:
-        """Read a unit again that systemd unloaded. A daemon-reload sends the same signal."""
+        """Read a unit again after systemd unloaded it. A daemon-reload sends the same signal."""
         known = self._views.get(agent) if agent is not None else None
         if known is not None and known.up:  # to read one that is down makes systemd load and remove it again
             self._request(agent)
 
     def _request(self, agent: AgentName | None) -> None:
-        """Refresh a unit that hive knows in a task of its own, one at a time for each unit."""
+        """Refresh a unit that hive knows, in a task of its own. Each unit has at most one such task."""
         if agent is None or agent not in self._views:
             return
         task = self._refreshes.get(agent)

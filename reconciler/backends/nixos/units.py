@@ -1,4 +1,4 @@
-"""container@<agent>.service as systemd's properties show it, and how a run of it ended. Pure."""
+"""The unit container@<agent>.service, read from systemd's properties, and the end of a run of it. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SLACK = 2.0
 
 @dataclass(frozen=True, slots=True)
 class UnitView:
-    """The unit at one moment. `pid` is the run's main process until the unit is down; times are Unix seconds.
+    """The unit at one moment. `pid` is the run's main process until the unit is down. Times are Unix seconds.
 
     `invocation` is systemd's id of the run (hex; empty if systemd has unloaded the unit).
     """
@@ -37,7 +37,7 @@ class UnitView:
 
     @property
     def up(self) -> bool:
-        """True from the start job until nothing of the unit is left."""
+        """True from the start job until no process of the unit is left."""
         return self.active not in ("inactive", "failed")
 
 
@@ -47,14 +47,14 @@ def unit_name(agent: AgentName) -> str:
 
 
 def object_path(agent: AgentName) -> str:
-    """Return the unit's D-Bus path: characters other than letters and digits are _<hex>."""
+    """Return the unit's D-Bus path. Characters other than letters and digits become _<hex>."""
     name = unit_name(agent)
     escaped = "".join(char if char.isascii() and char.isalnum() else f"_{ord(char):02x}" for char in name)
     return f"{UNIT_PATHS}/{escaped}"
 
 
 def agent_of_unit(name: str) -> AgentName | None:
-    """Return the agent of a unit, None for any other unit."""
+    """Return the agent of a unit; None for a unit that is not a container."""
     if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
         return None
     try:
@@ -79,7 +79,7 @@ def agent_of_path(path: str) -> AgentName | None:
 
 
 def merged(view: UnitView, changed: Mapping[str, object]) -> UnitView:
-    """Return `view` with the properties of a GetAll or a PropertiesChanged. Unknown properties are skipped."""
+    """Return `view` with the properties of a GetAll or a PropertiesChanged. Skip unknown properties."""
     changed_view = replace(
         view,
         active=_text(changed, "ActiveState", view.active),
@@ -95,9 +95,9 @@ def merged(view: UnitView, changed: Mapping[str, object]) -> UnitView:
 
 
 def judge(run: UnitRun, view: UnitView, boot: str, now: float) -> Exit | None:
-    """Return how `run` ended, None while it may be running. `boot` is the host's boot id, `now` Unix seconds.
+    """Return how `run` ended; None while it may be running. `boot` is the host's boot id, `now` Unix seconds.
 
-    What systemd shows only counts if it is about this run. Else nothing recorded its end, and it is lost.
+    The unit's state counts only if it is about this run. If it is not, nothing recorded the end, and the exit is lost.
     """
     if run.boot != boot:
         return Exit(run.nonce, now, lost=True)
@@ -114,7 +114,7 @@ def judge(run: UnitRun, view: UnitView, boot: str, now: float) -> Exit | None:
 
 
 def is_about(run: UnitRun, view: UnitView) -> bool:
-    """Return True if systemd shows this run. If a daemon died in the start, the time decides."""
+    """Return True if the unit's state is about this run. If a daemon died during the start, the time decides."""
     if not view.invocation or view.invocation == run.before:
         return False
     if run.invocation is not None:
@@ -133,7 +133,7 @@ def _number(changed: Mapping[str, object], key: str, default: int) -> int:
 
 
 def _seconds(changed: Mapping[str, object], key: str, default: float) -> float:
-    """Return seconds: systemd counts microseconds."""
+    """Convert systemd's microseconds to seconds."""
     return _number(changed, key, int(default * 1e6)) / 1e6
 
 

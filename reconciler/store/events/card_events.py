@@ -1,6 +1,6 @@
 """Events of a change of a card: an outbox, appended in the transaction that changes the row.
 
-Each has a key (keys.card), so that it is appended once, however often the card is projected.
+Each event has a key (keys.card). So it is appended once, even if the card is projected several times.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ def reverted(old: Card | None, new: Card | None) -> bool:
 def append(
     connection: sqlite3.Connection, at: float, old: Card | None, new: Card | None, by: str | None, sha: str | None
 ) -> None:
-    """Append the events between two cards, also those of states in between.
+    """Append the events between two cards, including those of states in between.
 
-    `by`: the user that moved the id to its present state. `sha`: its commit, which the card of a spawn does not have.
+    `by` is the user that moved the id to its present state. `sha` is its commit, which the card of a spawn does not
+    have.
     """
     if old is not None and reverted(old, new):
         _append_reverted(connection, at, old, new)
@@ -66,7 +67,7 @@ def append(
 
 
 def release_agent(connection: sqlite3.Connection, agent: AgentName) -> None:
-    """Release the keys of a purged agent: another of the same name may have the same ids (its seed has 0)."""
+    """Release the keys of a purged agent. Another agent of that name may have the same ids (its seed has 0)."""
     log.release_all(connection, keys.cards_of(agent))
 
 

@@ -3,8 +3,8 @@
     hash(n) = SHA-256 of the JSON list [hash(n-1), n, at, kind, agent, data as it is stored]
 
 The first event is chained to the database's uuid. Pruning keeps the hash of the last pruned event as the anchor. The
-hash does not cover the key, because a key is released when it may be used again. A program that can write the file can
-compute the whole chain again; a head that was noted elsewhere (`hive audit verify --json`) shows that.
+hash does not cover the key, because a key can be released and used again. A program that can write the file can compute
+the whole chain again. A head that was noted elsewhere (`hive audit verify --json`) reveals that.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _COLUMNS = "n, at, kind, agent, data"
 class Chain:
     """The result of checking a chain. Events `first` to `last` are kept; `head` is the newest hash.
 
-    `broken`: the number of the first event that does not fit, and why; None if all fit. `chained`: False for a database
-    of a hive without a chain; the next event chains it.
+    `broken`: the number of the first event that does not fit, and why; None if all fit. `chained` is False for a
+    database of a hive without a chain. The next event chains it.
     """
 
     uuid: str
@@ -45,7 +45,7 @@ def link(before: str | None, n: int, at: float, kind: str, agent: str | None, da
 
 
 def head(connection: sqlite3.Connection) -> str | None:
-    """Return the hash that the next event is chained to. Rows of a hive without a chain are chained now."""
+    """Return the hash that the next event is chained to. Chain the rows of a hive without a chain first."""
     anchor = _anchor(connection)
     if anchor is None:
         anchor = _begin(connection)
@@ -99,10 +99,10 @@ def verify(connection: sqlite3.Connection) -> Chain:
 
 
 def hash_of(connection: sqlite3.Connection, n: int) -> str | None:
-    """The stored hash of event `n`, also when it is the anchor; None when it is not kept."""
-    found = connection.execute("SELECT hash FROM events WHERE n = ?", (n,)).fetchone()
-    if found is not None:
-        return None if found[0] is None else str(found[0])
+    """Return the stored hash of event `n`, even if it is the anchor. Return None if it is not kept."""
+    row = connection.execute("SELECT hash FROM events WHERE n = ?", (n,)).fetchone()
+    if row is not None:
+        return None if row[0] is None else str(row[0])
     anchor = _anchor(connection)
     return anchor[1] if anchor is not None and anchor[0] == n else None
 

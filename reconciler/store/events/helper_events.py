@@ -1,6 +1,6 @@
 """Helper events for the manager: a pure mapping from hive's events, and their outbox in the event's transaction.
 
-The key of a helper event has the number of its event, so the manager gets it once.
+The key of a helper event contains the number of its event, so the manager gets it once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _SUB_AGENTS = {
 def helper_events(kind: str, agent: str | None, data: Data) -> tuple[HelperEvent, ...]:
     """Return the helper events of one event, in the order in which the manager gets them. Pure.
 
-    About itself the manager learns how its approvals and rebuilds end, that it crashed and that it is outdated.
+    Of its own events the manager gets four kinds: the end of an approval, the end of a rebuild, a crash, and being
+    outdated.
     """
     if agent is None or data.get("late"):
         return ()
@@ -76,7 +77,7 @@ def notify_manager(connection: sqlite3.Connection, n: int, at: float, kind: str,
 
 
 def _ended(kind: str, agent: str, data: Data) -> tuple[HelperEvent, ...]:
-    """Return the helper events of an id that ended: the result, then the end of its approval, if it needed one."""
+    """Return the helper events of an id that ended: the result, then the end of its approval if it needed one."""
     status, folder = _ENDS[kind]
     id, sha, note = _id(data), _text(data, "sha"), _text(data, "note")
     tag = f"{folder}/{id}"

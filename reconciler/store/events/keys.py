@@ -12,7 +12,7 @@ from typing import NewType
 from meta.names import AgentName, ProposalId, Sha
 
 Key = NewType("Key", str)
-"""The key of one event. Made by the functions below only."""
+"""The key of one event. Only the functions below make it."""
 
 Prefix = NewType("Prefix", str)
 """The beginning of a family of keys, ":" included. The keys of a family are released together."""

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 KEEP = 250_000
 """Events that are kept. Older ones are pruned, and a subscriber that resumes before them has to resync.
 
-An agent causes at most 6 a minute (reconciler/common/token_bucket.py): one that floods replaces them all in 4 weeks.
+An agent causes at most 6 a minute (reconciler/common/token_bucket.py). At that rate it replaces all of them in 4 weeks.
 """
 
 _PRUNE_EVERY = 1_000
@@ -62,9 +62,9 @@ def append(
     data: Mapping[str, object],
     key: Key | None = None,
 ) -> EventRow | None:
-    """Append one event and the helper events for the manager. Returns None if an event with this key exists already.
+    """Append one event and the helper events for the manager. Return None if an event with this key exists already.
 
-    Raises BadInput for a kind that is not in EVENT_KINDS, and for data that is not JSON.
+    Raise BadInput for a kind that is not in EVENT_KINDS, and for data that is not JSON.
     """
     if kind not in EVENT_KINDS:
         raise BadInput(f"{kind!r} is not a kind of event", "add it to EVENT_KINDS and to docs/reference/events.md")
@@ -89,12 +89,12 @@ def append(
 
 
 def release(connection: sqlite3.Connection, key: Key) -> None:
-    """Let a key be used again. The event that had it stays."""
+    """Release a key, so that it can be used again. The event that had it stays."""
     connection.execute("UPDATE events SET key = NULL WHERE key = ?", (key,))
 
 
 def release_all(connection: sqlite3.Connection, prefix: Prefix) -> None:
-    """Let every key with this prefix be used again."""
+    """Release every key with this prefix, so that it can be used again."""
     connection.execute("UPDATE events SET key = NULL WHERE key >= ? AND key < ?", range_of(prefix))
 
 
@@ -104,7 +104,7 @@ def range_of(prefix: Prefix) -> tuple[str, str]:
 
 
 def extent(connection: sqlite3.Connection) -> Extent:
-    """Return which events are kept."""
+    """Return the extent of the events that are kept."""
     newest = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     last = int(newest[0]) if newest else 0
     oldest = connection.execute("SELECT min(n) FROM events").fetchone()[0]
@@ -112,7 +112,7 @@ def extent(connection: sqlite3.Connection) -> Extent:
 
 
 def after(connection: sqlite3.Connection, n: int, limit: int, upto: int | None = None) -> list[EventRow]:
-    """Return the events after number `n` (up to and including `upto`), oldest first."""
+    """Return the events after number `n`, up to and including `upto`, oldest first."""
     rows = connection.execute(
         "SELECT n, at, kind, agent, data FROM events WHERE n > ? AND n <= ? ORDER BY n LIMIT ?",
         (n, 2**63 - 1 if upto is None else upto, limit),
@@ -121,7 +121,10 @@ def after(connection: sqlite3.Connection, n: int, limit: int, upto: int | None =
 
 
 def page(connection: sqlite3.Connection, n: int | None, limit: int, upto: int | None = None) -> Page:
-    """Return the events after `n` (None: from the oldest) with the extent of the sequence, in one snapshot."""
+    """Return the events after `n` with the extent of the sequence, in one snapshot.
+
+    Without an `n` begin with the oldest.
+    """
     kept = extent(connection)
     return Page(kept, after(connection, kept.first - 1 if n is None else n, limit, upto))
 
@@ -132,7 +135,7 @@ def prune(connection: sqlite3.Connection, keep: int) -> None:
 
 
 def _decode(n: int, text: str) -> dict[str, object]:
-    """Decode the data of a row. A damaged row is shown as `undecodable`: leaving it out would be a silent gap."""
+    """Decode the data of a row. Show a damaged row as `undecodable`, because leaving it out would be a silent gap."""
     try:
         data = json.loads(text)
     except ValueError:

@@ -9,10 +9,10 @@ from reconciler.store.events import keys, log
 from reconciler.store.messages.text import DeadLetter, InboxMessage, decode, decode_name, inbox_message
 
 RECENT_BYTES = 2**20
-"""Bytes of bodies at most in one list. The first message is always in it."""
+"""Bytes of the bodies in one list, at most. The first message is always in the list."""
 
 KEPT_SECONDS = 30 * 24 * 3600
-"""How long a message is kept after its ack, and a peer's key after its use."""
+"""Seconds that a message is kept after its ack, and a peer's key after its use."""
 
 
 def recent(connection: sqlite3.Connection, recipient: str, limit: int) -> list[InboxMessage]:
@@ -40,7 +40,7 @@ def count_waiting(connection: sqlite3.Connection, recipient: str) -> int:
 
 
 def count_all_waiting(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many messages wait in each inbox that has any."""
+    """Return how many messages wait in each inbox that is not empty."""
     rows = connection.execute(
         "SELECT CAST(recipient AS BLOB), count(*) FROM messages "
         "WHERE delivered_at IS NULL AND dead_at IS NULL GROUP BY recipient"
@@ -67,7 +67,7 @@ def dead_letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]
 
 
 def count_dead(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many dead letters each inbox has that has any."""
+    """Return the number of dead letters of each inbox that has any."""
     query = "SELECT CAST(recipient AS BLOB), count(*) FROM messages WHERE dead_at IS NOT NULL GROUP BY recipient"
     return {decode_name(recipient): count for recipient, count in connection.execute(query)}
 
@@ -81,18 +81,18 @@ def dead_recipient(connection: sqlite3.Connection, id: int) -> str | None:
 
 
 def revive(connection: sqlite3.Connection, id: int) -> bool:
-    """Let a dead letter wait again in its old place, with one attempt counted. False if there is none."""
+    """Requeue a dead letter in its old place, with one attempt counted. Return False if there is none."""
     change = "UPDATE messages SET dead_at = NULL, attempts = 1 WHERE id = ? AND dead_at IS NOT NULL"
     return connection.execute(change, (id,)).rowcount > 0
 
 
 def discard(connection: sqlite3.Connection, id: int) -> bool:
-    """Remove a dead letter. False if there is no such dead letter."""
+    """Remove a dead letter. Return False if there is none."""
     return connection.execute("DELETE FROM messages WHERE id = ? AND dead_at IS NOT NULL", (id,)).rowcount > 0
 
 
 def clean(connection: sqlite3.Connection, now: int) -> int:
-    """Remove messages acknowledged, and peers' keys used, over KEPT_SECONDS ago. Returns how many messages.
+    """Remove messages acknowledged over KEPT_SECONDS ago, and peers' keys used before then. Return how many messages.
 
     Messages that are not acknowledged stay. hive's own keys are removed with their events: a number is never reused.
     """

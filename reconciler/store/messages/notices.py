@@ -11,20 +11,20 @@ from meta.names import SYSTEM
 from meta.wire.events import HELPER_EVENT, HelperEvent, QuestionAnswered, QuestionAsked
 
 NOTICES_KEPT = 1_000
-"""Messages of hive's own that are not done, at most in one inbox. For one more, `_evict` removes one."""
+"""hive's own messages in one inbox that are not done, at most. For one more, `_evict` removes one."""
 
 NOTICES_BYTES = 64 * 2**20
-"""Bytes of hive's own messages that are not done, at most in one inbox."""
+"""Bytes of hive's own messages in one inbox that are not done, at most."""
 
 TOPIC_KEPT = NOTICES_KEPT // 2
 TOPIC_BYTES = NOTICES_BYTES // 2
-"""The part of one topic. The agent that causes messages of the topic has to wait beyond that."""
+"""The share of one topic. An agent that would cause more messages of that topic has to wait."""
 
 _EVICTED_LAST = "approval_resolved:"
 """Topics of messages that an agent waits for and cannot ask for again."""
 
 LEAST_SIZE = 1_024
-"""Bytes that an empty message counts: a row takes space too."""
+"""Bytes that an empty message counts, because a row takes space too."""
 
 
 def notify(
@@ -32,7 +32,7 @@ def notify(
 ) -> int | None:
     """Put a helper event into an inbox, in the caller's transaction; return its id. `at` is in Unix seconds.
 
-    Returns None if `key` was used for this recipient before. After the commit the caller wakes the receivers, with
+    Return None if `key` was used for this recipient before. After the commit the caller wakes the receivers with
     `Broker.wake_receivers`. A full inbox does not refuse the event: beyond NOTICES_KEPT the oldest message of the
     largest topic is removed.
     """
@@ -40,7 +40,7 @@ def notify(
 
 
 def topic(event: HelperEvent) -> str:
-    """Return the topic of an event: its kind with the agent that causes it, so that one agent fills one topic."""
+    """Return the topic of an event: its kind, with the agent that causes it. So one agent fills one topic."""
     match event:
         case QuestionAnswered():
             return event.event
@@ -70,7 +70,7 @@ def post(
 ) -> int | None:
     """Put a text of one of hive's own senders (`system`, `reminder`) into an inbox, as `notify` does.
 
-    The topic is the sender's name unless one is given.
+    The topic is the sender's name, unless a topic is given.
     """
     if key is not None and key_used(connection, sender, recipient, key) is not None:
         return None
@@ -103,7 +103,10 @@ def use_key(connection: sqlite3.Connection, sender: str, recipient: str, key: st
 
 
 def has_room(connection: sqlite3.Connection, recipient: str, topic: str) -> bool:
-    """Return True if an inbox takes more of a topic. Other topics do not count: an agent waits only for its own."""
+    """Return True if an inbox has room for more of a topic.
+
+    Other topics do not count, because an agent waits only for its own.
+    """
     count, size = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0) FROM messages "
         "WHERE recipient = ? AND topic = ? AND origin = 'system' AND acked_at IS NULL AND dead_at IS NULL",
@@ -113,7 +116,7 @@ def has_room(connection: sqlite3.Connection, recipient: str, topic: str) -> bool
 
 
 def withdraw(connection: sqlite3.Connection, id: int) -> None:
-    """Remove a message of hive's own, if it still waits."""
+    """Remove a message of hive's own if it still waits."""
     connection.execute(
         "DELETE FROM messages WHERE id = ? AND origin = 'system' AND delivered_at IS NULL AND dead_at IS NULL", (id,)
     )

@@ -1,4 +1,4 @@
-"""The quota of an inbox: how much it takes, from all senders and from one."""
+"""The quota of an inbox: its room for all senders, and for one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reconciler.store.messages.text import WAKE
 
 LEAST_SHARE = 25
 LEAST_SHARE_BYTES = 2**20
-"""The smallest share of one sender, however small the inbox is: with less, one allowed message could be refused."""
+"""The smallest share of one sender. With less, one allowed message could be refused in a small inbox."""
 
 RESERVED_FROM = 8 * 2**20
-"""Bytes from which on a part of an inbox is reserved for the operator."""
+"""The size of an inbox, in bytes, from which on a part of it is reserved for the operator."""
 
 _HELD = "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
 
@@ -36,7 +36,10 @@ class Quota:
 
     @property
     def share(self) -> tuple[int, int]:
-        """Return how many messages that are not done, and how many bytes, one sender may have: at least LEAST_SHARE."""
+        """Return the messages that are not done, in number and bytes, that one sender may have.
+
+        At least LEAST_SHARE_BYTES.
+        """
         return max(self.waiting // 4, LEAST_SHARE), max(self.size // 4, LEAST_SHARE_BYTES)
 
     def room(self, sender: str) -> tuple[int, int]:
@@ -56,7 +59,7 @@ class Part:
 
 
 def has_room(connection: sqlite3.Connection, recipient: str, part: Part, quota: Quota) -> bool:
-    """Return True if the inbox takes the message, of all senders together and of this one."""
+    """Return True if the inbox has room for the message: of all senders together, and of this one."""
     # What is in flight counts too: otherwise an agent that receives and never acknowledges fills the disk.
     count, total = connection.execute(_HELD, (recipient,)).fetchone()
     waiting, room = quota.room(part.sender)

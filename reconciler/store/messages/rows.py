@@ -1,7 +1,7 @@
 """The rows of messages from send to ack, as functions of a connection. Each is (part of) a transaction.
 
 waiting: neither delivered nor dead; in flight: delivered, not acknowledged; done: acknowledged; dead: see lists.py.
-Texts are read as bytes, so that a damaged row is shown (text.py) and does not hide the others.
+Texts are read as bytes. So a damaged row is shown (text.py) and does not hide the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DONE_KEPT = 1_000
 """Messages per inbox that are kept after they are done, so that `recent` can list them."""
 
 MISSED_NAMED = 50
-"""Names at most in the event about recipients that a broadcast did not reach."""
+"""Names in the event about recipients that a broadcast did not reach, at most."""
 
 ATTEMPTS = 5
 """Deliveries of one message. One that is not acknowledged after the last is a dead letter."""
@@ -34,7 +34,7 @@ UNACKNOWLEDGED_KEPT = 100
 class Lease:
     """One attempt to deliver a message, until its receiver has it. Acks and requeues skip a leased message.
 
-    `id` is set in the writer's thread: an ack that runs after this attempt must know which message it is not for.
+    `id` is set in the writer's thread, because an ack that runs after this attempt must skip that message.
     """
 
     agent: str
@@ -44,9 +44,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message that was sent, for each of `recipients`. `to` is what the sender named: an agent, or '*'.
+    """A message that was sent, for each of `recipients`.
 
-    `quiet`: append no event about recipients that a broadcast does not reach.
+    `to` is the recipient as the sender named it: an agent, or '*'. `quiet`: append no event about recipients that a
+    broadcast does not reach.
     """
 
     sender: str
@@ -64,7 +65,7 @@ class Accepted:
     """The outcome of a send. `id` is that of the first copy.
 
     `full`: recipients whose inboxes are full, if nothing was stored. `missed`: recipients whose inboxes are full, if
-    others got the broadcast. `deliveries`: what waiting receivers got in the same transaction, by agent.
+    others got the broadcast. `deliveries`: the deliveries to waiting receivers in the same transaction, by agent.
     """
 
     id: int
@@ -74,7 +75,7 @@ class Accepted:
 
 
 def accept(connection: sqlite3.Connection, message: NewMessage, quota: Quota, leases: Mapping[str, Lease]) -> Accepted:
-    """Store a message in every inbox that has room, and deliver to each waiting receiver the oldest of its inbox.
+    """Store a message in every inbox that has room. Deliver to each waiting receiver the oldest message of its inbox.
 
     A broadcast that does not reach all recipients appends an event, unless `message.quiet`.
     """
@@ -118,7 +119,7 @@ def _insert(connection: sqlite3.Connection, message: NewMessage, recipient: str,
 
 
 def deliver(connection: sqlite3.Connection, lease: Lease, at: int) -> Delivery | None:
-    """Put the oldest waiting message in flight, under `lease`, and return it; None if no message waits."""
+    """Put the oldest waiting message in flight, under `lease`, and return it. Return None if no message waits."""
     lease.id = None
     row = connection.execute(
         "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), attempts, CAST(origin AS BLOB), broadcast FROM messages "
@@ -136,7 +137,10 @@ def deliver(connection: sqlite3.Connection, lease: Lease, at: int) -> Delivery |
 
 
 def release(connection: sqlite3.Connection, id: int, *, seen: bool) -> None:
-    """Let a message wait again. Unless its receiver may have `seen` it, the delivery does not count as an attempt."""
+    """Requeue a message.
+
+    Unless its receiver may have `seen` it, the delivery does not count as an attempt.
+    """
     connection.execute(
         "UPDATE messages SET delivered_at = NULL, attempts = max(attempts - ?, 0) "
         "WHERE id = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL",
@@ -147,7 +151,7 @@ def release(connection: sqlite3.Connection, id: int, *, seen: bool) -> None:
 def acknowledge(
     connection: sqlite3.Connection, recipient: str, at: int, quota: Quota, leases: Iterable[Lease] = ()
 ) -> int:
-    """Mark every message in flight as done, except those under `leases`. Returns how many."""
+    """Mark every message in flight as done, except those under `leases`. Return how many."""
     count = connection.execute(
         "UPDATE messages SET acked_at = ? "
         "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL "
@@ -187,10 +191,11 @@ def acknowledge_oldest(connection: sqlite3.Connection, recipient: str, at: int, 
 def requeue(
     connection: sqlite3.Connection, recipient: str, at: int, leases: Iterable[Lease], events: int
 ) -> tuple[int, int]:
-    """Let every message in flight wait again, except those under `leases`. `attempts` stays: the next is a redelivery.
+    """Requeue every message in flight, except those under `leases`.
 
-    A message that had its last attempt becomes a dead letter instead; the first `events` of them append an event.
-    Returns how many wait again, and how many are dead letters now.
+    `attempts` stays, so the next delivery is marked as redelivered. After its last attempt a message becomes a dead
+    letter instead. The first `events` of these append an event. Return how many wait again, and how many are dead
+    letters now.
     """
     leased = _ids(leases)
     dead = connection.execute(
@@ -214,7 +219,7 @@ def requeue(
 
 
 def mark_read(connection: sqlite3.Connection, recipient: str, up_to: int, at: int, quota: Quota) -> int:
-    """Mark waiting messages up to this id as done, without a delivery. Returns how many."""
+    """Mark waiting messages up to this id as done, without a delivery. Return how many."""
     count = connection.execute(
         "UPDATE messages SET delivered_at = ?, acked_at = ? "
         "WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL AND id <= ?",
@@ -225,12 +230,15 @@ def mark_read(connection: sqlite3.Connection, recipient: str, up_to: int, at: in
 
 
 def acknowledges(connection: sqlite3.Connection, agent: str) -> bool:
-    """Return True if a receiver of this inbox ever acknowledged or requeued. For others the next recv is the ack."""
+    """Return True if a receiver of this inbox ever acknowledged or requeued.
+
+    For other inboxes the next recv counts as the ack.
+    """
     return connection.execute("SELECT 1 FROM receivers WHERE agent = ? AND acks", (agent,)).fetchone() is not None
 
 
 def set_acknowledges(connection: sqlite3.Connection, agent: str) -> None:
-    """Remember that receivers of this inbox acknowledge: from now on only ack_turn does."""
+    """Record that receivers of this inbox acknowledge. From now on only ack_turn acknowledges."""
     connection.execute("INSERT INTO receivers (agent, acks) VALUES (?, 1) ON CONFLICT DO UPDATE SET acks = 1", (agent,))
 
 
@@ -246,7 +254,10 @@ def _ids(leases: Iterable[Lease]) -> str:
 
 
 def _prune(connection: sqlite3.Connection, recipient: str, quota: Quota) -> None:
-    """Delete the oldest done messages until at most DONE_KEPT of them, with at most the quota's bytes, are left."""
+    """Delete the oldest done messages.
+
+    At most DONE_KEPT of them stay, with at most the quota's bytes.
+    """
     count, total = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NOT NULL",
         (recipient,),

@@ -67,7 +67,10 @@ class DeadLetter:
 
 
 def decode(id: int, sender: bytes, body: bytes, *, broadcast: bool) -> tuple[str, str]:
-    """Return sender and body of a row, read as bytes. A body that is not UTF-8 is replaced by an alarm, and logged."""
+    """Return sender and body of a row that was read as bytes.
+
+    A body that is not UTF-8 is replaced by an alarm, and logged.
+    """
     try:
         return sender.decode(), (BROADCAST_MARK if broadcast else "") + body.decode()
     except UnicodeDecodeError as error:
@@ -82,7 +85,7 @@ def decode_name(stored: bytes) -> str:
 
 
 def check_body(body: str, limit: int) -> None:
-    """Reject a body that has over `limit` bytes in UTF-8, or is not valid text. Raises BadInput."""
+    """Raise BadInput for a body that has over `limit` bytes in UTF-8, or is not valid text."""
     try:
         size = len(body.encode())
     except UnicodeEncodeError as error:
@@ -95,7 +98,7 @@ def check_body(body: str, limit: int) -> None:
 
 
 def check_mark(body: str) -> None:
-    """Reject a body to one recipient that begins like a broadcast. Raises BadInput."""
+    """Raise BadInput for a body to one recipient that begins like a broadcast."""
     if body.lstrip().casefold().startswith(BROADCAST_MARK.strip()):
         raise BadInput(
             f"a message to one recipient cannot begin with {BROADCAST_MARK.strip()!r}: hive marks broadcasts with it",
@@ -104,13 +107,13 @@ def check_mark(body: str) -> None:
 
 
 def check_key(key: str) -> None:
-    """Reject a key that cannot be stored. Raises BadInput."""
+    """Raise BadInput for a key that cannot be stored."""
     if not 0 < len(key) <= KEY_LIMIT or any(unicodedata.category(each) in ("Cc", "Cs") for each in key):
         raise BadInput(f"a key has 1 to {KEY_LIMIT} characters and no control characters", "use a UUID")
 
 
 def check_label(label: str) -> None:
-    """Reject a label of `wake` that is malformed or reserved. Raises BadInput. The caller checks agents' names."""
+    """Raise BadInput for a label of `wake` that is malformed or reserved. The caller checks agents' names."""
     if not _LABEL.fullmatch(label):
         raise BadInput(
             "the label of a wake has 1 to 40 of the characters A-Z a-z 0-9 . _ -",

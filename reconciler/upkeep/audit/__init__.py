@@ -1,1 +1,1 @@
-"""Verify meta, tags and events against each other."""
+"""The audit: meta, tags and events are compared with each other."""

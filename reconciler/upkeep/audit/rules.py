@@ -30,7 +30,7 @@ _STATES = {state.value: state for state in TagState}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One violation. `level` is "fault", "warning" (it cannot be checked) or "note" (explained, or soon completed).
+    """One violation. `level` is "fault", "warning" (a check is not possible) or "note" (explained, or soon completed).
 
     `rule` is one word for programs.
     """
@@ -44,7 +44,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """An approval: the user, the time in Unix seconds, and the commit that they saw. `state`: the id's furthest tag."""
+    """An approval: the user, the time in Unix seconds, and the commit that the user saw.
+
+    `state`: the id's furthest tag.
+    """
 
     agent: str
     id: int

@@ -44,7 +44,7 @@ _Tags = dict[ProposalId, dict[TagState, ReadTag]]
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The newest event, meta commit and tags. Stored elsewhere, they let a later audit show what was taken back.
+    """The newest event, meta commit and tags. If they are stored elsewhere, a later audit can show what was taken back.
 
     `tags`: the object of each tag of each agent.
     """
@@ -91,7 +91,7 @@ class _Written(BaseModel):
 
 
 def heads_from(data: bytes) -> Heads:
-    """Return the heads in the JSON of an earlier audit. Raises BadInput for other input."""
+    """Return the heads in the JSON of an earlier audit. Raise BadInput for other input."""
     try:
         heads = _Written.model_validate_json(data).heads
     except ValidationError as error:
@@ -110,7 +110,7 @@ class _Repo:
 
 
 async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
-    """Audit the state directory. `earlier`: the heads of a previous audit. Raises NotFound if there is no hive."""
+    """Audit the state directory. `earlier`: the heads of a previous audit. Raise NotFound if there is no hive."""
     if not layout.meta_git.is_dir():
         raise NotFound(f"there is no hive in {layout.state}", "name its directory with --state")
     record, database = await asyncio.to_thread(_read_events, layout.database, earlier)
@@ -161,7 +161,7 @@ def _read_events(path: Path, earlier: Heads | None) -> tuple[Record | None, list
 
 
 def _set_aside(path: Path) -> list[Finding]:
-    """Report a damaged database: its events are not in the chain of the new one, which is sound without them."""
+    """Report a damaged database. Its events are not in the chain of the new one, which is sound without them."""
     warning = damaged.describe(path)
     if not warning:
         return []
@@ -229,7 +229,7 @@ async def _history(repo: GitRepo, view: MetaView) -> tuple[History, list[Finding
 def _since(
     earlier: Heads, record: Record | None, repos: Mapping[AgentName, _Repo], view: MetaView
 ) -> Iterator[Finding]:
-    """Report what an earlier audit recorded and is different or missing now."""
+    """Report heads of an earlier audit that are different or missing now."""
     if record is not None and earlier.uuid == record.chain.uuid:
         pruned = earlier.event < record.chain.first - 1
         if not pruned and earlier.event > 0 and record.hash != earlier.hash:

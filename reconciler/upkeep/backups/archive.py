@@ -22,7 +22,7 @@ from meta.errors import BadInput
 FORMAT = 1
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 2**28
-"""Bytes at most: enough for more than a million files."""
+"""Bytes at most. This is enough for more than a million files."""
 
 DATABASE, OWNER = "hive.db", "owner"
 _NAME = r"[a-z](?:[a-z0-9-]{0,9}[a-z0-9])?"
@@ -41,7 +41,7 @@ class Kind(Enum):
     DATABASE = "database"
     OWNER = "owner"
     FOREIGN = "foreign"
-    """A file of the manager or of an agent: hive stores it and never reads its content."""
+    """A file of the manager or of an agent. hive stores it and never reads its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class _Version(BaseModel):
 
 
 def kind_of(path: str) -> Kind | None:
-    """Return the kind of the file at `path`; None: no backup has such a file."""
+    """Return the kind of the file at `path`; None if a backup cannot have such a file."""
     if path == DATABASE:
         return Kind.DATABASE
     if path == OWNER:
@@ -107,7 +107,7 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(data: bytes) -> Manifest:
-    """Parse a manifest. Raises BadInput if it is damaged, or of a format that this hive does not know."""
+    """Parse a manifest. Raise BadInput if it is damaged, or of a format that this hive does not know."""
     try:
         version = TypeAdapter(_Version).validate_json(data).format
         if version != FORMAT:

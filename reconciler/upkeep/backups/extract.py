@@ -20,16 +20,16 @@ from reconciler.upkeep.backups.archive import Kind, Manifest, kind_of
 _MODES = {Kind.REF: 0o644, Kind.OBJECT: 0o444, Kind.DATABASE: 0o600, Kind.OWNER: 0o644}
 _FOLDER_MODE = 0o755
 _RANGES = 65_536
-"""uids from here on are agents'. A file with such an owner keeps it; any other gets the owner of the state."""
+"""The first uid of agents. A file with such an owner keeps it; any other file gets the owner of the state."""
 _HIGHEST_UID = 2**32 - 1
-"""The highest uid. The kernel takes it as "leave the owner as it is"."""
+"""The highest uid. The kernel takes it as "do not change the owner"."""
 _BLOCK = 2**20
 _SHA = re.compile(rb"[0-9a-f]{40}\n")
 _OWNER = re.compile(rb"[0-9a-f]{32}\s*")
 
 
 HEADER_LIMIT = 64 * 1024
-"""Bytes of an extended header at most. hive's own contain only a path."""
+"""Bytes of an extended header, at most. hive's own contain only a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Owner:
 
 
 class _Bounded(tarfile.TarInfo):
-    """A member with short extended headers: tarfile reads them whole before they can be checked."""
+    """A member with short extended headers. tarfile reads them whole before they can be checked."""
 
     def _bounded(self) -> None:
         if self.size > HEADER_LIMIT:
@@ -57,7 +57,7 @@ class _Bounded(tarfile.TarInfo):
 
 
 def extract(source: Path, target: Path, owner: Owner) -> Manifest:
-    """Unpack the backup `source` into the empty directory `target`. Raises BadInput if it is not a sound backup."""
+    """Unpack the backup `source` into the empty directory `target`. Raise BadInput if it is not a sound backup."""
     extraction = _Extraction(target, owner)
     try:
         with tarfile.open(source, "r|*", tarinfo=_Bounded) as tar:
@@ -73,7 +73,7 @@ def extract(source: Path, target: Path, owner: Owner) -> Manifest:
 
 
 def manifest_of(source: Path) -> Manifest:
-    """Return the manifest of a backup without checking its files. Raises BadInput if there is none."""
+    """Return the manifest of a backup without checking its files. Raise BadInput if there is none."""
     try:
         with tarfile.open(source, "r|*", tarinfo=_Bounded) as tar:
             for member in tar:
@@ -155,7 +155,7 @@ class _Extraction:
         return self.manifest
 
     def _set_modes(self) -> None:
-        """Set modes and owners of directories. This comes last, since some are then not writable."""
+        """Set modes and owners of directories. This comes last, because some are not writable afterwards."""
         theirs = {path: (mode, owner) for path, mode, owner in self.directories}
         root = os.geteuid() == 0
         for folder, _, files in os.walk(self.target, topdown=False):
@@ -172,7 +172,7 @@ class _Extraction:
 
 
 def _complete(git_dir: Path) -> None:
-    """Add what a repo of hive has besides refs and objects."""
+    """Add the parts of hive's repo besides refs and objects."""
     for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (git_dir / folder).mkdir(parents=True, exist_ok=True)
     (git_dir / "HEAD").write_text("ref: refs/heads/main\n", encoding="ascii")

@@ -13,7 +13,7 @@ from reconciler.upkeep.backups.write import Origin, Wanted, write
 
 @dataclass(frozen=True, slots=True)
 class LiveBackup:
-    """The command. `revision` is that of the daemon."""
+    """The backup command. `revision` is that of the daemon."""
 
     layout: Layout
     config: Config
@@ -21,7 +21,7 @@ class LiveBackup:
     revision: str
 
     async def __call__(self, name: str, wanted: Wanted) -> Path:
-        """Write a consistent backup as the file `name` in hive's scratch, for the caller to take away."""
+        """Write a consistent backup as the file `name` in hive's scratch. The caller takes it away."""
         target = self.layout.scratch / name
         await write(self.layout, target, wanted, Origin(self.config, "daemon", self.revision), self.meta.lock)
         return target

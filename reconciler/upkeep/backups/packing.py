@@ -1,7 +1,7 @@
-"""The tar of a backup: hive's own files, and files of agents, which are read with care. See archive.py.
+"""The tar of a backup: hive's own files, and files of agents. See archive.py.
 
-A file of an agent is opened beneath the agent's directory only, without following a link. Links, sockets and devices
-are left out.
+Files of agents are not trusted: each is opened beneath the agent's directory only, without following a link. Links,
+sockets and devices are left out.
 """
 
 from __future__ import annotations
@@ -68,11 +68,14 @@ class _Readable(Protocol):
 
 
 class Moved(TransientError):
-    """A file was removed while it was read: its agent was purged."""
+    """A file was removed while it was read, because its agent was purged."""
 
 
 def effective(config: Config) -> dict[str, str]:
-    """Return the settings as HIVE_* variables. A login in a URL is left out: a backup has no secret unless asked."""
+    """Return the settings as HIVE_* variables.
+
+    A login in a URL is left out, because a backup has secrets only on request.
+    """
     values = config.model_dump()
     return {f"HIVE_{key.upper()}": _LOGIN.sub("", str(value)) for key, value in sorted(values.items())}
 
@@ -157,7 +160,7 @@ class Packing:
         )
 
     def _objects(self, tar: tarfile.TarFile, git_dir: Path, repo: str) -> None:
-        """Add loose objects and packs, which never change once they have their name."""
+        """Add loose objects and packs. They never change once they have their name."""
         try:
             folders = sorted(path for path in (git_dir / "objects").iterdir() if path.is_dir())
             for folder in folders:

@@ -40,7 +40,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The result of a restore. `aside`: where the previous files are now."""
+    """The result of a restore. `aside`: the paths of the previous files now."""
 
     manifest: Manifest
     aside: tuple[Path, ...]
@@ -51,9 +51,9 @@ def restore(
 ) -> Restored:
     """Restore the backup `source` to the state directory, while no daemon runs there.
 
-    Without `force` or `only` the directory must be empty or absent. `force` moves its content aside; `only` replaces
-    one part and moves that aside. `new_owner` sets an id of its own, for a copy beside the original.
-    Raises BadInput (not a sound backup), Conflict (a daemon runs, the directory is not empty), Refused (agents run).
+    Without `force` or `only` the directory must be empty or absent. `force` moves its content aside. `only` replaces
+    one part and moves the old part aside. `new_owner` sets a new id, for a copy beside the original. Raise BadInput
+    (not a sound backup), Conflict (a daemon runs, the directory is not empty), Refused (agents run).
     """
     state = layout.state
     try:
@@ -81,7 +81,7 @@ def restore(
 
 
 def _stamp(state: Path) -> str:
-    """Return the suffix of what is moved aside now, with a number if the same second has one already."""
+    """Return the suffix for files that are moved aside now. It has a number if the same second has one already."""
     first = time.strftime("before-%Y%m%dT%H%M%SZ", time.gmtime())
     taken = [path.name for folder in (state.parent, state) if folder.is_dir() for path in folder.iterdir()]
     at, stamp = 2, first
@@ -110,7 +110,7 @@ def _check_place(layout: Layout, force: bool, only: Part | None) -> None:
 
 
 def _running(layout: Layout) -> Iterator[str]:
-    """Return agents of backend local whose supervisor runs (it holds a lock), and containers of nixos that run."""
+    """Return the agents that run: of backend local by the lock of their supervisor, of nixos by their containers."""
     for lock in layout.backend("local").glob("*/lock"):
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -125,7 +125,7 @@ def _running(layout: Layout) -> Iterator[str]:
 
 
 def _owner_of(state: Path) -> Owner:
-    """Return the owner of the state directory; the caller if there is none yet."""
+    """Return the owner of the state directory. If it does not exist yet, return the caller."""
     if not state.exists():
         return Owner(os.geteuid(), os.getegid())
     status = state.stat()
@@ -133,7 +133,7 @@ def _owner_of(state: Path) -> Owner:
 
 
 def _move_into_place(staging: Path, state: Path, owner: Owner, stamp: str, *, within: bool) -> Iterator[Path]:
-    """Move all files into place. Yields what was moved aside."""
+    """Move all files into place. Yield the paths of the previous ones."""
     if within:
         for path in sorted(staging.iterdir()):
             path.rename(state / path.name)
@@ -149,7 +149,7 @@ def _move_into_place(staging: Path, state: Path, owner: Owner, stamp: str, *, wi
 
 
 def _replace(staging: Path, layout: Layout, part: Part, stamp: str) -> Iterator[Path]:
-    """Move one part into place. Yields what was moved aside."""
+    """Move one part into place. Yield the paths of the previous one."""
     state = layout.state
     if part is Part.DATABASE:
         if not (staging / archive.DATABASE).is_file():
@@ -167,7 +167,7 @@ def _replace(staging: Path, layout: Layout, part: Part, stamp: str) -> Iterator[
 
 
 def _swap(new: Path, place: Path, aside: Path) -> Iterator[Path]:
-    """Move a repo into place. Its directory stays, since containers have it bound."""
+    """Move a repo into place. Its directory stays, because containers have it bound."""
     if place.exists():
         aside.mkdir(parents=True, exist_ok=True)
         place.rename(aside / ".git")
@@ -177,7 +177,7 @@ def _swap(new: Path, place: Path, aside: Path) -> Iterator[Path]:
 
 
 def _discard(staging: Path) -> None:
-    """Remove what is left, also below directories that are not writable."""
+    """Remove the rest, even below directories that are not writable."""
     with contextlib.suppress(OSError):
         for folder, _, _ in os.walk(staging):
             Path(folder).chmod(0o700)

@@ -39,7 +39,7 @@ async def write(
 ) -> Manifest:
     """Write the backup to `target` (mode 0600), compressed if its name ends in "gz".
 
-    While `still` is entered nothing commits to meta. Raises TransientError if the disk is full, and PermanentError if a
+    While `still` is entered nothing commits to meta. Raise TransientError if the disk is full, and PermanentError if a
     file may not be read or written. A cancelled call leaves no file behind.
     """
     scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
@@ -66,7 +66,7 @@ async def write(
 
 @contextlib.contextmanager
 def held(layout: Layout) -> Iterator[None]:
-    """Hold the state directory's lock, for work without a daemon. Raises Conflict if one runs."""
+    """Hold the state directory's lock, for work without a daemon. Raise Conflict if one runs."""
     try:
         descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -113,7 +113,7 @@ def _snapshot(layout: Layout) -> Refs:
 
 
 def _refs(git_dir: Path) -> dict[str, Sha]:
-    """Read every ref, until two reads agree: a transaction moves one ref after the other."""
+    """Read every ref until two reads agree, because a transaction moves one ref after the other."""
     before = None
     for _ in range(_LOOKS):
         now = read_refs(git_dir, sorted(_ref_folders(git_dir)))
@@ -124,7 +124,7 @@ def _refs(git_dir: Path) -> dict[str, Sha]:
 
 
 def _ref_folders(git_dir: Path) -> set[str]:
-    """Return every folder of refs, packed ones included."""
+    """Return every folder of refs, including packed refs."""
     folders = {Path(folder).relative_to(git_dir).as_posix() for folder, _, _ in os.walk(git_dir / "refs")}
     with contextlib.suppress(FileNotFoundError):
         for line in (git_dir / "packed-refs").read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,1 +1,1 @@
-"""The examination of a hive: report, and repair if safe, what needs an operator."""
+"""The examination of a hive: it reports what needs an operator, and repairs what is safe to repair."""

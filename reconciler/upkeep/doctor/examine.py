@@ -24,7 +24,7 @@ SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the table. `about` is what the check makes sure of."""
+    """One line of the table. `about` is the fact that the check verifies."""
 
     name: str
     about: str
@@ -63,7 +63,10 @@ CHECKS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One finding of one check. `fixable`: `--fix` repairs it. `fixed`: it is repaired now; `text` is what was done."""
+    """One finding of one check.
+
+    `fixable`: `--fix` repairs it. `fixed`: it is repaired now, and `text` is what was done.
+    """
 
     check: str
     verdict: Verdict
@@ -74,9 +77,9 @@ class Row:
 
 
 async def examine(subject: Subject, *, fix: bool = False, checks: Sequence[Check] = CHECKS) -> list[Row]:
-    """Run every check, in order. With `fix` repair what is safe, and run a check again after a repair.
+    """Run every check, in order. With `fix`, repair what is safe to repair, and repeat the check.
 
-    Raises Conflict if a daemon starts between the checks and the repairs.
+    Raise Conflict if a daemon starts between the checks and the repairs.
     """
     results = [(check, await _run(check, subject)) for check in checks]
     if not fix or not any(finding.fix for _, findings in results for finding in findings):
@@ -122,7 +125,7 @@ def _repair(check: Check, finding: Finding) -> Row | None:
 
 
 def is_held(lock: Path) -> bool:
-    """Return True if a daemon holds the state directory, or if this user may not know: that is the safe side."""
+    """Return True if a daemon holds the state directory, or if this user may not know: that is the safe assumption."""
     try:
         with _flock(lock):
             return False

@@ -218,8 +218,8 @@ def test_what_only_the_other_backend_needs_is_not_imported_at_the_start(module: 
 def test_a_variable_that_is_no_setting_is_named_with_the_nearest_one() -> None:
     environment = {"HIVE_RESINC": "5", "HIVE_STATE": "/s", "HIVE_PORT": "1", "HIVE_ZZZZZZ": "", "HOME": "/"}
     assert unknown_settings(environment) == [
-        "HIVE_RESINC is no setting of hive and has no effect; did you mean HIVE_RESYNC?",
-        "HIVE_ZZZZZZ is no setting of hive and has no effect; see docs/reference/configuration.md",
+        "HIVE_RESINC is not a setting of hive and has no effect; did you mean HIVE_RESYNC?",
+        "HIVE_ZZZZZZ is not a setting of hive and has no effect; see docs/reference/configuration.md",
     ]
 
 

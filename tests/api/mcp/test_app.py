@@ -150,7 +150,7 @@ async def test_an_unexpected_error_is_logged_and_shows_nothing_of_hives_inside(
     monkeypatch.setattr(pods.fake, "restart", fail)
     failed = await call(pods, MANAGER, "restart", mode, name="alice")
     assert failed.is_error
-    assert texts(failed) == ["error: hive failed with an internal error; its log says more"]
+    assert texts(failed) == ["error: hive failed with an internal error; its log has the details"]
     assert "secret of hive" in caplog.text
 
 

@@ -1,7 +1,7 @@
-"""A daemon's part of a story that goes on after the host was restarted: `python -m ... up|look`, one line of JSON.
+"""A daemon's part of a test that continues after a restart of the host: `python -m ... up|look`, one line of JSON.
 
-up     bring alice and bob up, say who they are, and leave them running
-look   what the next daemon sees before it does anything, and after it started alice again
+up     bring alice and bob up, say who they are, and leave them running look   what the next daemon sees before it does
+anything, and after it started alice again
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ALICE, BOB = AgentName("alice"), AgentName("bob")
 
 
 async def up(host: NixosHost) -> dict[str, object]:
-    """Two run when the host goes down."""
+    """Start two agents that run when the host goes down."""
     said: dict[str, object] = {}
     for agent in (ALICE, BOB):
         said[agent] = (await host.bring_up(agent)).nonce
@@ -28,7 +28,7 @@ async def up(host: NixosHost) -> dict[str, object]:
 
 
 async def look(host: NixosHost) -> dict[str, object]:
-    """Nothing runs by itself; alice comes back with her old log."""
+    """Check that no agent runs by itself, and that alice comes back with her old log."""
     seen = {agent: asdict(host.backend.observe(agent)) for agent in (ALICE, BOB)}
     await host.backend.start(ALICE, host.launch(host.generation(ALICE)))
     await host.until_up(ALICE)

@@ -1,4 +1,7 @@
-"""One container's whole life under a daemon that is not root: `python -m ... as_user SYSTEM`, one line of JSON."""
+"""The whole life of one container under a daemon that is not root.
+
+`python -m ... as_user SYSTEM` prints one line of JSON.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ WAIT = 10.0
 
 
 async def main(system: Path) -> dict[str, object]:
-    """Create, start, read the log, be refused a foreign container, stop, destroy."""
+    """Create, start, read the log, get a foreign container refused, stop, destroy."""
     layout = Layout(HOME / "user", Path("/run/hive-user"))
     where = Where(owner="hive-user", bounds=Bounds(store=str(HOME / "store")))
     helper = Client(Path("/run/hive-privileged-user/socket"))
@@ -71,7 +74,7 @@ async def main(system: Path) -> dict[str, object]:
 
 
 async def _refused(backend: NixosBackend) -> bool:
-    """alice belongs to another hive."""
+    """Return True if a stop of alice, which belongs to another hive, is refused."""
     try:
         await backend.stop(AgentName("alice"), 0)
     except HiveError as error:

@@ -1,8 +1,8 @@
 """A host with systemd as its first process, on an overlay of this machine: booted in half a second, thrown away after.
 
 Inside: the root helper by its socket, container@.service as NixOS has it, stand-ins for nixos-container and nix-env.
-Nothing of systemd, D-Bus or nspawn is faked. Where this machine has version 1 controllers, limits are enforced.
-With a real nix (see nixhost) there is a nix daemon with an empty store as well, and only nixos-container is a stand-in.
+systemd, D-Bus and nspawn are the real ones. If this machine has version 1 controllers, limits are enforced. With a real
+nix (see nixhost) there is a nix daemon with an empty store as well, and only nixos-container is a stand-in.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from tests.support.systemd import nixhost
 REPO = Path(__file__).resolve().parents[3]
 FILES = Path(__file__).resolve().parent / "files"
 HOME = Path("/srv/hive-host")
-"""What belongs to the tests inside of the host: libexec, store, and the daemon's state directory."""
+"""The directory of the tests inside of the host: libexec, store, and the daemon's state directory."""
 
 STORE = HOME / "store"
-"""Where stand-in systems lie."""
+"""The directory of stand-in systems."""
 
 USER = 64990
-"""The uid of a daemon that is not root; it has a helper and a state directory of its own."""
+"""The uid of a daemon that is not root. It has its own helper and state directory."""
 
 INSIDE = "HIVE_SYSTEMD_HOST"
-"""Set in the environment of what runs inside."""
+"""Set in the environment of programs inside the host."""
 
 BOOT_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -52,7 +52,7 @@ _HIERARCHIES = ("cpu", "cpuacct", "memory", "pids", "blkio", "devices", "freezer
 
 
 def missing() -> str | None:
-    """Why no such host can be had here, or None."""
+    """Return why this machine cannot have such a host, or None."""
     if os.geteuid() != 0:
         return "needs root, to boot a systemd host"
     for program, package in (("systemd-nspawn", "systemd-container"), ("nsenter", "util-linux")):
@@ -64,7 +64,7 @@ def missing() -> str | None:
 class SystemdHost:
     """One host. `boot` and `halt` may be repeated: its disk stays until `remove`.
 
-    With `nix` systems are built and hive is a unit; None: systems are stand-ins.
+    With `nix` systems are built and hive is a unit. Without it systems are stand-ins.
     """
 
     def __init__(self, folder: Path, nix: nixhost.Nix | None = None) -> None:
@@ -77,7 +77,7 @@ class SystemdHost:
         self._pidfd = -1
 
     def make(self) -> None:
-        """Its disk: what this machine has, with units of its own. Everything written stays in memory."""
+        """Make the host's disk: this machine's files, with other units. Everything written stays in memory."""
         _call("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self._folder)
         for name in ("upper", "work", "root"):
             (self._folder / name).mkdir()
@@ -110,7 +110,9 @@ class SystemdHost:
             _link(generators / generator.name, "/dev/null")
 
     def _open_up(self) -> None:
-        """The daemon's user must be able to pass to the checkout, wherever a person cloned it; only in the overlay."""
+        """Open the directories above the checkout, in the overlay only, so that the daemon's user can reach the
+        checkout.
+        """
         for place in (REPO, Path(sys.prefix)):
             for folder in place.parents[:-1]:
                 if not _in_tmp(folder) and folder.stat().st_mode & 0o001 == 0:
@@ -148,7 +150,7 @@ class SystemdHost:
         return text
 
     def boot(self) -> float:
-        """Start it; returns the seconds until its systemd said that it is ready."""
+        """Start the host. Return the seconds until its systemd reported that it is ready."""
         begun = time.monotonic()
         words: list[str | Path] = [
             FILES / "enter",
@@ -186,7 +188,7 @@ class SystemdHost:
         return [f"--bind={path}" for path in ("/dev/fuse", "/dev/net/tun") if Path(path).exists()]
 
     def _await_ready(self, ready: socket.socket) -> None:
-        """nspawn passes on what the host's systemd says, and adds who that is."""
+        """Wait until the host is ready. nspawn passes on the messages of the host's systemd, and adds its identity."""
         while True:
             try:
                 lines = ready.recv(4096).decode().splitlines()
@@ -201,13 +203,13 @@ class SystemdHost:
                 return
 
     def console(self) -> str:
-        """What it wrote on its console."""
+        """Return the host's output on its console."""
         return (self._folder / "console").read_text(errors="replace")[-4000:]
 
     def run(
         self, argv: Sequence[str], *, seconds: float = 60.0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program inside, in the repo, with its output as text; stderr is in stdout."""
+        """Run a program inside, in the repo. Its output is text; stderr is in stdout."""
         return subprocess.run(
             self._words(argv),
             env=_environment(env or {}),
@@ -219,7 +221,7 @@ class SystemdHost:
         )
 
     def show(self, argv: Sequence[str], *, seconds: float) -> int:
-        """Run a program inside whose output goes where ours does; its exit code."""
+        """Run a program inside whose output goes to the caller's own output. Return its exit code."""
         done = subprocess.run(self._words(argv), env=_environment({}), stdin=subprocess.DEVNULL, timeout=seconds)
         return done.returncode
 
@@ -227,7 +229,7 @@ class SystemdHost:
         return ["nsenter", "-t", str(self.leader), "-a", "env", "-C", str(REPO), *argv]
 
     def halt(self, *, kill: bool = False) -> None:
-        """Shut it down in good order, or pull the plug. Returns when none of its processes is left."""
+        """Shut the host down in good order, or cut its power. Return when none of its processes is left."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -244,7 +246,7 @@ class SystemdHost:
         process.wait(STOP_SECONDS)
 
     def remove(self) -> None:
-        """End it and leave nothing."""
+        """End the host, and remove all its files."""
         self.halt(kill=True)
         for mount in (self.root, self._folder):
             subprocess.run(["umount", "--lazy", str(mount)], stdin=subprocess.DEVNULL, timeout=30)
@@ -280,5 +282,5 @@ def _in_tmp(path: Path) -> bool:
 
 
 def _checkout() -> list[str]:
-    """The host has a /tmp of its own."""
+    """Return the options that bind the checkout, because the host has a /tmp of its own."""
     return [f"--bind-ro={place}" for place in dict.fromkeys((REPO, Path(sys.prefix))) if _in_tmp(place)]

@@ -1,9 +1,9 @@
-"""What a host needs for a real nix and a daemon that is a unit: as services.hive would set it up, on a Debian.
+"""The parts that a host needs for a real nix and a daemon as a unit, as services.hive would set it up, on a Debian.
 
 /nix is the host's own (on its overlay), so nothing is left on the machine. The units of hive and of its helper are the
-module's, with their hardening; drop-ins say only where Debian has the programs. The harness is in the closure of each
-system, as the flake of this checkout packages it; of Python and pydantic, which no cache gives us, the host's /usr
-has the machine's: the stub of nixpkgs knows the place.
+module's, with their hardening; drop-ins only give the paths of Debian's programs. The harness is in the closure of each
+system, as the flake of this checkout packages it; Python and pydantic, which no cache has, are the machine's own in the
+host's /usr; the stub of nixpkgs has their path.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[2]
 HOME = Path("/srv/hive-host")
 PYTHON = Path("/usr/lib/hive-host")
-"""In the host, and so in its containers: `python3` and, in `python`, what the harness imports."""
+"""A path in the host and its containers: `python3`, and in `python` the packages that the harness imports."""
 
 MODULES = ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions")
 INTERPRETER = f"/usr/bin/python3.{sys.version_info.minor}"
 HIVE = HOME / "hive"
-"""In the host: what hive's flake consists of."""
+"""A path in the host: the files of hive's flake."""
 
 USER = 64_991
 """The uid and gid of the user and the group `hive`."""
 
 MEMBER, STRANGER = 64_992, 64_993
-"""Two people: `ada` is in the group hive, `eve` is not."""
+"""Two users: `ada` is in the group hive, `eve` is not."""
 
 _PATH = f"{HOME / 'libexec'}:{{nix}}:/usr/sbin:/usr/bin:/sbin:/bin"
 _STORE_PATH = re.compile(r"/nix/store/[^/\s\"]+|/[^\s\"]+/store/[a-z0-9]{32}-[^/\s\"]+")
@@ -50,12 +50,15 @@ class Nix:
     settings: Mapping[str, str | float] = field(default_factory=dict)
 
     def all_settings(self) -> dict[str, str | float]:
-        """With the stub of nixpkgs and this checkout's hive."""
+        """Return the settings, with the stub of nixpkgs and this checkout's hive."""
         return {"nixpkgs": f"path:{STUB}", "hyperhive": f"path:{HIVE}", **self.settings}
 
 
 def programs() -> Path | None:
-    """The directory of nix's programs; None without nix. HIVE_TEST_NIX names another nix than the one on PATH."""
+    """Return the directory of nix's programs; None without nix.
+
+    HIVE_TEST_NIX names another nix than the one on PATH.
+    """
     found = shutil.which(os.environ.get("HIVE_TEST_NIX", "nix"))
     if found is None or not Path(found).with_name("nix-daemon").exists():
         return None
@@ -63,7 +66,7 @@ def programs() -> Path | None:
 
 
 def missing() -> str | None:
-    """Why builder nix cannot be had on a host here, or None."""
+    """Return why a host here cannot have builder nix, or None."""
     if programs() is None:
         return "nix is not installed (apt-get install nix-bin)"
     if shutil.which("bwrap") is None:
@@ -74,14 +77,14 @@ def missing() -> str | None:
 
 
 def hide_store(upper: Path, nix: Nix) -> None:
-    """Let the host have an empty /nix, unless nix itself lies there."""
+    """Give the host an empty /nix, unless nix itself lies there."""
     if not nix.programs.resolve().is_relative_to("/nix"):
         (upper / "nix").mkdir(mode=0o755)
         os.setxattr(upper / "nix", "trusted.overlay.opaque", b"y")
 
 
 def install(root: Path, nix: Nix) -> None:
-    """The store, the user hive, hive's units and settings, its flake, and the harness's Python."""
+    """Install the store, the user hive, hive's units and settings, its flake, and the harness's Python."""
     (root / "nix/store").mkdir(mode=0o1775, parents=True, exist_ok=True)
     libexec, etc = root / "srv/hive-host/libexec", root / "etc/nix"
     etc.mkdir(exist_ok=True)
@@ -129,7 +132,7 @@ def _install_units(root: Path, nix: Nix) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What services.hive makes of the host (units.nix)."""
+    """The results of services.hive for the host (units.nix)."""
 
     units: Mapping[str, str]
     tmpfiles: Sequence[str]
@@ -138,7 +141,7 @@ class Made:
 
 
 def evaluated(nix: Nix) -> Made:
-    """What the module says."""
+    """Return the evaluated module."""
     with tempfile.TemporaryDirectory() as folder:
         evaluator = Evaluator(Path(folder))
         found = evaluator.json(
@@ -161,7 +164,7 @@ def _is_in_a_home(path: Path) -> bool:
 
 
 def make_library(target: Path) -> None:
-    """What the harness imports beyond the standard library and this checkout."""
+    """Copy the packages that the harness imports beyond the standard library and this checkout."""
     for name in MODULES:
         spec = find_spec(name)
         if spec is None or spec.origin is None:

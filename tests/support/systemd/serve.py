@@ -37,11 +37,11 @@ COMMAND = (
     f"env HIVE_ROLE={{role}} HIVE_AGENTS=/agents HIVE_APPLIED=/applied HIVE_META=/meta PYTHONPATH={LIBRARY} "
     f"PYTHONDONTWRITEBYTECODE=1 {INTERPRETER} -P -m harness.cli serve'"
 )
-"""The harness as the ordinary user that hive.agent has for it."""
+"""The command of the harness, as the ordinary user that hive.agent has for it."""
 
 
 def make_library() -> None:
-    """The harness and what it imports, as one directory of the store."""
+    """Make one directory of the store with the harness and its imports."""
     if LIBRARY.exists():
         return
     fresh = LIBRARY.with_name(".fresh")
@@ -52,7 +52,7 @@ def make_library() -> None:
 
 
 class StandInBackend(NixosBackend):
-    """A generation of builder `plain` becomes a stand-in system with the same id."""
+    """A backend that turns a generation of builder `plain` into a stand-in system with the same id."""
 
     @override
     async def set_system(self, agent: AgentName, generation: Generation) -> None:
@@ -60,14 +60,14 @@ class StandInBackend(NixosBackend):
 
 
 def stand_in(agent: AgentName, generation: Generation) -> Path:
-    """The system of a generation: its tree, and the unit that runs the harness on it."""
+    """Return the system of a generation: its tree, and the unit that runs the harness on it."""
     tree = generation.system / "tree"
     files = {path.name: path.read_text() for path in tree.iterdir() if path.is_file()}
     return make_system(agent, COMMAND.format(role="manager" if agent == MANAGER else "agent"), files)
 
 
 def nixos_backend(layout: Layout, config: Config, *, owner: str) -> Backend:
-    """Backend `nixos` in the place of `local`."""
+    """Return backend `nixos` in the place of `local`."""
     where = Where(bounds=Bounds(store=str(STORE)))
     return StandInBackend(layout, config, Client(Path("/run/hive-privileged/socket")), bus=Bus(), where=where)
 

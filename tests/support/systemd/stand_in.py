@@ -12,7 +12,10 @@ _LETTERS = "0123456789abcdfghijklmnpqrsvwxyz"
 
 
 def make_system(agent: str, command: str, files: dict[str, str]) -> Path:
-    """A system that runs `command` (`@system@` in it is its path) with `files` in it; the same gives the same."""
+    """Make a system that runs `command` (`@system@` in it is its path) with `files` in it.
+
+    The same arguments give the same system.
+    """
     digest = hashlib.sha256(repr((agent, command, sorted(files.items()))).encode()).digest()
     name = "".join(_LETTERS[byte % 32] for byte in digest)
     path = HOME / "store" / f"{name}-nixos-system-{agent}"

@@ -1,4 +1,4 @@
-"""Checks of the agents: which ones failed or need an operator, by the daemon, or by the files if none runs."""
+"""Checks of the agents that failed or need an operator. The daemon reports them; without a daemon their files do."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _by_status(agent: AgentRow) -> list[Finding]:
 
 
 async def _by_files(subject: Subject) -> list[Finding]:
-    """Report, without a daemon, agents that failed, and agents that should run and do not."""
+    """Report agents that failed, and agents that should run and do not. For a hive without a daemon."""
     view = await subject.view()
     if view is None:
         return ok("meta cannot be read: see the check `meta`")
@@ -79,7 +79,7 @@ async def _by_files(subject: Subject) -> list[Finding]:
 
 
 def _down(subject: Subject, agent: AgentName) -> str:
-    """Return why an agent of backend `local` does not run; "" if it runs, or if only the daemon can know."""
+    """Return why an agent of backend `local` does not run. Return "" if it runs, or if only the daemon can know."""
     place = subject.layout.backend("local") / agent
     if subject.backend != "local" or not place.is_dir():
         return ""
@@ -104,7 +104,7 @@ def runs(record: dict[str, object]) -> bool:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """Return the JSON object in a file; {} if there is no such file, or no object in it."""
+    """Return the JSON object in a file. Return {} if there is no file, or no object in it."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):

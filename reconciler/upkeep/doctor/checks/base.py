@@ -20,7 +20,7 @@ from meta.proposed.push_group import Groups, gid_of
 from reconciler.upkeep.doctor.checks.clock import jumped, synchronised
 
 SETTLED = 600.0
-"""Seconds after which a running daemon does not use a lock or a record any more: its git commands end much earlier."""
+"""Seconds after which a running daemon no longer uses a lock or a record. Its git commands end much earlier."""
 
 
 class Verdict(StrEnum):
@@ -55,7 +55,7 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The answers of the daemon behind http.sock. `trouble`: why it is not well, or "".
+    """The answers of the daemon behind http.sock. `trouble` is its problem, or "".
 
     `notes` and `agents` are those of `hive status`.
     """
@@ -75,7 +75,7 @@ class Daemon:
 class Host:
     """The parts of the machine that a test replaces. `files`: how many files a process may have open.
 
-    `systemd`: the runtime directory of systemd. `groups`: returns the gid of a group, or None.
+    `systemd` is the runtime directory of systemd. `groups` returns the gid of a group, or None.
     """
 
     proc: Path = Path("/proc")
@@ -89,9 +89,9 @@ class Host:
 
 @dataclass(slots=True)
 class Subject:
-    """One hive and its host. `held`: a daemon holds the state directory; `daemon`: the one that answers on http.sock.
+    """One hive and its host. `held`: a daemon holds the state directory. `daemon`: the one that answers on http.sock.
 
-    `backend` and `builder` are those of the daemon, or of the environment if no daemon answers.
+    `backend` and `builder` are those of the daemon. If no daemon answers, they are those of the environment.
     """
 
     layout: Layout
@@ -106,11 +106,11 @@ class Subject:
 
     @property
     def exists(self) -> bool:
-        """True if there is a hive at all."""
+        """True if there is a hive in the directory."""
         return self.layout.lock.exists() or self.layout.meta_git.is_dir()
 
     async def view(self) -> MetaView | None:
-        """Return the view of meta; None if it cannot be read (the check `meta` reports why)."""
+        """Return the view of meta; None if it cannot be read (the check `meta` reports the reason)."""
         if self._view is None:
             try:
                 self._view = await self.read_meta()
@@ -119,7 +119,7 @@ class Subject:
         return self._view
 
     async def read_meta(self) -> MetaView:
-        """Read the view of meta again. Raises HiveError."""
+        """Read the view of meta again. Raise HiveError."""
         return await MetaRepo(self.layout, config=self.config, deadline=self.config.git_deadline).read()
 
     def repos(self) -> list[AgentName]:
@@ -127,15 +127,16 @@ class Subject:
         return [name for name in names_in(self.layout.state / "applied") if self.layout.applied_git(name).is_dir()]
 
     def applied(self, agent: AgentName) -> Applied:
-        """Return the agent's applied repo. It caches what it read until its refs change."""
+        """Return the agent's applied repo. It keeps what it read until its refs change."""
         if agent not in self._applied:
             self._applied[agent] = Applied(self.layout, agent, deadline=self.config.git_deadline)
         return self._applied[agent]
 
     def settled(self, path: Path) -> bool:
-        """Return True if no process can use `path` any more: no daemon runs, or it is old. False if it is missing.
+        """Return True if no process can use `path` any more: no daemon runs, or the file is old.
 
-        A file that only looks old because the clock was set forward does not count as old.
+        Return False if it is missing. A file that only looks old because the clock was set forward does not count as
+        old.
         """
         try:
             age = self.host.now() - path.lstat().st_mtime
@@ -152,12 +153,12 @@ CheckFunction = Callable[[Subject], Awaitable[list[Finding]]]
 
 
 def ok(text: str) -> list[Finding]:
-    """Return the findings of a check without a problem."""
+    """Return the findings of a check that found no problem."""
     return [Finding(Verdict.OK, text)]
 
 
 def names_in(folder: Path) -> list[AgentName]:
-    """Return the entries of `folder` that are named like agents, sorted; none if there is no such folder."""
+    """Return the entries of `folder` that are named like agents, sorted. Return none if there is no such folder."""
     names = []
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:

@@ -14,7 +14,7 @@ _START = 19
 
 
 def synchronised() -> bool | None:
-    """Return False if the kernel reports that its clock is not synchronised; None if it does not report that."""
+    """Return False if the kernel reports that its clock is not synchronised. Return None if it reports nothing."""
     adjtimex = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
     if adjtimex is None:
         return None
@@ -23,7 +23,7 @@ def synchronised() -> bool | None:
 
 
 def advice(systemd: Path) -> str:
-    """Return how to synchronise the clock: in a container, or without systemd, timedatectl cannot do it."""
+    """Return how to synchronise the clock. In a container, or without systemd, timedatectl cannot do it."""
     if (systemd / "system").is_dir() and not (systemd / "container").exists():
         return "timedatectl set-ntp true, unless the host of this machine sets its clock"
     return "let the host of this machine, or a daemon like chrony, set the clock"

@@ -1,4 +1,4 @@
-"""Checks of hive's own directories: what must exist, who owns it, and what should have been removed.
+"""Checks of hive's own directories: missing ones, wrong owners, and leftovers.
 
 A proposed work tree is never opened: of `proposed/<n>` only its own entry is read.
 """
@@ -44,7 +44,10 @@ async def directories(subject: Subject) -> list[Finding]:
 
 
 def _missing(subject: Subject, missing: Mapping[Path, int]) -> list[Finding]:
-    """Report missing directories: each as a failure beside a daemon; else together, since the next start makes them."""
+    """Report missing directories.
+
+    If a daemon runs, each is a failure. Without one they are reported together, because the next start makes them.
+    """
     state = subject.layout.state
     if subject.held:
         fixes = {path: partial(_remake, {path: mode}, state) for path, mode in missing.items()}
@@ -134,7 +137,7 @@ async def _agents(subject: Subject, owner: int) -> list[Finding]:
 
 
 async def locks(subject: Subject) -> list[Finding]:
-    """Report locks of a git that has ended: each stops every transaction of its repo."""
+    """Report locks of a git that has ended. Each blocks every transaction of its repo."""
     findings = []
     for git_dir in (subject.layout.meta_git, *map(subject.layout.applied_git, subject.repos())):
         for path in _lock_files(git_dir):
@@ -183,7 +186,7 @@ def _record(path: Path) -> tuple[ProcessIdentity | None, str]:
 
 
 async def leftovers(subject: Subject) -> list[Finding]:
-    """Report what is left of agents that do not exist any more, and of operations that were interrupted."""
+    """Report leftovers of agents that no longer exist, and of operations that were interrupted."""
     findings = await _unknown_agents(subject)
     for scratch in (subject.layout.quarantine, subject.layout.scratch, subject.layout.push_moving):
         for path in sorted(scratch.iterdir()) if scratch.is_dir() and not subject.held else ():

@@ -14,7 +14,10 @@ _AWAY = "move it away, then run `hive rebuild {0}`, which makes a new one"
 
 
 async def repos(subject: Subject) -> list[Finding]:
-    """Check work trees, push repos and their group. Missing ones are no finding: the daemon makes them again."""
+    """Check work trees, push repos and their group.
+
+    Missing repos are not reported, because the daemon makes them again.
+    """
     view, findings = await subject.view(), []
     agents = sorted(view.desired.agents) if view is not None else []
     for agent in agents:

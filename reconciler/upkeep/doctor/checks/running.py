@@ -1,4 +1,4 @@
-"""Checks of what runs: the daemon, its sockets, the containers of backend `local` by their records."""
+"""Checks of running parts: the daemon, its sockets, the containers of backend `local` by their records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconciler.upkeep.doctor.checks.agents import read_json, runs
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
 ADDRESS = 107
-"""Bytes of a socket's path at most: clients cannot connect to a longer one."""
+"""Bytes of a socket's path, at most. Clients cannot connect to a longer path."""
 _SECONDS = 2.0
 
 

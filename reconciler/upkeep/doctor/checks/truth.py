@@ -1,4 +1,4 @@
-"""Checks of the record: meta holds what is desired, the tags are the log of each id, the database repeats them."""
+"""Checks of the record: meta holds what is desired, the tags are the log of each id, the database repeats both."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def _deploys(subject: Subject, agent: AgentName) -> tuple[Deploy, ...]:
 
 
 def _rivals(subject: Subject, agent: AgentName) -> list[Finding]:
-    """Report ids with two ends, which no transition of hive makes."""
+    """Report ids with two ends. No transition of hive makes these."""
     states: dict[ProposalId, set[TagState]] = {}
     for ref in subject.applied(agent).repo.refs(FOLDERS):
         parsed = parse(ref)
@@ -163,7 +163,7 @@ async def database(subject: Subject) -> list[Finding]:
 
 
 def _set_aside(subject: Subject) -> list[Finding]:
-    """Report a database that was damaged earlier and is still beside the new one."""
+    """Report a damaged database of earlier that still lies beside the new one."""
     warning = damaged.describe(subject.layout.database)
     return [Finding(Verdict.WARN, warning, damaged.REMEDY)] if warning else []
 
@@ -189,7 +189,7 @@ async def _cards(subject: Subject, contents: Contents) -> list[Finding]:
 
 
 async def _behind(subject: Subject, agent: AgentName, contents: Contents) -> str:
-    """Describe the ids that differ between cards and tags; "" if none does."""
+    """Describe the ids that differ between cards and tags. Return "" if none does."""
     cards: Mapping[ProposalId, str] = contents.cards.get(agent, {})
     tagged = {deploy.id: str(deploy.state) for deploy in await _deploys(subject, agent)}
     differ = sorted(id for id in {*cards, *tagged} if cards.get(id) != tagged.get(id))
