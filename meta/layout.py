@@ -14,6 +14,7 @@ STATE (daemon-owned unless said otherwise)
     nix/{agents/<n>,inputs,keep}            builder `nix`: caches, gc roots of shared inputs
     backend/<backend>/<n>/                  what a backend keeps about a container
     quarantine/ scratch/ processes/         throw-away; emptied at start
+    removed/                                what was moved out of the way to be removed; emptied at start and hourly
 RUNTIME
     host.sock http.sock                     operator
     manager/{mcp,harness,http}.sock         bound into the manager as /run/hive
@@ -65,6 +66,11 @@ class Layout:
     def scratch(self) -> Path:
         """Throw-away work trees for meta candidates."""
         return self.state / "scratch"
+
+    @property
+    def removed(self) -> Path:
+        """What was moved out of the way and is being removed."""
+        return self.state / "removed"
 
     @property
     def processes(self) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from meta.desired.view import UID_STEP
 from meta.process.identity import ProcessIdentity, alive
+from reconciler.common.leftovers import find
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
 _FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "generations": 0o755, "roots": 0o755}
@@ -186,8 +187,9 @@ async def leftovers(subject: Subject) -> list[Finding]:
     for scratch in (subject.layout.quarantine, subject.layout.scratch):
         for path in sorted(scratch.iterdir()) if scratch.is_dir() and not subject.held else ():
             found += _left(subject, path, "of a fetch or a candidate that was cut short")
-    for path in sorted(subject.layout.backend("local").glob(".*")):
-        found += _left(subject, path, "of a container that was being made or removed")
+    for path in find(subject.layout) if not subject.held else ():
+        text = f"{path} is a leftover of a daemon that was killed"
+        found.append(Finding(Verdict.WARN, text, "a start of the daemon removes it"))
     return found or ok("nothing is left over")
 
 
