@@ -16,6 +16,7 @@ from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, 
 from meta.applied.tags import ReadTag
 from meta.approval import Shown
 from meta.errors import Conflict, HiveError, NotFound, TransientError
+from meta.failpoint import operation
 from meta.git.files import RefStamp
 from meta.git.message import encode, one_line
 from meta.git.objects import (
@@ -126,6 +127,7 @@ class Applied:
         Made already: the seed commit that is there. Safe to repeat after a kill.
         """
         await self.repo.init((*FOLDERS, "refs/heads", "refs/hive"))
+        operation("repo")
         seed = self.repo.ref(SEED)
         if seed is not None:
             return seed

@@ -24,6 +24,7 @@ from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
 from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+from meta.failpoint import operation
 from meta.git.files import read_loose, read_ref, read_refs, write_objects
 from meta.git.objects import ABSENT, EXECUTABLE, FILE, SYMLINK, Commit, GitObject, RefChange, decode_commit
 from meta.names import Sha
@@ -99,6 +100,7 @@ class GitRepo:
                 status, _, stderr = self._execute(Git(self.path), argv, None)
                 if status != 0:
                     raise failure(self.path, argv, stderr)
+                operation("git-init")
                 scratch = self.path / "config.hive"
                 scratch.write_text(CONFIG, encoding="utf-8")
                 scratch.rename(self.path / "config")
