@@ -15,6 +15,7 @@ STATE (owned by the daemon, with the exceptions below)
     nix/{agents/<n>,inputs,keep}            builder `nix`: caches, gc roots of shared inputs
     backend/<backend>/<n>/                  what a backend keeps about a container
     quarantine/ scratch/ processes/         throw-away; emptied at start
+    removed/                                what was moved out of the way to be removed; emptied at start and hourly
 RUNTIME
     host.sock http.sock                     operator
     manager/{mcp,harness,http}.sock         bound into the manager as /run/hive
@@ -66,6 +67,11 @@ class Layout:
     def scratch(self) -> Path:
         """The temporary work trees of meta candidates."""
         return self.state / "scratch"
+
+    @property
+    def removed(self) -> Path:
+        """What was moved out of the way and is being removed."""
+        return self.state / "removed"
 
     @property
     def processes(self) -> Path:

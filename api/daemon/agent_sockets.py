@@ -24,6 +24,7 @@ from api.sockets.listener import Bound, bind, make_directory
 from api.sockets.principals import UID_RANGE, principal_of
 from meta.config import Config
 from meta.errors import TransientError
+from meta.failpoint import operation
 from meta.layout import Layout
 from meta.names import AgentName
 
@@ -122,6 +123,7 @@ class AgentSockets:
         try:
             for path in (layout.mcp_socket(agent), layout.harness_socket(agent), layout.agent_http_socket(agent)):
                 sockets.append(bind(path, uid))
+                operation(path.stem)
         except BaseException:
             for socket in sockets:
                 socket.remove()

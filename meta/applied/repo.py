@@ -16,6 +16,7 @@ from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, 
 from meta.applied.tags import ReadTag
 from meta.approval import Binding
 from meta.errors import Conflict, HiveError, NotFound, TransientError
+from meta.failpoint import operation
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
 from meta.git.ref_stamp import RefStamp
@@ -115,6 +116,7 @@ class Applied:
         `main` does not move. If the repo has a seed commit already, return that. Safe to repeat after a kill.
         """
         await self.repo.init((*FOLDERS, "refs/heads", "refs/hive"))
+        operation("repo")
         seed = self.repo.ref(SEED)
         if seed is not None:
             return seed

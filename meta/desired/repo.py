@@ -31,6 +31,7 @@ from meta.desired.uid_ranges import LOWEST
 from meta.desired.uids import uid_for
 from meta.desired.view import LogEntry, MetaView, log_entry
 from meta.errors import Conflict, HiveError, NotFound, TransientError
+from meta.failpoint import operation
 from meta.git.message import encode
 from meta.git.objects import TreeEntry, commit
 from meta.git.repo import GitRepo
@@ -219,6 +220,7 @@ class MetaRepo:
             return None if entry is None and grave == old else (agents, tombstones)
 
         head = await self._commit(change, note("destroy", agent, by, "purge" if purge else ""), at)
+        operation("committed")
         if (await self.read()).desired.run_of(agent).state is RunState.STOPPED:
             await self.set_run(agent, lambda run: replace(run, state=RunState.RUNNING), by=by, at=at)
         return head
@@ -233,6 +235,7 @@ class MetaRepo:
             return dict(view.desired.agents), graves
 
         await self._run.change(agent, lambda _: None, by, at)
+        operation("run")
         return await self._commit(change, note(trailers.FORGET, agent, by), at)
 
     async def adopt(

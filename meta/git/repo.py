@@ -23,6 +23,7 @@ from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
 from meta.errors import NotFound, PermanentError, Refused
+from meta.failpoint import operation
 from meta.git.config import CONFIG, is_complete, own_environment
 from meta.git.failures import failure
 from meta.git.files import read_loose, read_ref, read_refs, write_objects
@@ -70,6 +71,7 @@ class GitRepo:
                 status, _, stderr = self._execute(Git(self.path), argv, None)
                 if status != 0:
                     raise failure(self.path, argv, stderr)
+                operation("git-init")
                 scratch = self.path / "config.hive"
                 scratch.write_text(CONFIG, encoding="utf-8")
                 scratch.rename(self.path / "config")

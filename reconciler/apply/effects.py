@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from meta.failpoint import hit
-from reconciler.plan.steps import COMMANDS, STEPS
+from meta.failpoint import hit, inside
+from reconciler.plan.steps import COMMANDS, OPERATIONS, STEPS
 
 EFFECTS: frozenset[str] = frozenset(
     name for names in (*(step.effects for step in STEPS), *COMMANDS.values()) for name in names
 )
-FAILPOINTS: tuple[str, ...] = tuple(sorted(f"{name}:{side}" for name in EFFECTS for side in ("before", "after")))
+FAILPOINTS: tuple[str, ...] = tuple(
+    sorted(f"{name}:{place}" for name in EFFECTS for place in ("before", *OPERATIONS.get(name, ()), "after"))
+)
 
 
 @contextmanager
@@ -20,5 +22,6 @@ def effect(name: str) -> Iterator[None]:
     if name not in EFFECTS:
         raise KeyError(f"effect {name!r} is not in the step table")
     hit(f"{name}:before")
-    yield
+    with inside(name):
+        yield
     hit(f"{name}:after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from meta.errors import HiveError
+from meta.failpoint import operation
 from meta.model import ContainerSettings
 from meta.names import MANAGER, AgentName
 from meta.proposed import push_repo, work_tree
@@ -50,6 +51,7 @@ class HostSteps:
             manager = await self._manager_settings(agent, settings)
             repo, uid = world.layout.applied_git(agent), self._owner_of_proposed(manager)
             await work_tree.create(world.layout, agent, repo, uid, world.recorder)
+            operation("work-tree")
             push_repo.create(world.layout, agent, world.config)
             if world.gives_through_helper:
                 await self._backend.own_proposed(agent, manager)

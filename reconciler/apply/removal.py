@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from meta.failpoint import operation
 from meta.names import AgentName
 from meta.proposed import push_move
 from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder
+from reconciler.common.removed import Removed
 from reconciler.common.trees import remove_tree
 from reconciler.plan import steps
 from reconciler.plan.observed import Transient
@@ -24,6 +26,7 @@ class RemovalSteps:
         self._world = world
         self._backend = backend
         self._builder = builder
+        self._removed = Removed(world.layout)
 
     async def __call__(self, agent: AgentName, step: RemovalStep) -> None:
         """Do `step` for `agent`."""
@@ -50,13 +53,19 @@ class RemovalSteps:
             world.links.forget(agent)
 
     async def _purge(self, agent: AgentName) -> None:
+        """Begin with the applied repo, in one rename: without it nothing of the agent can be rolled forward."""
         world, layout = self._world, self._world.layout
         with effect("purge-directories"):
             if world.gives_through_helper:
                 await self._backend.remove_directories(agent)
-            for directory in (layout.agent(agent), layout.applied(agent), layout.proposed(agent)):
-                await remove_tree(directory, inside=layout.state)
-            await remove_tree(layout.push_repo(agent), inside=layout.state)
+            for directory in (layout.applied(agent), layout.proposed(agent), layout.agent(agent)):
+                await self._removed.take(directory)
+                operation(directory.parent.name)
+            for directory in (layout.generations(agent), layout.roots(agent), layout.previews(agent)):
+                await self._removed.take(directory)
+                operation(directory.parent.name)
+            await self._removed.take(layout.push_repo(agent))
+            operation("push")
             for path in push_move.aside(layout, agent):
                 if path.is_dir() and not path.is_symlink():
                     await remove_tree(path, inside=layout.push_repos)
@@ -65,11 +74,16 @@ class RemovalSteps:
             await self._builder.forget(agent)
             if world.previews is not None:
                 world.previews.forget(agent)
-        await world.cards.forget(agent)
-        await world.forget(agent)
-        await world.broker.forget(agent)
-        world.memory.note_projected(agent, None)
-        world.observer.forget(agent)
+        with effect("forget-records"):
+            await world.cards.forget(agent)
+            operation("cards")
+            await world.forget(agent)
+            await world.broker.forget(agent)
+            for id in (await world.meta.read()).candidates.get(agent, {}):
+                await world.meta.drop_candidate(agent, id)
+            world.memory.note_projected(agent, None)
+            world.observer.forget(agent)
         with effect("forget-tombstone"):
             await world.meta.forget_tombstone(agent, by="hive", at=world.now())
-        await world.events.append("agent_purged", agent, {})
+        with effect("empty-removed"):
+            await self._removed.empty()

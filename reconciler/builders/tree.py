@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from meta.errors import BuildFailed
+from meta.failpoint import operation
 from meta.git.repo import FileAt
 from reconciler.common.files import sync_directory
 
@@ -56,10 +57,12 @@ def place(directory: Path, files: Mapping[str, FileAt], record: bytes) -> None:
     clean(directory.parent)
     fresh = directory.with_name(f"{_FRESH}{directory.name}-{secrets.token_hex(4)}")
     _write(fresh, files, record)
+    operation("written")
     if os.path.lexists(directory):
         retire(directory)
     fresh.rename(directory)
     sync_directory(directory.parent)
+    operation("placed")
 
 
 def intact(directory: Path, files: Mapping[str, FileAt], record: bytes) -> bool:

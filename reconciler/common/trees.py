@@ -12,7 +12,16 @@ from meta.errors import Refused, TransientError
 
 
 async def remove_tree(directory: Path, *, inside: Path) -> None:
-    """Remove `directory` if it exists. It must lie two levels below `inside`.
+    """Remove `directory` if it exists. It must lie two levels below `inside`."""
+    check_removable(directory, inside=inside)
+    try:
+        await asyncio.to_thread(_remove, directory)
+    except OSError as error:
+        raise TransientError(f"cannot remove {directory}: {error.strerror}") from error
+
+
+def check_removable(directory: Path, *, inside: Path) -> None:
+    """Raise Refused unless `directory` lies two levels below `inside` and is no symlink.
 
     shutil.rmtree works relative to directory descriptors, so a component that is replaced meanwhile cannot mislead it.
     """
@@ -22,10 +31,14 @@ async def remove_tree(directory: Path, *, inside: Path) -> None:
         raise Refused(f"{directory} is a symlink; hive does not follow it", "remove it by hand")
     if not shutil.rmtree.avoids_symlink_attacks:
         raise Refused("this platform cannot remove trees safely", "remove the agent's directories by hand")
-    try:
-        await asyncio.to_thread(_remove, directory)
-    except OSError as error:
-        raise TransientError(f"cannot remove {directory}: {error.strerror}") from error
+
+
+def remove_whole(path: Path) -> None:
+    """Remove a file, a symlink or a tree of hive's own. Raises OSError."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        _remove(path)
 
 
 def _remove(directory: Path) -> None:

@@ -19,6 +19,7 @@ from meta.layout import Layout
 from meta.names import MANAGER
 from meta.process.recorder import Recorder
 from meta.proposed import push_group, push_move
+from reconciler.common import leftovers
 from reconciler.common.tasks import Background, Ended
 from reconciler.daemon import state_directory
 from reconciler.daemon.choices import BACKENDS, Choice, require_usable
@@ -33,6 +34,8 @@ from reconciler.world import World
 
 log = logging.getLogger(__name__)
 RECOVERY_DEADLINE = 15.0
+LEFTOVERS_MOST = 20
+"""Paths in the event of what an earlier daemon left."""
 RECORD_DEADLINE = 5.0
 """Seconds to record the event of a failure. A store that hangs must not keep a broken daemon from ending."""
 
@@ -55,13 +58,17 @@ class Daemon:
             owner = state_directory.owner(layout.owner)
             recorder = Recorder(layout.processes, owner)
             ended = await recorder.recover(RECOVERY_DEADLINE)
-            state_directory.clear_leftovers(layout)
+            left = leftovers.clear(layout)
+            state_directory.clear_locks(layout)
             await asyncio.to_thread(push_move.move_all, layout, config)
             await require_usable(choice, config, recorder)
             parts = await build(Surroundings(layout, config, choice, sockets, recorder, Background(), owner), closing)
             await _report_loss(parts)
             for what in ended:
                 await parts.service.events.append("process_ended", None, {"what": what})
+            if left:
+                paths = [str(path.relative_to(layout.state)) for path in left[:LEFTOVERS_MOST]]
+                await parts.service.events.append("leftovers_removed", None, {"count": len(left), "paths": paths})
             return cls(parts, closing.pop_all())
 
     @property
@@ -92,6 +99,7 @@ class Daemon:
             "ticker": parts.ticker.run(),
             "upkeep": hourly(service.broker, service.questions),
             "discovery": service.discovery.run(),
+            "removed": leftovers.empty_hourly(self.world.layout),
         }
         self._tasks += [service.background.start(name, work) for name, work in works.items()]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,11 +38,8 @@ def prepare(layout: Layout) -> None:
         (layout.state / name).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
-def clear_leftovers(layout: Layout) -> None:
-    """Remove the fetches and scratch files of an earlier daemon, and the locks of its git."""
-    for scratch in (layout.quarantine, layout.scratch):
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(mode=0o700)
+def clear_locks(layout: Layout) -> None:
+    """Remove the locks of an earlier daemon's git."""
     for git_dir in (layout.meta_git, *(path / ".git" for path in (layout.state / "applied").iterdir())):
         if git_dir.is_dir():
             remove_stale_locks(git_dir)

@@ -51,6 +51,11 @@ class Context:
     config: Config
     revision: str = ""
 
+    @property
+    def purge_owed(self) -> bool:
+        """True if a purge was promised and is not done."""
+        return self.entry is None and self.tombstone is not None and self.tombstone.purge
+
     def do(
         self,
         step: steps.Step,

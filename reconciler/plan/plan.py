@@ -63,7 +63,7 @@ def plan(
 
 def decide(c: Context) -> Decision:
     """Return the decision of the first rule that makes one."""
-    for rule in (_project, roll_forward, _not_ours, _disagrees, owed_purge, deploy_rule, absent, repair):
+    for rule in (_project, owed_purge, roll_forward, _not_ours, _disagrees, deploy_rule, absent, repair):
         decision = rule(c)
         if decision is not None:
             break
@@ -109,6 +109,8 @@ def _or_preview(c: Context, decision: Decision) -> Decision:
 
 
 def _project(c: Context) -> Decision | None:
+    if c.purge_owed and not c.deploys:
+        return None  # the applied repo is out of the way: what the cards show is purged with them
     return None if c.observed.projected else c.do(steps.Project(), "the cards do not agree with the tags")
 
 
@@ -119,8 +121,6 @@ def _not_ours(c: Context) -> Decision | None:
     deploy = in_flight(c.deploys)
     if deploy is not None:
         return c.do(steps.Fail(deploy.id, f"{reason}; remove it or choose another name", False), reason, deploy)
-    if c.entry is None and c.tombstone is not None and c.tombstone.purge:
-        return c.do(steps.Purge(), f"to be purged; {reason}, which stays", phase="destroying")
     return c.nothing(f"{reason}: hive does not touch it")
 
 

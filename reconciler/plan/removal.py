@@ -11,9 +11,16 @@ from reconciler.plan.observed import Transient
 
 
 def owed_purge(c: Context) -> Decision | None:
-    """Purge first if a purge was promised, because a new agent may have the same name."""
-    owed = c.entry is None and c.tombstone is not None and c.tombstone.purge
-    return absent(c) if owed else None
+    """Purge first if a purge was promised, whatever the tags are: what is purged is not rolled forward.
+
+    A new agent may have the same name only afterwards. A container that is not hive's stays.
+    """
+    if not c.purge_owed:
+        return None
+    if not c.observed.container.ours:
+        reason = f"to be purged; a container named {c.name} exists that hive did not make, which stays"
+        return c.do(steps.Purge(), reason, phase="destroying")
+    return absent(c)
 
 
 def absent(c: Context) -> Decision | None:
@@ -28,7 +35,7 @@ def absent(c: Context) -> Decision | None:
         return c.do(steps.Destroy(), "not in meta, its sockets are left over", phase="destroying")
     if c.observed.memo.transient == Transient.DESTROYING:
         return c.do(steps.Destroy(), "its removal was interrupted", phase="destroying")
-    if c.tombstone is not None and c.tombstone.purge:
+    if c.purge_owed:
         return c.do(steps.Purge(), "to be purged", phase="destroying")
     return _not_spawned(c) or c.nothing("not an agent", phase="absent")
 

@@ -264,10 +264,10 @@ class Destroy(Step):
 
 @dataclass(frozen=True, slots=True)
 class Purge(Step):
-    """Remove {agents,applied,proposed}/<name> and nothing else, then the tombstone."""
+    """Move all directories of the agent out of the way, forget it, then its tombstone; remove what was moved last."""
 
     name: ClassVar[str] = "purge"
-    effects: ClassVar[tuple[str, ...]] = ("purge-directories", "forget-tombstone")
+    effects: ClassVar[tuple[str, ...]] = ("purge-directories", "forget-records", "forget-tombstone", "empty-removed")
 
 
 STEPS: tuple[type[Step], ...] = (
@@ -304,3 +304,21 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "adopt": ("adopt",),
 }
 """Effects of the commands that write a tag or a ref (P1 to P4, A1)."""
+
+OPERATIONS: dict[str, tuple[str, ...]] = {
+    "purge-directories": ("applied", "proposed", "agents", "generations", "roots", "push"),
+    "forget-records": ("cards",),
+    "forget-tombstone": ("run",),
+    "empty-removed": ("first",),
+    "remove-entry": ("committed",),
+    "destroy": ("moved",),
+    "seed": ("git-init", "repo"),
+    "create": ("made", "placed"),
+    "own-directories": ("state", "home"),
+    "proposed": ("work-tree",),
+    "set-system": ("link",),
+    "build": ("written", "placed"),
+    "start": ("spec",),
+    "open-sockets": ("mcp", "harness"),
+}
+"""The operations inside an effect, in their order, but for the last: after that comes `<effect>:after`."""

@@ -12,7 +12,7 @@ from functools import partial
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
 from reconciler.store.database import Database
-from reconciler.store.events import card_events
+from reconciler.store.events import card_events, log
 from reconciler.views import Card
 
 _STATUS = {
@@ -112,14 +112,18 @@ class Cards:
         return await self._db.read(query)
 
     async def forget(self, agent: AgentName) -> None:
-        """Remove the cards and the stamp of a purged agent."""
+        """Remove the cards and the stamp of a purged agent, with the event that says so, once: in one transaction."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> bool:
             connection.execute("DELETE FROM cards WHERE agent = ?", (agent,))
-            connection.execute("DELETE FROM projections WHERE agent = ?", (agent,))
+            shown = connection.execute("DELETE FROM projections WHERE agent = ?", (agent,)).rowcount > 0
             card_events.release_agent(connection, agent)
+            if shown:
+                log.append(connection, self._clock(), "agent_purged", agent, {})
+            return shown
 
-        await self._db.write(work)
+        if await self._db.write(work):
+            self._on_append()
 
 
 def _project(

@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meta.errors import HiveError
-from reconciler.plan.steps import STEPS
+from reconciler.plan.steps import OPERATIONS, STEPS
 from tests.support.lab import Lab
 
 Act = Callable[[], object]
 """The one request (or blow) in whose course the daemon is killed."""
 
 EFFECTS_OF = {step.name: step.effects for step in STEPS}
+
+
+def places(effect: str) -> tuple[str, ...]:
+    """Return the failpoints of an effect in their order: before it, after each operation inside, after it."""
+    return ("before", *OPERATIONS.get(effect, ()), "after")
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class Scenario:
 
     @property
     def failpoints(self) -> tuple[str, ...]:
-        """Before and after each of them."""
-        points = (f"{name}:{side}" for name in self.effects for side in ("before", "after"))
+        """Before and after each of them, and after each operation inside."""
+        points = (f"{name}:{place}" for name in self.effects for place in places(name))
         return tuple(point for point in points if point not in self.unreached)
 
     def expected(self, failpoint: str) -> str:

@@ -56,8 +56,8 @@ def hives() -> Iterator[Hives]:
 
 
 @pytest.fixture
-def hive(hives: Hives, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The shared hive."""
+def lab(hives: Hives, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The shared hive, in place of the fixture that a marker chooses."""
     taken = hives.take()
     yield taken
     restored = (taken.directory / "backup").exists()  # its history has gaps, which the next cell would find

@@ -48,7 +48,9 @@ BACK = ("switch", "start", "mark-healthy")
 NOT_APPROVED = {"tag-approved:before": "pending"}
 
 
-_NOT_SPAWNED = dict.fromkeys(("seed:before", "seed:after", "tag-spawn:before"), "no agent")
+_NOT_SPAWNED = dict.fromkeys(
+    ("seed:before", "seed:git-init", "seed:repo", "seed:after", "tag-spawn:before"), "no agent"
+)
 _NOT_DESTROYED = {"end-open-ids:before": "as before"} | dict.fromkeys(
     ("end-open-ids:after", "remove-entry:before"), "as before, its open ids ended"
 )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.plan.steps import COMMANDS, STEPS
+from reconciler.plan.steps import COMMANDS, OPERATIONS, STEPS
 from tests.crash.cell import Scenario
 from tests.crash.scenarios import ALL, NAMED, SHORT
 
@@ -38,6 +38,14 @@ SHORT_HEAD = """
 | effect | of | while | killed before it | killed after it |
 |---|---|---|---|---|
 """
+INSIDE_HEAD = """
+## Inside an effect
+
+An effect that is made of several operations is killed after each of them as well, but for the last.
+
+| effect | killed after the operation | while | outcome |
+|---|---|---|---|
+"""
 LONG_HEAD = """
 ## Every scenario
 
@@ -64,6 +72,14 @@ def short_rows(seen: Seen) -> Iterator[tuple[str, ...]]:
         yield effect, owner(effect), scenario.name, *(_cell(seen, scenario, effect, side, 1) for side in SIDES)
 
 
+def inside_rows(seen: Seen) -> Iterator[tuple[str, ...]]:
+    """A row per operation inside an effect, in the order of the step table."""
+    for effect, operations in OPERATIONS.items():
+        scenario = SHORT[effect]
+        for name in operations:
+            yield effect, name, scenario.name, _cell(seen, scenario, effect, name, 1)
+
+
 SIDES = ("before", "after")
 
 
@@ -85,6 +101,9 @@ def lines(seen: Seen) -> Iterator[str]:
     for effect, _, scenario, *cells in short_rows(seen):
         if any(cells):
             yield f"{effect:18} {scenario:40} {cells[0]:30} {cells[1]}"
+    for effect, name, scenario, outcome in inside_rows(seen):
+        if outcome:
+            yield f"{effect:18} {scenario:40} {outcome:30} (after {name})"
     for scenario, effect, *cells in long_rows(seen):
         if any(cells[2:]) or (any(cells) and SHORT[effect].name != scenario):
             yield f"{scenario:40} {effect:18} {' | '.join(cell or '-' for cell in cells)}"
@@ -114,7 +133,19 @@ def page(seen: Seen) -> str:
     """The whole page."""
     short = [_row(f"`{effect}`", *rest) for effect, *rest in short_rows(seen)]
     long = [_row(scenario, f"`{effect}`", *rest) for scenario, effect, *rest in long_rows(seen)]
-    return HEAD + SHORT_HEAD + "\n".join(short) + "\n" + LONG_HEAD + "\n".join(long) + "\n"
+    inside = [_row(f"`{effect}`", f"`{name}`", *rest) for effect, name, *rest in inside_rows(seen)]
+    return (
+        HEAD
+        + SHORT_HEAD
+        + "\n".join(short)
+        + "\n"
+        + INSIDE_HEAD
+        + "\n".join(inside)
+        + "\n"
+        + LONG_HEAD
+        + "\n".join(long)
+        + "\n"
+    )
 
 
 def _row(*cells: str) -> str:

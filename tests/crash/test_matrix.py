@@ -7,11 +7,14 @@ agree, nothing may be left over, and who was not concerned must be the same proc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from reconciler.apply.effects import EFFECTS, FAILPOINTS
+from reconciler.plan.steps import OPERATIONS
 from tests.crash import agreement
 from tests.crash.cell import Cell, Scenario
 from tests.crash.scenarios import ALL, SHORT
@@ -20,10 +23,30 @@ from tests.support.lab import Lab
 pytestmark = pytest.mark.bwrap
 
 Seen = Callable[[str, str, int, str], None]
+ROOT = Path(__file__).parents[2]
+SOURCES = [path for name in ("meta", "reconciler", "api") for path in (ROOT / name).rglob("*.py")]
 
 
 def test_every_effect_of_the_step_table_has_a_scenario_that_reaches_it() -> None:
     assert set(SHORT) == EFFECTS
+
+
+def test_every_operation_in_the_code_is_in_the_table_and_the_other_way_round() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in SOURCES]
+    literal = {name for text in texts for name in re.findall(r'\boperation\("([a-z-]+)"\)', text)}
+    tabled = {name for names in OPERATIONS.values() for name in names}
+    assert literal <= tabled
+    assert tabled - literal <= {
+        "applied",
+        "proposed",
+        "agents",
+        "generations",
+        "roots",
+        "state",
+        "home",
+        "mcp",
+        "harness",
+    }
 
 
 @pytest.mark.parametrize("failpoint", FAILPOINTS)

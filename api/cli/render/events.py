@@ -180,6 +180,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "daemon_stopped": lambda d: "the daemon stopped; agents keep running",
     "daemon_failed": lambda d: f"the daemon stopped, its task {_text(d, 'task')} ended: {_text(d, 'error')}",
     "database_rebuilt": lambda d: f"the database was created again{_with(d, ', the old one is ', 'set_aside')}",
+    "leftovers_removed": lambda d: f"removed {_text(d, 'count')} half-made things that an earlier daemon left",
     "process_ended": lambda d: f"ended what an earlier daemon left running: {_text(d, 'what')}",
     "repaired": lambda d: f"repaired ({_text(d, 'step')}): {_text(d, 'what')}",
     "reconcile_error": lambda d: f"{_text(d, 'step')} failed and is tried again: {_text(d, 'error')}",

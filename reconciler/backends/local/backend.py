@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from meta.config import Config
 from meta.errors import TransientError
+from meta.failpoint import operation
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId
@@ -208,8 +209,10 @@ class LocalBackend:
             fresh.mkdir(mode=0o755, parents=True)
             write_json(fresh / "hive.json", {"owner": self._owner})
             write_json(fresh / "settings.json", WrittenSettings.of(settings))
+            operation("made")
             fresh.rename(records.folder)
             sync_directory(self._folder)
+            operation("placed")
 
     async def set_system(self, agent: AgentName, generation: Generation) -> None:
         """Point `system` at the generation in one rename."""
@@ -217,6 +220,7 @@ class LocalBackend:
         fresh = records.folder / f".system-{secrets.token_hex(4)}"
         with disk(f"cannot switch {agent} to {generation.id}"):
             fresh.symlink_to(generation.system)
+            operation("link")
             fresh.rename(records.folder / "system")
             sync_directory(records.folder)
         if self.observe(agent).system != generation.id:
@@ -239,6 +243,7 @@ class LocalBackend:
             (layout.sockets(agent), 0o750),
         ):
             directories.own(path, uid, mode)
+            operation(path.name)
         if settings.role is Role.MANAGER:
             for path in (layout.state / "proposed", layout.state / "applied", layout.meta):
                 path.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -263,6 +268,7 @@ class LocalBackend:
             enclosure = enclose(self._layout, self._config, self._known_host(), subject, command)
             joins = self._cgroups.prepare(agent, settings.settings.limits)
             write_spec(records, launch, enclosure, joins, self._config.stop_grace, self._log_limit)
+            operation("spec")
             await self._launch(records, launch)
 
     async def _launch(self, records: LocalRecords, launch: Launch) -> None:
@@ -328,8 +334,9 @@ class LocalBackend:
         removed = self._folder / f".gone-{agent}-{secrets.token_hex(4)}"
         with disk(f"cannot remove the container {agent}"):
             records.folder.rename(removed)
-            await asyncio.to_thread(shutil.rmtree, removed)
             sync_directory(self._folder)
+            operation("moved")
+            await asyncio.to_thread(shutil.rmtree, removed)
         self._all_records.pop(agent, None)
         self._lost.pop(agent, None)
 

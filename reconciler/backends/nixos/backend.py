@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -292,8 +293,10 @@ class NixosBackend:
             await self._helper.destroy(agent)
         with disk(f"cannot remove the records of {agent}"):
             if records.folder.is_dir():
-                await asyncio.to_thread(shutil.rmtree, records.folder)
+                removed = self._folder / f".gone-{agent}-{secrets.token_hex(4)}"
+                records.folder.rename(removed)
                 sync_directory(self._folder)
+                await asyncio.to_thread(shutil.rmtree, removed)
         self._all_records.pop(agent, None)
         self._runs.forget(agent)
 

@@ -52,6 +52,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "daemon_stopped": "The daemon stopped as requested.",
         "daemon_failed": "A background task of the daemon ended, and the daemon with it.",
         "database_rebuilt": "The database was damaged or missing; cards were rebuilt from the tags, the rest is lost.",
+        "leftovers_removed": "Half-made files that a killed daemon left were removed.",
         "process_ended": "A process left over by an earlier daemon was ended.",
         "repaired": "Something that was missing or changed by hand was repaired.",
         "reconcile_error": "A step of an agent failed; it is retried with back-off.",

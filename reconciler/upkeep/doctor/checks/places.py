@@ -15,6 +15,7 @@ from pathlib import Path
 from meta.desired.uid_ranges import UID_STEP
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
+from reconciler.common.leftovers import find
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
 _FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "push": 0o755, "generations": 0o755, "roots": 0o755}
@@ -191,8 +192,9 @@ async def leftovers(subject: Subject) -> list[Finding]:
     for scratch in (subject.layout.quarantine, subject.layout.scratch, subject.layout.push_moving):
         for path in sorted(scratch.iterdir()) if scratch.is_dir() and not subject.held else ():
             findings += _left(subject, path, "of a fetch or a candidate that was interrupted")
-    for path in sorted(subject.layout.backend("local").glob(".*")):
-        findings += _left(subject, path, "of a container that was being made or removed")
+    for path in find(subject.layout) if not subject.held else ():
+        text = f"{path} is a leftover of a daemon that was killed"
+        findings.append(Finding(Verdict.WARN, text, "a start of the daemon removes it"))
     return findings or ok("nothing is left over")
 
 

@@ -145,16 +145,24 @@ async def test_a_command_that_outlived_its_daemon_is_told_and_left_alone(subject
 
 async def test_empty_leftovers_are_removed_and_others_only_told(subject: Subject) -> None:
     state = subject.layout.state
-    empty = [state / "agents/ghost", state / "applied/ghost", subject.layout.backend("local") / ".new-bob"]
+    empty = [state / "agents/ghost", state / "applied/ghost"]
     full = [state / "generations/ghost/g", subject.layout.quarantine / "q/repo"]
     for path in (*empty, *full):
         path.mkdir(parents=True)
     rows = await look(subject, "leftovers")
-    assert sorted(row.fixable for row in rows) == [False, False, True, True, True]
+    assert sorted(row.fixable for row in rows) == [False, False, True, True]
     rows = await look(subject, "leftovers", fix=True)
     assert [path for path in (*empty, *full) if path.exists()] == full
-    assert sum(row.fixed for row in rows) == 3
+    assert sum(row.fixed for row in rows) == 2
     assert subject.layout.applied(ALICE).is_dir()
+
+
+async def test_what_a_killed_daemon_left_half_made_is_named_and_a_start_removes_it(subject: Subject) -> None:
+    half_made = subject.layout.backend("local") / ".new-bob"
+    half_made.mkdir(parents=True)
+    (row,) = await look(subject, "leftovers")
+    assert str(half_made) in row.text
+    assert row.remedy == "a start of the daemon removes it"
 
 
 async def test_where_meta_cannot_be_read_nothing_counts_as_left_over(subject: Subject) -> None:
