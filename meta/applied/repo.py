@@ -16,6 +16,7 @@ from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, 
 from meta.applied.tags import ReadTag
 from meta.approval import Shown
 from meta.errors import Conflict, HiveError, NotFound, TransientError
+from meta.git.diff import TreeDiff
 from meta.git.files import RefStamp
 from meta.git.message import encode, one_line
 from meta.git.objects import (
@@ -102,8 +103,8 @@ class Applied:
         """Whether the commit is in this repo."""
         return await self.repo.has(sha)
 
-    async def diff(self, before: Sha | None, after: Sha) -> str:
-        """The patch from `before` (None: from nothing)."""
+    async def diff(self, before: Sha | None, after: Sha) -> TreeDiff:
+        """Return the changed files and the patch from `before` (None: from nothing)."""
         return await self.repo.diff(before or EMPTY_TREE, after)
 
     async def log(self, before: Sha | None, after: Sha, limit: int = 100) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
 from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+from meta.git.diff import Differ, TreeDiff
 from meta.git.files import read_loose, read_ref, read_refs, write_objects
 from meta.git.objects import ABSENT, EXECUTABLE, FILE, SYMLINK, Commit, GitObject, RefChange, decode_commit
 from meta.names import Sha
@@ -51,9 +52,6 @@ CONFIG = """\
 \tdenyNonFastForwards = true
 """
 """The whole configuration of each of hive's repos."""
-
-DIFF_LIMIT = 2**20
-"""Bytes of a diff that are shown."""
 
 FILES_LIMIT = 512 * 2**20
 """Bytes that one commit's files may have together."""
@@ -228,16 +226,9 @@ class GitRepo:
         """One file of a commit. NotFound when it has none."""
         return await self._with_repo(lambda repo: self._git(repo, ["cat-file", "blob", f"{sha}:{path}"]))
 
-    async def diff(self, before: Sha, after: Sha) -> str:
-        """The patch between two commits, at most DIFF_LIMIT bytes; nothing that a repo says is run for it.
-
-        Everything is shown as text: a NUL byte or an attribute must not hide a script from who approves it.
-        """
-        options = ["--text", "--no-ext-diff", "--no-textconv", "--no-color", "--find-renames"]
-        argv = ["diff", *options, before, after, "--"]
-        output = await self._with_repo(lambda repo: self._git(repo, argv))
-        text = output[:DIFF_LIMIT].decode("utf-8", "replace")
-        return text if len(output) <= DIFF_LIMIT else f"{text}\n[{len(output) - DIFF_LIMIT} bytes left out]\n"
+    async def diff(self, before: Sha, after: Sha) -> TreeDiff:
+        """Return the changed files between two commits and their patch, which is bounded."""
+        return await Differ(self.path, self._environment, self._deadline).diff(before, after)
 
     # running git
     async def _with_repo(self, work: Callable[[Repo], T]) -> T:

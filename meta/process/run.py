@@ -102,7 +102,11 @@ class ProcessFailed(PermanentError):
 
 
 class OutputTooLarge(PermanentError):
-    """More output than the caller is ready to keep; the command was ended."""
+    """More output than the caller is ready to keep; the command was ended. `output` is what it wrote before that."""
+
+    def __init__(self, summary: str, output: bytes = b"") -> None:
+        super().__init__(summary)
+        self.output = output
 
 
 class ProcessTimeout(TransientError):
@@ -360,7 +364,8 @@ class _Child:
         async for chunk in _chunks(self._process.stdout):
             self.stdout += chunk
             if len(self.stdout) > limit:
-                raise OutputTooLarge(f"`{_short(self._words())}` wrote more than {limit} bytes")
+                summary = f"`{_short(self._words())}` wrote more than {limit} bytes"
+                raise OutputTooLarge(summary, bytes(self.stdout[:limit]))
 
     async def _read_stderr(self, on_line: Callable[[str], None] | None) -> None:
         if self._process.stderr is None:

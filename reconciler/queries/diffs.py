@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from meta.agent_toml.settings import SETTINGS_FILE, flatten, parse_settings
+from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
+from meta.git.diff import TreeDiff
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.apply.apply import Apply
@@ -12,6 +16,9 @@ from reconciler.proposals.deploys import Deploys
 from reconciler.queries.cards import CardsQuery
 from reconciler.views import Change, Diff
 from reconciler.world import World
+
+AT_ONCE = 2
+"""Diffs that git makes at the same time: each may take 64 MiB."""
 
 MOST_COMMITS = 10_000
 """Subjects of commits that the diff of one proposal names, so that they can be counted."""
@@ -26,6 +33,7 @@ class DiffsQuery:
         self._deploys = deploys
         self._cards = cards
         self._build_logs = build_logs
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def proposal(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
         """Return what a proposal changes against what the agent has now (its applied/main). Raises NotFound.
@@ -38,7 +46,7 @@ class DiffsQuery:
             raise NotFound(f"there is no proposal {id}", "see `hive pending`")
         applied, previews = self._w.applied(owner), self._w.previews
         base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
-        patch = await applied.diff(base, deploy.sha)
+        diff = await self._compare(applied, base, deploy.sha)
         preview = previews.of(owner).get(id) if previews is not None else None
         complaint = preview.complaint if preview else None
         return Diff(
@@ -55,8 +63,10 @@ class DiffsQuery:
             description=deploy.description,
             commits=await applied.log(base, deploy.sha, MOST_COMMITS),
             settings=await self._settings_between(owner, base, deploy.sha),
-            files=_files(patch),
-            patch=patch,
+            files=tuple(change.path for change in diff.files),
+            patch=diff.patch,
+            changes=diff.files,
+            cut=diff.cut,
         )
 
     async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
@@ -69,16 +79,22 @@ class DiffsQuery:
         after = await self._deploys.resolve(agent, deploys, last) if last else pin
         before = await self._deploys.resolve(agent, deploys, first) if first else _before(deploys, after, agent)
         applied = self._w.applied(agent)
-        patch = await applied.diff(before, after)
+        diff = await self._compare(applied, before, after)
         return Change(
             agent=agent,
             base=before,
             sha=after,
             commits=await applied.log(before, after),
             settings=await self._settings_between(agent, before, after),
-            files=_files(patch),
-            patch=patch,
+            files=tuple(change.path for change in diff.files),
+            patch=diff.patch,
+            changes=diff.files,
+            cut=diff.cut,
         )
+
+    async def _compare(self, applied: Applied, before: Sha | None, after: Sha) -> TreeDiff:
+        async with self._room:
+            return await applied.diff(before, after)
 
     async def _complaint(self, deploy: Deploy) -> str | None:
         if deploy.state is not TagState.PROPOSAL:
@@ -100,10 +116,6 @@ class DiffsQuery:
             return flatten(parse_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE), SETTINGS_FILE))
         except HiveError as error:
             return {SETTINGS_FILE: f"({error.summary})"}
-
-
-def _files(patch: str) -> tuple[str, ...]:
-    return tuple(line.split(" b/", 1)[1] for line in patch.splitlines() if line.startswith("diff --git "))
 
 
 def _before(deploys: tuple[Deploy, ...], sha: Sha, agent: AgentName) -> Sha:

@@ -10,11 +10,15 @@ from api.cli.command import LOOK, AgentArgument, JsonOption, OwnerOption, comman
 from api.cli.render import output
 from api.cli.render.users import who
 from meta.errors import BadInput
+from meta.layout import Layout
 from meta.names import agent_name
 
 MOST_ROWS = 1000
 MOST_COMMITS = 10
 """Subjects that are printed."""
+
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+"""What git compares a first commit with."""
 
 
 def register(app: typer.Typer) -> None:
@@ -67,9 +71,10 @@ def _change(client: Client, agent: str, between: str | None, json: bool) -> None
         return
     output.heading(f"{agent}: {output.short(found['base'])} -> {output.short(found['sha'])}")
     _say_commits(found["commits"])
-    if not found["patch"]:
+    if not found["files"]:
         output.say("  no difference")
     _say_settings(found)
+    _say_files(client, found)
     _say_patch(found)
 
 
@@ -92,6 +97,7 @@ def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
         output.say("its build wrote last:")
         for line in found["build"]:
             output.say(f"  {line}")
+    _say_files(client, found)
     _say_patch(found)
 
 
@@ -110,6 +116,38 @@ def _say_settings(found: Row) -> None:
     if found["settings"]:
         output.say()
         output.table(("SETTING", "NOW", "THEN"), found["settings"], empty="")
+
+
+def _say_files(client: Client, found: Row) -> None:
+    """Show every changed file with its sizes, never cut; after them what the patch leaves out."""
+    changes = found["changes"]
+    if not changes:
+        return
+    output.say()
+    output.say(f"{len(changes)} changed file{'s' if len(changes) != 1 else ''}, sizes in bytes:")
+    for change in changes:
+        output.say(f"  {_file_line(change)}")
+    if found["cut"]:
+        hidden = sum(not change["shown"] for change in changes)
+        repo = Layout(client.where.state, client.where.runtime).applied_git(found["agent"])
+        output.say(f"{hidden} of them {'is' if hidden == 1 else 'are'} not whole in the patch below: {found['cut']}")
+        output.say(f"  read them with: git --git-dir={repo} diff {found['base'] or EMPTY_TREE} {found['sha']} -- FILE")
+
+
+def _file_line(change: Row) -> str:
+    name = change["path"].replace("\n", "\\n")
+    if change["old_path"]:
+        name = f"{change['old_path']} -> {name}".replace("\n", "\\n")
+    size = " -> ".join(str(size) for size in (change["old_size"], change["new_size"]) if size is not None)
+    notes = [
+        "binary" if change["binary"] else "",
+        _KINDS.get(change["new_mode"], "") if change["old_mode"] != change["new_mode"] else "",
+        "" if change["shown"] else "NOT WHOLE BELOW",
+    ]
+    return ", ".join(part for part in (f"{change['status']:8} {name}  {size}".rstrip(), *notes) if part)
+
+
+_KINDS = {"100755": "executable", "120000": "symlink", "160000": "submodule"}
 
 
 def _say_patch(found: Row) -> None:

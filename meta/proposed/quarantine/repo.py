@@ -136,7 +136,9 @@ class QuarantineRepo:
         """Refuse a commit that must not be applied. git verified the hash and form of each object during the fetch."""
         text, *base_trees = await self._read_commit(commit, base)
         entries = await self._entries(commit)
-        links = tree.check(entries, self.config.max_files, self.config.max_file_bytes)
+        config = self.config
+        limits = tree.TreeLimits(config.max_files, config.max_file_bytes, config.max_tree_bytes)
+        links = tree.check(entries, limits)
         tree.check_links(entries, await self._blobs(links))
         commits = await self._count_added(commit, base, rebase)
         if base is not None:
