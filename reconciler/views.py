@@ -126,7 +126,7 @@ class Diff:
     """The changes of a proposal. `settings` lists changed settings as (key, before, after); `patch` is git's.
 
     `changes` has every changed file, whatever the patch shows; `files` their paths. `cut` is the reason why the patch
-    does not show all of them, None if it does.
+    does not show all of them, None if it does. `invisible` names the characters without ink that any text here holds.
     `complaint` is the reason why it cannot be built, if known. If the builder previews: `system` lists the differences
     of the built system, `shown` is the fingerprint that an approval sends back (None until the proposal is evaluated),
     `same` is True if the result is what runs now. `build` is the end of the build's log, while this daemon has it.
@@ -149,6 +149,7 @@ class Diff:
     build: tuple[str, ...] = ()
     changes: tuple[FileChange, ...] = ()
     cut: str | None = None
+    invisible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ class Change:
     patch: str
     changes: tuple[FileChange, ...] = ()
     cut: str | None = None
+    invisible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

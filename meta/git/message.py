@@ -17,6 +17,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from meta.invisible import show_invisible
+
 SUBJECT_LIMIT = 200
 VALUE_LIMIT = 500
 TEXT_LIMIT = 16_000
@@ -25,11 +27,9 @@ TEXT_LIMIT = 16_000
 _CUT = "[...]\n"
 _INDENT = "    "
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
-_CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"  # control characters but tab and line feed, other line ends
-    "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"  # invisible, or turning the direction of what follows
-    "\ud800-\udfff]"  # halves of a character: cannot be written
-)
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters but tab and line feed, and halves of surrogate pairs, which cannot be written."""
+
 _SECRETS = re.compile(
     r"sk-ant-[A-Za-z0-9_-]{6,}"  # Anthropic
     r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}"  # GitHub
@@ -51,12 +51,12 @@ class Message:
 def scrub(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
     """`text` made fit to be kept and shown: at most `limit` characters, of which the last are kept.
 
-    Terminal escapes, control characters, invalid UTF-8 and characters that turn the direction of writing go;
+    Terminal escapes, control characters and invalid UTF-8 go; other characters without ink become visible escapes;
     tokens of the kinds in `_SECRETS` become "[redacted]" (a last net, not a promise).
     """
     decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     lines = decoded.replace("\r\n", "\n").replace("\r", "\n")
-    clean = _SECRETS.sub("[redacted]", _CONTROLS.sub("", _ESCAPES.sub("", lines)))
+    clean = _SECRETS.sub("[redacted]", show_invisible(_CONTROLS.sub("", _ESCAPES.sub("", lines))))
     if len(clean) <= limit:
         return clean
     return _CUT + clean[-(limit - len(_CUT)) :] if limit > len(_CUT) else clean[len(clean) - limit :]

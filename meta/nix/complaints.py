@@ -58,7 +58,7 @@ def build_complaint(stderr: str, places: Mapping[str, str] | None = None) -> str
         return _told(stderr, places)
     following = _ERROR.search(stderr, first.end())
     block = stderr[first.start() : following.start() if following else len(stderr)].strip()
-    written = [line for line in stderr[: first.start()].splitlines() if line.strip() and not _CHATTER.match(line)]
+    written = [line for line in stderr[: first.start()].split("\n") if line.strip() and not _CHATTER.match(line)]
     if written and "log lines:" not in block:
         block = "\n".join([block, f"last {min(len(written), _LOG_LINES)} log lines:", *_quote(written[-_LOG_LINES:])])
     return _told(block, places)
@@ -73,7 +73,7 @@ def summary(complaint: str) -> str:
 
     Where that is only that git failed, with what git said.
     """
-    lines = [line.strip().removeprefix("error:").strip() for line in complaint.splitlines()]
+    lines = [line.strip().removeprefix("error:").strip() for line in complaint.split("\n")]
     first = next((line for line in lines if line), "nix said nothing")
     git = _OF_GIT.search(complaint) if first.startswith("program 'git' failed") else None
     return one_line(_HASHED.sub("", f"{first}: {git[0]}" if git else first), 300)
@@ -110,7 +110,7 @@ def passes(complaint: str, *, network: bool = False) -> bool:
 
     Judged by the first line only, and never for what a builder did, so that an agent's own words rarely count.
     """
-    line = next((line for line in complaint.splitlines() if line.strip()), "")
+    line = next((line for line in complaint.split("\n") if line.strip()), "")
     if _OF_A_BUILDER.search(line):
         return False
     return _PASSING.search(line) is not None or (network and _NETWORK.search(line) is not None)

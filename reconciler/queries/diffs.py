@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from meta.agent_toml.settings import SETTINGS_FILE, flatten, parse_settings
 from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
 from meta.git.diff import TreeDiff
+from meta.invisible import name_invisible
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.apply.apply import Apply
@@ -49,6 +51,7 @@ class DiffsQuery:
         diff = await self._compare(applied, base, deploy.sha)
         preview = previews.of(owner).get(id) if previews is not None else None
         complaint = preview.complaint if preview else None
+        settings = await self._settings_between(owner, base, deploy.sha)
         return Diff(
             previews=previews is not None,
             system=preview.lines if preview else (),
@@ -62,11 +65,12 @@ class DiffsQuery:
             sha=deploy.sha,
             description=deploy.description,
             commits=await applied.log(base, deploy.sha, MOST_COMMITS),
-            settings=await self._settings_between(owner, base, deploy.sha),
+            settings=settings,
             files=tuple(change.path for change in diff.files),
             patch=diff.patch,
             changes=diff.files,
             cut=diff.cut,
+            invisible=_invisible(diff, settings),
         )
 
     async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
@@ -80,16 +84,18 @@ class DiffsQuery:
         before = await self._deploys.resolve(agent, deploys, first) if first else _before(deploys, after, agent)
         applied = self._w.applied(agent)
         diff = await self._compare(applied, before, after)
+        settings = await self._settings_between(agent, before, after)
         return Change(
             agent=agent,
             base=before,
             sha=after,
             commits=await applied.log(before, after),
-            settings=await self._settings_between(agent, before, after),
+            settings=settings,
             files=tuple(change.path for change in diff.files),
             patch=diff.patch,
             changes=diff.files,
             cut=diff.cut,
+            invisible=_invisible(diff, settings),
         )
 
     async def _compare(self, applied: Applied, before: Sha | None, after: Sha) -> TreeDiff:
@@ -116,6 +122,11 @@ class DiffsQuery:
             return flatten(parse_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE), SETTINGS_FILE))
         except HiveError as error:
             return {SETTINGS_FILE: f"({error.summary})"}
+
+
+def _invisible(diff: TreeDiff, settings: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    paths = (path for change in diff.files for path in (change.path, change.old_path or ""))
+    return name_invisible(diff.patch, *paths, *(text for setting in settings for text in setting))
 
 
 def _before(deploys: tuple[Deploy, ...], sha: Sha, agent: AgentName) -> Sha:

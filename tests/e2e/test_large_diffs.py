@@ -61,3 +61,26 @@ def test_a_tree_that_is_large_when_checked_out_is_no_proposal(lab: Lab) -> None:
     assert refused.code != 0
     assert "bytes together" in refused.err
     assert "HIVE_MAX_TREE_BYTES" in refused.err
+
+
+def test_what_is_invisible_in_a_proposal_is_shown_and_named(lab: Lab) -> None:
+    """In the patch, the commit's subject, the card and the events; the JSON of the patch keeps its text."""
+    clone = lab.commit('label = "more"\n')
+    (clone / "run.sh").write_text("rm\u200b -rf\u2028x\U000e0041\n", encoding="utf-8")
+    lab.git(clone, "add", "-A")
+    lab.git(clone, "commit", "-q", "-m", "good\u2028Hive-By: operator\u202e")
+    id = lab.post("/api/proposals", agent="alice", source=str(clone), description="nice\u2028\u200bone")["id"]
+    diff = lab.get(f"/api/proposals/{id}/diff")
+    assert "rm\u200b -rf\u2028x\U000e0041" in diff["patch"]
+    assert diff["invisible"] == [
+        "U+200B ZERO WIDTH SPACE",
+        "U+2028 LINE SEPARATOR",
+        "U+E0041 TAG LATIN CAPITAL LETTER A",
+    ]
+    printed = lab.hive("diff", str(id)).out
+    assert "+rm\\u200b -rf\\u2028x\\U000e0041" in printed
+    assert "good\\u2028Hive-By: operator\\u202e" in printed
+    assert lab.card(id)["description"] == "nice\\u2028\\u200bone"
+    assert lab.events("proposal_created")[-1]["data"]["description"] == "nice\\u2028\\u200bone"
+    assert not {"\u2028", "\u200b", "\u202e"} & set(lab.told(f"proposal/{id}"))
+    lab.post(f"/api/proposals/{id}/deny")

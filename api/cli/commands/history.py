@@ -85,7 +85,7 @@ def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
         return
     base = output.short(found["base"]) or "nothing"
     output.heading(f"proposal {found['id']} for {found['agent']}: {base} -> {output.short(found['sha'])}")
-    said = str(found["description"]).strip().splitlines()
+    said = [line for line in str(found["description"]).strip().split("\n") if line]
     for line in said:
         output.say(f"  {line}")
     _say_commits(found["commits"], said[0] if said else "")
@@ -151,6 +151,9 @@ _KINDS = {"100755": "executable", "120000": "symlink", "160000": "submodule"}
 
 
 def _say_patch(found: Row) -> None:
+    if found["invisible"]:
+        output.say()
+        output.say(f"it holds characters that are invisible, shown as escapes: {', '.join(found['invisible'])}")
     if found["patch"]:
         output.say()
         output.patch(found["patch"])
@@ -163,7 +166,7 @@ def _say_preview(found: Row) -> None:
     output.say()
     if found["complaint"]:
         output.say("it cannot be built:")
-        for line in str(found["complaint"]).splitlines():
+        for line in str(found["complaint"]).split("\n"):
             output.say(f"  {line}".rstrip())
     elif found["shown"] is None:
         output.say("it is not evaluated yet; look again in a moment")
@@ -189,7 +192,7 @@ def _say_end(card: Row) -> None:
 
 
 def _say_why(card: Row) -> None:
-    why = str(card["note"] or "no reason was recorded").strip().splitlines()
+    why = str(card["note"] or "no reason was recorded").strip().split("\n")
     output.say(f"  {card['state']}: {why[0]}")
     for line in why[1:]:
         output.say(f"    {line}".rstrip())

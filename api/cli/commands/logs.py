@@ -74,8 +74,13 @@ def _follow(client: Client, agent: str, query: Query, json: bool) -> None:
             part = {"text": "", "cursor": cursor}
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines as git counts them: only a line feed ends one."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def _say(agent: str, part: Row, json: bool) -> None:
-    for line in str(part["text"]).splitlines():
+    for line in _lines(str(part["text"])):
         if json:
             output.say_json_line({"agent": agent, "line": line})
         else:

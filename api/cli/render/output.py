@@ -15,13 +15,7 @@ from typing import Any
 
 from api.cli.render import tables
 from meta.errors import HiveError
-
-_SPOKEN = {
-    code: f"\\u{code:04x}"
-    for code in (*range(32), *range(127, 160), *range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-    if chr(code) not in "\n\t"
-}
-"""Control characters, and those that reverse the direction of text, as their escapes."""
+from meta.invisible import show_invisible, show_invisible_in_json
 
 _GOOD = {"running", "deployed", "approved"}
 _BAD = {"failed", "rollback-failed", "crashed", "backing-off", "disagrees", "denied", "unknown"}
@@ -29,8 +23,8 @@ _BUSY = {"starting", "draining", "switching", "destroying", "pending", "proposal
 
 
 def clean(text: str) -> str:
-    """`text` without anything that a terminal obeys."""
-    return text.translate(_SPOKEN)
+    """`text` with what a terminal obeys or does not show as escapes; only a line feed ends a line."""
+    return show_invisible(text)
 
 
 def say(text: str = "") -> None:
@@ -46,12 +40,12 @@ def progress(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print for programs."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False).translate(_SPOKEN) + "\n")
+    sys.stdout.write(show_invisible_in_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def say_json_line(value: Any) -> None:
     """Print one object of a stream, on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False).translate(_SPOKEN) + "\n")
+    sys.stdout.write(show_invisible_in_json(json.dumps(value, ensure_ascii=False)) + "\n")
 
 
 def flush() -> None:
@@ -61,10 +55,10 @@ def flush() -> None:
 
 def say_error(error: HiveError) -> None:
     """One line of what, one line of what to do."""
-    what = clean(" ".join(error.summary.split()))
+    what = " ".join(clean(error.summary).split())
     sys.stderr.write(f"{_styled('hive:', '1;31', sys.stderr.isatty())} {what}\n")
     if error.hint:
-        sys.stderr.write(f"  try: {clean(' '.join(error.hint.split()))}\n")
+        sys.stderr.write(f"  try: {' '.join(clean(error.hint).split())}\n")
 
 
 def table(
@@ -103,7 +97,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
 def patch(text: str) -> None:
     """A diff, coloured on a terminal."""
     colour = colourful()
-    for line in clean(text).splitlines():
+    for line in clean(text).removesuffix("\n").split("\n"):
         style = ""
         if line.startswith(("+++", "---", "diff ")):
             style = "1"
@@ -148,7 +142,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, (list, tuple)):
         return ", ".join(_cell(item) for item in value)
-    return clean(" ".join(str(value).split()))
+    return " ".join(clean(str(value)).split())
 
 
 def coloured(padded: str, word: str) -> str:

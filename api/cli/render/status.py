@@ -97,7 +97,7 @@ def wrapped(text: str, room: int) -> list[str]:
 
     What a terminal obeys is shown as an escape.
     """
-    words = output.clean(" ".join(text.split())).split()
+    words = output.clean(text).split()
     if not room:
         return [" ".join(words)]
     lines: list[str] = []

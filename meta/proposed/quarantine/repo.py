@@ -296,7 +296,7 @@ def explain(stderr: str, what: str, where: Path) -> HiveError:
     for pattern, error, summary, hint in _COMPLAINTS:
         if re.search(pattern, stderr, re.IGNORECASE):
             return error(summary.format(name=name, where=where), hint)
-    last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "git gave no reason")
+    last = next((line for line in reversed(stderr.split("\n")) if line.strip()), "git gave no reason")
     return BadInput(f"cannot fetch {name} from {where}: {one_line(last, 200)}", "see `git fsck` there")
 
 
