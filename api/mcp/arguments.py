@@ -90,7 +90,7 @@ def _listed(text: str) -> object:
     if text.lstrip().startswith("["):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return [text]
     return [text] if text else []
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from meta.agent_toml.settings import SETTINGS_FILE, flatten, parse_settings
+from meta.agent_toml.settings import SETTINGS_FILE, flatten
 from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
 from meta.git.diff import TreeDiff
 from meta.invisible import name_invisible
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.proposed.settings import read_settings
 from reconciler.apply.apply import Apply
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.proposals.deploys import Deploys
@@ -119,7 +120,7 @@ class DiffsQuery:
     async def _settings(self, agent: AgentName, sha: Sha) -> dict[str, str]:
         """Return agent.toml of a commit, flat; a file that is not valid shows as the one key `agent.toml`."""
         try:
-            return flatten(parse_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE), SETTINGS_FILE))
+            return flatten(await read_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE)))
         except HiveError as error:
             return {SETTINGS_FILE: f"({error.summary})"}
 
