@@ -18,6 +18,7 @@ from api.http.uds import CLIENT
 from api.operations.base import In, Input, Operation, Route
 from api.sockets.principals import Operator
 from meta.errors import BadInput
+from meta.wire.codec import check_values
 
 Ask = Request[Any, Any, State]
 PATH_FIELD = re.compile(r"\{(\w+)\}")
@@ -97,6 +98,7 @@ class Reader(Generic[In]):
         text = await request.body()
         if len(text) > self._route.limit:
             raise BadInput(f"the body is longer than {self._route.limit} bytes", "send less in one request")
+        check_values(text)
         _check_keys(text)
         try:
             asked = self._body.model_validate_json(text or b"{}")

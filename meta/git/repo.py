@@ -57,7 +57,7 @@ FILES_LIMIT = 512 * 2**20
 """Bytes that one commit's files may have together."""
 
 _REF = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
-_LOCKED = re.compile(r"Unable to create '.*\.lock'|another git process", re.IGNORECASE)
+_LOCKED = re.compile(r"Unable to create '[^'\n]*\.lock'|another git process", re.IGNORECASE)
 _PASSING = re.compile(
     r"No space left|Disk quota|Input/output error|Read-only file system|Cannot allocate|File too large"
 )

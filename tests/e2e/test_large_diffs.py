@@ -84,3 +84,19 @@ def test_what_is_invisible_in_a_proposal_is_shown_and_named(lab: Lab) -> None:
     assert lab.events("proposal_created")[-1]["data"]["description"] == "nice\\u2028\\u200bone"
     assert not {"\u2028", "\u200b", "\u202e"} & set(lab.told(f"proposal/{id}"))
     lab.post(f"/api/proposals/{id}/deny")
+
+
+def test_an_agent_toml_that_a_parser_could_be_slow_at_is_named_and_not_parsed(lab: Lab) -> None:
+    text = f"{'.'.join(['a'] * 65)} = 1\n"
+    id = lab.propose(text)
+    diff = lab.get(f"/api/proposals/{id}/diff")
+    assert "65 parts in one key" in diff["complaint"]
+    assert "65 parts in one key" in lab.hive("diff", str(id)).out
+    assert lab.approve(id)["status"] == "failed"
+    assert lab.agent("alice")["phase"] == "running"
+
+
+def test_a_long_agent_toml_is_parsed_beside_the_daemon_and_deployed(lab: Lab) -> None:
+    text = 'label = "long"\nprompt = """' + "be kind\n" * 2000 + '"""\n'
+    assert lab.deploy(text)["status"] == "approved"
+    assert lab.agent("alice")["phase"] == "running"

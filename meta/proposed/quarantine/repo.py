@@ -327,7 +327,7 @@ _COMPLAINTS: tuple[tuple[str, type[BadInput] | type[NotFound] | type[Refused], s
     ),
     (
         "fsck|corrupt|bad object|unable to read|missing (?:blob|tree|commit)|did not (?:receive|send) (?:expected|all)"
-        "|could not parse|inflate|invalid object|bad tree|loose object|object file .* is empty|broken",
+        "|could not parse|inflate|invalid object|bad tree|loose object|object file [^\n]{0,300} is empty|broken",
         BadInput,
         "the repo {where} is corrupted: git refuses what it holds for {name}",
         "see `git fsck` there; clone again from /applied/AGENT/.git if it cannot be repaired",
