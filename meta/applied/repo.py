@@ -109,8 +109,7 @@ class Applied:
 
     async def log(self, before: Sha | None, after: Sha, limit: int = 100) -> tuple[str, ...]:
         """Subjects of the commits that `after` adds to `before`, newest first, scrubbed."""
-        found = await self.repo.log(after, before, limit)
-        return tuple(one_line(entry.message.partition("\n")[0], 200) for entry in found)
+        return tuple(one_line(subject, 200) for subject in await self.repo.subjects(after, before, limit))
 
     async def files(self, sha: Sha) -> Mapping[str, FileAt]:
         """Every file of a commit, by path."""

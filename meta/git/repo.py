@@ -29,6 +29,7 @@ from meta.git.files import read_loose, read_ref, read_refs, write_objects
 from meta.git.objects import ABSENT, EXECUTABLE, FILE, SYMLINK, Commit, GitObject, RefChange, decode_commit
 from meta.names import Sha
 from meta.process.disk import disk_error
+from meta.process.run import OutputTooLarge, run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -52,6 +53,9 @@ CONFIG = """\
 \tdenyNonFastForwards = true
 """
 """The whole configuration of each of hive's repos."""
+
+SUBJECTS_LIMIT = 4 * 2**20
+"""Bytes of subjects of commits that are read for one list."""
 
 FILES_LIMIT = 512 * 2**20
 """Bytes that one commit's files may have together."""
@@ -200,6 +204,28 @@ class GitRepo:
         argv += [tip, *([f"^{exclude}"] if exclude is not None else []), "--"]
         output = await self._with_repo(lambda repo: self._git(repo, argv))
         return tuple(_commit(entry) for entry in output.decode("utf-8", "replace").split("\0") if entry)
+
+    async def subjects(self, tip: Sha, exclude: Sha | None, limit: int) -> tuple[str, ...]:
+        """Return the subjects of the newest commits reachable from `tip` and not from `exclude`, newest first.
+
+        A message may be as large as a pack: git is ended after SUBJECTS_LIMIT bytes, and a last entry says so.
+        """
+        argv = ["log", "-z", "--no-show-signature", "--format=%s", f"--max-count={limit}", tip]
+        argv += [*([f"^{exclude}"] if exclude is not None else []), "--"]
+        try:
+            done = await run(
+                ["git", *argv],
+                deadline=self._deadline,
+                env=self._environment,
+                output_limit=SUBJECTS_LIMIT,
+                check=False,
+            )
+        except OutputTooLarge as error:
+            whole = error.output.decode("utf-8", "replace").split("\0")[:-1]
+            return (*whole, "[the subjects from here on are too long to list]")
+        if done.code != 0:
+            raise failure(self.path, argv, done.stderr_tail)
+        return tuple(done.stdout.decode("utf-8", "replace").split("\0")[:-1])
 
     # files
     async def files(self, sha: Sha) -> dict[str, FileAt]:

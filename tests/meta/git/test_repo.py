@@ -208,6 +208,16 @@ async def test_ancestry_and_log(repo: GitRepo) -> None:
     assert (await repo.log(one))[0].parents == ()
 
 
+async def test_subjects_of_any_length_are_read_up_to_a_limit(repo: GitRepo) -> None:
+    one = await _commit(repo, {"a": b"1"}, message="one\n\nbody\n")
+    two = await _commit(repo, {"a": b"2"}, (one,), message="x" * 3 * 2**20)
+    three = await _commit(repo, {"a": b"3"}, (two,), message="y" * 3 * 2**20)
+    four = await _commit(repo, {"a": b"4"}, (three,), message="four")
+    assert await repo.subjects(one, None, 10) == ("one",)
+    subjects = await repo.subjects(four, None, 10)
+    assert [subject[:5] for subject in subjects] == ["four", "yyyyy", "[the "]
+
+
 async def test_a_diff_runs_no_program_that_configuration_or_attributes_name(
     repo: GitRepo, git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
