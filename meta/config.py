@@ -54,6 +54,9 @@ class Config(BaseModel):
     keep_generations: int = Field(5, ge=2, description="generations of builder plain kept per agent")
     max_pack_bytes: int = Field(64 * 2**20, ge=1, description="largest pack a proposal may bring")
     max_file_bytes: int = Field(8 * 2**20, ge=1, description="largest file in a proposal")
+    max_tree_bytes: int = Field(
+        128 * 2**20, ge=1, le=512 * 2**20, description="largest sum of a proposal's files, as they are checked out"
+    )
     max_files: int = Field(10_000, ge=1, description="most files in a proposal")
     max_line_bytes: int = Field(
         8 * 2**20, ge=1024, description="longest line on a socket; a body of 1 MiB may be six times as long in JSON"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from meta.git.diff import FileChange
 from meta.model import DeployKind
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.plan.rollout import Rollout
@@ -124,6 +125,8 @@ class Status:
 class Diff:
     """The changes of a proposal. `settings` lists changed settings as (key, before, after); `patch` is git's.
 
+    `changes` has every changed file, whatever the patch shows; `files` their paths. `cut` is the reason why the patch
+    does not show all of them, None if it does. `invisible` names the characters without ink that any text here holds.
     `complaint` is the reason why it cannot be built, if known. If the builder previews: `system` lists the differences
     of the built system, `shown` is the fingerprint that an approval sends back (None until the proposal is evaluated),
     `same` is True if the result is what runs now. `build` is the end of the build's log, while this daemon has it.
@@ -144,6 +147,9 @@ class Diff:
     shown: str | None = None
     same: bool = False
     build: tuple[str, ...] = ()
+    changes: tuple[FileChange, ...] = ()
+    cut: str | None = None
+    invisible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,9 @@ class Change:
     settings: tuple[tuple[str, str, str], ...]
     files: tuple[str, ...]
     patch: str
+    changes: tuple[FileChange, ...] = ()
+    cut: str | None = None
+    invisible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

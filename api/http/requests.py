@@ -19,6 +19,7 @@ from api.http.uds import CLIENT
 from api.operations.base import In, Input, Operation, Route
 from api.sockets.principals import Operator
 from meta.errors import BadInput, TransientError
+from meta.wire.codec import check_values
 
 HttpRequest = Request[Any, Any, State]
 PATH_FIELD = re.compile(r"\{(\w+)\}")
@@ -104,6 +105,7 @@ class Reader(Generic[In]):
             raise TransientError(f"the body was not sent within {BODY_DEADLINE:g} s", "send it faster") from None
         if len(text) > self._route.limit:
             raise BadInput(f"the body is longer than {self._route.limit} bytes", "send less in one request")
+        check_values(text)
         _check_keys(text)
         try:
             asked = self._body.model_validate_json(text or b"{}")

@@ -93,7 +93,7 @@ def _list(text: str) -> object:
     if text.lstrip().startswith("["):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return [text]
     return [text] if text else []
 

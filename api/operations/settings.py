@@ -6,7 +6,7 @@ from pydantic import Field
 
 from api.operations.base import CHANGES, OPERATORS, READS, AgentField, Call, Input, Route, operation
 from api.operations.lifecycle import DESCRIPTION
-from meta.agent_toml.settings import MAX_BYTES
+from meta.agent_toml.shape import MAX_BYTES
 from reconciler.views import Card, Change, SettingsText
 
 

@@ -26,18 +26,17 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
+from meta.agent_toml.shape import check_shape
 from meta.errors import BadInput
 from meta.names import ALL, HIVE, OPERATOR, agent_name
 from meta.text import one_line
-
-MAX_BYTES = 262_144
-"""A longer agent.toml is rejected without parsing."""
 
 MAX_RULES = 64
 """Rules of the script runtime in one agent.toml."""
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VALUE_LIMIT = 60
+_NUMBER_BITS = 256
 SETTINGS_FILE = "agent.toml"
 _SEE = "see docs/reference/agent-toml.md"
 
@@ -116,7 +115,11 @@ def parse_settings(data: bytes, where: str = SETTINGS_FILE) -> AgentSettings:
     `where` is the file's name in the error. This is fast for every input, because the daemon parses files that agents
     write. So only `check_patterns` compiles the patterns of the rules.
     """
-    table = _load(data, where)
+    return settings_of_table(_load(data, where), where)
+
+
+def settings_of_table(table: Mapping[str, object], where: str = SETTINGS_FILE) -> AgentSettings:
+    """Return the settings in a parsed agent.toml. Raise BadInput that names the key."""
     try:
         return AgentSettings.model_validate(table)
     except ValidationError as error:
@@ -159,8 +162,7 @@ def flatten(settings: AgentSettings) -> dict[str, str]:
 
 
 def _load(data: bytes, where: str) -> dict[str, object]:
-    if len(data) > MAX_BYTES:
-        raise BadInput(f"{where}: {len(data)} bytes are too long, the limit is {MAX_BYTES}", "keep long texts in files")
+    check_shape(data, where)
     try:
         return tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -246,6 +248,8 @@ def _not(detail: ErrorDetails) -> str:
     given = detail.get("input")
     if not isinstance(given, str | int | float) or detail["type"] in ("missing", "extra_forbidden", "value_error"):
         return ""
+    if isinstance(given, int) and given.bit_length() > _NUMBER_BITS:
+        return ", not so large a number"
     shown = json.dumps(given, ensure_ascii=False)
     return f", not {shown if len(shown) <= _VALUE_LIMIT else shown[:_VALUE_LIMIT] + '...'}"
 

@@ -17,6 +17,7 @@ from meta.applied.tags import ReadTag
 from meta.approval import Binding
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.failpoint import operation
+from meta.git.diff import TreeDiff
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
 from meta.git.ref_stamp import RefStamp
@@ -92,14 +93,13 @@ class Applied:
         """Return True if the commit is in this repo."""
         return await self.repo.has(sha)
 
-    async def diff(self, before: Sha | None, after: Sha) -> str:
-        """Return the patch from `before` (None: from the empty tree) to `after`."""
+    async def diff(self, before: Sha | None, after: Sha) -> TreeDiff:
+        """Return the changed files and the patch from `before` (None: from the empty tree) to `after`."""
         return await self.repo.diff(before or EMPTY_TREE, after)
 
     async def log(self, before: Sha | None, after: Sha, limit: int = 100) -> tuple[str, ...]:
         """Return the scrubbed subjects of the commits that `after` adds to `before`, newest first."""
-        commits = await self.repo.log(after, before, limit)
-        return tuple(one_line(entry.message.partition("\n")[0], 200) for entry in commits)
+        return tuple(one_line(subject, 200) for subject in await self.repo.subjects(after, before, limit))
 
     async def files(self, sha: Sha) -> Mapping[str, FileAt]:
         """Return every file of a commit by path."""

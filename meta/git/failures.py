@@ -8,7 +8,7 @@ from pathlib import Path
 
 from meta.errors import Conflict, HiveError, NotFound, PermanentError, TransientError
 
-_LOCKED = re.compile(r"Unable to create '.*\.lock'|another git process", re.IGNORECASE)
+_LOCKED = re.compile(r"Unable to create '[^'\n]*\.lock'|another git process", re.IGNORECASE)
 _PASSING = re.compile(
     r"No space left|Disk quota|Input/output error|Read-only file system|Cannot allocate|File too large"
 )

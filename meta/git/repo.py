@@ -25,18 +25,21 @@ from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathErr
 from meta.errors import NotFound, PermanentError, Refused
 from meta.failpoint import operation
 from meta.git.config import CONFIG, is_complete, own_environment
+from meta.git.diff import Differ, TreeDiff
 from meta.git.failures import failure
 from meta.git.files import read_loose, read_ref, read_refs, write_objects
 from meta.git.objects import EXECUTABLE, FILE, SYMLINK, Commit, GitObject, decode_commit
 from meta.git.transaction import RefChange, command
 from meta.names import Sha
+from meta.process.child import OutputTooLarge
 from meta.process.disk import disk_error
+from meta.process.run import run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-DIFF_LIMIT = 2**20
-"""Bytes of a diff; the rest is left out."""
+SUBJECTS_LIMIT = 4 * 2**20
+"""Bytes of subjects of commits that are read for one list."""
 
 FILES_LIMIT = 512 * 2**20
 """Bytes that the files of one commit may have together."""
@@ -176,6 +179,28 @@ class GitRepo:
         output = await self._with_repo(lambda repo: self._git(repo, argv))
         return tuple(_commit(entry) for entry in output.decode("utf-8", "replace").split("\0") if entry)
 
+    async def subjects(self, tip: Sha, exclude: Sha | None, limit: int) -> tuple[str, ...]:
+        """Return the subjects of the newest commits reachable from `tip` and not from `exclude`, newest first.
+
+        A message may be as large as a pack: git is ended after SUBJECTS_LIMIT bytes, and a last entry says so.
+        """
+        argv = ["log", "-z", "--no-show-signature", "--format=%s", f"--max-count={limit}", tip]
+        argv += [*([f"^{exclude}"] if exclude is not None else []), "--"]
+        try:
+            done = await run(
+                ["git", *argv],
+                deadline=self._deadline,
+                env=self._environment,
+                output_limit=SUBJECTS_LIMIT,
+                check=False,
+            )
+        except OutputTooLarge as error:
+            whole = error.output.decode("utf-8", "replace").split("\0")[:-1]
+            return (*whole, "[the subjects from here on are too long to list]")
+        if done.code != 0:
+            raise failure(self.path, argv, done.stderr_tail)
+        return tuple(done.stdout.decode("utf-8", "replace").split("\0")[:-1])
+
     # files
     async def files(self, sha: Sha) -> dict[str, FileAt]:
         """Return every file and symlink of a commit by path, without submodules. Raise Refused above FILES_LIMIT."""
@@ -206,17 +231,9 @@ class GitRepo:
         """Return one file of a commit. Raise NotFound if the commit does not have it."""
         return await self._with_repo(lambda repo: self._git(repo, ["cat-file", "blob", f"{sha}:{path}"]))
 
-    async def diff(self, before: Sha, after: Sha) -> str:
-        """Return the patch between two commits, at most DIFF_LIMIT bytes.
-
-        git runs no program that the repo names, and treats every file as text: a NUL byte or an attribute must not
-        hide a script from the approver.
-        """
-        options = ["--text", "--no-ext-diff", "--no-textconv", "--no-color", "--find-renames"]
-        argv = ["diff", *options, before, after, "--"]
-        output = await self._with_repo(lambda repo: self._git(repo, argv))
-        text = output[:DIFF_LIMIT].decode("utf-8", "replace")
-        return text if len(output) <= DIFF_LIMIT else f"{text}\n[{len(output) - DIFF_LIMIT} bytes left out]\n"
+    async def diff(self, before: Sha, after: Sha) -> TreeDiff:
+        """Return the changed files between two commits and their patch, which is bounded."""
+        return await Differ(self.path, self._environment, self._deadline).diff(before, after)
 
     # running git
     async def _with_repo(self, work: Callable[[Repo], T]) -> T:

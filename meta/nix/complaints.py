@@ -15,15 +15,15 @@ from meta.nix.store import Store
 from meta.text import one_line, scrub
 
 MEMORY = "the evaluation needs more memory than it may have"
-_ERROR = re.compile(r"^\s*error:", re.MULTILINE)
+_ERROR = re.compile(r"^[ \t]*+error:", re.MULTILINE)
 _GIT = re.compile(r"program 'git' failed|Git re|revspec")
 _FETCHING = re.compile(r"while fetching the input '[^'\n]*'")
 _OF_GIT = re.compile(r"^(?:remote: )?fatal: .*", re.MULTILINE)
 _LOST_OBJECT = re.compile(r"repository corruption|unable to read [0-9a-f]{40}|Cannot find Git revision|bad object")
 _LOST_PATH = re.compile(r"getting status of '(/[^'\n]*)': No such file|path '(/[^'\n]*)' does not exist")
 _PINNED = re.compile(r'"(git\+file://[^"\n]*[?&]rev=([0-9a-f]{40}))"')
-_BUILD_ERROR = re.compile(r"^\s*error: (?=builder for|Cannot build|build of|hash mismatch)", re.MULTILINE)
-_HINTS = re.compile(r"^\s*(?:\(use '--show-trace'.*\)|For full logs, run.*|\s*nix log .*)\n?", re.MULTILINE)
+_BUILD_ERROR = re.compile(r"^[ \t]*+error: (?=builder for|Cannot build|build of|hash mismatch)", re.MULTILINE)
+_HINTS = re.compile(r"^[ \t]*+(?:\(use '--show-trace'.*\)|For full logs, run.*|nix log .*)\n?", re.MULTILINE)
 _PASSING = re.compile(
     r"No space left on device|Disk quota exceeded|[Cc]annot connect to (?:socket|daemon)|[Cc]annot allocate memory"
     r"|[Dd]atabase is (?:busy|locked)|disk I/O error|database or disk is full"
@@ -59,7 +59,7 @@ def build_complaint(stderr: str, places: Mapping[str, str] | None = None) -> str
         return _clean(stderr, places)
     following = _ERROR.search(stderr, first.end())
     block = stderr[first.start() : following.start() if following else len(stderr)].strip()
-    written = [line for line in stderr[: first.start()].splitlines() if line.strip() and not _CHATTER.match(line)]
+    written = [line for line in stderr[: first.start()].split("\n") if line.strip() and not _CHATTER.match(line)]
     if written and "log lines:" not in block:
         block = "\n".join([block, f"last {min(len(written), _LOG_LINES)} log lines:", *_quote(written[-_LOG_LINES:])])
     return _clean(block, places)
@@ -69,15 +69,19 @@ def _quote(lines: list[str]) -> list[str]:
     return [f"> {line}" for line in lines]
 
 
+_SUMMARY_MOST = 2000
+"""Characters of a line that are looked at: the time to find hashes grows with the square of its length."""
+
+
 def summary(complaint: str) -> str:
     """Return the first line of a complaint that is not empty, without `error:` and without hashes of store paths.
 
     If that line only reports that git failed, add git's own message.
     """
-    lines = [line.strip().removeprefix("error:").strip() for line in complaint.splitlines()]
+    lines = [line.strip().removeprefix("error:").strip() for line in complaint.split("\n")]
     first = next((line for line in lines if line), "nix printed no message")
     git = _OF_GIT.search(complaint) if first.startswith("program 'git' failed") else None
-    return one_line(_HASHED.sub("", f"{first}: {git[0]}" if git else first), 300)
+    return one_line(_HASHED.sub("", (f"{first}: {git[0]}" if git else first)[:_SUMMARY_MOST]), 300)
 
 
 def remedy(complaint: str, store: str) -> str:
@@ -111,7 +115,7 @@ def passes(complaint: str, *, network: bool = False) -> bool:
 
     Only the first line counts, and never a line of a builder. So a text of an agent rarely decides this.
     """
-    line = next((line for line in complaint.splitlines() if line.strip()), "")
+    line = next((line for line in complaint.split("\n") if line.strip()), "")
     if _OF_A_BUILDER.search(line):
         return False
     return _PASSING.search(line) is not None or (network and _NETWORK.search(line) is not None)
@@ -132,7 +136,7 @@ def places(lock: bytes, agent_input: str, store: Store) -> dict[str, str]:
         content = json.loads(lock)
         nodes = content["nodes"]
         inputs = nodes[content["root"]]["inputs"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     prefixes: dict[str, str] = {}
     for name, node in inputs.items():

@@ -32,7 +32,11 @@ _log = logging.getLogger(__name__)
 
 
 class OutputTooLarge(PermanentError):
-    """The command wrote more output than the caller accepts. It was ended."""
+    """The command wrote more than its caller keeps, and was ended. `output` is what it wrote before that."""
+
+    def __init__(self, summary: str, output: bytes = b"") -> None:
+        super().__init__(summary)
+        self.output = output
 
 
 def start(
@@ -182,7 +186,8 @@ class Child:
         async for chunk in _chunks(self._process.stdout):
             self.stdout += chunk
             if len(self.stdout) > limit:
-                raise OutputTooLarge(f"`{shorten(self._argv())}` wrote more than {limit} bytes")
+                summary = f"`{shorten(self._argv())}` wrote more than {limit} bytes"
+                raise OutputTooLarge(summary, bytes(self.stdout[:limit]))
 
     async def _read_stderr(self, on_line: Callable[[str], None] | None) -> None:
         if self._process.stderr is None:

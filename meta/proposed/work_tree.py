@@ -229,7 +229,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def _git_error(what: str, done: Completed) -> HiveError:
-    lines = [line for line in done.stderr_tail.splitlines() if line.strip()]
+    lines = [line for line in done.stderr_tail.split("\n") if line.strip()]
     summary = f"{what}: {one_line(lines[-1], 200) if lines else f'git ended with {done.code}'}"
     if "No space left on device" in done.stderr_tail or "Disk quota exceeded" in done.stderr_tail:
         return TransientError(summary, "free some space; hive tries again")

@@ -32,6 +32,6 @@ def last_lines(log: str, count: int) -> str:
 
     If the harness's own lines are marked, return the last of those: a system that stops writes many lines after them.
     """
-    lines = log.strip().splitlines()
+    lines = log.strip().split("\n")
     harness = [line for line in lines if HARNESS in line]
     return "\n".join((harness or lines)[-count:])

@@ -6,26 +6,28 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta.agent_toml.settings import SETTINGS_FILE, AgentSettings, parse_settings, require_runtime
+from meta.agent_toml.settings import SETTINGS_FILE, AgentSettings, require_runtime
 from meta.errors import BadInput, BuildFailed
 from meta.git.repo import FileAt
 from meta.nix import Nix, complaints
+from meta.proposed.settings import read_settings
 from reconciler.builders import tree
 
 NIX_FILE = "agent.nix"
 _PARSE_SECONDS = 30.0
 
 
-def settings_of(files: Mapping[str, FileAt]) -> AgentSettings:
-    """Return the settings in agent.toml of a commit. Raise BuildFailed if it is missing, a symlink, not valid or not
-    supported.
+async def settings_of(files: Mapping[str, FileAt]) -> AgentSettings:
+    """Return the settings in agent.toml of a commit.
+
+    Raise BuildFailed if the file is missing, a symlink, not valid or not supported.
     """
     file = files.get(SETTINGS_FILE)
     if file is None or file.mode == tree.LINK:
         what = "is a symlink" if file else "is missing"
         raise BuildFailed(f"{SETTINGS_FILE} {what}", f"add a regular file {SETTINGS_FILE} to the commit")
     try:
-        settings = parse_settings(file.data, SETTINGS_FILE)
+        settings = await read_settings(file.data)
         require_runtime(settings, SETTINGS_FILE)
     except BadInput as error:
         raise BuildFailed(error.summary, error.hint, log=error.summary) from error

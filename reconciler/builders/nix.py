@@ -167,7 +167,7 @@ class NixBuilder:
     async def check(self, agent: AgentName, sha: Sha) -> None:
         """Raise BuildFailed for a mistake that shows without an evaluation."""
         files = await self._applied(agent).files(sha)
-        settings_of(files)
+        await settings_of(files)
         file = files.get(NIX_FILE)
         if file is None or file.mode == tree.LINK:
             what = "is a symlink" if file else "is missing"

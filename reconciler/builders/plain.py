@@ -79,7 +79,7 @@ class PlainBuilder:
     async def _checked(self, agent: AgentName, sha: Sha) -> tuple[Mapping[str, FileAt], AgentSettings]:
         files = await self._applied(agent).files(sha)
         tree.check_paths(files)
-        settings = settings_of(files)
+        settings = await settings_of(files)
         try:
             await self._parse_nix(files)
         except OSError as error:

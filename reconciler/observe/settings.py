@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from meta.agent_toml.settings import AgentSettings, parse_settings
+from meta.agent_toml.settings import AgentSettings
 from meta.errors import HiveError, NotFound, TransientError
 from meta.names import AgentName, Sha
+from meta.proposed.settings import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class DeployedSettings:
 
     async def _parse(self, agent: AgentName, sha: Sha) -> AgentSettings:
         try:
-            return parse_settings(await self._read(agent, sha))
+            return await read_settings(await self._read(agent, sha))
         except NotFound:
             return AgentSettings()
         except TransientError:

@@ -6,12 +6,13 @@ makes there itself, on top of `applied/main`.
 
 from __future__ import annotations
 
-from meta.agent_toml.settings import SETTINGS_FILE, parse_settings
+from meta.agent_toml.settings import SETTINGS_FILE
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
 from meta.errors import BadInput, Conflict
 from meta.model import Deploy, DeployKind
 from meta.names import AgentName, commit_id
+from meta.proposed.settings import read_settings
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
 from reconciler.views import SettingsText
@@ -51,7 +52,7 @@ class SettingsEdit:
         Raise BadInput for a text that is not valid or changes nothing. Raise Conflict if `base`, the commit that the
         text was made from, is no longer the newest. A second edit supersedes one that still waits.
         """
-        parse_settings(text.encode(), SETTINGS_FILE)
+        await read_settings(text.encode())
         await self._deploys.entry(agent)
         main = await self._deploys.main(agent)
         if base is not None and commit_id(base) != main:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from meta.agent_toml.settings import SETTINGS_FILE, flatten, parse_settings
+import asyncio
+from collections.abc import Sequence
+
+from meta.agent_toml.settings import SETTINGS_FILE, flatten
+from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
+from meta.git.diff import TreeDiff
+from meta.invisible import name_invisible
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.proposed.settings import read_settings
 from reconciler.apply.apply import Apply
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.proposals.deploys import Deploys
 from reconciler.queries.cards import CardsQuery
 from reconciler.views import Change, Diff
 from reconciler.world import World
+
+AT_ONCE = 2
+"""Diffs that git makes at the same time: each may take 64 MiB."""
 
 MOST_COMMITS = 10_000
 """Commits of one proposal whose subjects a diff lists."""
@@ -26,6 +36,7 @@ class DiffsQuery:
         self._deploys = deploys
         self._cards = cards
         self._build_logs = build_logs
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def proposal(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
         """Return the changes of a proposal against the agent's newest deployed commit (applied/main). Raise NotFound.
@@ -38,9 +49,10 @@ class DiffsQuery:
             raise NotFound(f"there is no proposal {id}", "see `hive pending`")
         applied, previews = self._w.applied(owner), self._w.previews
         base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
-        patch = await applied.diff(base, deploy.sha)
+        diff = await self._compare(applied, base, deploy.sha)
         preview = previews.of(owner).get(id) if previews is not None else None
         complaint = preview.complaint if preview else None
+        settings = await self._settings_between(owner, base, deploy.sha)
         return Diff(
             previews=previews is not None,
             system=preview.lines if preview else (),
@@ -54,9 +66,12 @@ class DiffsQuery:
             sha=deploy.sha,
             description=deploy.description,
             commits=await applied.log(base, deploy.sha, MOST_COMMITS),
-            settings=await self._settings_between(owner, base, deploy.sha),
-            files=_files(patch),
-            patch=patch,
+            settings=settings,
+            files=tuple(change.path for change in diff.files),
+            patch=diff.patch,
+            changes=diff.files,
+            cut=diff.cut,
+            invisible=_invisible(diff, settings),
         )
 
     async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
@@ -69,16 +84,24 @@ class DiffsQuery:
         after = await self._deploys.resolve(agent, deploys, last) if last else pin
         before = await self._deploys.resolve(agent, deploys, first) if first else _before(deploys, after, agent)
         applied = self._w.applied(agent)
-        patch = await applied.diff(before, after)
+        diff = await self._compare(applied, before, after)
+        settings = await self._settings_between(agent, before, after)
         return Change(
             agent=agent,
             base=before,
             sha=after,
             commits=await applied.log(before, after),
-            settings=await self._settings_between(agent, before, after),
-            files=_files(patch),
-            patch=patch,
+            settings=settings,
+            files=tuple(change.path for change in diff.files),
+            patch=diff.patch,
+            changes=diff.files,
+            cut=diff.cut,
+            invisible=_invisible(diff, settings),
         )
+
+    async def _compare(self, applied: Applied, before: Sha | None, after: Sha) -> TreeDiff:
+        async with self._room:
+            return await applied.diff(before, after)
 
     async def _complaint(self, deploy: Deploy) -> str | None:
         if deploy.state is not TagState.PROPOSAL:
@@ -97,13 +120,14 @@ class DiffsQuery:
     async def _settings(self, agent: AgentName, sha: Sha) -> dict[str, str]:
         """Return agent.toml of a commit, flat. A file that is not valid becomes the one key `agent.toml`."""
         try:
-            return flatten(parse_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE), SETTINGS_FILE))
+            return flatten(await read_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE)))
         except HiveError as error:
             return {SETTINGS_FILE: f"({error.summary})"}
 
 
-def _files(patch: str) -> tuple[str, ...]:
-    return tuple(line.split(" b/", 1)[1] for line in patch.splitlines() if line.startswith("diff --git "))
+def _invisible(diff: TreeDiff, settings: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    paths = (path for change in diff.files for path in (change.path, change.old_path or ""))
+    return name_invisible(diff.patch, *paths, *(text for setting in settings for text in setting))
 
 
 def _before(deploys: tuple[Deploy, ...], sha: Sha, agent: AgentName) -> Sha:

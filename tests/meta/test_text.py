@@ -37,7 +37,7 @@ def test_the_end_of_long_text_is_kept() -> None:
         ("10%\r20%\r\ndone", "10%\n20%\ndone"),
         ("a\x00b\x07c\x7fd", "abcd"),
         ("tab\tstays", "tab\tstays"),
-        ("evil\u202etxt.exe", "eviltxt.exe"),
+        ("evil\u202etxt.exe", "evil\\u202etxt.exe"),
         ("half \ud800 of it", "half  of it"),
         (b"bad \xff utf-8", "bad \ufffd utf-8"),
         ("key sk-ant-api03-AbC_d-123456 end", "key [redacted] end"),

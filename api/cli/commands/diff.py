@@ -9,7 +9,11 @@ from api.cli.client.http import Client, Row
 from api.cli.command import LOOK, JsonOption, OwnerOption, command
 from api.cli.render import console, texts
 from meta.errors import BadInput
+from meta.layout import Layout
 from meta.names import agent_name
+
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+"""What git compares a first commit with."""
 
 MAX_COMMITS = 10
 """Subjects of commits that are printed."""
@@ -64,9 +68,10 @@ def _change(client: Client, agent: str, between: str | None, json: bool) -> None
         return
     console.heading(f"{agent}: {texts.short_commit(diff['base'])} -> {texts.short_commit(diff['sha'])}")
     _show_commits(diff["commits"])
-    if not diff["patch"]:
+    if not diff["files"]:
         console.write("  no difference")
     _show_settings(diff)
+    _show_files(client, diff)
     _show_patch(diff)
 
 
@@ -77,7 +82,7 @@ def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
         return
     base = texts.short_commit(diff["base"]) or "nothing"
     console.heading(f"proposal {diff['id']} for {diff['agent']}: {base} -> {texts.short_commit(diff['sha'])}")
-    description = str(diff["description"]).strip().splitlines()
+    description = [line for line in str(diff["description"]).strip().split("\n") if line]
     for line in description:
         console.write(f"  {line}")
     _show_commits(diff["commits"], description[0] if description else "")
@@ -89,6 +94,7 @@ def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
         console.write("the last lines of its build:")
         for line in diff["build"]:
             console.write(f"  {line}")
+    _show_files(client, diff)
     _show_patch(diff)
 
 
@@ -109,7 +115,42 @@ def _show_settings(diff: Row) -> None:
         console.table(("SETTING", "NOW", "THEN"), diff["settings"], empty="")
 
 
+def _show_files(client: Client, diff: Row) -> None:
+    """Show every changed file with its sizes, never cut; after them what the patch leaves out."""
+    changes = diff["changes"]
+    if not changes:
+        return
+    console.write()
+    console.write(f"{len(changes)} changed file{'s' if len(changes) != 1 else ''}, sizes in bytes:")
+    for change in changes:
+        console.write(f"  {_file_line(change)}")
+    if diff["cut"]:
+        hidden = sum(not change["shown"] for change in changes)
+        repo = Layout(client.where.state, client.where.runtime).applied_git(diff["agent"])
+        console.write(f"{hidden} of them {'is' if hidden == 1 else 'are'} not whole in the patch below: {diff['cut']}")
+        console.write(f"  read them with: git --git-dir={repo} diff {diff['base'] or EMPTY_TREE} {diff['sha']} -- FILE")
+
+
+def _file_line(change: Row) -> str:
+    name = change["path"].replace("\n", "\\n")
+    if change["old_path"]:
+        name = f"{change['old_path']} -> {name}".replace("\n", "\\n")
+    size = " -> ".join(str(size) for size in (change["old_size"], change["new_size"]) if size is not None)
+    notes = [
+        "binary" if change["binary"] else "",
+        _KINDS.get(change["new_mode"], "") if change["old_mode"] != change["new_mode"] else "",
+        "" if change["shown"] else "NOT WHOLE BELOW",
+    ]
+    return ", ".join(part for part in (f"{change['status']:8} {name}  {size}".rstrip(), *notes) if part)
+
+
+_KINDS = {"100755": "executable", "120000": "symlink", "160000": "submodule"}
+
+
 def _show_patch(diff: Row) -> None:
+    if diff["invisible"]:
+        console.write()
+        console.write(f"invisible characters in it are shown as escapes: {', '.join(diff['invisible'])}")
     if diff["patch"]:
         console.write()
         console.patch(diff["patch"])
@@ -122,7 +163,7 @@ def _show_preview(diff: Row) -> None:
     console.write()
     if diff["complaint"]:
         console.write("it cannot be built:")
-        for line in str(diff["complaint"]).splitlines():
+        for line in str(diff["complaint"]).split("\n"):
             console.write(f"  {line}".rstrip())
     elif diff["shown"] is None:
         console.write("it is not evaluated yet; try again in a moment")
@@ -148,7 +189,7 @@ def _show_end(card: Row) -> None:
 
 
 def _show_why(card: Row) -> None:
-    why = str(card["note"] or "no reason was recorded").strip().splitlines()
+    why = str(card["note"] or "no reason was recorded").strip().split("\n")
     console.write(f"  {card['state']}: {why[0]}")
     for line in why[1:]:
         console.write(f"    {line}".rstrip())

@@ -76,8 +76,13 @@ def _follow(client: Client, agent: str, query: Query, json: bool) -> None:
             part = {"text": "", "cursor": cursor}
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines as git counts them: only a line feed ends one."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def _write(agent: str, part: Row, json: bool) -> None:
-    for line in str(part["text"]).splitlines():
+    for line in _lines(str(part["text"])):
         if json:
             console.write_json_line({"agent": agent, "line": line})
         else:

@@ -14,6 +14,7 @@ from typing import Any
 
 from api.cli.render import tables, texts
 from meta.errors import HiveError
+from meta.invisible import show_invisible_in_json
 
 _GOOD = {"running", "deployed", "approved"}
 _BAD = {"failed", "rollback-failed", "crashed", "backing-off", "disagrees", "denied", "unknown"}
@@ -33,12 +34,12 @@ def progress(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """Write JSON for programs."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False).translate(texts.ESCAPES) + "\n")
+    sys.stdout.write(show_invisible_in_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write_json_line(value: Any) -> None:
     """Write one object of a stream, on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False).translate(texts.ESCAPES) + "\n")
+    sys.stdout.write(show_invisible_in_json(json.dumps(value, ensure_ascii=False)) + "\n")
 
 
 def flush() -> None:
@@ -91,7 +92,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
 def patch(text: str) -> None:
     """Write a diff, coloured if stdout is a terminal."""
     in_colour = has_colours()
-    for line in texts.escape(text).splitlines():
+    for line in texts.escape(text).removesuffix("\n").split("\n"):
         style = ""
         if line.startswith(("+++", "---", "diff ")):
             style = "1"

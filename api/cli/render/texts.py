@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-ESCAPES = {
-    code: f"\\u{code:04x}"
-    for code in (*range(32), *range(127, 160), *range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-    if chr(code) not in "\n\t"
-}
-"""Control characters, and those that reverse the direction of text, as their escapes."""
+from meta.invisible import show_invisible
 
 
 def escape(text: str) -> str:
-    """Return `text` with its control characters escaped."""
-    return text.translate(ESCAPES)
+    """Return `text` with what a terminal obeys or does not show as escapes. Only a line feed ends a line."""
+    return show_invisible(text)
 
 
 def short_commit(commit: str | None) -> str:

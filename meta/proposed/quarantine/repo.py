@@ -144,7 +144,9 @@ class QuarantineRepo:
         """
         text, *base_trees = await self._read_commit(commit, base)
         entries = await self._entries(commit)
-        links = tree.check(entries, self.config.max_files, self.config.max_file_bytes)
+        config = self.config
+        limits = tree.TreeLimits(config.max_files, config.max_file_bytes, config.max_tree_bytes)
+        links = tree.check(entries, limits)
         tree.check_links(entries, await self._blobs(links))
         commits = await self._count_added(commit, base, rebase)
         if base is not None:
@@ -304,7 +306,7 @@ def explain(stderr: str, what: str, where: Path) -> HiveError:
     for pattern, error, summary, hint in _COMPLAINTS:
         if re.search(pattern, stderr, re.IGNORECASE):
             return error(summary.format(name=name, where=where), hint)
-    last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "git gave no reason")
+    last = next((line for line in reversed(stderr.split("\n")) if line.strip()), "git gave no reason")
     return BadInput(f"cannot fetch {name} from {where}: {one_line(last, 200)}", "see `git fsck` there")
 
 
@@ -335,7 +337,7 @@ _COMPLAINTS: tuple[tuple[str, type[BadInput] | type[NotFound] | type[Refused], s
     ),
     (
         "fsck|corrupt|bad object|unable to read|missing (?:blob|tree|commit)|did not (?:receive|send) (?:expected|all)"
-        "|could not parse|inflate|invalid object|bad tree|loose object|object file .* is empty|broken",
+        "|could not parse|inflate|invalid object|bad tree|loose object|object file [^\n]{0,300} is empty|broken",
         BadInput,
         "the repo {where} is corrupted: git refuses what it holds for {name}",
         "see `git fsck` there; clone again from /applied/AGENT/.git if it cannot be repaired",

@@ -55,22 +55,42 @@ def parse(output: bytes) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def check(entries: Iterable[Entry], max_files: int, max_file_bytes: int) -> tuple[Sha, ...]:
+@dataclass(frozen=True, slots=True)
+class TreeLimits:
+    """Bounds of one tree: number of files, bytes of each, and bytes of all as they are checked out.
+
+    The sum counts a blob once per path: a push of some kilobytes may name one large blob a thousand times.
+    """
+
+    files: int
+    file_bytes: int
+    tree_bytes: int
+
+
+def check(entries: Iterable[Entry], limits: TreeLimits) -> tuple[Sha, ...]:
     """Refuse bad names, modes, sizes and numbers of files. Return the blobs of the symlinks, for `check_links`."""
-    files, folders, links = 0, 0, []
+    files, folders, total, links = 0, 0, 0, []
     for entry in entries:
         check_path(entry.path)
         if entry.mode == _TREE:
             folders += 1
             continue
         files += 1
-        _check_entry(entry, max_file_bytes)
+        total += entry.size
+        _check_entry(entry, limits.file_bytes)
         if entry.mode == _LINK:
             links.append(entry.oid)
-    if files > max_files:
-        raise too_many(max_files)
-    if folders > FOLDERS_PER_FILE * max_files:
-        raise Refused(f"the commit has more than {FOLDERS_PER_FILE * max_files} directories", "use fewer directories")
+    if files > limits.files:
+        raise too_many(limits.files)
+    if folders > FOLDERS_PER_FILE * limits.files:
+        raise Refused(
+            f"the commit has more than {FOLDERS_PER_FILE * limits.files} directories", "use fewer directories"
+        )
+    if total > limits.tree_bytes:
+        raise Refused(
+            f"the files of the commit have {total} bytes together, the limit is {limits.tree_bytes}",
+            "keep large files out of the agent's configuration, or raise HIVE_MAX_TREE_BYTES",
+        )
     return tuple(links)
 
 

@@ -57,7 +57,7 @@ def after(folder: Path, cursor: str | None, lines: int, since: float | None = No
 def _last(path: Path, inode: int, lines: int) -> LogPart:
     size = path.stat().st_size
     text, offset = _whole_lines(path, max(0, size - PART_BYTES))
-    return LogPart("".join(text.splitlines(keepends=True)[-lines:]), f"{inode}-{offset}")
+    return LogPart("".join(_lines(text)[-lines:]), f"{inode}-{offset}")
 
 
 def _since(folder: Path, files: dict[int, Path], lines: int, since: float) -> LogPart:
@@ -80,7 +80,12 @@ def _since(folder: Path, files: dict[int, Path], lines: int, since: float) -> Lo
             start = max(_line_start(path, begin[inode]), path.stat().st_size - PART_BYTES)
             more, offset = _whole_lines(path, start)
             text, cursor = text + more, f"{inode}-{offset}"
-    return LogPart("".join(text.splitlines(keepends=True)[-lines:]), cursor)
+    return LogPart("".join(_lines(text)[-lines:]), cursor)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines with their ends. Only a line feed ends one: an agent writes other separators at will."""
+    return [f"{line}\n" for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def _marks(folder: Path) -> list[Mark]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from meta.agent_toml.script import Commit, Crash, Reply, Request, ScriptRule, Send, Sleep, compile_pattern, fill
-from meta.agent_toml.settings import MAX_BYTES, AgentSettings, flatten, parse_settings
+from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
+from meta.agent_toml.shape import MAX_BYTES
 from meta.errors import BadInput
 
 FULL = b"""

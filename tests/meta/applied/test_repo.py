@@ -368,8 +368,8 @@ async def test_history_and_diff_of_a_proposal(spawned: Applied, seed: Sha, child
     two = child(one, "a = 2\n")
     assert await spawned.log(seed, two) == ("set a = 2", "set a = 1")
     assert await spawned.log(None, seed) == ("seed of alice",)
-    assert "+a = 2" in await spawned.diff(seed, two)
-    assert "+be kind" in await spawned.diff(None, seed)
+    assert "+a = 2" in (await spawned.diff(seed, two)).patch
+    assert "+be kind" in (await spawned.diff(None, seed)).patch
     assert await spawned.is_ancestor(seed, two)
     assert await spawned.resolve(two[:10]) == two
     assert await spawned.has(two)

@@ -210,6 +210,13 @@ async def test_what_is_over_a_limit_is_refused_with_the_name_of_the_setting(lab:
     assert not lab.has(lab.work.head())
 
 
+async def test_the_sum_of_the_files_counts_a_shared_blob_once_per_path(lab: Lab) -> None:
+    lab.work.commit({f"file-{number}": "x" * 100 for number in range(20)})
+    with pytest.raises(Refused, match="bytes together, the limit is 1999") as caught:
+        await lab.fetch(config=config(max_tree_bytes=1999))
+    assert "HIVE_MAX_TREE_BYTES" in caught.value.hint
+
+
 async def test_a_huge_pack_is_cut_off_and_leaves_nothing(lab: Lab) -> None:
     lab.work.commit({"noise": os.urandom(500_000).hex()})
     with pytest.raises(Refused, match="brings more than 100000 bytes") as caught:

@@ -282,4 +282,4 @@ def test_the_longest_and_the_deepest_path_are_welcome() -> None:
 def test_a_tree_of_very_many_directories_is_refused() -> None:
     entries = [tree.Entry("040000", Sha("0" * 40), 0, f"d{number}".encode()) for number in range(9)]
     with pytest.raises(Refused, match="more than 8 directories"):
-        tree.check(entries, 2, 100)
+        tree.check(entries, tree.TreeLimits(2, 100, 1000))
