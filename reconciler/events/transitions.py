@@ -1,6 +1,6 @@
 """Transitions that the loop observes: since when each agent is in its phase, and the events that no step appends.
 
-Phases are derived, never stored, so the loop notes when a decision changes one. Reading a status notes nothing.
+Phases are derived, never stored, so every look notes when one began, also that of `hive status`. That appends no event.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Reconciler:
 
     # looking
     async def look(self) -> Look:
-        """Look at all agents once and plan for them. Nothing is changed.
+        """Look at all agents once and plan for them. Only note in memory when a phase began.
 
         A second look shows another moment. A view that shows several facts of an agent takes them from one look.
         """
