@@ -12,7 +12,7 @@ class Sockets(Protocol):
     """The listening sockets of agents (implemented by api/daemon/agent_sockets.py)."""
 
     def present(self, agent: AgentName) -> bool:
-        """Return True if both sockets of the agent listen, and their files are the ones that were made for them."""
+        """Return True if all sockets of the agent listen, and their files are the ones that were made for them."""
 
     async def open(self, agent: AgentName, uid: int | None, peers: int | None = None) -> None:
         """Make the sockets of an agent and listen, unless they are open. Replace stale files.

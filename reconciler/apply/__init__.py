@@ -1,1 +1,1 @@
-"""Do one step of a plan. Only this room changes containers and calls builders."""
+"""Do one step of a plan. Only this room changes containers and builds. The observer reads from backend and builder."""

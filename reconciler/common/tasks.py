@@ -1,7 +1,7 @@
 """Endless tasks that are watched, because a task that is never awaited would otherwise end in silence.
 
 The first task of `Background` that ends without being stopped is logged, and `ended` is set. `hive serve` then ends and
-systemd starts it again. Agents keep running.
+systemd starts it again. Agents keep running. A task that goes on after an error counts it in its `Rounds`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 
-from meta.text import one_line
+from reconciler.common.rounds import Rounds, describe
 
 log = logging.getLogger(__name__)
-ERROR_LIMIT = 300
-"""Characters of an error in an event and in `hive status`. The log has all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,7 @@ class Background:
         self.failure: Ended | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._expected: set[asyncio.Task[None]] = set()
+        self._rounds: dict[str, Rounds] = {}
 
     def start(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Start `work`. It must not end before `stop` or `release` is called with its task."""
@@ -41,6 +40,20 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._end)
         return task
+
+    def rounds(self, name: str) -> Rounds:
+        """Return the rounds of a task that goes on after an error."""
+        return self._rounds.setdefault(name, Rounds(name))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what an operator should know: the task that ended, and each whose last round failed."""
+        failure = self.failure
+        ended = (
+            (f"background task {failure.task} ended ({failure.error}): the daemon stops, and agents run on",)
+            if failure is not None
+            else ()
+        )
+        return (*ended, *(note for rounds in self._rounds.values() for note in rounds.notes()))
 
     def release(self, task: asyncio.Task[None]) -> None:
         """Accept from now on that `task` ends, because its owner has asked it to."""
@@ -90,5 +103,4 @@ async def run_together(works: Mapping[str, Coroutine[None, None, None]]) -> None
 def _described(error: BaseException | None, *, cancelled: bool) -> str:
     if error is None:
         return "it was cancelled" if cancelled else "it returned"
-    text = str(error)
-    return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__, ERROR_LIMIT)
+    return describe(error)

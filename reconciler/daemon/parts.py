@@ -143,7 +143,8 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     service = _service(here, world, apply, store, build_logs)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
-    return Parts(service, world, database, Ticker(store.questions, store.reminders), hints)
+    ticker = Ticker(store.questions, store.reminders, rounds=here.background.rounds("ticker"))
+    return Parts(service, world, database, ticker, hints)
 
 
 async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
@@ -193,7 +194,7 @@ def _store(here: Surroundings, meta: MetaRepo, repos: Repos, database: Database,
 def _service(here: Surroundings, world: World, apply: Apply, store: _Store, build_logs: BuildLogs) -> Service:
     """Make the loop, the commands and the queries."""
     revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
-    loop = Reconciler(world, apply, rollouts.holds)
+    loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
     deploys, stale = Deploys(world, apply, loop), Stale(world)
     proposals = Proposals(world, loop, deploys, stale)
     discovery = Discovery(world, proposals, store.seen_tips, store.settings)

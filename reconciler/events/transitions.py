@@ -1,7 +1,6 @@
 """Transitions that the loop observes: the beginning of each agent's phase, and the events that no step appends.
 
-Phases are derived, never stored. So the loop notes each change of a phase that it decides. Reading a status notes
-nothing.
+Phases are derived, never stored, so every look notes when one began, also that of `hive status`. That appends no event.
 """
 
 from __future__ import annotations

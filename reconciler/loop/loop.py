@@ -17,6 +17,7 @@ from meta.model import Desired
 from meta.names import AgentName
 from meta.text import scrub
 from reconciler.apply.apply import Apply
+from reconciler.common.rounds import Rounds
 from reconciler.events.logins import Logins
 from reconciler.events.transitions import Transitions
 from reconciler.loop.queue import Queue
@@ -49,16 +50,21 @@ class Look:
 
 
 class Reconciler:
-    """Plans and applies, agent by agent. One per daemon.
+    """Plans and applies, agent by agent. One per daemon. `rounds` are those of `run`.
 
     `still_busy` returns True while an agent (None: any agent) still has work, although its plan is empty.
     """
 
     def __init__(
-        self, world: World, apply: Apply, still_busy: Callable[[AgentName | None], bool] = lambda _: False
+        self,
+        world: World,
+        apply: Apply,
+        rounds: Rounds,
+        still_busy: Callable[[AgentName | None], bool] = lambda _: False,
     ) -> None:
         self._world = world
         self._apply = apply
+        self._rounds = rounds
         self.queue = Queue(
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._on_error
         )
@@ -73,7 +79,7 @@ class Reconciler:
 
     # looking
     async def look(self) -> Look:
-        """Look at all agents once and plan for them. Change nothing.
+        """Look at all agents once and plan for them. Only note in memory when a phase began.
 
         A second look would show another moment, so a view takes all its facts from one look.
         """
@@ -123,16 +129,18 @@ class Reconciler:
         return look.plan
 
     async def run(self) -> None:
-        """Sweep now and every `resync` seconds, until cancelled."""
+        """Sweep now and every `resync` seconds, until cancelled. An error is logged, and status shows it."""
         while True:
             try:
                 await self.sweep()
             except HiveError as error:
-                self.queue.errors += 1
+                self._rounds.fail(error)
                 log.error("resync: %s", error.summary)
-            except Exception:
-                self.queue.errors += 1
+            except Exception as error:
+                self._rounds.fail(error)
                 log.exception("resync failed; the next one is in %g s", self._world.config.resync)
+            else:
+                self._rounds.succeed()
             await asyncio.sleep(self._world.config.resync)
 
     async def reconcile(self, agent: AgentName) -> float | None:

@@ -21,7 +21,7 @@ from reconciler.store import questions
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
 from reconciler.store.events import log
-from reconciler.store.messages.notices import ANSWERS, asked_by, has_room, notify, withdraw
+from reconciler.store.notices import ANSWERS, asked_by, has_room, notify, withdraw
 from reconciler.store.questions import Question
 
 __all__ = ["Question", "Questions"]

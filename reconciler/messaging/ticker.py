@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from meta.errors import HiveError
+from reconciler.common.rounds import Rounds
 
 log = logging.getLogger(__name__)
 RELOOK = 30.0
@@ -34,15 +35,16 @@ class Due(Protocol):
 class Ticker:
     """The task of one daemon. `clock` gives Unix seconds."""
 
-    def __init__(self, *sources: Due, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *sources: Due, rounds: Rounds, clock: Callable[[], float] = time.time) -> None:
         self._sources = sources
+        self._rounds = rounds
         self._clock = clock
         self._woken = asyncio.Event()
         for source in sources:
             source.on_new(self._woken.set)
 
     async def run(self) -> None:
-        """Handle due rows until cancelled."""
+        """Handle due rows until cancelled. An error is logged, and status shows it."""
         while True:
             self._woken.clear()
             wait = await self._look()
@@ -55,16 +57,23 @@ class Ticker:
     async def _look(self) -> float:
         """Handle due rows of every source. Return the seconds until the next look."""
         wait = RELOOK
+        failed: Exception | None = None
         for source in self._sources:
             try:
                 due = await source.do_due()
             except HiveError as error:
+                failed = error
                 log.error("due rows cannot be handled: %s (%s)", error.summary, error.hint)
-            except Exception:
+            except Exception as error:
+                failed = error
                 log.exception("due rows cannot be handled; the next try is in %g s", RELOOK)
             else:
                 if due is not None:
                     wait = min(wait, due - self._clock())
+        if failed is None:
+            self._rounds.succeed()
+        else:
+            self._rounds.fail(failed)
         return max(0.0, wait)
 
 

@@ -1,4 +1,4 @@
-"""The steps of a plan: one step is one idempotent action on one agent (A2 to A10 of ARCHITECTURE 5).
+"""The steps of a plan, one idempotent action each. docs/explanation/commit-protocol.md defines their codes (A8, F).
 
 Each step class names its effects in the order in which `apply` causes them. Every effect has two failpoints
 (`<effect>:before`, `<effect>:after`), and the crash matrix is generated from this table. COMMANDS lists the effects of
@@ -127,7 +127,7 @@ class Drain(Step):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Step):
-    """End the launch with `nonce`. `transient` is stored first, so that hive does not count a crash."""
+    """End the launch with `nonce` (A6). `transient` is stored first, so that hive does not count a crash."""
 
     name: ClassVar[str] = "stop"
     effects: ClassVar[tuple[str, ...]] = ("remember-stop", "stop")
@@ -194,7 +194,7 @@ class Drop(Step):
 
 @dataclass(frozen=True, slots=True)
 class Fail(Step):
-    """Write `failed/<id>`. `touched`: the container was already switched, so it must go back to HEAD's generation."""
+    """Write `failed/<id>` (F). `touched`: the container was switched, so it must go back to HEAD's generation."""
 
     name: ClassVar[str] = "fail"
     effects: ClassVar[tuple[str, ...]] = ("remember-rollback", "tag-failed")

@@ -70,9 +70,7 @@ class StatusQuery:
         return None if rollout is None or (rollout.over and rollout.failed is None) else rollout
 
     def _notes(self, of_backend: Iterable[str], shown: Sequence[AgentName], rollout: Rollout | None) -> Iterable[str]:
-        failure = self.background.failure
-        if failure is not None:
-            yield f"background task {failure.task} ended ({failure.error}): the daemon stops, and agents run on"
+        yield from self.background.notes()
         if warning := damaged.describe(self.world.layout.database):
             yield f"{warning}; {damaged.REMEDY}"
         yield from of_backend

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from meta.names import REMINDER
-from reconciler.store.messages.notices import has_room, post
+from reconciler.store.notices import has_room, post
 from reconciler.store.texts import ALARM, beginning, text
 
 _COLUMNS = "id, CAST(owner AS BLOB), CAST(message AS BLOB), due_at, made_at"

@@ -24,7 +24,7 @@ from meta.wire.events import (
     Spawned,
 )
 from reconciler.store.events import keys
-from reconciler.store.messages.notices import notify
+from reconciler.store.notices import notify
 
 Data = Mapping[str, object]
 _ENDS = {

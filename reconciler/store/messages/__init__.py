@@ -1,1 +1,1 @@
-"""Tables of the broker: message rows, lists, notices, texts."""
+"""Tables of the broker: message rows, lists, quotas, texts."""

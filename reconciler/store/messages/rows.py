@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from meta.names import OPERATOR
 from reconciler.store.events import log
-from reconciler.store.messages.notices import LEAST_SIZE, key_used, use_key
 from reconciler.store.messages.quota import Part, Quota, has_room
 from reconciler.store.messages.text import Delivery, decode_name, delivery
+from reconciler.store.notices import LEAST_SIZE, key_used, use_key
 
 DONE_KEPT = 1_000
 """Messages per inbox that are kept after they are done, so that `recent` can list them."""

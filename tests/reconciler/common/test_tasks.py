@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.common.tasks import ERROR_LIMIT, Background, Ended, run_together
+from reconciler.common.rounds import ERROR_LIMIT
+from reconciler.common.tasks import Background, Ended, run_together
 
 ROOT = Path(__file__).parents[3]
 AWAITED = "ends with the function that starts it, which awaits it"

@@ -132,7 +132,7 @@ async def test_keys_are_forgotten_after_30_days_but_not_those_of_helper_events(d
     from functools import partial
 
     from meta.wire.events import Killed
-    from reconciler.store.messages.notices import notify
+    from reconciler.store.notices import notify
 
     told = partial(notify, recipient="manager", event=Killed(agent="bob"), at=7, key="event:7:killed")
     await broker.send("alice", "bob", "x", key="k")

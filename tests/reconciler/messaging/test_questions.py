@@ -188,7 +188,7 @@ async def test_an_asker_has_a_limited_number_of_open_questions(hive: Asking) -> 
 async def test_asking_and_cancelling_over_and_over_pushes_nothing_out_of_anybodys_inbox(
     hive: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.store.messages.notices.TOPIC_KEPT", 10)
+    monkeypatch.setattr("reconciler.store.notices.TOPIC_KEPT", 10)
     first = await ask(hive)
     for _ in range(9):
         await hive.questions.cancel(await ask(hive), "alice")
@@ -199,7 +199,7 @@ async def test_asking_and_cancelling_over_and_over_pushes_nothing_out_of_anybody
 
 
 async def test_what_one_asks_holds_back_nobody_else(hive: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.store.messages.notices.TOPIC_KEPT", 10)
+    monkeypatch.setattr("reconciler.store.notices.TOPIC_KEPT", 10)
     for number in range(10):
         await ask(hive)
         if number % 2:  # taken and never acked

@@ -84,7 +84,7 @@ async def test_more_than_one_transactions_worth_comes_in_order_and_each_once(hiv
 async def test_an_inbox_that_is_not_read_holds_its_reminders_back_and_nobody_elses(
     hive: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.store.messages.notices.TOPIC_KEPT", 2)
+    monkeypatch.setattr("reconciler.store.notices.TOPIC_KEPT", 2)
     for number in range(4):
         await remind(hive, str(number), number)
     await remind(hive, "bob's", 3, "bob")

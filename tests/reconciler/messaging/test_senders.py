@@ -13,9 +13,9 @@ from meta.errors import BadInput, Refused, TransientError
 from meta.names import RESERVED
 from meta.wire.events import HELPER_EVENT, Killed
 from reconciler.messaging.broker import Broker
+from reconciler.store import notices
 from reconciler.store.database import Database
-from reconciler.store.messages import notices
-from reconciler.store.messages.notices import notify, post
+from reconciler.store.notices import notify, post
 from tests.support.broker import bodies, broker_on
 
 

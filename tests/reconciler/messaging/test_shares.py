@@ -14,11 +14,10 @@ from meta.wire.common import ApprovalStatus
 from meta.wire.events import ApprovalResolved, HelperEvent, NeedsLogin, QuestionAsked, Rebuilt
 from reconciler.common.token_bucket import EVENTS_AT_ONCE
 from reconciler.messaging.broker import Broker, Quota
-from reconciler.store import schema
+from reconciler.store import notices, schema
 from reconciler.store.database import Database
 from reconciler.store.events import log
-from reconciler.store.messages import notices
-from reconciler.store.messages.notices import notify
+from reconciler.store.notices import notify
 from tests.support.broker import AGENTS, bodies, broker_on
 
 MIB = 2**20

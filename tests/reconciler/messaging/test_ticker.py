@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from meta.errors import TransientError
+from reconciler.common.rounds import Rounds
 from reconciler.messaging.ticker import FAR, RELOOK, Ticker, seconds_from
 
 pytestmark = [pytest.mark.looptime]
@@ -28,6 +29,7 @@ class Rows:
     looks: list[float] = field(default_factory=list)
     done: list[tuple[int, float]] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
+    rounds: Rounds = field(default_factory=lambda: Rounds("ticker"))
     new: Callable[[], None] = lambda: None
 
     def on_new(self, listener: Callable[[], None]) -> None:
@@ -50,7 +52,7 @@ class Rows:
 async def ticking() -> AsyncIterator[Rows]:
     """A running ticker. No fixture: virtual time begins with the test itself."""
     rows = Rows()
-    task = asyncio.create_task(Ticker(rows, Rows(), clock=lambda: rows.clock()).run())
+    task = asyncio.create_task(Ticker(rows, Rows(), rounds=rows.rounds, clock=lambda: rows.clock()).run())
     await asyncio.sleep(0)
     yield rows
     task.cancel()
@@ -90,6 +92,27 @@ async def test_an_error_ends_nothing(fault: Exception) -> None:
         rows.add(int(now()))
         await asyncio.sleep(RELOOK + 1)
         assert len(rows.done) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (TransientError("the disk is full", "make room"), "the disk is full (make room)"),
+        (ValueError("a bug"), "ValueError: a bug"),
+    ],
+)
+async def test_an_error_is_noted_until_every_source_of_a_round_succeeds(fault: Exception, text: str) -> None:
+    async with ticking() as rows:
+        rows.faults += [fault, fault]
+        rows.new()
+        await asyncio.sleep(1)
+        note = f"background task ticker failed ({text}); it tries again, and agents run on"
+        assert rows.rounds.notes() == (note,)
+        await asyncio.sleep(RELOOK)
+        assert rows.rounds.failures == 2
+        assert "failed 2 times in a row" in rows.rounds.notes()[0]
+        await asyncio.sleep(RELOOK)
+        assert (rows.rounds.failures, rows.rounds.notes()) == (0, ())
 
 
 async def test_a_wait_is_never_shorter_than_asked_for_but_by_no_wait_and_bounded() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from meta.errors import TransientError
 from meta.names import AgentName
 from reconciler.daemon.daemon import Daemon
 
@@ -63,3 +66,38 @@ async def test_a_row_of_status_is_of_one_moment(daemon: Daemon, monkeypatch: pyt
     assert looks == 1
     (row,) = (await daemon.service.status()).agents
     assert (row.phase, row.desired, row.pid) == ("stopped", "stopped", None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (TransientError("the disk is full", "make room"), "the disk is full (make room)"),
+        (LookupError("on purpose"), "LookupError: on purpose"),
+    ],
+)
+async def test_status_names_the_error_of_a_resync_until_one_succeeds(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, fault: Exception, text: str
+) -> None:
+    sweep, swept, faults = daemon.reconciler.sweep, asyncio.Queue[None](), [fault]
+
+    async def failing_once() -> Any:
+        try:
+            if faults:
+                raise faults.pop()
+            return await sweep()
+        finally:
+            swept.put_nowait(None)
+
+    async def notes_after_a_round() -> list[str]:
+        task = asyncio.create_task(daemon.reconciler.run())
+        async with asyncio.timeout(10):
+            await swept.get()
+        notes = [note for note in (await daemon.service.status()).notes if "background task" in note]
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return notes
+
+    monkeypatch.setattr(daemon.reconciler, "sweep", failing_once)
+    assert await notes_after_a_round() == [f"background task resync failed ({text}); it tries again, and agents run on"]
+    assert await notes_after_a_round() == []

@@ -1,6 +1,8 @@
 """Messages of hive's own in inboxes: helper events and reminders, in the transaction of the change they report.
 
 Their rows are marked (`origin`). A full inbox does not refuse them; they have a quota of their own.
+
+Below both `events` and `messages`: an event becomes a notice in its own transaction, and a message appends events.
 """
 
 from __future__ import annotations
