@@ -7,7 +7,7 @@ from typing import assert_never
 
 from meta.errors import NotFound, Refused
 from meta.model import Deploy, DeployKind, TagState
-from meta.names import AgentName, GenerationId, ProposalId
+from meta.names import HIVE, AgentName, GenerationId, ProposalId
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
 from reconciler.apply.last_lines import LastLines
@@ -81,7 +81,7 @@ class DeploySteps:
         await self._check_ancestor(deploy)
         with effect("tag-building"):
             applied = self._world.applied(deploy.agent)
-            await applied.transition(deploy.id, TagState.BUILDING, by="hive", at=self._world.now())
+            await applied.transition(deploy.id, TagState.BUILDING, by=HIVE, at=self._world.now())
 
     async def _check_ancestor(self, deploy: Deploy) -> None:
         if deploy.kind is not DeployKind.APPLY_COMMIT:
@@ -111,7 +111,7 @@ class DeploySteps:
                     step.entry,
                     kind=deploy.kind,
                     generation=step.generation.id,
-                    by=deploy.approved_by or "hive",
+                    by=deploy.approved_by or HIVE,
                     at=self._world.now(),
                     sha=deploy.sha,
                 )
@@ -131,7 +131,7 @@ class DeploySteps:
         with effect("tag-deployed"):
             await applied.deployed(
                 step.id,
-                by="hive",
+                by=HIVE,
                 at=now,
                 meta_commit=step.meta_commit,
                 unproven=step.unproven,
@@ -142,7 +142,7 @@ class DeploySteps:
         """Write the tags that an older applied repo lacks although meta has the commit: meta decides."""
         for state in _MISSING_TAGS.get(deploy.state, ()):
             reason = "meta has its commit; the tag was lost"
-            await self._world.applied(deploy.agent).transition(deploy.id, state, by="hive", at=now, reason=reason)
+            await self._world.applied(deploy.agent).transition(deploy.id, state, by=HIVE, at=now, reason=reason)
 
     async def _fail(self, agent: AgentName, step: steps.Fail) -> None:
         rolls_back = step.touched and agent in (await self._world.meta.read()).desired.agents
@@ -152,7 +152,7 @@ class DeploySteps:
         reason = await self._with_log(agent, step.reason) if step.touched else step.reason
         with effect("tag-failed"):
             applied = self._world.applied(agent)
-            await applied.transition(step.id, TagState.FAILED, by="hive", at=self._world.now(), reason=reason)
+            await applied.transition(step.id, TagState.FAILED, by=HIVE, at=self._world.now(), reason=reason)
         if rolls_back:
             await self._world.events.append("rollback_started", agent, {"id": step.id, "reason": step.reason})
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from meta.names import MANAGER, AgentName
+from meta.names import HIVE, MANAGER, AgentName
 from reconciler.plan.phases import GIVEN_UP
 
 UP = frozenset({"running", "needs-login", "parked", "over-budget", "stopped"})
 """Phases of an agent whose rebuild succeeded, once it has nothing to do. A stopped agent is rebuilt, not started."""
 PATIENCE = 3
 """A rollout ends after this many errors in a row of one agent's worker."""
-AUTOMATIC = "hive"
-"""The author of the rollouts that HIVE_AUTO_UPDATE begins."""
 BUSY_PATIENCE = 3600
 """Seconds that an idle rollout waits for agents that are never between two turns, before it begins the manager."""
 
@@ -47,8 +45,9 @@ class Rollout:
     """One `hive rebuild --all`, or one that HIVE_AUTO_UPDATE began.
 
     Each of its agents is in `waiting`, in `begun` (with the rebuild that it must reach) or in `done`. `left_out` could
-    not be rebuilt. `revision` is hive's, `at` Unix seconds. `now`: without a drain. `idle`: an agent is begun only
-    between two turns. `failed` is the agent that ended the rollout and `reason` why; `waiting` are then left alone.
+    not be rebuilt. `by` is HIVE if HIVE_AUTO_UPDATE began it. `revision` is hive's, `at` Unix
+    seconds. `now`: without a drain. `idle`: an agent is begun only between two turns. `failed` is the agent that ended
+    the rollout and `reason` why; `waiting` are then left alone.
     """
 
     id: str
@@ -145,7 +144,7 @@ def under_way(rollout: Rollout | None, revision: str) -> bool:
     """Return True if `rollout` goes on. One of HIVE_AUTO_UPDATE that only waits ends when hive itself is updated."""
     if rollout is None or rollout.over:
         return False
-    return bool(rollout.begun) or rollout.by != AUTOMATIC or rollout.revision == revision
+    return bool(rollout.begun) or rollout.by != HIVE or rollout.revision == revision
 
 
 def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: str, mode: str) -> bool:

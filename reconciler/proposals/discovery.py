@@ -19,7 +19,7 @@ from typing import Protocol
 from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, HiveError, TransientError
 from meta.model import Deploy
-from meta.names import AgentName, Sha
+from meta.names import HIVE, AgentName, Sha
 from meta.proposed import push_move, push_repo
 from meta.proposed.tips import SETTLED_NS, Snapshot, Tip, read_tips
 from meta.text import one_line
@@ -224,7 +224,7 @@ class Discovery:
         deploys = await self._w.observer.refresh(agent)
         self._stamps[agent] = self._stamp(agent)
         applied = self._w.applied(agent)
-        await supersede(applied, deploys, by="hive", at=self._w.now())
+        await supersede(applied, deploys, by=HIVE, at=self._w.now())
         main = await applied.main()
         delays: list[float] = []
         for kind in PLACES:
