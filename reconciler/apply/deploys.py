@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from meta.errors import NotFound, Refused
+from meta.errors import Refused
 from meta.model import Deploy, DeployKind, TagState
-from meta.names import HIVE, AgentName, GenerationId, ProposalId
+from meta.names import HIVE, AgentName, GenerationId
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
 from reconciler.apply.last_lines import LastLines
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder
 from reconciler.plan import steps
+from reconciler.plan.deploy import find_deploy
 from reconciler.world import World
 
 DeployStep = steps.Begin | steps.MakeCandidate | steps.Commit | steps.Finish | steps.Fail | steps.Drop
@@ -23,14 +24,6 @@ _MISSING_TAGS: dict[TagState, tuple[TagState, ...]] = {
     TagState.APPROVED: (TagState.BUILDING,),
 }
 """The states between what the tags say and `deployed`."""
-
-
-def find_deploy(deploys: tuple[Deploy, ...], id: ProposalId) -> Deploy:
-    """Return the deploy with this id. Raises NotFound."""
-    for deploy in deploys:
-        if deploy.id == id:
-            return deploy
-    raise NotFound(f"no proposal {id}")
 
 
 class DeploySteps:
@@ -97,7 +90,7 @@ class DeploySteps:
     async def _commit(self, agent: AgentName, step: steps.Commit, deploy: Deploy) -> None:
         launch = self._backend.observe(agent).launch
         async with self._world.decision(agent):
-            now = find_deploy(await self._world.observer.refresh(agent), step.id)
+            now = find_deploy(await self._world.observer.refresh(agent), agent, step.id)
             current = (await self._world.meta.read()).desired.agents.get(agent)
             if now.state is not TagState.BUILDING:
                 return  # cancelled, or the agent was destroyed: the next look decides what follows

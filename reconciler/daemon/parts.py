@@ -197,7 +197,6 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
     proposals = Proposals(world, loop, deploys, stale)
     discovery = Discovery(world, proposals, store.seen_tips, store.settings)
     agents = Lifecycle(world, apply, loop, deploys)
-    cards = CardsQuery(world, deploys, stale)
     status = StatusQuery(
         world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, revision
     )
@@ -206,8 +205,8 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
         revision=revision,
         status=status,
         plan=PlanQuery(world, loop, lambda: rollouts.current),
-        cards=cards,
-        diffs=DiffsQuery(world, apply, deploys, cards, build_logs),
+        cards=CardsQuery(world, deploys, stale),
+        diffs=DiffsQuery(world, apply, deploys, build_logs),
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, discovery),
         proposals=proposals,
