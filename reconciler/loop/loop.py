@@ -128,10 +128,8 @@ class Reconciler:
             try:
                 await self.sweep()
             except HiveError as error:
-                self.queue.errors += 1
                 log.error("resync: %s", error.summary)
             except Exception:
-                self.queue.errors += 1
                 log.exception("resync failed; the next one is in %g s", self._world.config.resync)
             await asyncio.sleep(self._world.config.resync)
 
