@@ -128,8 +128,20 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         given_away=choice.own_ranges and os.geteuid() != 0,
     )
     world = World(
-        *(layout, config, meta, repos, observer, previews, links, here.sockets, memory),
-        *(store.cards, store.events, store.broker, here.recorder, metrics),
+        layout=layout,
+        config=config,
+        meta=meta,
+        repos=repos,
+        observer=observer,
+        previews=previews,
+        links=links,
+        sockets=here.sockets,
+        memory=memory,
+        cards=store.cards,
+        events=store.events,
+        broker=store.broker,
+        recorder=here.recorder,
+        metrics=metrics,
         as_root=os.geteuid() == 0,
         own_ranges=choice.own_ranges,
         on_destroy=(store.questions.forget, store.reminders.forget),
@@ -195,7 +207,7 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
     loop = Reconciler(world, apply, rollouts.holds)
     deploys, stale = Deploys(world, apply, loop), Stale(world)
     proposals = Proposals(world, loop, deploys, stale)
-    discovery = Discovery(world, proposals, store.seen_tips, store.settings)
+    discovery = Discovery(world, proposals.propose, store.seen_tips, store.settings)
     agents = Lifecycle(world, apply, loop, deploys)
     status = StatusQuery(
         world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, revision
