@@ -9,10 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from meta.names import HIVE, MANAGER, AgentName
-from reconciler.plan.phases import GIVEN_UP
+from reconciler.plan.phases import GIVEN_UP, SETTLED
 
-UP = frozenset({"running", "needs-login", "parked", "over-budget", "stopped"})
-"""Phases of an agent whose rebuild succeeded, once it has nothing to do. A stopped agent is rebuilt, not started."""
 PATIENCE = 3
 """A rollout ends after this many errors in a row of one agent's worker."""
 BUSY_PATIENCE = 3600
@@ -188,7 +186,7 @@ def _start_outcome(seen: Seen, revision: str) -> str | None:
         return f"it ended {seen.crashes} times since" if seen.crashes > 1 else "it did not come up healthy"
     if not seen.rests or seen.phase == "unknown":
         return None
-    if seen.phase not in UP:
+    if seen.phase not in SETTLED:
         return f"it ended up as {seen.phase}"
     if seen.outdated and seen.built_with != revision:  # hive itself may have been updated meanwhile
         return f"it is rebuilt, and still built with hive {seen.built_with}"

@@ -280,7 +280,7 @@ class Discovery:
             return
         except HiveError as error:
             if self._look(agent, kind).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
-                reason = one_line(f"{error.summary} ({error.hint})" if error.hint else error.summary, NOTE_LIMIT)
+                reason = one_line(error.describe(), NOTE_LIMIT)
                 self._repo(agent, kind).refused[tip] = reason
                 log.warning(
                     "%s: %s at %s is no proposal: %s",

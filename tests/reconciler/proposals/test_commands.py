@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meta.errors import BadInput, HiveError, NotFound
+from meta.errors import BadInput, NotFound
 from meta.model import Deploy, TagState
 from meta.names import MANAGER, AgentName, ProposalId
 from reconciler.daemon.daemon import Daemon
@@ -86,8 +86,4 @@ async def test_an_id_that_is_not_there_is_reported_with_where_to_look(
     for request in requests:
         with pytest.raises(NotFound) as caught:
             await request
-        assert explained(caught.value) == words
-
-
-def explained(error: HiveError) -> str:
-    return f"{error.summary} ({error.hint})"
+        assert caught.value.describe() == words

@@ -12,6 +12,7 @@ from meta.nix import find
 from meta.nix.cli import OLDEST
 from meta.process import sandbox
 from meta.process.run import run
+from reconciler.common.controllers import CONTROLLERS
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 from reconciler.upkeep.doctor.checks.clock import advice
 
@@ -25,7 +26,6 @@ DISK_FAIL, DISK_WARN, INODES_WARN = 256 * 2**20, 2 * 2**30, 10_000
 FUTURE = 120.0
 JUMP = 60.0
 """Seconds by which the clock may have been corrected since the daemon started."""
-CONTROLLERS = ("memory", "pids", "cpu")
 
 
 async def git(subject: Subject) -> list[Finding]:
