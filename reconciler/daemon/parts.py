@@ -121,32 +121,10 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
     )
     previews = Previews(layout) if builder.previews else None
-    observer = Observer(
-        Sources(layout, meta, repos, backend, builder, links, here.sockets, memory),
-        since=since,
-        previews=previews,
-        given_away=choice.own_ranges and os.geteuid() != 0,
-    )
-    world = World(
-        layout=layout,
-        config=config,
-        meta=meta,
-        repos=repos,
-        observer=observer,
-        previews=previews,
-        links=links,
-        sockets=here.sockets,
-        memory=memory,
-        cards=store.cards,
-        events=store.events,
-        broker=store.broker,
-        recorder=here.recorder,
-        metrics=metrics,
-        as_root=os.geteuid() == 0,
-        own_ranges=choice.own_ranges,
-        on_destroy=(store.questions.forget, store.reminders.forget),
-        builds=asyncio.Semaphore(config.builds),
-    )
+    sources = Sources(layout, meta, repos, backend, builder, links, here.sockets, memory)
+    given_away = choice.own_ranges and os.geteuid() != 0
+    observer = Observer(sources, since=since, previews=previews, given_away=given_away)
+    world = _world(here, store, repos, sources, observer, previews, memory, metrics)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
@@ -155,6 +133,38 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     return Parts(service, world, database, Ticker(store.questions, store.reminders), hints)
+
+
+def _world(
+    here: Surroundings,
+    store: _Store,
+    repos: Repos,
+    sources: Sources,
+    observer: Observer,
+    previews: Previews | None,
+    memory: Memory,
+    metrics: Metrics,
+) -> World:
+    return World(
+        layout=here.layout,
+        config=here.config,
+        meta=sources.meta,
+        repos=repos,
+        observer=observer,
+        previews=previews,
+        links=sources.links,
+        sockets=here.sockets,
+        memory=memory,
+        cards=store.cards,
+        events=store.events,
+        broker=store.broker,
+        recorder=here.recorder,
+        metrics=metrics,
+        as_root=os.geteuid() == 0,
+        own_ranges=here.choice.own_ranges,
+        on_destroy=(store.questions.forget, store.reminders.forget),
+        builds=asyncio.Semaphore(here.config.builds),
+    )
 
 
 async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
