@@ -24,6 +24,10 @@ class HiveError(Exception):
         self.summary = summary
         self.hint = hint
 
+    def describe(self) -> str:
+        """Return what is wrong and, in brackets, what to do about it."""
+        return f"{self.summary} ({self.hint})" if self.hint else self.summary
+
 
 class PermanentError(HiveError):
     """An error that a retry does not help against."""

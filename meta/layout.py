@@ -29,6 +29,10 @@ from pathlib import Path
 
 from meta.names import MANAGER, AgentName, GenerationId, ProposalId
 
+FOLDERS = ("agents", "applied", "proposed", "push", "generations", "roots")
+"""Directories of STATE that are made when the daemon starts, and stay."""
+FOLDER_MODE = 0o755
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -45,7 +45,7 @@ def problem_of(error: HiveError) -> dict[str, Any]:
         "type": PREFIX + kind.slug,
         "title": error.summary,
         "status": kind.status,
-        "detail": f"{error.summary} ({error.hint})" if error.hint else error.summary,
+        "detail": error.describe(),
         "hint": error.hint,
     }
     if isinstance(error, TransientError) and error.retry_after is not None:

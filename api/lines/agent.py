@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from api.lines.decoding import Decoder
-from api.lines.dispatch import answer, message_of, operation_for
+from api.lines.dispatch import answer, operation_for
 from api.lines.server import LineConnection, LineServer, answer_lines
 from api.operations.base import Call, Surface
 from api.sockets.budget import Share
@@ -69,4 +69,4 @@ def _decode_agent(line: bytes) -> Wire:
 
 def fault_line(error: HiveError) -> bytes:
     """Return an error as these sockets report it."""
-    return encode(ErrResponse(message=message_of(error)))
+    return encode(ErrResponse(message=error.describe()))

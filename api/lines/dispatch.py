@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.operations.base import AnyOperation, Call, Surface, input_of
 from api.operations.table import ON_LINES
-from meta.errors import BadInput, HiveError, Refused
+from meta.errors import BadInput, Refused
 from meta.wire.common import Wire
 
 
@@ -23,8 +23,3 @@ def operation_for(surface: Surface, request: Wire) -> AnyOperation:
     if operation is None:
         raise Refused("this is not available yet", "see docs/reference/wire.md")
     return operation
-
-
-def message_of(error: HiveError) -> str:
-    """Return what is wrong and, in brackets, the remedy."""
-    return f"{error.summary} ({error.hint})" if error.hint else error.summary

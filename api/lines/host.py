@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.lines.dispatch import answer, message_of
+from api.lines.dispatch import answer
 from api.lines.server import LineConnection, LineServer, answer_lines
 from api.operations.base import Call, Surface
 from api.sockets.listener import Bound
@@ -33,4 +33,4 @@ def host_server(bound: Bound, service: Service, *, limit: int) -> LineServer:
 
 def fault_line(error: HiveError) -> bytes:
     """Return an error as this socket reports it."""
-    return encode(host.HostResponse(ok=False, error=message_of(error)))
+    return encode(host.HostResponse(ok=False, error=error.describe()))

@@ -231,7 +231,7 @@ class Applied:
         await self.deploys()
         present = self._read.get(id)
         if not present:
-            raise NotFound(f"{self.agent} has no proposal {id}", "see `hive pending`")
+            raise NotFound(f"{self.agent} has no proposal {id}", "see `hive pending --all`")
         return present, tags.deploy(self.agent, id, present)
 
     async def _move(

@@ -15,7 +15,7 @@ from pathlib import Path
 from meta.errors import HiveError, NotFound, PermanentError, Refused, TransientError
 from meta.names import Sha
 from meta.process.child import OutputTooLarge
-from meta.process.run import Completed, ProcessTimeout, run
+from meta.process.run import Completed, ProcessTimeout, Streams, run
 
 DIFF_LIMIT = 2**20
 """Bytes of a patch that are shown; also the bytes (before and after) that a file in the patch may have.
@@ -237,9 +237,8 @@ class Differ:
                 ["git", "--literal-pathspecs", *_CALM, *words, *named],
                 deadline=self._seconds,
                 env=self.environment,
-                stdin=stdin,
                 limits={resource.RLIMIT_DATA: _MEMORY, resource.RLIMIT_CORE: 0},
-                output_limit=limit,
+                streams=Streams(stdin=stdin, output_limit=limit),
                 check=False,
             )
         except ProcessTimeout as error:

@@ -33,7 +33,7 @@ from meta.git.transaction import RefChange, command
 from meta.names import Sha
 from meta.process.child import OutputTooLarge
 from meta.process.disk import disk_error
-from meta.process.run import run
+from meta.process.run import Streams, run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -191,7 +191,7 @@ class GitRepo:
                 ["git", *argv],
                 deadline=self._deadline,
                 env=self._environment,
-                output_limit=SUBJECTS_LIMIT,
+                streams=Streams(output_limit=SUBJECTS_LIMIT),
                 check=False,
             )
         except OutputTooLarge as error:

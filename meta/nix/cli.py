@@ -29,7 +29,7 @@ from meta.nix.complaints import (
 from meta.nix.jail import Evaluation
 from meta.nix.store import Store, locate
 from meta.process.recorder import Recorder
-from meta.process.run import Completed, ProcessTimeout, run
+from meta.process.run import Completed, ProcessTimeout, Streams, run
 from meta.text import one_line
 
 _ALWAYS = (
@@ -151,7 +151,9 @@ class Nix:
         if isolated:
             argv = jail.build_command(self.store, home, link.parent, env, argv)
         try:
-            done = await run(argv, deadline=deadline, recorder=self.recorder, env=env, on_line=on_line, check=False)
+            done = await run(
+                argv, deadline=deadline, recorder=self.recorder, env=env, streams=Streams(on_line=on_line), check=False
+            )
         except ProcessTimeout as error:
             text = evaluation_complaint(error.hint, places)
             raise BuildFailed(
@@ -186,7 +188,7 @@ class Nix:
                 recorder=self.recorder,
                 env=env,
                 limits=limits,
-                output_limit=SUMMARY_BYTES,
+                streams=Streams(output_limit=SUMMARY_BYTES),
                 check=False,
             )
         except ProcessTimeout as error:

@@ -18,6 +18,12 @@ OVERFLOW = 65_534
 _ALL = 2**32 - 1
 _NEEDED = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SYS_ADMIN": 21}
 
+ROOT_REMEDY = (
+    "unset HIVE_FIXED_UIDS, so that each agent gets a uid of its own (chown its files to that), or run hive as an "
+    "ordinary user"
+)
+ONE_UID_REMEDY = "run hive as the host's root, or give its user namespace the uids from HIVE_UID_START on"
+
 
 @dataclass(frozen=True, slots=True)
 class Privilege:

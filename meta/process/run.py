@@ -60,6 +60,33 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {"PATH": search_path(), "HOME": "/nonexistent", "LANG": "C.UTF-8", **(extra or {})}
 
 
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What a command reads and writes.
+
+    `stdin` None is /dev/null. `stdio` are descriptors that become stdin and stdout instead; the caller closes them.
+    `pass_fds` are further descriptors that the command gets. `on_start` is called once the program runs, so that the
+    caller can close its copies of descriptors. `on_line` gets each line of stderr without its end. `output_limit`
+    bounds stdout in bytes.
+    """
+
+    stdin: bytes | None = None
+    stdio: tuple[int, int] | None = None
+    pass_fds: tuple[int, ...] = ()
+    on_start: Callable[[], object] | None = None
+    on_line: Callable[[str], None] | None = None
+    output_limit: int = 16 * 2**20
+
+    def ends(self) -> tuple[int, int, int]:
+        """Return stdin, stdout and stderr as Popen takes them."""
+        if self.stdio is not None:
+            return (*self.stdio, subprocess.PIPE)
+        return (subprocess.DEVNULL if self.stdin is None else subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
+
+
+_DEFAULT_STREAMS = Streams()
+
+
 async def run(
     argv: Sequence[str | Path],
     *,
@@ -67,22 +94,14 @@ async def run(
     recorder: Recorder | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
-    stdio: tuple[int, int] | None = None,
-    pass_fds: Sequence[int] = (),
     limits: Mapping[int, int] | None = None,
-    output_limit: int = 16 * 2**20,
-    on_start: Callable[[], object] | None = None,
-    on_line: Callable[[str], None] | None = None,
+    streams: Streams = _DEFAULT_STREAMS,
     check: bool = True,
 ) -> Completed:
     """Run a command to its end and return its output.
 
-    `deadline` is in seconds from now. `cwd` None is /. `env` is laid over the minimal environment. `stdin` None is
-    /dev/null. `stdio` are descriptors that become stdin and stdout instead; the caller closes them. `limits` maps
-    RLIMIT_* to a value (bytes, seconds). `output_limit` bounds stdout in bytes. `on_start` is called once the program
-    runs, so that the caller can close its copies of descriptors. `on_line` gets each line of stderr without its end.
-    With `check` a code other than 0 raises ProcessFailed.
+    `deadline` is in seconds from now. `cwd` None is /. `env` is laid over the minimal environment. `limits` maps
+    RLIMIT_* to a value (bytes, seconds). With `check` a code other than 0 raises ProcessFailed.
 
     The command leads its own session. On timeout, cancellation or any error its whole group gets TERM, then KILL, and
     is awaited. Group members that outlive a command are killed. Raise ProcessFailed, ProcessTimeout, OutputTooLarge;
@@ -93,15 +112,13 @@ async def run(
     command = limit(resolve(words, variables["PATH"]), limits or {}, variables["PATH"])
     begin = time.monotonic()
     with _record(recorder, words, variables) as note_pid:
-        source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-        streams = (source, subprocess.PIPE, subprocess.PIPE) if stdio is None else (*stdio, subprocess.PIPE)
-        child = Child(start(command, variables, cwd or Path("/"), streams, pass_fds))
+        child = Child(start(command, variables, cwd or Path("/"), streams.ends(), streams.pass_fds))
         try:
             note_pid(child.pid)
-            if on_start is not None:
-                on_start()
+            if streams.on_start is not None:
+                streams.on_start()
             async with asyncio.timeout(deadline):
-                await child.communicate(stdin, output_limit, on_line)
+                await child.communicate(streams.stdin, streams.output_limit, streams.on_line)
         except TimeoutError as error:
             tail = child.tail()
             raise ProcessTimeout(f"`{shorten(words)}` did not end within {deadline:g} s", tail[-500:]) from error

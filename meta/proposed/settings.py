@@ -18,7 +18,7 @@ from meta.agent_toml.settings import SETTINGS_FILE, AgentSettings, parse_setting
 from meta.agent_toml.shape import check_shape
 from meta.errors import BadInput
 from meta.process.child import OutputTooLarge
-from meta.process.run import ProcessTimeout, run
+from meta.process.run import ProcessTimeout, Streams, run
 from meta.text import one_line
 
 SMALL = 8192
@@ -44,9 +44,8 @@ async def _to_json(data: bytes, where: str) -> bytes:
         done = await run(
             [sys.executable, "-I", "-S", _PROGRAM],
             deadline=_SECONDS,
-            stdin=data,
             limits={resource.RLIMIT_AS: _MEMORY, resource.RLIMIT_CPU: int(_SECONDS), resource.RLIMIT_CORE: 0},
-            output_limit=_OUTPUT,
+            streams=Streams(stdin=data, output_limit=_OUTPUT),
             check=False,
         )
     except (ProcessTimeout, OutputTooLarge) as error:

@@ -11,13 +11,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 
 from meta.errors import Conflict, HiveError, NotFound
-from meta.names import AgentName
+from meta.names import HIVE, AgentName
 from reconciler.agents.rollout_file import RolloutFile
 from reconciler.apply.effects import effect
 from reconciler.loop.loop import Reconciler
 from reconciler.plan import rollout, steps
 from reconciler.plan.observed import AgentObserved, LinkView
-from reconciler.plan.rollout import AUTOMATIC, PATIENCE, Rollout, Seen
+from reconciler.plan.rollout import PATIENCE, Rollout, Seen
 from reconciler.store.events import keys
 from reconciler.world import World
 
@@ -46,7 +46,7 @@ class Updates:
         """
         async with self._lock:
             under_way = self._file.current
-            if under_way is not None and not under_way.over and under_way.by != AUTOMATIC:
+            if under_way is not None and not under_way.over and under_way.by != HIVE:
                 raise Conflict(f"agents are being rebuilt already: {under_way.describe()}", "see `hive status`")
             seen = await self._see(None)
             rollout = self._begin(seen, by, now=now, idle=False, only_outdated=only_outdated)
@@ -86,7 +86,7 @@ class Updates:
                 seen = await self._see(None)
                 if rollout.wanted(self._file.current, seen, self._revision, mode):
                     idle = mode == "idle"
-                    await self._announce(self._begin(seen, AUTOMATIC, now=False, idle=idle, only_outdated=True))
+                    await self._announce(self._begin(seen, HIVE, now=False, idle=idle, only_outdated=True))
             if self._file.current is not None and not self._file.current.over:
                 await self._go_on(self._file.current)
 

@@ -9,7 +9,7 @@ from meta.model import Deploy
 from meta.names import AgentName, Sha
 from reconciler.apply.builds import BuildSteps
 from reconciler.apply.containers import ContainerSteps
-from reconciler.apply.deploys import DeploySteps, find_deploy
+from reconciler.apply.deploys import DeploySteps
 from reconciler.apply.host import HostSteps
 from reconciler.apply.last_lines import LastLines
 from reconciler.apply.memos import MemoSteps
@@ -17,6 +17,7 @@ from reconciler.apply.removal import RemovalSteps
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder
 from reconciler.plan import steps
+from reconciler.plan.deploy import find_deploy
 from reconciler.telemetry import activity
 from reconciler.world import World
 
@@ -46,9 +47,9 @@ class Apply:
             case steps.Project():
                 await self._deploys.project(agent)
             case steps.Begin() | steps.MakeCandidate() | steps.Commit() | steps.Finish() | steps.Fail() | steps.Drop():
-                await self._deploys(agent, step, find_deploy(deploys, step.id))
+                await self._deploys(agent, step, find_deploy(deploys, agent, step.id))
             case steps.Preview() | steps.Build():
-                await self._builds(agent, step, find_deploy(deploys, step.id))
+                await self._builds(agent, step, find_deploy(deploys, agent, step.id))
             case steps.Create() | steps.MakeDirectories() | steps.OpenSockets() | steps.Reapply():
                 await self._host(agent, step)
             case steps.Drain() | steps.Stop() | steps.Switch() | steps.Start():

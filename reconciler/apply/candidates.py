@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from meta.model import Deploy, Pin, Role
-from meta.names import MANAGER
+from meta.names import HIVE, MANAGER
 from reconciler.world import World
 
 
@@ -15,4 +15,4 @@ async def make_candidate(world: World, deploy: Deploy) -> None:
     entry = (await world.meta.read()).desired.agents.get(agent)
     role = Role.MANAGER if agent == MANAGER else Role.AGENT
     changed = replace(entry, pin=pin) if entry is not None else None
-    await world.meta.candidate(agent, deploy.id, changed, pin=pin, role=role, by="hive", at=world.now())
+    await world.meta.candidate(agent, deploy.id, changed, pin=pin, role=role, by=HIVE, at=world.now())

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from meta.errors import NotFound, Refused
+from meta.errors import Refused
 from meta.model import Deploy, DeployKind, TagState
-from meta.names import AgentName, GenerationId, ProposalId
+from meta.names import HIVE, AgentName, GenerationId
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
 from reconciler.apply.last_lines import LastLines
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder
 from reconciler.plan import steps
+from reconciler.plan.deploy import find_deploy
 from reconciler.world import World
 
 DeployStep = steps.Begin | steps.MakeCandidate | steps.Commit | steps.Finish | steps.Fail | steps.Drop
@@ -23,14 +24,6 @@ _MISSING_TAGS: dict[TagState, tuple[TagState, ...]] = {
     TagState.APPROVED: (TagState.BUILDING,),
 }
 """The states between that of the tags and `deployed`."""
-
-
-def find_deploy(deploys: tuple[Deploy, ...], id: ProposalId) -> Deploy:
-    """Return the deploy with this id. Raise NotFound."""
-    for deploy in deploys:
-        if deploy.id == id:
-            return deploy
-    raise NotFound(f"no proposal {id}")
 
 
 class DeploySteps:
@@ -81,7 +74,7 @@ class DeploySteps:
         await self._check_ancestor(deploy)
         with effect("tag-building"):
             applied = self._world.applied(deploy.agent)
-            await applied.transition(deploy.id, TagState.BUILDING, by="hive", at=self._world.now())
+            await applied.transition(deploy.id, TagState.BUILDING, by=HIVE, at=self._world.now())
 
     async def _check_ancestor(self, deploy: Deploy) -> None:
         if deploy.kind is not DeployKind.APPLY_COMMIT:
@@ -97,7 +90,7 @@ class DeploySteps:
     async def _commit(self, agent: AgentName, step: steps.Commit, deploy: Deploy) -> None:
         launch = self._backend.observe(agent).launch
         async with self._world.decision(agent):
-            now = find_deploy(await self._world.observer.refresh(agent), step.id)
+            now = find_deploy(await self._world.observer.refresh(agent), agent, step.id)
             current = (await self._world.meta.read()).desired.agents.get(agent)
             if now.state is not TagState.BUILDING:
                 return  # cancelled, or the agent was destroyed: the next look decides what follows
@@ -111,7 +104,7 @@ class DeploySteps:
                     step.entry,
                     kind=deploy.kind,
                     generation=step.generation.id,
-                    by=deploy.approved_by or "hive",
+                    by=deploy.approved_by or HIVE,
                     at=self._world.now(),
                     sha=deploy.sha,
                 )
@@ -131,7 +124,7 @@ class DeploySteps:
         with effect("tag-deployed"):
             await applied.deployed(
                 step.id,
-                by="hive",
+                by=HIVE,
                 at=now,
                 meta_commit=step.meta_commit,
                 unproven=step.unproven,
@@ -142,7 +135,7 @@ class DeploySteps:
         """Write the tags that an older applied repo lacks although meta has the commit. Meta is the authority."""
         for state in _MISSING_TAGS.get(deploy.state, ()):
             reason = "meta has its commit; the tag was lost"
-            await self._world.applied(deploy.agent).transition(deploy.id, state, by="hive", at=now, reason=reason)
+            await self._world.applied(deploy.agent).transition(deploy.id, state, by=HIVE, at=now, reason=reason)
 
     async def _fail(self, agent: AgentName, step: steps.Fail) -> None:
         rolls_back = step.touched and agent in (await self._world.meta.read()).desired.agents
@@ -152,7 +145,7 @@ class DeploySteps:
         reason = await self._with_log(agent, step.reason) if step.touched else step.reason
         with effect("tag-failed"):
             applied = self._world.applied(agent)
-            await applied.transition(step.id, TagState.FAILED, by="hive", at=self._world.now(), reason=reason)
+            await applied.transition(step.id, TagState.FAILED, by=HIVE, at=self._world.now(), reason=reason)
         if rolls_back:
             await self._world.events.append("rollback_started", agent, {"id": step.id, "reason": step.reason})
 

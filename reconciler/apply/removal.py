@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from meta.failpoint import operation
-from meta.names import AgentName
+from meta.names import HIVE, AgentName
 from meta.proposed import push_move
 from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend
@@ -84,6 +84,6 @@ class RemovalSteps:
             world.memory.note_projected(agent, None)
             world.observer.forget(agent)
         with effect("forget-tombstone"):
-            await world.meta.forget_tombstone(agent, by="hive", at=world.now())
+            await world.meta.forget_tombstone(agent, by=HIVE, at=world.now())
         with effect("empty-removed"):
             await self._removed.empty()

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from meta.config import Config
 from meta.errors import NotFound, Refused, TransientError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation
@@ -78,14 +77,12 @@ class FakeBackend:
     def __init__(
         self,
         layout: Layout,
-        config: Config,
         *,
         owner: str = "fake",
         on_start: OnStart | None = None,
         on_stop: OnStop | None = None,
     ) -> None:
         self._layout = layout
-        self._config = config
         self._on_start = on_start
         self._on_stop = on_stop
         self._owner = owner

@@ -63,13 +63,13 @@ def make_backend(
 ) -> Backend:
     """Return the chosen backend, not yet open. `owner` is the id of the state directory."""
     if choice.backend == "fake":
-        return FakeBackend(layout, config, on_start=links.simulate, on_stop=links.forget)
+        return FakeBackend(layout, on_start=links.simulate, on_stop=links.forget)
     if choice.backend == "nixos":
         from reconciler.backends.nixos.backend import NixosBackend  # brings dbus-fast
         from reconciler.backends.nixos.bus import Bus
 
-        helper, bus = Client(Path(config.helper_socket)), Bus(background=background)
-        return NixosBackend(layout, config, helper, bus=bus, starts=config.starts)
+        helper, bus = Client(Path(config.helper_socket)), Bus(background)
+        return NixosBackend(layout, config, helper, bus, starts=config.starts)
     return LocalBackend(layout, config, owner=owner)
 
 
@@ -89,10 +89,7 @@ def make_builder(
     from reconciler.builders.nix import NixBuilder, usable
 
     nix = usable(find_nix(recorder), config)
-    return NixBuilder(
-        *(layout, config, nix, meta.repo, applied, revision()),
-        on_log=build_logs.note,
-    )
+    return NixBuilder(layout, config, nix, meta=meta.repo, applied=applied, revision=revision(), on_log=build_logs.note)
 
 
 async def require_usable(choice: Choice, config: Config, recorder: Recorder) -> None:

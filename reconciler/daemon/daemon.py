@@ -16,7 +16,7 @@ from dataclasses import asdict
 from meta.config import Config
 from meta.errors import Conflict, HiveError, PermanentError
 from meta.layout import Layout
-from meta.names import MANAGER
+from meta.names import HIVE, MANAGER
 from meta.process.recorder import Recorder
 from meta.proposed import push_group, push_move
 from reconciler.common import leftovers
@@ -130,7 +130,7 @@ class Daemon:
     async def _ensure_manager(self) -> None:
         try:
             if MANAGER not in (await self.world.observer.desired()).agents:
-                await self.service.spawns.begin(MANAGER, by="hive")
+                await self.service.spawns.begin(MANAGER, by=HIVE)
         except Conflict:
             log.info("the manager is being spawned already")
         except HiveError as error:

@@ -122,20 +122,10 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
     )
     previews = Previews(layout) if builder.previews else None
-    observer = Observer(
-        Sources(layout, meta, repos, backend, builder, links, here.sockets, memory),
-        since=since,
-        previews=previews,
-        given_away=choice.own_ranges and os.geteuid() != 0,
-    )
-    world = World(
-        *(layout, config, meta, repos, observer, previews, links, here.sockets, memory),
-        *(store.cards, store.events, store.broker, here.recorder, metrics),
-        as_root=privilege(config.uid_start).hands_out_uids,
-        own_ranges=choice.own_ranges,
-        on_destroy=(store.questions.forget, store.reminders.forget),
-        builds=asyncio.Semaphore(config.builds),
-    )
+    sources = Sources(layout, meta, repos, backend, builder, links, here.sockets, memory)
+    given_away = choice.own_ranges and os.geteuid() != 0
+    observer = Observer(sources, since=since, previews=previews, given_away=given_away)
+    world = _world(here, store, repos, sources, observer, previews, memory, metrics)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
@@ -145,6 +135,38 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     database.on_change(service.discovery.glance)
     ticker = Ticker(store.questions, store.reminders, rounds=here.background.rounds("ticker"))
     return Parts(service, world, database, ticker, hints)
+
+
+def _world(
+    here: Surroundings,
+    store: _Store,
+    repos: Repos,
+    sources: Sources,
+    observer: Observer,
+    previews: Previews | None,
+    memory: Memory,
+    metrics: Metrics,
+) -> World:
+    return World(
+        layout=here.layout,
+        config=here.config,
+        meta=sources.meta,
+        repos=repos,
+        observer=observer,
+        previews=previews,
+        links=sources.links,
+        sockets=here.sockets,
+        memory=memory,
+        cards=store.cards,
+        events=store.events,
+        broker=store.broker,
+        recorder=here.recorder,
+        metrics=metrics,
+        as_root=privilege(here.config.uid_start).hands_out_uids,
+        own_ranges=here.choice.own_ranges,
+        on_destroy=(store.questions.forget, store.reminders.forget),
+        builds=asyncio.Semaphore(here.config.builds),
+    )
 
 
 async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
@@ -197,9 +219,8 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
     loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
     deploys, stale = Deploys(world, apply, loop), Stale(world)
     proposals = Proposals(world, loop, deploys, stale)
-    discovery = Discovery(world, proposals, store.seen_tips, store.settings)
+    discovery = Discovery(world, proposals.propose, store.seen_tips, store.settings)
     agents = Lifecycle(world, apply, loop, deploys)
-    cards = CardsQuery(world, deploys, stale)
     status = StatusQuery(
         world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, revision
     )
@@ -208,8 +229,8 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
         revision=revision,
         status=status,
         plan=PlanQuery(world, loop, lambda: rollouts.current),
-        cards=cards,
-        diffs=DiffsQuery(world, apply, deploys, cards, build_logs),
+        cards=CardsQuery(world, deploys, stale),
+        diffs=DiffsQuery(world, apply, deploys, build_logs),
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, discovery),
         proposals=proposals,

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from meta.errors import PermanentError
 from meta.git.files import remove_stale_locks
-from meta.layout import Layout
+from meta.layout import FOLDER_MODE, FOLDERS, Layout
 
-DIRECTORY_MODE = 0o755
 STATE_MODE = 0o711
 """Others may pass (agents run under uids of their own), not look."""
-FOLDERS = ("agents", "applied", "proposed", "push", "generations", "roots")
 
 
 def refuse_another_backends(layout: Layout, mine: str, backends: Iterable[str]) -> None:
@@ -33,9 +31,9 @@ def refuse_another_backends(layout: Layout, mine: str, backends: Iterable[str]) 
 def prepare(layout: Layout) -> None:
     """Make every directory of hive's own. Raise OSError on failure."""
     for path in (layout.runtime, layout.runtime / "agents", layout.processes):
-        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     for name in FOLDERS:
-        (layout.state / name).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        (layout.state / name).mkdir(mode=FOLDER_MODE, exist_ok=True)
 
 
 def clear_locks(layout: Layout) -> None:

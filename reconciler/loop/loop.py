@@ -171,7 +171,7 @@ class Reconciler:
             with activity.reconciling(agent):
                 return await self.reconcile(agent)
         except HiveError as error:
-            if self.trouble.get(agent) != _described(error):
+            if self.trouble.get(agent) != error.describe():
                 await self.transitions.stuck(agent, self._last_step.get(agent, "look"), error)
             raise
 
@@ -257,7 +257,7 @@ class Reconciler:
 
     def _on_error(self, agent: AgentName, error: HiveError | None) -> None:
         self._world.metrics.error(error)
-        text = _described(error) if error else "see the log"
+        text = error.describe() if error else "see the log"
         if self.trouble.get(agent) != text:
             log.warning("%s: %s", agent, text)
         self.trouble[agent] = text
@@ -266,10 +266,6 @@ class Reconciler:
 
 def _of(observed: Observed, agent: AgentName) -> AgentObserved:
     return observed.agents.get(agent) or AgentObserved()
-
-
-def _described(error: HiveError) -> str:
-    return f"{error.summary} ({error.hint})" if error.hint else error.summary
 
 
 def _build_log(error: HiveError) -> str:

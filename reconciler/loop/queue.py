@@ -40,7 +40,6 @@ class Queue:
         self._on_error = on_error
         self._keys: dict[AgentName, _Key] = {}
         self._closed = False
-        self.errors = 0
 
     def add(self, agent: AgentName, *, urgent: bool = False) -> None:
         """Work on `agent` as soon as its worker is free. Only an `urgent` call (a command) ends a back-off early."""
@@ -85,12 +84,6 @@ class Queue:
         tasks = [key.task for key in self._keys.values() if key.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def forget(self, agent: AgentName) -> None:
-        """Drop the key of `agent` if it is idle."""
-        key = self._keys.get(agent)
-        if key is not None and key.task is None and key.timer is None:
-            del self._keys[agent]
-
     async def _run(self, agent: AgentName, key: _Key) -> None:
         while key.dirty and not self._closed:
             key.dirty = False
@@ -102,6 +95,8 @@ class Queue:
         key.task = None
         if key.dirty:
             self.add(agent)
+        elif key.timer is None and not key.failures:
+            self._keys.pop(agent, None)  # the agent may be gone for good
 
     async def _call(self, agent: AgentName, key: _Key) -> float | None:
         try:
@@ -129,7 +124,6 @@ class Queue:
         return delay
 
     def _backoff(self, key: _Key) -> float:
-        self.errors += 1
         key.failures += 1
         return float(min(self._cap, self._base * 2 ** min(key.failures - 1, 30)))
 

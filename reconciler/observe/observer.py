@@ -17,7 +17,7 @@ from meta.applied.repo import Applied
 from meta.desired.repo import MetaRepo, MetaView
 from meta.errors import BadInput
 from meta.layout import Layout
-from meta.model import Deploy, Desired, TagState
+from meta.model import Deploy, Desired
 from meta.names import AgentName, ProposalId, Sha, agent_name
 from meta.proposed.present import ProposedRepos
 from reconciler.backends.base import Abilities, Backend
@@ -26,6 +26,7 @@ from reconciler.observe.clock import Moments
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
 from reconciler.observe.previews import Previews
+from reconciler.plan.contradiction import contradicts_meta
 from reconciler.plan.observed import AgentObserved, Container, Memo, Observed
 from reconciler.ports import Sockets
 from reconciler.views import LogPart
@@ -40,16 +41,6 @@ class _Repo:
     deploys: tuple[Deploy, ...] = ()
     foreign: frozenset[ProposalId] = frozenset()
     checked_at: str = ""
-
-
-def _disagrees(deploy: Deploy, view: MetaView) -> bool:
-    """Return True if only the tags report it as deployed, or if they report it as failed or denied and meta has the
-    commit.
-    """
-    if deploy.state is TagState.DEPLOYED:
-        return deploy.meta_commit is not None and deploy.meta_commit not in view.history
-    ended = deploy.state in (TagState.FAILED, TagState.DENIED)
-    return ended and deploy.id in view.committed.get(deploy.agent, {})
 
 
 def _memo_without_memory(container: Container, deploys: Iterable[Deploy]) -> Memo:
@@ -156,7 +147,11 @@ class Observer:
             repo.checked_at = ""
         view = self._meta_view()
         if repo.checked_at != view.desired.head:
-            repo.foreign = frozenset(deploy.id for deploy in repo.deploys if _disagrees(deploy, view))
+            repo.foreign = frozenset(
+                deploy.id
+                for deploy in repo.deploys
+                if contradicts_meta(deploy, history=view.history, committed=view.committed)
+            )
             repo.checked_at = view.desired.head
         return repo.deploys
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+from meta.errors import NotFound
 from meta.model import AgentEntry, ContainerSettings, Deploy, DeployKind, Generation, RunState, TagState
-from meta.names import AgentName
+from meta.names import AgentName, ProposalId
 from reconciler.plan import health, steps
 from reconciler.plan.context import Context, Decision
 from reconciler.plan.observed import Transient
@@ -19,6 +21,14 @@ def in_flight(deploys: tuple[Deploy, ...]) -> Deploy | None:
     building = [deploy for deploy in deploys if deploy.state is TagState.BUILDING]
     approved = [deploy for deploy in deploys if deploy.state is TagState.APPROVED]
     return min(building or approved, key=lambda deploy: deploy.id, default=None)
+
+
+def find_deploy(deploys: Iterable[Deploy], agent: AgentName, id: ProposalId) -> Deploy:
+    """Return the deploy `id` of `agent`. Raises NotFound."""
+    for deploy in deploys:
+        if deploy.id == id:
+            return deploy
+    raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
 
 
 def name_taken(agent: AgentName) -> str:

@@ -22,5 +22,11 @@ PHASES: dict[str, str] = {
 }
 """Every phase and its meaning."""
 
+UP = frozenset({"running", "needs-login", "parked", "over-budget"})
+"""Phases of an agent that runs and has passed the health gate."""
+
+SETTLED = UP | {"stopped"}
+"""Phases in which a deploy or a rebuild that succeeded leaves an agent. A stopped agent is not started for it."""
+
 GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees"})
 """Phases of agents that wait for an operator. hive tries nothing more by itself, and a rollout leaves them out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meta.model import DeployKind, TagState
-from meta.names import MANAGER
+from meta.names import HIVE, MANAGER
 from reconciler.plan import steps
 from reconciler.plan.context import Context, Decision
 from reconciler.plan.deploy import name_taken
@@ -45,7 +45,7 @@ def _not_spawned(c: Context) -> Decision | None:
     newest = max(c.deploys, key=lambda deploy: deploy.id, default=None)
     if newest is None or newest.kind is not DeployKind.SPAWN or newest.state is not TagState.FAILED:
         return None
-    if newest.by != "hive" or newest.reason == name_taken(c.name):
+    if newest.by != HIVE or newest.reason == name_taken(c.name):
         return None  # a person ended it, or it failed because the agent existed
     remedy = f"`hive spawn {c.name}` tries again"
     if c.tombstone is None and c.name != MANAGER:

@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from meta.names import MANAGER, AgentName
-from reconciler.plan.phases import GIVEN_UP
+from meta.names import HIVE, MANAGER, AgentName
+from reconciler.plan.phases import GIVEN_UP, SETTLED
 
-UP = frozenset({"running", "needs-login", "parked", "over-budget", "stopped"})
-"""Phases of an agent whose rebuild succeeded, once it has nothing to do. A stopped agent is rebuilt, not started."""
 PATIENCE = 3
 """A rollout ends after this many errors in a row of one agent's worker."""
-AUTOMATIC = "hive"
-"""The author of the rollouts that HIVE_AUTO_UPDATE begins."""
 BUSY_PATIENCE = 3600
 """Seconds that an idle rollout waits for busy agents before it begins the manager.
 
@@ -50,9 +46,9 @@ class Rollout:
     """One `hive rebuild --all`, or one that HIVE_AUTO_UPDATE began.
 
     Each of its agents is in `waiting`, in `begun` (with the rebuild that it must reach) or in `done`. `left_out` could
-    not be rebuilt. `revision` is hive's, `at` Unix seconds. `now`: rebuild without a drain. `idle`: begin an agent only
-    between two turns. `failed` is the agent that ended the rollout, `reason` its error; the agents in `waiting` are not
-    rebuilt then.
+    not be rebuilt. `by` is HIVE if HIVE_AUTO_UPDATE began it. `revision` is hive's, `at` Unix seconds. `now`: rebuild
+    without a drain. `idle`: begin an agent only between two turns. `failed` is the agent that ended the rollout,
+    `reason` its error; the agents in `waiting` are not rebuilt then.
     """
 
     id: str
@@ -152,7 +148,7 @@ def under_way(rollout: Rollout | None, revision: str) -> bool:
     """
     if rollout is None or rollout.over:
         return False
-    return bool(rollout.begun) or rollout.by != AUTOMATIC or rollout.revision == revision
+    return bool(rollout.begun) or rollout.by != HIVE or rollout.revision == revision
 
 
 def wanted(rollout: Rollout | None, seen: Mapping[AgentName, Seen], revision: str, mode: str) -> bool:
@@ -196,7 +192,7 @@ def _start_outcome(seen: Seen, revision: str) -> str | None:
         return f"it ended {seen.crashes} times since" if seen.crashes > 1 else "it did not come up healthy"
     if not seen.rests or seen.phase == "unknown":
         return None
-    if seen.phase not in UP:
+    if seen.phase not in SETTLED:
         return f"it ended up as {seen.phase}"
     if seen.outdated and seen.built_with != revision:  # hive itself may have been updated meanwhile
         return f"it is rebuilt, and still built with hive {seen.built_with}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from meta.approval import Binding
 from meta.errors import BadInput, Conflict, NotFound
@@ -10,6 +10,7 @@ from meta.model import AgentEntry, Deploy, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, commit_id
 from reconciler.apply.apply import Apply
 from reconciler.loop.loop import Reconciler
+from reconciler.plan.deploy import find_deploy
 from reconciler.world import World
 
 NAMES_MOST = 5
@@ -79,9 +80,10 @@ class Deploys:
     ) -> tuple[Deploy, tuple[Deploy, ...]]:
         """Return the deploy `id`, and all deploys of its agent from the same look. Raise NotFound, BadInput."""
         owner = await self.owner(id, agent)
-        self._check_known(owner)
+        if agent is None:
+            self._check_known(owner)
         deploys = await self.of(owner)
-        return _pick(deploys, owner, id), deploys
+        return find_deploy(deploys, owner, id), deploys
 
     async def resolve(self, agent: AgentName, deploys: Iterable[Deploy], name: str) -> Sha:
         """Return the commit of an id of the agent, or of 7 to 40 digits. Raise NotFound."""
@@ -109,17 +111,10 @@ class Deploys:
 
     async def project(self, agent: AgentName, id: ProposalId) -> Deploy:
         """Make the cards of `agent` agree with its tags. Return the deploy `id` as the tags have it now."""
-        return _pick(await self._apply.project(agent), agent, id)
+        return find_deploy(await self._apply.project(agent), agent, id)
 
     async def publish(self, agent: AgentName, id: ProposalId) -> Deploy:
         """Do the same as `project`, then make the loop look at the agent."""
         deploy = await self.project(agent, id)
         self._loop.look_now(agent)
         return deploy
-
-
-def _pick(deploys: Sequence[Deploy], agent: AgentName, id: ProposalId) -> Deploy:
-    for deploy in deploys:
-        if deploy.id == id:
-            return deploy
-    raise NotFound(f"{agent} has no proposal {id}", "see `hive pending`")

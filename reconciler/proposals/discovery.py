@@ -11,15 +11,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, HiveError, TransientError
 from meta.model import Deploy
-from meta.names import AgentName, Sha
+from meta.names import HIVE, AgentName, Sha
 from meta.proposed import push_move, push_repo
 from meta.proposed.tips import SETTLED_NS, Snapshot, Tip, read_tips
 from meta.text import one_line
@@ -43,20 +42,8 @@ POLL = 1.0
 NOTE_LIMIT = 500
 
 
-class Proposing(Protocol):
-    """The command that makes a proposal."""
-
-    async def propose(
-        self,
-        agent: AgentName,
-        by: str,
-        commit: str | None = None,
-        description: str = "",
-        source: Path | None = None,
-        origin: Source | None = None,
-    ) -> Deploy:
-        """Pin a commit of the repo `source` as a proposal from `origin`."""
-
+Propose = Callable[[AgentName, str, str, str, Path, Source], Awaitable[Deploy]]
+"""Pin a commit as a proposal: of an agent, by an author, the commit, a description, the repo it is in, its origin."""
 
 _Stamp = tuple[str | None, Sha | None]
 
@@ -76,13 +63,13 @@ class Discovery:
     def __init__(
         self,
         world: World,
-        service: Proposing,
+        propose: Propose,
         seen: SeenTips,
         settings: DeployedSettings,
         watch: Watch | None = None,
     ) -> None:
         self._w = world
-        self._service = service
+        self._make_proposal = propose
         self._store = seen
         self._settings = settings
         self._layout = world.layout
@@ -224,7 +211,7 @@ class Discovery:
         deploys = await self._w.observer.refresh(agent)
         self._stamps[agent] = self._stamp(agent)
         applied = self._w.applied(agent)
-        await supersede(applied, deploys, by="hive", at=self._w.now())
+        await supersede(applied, deploys, by=HIVE, at=self._w.now())
         main = await applied.main()
         delays: list[float] = []
         for kind in PLACES:
@@ -284,7 +271,7 @@ class Discovery:
     async def _propose(self, agent: AgentName, new: NewTip) -> None:
         kind, tip = new.source.kind, new.tip
         try:
-            card = await self._service.propose(agent, new.by, tip.sha, "", self._place(agent, kind).repo, new.source)
+            deploy = await self._make_proposal(agent, new.by, tip.sha, "", self._place(agent, kind).repo, new.source)
         except TransientError:
             raise
         except Conflict as error:  # too many proposals wait: a decision makes room
@@ -293,7 +280,7 @@ class Discovery:
             return
         except HiveError as error:
             if self._look(agent, kind).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
-                reason = one_line(f"{error.summary} ({error.hint})" if error.hint else error.summary, NOTE_LIMIT)
+                reason = one_line(error.describe(), NOTE_LIMIT)
                 self._repo(agent, kind).refused[tip] = reason
                 log.warning(
                     "%s: %s at %s is no proposal: %s",
@@ -305,7 +292,7 @@ class Discovery:
                 )
                 await self._publish(self._refusal(agent, new, reason))
             return
-        log.info("%s: found %s at %s, proposal %s", agent, new.source, tip.sha[:12], card.id)
+        log.info("%s: found %s at %s, proposal %s", agent, new.source, tip.sha[:12], deploy.id)
         await self._store.save(agent, str(new.source), tip.sha, self._w.now())
         self._seen.setdefault(agent, {})[str(new.source)] = tip.sha
 

@@ -10,6 +10,7 @@ from meta.applied.source import Source
 from meta.errors import HiveError, NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
+from reconciler.plan.deploy import find_deploy
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.staleness import Stale
 from reconciler.views import Card
@@ -34,20 +35,16 @@ class CardsQuery:
 
     async def get(self, id: ProposalId, agent: AgentName | None = None) -> Card:
         """Return one card. `agent` is needed for the id 0 only. Raise NotFound, BadInput."""
-        card = await self.row(id, agent)
+        card = await self._stored(await self._deploys.owner(id, agent), id)
         try:
-            deploys = await self._w.observer.refresh(card.agent)
+            deploy = find_deploy(await self._w.observer.refresh(card.agent), card.agent, id)
         except HiveError:
-            return with_tags(card, None)  # its repo is damaged, which `hive status` reports
-        return await self._with(card, next((deploy for deploy in deploys if deploy.id == id), None))
+            return with_tags(card, None)  # the tag or the whole repo is lost, which `hive status` reports
+        return await self._with(card, deploy)
 
     async def of(self, deploy: Deploy) -> Card:
         """Return the card of a deploy that a command returned."""
         return await self._with(await self._stored(deploy.agent, deploy.id), deploy)
-
-    async def row(self, id: ProposalId, agent: AgentName | None = None) -> Card:
-        """Return one card as it is stored. Raise NotFound, BadInput."""
-        return await self._stored(await self._deploys.owner(id, agent), id)
 
     async def _stored(self, agent: AgentName, id: ProposalId) -> Card:
         card = await self._w.cards.get(agent, id)
@@ -55,10 +52,10 @@ class CardsQuery:
             raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
         return card
 
-    async def _with(self, card: Card, deploy: Deploy | None) -> Card:
+    async def _with(self, card: Card, deploy: Deploy) -> Card:
         """Return one card with the facts from its tags. For one that failed, add whether it is stale."""
-        stale = deploy is not None and await self._is_stale(deploy)
-        return with_tags(card, deploy, self._stale.hint(deploy) if deploy is not None and stale else None)
+        stale = await self._is_stale(deploy)
+        return with_tags(card, deploy, self._stale.hint(deploy) if stale else None)
 
     async def _is_stale(self, deploy: Deploy) -> bool:
         if deploy.state not in (TagState.PROPOSAL, TagState.FAILED) or deploy.kind is not DeployKind.APPLY_COMMIT:

@@ -16,7 +16,6 @@ from meta.proposed.settings import read_settings
 from reconciler.apply.apply import Apply
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.proposals.deploys import Deploys
-from reconciler.queries.cards import CardsQuery
 from reconciler.views import Change, Diff
 from reconciler.world import World
 
@@ -30,11 +29,10 @@ MOST_COMMITS = 10_000
 class DiffsQuery:
     """The views of differences."""
 
-    def __init__(self, world: World, apply: Apply, deploys: Deploys, cards: CardsQuery, build_logs: BuildLogs) -> None:
+    def __init__(self, world: World, apply: Apply, deploys: Deploys, build_logs: BuildLogs) -> None:
         self._w = world
         self._apply = apply
         self._deploys = deploys
-        self._cards = cards
         self._build_logs = build_logs
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -43,10 +41,8 @@ class DiffsQuery:
 
         For a pending proposal, also return the fault in its files, if there is one. Every builder checks that.
         """
-        owner = (await self._cards.row(id, agent)).agent
-        deploy = next((deploy for deploy in await self._deploys.of(owner) if deploy.id == id), None)
-        if deploy is None:
-            raise NotFound(f"there is no proposal {id}", "see `hive pending`")
+        deploy = await self._deploys.find(id, agent)
+        owner = deploy.agent
         applied, previews = self._w.applied(owner), self._w.previews
         base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
         diff = await self._compare(applied, base, deploy.sha)

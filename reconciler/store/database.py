@@ -37,11 +37,20 @@ class Database:
     was moved. Then `created` is True too, and the caller rebuilds what it can.
     """
 
-    def __init__(self, path: Path, uuid: str, writer: Connection, reader: Connection) -> None:
+    def __init__(
+        self,
+        path: Path,
+        uuid: str,
+        writer: Connection,
+        reader: Connection,
+        *,
+        created: bool,
+        set_aside: Path | None = None,
+    ) -> None:
         self.path = path
         self.uuid = uuid
-        self.created = False
-        self.set_aside: Path | None = None
+        self.created = created
+        self.set_aside = set_aside
         self._writer = writer
         self._reader = reader
         self._waiting: deque[Pending] = deque()
@@ -55,13 +64,7 @@ class Database:
 
         Raise PermanentError (written by a newer hive; no access) or TransientError (disk full, locked).
         """
-        try:
-            created = not path.exists() or path.stat().st_size == 0
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except (PermissionError, IsADirectoryError, NotADirectoryError, FileNotFoundError) as error:
-            raise PermanentError(f"cannot open {path}: {error.strerror}", "check that hive may write there") from error
-        except OSError as error:
-            raise TransientError(f"cannot open {path}: {error.strerror}", "check the disk") from error
+        created = _make_file(path)
         try:
             with translated(path):
                 return await cls._open(path, created)
@@ -71,12 +74,12 @@ class Database:
         logger.error(
             "the database %s is damaged (%s); it was moved to %s, and a new one is created", path, fault, moved
         )
-        database = await cls.open(path)
-        database.set_aside = moved
-        return database
+        _make_file(path)
+        with translated(path):
+            return await cls._open(path, True, moved)
 
     @classmethod
-    async def _open(cls, path: Path, created: bool) -> Database:
+    async def _open(cls, path: Path, created: bool, set_aside: Path | None = None) -> Database:
         writer = await connect(path)
         try:
             uuid = await writer.run(partial(prepare_writer, path))
@@ -84,8 +87,7 @@ class Database:
         except BaseException:
             await writer.close()
             raise
-        database = cls(path, uuid, writer, reader)
-        database.created = created
+        database = cls(path, uuid, writer, reader, created=created, set_aside=set_aside)
         try:
             await reader.run(prepare_reader)
         except BaseException:
@@ -193,6 +195,18 @@ class Database:
     def _check_open(self) -> None:
         if self._closed:
             raise TransientError("the database is closed: the daemon is stopping", "try again once it runs again")
+
+
+def _make_file(path: Path) -> bool:
+    """Make sure that the file at `path` exists. Return True if it is new. Raises PermanentError, TransientError."""
+    try:
+        new = not path.exists() or path.stat().st_size == 0
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileNotFoundError) as error:
+        raise PermanentError(f"cannot open {path}: {error.strerror}", "check that hive may write there") from error
+    except OSError as error:
+        raise TransientError(f"cannot open {path}: {error.strerror}", "check the disk") from error
+    return new
 
 
 def _fail(batch: Iterable[Pending], error: Exception) -> None:

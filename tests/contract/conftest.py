@@ -153,7 +153,7 @@ class FakeHost(BackendHost[FakeBackend]):
 
     @override
     def make(self) -> FakeBackend:
-        return FakeBackend(self.layout, self.config, owner=self.owner)
+        return FakeBackend(self.layout, owner=self.owner)
 
     @override
     async def until_up(self, agent: AgentName) -> None:

@@ -17,8 +17,6 @@ from reconciler.plan.phases import GIVEN_UP
 TICK = 1.0
 """Seconds after which the daemon is asked again without an event: events are hints, its answer decides."""
 
-UP = frozenset({"running", "needs-login", "parked", "over-budget"})
-
 
 @dataclass(frozen=True, slots=True)
 class Waits:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.client.follow import UP, Waits, follow
+from api.cli.client.follow import Waits, follow
 from api.cli.client.http import Client, Row
 from api.cli.command import (
     RUN,
@@ -19,6 +19,7 @@ from api.cli.command import (
 )
 from api.cli.render import console
 from meta.errors import Refused
+from reconciler.plan.phases import UP
 
 
 def register(app: typer.Typer) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from api.cli.client import completion
-from api.cli.client.follow import UP, Waits, deployed, follow
+from api.cli.client.follow import Waits, deployed, follow
 from api.cli.client.http import Client, Row
 from api.cli.command import (
     DECIDE,
@@ -19,6 +19,7 @@ from api.cli.command import (
 )
 from api.cli.render import console, texts
 from meta.errors import BadInput
+from reconciler.plan.phases import SETTLED
 
 NewNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="1 to 11 of a-z, 0-9 and '-'", show_default=False)]
 
@@ -84,7 +85,7 @@ def adopt(
     with follow(client, agent, Waits(wait, timeout)) as follower:
         answer = client.post(f"/api/agents/{agent}/adopt", {"side": "running" if running else "meta"})
         if follower is not None:
-            follower.until_settled(UP | {"stopped"})
+            follower.until_settled(SETTLED)
     if json:
         console.write_json(answer)
     else:

@@ -15,7 +15,7 @@ from meta.errors import HiveError
 
 if TYPE_CHECKING:
     from meta.config import Config
-    from reconciler.upkeep.doctor.checks.base import AgentRow, Subject
+    from reconciler.upkeep.doctor.checks.base import AgentRow, Daemon, Subject
     from reconciler.upkeep.doctor.examine import Row
 
 ANSWER_SECONDS = 20.0
@@ -66,18 +66,26 @@ def _subject(client: Client) -> tuple["Subject", list["Row"]]:
 
     layout = Layout(client.where.state.resolve(), client.where.runtime.resolve())
     config, complaint = _config()
-    subject = Subject(layout, config, held=is_held(layout.lock))
+    held = is_held(layout.lock)
     answer = _ask_in_time(client)
-    if subject.held is (answer is None):  # a daemon may have started or ended between the two checks
-        subject.held = is_held(layout.lock)
-    if answer is not None:
-        from reconciler.upkeep.doctor.checks.base import Daemon
-
-        lists = {"notes": tuple(answer.get("notes", ())), "agents": tuple(answer.get("agents", ()))}
-        subject.daemon = Daemon(**{**answer, **lists})
-    subject.backend = answer["backend"] if answer else os.environ.get("HIVE_BACKEND", "local")
-    subject.builder = answer["builder"] if answer else os.environ.get("HIVE_BUILDER", "plain")
+    if held is (answer is None):  # a daemon may have started or ended between the two checks
+        held = is_held(layout.lock)
+    names = answer if answer is not None else _names()
+    daemon = _daemon(answer) if answer is not None else None
+    subject = Subject(layout, config, names["backend"], names["builder"], held, daemon)
     return subject, complaint
+
+
+def _names() -> dict[str, str]:
+    """Return the backend and the builder of this environment."""
+    return {"backend": os.environ.get("HIVE_BACKEND", "local"), "builder": os.environ.get("HIVE_BUILDER", "plain")}
+
+
+def _daemon(answer: dict[str, Any]) -> "Daemon":
+    from reconciler.upkeep.doctor.checks.base import Daemon
+
+    lists = {"notes": tuple(answer.get("notes", ())), "agents": tuple(answer.get("agents", ()))}
+    return Daemon(**{**answer, **lists})
 
 
 def _config() -> tuple["Config", list["Row"]]:
@@ -128,8 +136,7 @@ def _agent(row: dict[str, Any]) -> "AgentRow":
 
 def _unhealthy(client: Client, trouble: str) -> dict[str, Any]:
     unknown = {"revision": "", "limits": "", "isolation": "", "trouble": trouble}
-    names = {"backend": os.environ.get("HIVE_BACKEND", "local"), "builder": os.environ.get("HIVE_BUILDER", "plain")}
-    return {"state": str(client.where.state.resolve()), **names, **unknown}
+    return {"state": str(client.where.state.resolve()), **_names(), **unknown}
 
 
 def _print(rows: list["Row"], every: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from api.cli.client import completion
 from api.cli.client.http import Client, Row
-from api.cli.command import DECIDE, AgentArgument, JsonOption, command
+from api.cli.command import DECIDE, AgentArgument, JsonOption, MessageOption, command
 from api.cli.commands.deploys import show_card
 from api.cli.render import console, texts
 from meta.errors import BadInput, HiveError, PermanentError
@@ -38,7 +38,7 @@ def edit(
         str | None,
         typer.Option("--file", metavar="FILE", help="read the text from this file, - for stdin, instead of an editor"),
     ] = None,
-    message: Annotated[str, typer.Option("-m", "--message", metavar="TEXT", help="what the operator should know")] = "",
+    message: MessageOption = "",
     json: JsonOption = False,
 ) -> None:
     """Edit an agent's agent.toml in $VISUAL or $EDITOR, and propose what you saved.

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from api.cli.client.exit_codes import Failed
-from api.cli.client.follow import UP, Follower, Waits, follow
+from api.cli.client.follow import Follower, Waits, follow
 from api.cli.client.http import Client, Row
 from api.cli.command import (
     RUN,
@@ -19,6 +19,7 @@ from api.cli.command import (
 )
 from api.cli.render import console
 from meta.errors import BadInput
+from reconciler.plan.phases import SETTLED
 
 AllOption = Annotated[bool, typer.Option("--all", help="all agents, in waves (HIVE_REBUILD_WAVE agents at a time)")]
 StaleOption = Annotated[
@@ -57,7 +58,7 @@ def rebuild(
             return
         answer = client.post(f"/api/agents/{agent}/rebuild", {"now": now})
         if follower is not None:
-            follower.until_settled(UP | {"stopped"})
+            follower.until_settled(SETTLED)
     if json:
         console.write_json(answer)
     else:

@@ -30,7 +30,7 @@ from meta.process.child import OutputTooLarge
 from meta.process.privilege import OVERFLOW as NOBODY
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
-from meta.process.run import Completed, ProcessTimeout, run
+from meta.process.run import Completed, ProcessTimeout, Streams, run
 from meta.process.sandbox import Sandbox
 from meta.proposed.quarantine.relay import PATIENCE, Stalled, relay
 from meta.proposed.quarantine.repo import GIT_ENVIRONMENT, Fetched, QuarantineRepo, explain, hand_over, too_large
@@ -178,7 +178,7 @@ class _Fetch:
                 deadline=min(PATIENCE, self.config.fetch_deadline),
                 recorder=self.recorder,
                 limits=self._limits(),
-                output_limit=4096,
+                streams=Streams(output_limit=4096),
                 check=False,
             )
         except (ProcessTimeout, OutputTooLarge) as error:
@@ -236,9 +236,8 @@ class _Fetch:
                 self._confined([*words, str(self.source.git_dir)]),
                 deadline=self.config.fetch_deadline,
                 recorder=self.recorder,
-                stdio=(source, sink),
                 limits=self._limits(),
-                on_start=started,
+                streams=Streams(stdio=(source, sink), on_start=started),
                 check=False,
             )
         finally:

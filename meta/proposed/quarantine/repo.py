@@ -18,7 +18,7 @@ from meta.git.objects import decode_tree
 from meta.names import Sha
 from meta.process.child import OutputTooLarge
 from meta.process.recorder import Recorder
-from meta.process.run import Completed, run
+from meta.process.run import Completed, Streams, run
 from meta.proposed.quarantine import tree
 from meta.text import one_line, scrub
 
@@ -62,6 +62,8 @@ _PACK = ("pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", 
 _UNPACK, _KEEP = ("unpack-objects", "-q"), ("index-pack", "--stdin", "--fix-thin")
 _LOOSE_MOST = 100
 """From this many objects on, the objects stay in a pack."""
+_OUTPUT_BYTES = 2**20
+_SMALL = Streams(output_limit=_OUTPUT_BYTES)
 _BYTES_PER_FILE = 400
 """Bytes of output of ls-tree per allowed file. More output means very long paths or very many directories."""
 
@@ -132,8 +134,7 @@ class QuarantineRepo:
             [*_FETCH, f"fd::{source},{sink}", f"{commit}:{FETCHED}"],
             self.config.fetch_deadline,
             self.recorder,
-            pass_fds=[source, sink],
-            on_start=started,
+            Streams(pass_fds=(source, sink), on_start=started, output_limit=_OUTPUT_BYTES),
             limits={**limits, resource.RLIMIT_FSIZE: self.config.max_pack_bytes},
         )
 
@@ -210,10 +211,9 @@ class QuarantineRepo:
             raise Refused(f"commit {commit[:12]} does not descend from applied/main ({base[:12]})", rebase)
         return added
 
-    async def _git_output(self, *words: str, stdin: bytes | None = None, limit: int = 2**20) -> bytes:
-        done = await _git(
-            self.path, {}, words, self.config.git_deadline, self.recorder, stdin=stdin, output_limit=limit
-        )
+    async def _git_output(self, *words: str, stdin: bytes | None = None, limit: int = _OUTPUT_BYTES) -> bytes:
+        streams = Streams(stdin=stdin, output_limit=limit)
+        done = await _git(self.path, {}, words, self.config.git_deadline, self.recorder, streams)
         if done.code != 0:
             raise explain(done.stderr_tail, "what was fetched", self.path)
         return done.stdout
@@ -235,14 +235,16 @@ async def hand_over(
     revisions, pack = quarantine / "revisions", quarantine / "handed.pack"
     revisions.write_text(f"{commit}\n" + (f"^{base}\n" if base is not None else ""), encoding="ascii")
     with revisions.open("rb") as wanted, pack.open("wb") as sink:
-        done = await _git(quarantine, _HAND_OVER, _PACK, deadline, recorder, stdio=(wanted.fileno(), sink.fileno()))
+        streams = Streams(stdio=(wanted.fileno(), sink.fileno()))
+        done = await _git(quarantine, _HAND_OVER, _PACK, deadline, recorder, streams)
     if done.code != 0:
         raise explain(done.stderr_tail, commit, quarantine)
     with pack.open("rb", buffering=0) as source, (quarantine / "output").open("wb") as sink:
         count = int.from_bytes(source.read(12)[8:], "big")
         source.seek(0)
         unpack = _UNPACK if count < _LOOSE_MOST else _KEEP
-        done = await _git(applied_git, _HAND_OVER, unpack, deadline, recorder, stdio=(source.fileno(), sink.fileno()))
+        streams = Streams(stdio=(source.fileno(), sink.fileno()))
+        done = await _git(applied_git, _HAND_OVER, unpack, deadline, recorder, streams)
     if done.code != 0:
         raise explain(done.stderr_tail, commit, applied_git)
 
@@ -259,12 +261,8 @@ async def _git(
     words: Sequence[str],
     deadline: float,
     recorder: Recorder | None,
-    stdin: bytes | None = None,
-    stdio: tuple[int, int] | None = None,
-    pass_fds: Sequence[int] = (),
-    on_start: Callable[[], object] | None = None,
+    streams: Streams = _SMALL,
     limits: Mapping[int, int] | None = None,
-    output_limit: int = 2**20,
 ) -> Completed:
     options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
     return await run(
@@ -272,12 +270,8 @@ async def _git(
         deadline=deadline,
         recorder=recorder,
         env=GIT_ENVIRONMENT,
-        stdin=stdin,
-        stdio=stdio,
-        pass_fds=pass_fds,
-        on_start=on_start,
         limits=limits,
-        output_limit=output_limit,
+        streams=streams,
         check=False,
     )
 

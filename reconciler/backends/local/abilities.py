@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from meta.config import Config
+from meta.process.privilege import ROOT_REMEDY
 from reconciler.backends.base import Abilities
 from reconciler.backends.local.cgroups import Cgroups
-from reconciler.backends.local.enclosure import ROOT_REMEDY, Host
+from reconciler.backends.local.enclosure import Host
 
 
 def abilities(host: Host, config: Config, cgroups: Cgroups) -> Abilities:

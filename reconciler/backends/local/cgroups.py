@@ -18,10 +18,10 @@ from pathlib import Path
 
 from meta.model import Limits
 from meta.names import AgentName
+from reconciler.common.controllers import CONTROLLERS
 
 log = logging.getLogger(__name__)
 
-CONTROLLERS = ("memory", "pids", "cpu")
 PERIOD_US = 100_000
 """The scheduler's period: a CPU limit of 50 percent is 50 ms in every 100 ms."""
 

@@ -23,7 +23,7 @@ from meta.layout import Layout
 from meta.model import ContainerSettings, Role
 from meta.names import AgentName
 from meta.process import sandbox
-from meta.process.privilege import privilege
+from meta.process.privilege import ROOT_REMEDY, privilege
 from meta.process.trial import tried
 from reconciler.plan.observed import Launch
 
@@ -42,11 +42,6 @@ ACCOUNTS = "etc"
 """The folder of the sandbox's passwd and group file, in the backend's folder of the agent."""
 
 _INSTALL = "install bubblewrap (on Debian: apt-get install bubblewrap)"
-ROOT_REMEDY = (
-    "unset HIVE_FIXED_UIDS, so that each agent gets a uid of its own (chown its files to that), or run hive as an "
-    "ordinary user"
-)
-ONE_UID_REMEDY = "run hive as the host's root, or give its user namespace the uids from HIVE_UID_START on"
 
 
 @dataclass(frozen=True, slots=True)

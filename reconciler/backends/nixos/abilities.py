@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.backends.base import Abilities
+from reconciler.common.controllers import CONTROLLERS
 
 ISOLATION = "systemd-nspawn: own mount, pid, network, ipc, uts and user namespace"
 UIDS = "each agent has its own range of 65,536 uids"
 BUS_AWAY = "the system bus is not connected: containers are shown as they were last seen"
-CONTROLLERS = ("memory", "pids", "cpu")
 
 
 def abilities(*, ready: bool, root: Path = Path("/sys/fs/cgroup")) -> Abilities:

@@ -60,8 +60,8 @@ class NixosBackend:
         layout: Layout,
         config: Config,
         helper: RootHelper,
+        bus: Bus,
         *,
-        bus: Bus | None = None,
         where: Where | None = None,
         starts: int = STARTS,
     ) -> None:
@@ -71,7 +71,7 @@ class NixosBackend:
         self._where = where or Where()
         self._folder = layout.backend(self.name)
         self._all_records: dict[AgentName, NixosRecords] = {}
-        self._tracker = Tracker(bus or Bus(), self._on_change)
+        self._tracker = Tracker(bus, self._on_change)
         self._runs = Runs()
         self._slots = asyncio.Semaphore(starts)
         self._hint: Hint | None = None

@@ -49,9 +49,9 @@ class Signal:
 class Bus:
     """The system bus. `address` is as in DBUS_SYSTEM_BUS_ADDRESS; None is the system's. `background` runs its task."""
 
-    def __init__(self, address: str | None = None, background: Background | None = None) -> None:
+    def __init__(self, background: Background, address: str | None = None) -> None:
+        self._background = background
         self._address = address
-        self._background = background or Background()
         self._bus: MessageBus | None = None
         self._task: asyncio.Task[None] | None = None
         self._reported: str | None = None

@@ -86,7 +86,7 @@ class Tracker:
     async def _on_up(self) -> None:
         await self._bus.call(SYSTEMD, MANAGER_PATH, MANAGER, "Subscribe")
         listed = await self._bus.call(
-            *(SYSTEMD, MANAGER_PATH, MANAGER, "ListUnitsByPatterns", "asas"), [], ["container@*.service"]
+            SYSTEMD, MANAGER_PATH, MANAGER, "ListUnitsByPatterns", "asas", [], ["container@*.service"]
         )
         units = listed[0] if listed and isinstance(listed[0], list) else []
         loaded = {agent_of_unit(str(unit[0])) for unit in units}

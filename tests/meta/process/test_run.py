@@ -15,7 +15,7 @@ import pytest
 from meta.errors import NotFound, PermanentError
 from meta.process.child import OutputTooLarge
 from meta.process.identity import alive, identity
-from meta.process.run import ProcessFailed, ProcessTimeout, run
+from meta.process.run import ProcessFailed, ProcessTimeout, Streams, run
 from tests.support.programs import FORKS_THEN, WRITES_PID_THEN_HANGS, python, started_pid, until
 
 
@@ -23,7 +23,7 @@ async def test_output_code_and_errors_come_back() -> None:
     done = await run(
         python("import sys; print(sys.stdin.read()); sys.stderr.write('hm\\n'); sys.exit(3)"),
         deadline=10,
-        stdin=b"hello",
+        streams=Streams(stdin=b"hello"),
         check=False,
     )
     assert (done.code, done.text, done.stderr_tail) == (3, "hello", "hm\n")
@@ -56,11 +56,11 @@ async def test_the_environment_is_minimal_and_what_the_caller_adds() -> None:
 
 async def test_a_megabyte_goes_in_and_out() -> None:
     data = os.urandom(2**20)
-    assert (await run(["cat"], deadline=10, stdin=data)).stdout == data
+    assert (await run(["cat"], deadline=10, streams=Streams(stdin=data))).stdout == data
 
 
 async def test_a_command_that_does_not_read_its_input_is_no_error() -> None:
-    assert (await run(["true"], deadline=10, stdin=b"x" * 2**20)).code == 0
+    assert (await run(["true"], deadline=10, streams=Streams(stdin=b"x" * 2**20))).code == 0
 
 
 async def test_lines_of_stderr_are_streamed_as_they_come(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_lines_of_stderr_are_streamed_as_they_come(tmp_path: Path) -> None
             os.close(os.open(go, os.O_WRONLY))
 
     code = "import sys; print('first', file=sys.stderr, flush=True); open(sys.argv[1]).read(); sys.stderr.write('last')"
-    await run(python(code, str(go)), deadline=10, on_line=on_line)
+    await run(python(code, str(go)), deadline=10, streams=Streams(on_line=on_line))
     assert seen == ["first", "last"]
 
 
@@ -86,13 +86,13 @@ async def test_an_error_in_the_callers_line_function_ends_the_command() -> None:
         await run(
             python("import sys,signal; print('one', file=sys.stderr, flush=True); signal.pause()"),
             deadline=10,
-            on_line=on_line,
+            streams=Streams(on_line=on_line),
         )
 
 
 async def test_more_output_than_allowed_ends_the_command() -> None:
     with pytest.raises(OutputTooLarge, match="more than 1000 bytes"):
-        await run(["yes"], deadline=10, output_limit=1000)
+        await run(["yes"], deadline=10, streams=Streams(output_limit=1000))
 
 
 async def test_only_the_tail_of_stderr_is_kept() -> None:
@@ -186,7 +186,9 @@ async def test_descriptors_are_passed_on_only_when_asked() -> None:
     reader, writer = os.pipe()
     try:
         os.write(writer, b"secret")
-        done = await run(python(f"import os; print(os.read({reader}, 6))"), deadline=10, pass_fds=[reader])
+        done = await run(
+            python(f"import os; print(os.read({reader}, 6))"), deadline=10, streams=Streams(pass_fds=(reader,))
+        )
         assert done.text == "b'secret'"
         with pytest.raises(ProcessFailed, match="Bad file descriptor"):
             await run(python(f"import os; print(os.read({writer}, 6))"), deadline=10)

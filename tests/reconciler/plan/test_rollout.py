@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta.names import AgentName
+from meta.names import HIVE, AgentName
 from reconciler.plan import rollout
 from reconciler.plan.rollout import Rollout, Seen
 
@@ -231,7 +231,7 @@ def test_one_that_is_always_in_a_turn_does_not_hold_the_manager_back_for_ever() 
 
 def test_one_that_is_always_in_a_turn_does_not_keep_the_others_from_the_next_hive() -> None:
     seen = {**fleet("alice", outdated=True), **fleet("busy", between_turns=False, outdated=True)}
-    made = replace(begun(seen, idle=True), by=rollout.AUTOMATIC, waiting=(AgentName("busy"),))
+    made = replace(begun(seen, idle=True), by=HIVE, waiting=(AgentName("busy"),))
     assert not rollout.wanted(made, seen, "new", "idle")
     assert rollout.wanted(made, seen, "newer", "idle")
     assert not rollout.wanted(replace(made, begun={AgentName("alice"): 1}), seen, "newer", "idle")

@@ -111,7 +111,7 @@ class Stage:
             events=self.events,
         )
         deployed = DeployedSettings(lambda _: self.pin, self.read)
-        made = Discovery(world, self.proposals, self.store, deployed, watch)  # type: ignore[arg-type]
+        made = Discovery(world, self.proposals.propose, self.store, deployed, watch)  # type: ignore[arg-type]
         await made.open()
         self._tasks.append(asyncio.create_task(made.run()))
         return made

@@ -19,7 +19,9 @@ from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import AgentName, GenerationId, Sha
 from reconciler.backends.nixos.backend import NixosBackend
+from reconciler.backends.nixos.bus import Bus
 from reconciler.backends.nixos.records import Where
+from reconciler.common.tasks import Background
 from reconciler.plan.observed import Launch
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds
@@ -34,7 +36,7 @@ async def main(system: Path) -> dict[str, object]:
     layout = Layout(HOME / "user", Path("/run/hive-user"))
     where = Where(owner="hive-user", bounds=Bounds(store=str(HOME / "store")))
     helper = Client(Path("/run/hive-privileged-user/socket"))
-    backend = NixosBackend(layout, Config(), helper, where=where)
+    backend = NixosBackend(layout, Config(), helper, Bus(Background()), where=where)
     settings = ContainerSettings(Role.AGENT, 851_968, Limits(memory_mib=128, pids=64))
     generation = Generation(
         GenerationId("1" * 20), CAROL, Sha("a" * 40), system, settings.fingerprint(), revision="test"

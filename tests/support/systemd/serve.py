@@ -23,6 +23,7 @@ from reconciler.backends.base import Backend
 from reconciler.backends.nixos.backend import NixosBackend
 from reconciler.backends.nixos.bus import Bus
 from reconciler.backends.nixos.records import Where
+from reconciler.common.tasks import Background
 from reconciler.daemon import choices, state_directory
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds
@@ -69,7 +70,7 @@ def stand_in(agent: AgentName, generation: Generation) -> Path:
 def nixos_backend(layout: Layout, config: Config, *, owner: str) -> Backend:
     """Return backend `nixos` in the place of `local`."""
     where = Where(bounds=Bounds(store=str(STORE)))
-    return StandInBackend(layout, config, Client(Path("/run/hive-privileged/socket")), bus=Bus(), where=where)
+    return StandInBackend(layout, config, Client(Path("/run/hive-privileged/socket")), Bus(Background()), where=where)
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from meta.names import AgentName, GenerationId, Sha
 from reconciler.backends.nixos.backend import NixosBackend
 from reconciler.backends.nixos.bus import Bus
 from reconciler.backends.nixos.records import Where
+from reconciler.common.tasks import Background
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds
 from tests.contract.conftest import SCRIPT, WAIT, BackendHost
@@ -46,7 +47,7 @@ class NixosHost(BackendHost[NixosBackend]):
     @override
     def make(self) -> NixosBackend:
         helper = Client(Path("/run/hive-privileged/socket"))
-        return NixosBackend(self.layout, self.config, helper, bus=Bus(), where=WHERE)
+        return NixosBackend(self.layout, self.config, helper, Bus(Background()), where=WHERE)
 
     @override
     def settings(self, agent: AgentName, memory_mib: int = 512) -> ContainerSettings:

@@ -17,6 +17,8 @@ from typing_extensions import override
 from meta.model import ContainerSettings, Generation, Limits, Role
 from meta.names import MANAGER, AgentName
 from reconciler.backends.nixos.backend import NixosBackend
+from reconciler.backends.nixos.bus import Bus
+from reconciler.common.tasks import Background
 from reconciler.plan.observed import Launch
 from reconciler.privileged.client import Client
 from tests.contract.conftest import WAIT
@@ -276,7 +278,9 @@ async def test_no_more_containers_boot_at_the_same_time_than_a_wave_holds(nixos_
         await nixos_host.backend.stop(agent, 5)
     await nixos_host.backend.close()
     helper = Counting(Path("/run/hive-privileged/socket"))
-    nixos_host.backend = NixosBackend(nixos_host.layout, nixos_host.config, helper, where=WHERE, starts=1)
+    nixos_host.backend = NixosBackend(
+        nixos_host.layout, nixos_host.config, helper, Bus(Background()), where=WHERE, starts=1
+    )
     await nixos_host.backend.open(nixos_host.hints.put_nowait)
     starts = [
         nixos_host.backend.start(agent, nixos_host.launch(nixos_host.generation(agent))) for agent in (ALICE, BOB)

@@ -10,10 +10,10 @@ from pathlib import Path
 from meta.errors import HiveError
 from meta.nix import find
 from meta.nix.cli import OLDEST
-from meta.process.privilege import privilege
+from meta.process.privilege import ONE_UID_REMEDY, ROOT_REMEDY, privilege
 from meta.process.run import run
 from meta.process.trial import tried
-from reconciler.backends.local.enclosure import ONE_UID_REMEDY, ROOT_REMEDY
+from reconciler.common.controllers import CONTROLLERS
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 from reconciler.upkeep.doctor.checks.clock import advice
 
@@ -27,7 +27,6 @@ DISK_FAIL, DISK_WARN, INODES_WARN = 256 * 2**20, 2 * 2**30, 10_000
 FUTURE = 120.0
 JUMP = 60.0
 """Seconds by which the clock may have been corrected since the daemon started."""
-CONTROLLERS = ("memory", "pids", "cpu")
 
 
 async def git(subject: Subject) -> list[Finding]:

@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from meta.desired.uid_ranges import UID_STEP
+from meta.layout import FOLDER_MODE, FOLDERS
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
 from reconciler.common.leftovers import find
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
-_FOLDERS = {"agents": 0o755, "applied": 0o755, "proposed": 0o755, "push": 0o755, "generations": 0o755, "roots": 0o755}
-_OURS = {"processes": 0o755, "quarantine": 0o700, "scratch": 0o700}
+_THROW_AWAY = {"processes": FOLDER_MODE, "quarantine": 0o700, "scratch": 0o700}
 _PER_AGENT = ("agents", "applied", "proposed", "generations", "roots", "previews", "nix/agents")
 _REMOVED_BY = "`hive doctor --fix` or a start of the daemon removes it"
 
@@ -29,9 +29,11 @@ async def directories(subject: Subject) -> list[Finding]:
     layout = subject.layout
     if not subject.exists:
         return [Finding(Verdict.FAIL, f"there is no hive in {layout.state}", "start one with `hive serve`")]
-    wanted = {layout.state / name: mode for name, mode in {**_FOLDERS, **_OURS}.items()}
+    wanted = {
+        layout.state / name: mode for name, mode in {**dict.fromkeys(FOLDERS, FOLDER_MODE), **_THROW_AWAY}.items()
+    }
     if subject.held:  # without a daemon the sockets' directories are not needed, and a reboot removes them
-        wanted |= {layout.runtime: 0o755, layout.runtime / "agents": 0o755}
+        wanted |= {layout.runtime: FOLDER_MODE, layout.runtime / "agents": FOLDER_MODE}
     findings, missing = [], {}
     for path, mode in wanted.items():
         if path.is_dir() and not path.is_symlink():

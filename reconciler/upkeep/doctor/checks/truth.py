@@ -14,6 +14,7 @@ from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId
 from meta.process.run import run
 from meta.text import one_line
+from reconciler.plan.contradiction import contradicts_meta
 from reconciler.store import damaged
 from reconciler.store.offline import Contents, read_contents
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
@@ -88,9 +89,8 @@ async def tags(subject: Subject) -> list[Finding]:
     for agent in subject.repos() if view is not None else ():
         if view is not None:
             findings += _rivals(subject, agent)
-            findings += [
-                _disagreement(deploy, view) for deploy in await _deploys(subject, agent) if _disagrees(deploy, view)
-            ]
+            deploys = await _deploys(subject, agent)
+            findings += [_contradiction(deploy) for deploy in deploys if _contradicts(deploy, view)]
     return findings or ok("tags and meta agree")
 
 
@@ -119,22 +119,19 @@ def _rivals(subject: Subject, agent: AgentName) -> list[Finding]:
     return findings
 
 
-def _disagrees(deploy: Deploy, view: MetaView) -> bool:
+def _contradicts(deploy: Deploy, view: MetaView) -> bool:
+    """Return True if its tags and meta contradict each other, and `hive adopt` has not settled that."""
     entry = view.desired.agents.get(deploy.agent)
     grave = view.desired.tombstones.get(deploy.agent)
     disowned = (entry.disowned if entry else frozenset()) | (grave.disowned if grave else frozenset())
-    if deploy.id in disowned:
-        return False
+    return deploy.id not in disowned and contradicts_meta(deploy, history=view.history, committed=view.committed)
+
+
+def _contradiction(deploy: Deploy) -> Finding:
     if deploy.state is TagState.DEPLOYED:
-        return deploy.meta_commit is not None and deploy.meta_commit not in view.history
-    return deploy.state is TagState.FAILED and deploy.id in view.committed.get(deploy.agent, {})
-
-
-def _disagreement(deploy: Deploy, view: MetaView) -> Finding:
-    if deploy.state is TagState.FAILED:
-        text = f"{deploy.agent}: failed/{deploy.id} exists, but meta has its commit"
-    else:
         text = f"{deploy.agent}: deployed/{deploy.id} names a meta commit that is not in main"
+    else:
+        text = f"{deploy.agent}: {deploy.state}/{deploy.id} exists, but meta has its commit"
     remedy = (
         f"`hive adopt {deploy.agent} --running` keeps the running commit, `--meta` returns to the one that meta pins"
     )

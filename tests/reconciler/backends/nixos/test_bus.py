@@ -32,7 +32,7 @@ async def test_a_bus_that_stays_away_is_told_once(
         if attempts >= 5:
             many.set()
 
-    away = Bus(f"unix:path={tmp_path / 'nothing'}")
+    away = Bus(Background(), f"unix:path={tmp_path / 'nothing'}")
     with caplog.at_level(logging.INFO):
         opening = asyncio.create_task(away.open((), lambda _: None, nothing, down))
         await asyncio.wait_for(many.wait(), 5)
@@ -59,7 +59,7 @@ async def test_another_reason_is_told_again(
         if attempts >= 6:
             many.set()
 
-    away = Bus(f"unix:path={place}")
+    away = Bus(Background(), f"unix:path={place}")
     opening = asyncio.create_task(away.open((), lambda _: None, nothing, down))
     await asyncio.wait_for(many.wait(), 5)
     opening.cancel()
@@ -72,7 +72,7 @@ async def test_another_reason_is_told_again(
 async def test_to_open_it_ends_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.05)
     with pytest.raises(TransientError, match="cannot be reached") as caught:
-        await Bus(f"unix:path={tmp_path / 'nothing'}").open((), lambda _: None, nothing, lambda: None)
+        await Bus(Background(), f"unix:path={tmp_path / 'nothing'}").open((), lambda _: None, nothing, lambda: None)
     assert "dbus" in caught.value.hint
 
 
@@ -86,5 +86,5 @@ async def test_a_mistake_in_what_keeps_the_connection_ends_the_daemon(
         raise LookupError("on purpose")
 
     with pytest.raises(TransientError, match="cannot be reached"):
-        await Bus(f"unix:path={tmp_path / 'nothing'}", background).open((), lambda _: None, nothing, down)
+        await Bus(background, f"unix:path={tmp_path / 'nothing'}").open((), lambda _: None, nothing, down)
     assert background.failure == Ended("system bus", "LookupError: on purpose")

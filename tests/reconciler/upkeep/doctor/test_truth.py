@@ -50,6 +50,17 @@ async def test_a_meta_that_went_back_in_time_fails_with_how_to_adopt(subject: Su
     assert "hive adopt alice" in row.remedy
 
 
+async def test_a_denied_id_that_meta_has_fails_as_a_failed_one_does(subject: Subject) -> None:
+    id = deployed(subject)
+    tag = ref(subject, f"deployed/{id}")
+    for state in ("approved", "building"):
+        ref(subject, f"{state}/{id}").unlink()
+    for state in ("denied", "failed"):
+        tag = tag.rename(ref(subject, f"{state}/{id}"))
+        row = await only(subject, "tags", Verdict.FAIL, f"alice: {state}/{id} exists, but meta has its commit")
+        assert "hive adopt alice" in row.remedy
+
+
 def edit(subject: Subject, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(subject.layout.database)) as connection, connection:
         connection.execute(statement, values)

@@ -1,0 +1,3 @@
+"""The controllers of control groups with which hive limits agents."""
+
+CONTROLLERS = ("memory", "pids", "cpu")
