@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 2
-"""Most connections to one harness.sock: the harness's own, and a new one while the old one ends."""
+CONNECTIONS = 4
+"""Most connections to one harness.sock: the harness, a new one of it, and two that are just being closed."""
 
 LINE_BYTES = 16 * 1024
 """The longest line: a hello has some hundred bytes."""

@@ -41,9 +41,9 @@ class ReadTag:
         """Return who wrote the tag."""
         return self.get(BY) or UNKNOWN
 
-    def get(self, trailer: str) -> str:
-        """Return a trailer, "" if it is missing."""
-        return self.message.trailers.get(trailer, "")
+    def get(self, trailer: str) -> str | None:
+        """Return a trailer; None if it is missing or empty."""
+        return self.message.trailers.get(trailer) or None
 
 
 def read_tag(state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag | None:
@@ -80,12 +80,12 @@ def deploy(agent: AgentName, id: ProposalId, tags: Mapping[TagState, ReadTag]) -
     return Deploy(
         agent=agent,
         id=id,
-        kind=_KINDS.get(first.get(KIND), DeployKind.APPLY_COMMIT),
+        kind=_KINDS.get(first.get(KIND) or "", DeployKind.APPLY_COMMIT),
         state=state,
         sha=first.sha,
         base=Sha(base) if base else None,
-        commit_ref=first.get(COMMIT_REF),
-        source=first.get(SOURCE),
+        commit_ref=first.get(COMMIT_REF) or "",
+        source=first.get(SOURCE) or "",
         description=first.message.text,
         requested_at=first.at,
         proposed_by=first.by,

@@ -92,7 +92,7 @@ async def test_a_git_directory_that_is_none_any_more_fails(subject: Subject) -> 
 async def test_a_work_tree_or_push_repo_of_another_kind_fails_and_a_missing_one_is_made_again(subject: Subject) -> None:
     tree, push = subject.layout.proposed_config(ALICE), subject.layout.push_repo(ALICE)
     (push / "HEAD").unlink()
-    await only(subject, "proposed", Verdict.FAIL, "not a push repo as hive makes it")
+    await only(subject, "proposed", Verdict.FAIL, "not a push repo as hive made it")
     shutil.rmtree(push)
     shutil.rmtree(tree)
     await only(subject, "proposed", Verdict.OK, "are complete")
