@@ -90,7 +90,7 @@ async def call_tool(call: Call, name: str, given: Mapping[str, Any], cancelled: 
             call.who,
             extra={"limited": f"{call.who} tool"},
         )
-        return Answer(("error: hive failed with an internal error; its log says more",), error=True)
+        return Answer(("error: hive failed with an internal error; its log has the details",), error=True)
 
 
 async def error_answer(call: Call, error: HiveError) -> Answer:

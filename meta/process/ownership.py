@@ -17,6 +17,8 @@ from meta.process.privilege import OVERFLOW, privilege
 
 SERVICES = 1000
 """Below are the accounts of the system's services, by the custom of all distributions."""
+DYNAMIC = range(61_184, 65_520)
+"""The accounts that systemd makes for services with DynamicUser=, and keeps free for services (systemd's UIDS-GIDS)."""
 _LINKS = 40
 
 
@@ -55,7 +57,7 @@ def service_of(state: Path, caller: Trusted) -> int | None:
         owner = state.stat().st_uid
     except OSError:
         return None
-    if owner in caller or owner >= SERVICES:
+    if owner in caller or not (owner < SERVICES or owner in DYNAMIC):
         return None
     return owner if not any(_way(state.resolve().parent, Trusted(0, foreign=caller.foreign))) else None
 

@@ -222,7 +222,7 @@ async def test_an_agent_that_is_set_not_to_be_isolated_still_needs_the_hosts_con
     generation = replace(open_host.generation(ALICE), fingerprint=settings.fingerprint())
     await open_host.backend.create(ALICE, settings)
     await open_host.backend.set_system(ALICE, generation)
-    with pytest.raises(Refused, match="not isolated"):
+    with pytest.raises(Refused, match="turns its isolation off"):
         await open_host.backend.start(ALICE, open_host.launch(generation))
     open_host.config = open_host.config.model_copy(update={"isolation": "unsafe-none"})
     await open_host.reopen()

@@ -139,7 +139,7 @@ def test_a_preview_that_ended_at_a_limit_is_made_again_when_somebody_asks(unharm
     assert (
         f"tried once; it is tried again in 60 s, and at once by `hive retry {id}`" in unharmed.hive("diff", str(id)).out
     )
-    assert f"proposal {id} for alice is looked at again" in unharmed.hive("retry", str(id)).out
+    assert f"proposal {id} for alice is evaluated again" in unharmed.hive("retry", str(id)).out
     unharmed.settle("alice")
     assert kept.stat().st_mtime_ns > before
     assert unharmed.card(id)["state"] == "proposal"

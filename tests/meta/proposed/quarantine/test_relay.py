@@ -50,7 +50,7 @@ async def test_a_byte_now_and_then_buys_no_time(pipes: Pipes) -> None:
     async def drip() -> None:
         while True:
             os.write(send, b".")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
 
     dripping = asyncio.ensure_future(drip())
     with pytest.raises(Stalled):
