@@ -19,12 +19,12 @@ STRICT = os.environ.get("HIVE_STRICT") == "1"
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long versions to `make test-full`; they are deselected, which the summary counts."""
-    if FULL:
-        return
-    long = [item for item in items if item.get_closest_marker("full")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
+    left_out = {"unprivileged"} if os.geteuid() == 0 else set()
+    left_out |= set() if FULL else {"full"}
+    others = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 @pytest.hookimpl(wrapper=True)

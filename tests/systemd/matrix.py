@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from api.cli.client import paths
 from api.cli.client.http import Client
-from api.cli.client.paths import Where
 from meta.errors import HiveError
 from tests.e2e.story import Unexpected, check
 from tests.systemd.nixstory import ETC, NIX, PROFILES, UNIT, NixStory, run
@@ -37,7 +37,7 @@ class Hive(NixStory):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, out=lambda line: print(line, flush=True))  # noqa: T201
-        self.client = Client(Where(self.state, self.runtime))
+        self.client = Client(paths.find(str(self.state), str(self.runtime)))
         self.proposed = 0
 
     def arm(self, failpoint: str) -> None:

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from api.cli.client import paths
 from api.cli.client.http import Client
-from api.cli.client.paths import Where
 from tests.e2e.story import check
 from tests.systemd.matrix import agree
 from tests.systemd.nixstory import ETC, NixStory, run
@@ -31,7 +31,7 @@ class Swarm(NixStory):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, out=lambda line: print(line, flush=True))  # noqa: T201
-        self.client = Client(Where(self.state, self.runtime))
+        self.client = Client(paths.find(str(self.state), str(self.runtime)))
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """The agents' rows of hive status, without the manager's."""

@@ -195,7 +195,7 @@ def test_a_folder_that_became_a_symlink_is_not_followed(old: Old, tmp_path: Path
     assert not old.layout.push_repo(ALICE).exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root needs no rights")
+@pytest.mark.unprivileged
 def test_rights_that_the_manager_took_away_do_not_keep_it_there(old: Old) -> None:
     old.path.chmod(0o500)
     old.path.parent.chmod(0o500)
