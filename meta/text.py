@@ -1,10 +1,13 @@
-"""Clean text of unknown origin, so that it can be kept and shown. Pure."""
+"""Clean text of unknown origin, so that it can be kept and shown. Pure.
+
+Characters without ink are made visible: they can hide text, or forge a line that hive wrote.
+"""
 
 from __future__ import annotations
 
 import re
-
-from meta.invisible import show_invisible
+import unicodedata
+from functools import lru_cache
 
 LINE_LIMIT = 500
 """Characters of a text on one line. A longer text keeps its beginning."""
@@ -24,6 +27,40 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 
+CATEGORIES = {
+    "Cc": "control characters",
+    "Cf": "format characters: zero-width ones, tags, turns of direction",
+    "Cn": "unassigned",
+    "Co": "private use",
+    "Cs": "halves of surrogate pairs",
+    "Zl": "line separator",
+    "Zp": "paragraph separator",
+    "Zs": "spaces other than the space",
+}
+"""General categories of Unicode whose characters have no ink, or an unknown one."""
+
+FILLERS = frozenset(
+    [
+        "\u034f",  # combining grapheme joiner (Mn)
+        "\u115f\u1160\u3164\uffa0",  # Hangul fillers (Lo)
+        "\u17b4\u17b5",  # inherent vowels of Khmer (Mn)
+        "\u180b\u180c\u180d\u180f",  # variation selectors of Mongolian (Mn)
+        "\u2d7f\U0001107f\U00011a47\U00011a99",  # joiners of Tifinagh, Brahmi, Zanabazar and Soyombo (Mn)
+        "\u2800",  # blank Braille pattern (So)
+        "\ufffc",  # object replacement (So)
+        "\U00016fe4",  # Khitan small script filler (Mn)
+        "\U0001d159",  # null notehead (So)
+        "".join(map(chr, range(0xFE00, 0xFE10))),  # variation selectors (Mn)
+        "".join(map(chr, range(0xE0100, 0xE01F0))),  # variation selectors supplement (Mn)
+    ]
+)
+"""Further characters without ink, which are in categories whose others have some."""
+
+_FILLERS = frozenset("".join(FILLERS))
+_KEPT = frozenset(" \t\n")
+_SUSPECTS = re.compile(r"[^\n\t\x20-\x7e]")
+_MOST_NAMED = 20
+
 
 def scrub(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
     """Return `text` without characters that could mislead or harm a reader, cut to its last `limit` characters.
@@ -42,3 +79,44 @@ def scrub(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
 def one_line(text: str, limit: int = LINE_LIMIT) -> str:
     """Return `text` scrubbed, on one line, without spaces around it, cut to its first `limit` characters."""
     return " ".join(scrub(text, max(limit * 8, TEXT_LIMIT)).split())[:limit].rstrip()
+
+
+def is_invisible(char: str) -> bool:
+    """Return True if a character has no ink. The space, the tab and the line feed do not count."""
+    return char not in _KEPT and (char in _FILLERS or unicodedata.category(char) in CATEGORIES)
+
+
+def show_invisible(text: str) -> str:
+    r"""Return `text` with each invisible character as its escape (`\u200b`, `\U000e0041`)."""
+    return _SUSPECTS.sub(lambda match: _escape(match[0]), text)
+
+
+def show_invisible_in_json(text: str) -> str:
+    r"""Return JSON with each invisible character as JSON's own escape, so that it stays the same value."""
+    return _SUSPECTS.sub(lambda match: _json_escape(match[0]), text)
+
+
+def name_invisible(*texts: str) -> tuple[str, ...]:
+    """Return the invisible characters in `texts` as `U+200B ZERO WIDTH SPACE`, sorted, at most 20."""
+    chars = {char for text in texts for char in _SUSPECTS.findall(text) if is_invisible(char)}
+    names = [
+        f"U+{ord(char):04X} {unicodedata.name(char, CATEGORIES.get(unicodedata.category(char), ''))}"
+        for char in sorted(chars)
+    ]
+    more = len(names) - _MOST_NAMED
+    return tuple(names) if more <= 0 else (*names[:_MOST_NAMED], f"and {more} more")
+
+
+@lru_cache(4096)
+def _escape(char: str) -> str:
+    if not is_invisible(char):
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+
+
+@lru_cache(4096)
+def _json_escape(char: str) -> str:
+    if not is_invisible(char):
+        return char
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

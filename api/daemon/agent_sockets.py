@@ -24,9 +24,9 @@ from api.sockets.listener import Bound, bind, make_directory
 from api.sockets.principals import UID_RANGE, principal_of
 from meta.config import Config
 from meta.errors import TransientError
-from meta.failpoint import operation
 from meta.layout import Layout
 from meta.names import AgentName
+from meta.process.failpoint import operation
 
 if TYPE_CHECKING:
     from reconciler.service import Service

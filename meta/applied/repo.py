@@ -16,7 +16,6 @@ from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, 
 from meta.applied.tags import ReadTag
 from meta.approval import Binding
 from meta.errors import Conflict, HiveError, NotFound, TransientError
-from meta.failpoint import operation
 from meta.git.diff import TreeDiff
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
@@ -26,6 +25,7 @@ from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.process.failpoint import operation
 from meta.text import one_line
 
 __all__ = ["Applied", "FileAt"]

@@ -31,7 +31,6 @@ from meta.desired.uid_ranges import LOWEST
 from meta.desired.uids import uid_for
 from meta.desired.view import LogEntry, MetaView, log_entry
 from meta.errors import Conflict, HiveError, NotFound, TransientError
-from meta.failpoint import operation
 from meta.git.message import encode
 from meta.git.objects import TreeEntry, commit
 from meta.git.repo import GitRepo
@@ -51,6 +50,7 @@ from meta.model import (
 )
 from meta.names import AgentName, ProposalId, Sha
 from meta.process.disk import disk_error
+from meta.process.failpoint import operation
 from meta.process.privilege import FIRST_UID
 
 __all__ = ["LockFlake", "LogEntry", "MetaRepo", "MetaView"]

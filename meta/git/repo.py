@@ -23,7 +23,6 @@ from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
 from meta.errors import NotFound, PermanentError, Refused
-from meta.failpoint import operation
 from meta.git.config import CONFIG, is_complete, own_environment
 from meta.git.diff import Differ, TreeDiff
 from meta.git.failures import failure
@@ -33,6 +32,7 @@ from meta.git.transaction import RefChange, command
 from meta.names import Sha
 from meta.process.child import OutputTooLarge
 from meta.process.disk import disk_error
+from meta.process.failpoint import operation
 from meta.process.run import Streams, run
 
 log = logging.getLogger(__name__)

@@ -29,9 +29,9 @@ from typing_extensions import override
 
 from meta.config import Config
 from meta.errors import HiveError
-from meta.failpoint import hit
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
+from meta.process.failpoint import hit
 from meta.proposed import push_check, push_repo
 from meta.proposed.tips import is_branch
 from meta.text import one_line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from meta.failpoint import hit, inside
+from meta.process.failpoint import hit, inside
 from reconciler.plan.steps import COMMANDS, OPERATIONS, STEPS
 
 EFFECTS: frozenset[str] = frozenset(

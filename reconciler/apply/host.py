@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from meta.errors import HiveError
-from meta.failpoint import operation
 from meta.model import ContainerSettings
 from meta.names import MANAGER, AgentName
+from meta.process.failpoint import operation
 from meta.proposed import push_repo, work_tree
 from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from meta.failpoint import operation
 from meta.names import HIVE, AgentName
+from meta.process.failpoint import operation
 from meta.proposed import push_move
 from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend

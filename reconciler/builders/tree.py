@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from meta.errors import BuildFailed
-from meta.failpoint import operation
 from meta.git.repo import FileAt
+from meta.process.failpoint import operation
 from reconciler.common.files import sync_directory
 
 LINK = 0o120000

@@ -13,9 +13,9 @@ import os
 import secrets
 from pathlib import Path
 
-from meta.failpoint import operation
 from meta.layout import Layout
 from meta.process.disk import disk_error
+from meta.process.failpoint import operation
 from reconciler.common.files import sync_directory
 from reconciler.common.trees import check_removable, remove_tree, remove_whole
 

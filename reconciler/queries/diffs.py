@@ -9,10 +9,10 @@ from meta.agent_toml.settings import SETTINGS_FILE, flatten
 from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
 from meta.git.diff import TreeDiff
-from meta.invisible import name_invisible
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.proposed.settings import read_settings
+from meta.text import name_invisible
 from reconciler.apply.apply import Apply
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.proposals.deploys import Deploys

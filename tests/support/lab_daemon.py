@@ -52,7 +52,7 @@ def serve_here(wanted: Serving) -> None:
     os.environ.update(wanted.environment)
     from api.cli.commands.serve import exit_code
     from api.daemon.serve import ServeOptions, serve
-    from meta import failpoint as failpoints
+    from meta.process import failpoint as failpoints
     from reconciler.backends.local.backend import LocalBackend
     from reconciler.daemon import choices
 

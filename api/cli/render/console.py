@@ -14,7 +14,7 @@ from typing import Any
 
 from api.cli.render import tables, texts
 from meta.errors import HiveError
-from meta.invisible import show_invisible_in_json
+from meta.text import show_invisible_in_json
 
 _GOOD = {"running", "deployed", "approved"}
 _BAD = {"failed", "rollback-failed", "crashed", "backing-off", "disagrees", "denied", "unknown"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.invisible import show_invisible
+from meta.text import show_invisible
 
 
 def escape(text: str) -> str:

@@ -29,10 +29,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from meta.config import Config
 from meta.errors import TransientError
-from meta.failpoint import operation
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId
+from meta.process.failpoint import operation
 from meta.process.identity import ProcessIdentity
 from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.local import cgroups, directories, log_file

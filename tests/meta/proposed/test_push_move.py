@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from meta import failpoint
 from meta.config import Config
 from meta.layout import Layout
 from meta.names import AgentName
+from meta.process import failpoint
 from meta.proposed import push_check, push_move, push_repo
 
 ALICE = AgentName("alice")

@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.cli.render import texts
-from meta.invisible import CATEGORIES, FILLERS, is_invisible, name_invisible, show_invisible, show_invisible_in_json
-from meta.text import one_line, scrub
+from meta.text import (
+    CATEGORIES,
+    FILLERS,
+    is_invisible,
+    name_invisible,
+    one_line,
+    scrub,
+    show_invisible,
+    show_invisible_in_json,
+)
 
 EXAMPLES = {
     "Cc": "\x1b\x07\x85\r\x0b",
