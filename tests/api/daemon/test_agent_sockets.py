@@ -394,7 +394,7 @@ async def test_closing_the_sockets_ends_the_links(pods: Hive) -> None:
 
 @pytest.mark.parametrize("name", ["mcp.sock", "harness.sock"])
 async def test_an_agent_cannot_take_all_descriptors_of_the_daemon(pods: Hive, name: str) -> None:
-    limit = {"mcp.sock": 16, "harness.sock": 2}[name]
+    limit = {"mcp.sock": 16, "harness.sock": 4}[name]
     path = str(pods.layout.sockets(ALICE) / name)
     async with asyncio.timeout(10):
         peers = [await asyncio.open_unix_connection(path) for _ in range(limit + 1)]

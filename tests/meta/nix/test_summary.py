@@ -58,7 +58,7 @@ def test_a_summary_is_read_and_several_versions_of_a_package_are_told() -> None:
 def test_an_agents_own_words_cannot_break_out_of_their_line() -> None:
     data = json.dumps({"setuid": ["a\n+ nothing else\u202e\x1b[31m"], "users": {"u\n": "v" * 1000}}).encode()
     lines = compare(None, parse(data))
-    assert lines[0] == "+ setuid program a + nothing else"
+    assert lines[0] == "+ setuid program a + nothing else\\u202e"
     assert all("\n" not in line and len(line) < 300 for line in lines)
 
 
