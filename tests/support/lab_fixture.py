@@ -41,10 +41,12 @@ class _Shared:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._lab: Lab | None = None
+        self._wanted: dict[str, Any] = {}
 
     def get(self, wanted: dict[str, Any]) -> Lab:
         if self._lab is None:
-            self._lab = self._stack.enter_context(_hive(**wanted))
+            self._lab, self._wanted = self._stack.enter_context(_hive(**wanted)), wanted
+        assert wanted == self._wanted, "the tests of a module share one hive: give the other one fresh=True"
         return self._lab
 
     def close(self) -> None:

@@ -72,7 +72,7 @@ class Repo:
         return Sha(self.git("rev-parse", "HEAD"))
 
 
-class Lab:
+class QuarantineLab:
     """A state directory with one applied repo, and a work tree cloned from it that belongs to an agent."""
 
     def __init__(self, root: Path) -> None:
@@ -116,11 +116,11 @@ class Lab:
 
 
 @contextlib.contextmanager
-def made_lab() -> Iterator[Lab]:
-    """Yield a Lab outside tmp_path, because pytest closes that to every other uid."""
+def made_lab() -> Iterator[QuarantineLab]:
+    """Yield a QuarantineLab outside tmp_path, because pytest closes that to every other uid."""
     with tempfile.TemporaryDirectory(prefix="hive-quarantine-") as path:
         Path(path).chmod(0o755)
-        yield Lab(Path(path))
+        yield QuarantineLab(Path(path))
 
 
 def config(**values: float) -> Config:

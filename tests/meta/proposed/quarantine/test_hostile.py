@@ -14,13 +14,13 @@ import pytest
 from meta.errors import BadInput, HiveError, Refused, TransientError
 from meta.names import Sha
 from meta.proposed.quarantine import tree
-from tests.support.quarantine_lab import BWRAP, Lab, Repo, config, made_lab, needs_root
+from tests.support.quarantine_lab import BWRAP, QuarantineLab, Repo, config, made_lab, needs_root
 
 pytestmark = BWRAP
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
+def hive() -> Iterator[QuarantineLab]:
     """A hive and somebody's work tree."""
     with made_lab() as made:
         yield made
@@ -58,28 +58,28 @@ HOSTILE_CONFIG = """
 """
 
 
-async def test_hostile_configuration_hooks_and_attributes_run_nothing(lab: Lab) -> None:
-    marker, hooks = lab.root / "marker", lab.work.path / "hooks"
-    sha = lab.work.commit({"agent.toml": "b", ".gitattributes": "* filter=evil diff=evil\n"})
-    lab.root.chmod(0o777)
+async def test_hostile_configuration_hooks_and_attributes_run_nothing(hive: QuarantineLab) -> None:
+    marker, hooks = hive.root / "marker", hive.work.path / "hooks"
+    sha = hive.work.commit({"agent.toml": "b", ".gitattributes": "* filter=evil diff=evil\n"})
+    hive.root.chmod(0o777)
     script = f"#!/bin/sh\ntouch {marker}\n"
     names = ["pre-receive", "post-checkout", "reference-transaction", "post-index-change", "pre-auto-gc", "update"]
-    lab.work.write({f"hooks/{name}": script for name in names} | {f".git/hooks/{name}": script for name in names})
-    for path in [*hooks.iterdir(), *(lab.work.path / ".git/hooks").iterdir()]:
+    hive.work.write({f"hooks/{name}": script for name in names} | {f".git/hooks/{name}": script for name in names})
+    for path in [*hooks.iterdir(), *(hive.work.path / ".git/hooks").iterdir()]:
         path.chmod(0o755)
-    (lab.root / "marker.config").write_text(f'[core]\n\tfsmonitor = "touch {marker}"\n')
-    with (lab.work.path / ".git/config").open("a") as config:
+    (hive.root / "marker.config").write_text(f'[core]\n\tfsmonitor = "touch {marker}"\n')
+    with (hive.work.path / ".git/config").open("a") as config:
         config.write(HOSTILE_CONFIG.format(marker=marker, hooks=hooks))
-    lab.work.own()
-    before = snapshot(lab.work.path)
+    hive.work.own()
+    before = snapshot(hive.work.path)
     try:
         for commit in (None, sha, sha[:10]):
-            assert (await lab.fetch(commit)).sha == sha
+            assert (await hive.fetch(commit)).sha == sha
     except HiveError as error:  # git may balk at such a configuration; it may not run it
         assert error.hint
     assert not marker.exists()
-    assert snapshot(lab.work.path) == before
-    assert lab.left_over() == []
+    assert snapshot(hive.work.path) == before
+    assert hive.left_over() == []
 
 
 def snapshot(path: Path) -> dict[str, tuple[int, int, int]]:
@@ -97,60 +97,60 @@ class Secret:
 
 
 @pytest.fixture
-def secret(lab: Lab) -> Secret:
+def secret(hive: QuarantineLab) -> Secret:
     """A commit in a repo that only root can read, itself within a directory that only root can enter."""
-    repo = Repo(lab.root / "closed" / "secret")
+    repo = Repo(hive.root / "closed" / "secret")
     repo.path.mkdir(parents=True)
     repo.git("init", "--quiet", "--initial-branch=main", ".")
     sha = repo.commit({"password": "hunter2"}, "secret")
-    (lab.root / "closed").chmod(0o700)
+    (hive.root / "closed").chmod(0o700)
     return Secret(repo, sha)
 
 
-def through_alternates(lab: Lab, secret: Secret) -> None:
-    (lab.work.path / ".git/objects/info/alternates").write_text(f"{secret.repo.path}/.git/objects\n")
+def through_alternates(hive: QuarantineLab, secret: Secret) -> None:
+    (hive.work.path / ".git/objects/info/alternates").write_text(f"{secret.repo.path}/.git/objects\n")
 
 
-def through_http_alternates_and_relative_ones(lab: Lab, secret: Secret) -> None:
-    (lab.work.path / ".git/objects/info/alternates").write_text("../../../closed/secret/.git/objects\n")
+def through_http_alternates_and_relative_ones(hive: QuarantineLab, secret: Secret) -> None:
+    (hive.work.path / ".git/objects/info/alternates").write_text("../../../closed/secret/.git/objects\n")
 
 
-def through_symlinked_objects(lab: Lab, secret: Secret) -> None:
-    git = lab.work.path / ".git"
+def through_symlinked_objects(hive: QuarantineLab, secret: Secret) -> None:
+    git = hive.work.path / ".git"
     for name in ("objects", "refs"):
         shutil.rmtree(git / name)
         (git / name).symlink_to(secret.repo.path / ".git" / name)
     (git / "packed-refs").unlink(missing_ok=True)
 
 
-def through_commondir(lab: Lab, secret: Secret) -> None:
-    (lab.work.path / ".git/commondir").write_text(f"{secret.repo.path}/.git\n")
+def through_commondir(hive: QuarantineLab, secret: Secret) -> None:
+    (hive.work.path / ".git/commondir").write_text(f"{secret.repo.path}/.git\n")
 
 
-def through_a_git_file(lab: Lab, secret: Secret) -> None:
-    shutil.rmtree(lab.work.path / ".git")
-    (lab.work.path / ".git").write_text(f"gitdir: {secret.repo.path}/.git\n")
+def through_a_git_file(hive: QuarantineLab, secret: Secret) -> None:
+    shutil.rmtree(hive.work.path / ".git")
+    (hive.work.path / ".git").write_text(f"gitdir: {secret.repo.path}/.git\n")
 
 
-def through_a_git_symlink(lab: Lab, secret: Secret) -> None:
-    shutil.rmtree(lab.work.path / ".git")
-    (lab.work.path / ".git").symlink_to(secret.repo.path / ".git")
+def through_a_git_symlink(hive: QuarantineLab, secret: Secret) -> None:
+    shutil.rmtree(hive.work.path / ".git")
+    (hive.work.path / ".git").symlink_to(secret.repo.path / ".git")
 
 
-def through_a_symlinked_work_tree(lab: Lab, secret: Secret) -> None:
-    shutil.rmtree(lab.work.path)
-    lab.work.path.symlink_to(secret.repo.path)
+def through_a_symlinked_work_tree(hive: QuarantineLab, secret: Secret) -> None:
+    shutil.rmtree(hive.work.path)
+    hive.work.path.symlink_to(secret.repo.path)
 
 
-def through_a_symlinked_loose_object(lab: Lab, secret: Secret) -> None:
-    folder = lab.work.path / ".git/objects" / secret.sha[:2]
+def through_a_symlinked_loose_object(hive: QuarantineLab, secret: Secret) -> None:
+    folder = hive.work.path / ".git/objects" / secret.sha[:2]
     folder.mkdir(exist_ok=True)
     (folder / secret.sha[2:]).symlink_to(secret.repo.path / ".git/objects" / secret.sha[:2] / secret.sha[2:])
 
 
-def through_replace_refs(lab: Lab, secret: Secret) -> None:
-    (lab.work.path / f".git/refs/replace/{lab.work.head()}").parent.mkdir(parents=True)
-    (lab.work.path / f".git/refs/replace/{lab.base}").write_text(f"{secret.sha}\n")
+def through_replace_refs(hive: QuarantineLab, secret: Secret) -> None:
+    (hive.work.path / f".git/refs/replace/{hive.work.head()}").parent.mkdir(parents=True)
+    (hive.work.path / f".git/refs/replace/{hive.base}").write_text(f"{secret.sha}\n")
 
 
 @needs_root
@@ -169,69 +169,69 @@ def through_replace_refs(lab: Lab, secret: Secret) -> None:
     ],
 )
 async def test_a_repo_that_points_elsewhere_leaks_nothing(
-    lab: Lab, secret: Secret, way: Callable[[Lab, Secret], None]
+    hive: QuarantineLab, secret: Secret, way: Callable[[QuarantineLab, Secret], None]
 ) -> None:
-    way(lab, secret)
-    if not lab.work.path.is_symlink():
-        lab.work.own()
+    way(hive, secret)
+    if not hive.work.path.is_symlink():
+        hive.work.own()
     for commit in (secret.sha, secret.sha[:12], None):
         try:
-            fetched = await lab.fetch(commit)
+            fetched = await hive.fetch(commit)
         except HiveError as error:
             assert error.hint
         else:
-            assert fetched.sha == lab.base  # its own commit may still be had
-    assert not lab.has(secret.sha)
-    assert lab.left_over() == []
+            assert fetched.sha == hive.base  # its own commit may still be had
+    assert not hive.has(secret.sha)
+    assert hive.left_over() == []
 
 
-async def test_a_work_tree_below_a_symlink_in_the_state_directory_is_refused(lab: Lab) -> None:
-    proposed = lab.layout.state / "proposed" / "alice"
+async def test_a_work_tree_below_a_symlink_in_the_state_directory_is_refused(hive: QuarantineLab) -> None:
+    proposed = hive.layout.state / "proposed" / "alice"
     proposed.parent.mkdir(parents=True, exist_ok=True)
-    proposed.symlink_to(lab.work.path.parent)
+    proposed.symlink_to(hive.work.path.parent)
     with pytest.raises(Refused, match="alice is a symlink"):
-        await lab.fetch(source=proposed / lab.work.path.name)
-    assert lab.left_over() == []
+        await hive.fetch(source=proposed / hive.work.path.name)
+    assert hive.left_over() == []
 
 
-async def test_a_fifo_instead_of_a_git_directory_does_not_hang(lab: Lab) -> None:
-    shutil.rmtree(lab.work.path / ".git")
-    os.mkfifo(lab.work.path / ".git")
+async def test_a_fifo_instead_of_a_git_directory_does_not_hang(hive: QuarantineLab) -> None:
+    shutil.rmtree(hive.work.path / ".git")
+    os.mkfifo(hive.work.path / ".git")
     with pytest.raises(BadInput, match="is not a directory but a fifo"):
-        await lab.fetch()
+        await hive.fetch()
 
 
-async def test_a_fifo_within_the_git_directory_ends_at_the_deadline(lab: Lab) -> None:
-    (lab.work.path / ".git/HEAD").unlink()
-    os.mkfifo(lab.work.path / ".git/HEAD")
-    lab.work.own()
+async def test_a_fifo_within_the_git_directory_ends_at_the_deadline(hive: QuarantineLab) -> None:
+    (hive.work.path / ".git/HEAD").unlink()
+    os.mkfifo(hive.work.path / ".git/HEAD")
+    hive.work.own()
     with pytest.raises(HiveError, match=r"longer than 0\.5 s|not a git repo"):
-        await lab.fetch(config=config(fetch_deadline=0.5))
+        await hive.fetch(config=config(fetch_deadline=0.5))
 
 
 async def test_a_repo_in_which_git_waits_is_given_up_long_before_the_deadline(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    hive: QuarantineLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = lab.work.commit({"agent.toml": "b"})
-    os.mkfifo(lab.work.path / ".git/packed-refs")
-    lab.work.own()
+    head = hive.work.commit({"agent.toml": "b"})
+    os.mkfifo(hive.work.path / ".git/packed-refs")
+    hive.work.own()
     monkeypatch.setattr("meta.proposed.quarantine.fetch.PATIENCE", 0.5)
     with pytest.raises(TransientError, match=r"kept hive waiting .* for 0\.5 s"):
-        await lab.fetch(head, config=config(fetch_deadline=600))
+        await hive.fetch(head, config=config(fetch_deadline=600))
     with pytest.raises(TransientError, match="kept hive waiting"):
-        await lab.fetch(config=config(fetch_deadline=600))
-    assert lab.left_over() == []
+        await hive.fetch(config=config(fetch_deadline=600))
+    assert hive.left_over() == []
 
 
 @needs_root
-async def test_upload_pack_runs_as_the_owner_who_must_be_able_to_read_it_all(lab: Lab) -> None:
-    head = lab.work.commit({"agent.toml": "b"})
-    path = lab.work.path / ".git/objects" / head[:2] / head[2:]
+async def test_upload_pack_runs_as_the_owner_who_must_be_able_to_read_it_all(hive: QuarantineLab) -> None:
+    head = hive.work.commit({"agent.toml": "b"})
+    path = hive.work.path / ".git/objects" / head[:2] / head[2:]
     os.chown(path, 0, 0)
     path.chmod(stat.S_IRUSR)
     with pytest.raises(HiveError, match=r"corrupted|no commit"):
-        await lab.fetch()
-    assert not lab.has(head)
+        await hive.fetch()
+    assert not hive.has(head)
 
 
 @pytest.mark.parametrize(
