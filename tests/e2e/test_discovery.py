@@ -241,7 +241,7 @@ def test_a_denied_commit_is_tried_again_under_a_new_id(lab: Lab) -> None:
 def test_a_failed_spawn_is_not_tried_again_as_a_commit(lab: Lab) -> None:
     id = lab.post("/api/agents/bob/request-spawn")["id"]
     assert lab.approve(id)["status"] == "failed"
-    with pytest.raises(Refused, match="no proposal of a commit but a spawn"):
+    with pytest.raises(Refused, match="a spawn, not a proposal of a commit"):
         lab.post(f"/api/proposals/{id}/retry")
 
 

@@ -101,7 +101,7 @@ def test_a_rebuild_without_an_approval_has_neither_commit_nor_tag_and_says_when_
     lab.post("/api/agents/alice/rebuild")
     [failed] = lab.until(lambda: told(lab, "rebuilt", tag=None)[before + 1 :])
     assert failed == {"ok": False, "note": failed["note"]}
-    assert "is no directory" in failed["note"]
+    assert "is not a directory" in failed["note"]
     home.unlink()
     home.with_name("aside").rename(home)
     assert lab.until(lambda: told(lab, "rebuilt", tag=None)[before + 2 :]) == [{"ok": True}]

@@ -45,6 +45,7 @@ class Facts:
     files: tuple[str | None, str | None]
     tags: str | None
     work_tree: str | None
+    push_repo: str | None
     pin: dict[str, Any] | None
     tombstone: dict[str, Any] | None
     run: dict[str, Any] | None
@@ -67,6 +68,7 @@ def facts(lab: Lab, agent: str) -> Facts:
         files=(read(layout.agent_state(name) / "notes"), read(layout.agent_home(name) / "login")),
         tags=lab.git(layout.applied_git(name), "for-each-ref") if layout.applied_git(name).exists() else None,
         work_tree=read(layout.proposed_config(name) / "draft"),
+        push_repo=read(layout.push_repo(name) / "config"),
         pin=meta["agents"].get(agent),
         tombstone=meta["tombstones"].get(agent),
         run=json.loads(lab.git(layout.meta_git, "show", "run:run.json"))["agents"].get(agent),
@@ -111,6 +113,10 @@ ROWS: dict[str, dict[str, Check]] = {
     "proposed work tree": {
         "stays": lambda old, new: new.work_tree == old.work_tree == "unfinished",
         "gone": lambda old, new: new.work_tree is None,
+    },
+    "push repo": {
+        "stays": lambda old, new: old.push_repo is not None and new.push_repo == old.push_repo,
+        "gone": lambda old, new: new.push_repo is None,
     },
     "pin, limits, uid range": {
         "stays": lambda old, new: old.pin is not None and new.pin == old.pin,
