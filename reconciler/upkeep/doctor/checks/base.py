@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -147,9 +147,6 @@ class Subject:
     def jump(self) -> float:
         """Return the seconds by which the clock was set forward while the daemon ran (back: negative)."""
         return jumped(self.host.proc, self.layout.lock, self.host.now()) if self.held else 0.0
-
-
-CheckFunction = Callable[[Subject], Awaitable[list[Finding]]]
 
 
 def ok(text: str) -> list[Finding]:
