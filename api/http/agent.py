@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from api.http.asgi import App
 from api.http.problems import MEDIA_TYPE, problem_of
 from api.http.uds import GRACE, PeerProtocol
-from api.lines.server import SEND_DEADLINE
+from api.lines.connection import SEND_DEADLINE
 from api.sockets.listener import Bound
 from meta.errors import Refused
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from api.lines.connection import LineConnection
 from api.lines.decoding import Decoder
 from api.lines.dispatch import answer, operation_for
-from api.lines.server import LineConnection, LineServer, answer_lines
+from api.lines.server import LineServer, answer_lines
 from api.operations.base import Call, Surface
 from api.sockets.budget import Share
 from api.sockets.listener import Bound

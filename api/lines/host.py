@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from api.lines.connection import LineConnection
 from api.lines.dispatch import answer
-from api.lines.server import LineConnection, LineServer, answer_lines
+from api.lines.server import LineServer, answer_lines
 from api.operations.base import Call, Surface
 from api.sockets.listener import Bound
 from api.sockets.principals import Operator

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from api.lines.server import Given, LineConnection, LineServer
+from api.lines.connection import Given, LineConnection
+from api.lines.server import LineServer
 from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.names import AgentName

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from api.lines.server import LineSplitter, TooLong
+from api.lines.connection import LineSplitter, TooLong
 from meta.names import MANAGER, AgentName
 
 if TYPE_CHECKING:

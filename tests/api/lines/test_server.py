@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from api.lines.server import Disconnected, LineConnection, LineServer, LineSplitter, TooLong, answer_lines
+from api.lines.connection import Disconnected, LineConnection, LineSplitter, TooLong
+from api.lines.server import LineServer, answer_lines
 from api.sockets.budget import Budget
 from api.sockets.listener import bind, connect, make_directory
 from api.sockets.principals import peer_uid
@@ -106,7 +107,7 @@ async def test_the_rest_of_a_line_over_the_limit_is_skipped(tmp_path: Path) -> N
 async def test_a_line_that_is_not_finished_in_time_is_an_error_and_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.lines.server.LINE_DEADLINE", 0.05)
+    monkeypatch.setattr("api.lines.connection.LINE_DEADLINE", 0.05)
     async with serving(tmp_path / "s"), asyncio.timeout(10):
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(b"half")
