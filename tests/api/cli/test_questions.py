@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from api.cli.client.exit_codes import Code
-from tests.api.conftest import NOW, Hive
+from tests.api.conftest import Hive
+from tests.support.fake_service import NOW
 
 
 async def test_a_call_as_an_agent_fails_where_hive_answers_with_an_error(hive: Hive) -> None:

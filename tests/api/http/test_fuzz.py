@@ -24,7 +24,8 @@ from schemathesis.specs.openapi import checks
 from api.http.openapi import document
 from meta.config import Config
 from meta.names import MANAGER
-from tests.api.conftest import ALICE, Hive
+from tests.api.conftest import Hive
+from tests.support.fake_service import ALICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from api.operations import upkeep
 from meta.errors import PermanentError, TransientError
 from reconciler.telemetry.metrics import Metrics
 from reconciler.views import Status
-from tests.api.conftest import FakeService
 from tests.api.http.test_app import UnixConnection
+from tests.support.fake_service import FakeService
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive

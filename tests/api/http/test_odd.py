@@ -12,9 +12,9 @@ import pytest
 from api.http.requests import PATH_FIELD, Places
 from api.operations.base import AnyOperation, Route
 from api.operations.table import OPERATIONS
-from tests.api.conftest import ALICE
 from tests.api.http.test_app import call
 from tests.api.operations.test_table import EXAMPLES
+from tests.support.fake_service import ALICE
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive

@@ -14,7 +14,8 @@ import api.mcp.tools
 from api.operations.base import Call, Operation
 from api.operations.table import OPERATIONS
 from meta.names import MANAGER
-from tests.api.conftest import ALICE, SHA, Hive
+from tests.api.conftest import Hive
+from tests.support.fake_service import ALICE, SHA
 from tests.support.mcp_client import MODES, Mode, Polls, call, connected, raw_call, texts
 
 OF_AGENTS = {"send", "recv", "ask", "answer", "remind", "loose_ends", "cancel_loose_end", "whoami"}

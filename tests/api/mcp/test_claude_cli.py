@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from meta.names import MANAGER, AgentName
-from tests.api.conftest import ALICE, Hive
+from tests.api.conftest import Hive
 from tests.support.fake_messages import tool_results
 from tests.support.fake_messages_api import FakeMessages
+from tests.support.fake_service import ALICE
 from tests.support.relay import relayed
 
 CLAUDE = Path(__file__).parents[3] / "build" / "claude" / "claude_agent_sdk" / "_bundled" / "claude"

@@ -15,7 +15,8 @@ from api.http import agent
 from api.http.uds import PeerProtocol
 from api.mcp import app, limits
 from meta.names import MANAGER
-from tests.api.conftest import ALICE, Hive
+from tests.api.conftest import Hive
+from tests.support.fake_service import ALICE
 from tests.support.mcp_client import call, raw, texts
 
 

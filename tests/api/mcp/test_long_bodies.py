@@ -12,8 +12,9 @@ from api.mcp.limits import END_BYTES, LongBody
 from harness.connect import LINE_LIMIT
 from meta.config import Config
 from meta.names import MANAGER, AgentName
-from tests.api.conftest import ALICE, Hive
+from tests.api.conftest import Hive
 from tests.api.http.test_app import call as over_http
+from tests.support.fake_service import ALICE
 from tests.support.mcp_client import MODES, Mode, call, raw, texts
 
 MIB = 2**20

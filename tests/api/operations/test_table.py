@@ -25,8 +25,8 @@ from meta.wire.manager import ManagerRequest
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
 from reconciler.store.database import Database
-from tests.api.conftest import ALICE, NOW, FakeService
 from tests.api.http.test_app import call as over_http
+from tests.support.fake_service import ALICE, NOW, FakeService
 
 if TYPE_CHECKING:
     from pathlib import Path

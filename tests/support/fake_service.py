@@ -1,0 +1,331 @@
+"""A service whose agents are only words, with real events, messages and links. Its calls are recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from meta.errors import BadInput, Conflict, NotFound, Refused
+from meta.layout import Layout
+from meta.model import DeployKind
+from meta.names import MANAGER, AgentName, ProposalId, Sha
+from reconciler.common.tasks import Background
+from reconciler.events.feed import Events
+from reconciler.messaging.broker import Broker
+from reconciler.messaging.loose_ends import LooseEnds
+from reconciler.messaging.questions import Questions
+from reconciler.messaging.reminders import Reminders
+from reconciler.observe.links import Links
+from reconciler.plan.rollout import Rollout
+from reconciler.service import Service
+from reconciler.store.database import Database
+from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, RefusedTip, SettingsText, Status
+
+SHA = "1" * 40
+SHOWN = "f00f00f00f00f00f00f0"
+ALICE = AgentName("alice")
+
+
+def NOW() -> float:
+    """The time of these tests."""
+    return 1_700_000_000.0
+
+
+class Part:
+    """One part of a Service: each of its methods is one of the fake's, which a test may replace."""
+
+    def __init__(self, fake: FakeService, **methods: str) -> None:
+        self._fake = fake
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fake, self._methods[name])
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return getattr(self._fake, self._methods["call"])(*given, **named)
+
+
+class FakeService:
+    """The methods of the parts of a Service, on dictionaries. `calls` records who asked for what."""
+
+    def __init__(self, layout: Layout, events: Events, broker: Broker) -> None:
+        self.layout = layout
+        self.events = events
+        self.broker = broker
+        self.background = Background()
+        self.links = Links(lambda agent: None, lambda agent: self.broker.interrupt(agent))
+        self.names: list[AgentName] = [ALICE, MANAGER]
+        self.rows: dict[AgentName, PlanRow] = {}
+        self.tips: list[RefusedTip] = []
+        self.shown: dict[int, Card] = {}
+        self.calls: list[tuple[object, ...]] = []
+        self.asked = asyncio.Event()
+
+    def attach(self, database: Database, states: Path) -> None:
+        """The real questions, reminders and loose ends on `database`; /state of each agent is below `states`."""
+
+        async def check(_sender: str, to: str) -> None:
+            if to != "operator":
+                self.known(AgentName(to))
+
+        self.database = database
+        self.questions = Questions(
+            database,
+            check=check,
+            known=lambda name: name in self.names,
+            wake=self.broker.wake_receivers,
+            clock=NOW,
+        )
+        self.reminders = Reminders(
+            database,
+            known=lambda name: name in self.names,
+            state=lambda name: states / name,
+            wake=self.broker.wake_receivers,
+            clock=NOW,
+        )
+        self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
+
+    def parts(self) -> Service:
+        """The service that `api` gets."""
+
+        def part(**methods: str) -> Any:
+            return Part(self, **methods)
+
+        return Service(
+            names=self.agents,
+            revision="rev1",
+            status=part(call="status"),
+            plan=part(call="plan"),
+            cards=part(pending="pending", list="cards", get="card", of="card_of"),
+            diffs=part(proposal="diff", change="change"),
+            logs=part(deploys="log", last="logs", after="logs_after"),
+            metrics=part(call="metrics"),
+            proposals=part(propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry"),
+            discovery=part(refused="refused"),
+            settings=part(text="settings", propose="propose_settings"),
+            agents=part(
+                start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
+            ),
+            spawns=part(begin="spawn", request="request_spawn"),
+            rollback=part(call="rollback"),
+            updates=part(begin="rebuild_all"),
+            backup=part(),
+            loop=part(settled="settled", sweep="sweep", look_now="look_now"),
+            broker=self.broker,
+            questions=self.questions,
+            reminders=self.reminders,
+            loose_ends=self.ends,
+            events=self.events,
+            links=self.links,
+            background=self.background,
+        )
+
+    def record(self, call: tuple[object, ...]) -> None:
+        self.calls.append(call)
+        self.asked.set()
+
+    def known(self, agent: AgentName) -> None:
+        if agent not in self.names:
+            raise NotFound(f"there is no agent {agent}", "see `hive list`")
+
+    def add(self, agent: AgentName = ALICE, kind: DeployKind = DeployKind.APPLY_COMMIT, **changes: object) -> Card:
+        id = ProposalId(max(self.shown, default=0) + 1)
+        sha = None if kind is DeployKind.SPAWN else SHA
+        card = Card(id, agent, kind, sha or "", sha, 1_700_000_000, "pending", "proposal", proposed_by="manager")
+        self.shown[id] = replace(card, **changes)  # type: ignore[arg-type]
+        return self.shown[id]
+
+    def move(self, id: int, status: str, state: str, note: str | None = None) -> Card:
+        self.shown[id] = replace(self.shown[id], status=status, state=state, note=note, resolved_at=1_700_000_100)
+        return self.shown[id]
+
+    def agents(self) -> list[AgentName]:
+        return sorted(self.names)
+
+    def refused(self, agent: AgentName) -> list[RefusedTip]:
+        return [tip for tip in self.tips if tip.agent == agent]
+
+    async def pending(self) -> list[Card]:
+        return [card for card in self.shown.values() if card.status == "pending"]
+
+    async def cards(self, agent: AgentName | None = None, limit: int = 50) -> list[Card]:
+        return [card for card in reversed(self.shown.values()) if agent in (None, card.agent)][:limit]
+
+    async def card(self, id: ProposalId, agent: AgentName | None = None) -> Card:
+        if id == 0 and agent is None:
+            raise BadInput("each agent's first spawn has the id 0 (alice, manager)", "name the agent: `--agent NAME`")
+        if id == 0 and agent is not None:
+            self.known(agent)
+            return Card(id, agent, DeployKind.SPAWN, "", None, 1_700_000_000, "failed", "failed", note="no luck\nlog")
+        if id not in self.shown:
+            raise NotFound(f"there is no proposal {id}", "see `hive pending`")
+        return self.shown[id]
+
+    async def card_of(self, card: Card) -> Card:
+        """The commands below return cards in place of deploys."""
+        return card
+
+    async def spawn(self, name: AgentName, by: str) -> Card:
+        if name in self.names:
+            raise Conflict(f"an agent named {name} already exists", "choose another name")
+        self.record(("spawn", name, by))
+        self.names.append(name)
+        return self.add(name, DeployKind.SPAWN, status="approved", state="approved")
+
+    async def request_spawn(self, name: AgentName, by: str, description: str = "") -> Card:
+        self.record(("request_spawn", name, by, description))
+        return self.add(name, DeployKind.SPAWN, description=description)
+
+    async def propose(
+        self,
+        agent: AgentName,
+        by: str,
+        commit: str | None = None,
+        description: str = "",
+        source: Path | None = None,
+    ) -> Card:
+        self.known(agent)
+        if commit == "main":
+            raise BadInput("'main' is no commit id", "hive takes commits, not branches or tags")
+        self.record(("propose", agent, by, commit, description, source))
+        return self.add(agent, description=description)
+
+    async def approve(
+        self,
+        id: ProposalId,
+        by: str,
+        seen: str | None = None,
+        agent: AgentName | None = None,
+        shown: str | None = None,
+    ) -> Card:
+        card = await self.card(id, agent)
+        if card.status != "pending":
+            raise Conflict(f"proposal {id} is {card.status} already", f"see `hive diff {id}`")
+        if seen is not None and not SHA.startswith(seen):
+            raise Refused(f"proposal {id} is {SHA[:12]}, not {seen}", f"look again with `hive diff {id}`")
+        if shown is not None and shown != SHOWN:
+            raise Refused(f"proposal {id} changed since it was shown", f"look again with `hive diff {id}`")
+        self.record(("approve", id, by, seen))
+        return self.move(id, "approved", "approved")
+
+    async def deny(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
+        await self.card(id, agent)
+        self.record(("deny", id, by, reason))
+        return self.move(id, "denied", "denied", reason)
+
+    async def cancel(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
+        card = await self.card(id, agent)
+        if id == 0:
+            self.record(("cancel", id, by, reason, agent))
+            return card
+        self.record(("cancel", id, by, reason))
+        return self.move(id, "failed", "failed", reason)
+
+    async def retry(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
+        self.record(("retry", id, by))
+        return await self.card(id, agent)
+
+    async def start(self, agent: AgentName, by: str) -> None:
+        self.known(agent)
+        self.record(("start", agent, by))
+
+    async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
+        self.known(agent)
+        self.record(("stop", agent, by, now))
+
+    async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
+        self.known(agent)
+        self.record(("restart", agent, by, now))
+
+    async def rebuild(self, agent: AgentName, by: str, now: bool = False) -> None:
+        self.known(agent)
+        self.record(("rebuild", agent, by, now))
+
+    async def rebuild_all(self, by: str, *, now: bool, only_outdated: bool) -> Rollout:
+        self.record(("rebuild_all", by, now, only_outdated))
+        return Rollout("r1", by, 1, "r", tuple(self.names), now=now)
+
+    async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
+        self.known(agent)
+        self.record(("rollback", agent, by, to))
+        return self.add(agent, DeployKind.ROLLBACK, status="approved", state="approved")
+
+    async def destroy(self, agent: AgentName, by: str, purge: bool = False) -> None:
+        if agent == MANAGER:
+            raise Refused("the manager cannot be destroyed", "stop it, or destroy other agents")
+        self.known(agent)
+        self.record(("destroy", agent, by, purge))
+        self.names.remove(agent)
+
+    async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
+        self.record(("adopt", agent, by, running))
+
+    async def sweep(self) -> None:
+        self.record(("reconcile", None))
+
+    def look_now(self, agent: AgentName) -> None:
+        self.record(("reconcile", agent))
+
+    async def settled(self, agent: AgentName | None, seconds: float) -> bool:
+        return all(row.idle for row in await self.plan(agent))
+
+    async def plan(self, agent: AgentName | None = None) -> list[PlanRow]:
+        if agent is not None:
+            self.known(agent)
+        idle = {name: PlanRow(name, "running", "none", "as desired") for name in self.agents()}
+        return [row for name, row in {**idle, **self.rows}.items() if agent in (None, name)]
+
+    async def status(self) -> Status:
+        agents = tuple(
+            AgentStatus(
+                name, "agent", "running", 1.7e9, "idle", "running", "a" * 20, SHA, ProposalId(0), None, (), 7, 0, 0
+            )
+            for name in self.agents()
+        )
+        where = (str(self.layout.state), str(self.layout.runtime))
+        return Status("0.1", "fake", "plain", *where, "2" * 40, "none", "none", "one", ("a note",), agents)
+
+    async def diff(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
+        card = await self.card(id, agent)
+        patch = "--- a/agent.toml\n+++ b/agent.toml\n-model = 1\n+model = 2 \x1b]0;owned\x07\n"
+        settings = (("model", "1", "2"),)
+        return Diff(id, card.agent, "0" * 40, Sha(SHA), "more", ("1111111 more",), settings, ("agent.toml",), patch)
+
+    async def log(self, limit: int = 50) -> list[LogRow]:
+        row = LogRow("3" * 40, 1_700_000_000, "deploy", "alice", ProposalId(1), SHA, "a" * 20, "hive", "deploy 1")
+        return [row][:limit]
+
+    async def logs(self, agent: AgentName, lines: int = 50) -> str:
+        self.known(agent)
+        return f"{lines} lines of {agent}\n"
+
+    async def logs_after(
+        self, agent: AgentName, cursor: str | None, lines: int, since: float | None, seconds: float = 0.0
+    ) -> LogPart:
+        self.known(agent)
+        self.record(("logs_after", agent, cursor, lines, since))
+        if cursor is None:
+            return LogPart("first\n", "7-6")
+        if cursor == "7-6":
+            return LogPart("second \x1b[2J\n", "7-13")
+        raise NotFound(f"there is no agent {agent}", "see `hive list`")
+
+    async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
+        self.known(agent)
+        self.record(("change", agent, first, last))
+        return Change(agent, "0" * 40, SHA, ("more",), (("model", "1", "2"),), ("agent.toml",), "-a\n+b\n")
+
+    async def settings(self, agent: AgentName, at: str | None = None) -> SettingsText:
+        self.known(agent)
+        return SettingsText(agent, "0" * 40, SHA, 'label = "old"\n')
+
+    async def propose_settings(
+        self, agent: AgentName, by: str, text: str, description: str = "", base: str | None = None
+    ) -> Card:
+        self.known(agent)
+        if "refuse" in text:
+            raise Conflict(f"{agent} has another commit by now", "edit again")
+        self.record(("propose_settings", agent, by, text, description, base))
+        return self.add(agent, description=description)
