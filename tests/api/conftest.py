@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import os
 import sys
 import unittest.mock
@@ -21,7 +22,10 @@ from api.lines.host import host_server
 from api.sockets.listener import bind
 from meta.config import Config
 from meta.layout import Layout
-from meta.names import AgentName
+from meta.names import MANAGER, AgentName
+from meta.wire.agent import AGENT_RESPONSE
+from meta.wire.codec import decode
+from meta.wire.manager import MANAGER_RESPONSE
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
 from reconciler.service import Service
@@ -85,6 +89,15 @@ class Hive:
             writer.close()
             await writer.wait_closed()
         return answer.splitlines()
+
+    async def ask(self, agent: AgentName, *requests: str) -> list[dict[str, object]]:
+        answers = await self.lines(self.layout.mcp_socket(agent), *(line.encode() + b"\n" for line in requests))
+        for answer in answers:
+            if agent == MANAGER:
+                decode(MANAGER_RESPONSE, answer)
+            else:
+                decode(AGENT_RESPONSE, answer)
+        return [json.loads(answer) for answer in answers]
 
 
 @pytest.fixture
