@@ -24,7 +24,7 @@ class Lifecycle:
     """The commands about agents that exist."""
 
     def __init__(self, world: World, apply: Apply, loop: Reconciler, deploys: Deploys) -> None:
-        self._w = world
+        self._world = world
         self._apply = apply
         self._loop = loop
         self._deploys = deploys
@@ -36,26 +36,26 @@ class Lifecycle:
     async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
         """Set the desired state to stopped. `now` skips the drain."""
         if now:
-            self._w.links.skip_drain(agent)
+            self._world.links.skip_drain(agent)
         await self._run(agent, "stop", lambda run: replace(run, state=RunState.STOPPED), by)
 
     async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
         """Request one more restart. It also starts an agent that is stopped or that hive gave up."""
         if now:
-            self._w.links.skip_drain(agent)
+            self._world.links.skip_drain(agent)
 
         def again(run: RunEntry) -> RunEntry:
-            return replace(run, state=RunState.RUNNING, restarts=next_restart(run, self._w.observer.observe(agent)))
+            return replace(run, state=RunState.RUNNING, restarts=next_restart(run, self._world.observer.observe(agent)))
 
         await self._run(agent, "restart", again, by, fresh=True)
 
     async def rebuild(self, agent: AgentName, by: str, now: bool = False) -> None:
         """Write every host artefact again, build the pin again, restart."""
         if now:
-            self._w.links.skip_drain(agent)
+            self._world.links.skip_drain(agent)
 
         def again(run: RunEntry) -> RunEntry:
-            return replace(run, rebuilds=next_rebuild(run, self._w.observer.observe(agent)))
+            return replace(run, rebuilds=next_rebuild(run, self._world.observer.observe(agent)))
 
         await self._run(agent, "rebuild", again, by, fresh=True)
 
@@ -71,20 +71,20 @@ class Lifecycle:
         known = agent in desired.agents or agent in desired.tombstones
         if not known and not deploys:
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
-        foreign = self._w.observer.observe(agent).foreign
+        foreign = self._world.observer.observe(agent).foreign
         if not purge and _is_gone(desired, agent, deploys, foreign):
             raise Conflict(
                 f"{agent} is destroyed already", f"`hive destroy {agent} --purge` also removes its repos and state"
             )
-        async with self._w.decision(agent):
+        async with self._world.decision(agent):
             with effect("end-open-ids"):
                 await self._end_open_ids(agent, by)
             with effect("remove-entry"):
-                foreign = self._w.observer.observe(agent).foreign
-                await self._w.meta.remove_agent(agent, purge=purge, by=by, at=self._w.now(), disown=foreign)
+                foreign = self._world.observer.observe(agent).foreign
+                await self._world.meta.remove_agent(agent, purge=purge, by=by, at=self._world.now(), disown=foreign)
                 # Restarts and rebuilds that were asked for do not concern a later agent of this name.
                 if (await self._deploys.desired()).run_of(agent) != RunEntry():
-                    await self._w.meta.set_run(agent, lambda _: RunEntry(), by=by, at=self._w.now())
+                    await self._world.meta.set_run(agent, lambda _: RunEntry(), by=by, at=self._world.now())
         self._loop.interrupt(agent)
         await self._apply.project(agent)
         self._loop.look_now(agent)
@@ -92,19 +92,21 @@ class Lifecycle:
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
         """End a disagreement: meta takes over what runs, or the agent goes back to what meta has."""
         desired, deploys = await self._deploys.desired(), await self._deploys.of(agent)
-        foreign = _unsettled(desired, agent, self._w.observer.observe(agent).foreign)
+        foreign = _unsettled(desired, agent, self._world.observer.observe(agent).foreign)
         if not foreign:
             raise Conflict(f"{agent} does not disagree with meta", "see `hive plan`")
         newest = max((deploy for deploy in deploys if deploy.id in foreign), key=lambda deploy: deploy.id)
         with effect("adopt"):
-            await self._w.meta.adopt(agent, newest if running else None, disown=foreign, by=by, at=self._w.now())
-        await self._w.events.append("agent_adopted", agent, {"running": running, "ids": sorted(foreign), "by": by})
+            await self._world.meta.adopt(
+                agent, newest if running else None, disown=foreign, by=by, at=self._world.now()
+            )
+        await self._world.events.append("agent_adopted", agent, {"running": running, "ids": sorted(foreign), "by": by})
         self._loop.look_now(agent)
 
     # helpers
     async def _end_open_ids(self, agent: AgentName, by: str) -> None:
         for deploy in await self._deploys.of(agent):
-            if not deploy.state.terminal and deploy.id not in self._w.observer.observe(agent).committed:
+            if not deploy.state.terminal and deploy.id not in self._world.observer.observe(agent).committed:
                 over = TagState.DENIED if deploy.state is TagState.PROPOSAL else TagState.FAILED
                 await self._deploys.move(deploy, over, by, "agent destroyed")
 
@@ -113,12 +115,12 @@ class Lifecycle:
     ) -> None:
         await self._deploys.entry(agent)
         with effect("commit-run"):
-            await self._w.meta.set_run(agent, change, by=by, at=self._w.now())
+            await self._world.meta.set_run(agent, change, by=by, at=self._world.now())
         if fresh:
-            await self._w.memory.change(
+            await self._world.memory.change(
                 agent, crashes=0, start_after=0.0, rollback_failed=False, rollback_from=None, transient=None
             )
-        await self._w.events.append("run_changed", agent, {"asked": verb, "by": by})
+        await self._world.events.append("run_changed", agent, {"asked": verb, "by": by})
         self._loop.interrupt(agent)
         self._loop.look_now(agent)
 

@@ -18,7 +18,7 @@ class Rollback:
     """The command `rollback`."""
 
     def __init__(self, world: World, deploys: Deploys) -> None:
-        self._w = world
+        self._world = world
         self._deploys = deploys
 
     async def __call__(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Deploy:
@@ -27,9 +27,9 @@ class Rollback:
         `to` is the id of that commit. Without it the previous deploy is used.
         """
         current = (await self._deploys.entry(agent)).pin.sha
-        proven = frozenset(self._w.memory.get(agent).proven)
+        proven = frozenset(self._world.memory.get(agent).proven)
         target = rollback_target(await self._deploys.of(agent), current, agent, to, proven)
-        applied, now = self._w.applied(agent), self._w.now()
+        applied, now = self._world.applied(agent), self._world.now()
         id = await self._deploys.take_id()
         source = Source(f"deployed/{target.id}")
         pinning = Pinning(DeployKind.ROLLBACK, target.sha, current, target.sha, source, by, f"rollback to {source}")

@@ -17,7 +17,7 @@ class Spawns:
     """The commands that create agents."""
 
     def __init__(self, world: World, deploys: Deploys) -> None:
-        self._w = world
+        self._world = world
         self._deploys = deploys
 
     async def begin(self, name: AgentName, by: str) -> Deploy:
@@ -39,7 +39,7 @@ class Spawns:
         if id not in deploys:
             await self._propose(name, id, sha, by, "", SourceKind.SPAWN)
         with effect("approve-spawn"):
-            await self._w.applied(name).transition(id, TagState.APPROVED, by=by, at=self._w.now())
+            await self._world.applied(name).transition(id, TagState.APPROVED, by=by, at=self._world.now())
         return await self._deploys.publish(name, id)
 
     async def request(self, name: AgentName, by: str, description: str = "") -> Deploy:
@@ -63,13 +63,13 @@ class Spawns:
 
     async def _seed(self, name: AgentName) -> Sha:
         """Return the commit that a spawn deploys: that of an earlier agent of this name, else the seed."""
-        applied = self._w.applied(name)
+        applied = self._world.applied(name)
         main = await applied.main() if applied.stamp() is not None else None
         if main is not None:
             return main
         role = Role.MANAGER if name == MANAGER else Role.AGENT
         with effect("seed"):
-            return await applied.create(seed.files(name, role), self._w.now())
+            return await applied.create(seed.files(name, role), self._world.now())
 
     async def _propose(
         self,
@@ -84,7 +84,7 @@ class Spawns:
             DeployKind.SPAWN, sha, None, commit_ref="", source=Source.of(source), by=by, description=description
         )
         with effect("tag-spawn"):
-            await self._w.applied(name).propose(id, pinning, self._w.now())
+            await self._world.applied(name).propose(id, pinning, self._world.now())
 
 
 def _check_not_owed(desired: Desired, name: AgentName) -> None:

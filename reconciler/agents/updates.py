@@ -30,14 +30,14 @@ Rebuild = Callable[[AgentName, str, bool], Awaitable[None]]
 class Updates:
     """The rollouts of one daemon."""
 
-    def __init__(self, world: World, reconciler: Reconciler, rebuild: Rebuild, file: RolloutFile) -> None:
-        self._w = world
-        self._reconciler = reconciler
+    def __init__(self, world: World, loop: Reconciler, rebuild: Rebuild, file: RolloutFile) -> None:
+        self._world = world
+        self._loop = loop
         self._rebuild = rebuild
         self._file = file
         self._lock = asyncio.Lock()
         self._turned = asyncio.Event()
-        reconciler.on_turn(self._turned.set)
+        loop.on_turn(self._turned.set)
 
     async def begin(self, by: str, *, now: bool, only_outdated: bool) -> Rollout:
         """Begin a rollout for the operator.
@@ -69,7 +69,7 @@ class Updates:
             except HiveError as error:
                 log.warning("the rollout waits: %s", error.summary)
             try:
-                async with asyncio.timeout(self._w.config.resync):
+                async with asyncio.timeout(self._world.config.resync):
                     await self._turned.wait()
                 due = False
             except TimeoutError:
@@ -81,7 +81,7 @@ class Updates:
         With `automatic` also begin the one that HIVE_AUTO_UPDATE asks for.
         """
         async with self._lock:
-            mode = self._w.config.auto_update
+            mode = self._world.config.auto_update
             if automatic and mode != "off" and not rollout.under_way(self._file.current, self._revision):
                 seen = await self._see(None)
                 if rollout.wanted(self._file.current, seen, self._revision, mode):
@@ -95,7 +95,7 @@ class Updates:
         after = rollout.judge(before, seen)
         if not after.begun and not after.over:
             seen = await self._see(after.waiting)
-            after = rollout.next_wave(after, seen, self._w.config.rebuild_wave, self._w.now())
+            after = rollout.next_wave(after, seen, self._world.config.rebuild_wave, self._world.now())
         if after != before:
             with effect("begin-wave"):
                 await self._file.keep(after)
@@ -111,7 +111,7 @@ class Updates:
             seen,
             id=secrets.token_hex(8),
             by=by,
-            at=self._w.now(),
+            at=self._world.now(),
             revision=self._revision,
             now=now,
             idle=idle,
@@ -127,38 +127,38 @@ class Updates:
             "left_out": list(rollout.left_out),
             "now": rollout.now,
         }
-        await self._w.events.append("rebuild_all_started", None, facts, key=keys.rollout_started(rollout.id))
+        await self._world.events.append("rebuild_all_started", None, facts, key=keys.rollout_started(rollout.id))
 
     async def _end(self, over: Rollout) -> None:
         log.info("the rollout is over: %s", over.describe())
         facts = {"by": over.by, "done": list(over.done), "left": list(over.waiting), "failed": over.failed}
-        await self._w.events.append(
+        await self._world.events.append(
             "rebuild_all_ended", None, {**facts, "reason": over.reason}, key=keys.rollout_ended(over.id)
         )
 
     @property
     def _revision(self) -> str:
-        return self._w.observer.revision
+        return self._world.observer.revision
 
     async def _see(self, only: Iterable[AgentName] | None) -> dict[AgentName, Seen]:
-        agents = (await self._w.observer.desired()).agents
+        agents = (await self._world.observer.desired()).agents
         return {name: await self._one(name) for name in (agents if only is None else only) if name in agents}
 
     async def _one(self, agent: AgentName) -> Seen:
-        decision, observed = await self._reconciler.decide(agent)
+        decision, observed = await self._loop.decide(agent)
         seen = observed.agents.get(agent) or AgentObserved()
-        often = self._reconciler.queue.failures(agent) >= PATIENCE
+        often = self._loop.queue.failures(agent) >= PATIENCE
         return Seen(
             phase=decision.phase,
             rests=isinstance(decision.step, steps.Nothing | steps.Preview),
-            rebuilds=self._w.observer.known().run_of(agent).rebuilds,
+            rebuilds=self._world.observer.known().run_of(agent).rebuilds,
             rebuilt=seen.memo.rebuilt,
             crashes=seen.memo.crashes,
             between_turns=not seen.container.running or _between_turns(seen.link),
             outdated=decision.outdated is not None,
             built_with=decision.outdated.built if decision.outdated is not None else "",
             launched=seen.container.launch.rebuilds if seen.container.launch is not None else 0,
-            trouble=self._reconciler.trouble.get(agent) if often else None,
+            trouble=self._loop.trouble.get(agent) if often else None,
         )
 
 

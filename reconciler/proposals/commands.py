@@ -33,7 +33,7 @@ class Proposals:
     """The commands about proposals. Each returns the deploy as its tags have it afterwards."""
 
     def __init__(self, world: World, loop: Reconciler, deploys: Deploys, stale: Stale) -> None:
-        self._w = world
+        self._world = world
         self._loop = loop
         self._deploys = deploys
         self._stale = stale
@@ -57,14 +57,14 @@ class Proposals:
         """
         await self._deploys.entry(agent)
         await self._check_limits(agent, await self._deploys.of(agent), origin)
-        main = await self._w.applied(agent).main()
+        main = await self._world.applied(agent).main()
         known_as = origin or (Source.parse(str(source)) if source else Source.of(SourceKind.WORK_TREE))
         request = fetch.FetchRequest(
-            source=source or self._w.layout.proposed_config(agent),
+            source=source or self._world.layout.proposed_config(agent),
             commit=commit_id(commit) if commit is not None else None,
-            applied_git=self._w.layout.applied_git(agent),
+            applied_git=self._world.layout.applied_git(agent),
             base=main,
-            rebase=rebase_hint(agent, known_as, self._w.layout.applied_git(agent)),
+            rebase=rebase_hint(agent, known_as, self._world.layout.applied_git(agent)),
         )
         async with self._fetches.slot(by, agent):
             with effect("fetch"):
@@ -95,7 +95,7 @@ class Proposals:
         If the preview of a pending id failed, the id stays, and the preview is made again.
         """
         deploy = await self._deploys.find(id, agent)
-        owner, previews = deploy.agent, self._w.previews
+        owner, previews = deploy.agent, self._world.previews
         preview = previews.of(owner).get(id) if previews is not None else None
         if previews is not None and preview is not None and preview.complaint and deploy.state is TagState.PROPOSAL:
             previews.drop(owner, id)
@@ -107,7 +107,7 @@ class Proposals:
             remedy = f"hive {'spawn' if deploy.kind is DeployKind.SPAWN else 'rollback'} {owner}"
             raise Refused(f"{id} is a {deploy.kind}, not a proposal of a commit", f"use `{remedy}`")
         await self._deploys.entry(owner)
-        main = await self._w.applied(owner).main()
+        main = await self._world.applied(owner).main()
         if main is not None and not await self._stale.descends(owner, main, deploy.sha):
             raise Refused(
                 f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})", self._stale.hint(deploy)
@@ -161,13 +161,13 @@ class Proposals:
         if deploy.state is TagState.PROPOSAL:
             raise Conflict(f"{id} is still pending", f"use `hive deny {id}`")
         owner = deploy.agent
-        async with self._w.decision(owner):
-            view = await self._w.meta.read()
+        async with self._world.decision(owner):
+            view = await self._world.meta.read()
             if id in view.committed.get(owner, {}):
                 raise Conflict(f"{id} is already committed", f"use `hive rollback {owner}`")
-            launch = self._w.observer.observe(owner).container.launch
+            launch = self._world.observer.observe(owner).container.launch
             if launch is not None and launch.deploy == id and owner in view.desired.agents:
-                await self._w.memory.change(owner, rollback_from=id, rollback_failed=False)
+                await self._world.memory.change(owner, rollback_from=id, rollback_failed=False)
             with effect("tag-cancelled"):
                 await self._deploys.move(deploy, TagState.FAILED, by, reason or "cancelled")
         self._loop.interrupt(owner)
@@ -176,17 +176,17 @@ class Proposals:
     # helpers
     async def _describe(self, deploy: Deploy, description: str) -> Deploy:
         """Give an open proposal another description, if one is given."""
-        if description and await describe(self._w.applied(deploy.agent), deploy.id, description):
+        if description and await describe(self._world.applied(deploy.agent), deploy.id, description):
             return await self._deploys.project(deploy.agent, deploy.id)
         return deploy
 
     async def _pin_anew(self, agent: AgentName, pinning: Pinning) -> Deploy:
-        applied = self._w.applied(agent)
+        applied = self._world.applied(agent)
         with effect("take-id"):
             id = await self._deploys.take_id()
         with effect("tag-proposal"):
-            await applied.propose(id, pinning, self._w.now())
-        await supersede(applied, await self._deploys.of(agent), by=pinning.by, at=self._w.now())
+            await applied.propose(id, pinning, self._world.now())
+        await supersede(applied, await self._deploys.of(agent), by=pinning.by, at=self._world.now())
         with effect("project-proposal"):
             deploy = await self._deploys.project(agent, id)
         self._loop.look_now(agent)  # its preview
@@ -194,9 +194,9 @@ class Proposals:
 
     async def _fetch(self, agent: AgentName, request: fetch.FetchRequest) -> fetch.Fetched:
         try:
-            return await fetch.fetch(request, self._w.layout, self._w.config, self._w.recorder)
+            return await fetch.fetch(request, self._world.layout, self._world.config, self._world.recorder)
         except BadInput as error:
-            own = request.source == self._w.layout.proposed_config(agent)
+            own = request.source == self._world.layout.proposed_config(agent)
             if own and any(words in error.hint for words in _BROKEN):
                 remedy = f"move {request.source} away, then `hive rebuild {agent}` makes a new one"
                 raise BadInput(error.summary, remedy) from error
@@ -210,12 +210,12 @@ class Proposals:
         if len(open_ids(deploys)) >= limits.PENDING_MOST:
             stale = await self._stale.of(agent, deploys)
             deploys = [deploy for deploy in deploys if deploy.id not in stale]
-        limits.check(agent, deploys, self._w.now(), source)
+        limits.check(agent, deploys, self._world.now(), source)
 
     async def _preview(self, deploy: Deploy) -> Previewed | None:
         """Wait for the preview of a pending proposal. Return None if the builder makes none."""
-        previews = self._w.previews
+        previews = self._world.previews
         if previews is None or deploy.state is not TagState.PROPOSAL:
             return None
         self._loop.look_now(deploy.agent)
-        return await previews.wait(deploy.agent, deploy.id, self._w.config.preview_wait)
+        return await previews.wait(deploy.agent, deploy.id, self._world.config.preview_wait)

@@ -25,14 +25,14 @@ class Deploys:
     """
 
     def __init__(self, world: World, apply: Apply, loop: Reconciler) -> None:
-        self._w = world
+        self._world = world
         self._apply = apply
         self._loop = loop
 
     # looking
     async def desired(self) -> Desired:
         """Return meta as it is now."""
-        return await self._w.observer.desired()
+        return await self._world.observer.desired()
 
     async def entry(self, agent: AgentName) -> AgentEntry:
         """Return an agent's entry in meta. Raise NotFound."""
@@ -44,11 +44,11 @@ class Deploys:
     async def of(self, agent: AgentName) -> tuple[Deploy, ...]:
         """Return all deploys of an agent, by id."""
         await self.desired()
-        return await self._w.observer.refresh(agent)
+        return await self._world.observer.refresh(agent)
 
     async def main(self, agent: AgentName) -> Sha:
         """Return the newest deployed commit. Raise Conflict before the first."""
-        main = await self._w.applied(agent).main()
+        main = await self._world.applied(agent).main()
         if main is None:
             raise Conflict(f"nothing of {agent} was deployed yet", f"see `hive plan {agent}`")
         return main
@@ -61,7 +61,7 @@ class Deploys:
         if agent is not None:
             self._check_known(agent)
             return agent
-        owners = await self._w.cards.owners(id)
+        owners = await self._world.cards.owners(id)
         if id == 0 and len(owners) > 1:
             some = ", ".join(sorted(owners)[:NAMES_MOST]) + (", ..." if len(owners) > NAMES_MOST else "")
             raise BadInput(f"each agent's first spawn has the id 0 ({some})", "name the agent: `--agent NAME`")
@@ -93,20 +93,20 @@ class Deploys:
                     return deploy.sha
             if len(name) < 7:
                 raise NotFound(f"{agent} has no proposal {name}", f"see `hive history {agent}`")
-        return await self._w.applied(agent).resolve(commit_id(name))
+        return await self._world.applied(agent).resolve(commit_id(name))
 
     def _check_known(self, agent: AgentName) -> None:
-        if agent not in self._w.observer.names():
+        if agent not in self._world.observer.names():
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
 
     # writing
     async def take_id(self) -> ProposalId:
         """Take the next id of the hive."""
-        return await self._w.meta.take_id(at_least=await self._w.cards.highest_id() + 1)
+        return await self._world.meta.take_id(at_least=await self._world.cards.highest_id() + 1)
 
     async def move(self, deploy: Deploy, to: TagState, by: str, reason: str = "", shown: Binding | None = None) -> None:
         """Write the tag of the state `to`. Raise Conflict if the states of a proposal do not allow that."""
-        applied, now = self._w.applied(deploy.agent), self._w.now()
+        applied, now = self._world.applied(deploy.agent), self._world.now()
         await applied.transition(deploy.id, to, by=by, reason=reason, at=now, shown=shown)
 
     async def project(self, agent: AgentName, id: ProposalId) -> Deploy:

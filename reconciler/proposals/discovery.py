@@ -68,7 +68,7 @@ class Discovery:
         settings: DeployedSettings,
         watch: Watch | None = None,
     ) -> None:
-        self._w = world
+        self._world = world
         self._make_proposal = propose
         self._store = seen
         self._settings = settings
@@ -107,10 +107,10 @@ class Discovery:
     async def _pause(self) -> None:
         """Wait until the next sweep is due. If watching fails, it is due earlier."""
         if self._watch.complaint:
-            await asyncio.sleep(min(POLL, self._w.config.resync))
+            await asyncio.sleep(min(POLL, self._world.config.resync))
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._w.config.resync):
+            async with asyncio.timeout(self._world.config.resync):
                 await self._watch.failing.wait()
 
     # what status shows
@@ -154,22 +154,22 @@ class Discovery:
 
     def _glance(self) -> None:
         self._glancing = None
-        for agent in self._w.observer.known().agents:
+        for agent in self._world.observer.known().agents:
             if self._stamps.get(agent) != self._stamp(agent):
                 self._queue.add(agent)
 
     def _stamp(self, agent: AgentName) -> _Stamp:
         """Return the state that a decision may change: the tags, and the commit whose auto_propose counts."""
-        return self._w.observer.stamp(agent), self._settings.pinned(agent)
+        return self._world.observer.stamp(agent), self._settings.pinned(agent)
 
     def _changed(self, path: Path) -> None:
         agent = agent_of(self._layout, path)
-        if agent is not None and agent in self._w.observer.known().agents:
+        if agent is not None and agent in self._world.observer.known().agents:
             self._queue.add(agent)
 
     async def _sweep(self) -> None:
         """Queue each agent whose branches differ from the last look."""
-        agents = self._w.observer.known().agents
+        agents = self._world.observer.known().agents
         self._watch.want(None, [self._layout.state / "proposed", self._layout.push_repos])
         for agent in set(self._stamps) - set(agents):
             await self._forget(agent)
@@ -205,20 +205,20 @@ class Discovery:
     # one look
     async def _work(self, agent: AgentName) -> float | None:
         """Look at both repos of an agent. Return the seconds until the next look, or None to wait for a hint."""
-        if agent not in (await self._w.observer.desired()).agents:
+        if agent not in (await self._world.observer.desired()).agents:
             return None
         self._waiting.pop(agent, None)
-        deploys = await self._w.observer.refresh(agent)
+        deploys = await self._world.observer.refresh(agent)
         self._stamps[agent] = self._stamp(agent)
-        applied = self._w.applied(agent)
-        await supersede(applied, deploys, by=HIVE, at=self._w.now())
+        applied = self._world.applied(agent)
+        await supersede(applied, deploys, by=HIVE, at=self._world.now())
         main = await applied.main()
         delays: list[float] = []
         for kind in PLACES:
             snapshot = self._look(agent, kind)
             for new in await self._new_tips(agent, kind, deploys, main):
                 if delay := self._take(agent, kind):
-                    most = self._w.config.finds_per_minute
+                    most = self._world.config.finds_per_minute
                     self._waiting[agent] = f"{Source.of(kind)}: more tips than {most} a minute"
                     delays.append(delay)
                     break
@@ -260,7 +260,7 @@ class Discovery:
     def _take(self, agent: AgentName, kind: SourceKind) -> float:
         """Take a token for one proposal and return 0.0, or return the seconds until there is one."""
         repo = self._repo(agent, kind)
-        repo.bucket, delay = repo.bucket.take(self._w.clock(), self._w.config.finds_per_minute)
+        repo.bucket, delay = repo.bucket.take(self._world.clock(), self._world.config.finds_per_minute)
         return delay
 
     def _give_back(self, agent: AgentName, kind: SourceKind) -> None:
@@ -293,7 +293,7 @@ class Discovery:
                 await self._publish(self._refusal(agent, new, reason))
             return
         log.info("%s: found %s at %s, proposal %s", agent, new.source, tip.sha[:12], deploy.id)
-        await self._store.save(agent, str(new.source), tip.sha, self._w.now())
+        await self._store.save(agent, str(new.source), tip.sha, self._world.now())
         self._seen.setdefault(agent, {})[str(new.source)] = tip.sha
 
     async def _publish(self, tip: RefusedTip) -> None:
@@ -307,13 +307,13 @@ class Discovery:
             "remedy": tip.remedy,
         }
         key = keys.refused_tip(tip.agent, tip.source, tip.commit)
-        await self._w.events.append("tip_refused", tip.agent, data, key=key)
+        await self._world.events.append("tip_refused", tip.agent, data, key=key)
 
     # state
     def _repo(self, agent: AgentName, kind: SourceKind) -> _Repo:
         repo = self._repos.get((agent, kind))
         if repo is None:
-            bucket = Bucket(float(self._w.config.finds_per_minute), self._w.clock())
+            bucket = Bucket(float(self._world.config.finds_per_minute), self._world.clock())
             repo = self._repos[agent, kind] = _Repo(bucket)
         return repo
 
@@ -330,7 +330,7 @@ class Discovery:
         for kind in PLACES:
             self._watch.want((agent, kind), [])
             self._repos.pop((agent, kind), None)
-        if agent not in self._w.observer.names():
+        if agent not in self._world.observer.names():
             await self._store.forget(agent)
             self._seen.pop(agent, None)
 

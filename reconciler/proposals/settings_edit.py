@@ -27,7 +27,7 @@ class SettingsEdit:
     """Reads agent.toml for an edit, and proposes the edited one."""
 
     def __init__(self, world: World, deploys: Deploys, proposals: Proposals) -> None:
-        self._w = world
+        self._world = world
         self._deploys = deploys
         self._proposals = proposals
 
@@ -36,7 +36,7 @@ class SettingsEdit:
         await self._deploys.entry(agent)
         deploys, main = await self._deploys.of(agent), await self._deploys.main(agent)
         sha = await self._deploys.resolve(agent, deploys, at) if at else main
-        text = await self._w.applied(agent).read(sha, SETTINGS_FILE)
+        text = await self._world.applied(agent).read(sha, SETTINGS_FILE)
         try:
             return SettingsText(agent=agent, base=main, sha=sha, text=text.decode())
         except UnicodeDecodeError as error:
@@ -60,10 +60,10 @@ class SettingsEdit:
                 f"{agent} has another commit by now: {main[:12]}, the edit began from {base[:12]}",
                 f"look at it with `hive diff {agent}`, then edit again",
             )
-        applied, subject = self._w.applied(agent), description or SUBJECT
+        applied, subject = self._world.applied(agent), description or SUBJECT
         if await applied.read(main, SETTINGS_FILE) == text.encode():
             raise BadInput(f"{SETTINGS_FILE} of {agent} already has this text", "change it first")
         # objects that no ref names: a daemon that dies here leaves no visible change
-        sha = await applied.edit(main, SETTINGS_FILE, text.encode(), subject, self._w.now())
+        sha = await applied.edit(main, SETTINGS_FILE, text.encode(), subject, self._world.now())
         pinning = Pinning(DeployKind.APPLY_COMMIT, sha, main, commit_ref=sha, source=EDITED, by=by, description=subject)
         return await self._proposals.pin(agent, pinning)

@@ -39,7 +39,7 @@ class Stale:
     """The stale proposals of all agents. Ancestry never changes, so git is run once for each pair of commits."""
 
     def __init__(self, world: World) -> None:
-        self._w = world
+        self._world = world
         self._known: dict[AgentName, dict[tuple[Sha, Sha], bool]] = {}
 
     async def of(self, agent: AgentName, deploys: Iterable[Deploy]) -> frozenset[ProposalId]:
@@ -49,7 +49,7 @@ class Stale:
         pending = [
             deploy for deploy in deploys if deploy.state is TagState.PROPOSAL and deploy.kind is DeployKind.APPLY_COMMIT
         ]
-        main = await self._w.applied(agent).main() if pending else None
+        main = await self._world.applied(agent).main() if pending else None
         if main is None:
             self._known.pop(agent, None)
             return frozenset()
@@ -68,14 +68,14 @@ class Stale:
 
     async def descends(self, agent: AgentName, base: Sha, sha: Sha) -> bool:
         """Return True if `sha` is `base` or descends from it."""
-        return await self._w.applied(agent).is_ancestor(base, sha)
+        return await self._world.applied(agent).is_ancestor(base, sha)
 
     async def check(self, deploy: Deploy, deploys: Iterable[Deploy]) -> None:
         """Raise Conflict if `deploy` does not descend from the deployed commit, or from the one being deployed."""
         agent, sha = deploy.agent, deploy.sha
         if deploy.kind is not DeployKind.APPLY_COMMIT or deploy.state is not TagState.PROPOSAL:
             return
-        main = await self._w.applied(agent).main()
+        main = await self._world.applied(agent).main()
         if main is not None and not await self.descends(agent, main, sha):
             raise Conflict(
                 f"{deploy.id} is stale: {sha[:12]} does not descend from applied/main ({main[:12]})",
@@ -90,4 +90,4 @@ class Stale:
 
     def hint(self, deploy: Deploy) -> str:
         """Return how to rebase a stale proposal."""
-        return rebase_hint(deploy.agent, Source.parse(deploy.source), self._w.layout.applied_git(deploy.agent))
+        return rebase_hint(deploy.agent, Source.parse(deploy.source), self._world.layout.applied_git(deploy.agent))

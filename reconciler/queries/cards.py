@@ -21,23 +21,23 @@ class CardsQuery:
     """The views of cards."""
 
     def __init__(self, world: World, deploys: Deploys, stale: Stale) -> None:
-        self._w = world
+        self._world = world
         self._deploys = deploys
         self._stale = stale
 
     async def pending(self) -> list[Card]:
         """Return the cards that wait for the operator, oldest first."""
-        return await self._shown(await self._w.cards.pending())
+        return await self._shown(await self._world.cards.pending())
 
     async def list(self, agent: AgentName | None = None, limit: int = 50) -> builtins.list[Card]:
         """Return cards, newest first."""
-        return await self._shown(await self._w.cards.list(agent, limit))
+        return await self._shown(await self._world.cards.list(agent, limit))
 
     async def get(self, id: ProposalId, agent: AgentName | None = None) -> Card:
         """Return one card. `agent` is needed for the id 0 only. Raise NotFound, BadInput."""
         card = await self._stored(await self._deploys.owner(id, agent), id)
         try:
-            deploy = find_deploy(await self._w.observer.refresh(card.agent), card.agent, id)
+            deploy = find_deploy(await self._world.observer.refresh(card.agent), card.agent, id)
         except HiveError:
             return with_tags(card, None)  # the tag or the whole repo is lost, which `hive status` reports
         return await self._with(card, deploy)
@@ -47,7 +47,7 @@ class CardsQuery:
         return await self._with(await self._stored(deploy.agent, deploy.id), deploy)
 
     async def _stored(self, agent: AgentName, id: ProposalId) -> Card:
-        card = await self._w.cards.get(agent, id)
+        card = await self._world.cards.get(agent, id)
         if card is None:
             raise NotFound(f"{agent} has no proposal {id}", "see `hive pending --all`")
         return card
@@ -61,7 +61,7 @@ class CardsQuery:
         if deploy.state not in (TagState.PROPOSAL, TagState.FAILED) or deploy.kind is not DeployKind.APPLY_COMMIT:
             return False
         try:
-            main = await self._w.applied(deploy.agent).main()
+            main = await self._world.applied(deploy.agent).main()
             if main is None or deploy.base == main:  # it descended from its base when it was fetched
                 return False
             return not await self._stale.descends(deploy.agent, main, deploy.sha)
@@ -72,7 +72,7 @@ class CardsQuery:
         known: dict[tuple[AgentName, ProposalId], tuple[Deploy, str | None]] = {}
         for agent in {card.agent for card in cards}:
             try:
-                deploys = await self._w.observer.refresh(agent)
+                deploys = await self._world.observer.refresh(agent)
             except HiveError:
                 continue  # one damaged repo does not hide the cards of the other agents
             stale = await self._stale.of(agent, deploys)

@@ -30,7 +30,7 @@ class DiffsQuery:
     """The views of differences."""
 
     def __init__(self, world: World, apply: Apply, deploys: Deploys, build_logs: BuildLogs) -> None:
-        self._w = world
+        self._world = world
         self._apply = apply
         self._deploys = deploys
         self._build_logs = build_logs
@@ -43,7 +43,7 @@ class DiffsQuery:
         """
         deploy = await self._deploys.find(id, agent)
         owner = deploy.agent
-        applied, previews = self._w.applied(owner), self._w.previews
+        applied, previews = self._world.applied(owner), self._world.previews
         base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
         diff = await self._compare(applied, base, deploy.sha)
         preview = previews.of(owner).get(id) if previews is not None else None
@@ -79,7 +79,7 @@ class DiffsQuery:
         deploys = await self._deploys.of(agent)
         after = await self._deploys.resolve(agent, deploys, last) if last else pin
         before = await self._deploys.resolve(agent, deploys, first) if first else _before(deploys, after, agent)
-        applied = self._w.applied(agent)
+        applied = self._world.applied(agent)
         diff = await self._compare(applied, before, after)
         settings = await self._settings_between(agent, before, after)
         return Change(
@@ -116,7 +116,7 @@ class DiffsQuery:
     async def _settings(self, agent: AgentName, sha: Sha) -> dict[str, str]:
         """Return agent.toml of a commit, flat. A file that is not valid becomes the one key `agent.toml`."""
         try:
-            return flatten(await read_settings(await self._w.applied(agent).read(sha, SETTINGS_FILE)))
+            return flatten(await read_settings(await self._world.applied(agent).read(sha, SETTINGS_FILE)))
         except HiveError as error:
             return {SETTINGS_FILE: f"({error.summary})"}
 

@@ -18,7 +18,7 @@ class LogsQuery:
     """The views of logs."""
 
     def __init__(self, world: World, deploys: Deploys) -> None:
-        self._w = world
+        self._world = world
         self._deploys = deploys
 
     async def deploys(self, limit: int = 50) -> list[LogRow]:
@@ -35,14 +35,14 @@ class LogsQuery:
                 by=entry.by,
                 subject=entry.subject,
             )
-            for entry in await self._w.meta.log(limit)
+            for entry in await self._world.meta.log(limit)
         ]
 
     async def last(self, agent: AgentName, lines: int = 50) -> str:
         """Return the last lines that the agent's container wrote."""
-        if agent not in (await self._w.observer.desired()).agents:
+        if agent not in (await self._world.observer.desired()).agents:
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
-        return await self._w.observer.logs(agent, lines)
+        return await self._world.observer.logs(agent, lines)
 
     async def after(
         self, agent: AgentName, cursor: str | None, lines: int, since: float | None, seconds: float = 0.0
@@ -54,7 +54,7 @@ class LogsQuery:
         await self._deploys.entry(agent)
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
-            part = await self._w.observer.logs_after(agent, cursor, lines, since)
+            part = await self._world.observer.logs_after(agent, cursor, lines, since)
             remaining = deadline - asyncio.get_running_loop().time()
             if part.text or remaining <= 0:
                 return part

@@ -19,13 +19,13 @@ class PlanQuery:
     """The plan of all agents, or of one. `rollout` returns the last rebuild of all agents."""
 
     def __init__(self, world: World, loop: Reconciler, rollout: Callable[[], Rollout | None]) -> None:
-        self._w = world
+        self._world = world
         self._loop = loop
         self._rollout = rollout
 
     async def __call__(self, agent: AgentName | None = None) -> list[PlanRow]:
         """Return the rows, all from one look. Raise NotFound."""
-        if agent is not None and agent not in self._w.observer.names():
+        if agent is not None and agent not in self._world.observer.names():
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
         decisions = (await self._loop.plan()).decisions
         rows = [self._row(name, decision) for name, decision in decisions.items() if agent in (None, name)]
