@@ -10,11 +10,11 @@ from meta.process.detached import spawn_detached
 from meta.process.identity import alive, identity
 from meta.process.recorder import Recorder
 from meta.process.run import environment
-from tests.support.programs import WRITES_PID_THEN_HANGS, python, started_pid, until
+from tests.support.programs import OWNER, WRITES_PID_THEN_HANGS, python, started_pid, until
 
 
 async def test_a_detached_program_outlives_its_caller_unmarked_and_is_reaped(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "processes", "me")
+    recorder = Recorder(tmp_path / "processes", OWNER)
     note, log = tmp_path / "pid", tmp_path / "log"
     pid = await spawn_detached(
         python("print('hello', flush=True)\n" + WRITES_PID_THEN_HANGS, str(note)),
@@ -27,7 +27,7 @@ async def test_a_detached_program_outlives_its_caller_unmarked_and_is_reaped(tmp
     assert alive(which)
     assert os.getsid(pid) == pid
     assert b"HIVE_OWNER" not in Path(f"/proc/{pid}/environ").read_bytes()
-    assert await Recorder(tmp_path / "processes", "me").recover(deadline=10) == []
+    assert await Recorder(tmp_path / "processes", OWNER).recover(deadline=10) == []
     assert log.read_text() == "hello\n"
     assert log.stat().st_mode & 0o777 == 0o600
     os.kill(pid, signal.SIGKILL)

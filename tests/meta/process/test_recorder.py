@@ -15,7 +15,7 @@ from meta.errors import TransientError
 from meta.process.identity import ProcessIdentity, identity
 from meta.process.recorder import Recorder
 from meta.process.run import run
-from tests.support.programs import WRITES_PID_THEN_HANGS, python, started_pid, until
+from tests.support.programs import OWNER, WRITES_PID_THEN_HANGS, python, started_pid, until
 
 
 def orphan(env: dict[str, str], note: Path, *words: str) -> subprocess.Popen[bytes]:
@@ -25,7 +25,7 @@ def orphan(env: dict[str, str], note: Path, *words: str) -> subprocess.Popen[byt
 
 
 async def test_a_record_exists_only_while_the_command_runs(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "processes", "me")
+    recorder = Recorder(tmp_path / "processes", OWNER)
     go = tmp_path / "go"
     os.mkfifo(go)
     task = asyncio.create_task(
@@ -39,13 +39,13 @@ async def test_a_record_exists_only_while_the_command_runs(tmp_path: Path) -> No
     await asyncio.to_thread(lambda: os.close(os.open(go, os.O_WRONLY)))
     done = await task
     assert done.text == recorder.environment()["HIVE_OWNER"]
-    assert done.text.startswith("me:")
+    assert done.text.startswith(f"{OWNER}:")
     assert list((tmp_path / "processes").iterdir()) == []
 
 
 async def test_recovery_ends_a_marked_orphan_and_leaves_every_other_process_alone(tmp_path: Path) -> None:
-    earlier, now = (Recorder(tmp_path / "processes", "me") for _ in range(2))
-    theirs = Recorder(tmp_path / "processes", "other")
+    earlier, now = (Recorder(tmp_path / "processes", OWNER) for _ in range(2))
+    theirs = Recorder(tmp_path / "processes", f"other-{OWNER}")
     marks = {"lost": earlier.environment(), "mine": now.environment(), "theirs": theirs.environment(), "free": {}}
     running = {name: orphan(env, tmp_path / name) for name, env in marks.items()}
     try:
@@ -65,7 +65,7 @@ async def test_recovery_kills_what_ignores_term_and_gives_up_at_its_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meta.process.recorder._GRACE", 0.1)
-    earlier, now = (Recorder(tmp_path / "processes", "me") for _ in range(2))
+    earlier, now = (Recorder(tmp_path / "processes", OWNER) for _ in range(2))
     stubborn = orphan(earlier.environment(), tmp_path / "pid", "stubborn")
     try:
         await until(lambda: started_pid(tmp_path / "pid") is not None)
@@ -90,7 +90,7 @@ async def test_recovery_ends_the_session_of_a_recorded_command_even_without_a_ma
     try:
         await until(lambda: started_pid(tmp_path / "pid") is not None)
         record = write_record(tmp_path / "processes", identity(victim.pid))
-        assert len(await Recorder(tmp_path / "processes", "me").recover(deadline=10)) == 1
+        assert len(await Recorder(tmp_path / "processes", OWNER).recover(deadline=10)) == 1
         assert victim.wait(10) == -signal.SIGTERM
         assert not record.exists()
     finally:
@@ -109,7 +109,7 @@ async def test_recovery_never_touches_a_reused_pid(tmp_path: Path, change: dict[
             tmp_path / "processes",
             ProcessIdentity(real.pid, int(str(values["start_time"])), str(values["boot_id"])),
         )
-        assert await Recorder(tmp_path / "processes", "me").recover(deadline=10) == []
+        assert await Recorder(tmp_path / "processes", OWNER).recover(deadline=10) == []
         assert bystander.poll() is None
         assert not record.exists()
     finally:
@@ -119,5 +119,5 @@ async def test_recovery_never_touches_a_reused_pid(tmp_path: Path, change: dict[
 
 async def test_a_record_cut_short_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "0123-1.json").write_text('{"argv": ["gi')
-    assert await Recorder(tmp_path, "me").recover(deadline=10) == []
+    assert await Recorder(tmp_path, OWNER).recover(deadline=10) == []
     assert list(tmp_path.iterdir()) == []
