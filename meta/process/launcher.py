@@ -43,6 +43,8 @@ LIMITS = {
 _JOIN_SESSION_KEYRING = 1
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
+_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
+_LIBC_SIGNALS = (32, 33)
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 22, 38
 _SECCOMP_MODE_FILTER = 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -68,9 +70,7 @@ def settle() -> None:
     os.umask(0o022)
     os.chdir("/")
     _libc.personality(0)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with contextlib.suppress(OSError):  # libc keeps a few for itself
-            signal.signal(number, signal.SIG_DFL)
+    reset_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if os.geteuid() == 0:
         with contextlib.suppress(PermissionError):  # in a user namespace that forbids it they have no rights either
@@ -79,6 +79,21 @@ def settle() -> None:
     _schedule()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write("0")  # refused only if root raised it: then the process is ended first, which is right
+
+
+def reset_signals() -> None:
+    """Set the default disposition of every signal.
+
+    glibc keeps 32 and 33 for itself and lets no program change them (nptl(7)), but a parent that was built without it
+    can leave them ignored. So they are set by the kernel's own call, with an empty `struct sigaction`.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError):
+            signal.signal(number, signal.SIG_DFL)
+    default = ctypes.create_string_buffer(32)
+    for reserved in _LIBC_SIGNALS:
+        with contextlib.suppress(OSError):  # another machine, or refused by a filter outside
+            _syscall(_RT_SIGACTION, reserved, ctypes.addressof(default), 0, 8)
 
 
 def _limit() -> None:

@@ -13,7 +13,7 @@ import sys
 
 GROUP = 4242
 libc = ctypes.CDLL(None, use_errno=True)
-ADD_KEY, KEYCTL = (248, 250) if os.uname().machine == "x86_64" else (217, 219)
+ADD_KEY, KEYCTL, RT_SIGACTION = (248, 250, 13) if os.uname().machine == "x86_64" else (217, 219, 134)
 ONLY_POSSESSOR = 0x3F000000
 
 
@@ -24,6 +24,13 @@ def key(description: bytes) -> None:
     serial = libc.syscall(ADD_KEY, b"user", description, b"x", ctypes.c_size_t(1), session)
     assert serial > 0
     assert libc.syscall(KEYCTL, 5, serial, ctypes.c_uint(ONLY_POSSESSOR)) == 0
+
+
+def dispose_signals_of_libc(disposition: signal.Handlers) -> None:
+    """Ignore 32 and 33, or set their default: as a program that was built without glibc can."""
+    action = (ctypes.c_ulong * 4)(disposition)
+    for number in (32, 33):
+        assert libc.syscall(RT_SIGACTION, number, action, None, ctypes.c_size_t(8)) == 0
 
 
 def main(description: str, command: list[str]) -> None:
@@ -41,6 +48,7 @@ def main(description: str, command: list[str]) -> None:
     os.chdir("/var")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGRTMIN + 3):
         signal.signal(number, signal.SIG_IGN)
+    dispose_signals_of_libc(signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2})
     libc.personality(0x0040000)
     os.environ["SESSION_SECRET"] = "hunter2"
