@@ -57,6 +57,14 @@ def propose(lab: Lab, nix: str) -> int:
     return int(lab.post("/api/proposals", agent="alice", source=str(clone))["id"])
 
 
+def build_before_approval(lab: Lab) -> None:
+    """Have HIVE_PREBUILD from now on: these tests share a hive, and run in any order."""
+    if "HIVE_PREBUILD" not in lab.settings:
+        lab.settings["HIVE_PREBUILD"] = "true"
+        lab.kill()
+        lab.start()
+
+
 def test_a_spawned_agent_has_a_system_in_the_store_and_a_gc_root(nix_hive: Lab) -> None:
     (root,) = nix_hive.layout.generations(AgentName("alice")).iterdir()
     assert (root / "init").exists()
@@ -89,8 +97,8 @@ def test_a_preview_is_made_at_once_not_at_the_next_resync(nix_hive: Lab) -> None
 
 
 def test_a_change_that_no_summary_names_is_not_called_the_same(nix_hive: Lab) -> None:
-    running = (nix_hive.git(nix_hive.applied(), "show", "main:agent.nix")) + "\n"
-    other = propose(nix_hive, running.replace("{ ... }: {", '{ ... }: { environment.etc."x".text = "y";', 1))
+    running = nix_hive.git(nix_hive.applied(), "show", "main:agent.nix")
+    other = propose(nix_hive, running.rpartition("}")[0] + 'environment.etc."x".text = "y";\n}\n')
     nix_hive.settle("alice")
     found = nix_hive.get(f"/api/proposals/{other}/diff")
     assert (found["same"], found["system"]) == (False, [])
@@ -148,9 +156,7 @@ def test_a_preview_that_was_lost_is_made_again(nix_hive: Lab) -> None:
 def test_what_is_built_before_approval_goes_again_when_it_is_denied(nix_hive: Lab) -> None:
     """With HIVE_PREBUILD: a gc root while it waits, none after the denial, and the approved one is not built twice."""
     alice = AgentName("alice")
-    nix_hive.settings["HIVE_PREBUILD"] = "true"
-    nix_hive.kill()
-    nix_hive.start()
+    build_before_approval(nix_hive)
     before = set(nix_hive.layout.generations(alice).iterdir())
     denied = propose(nix_hive, PORT.replace("8080", "8090"))
     nix_hive.settle("alice")
@@ -171,7 +177,7 @@ def test_what_is_built_before_approval_goes_again_when_it_is_denied(nix_hive: La
 
 
 def test_a_builder_that_fails_before_approval_says_so_on_the_card(nix_hive: Lab) -> None:
-    assert nix_hive.settings.get("HIVE_PREBUILD") == "true"
+    build_before_approval(nix_hive)
     id = propose(nix_hive, FAILS)
     nix_hive.settle("alice")
     assert "it is broken" in nix_hive.get(f"/api/proposals/{id}/diff")["complaint"]
