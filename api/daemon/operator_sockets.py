@@ -38,7 +38,9 @@ async def serve_operator(
         await host.start()
         endpoint = Endpoint(Call(service, Operator(), stopping), limit=config.max_line_bytes + ENVELOPE)
         stack.push_async_callback(endpoint.close)
-        app = cast("App", application(service, stopping))  # Litestar types the same protocol more narrowly
+        # Litestar works for a quarter of a second to build its routes: agents are answered meanwhile.
+        routes = await asyncio.to_thread(application, service, stopping)
+        app = cast("App", routes)  # Litestar types the same protocol more narrowly
         await stack.enter_async_context(serving(with_mcp(app, endpoint), http, service.background))
         try:
             yield

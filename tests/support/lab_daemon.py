@@ -22,8 +22,8 @@ from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.plain import PlainBuilder
 from reconciler.plan.observed import Launch
 
-PAUSE = 1.0
-"""Seconds of CPU that one callback of the daemon's loop may take. The alert is at 0.25: CI shares two cores."""
+PAUSE = 0.25
+"""Seconds of CPU that one callback of the daemon's loop may take. None is known that takes a third of it."""
 TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
 
 
