@@ -5,6 +5,7 @@
     |  |- BadInput            what the caller gave is wrong (name, commit, settings, a line on a socket)
     |  |- NotFound            the named thing does not exist
     |  |- Conflict            another change was first, or the state does not allow it
+    |  |- Damaged             a file of hive exists and cannot be read or understood
     |  |- Refused             hive could do it but does not (trust, limits, isolation)
     |  `- BuildFailed         the commit cannot be built; log: the last lines
     `- TransientError         a retry may succeed; retry_after: seconds
@@ -43,6 +44,13 @@ class NotFound(PermanentError):
 
 class Conflict(PermanentError):
     """Another change was first, or the present state does not allow this one."""
+
+
+class Damaged(PermanentError):
+    """A file of hive exists and cannot be read or understood. It never counts as absent."""
+
+    def __init__(self, path: object, what: str, hint: str = "`hive doctor` names the remedy") -> None:
+        super().__init__(f"{path} is damaged: {what}", hint)
 
 
 class Refused(PermanentError):

@@ -15,7 +15,7 @@ from meta.applied.source import Source, SourceKind
 from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
 from meta.applied.tags import ReadTag
 from meta.approval import Binding
-from meta.errors import Conflict, HiveError, NotFound, TransientError
+from meta.errors import Conflict, Damaged, HiveError, NotFound, TransientError
 from meta.git.diff import TreeDiff
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
@@ -72,7 +72,10 @@ class Applied:
         return self.repo.ref(MAIN)
 
     async def deploys(self) -> tuple[Deploy, ...]:
-        """Return every id that has a tag, sorted. While no tag changes, the same tuple is returned."""
+        """Return every id that has a tag, sorted. While no tag changes, the same tuple is returned.
+
+        Raise Damaged for a tag that cannot be read.
+        """
         refs = self.repo.refs(FOLDERS)
         if refs != self._refs:
             self._read = await self._read_tags(refs)
@@ -277,8 +280,9 @@ class Applied:
         try:
             read = tags.read_tag(*parsed, name, objects) if parsed is not None else None
         except (KeyError, ValueError) as error:
-            log.warning("ignoring %s of %s: its object %s is damaged or missing (%s)", ref, self.agent, name, error)
-            return None
+            raise Damaged(
+                f"{ref} of {self.agent}", f"its object {name} in {self.repo.path} is missing or no tag"
+            ) from error
         if read is None:
             log.warning("ignoring %s of %s: there is no commit behind it", ref, self.agent)
         return read

@@ -10,7 +10,7 @@ from dataclasses import replace
 from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, Agents, decode_agents, decode_entry, decode_run
 from meta.desired.uid_ranges import LOWEST
 from meta.desired.view import History, MetaView, extend
-from meta.errors import HiveError, NotFound, PermanentError
+from meta.errors import Damaged, HiveError, NotFound, PermanentError
 from meta.git.objects import FILE, TreeEntry, decode_tree
 from meta.git.ref_stamp import RefStamp
 from meta.git.repo import GitRepo
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MAIN, RUN = "refs/heads/main", "refs/heads/run"
 CANDIDATES = "refs/hive/candidate"
+COUNTER = "refs/hive/counter"
 
 _WALK = 64
 """New commits that are read one by one. `git log` reads a larger number at once."""
@@ -55,6 +56,8 @@ class MetaReader:
             stamp = self.stamp()
             refs = self._repo.refs(("refs/heads", CANDIDATES))
             if stamp is None or MAIN not in refs:
+                if stamp is not None and (RUN in refs or self._repo.ref(COUNTER) is not None):
+                    raise Damaged(self._repo.path / MAIN, "it is missing, but the rest of the repo exists")
                 raise NotFound(f"there is no meta repo at {self._repo.path}", "start the daemon: it creates one")
             if self._seen is None or refs != self._refs:
                 view = await self._view(refs, self._seen[1] if self._seen else None)
@@ -75,7 +78,7 @@ class MetaReader:
         root = (await self._repo.commit(sha)).tree
         top = (await self._repo.objects([root])).get(root)
         if top is None:
-            raise NotFound(f"the meta repo lacks the tree of {sha[:12]}", "it is damaged: restore it from a backup")
+            raise Damaged(f"the tree of the commit {sha[:12]} in {self._repo.path}", "it is missing")
         return decode_tree(top.data)
 
     async def content(self, entries: list[TreeEntry], name: str) -> bytes | None:

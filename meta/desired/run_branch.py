@@ -9,17 +9,16 @@ from collections.abc import Awaitable, Callable
 from meta.desired import trailers
 from meta.desired.agents_json import RUN_FILE, encode_run
 from meta.desired.changes import note, tree_with
-from meta.desired.reader import RUN
+from meta.desired.reader import COUNTER, RUN
 from meta.desired.view import MetaView
-from meta.errors import Conflict, TransientError
+from meta.errors import Conflict, Damaged, TransientError
 from meta.git.objects import GitObject, blob, commit
 from meta.git.repo import GitRepo
 from meta.git.transaction import ABSENT, RefChange
 from meta.model import RunEntry
-from meta.names import AgentName, ProposalId
+from meta.names import AgentName, ProposalId, Sha
 
 log = logging.getLogger(__name__)
-COUNTER = "refs/hive/counter"
 _TRIES = 8
 
 
@@ -66,7 +65,7 @@ class Counter:
         """Take the next id: at least `at_least` and 1, and never one that was taken before."""
         for _ in range(_TRIES):
             old = self._repo.ref(COUNTER)
-            last = _number((await self._repo.objects([old])).get(old)) if old else 0
+            last = await self._last(old) if old else 0
             id = ProposalId(max(last + 1, at_least, 1))
             counter = blob(f"{id}\n".encode())
             try:
@@ -79,7 +78,13 @@ class Counter:
             return id
         raise TransientError("other changes moved the id counter at every try", "try again")
 
+    async def _last(self, counter: Sha) -> int:
+        last = _number((await self._repo.objects([counter])).get(counter))
+        if last is None:
+            raise Damaged(self._repo.path / COUNTER, f"its object {counter} is not a number")
+        return last
 
-def _number(counter: GitObject | None) -> int:
+
+def _number(counter: GitObject | None) -> int | None:
     text = counter.data.decode("ascii", "replace").strip() if counter is not None else ""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None

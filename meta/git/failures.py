@@ -6,11 +6,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from meta.errors import Conflict, HiveError, NotFound, PermanentError, TransientError
+from meta.errors import Conflict, Damaged, HiveError, NotFound, PermanentError, TransientError
 
 _LOCKED = re.compile(r"Unable to create '[^'\n]*\.lock'|another git process", re.IGNORECASE)
 _PASSING = re.compile(
     r"No space left|Disk quota|Input/output error|Read-only file system|Cannot allocate|File too large"
+)
+_BROKEN = re.compile(
+    r"loose object [^\n]* is corrupt|object file [^\n]* is empty|reference broken|inflate: data"
+    r"|packfile [^\n]* (?:cannot|does not)|(?:unexpected|unterminated) line in [^\n]*packed-refs|hash mismatch"
+    r"|not a git repository|bad config|missing (?:blob|tree|commit) object|unable to read (?:tree|sha1 file)"
+    r"|index file [^\n]* is"
 )
 _LOST = re.compile(r"reference already exists|but expected|unable to resolve reference|reference is missing")
 _MISSING = re.compile(
@@ -30,6 +36,9 @@ def failure(git_dir: Path, argv: Sequence[str], stderr: str) -> HiveError:
         return TransientError(summary, "another git works there; hive tries again")
     if _PASSING.search(stderr):
         return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
+    if _BROKEN.search(stderr):
+        named = next((line for line in lines if "object" in line), complaint)
+        return Damaged(git_dir, named[:300])
     if _LOST.search(stderr):
         return Conflict(summary, "another change was first: look again")
     if _MISSING.search(stderr):

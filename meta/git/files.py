@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from meta.errors import Damaged
 from meta.git.objects import GitObject
 from meta.names import Sha
 from meta.process.disk import disk_error
@@ -21,29 +22,30 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def write_objects(git_dir: Path, objects: Iterable[GitObject]) -> None:
-    """Store `objects` durably; skip those that exist. Raise TransientError if the disk is full."""
+    """Store `objects` durably. Skip those that exist undamaged. Raise TransientError if the disk is full."""
     touched: dict[Path, None] = {}
     try:
         for item in objects:
             name = item.id
             folder = git_dir / "objects" / name[:2]
             path = folder / name[2:]
-            if path.exists():
+            if _is_whole(git_dir, name):
                 continue
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
                 touched[folder.parent] = None
-            _write_durably(path, zlib.compress(item.raw(), 1))
+            write_durably(path, zlib.compress(item.raw(), 1))
             touched[folder] = None
         for folder in touched:
-            _sync_folder(folder)
+            sync_folder(folder)
     except OSError as error:
         raise disk_error(f"cannot write an object of {git_dir}", error) from error
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, mode: int = 0o444) -> None:
+    """Replace a file as a whole, and sync its content. Sync its folder afterwards. Raise OSError."""
     temporary = path.with_name(f"tmp_obj_{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -56,7 +58,15 @@ def _write_durably(path: Path, data: bytes) -> None:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def _is_whole(git_dir: Path, name: Sha) -> bool:
+    try:
+        return read_loose(git_dir, name) is not None
+    except Damaged:
+        return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync the names in a folder to the disk. Raise OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -65,20 +75,32 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
-    """Return the object if it is stored loose and undamaged; None if only git can read it."""
+    """Return the object if it is stored loose; None if only git can read it. Raise Damaged."""
+    path = Path(f"{git_dir}/objects/{name[:2]}/{name[2:]}")
     try:
-        raw = zlib.decompress(Path(f"{git_dir}/objects/{name[:2]}/{name[2:]}").read_bytes())
-    except (OSError, zlib.error):
+        stored = path.read_bytes()
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    try:
+        raw = zlib.decompress(stored)
+    except zlib.error as error:
+        raise Damaged(path, "it is empty" if not stored else "it is not a whole object of git") from error
     header, separator, data = raw.partition(b"\0")
     kind, _, size = header.decode("ascii", "replace").partition(" ")
     if not separator or size != str(len(data)):
-        return None
+        raise Damaged(path, "it is not a whole object of git")
     return GitObject(kind, data)
 
 
+def unreadable(path: object, error: OSError) -> Damaged:
+    """Return the error for a file that exists and cannot be read."""
+    return Damaged(path, f"it cannot be read ({error.strerror})", "repair the disk or its permissions")
+
+
 def read_refs(git_dir: Path, folders: Sequence[str]) -> dict[str, Sha]:
-    """Return every ref directly in one of `folders` (like "refs/heads") by full name, without symbolic refs."""
+    """Return every ref directly in one of `folders` (like "refs/heads") by full name. Raise Damaged."""
     refs: dict[str, Sha] = {}
     for folder in folders:
         for name in _names(f"{git_dir}/{folder}"):
@@ -93,35 +115,52 @@ def read_refs(git_dir: Path, folders: Sequence[str]) -> dict[str, Sha]:
 
 
 def read_ref(git_dir: Path, ref: str) -> Sha | None:
-    """Return what one ref points at; None if it does not exist."""
+    """Return what one ref points at; None if it does not exist. Raise Damaged."""
     value = _read_ref(f"{git_dir}/{ref}")
     return value if value is not None else dict(_packed(git_dir)).get(ref)
 
 
 def _names(folder: str) -> list[str]:
     try:
-        return [name for name in os.listdir(folder) if not name.endswith(".lock")]  # noqa: PTH208 - names, not paths
-    except (FileNotFoundError, NotADirectoryError):
+        names = os.listdir(folder)  # noqa: PTH208 - names, not paths
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    return [name for name in names if not name.endswith(".lock") and not name.startswith(".")]
 
 
 def _read_ref(path: str) -> Sha | None:
     try:
-        text = Path(path).read_text(encoding="ascii", errors="replace")[:64].strip()
+        text = Path(path).read_text(encoding="ascii", errors="replace")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
-    return Sha(text) if len(text) == 40 and _HEX.issuperset(text) else None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if text.startswith("ref: "):
+        return None
+    name = text.removesuffix("\n")
+    if len(name) != 40 or not _HEX.issuperset(name):
+        raise Damaged(path, "it names no object" if text.strip("\0 \n") else "it is empty")
+    return Sha(name)
 
 
 def _packed(git_dir: Path) -> Iterator[tuple[str, Sha]]:
+    path = Path(f"{git_dir}/packed-refs")
     try:
-        lines = Path(f"{git_dir}/packed-refs").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return
-    for line in lines:
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if lines.pop():
+        raise Damaged(path, "its last line is cut short")
+    for number, line in enumerate(lines, 1):
         value, _, ref = line.partition(" ")
-        if len(value) == 40 and _HEX.issuperset(value):
+        if len(value) == 40 and _HEX.issuperset(value) and ref.startswith("refs/"):
             yield ref, Sha(value)
+        elif not line.startswith(("#", "^")):
+            raise Damaged(path, f"line {number} is no ref")
 
 
 def remove_stale_locks(git_dir: Path) -> list[Path]:

@@ -8,6 +8,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from meta.errors import Damaged
+from meta.git.files import unreadable
+from meta.git.frame import check_frame
+
 _SETTLED = 0.05
 """Seconds after which a folder's time stamp is sure to differ from that of the next change."""
 
@@ -28,7 +32,7 @@ class RefStamp:
         self._text: str | None = None
 
     def read(self) -> str | None:
-        """Return the present stamp; None if there is no repo."""
+        """Return the present stamp; None if there is no repo. Raise Damaged."""
         changed = False
         for index, path in enumerate(self._paths):
             try:
@@ -36,12 +40,17 @@ class RefStamp:
                 signature = (status.st_ino, status.st_mtime_ns)
             except (FileNotFoundError, NotADirectoryError):
                 signature = None
+            except OSError as error:
+                raise unreadable(path, error) from error
             if signature != self._known[index]:
                 self._look(index, path, signature)
                 changed = True
         if changed:
-            whole = (self._git_dir / "HEAD").is_file() and (self._git_dir / "refs").is_dir()
-            self._text = self._digest() if whole else None
+            try:
+                self._text = self._digest() if check_frame(self._git_dir) else None
+            except Damaged:
+                self._known = [(-1, -1)] * len(self._paths)  # look again next time
+                raise
         return self._text
 
     def _digest(self) -> str:

@@ -22,11 +22,12 @@ from typing import TypeVar
 from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
-from meta.errors import NotFound, PermanentError, Refused
+from meta.errors import Damaged, NotFound, PermanentError, Refused
 from meta.git.config import CONFIG, is_complete, own_environment
 from meta.git.diff import Differ, TreeDiff
 from meta.git.failures import failure
-from meta.git.files import read_loose, read_ref, read_refs, write_objects
+from meta.git.files import read_loose, read_ref, read_refs, sync_folder, write_objects
+from meta.git.frame import check_frame
 from meta.git.objects import EXECUTABLE, FILE, SYMLINK, Commit, GitObject, decode_commit
 from meta.git.transaction import RefChange, command
 from meta.names import Sha
@@ -37,6 +38,8 @@ from meta.process.run import Streams, run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_OLD = "was the repo restored from an old backup, or damaged? `hive doctor` checks it"
 
 SUBJECTS_LIMIT = 4 * 2**20
 """Bytes of subjects of commits that are read for one list."""
@@ -76,8 +79,13 @@ class GitRepo:
                     raise failure(self.path, argv, stderr)
                 operation("git-init")
                 scratch = self.path / "config.hive"
-                scratch.write_text(CONFIG, encoding="utf-8")
+                with scratch.open("w", encoding="utf-8") as file:
+                    file.write(CONFIG)
+                    file.flush()
+                    os.fsync(file.fileno())
                 scratch.rename(self.path / "config")
+                sync_folder(self.path)
+                sync_folder(self.path.parent)
             for folder in folders:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
 
@@ -107,6 +115,9 @@ class GitRepo:
             write_objects(self.path, objects)
             if changes:
                 self._git(repo, ["update-ref", "--stdin"], lines.encode())
+                for folder in {(self.path / change.ref).parent for change in changes if change.new is not None}:
+                    if folder.is_dir():  # git syncs the file of a ref, but not its name
+                        sync_folder(folder)
 
         await self._with_repo(work)
 
@@ -145,10 +156,10 @@ class GitRepo:
         return item is not None and item.kind == "commit"
 
     async def commit(self, sha: Sha) -> Commit:
-        """Return one commit, decoded. Raise NotFound if the repo does not have it."""
+        """Return one commit, decoded. Raise Damaged if the repo does not have it."""
         item = (await self.objects([sha])).get(sha)
         if item is None or item.kind != "commit":
-            raise NotFound(f"{self.path} has no commit {sha[:12]}", "was the repo restored from an old backup?")
+            raise Damaged(f"the commit {sha[:12]} in {self.path}", "it is missing", _OLD)
         return decode_commit(sha, item.data)
 
     async def resolve(self, commit_id: str) -> Sha:
@@ -221,10 +232,7 @@ class GitRepo:
         contents = await self.objects(name for _, _, name in listed)
         missing = [path for path, _, name in listed if name not in contents]
         if missing:
-            raise NotFound(
-                f"{self.path} lacks the content of {missing[0]!r} at {sha[:12]}",
-                "the repo is damaged: restore it from a backup",
-            )
+            raise Damaged(self.path, f"it lacks the content of {missing[0]!r} at {sha[:12]}")
         return {path: FileAt(mode, contents[name].data) for path, mode, name in listed}
 
     async def read(self, sha: Sha, path: str) -> bytes:
@@ -242,6 +250,7 @@ class GitRepo:
                 with Repo(self.path, expand_vars=False) as repo:
                     return work(repo)
             except (InvalidGitRepositoryError, NoSuchPathError) as error:
+                check_frame(self.path)
                 raise NotFound(f"{self.path} is not a git repo", "was it removed or damaged?") from error
 
         return await _in_thread(lambda: self._translate(open_and_work))

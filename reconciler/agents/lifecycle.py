@@ -67,7 +67,7 @@ class Lifecycle:
         if agent == MANAGER:
             raise Refused("the manager cannot be destroyed", "stop it, or destroy other agents")
         desired = await self._deploys.desired()
-        deploys = await self._deploys.of(agent)
+        deploys = await self._world.observer.refresh(agent) if purge else await self._deploys.of(agent)
         known = agent in desired.agents or agent in desired.tombstones
         if not known and not deploys:
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
@@ -78,7 +78,8 @@ class Lifecycle:
             )
         async with self._world.decision(agent):
             with effect("end-open-ids"):
-                await self._end_open_ids(agent, by)
+                if not self._world.observer.observe(agent).damage:  # what is purged need not be readable
+                    await self._end_open_ids(agent, by)
             with effect("remove-entry"):
                 foreign = self._world.observer.observe(agent).foreign
                 await self._world.meta.remove_agent(agent, purge=purge, by=by, at=self._world.now(), disown=foreign)
@@ -86,7 +87,8 @@ class Lifecycle:
                 if (await self._deploys.desired()).run_of(agent) != RunEntry():
                     await self._world.meta.set_run(agent, lambda _: RunEntry(), by=by, at=self._world.now())
         self._loop.interrupt(agent)
-        await self._apply.project(agent)
+        if not self._world.observer.observe(agent).damage:
+            await self._apply.project(agent)
         self._loop.look_now(agent)
 
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from meta.errors import PermanentError
+from meta.errors import Damaged, PermanentError
 from meta.git.files import remove_stale_locks
+from meta.git.frame import mend_frame
 from meta.layout import FOLDER_MODE, FOLDERS, Layout
+from reconciler.common.files import write_file
+
+log = logging.getLogger(__name__)
 
 STATE_MODE = 0o711
 """Others may pass (agents run under uids of their own), not look."""
@@ -37,16 +42,19 @@ def prepare(layout: Layout) -> None:
 
 
 def clear_locks(layout: Layout) -> None:
-    """Remove the locks of an earlier daemon's git."""
+    """Remove the locks of an earlier daemon's git. Write damaged files again if they are the same in each repo."""
     for git_dir in (layout.meta_git, *(path / ".git" for path in (layout.state / "applied").iterdir())):
         if git_dir.is_dir():
             remove_stale_locks(git_dir)
+            for path in mend_frame(git_dir):
+                log.warning("%s was damaged; it was written again", path)
 
 
 def owner(path: Path) -> str:
     """Return the random id of the state directory. Make it once."""
     if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.write_text(secrets.token_hex(16), encoding="ascii")
-        fresh.rename(path)
-    return path.read_text(encoding="ascii").strip()
+        write_file(path, secrets.token_hex(16).encode())
+    name = path.read_text(encoding="ascii", errors="replace").strip()
+    if len(name) != 32 or not set("0123456789abcdef").issuperset(name):
+        raise Damaged(path, "it holds no id", "write the id back that `owner` has in backend/*/*/hive.json beside it")
+    return name

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from meta.applied.repo import Applied
 from meta.desired.repo import MetaRepo, MetaView
-from meta.errors import BadInput
+from meta.errors import BadInput, Damaged
+from meta.git.files import unreadable
 from meta.layout import Layout
 from meta.model import Deploy, Desired
 from meta.names import AgentName, ProposalId, Sha, agent_name
@@ -41,6 +42,7 @@ class _Repo:
     deploys: tuple[Deploy, ...] = ()
     foreign: frozenset[ProposalId] = frozenset()
     checked_at: str = ""
+    damage: Damaged | None = None
 
 
 def _memo_without_memory(container: Container, deploys: Iterable[Deploy]) -> Memo:
@@ -52,8 +54,14 @@ def _memo_without_memory(container: Container, deploys: Iterable[Deploy]) -> Mem
 
 def _names(folder: Path) -> set[AgentName]:
     """Return the agents that have a repo in `folder`. Other entries are skipped."""
-    names = set()
-    for entry in os.scandir(folder) if folder.is_dir() else ():
+    names: set[AgentName] = set()
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return names
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    for entry in entries:
         try:
             names.add(agent_name(entry.name))
         except BadInput:
@@ -138,13 +146,22 @@ class Observer:
         return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
 
     async def refresh(self, agent: AgentName) -> tuple[Deploy, ...]:
-        """Return the agent's deploys. Its tags are read again only if a ref changed."""
+        """Return the agent's deploys. Its tags are read again only if a ref changed.
+
+        If they are damaged, `observe` says so, and the deploys are those that were read last.
+        """
         repo = self._repo(agent)
-        stamp = repo.applied.stamp()
-        if stamp != repo.stamp:
-            repo.deploys = await repo.applied.deploys() if stamp is not None else ()
-            repo.stamp = stamp
-            repo.checked_at = ""
+        try:
+            stamp = repo.applied.stamp()
+            if stamp != repo.stamp or repo.damage is not None:
+                repo.deploys = await repo.applied.deploys() if stamp is not None else ()
+                repo.stamp = stamp
+                repo.checked_at = ""
+            repo.damage = None
+        except Damaged as error:
+            if repo.damage is None or repo.damage.summary != error.summary:
+                log.error("%s is held as it is: %s (%s)", agent, error.summary, error.hint)
+            repo.damage, repo.checked_at = error, ""
         view = self._meta_view()
         if repo.checked_at != view.desired.head:
             repo.foreign = frozenset(
@@ -154,6 +171,12 @@ class Observer:
             )
             repo.checked_at = view.desired.head
         return repo.deploys
+
+    def check(self, agent: AgentName) -> None:
+        """Raise Damaged if `refresh` could not read the agent's tags, or its container's records are damaged."""
+        repo = self._repos.get(agent)
+        if repo is not None and repo.damage is not None:
+            raise repo.damage
 
     def stamp(self, agent: AgentName) -> str | None:
         """Return a stamp of the tags that `refresh` read last and of the ids that were proven since."""
@@ -177,6 +200,8 @@ class Observer:
             foreign=repo.foreign,
             projected=self._memory is None or self._memory.projected(agent) == self.stamp(agent),
             previewing=self._previews.running.get(agent) if self._previews is not None else None,
+            damage=repo.damage.summary if repo.damage is not None else "",
+            remedy=repo.damage.hint if repo.damage is not None else "",
             previewed=self._previews.settled(agent, time.time()) if self._previews is not None else None,
         )
 

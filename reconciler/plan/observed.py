@@ -133,7 +133,8 @@ class AgentObserved:
     `built`: the generation of each id, if it still exists. `candidates`: the candidate commits, by id.
     `committed`: ids whose commit is on meta `main`. `foreign`: ids whose tags and meta contradict each other.
     `projected`: the cards agree with the tags. `previewed`: ids with a preview, None if the builder makes none.
-    `previewing`: the id that is evaluated at this moment.
+    `previewing`: the id that is evaluated at this moment. `damage`: which of its files cannot be read or understood,
+    with the `remedy`; the deploys are then those that were read last.
     """
 
     container: Container = Container()
@@ -148,6 +149,8 @@ class AgentObserved:
     projected: bool = True
     previewed: frozenset[ProposalId] | None = None
     previewing: ProposalId | None = None
+    damage: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

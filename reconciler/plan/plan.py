@@ -63,7 +63,7 @@ def plan(
 
 def decide(c: Context) -> Decision:
     """Return the decision of the first rule that makes one."""
-    for rule in (_project, owed_purge, roll_forward, _not_ours, _disagrees, deploy_rule, absent, repair):
+    for rule in (_project, owed_purge, _damaged, roll_forward, _not_ours, _disagrees, deploy_rule, absent, repair):
         decision = rule(c)
         if decision is not None:
             break
@@ -109,9 +109,18 @@ def _or_preview(c: Context, decision: Decision) -> Decision:
 
 
 def _project(c: Context) -> Decision | None:
-    if c.purge_owed and not c.deploys:
-        return None  # the applied repo is out of the way: what the cards show is purged with them
+    if c.observed.damage or (c.purge_owed and not c.deploys):
+        return None  # unreadable, or out of the way and what the cards show is purged with them
     return None if c.observed.projected else c.do(steps.Project(), "the cards do not agree with the tags")
+
+
+def _damaged(c: Context) -> Decision | None:
+    """Hold an agent of which a file is damaged: what it says is not known, so that no step can be right."""
+    if not c.observed.damage:
+        return None
+    return c.nothing(
+        f"{c.observed.damage}: held as it is", phase="damaged", conditions=(c.observed.damage, c.observed.remedy)
+    )
 
 
 def _not_ours(c: Context) -> Decision | None:

@@ -42,9 +42,11 @@ class Deploys:
         return entry
 
     async def of(self, agent: AgentName) -> tuple[Deploy, ...]:
-        """Return all deploys of an agent, by id."""
+        """Return all deploys of an agent, by id. Raise Damaged if they cannot be read."""
         await self.desired()
-        return await self._world.observer.refresh(agent)
+        deploys = await self._world.observer.refresh(agent)
+        self._world.observer.check(agent)
+        return deploys
 
     async def main(self, agent: AgentName) -> Sha:
         """Return the newest deployed commit. Raise Conflict before the first."""

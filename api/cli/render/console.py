@@ -17,7 +17,7 @@ from meta.errors import HiveError
 from meta.text import show_invisible_in_json
 
 _GOOD = {"running", "deployed", "approved"}
-_BAD = {"failed", "rollback-failed", "crashed", "backing-off", "disagrees", "denied", "unknown"}
+_BAD = {"failed", "rollback-failed", "crashed", "backing-off", "disagrees", "damaged", "denied", "unknown"}
 _BUSY = {"starting", "draining", "switching", "destroying", "pending", "proposal", "building"}
 
 

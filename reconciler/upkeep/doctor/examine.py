@@ -53,6 +53,7 @@ CHECKS = (
     Check("leftovers", "nothing is left of agents that do not exist any more", places.leftovers),
     Check("meta", "meta can be read, and the commits that it pins exist", truth.meta),
     Check("fsck", "every repo of hive is sound", truth.fsck),
+    Check("damage", "every ref of hive's repos can be read", truth.damage),
     Check("tags", "the tags agree with each other and with meta", truth.tags),
     Check("database", "the database is sound and agrees with the tags", truth.database),
     Check("containers", "every container belongs to hive and to an agent", running.containers),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from meta.git.config import CONFIG
 from meta.git.ref_stamp import RefStamp
 from meta.git.repo import GitRepo
 from tests.meta.git.commits import add_commit
@@ -38,7 +39,9 @@ async def test_the_stamp_changes_with_every_move_of_a_ref_and_only_then(repo: Gi
 def test_two_changes_within_one_tick_of_the_clock_are_told_apart(tmp_path: Path) -> None:
     folder = tmp_path / "refs" / "heads"
     folder.mkdir(parents=True)
-    (tmp_path / "HEAD").touch()
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "config").write_text(CONFIG)
+    (tmp_path / "HEAD").write_text("ref: refs/heads/main\n")
     stamp = RefStamp(tmp_path, ["refs/heads"])
     seen = set()
     tick = time.time_ns()

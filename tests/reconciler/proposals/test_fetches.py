@@ -25,7 +25,8 @@ ALICE = AgentName("alice")
 def proposals(tmp_path: Path) -> Proposals:
     """The commands of a hive that knows every agent, up to the fetch."""
     desired = SimpleNamespace(agents=MagicMock(__contains__=lambda *_: True))
-    observer = SimpleNamespace(desired=AsyncMock(return_value=desired), refresh=AsyncMock(return_value=()))
+    refresh = AsyncMock(return_value=())
+    observer = SimpleNamespace(desired=AsyncMock(return_value=desired), refresh=refresh, check=lambda _: None)
     world = MagicMock(layout=Layout(tmp_path, tmp_path), config=Config(), observer=observer)
     world.applied.return_value.main = AsyncMock(return_value=None)
     return Proposals(world, MagicMock(), Deploys(world, MagicMock(), MagicMock()), MagicMock())

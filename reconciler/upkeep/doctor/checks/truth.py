@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from meta.applied.states import FOLDERS, PATHS, parse
 from meta.desired.repo import MetaView
 from meta.errors import HiveError
+from meta.git.damage import examine_refs
 from meta.git.repo import GitRepo
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId
@@ -82,6 +83,14 @@ def _environment(repo: GitRepo) -> dict[str, str]:
     return {"GIT_DIR": str(repo.path), **nothing, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 
+async def damage(subject: Subject) -> list[Finding]:
+    """Check that every ref of hive's repos can be read, and that every tag has its object."""
+    layout = subject.layout
+    repos = [layout.meta_git, *map(layout.applied_git, subject.repos())] if subject.exists else []
+    hurt = [each for path in repos for each in await asyncio.to_thread(examine_refs, path)]
+    return [Finding(Verdict.FAIL, each.text, each.remedy or _BACKUP) for each in hurt] or ok("every ref can be read")
+
+
 async def tags(subject: Subject) -> list[Finding]:
     """Check that the tags of each id are a possible history, and agree with meta's commits."""
     view = await subject.view()
@@ -104,7 +113,11 @@ async def _deploys(subject: Subject, agent: AgentName) -> tuple[Deploy, ...]:
 def _rivals(subject: Subject, agent: AgentName) -> list[Finding]:
     """Report ids with two ends. No transition of hive makes these."""
     states: dict[ProposalId, set[TagState]] = {}
-    for ref in subject.applied(agent).repo.refs(FOLDERS):
+    try:
+        refs = subject.applied(agent).repo.refs(FOLDERS)
+    except HiveError:  # the check `damage` reports it
+        return []
+    for ref in refs:
         parsed = parse(ref)
         if parsed is not None:
             states.setdefault(parsed[1], set()).add(parsed[0])

@@ -1,0 +1,168 @@
+"""What is damaged among the refs of one of hive's repos, and the command that mends it.
+
+hive writes an object to the disk before the ref that names it. So what a ref pointed at when a power cut emptied it is
+still there: an object that no ref reaches, which says itself what it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from meta.errors import Damaged
+from meta.git.files import read_loose, read_ref, read_refs
+from meta.git.frame import check_frame
+from meta.git.message import decode
+from meta.git.objects import GitObject, decode_commit, decode_tag, decode_tree
+from meta.names import Sha
+
+_TAGS = "refs/tags/"
+_FILES = {"refs/heads/main": b"agents.json", "refs/heads/run": b"run.json"}
+"""The file that tells a commit of each branch of the meta repo from others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hurt:
+    """One damaged file: what is wrong in words, and the command that mends it, "" if only a backup does."""
+
+    text: str
+    remedy: str = ""
+
+
+def examine_refs(git_dir: Path) -> list[Hurt]:
+    """Return what is damaged among the refs of a repo, and among the tags' own objects."""
+    try:
+        if not check_frame(git_dir):
+            return []
+        for folder in _folders(git_dir):
+            read_refs(git_dir, [folder])
+    except Damaged as error:
+        frame = error.hint if "restart the daemon" in error.hint else ""
+        return list(_broken_refs(git_dir)) or [Hurt(error.summary, frame)]
+    return [*_lost_branches(git_dir), *_broken_tags(git_dir)]
+
+
+def _folders(git_dir: Path) -> list[str]:
+    return [os.path.relpath(folder, git_dir) for folder, _, _ in os.walk(git_dir / "refs")]
+
+
+def _broken_refs(git_dir: Path) -> Iterator[Hurt]:
+    for folder, _, names in os.walk(git_dir / "refs"):
+        for name in sorted(names):
+            ref = os.path.relpath(Path(folder, name), git_dir)
+            if name.startswith(".") or name.endswith(".lock"):
+                continue
+            try:
+                read_ref(git_dir, ref)
+            except Damaged as error:
+                yield Hurt(error.summary, _mend(git_dir, ref))
+
+
+def _lost_branches(git_dir: Path) -> Iterator[Hurt]:
+    """Yield the branches of the meta repo that are missing although there are commits for them."""
+    for ref, file in _FILES.items() if _is_meta(git_dir) else ():
+        if read_ref(git_dir, ref) is None and _newest_commit(git_dir, file) is not None:
+            yield Hurt(f"{git_dir / ref} is missing", _mend(git_dir, ref))
+
+
+def _is_meta(git_dir: Path) -> bool:
+    return (git_dir / "refs/hive/candidate").is_dir()
+
+
+def _broken_tags(git_dir: Path) -> Iterator[Hurt]:
+    folders = [folder for folder in _folders(git_dir) if folder.startswith(_TAGS)]
+    packed = any((git_dir / "objects" / "pack").glob("*.pack"))
+    for ref, name in sorted(read_refs(git_dir, folders).items()):
+        try:
+            item = read_loose(git_dir, name)
+        except Damaged as error:
+            yield Hurt(f"{ref}: {error.summary}")
+            continue
+        if item is None and not packed:
+            yield Hurt(f"{ref} in {git_dir}: its object {name} is missing")
+
+
+def _mend(git_dir: Path, ref: str) -> str:
+    """Return the command that mends a ref: point it again at the object that it named, or remove what is made again."""
+    file, repo = shlex.quote(str(git_dir / ref)), shlex.quote(str(git_dir))
+    if ref == "refs/hive/counter" or ref.startswith("refs/hive/candidate/"):
+        return f"rm {file} (hive makes it again)"
+    name = _named(git_dir, ref)
+    return f"rm -f {file} && git --git-dir={repo} update-ref {ref} {name}" if name is not None else ""
+
+
+def _named(git_dir: Path, ref: str) -> Sha | None:
+    """Return the newest object that says that it belongs to `ref`."""
+    if ref.startswith(_TAGS):
+        return _newest_tag(git_dir, ref.removeprefix(_TAGS))
+    if ref == "refs/hive/seed":
+        return _target(git_dir, "deployed/0") or _target(git_dir, "proposal/0")
+    if ref in _FILES and _is_meta(git_dir):
+        return _newest_commit(git_dir, _FILES[ref])
+    return _deployed(git_dir) if ref == "refs/heads/main" else None
+
+
+def _newest_tag(git_dir: Path, name: str) -> Sha | None:
+    tags = []
+    for sha, item in _objects(git_dir):
+        if item.kind == "tag":
+            tag = decode_tag(item.data)
+            if tag.name == name:
+                tags.append((tag.at, sha))
+    return max(tags)[1] if tags else None
+
+
+def _target(git_dir: Path, name: str) -> Sha | None:
+    sha = _newest_tag(git_dir, name)
+    item = read_loose(git_dir, sha) if sha is not None else None
+    return decode_tag(item.data).target if item is not None else None
+
+
+def _deployed(git_dir: Path) -> Sha | None:
+    """Return the commit of the newest deployed id that moved the branch: a rollback does not."""
+    deployed: dict[int, Sha] = {}
+    kinds: dict[int, str] = {}
+    for _, item in _objects(git_dir):
+        if item.kind == "tag":
+            tag = decode_tag(item.data)
+            state, _, id = tag.name.partition("/")
+            if state == "deployed" and id.isdecimal():
+                deployed[int(id)] = tag.target
+            elif state == "proposal" and id.isdecimal():
+                kinds[int(id)] = decode(tag.message).trailers.get("Hive-Kind", "")
+    moved = [id for id in deployed if kinds.get(id) != "rollback"]
+    return deployed[max(moved)] if moved else None
+
+
+def _newest_commit(git_dir: Path, file: bytes) -> Sha | None:
+    """Return the newest of hive's commits with `file` in its tree that is no candidate and no other's parent."""
+    commits: dict[Sha, int] = {}
+    parents: set[Sha] = set()
+    for sha, item in _objects(git_dir):
+        if item.kind != "commit":
+            continue
+        commit = decode_commit(sha, item.data)
+        action = decode(commit.message).trailers.get("Hive-Action")
+        tree = read_loose(git_dir, commit.tree)
+        if action in (None, "candidate") or tree is None or file not in {each.name for each in decode_tree(tree.data)}:
+            continue
+        commits[sha] = commit.at
+        parents.update(commit.parents)
+    tips = [(at, sha) for sha, at in commits.items() if sha not in parents]
+    return max(tips)[1] if tips else None
+
+
+def _objects(git_dir: Path) -> Iterator[tuple[Sha, GitObject]]:
+    """Yield every whole object that is stored loose, as those that hive itself writes are."""
+    for folder in sorted((git_dir / "objects").glob("[0-9a-f][0-9a-f]")):
+        for path in sorted(folder.iterdir()):
+            name = Sha(folder.name + path.name)
+            try:
+                item = read_loose(git_dir, name)
+            except Damaged:
+                continue
+            if item is not None and item.kind in ("tag", "commit"):
+                yield name, item

@@ -1,0 +1,72 @@
+"""The frame of one of hive's repos: its configuration, its HEAD and its folders. It is the same in each of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from meta.errors import Damaged
+from meta.git.config import CONFIG
+from meta.git.files import sync_folder, unreadable, write_durably
+
+_REMEDY = "restart the daemon: it writes this file again"
+_HEAD = b"ref: refs/heads/main\n"
+_LINE = re.compile(rb"\s*(?:\[[^\]\n]{1,200}\]|[A-Za-z][A-Za-z0-9-]*\s*(?:=.*)?|[#;].*)?\s*")
+
+
+def check_frame(git_dir: Path) -> bool:
+    """Return True if `git_dir` is a whole repo, False if it does not exist or was never finished. Raise Damaged.
+
+    The configuration is written last when a repo is created. If it is hive's, everything else existed once.
+    """
+    config = _content(git_dir / "config")
+    if not _is_config(config):
+        if config.strip(b"\0").strip() and not config.startswith(b"[core]"):
+            raise Damaged(git_dir / "config", "it is not a configuration of git", _REMEDY)
+        if _was_used(git_dir):
+            raise Damaged(git_dir / "config", "it is missing, empty or cut short", _REMEDY)
+        return (git_dir / "HEAD").is_file() and (git_dir / "refs").is_dir()
+    for name in ("refs", "objects"):
+        if not (git_dir / name).is_dir():
+            raise Damaged(git_dir / name, "it is missing")
+    if not _is_head(_content(git_dir / "HEAD")):
+        raise Damaged(git_dir / "HEAD", "it is missing, empty or names no branch", _REMEDY)
+    return True
+
+
+def mend_frame(git_dir: Path) -> list[Path]:
+    """Write HEAD and the configuration again if they are damaged, and return what was written. Only for recovery."""
+    mended: list[Path] = []
+    for name, content, is_whole in (("config", CONFIG.encode(), _is_config), ("HEAD", _HEAD, _is_head)):
+        path = git_dir / name
+        try:
+            check_frame(git_dir)
+        except Damaged:
+            if not path.is_dir() and not is_whole(_content(path)):
+                write_durably(path, content, 0o644)
+                sync_folder(git_dir)
+                mended.append(path)
+    return mended
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _is_config(config: bytes) -> bool:
+    """Return True for the configuration of hive, also of an older one, but not for what git can not read."""
+    return b"hooksPath" in config and all(_LINE.fullmatch(line) for line in config.split(b"\n"))
+
+
+def _is_head(head: bytes) -> bool:
+    return re.fullmatch(rb"ref: refs/[\x21-\x7e]+\n?|[0-9a-f]{40}\n?", head) is not None
+
+
+def _was_used(git_dir: Path) -> bool:
+    """Return True if there is a tag or a branch: hive writes them only into a finished repo."""
+    return any((git_dir / "refs").glob("tags/*/*")) or any((git_dir / "refs/heads").glob("*"))
