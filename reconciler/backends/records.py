@@ -17,6 +17,7 @@ from reconciler.plan.observed import Exit
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
+UNREADABLE: Stamp = (-1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,18 @@ def stamp(path: str | Path) -> Stamp | None:
     """Return a stamp that changes whenever a file is replaced or written; None if the file does not exist."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a pathlib object costs more than the call
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        return UNREADABLE
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class Cached(Generic[T]):
-    """One file, parsed again only if its stamp changed. A missing or invalid file is None."""
+    """One file, parsed again only if its stamp changed. A missing or invalid file is None.
+
+    After `get`, `damage` is what is wrong with a file that exists and is None.
+    """
 
     def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
         self.path = path
@@ -67,11 +73,14 @@ class Cached(Generic[T]):
         self._parse = parse
         self._stamp: Stamp | None = None
         self._value: T | None = None
+        self.damage = ""
+        self._logged = ""
 
     def get(self) -> T | None:
         """Return the present value."""
         now = stamp(self._name)
-        if now != self._stamp:
+        if now != self._stamp or self.damage:  # what cannot be read changes without a new stamp
+            self.damage = ""
             self._value = None if now is None else self._load()
             self._stamp = now
         return self._value
@@ -79,8 +88,16 @@ class Cached(Generic[T]):
     def _load(self) -> T | None:
         try:
             return self._parse(self.path.read_bytes())
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            self._note(f"{self.path} cannot be read ({error.strerror})")
         except ValidationError as error:
-            log.warning("%s is not valid and counts as missing: %s", self.path, error.errors()[0]["msg"])
-            return None
+            self._note(f"{self.path} is damaged: {error.errors()[0]['msg']}")
+        return None
+
+    def _note(self, damage: str) -> None:
+        self.damage = damage
+        if damage != self._logged:
+            log.warning("%s", damage)
+        self._logged = damage

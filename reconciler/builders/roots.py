@@ -91,6 +91,8 @@ class Roots:
                 records[ProposalId(int(path.stem))] = _GENERATION.validate_json(path.read_bytes())
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                log.warning("%s cannot be read, so that what it names is built again: %s", path, error.strerror)
             except ValidationError as error:
                 log.warning("%s is not valid and counts as missing: %s", path, error.errors()[0]["msg"])
         return records

@@ -173,7 +173,7 @@ class Observer:
         return repo.deploys
 
     def check(self, agent: AgentName) -> None:
-        """Raise Damaged if `refresh` could not read the agent's tags, or its container's records are damaged."""
+        """Raise Damaged if `refresh` could not read the agent's tags."""
         repo = self._repos.get(agent)
         if repo is not None and repo.damage is not None:
             raise repo.damage
@@ -188,6 +188,7 @@ class Observer:
         """Return everything about one agent. Call `desired` and `refresh` first."""
         repo, view = self._repo(agent), self._meta_view()
         container = self._moments.container(agent, self._backend.observe(agent))
+        damage = (repo.damage.summary, repo.damage.hint) if repo.damage is not None else container.damage
         return AgentObserved(
             container=container,
             link=self._moments.link(agent, self._links.view(agent)),
@@ -200,8 +201,8 @@ class Observer:
             foreign=repo.foreign,
             projected=self._memory is None or self._memory.projected(agent) == self.stamp(agent),
             previewing=self._previews.running.get(agent) if self._previews is not None else None,
-            damage=repo.damage.summary if repo.damage is not None else "",
-            remedy=repo.damage.hint if repo.damage is not None else "",
+            damage=damage[0] if damage is not None else "",
+            remedy=damage[1] if damage is not None else "",
             previewed=self._previews.settled(agent, time.time()) if self._previews is not None else None,
         )
 

@@ -53,7 +53,7 @@ class Container:
     `ours` is False for a container of that name without hive's marker: hive never touches it. `system` is the
     generation that it starts next (None if the pointer is missing or dangles). `fingerprint` is that of the settings
     written for it (None if the file is missing or was edited). `pid` is the main process of the container while it
-    runs.
+    runs. `damage` is what is wrong with a record that cannot be read, and the remedy; nothing else is known then.
     """
 
     exists: bool = False
@@ -63,6 +63,7 @@ class Container:
     pid: int | None = None
     launch: Launch | None = None
     exit: Exit | None = None
+    damage: tuple[str, str] | None = None
 
     @property
     def running(self) -> bool:

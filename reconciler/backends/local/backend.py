@@ -152,6 +152,8 @@ class LocalBackend:
     def observe(self, agent: AgentName) -> Container:
         """Return the container. This costs a few stats; a file is read only if it changed."""
         records = self._records(agent)
+        if records.exists and (damage := records.damage) is not None:
+            return Container(exists=True, damage=damage)
         if not records.ours:
             return Container(exists=True, ours=False) if records.exists else Container()
         run, system, settings = records.run.get(), records.system.get(), records.settings.get()

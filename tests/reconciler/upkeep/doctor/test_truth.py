@@ -15,7 +15,7 @@ from tests.reconciler.upkeep.doctor.looks import ALICE, deployed, look, only, re
 
 async def test_a_meta_that_cannot_be_read_fails(subject: Subject) -> None:
     (subject.layout.meta_git / "refs/heads/main").unlink()
-    await only(subject, "meta", Verdict.FAIL, "no meta repo")
+    await only(subject, "meta", Verdict.FAIL, "refs/heads/main is damaged: it is missing")
 
 
 async def test_a_repo_or_a_pin_that_meta_wants_and_nobody_has_fails(subject: Subject) -> None:
