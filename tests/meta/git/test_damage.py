@@ -174,6 +174,19 @@ async def test_a_spoilt_counter_gives_no_id_and_its_remedy_does_not_give_one_twi
     assert await meta.take_id(at_least=2) == 2
 
 
+@spoilt
+async def test_a_spoilt_candidate_is_named_and_removed_by_its_remedy(
+    meta: MetaRepo, layout: Layout, content: bytes
+) -> None:
+    path = layout.meta_git / "refs/hive/candidate/alice.7"
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=r"alice\.7"):
+        await MetaRepo(layout).read()
+    mend(layout.meta_git)
+    assert not path.exists()
+    await MetaRepo(layout).read()
+
+
 async def test_a_counter_whose_object_is_no_number_gives_no_id(meta: MetaRepo, layout: Layout) -> None:
     wrong = blob(b"many\n")
     write_objects(layout.meta_git, [wrong])
