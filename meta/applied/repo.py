@@ -77,6 +77,8 @@ class Applied:
         Raise Damaged for a tag that cannot be read.
         """
         refs = self.repo.refs(FOLDERS)
+        if not refs and self.repo.ref(MAIN) is not None:
+            raise Damaged(self.repo.path / "refs/tags", "it has no tags, but the agent was deployed")
         if refs != self._refs:
             self._read = await self._read_tags(refs)
             by_id = sorted(self._read.items())
@@ -270,21 +272,20 @@ class Applied:
         objects = await self._objects({refs[ref] for ref in fresh})
         states_by_id: _Tags = {}
         for ref, (state, id) in wanted.items():
-            read = known[id, state] if ref not in fresh else self._read_one(ref, refs[ref], objects)
-            if read is not None:
-                states_by_id.setdefault(id, {})[state] = read
+            read = known[id, state] if ref not in fresh else self._read_one(state, id, refs[ref], objects)
+            states_by_id.setdefault(id, {})[state] = read
         return states_by_id
 
-    def _read_one(self, ref: str, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag | None:
-        parsed = parse(ref)
+    def _read_one(self, state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag:
+        ref = tag_ref(state, id)
         try:
-            read = tags.read_tag(*parsed, name, objects) if parsed is not None else None
+            read = tags.read_tag(state, id, name, objects)
         except (KeyError, ValueError) as error:
             raise Damaged(
                 f"{ref} of {self.agent}", f"its object {name} in {self.repo.path} is missing or no tag"
             ) from error
         if read is None:
-            log.warning("ignoring %s of %s: there is no commit behind it", ref, self.agent)
+            raise Damaged(f"{ref} of {self.agent}", f"its object {name} in {self.repo.path} is neither tag nor commit")
         return read
 
     async def _objects(self, names: set[Sha]) -> dict[Sha, GitObject]:

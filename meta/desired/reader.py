@@ -11,6 +11,7 @@ from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, Agents, decode_agent
 from meta.desired.uid_ranges import LOWEST
 from meta.desired.view import History, MetaView, extend
 from meta.errors import Damaged, HiveError, NotFound, PermanentError
+from meta.git.damage import newest_commit
 from meta.git.objects import FILE, TreeEntry, decode_tree
 from meta.git.ref_stamp import RefStamp
 from meta.git.repo import GitRepo
@@ -56,16 +57,34 @@ class MetaReader:
             stamp = self.stamp()
             refs = self._repo.refs(("refs/heads", CANDIDATES))
             if stamp is None or MAIN not in refs:
-                if stamp is not None and (RUN in refs or self._repo.ref(COUNTER) is not None):
-                    raise Damaged(self._repo.path / MAIN, "it is missing, but the rest of the repo exists")
+                if stamp is not None:
+                    await self.require_branches()
                 raise NotFound(f"there is no meta repo at {self._repo.path}", "start the daemon: it creates one")
             if self._seen is None or refs != self._refs:
+                if RUN not in refs:
+                    await self.require_branches()
                 view = await self._view(refs, self._seen[1] if self._seen else None)
             else:
                 view = self._seen[1]
             self._refs = refs
             self._seen = (stamp, view)
             return view
+
+    async def require_branches(self) -> None:
+        """Raise Damaged if a repo that was in use lacks a branch. A new branch would say that there are no agents.
+
+        `main` is created before `run`, and nothing is committed before both exist.
+        """
+        main, run = self._repo.ref(MAIN), self._repo.ref(RUN)
+        used = self._repo.ref(COUNTER) is not None
+        if main is None:
+            lost = await asyncio.to_thread(newest_commit, self._repo.path, AGENTS_FILE.encode())
+            used = used or run is not None or (lost is not None and bool((await self._repo.commit(lost)).parents))
+        elif run is None:
+            used = used or bool((await self._repo.commit(main)).parents)
+        if used and (main is None or run is None):
+            missing = MAIN if main is None else RUN
+            raise Damaged(self._repo.path / missing, "it is missing, but the rest of the repo exists")
 
     def last(self) -> MetaView:
         """Return the value that `read` returned last. Raise RuntimeError before the first read."""
@@ -86,14 +105,20 @@ class MetaReader:
         for entry in entries:
             if entry.name == name.encode():
                 content = (await self._repo.objects([entry.id])).get(entry.id)
-                return content.data if content is not None else None
+                if content is None:
+                    raise Damaged(f"{name} in {self._repo.path}", f"its object {entry.id} is missing")
+                return content.data
         return None
 
     async def files(self, sha: Sha) -> dict[str, bytes]:
         """Return the plain files in the top folder of a commit."""
         entries = [entry for entry in await self.tree(sha) if entry.mode == FILE]
         blobs = await self._repo.objects(entry.id for entry in entries)
-        return {entry.name.decode("utf-8", "replace"): blobs[entry.id].data for entry in entries if entry.id in blobs}
+        for entry in entries:
+            if entry.id not in blobs:
+                name = entry.name.decode("utf-8", "replace")
+                raise Damaged(f"{name} in {self._repo.path}", f"its object {entry.id} is missing")
+        return {entry.name.decode("utf-8", "replace"): blobs[entry.id].data for entry in entries}
 
     async def _view(self, refs: Mapping[str, Sha], before: MetaView | None) -> MetaView:
         head = refs[MAIN]

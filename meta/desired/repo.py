@@ -25,12 +25,12 @@ from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, encode_agents, encod
 from meta.desired.changes import Changed, check_uid, note, tree_with, with_entry, write_files
 from meta.desired.flake import FLAKE_FILE, render
 from meta.desired.flake_lock import LOCK_FILE, merge_lock, prune_lock
-from meta.desired.reader import CANDIDATES, COUNTER, MAIN, RUN, MetaReader, candidate_ref
+from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
 from meta.desired.run_branch import Counter, RunBranch
 from meta.desired.uid_ranges import LOWEST
 from meta.desired.uids import uid_for
 from meta.desired.view import LogEntry, MetaView, log_entry
-from meta.errors import Conflict, Damaged, HiveError, NotFound, TransientError
+from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.git.message import encode
 from meta.git.objects import TreeEntry, commit
 from meta.git.repo import GitRepo
@@ -92,7 +92,7 @@ class MetaRepo:
     async def create(self, at: int) -> None:
         """Create the repo with two empty branches, or the missing parts of it. Safe to repeat after a kill."""
         await self.repo.init(("refs/heads", CANDIDATES))
-        await self._check_branches()
+        await self._reader.require_branches()
         empty = Desired(ABSENT, {})
         for ref, files in ((MAIN, self._files(empty)), (RUN, {RUN_FILE: encode_run({})})):
             if self.repo.ref(ref) is None:
@@ -100,17 +100,6 @@ class MetaRepo:
                 first = commit(root, (), encode("begin", trailers={trailers.ACTION: "create"}), at)
                 await self.repo.transaction([RefChange(ref, new=first.id, old=ABSENT)], [*objects, first])
         await self.export()
-
-    async def _check_branches(self) -> None:
-        """Raise Damaged if a repo that was in use lacks a branch. A new branch would say that there are no agents.
-
-        `main` is created before `run`, and nothing is committed before both exist.
-        """
-        main, run, counter = (self.repo.ref(ref) for ref in (MAIN, RUN, COUNTER))
-        if main is None and (run is not None or counter is not None):
-            raise Damaged(self.repo.path / MAIN, "it is missing, but the rest of the repo exists")
-        if run is None and main is not None and (counter is not None or (await self.repo.commit(main)).parents):
-            raise Damaged(self.repo.path / RUN, "it is missing, but the rest of the repo exists")
 
     def stamp(self) -> str | None:
         """Return a text that changes whenever a branch or a candidate does; None if there is no repo.

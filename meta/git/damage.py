@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Damaged
-from meta.git.files import read_loose, read_ref, read_refs
+from meta.git.files import OWN_REF, read_loose, read_ref, read_refs
 from meta.git.frame import check_frame
 from meta.git.message import decode
 from meta.git.objects import GitObject, decode_commit, decode_tag, decode_tree
@@ -32,44 +32,51 @@ class Hurt:
     remedy: str = ""
 
 
-def examine_refs(git_dir: Path) -> list[Hurt]:
-    """Return what is damaged among the refs of a repo, and among the tags' own objects."""
+def examine_refs(git_dir: Path, *, meta: bool = False) -> list[Hurt]:
+    """Return what is damaged among the refs and the tags of an applied repo, or of the meta repo."""
     try:
         if not check_frame(git_dir):
             return []
         for folder in _folders(git_dir):
             read_refs(git_dir, [folder])
     except Damaged as error:
-        frame = error.hint if "restart the daemon" in error.hint else ""
-        return list(_broken_refs(git_dir)) or [Hurt(error.summary, frame)]
-    return [*_lost_branches(git_dir), *_broken_tags(git_dir)]
+        remedy = "" if "hive doctor" in error.hint else error.hint
+        return list(_broken_refs(git_dir, meta)) or [Hurt(error.summary, remedy)]
+    return [*(_lost_branches(git_dir) if meta else _lost_tags(git_dir)), *_broken_tags(git_dir)]
 
 
 def _folders(git_dir: Path) -> list[str]:
     return [os.path.relpath(folder, git_dir) for folder, _, _ in os.walk(git_dir / "refs")]
 
 
-def _broken_refs(git_dir: Path) -> Iterator[Hurt]:
-    for folder, _, names in os.walk(git_dir / "refs"):
-        for name in sorted(names):
+def _broken_refs(git_dir: Path, meta: bool) -> Iterator[Hurt]:
+    for folder, folders, names in os.walk(git_dir / "refs"):
+        in_place_of_refs = [name for name in folders if OWN_REF.search(f"{folder}/{name}")]
+        for name in sorted([*names, *in_place_of_refs]):
             ref = os.path.relpath(Path(folder, name), git_dir)
             if name.startswith(".") or name.endswith(".lock"):
                 continue
             try:
                 read_ref(git_dir, ref)
             except Damaged as error:
-                yield Hurt(error.summary, _mend(git_dir, ref))
+                yield Hurt(error.summary, _mend(git_dir, ref, meta))
 
 
 def _lost_branches(git_dir: Path) -> Iterator[Hurt]:
     """Yield the branches of the meta repo that are missing although there are commits for them."""
-    for ref, file in _FILES.items() if _is_meta(git_dir) else ():
-        if read_ref(git_dir, ref) is None and _newest_commit(git_dir, file) is not None:
-            yield Hurt(f"{git_dir / ref} is missing", _mend(git_dir, ref))
+    for ref, file in _FILES.items():
+        if read_ref(git_dir, ref) is None and newest_commit(git_dir, file) is not None:
+            yield Hurt(f"{git_dir / ref} is missing", _mend(git_dir, ref, meta=True))
 
 
-def _is_meta(git_dir: Path) -> bool:
-    return (git_dir / "refs/hive/candidate").is_dir()
+def _lost_tags(git_dir: Path) -> Iterator[Hurt]:
+    """Yield every tag that there are objects for, if a repo in which something was deployed has no tags at all."""
+    folders = [folder for folder in _folders(git_dir) if folder.startswith(_TAGS)]
+    if read_ref(git_dir, "refs/heads/main") is None or read_refs(git_dir, folders):
+        return
+    yield Hurt(f"{git_dir} has no tags, but the agent was deployed")
+    for name in sorted({decode_tag(item.data).name for _, item in _objects(git_dir) if item.kind == "tag"}):
+        yield Hurt(f"{git_dir}/{_TAGS}{name} is missing", _mend(git_dir, _TAGS + name))
 
 
 def _broken_tags(git_dir: Path) -> Iterator[Hurt]:
@@ -83,25 +90,27 @@ def _broken_tags(git_dir: Path) -> Iterator[Hurt]:
             continue
         if item is None and not packed:
             yield Hurt(f"{ref} in {git_dir}: its object {name} is missing")
+        elif item is not None and item.kind not in ("tag", "commit"):
+            yield Hurt(f"{ref} in {git_dir}: its object {name} is neither tag nor commit", _mend(git_dir, ref))
 
 
-def _mend(git_dir: Path, ref: str) -> str:
+def _mend(git_dir: Path, ref: str, meta: bool = False) -> str:
     """Return the command that mends a ref: point it again at the object that it named, or remove what is made again."""
     file, repo = shlex.quote(str(git_dir / ref)), shlex.quote(str(git_dir))
     if ref == "refs/hive/counter" or ref.startswith("refs/hive/candidate/"):
-        return f"rm {file} (hive makes it again)"
-    name = _named(git_dir, ref)
-    return f"rm -f {file} && git --git-dir={repo} update-ref {ref} {name}" if name is not None else ""
+        return f"rm -rf {file} (hive makes it again)"
+    name = _named(git_dir, ref, meta)
+    return f"rm -rf {file} && git --git-dir={repo} update-ref {shlex.quote(ref)} {name}" if name is not None else ""
 
 
-def _named(git_dir: Path, ref: str) -> Sha | None:
+def _named(git_dir: Path, ref: str, meta: bool) -> Sha | None:
     """Return the newest object that says that it belongs to `ref`."""
     if ref.startswith(_TAGS):
         return _newest_tag(git_dir, ref.removeprefix(_TAGS))
     if ref == "refs/hive/seed":
         return _target(git_dir, "deployed/0") or _target(git_dir, "proposal/0")
-    if ref in _FILES and _is_meta(git_dir):
-        return _newest_commit(git_dir, _FILES[ref])
+    if meta and ref in _FILES:
+        return newest_commit(git_dir, _FILES[ref])
     return _deployed(git_dir) if ref == "refs/heads/main" else None
 
 
@@ -137,7 +146,7 @@ def _deployed(git_dir: Path) -> Sha | None:
     return deployed[max(moved)] if moved else None
 
 
-def _newest_commit(git_dir: Path, file: bytes) -> Sha | None:
+def newest_commit(git_dir: Path, file: bytes) -> Sha | None:
     """Return the newest of hive's commits with `file` in its tree that is no candidate and no other's parent."""
     commits: dict[Sha, int] = {}
     parents: set[Sha] = set()

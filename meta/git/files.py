@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from meta.names import Sha
 from meta.process.disk import disk_error
 
 _HEX = frozenset("0123456789abcdef")
+OWN_REF = re.compile(r"/refs/(?:tags/[^/]+/[^/]+|heads/(?:main|run)|hive/(?:seed|counter|candidate/[^/]+))\Z")
+"""The end of the path of a ref of hive. A folder in its place is damage; other folders may hold refs."""
 
 
 def write_objects(git_dir: Path, objects: Iterable[GitObject]) -> None:
@@ -133,12 +136,14 @@ def _names(folder: str) -> list[str]:
 def _read_ref(path: str) -> Sha | None:
     try:
         text = Path(path).read_text(encoding="ascii", errors="replace")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError as error:
+        if OWN_REF.search(path):
+            raise unreadable(path, error) from error
         return None
     except OSError as error:
         raise unreadable(path, error) from error
-    if text.startswith("ref: "):
-        return None
     name = text.removesuffix("\n")
     if len(name) != 40 or not _HEX.issuperset(name):
         raise Damaged(path, "it names no object" if text.strip("\0 \n") else "it is empty")
@@ -153,6 +158,8 @@ def _packed(git_dir: Path) -> Iterator[tuple[str, Sha]]:
         return
     except OSError as error:
         raise unreadable(path, error) from error
+    if lines == [""]:
+        raise Damaged(path, "it is empty")
     if lines.pop():
         raise Damaged(path, "its last line is cut short")
     for number, line in enumerate(lines, 1):

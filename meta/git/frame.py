@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -35,18 +36,29 @@ def check_frame(git_dir: Path) -> bool:
 
 
 def mend_frame(git_dir: Path) -> list[Path]:
-    """Write HEAD and the configuration again if they are damaged, and return what was written. Only for recovery."""
+    """Write HEAD and the configuration again if they are damaged, and return what was written. Only for recovery.
+
+    Leave what cannot be read or written: the repo stays damaged.
+    """
     mended: list[Path] = []
     for name, content, is_whole in (("config", CONFIG.encode(), _is_config), ("HEAD", _HEAD, _is_head)):
         path = git_dir / name
-        try:
-            check_frame(git_dir)
-        except Damaged:
-            if not path.is_dir() and not is_whole(_content(path)):
+        with contextlib.suppress(Damaged, OSError):
+            if not _is_damaged(git_dir):
+                break
+            if not is_whole(_content(path)):
                 write_durably(path, content, 0o644)
                 sync_folder(git_dir)
                 mended.append(path)
     return mended
+
+
+def _is_damaged(git_dir: Path) -> bool:
+    try:
+        check_frame(git_dir)
+    except Damaged:
+        return True
+    return False
 
 
 def _content(path: Path) -> bytes:

@@ -236,8 +236,14 @@ class GitRepo:
         return {path: FileAt(mode, contents[name].data) for path, mode, name in listed}
 
     async def read(self, sha: Sha, path: str) -> bytes:
-        """Return one file of a commit. Raise NotFound if the commit does not have it."""
-        return await self._with_repo(lambda repo: self._git(repo, ["cat-file", "blob", f"{sha}:{path}"]))
+        """Return one file of a commit. Raise NotFound if the commit does not have it, Damaged if it is lost."""
+        try:
+            return await self._with_repo(lambda repo: self._git(repo, ["cat-file", "blob", f"{sha}:{path}"]))
+        except NotFound:
+            await self.commit(sha)
+            if await self._with_repo(lambda repo: self._git(repo, ["ls-tree", "-z", sha, "--", path])):
+                raise Damaged(self.path, f"it lacks the content of {path!r} at {sha[:12]}") from None
+            raise
 
     async def diff(self, before: Sha, after: Sha) -> TreeDiff:
         """Return the changed files between two commits and their patch, which is bounded."""

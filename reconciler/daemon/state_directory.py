@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 from meta.errors import Damaged, PermanentError
-from meta.git.files import remove_stale_locks
+from meta.git.files import remove_stale_locks, unreadable
 from meta.git.frame import mend_frame
 from meta.layout import FOLDER_MODE, FOLDERS, Layout
 from reconciler.common.files import write_file
@@ -52,9 +53,12 @@ def clear_locks(layout: Layout) -> None:
 
 def owner(path: Path) -> str:
     """Return the random id of the state directory. Make it once."""
-    if not path.exists():
-        write_file(path, secrets.token_hex(16).encode())
-    name = path.read_text(encoding="ascii", errors="replace").strip()
+    try:
+        if not os.path.lexists(path):
+            write_file(path, secrets.token_hex(16).encode())
+        name = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise unreadable(path, error) from error
     if len(name) != 32 or not set("0123456789abcdef").issuperset(name):
         raise Damaged(path, "it holds no id", "write the id back that `owner` has in backend/*/*/hive.json beside it")
     return name

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from meta.errors import Conflict, NotFound, TransientError
 from meta.git.files import read_refs
+from meta.git.frame import check_frame
 from meta.layout import Layout
 from meta.names import Sha
 from meta.process.disk import disk_error
@@ -102,12 +103,12 @@ def _copy_database(layout: Layout, copy: Path) -> None:
 
 
 def _snapshot(layout: Layout) -> Refs:
-    if not (layout.meta_git / "HEAD").is_file():
+    if not check_frame(layout.meta_git):
         raise NotFound(f"there is no hive in {layout.state}", "name its directory with --state")
     repos = [layout.meta_git, *(layout.applied_git(name) for name in agents_in(layout.state / "applied"))]
     refs = {}
     for git_dir in repos:
-        if (git_dir / "HEAD").is_file():
+        if check_frame(git_dir):
             refs[git_dir.relative_to(layout.state).as_posix()] = _refs(git_dir)
     return refs
 

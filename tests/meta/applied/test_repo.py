@@ -333,7 +333,6 @@ async def test_what_is_no_tag_of_hives_is_passed_over(applied: Applied, seed: Sh
     path = applied.repo.path
     git(path, "tag", "v1.0", seed)
     git(path, "tag", "approved/x", seed)
-    git(path, "tag", "approved/3", f"{seed}^{{tree}}")
     assert await applied.deploys() == ()
 
 

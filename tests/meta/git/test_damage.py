@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,12 +13,15 @@ import pytest
 from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
 from meta.applied.source import Source, SourceKind
+from meta.desired import trailers
 from meta.desired.repo import MetaRepo
-from meta.errors import Damaged, HiveError
+from meta.errors import Damaged, HiveError, NotFound, PermanentError
 from meta.git.damage import examine_refs
 from meta.git.files import read_loose, write_objects
 from meta.git.frame import mend_frame
-from meta.git.objects import blob
+from meta.git.message import encode
+from meta.git.objects import blob, commit, decode_tree
+from meta.git.transaction import RefChange
 from meta.layout import Layout
 from meta.model import DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
@@ -58,7 +62,7 @@ async def meta(layout: Layout) -> MetaRepo:
 
 def mend(git_dir: Path) -> None:
     """Do what the remedy of each damaged ref says."""
-    for hurt in examine_refs(git_dir):
+    for hurt in examine_refs(git_dir, meta=git_dir.parent.name == "meta"):
         subprocess.run(["sh", "-c", hurt.remedy.partition(" (")[0]], check=True, timeout=10)
 
 
@@ -243,3 +247,142 @@ async def test_what_cannot_be_read_is_not_absent(
     monkeypatch.setattr("os.listdir", refuse(__import__("os").listdir))
     with pytest.raises(Damaged, match="Input/output error"):
         look(applied)
+
+
+@pytest.mark.parametrize("place", ["symbolic ref", "folder", "zeros"])
+async def test_what_is_in_the_place_of_a_tag_and_names_no_object_is_named_and_mended(
+    applied: Applied, layout: Layout, place: str
+) -> None:
+    path = applied.repo.path / "refs/tags/deployed/0"
+    before = path.read_bytes()
+    path.unlink()
+    if place == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"ref: refs/heads/nowhere\n" if place == "symbolic ref" else b"\0" * 41)
+    with pytest.raises(Damaged, match="refs/tags/deployed/0"):
+        await Applied(layout, ALICE).deploys()
+    mend(applied.repo.path)
+    assert path.read_bytes() == before
+
+
+async def test_a_file_in_the_place_of_a_folder_of_tags_is_named(applied: Applied, layout: Layout) -> None:
+    folder = applied.repo.path / "refs/tags/deployed"
+    folder.rename(folder.with_name("away"))
+    folder.touch()
+    with pytest.raises(Damaged, match="refs/tags/deployed"):
+        await Applied(layout, ALICE).deploys()
+
+
+async def test_a_file_in_the_place_of_a_repo_is_no_missing_repo(layout: Layout) -> None:
+    layout.applied_git(ALICE).parent.mkdir(parents=True)
+    layout.applied_git(ALICE).write_bytes(b"")
+    with pytest.raises(Damaged, match=r"alice/\.git"):
+        Applied(layout, ALICE).stamp()
+
+
+async def test_a_folder_of_branches_is_ignored(applied: Applied) -> None:
+    (applied.repo.path / "refs/heads/topic").mkdir()
+    assert list(applied.repo.refs(["refs/heads"])) == ["refs/heads/main"]
+    assert examine_refs(applied.repo.path) == []
+
+
+async def test_an_empty_packed_refs_is_named(applied: Applied, layout: Layout) -> None:
+    (applied.repo.path / "packed-refs").touch()
+    with pytest.raises(Damaged, match="packed-refs is damaged: it is empty"):
+        await Applied(layout, ALICE).deploys()
+
+
+async def test_the_tags_of_a_deployed_agent_are_not_all_absent_and_the_remedies_restore_them(
+    applied: Applied, layout: Layout
+) -> None:
+    before = await Applied(layout, ALICE).deploys()
+    shutil.rmtree(applied.repo.path / "refs/tags")
+    with pytest.raises(Damaged, match="no tags"):
+        await Applied(layout, ALICE).deploys()
+    for hurt in examine_refs(applied.repo.path):
+        subprocess.run(["sh", "-c", hurt.remedy or "true"], check=True, timeout=10)
+    assert await Applied(layout, ALICE).deploys() == before
+
+
+async def test_a_tag_that_points_at_no_commit_is_named_and_mended(applied: Applied, layout: Layout) -> None:
+    path = applied.repo.path / "refs/tags/deployed/0"
+    before, other = path.read_bytes(), blob(b"text")
+    write_objects(applied.repo.path, [other])
+    path.write_text(f"{other.id}\n")
+    with pytest.raises(Damaged, match="neither tag nor commit"):
+        await Applied(layout, ALICE).deploys()
+    mend(applied.repo.path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"[core]\n\tbare = tr", b"\0" * 200, b"[core]\nhooksPath = /\n?!?\n"])
+async def test_a_spoilt_configuration_is_named_and_a_start_writes_it_again(
+    applied: Applied, layout: Layout, content: bytes
+) -> None:
+    path = applied.repo.path / "config"
+    before = path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match="config"):
+        Applied(layout, ALICE).stamp()
+    assert mend_frame(applied.repo.path) == [path]
+    assert path.read_bytes() == before
+
+
+async def test_a_start_leaves_a_head_that_it_cannot_write(applied: Applied, layout: Layout) -> None:
+    (applied.repo.path / "HEAD").unlink()
+    (applied.repo.path / "HEAD").mkdir()
+    assert mend_frame(applied.repo.path) == []
+    with pytest.raises(Damaged, match="HEAD"):
+        Applied(layout, ALICE).stamp()
+
+
+def lose(repo: Path, name: str) -> None:
+    (repo / "objects" / name[:2] / name[2:]).unlink()
+
+
+async def test_a_file_whose_content_or_commit_is_lost_is_not_a_missing_file(applied: Applied) -> None:
+    sha = applied.repo.ref("refs/heads/main")
+    assert sha is not None
+    with pytest.raises(NotFound):
+        await applied.read(sha, "other.toml")
+    lose(applied.repo.path, blob(b"").id)
+    with pytest.raises(PermanentError) as lost:
+        await applied.read(sha, "agent.toml")
+    assert not isinstance(lost.value, NotFound)
+    lose(applied.repo.path, sha)
+    with pytest.raises(Damaged, match=sha[:12]):
+        await applied.read(sha, "agent.toml")
+
+
+@pytest.mark.parametrize(("ref", "file"), [("refs/heads/main", "agents.json"), ("refs/heads/run", "run.json")])
+async def test_a_file_of_meta_whose_object_is_lost_is_named(
+    meta: MetaRepo, layout: Layout, ref: str, file: str
+) -> None:
+    sha = meta.repo.ref(ref)
+    assert sha is not None
+    tree = (await meta.repo.commit(sha)).tree
+    entries = {entry.name: entry.id for entry in decode_tree((await meta.repo.objects([tree]))[tree].data)}
+    lose(layout.meta_git, entries[file.encode()])
+    with pytest.raises(Damaged, match=file):
+        await MetaRepo(layout).read()
+
+
+async def test_a_branch_of_meta_that_goes_while_hive_runs_is_not_read_as_empty(meta: MetaRepo, layout: Layout) -> None:
+    await meta.take_id()
+    await meta.read()
+    (layout.meta_git / "refs/heads/run").unlink()
+    with pytest.raises(Damaged, match="run is damaged: it is missing"):
+        await meta.read()
+
+
+async def test_a_meta_repo_that_lost_every_ref_is_not_begun_anew(layout: Layout) -> None:
+    meta = MetaRepo(layout)
+    await meta.create(1)
+    run = await meta.repo.commit(meta.repo.ref("refs/heads/main") or Sha(""))
+    next_commit = commit(run.tree, (run.sha,), encode("x", trailers={trailers.ACTION: "deploy"}), 2)
+    await meta.repo.transaction([RefChange("refs/heads/main", new=next_commit.id)], [next_commit])
+    for ref in ("refs/heads/main", "refs/heads/run"):
+        (layout.meta_git / ref).unlink()
+    with pytest.raises(Damaged, match="refs/heads/main"):
+        await MetaRepo(layout).create(2)

@@ -87,7 +87,9 @@ async def damage(subject: Subject) -> list[Finding]:
     """Check that every ref of hive's repos can be read, and that every tag has its object."""
     layout = subject.layout
     repos = [layout.meta_git, *map(layout.applied_git, subject.repos())] if subject.exists else []
-    hurt = [each for path in repos for each in await asyncio.to_thread(examine_refs, path)]
+    hurt = [
+        each for path in repos for each in await asyncio.to_thread(examine_refs, path, meta=path == layout.meta_git)
+    ]
     return [Finding(Verdict.FAIL, each.text, each.remedy or _BACKUP) for each in hurt] or ok("every ref can be read")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from meta.config import Config
-from meta.errors import BadInput, Conflict, NotFound, PermanentError
+from meta.errors import BadInput, Conflict, Damaged, NotFound, PermanentError
 from meta.layout import Layout
 from reconciler.upkeep.audit import verify
 from reconciler.upkeep.backups import archive, packing
@@ -284,7 +284,7 @@ async def test_a_backup_that_cannot_be_written_leaves_nothing(layout: Layout, tm
     (tmp_path / "b.tar").write_text("an older one", encoding="ascii")
     (layout.meta_git / "refs" / "heads" / "main").unlink()
     (layout.meta_git / "HEAD").unlink()
-    with pytest.raises(NotFound):
+    with pytest.raises(Damaged):
         await write(layout, tmp_path / "b.tar")
     assert (tmp_path / "b.tar").read_text(encoding="ascii") == "an older one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar", "one"]
