@@ -54,7 +54,7 @@ def stamp(path: str | Path) -> Stamp | None:
     """Return a stamp that changes whenever a file is replaced or written; None if the file does not exist."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a pathlib object costs more than the call
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     except OSError:
         return UNREADABLE
@@ -88,10 +88,10 @@ class Cached(Generic[T]):
     def _load(self) -> T | None:
         try:
             return self._parse(self.path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return None
         except OSError as error:
-            self._note(f"{self.path} cannot be read ({error.strerror})")
+            self._note(f"{self.path} is damaged: it cannot be read ({error.strerror})")
         except ValidationError as error:
             self._note(f"{self.path} is damaged: {error.errors()[0]['msg']}")
         return None

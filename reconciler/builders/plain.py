@@ -15,8 +15,11 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+from pydantic import TypeAdapter, ValidationError
 
 from meta import nix
 from meta.agent_toml.settings import AgentSettings
@@ -38,8 +41,26 @@ from reconciler.builders.roots import Roots
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    id: str
+    runtime: str
+
+
+_RECORD = TypeAdapter(_Record)
+
+
 def _no_preview() -> PermanentError:
     return PermanentError("builder plain previews nothing", "`hive diff` shows what a proposal changes")
+
+
+def _recorded_id(name: str) -> str | None:
+    """Return the id in a generation.json, None if it is damaged. Raise OSError."""
+    try:
+        return _RECORD.validate_json(Path(name).read_bytes()).id
+    except ValidationError as error:
+        log.warning("%s is damaged, so that it is built again: %s", name, error.errors()[0]["msg"])
+        return None
 
 
 class PlainBuilder:
@@ -66,7 +87,8 @@ class PlainBuilder:
         self._recorder = recorder
         self._roots = Roots(layout)
         self._parsed: set[str] = set()
-        self._whole: dict[Path, str] = {}
+        self._names: dict[Path, str] = {}
+        self._read: dict[Path, tuple[int, int, int]] = {}
 
     async def revision(self, head: Sha) -> str:
         """Return hive's own revision. This builder reads none from meta."""
@@ -137,19 +159,25 @@ class PlainBuilder:
         self._parsed.add(digest)
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """Return the generation of each rooted id, if its generation.json exists.
+        """Return the generation of each rooted id, if its generation.json is whole.
 
-        This costs one stat per generation.
+        This costs one stat per generation. A file is read only if it changed.
         """
         roots = self._roots.read(agent)
-        if all(self._is_whole(each.system) for each in roots.values()):
+        if all(self._is_whole(each) for each in roots.values()):
             return roots
-        return MappingProxyType({id: each for id, each in roots.items() if self._is_whole(each.system)})
+        return MappingProxyType({id: each for id, each in roots.items() if self._is_whole(each)})
 
-    def _is_whole(self, system: Path) -> bool:
-        name = self._whole.get(system) or self._whole.setdefault(system, str(system / "generation.json"))
+    def _is_whole(self, generation: Generation) -> bool:
+        system = generation.system
+        name = self._names.get(system) or self._names.setdefault(system, str(system / "generation.json"))
         try:
-            os.stat(name)  # noqa: PTH116 - a pathlib object costs more than the call
+            status = os.stat(name)  # noqa: PTH116 - a pathlib object costs more than the call
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if self._read.get(system) != stamp:
+                if _recorded_id(name) != generation.id:
+                    return False
+                self._read[system] = stamp
         except OSError:
             return False
         return True
@@ -172,7 +200,7 @@ class PlainBuilder:
             await asyncio.to_thread(self._prune, self._layout.generations(agent), protected, useless - protected)
         except OSError as error:
             raise disk_error(f"cannot prune the generations of {agent}", error) from error
-        self._whole.clear()
+        self._read.clear()
 
     def _prune(self, folder: Path, protected: frozenset[GenerationId], useless: frozenset[GenerationId]) -> None:
         if not folder.is_dir():
@@ -191,7 +219,7 @@ class PlainBuilder:
             await asyncio.to_thread(self._forget, agent)
         except OSError as error:
             raise disk_error(f"cannot remove the generations of {agent}", error) from error
-        self._whole.clear()
+        self._read.clear()
 
     def _forget(self, agent: AgentName) -> None:
         folder = self._layout.generations(agent)

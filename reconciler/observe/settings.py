@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from meta.agent_toml.settings import AgentSettings
-from meta.errors import HiveError, NotFound, TransientError
+from meta.errors import Damaged, HiveError, NotFound, TransientError
 from meta.names import AgentName, Sha
 from meta.proposed.settings import read_settings
 
@@ -45,16 +45,23 @@ class DeployedSettings:
             return None
         known = self._known.get(agent)
         if known is None or known[0] != sha:
-            known = self._known[agent] = (sha, await self._parse(agent, sha))
+            settings = await self._parse(agent, sha)
+            if settings is None:
+                return CLOSED
+            known = self._known[agent] = (sha, settings)
         return known[1]
 
-    async def _parse(self, agent: AgentName, sha: Sha) -> AgentSettings:
+    async def _parse(self, agent: AgentName, sha: Sha) -> AgentSettings | None:
+        """Return the settings; None if the repo is damaged: it is read again next time."""
         try:
             return await read_settings(await self._read(agent, sha))
         except NotFound:
             return AgentSettings()
         except TransientError:
             raise
+        except Damaged as error:
+            log.warning("%s may write to the manager only and proposes nothing by itself: %s", agent, error)
+            return None
         except HiveError as error:
             log.warning(
                 "%s may write to the manager only and proposes nothing by itself: its agent.toml is unreadable: %s",

@@ -152,11 +152,12 @@ class LocalBackend:
     def observe(self, agent: AgentName) -> Container:
         """Return the container. This costs a few stats; a file is read only if it changed."""
         records = self._records(agent)
-        if records.exists and (damage := records.damage) is not None:
+        ours, run = records.ours, records.run.get()
+        if (damage := records.damage) is not None:
             return Container(exists=True, damage=damage)
-        if not records.ours:
+        if not ours:
             return Container(exists=True, ours=False) if records.exists else Container()
-        run, system, settings = records.run.get(), records.system.get(), records.settings.get()
+        system, settings = records.system.get(), records.settings.get()
         ended = records.exit.get()
         pid = run.child.pid if run is not None and self._runs(agent, run) else None
         if run is not None and pid is None and (ended is None or ended.nonce != run.nonce):

@@ -79,14 +79,15 @@ class LocalRecords:
 
     @property
     def damage(self) -> tuple[str, str] | None:
-        """What is wrong with a record that hive cannot make again without touching the agent, and the remedy."""
-        self._marker.get()
+        """What is wrong with a record that hive cannot make again without touching the agent, and the remedy.
+
+        Read `ours` and `run` first.
+        """
         if self._marker.damage:
             text = f'{{"owner": "{self._owner}"}}'
             return self._marker.damage, f"if it is a container of this hive, write {text} to that file"
-        self.run.get()
         if self.run.damage:
-            return self.run.damage, "remove that file: hive ends what may still run of the agent, then starts it again"
+            return self.run.damage, "remove that file: hive ends what still runs of the agent, then starts it again"
         return None
 
     @property

@@ -113,9 +113,12 @@ class NixosBackend:
         records = self._records(agent)
         if not records.exists:
             return Container()
-        if not records.ours:
+        ours, run = records.ours, records.run.get()
+        if (damage := records.damage) is not None:
+            return Container(exists=True, damage=damage)
+        if not ours:
             return Container(exists=True, ours=False)
-        written, run, system = records.written, records.run.get(), records.switched_to
+        written, system = records.written, records.switched_to
         if records.on_host:
             fingerprint = written.fingerprint if written is not None else None
         else:

@@ -103,6 +103,15 @@ class NixosRecords:
         return self.on_host or (self.marked and self.system.get() is None)
 
     @property
+    def damage(self) -> tuple[str, str] | None:
+        """What is wrong with the record of the run or with the conf file, and the remedy. Read both first."""
+        if self.run.damage:
+            return self.run.damage, "remove that file: hive then restarts the container"
+        if self._conf.damage:
+            return self._conf.damage, "repair the disk or its permissions"
+        return None
+
+    @property
     def ours(self) -> bool:
         """True if it is this hive's: by its marker, or because root was interrupted while making it."""
         if not self.on_host:

@@ -163,6 +163,18 @@ async def test_a_damaged_root_counts_as_missing_and_a_build_mends_it(bench: Benc
     assert set(fresh.built(ALICE)) == {1}
 
 
+@pytest.mark.parametrize("content", ["", "{", '{"id": "other", "runtime": "script"}'])
+async def test_a_damaged_generation_counts_as_missing_and_a_build_mends_it(bench: Bench, content: str) -> None:
+    generation = await bench.build({"agent.toml": TOML})
+    record = generation.system / "generation.json"
+    assert set(bench.builder.built(ALICE)) == {1}
+    record.chmod(0o644)
+    record.write_text(content)
+    assert bench.builder.built(ALICE) == {}
+    await bench.build({"agent.toml": TOML})
+    assert set(bench.builder.built(ALICE)) == {1}
+
+
 async def test_looking_again_at_what_is_built_reads_no_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     await bench.build({"agent.toml": TOML})
     past = time.time() - 10

@@ -19,3 +19,9 @@ def test_a_damaged_id_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "owner").write_text(content)
     with pytest.raises(Damaged, match="owner"):
         owner(tmp_path / "owner")
+
+
+def test_an_id_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "owner").mkdir()
+    with pytest.raises(Damaged, match="owner is damaged: it cannot be read"):
+        owner(tmp_path / "owner")

@@ -119,3 +119,17 @@ def test_one_without_a_marker_is_ours_only_where_root_was_asked_to_make_it(disk:
     (disk.folder / "system.json").write_text(json.dumps({"id": "1" * 20, "path": str(disk.system)}))
     assert disk.records.ours
     assert disk.records.written is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_damaged_record_of_the_run_is_not_a_missing_one(disk: Disk, content: str) -> None:
+    disk.record()
+    disk.switch()
+    (disk.folder / "run.json").write_text(content)
+    assert disk.records.ours
+    assert disk.records.run.get() is None
+    text, _ = disk.records.damage or ("", "")
+    assert str(disk.folder / "run.json") in text
+    (disk.folder / "run.json").unlink()
+    disk.records.run.get()
+    assert disk.records.damage is None
