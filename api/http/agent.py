@@ -149,7 +149,7 @@ class HttpServer:
     async def start(self) -> None:
         """Start to accept connections."""
         self._config.load()
-        self._server = await asyncio.get_running_loop().create_unix_server(self._protocol, sock=self.bound.sock)
+        self._server = await self.bound.serve(self._protocol)
 
     async def stop(self) -> None:
         """Accept no more connections, and end the open ones. Those with a request get GRACE seconds. The file stays."""

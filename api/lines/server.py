@@ -97,10 +97,7 @@ class LineServer:
 
     async def start(self) -> None:
         """Start to accept connections."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
-            lambda: LineConnection(self._limit, self._accept, self._share), sock=self.bound.sock
-        )
+        self._server = await self.bound.serve(lambda: LineConnection(self._limit, self._accept, self._share))
 
     async def stop(self) -> None:
         """Accept no more, and end the connections. The file stays."""
