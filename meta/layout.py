@@ -93,9 +93,14 @@ class Layout:
         """The meta repo."""
         return self.meta / ".git"
 
+    @property
+    def applied_repos(self) -> Path:
+        """The parent of all applied repos. A backup holds its lock, see `meta/git/packs.py`."""
+        return self.state / "applied"
+
     def applied(self, agent: AgentName) -> Path:
         """The directory of the applied repo."""
-        return self.state / "applied" / agent
+        return self.applied_repos / agent
 
     def applied_git(self, agent: AgentName) -> Path:
         """The applied repo."""

@@ -23,12 +23,14 @@ from git import Git, Repo
 from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
 
 from meta.errors import Damaged, NotFound, PermanentError, Refused
+from meta.git import packs
 from meta.git.config import CONFIG, is_complete, own_environment
 from meta.git.diff import Differ, TreeDiff
 from meta.git.failures import failure
 from meta.git.files import read_loose, read_ref, read_refs, sync_folder, write_objects
 from meta.git.frame import check_frame
 from meta.git.objects import EXECUTABLE, FILE, SYMLINK, Commit, GitObject, decode_commit
+from meta.git.packs import StagedPack
 from meta.git.transaction import RefChange, command
 from meta.names import Sha
 from meta.process.child import OutputTooLarge
@@ -122,6 +124,17 @@ class GitRepo:
         await self._with_repo(work)
 
     # objects
+    async def stage(self, objects: Sequence[GitObject]) -> StagedPack:
+        """Write `objects` as a staged pack. git sees them once an id has the pack."""
+        staged = StagedPack.new(self.path)
+        argv = [*packs.INDEX, str(staged.index), str(staged.pack)]
+        try:
+            await self._with_repo(lambda repo: self._git(repo, argv, packs.encode(objects)))
+        except BaseException:
+            staged.discard()
+            raise
+        return staged
+
     async def objects(self, ids: Iterable[Sha]) -> dict[Sha, GitObject]:
         """Return the objects that exist among `ids`. Read loose ones directly, the others with one `cat-file`."""
         objects: dict[Sha, GitObject] = {}

@@ -1,0 +1,169 @@
+"""The packs of an applied repo that hive can remove again: one for each id, with every object that the id brought.
+
+    objects/pack/pack-<id as 40 digits>.pack, .idx     the objects of one id
+    objects/pack/tmp_staged-<hex>, ...-idx             written, but no id has it yet; git does not see it
+
+A pack holds everything that its commit adds to the commit it was based on, also what another pack has. So one pack is
+removed without a look at the others. Who reads a repo over a longer time holds its directory with `reading`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meta.errors import Conflict
+from meta.git.objects import GitObject
+from meta.names import ProposalId
+from meta.process.disk import disk_error
+
+INDEX = ("-c", "pack.writeReverseIndex=false", "index-pack", "--stdin", "--fix-thin", "-o")
+"""The command of git that writes a staged pack from its input. Its last arguments are the paths of index and pack."""
+
+_PACK = re.compile(r"pack-([0-9]{40})\.pack")
+_KINDS = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+_removing = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class StagedPack:
+    """A pack on its way: git writes it, then `place` makes it the pack of an id, or `discard` removes it."""
+
+    git_dir: Path
+    token: str
+
+    @classmethod
+    def new(cls, git_dir: Path) -> StagedPack:
+        """Return the place of a new pack. Nothing is written yet."""
+        return cls(git_dir, secrets.token_hex(8))
+
+    @property
+    def pack(self) -> Path:
+        """The file that git writes the pack to."""
+        return _folder(self.git_dir) / f"tmp_staged-{self.token}"
+
+    @property
+    def index(self) -> Path:
+        """The file that git writes the index of the pack to."""
+        return _folder(self.git_dir) / f"tmp_staged-{self.token}-idx"
+
+    def place(self, id: ProposalId) -> None:
+        """Make it the pack of `id`, durably.
+
+        Raise Conflict if the id has one, TransientError or PermanentError if the disk fails.
+        """
+        path = path_of(self.git_dir, id)
+        if path.exists():
+            raise Conflict(f"there are objects of a proposal {id} already", "take a new id")
+        try:
+            self.pack.rename(path)
+            _sync(path.parent)
+            self.index.rename(path.with_suffix(".idx"))  # from here on git sees the objects
+            _sync(path.parent)
+        except OSError as error:
+            raise disk_error(f"cannot keep the objects of {id}", error) from error
+
+    def discard(self) -> None:
+        """Remove it, unless an id has it. What cannot be removed is left to the next start."""
+        for path in (self.index, self.pack):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def path_of(git_dir: Path, id: ProposalId) -> Path:
+    """Return the path of the pack of `id`."""
+    return _folder(git_dir) / f"pack-{id:040d}.pack"
+
+
+def ids(git_dir: Path) -> frozenset[ProposalId]:
+    """Return the ids that have a pack, without a process."""
+    try:
+        names = os.listdir(_folder(git_dir))  # noqa: PTH208 - names, not paths
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    return frozenset(ProposalId(int(match[1])) for name in names if (match := _PACK.fullmatch(name)))
+
+
+def remove(git_dir: Path, id: ProposalId, shared: Sequence[Path] = ()) -> bool:
+    """Remove the pack of `id`. Return False if `git_dir` or one of the directories `shared` is being read.
+
+    Raise TransientError or PermanentError if the disk fails.
+    """
+    path = path_of(git_dir, id)
+    try:
+        with _removing, contextlib.ExitStack() as held:
+            for directory in (_folder(git_dir), *shared):
+                if not held.enter_context(_flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)):
+                    return False
+            path.with_suffix(".idx").unlink(missing_ok=True)  # without it git does not see the pack
+        for other in (*path.parent.glob(f"{path.stem}.*"), path):
+            other.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:
+        raise disk_error(f"cannot remove the objects of {id}", error) from error
+    return True
+
+
+@contextlib.contextmanager
+def reading(directory: Path) -> Iterator[None]:
+    """Keep packs from being removed meanwhile. `directory` is a repo, or one of `shared` in `remove`."""
+    with _flock(_folder(directory) if (directory / "objects").is_dir() else directory, fcntl.LOCK_SH):
+        yield
+
+
+def encode(objects: Sequence[GitObject]) -> bytes:
+    """Return a pack of these objects."""
+    data = b"PACK" + (2).to_bytes(4, "big") + len(objects).to_bytes(4, "big")
+    for item in objects:
+        data += _header(_KINDS[item.kind], len(item.data)) + zlib.compress(item.data)
+    return data + hashlib.sha1(data, usedforsecurity=False).digest()
+
+
+def _header(kind: int, size: int) -> bytes:
+    first, size = kind << 4 | size & 0xF, size >> 4
+    header = bytearray()
+    while size:
+        header.append(first | 0x80)
+        first, size = size & 0x7F, size >> 7
+    header.append(first)
+    return bytes(header)
+
+
+@contextlib.contextmanager
+def _flock(directory: Path, kind: int) -> Iterator[bool]:
+    """Hold a lock of `directory`. Yield False if another one is held. A directory that is missing needs no lock."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, kind)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _folder(git_dir: Path) -> Path:
+    return git_dir / "objects/pack"
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
