@@ -146,6 +146,7 @@ class Deploy:
     `commit_ref` is what the proposer named (empty for a spawn), `sha` what hive fetched and pinned.
     `by` and `reason` are those of the furthest tag, `approved_by` is that of the approval.
     `meta_commit` is the commit on meta `main` that a deployed id names. `shown` is what its approval is bound to.
+    `kept`: the tags keep the commit; hive removes the objects of a denied id.
     """
 
     agent: AgentName
@@ -166,6 +167,7 @@ class Deploy:
     meta_commit: Sha | None = None
     unproven: bool = False
     shown: Binding | None = None
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,13 @@ the tags are loose objects, as hive writes them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from meta.applied import tags
+from meta.applied.kept import Kept
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
 from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
@@ -19,6 +22,7 @@ from meta.errors import Conflict, Damaged, HiveError, NotFound, TransientError
 from meta.git.diff import TreeDiff
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
+from meta.git.packs import StagedPack
 from meta.git.ref_stamp import RefStamp
 from meta.git.repo import FileAt, GitRepo
 from meta.git.transaction import ABSENT, RefChange
@@ -53,6 +57,7 @@ class Applied:
     ) -> None:
         self.agent = agent
         self.repo = GitRepo(layout.applied_git(agent), git_environment, deadline)
+        self.kept = Kept(self.repo, layout)
         self._stamp = RefStamp(self.repo.path, (*FOLDERS, "refs/heads"))
         self._refs: dict[str, Sha] = {}
         self._read: _Tags = {}
@@ -130,8 +135,8 @@ class Applied:
         await self.repo.transaction([RefChange(SEED, new=seed_commit.id, old=ABSENT)], [*objects, seed_commit])
         return seed_commit.id
 
-    async def edit(self, base: Sha, path: str, data: bytes, message: str, at: int) -> Sha:
-        """Return a new commit on `base` with `data` as `path`, a file of the top folder. No ref points at it yet."""
+    async def edit(self, base: Sha, path: str, data: bytes, message: str, at: int) -> tuple[Sha, StagedPack]:
+        """Make a commit on `base` with `data` as `path`, a file of the top folder. Return it and its staged pack."""
         root = (await self.repo.commit(base)).tree
         top = (await self.repo.objects([root])).get(root)
         if top is None:
@@ -141,15 +146,17 @@ class Applied:
         new_root = tree([*kept, TreeEntry(FILE, name, content.id)])
         subject, _, rest = message.strip().partition("\n")
         change = commit(new_root.id, (base,), encode(subject, rest), at)
-        await self.repo.transaction([], [content, new_root, change])
-        return change.id
+        return change.id, await self.repo.stage([content, new_root, change])
 
-    async def propose(self, id: ProposalId, pinning: Pinning, at: int) -> None:
-        """P3: pin the commit as `proposal/<id>`.
+    async def propose(self, id: ProposalId, pinning: Pinning, at: int, staged: StagedPack | None = None) -> None:
+        """P3: pin the commit as `proposal/<id>`. `staged` has its objects, unless the repo has them.
 
         Raise Conflict if the id has a tag already, NotFound if the repo does not have the commit.
         """
-        if not await self.has(pinning.sha):
+        if staged is not None:
+            await asyncio.to_thread(staged.place, id)
+            operation("placed")
+        elif not await self.has(pinning.sha):
             raise NotFound(f"{self.agent}'s applied repo has no commit {pinning.sha[:12]}", "fetch it first")
         trailers = {
             tags.KIND: str(pinning.kind),
@@ -161,8 +168,13 @@ class Applied:
         tag_object = self._tag(TagState.PROPOSAL, id, pinning.sha, at, pinning.description, trailers)
         try:
             await self.repo.transaction(begin(id, tag_object.id), [tag_object])
-        except Conflict as error:
-            raise Conflict(f"there is a proposal {id} of {self.agent} already", "take a new id") from error
+        except HiveError as error:
+            if staged is not None:
+                with suppress(HiveError):  # the next start removes them
+                    await self.kept.remove(id, frozenset())
+            if isinstance(error, Conflict):
+                raise Conflict(f"there is a proposal {id} of {self.agent} already", "take a new id") from error
+            raise
 
     async def transition(
         self,
@@ -177,6 +189,7 @@ class Applied:
     ) -> None:
         """Bring an id to the state `to` (for `deployed` there is `deployed()`). Of concurrent transitions one succeeds.
 
+        A denial removes the objects that the proposal brought, and its tag: `denied/<id>` then has the facts.
         `shown` is what an approval is bound to. Raise NotFound for an unknown id. Raise Conflict, which names the
         present state, if the table does not allow the transition or if `seen` is not the proposed commit.
         """
@@ -187,8 +200,15 @@ class Applied:
             raise Conflict(f"{id} is commit {deploy.sha[:12]}, not {seen[:12]}", f"look again with `hive diff {id}`")
         trailers = {tags.BY: by, tags.SEEN: deploy.sha if to is TagState.APPROVED else ""}
         trailers |= shown.trailers() if shown is not None else {}
-        new = self._tag(to, id, deploy.sha, at, reason, trailers)
-        await self._move(id, present, to, [], [new])
+        proposal = present.get(TagState.PROPOSAL)
+        target = await self._stays(id, deploy) if to is TagState.DENIED and proposal is not None else None
+        if target is None or proposal is None:
+            await self._move(id, present, to, [], [self._tag(to, id, deploy.sha, at, reason, trailers)])
+            return
+        text, facts = tags.replacing(proposal, reason)
+        await self._move(id, present, to, [], [self._tag(to, id, target, at, text, trailers | facts)], drop=True)
+        operation("tagged")
+        await self.remove_ended()
 
     async def deployed(self, id: ProposalId, *, by: str, at: int, meta_commit: Sha, unproven: bool, seed: bool) -> None:
         """A9: write `deployed/<id>` and `main` after `meta_commit`, the commit on meta `main`.
@@ -225,7 +245,30 @@ class Applied:
             return []
         return [RefChange(MAIN, new=deploy.sha, old=main)]
 
+    async def remove_ended(self, *, untagged: bool = False) -> tuple[ProposalId, ...]:
+        """Remove the objects of each denied id that its tag no longer keeps. Return these ids; never raise HiveError.
+
+        What is being read, or cannot be removed now, stays until the next call. With `untagged` also remove those of
+        ids without a tag; only while nothing is proposed.
+        """
+        if not self.kept.ids():
+            return ()
+        try:
+            await self.deploys()
+            return await self.kept.remove_ended(self._read, untagged=untagged)
+        except HiveError as error:
+            log.warning("%s: objects of ended proposals stay for now: %s", self.agent, error.summary)
+            return ()
+
     # helpers
+    async def _stays(self, id: ProposalId, deploy: Deploy) -> Sha | None:
+        """Return a commit that stays if the objects of `id` go: its base. Return None if they are not apart."""
+        if id not in self.kept.ids():
+            return None
+        if deploy.base is not None and await self.has(deploy.base):
+            return deploy.base
+        return self.repo.ref(MAIN) or self.repo.ref(SEED)
+
     def _tag(
         self, state: TagState, id: ProposalId, sha: Sha, at: int, text: str, trailers: Mapping[str, str]
     ) -> GitObject:
@@ -246,10 +289,15 @@ class Applied:
         to: TagState,
         also: Iterable[RefChange],
         objects: list[GitObject],
+        *,
+        drop: bool = False,
     ) -> None:
-        """Write the tag objects[0] as the new state of `id`, with the changes in `also`, in one transaction."""
+        """Write the tag objects[0] as the new state of `id`, with the changes in `also`, in one transaction.
+
+        With `drop` delete the tag of the old state.
+        """
         state = furthest(present.keys())
-        changes = advance(id, {state: read.object for state, read in present.items()}, to, objects[0].id)
+        changes = advance(id, {state: read.object for state, read in present.items()}, to, objects[0].id, drop=drop)
         if changes is None:
             raise _rejection(id, state, to)
         try:
@@ -259,7 +307,7 @@ class Applied:
             if furthest(now.keys()) is state:
                 raise
             log.info("%s of %s changed meanwhile, retrying: %s", id, self.agent, error)
-            await self._move(id, now, to, also, objects)  # this ends, because states only move forward
+            await self._move(id, now, to, also, objects, drop=drop)  # this ends, because states only move forward
 
     async def _read_tags(self, refs: Mapping[str, Sha]) -> _Tags:
         wanted = {ref: parsed for ref in refs if (parsed := parse(ref)) is not None}

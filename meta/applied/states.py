@@ -4,6 +4,8 @@
     approved -> building | failed
     building -> deployed | failed
 
+A denied id whose objects are removed has no tag `proposal/<id>` any more: `denied/<id>` has its facts.
+
 The state is the furthest tag `<state>/<id>`. A transition verifies the tag of the old state. It also verifies that no
 tag exists which is not on the way to that state: otherwise `approved/7` and `denied/7` could both succeed.
 """
@@ -79,15 +81,18 @@ def begin(id: ProposalId, tag: Sha) -> list[RefChange]:
     return [*rivals, RefChange(tag_ref(TagState.PROPOSAL, id), new=tag, old=ABSENT)]
 
 
-def advance(id: ProposalId, tags: Mapping[TagState, Sha], to: TagState, tag: Sha) -> list[RefChange] | None:
+def advance(
+    id: ProposalId, tags: Mapping[TagState, Sha], to: TagState, tag: Sha, *, drop: bool = False
+) -> list[RefChange] | None:
     """Return the changes that bring `id`, which has `tags`, to the state `to`; None if the table does not allow it.
 
-    `tags` maps each present state to the object its tag points at; `tag` is the new tag's object.
+    `tags` maps each present state to the object its tag points at; `tag` is the new tag's object. With `drop` the tag
+    of the old state is deleted.
     """
     state = furthest(tags.keys())
     if to not in TRANSITIONS[state]:
         return None
-    checks = [RefChange(tag_ref(state, id), old=tags[state])]
+    checks = [RefChange(tag_ref(state, id), new=ABSENT if drop else None, old=tags[state])]
     for other in TagState:
         if other not in PATHS[state] and other is not to:
             checks.append(RefChange(tag_ref(other, id), old=ABSENT))

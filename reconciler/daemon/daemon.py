@@ -30,6 +30,7 @@ from reconciler.messaging.cleaning import hourly
 from reconciler.ports import Sockets
 from reconciler.service import Service
 from reconciler.store import damaged
+from reconciler.upkeep.backups.packing import agents_in
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Daemon:
             await require_usable(choice, config, recorder)
             parts = await build(Surroundings(layout, config, choice, sockets, recorder, Background(), owner), closing)
             await _report_loss(parts)
+            await _remove_ended(parts.world)
             for what in ended:
                 await parts.service.events.append("process_ended", None, {"what": what})
             if left:
@@ -162,6 +164,14 @@ def _take_directory(layout: Layout, closing: AsyncExitStack) -> None:
         raise PermanentError(
             f"cannot make {where}: {error.strerror}", "choose other directories with --state and --runtime"
         ) from error
+
+
+async def _remove_ended(world: World) -> None:
+    """Remove the objects of proposals that an earlier daemon denied, or did not pin any more."""
+    for agent in agents_in(world.layout.applied_repos):
+        removed = await world.applied(agent).remove_ended(untagged=True)
+        if removed:
+            log.info("%s: removed the objects of %s", agent, ", ".join(map(str, removed)))
 
 
 async def _report_loss(parts: Parts) -> None:

@@ -314,6 +314,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 """Effects of the commands that write a tag or a ref (P1 to P4, A1)."""
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
+    "tag-proposal": ("placed",),
+    "tag-superseded": ("tagged",),
+    "tag-denied": ("tagged",),
+    "end-open-ids": ("tagged",),
     "purge-directories": ("applied", "proposed", "agents", "generations", "roots", "push"),
     "forget-records": ("cards",),
     "forget-tombstone": ("run",),

@@ -10,7 +10,8 @@ from pathlib import Path
 from meta.applied.describe import describe
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
-from meta.errors import BadInput, Conflict, Refused
+from meta.errors import BadInput, Conflict, NotFound, Refused
+from meta.git.packs import StagedPack
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, commit_id
 from meta.proposed.quarantine import fetch
@@ -21,6 +22,7 @@ from reconciler.plan.plan import open_ids
 from reconciler.proposals import limits
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.fetches import Fetches
+from reconciler.proposals.kept import first_source, is_kept, not_kept, place_of
 from reconciler.proposals.staleness import Stale, rebase_hint
 from reconciler.proposals.superseding import supersede
 from reconciler.world import World
@@ -69,17 +71,26 @@ class Proposals:
         async with self._fetches.slot(by, agent):
             with effect("fetch"):
                 fetched = await self._fetch(agent, request)
-        if fetched.sha == main:
-            raise BadInput(
-                f"{fetched.sha[:12]} is what {agent} has already", "commit a change in the proposed work tree first"
-            )
-        pinning = Pinning(DeployKind.APPLY_COMMIT, fetched.sha, main, commit or fetched.sha, known_as, by, description)
-        return await self.pin(agent, pinning, fetched.message)
+        try:
+            if fetched.sha == main:
+                raise BadInput(
+                    f"{fetched.sha[:12]} is what {agent} has already", "commit a change in the proposed work tree first"
+                )
+            commit_ref = commit or fetched.sha
+            pinning = Pinning(DeployKind.APPLY_COMMIT, fetched.sha, main, commit_ref, known_as, by, description)
+            return await self.pin(agent, pinning, fetched.message, fetched.staged)
+        finally:
+            if fetched.staged is not None:
+                fetched.staged.discard()
+            await self._world.applied(agent).remove_ended()  # what the fetch held back
 
-    async def pin(self, agent: AgentName, pinning: Pinning, message: str = "") -> Deploy:
+    async def pin(
+        self, agent: AgentName, pinning: Pinning, message: str = "", staged: StagedPack | None = None
+    ) -> Deploy:
         """P1 and P3: pin a commit of the applied repo. If an open proposal has the commit already, return that.
 
-        `message` is the commit's own. It is used if there is no description.
+        `message` is the commit's own. It is used if there is no description. `staged` has the commit's objects, unless
+        the applied repo has them.
         """
         async with self._pinning:  # of several that fetched the same commit one pins it, and the last free place
             deploys = await self._deploys.of(agent)
@@ -87,7 +98,7 @@ class Proposals:
                 if deploy.sha == pinning.sha and deploy.state is TagState.PROPOSAL:
                     return await self._describe(deploy, pinning.description)
             await self._check_limits(agent, deploys, pinning.source)
-            return await self._pin_anew(agent, replace(pinning, description=pinning.description or message))
+            return await self._pin_anew(agent, replace(pinning, description=pinning.description or message), staged)
 
     async def retry(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Deploy:
         """Propose the commit of a failed or denied id again. If an open proposal has the commit already, return that.
@@ -107,7 +118,10 @@ class Proposals:
             remedy = f"hive {'spawn' if deploy.kind is DeployKind.SPAWN else 'rollback'} {owner}"
             raise Refused(f"{id} is a {deploy.kind}, not a proposal of a commit", f"use `{remedy}`")
         await self._deploys.entry(owner)
-        main = await self._world.applied(owner).main()
+        applied = self._world.applied(owner)
+        if not await is_kept(applied, deploy):
+            return await self._fetch_again(deploy, by)
+        main = await applied.main()
         if main is not None and not await self._stale.descends(owner, main, deploy.sha):
             raise Refused(
                 f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})", self._stale.hint(deploy)
@@ -174,18 +188,30 @@ class Proposals:
         return await self._deploys.publish(owner, id)
 
     # helpers
+    async def _fetch_again(self, deploy: Deploy, by: str) -> Deploy:
+        """Propose the commit of a denied id, whose objects were removed, from where it came from."""
+        agent, id = deploy.agent, deploy.id
+        origin = first_source(deploy, await self._deploys.of(agent))
+        place = place_of(origin, agent, self._world.layout)
+        if place is None:
+            raise not_kept(deploy)
+        try:
+            return await self.propose(agent, by, deploy.sha, deploy.description, place, Source(f"{deploy.state}/{id}"))
+        except (NotFound, BadInput) as error:
+            raise NotFound(f"{not_kept(deploy).summary}; {error.summary}", f"bring it to {place} again") from error
+
     async def _describe(self, deploy: Deploy, description: str) -> Deploy:
         """Give an open proposal another description, if one is given."""
         if description and await describe(self._world.applied(deploy.agent), deploy.id, description):
             return await self._deploys.project(deploy.agent, deploy.id)
         return deploy
 
-    async def _pin_anew(self, agent: AgentName, pinning: Pinning) -> Deploy:
+    async def _pin_anew(self, agent: AgentName, pinning: Pinning, staged: StagedPack | None) -> Deploy:
         applied = self._world.applied(agent)
         with effect("take-id"):
             id = await self._deploys.take_id()
         with effect("tag-proposal"):
-            await applied.propose(id, pinning, self._world.now())
+            await applied.propose(id, pinning, self._world.now(), staged)
         await supersede(applied, await self._deploys.of(agent), by=pinning.by, at=self._world.now())
         with effect("project-proposal"):
             deploy = await self._deploys.project(agent, id)

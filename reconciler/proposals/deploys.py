@@ -11,6 +11,7 @@ from meta.names import AgentName, ProposalId, Sha, commit_id
 from reconciler.apply.apply import Apply
 from reconciler.loop.loop import Reconciler
 from reconciler.plan.deploy import find_deploy
+from reconciler.proposals.kept import is_kept, not_kept
 from reconciler.world import World
 
 NAMES_MOST = 5
@@ -92,6 +93,8 @@ class Deploys:
         if name.isascii() and name.isdigit():
             for deploy in deploys:
                 if str(deploy.id) == name:
+                    if not await is_kept(self._world.applied(agent), deploy):
+                        raise not_kept(deploy)
                     return deploy.sha
             if len(name) < 7:
                 raise NotFound(f"{agent} has no proposal {name}", f"see `hive history {agent}`")

@@ -212,6 +212,7 @@ class Discovery:
         self._stamps[agent] = self._stamp(agent)
         applied = self._world.applied(agent)
         await supersede(applied, deploys, by=HIVE, at=self._world.now())
+        await applied.remove_ended()
         main = await applied.main()
         delays: list[float] = []
         for kind in PLACES:

@@ -63,7 +63,10 @@ class SettingsEdit:
         applied, subject = self._world.applied(agent), description or SUBJECT
         if await applied.read(main, SETTINGS_FILE) == text.encode():
             raise BadInput(f"{SETTINGS_FILE} of {agent} already has this text", "change it first")
-        # objects that no ref names: a daemon that dies here leaves no visible change
-        sha = await applied.edit(main, SETTINGS_FILE, text.encode(), subject, self._world.now())
+        # a staged pack, which git does not see: a daemon that dies here leaves no visible change
+        sha, staged = await applied.edit(main, SETTINGS_FILE, text.encode(), subject, self._world.now())
         pinning = Pinning(DeployKind.APPLY_COMMIT, sha, main, commit_ref=sha, source=EDITED, by=by, description=subject)
-        return await self._proposals.pin(agent, pinning)
+        try:
+            return await self._proposals.pin(agent, pinning, staged=staged)
+        finally:
+            staged.discard()

@@ -16,6 +16,7 @@ from meta.text import name_invisible
 from reconciler.apply.apply import Apply
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.proposals.deploys import Deploys
+from reconciler.proposals.kept import is_kept, not_kept
 from reconciler.views import Change, Diff
 from reconciler.world import World
 
@@ -39,11 +40,15 @@ class DiffsQuery:
     async def proposal(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
         """Return the changes of a proposal against the agent's newest deployed commit (applied/main). Raise NotFound.
 
+        If the commit of a denied id is no longer kept, `cut` says so, and there are no changes.
+
         For a pending proposal, also return the fault in its files, if there is one. Every builder checks that.
         """
         deploy = await self._deploys.find(id, agent)
         owner = deploy.agent
         applied, previews = self._world.applied(owner), self._world.previews
+        if not await is_kept(applied, deploy):
+            return self._without_patch(deploy, previews=previews is not None)
         base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
         diff = await self._compare(applied, base, deploy.sha)
         preview = previews.of(owner).get(id) if previews is not None else None
@@ -68,6 +73,23 @@ class DiffsQuery:
             changes=diff.files,
             cut=diff.cut,
             invisible=_invisible(diff, settings),
+        )
+
+    def _without_patch(self, deploy: Deploy, *, previews: bool) -> Diff:
+        error = not_kept(deploy)
+        return Diff(
+            previews=previews,
+            build=self._build_logs.tail(deploy.agent, deploy.id),
+            id=deploy.id,
+            agent=deploy.agent,
+            base=deploy.base,
+            sha=deploy.sha,
+            description=deploy.description,
+            commits=(),
+            settings=(),
+            files=(),
+            patch="",
+            cut=f"{error.summary}; {error.hint}",
         )
 
     async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from meta.git import packs
 from reconciler.backends.local.launch import running_supervisors
 from tests.support.lab import Lab
 
@@ -53,6 +54,7 @@ def check_cards(lab: Lab, agent: str, cards: list[dict[str, Any]]) -> None:
     events = lab.get("/api/events", follow=0, limit=1000)
     told = Counter((event["kind"], event["data"].get("id")) for event in events if event["agent"] == agent)
     assert {card["id"] for card in cards} == {int(tag.partition("/")[2]) for tag in tags}
+    check_objects(lab, agent, tags)
     for card in cards:
         id, state = card["id"], card["state"]
         assert state in TOLD, f"{id} is {state}"
@@ -64,6 +66,14 @@ def check_cards(lab: Lab, agent: str, cards: list[dict[str, Any]]) -> None:
     newest = max(cards, key=lambda card: int(card["id"]), default=None)
     if newest is not None and newest["id"] > 0:
         assert told[TOLD[newest["state"]], newest["id"]] == 1, "not told"
+
+
+def check_objects(lab: Lab, agent: str, tags: set[str]) -> None:
+    """The repo is sound, and it keeps objects apart only for ids that wait or were approved."""
+    repo = lab.applied(agent)
+    assert lab.git(repo, "fsck", "--full", "--no-dangling") == ""
+    for id in packs.ids(repo):
+        assert tags & {f"proposal/{id}", f"approved/{id}"}, f"objects of {id} are left"
 
 
 def check_nothing_left(lab: Lab, agents: dict[str, dict[str, Any]]) -> None:

@@ -52,7 +52,7 @@ _NOT_SPAWNED = dict.fromkeys(
     ("seed:before", "seed:git-init", "seed:repo", "seed:after", "tag-spawn:before"), "no agent"
 )
 _NOT_DESTROYED = {"end-open-ids:before": "as before"} | dict.fromkeys(
-    ("end-open-ids:after", "remove-entry:before"), "as before, its open ids ended"
+    ("end-open-ids:tagged", "end-open-ids:after", "remove-entry:before"), "as before, its open ids ended"
 )
 _ENDING = ("project", "drain", "stop", "destroy")
 
@@ -75,7 +75,7 @@ ALL = (
         ("fetch", "take-id", "tag-proposal", "project-proposal"),
         ("project", "preview"),
         early=dict.fromkeys(("fetch:before", "fetch:after", "take-id:before", "take-id:after"), "no proposal")
-        | {"tag-proposal:before": "no proposal"},
+        | dict.fromkeys(("tag-proposal:before", "tag-proposal:placed"), "no proposal"),
         touches=False,
         tidy=deny_pending,
     ),
@@ -266,6 +266,7 @@ ALL = (
         ("project", "stop", "destroy", "drop"),
         agent="dora",
         early=dict.fromkeys(("end-open-ids:before", "end-open-ids:after", "remove-entry:before"), "failed"),
+        unreached=frozenset({"end-open-ids:tagged"}),
         calm=False,
         tidy=purge,
     ),

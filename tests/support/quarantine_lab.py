@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ import pytest
 
 from meta.config import Config
 from meta.layout import Layout
-from meta.names import Sha
+from meta.names import ProposalId, Sha
 from meta.process import sandbox
 from meta.proposed.quarantine.fetch import Fetched, FetchRequest, fetch
 
@@ -77,6 +78,7 @@ class QuarantineLab:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.ids = itertools.count(1)
         self.layout = Layout(root / "state", root / "run")
         self.applied = Repo(root / "state" / "applied.git")
         self.applied.path.mkdir(parents=True)
@@ -102,8 +104,12 @@ class QuarantineLab:
     async def fetch(
         self, commit: str | None = None, source: Path | None = None, config: Config | None = None
     ) -> Fetched:
+        """Fetch a commit, and give its objects to the next id, as a proposal does."""
         request = FetchRequest(source or self.work.path, self.applied.path, commit, self.base)
-        return await fetch(request, self.layout, config or Config.model_validate({}))
+        fetched = await fetch(request, self.layout, config or Config.model_validate({}))
+        assert fetched.staged is not None
+        fetched.staged.place(ProposalId(next(self.ids)))
+        return fetched
 
     def left_over(self) -> list[Path]:
         return list(self.layout.quarantine.iterdir()) if self.layout.quarantine.exists() else []

@@ -118,9 +118,12 @@ def _show_settings(diff: Row) -> None:
 def _show_files(client: Client, diff: Row) -> None:
     """Show every changed file with its sizes, never cut; after them what the patch leaves out."""
     changes = diff["changes"]
+    if changes or diff["cut"]:
+        console.write()
     if not changes:
+        if diff["cut"]:
+            console.write(diff["cut"])
         return
-    console.write()
     console.write(f"{len(changes)} changed file{'s' if len(changes) != 1 else ''}, sizes in bytes:")
     for change in changes:
         console.write(f"  {_file_line(change)}")

@@ -23,6 +23,7 @@ from typing import Any
 
 from meta.config import Config
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
+from meta.git import packs
 from meta.layout import Layout
 from meta.names import Sha, commit_id, sha
 from meta.process import sandbox
@@ -63,7 +64,8 @@ class FetchRequest:
 
 
 async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder: Recorder | None = None) -> Fetched:
-    """Fetch one commit, check it and hand it over to the applied repo. The quarantine repo is always removed.
+    """Fetch one commit, check it and hand it over to the applied repo as a staged pack, which the caller places or
+    discards. The quarantine repo is always removed.
 
     Raise BadInput (not a repo, a corrupted one, the name of a branch), NotFound (repo or commit), Refused (a check
     failed, over a limit, does not descend from the base, no bubblewrap), TransientError (deadline, full disk).
@@ -73,11 +75,14 @@ async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder:
     transfer = _Fetch(_reader(_inspect(request.source), layout.state), config, recorder)
     repo = QuarantineRepo.create(layout.quarantine, request.applied_git, config, recorder)
     try:
-        commit = await transfer.resolve(wanted)
-        await transfer.receive(repo, commit, wanted)
-        fetched = await repo.check(commit, request.base, request.rebase)
-        await hand_over(repo.path, request.applied_git, commit, request.base, config.git_deadline, recorder)
-        return fetched
+        with packs.reading(request.applied_git):  # the commit may be built on one whose proposal ends meanwhile
+            commit = await transfer.resolve(wanted)
+            await transfer.receive(repo, commit, wanted)
+            fetched = await repo.check(commit, request.base, request.rebase)
+            staged = await hand_over(
+                repo.path, request.applied_git, commit, request.base, config.git_deadline, recorder
+            )
+        return replace(fetched, staged=staged)
     finally:
         repo.remove()
 

@@ -9,12 +9,14 @@ import resource
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.config import Config
 from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
+from meta.git import packs
 from meta.git.objects import decode_tree
+from meta.git.packs import StagedPack
 from meta.names import Sha
 from meta.process.child import OutputTooLarge
 from meta.process.recorder import Recorder
@@ -59,9 +61,6 @@ _HAND_OVER = {
 }
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
 _PACK = ("pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", "--quiet")
-_UNPACK, _KEEP = ("unpack-objects", "-q"), ("index-pack", "--stdin", "--fix-thin")
-_LOOSE_MOST = 100
-"""From this many objects on, the objects stay in a pack."""
 _OUTPUT_BYTES = 2**20
 _SMALL = Streams(output_limit=_OUTPUT_BYTES)
 _BYTES_PER_FILE = 400
@@ -70,12 +69,16 @@ _BYTES_PER_FILE = 400
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A checked commit, now in the applied repo. It adds `commits` commits to the base. The texts are scrubbed."""
+    """A checked commit. It adds `commits` commits to the base. The texts are scrubbed.
+
+    `staged` has its objects in the applied repo, where git does not see them before an id has them.
+    """
 
     sha: Sha
     commits: int
     subject: str
     message: str
+    staged: StagedPack | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +229,11 @@ async def hand_over(
     base: Sha | None = None,
     deadline: float = 30,
     recorder: Recorder | None = None,
-) -> None:
-    """Copy the objects that `commit` adds to `base` into the applied repo.
+) -> StagedPack:
+    """Copy the objects that `commit` adds to `base` into the applied repo, as one staged pack.
 
-    Other objects of the quarantine repo are not copied. It writes no ref, because the proposal's tag will be the ref.
-    It starts two processes; `git fetch` would start six.
+    The pack has all of them, also those that the applied repo has from another proposal, which may end. Other objects
+    of the quarantine repo are not copied. It starts two processes; `git fetch` would start six.
     """
     revisions, pack = quarantine / "revisions", quarantine / "handed.pack"
     revisions.write_text(f"{commit}\n" + (f"^{base}\n" if base is not None else ""), encoding="ascii")
@@ -239,14 +242,18 @@ async def hand_over(
         done = await _git(quarantine, _HAND_OVER, _PACK, deadline, recorder, streams)
     if done.code != 0:
         raise explain(done.stderr_tail, commit, quarantine)
-    with pack.open("rb", buffering=0) as source, (quarantine / "output").open("wb") as sink:
-        count = int.from_bytes(source.read(12)[8:], "big")
-        source.seek(0)
-        unpack = _UNPACK if count < _LOOSE_MOST else _KEEP
-        streams = Streams(stdio=(source.fileno(), sink.fileno()))
-        done = await _git(applied_git, _HAND_OVER, unpack, deadline, recorder, streams)
-    if done.code != 0:
-        raise explain(done.stderr_tail, commit, applied_git)
+    staged = StagedPack.new(applied_git)
+    try:
+        with pack.open("rb", buffering=0) as source, (quarantine / "output").open("wb") as sink:
+            streams = Streams(stdio=(source.fileno(), sink.fileno()))
+            words = [*packs.INDEX, str(staged.index), str(staged.pack)]
+            done = await _git(applied_git, _HAND_OVER, words, deadline, recorder, streams)
+        if done.code != 0:
+            raise explain(done.stderr_tail, commit, applied_git)
+    except BaseException:
+        staged.discard()
+        raise
+    return staged
 
 
 def _top_entries(trees: Sequence[bytes]) -> tuple[tree.Entry, ...]:

@@ -71,7 +71,9 @@ async def test_an_edit_is_a_sound_commit_that_changes_one_file_and_no_ref(
     applied: Applied, seed: Sha, git: Git
 ) -> None:
     refs = git(applied.repo.path, "for-each-ref")
-    made = await applied.edit(seed, "agent.toml", b'label = "new"\n', "a new label\n\nbecause", 3000)
+    made, staged = await applied.edit(seed, "agent.toml", b'label = "new"\n', "a new label\n\nbecause", 3000)
+    assert not await applied.has(made)
+    staged.place(ONE)
     before, after = await applied.files(seed), await applied.files(made)
     assert after["agent.toml"].data == b'label = "new"\n'
     assert {path: at for path, at in after.items() if path != "agent.toml"} == {

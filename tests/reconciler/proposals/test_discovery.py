@@ -105,7 +105,7 @@ class Stage:
             layout=self.layout,
             config=Config(**{"resync": 600.0, "retry_backoff": 0.01, **settings}),
             observer=observer,
-            applied=lambda _: SimpleNamespace(main=newest),
+            applied=lambda _: SimpleNamespace(main=newest, remove_ended=nothing),
             clock=lambda: self.now,
             now=lambda: int(self.now),
             events=self.events,

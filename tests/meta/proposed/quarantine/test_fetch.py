@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from meta.errors import BadInput, NotFound, Refused, TransientError
-from meta.names import Sha
+from meta.git import packs
+from meta.names import ProposalId, Sha
 from meta.process import run as process
 from meta.process import sandbox
 from meta.process.run import Completed
-from meta.proposed.quarantine.fetch import Fetched
+from meta.proposed.quarantine.fetch import Fetched, FetchRequest, fetch
 from meta.proposed.quarantine.repo import QuarantineRepo
 from tests.support.quarantine_lab import BWRAP, QuarantineLab, Repo, config, made_lab
 
-COMMANDS = ("upload-pack", "fetch", "cat-file", "ls-tree", "rev-list", "pack-objects", "unpack-objects")
+COMMANDS = ("upload-pack", "fetch", "cat-file", "ls-tree", "rev-list", "pack-objects", "index-pack")
 pytestmark = BWRAP
 
 
@@ -67,15 +68,47 @@ async def test_the_base_itself_is_fetched_with_no_commits(hive: QuarantineLab) -
     assert (await hive.fetch()).commits == 0
 
 
-async def test_many_objects_arrive_as_one_pack_and_few_loose(hive: QuarantineLab) -> None:
+async def test_the_objects_of_each_commit_arrive_as_one_pack(hive: QuarantineLab) -> None:
     sha = hive.work.commit({f"notes/{number}": f"{number}\n" for number in range(150)})
     assert (await hive.fetch()).sha == sha
     assert hive.applied.git("show", f"{sha}:notes/149") == "149"
-    assert len(list((hive.applied.path / "objects/pack").glob("*.pack"))) == 1
     few = hive.work.commit({"agent.toml": "few"})
     await hive.fetch()
+    assert packs.ids(hive.applied.path) == {1, 2}
     assert hive.applied.git("cat-file", "-t", few) == "commit"
     hive.applied.git("fsck", "--connectivity-only", few)
+
+
+async def test_a_commit_built_on_another_proposal_stays_whole_when_that_one_is_removed(hive: QuarantineLab) -> None:
+    older = hive.work.commit({"notes": os.urandom(100_000).hex()})
+    await hive.fetch()
+    hive.applied.git("update-ref", "refs/tags/proposal/1", older)
+    newer = hive.work.commit({"agent.toml": "b"})
+    await hive.fetch()
+    hive.applied.git("update-ref", "refs/tags/proposal/2", newer)
+    hive.applied.git("update-ref", "-d", "refs/tags/proposal/1")
+    assert packs.remove(hive.applied.path, ProposalId(1))
+    assert packs.ids(hive.applied.path) == {2}
+    assert hive.applied.git("fsck", "--strict", "--full") == ""
+    hive.applied.git("rev-list", "--objects", newer)
+
+
+async def test_objects_that_a_fetch_may_need_are_not_removed_meanwhile(hive: QuarantineLab) -> None:
+    hive.work.commit({"agent.toml": "a"})
+    await hive.fetch()
+    with packs.reading(hive.applied.path):
+        assert not packs.remove(hive.applied.path, ProposalId(1))
+    assert packs.remove(hive.applied.path, ProposalId(1))
+
+
+async def test_what_was_fetched_and_not_pinned_is_not_seen_by_git_and_goes(hive: QuarantineLab) -> None:
+    sha = hive.work.commit({"agent.toml": "a"})
+    request = FetchRequest(hive.work.path, hive.applied.path, None, hive.base)
+    fetched = await fetch(request, hive.layout, config())
+    assert not hive.has(sha)
+    assert fetched.staged is not None
+    fetched.staged.discard()
+    assert list((hive.applied.path / "objects/pack").iterdir()) == []
 
 
 async def test_what_a_pack_brings_beside_the_commit_stays_behind(

@@ -28,7 +28,7 @@ async def test_a_repo_or_a_pin_that_meta_wants_and_nobody_has_fails(subject: Sub
 
 async def test_a_lost_object_and_an_edited_config_fail(subject: Subject) -> None:
     git_dir = subject.layout.applied_git(ALICE)
-    commit = (git_dir / "refs/heads/main").read_text(encoding="ascii").strip()
+    commit = (git_dir / "refs/hive/seed").read_text(encoding="ascii").strip()
     (git_dir / "objects" / commit[:2] / commit[2:]).unlink()
     await only(subject, "fsck", Verdict.FAIL, f"git fsck in {git_dir}")
     with (git_dir / "config").open("a", encoding="ascii") as file:

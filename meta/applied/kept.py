@@ -1,0 +1,85 @@
+"""The objects of each id of an applied repo, kept apart until nothing names them (`meta/git/packs.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Set
+from pathlib import Path
+
+from meta.applied.states import FOLDERS, parse, tag_ref
+from meta.applied.tags import ReadTag
+from meta.git import packs
+from meta.git.repo import GitRepo
+from meta.git.transaction import ABSENT, RefChange
+from meta.layout import Layout
+from meta.model import TagState
+from meta.names import ProposalId
+from meta.process.disk import disk_error
+
+
+class Kept:
+    """The packs of one applied repo. `ids` have one; an id whose commit the repo had before has none."""
+
+    def __init__(self, repo: GitRepo, layout: Layout) -> None:
+        self._repo = repo
+        self._shared = (layout.applied_repos,)
+
+    def ids(self) -> frozenset[ProposalId]:
+        """Return the ids whose objects are kept apart, without a process."""
+        return packs.ids(self._repo.path)
+
+    async def remove(self, id: ProposalId, states: Set[TagState]) -> bool:
+        """Remove the objects of `id`. Return False if it has other tags than those of `states`, or is being read.
+
+        A ref that cannot be read counts as a tag. Raise TransientError or PermanentError if the disk fails.
+        """
+
+        def work() -> bool:
+            if self._tags(id) != states:
+                return False
+            for state in states | {TagState.PROPOSAL}:  # the tags must not come back after a loss of power
+                _sync(self._repo.path / tag_ref(state, id))
+            return packs.remove(self._repo.path, id, self._shared)
+
+        return await asyncio.to_thread(work)
+
+    async def remove_ended(
+        self, read: Mapping[ProposalId, Mapping[TagState, ReadTag]], *, untagged: bool
+    ) -> tuple[ProposalId, ...]:
+        """Remove the objects of each denied id whose tag took the place of its proposal. Return these ids.
+
+        With `untagged` also remove those of ids without a tag: a daemon died before P3. `read`: all tags.
+        """
+        removed = []
+        for id in sorted(self.ids()):
+            states = read.get(id, {})
+            denied = states.get(TagState.DENIED)
+            if denied is not None and denied.proposal is not None:
+                left = states.get(TagState.PROPOSAL)
+                if left is not None and left.object == denied.proposal.object:  # a kill cut the transaction
+                    await self._repo.transaction([RefChange(tag_ref(TagState.PROPOSAL, id), ABSENT, left.object)])
+                done = await self.remove(id, {TagState.DENIED})
+            else:
+                done = untagged and not states and await self.remove(id, frozenset())
+            if done:
+                removed.append(id)
+        return tuple(removed)
+
+    def _tags(self, id: ProposalId) -> set[TagState]:
+        read = {parsed for ref in self._repo.refs(FOLDERS) if (parsed := parse(ref)) is not None}
+        present = {state for state in TagState if os.path.lexists(self._repo.path / tag_ref(state, id))}
+        return present | {state for state in TagState if (state, id) in read}
+
+
+def _sync(ref: Path) -> None:
+    try:
+        descriptor = os.open(ref.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise disk_error(f"cannot write the tags in {ref.parent}", error) from error
+    finally:
+        os.close(descriptor)

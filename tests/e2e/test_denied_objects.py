@@ -1,0 +1,114 @@
+"""What ends a proposal before its approval gives its disk back; what is pushed next does not need it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from meta.errors import NotFound
+from meta.names import AgentName
+from meta.proposed import push_repo
+from tests.support.lab import Lab
+
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice", "bob"), settings={"HIVE_FINDS_PER_MINUTE": "1000"})]
+SIZE = 2 * 2**20
+TAG_BYTES = 40_000
+"""Bytes that the tags of six ids may take."""
+
+
+def size(lab: Lab, agent: str = "alice") -> int:
+    return sum(path.stat().st_size for path in lab.applied(agent).rglob("*") if path.is_file())
+
+
+def push(lab: Lab, text: str, *, on: str = "", agent: str = "alice") -> str:
+    """Force-push a commit with SIZE random bytes to one branch; return the commit."""
+    clone = lab.commit(f'label = "{text}"\n', agent)
+    if on:
+        lab.git(clone, "reset", "-q", "--hard", on)
+    (clone / "notes").write_bytes(os.urandom(SIZE))
+    lab.git(clone, "add", "-A")
+    lab.git(clone, "commit", "-q", "-m", text)
+    where = push_repo.path_of(lab.layout, AgentName(agent))
+    lab.git(clone, "push", "-q", "-f", str(where), "HEAD:refs/heads/big")
+    return lab.git(clone, "rev-parse", "HEAD")
+
+
+def id_of(lab: Lab, sha: str, agent: str = "alice") -> int:
+    """Return the id of a commit, once it waits alone."""
+
+    def alone() -> int | None:
+        cards = lab.get("/api/proposals", agent=agent)
+        return int(cards[0]["id"]) if [card["fetched_sha"] for card in cards] == [sha] else None
+
+    return lab.until(alone)
+
+
+def fsck(lab: Lab, repo: Path) -> str:
+    return lab.git(repo, "fsck", "--full", "--strict", "--no-dangling")
+
+
+def test_six_force_pushes_to_one_branch_and_a_denial_leave_the_repo_as_large_as_before(lab: Lab) -> None:
+    before = size(lab)
+    for number in range(5):
+        id_of(lab, push(lab, f"big {number}"))
+    sha = push(lab, "big 5")
+    id = id_of(lab, sha)
+    assert size(lab) < before + 2 * SIZE  # one waits
+    assert sha in lab.git(lab.applied(), "show", "--stat", f"proposal/{id}")
+    lab.post(f"/api/proposals/{id}/deny", reason="too big")
+    assert size(lab) < before + TAG_BYTES
+    assert fsck(lab, lab.applied()) == ""
+
+
+def test_a_push_built_on_a_superseded_one_is_whole_and_is_deployed(lab: Lab) -> None:
+    older = push(lab, "older")
+    old = id_of(lab, older)
+    newer = push(lab, "newer", on=older)
+    new = id_of(lab, newer)
+    assert lab.card(old)["status"] == "denied"
+    assert fsck(lab, lab.applied()) == ""
+    assert len(lab.get(f"/api/proposals/{new}/diff")["commits"]) >= 2
+    assert lab.approve(new)["state"] == "deployed"
+    assert fsck(lab, lab.applied()) == ""
+
+
+def test_diff_and_audit_say_that_a_denied_commit_is_no_longer_kept(lab: Lab) -> None:
+    sha = push(lab, "unwanted", agent="bob")
+    id = id_of(lab, sha, "bob")
+    lab.post(f"/api/proposals/{id}/deny", reason="no")
+    said = lab.hive("diff", str(id))
+    assert said.code == 0
+    assert f"commit {sha} of {id} is no longer kept" in said.out
+    assert "unwanted" in said.out
+    with pytest.raises(NotFound, match=f"commit {sha} of {id} is no longer kept"):
+        lab.get("/api/agents/bob/diff", **{"from": id})
+    assert f"commit {sha} is no longer kept: {id} was denied" in lab.hive("audit", "verify").out
+    card = lab.card(id)
+    assert (card["fetched_sha"], card["source"], card["note"]) == (sha, "proposed/push.git#big", "no")
+    assert (card["description"], card["proposed_by"]) == ("unwanted", f"push by uid {os.geteuid()}")
+    assert "ok" in lab.hive("doctor").out
+
+
+def test_a_denied_push_is_fetched_again_by_retry_while_it_is_there(lab: Lab) -> None:
+    sha = push(lab, "again", agent="bob")
+    id = id_of(lab, sha, "bob")
+    lab.post(f"/api/proposals/{id}/deny", reason="not now")
+    again = lab.post(f"/api/proposals/{id}/retry")["id"]
+    assert lab.ref(f"proposal/{again}", "bob") == sha
+    lab.post(f"/api/proposals/{again}/deny", reason="not now either")
+    bare = push_repo.path_of(lab.layout, AgentName("bob"))
+    lab.git(bare, "-c", "safe.directory=*", "update-ref", "-d", "refs/heads/big")
+    lab.git(bare, "-c", "safe.directory=*", "gc", "-q", "--prune=now")
+    with pytest.raises(NotFound, match=f"{sha} of {again} is no longer kept"):
+        lab.post(f"/api/proposals/{again}/retry")
+
+
+def test_the_objects_of_a_destroyed_agents_proposal_go_as_well(lab: Lab) -> None:
+    lab.spawn("carol")
+    before = size(lab, "carol")
+    id_of(lab, push(lab, "last", agent="carol"), "carol")
+    lab.do("carol", "destroy")
+    assert size(lab, "carol") < before + TAG_BYTES
+    assert fsck(lab, lab.applied("carol")) == ""
