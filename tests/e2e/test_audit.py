@@ -13,9 +13,11 @@ from tests.support.lab import Lab
 
 
 def verify(lab: Lab, *options: str) -> tuple[int, list[dict[str, object]]]:
+    """Return the exit code, and the findings but for the note on the denied id."""
     said = lab.hive("audit", "verify", "--json", *options)
     assert said.err == ""
-    return said.code, json.loads(said.out)["findings"]
+    findings = json.loads(said.out)["findings"]
+    return said.code, [finding for finding in findings if finding["rule"] != "not-kept"]
 
 
 def make_history(lab: Lab) -> None:

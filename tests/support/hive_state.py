@@ -73,3 +73,13 @@ async def commit(meta: MetaRepo, id: int, sha: Sha, kind: DeployKind) -> None:
     entry = (await meta.read()).candidates[ALICE][which].entry
     await meta.commit_agent(ALICE, which, entry, kind=kind, generation="0" * 20, by=BY, at=AT, sha=sha)
     await meta.drop_candidate(ALICE, which)
+
+
+async def propose_edit(applied: Applied, id: int) -> Sha:
+    """Propose a commit that the repo did not have before; return it."""
+    main = await applied.main()
+    assert main is not None
+    sha, staged = await applied.edit(main, "agent.toml", f'label = "{id}"\n'.encode(), "edit", AT)
+    pinning = Pinning(DeployKind.APPLY_COMMIT, sha, main, commit_ref=sha, source=Source.parse("test"), by=BY)
+    await applied.propose(ProposalId(id), pinning, AT, staged)
+    return sha

@@ -110,7 +110,11 @@ def _rivals(agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag]
 
 
 def _order(agent: AgentName, id: ProposalId, states: Mapping[TagState, ReadTag]) -> Iterator[Finding]:
-    if TagState.PROPOSAL not in states:
+    denied = states.get(TagState.DENIED)
+    if denied is not None and denied.proposal is not None:
+        if TagState.PROPOSAL not in states:
+            yield Finding(NOTE, "not-kept", agent, id, f"commit {denied.sha} is no longer kept: {id} was denied")
+    elif TagState.PROPOSAL not in states:
         yield Finding(
             FAULT, "order", agent, id, f"there is no proposal/{id}, but {', '.join(map(str, sorted(states)))}"
         )

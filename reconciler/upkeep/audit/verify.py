@@ -251,6 +251,15 @@ def _since(
 
 def _tags_since(agent: str, refs: Mapping[str, str], repo: _Repo) -> Iterator[Finding]:
     for ref, name in refs.items():
-        if repo.refs.get(ref) != name:
+        if repo.refs.get(ref) != name and not _dropped(ref, name, repo):
             text = f"{ref.removeprefix('refs/tags/')} was moved or removed since the earlier audit"
             yield Finding(FAULT, "rewritten", agent, None, text)
+
+
+def _dropped(ref: str, name: str, repo: _Repo) -> bool:
+    """Return True if a denial took the place of the proposal's tag, and names it."""
+    parsed = parse(ref)
+    if parsed is None or parsed[0] is not TagState.PROPOSAL or ref in repo.refs:
+        return False
+    denied = repo.tags.get(parsed[1], {}).get(TagState.DENIED)
+    return denied is not None and denied.proposal is not None and denied.proposal.object == name

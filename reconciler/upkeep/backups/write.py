@@ -1,7 +1,8 @@
 """The writing of a backup: one tar of all files that cannot be made again, consistent while the daemon runs.
 
-Refs are read under meta's lock, so that no deploy commits to meta meanwhile. Objects are only ever added to hive's
-repos, so they are read afterwards. The database is copied first: an older one is corrected by the tags.
+Refs are read under meta's lock, so that no deploy commits to meta meanwhile. Objects are read afterwards. hive may add
+some meanwhile, but it removes those of denied proposals only after the backup (`meta/git/packs.py`). The database is
+copied first: an older one is corrected by the tags.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from meta.errors import Conflict, NotFound, TransientError
+from meta.git import packs
 from meta.git.files import read_refs
 from meta.git.frame import check_frame
 from meta.layout import Layout
@@ -49,14 +51,15 @@ async def write(
     try:
         for attempt in range(_TRIES):
             await _in_thread(lambda: _copy_database(layout, database), stop)
-            async with still:
-                refs = await _in_thread(lambda: _snapshot(layout), stop)
-            try:
-                packing = Packing(layout, wanted, origin, stop)
-                return await _in_thread(partial(packing.archive, scratch, target, database, refs), stop)
-            except Moved:
-                if attempt == _TRIES - 1:
-                    raise
+            with packs.reading(layout.applied_repos):
+                async with still:
+                    refs = await _in_thread(lambda: _snapshot(layout), stop)
+                try:
+                    packing = Packing(layout, wanted, origin, stop)
+                    return await _in_thread(partial(packing.archive, scratch, target, database, refs), stop)
+                except Moved:
+                    if attempt == _TRIES - 1:
+                        raise
         raise AssertionError("unreachable: the last try raises")
     except OSError as error:
         raise disk_error(f"cannot write the backup {target} ({error.filename or scratch})", error) from error

@@ -18,10 +18,11 @@ from meta.git.message import encode
 from meta.git.objects import tag
 from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
-from meta.names import Sha
+from meta.model import TagState
+from meta.names import ProposalId, Sha
 from reconciler.upkeep.audit import verify
 from reconciler.upkeep.audit.verify import Report
-from tests.support.hive_state import ALICE, AT, BY, ONE, make, propose
+from tests.support.hive_state import ALICE, AT, BY, ONE, make, propose, propose_edit
 
 
 @pytest.fixture
@@ -191,6 +192,26 @@ async def test_ids_that_were_given_up_are_only_noted(layout: Layout) -> None:
     deploys = {each.id: each for each in await applied.deploys()}
     await MetaRepo(layout).adopt(ALICE, deploys[ONE], disown=frozenset({ONE}), by=BY, at=AT)
     assert rules(await verify.verify(layout)) == [("note", "disowned", 1)]
+
+
+async def test_a_denied_proposal_that_is_no_longer_kept_is_a_note_with_its_commit(layout: Layout) -> None:
+    applied = Applied(layout, ALICE)
+    sha = await propose_edit(applied, 2)
+    earlier = (await verify.verify(layout)).heads
+    await applied.transition(ProposalId(2), TagState.DENIED, by=BY, reason="no", at=AT)
+    report = await verify.verify(layout, earlier)
+    assert rules(report) == [("note", "not-kept", 2)]
+    assert report.findings[0].text == f"commit {sha} is no longer kept: 2 was denied"
+    assert report.faults == 0
+
+
+async def test_a_proposal_that_was_taken_back_by_hand_is_found(layout: Layout) -> None:
+    applied = Applied(layout, ALICE)
+    sha = await propose_edit(applied, 2)
+    earlier = (await verify.verify(layout)).heads
+    await set_tag(layout, "proposal/2", sha, {}, old=True)
+    await applied.transition(ProposalId(2), TagState.DENIED, by=BY, reason="no", at=AT)
+    assert ("fault", "rewritten", None) in rules(await verify.verify(layout, earlier))
 
 
 async def test_what_was_there_at_an_earlier_audit_and_is_gone_is_found(layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -14,15 +15,19 @@ from typing import Any
 
 import pytest
 
+from meta.applied.repo import Applied
 from meta.config import Config
 from meta.errors import BadInput, Conflict, Damaged, NotFound, PermanentError
+from meta.git import packs
 from meta.layout import Layout
+from meta.model import TagState
+from meta.names import ProposalId
 from reconciler.upkeep.audit import verify
 from reconciler.upkeep.backups import archive, packing
 from reconciler.upkeep.backups import write as backup
 from reconciler.upkeep.backups.packing import effective
 from reconciler.upkeep.backups.restore import Part, restore
-from tests.support.hive_state import ALICE, make
+from tests.support.hive_state import ALICE, AT, BY, make, propose_edit
 
 ORIGIN = backup.Origin(
     Config.model_validate({"nixpkgs": "git+https://me:token@example.org/x?access_token=abc"}), "daemon", "r"
@@ -325,3 +330,24 @@ async def test_an_owner_that_no_agent_can_have_becomes_the_states(
     monkeypatch.setattr(os, "chown", lambda _, uid, gid, **__: given.append(uid))
     restore(changed(tmp_path / "b.tar", owned), elsewhere(tmp_path))
     assert set(given) == {0}
+
+
+async def test_a_proposal_that_is_denied_meanwhile_is_whole_in_the_backup(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied, id = Applied(layout, ALICE), ProposalId(2)
+    sha = await propose_edit(applied, id)
+    snapshot = backup._snapshot
+
+    def then_deny(where: Layout) -> packing.Refs:
+        refs = snapshot(where)
+        asyncio.run(Applied(layout, ALICE).transition(id, TagState.DENIED, by=BY, at=AT))
+        return refs
+
+    monkeypatch.setattr(backup, "_snapshot", then_deny)
+    await write(layout, tmp_path / "b.tar")
+    restored = elsewhere(tmp_path)
+    restore(tmp_path / "b.tar", restored)
+    assert (await Applied(restored, ALICE).files(sha))["agent.toml"].data == b'label = "2"\n'
+    assert packs.ids(layout.applied_git(ALICE)) == {id}
+    assert await applied.remove_ended() == (id,)
