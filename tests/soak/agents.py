@@ -26,7 +26,7 @@ STEADY = (*TALKERS, PROPOSED)
 ANSWERS = f"""
 [[script]]
 when = "soak (?P<sender>[a-z]+) {ANSWERING} (?P<number>[0-9]+)"
-sleep = 0.05
+sleep = 0.02
 reply = "answer {{sender}} {{number}}"
 """
 """Rules of the agent that answers."""

@@ -5,7 +5,6 @@ Everything goes over the hostile agent's own sockets and its push repo, as its s
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meta.errors import HiveError
+from meta.errors import BadInput, HiveError
 from meta.names import AgentName
 from tests.soak.agents import HOSTILE
 from tests.support.lab import Lab
@@ -42,9 +41,13 @@ class Hostility:
         """Do one act after the other until `closing`."""
         while not closing.wait(self.choices.uniform(0, 0.3)):
             act = self.choices.choice(ACTS)
-            with contextlib.suppress(OSError, ValueError, HiveError, subprocess.SubprocessError):
+            try:
                 act(self)
                 self.done[act.__name__] += 1
+            except BadInput:
+                raise  # the soak's own mistake
+            except (OSError, ValueError, HiveError, subprocess.SubprocessError) as error:
+                self.done[f"{act.__name__}, cut short by {type(error).__name__}"] += 1
             while len(self.held) > HELD_MOST:
                 self.held.pop(self.choices.randrange(len(self.held))).close()
         for sock in self.held:
@@ -123,7 +126,7 @@ def junk_branch(hostile: Hostility) -> None:
     where = lab.layout.push_repo(NAME)
     lab.git(clone, "push", "-q", "-f", str(where), f"HEAD:refs/heads/junk-{hostile.choices.randint(0, 3)}")
     for card in lab.get("/api/proposals", agent=HOSTILE):
-        lab.post(f"/api/proposals/{card['id']}/deny", agent=HOSTILE, reason="junk")
+        lab.post(f"/api/proposals/{card['id']}/deny?agent={HOSTILE}", reason="junk")
 
 
 ACTS: tuple[Callable[[Hostility], None], ...] = (

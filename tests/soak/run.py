@@ -37,6 +37,8 @@ WITH_KILLS = 0.6
 """The part of the time in which the daemon is killed. The last one lives on: what it uses must stay as it was."""
 SAMPLES = 0.5
 """Seconds between two looks at what the daemon uses."""
+UNANSWERED = 60
+"""Answers that a full disk may cost, of one sender: hive refuses them, and the script runtime does not try again."""
 DRAIN = 60.0
 """Seconds in which everything that was accepted must have come."""
 
@@ -167,7 +169,8 @@ class _Run:
         lab, book = self.lab, self.book
         lab.settle()
         found = [fault for name in TALKERS for fault in message_faults(name, book.all_sent, book.steps[name])]
-        found += reply_faults(ANSWERING, book.all_sent, book.all_answers)
+        full = sum(count for name, count in self.outcome.counts.items() if "full_disk" in name)
+        found += reply_faults(ANSWERING, book.all_sent, book.all_answers, excused=UNANSWERED * full)
         cards = lab.get("/api/proposals", all=True, agent=PROPOSED, limit=1000)
         found += decision_faults(book.decisions, {card["id"]: card["state"] for card in cards})
         found += growth_faults(self.outcome.samples)
@@ -218,5 +221,6 @@ class _Run:
             "messages unsure": sum(each.accepted is None for each in sent),
             "answers": len(self.book.all_answers),
             "decisions": len(self.book.decisions),
+            **{f"refused: {words}": count for words, count in self.book.refusals.items() if count},
             "daemons": len({each.daemon for each in self.outcome.samples}),
         }

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from meta.errors import HiveError
+from meta.errors import BadInput, HiveError
 from meta.names import AgentName
 from tests.soak.accounting import Acked, Decision, Requeued, Sent, Step, Taken
 from tests.soak.agents import ANSWERING, PROPOSED, TALKERS
@@ -25,6 +25,9 @@ MESSAGE = re.compile(r"soak ([a-z]+) [a-z]+ ([0-9]+)")
 ANSWER = re.compile(r"answer ([a-z]+) ([0-9]+)")
 PAUSE = 0.05
 """Seconds between two messages of one sender, at most."""
+
+TO_ANSWERING = 0.1
+"""The part of the messages that goes to the agent that answers: it takes a turn for each."""
 
 
 class Refusal(Exception):
@@ -39,6 +42,7 @@ class Book:
     steps: dict[str, list[Step]] = field(default_factory=lambda: {name: [] for name in TALKERS})
     answers: dict[str, list[Sent]] = field(default_factory=lambda: {name: [] for name in TALKERS})
     decisions: list[Decision] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
 
     @property
     def all_sent(self) -> list[Sent]:
@@ -56,13 +60,16 @@ def send(lab: Lab, name: str, book: Book, choices: random.Random, closing: threa
         try:
             with lab.lines(lab.layout.mcp_socket(AgentName(name))) as ask:
                 while not closing.wait(choices.uniform(0, PAUSE)):
-                    to = choices.choice([*(other for other in TALKERS if other != name), ANSWERING])
+                    to = choices.choice([other for other in TALKERS if other != name])
+                    to = ANSWERING if choices.random() < TO_ANSWERING else to
                     number = numbers[to]
                     numbers[to] += 1
                     accepted: bool | None = None
                     try:
                         body = f"soak {name} {to} {number}"
-                        accepted = ask({"cmd": "send", "to": to, "body": body}) == {"kind": "ok"}
+                        answer = ask({"cmd": "send", "to": to, "body": body})
+                        accepted = answer == {"kind": "ok"}
+                        book.refusals[str(answer.get("message", ""))[:60]] += not accepted
                     finally:
                         book.sent[name].append(Sent(name, to, number, accepted))
         except (OSError, ValueError):
@@ -127,9 +134,11 @@ def decide(lab: Lab, book: Book, choices: random.Random, closing: threading.Even
         sure = False
         try:
             words = {} if approved else {"reason": "a soak"}
-            lab.post(f"/api/proposals/{id}/{'approve' if approved else 'deny'}", agent=PROPOSED, **words)
+            lab.post(f"/api/proposals/{id}/{'approve' if approved else 'deny'}?agent={PROPOSED}", **words)
             sure = True
             lab.get("/api/wait", agent=PROPOSED, timeout=10)
+        except BadInput:
+            raise  # the soak's own mistake
         except (HiveError, OSError):
             closing.wait(PAUSE)
         finally:
