@@ -53,6 +53,13 @@ def mounts(lab: Lab) -> list[str]:
     return [f"left over: the mount {point}" for point in points if point.startswith(f"{lab.directory}")]
 
 
+def pauses(lab: Lab) -> list[str]:
+    """Callbacks of the daemons' loops that worked for too long (tests/support/lab_daemon.py)."""
+    report = lab.directory / "pauses"
+    lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
+    return [f"pause: {line}" for line in lines]
+
+
 def faults_of(lab: Lab, command: str, *words: str) -> list[dict[str, str]]:
     """The failed checks of `hive doctor`, or the findings of `hive audit verify`."""
     said = lab.hive(command, *words, "--json")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import closing as closed_after
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from meta.errors import HiveError
 from tests.soak import remains, traffic
@@ -90,7 +90,7 @@ class _Run:
     closed: threading.Event = field(default_factory=threading.Event)
     broken: threading.Event = field(default_factory=threading.Event)
 
-    def live(self, seconds: float, filler: Any) -> None:
+    def live(self, seconds: float, filler: Path | None) -> None:
         """Let everything happen at once."""
         seed = self.outcome.seed
         hostile = Hostility(self.lab, random.Random(f"{seed} hostility"))
@@ -182,7 +182,7 @@ class _Run:
             lab.do(name, "stop", now=True)
         if (code := lab.stop()) != 0:
             found.append(f"the daemon ended with {code}")
-        found += remains.processes(lab) + self.damage()
+        found += remains.processes(lab) + remains.pauses(lab) + self.damage()
         self.outcome.faults += found
         self.outcome.counts.update(self.counts())
 
