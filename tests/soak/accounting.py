@@ -47,7 +47,10 @@ Step = Taken | Acked | Requeued
 
 @dataclass(slots=True)
 class _Pair:
-    """What is known about the messages of one sender to one receiver. `maybe`: their ack may have been lost."""
+    """What is known about the messages of one sender to one receiver.
+
+    `maybe`: their ack may have been lost. `passed`: what came before a message that should have come first.
+    """
 
     words: str
     accepted: set[int]
@@ -57,6 +60,7 @@ class _Pair:
     maybe: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
     flying: list[int] = field(default_factory=list)
+    passed: dict[int, int] = field(default_factory=dict)
 
     def step(self, step: Step) -> Iterator[str]:
         match step:
@@ -80,11 +84,13 @@ class _Pair:
             yield f"doubled: {name} came twice without a requeue"
         elif number in self.seen and not redelivered:
             yield f"doubled: {name} came again without the mark `redelivered`"
-        passed = {each for each in self.accepted if each < number} - self.done - self.maybe - set(self.flying)
-        if passed:
-            yield f"reordered: {name} came before {min(passed)}"
+        if number in self.passed:
+            yield f"reordered: {name} came after {self.passed.pop(number)}"
         elif self.flying and number < self.flying[-1]:
             yield f"reordered: {name} came after {self.flying[-1]}"
+        for each in self.accepted - self.done - self.maybe - set(self.flying):
+            if each < number:
+                self.passed.setdefault(each, number)
         self.maybe.discard(number)
         self.seen.add(number)
         self.flying.append(number)

@@ -178,6 +178,8 @@ class _Run:
         found += [f"doctor: {row}" for row in remains.faults_of(lab, "doctor")]
         found += [f"audit: {row}" for row in remains.faults_of(lab, "audit", "verify")]
         found += remains.files(lab)
+        if not remains.processes(lab):
+            found.append("blind: the soak does not see the processes of a hive that runs")
         for name in (*SPAWNED, "manager"):
             lab.do(name, "stop", now=True)
         if (code := lab.stop()) != 0:
