@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from meta.errors import HiveError
 from tests.soak.agents import ANSWERING
-from tests.support.lab import Lab
+from tests.support.lab import Lab, discard
 
 DISK = "512m"
 
@@ -34,7 +33,7 @@ def place(name: str) -> Iterator[tuple[Path, Path | None]]:
     finally:
         if mounted:
             subprocess.run(["umount", directory], check=True, timeout=10)
-        shutil.rmtree(directory, ignore_errors=True)
+        discard(directory)
 
 
 def _mount(directory: Path) -> int:
