@@ -163,7 +163,7 @@ def decision_faults(decisions: Sequence[Decision], states: dict[int, str]) -> li
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a daemon used at one moment. `daemon` tells daemons apart."""
+    """What a daemon used at one moment. `daemon` tells daemons apart. Sockets do not count: peers hold them open."""
 
     daemon: int
     kib: int

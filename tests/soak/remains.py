@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -13,14 +14,23 @@ from tests.support.lab import Lab
 
 
 def sample(pid: int) -> Sample | None:
-    """What a daemon uses now; None if it is gone."""
+    """What a daemon uses now, without its sockets, of which peers hold some open; None if it is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-        descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        descriptors = sum(not each.startswith("socket:") for each in opened(pid))
         kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
     except (OSError, StopIteration):
         return None
     return Sample(pid, kib, descriptors)
+
+
+def opened(pid: int) -> list[str]:
+    """What a process has open."""
+    targets = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            targets.append(str(path.readlink()))
+    return targets
 
 
 def files(lab: Lab) -> list[str]:

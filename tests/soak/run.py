@@ -39,6 +39,8 @@ SAMPLES = 0.5
 """Seconds between two looks at what the daemon uses."""
 UNANSWERED = 60
 """Answers that a full disk may cost, of one sender: hive refuses them, and the script runtime does not try again."""
+AT_REST = 16
+"""Descriptors that a daemon may have open at rest beyond those of one that nobody was hostile to."""
 DRAIN = 60.0
 """Seconds in which everything that was accepted must have come."""
 
@@ -62,7 +64,8 @@ def soak(seconds: float, seed: int) -> Outcome:
             lab.start()
             lab.spawn(*SPAWNED)
             lab.deploy(ANSWERS, ANSWERING)
-            run = _Run(lab, outcome, Book(), {name: _process(lab, name) for name in STEADY})
+            before = {name: _process(lab, name) for name in STEADY}
+            run = _Run(lab, outcome, Book(), before, len(remains.opened(lab.pid)))
             run.live(seconds, filler)
             run.account()
         finally:
@@ -80,12 +83,15 @@ def _process(lab: Lab, name: str) -> tuple[int, int]:
 
 @dataclass
 class _Run:
-    """A hive that lives through a soak. `before` are the processes of the steady agents."""
+    """A hive that lives through a soak. `before` are the processes of the steady agents, `opened` is what the daemon
+    has open before it begins.
+    """
 
     lab: Lab
     outcome: Outcome
     book: Book
     before: dict[str, tuple[int, int]]
+    opened: int
     closing: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
     broken: threading.Event = field(default_factory=threading.Event)
@@ -174,6 +180,8 @@ class _Run:
         cards = lab.get("/api/proposals", all=True, agent=PROPOSED, limit=1000)
         found += decision_faults(book.decisions, {card["id"]: card["state"] for card in cards})
         found += growth_faults(self.outcome.samples)
+        if (now := len(remains.opened(lab.pid))) > self.opened + AT_REST:
+            found.append(f"growth: {now} descriptors are open at rest, there were {self.opened}")
         found += [f"another process: {name} was {was} and is {now}" for name, was, now in self.changed()]
         found += [f"doctor: {row}" for row in remains.faults_of(lab, "doctor")]
         found += [f"audit: {row}" for row in remains.faults_of(lab, "audit", "verify")]
@@ -224,5 +232,6 @@ class _Run:
             "answers": len(self.book.all_answers),
             "decisions": len(self.book.decisions),
             **{f"refused: {words}": count for words, count in self.book.refusals.items() if count},
+            "descriptors at rest before": self.opened,
             "daemons": len({each.daemon for each in self.outcome.samples}),
         }
