@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup claude run demo demo-nixos test test-full lint bench bench-peers lock clean
+.PHONY: help setup claude run demo demo-nixos test test-full soak lint bench bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,10 @@ test: lint ## lint, types, import rules and tests
 
 test-full: lint ## the same with the long versions
 	@HIVE_FULL=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0
+
+SECONDS ?= 600
+soak: setup ## ten minutes of kills, full disks, a hostile agent and traffic at once (SECONDS=60 SEED=7)
+	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## the figures, also in build/bench.json
 	@$(BIN)/python -m tests.bench

@@ -48,18 +48,19 @@ class Recorder:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._count += 1
         path = self._directory / f"{self._token}-{self._count}.json"
+        scratch = path.with_suffix(".tmp")
 
         def write(which: ProcessIdentity | None) -> None:
             process = {} if which is None else {"pid": which.pid, "start": which.start_time, "boot": which.boot_id}
-            scratch = path.with_suffix(".tmp")
             scratch.write_text(json.dumps({"argv": [word[:200] for word in argv[:20]], **process}), encoding="utf-8")
             scratch.rename(path)
 
-        write(None)
         try:
+            write(None)
             yield lambda pid: write(identity(pid))
         finally:
-            path.unlink(missing_ok=True)
+            for each in (path, scratch):  # of a full disk the scratch file is left
+                each.unlink(missing_ok=True)
 
     async def recover(self, deadline: float) -> list[str]:
         """End and await the processes that an earlier daemon left running; return one description of each.

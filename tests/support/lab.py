@@ -71,9 +71,9 @@ class Said:
 class Lab:
     """One hive. `directory` must be short: unix socket paths end at 107 bytes.
 
-    `tiny` runs the tiny harness instead of the real one. With `faults`, an agent.toml with a [start] table still gets
-    the real one. Without `nix` the host has no nix, which is faster. With `previews` builder `plain` previews as `nix`
-    does.
+    `tiny` runs the tiny harness instead of the real one, or is the command that runs in its place. With `faults`, an
+    agent.toml with a [start] table still gets the real one. Without `nix` the host has no nix, which is faster. With
+    `previews` builder `plain` previews as `nix` does.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Lab:
         directory: Path,
         settings: dict[str, str] | None = None,
         *,
-        tiny: bool = True,
+        tiny: bool | Command = True,
         faults: bool = False,
         nix: bool = False,
         backend: str = "local",
@@ -144,7 +144,7 @@ class Lab:
         """Return the command inside the containers. None is the backend's own."""
         if self.faults:
             return partial(command_for, self.layout)
-        return tiny_command if self.tiny else None
+        return self.tiny if callable(self.tiny) else tiny_command if self.tiny else None
 
     def arm(self, failpoint: str) -> None:
         """Make the daemon die at `failpoint` from now on. Return once the daemon knows it."""
@@ -171,6 +171,10 @@ class Lab:
         assert self._process is not None
         assert self._process.pid is not None
         return self._process.pid
+
+    @property
+    def has_daemon(self) -> bool:
+        return self._process is not None
 
     def kill(self) -> None:
         """Send SIGKILL to the daemon."""
@@ -370,7 +374,7 @@ class Lab:
 class LabKind(TypedDict, total=False):
     """The keywords of Lab."""
 
-    tiny: bool
+    tiny: bool | Command
     faults: bool
     nix: bool
     backend: str

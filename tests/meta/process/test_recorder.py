@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -41,6 +42,22 @@ async def test_a_record_exists_only_while_the_command_runs(tmp_path: Path) -> No
     assert done.text == recorder.environment()["HIVE_OWNER"]
     assert done.text.startswith(f"{OWNER}:")
     assert list((tmp_path / "processes").iterdir()) == []
+
+
+@pytest.mark.parametrize("when", ["before the start", "with the pid"])
+def test_a_record_that_cannot_be_written_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def write_a_part(path: Path, text: str, encoding: str) -> None:
+        path.write_bytes(text.encode(encoding)[:1])
+        if ("pid" in text) == (when == "with the pid"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_a_part)
+    recorder = Recorder(tmp_path, "me")
+    with pytest.raises(OSError, match="No space"), recorder.record(["true"]) as started:
+        started(os.getpid())
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_recovery_ends_a_marked_orphan_and_leaves_every_other_process_alone(tmp_path: Path) -> None:
