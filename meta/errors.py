@@ -9,6 +9,7 @@
     |  |- Refused             hive could do it but does not (trust, limits, isolation)
     |  `- BuildFailed         the commit cannot be built; log: the last lines
     `- TransientError         a retry may succeed; retry_after: seconds
+       `- DiskFull            nothing can be written: no block, no inode, or a quota is used up
 
 For the loop an error is either permanent or transient.
 Standard library only: the root helper imports this module.
@@ -75,3 +76,7 @@ class TransientError(HiveError):
     def __init__(self, summary: str, hint: str = "", retry_after: float | None = None) -> None:
         super().__init__(summary, hint)
         self.retry_after = retry_after
+
+
+class DiskFull(TransientError):
+    """Nothing can be written: the disk or a quota is full. Nothing was written in part."""

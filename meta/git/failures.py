@@ -6,12 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from meta.errors import Conflict, Damaged, HiveError, NotFound, PermanentError, TransientError
+from meta.errors import Conflict, Damaged, DiskFull, HiveError, NotFound, PermanentError, TransientError
 
 _LOCKED = re.compile(r"Unable to create '[^'\n]*\.lock'|another git process", re.IGNORECASE)
-_PASSING = re.compile(
-    r"No space left|Disk quota|Input/output error|Read-only file system|Cannot allocate|File too large"
-)
+_FULL = re.compile(r"No space left|Disk quota")
+_PASSING = re.compile(r"Input/output error|Read-only file system|Cannot allocate|File too large")
 _BROKEN = re.compile(
     r"loose object [^\n]* is corrupt|object file [^\n]* is empty|reference broken|inflate: data"
     r"|packfile [^\n]* (?:cannot|does not)|(?:unexpected|unterminated) line in [^\n]*packed-refs|hash mismatch"
@@ -34,6 +33,8 @@ def failure(git_dir: Path, argv: Sequence[str], stderr: str) -> HiveError:
         return TransientError(f"git {argv[0]} in {git_dir} passed its deadline", "is the disk very slow?")
     if _LOCKED.search(stderr):
         return TransientError(summary, "another git works there; hive tries again")
+    if _FULL.search(stderr):
+        return DiskFull(summary, "free some space; hive then continues by itself")
     if _PASSING.search(stderr):
         return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
     if _BROKEN.search(stderr):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 
-from meta.errors import HiveError, PermanentError, TransientError
+from meta.errors import DiskFull, HiveError, PermanentError, TransientError
 
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PASSING = {errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
 
 
 def disk_error(doing: str, error: OSError) -> HiveError:
     """Return the error for `doing`: transient for a full disk, permanent for a missing permission."""
     summary = f"{doing}: {os.strerror(error.errno) if error.errno else error}"
+    if error.errno in FULL:
+        return DiskFull(summary, "free some space; hive then continues by itself")
     if error.errno in _PASSING:
         return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
     return PermanentError(summary, "check who owns the state directory and its modes")

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 import aiosqlite
 from typing_extensions import override
 
-from meta.errors import HiveError, PermanentError, TransientError
+from meta.errors import DiskFull, HiveError, PermanentError, TransientError
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class translated:
 def _meaning(error: sqlite3.Error, path: Path) -> HiveError | None:
     code = _primary(error)
     if code == sqlite3.SQLITE_FULL:
-        return TransientError(f"the disk is full: {path} cannot grow", "free some space; nothing was written in part")
+        return DiskFull(f"the disk is full: {path} cannot grow", "free some space; nothing was written in part")
     if code in _BUSY:
         return TransientError(f"{path} is locked by another program", "end the program that has the database open")
     if code in _PASSING:

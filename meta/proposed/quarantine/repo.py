@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.config import Config
-from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
+from meta.errors import BadInput, DiskFull, HiveError, NotFound, Refused, TransientError
 from meta.git import packs
 from meta.git.objects import decode_tree
 from meta.git.packs import StagedPack
@@ -284,7 +284,7 @@ async def _git(
 
 
 def _disk_full() -> HiveError:
-    return TransientError("there is no space left for the fetched commit", "free some space, then propose again")
+    return DiskFull("there is no space left for the fetched commit", "free some space, then propose again")
 
 
 def too_large(what: str, config: Config) -> HiveError:

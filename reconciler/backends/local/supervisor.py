@@ -352,7 +352,7 @@ class Supervisor:
                     break
         code, number = self._ending()
         record: dict[str, object] = {"nonce": self.spec["nonce"], "at": time.time(), "code": code, "signal": number}
-        with contextlib.suppress(FileNotFoundError):  # the container was deleted by hand
+        with contextlib.suppress(OSError):  # the container was deleted by hand, or the disk is full
             write_record(self.spec["exit"], record)
 
     def _ending(self) -> tuple[int | None, int | None]:
