@@ -65,6 +65,12 @@ class Config(BaseModel):
     inbox_bytes: int = Field(
         INBOX_BYTES, ge=2**20, description="most bytes of undelivered or unacknowledged messages per inbox"
     )
+    reserve_mib: int = Field(
+        16, ge=0, description="space that hive keeps for itself on a full disk, MiB; at most 1 % of the file system"
+    )
+    agent_disk_mib: int = Field(
+        10_240, ge=0, description="most space of an agent's files, MiB; at most half of the file system; 0: no limit"
+    )
     log_format: str = Field(
         "auto",
         pattern="^(auto|console|journal|json)$",

@@ -16,6 +16,7 @@ STATE (owned by the daemon, with the exceptions below)
     backend/<backend>/<n>/                  what a backend keeps about a container
     quarantine/ scratch/ processes/         throw-away; emptied at start
     removed/                                what was moved out of the way to be removed; emptied at start and hourly
+    reserve/                                blocks and inodes that hive gives back when the disk is full
 RUNTIME
     host.sock http.sock                     operator
     manager/{mcp,harness,http}.sock         bound into the manager as /run/hive
@@ -76,6 +77,11 @@ class Layout:
     def removed(self) -> Path:
         """What was moved out of the way and is being removed."""
         return self.state / "removed"
+
+    @property
+    def reserve(self) -> Path:
+        """The space that hive keeps for itself, for the time when the disk is full."""
+        return self.state / "reserve"
 
     @property
     def processes(self) -> Path:

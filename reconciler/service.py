@@ -28,6 +28,7 @@ from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.plan import PlanQuery
 from reconciler.queries.status import StatusQuery
 from reconciler.upkeep.backups.live import LiveBackup
+from reconciler.upkeep.disk.guard import DiskGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +63,4 @@ class Service:
     events: Events
     links: Links
     background: Background
+    disk: DiskGuard

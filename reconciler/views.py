@@ -94,6 +94,8 @@ class AgentStatus:
     conditions: tuple[str, ...] = ()
     built_with: str | None = None
     """The revision of hive that built the agent, if a rebuild would use another one."""
+    disk_bytes: int | None = None
+    """The space of the agent's files when they were last measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class Status:
     """Open questions to the operator."""
     dead_letters: int = 0
     """Dead letters of all inboxes."""
+    disk: str = ""
+    """The limit of an agent's files, and how it is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from reconciler.observe.repos import Repos
 from reconciler.ports import Sockets
 from reconciler.store.cards import Cards
 from reconciler.telemetry.metrics import Metrics
+from reconciler.upkeep.disk.guard import Disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class World:
     own_ranges: bool
     on_destroy: tuple[Callable[[AgentName], Awaitable[None]], ...]
     builds: asyncio.Semaphore
+    disk: Disk
     clock: Callable[[], float] = time.time
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
 

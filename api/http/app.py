@@ -18,6 +18,7 @@ from api.http.openapi import document
 from api.http.problems import MEDIA_TYPE, problem_of
 from api.http.requests import PATH_FIELD, HttpRequest, Reader, caller
 from api.operations.base import AnyOperation, Call, Raw, Route
+from api.operations.full_disk import perform
 from api.operations.table import OPERATIONS
 from meta.errors import BadInput, HiveError, NotFound
 
@@ -61,7 +62,7 @@ class RouteHandler:
     async def __call__(self, request: HttpRequest) -> Response[Any]:
         """Run the operation, and return its answer as JSON or, if it is Raw, unchanged."""
         call = Call(request.app.state.service, caller(request), request.app.state.stopping)
-        answer = await self._operation.handler(call, await self._reader.read(request))
+        answer = await perform(call, self._operation, await self._reader.read(request))
         if not isinstance(answer, Raw):
             return Response(self._output.dump_json(answer), media_type=JSON, status_code=self._route.status)
         if isinstance(answer.content, bytes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.operations.base import AnyOperation, Call, Surface, input_of
+from api.operations.full_disk import perform
 from api.operations.table import ON_LINES
 from meta.errors import BadInput, Refused
 from meta.wire.common import Wire
@@ -14,7 +15,7 @@ async def answer(call: Call, surface: Surface, request: Wire) -> Wire:
     line = operation.line(surface)
     if line is None or call.role not in operation.principals:
         raise BadInput(f"{operation.name} is not available on this socket", "see docs/reference/wire.md")
-    return line.response(await operation.handler(call, input_of(operation.input, request)))
+    return line.response(await perform(call, operation, input_of(operation.input, request)))
 
 
 def operation_for(surface: Surface, request: Wire) -> AnyOperation:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from api.mcp.arguments import request_from, unknown_arguments
 from api.mcp.schema import Arguments, arguments_of
 from api.operations.base import AnyOperation, AnyTool, Call, Role, Surface, input_of
+from api.operations.full_disk import perform
 from api.operations.table import tools_of
 from meta.errors import BadInput, HiveError
 from meta.wire.common import Wire
@@ -100,7 +101,7 @@ async def error_answer(call: Call, error: HiveError) -> Answer:
 
 
 async def _run(tool: ToolView, call: Call, value: Any) -> str:
-    return tool.binding.text(call, await tool.operation.handler(call, value))
+    return tool.binding.text(call, await perform(call, tool.operation, value))
 
 
 async def _status(call: Call) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ path, not a second program.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from meta.errors import Conflict, NotFound, Refused
+from meta.errors import Conflict, DiskFull, NotFound, Refused
 from meta.model import Deploy, Desired, RunEntry, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId
 from reconciler.apply.apply import Apply
@@ -18,6 +20,10 @@ from reconciler.loop.loop import Reconciler
 from reconciler.plan.counters import next_rebuild, next_restart
 from reconciler.proposals.deploys import Deploys
 from reconciler.world import World
+
+log = logging.getLogger(__name__)
+STOP_FIRST_SECONDS = 5.0
+"""Seconds, beside the grace, that a stop on a full disk waits for the agent's end before it answers."""
 
 
 class Lifecycle:
@@ -34,10 +40,37 @@ class Lifecycle:
         await self._run(agent, "start", lambda run: replace(run, state=RunState.RUNNING), by, fresh=True)
 
     async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
-        """Set the desired state to stopped. `now` skips the drain."""
+        """Set the desired state to stopped. `now` skips the drain.
+
+        If the disk is too full to record that, stop the agent first: it may be the one that fills the disk.
+        """
         if now:
             self._world.links.skip_drain(agent)
+        try:
+            await self.record_stop(agent, by)
+        except DiskFull as error:
+            log.warning("%s is stopped before that is recorded: %s", agent, error.summary)
+            await self._stop_first(agent, by)
+
+    async def record_stop(self, agent: AgentName, by: str) -> None:
+        """Set the desired state to stopped, durably. Raise DiskFull."""
         await self._run(agent, "stop", lambda run: replace(run, state=RunState.STOPPED), by)
+
+    async def _stop_first(self, agent: AgentName, by: str) -> None:
+        """Stop the agent, then record it on what the reserve gives back. What has no room is recorded later."""
+        disk = self._world.disk
+        disk.memory.ask_stop(agent, by)
+        self._loop.interrupt(agent)
+        await self._loop.settled(agent, STOP_FIRST_SECONDS + self._world.config.stop_grace)
+        if self._world.observer.observe(agent).container.running:
+            return  # it drains: the guard of the disk records it afterwards
+        await asyncio.to_thread(disk.reserve.give_back)
+        try:
+            await self.record_stop(agent, by)
+        except DiskFull as error:
+            log.warning("the stop of %s is not recorded yet: %s", agent, error.summary)
+            return
+        disk.memory.withdraw_stop(agent)
 
     async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
         """Request one more restart. It also starts an agent that is stopped or that hive gave up."""
@@ -116,6 +149,8 @@ class Lifecycle:
         self, agent: AgentName, verb: str, change: Callable[[RunEntry], RunEntry], by: str, *, fresh: bool = False
     ) -> None:
         await self._deploys.entry(agent)
+        if verb != "stop":
+            self._world.disk.memory.withdraw_stop(agent)
         with effect("commit-run"):
             await self._world.meta.set_run(agent, change, by=by, at=self._world.now())
         if fresh:

@@ -6,6 +6,7 @@ import logging
 import secrets
 from typing import assert_never
 
+from meta.errors import DiskFull
 from meta.names import AgentName
 from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend
@@ -50,13 +51,22 @@ class ContainerSteps:
         turn = self._world.links.view(agent).turn
         if turn is not None and turn.in_turn:
             self._world.metrics.turn_killed(agent)
-            await self._world.events.append("turn_killed", agent, {"turn": str(turn), "transient": transient})
+            await self._append_if_room("turn_killed", agent, {"turn": str(turn), "transient": transient})
         with effect("remember-stop"):
-            await self._world.memory.change(agent, transient=transient, expected_exit=nonce)
+            await self._world.memory.change_at_once(agent, transient=transient, expected_exit=nonce)
         with effect("stop"):
             await self._backend.stop(agent, self._world.config.stop_grace)
         key = keys.stopped(agent, nonce, transient)
-        await self._world.events.append("agent_stopped", agent, {"transient": transient}, key=key)
+        await self._append_if_room("agent_stopped", agent, {"transient": transient}, key)
+
+    async def _append_if_room(
+        self, kind: str, agent: AgentName, facts: dict[str, object], key: keys.Key | None = None
+    ) -> None:
+        """Append an event. On a full disk only log it: a stop must not wait for room."""
+        try:
+            await self._world.events.append(kind, agent, facts, key=key)
+        except DiskFull as error:
+            log.warning("%s: the event %s has no room: %s", agent, kind, error.summary)
 
     async def _start(self, agent: AgentName, step: steps.Start) -> None:
         generation = step.generation

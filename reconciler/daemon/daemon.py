@@ -14,14 +14,15 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 
 from meta.config import Config
-from meta.errors import Conflict, HiveError, PermanentError
+from meta.errors import Conflict, DiskFull, HiveError, PermanentError
 from meta.layout import Layout
 from meta.names import HIVE, MANAGER
+from meta.process.disk import FULL, disk_error
 from meta.process.recorder import Recorder
 from meta.proposed import push_group, push_move
 from reconciler.common import leftovers
 from reconciler.common.tasks import Background, Ended
-from reconciler.daemon import state_directory
+from reconciler.daemon import full_disk, state_directory
 from reconciler.daemon.choices import BACKENDS, Choice, require_usable
 from reconciler.daemon.lock import take_lock
 from reconciler.daemon.parts import Parts, Surroundings, build
@@ -52,8 +53,25 @@ class Daemon:
 
     @classmethod
     async def open(cls, layout: Layout, config: Config, sockets: Sockets, choice: Choice) -> Daemon:
-        """Take the lock, recover, open everything. Raise Conflict if another daemon has the state directory."""
+        """Take the lock, recover, open everything. Raise Conflict if another daemon has the state directory.
+
+        On a full disk that goes on what the reserve gives back, without the agents that exceed their limit.
+        """
         state_directory.refuse_another_backends(layout, choice.backend, BACKENDS)
+        try:
+            return await cls._open(layout, config, sockets, choice)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            full = disk_error("cannot start", error)
+        except DiskFull as error:
+            full = error
+        log.error("%s: hive starts on its reserve", full.summary)
+        await full_disk.relieve(layout, config, choice)
+        return await cls._open(layout, config, sockets, choice)
+
+    @classmethod
+    async def _open(cls, layout: Layout, config: Config, sockets: Sockets, choice: Choice) -> Daemon:
         async with AsyncExitStack() as closing:
             _take_directory(layout, closing)
             owner = state_directory.owner(layout.owner)
@@ -91,10 +109,15 @@ class Daemon:
     async def start(self) -> None:
         """Request the manager, look at all agents, and go on looking."""
         service, parts = self.service, self._parts
-        await service.events.append("daemon_started", None, {"revision": service.revision})
+        try:
+            await service.events.append("daemon_started", None, {"revision": service.revision})
+        except DiskFull as error:
+            log.error("the start of the daemon is not in the events: %s", error.summary)
         parts.hints.listen(service.loop.hint)
+        await service.disk.first()
         await self._ensure_manager()
         works = {
+            "disk": service.disk.run(),
             "pauses": parts.world.metrics.pauses.run(),
             "resync": service.loop.run(),
             "updates": service.updates.run(),
@@ -160,6 +183,8 @@ def _take_directory(layout: Layout, closing: AsyncExitStack) -> None:
         closing.callback(os.close, take_lock(layout.lock))
         state_directory.prepare(layout)
     except OSError as error:
+        if error.errno in FULL:
+            raise
         where = error.filename or layout.state
         raise PermanentError(
             f"cannot make {where}: {error.strerror}", "choose other directories with --state and --runtime"

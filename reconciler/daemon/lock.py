@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -33,6 +34,7 @@ def take_lock(path: Path) -> int:
             raise Conflict(
                 f"another daemon (pid {holder or 'unknown'}) has {path.parent}", "stop it first, or use another --state"
             ) from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    with contextlib.suppress(OSError):  # on a full disk the file does not name the holder
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor

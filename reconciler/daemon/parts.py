@@ -24,6 +24,7 @@ from reconciler.agents.rollout_file import RolloutFile
 from reconciler.agents.spawn import Spawns
 from reconciler.agents.updates import Updates
 from reconciler.apply.apply import Apply
+from reconciler.common.reserve import Reserve
 from reconciler.common.revision import revision as hive_revision
 from reconciler.common.tasks import Background
 from reconciler.daemon.choices import Choice, lock_flake, make_backend, make_builder
@@ -37,6 +38,7 @@ from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.observe.build_logs import BuildLogs
+from reconciler.observe.disk import DiskMemory
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
 from reconciler.observe.observer import Observer, Sources
@@ -62,6 +64,7 @@ from reconciler.store.memos import Memos
 from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.backups.live import LiveBackup
+from reconciler.upkeep.disk.guard import Actions, Disk, DiskGuard
 from reconciler.world import World
 
 
@@ -122,7 +125,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
     )
     previews = Previews(layout) if builder.previews else None
-    sources = Sources(layout, meta, repos, backend, builder, links, here.sockets, memory)
+    sources = Sources(layout, meta, repos, backend, builder, links, here.sockets, memory, DiskMemory())
     given_away = choice.own_ranges and os.geteuid() != 0
     observer = Observer(sources, since=since, previews=previews, given_away=given_away)
     world = _world(here, store, repos, sources, observer, previews, memory, metrics)
@@ -166,6 +169,7 @@ def _world(
         own_ranges=here.choice.own_ranges,
         on_destroy=(store.questions.forget, store.reminders.forget),
         builds=asyncio.Semaphore(here.config.builds),
+        disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
     )
 
 
@@ -221,8 +225,9 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
     proposals = Proposals(world, loop, deploys, stale)
     discovery = Discovery(world, proposals.propose, store.seen_tips, store.settings)
     agents = Lifecycle(world, apply, loop, deploys)
+    disk = _disk_guard(here, world, loop, agents)
     status = StatusQuery(
-        world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, revision
+        world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, disk, revision
     )
     return Service(
         names=lambda: sorted(world.observer.known().agents),
@@ -249,7 +254,19 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
         events=store.events,
         links=world.links,
         background=here.background,
+        disk=disk,
     )
+
+
+def _disk_guard(here: Surroundings, world: World, loop: Reconciler, agents: Lifecycle) -> DiskGuard:
+    actions = Actions(
+        agents=lambda: tuple(world.observer.known().agents),
+        look_now=loop.look_now,
+        append=world.events.append,
+        stopped=lambda agent: not world.observer.observe(agent).container.running,
+        record_stop=agents.record_stop,
+    )
+    return DiskGuard(here.layout, here.config, world.disk, actions, here.background.rounds("disk"))
 
 
 def _is_agent(meta: MetaRepo, name: str) -> bool:

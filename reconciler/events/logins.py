@@ -5,14 +5,17 @@ The harness is the agent's own, so it may report one state and then the other as
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
+from meta.errors import DiskFull
 from meta.names import AgentName
 from meta.wire.link import TurnState
 from reconciler.observe.memory import Memory
 from reconciler.plan.observed import AgentObserved
 
+log = logging.getLogger(__name__)
 STABLE = 2.0
 """Seconds for which the harness must report the same state before hive reports it."""
 APART = 300.0
@@ -53,5 +56,9 @@ class Logins:
         if missing:
             self._missing_at[agent] = now
         kind = "agent_needs_login" if missing else "agent_logged_in"
-        await self._memory.change_with_event(agent, kind, self._clock(), needs_login=missing)
+        try:
+            await self._memory.change_with_event(agent, kind, self._clock(), needs_login=missing)
+        except DiskFull as error:  # nothing else about the agent waits for that
+            log.warning("%s: the event %s has no room: %s", agent, kind, error.summary)
+            return STABLE
         return None

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 
 from meta.config import Config
-from meta.errors import HiveError
+from meta.errors import DiskFull, HiveError
 from meta.names import AgentName
 from reconciler.events.feed import Events
 from reconciler.plan import health, steps
@@ -83,8 +83,14 @@ class Transitions:
         """Append what status shows about an agent that no step reports.
 
         It disagrees with meta: once per set of ids. It is outdated: once per revision. It was stopped: if a daemon died
-        between the stop and its event.
+        between the stop and its event. On a full disk the events wait.
         """
+        try:
+            await self._held_now(agent, decision, seen)
+        except DiskFull as error:
+            log.warning("%s: what is reported about it has no room: %s", agent, error.summary)
+
+    async def _held_now(self, agent: AgentName, decision: Decision, seen: AgentObserved) -> None:
         await self._outdated(agent, decision)
         await self._stopped(agent, seen)
         ids = frozenset[int](seen.foreign) if decision.phase == "disagrees" else frozenset[int]()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
+from meta.errors import DiskFull
 from meta.names import AgentName, ProposalId
 from reconciler.plan.observed import Memo
 from reconciler.store.cards import Cards
 from reconciler.store.memos import Memos
+
+log = logging.getLogger(__name__)
 
 
 class MemoChange(TypedDict, total=False):
@@ -36,6 +40,7 @@ class Memory:
         self._cards = cards
         self._all: dict[AgentName, Memo] = {}
         self._stamps: dict[AgentName, str] = {}
+        self._unsaved: set[AgentName] = set()
 
     async def load(self, incarnation: str) -> None:
         """Read everything. A step that an earlier daemon began and did not end counts one death."""
@@ -49,10 +54,20 @@ class Memory:
     async def change(self, agent: AgentName, **fields: Unpack[MemoChange]) -> Memo:
         """Set fields and return once they are durable."""
         memo = replace(self.get(agent), **fields)
-        if memo != self.get(agent):
+        if memo != self.get(agent) or agent in self._unsaved:
             await self._memos.save(agent, memo)
             self._all[agent] = memo
+            self._unsaved.discard(agent)
         return memo
+
+    async def change_at_once(self, agent: AgentName, **fields: Unpack[MemoChange]) -> None:
+        """Set fields even if the disk is full. They are then durable with the next change."""
+        try:
+            await self.change(agent, **fields)
+        except DiskFull as error:
+            log.warning("the memo of %s is not stored yet: %s", agent, error.summary)
+            self._all[agent] = replace(self.get(agent), **fields)
+            self._unsaved.add(agent)
 
     async def change_with_event(self, agent: AgentName, kind: str, at: float, **fields: Unpack[MemoChange]) -> None:
         """Set fields and append an event of this kind in one transaction."""
@@ -63,6 +78,7 @@ class Memory:
     async def forget(self, agent: AgentName, event: tuple[str, float] | None = None) -> None:
         """Drop everything about the agent. `event`: kind and time of the event to append in the same transaction."""
         await self._memos.forget(agent, event)
+        self._unsaved.discard(agent)
         self._all.pop(agent, None)
 
     async def begin(self, agent: AgentName, proposal: ProposalId, step: str) -> None:

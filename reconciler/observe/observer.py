@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.applied.repo import Applied
@@ -24,6 +24,7 @@ from meta.proposed.present import ProposedRepos
 from reconciler.backends.base import Abilities, Backend
 from reconciler.builders.base import Builder
 from reconciler.observe.clock import Moments
+from reconciler.observe.disk import DiskMemory
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
 from reconciler.observe.previews import Previews
@@ -81,6 +82,7 @@ class Sources:
     links: Links
     sockets: Sockets
     memory: Memory | None = None
+    disk: DiskMemory = field(default_factory=DiskMemory)
 
 
 class Observer:
@@ -99,6 +101,7 @@ class Observer:
         self._links = sources.links
         self._sockets = sources.sockets
         self._memory = sources.memory
+        self._disk = sources.disk
         self._applied_folder = sources.layout.state / "applied"
         self._since = since
         self._moments = Moments()
@@ -204,6 +207,8 @@ class Observer:
             damage=damage[0] if damage is not None else "",
             remedy=damage[1] if damage is not None else "",
             previewed=self._previews.settled(agent, time.time()) if self._previews is not None else None,
+            disk=self._disk.use(agent),
+            stop_asked=self._disk.stop_asked(agent),
         )
 
     async def everything(self) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:

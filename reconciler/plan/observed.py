@@ -128,6 +128,24 @@ class Memo:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskUse:
+    """The bytes of an agent's files when they were last measured, and the limit (None: no limit).
+
+    `complete`: all of them were counted. `suspect`: not all were, and the disk is full.
+    """
+
+    bytes: int
+    limit: int | None
+    complete: bool = True
+    suspect: bool = False
+
+    @property
+    def over(self) -> bool:
+        """True if the agent may not run: it exceeds the limit, or hides what it has while the disk is full."""
+        return self.limit is not None and (self.bytes > self.limit or self.suspect)
+
+
+@dataclass(frozen=True, slots=True)
 class AgentObserved:
     """Everything that is known about one agent at one moment.
 
@@ -135,7 +153,8 @@ class AgentObserved:
     `committed`: ids whose commit is on meta `main`. `foreign`: ids whose tags and meta contradict each other.
     `projected`: the cards agree with the tags. `previewed`: ids with a preview, None if the builder makes none.
     `previewing`: the id that is evaluated at this moment. `damage`: which of its files cannot be read or understood,
-    with the `remedy`; the deploys are then those that were read last.
+    with the `remedy`; the deploys are then those that were read last. `disk` is None until it was measured.
+    `stop_asked`: the operator stopped it, and the disk is too full to record that.
     """
 
     container: Container = Container()
@@ -152,6 +171,8 @@ class AgentObserved:
     previewing: ProposalId | None = None
     damage: str = ""
     remedy: str = ""
+    disk: DiskUse | None = None
+    stop_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

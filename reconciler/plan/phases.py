@@ -17,6 +17,7 @@ PHASES: dict[str, str] = {
     "rollback-failed": "a deploy failed and the old generation does not pass the gate either; left alone",
     "disagrees": "meta and the deployed tags contradict each other; held until `hive adopt`",
     "damaged": "a file that hive keeps about it cannot be read or understood; held as it is until that is mended",
+    "over-disk": "stopped, because its files exceed its disk limit; starts again once they do not",
     "destroying": "being removed",
     "unknown": "runs, has not reconnected yet after a restart of the daemon",
     "absent": "no such container, and none desired",
@@ -29,5 +30,5 @@ UP = frozenset({"running", "needs-login", "parked", "over-budget"})
 SETTLED = UP | {"stopped"}
 """Phases in which a deploy or a rebuild that succeeded leaves an agent. A stopped agent is not started for it."""
 
-GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees", "damaged"})
+GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees", "damaged", "over-disk"})
 """Phases of agents that wait for an operator. hive tries nothing more by itself, and a rollout leaves them out."""

@@ -16,6 +16,7 @@ from meta.names import AgentName, ProposalId
 from reconciler.plan import steps
 from reconciler.plan.context import Context, Decision
 from reconciler.plan.deploy import deploy_rule, in_flight, roll_forward
+from reconciler.plan.full_disk import held_for_disk, stop_for_disk
 from reconciler.plan.observed import AgentObserved, Deploys, Observed
 from reconciler.plan.removal import absent, owed_purge
 from reconciler.plan.repair import repair
@@ -63,7 +64,7 @@ def plan(
 
 def decide(c: Context) -> Decision:
     """Return the decision of the first rule that makes one."""
-    for rule in (_project, owed_purge, _damaged, roll_forward, _not_ours, _disagrees, deploy_rule, absent, repair):
+    for rule in _RULES:
         decision = rule(c)
         if decision is not None:
             break
@@ -144,3 +145,18 @@ def _disagrees(c: Context) -> Decision | None:
         phase="disagrees",
         conditions=(f"decide with `hive adopt {c.name} --running` or `hive adopt {c.name} --meta`",),
     )
+
+
+_RULES = (
+    stop_for_disk,
+    _project,
+    owed_purge,
+    _damaged,
+    roll_forward,
+    _not_ours,
+    _disagrees,
+    held_for_disk,
+    deploy_rule,
+    absent,
+    repair,
+)

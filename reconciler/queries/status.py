@@ -17,6 +17,7 @@ from reconciler.plan.rollout import Rollout
 from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.staleness import Stale
 from reconciler.store import damaged
+from reconciler.upkeep.disk.guard import DiskGuard
 from reconciler.views import AgentStatus, Status
 from reconciler.world import World
 
@@ -35,6 +36,7 @@ class StatusQuery:
     questions: Questions
     rollout: Callable[[], Rollout | None]
     background: Background
+    disk: DiskGuard
     revision: str
 
     async def __call__(self) -> Status:
@@ -62,6 +64,7 @@ class StatusQuery:
             dead_letters=sum((await broker.dead_all()).values()),
             questions=await self.questions.count(OPERATOR),
             rollout=rollout,
+            disk=self.disk.describe_limit(),
         )
 
     def _rollout_of_note(self) -> Rollout | None:
@@ -71,6 +74,7 @@ class StatusQuery:
 
     def _notes(self, of_backend: Iterable[str], shown: Sequence[AgentName], rollout: Rollout | None) -> Iterable[str]:
         yield from self.background.notes()
+        yield from self.disk.notes()
         if warning := damaged.describe(self.world.layout.database):
             yield f"{warning}; {damaged.REMEDY}"
         yield from of_backend
@@ -103,8 +107,9 @@ class StatusQuery:
             pid=pid,
             crashes=observed.memo.crashes,
             unread=unread,
-            conditions=(*own, *self.discovery.conditions(name), *stale),
+            conditions=(*own, *self.disk.conditions(name), *self.discovery.conditions(name), *stale),
             built_with=decision.outdated.built if decision.outdated is not None else None,
+            disk_bytes=observed.disk.bytes if observed.disk is not None else None,
         )
 
     async def _stale(

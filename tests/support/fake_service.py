@@ -120,6 +120,7 @@ class FakeService:
             events=self.events,
             links=self.links,
             background=self.background,
+            disk=part(borrow="borrow", take_back="take_back"),
         )
 
     def record(self, call: tuple[object, ...]) -> None:

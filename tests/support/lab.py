@@ -35,7 +35,7 @@ from meta.layout import Layout
 from meta.names import AgentName
 from reconciler.backends.local.backend import Command
 from tests.support.lab_daemon import TINY as TINY
-from tests.support.lab_daemon import Serving, command_for, serve_here, tiny_command
+from tests.support.lab_daemon import Serving, command_for, filling_command, serve_here, tiny_command
 
 T = TypeVar("T")
 WAIT = 30.0
@@ -72,8 +72,9 @@ class Lab:
     """One hive. `directory` must be short: unix socket paths end at 107 bytes.
 
     `tiny` runs the tiny harness instead of the real one, or is the command that runs in its place. With `faults`, an
-    agent.toml with a [start] table still gets the real one. Without `nix` the host has no nix, which is faster. With
-    `previews` builder `plain` previews as `nix` does.
+    agent.toml with a [start] table still gets the real one. With `filling`, an agent fills the disk once its /state
+    has a file `fill`. Without `nix` the host has no nix, which is faster. With `previews` builder `plain` previews as
+    `nix` does.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Lab:
         *,
         tiny: bool | Command = True,
         faults: bool = False,
+        filling: bool = False,
         nix: bool = False,
         backend: str = "local",
         builder: str = "plain",
@@ -94,6 +96,7 @@ class Lab:
         self.settings = {**QUICK, **(settings or {})}
         self.tiny = tiny
         self.faults = faults
+        self.filling = filling
         self.nix = nix
         self.backend = backend
         self.builder = builder
@@ -142,6 +145,8 @@ class Lab:
 
     def _command(self) -> Command | None:
         """Return the command inside the containers. None is the backend's own."""
+        if self.filling:
+            return filling_command
         if self.faults:
             return partial(command_for, self.layout)
         return self.tiny if callable(self.tiny) else tiny_command if self.tiny else None

@@ -25,6 +25,7 @@ from reconciler.plan.observed import Launch
 PAUSE = 0.25
 """Seconds of CPU that one callback of the daemon's loop may take. None is known that takes a third of it."""
 TINY = (Path(__file__).parent / "tiny_harness.py").read_text(encoding="utf-8")
+FILLING = (Path(__file__).parent / "filling_harness.py").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,10 @@ def _previewing(plain: type[PlainBuilder]) -> type[PlainBuilder]:
 
 def tiny_command(_agent: AgentName, _launch: Launch) -> Sequence[str]:
     return (sys.executable, "-I", "-S", "-c", TINY)
+
+
+def filling_command(_agent: AgentName, _launch: Launch) -> Sequence[str]:
+    return (sys.executable, "-I", "-S", "-c", f"{FILLING}\n{TINY}")
 
 
 def command_for(layout: Layout, agent: AgentName, launch: Launch) -> Sequence[str]:

@@ -46,6 +46,11 @@ def _ids(data: Data) -> str:
     return ", ".join(map(str, ids)) if isinstance(ids, list) else ""
 
 
+def _mib(data: Data, key: str) -> str:
+    value = data.get(key)
+    return f"{value / 2**20:.1f} MiB" if isinstance(value, int) else ""
+
+
 def _missed(data: Data) -> str:
     names = data.get("missed")
     shown = names[:5] if isinstance(names, list) else []
@@ -159,6 +164,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",
     "agent_logged_in": lambda d: "is logged in",
+    "agent_over_disk": lambda d: f"stopped: its files have {_mib(d, 'bytes')}, the limit is {_mib(d, 'limit')}",
     "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta disagree, see `hive plan`",
     "container_crash": _crashed,
     "turn_killed": lambda d: f"stopped in the middle of a turn{_with(d, ' (', 'turn', ')')}",
@@ -179,6 +185,8 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "rebuild_all_ended": _rebuilt_all,
     "daemon_stopped": lambda d: "the daemon stopped; agents keep running",
     "daemon_failed": lambda d: f"the daemon stopped, its task {_text(d, 'task')} ended: {_text(d, 'error')}",
+    "disk_full": lambda d: f"the disk is full{_with(d, ', most of it is held by ', 'biggest')}, see `hive status`",
+    "disk_freed": lambda d: "the disk has room again",
     "database_rebuilt": lambda d: f"the database was created again{_with(d, ', the old one is ', 'set_aside')}",
     "leftovers_removed": lambda d: f"removed {_text(d, 'count')} half-made things that an earlier daemon left",
     "process_ended": lambda d: f"ended what an earlier daemon left running: {_text(d, 'what')}",

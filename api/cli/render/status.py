@@ -30,6 +30,7 @@ def show(status: Row) -> None:
             ("isolation", status["isolation"]),
             ("limits", status["limits"]),
             ("uids", status["uids"]),
+            ("disk", status["disk"]),
             ("meta", texts.short_commit(status["meta_head"])),
         )
     )

@@ -20,6 +20,7 @@ _REMEDIES = {
     "failed": "`hive logs {0}`, then `hive restart {0}` or propose a fix",
     "rollback-failed": "`hive logs {0}`; propose a fix, or `hive restart {0}`",
     "damaged": "`hive status {0}` names the file; the check `damage` names the remedy",
+    "over-disk": "remove files of agents/{0}/ in the state directory, or raise HIVE_AGENT_DISK_MIB",
     "disagrees": "`hive adopt {0} --running` keeps the running commit, `--meta` returns to the one that meta pins",
 }
 _OTHER_CHECKS = ("limits ", "without bubblewrap", "agents are apart by", "the database was damaged")

@@ -1,0 +1,96 @@
+"""A disk that an agent fills from its sandbox: the operator can stop it, and a daemon starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.lab import Lab
+
+pytestmark = pytest.mark.bwrap
+
+NO_LIMIT = {"HIVE_AGENT_DISK_MIB": "0"}
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+def small(settings: dict[str, str]) -> Iterator[Lab]:
+    """A hive on a file system of 64 MiB, with an agent that fills it when told."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    directory = Path(f"/tmp/hive-{os.getpid()}-f")
+    directory.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "hive-test", directory], check=True, timeout=10)
+    try:
+        (directory / "in").mkdir(mode=0o755)
+        lab = Lab(directory / "in", settings, filling=True)
+        lab.start()
+        lab.spawn("alice")
+        yield lab
+        lab.kill()
+        lab.end_agents()
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True, timeout=10)
+        shutil.rmtree(directory)
+
+
+def state(lab: Lab) -> Path:
+    return lab.layout.state / "agents" / "alice" / "state"
+
+
+def fill(lab: Lab) -> None:
+    """Let the agent fill the disk, and wait until not a block is free."""
+    (state(lab) / "fill").touch()
+    lab.until(lambda: os.statvfs(lab.layout.state).f_bavail == 0)
+
+
+@pytest.mark.parametrize("settings", [NO_LIMIT])
+def test_the_operator_stops_the_agent_that_fills_the_disk(small: Lab) -> None:
+    fill(small)
+    small.until(lambda: "alice holds the most" in small.hive("status").out)
+
+    said = small.hive("stop", "alice", "--now")
+
+    assert said.code == 0, said.err + small.tail()
+    stopped = small.agent("alice")
+    assert (stopped["pid"], stopped["desired"], stopped["phase"]) == (None, "stopped", "stopped")
+    (state(small) / "filler").unlink()
+    small.until(lambda: "is full" not in small.hive("status").out)
+    assert [len(small.events(kind)) for kind in ("disk_full", "disk_freed")] == [1, 1]
+    assert (small.layout.reserve / "blocks").stat().st_blocks * 512 >= 64 * 2**20 // 100
+
+
+def test_an_agent_above_its_limit_is_stopped_and_starts_again_when_it_is_below(small: Lab) -> None:
+    assert "32.0 MiB for each agent, measured, not enforced" in small.hive("status").out
+    fill(small)
+
+    small.until(lambda: small.agent("alice")["phase"] == "over-disk")
+
+    row = small.agent("alice")
+    assert row["pid"] is None
+    assert "the limit is 32.0 MiB (measured, not enforced)" in " ".join(row["conditions"])
+    for name in ("fill", "filler"):
+        (state(small) / name).unlink()
+    small.until(lambda: small.agent("alice")["phase"] == "running")
+
+
+@pytest.mark.parametrize("settings", [NO_LIMIT])
+def test_a_daemon_starts_on_a_disk_that_an_agent_goes_on_filling(small: Lab) -> None:
+    fill(small)
+    small.kill()
+    del small.settings["HIVE_AGENT_DISK_MIB"]
+
+    small.start()
+
+    assert "is full" in small.hive("status").out
+    assert small.agent("alice")["phase"] == "over-disk"
+    assert small.agent("manager")["pid"] is not None
