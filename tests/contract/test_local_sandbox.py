@@ -93,6 +93,11 @@ async def test_an_agent_that_would_be_the_hosts_root_is_refused(local_host: Host
     assert any("HIVE_FIXED_UIDS" in note for note in local_host.backend.abilities().notes)
 
 
+async def test_an_agent_cannot_write_where_its_sockets_are(local_host: Host) -> None:
+    lines = await said(local_host, ALICE, "touch /run/hive/file; mkdir /run/hive/folder; ls /run/hive; echo end")
+    assert ["Read-only file system" in line for line in lines] == [True, True, False]
+
+
 async def test_the_hosts_settings_are_read_only_for_an_agent(local_host: Host) -> None:
     names = "sys/kernel/core_pattern sys/vm/drop_caches sysrq-trigger irq bus"
     script = f"for f in {names}; do test -w /proc/$f && echo $f; done"

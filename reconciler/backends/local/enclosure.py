@@ -1,7 +1,7 @@
 """The enclosure of a run of an agent: the command line, the environment, the uid.
 
     with bubblewrap       own mount, pid, network, ipc and uts namespace; only the agent's own directories:
-                          generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive;
+                          generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive (ro);
                           the manager also: proposed -> /agents, applied -> /applied (ro), meta -> /meta (ro)
     without               the host's paths by HIVE_* variables; only if that was explicitly allowed
 
@@ -167,10 +167,11 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
     agent = subject.agent
     read_only = [(path, path) for path in sandbox.python_closure()]
     read_only += [(subject.tree, Path("/config")), *_etc(subject, uid)]
+    # the agent may connect to its sockets, and cannot fill the host's /run
+    read_only += [(layout.sockets(agent), Path("/run/hive"))]
     writable = [
         (layout.agent_state(agent), Path("/state")),
         (layout.agent_home(agent), Path("/home/agent")),
-        (layout.sockets(agent), Path("/run/hive")),
     ]
     if subject.settings.role is Role.MANAGER:
         writable += [(layout.state / "proposed", Path("/agents"))]
