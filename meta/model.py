@@ -62,11 +62,15 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The resource limits of one container. None is no limit."""
+    """The resource limits of one container. None is no limit; for `disk_mib` it is that of the daemon's settings.
+
+    `disk_mib` is measured while the container runs. So a change of it needs no restart, and it has no fingerprint.
+    """
 
     memory_mib: int | None = 2048
     pids: int | None = 1024
     cpu_percent: int | None = None
+    disk_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,9 @@ class ContainerSettings:
 
 @lru_cache(maxsize=4096)
 def _fingerprint(settings: ContainerSettings) -> str:
-    text = json.dumps(asdict(settings), sort_keys=True)
+    values = asdict(settings)
+    del values["limits"]["disk_mib"]
+    text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 

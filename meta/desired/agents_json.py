@@ -41,6 +41,7 @@ class _Limits(_Strict):
     memory_mib: int | None = Field(ge=1)
     pids: int | None = Field(ge=1)
     cpu_percent: int | None = Field(ge=1)
+    disk_mib: int | None = Field(None, ge=1)
 
 
 class _Settings(_Strict):
@@ -50,7 +51,7 @@ class _Settings(_Strict):
     isolated: bool
 
     def value(self) -> ContainerSettings:
-        limits = Limits(self.limits.memory_mib, self.limits.pids, self.limits.cpu_percent)
+        limits = Limits(self.limits.memory_mib, self.limits.pids, self.limits.cpu_percent, self.limits.disk_mib)
         return ContainerSettings(Role(self.role), self.uid_base, limits, self.isolated)
 
 
@@ -177,7 +178,12 @@ def _entry_lines(entry: AgentEntry) -> dict[str, object]:
         "settings": {
             "role": str(settings.role),
             "uid_base": settings.uid_base,
-            "limits": {"memory_mib": limits.memory_mib, "pids": limits.pids, "cpu_percent": limits.cpu_percent},
+            "limits": {
+                "memory_mib": limits.memory_mib,
+                "pids": limits.pids,
+                "cpu_percent": limits.cpu_percent,
+                **({"disk_mib": limits.disk_mib} if limits.disk_mib is not None else {}),
+            },
             "isolated": settings.isolated,
         },
         **({"disowned": sorted(entry.disowned)} if entry.disowned else {}),

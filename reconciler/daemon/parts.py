@@ -260,7 +260,7 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
 
 def _disk_guard(here: Surroundings, world: World, loop: Reconciler, agents: Lifecycle) -> DiskGuard:
     actions = Actions(
-        agents=lambda: tuple(world.observer.known().agents),
+        agents=lambda: {name: entry.settings.limits.disk_mib for name, entry in world.observer.known().agents.items()},
         look_now=loop.look_now,
         append=world.events.append,
         stopped=lambda agent: not world.observer.observe(agent).container.running,

@@ -43,7 +43,7 @@ def held_for_disk(c: Context) -> Decision | None:
 
 def describe(agent: AgentName, use: DiskUse) -> str:
     """Return the condition of an agent that may not run."""
-    remedy = f"remove files of agents/{agent}/ in the state directory or raise HIVE_AGENT_DISK_MIB"
+    remedy = f"remove files of agents/{agent}/ in the state directory, or raise HIVE_AGENT_DISK_MIB or its `disk_mib`"
     if use.limit is not None and use.bytes > use.limit:
         why = f"its files have {_mib(use.bytes)}, the limit is {_mib(use.limit)} ({MEASURED})"
     else:

@@ -159,6 +159,7 @@ class Metrics:
             "hive_agent_phase_since_timestamp_seconds", "When its phase began, Unix time", ["agent"], registry=here
         )
         self.in_a_row = Gauge("hive_agent_crashes", "Crashes in a row", ["agent"], registry=here)
+        self.held_bytes = Gauge("hive_agent_disk_bytes", "Space of its files, measured", ["agent"], registry=here)
         self.waiting = Gauge("hive_inbox_messages", "Messages that wait", ["inbox"], registry=here)
         self.pending = Gauge("hive_proposals_pending", "Proposals that wait for a decision", registry=here)
         self.oldest = Gauge("hive_proposals_oldest_seconds", "How long the oldest of them waits", registry=here)
@@ -239,6 +240,7 @@ class Metrics:
         `queue` is the number of agents in work.
         """
         of_agents = (self.agents, self.running, self.linked, self.phase_since, self.in_a_row, self.waiting)
+        self.held_bytes.clear()
         for gauge in (*of_agents, self.dead, self.refused_tips):
             gauge.clear()
         self.snapshot_ok.set(snapshot is not None)
@@ -261,6 +263,8 @@ class Metrics:
             self.linked.labels(agent.agent).set(agent.turn is not None)
             self.phase_since.labels(agent.agent).set(agent.since)
             self.in_a_row.labels(agent.agent).set(agent.crashes)
+            if agent.disk_bytes is not None:
+                self.held_bytes.labels(agent.agent).set(agent.disk_bytes)
         for inbox in {*(agent.agent for agent in status.agents), *snapshot.unread, *snapshot.dead}:
             self.waiting.labels(inbox).set(snapshot.unread.get(inbox, 0))
             self.dead.labels(inbox).set(snapshot.dead.get(inbox, 0))

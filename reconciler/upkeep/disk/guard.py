@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from meta.config import Config
@@ -52,11 +52,12 @@ class Disk:
 class Actions:
     """The functions of the daemon that the guard calls.
 
-    `agents` returns the agents to measure, `look_now` queues one. `stopped` returns True once an agent does not run.
+    `agents` returns the agents to measure, each with its own limit in MiB (None: that of the settings). `look_now`
+    queues one. `stopped` returns True once an agent does not run.
     `record_stop` records that an agent shall be stopped, and raises DiskFull.
     """
 
-    agents: Callable[[], Collection[AgentName]]
+    agents: Callable[[], Mapping[AgentName, int | None]]
     look_now: Callable[[AgentName], None]
     append: Append
     stopped: Callable[[AgentName], bool]
@@ -179,8 +180,10 @@ class DiskGuard:
     # its rounds
     async def _measure(self) -> None:
         full = self.full
-        measured = await measure(self._layout, self._actions.agents())
-        changed = self._disk.memory.note({agent: self._use(each, full) for agent, each in measured.items()})
+        limits = self._actions.agents()
+        measured = await measure(self._layout, limits)
+        uses = {agent: self._use(each, limits[agent], full) for agent, each in measured.items()}
+        changed = self._disk.memory.note(uses)
         for agent in sorted(changed):
             use = self._disk.memory.use(agent)
             if use is not None and use.over:
@@ -188,8 +191,9 @@ class DiskGuard:
                 await self._append("agent_over_disk", agent, {"bytes": use.bytes, "limit": use.limit})
             self._actions.look_now(agent)
 
-    def _use(self, measured: Measured, full: bool) -> DiskUse:
-        return DiskUse(measured.bytes, self.limit(), measured.complete, suspect=full and not measured.complete)
+    def _use(self, measured: Measured, own_limit: int | None, full: bool) -> DiskUse:
+        limit = own_limit * 2**20 if own_limit is not None else self.limit()
+        return DiskUse(measured.bytes, limit, measured.complete, suspect=full and not measured.complete)
 
     async def _record_stops(self) -> None:
         """Record the stops that had no room, once the agents are down and can write no more."""

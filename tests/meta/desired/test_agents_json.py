@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ maybe = st.none() | st.integers(1, 9999)
 counts = st.integers(0, 2**32 - 1)
 uids = st.integers(1, 2**16 - 2).map(lambda number: number * 2**16)
 settings_ = st.builds(
-    ContainerSettings, st.sampled_from(Role), uids, st.builds(Limits, maybe, maybe, maybe), st.booleans()
+    ContainerSettings, st.sampled_from(Role), uids, st.builds(Limits, maybe, maybe, maybe, maybe), st.booleans()
 )
 
 
@@ -115,3 +117,13 @@ def test_the_range_of_a_destroyed_agent_is_not_given_to_another() -> None:
     grave = Tombstone(600_000, Pin(ProposalId(0), _sha(1)))
     with pytest.raises(BadInput, match=r"tombstones\.bob"):
         encode_agents(_with(alice=600_000), {AgentName("bob"): grave})
+
+
+def test_an_agents_own_limit_of_the_disk_is_kept_and_changes_no_generation() -> None:
+    plain = ContainerSettings(Role.AGENT, 600_000)
+    own = replace(plain, limits=Limits(disk_mib=512))
+    entry = AgentEntry(Pin(ProposalId(1), Sha("1" * 40)), own)
+    text = encode_agents({AgentName("alice"): entry}, {})
+    assert decode_agents(text).agents[AgentName("alice")] == entry
+    assert own.fingerprint() == plain.fingerprint()
+    assert b"disk_mib" not in encode_agents({AgentName("alice"): replace(entry, settings=plain)}, {})

@@ -23,7 +23,7 @@ _REMEDIES = {
     "over-disk": "remove files of agents/{0}/ in the state directory, or raise HIVE_AGENT_DISK_MIB",
     "disagrees": "`hive adopt {0} --running` keeps the running commit, `--meta` returns to the one that meta pins",
 }
-_OTHER_CHECKS = ("limits ", "without bubblewrap", "agents are apart by", "the database was damaged")
+_OTHER_CHECKS = ("limits ", "the disk of ", "without bubblewrap", "agents are apart by", "the database was damaged")
 """Beginnings of notes that other checks report, or that describe the host permanently."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import stat
@@ -14,7 +15,9 @@ from meta.process.privilege import ONE_UID_REMEDY, ROOT_REMEDY, privilege
 from meta.process.run import run
 from meta.process.trial import tried
 from reconciler.common.controllers import CONTROLLERS
-from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
+from reconciler.common.reserve import size
+from reconciler.upkeep.disk.measure import measure
+from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 from reconciler.upkeep.doctor.checks.clock import advice
 
 SECONDS = 15.0
@@ -163,7 +166,9 @@ async def disk(subject: Subject) -> list[Finding]:
         status = subject.host.disk(path)
         free = status.f_bavail * status.f_frsize
         room = f"{free // 2**20} MiB free for the {name} ({path})"
+        low = not status.f_flag & os.ST_RDONLY and name == "state" and free < DISK_WARN
         remedy = "free some space: purge agents that are not needed; with builder nix run `nix-collect-garbage`"
+        remedy += await _largest(subject) if low else ""
         if status.f_flag & os.ST_RDONLY:
             findings.append(
                 Finding(Verdict.FAIL, f"{path} is mounted read-only", "check the kernel's log, then remount it")
@@ -175,6 +180,21 @@ async def disk(subject: Subject) -> list[Finding]:
         else:
             findings.append(Finding(Verdict.OK, room))
     return findings or ok("there is no state directory yet")
+
+
+async def _largest(subject: Subject) -> str:
+    """Return what to do about the agent that holds the most of the disk."""
+    names = names_in(subject.layout.state / "agents")
+    try:
+        async with asyncio.timeout(SECONDS):
+            sums = await measure(subject.layout, names)
+    except TimeoutError:
+        return ""
+    if not sums:
+        return ""
+    agent, measured = max(sums.items(), key=lambda item: item[1].bytes)
+    steps = f"`hive stop {agent} --now`, then remove files of agents/{agent}/ there"
+    return f"; {agent} holds the most ({size(measured.bytes)}): {steps}"
 
 
 async def clock(subject: Subject) -> list[Finding]:

@@ -1,0 +1,61 @@
+"""The space that hive keeps for itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.common.reserve import INODES, Reserve, Room, size
+
+MIB = 2**20
+
+
+@pytest.fixture
+def reserve(tmp_path: Path) -> Reserve:
+    return Reserve(tmp_path / "reserve", MIB)
+
+
+def test_it_has_real_blocks_and_inodes_and_gives_them_back(reserve: Reserve, tmp_path: Path) -> None:
+    assert reserve.make()
+    assert (tmp_path / "reserve" / "blocks").stat().st_blocks * 512 >= MIB
+    assert len(list((tmp_path / "reserve").iterdir())) == INODES + 1
+
+    assert reserve.give_back() == MIB
+
+    assert list(tmp_path.iterdir()) == []
+    assert reserve.give_back() == 0
+
+
+def test_it_is_a_small_part_of_a_small_file_system(reserve: Reserve) -> None:
+    assert reserve.wanted(Room(0, 50 * MIB)) == MIB // 2
+    assert reserve.wanted(Room(0, 5000 * MIB)) == MIB
+
+
+@pytest.mark.parametrize(
+    ("room", "full"),
+    [
+        (Room(0, 64 * MIB), True),
+        (Room(MIB, 64 * MIB), False),
+        (Room(3 * MIB, 64_000 * MIB), True),
+        (Room(5 * MIB, 64_000 * MIB), False),
+        (Room(64_000 * MIB, 64_000 * MIB, inodes=3), True),
+    ],
+)
+def test_a_disk_is_full_without_blocks_and_without_inodes(reserve: Reserve, room: Room, full: bool) -> None:
+    assert reserve.is_full(room) is full
+
+
+def test_it_is_made_again_only_if_the_disk_is_not_full_then(reserve: Reserve) -> None:
+    assert not reserve.has_room(Room(MIB, 5000 * MIB))
+    assert reserve.has_room(Room(2 * MIB, 5000 * MIB))
+
+
+def test_a_size_is_shown_with_its_unit() -> None:
+    assert [size(each) for each in (0, 1023, 1536, 3 * MIB, 5 * 2**40)] == [
+        "0 B",
+        "1023 B",
+        "1.5 KiB",
+        "3.0 MiB",
+        "5.0 TiB",
+    ]
