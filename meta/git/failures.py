@@ -34,7 +34,9 @@ def failure(git_dir: Path, argv: Sequence[str], stderr: str) -> HiveError:
     if _LOCKED.search(stderr):
         return TransientError(summary, "another git works there; hive tries again")
     if _FULL.search(stderr):
-        return DiskFull(summary, "free some space; hive then continues by itself")
+        return DiskFull(
+            summary, "free some space (`hive status` names who holds the most); hive then continues by itself"
+        )
     if _PASSING.search(stderr):
         return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
     if _BROKEN.search(stderr):

@@ -15,7 +15,9 @@ def disk_error(doing: str, error: OSError) -> HiveError:
     """Return the error for `doing`: transient for a full disk, permanent for a missing permission."""
     summary = f"{doing}: {os.strerror(error.errno) if error.errno else error}"
     if error.errno in FULL:
-        return DiskFull(summary, "free some space; hive then continues by itself")
+        return DiskFull(
+            summary, "free some space (`hive status` names who holds the most); hive then continues by itself"
+        )
     if error.errno in _PASSING:
         return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
     return PermanentError(summary, "check who owns the state directory and its modes")

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from meta.errors import Conflict, DiskFull, NotFound, Refused
 from meta.model import Deploy, Desired, RunEntry, RunState, TagState
@@ -64,7 +65,7 @@ class Lifecycle:
         await self._loop.settled(agent, STOP_FIRST_SECONDS + self._world.config.stop_grace)
         if self._world.observer.observe(agent).container.running:
             return  # it drains: the guard of the disk records it afterwards
-        await asyncio.to_thread(disk.reserve.give_back)
+        await asyncio.to_thread(partial(disk.reserve.give_back, all=True))
         try:
             await self.record_stop(agent, by)
         except DiskFull as error:

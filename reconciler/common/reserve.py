@@ -15,6 +15,9 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+LAST = 8
+"""One part in this many is kept for the record of a stop and for a start. No other command gets it."""
+
 SHARE = 100
 """The reserve is at most one part in this many of its file system."""
 LOW = 4 * 2**20
@@ -42,7 +45,7 @@ class Reserve:
 
     def __init__(self, folder: Path, most: int) -> None:
         self._folder = folder
-        self._blocks = folder / "blocks"
+        self._blocks, self._last = folder / "blocks", folder / "last"
         self._most = most
 
     def room(self) -> Room:
@@ -61,10 +64,7 @@ class Reserve:
 
     def held(self) -> int:
         """Return the bytes that the reserve has now."""
-        try:
-            return self._blocks.stat().st_size
-        except OSError:
-            return 0
+        return _length(self._blocks) + _length(self._last)
 
     def has_room(self, room: Room) -> bool:
         """Return True if the whole reserve can be made again, and the disk is not full afterwards."""
@@ -75,8 +75,11 @@ class Reserve:
         """Make it. If the whole of it has no room, make a half, a quarter or an eighth. Return False if none has."""
         try:
             wanted = self.wanted(self.room())
+            last = wanted // LAST
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            if not any(self.held() >= wanted // part or self._allocate(wanted // part) for part in (1, 2, 4, 8)):
+            if not _allocate(self._last, last):
+                return False
+            if not any(_allocate(self._blocks, (wanted - last) // part) for part in (1, 2, 4, 8)):
                 return False
             for number in range(INODES):
                 (self._folder / f"inode-{number}").touch(mode=0o600)
@@ -85,26 +88,44 @@ class Reserve:
             return False
         return True
 
-    def give_back(self) -> int:
-        """Remove it. Return the bytes that are free by that."""
+    def give_back(self, *, all: bool) -> int:
+        """Remove it. Without `all` the last part stays. Return the bytes that are free by that."""
         held = self.held()
-        with contextlib.suppress(OSError):
-            if held:  # its blocks are free even if its name cannot be removed
-                os.truncate(self._blocks, 0)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        return held
+        for path in (self._blocks, *([self._last] if all else [])):
+            with contextlib.suppress(OSError):
+                os.truncate(path, 0)  # its blocks are free even if its name cannot be removed
+        left = self.held()
+        if all:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        else:
+            for number in range(INODES // 2):
+                with contextlib.suppress(OSError):
+                    (self._folder / f"inode-{number}").unlink()
+        return held - left
 
-    def _allocate(self, length: int) -> bool:
-        descriptor = os.open(self._blocks, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            if length:
-                os.posix_fallocate(descriptor, 0, length)
-        except OSError:
-            os.ftruncate(descriptor, 0)
-            return False
-        finally:
-            os.close(descriptor)
+
+def _length(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _allocate(path: Path, length: int) -> bool:
+    """Give the file `length` bytes with real blocks. Return False if there is no room; it is then as it was."""
+    before = _length(path)
+    if before >= length and path.exists():
         return True
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if length:
+            os.posix_fallocate(descriptor, 0, length)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def size(count: int) -> str:

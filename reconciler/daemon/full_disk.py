@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from meta.config import Config
 from meta.errors import HiveError
@@ -30,7 +31,7 @@ async def relieve(layout: Layout, config: Config, choice: Choice) -> None:
             await _stop_the_largest(layout, config, choice, most_bytes(config, reserve.room()))
     except (HiveError, OSError, TimeoutError) as error:
         log.error("the agents that exceed their disk limit are not stopped: %s", error or "that takes too long")
-    log.warning("the reserve gives back %s", size(await asyncio.to_thread(reserve.give_back)))
+    log.warning("the reserve gives back %s", size(await asyncio.to_thread(partial(reserve.give_back, all=True))))
 
 
 async def _stop_the_largest(layout: Layout, config: Config, choice: Choice, limit: int | None) -> None:

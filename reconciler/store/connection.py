@@ -87,7 +87,10 @@ class translated:
 def _meaning(error: sqlite3.Error, path: Path) -> HiveError | None:
     code = _primary(error)
     if code == sqlite3.SQLITE_FULL:
-        return DiskFull(f"the disk is full: {path} cannot grow", "free some space; nothing was written in part")
+        return DiskFull(
+            f"the disk is full: {path} cannot grow",
+            "free some space (`hive status` names who holds the most); nothing was written in part",
+        )
     if code in _BUSY:
         return TransientError(f"{path} is locked by another program", "end the program that has the database open")
     if code in _PASSING:

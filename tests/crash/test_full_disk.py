@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -66,7 +67,7 @@ def test_the_operator_stops_the_agent_that_fills_the_disk(small: Lab) -> None:
     (state(small) / "filler").unlink()
     small.until(lambda: "is full" not in small.hive("status").out)
     assert [len(small.events(kind)) for kind in ("disk_full", "disk_freed")] == [1, 1]
-    assert (small.layout.reserve / "blocks").stat().st_blocks * 512 >= 64 * 2**20 // 100
+    assert sum(path.stat().st_blocks for path in small.layout.reserve.iterdir()) * 512 >= 64 * 2**20 // 100
 
 
 def test_an_agent_above_its_limit_is_stopped_and_starts_again_when_it_is_below(small: Lab) -> None:
@@ -94,3 +95,16 @@ def test_a_daemon_starts_on_a_disk_that_an_agent_goes_on_filling(small: Lab) -> 
     assert "is full" in small.hive("status").out
     assert small.agent("alice")["phase"] == "over-disk"
     assert small.agent("manager")["pid"] is not None
+
+
+def test_a_denial_and_a_message_of_the_operator_have_room_on_the_reserve(small: Lab) -> None:
+    id = small.propose('label = "not now"\n')
+    with (small.directory.parent / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+    denied, sent = small.hive("deny", str(id), "-m", "full"), small.hive("send", "alice", "wait")
+
+    assert (denied.code, sent.code) == (0, 0), denied.err + sent.err
+    assert f"denied/{id}" in small.tags()
+    assert "wait" in small.inbox("alice")

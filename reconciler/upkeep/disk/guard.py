@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from meta.config import Config
 from meta.errors import DiskFull, HiveError
@@ -165,7 +166,7 @@ class DiskGuard:
     # the reserve
     async def borrow(self) -> bool:
         """Give the reserve back for one command of the operator. Return True if that freed anything."""
-        return await asyncio.to_thread(self._disk.reserve.give_back) > 0
+        return await asyncio.to_thread(partial(self._disk.reserve.give_back, all=False)) > 0
 
     async def take_back(self) -> None:
         """Make the reserve again after a command, as large as there is room for."""
@@ -203,8 +204,7 @@ class DiskGuard:
             try:
                 await self._actions.record_stop(agent, by)
             except DiskFull:
-                if not await self.borrow():
-                    continue
+                await asyncio.to_thread(partial(self._disk.reserve.give_back, all=True))
                 try:
                     await self._actions.record_stop(agent, by)
                 except DiskFull as error:

@@ -18,13 +18,22 @@ def reserve(tmp_path: Path) -> Reserve:
 
 def test_it_has_real_blocks_and_inodes_and_gives_them_back(reserve: Reserve, tmp_path: Path) -> None:
     assert reserve.make()
-    assert (tmp_path / "reserve" / "blocks").stat().st_blocks * 512 >= MIB
-    assert len(list((tmp_path / "reserve").iterdir())) == INODES + 1
+    assert sum(path.stat().st_blocks for path in (tmp_path / "reserve").iterdir()) * 512 >= MIB
+    assert len(list((tmp_path / "reserve").iterdir())) == INODES + 2
 
-    assert reserve.give_back() == MIB
+    assert reserve.give_back(all=True) == MIB
 
     assert list(tmp_path.iterdir()) == []
-    assert reserve.give_back() == 0
+    assert reserve.give_back(all=True) == 0
+
+
+def test_its_last_part_stays_for_stops_and_a_start(reserve: Reserve) -> None:
+    reserve.make()
+    assert reserve.give_back(all=False) == MIB - MIB // 8
+    assert reserve.give_back(all=False) == 0
+    assert reserve.held() == MIB // 8
+    assert reserve.make()
+    assert reserve.held() == MIB
 
 
 def test_it_is_a_small_part_of_a_small_file_system(reserve: Reserve) -> None:
