@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lab import Lab
+from tests.support.as_user import run_tests_as_user
+from tests.support.lab import Lab, fresh_lab
 
 pytestmark = pytest.mark.bwrap
 
@@ -108,3 +109,24 @@ def test_a_denial_and_a_message_of_the_operator_have_room_on_the_reserve(small: 
     assert (denied.code, sent.code) == (0, 0), denied.err + sent.err
     assert f"denied/{id}" in small.tags()
     assert "wait" in small.inbox("alice")
+
+
+def test_an_agent_that_is_above_its_limit_when_a_daemon_starts_is_stopped() -> None:
+    with fresh_lab("q", {"HIVE_AGENT_DISK_MIB": "2"}) as lab:
+        lab.spawn("alice")
+        lab.kill()
+        (state(lab) / "large").write_bytes(b"x" * 3 * 2**20)
+
+        lab.start()
+
+        lab.until(lambda: lab.agent("alice")["phase"] == "over-disk")
+        assert lab.agent("alice")["pid"] is None
+        (state(lab) / "large").unlink()
+        lab.until(lambda: lab.agent("alice")["phase"] == "running")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs it itself")
+def test_an_ordinary_users_agents_are_measured_too() -> None:
+    name = test_an_agent_that_is_above_its_limit_when_a_daemon_starts_is_stopped.__name__
+    done = run_tests_as_user(f"tests/crash/test_full_disk.py::{name}")
+    assert done.returncode == 0, done.stdout + done.stderr

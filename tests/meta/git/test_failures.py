@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.errors import Conflict, HiveError, NotFound, PermanentError, TransientError
+from meta.errors import Conflict, DiskFull, HiveError, NotFound, PermanentError, TransientError
 from meta.git.failures import failure
 
 
@@ -14,7 +14,7 @@ from meta.git.failures import failure
     ("stderr", "kind"),
     [
         ("fatal: Unable to create '/x/refs/heads/main.lock': File exists.", TransientError),
-        ("error: unable to write file: No space left on device", TransientError),
+        ("error: unable to write file: No space left on device", DiskFull),
         ('Timeout: the command "git log" did not complete in 1 secs.', TransientError),
         ("fatal: prepare: cannot lock ref 'refs/x/y': reference already exists", Conflict),
         ("fatal: bad object 1234", NotFound),
