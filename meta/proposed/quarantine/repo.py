@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.config import Config
-from meta.errors import BadInput, DiskFull, HiveError, NotFound, Refused, TransientError
+from meta.errors import BadInput, DiskFull, HiveError, NotFound, Refused
 from meta.git import packs
 from meta.git.objects import decode_tree
 from meta.git.packs import StagedPack
