@@ -19,9 +19,12 @@ $(STAMP): requirements.lock pyproject.toml | prerequisites
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: prerequisites
+.PHONY: prerequisites test-prerequisites
 prerequisites:
-	@sh tests/support/prerequisites.sh $(PYTHON)
+	@sh tests/support/prerequisites.sh run $(PYTHON)
+
+test-prerequisites:
+	@sh tests/support/prerequisites.sh test $(PYTHON)
 
 run: setup ## a daemon in the foreground on ./.hive
 	@$(BIN)/hive serve --state .hive --runtime .hive/run
@@ -41,10 +44,10 @@ claude: setup ## the pinned Claude Code CLI in build/, which some tests drive
 demo-nixos: setup ## the same story on a host with systemd, made for it (needs root and systemd-container)
 	@$(BIN)/python -m tests.systemd.story
 
-test: lint ## lint, types, import rules and tests
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0
+test: test-prerequisites lint claude ## lint, types, import rules and tests; installs what they need
+	@$(BIN)/python -m pytest -rs -n 2 --dist worksteal --durations=20 --durations-min=0
 
-test-full: lint ## the same with the long versions
+test-full: test-prerequisites lint claude ## the same with the long versions
 	@HIVE_FULL=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0
 
 SECONDS ?= 600
