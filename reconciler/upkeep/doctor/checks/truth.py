@@ -18,7 +18,7 @@ from meta.text import one_line
 from reconciler.plan.contradiction import contradicts_meta
 from reconciler.store import damaged
 from reconciler.store.offline import Contents, read_contents
-from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
+from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
 FSCK_SECONDS = 300.0
 FSCKS = 2
@@ -86,7 +86,8 @@ def _environment(repo: GitRepo) -> dict[str, str]:
 async def damage(subject: Subject) -> list[Finding]:
     """Check that every ref of hive's repos can be read, and that every tag has its object."""
     layout = subject.layout
-    repos = [layout.meta_git, *map(layout.applied_git, subject.repos())] if subject.exists else []
+    agents = names_in(layout.state / "applied")  # also what stands in the place of a repo
+    repos = [layout.meta_git, *map(layout.applied_git, agents)] if subject.exists else []
     hurt = [
         each for path in repos for each in await asyncio.to_thread(examine_refs, path, meta=path == layout.meta_git)
     ]
