@@ -148,6 +148,12 @@ class Applied:
         change = commit(new_root.id, (base,), encode(subject, rest), at)
         return change.id, await self.repo.stage([content, new_root, change])
 
+    async def restore(self, main: Sha, older: Sha, reason: str, at: int) -> Sha:
+        """Write a commit on `main` with the files of `older`, and return it. A rollback deploys it."""
+        change = commit((await self.repo.commit(older)).tree, (main,), encode(reason), at)
+        await self.repo.transaction((), [change])
+        return change.id
+
     async def propose(self, id: ProposalId, pinning: Pinning, at: int, staged: StagedPack | None = None) -> None:
         """P3: pin the commit as `proposal/<id>`. `staged` has its objects, unless the repo has them.
 
@@ -213,7 +219,7 @@ class Applied:
     async def deployed(self, id: ProposalId, *, by: str, at: int, meta_commit: Sha, unproven: bool, seed: bool) -> None:
         """A9: write `deployed/<id>` and `main` after `meta_commit`, the commit on meta `main`.
 
-        `main` moves to the deployed commit. A rollback does not move it; a spawn only creates it. With `seed` the seed
+        `main` moves to the deployed commit; a spawn only creates it. With `seed` the seed
         commit gets `deployed/0`, unless id 0 has tags. A second call completes a transaction that a kill interrupted.
         """
         present, deploy = await self._present(id)
@@ -237,11 +243,14 @@ class Applied:
 
     async def _forward(self, deploy: Deploy, done: bool) -> list[RefChange]:
         main = self.repo.ref(MAIN)
-        if deploy.kind is DeployKind.ROLLBACK or main == deploy.sha:
+        if main == deploy.sha:
             return []
         if main is None:
             return [RefChange(MAIN, new=deploy.sha, old=ABSENT)]
-        if deploy.kind is DeployKind.SPAWN or (done and not await self.is_ancestor(main, deploy.sha)):
+        if deploy.kind is DeployKind.SPAWN:
+            return []
+        moved = done or deploy.kind is DeployKind.ROLLBACK  # an older hive went back to the older commit itself
+        if moved and not await self.is_ancestor(main, deploy.sha):
             return []
         return [RefChange(MAIN, new=deploy.sha, old=main)]
 

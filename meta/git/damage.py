@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,7 @@ def _target(git_dir: Path, name: str) -> Sha | None:
 
 
 def _deployed(git_dir: Path) -> Sha | None:
-    """Return the commit of the newest deployed id that moved the branch: a rollback does not."""
+    """Return the commit of the newest deployed id that moved the branch: a rollback by an older hive did not."""
     deployed: dict[int, Sha] = {}
     kinds: dict[int, str] = {}
     for _, item in _objects(git_dir):
@@ -142,8 +142,12 @@ def _deployed(git_dir: Path) -> Sha | None:
                 deployed[int(id)] = tag.target
             elif state == "proposal" and id.isdecimal():
                 kinds[int(id)] = decode(tag.message).trailers.get("Hive-Kind", "")
-    moved = [id for id in deployed if kinds.get(id) != "rollback"]
+    moved = [id for id, sha in deployed.items() if kinds.get(id) != "rollback" or _is_first(deployed, id, sha)]
     return deployed[max(moved)] if moved else None
+
+
+def _is_first(deployed: Mapping[int, Sha], id: int, sha: Sha) -> bool:
+    return not any(other == sha and earlier < id for earlier, other in deployed.items())
 
 
 def newest_commit(git_dir: Path, file: bytes) -> Sha | None:

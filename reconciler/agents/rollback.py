@@ -1,4 +1,4 @@
-"""A rollback: a new id that deploys an older commit again."""
+"""A rollback: a new id that deploys the files of an older one again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from meta.applied.pinning import Pinning
 from meta.applied.source import Source
 from meta.errors import Conflict, NotFound
 from meta.model import Deploy, DeployKind, TagState
-from meta.names import AgentName, ProposalId, Sha
+from meta.names import AgentName, ProposalId
 from reconciler.apply.effects import effect
+from reconciler.plan.origin import origins
 from reconciler.proposals.deploys import Deploys
 from reconciler.world import World
 
@@ -22,18 +23,21 @@ class Rollback:
         self._deploys = deploys
 
     async def __call__(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Deploy:
-        """Make a new id with an older deployed commit, approved at once.
+        """Make a new id, approved at once, whose commit has the files of an older deployed id on top of `main`.
 
-        `to` is the id of that commit. Without it the previous deploy is used.
+        `to` is the older id; None: see `rollback_target`. So `main` only moves forward, and what runs is what the next
+        proposal is compared with and has to descend from.
         """
-        current = (await self._deploys.entry(agent)).pin.sha
+        pin = (await self._deploys.entry(agent)).pin
         proven = frozenset(self._world.memory.get(agent).proven)
-        target = rollback_target(await self._deploys.of(agent), current, agent, to, proven)
+        target = rollback_target(await self._deploys.of(agent), pin.id, agent, to, proven)
         applied, now = self._world.applied(agent), self._world.now()
+        main = await self._deploys.main(agent)
         id = await self._deploys.take_id()
-        source = Source(f"deployed/{target.id}")
-        pinning = Pinning(DeployKind.ROLLBACK, target.sha, current, target.sha, source, by, f"rollback to {source}")
+        source, reason = Source(f"deployed/{target.id}"), f"rollback to deployed/{target.id}"
         with effect("tag-rollback"):
+            sha = await applied.restore(main, target.sha, reason, now)
+            pinning = Pinning(DeployKind.ROLLBACK, sha, pin.sha, target.sha, source, by, reason)
             await applied.propose(id, pinning, now)
         with effect("approve-rollback"):
             await applied.transition(id, TagState.APPROVED, by=by, at=now)
@@ -41,21 +45,28 @@ class Rollback:
 
 
 def rollback_target(
-    deploys: Sequence[Deploy], current: Sha, agent: AgentName, to: ProposalId | None, proven: frozenset[ProposalId]
+    deploys: Sequence[Deploy],
+    current: ProposalId,
+    agent: AgentName,
+    to: ProposalId | None,
+    proven: frozenset[ProposalId],
 ) -> Deploy:
     """Return the id to roll back to: `to` if given.
 
-    Otherwise return the newest older deploy that was healthy once, or if there is none, the newest older one.
+    Otherwise return the newest one that is older than what runs, of those that were healthy once, or if there is none,
+    of all. After a rollback, what runs is as old as the target of that: a second rollback goes behind it.
     """
     done = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED]
+    origin = origins(deploys, current)
+    here = origin.get(current, current)
     if to is not None:
         for deploy in done:
             if deploy.id == to:
-                if deploy.sha == current:
-                    raise Conflict(f"{agent} runs the commit of deployed/{to} already", "see `hive log`")
+                if origin[to] == here:
+                    raise Conflict(f"{agent} runs the files of deployed/{to} already", "see `hive log`")
                 return deploy
         raise NotFound(f"{agent} has no deployed/{to}", "see `hive log`")
-    older = [deploy for deploy in done if deploy.sha != current]
+    older = [deploy for deploy in done if deploy.id < here and origin[deploy.id] != here]
     if not older:
         raise NotFound(f"{agent} has nothing older to go back to", "see `hive log`")
     return next((deploy for deploy in reversed(older) if not deploy.unproven or deploy.id in proven), older[-1])

@@ -16,6 +16,7 @@ from reconciler.apply.effects import effect
 from reconciler.builders.base import Builder, BuildRequest, Preview
 from reconciler.observe.previews import Previewed
 from reconciler.plan import steps
+from reconciler.plan.origin import source_id
 from reconciler.world import World
 
 TRIES = 5
@@ -41,7 +42,7 @@ class BuildSteps:
             case steps.Preview():
                 await self._preview(deploy)
             case steps.Build(id=id, sha=sha, settings=settings, candidate=candidate):
-                await self._build(BuildRequest(agent, id, sha, settings, candidate), deploy.shown)
+                await self._build(BuildRequest(agent, id, sha, settings, candidate), deploy)
             case _:
                 assert_never(step)
 
@@ -53,10 +54,17 @@ class BuildSteps:
             return _described(error)
         return None
 
-    async def _build(self, request: BuildRequest, shown: Binding | None) -> None:
-        """Build the generation. Raise Refused if the operator approved something else than what would be built now."""
+    async def _build(self, request: BuildRequest, deploy: Deploy) -> None:
+        """Build the generation. Raise Refused if the operator approved something else than what would be built now.
+
+        A rollback takes the generation that its target ran, if it still exists.
+        """
+        shown = deploy.shown
+        target = None if deploy.state.terminal else source_id(deploy)
         async with self._world.builds:
             with effect("build"):
+                if target is not None and await self._builder.reuse(request, target):
+                    return
                 if shown is not None and self._builder.previews:
                     difference = objection(shown, await self._builder.shown(request))
                     if difference is not None:

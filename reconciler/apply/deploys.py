@@ -77,15 +77,15 @@ class DeploySteps:
             await applied.transition(deploy.id, TagState.BUILDING, by=HIVE, at=self._world.now())
 
     async def _check_ancestor(self, deploy: Deploy) -> None:
-        if deploy.kind is not DeployKind.APPLY_COMMIT:
+        if deploy.kind is DeployKind.SPAWN:
             return
         applied = self._world.applied(deploy.agent)
         main = await applied.main()
         if main is not None and not await applied.is_ancestor(main, deploy.sha):
-            raise Refused(
-                f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})",
-                "rebase onto applied/main and propose again",
-            )
+            remedy = "rebase onto applied/main and propose again"
+            if deploy.kind is DeployKind.ROLLBACK:
+                remedy = f"run `hive rollback {deploy.agent}` again"
+            raise Refused(f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})", remedy)
 
     async def _commit(self, agent: AgentName, step: steps.Commit, deploy: Deploy) -> None:
         launch = self._backend.observe(agent).launch
@@ -156,14 +156,14 @@ class DeploySteps:
     async def _prune(self, agent: AgentName) -> None:
         """Drop old generations.
 
-        Keep the last two deployed, the open ones, the pinned one, and those that run or start next.
+        Keep the last deployed ones, the open ones, the pinned one, and those that run or start next.
         """
         entry = (await self._world.meta.read()).desired.agents.get(agent)
         observed = self._world.observer.observe(agent)
         deploys = await self._world.observer.refresh(agent)
         deployed = [deploy.id for deploy in deploys if deploy.state is TagState.DEPLOYED]
         open_ids = [deploy.id for deploy in deploys if not deploy.state.terminal]
-        roots = {*deployed[-2:], *open_ids, *([entry.pin.id] if entry else [])}
+        roots = {*deployed[-self._world.config.keep_generations :], *open_ids, *([entry.pin.id] if entry else [])}
         container = observed.container
         keep: set[GenerationId] = {observed.built[id].id for id in roots if id in observed.built}
         keep |= {id for id in (container.system, container.launch and container.launch.generation) if id}

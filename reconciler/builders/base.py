@@ -61,6 +61,12 @@ class Builder(Protocol):
         Raise BuildFailed with the last lines of the log, TransientError for a full disk or a lost nix daemon.
         """
 
+    async def reuse(self, request: BuildRequest, target: ProposalId) -> bool:
+        """Root the generation of the id `target` for `request` as well, as a rollback to it needs; build nothing.
+
+        Return False if that generation is gone or was built for other container settings.
+        """
+
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
         """Return the generation of each rooted id, if the generation is complete. Start no process."""
 

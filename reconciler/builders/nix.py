@@ -16,7 +16,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -249,6 +249,17 @@ class NixBuilder:
         return self._layout.nix(agent)
 
     # what is there
+    async def reuse(self, request: BuildRequest, target: ProposalId) -> bool:
+        """Root the generation of `target` for `request` as well. Return False if it is gone or for other settings."""
+        generation = self.built(request.agent).get(target)
+        if generation is None or generation.fingerprint != request.settings.fingerprint():
+            return False
+        try:
+            self._roots.write(request.agent, request.id, replace(generation, sha=request.sha))
+        except OSError as error:
+            raise disk_error(f"cannot root generation {generation.id} of {request.agent}", error) from error
+        return True
+
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
         """Return the generation of each rooted id, if its gc root and its system exist.
 

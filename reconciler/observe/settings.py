@@ -1,7 +1,7 @@
 """The agent.toml that each agent runs with: the file of the commit that meta's `main` pins for it.
 
-It is not the file of `applied/main`: that stays on the newest commit after a rollback, and when meta is restored from a
-backup.
+It is not the file of `applied/main`: that is newer when meta is restored from a backup, and after a rollback by an
+older hive.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from meta.model import AgentEntry, ContainerSettings, Deploy, Generation, RunEnt
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.plan import health, steps
 from reconciler.plan.observed import AgentObserved
+from reconciler.plan.origin import origins
 from reconciler.plan.phase import phase
 
 
@@ -115,9 +116,11 @@ class Context:
         return next((deploy.id for deploy in self.deploys if deploy.id == pin and self._is_unproven(deploy)), None)
 
     def last_proven(self) -> ProposalId | None:
-        """Return the newest deployed id that passed the health gate and whose commit is not the pinned one."""
-        pin = self.entry.pin.sha if self.entry is not None else None
-        others = (deploy for deploy in self.deploys if deploy.state is TagState.DEPLOYED and deploy.sha != pin)
+        """Return the newest deployed id that passed the health gate and has other files than the pinned one."""
+        pin = self.entry.pin.id if self.entry is not None else None
+        origin = origins(self.deploys, pin)
+        done = (deploy for deploy in self.deploys if deploy.state is TagState.DEPLOYED)
+        others = (deploy for deploy in done if pin is None or origin[deploy.id] != origin.get(pin))
         return max((deploy.id for deploy in others if not self._is_unproven(deploy)), default=None)
 
     def _is_unproven(self, deploy: Deploy) -> bool:

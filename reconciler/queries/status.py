@@ -91,7 +91,7 @@ class StatusQuery:
         pid, deploys = observed.container.pid, look.deploys.get(name, ())
         pending, trouble = open_ids(deploys), self.loop.trouble.get(name)
         stale = await self._stale(name, deploys, pending) if pending else ()
-        own = (*decision.conditions, *((trouble,) if trouble else ()))
+        own = (*decision.conditions, *((trouble,) if trouble and trouble not in decision.conditions else ()))
         return AgentStatus(
             agent=name,
             role=entry.settings.role if entry else "agent",
@@ -128,8 +128,9 @@ class StatusQuery:
 
 
 def _running_sha(observed: AgentObserved) -> Sha | None:
+    """Return the commit of what runs. Of ids with one generation, a rollback and its target, the newest counts."""
     launch = observed.container.launch
-    for generation in observed.built.values():
-        if launch is not None and generation.id == launch.generation:
-            return generation.sha
-    return None
+    if launch is None:
+        return None
+    shas = {id: generation.sha for id, generation in observed.built.items() if generation.id == launch.generation}
+    return shas[max(shas)] if shas else None

@@ -156,12 +156,13 @@ def test_a_manager_whose_spawn_failed_is_shown_and_can_be_spawned_again() -> Non
         assert "manager: `hive spawn manager` tries again\n" in shown
 
 
-def test_a_manager_whose_spawn_could_not_begin_is_missed_in_the_status() -> None:
+def test_a_manager_whose_repo_something_else_is_in_the_place_of_is_shown_once_with_the_remedy() -> None:
     with without_manager("applied/manager") as (own, in_the_way):
-        shown = own.hive("status").out
-        assert "note: there is no manager: cannot " in shown
-        assert str(in_the_way) in shown
-        assert "`hive spawn manager` makes it" in shown
+        line = f"manager: {in_the_way}/.git/config is damaged: it cannot be read (Not a directory)\n"
+        assert own.hive("status").out.count(line) == 1
+        found = own.hive("doctor", "--json").out
+        (damage,) = [check for check in json.loads(found)["checks"] if check["check"] == "damage"]
+        assert str(in_the_way) in json.dumps(damage)
 
 
 def test_a_phase_began_when_it_began_and_not_when_somebody_looked(lab: Lab) -> None:
@@ -206,24 +207,63 @@ def test_a_stop_during_a_deploy_ends_it_deployed_unproven_and_not_started(lab: L
 
 
 # rollback
-def test_a_rollback_goes_to_the_deploy_before_or_to_a_given_one_and_leaves_main(lab: Lab) -> None:
+def roll_back(lab: Lab, agent: str, to: int | None = None) -> str:
+    """Roll back and return the commit that runs then, which `main` has moved to from the one before."""
+    before = lab.ref("refs/heads/main", agent)
+    id = lab.post(f"/api/agents/{agent}/rollback", to=to)["id"]
+    lab.settle(agent)
+    assert lab.card(id)["state"] == "deployed"
+    sha = str(lab.agent(agent)["sha"])
+    assert lab.ref("refs/heads/main", agent) == sha
+    assert lab.git(lab.applied(agent), "rev-parse", f"{sha}^") == before
+    return sha
+
+
+def tree(lab: Lab, commit: str, agent: str) -> str:
+    return lab.git(lab.applied(agent), "rev-parse", f"{commit}^{{tree}}")
+
+
+def test_a_rollback_goes_to_the_deploy_before_or_to_a_given_one_and_a_second_one_behind_it(lab: Lab) -> None:
     lab.spawn("erin")
-    seed = lab.ref("deployed/0", "erin")
-    first, second = lab.deploy('label = "1"\n', "erin"), lab.deploy('label = "2"\n', "erin")
+    first, _ = lab.deploy('label = "1"\n', "erin"), lab.deploy('label = "2"\n', "erin")
+    ran = lab.card(first["id"])["fetched_sha"]
 
-    back = lab.post("/api/agents/erin/rollback")
-    lab.settle("erin")
-    assert lab.card(back["id"])["state"] == "deployed"
-    assert lab.agent("erin")["sha"] == first["fetched_sha"]
-    assert lab.ref("refs/heads/main", "erin") == second["fetched_sha"]
+    back = roll_back(lab, "erin")
+    assert tree(lab, back, "erin") == tree(lab, ran, "erin")
+    with pytest.raises(Conflict, match=f"runs the files of deployed/{first['id']} already"):
+        lab.post("/api/agents/erin/rollback", to=first["id"])
 
-    lab.post("/api/agents/erin/rollback", to=0)
-    lab.settle("erin")
-    assert lab.agent("erin")["sha"] == seed
+    assert tree(lab, roll_back(lab, "erin"), "erin") == tree(lab, "deployed/0", "erin")
+    with pytest.raises(NotFound, match="erin has nothing older"):
+        lab.post("/api/agents/erin/rollback")
     with pytest.raises(NotFound, match="erin has no deployed/99"):
         lab.post("/api/agents/erin/rollback", to=99)
-    with pytest.raises(Conflict, match="runs the commit of deployed/0 already"):
-        lab.post("/api/agents/erin/rollback", to=0)
+    assert tree(lab, roll_back(lab, "erin", to=first["id"]), "erin") == tree(lab, ran, "erin")
+
+
+def test_what_runs_after_a_rollback_is_the_generation_that_ran_and_what_one_clones(lab: Lab) -> None:
+    lab.spawn("ruth")
+    lab.deploy('label = "good"\n', "ruth")
+    good = lab.agent("ruth")["generation"]
+    lab.deploy('label = "bad"\nprompt = "Be bad."\n', "ruth")
+    roll_back(lab, "ruth")
+    assert lab.agent("ruth")["generation"] == good
+
+    change = lab.propose('label = "good"\nprompt = "Be kind."\n', "ruth")
+    shown = lab.get(f"/api/proposals/{change}/diff")
+    assert [setting[0] for setting in shown["settings"]] == ["prompt"]
+    assert "bad" not in shown["patch"]
+    assert lab.approve(change)["state"] == "deployed"
+
+
+def test_a_spawn_on_kept_repos_deploys_what_was_deployed_last(lab: Lab) -> None:
+    lab.spawn("saul")
+    lab.deploy('label = "bad"\n', "saul")
+    back = roll_back(lab, "saul")
+    lab.post("/api/agents/saul/destroy")
+    lab.settle()
+    lab.spawn("saul")
+    assert lab.agent("saul")["sha"] == back
 
 
 # the end

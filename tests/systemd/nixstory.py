@@ -256,13 +256,13 @@ def crashes(story: NixStory) -> None:
 
 
 def rollback(story: NixStory) -> None:
-    """Back to what was deployed before: the same commit gives the same system."""
+    """Back to what was deployed before: the files of that, and the system that ran."""
     before = story.profile("alice")
     story.hive("rollback", "alice")
     card = story.ended(7)
     check(card["state"] == "deployed", f"7 ended {card['state']}: {card['note']}")
-    old, new = (story.git(story.applied(), "rev-parse", f"deployed/{id}^{{commit}}") for id in (1, 7))
-    check(old == new, f"deployed/7 is {new}, not {old} again")
+    old, new = (story.git(story.applied(), "rev-parse", f"deployed/{id}^{{tree}}") for id in (1, 7))
+    check(old == new, f"deployed/7 has the files {new}, not {old} again")
     story.healthy("alice")
     check(story.profile("alice") == story.booted("alice") != before, "the older system is not back")
     story.say("hive rollback alice", f"deployed/7, profile and container at {story.profile('alice').name}")

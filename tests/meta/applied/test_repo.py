@@ -159,7 +159,22 @@ async def test_deployed_moves_main_and_names_the_meta_commit(spawned: Applied, s
     assert await spawned.main() == sha
 
 
-async def test_a_rollback_leaves_main(spawned: Applied, seed: Sha, child: Child) -> None:
+async def test_a_rollback_is_a_commit_on_main_with_the_files_of_the_older_one(
+    spawned: Applied, seed: Sha, child: Child, git: Git
+) -> None:
+    sha = child(seed, "a = 1\n")
+    await _deploy(spawned, ONE, sha)
+    back = await spawned.restore(sha, seed, "rollback to deployed/0", 2010)
+    await _deploy(spawned, TWO, back, DeployKind.ROLLBACK)
+    assert await spawned.main() == back
+    assert git(spawned.repo.path, "rev-parse", f"{back}^", f"{back}^{{tree}}").split() == [
+        sha,
+        git(spawned.repo.path, "rev-parse", f"{seed}^{{tree}}").strip(),
+    ]
+
+
+async def test_a_rollback_to_an_older_commit_itself_leaves_main(spawned: Applied, seed: Sha, child: Child) -> None:
+    """An older hive made those."""
     sha = child(seed, "a = 1\n")
     await _deploy(spawned, ONE, sha)
     await _deploy(spawned, TWO, seed, DeployKind.ROLLBACK)

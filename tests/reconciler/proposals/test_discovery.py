@@ -30,7 +30,7 @@ from reconciler.store.seen_tips import SeenTips
 
 ALICE = AgentName("alice")
 OLD, NEW = Sha("1" * 40), Sha("2" * 40)
-"""Commits of applied/main: what meta pins at first, and a newer one, as after a rollback or a restore of meta."""
+"""Commits of applied/main: what meta pins at first, and a newer one, as after a restore of meta."""
 ROOT = Path(__file__).parents[3]
 
 
