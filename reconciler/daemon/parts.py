@@ -46,6 +46,7 @@ from reconciler.observe.previews import Previews
 from reconciler.observe.repos import Repos
 from reconciler.observe.settings import DeployedSettings
 from reconciler.ports import Sockets
+from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.discovery import Discovery
@@ -222,8 +223,9 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
     revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
     loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
     deploys, stale = Deploys(world, apply, loop), Stale(world)
-    proposals = Proposals(world, loop, deploys, stale)
-    discovery = Discovery(world, proposals.propose, store.seen_tips, store.settings)
+    branches = Branches()
+    proposals = Proposals(world, loop, deploys, stale, branches)
+    discovery = Discovery(world, proposals.propose, store.seen_tips, store.settings, branches, loop.look_now)
     agents = Lifecycle(world, apply, loop, deploys)
     disk = _disk_guard(here, world, loop, agents)
     status = StatusQuery(

@@ -20,6 +20,7 @@ from reconciler.loop.loop import Reconciler
 from reconciler.observe.previews import Previewed
 from reconciler.plan.plan import open_ids
 from reconciler.proposals import limits
+from reconciler.proposals.branches import Branches
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.fetches import Fetches
 from reconciler.proposals.kept import first_source, is_kept, not_kept, place_of
@@ -34,11 +35,12 @@ _BROKEN = ("git fsck", "git status")
 class Proposals:
     """The commands about proposals. Each returns the deploy as its tags have it afterwards."""
 
-    def __init__(self, world: World, loop: Reconciler, deploys: Deploys, stale: Stale) -> None:
+    def __init__(self, world: World, loop: Reconciler, deploys: Deploys, stale: Stale, branches: Branches) -> None:
         self._world = world
         self._loop = loop
         self._deploys = deploys
         self._stale = stale
+        self._branches = branches
         self._fetches = Fetches()
         self._pinning = asyncio.Lock()
 
@@ -212,7 +214,8 @@ class Proposals:
             id = await self._deploys.take_id()
         with effect("tag-proposal"):
             await applied.propose(id, pinning, self._world.now(), staged)
-        await supersede(applied, await self._deploys.of(agent), by=pinning.by, at=self._world.now())
+        deploys, tips = await self._deploys.of(agent), self._branches.of(agent)
+        await supersede(applied, deploys, tips, by=pinning.by, at=self._world.now())
         with effect("project-proposal"):
             deploy = await self._deploys.project(agent, id)
         self._loop.look_now(agent)  # its preview

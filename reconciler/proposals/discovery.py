@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from reconciler.common.tasks import run_together
 from reconciler.common.token_bucket import Bucket
 from reconciler.loop.queue import Queue
 from reconciler.observe.settings import DeployedSettings
+from reconciler.proposals.branches import Branches
 from reconciler.proposals.superseding import supersede
-from reconciler.proposals.tips import PLACES, NewTip, Place, agent_of, new_tips
+from reconciler.proposals.tips import PLACES, NewTip, Place, agent_of, is_proposable, new_tips
 from reconciler.proposals.watch import Watch
 from reconciler.store.events import keys
 from reconciler.store.seen_tips import SeenTips
@@ -66,12 +67,16 @@ class Discovery:
         propose: Propose,
         seen: SeenTips,
         settings: DeployedSettings,
+        branches: Branches,
+        look_now: Callable[[AgentName], None],
         watch: Watch | None = None,
     ) -> None:
         self._world = world
         self._make_proposal = propose
         self._store = seen
         self._settings = settings
+        self._branches = branches
+        self._look_now = look_now
         self._layout = world.layout
         self._watch = watch or Watch(self._changed)
         self._queue = Queue(
@@ -211,12 +216,14 @@ class Discovery:
         deploys = await self._world.observer.refresh(agent)
         self._stamps[agent] = self._stamp(agent)
         applied = self._world.applied(agent)
-        await supersede(applied, deploys, by=HIVE, at=self._world.now())
+        snapshots = {kind: self._look(agent, kind) for kind in PLACES}
+        await self._note_branches(agent, snapshots)
+        if await supersede(applied, deploys, self._branches.of(agent), by=HIVE, at=self._world.now()):
+            self._look_now(agent)  # the loop makes the cards agree
         await applied.remove_ended()
         main = await applied.main()
         delays: list[float] = []
-        for kind in PLACES:
-            snapshot = self._look(agent, kind)
+        for kind, snapshot in snapshots.items():
             for new in await self._new_tips(agent, kind, deploys, main):
                 if delay := self._take(agent, kind):
                     most = self._world.config.finds_per_minute
@@ -242,6 +249,17 @@ class Discovery:
         present = set(snapshot.tips.values())
         repo.refused = {tip: reason for tip, reason in repo.refused.items() if tip in present}
         return snapshot
+
+    async def _note_branches(self, agent: AgentName, snapshots: Mapping[SourceKind, Snapshot]) -> None:
+        """Note the commit that each branch proposes now."""
+        auto_propose = await self._auto_propose(agent)
+        tips = {
+            Source.of(kind, branch): tip.sha
+            for kind, snapshot in snapshots.items()
+            for branch, tip in snapshot.tips.items()
+            if is_proposable(kind, branch, auto_propose)
+        }
+        self._branches.note(agent, tips)
 
     async def _new_tips(
         self, agent: AgentName, kind: SourceKind, deploys: tuple[Deploy, ...], main: Sha | None
@@ -331,6 +349,7 @@ class Discovery:
         for kind in PLACES:
             self._watch.want((agent, kind), [])
             self._repos.pop((agent, kind), None)
+        self._branches.forget(agent)
         if agent not in self._world.observer.names():
             await self._store.forget(agent)
             self._seen.pop(agent, None)

@@ -181,6 +181,18 @@ def test_a_commit_on_a_branch_for_proposing_is_found_and_main_only_when_the_agen
     assert (loud["source"], loud["description"]) == ("proposed/config#main", "set loud")
 
 
+def test_a_commit_that_two_branches_propose_stays_until_both_have_moved_on(lab: Lab) -> None:
+    shared = push(lab, "anna", "for both", "bob")
+    card = card_of(lab, shared, "bob")
+    clone, place = lab.directory / "w/bob", str(push_git(lab, "bob"))
+    lab.git(clone, "push", "-q", place, f"{shared}:refs/heads/ben")
+    newer = card_of(lab, push(lab, "anna", "for anna", "bob"), "bob")
+    lab.settle("bob")
+    assert [lab.card(each["id"])["status"] for each in (card, newer)] == ["pending", "pending"]
+    lab.git(clone, "push", "-q", place, "--delete", "ben")
+    assert lab.until(lambda: lab.card(card["id"])["status"] == "denied")
+
+
 def test_after_a_rollback_main_counts_as_the_commit_says_that_runs(lab: Lab) -> None:
     assert lab.deploy("auto_propose = true\n", "carol")["state"] == "deployed"
     assert lab.post("/api/agents/carol/rollback")["agent"] == "carol"

@@ -23,6 +23,7 @@ from meta.proposed import push_repo
 from reconciler.events.feed import Events
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals import discovery
+from reconciler.proposals.branches import Branches
 from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.watch import Hints, Watch
 from reconciler.store.database import Database
@@ -111,7 +112,7 @@ class Stage:
             events=self.events,
         )
         deployed = DeployedSettings(lambda _: self.pin, self.read)
-        made = Discovery(world, self.proposals.propose, self.store, deployed, watch)  # type: ignore[arg-type]
+        made = Discovery(world, self.proposals.propose, self.store, deployed, Branches(), lambda _: None, watch)  # type: ignore[arg-type]
         await made.open()
         self._tasks.append(asyncio.create_task(made.run()))
         return made

@@ -15,6 +15,7 @@ from meta.layout import Layout
 from meta.model import Deploy
 from meta.names import OPERATOR, AgentName
 from meta.proposed.quarantine.fetch import FetchRequest
+from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.fetches import SLOTS
@@ -29,7 +30,7 @@ def proposals(tmp_path: Path) -> Proposals:
     observer = SimpleNamespace(desired=AsyncMock(return_value=desired), refresh=refresh, check=lambda _: None)
     world = MagicMock(layout=Layout(tmp_path, tmp_path), config=Config(), observer=observer)
     world.applied.return_value.main = AsyncMock(return_value=None)
-    return Proposals(world, MagicMock(), Deploys(world, MagicMock(), MagicMock()), MagicMock())
+    return Proposals(world, MagicMock(), Deploys(world, MagicMock(), MagicMock()), MagicMock(), Branches())
 
 
 class Asked:

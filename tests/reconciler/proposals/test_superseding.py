@@ -48,7 +48,16 @@ def test_of_pending_ones_from_one_branch_the_newest_stays() -> None:
         one(9, "/clones/alice#1"),
         one(10, "/clones/alice#1"),
     ]
-    assert superseded(deploys) == {1: 5, 2: 5}
+    assert superseded(deploys, {}) == {1: 5, 2: 5}
+
+
+def test_a_commit_that_another_branch_still_proposes_stays() -> None:
+    anna, ben = Source.parse("proposed/push.git#anna"), Source.parse("proposed/push.git#ben")
+    old = replace(DEPLOY, source=str(anna))
+    new = replace(DEPLOY, id=ProposalId(2), source=str(anna), sha=Sha("b" * 40))
+    assert superseded([old, new], {anna: new.sha, ben: old.sha}) == {}
+    assert superseded([old, new], {anna: old.sha, ben: new.sha}) == {1: 2}
+    assert superseded([old, new], {anna: new.sha}) == {1: 2}
 
 
 @pytest.fixture
@@ -76,7 +85,7 @@ async def test_of_an_approval_and_a_newer_proposal_exactly_one_wins(applied: App
         other = Applied(Layout(tmp_path / "s", tmp_path / "r"), ALICE)
         deploys, _ = await applied.deploys(), await other.deploys()
         racers = [
-            supersede(applied, deploys, by="push", at=1),
+            supersede(applied, deploys, {}, by="push", at=1),
             other.transition(old, TagState.APPROVED, by="operator", at=1),
         ]
         answers = await asyncio.gather(*(racers if round % 2 else reversed(racers)), return_exceptions=True)
@@ -93,11 +102,11 @@ async def test_of_an_approval_and_a_newer_proposal_exactly_one_wins(applied: App
 async def test_a_superseded_id_says_by_which(applied: Applied) -> None:
     await pin(applied, 1)
     await pin(applied, 2)
-    assert await supersede(applied, await applied.deploys(), by="push", at=5) == (1,)
+    assert await supersede(applied, await applied.deploys(), {}, by="push", at=5) == (1,)
     first, second = await applied.deploys()
     assert (first.state, first.reason) == (TagState.DENIED, "superseded by 2")
     assert second.state is TagState.PROPOSAL
-    assert await supersede(applied, await applied.deploys(), by="push", at=5) == ()
+    assert await supersede(applied, await applied.deploys(), {}, by="push", at=5) == ()
 
 
 async def test_a_description_takes_the_place_of_the_commits_message_and_nothing_else_changes(applied: Applied) -> None:
