@@ -58,6 +58,10 @@ class Refused(PermanentError):
     """hive could do it but does not."""
 
 
+class Unseen(Refused):
+    """An approval of changes that the diff does not show as a whole, without the word that says so."""
+
+
 class BuildFailed(PermanentError):
     """A commit cannot be built. `log` holds the last lines of the builder's output.
 

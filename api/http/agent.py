@@ -20,6 +20,7 @@ from api.http.problems import MEDIA_TYPE, problem_of
 from api.http.uds import GRACE, PeerProtocol
 from api.lines.connection import SEND_DEADLINE
 from api.sockets.listener import Bound
+from api.sockets.server import serve
 from meta.errors import Refused
 
 CONNECTIONS = 16
@@ -149,7 +150,7 @@ class HttpServer:
     async def start(self) -> None:
         """Start to accept connections."""
         self._config.load()
-        self._server = await self.bound.serve(self._protocol)
+        self._server = await serve(self.bound, self._protocol)
 
     async def stop(self) -> None:
         """Accept no more connections, and end the open ones. Those with a request get GRACE seconds. The file stays."""

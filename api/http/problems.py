@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+from meta.errors import (
+    BadInput,
+    BuildFailed,
+    Conflict,
+    HiveError,
+    NotFound,
+    PermanentError,
+    Refused,
+    TransientError,
+    Unseen,
+)
 
 MEDIA_TYPE = "application/problem+json"
 PREFIX = "urn:hive:"
@@ -29,6 +39,7 @@ KINDS = (
     Kind("bad-input", BadInput, 400, "the input is wrong"),
     Kind("not-found", NotFound, 404, "the thing that was named does not exist"),
     Kind("conflict", Conflict, 409, "another request came first, or the state does not allow it"),
+    Kind("unseen", Unseen, 403, "the diff does not show all of what would be approved"),
     Kind("refused", Refused, 403, "hive will not do it"),
     Kind("build-failed", BuildFailed, 422, "the commit could not be built"),
     Kind("failed", PermanentError, 422, "it failed, and trying again does not help"),

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from api.lines.connection import Disconnected, LineConnection
 from api.sockets.budget import Share
 from api.sockets.listener import Bound
+from api.sockets.server import serve
 from meta.errors import HiveError, Refused
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class LineServer:
 
     async def start(self) -> None:
         """Start to accept connections."""
-        self._server = await self.bound.serve(lambda: LineConnection(self._limit, self._accept, self._share))
+        self._server = await serve(self.bound, lambda: LineConnection(self._limit, self._accept, self._share))
 
     async def stop(self) -> None:
         """Accept no more, and end the connections. The file stays."""

@@ -65,11 +65,18 @@ class ProposalInput(Input):
     agent: AgentField | None = None
 
 
+class DiffInput(ProposalInput):
+    """One proposal, or one file of it."""
+
+    path: str | None = Field(None, description="only this file, of which more is shown")
+
+
 class ApproveInput(ProposalInput):
     """One proposal, with the commit and the preview that the operator saw. An approval of anything else is refused."""
 
     seen: str | None = Field(None, description="the commit that was shown")
     shown: str | None = Field(None, description="the fingerprint of the preview that was shown, from the diff")
+    unseen: bool = Field(False, description="approve also what the diff does not show")
 
 
 class DenyInput(ProposalInput):
@@ -143,9 +150,9 @@ async def proposal(call: Call, asked: ProposalInput) -> Card:
 
 
 @operation("diff", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
-async def diff(call: Call, asked: ProposalInput) -> Diff:
+async def diff(call: Call, asked: DiffInput) -> Diff:
     """Return what a proposal changes."""
-    return await call.service.diffs.proposal(asked.id, asked.agent)
+    return await call.service.diffs.proposal(asked.id, asked.agent, asked.path)
 
 
 @operation(
@@ -157,7 +164,9 @@ async def diff(call: Call, asked: ProposalInput) -> Diff:
 )
 async def approve(call: Call, asked: ApproveInput) -> Card:
     """Approve a proposal."""
-    deploy = await call.service.proposals.approve(asked.id, call.who, asked.seen, asked.agent, asked.shown)
+    deploy = await call.service.proposals.approve(
+        asked.id, call.who, asked.seen, asked.agent, asked.shown, unseen=asked.unseen
+    )
     return await call.service.cards.of(deploy)
 
 

@@ -16,6 +16,7 @@ class ChangeInput(Input):
     agent: AgentField
     first: str | None = Field(None, alias="from", description="an id or a commit; else the previous one")
     last: str | None = Field(None, alias="to", description="an id or a commit; else what is deployed")
+    path: str | None = Field(None, description="only this file, of which more is shown")
 
 
 class SettingsInput(Input):
@@ -37,7 +38,7 @@ class EditInput(Input):
 @operation("change", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/diff"),))
 async def change(call: Call, asked: ChangeInput) -> Change:
     """Return what changed from one id or commit to another."""
-    return await call.service.diffs.change(asked.agent, asked.first, asked.last)
+    return await call.service.diffs.change(asked.agent, asked.first, asked.last, asked.path)
 
 
 @operation("settings", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/settings"),))

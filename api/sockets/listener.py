@@ -6,7 +6,6 @@ the directory once, and bind, chmod, chown, stat and unlink all work below that 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import logging
@@ -14,7 +13,7 @@ import os
 import secrets
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +32,6 @@ class Bound:
     path: Path
     sock: socket.socket
     inode: tuple[int, int]
-
-    async def serve(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
-        """Accept connections, each with a protocol of its own. The server removes no file.
-
-        `create_unix_server` is for a socket that has its path as its name: since Python 3.13 it looks the name up, and
-        the name of this one led through a descriptor that is closed by now.
-        """
-        return await asyncio.get_running_loop().create_server(protocol, sock=self.sock)
 
     def present(self) -> bool:
         """Return True if the file at `path` is still the one that hive created for this socket."""

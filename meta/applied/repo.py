@@ -103,9 +103,13 @@ class Applied:
         """Return True if the commit is in this repo."""
         return await self.repo.has(sha)
 
-    async def diff(self, before: Sha | None, after: Sha) -> TreeDiff:
-        """Return the changed files and the patch from `before` (None: from the empty tree) to `after`."""
-        return await self.repo.diff(before or EMPTY_TREE, after)
+    async def diff(self, before: Sha | None, after: Sha, path: str | None = None) -> TreeDiff:
+        """Return the changed files, or only `path`, and their patch. `before` None is the empty tree."""
+        return await self.repo.diff(before or EMPTY_TREE, after, path)
+
+    async def cut(self, before: Sha | None, after: Sha) -> str | None:
+        """Return why `diff` does not show every file as a whole; None if it does."""
+        return await self.repo.cut(before or EMPTY_TREE, after)
 
     async def log(self, before: Sha | None, after: Sha, limit: int = 100) -> tuple[str, ...]:
         """Return the scrubbed subjects of the commits that `after` adds to `before`, newest first."""

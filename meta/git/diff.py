@@ -92,6 +92,10 @@ class _Raw:
         """`diff --git` lines in the patch: a file that becomes a symlink is deleted and added."""
         return 2 if self.letter == "T" else 1
 
+    def has(self, path: str) -> bool:
+        """Return True if this is the file `path`, as `FileChange.path` names it."""
+        return path in (name.decode("utf-8", "backslashreplace") for name in self.paths)
+
     @property
     def blob(self) -> Sha:
         return self.oids[0] if self.letter == "D" else self.oids[1]
@@ -130,14 +134,31 @@ class Differ:
     environment: Mapping[str, str]
     deadline: float
 
-    async def diff(self, before: Sha, after: Sha) -> TreeDiff:
-        """Return the difference. NotFound without one of the trees; Refused if there are too many files to list."""
+    async def cut(self, before: Sha, after: Sha) -> str | None:
+        """Return why the difference does not show every file as a whole; None if it does. Same errors as `diff`."""
+        _, large, left = _groups(await self._list(before, after, _NO_RENAMES), DIFF_LIMIT)
+        if not large and not left:
+            return None
+        return (await self.diff(before, after)).cut
+
+    async def diff(self, before: Sha, after: Sha, path: str | None = None) -> TreeDiff:
+        """Return the difference, or that of one file, of which more is shown.
+
+        NotFound without one of the trees, or if they do not differ in that file; Refused if there are too many files to
+        list.
+        """
         files = await self._list(before, after, _NO_RENAMES)
-        small, large, left = _groups(files)
-        patches, room = [], DIFF_LIMIT
+        limit = DIFF_LIMIT
+        if path is not None:
+            files = tuple(item for item in files if item.has(path))
+            limit = _LARGE_TOTAL
+            if not files:
+                raise NotFound(f"nothing changes at {path}", "`hive diff ID --stat` lists the changed files")
+        small, large, left = _groups(files, limit)
+        patches, room = [], limit
         for group in (small, large):
             if group:
-                paths = () if len(group) == len(files) else _pathspecs(group)
+                paths = () if len(group) == len(files) and path is None else _pathspecs(group)
                 patches.append(await self._patch(before, after, group, paths, room))
                 room -= len(patches[-1].data)
         shown = {item for patch in patches for item in patch.files[: patch.whole]}
@@ -147,7 +168,9 @@ class Differ:
             item.change(binary.get(item.blob), item in shown)
             for item in sorted(listed, key=lambda item: item.paths[-1])
         )
-        reason = next((patch.cut for patch in patches if patch.cut), None) or (_TOO_LARGE if left else None)
+        reason = next((patch.cut for patch in patches if patch.cut), None) or (_too_large(limit) if left else None)
+        if reason == _LONG:
+            reason = f"the patch is longer than {limit} bytes"
         text = b"".join(patch.data for patch in patches).decode("utf-8", "replace")
         return _ended(TreeDiff(changes, text, reason))
 
@@ -183,7 +206,7 @@ class Differ:
             return _Patch(files, done.stdout, len(files))
         except OutputTooLarge as error:
             data = error.output[: error.output.rfind(b"\n") + 1]
-            return _Patch(files, data, _whole(files, data), f"the patch is longer than {DIFF_LIMIT} bytes")
+            return _Patch(files, data, _whole(files, data), _LONG)
         except TransientError:
             return _Patch(files, b"", 0, f"git did not compare the files within {self._seconds:g} s")
         except PermanentError as error:
@@ -248,7 +271,11 @@ class Differ:
         return done
 
 
-_TOO_LARGE = f"files of more than {DIFF_LIMIT} bytes, or beyond {_LARGE_TOTAL} bytes in all, are not compared"
+_LONG = "the patch is longer than is shown"
+
+
+def _too_large(limit: int) -> str:
+    return f"files of more than {limit} bytes, or beyond {_LARGE_TOTAL} bytes in all, are not compared"
 
 
 def _failure(path: Path, command: str, done: Completed) -> HiveError:
@@ -280,7 +307,7 @@ def _pair(item: _Raw, sizes: Mapping[Sha, int]) -> tuple[int | None, int | None]
     return old, new
 
 
-def _groups(files: Sequence[_Raw]) -> tuple[list[_Raw], list[_Raw], list[_Raw]]:
+def _groups(files: Sequence[_Raw], limit: int) -> tuple[list[_Raw], list[_Raw], list[_Raw]]:
     """Return the files whose patch surely fits, those of which it may, and those that are not compared."""
     small: list[_Raw] = []
     large: list[_Raw] = []
@@ -289,9 +316,9 @@ def _groups(files: Sequence[_Raw]) -> tuple[list[_Raw], list[_Raw], list[_Raw]]:
     for item in sorted(files, key=lambda item: (item.weight, item.paths)):
         total += item.weight + 300
         names += len(item.paths[-1]) + 1
-        if item.weight > DIFF_LIMIT or total > _LARGE_TOTAL or names > _PATHSPEC_BYTES:
+        if item.weight > limit or total > _LARGE_TOTAL or names > _PATHSPEC_BYTES:
             left.append(item)
-        elif total <= DIFF_LIMIT // 2:
+        elif total <= limit // 2:
             small.append(item)
         else:
             large.append(item)

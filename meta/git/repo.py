@@ -258,9 +258,13 @@ class GitRepo:
                 raise Damaged(self.path, f"it lacks the content of {path!r} at {sha[:12]}") from None
             raise
 
-    async def diff(self, before: Sha, after: Sha) -> TreeDiff:
-        """Return the changed files between two commits and their patch, which is bounded."""
-        return await Differ(self.path, self._environment, self._deadline).diff(before, after)
+    async def diff(self, before: Sha, after: Sha, path: str | None = None) -> TreeDiff:
+        """Return the changed files between two commits, or only `path`, and their patch, which is bounded."""
+        return await Differ(self.path, self._environment, self._deadline).diff(before, after, path)
+
+    async def cut(self, before: Sha, after: Sha) -> str | None:
+        """Return why `diff` does not show every file as a whole; None if it does."""
+        return await Differ(self.path, self._environment, self._deadline).cut(before, after)
 
     # running git
     async def _with_repo(self, work: Callable[[Repo], T]) -> T:

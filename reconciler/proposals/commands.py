@@ -10,7 +10,7 @@ from pathlib import Path
 from meta.applied.describe import describe
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
-from meta.errors import BadInput, Conflict, NotFound, Refused
+from meta.errors import BadInput, Conflict, NotFound, Refused, Unseen
 from meta.git.packs import StagedPack
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, commit_id
@@ -139,10 +139,13 @@ class Proposals:
         seen: str | None = None,
         agent: AgentName | None = None,
         shown: str | None = None,
+        *,
+        unseen: bool = False,
     ) -> Deploy:
         """A1: write `approved/<id>`. `seen` is the commit that the operator saw; any other commit is refused.
 
-        Raise Conflict if the id is stale: an approval could only fail. The id stays pending.
+        Raise Conflict if the id is stale: an approval could only fail. The id stays pending. Raise Unseen if the diff
+        does not show all of it, unless `unseen`.
 
         `shown` is the fingerprint of the preview that the operator saw. If the builder previews, the approval waits for
         the preview and is bound to it. Raise TransientError if the preview takes too long.
@@ -154,6 +157,8 @@ class Proposals:
                 f"look again with `hive diff {id}`, then approve",
             )
         await self._stale.check(deploy, deploys)
+        if not unseen:
+            await self._check_shown(deploy)
         preview = await self._preview(deploy)
         if shown is not None and preview is not None and preview.shown.fingerprint() != shown:
             raise Refused(
@@ -190,6 +195,21 @@ class Proposals:
         return await self._deploys.publish(owner, id)
 
     # helpers
+    async def _check_shown(self, deploy: Deploy) -> None:
+        """Raise Unseen if `hive diff` does not show every changed file of a pending proposal as a whole."""
+        if deploy.state is not TagState.PROPOSAL:
+            return  # the transition refuses it
+        applied = self._world.applied(deploy.agent)
+        try:
+            cut = await applied.cut(await applied.main() or deploy.base, deploy.sha)
+        except Refused as error:  # too many files for a list
+            cut = error.summary
+        if cut is not None:
+            raise Unseen(
+                f"`hive diff {deploy.id}` does not show all that {deploy.id} changes: {cut}",
+                f"`hive diff {deploy.id} -- FILE` shows one file, `hive approve {deploy.id} --unseen` approves all",
+            )
+
     async def _fetch_again(self, deploy: Deploy, by: str) -> Deploy:
         """Propose the commit of a denied id, whose objects were removed, from where it came from."""
         agent, id = deploy.agent, deploy.id

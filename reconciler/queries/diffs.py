@@ -37,8 +37,10 @@ class DiffsQuery:
         self._build_logs = build_logs
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def proposal(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
-        """Return the changes of a proposal against the agent's newest deployed commit (applied/main). Raise NotFound.
+    async def proposal(self, id: ProposalId, agent: AgentName | None = None, path: str | None = None) -> Diff:
+        """Return the changes of a proposal against the agent's newest deployed commit (applied/main), or of one file.
+
+        Raise NotFound.
 
         If the commit of a denied id is no longer kept, `cut` says so, and there are no changes.
 
@@ -50,7 +52,7 @@ class DiffsQuery:
         if not await is_kept(applied, deploy):
             return self._without_patch(deploy, previews=previews is not None)
         base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
-        diff = await self._compare(applied, base, deploy.sha)
+        diff = await self._compare(applied, base, deploy.sha, path)
         preview = previews.of(owner).get(id) if previews is not None else None
         complaint = preview.complaint if preview else None
         settings = await self._settings_between(owner, base, deploy.sha)
@@ -92,17 +94,20 @@ class DiffsQuery:
             cut=f"{error.summary}; {error.hint}",
         )
 
-    async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
+    async def change(
+        self, agent: AgentName, first: str | None = None, last: str | None = None, path: str | None = None
+    ) -> Change:
         """Return the changes from `first` to `last`: ids of the agent, or 7 to 40 digits of commits.
 
-        Without `first` begin with the commit that was deployed before. Without `last` end with the pinned one.
+        With `path` only those of that file. Without `first` begin with the commit that was deployed before. Without
+        `last` end with the pinned one.
         """
         pin = (await self._deploys.entry(agent)).pin.sha
         deploys = await self._deploys.of(agent)
         after = await self._deploys.resolve(agent, deploys, last) if last else pin
         before = await self._deploys.resolve(agent, deploys, first) if first else _before(deploys, after, agent)
         applied = self._world.applied(agent)
-        diff = await self._compare(applied, before, after)
+        diff = await self._compare(applied, before, after, path)
         settings = await self._settings_between(agent, before, after)
         return Change(
             agent=agent,
@@ -117,9 +122,9 @@ class DiffsQuery:
             invisible=_invisible(diff, settings),
         )
 
-    async def _compare(self, applied: Applied, before: Sha | None, after: Sha) -> TreeDiff:
+    async def _compare(self, applied: Applied, before: Sha | None, after: Sha, path: str | None) -> TreeDiff:
         async with self._room:
-            return await applied.diff(before, after)
+            return await applied.diff(before, after, path)
 
     async def _complaint(self, deploy: Deploy) -> str | None:
         if deploy.state is not TagState.PROPOSAL:

@@ -41,7 +41,19 @@ def test_a_file_behind_padding_is_in_the_list_and_in_the_patch(lab: Lab) -> None
     assert "run.sh  10" in printed
     assert f"b  {len(padding) + 2}, NOT WHOLE BELOW" in printed
     assert "+#!/bin/sh" in printed
-    lab.post(f"/api/proposals/{id}/deny")
+
+    assert "+#!/bin/sh" not in lab.hive("diff", str(id), "--stat").out
+    one = lab.hive("diff", str(id), "b").out
+    assert ("+b\n" in one, "+#!/bin/sh" in one) == (True, False)
+    assert "nothing changes at c" in lab.hive("diff", str(id), "c").err
+
+    refused = lab.hive("approve", str(id))
+    assert refused.code != 0
+    assert f"`hive approve {id} --unseen` approves all" in refused.err
+    assert lab.card(id)["status"] == "pending"
+    assert lab.hive("approve", str(id), "--unseen").code == 0
+    lab.settle("alice")
+    assert lab.card(id)["state"] == "deployed"
 
 
 def test_a_large_blob_of_many_paths_costs_the_daemon_nothing(lab: Lab) -> None:

@@ -200,6 +200,8 @@ class FakeService:
         seen: str | None = None,
         agent: AgentName | None = None,
         shown: str | None = None,
+        *,
+        unseen: bool = False,
     ) -> Card:
         card = await self.card(id, agent)
         if card.status != "pending":
@@ -288,7 +290,7 @@ class FakeService:
         where = (str(self.layout.state), str(self.layout.runtime))
         return Status("0.1", "fake", "plain", *where, "2" * 40, "none", "none", "one", ("a note",), agents)
 
-    async def diff(self, id: ProposalId, agent: AgentName | None = None) -> Diff:
+    async def diff(self, id: ProposalId, agent: AgentName | None = None, path: str | None = None) -> Diff:
         card = await self.card(id, agent)
         patch = "--- a/agent.toml\n+++ b/agent.toml\n-model = 1\n+model = 2 \x1b]0;owned\x07\n"
         settings = (("model", "1", "2"),)
@@ -313,7 +315,9 @@ class FakeService:
             return LogPart("second \x1b[2J\n", "7-13")
         raise NotFound(f"there is no agent {agent}", "see `hive list`")
 
-    async def change(self, agent: AgentName, first: str | None = None, last: str | None = None) -> Change:
+    async def change(
+        self, agent: AgentName, first: str | None = None, last: str | None = None, path: str | None = None
+    ) -> Change:
         self.known(agent)
         self.record(("change", agent, first, last))
         return Change(agent, "0" * 40, SHA, ("more",), (("model", "1", "2"),), ("agent.toml",), "-a\n+b\n")

@@ -1,5 +1,6 @@
 """`hive diff`: what a proposal changes, or what changed between two commits of an agent."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -15,13 +16,21 @@ from meta.names import agent_name
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """What git compares a first commit with."""
 
+EXAMPLES = (
+    "hive diff 7",
+    "hive diff 7 --stat",
+    "hive diff 7 -- agent.nix",
+    "hive diff alice",
+    "hive diff alice 3..7",
+)
+_SPAN = re.compile(r"[0-9a-f]*\.\.[0-9a-f]*")
 MAX_COMMITS = 10
 """Subjects of commits that are printed."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    command(app, "diff", LOOK, examples=("hive diff 7", "hive diff alice", "hive diff alice 3..7"))(diff)
+    command(app, "diff", LOOK, examples=EXAMPLES)(diff)
 
 
 def diff(
@@ -38,55 +47,63 @@ def diff(
     between: Annotated[
         str | None,
         typer.Argument(
-            metavar="A..B",
-            help="for an agent: two ids or commits; A alone means from A to now",
+            metavar="A..B|FILE",
+            help="for an agent: two ids or commits, A alone means from A to now; for a proposal: one file, more of "
+            "which is shown",
             autocompletion=completion.span,
             show_default="what the last deploy changed",
         ),
     ] = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="for an agent: one file", show_default=False)
+    ] = None,
+    stat: Annotated[bool, typer.Option("--stat", help="without the patch: the changed files with their sizes")] = False,
     agent: OwnerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show what a proposal changes: settings first, then the patch. If it failed or was denied, also the reason.
 
-    `hive approve ID --sha COMMIT` approves exactly the commit that you saw. For an agent it shows what changed between
-    two of its commits, deployed or not.
+    `hive approve ID --sha COMMIT` approves exactly the commit that you saw.
+
+    For an agent show what changed between two of its commits, deployed or not.
     """
     if what.isascii() and what.isdigit():
-        if between is not None:
+        if file is not None or (between is not None and _SPAN.fullmatch(between)):
             raise BadInput(f"{what} is a proposal, and A..B is of an agent", "`hive diff alice 3..7`")
-        _proposal(client, int(what), agent, json)
+        query = {"agent": agent, "path": between}
+        diff = client.row(f"/api/proposals/{what}/diff", query)
     else:
-        _change(client, agent_name(what), between, json)
-
-
-def _change(client: Client, agent: str, between: str | None, json: bool) -> None:
-    first, _, last = (between or "").partition("..")
-    diff = client.row(f"/api/agents/{agent}/diff", {"from": first or None, "to": last.lstrip(".") or None})
+        first, _, last = (between or "").partition("..")
+        query = {"from": first or None, "to": last.lstrip(".") or None, "path": file}
+        diff = client.row(f"/api/agents/{agent_name(what)}/diff", query)
     if json:
         console.write_json(diff)
-        return
+    elif what.isascii() and what.isdigit():
+        _proposal(client, diff, stat=stat)
+    else:
+        _change(client, diff, stat=stat)
+
+
+def _change(client: Client, diff: Row, *, stat: bool) -> None:
+    agent = diff["agent"]
     console.heading(f"{agent}: {texts.short_commit(diff['base'])} -> {texts.short_commit(diff['sha'])}")
     _show_commits(diff["commits"])
     if not diff["files"]:
         console.write("  no difference")
     _show_settings(diff)
     _show_files(client, diff)
-    _show_patch(diff)
+    if not stat:
+        _show_patch(diff)
 
 
-def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
-    diff = client.row(f"/api/proposals/{id}/diff", {"agent": agent})
-    if json:
-        console.write_json(diff)
-        return
+def _proposal(client: Client, diff: Row, *, stat: bool) -> None:
     base = texts.short_commit(diff["base"]) or "nothing"
     console.heading(f"proposal {diff['id']} for {diff['agent']}: {base} -> {texts.short_commit(diff['sha'])}")
     description = [line for line in str(diff["description"]).strip().split("\n") if line]
     for line in description:
         console.write(f"  {line}")
     _show_commits(diff["commits"], description[0] if description else "")
-    _show_end(client.row(f"/api/proposals/{id}", {"agent": diff["agent"]}))
+    _show_end(client.row(f"/api/proposals/{diff['id']}", {"agent": diff["agent"]}))
     _show_settings(diff)
     _show_preview(diff)
     if diff["build"]:
@@ -95,7 +112,8 @@ def _proposal(client: Client, id: int, agent: str | None, json: bool) -> None:
         for line in diff["build"]:
             console.write(f"  {line}")
     _show_files(client, diff)
-    _show_patch(diff)
+    if not stat:
+        _show_patch(diff)
 
 
 def _show_commits(subjects: list[str], title: str = "") -> None:
@@ -131,6 +149,8 @@ def _show_files(client: Client, diff: Row) -> None:
         hidden = sum(not change["shown"] for change in changes)
         repo = Layout(client.where.state, client.where.runtime).applied_git(diff["agent"])
         console.write(f"{hidden} of them {'is' if hidden == 1 else 'are'} not whole in the patch below: {diff['cut']}")
+        if "id" in diff and len(changes) > 1:
+            console.write(f"  read one with: hive diff {diff['id']} -- FILE")
         console.write(f"  read them with: git --git-dir={repo} diff {diff['base'] or EMPTY_TREE} {diff['sha']} -- FILE")
 
 

@@ -30,7 +30,7 @@ from api.cli.render import console, texts, times
 from api.cli.render.status import ids as ids_of
 from api.cli.render.status import show_conditions
 from api.cli.render.users import person
-from meta.errors import BadInput, HiveError
+from meta.errors import BadInput, HiveError, Unseen
 
 PendingIds = Annotated[
     list[int],
@@ -164,6 +164,9 @@ def approve(
             "--shown", metavar="FINGERPRINT", help="the preview that you saw, from the last line of `hive diff`"
         ),
     ] = None,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="approve also what `hive diff` does not show; else hive asks, or refuses")
+    ] = False,
     agent: OwnerOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
@@ -181,8 +184,13 @@ def approve(
     waits = Waits(wait, timeout)
 
     def one(id: int) -> Row:
-        path, body = f"/api/proposals/{id}/approve", {"seen": sha, "shown": shown}
-        card = deploy(client, path, body, waits, owner=agent)
+        path, body = f"/api/proposals/{id}/approve", {"seen": sha, "shown": shown, "unseen": unseen}
+        try:
+            card = deploy(client, path, body, waits, owner=agent)
+        except Unseen as error:
+            if json or not sys.stdin.isatty() or not typer.confirm(f"{error.summary}. Approve it?", err=True):
+                raise
+            card = deploy(client, path, body | {"unseen": True}, waits, owner=agent)
         if len(ids) == 1 or not json:
             show_deploy(card, waits, json, "approved")
         return card

@@ -73,6 +73,23 @@ async def test_a_third_file_behind_padding_is_named_and_shown(repo: GitRepo) -> 
     assert "1 of 3 files are not shown" in diff.patch.rstrip("\n").rpartition("\n")[2]
 
 
+async def test_of_one_file_more_is_shown_than_of_all(repo: GitRepo) -> None:
+    large = b"0123456789abcde\n" * (2 * MIB // 16)
+    one, two = await _commit(repo, {"a": b"1"}), await _commit(repo, {"a": b"2", "large": large})
+    diff = await repo.diff(one, two, "large")
+    assert [(change.path, change.shown) for change in diff.files] == [("large", True)]
+    assert diff.cut is None
+    assert not _of(await repo.diff(one, two), "large").shown
+    with pytest.raises(NotFound, match="nothing changes at b"):
+        await repo.diff(one, two, "b")
+
+
+@pytest.mark.parametrize("size", [1, MIB // 4, 3 * MIB // 4, 2 * MIB])
+async def test_a_diff_is_cut_if_it_does_not_show_every_file(repo: GitRepo, size: int) -> None:
+    one, two = await _commit(repo, {}), await _commit(repo, {"a": b"1", "b": b"x" * size, "c": b"y" * size})
+    assert await repo.cut(one, two) == (await repo.diff(one, two)).cut
+
+
 async def test_a_file_too_large_to_compare_is_named_with_its_size(repo: GitRepo) -> None:
     one = await _commit(repo, {"a": b""})
     two = await _commit(repo, {"a": b"x\n" * DIFF_LIMIT, "b": b"small\n"})
