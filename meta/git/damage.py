@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Damaged
+from meta.git import packs
 from meta.git.files import OWN_REF, read_loose, read_ref, read_refs
 from meta.git.frame import check_frame
 from meta.git.message import decode
@@ -81,14 +82,13 @@ def _lost_tags(git_dir: Path) -> Iterator[Hurt]:
 
 def _broken_tags(git_dir: Path) -> Iterator[Hurt]:
     folders = [folder for folder in _folders(git_dir) if folder.startswith(_TAGS)]
-    packed = any((git_dir / "objects" / "pack").glob("*.pack"))
     for ref, name in sorted(read_refs(git_dir, folders).items()):
         try:
             item = read_loose(git_dir, name)
         except Damaged as error:
             yield Hurt(f"{ref}: {error.summary}")
             continue
-        if item is None and not packed:
+        if item is None and not packs.holds(git_dir, name):
             yield Hurt(f"{ref} in {git_dir}: its object {name} is missing")
         elif item is not None and item.kind not in ("tag", "commit"):
             yield Hurt(f"{ref} in {git_dir}: its object {name} is neither tag nor commit", _mend(git_dir, ref))

@@ -93,8 +93,9 @@ class _Raw:
         return 2 if self.letter == "T" else 1
 
     def has(self, path: str) -> bool:
-        """Return True if this is the file `path`, as `FileChange.path` names it."""
-        return path in (name.decode("utf-8", "backslashreplace") for name in self.paths)
+        """Return True if this is the file `path`, as `FileChange.path` names it, or lies in the folder `path`."""
+        names = [f"{name.decode('utf-8', 'backslashreplace')}/" for name in self.paths]
+        return any(name.startswith(f"{path.rstrip('/')}/") for name in names)
 
     @property
     def blob(self) -> Sha:
@@ -142,9 +143,9 @@ class Differ:
         return (await self.diff(before, after)).cut
 
     async def diff(self, before: Sha, after: Sha, path: str | None = None) -> TreeDiff:
-        """Return the difference, or that of one file, of which more is shown.
+        """Return the difference, or that of one file or folder, of which more is shown.
 
-        NotFound without one of the trees, or if they do not differ in that file; Refused if there are too many files to
+        NotFound without one of the trees, or if they do not differ there; Refused if there are too many files to
         list.
         """
         files = await self._list(before, after, _NO_RENAMES)
@@ -313,16 +314,34 @@ def _groups(files: Sequence[_Raw], limit: int) -> tuple[list[_Raw], list[_Raw], 
     large: list[_Raw] = []
     left: list[_Raw] = []
     total = names = 0
-    for item in sorted(files, key=lambda item: (item.weight, item.paths)):
-        total += item.weight + 300
-        names += len(item.paths[-1]) + 1
-        if item.weight > limit or total > _LARGE_TOTAL or names > _PATHSPEC_BYTES:
-            left.append(item)
+    for together in sorted(_clusters(files), key=lambda items: (sum(item.weight for item in items), items[0].paths)):
+        weight = sum(item.weight for item in together)
+        total += weight + 300 * len(together)
+        names += sum(len(item.paths[-1]) + 1 for item in together)
+        if weight > limit or total > _LARGE_TOTAL or names > _PATHSPEC_BYTES:
+            left += together
         elif total <= limit // 2:
-            small.append(item)
+            small += together
         else:
-            large.append(item)
+            large += together
     return small, large, left
+
+
+def _clusters(files: Iterable[_Raw]) -> list[list[_Raw]]:
+    """Return the files, each with those below a folder of its name: a file became a folder, or the other way round.
+
+    git takes the name of a file for the folder as well, so those can only be compared together.
+    """
+    clusters: list[list[_Raw]] = []
+    top = None
+    for item in sorted(files, key=lambda item: item.paths[-1] + b"/"):
+        name = item.paths[-1] + b"/"
+        if top is not None and name.startswith(top):
+            clusters[-1].append(item)
+        else:
+            top = name
+            clusters.append([item])
+    return clusters
 
 
 def _pathspecs(group: Iterable[_Raw]) -> list[bytes]:

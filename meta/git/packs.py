@@ -17,6 +17,7 @@ import re
 import secrets
 import threading
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ INDEX = ("-c", "pack.writeReverseIndex=false", "index-pack", "--stdin", "--fix-t
 """The command of git that writes a staged pack from its input. Its last arguments are the paths of index and pack."""
 
 _PACK = re.compile(r"pack-([0-9]{40})\.pack")
+_INDEX_2 = b"\377tOc\0\0\0\2"
+_NAMES = 8 + 256 * 4
+"""Where the sorted names begin in an index of version 2. The four bytes before them are their number."""
 _KINDS = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
 _removing = threading.Lock()
 
@@ -91,6 +95,27 @@ def ids(git_dir: Path) -> frozenset[ProposalId]:
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     return frozenset(ProposalId(int(match[1])) for name in names if (match := _PACK.fullmatch(name)))
+
+
+def holds(git_dir: Path, name: str) -> bool:
+    """Return True if the object `name` is in one of the packs of a repo, by their indexes (gitformat-pack(5)).
+
+    An index that cannot be read holds nothing.
+    """
+    wanted = bytes.fromhex(name)
+    return any(_indexed(path, wanted) for path in _folder(git_dir).glob("*.idx"))
+
+
+def _indexed(index: Path, wanted: bytes) -> bool:
+    try:
+        data = index.read_bytes()
+    except OSError:
+        return False
+    names = _NAMES + 20 * int.from_bytes(data[_NAMES - 4 : _NAMES], "big")
+    if data[:8] != _INDEX_2 or len(data) < names:
+        return False
+    at = bisect_left(range((names - _NAMES) // 20), wanted, key=lambda n: data[_NAMES + 20 * n : _NAMES + 20 * n + 20])
+    return data[_NAMES + 20 * at : _NAMES + 20 * at + 20] == wanted
 
 
 def remove(git_dir: Path, id: ProposalId, shared: Sequence[Path] = ()) -> bool:

@@ -16,6 +16,7 @@ from meta.applied.source import Source, SourceKind
 from meta.desired import trailers
 from meta.desired.repo import MetaRepo
 from meta.errors import Damaged, HiveError, NotFound, PermanentError
+from meta.git import packs
 from meta.git.damage import examine_refs
 from meta.git.files import read_loose, write_objects
 from meta.git.frame import mend_frame
@@ -386,3 +387,15 @@ async def test_a_meta_repo_that_lost_every_ref_is_not_begun_anew(layout: Layout)
         (layout.meta_git / ref).unlink()
     with pytest.raises(Damaged, match="refs/heads/main"):
         await MetaRepo(layout).create(2)
+
+
+async def test_a_lost_tag_is_named_also_if_the_repo_has_packs(applied: Applied) -> None:
+    file = blob(b"packed")
+    (await applied.repo.stage([file])).place(ProposalId(7))
+    assert packs.holds(applied.repo.path, file.id)
+    assert not packs.holds(applied.repo.path, "0" * 40)
+    assert not examine_refs(applied.repo.path)
+    lost = applied.repo.ref("refs/tags/deployed/0")
+    assert lost is not None
+    lose(applied.repo.path, lost)
+    assert [f"its object {lost} is missing" in hurt.text for hurt in examine_refs(applied.repo.path)] == [True]

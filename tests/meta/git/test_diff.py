@@ -73,6 +73,24 @@ async def test_a_third_file_behind_padding_is_named_and_shown(repo: GitRepo) -> 
     assert "1 of 3 files are not shown" in diff.patch.rstrip("\n").rpartition("\n")[2]
 
 
+async def test_a_file_that_becomes_a_folder_pushes_no_other_out_of_the_patch(repo: GitRepo) -> None:
+    one = await _commit(repo, {"agent.toml": b"a = 1\n", "d": b"12\n"})
+    large = b"x\n" * (2 * MIB)
+    two = await _commit(repo, {"agent.toml": b"a = 2\n", "d/big": large, "d/small": b"1\n", "run.sh": b"#!/bin/sh\n"})
+    diff = await repo.diff(one, two)
+    assert {change.path: change.shown for change in diff.files} == {
+        "agent.toml": True,
+        "d": False,
+        "d/big": False,
+        "d/small": False,
+        "run.sh": True,
+    }
+    assert len(diff.files) == 5
+    assert "+a = 2" in diff.patch
+    folder = await repo.diff(one, two, "d")
+    assert [change.path for change in folder.files] == ["d", "d/big", "d/small"]
+
+
 async def test_of_one_file_more_is_shown_than_of_all(repo: GitRepo) -> None:
     large = b"0123456789abcde\n" * (2 * MIB // 16)
     one, two = await _commit(repo, {"a": b"1"}), await _commit(repo, {"a": b"2", "large": large})

@@ -50,8 +50,9 @@ async def meta(subject: Subject) -> list[Finding]:
 
 
 async def _pinned(subject: Subject, agent: AgentName, id: ProposalId, sha: str) -> bool:
-    applied = subject.applied(agent)
-    return any(deploy.id == id and deploy.sha == sha for deploy in await applied.deploys())
+    """Return True if the agent has that deploy, and if nobody can know, because its tags cannot be read."""
+    deploys = await _deploys(subject, agent)
+    return deploys is None or any(deploy.id == id and deploy.sha == sha for deploy in deploys)
 
 
 async def fsck(subject: Subject) -> list[Finding]:
@@ -102,15 +103,16 @@ async def tags(subject: Subject) -> list[Finding]:
         if view is not None:
             findings += _rivals(subject, agent)
             deploys = await _deploys(subject, agent)
-            findings += [_contradiction(deploy) for deploy in deploys if _contradicts(deploy, view)]
+            findings += [_contradiction(deploy) for deploy in deploys or () if _contradicts(deploy, view)]
     return findings or ok("tags and meta agree")
 
 
-async def _deploys(subject: Subject, agent: AgentName) -> tuple[Deploy, ...]:
+async def _deploys(subject: Subject, agent: AgentName) -> tuple[Deploy, ...] | None:
+    """Return the agent's deploys; None if its tags cannot be read, which the checks `damage` and `fsck` report."""
     try:
         return await subject.applied(agent).deploys()
-    except HiveError:  # the check `fsck` reports what is wrong with the repo
-        return ()
+    except HiveError:
+        return None
 
 
 def _rivals(subject: Subject, agent: AgentName) -> list[Finding]:
@@ -202,9 +204,12 @@ async def _cards(subject: Subject, contents: Contents) -> list[Finding]:
 
 
 async def _behind(subject: Subject, agent: AgentName, contents: Contents) -> str:
-    """Describe the ids that differ between cards and tags. Return "" if none does."""
+    """Describe the ids that differ between cards and tags. Return "" if none does, or if the tags cannot be read."""
     cards: Mapping[ProposalId, str] = contents.cards.get(agent, {})
-    tagged = {deploy.id: str(deploy.state) for deploy in await _deploys(subject, agent)}
+    deploys = await _deploys(subject, agent)
+    if deploys is None:
+        return ""
+    tagged = {deploy.id: str(deploy.state) for deploy in deploys}
     differ = sorted(id for id in {*cards, *tagged} if cards.get(id) != tagged.get(id))
     shown = [f"{id}: card {cards.get(id, 'missing')}, tag {tagged.get(id, 'missing')}" for id in differ[:3]]
     return "; ".join(shown) + ("; ..." if len(differ) > len(shown) else "")

@@ -8,6 +8,7 @@ from contextlib import closing
 
 from meta.git.repo import GitRepo
 from meta.names import Sha
+from reconciler.upkeep.doctor.checks import truth
 from reconciler.upkeep.doctor.checks.base import Subject, Verdict
 from reconciler.upkeep.doctor.examine import failed
 from tests.reconciler.upkeep.doctor.looks import ALICE, deployed, look, only, ref
@@ -70,6 +71,15 @@ async def test_cards_behind_their_tags_are_told(subject: Subject) -> None:
     edit(subject, "DELETE FROM cards WHERE agent = 'alice' AND id > 0")
     edit(subject, "UPDATE projections SET stamp = 'older' WHERE agent = 'alice'")
     await only(subject, "database", Verdict.WARN, "card missing, tag deployed")
+
+
+async def test_cards_are_not_compared_with_tags_that_cannot_be_read(subject: Subject) -> None:
+    """The remedy for cards that disagree costs the messages."""
+    edit(subject, "UPDATE cards SET state = 'failed'")
+    name = (subject.layout.applied_git(subject.repos()[0]) / "refs/tags/deployed/0").read_text(encoding="ascii").strip()
+    (subject.layout.applied_git(subject.repos()[0]) / "objects" / name[:2] / name[2:]).unlink()
+    assert all(finding.verdict is not Verdict.FAIL for finding in await truth.database(subject))
+    assert any(name in finding.text for finding in await truth.damage(subject))
 
 
 async def test_cards_that_lie_with_a_current_stamp_fail(subject: Subject) -> None:
