@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.e2e.interruption import Interrupted, end_processes, ignore_signals, interruptible
 from tests.e2e.talking import ALICE, talk
 from tests.e2e.words import SETTINGS, WAIT, Story, Unexpected, check
 
@@ -134,21 +135,32 @@ def crashes(story: Story) -> None:
     check(bool(re.search("alice", text)), "hive log does not show alice")
 
 
-def main() -> int:
-    """Tell it to the terminal."""
-    with tempfile.TemporaryDirectory(prefix="hive-demo-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        story = Story(directory, out=lambda line: print(line, flush=True))  # noqa: T201 - this is what a demo does
-        try:
-            tell(story)
-        except (Unexpected, subprocess.SubprocessError, OSError) as error:
-            story.out(f"  FAILED  {error}")
-            story.out(story.tail())
-            return 1
-        finally:
-            story.end()
+def perform(story: Story, directory: Path) -> int:
+    """Tell it, and leave no process behind, however it ends."""
+    try:
+        tell(story)
+        story.end()
+    except (Unexpected, subprocess.SubprocessError, OSError) as error:
+        story.out(f"  FAILED  {error}")
+        story.out(story.tail())
+        return 1
+    finally:
+        ignore_signals()
+        end_processes(directory)
+        story.reap()
     return 0
+
+
+def main() -> int:
+    """Tell it to the terminal. A signal ends it early, with the agents, the daemon and the temporary directory."""
+    try:
+        with interruptible(), tempfile.TemporaryDirectory(prefix="hive-demo-") as name:
+            directory = Path(name)
+            directory.chmod(0o755)
+            return perform(Story(directory, out=lambda line: print(line, flush=True)), directory)  # noqa: T201
+    except Interrupted as signalled:
+        sys.stderr.write(f"  {signalled.name}: the demo is stopped, its agents and its daemon too\n")
+        return signalled.code
 
 
 if __name__ == "__main__":

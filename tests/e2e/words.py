@@ -114,7 +114,10 @@ class Story:
         command = [sys.executable, "-m", "api.cli.main", "serve", "--state", str(self.state)]
         command += ["--runtime", str(self.runtime)]
         with self.log.open("ab") as log:
-            self.daemon = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+            # its own session: the terminal's Ctrl-C is for the story, which ends the daemon after the agents
+            self.daemon = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
 
         def answers() -> bool | None:
             if self.daemon is not None and self.daemon.poll() is not None:
@@ -140,6 +143,11 @@ class Story:
             for name in ("alice", "bob", "manager"):
                 self.quiet("stop", name, "--now", "--wait")
             self.daemon.terminate()
+            self.daemon.wait(WAIT)
+
+    def reap(self) -> None:
+        """Wait for the daemon after it was ended from outside."""
+        if self.daemon is not None:
             self.daemon.wait(WAIT)
 
     def edit(self, text: str, agent: str = "alice") -> None:
