@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +39,29 @@ async def tried(first: int = FIRST_UID) -> sandbox.Host:
 
     Raises Refused with the cause and its remedy.
     """
+    return await _try(first if privilege(first).hands_out_uids else None, first)
+
+
+async def tried_user_namespace(first: int = FIRST_UID) -> sandbox.Host:
+    """Do the same in a user namespace. Root needs one where hive keeps its own uid, although agents run without."""
+    return await _try(None, first)
+
+
+def is_sandbox_complaint(stderr: str) -> bool:
+    """Return True if a program's messages may be those of the sandbox that did not start it.
+
+    The program can write the same, so that only a trial proves it.
+    """
+    return re.search(r"^(?:bwrap|setpriv|hive): ", stderr, re.MULTILINE) is not None
+
+
+async def _try(uid: int | None, first: int) -> sandbox.Host:
     require_proc()
     host, mine = sandbox.detect(), privilege(first)
-    box = sandbox.Sandbox(uid=first if mine.hands_out_uids else None)
     try:
-        await run(sandbox.command(box, ["/bin/sh", "-c", ":"], host), deadline=_SECONDS)
+        await run(sandbox.command(sandbox.Sandbox(uid=uid), ["/bin/sh", "-c", ":"], host), deadline=_SECONDS)
     except HiveError as error:
-        cause = _cause(error.summary, mine)
+        cause = _Cause("", _CONTAINER) if uid else _cause(error.summary, mine)
         raise Refused(f"{cause.text} ({error.summary})" if cause.text else error.summary, cause.remedy) from error
     return host
 
@@ -56,15 +73,16 @@ class _Cause:
 
 
 def _cause(complaint: str, mine: Privilege, proc: Path = Path("/proc")) -> _Cause:
-    if mine.hands_out_uids:
-        return _Cause("", _CONTAINER)
+    """Return why no user namespace could be made, or what is missing in it."""
     for name, forbids, text, remedy in _SWITCHES:
         try:
             value = (proc / "sys" / name).read_text(encoding="ascii").strip()
         except OSError:
             continue
         if value == forbids and (mine.uid != 0 or name.startswith("user/")):
-            return _Cause(text, f"{remedy}, or run hive as root")
+            return _Cause(text, remedy if mine.host_root else f"{remedy}, or run hive as root")
+    if "ENOSPC" in complaint:  # the limit of an outer namespace counts too, and cannot be read here
+        return _Cause("no more user namespaces are allowed here", "raise user.max_user_namespaces of the host")
     if "mount proc" in complaint:
         return _Cause("parts of this container's /proc are hidden, so that no other can be mounted", _CONTAINER)
     if mine.uid == 0:

@@ -5,6 +5,7 @@ One line per step with what was seen; exit code 0 only if every step is as it sh
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -13,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from meta.errors import HiveError
+from meta.process.trial import tried
 from tests.e2e.interruption import Interrupted, end_processes, ignore_signals, interruptible
 from tests.e2e.talking import ALICE, talk
 from tests.e2e.words import SETTINGS, WAIT, Story, Unexpected, check
@@ -142,7 +145,7 @@ def perform(story: Story, directory: Path) -> int:
         story.end()
     except (Unexpected, subprocess.SubprocessError, OSError) as error:
         story.out(f"  FAILED  {error}")
-        story.out(story.tail())
+        story.out(f"{story.last_complaint()}\n{story.tail()}")
         return 1
     finally:
         ignore_signals()
@@ -153,6 +156,11 @@ def perform(story: Story, directory: Path) -> int:
 
 def main() -> int:
     """Tell it to the terminal. A signal ends it early, with the agents, the daemon and the temporary directory."""
+    try:
+        asyncio.run(tried())
+    except HiveError as error:
+        sys.stderr.write(f"hive: the demo needs the sandbox: {error.summary}\nhive: try: {error.hint}\n")
+        return 1
     try:
         with interruptible(), tempfile.TemporaryDirectory(prefix="hive-demo-") as name:
             directory = Path(name)

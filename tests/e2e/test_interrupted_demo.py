@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,29 @@ def test_a_demo_that_fails_without_its_daemon_leaves_nothing(demo: Demo) -> None
     assert daemon is not None
     os.kill(int(daemon[1]), signal.SIGKILL)
     output, _ = demo.process.communicate()
-    assert "FAILED" in output
+    assert "  FAILED  " in output
     assert demo.process.returncode == 1
     assert demo.left() == (set(), [])
+
+
+def test_a_demo_without_a_sandbox_names_the_cause_at_its_first_line(tmp_path: Path) -> None:
+    stub = tmp_path / "bwrap"
+    stub.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    stub.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "tests.e2e.story"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout) == (1, "")
+    first, remedy = done.stderr.splitlines()
+    assert "No permissions to create new namespace" in first
+    assert remedy.startswith("hive: try: ")
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+def test_a_demo_with_user_namespaces_switched_off_names_the_switch(tmp_path: Path) -> None:
+    off = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    command = ["unshare", "-Ur", "sh", "-c", off, "sh", sys.executable, "-m", "tests.e2e.story"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1
+    assert "user namespaces are switched off" in done.stderr.splitlines()[0]
+    assert "sysctl user.max_user_namespaces=15000" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -68,12 +69,19 @@ class Story:
             if seen is not None:
                 return seen
             time.sleep(0.05)
-        raise Unexpected(f"{what} did not happen within {WAIT:g} s\n{self.tail()}")
+        raise Unexpected(f"{what} did not happen within {WAIT:g} s")
 
     def tail(self) -> str:
         """The end of the daemon's log."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join(lines[-25:])
+        return "\n".join(self._log_lines()[-25:])
+
+    def last_complaint(self) -> str:
+        """The daemon's last warning or error: most often the cause of what did not happen."""
+        lines = [line for line in self._log_lines() if re.search(r"\[(?:warning|error|critical) *\]", line)]
+        return f"  the daemon's last warning: {lines[-1]}" if lines else "  the daemon warned of nothing"
+
+    def _log_lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
 
     def git(self, repo: Path, *words: str) -> str:
         """A git command in one of hive's own repos."""
@@ -121,7 +129,7 @@ class Story:
 
         def answers() -> bool | None:
             if self.daemon is not None and self.daemon.poll() is not None:
-                raise Unexpected(f"the daemon ended with {self.daemon.returncode}\n{self.tail()}")
+                raise Unexpected(f"the daemon ended with {self.daemon.returncode}")
             http = self.runtime / "http.sock"
             return True if http.exists() and self.quiet("list") else None
 

@@ -33,6 +33,7 @@ from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, ProcessTimeout, Streams, run
 from meta.process.sandbox import Sandbox
+from meta.process.trial import is_sandbox_complaint, tried, tried_user_namespace
 from meta.proposed.quarantine.relay import PATIENCE, Stalled, relay
 from meta.proposed.quarantine.repo import GIT_ENVIRONMENT, Fetched, QuarantineRepo, explain, hand_over, too_large
 
@@ -192,6 +193,7 @@ class _Fetch:
             short = self.config.fetch_deadline <= PATIENCE
             raise self._timeout_error() if short else self._stalled_error() from error
         if done.code != 0:
+            await self._require_sandbox(done)
             raise explain(done.stderr_tail, wanted or "HEAD", self.source.path)
         try:
             commit = sha(done.text)
@@ -224,6 +226,7 @@ class _Fetch:
         if repo.overflowed():
             raise too_large(wanted or commit, self.config)
         if done.code != 0 or not repo.holds(commit):  # git refuses some commits with a warning only
+            await self._require_sandbox(served)
             raise explain(f"{served.stderr_tail}\n{done.stderr_tail}", wanted or commit, self.source.path)
 
     async def _relay(self, source: int, sink: int, ended: Callable[[], object]) -> None:
@@ -247,6 +250,12 @@ class _Fetch:
             )
         finally:
             started()  # if it could not be started: the other side must see the end of the pipe, not wait for it
+
+    async def _require_sandbox(self, ended: Completed) -> None:
+        """Raise Refused with the host's own fault if it was the sandbox that failed, and not git in it."""
+        if ended.code != 0 and is_sandbox_complaint(ended.stderr_tail):
+            changes_uid = self.source.uid and privilege().hands_out_uids
+            await (tried() if changes_uid else tried_user_namespace())
 
     def _confined(self, words: Sequence[str]) -> list[str]:
         settings = [word for key, value in self._serving() for word in ("-c", f"{key}={value}")]

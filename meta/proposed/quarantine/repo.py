@@ -307,9 +307,17 @@ def explain(stderr: str, what: str, where: Path) -> HiveError:
     for pattern, error, summary, hint in _COMPLAINTS:
         if re.search(pattern, stderr, re.IGNORECASE):
             return error(summary.format(name=name, where=where), hint)
-    last = next((line for line in reversed(stderr.split("\n")) if line.strip()), "git gave no reason")
+    lines = [line for line in stderr.split("\n") if line.strip() and line.strip() not in _BOILERPLATE]
+    last = lines[-1] if lines else "git gave no reason"
     return BadInput(f"cannot fetch {name} from {where}: {one_line(last, 200)}", "see `git fsck` there")
 
+
+_BOILERPLATE = (
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+)
+"""git's lines after a serving side that died. They come last, and the reason stands before them."""
 
 _COMPLAINTS: tuple[tuple[str, type[BadInput] | type[NotFound] | type[Refused], str, str], ...] = (
     (

@@ -13,7 +13,7 @@ from meta.nix import find
 from meta.nix.cli import OLDEST
 from meta.process.privilege import ONE_UID_REMEDY, ROOT_REMEDY, privilege
 from meta.process.run import run
-from meta.process.trial import tried
+from meta.process.trial import tried, tried_user_namespace
 from reconciler.common.controllers import CONTROLLERS
 from reconciler.common.reserve import size
 from reconciler.upkeep.disk.measure import measure
@@ -83,7 +83,20 @@ async def bubblewrap(subject: Subject) -> list[Finding]:
             "the kernel needs CONFIG_SECCOMP_FILTER"
         )
         return [Finding(Verdict.WARN if allowed else Verdict.FAIL, text, remedy)]
+    if privilege(subject.config.uid_start).hands_out_uids and (finding := await _user_namespace(subject)):
+        return [finding]
     return ok(f"{host.bwrap} creates namespaces and runs under the filter of system calls")
+
+
+async def _user_namespace(subject: Subject) -> Finding | None:
+    """Return what root lacks if it can make no user namespace: agents run without one."""
+    try:
+        await tried_user_namespace(subject.config.uid_start)
+    except HiveError as error:
+        nix = subject.builder == "nix"
+        lost = "builder nix builds nothing" if nix else "nothing can be fetched from root's own repos elsewhere"
+        return Finding(Verdict.FAIL if nix else Verdict.WARN, f"{error.summary}; {lost}", error.hint)
+    return None
 
 
 async def uids(subject: Subject) -> list[Finding]:

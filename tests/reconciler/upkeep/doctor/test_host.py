@@ -64,6 +64,18 @@ async def test_bubblewrap_that_is_missing_or_may_make_no_namespace_is_told(
     assert "No permissions" in (await only(bare, "bubblewrap", Verdict(verdict), "namespace")).text
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's agents need a user namespace too")
+@pytest.mark.parametrize(("builder", "verdict"), [("plain", "warn"), ("nix", "fail")])
+async def test_root_that_can_make_no_user_namespace_is_reported_though_agents_run(
+    bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: str, verdict: str
+) -> None:
+    bare.builder = builder
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    refusal = "*--unshare-user*) echo 'bwrap: Creating new namespace failed: (ENOSPC)' >&2; exit 1"
+    program(tmp_path / "bin", "bwrap", f'case "$*" in {refusal};; esac')
+    await only(bare, "bubblewrap", Verdict(verdict), "no more user namespaces are allowed here")
+
+
 @pytest.mark.parametrize(
     ("mounts", "verdict"),
     [
