@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Without its bytecode each process of the tests would compile hive again, and each collection all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup claude run demo demo-nixos test test-full soak lint bench bench-peers lock clean
 
 help: ## what there is
