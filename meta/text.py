@@ -46,6 +46,8 @@ FILLERS = frozenset(
         "\u17b4\u17b5",  # inherent vowels of Khmer (Mn)
         "\u180b\u180c\u180d\u180f",  # variation selectors of Mongolian (Mn)
         "\u2d7f\U0001107f\U00011a47\U00011a99",  # joiners of Tifinagh, Brahmi, Zanabazar and Soyombo (Mn)
+        "\U000113d0\U00011f42",  # joiners of Tulu-Tigalari and Kawi (Mn), which older Pythons call unassigned
+        "\U00013441\U00013442",  # Egyptian blanks (Lo), as new
         "\u2800",  # blank Braille pattern (So)
         "\ufffc",  # object replacement (So)
         "\U00016fe4",  # Khitan small script filler (Mn)

@@ -207,7 +207,9 @@ def test_the_fingerprint_is_that_of_the_model(mirrored: Settings) -> None:
         model.Role(mirrored.role), mirrored.uid_base, model.Limits(**asdict(mirrored.limits)), mirrored.isolated
     )
     assert mirrored.fingerprint() == original.fingerprint()
-    assert asdict(original) == asdict(mirrored)
+    values = asdict(original)
+    del values["limits"]["disk_mib"]  # the daemon measures it: the helper need not know
+    assert values == asdict(mirrored)
 
 
 def test_every_verb_is_named_once() -> None:
