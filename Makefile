@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup claude run demo demo-nixos test test-full soak lint bench bench-peers lock clean
+.PHONY: help setup claude run demo demo-nixos test test-full test-other soak lint bench bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,12 @@ test: test-prerequisites lint claude ## lint, types, import rules and tests; ins
 
 test-full: test-prerequisites lint claude ## the same with the long versions
 	@HIVE_FULL=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0
+
+OTHER := demo tests/api/sockets tests/api/lines tests/harness tests/meta/process tests/meta/test_text.py \
+  tests/meta/test_invisible_text.py tests/meta/wire tests/reconciler/common tests/reconciler/store \
+  tests/reconciler/privileged tests/api/cli/test_commands.py
+test-other: setup ## the demo and a selection of the tests on another Python of this machine, if it has one
+	@sh tests/support/other-python.sh $(BIN)/python $(OTHER)
 
 SECONDS ?= 600
 soak: setup ## ten minutes of kills, full disks, a hostile agent and traffic at once (SECONDS=60 SEED=7)
