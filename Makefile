@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup claude run demo demo-nixos test test-full test-other soak lint bench bench-peers lock clean
+.PHONY: help setup claude run demo demo-nixos test test-full test-other test-fresh soak lint bench bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -48,10 +48,14 @@ demo-nixos: setup ## the same story on a host with systemd, made for it (needs r
 	@$(BIN)/python -m tests.systemd.story
 
 test: test-prerequisites lint claude ## lint, types, import rules and tests; installs what they need
-	@$(BIN)/python -m pytest -rs -n 2 --dist worksteal --durations=20 --durations-min=0
+	@$(BIN)/python -m pytest -rs -n 2 --dist worksteal --durations=20 --durations-min=0 $(TESTS)
 
 test-full: test-prerequisites lint claude ## the same with the long versions
 	@HIVE_FULL=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0
+
+SUITES ?= bookworm trixie
+test-fresh: ## README's two commands in fresh roots of Debian, as root and as a user (SUITES=trixie WHO=user TESTS=all)
+	@sh tests/fresh/run.sh $(SUITES)
 
 OTHER := demo tests/api/sockets tests/api/lines tests/harness tests/meta/process tests/meta/test_text.py \
   tests/meta/test_invisible_text.py tests/meta/wire tests/reconciler/common tests/reconciler/store \
