@@ -3,11 +3,11 @@
 #
 #   other-python.sh PYTHON [demo] [PATH...]       PYTHON: the one of .venv, which is not taken
 #
-# Its virtual environment is build/venv-other. Without another Python it says so, and succeeds.
+# Its virtual environment is build/venv-other, or VENV_OTHER. Without another Python it says so, and succeeds.
 set -eu
 own=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 shift
-venv=build/venv-other
+venv=${VENV_OTHER:-build/venv-other}
 
 say() { printf 'hive: %s\n' "$1" >&2; }
 
