@@ -101,7 +101,7 @@ class Layout:
 
     @property
     def applied_repos(self) -> Path:
-        """The parent of all applied repos. A backup holds its lock, see `meta/git/packs.py`."""
+        """The parent of all applied repos. A backup reads it, see `meta/git/packs.py`."""
         return self.state / "applied"
 
     def applied(self, agent: AgentName) -> Path:

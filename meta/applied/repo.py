@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from meta.applied import tags
 from meta.applied.kept import Kept
@@ -19,6 +19,7 @@ from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, 
 from meta.applied.tags import ReadTag
 from meta.approval import Binding
 from meta.errors import Conflict, Damaged, HiveError, NotFound, TransientError
+from meta.git import packs
 from meta.git.diff import TreeDiff
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
@@ -98,6 +99,10 @@ class Applied:
     async def resolve(self, commit_id: str) -> Sha:
         """Return the full id of a commit given by 7 to 40 digits. Raise NotFound if no commit matches, or several."""
         return await self.repo.resolve(commit_id)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Keep the objects of ended proposals from being removed inside the block."""
+        return packs.reading(self.repo.path)
 
     async def has(self, sha: Sha) -> bool:
         """Return True if the commit is in this repo."""

@@ -90,8 +90,17 @@ def _broken_tags(git_dir: Path) -> Iterator[Hurt]:
             continue
         if item is None and not packs.holds(git_dir, name):
             yield Hurt(f"{ref} in {git_dir}: its object {name} is missing")
+        elif item is not None and item.kind == "tag" and not _has(git_dir, target := decode_tag(item.data).target):
+            yield Hurt(f"{ref} in {git_dir}: the commit {target} that it names is missing")
         elif item is not None and item.kind not in ("tag", "commit"):
             yield Hurt(f"{ref} in {git_dir}: its object {name} is neither tag nor commit", _mend(git_dir, ref))
+
+
+def _has(git_dir: Path, name: Sha) -> bool:
+    try:
+        return read_loose(git_dir, name) is not None or packs.holds(git_dir, name)
+    except Damaged:  # it is there; `git fsck` says what is wrong with it
+        return True
 
 
 def _mend(git_dir: Path, ref: str, meta: bool = False) -> str:

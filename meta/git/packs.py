@@ -4,13 +4,12 @@
     objects/pack/tmp_staged-<hex>, ...-idx             written, but no id has it yet; git does not see it
 
 A pack holds everything that its commit adds to the commit it was based on, also what another pack has. So one pack is
-removed without a look at the others. Who reads a repo over a longer time holds its directory with `reading`.
+removed without a look at the others. Who reads a repo over a longer time notes that with `reading`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -18,6 +17,7 @@ import secrets
 import threading
 import zlib
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,9 @@ _INDEX_2 = b"\377tOc\0\0\0\2"
 _NAMES = 8 + 256 * 4
 """Where the sorted names begin in an index of version 2. The four bytes before them are their number."""
 _KINDS = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
-_removing = threading.Lock()
+_lock = threading.Lock()
+_readers: Counter[Path] = Counter()
+"""How many read each directory at this moment, under `_lock`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,9 @@ def remove(git_dir: Path, id: ProposalId, shared: Sequence[Path] = ()) -> bool:
     """
     path = path_of(git_dir, id)
     try:
-        with _removing, contextlib.ExitStack() as held:
-            for directory in (_folder(git_dir), *shared):
-                if not held.enter_context(_flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)):
-                    return False
+        with _lock:  # so that nobody begins to read in between
+            if any(_readers[directory] for directory in (git_dir, *shared)):
+                return False
             path.with_suffix(".idx").unlink(missing_ok=True)  # without it git does not see the pack
         for other in (*path.parent.glob(f"{path.stem}.*"), path):
             other.unlink(missing_ok=True)
@@ -140,9 +141,20 @@ def remove(git_dir: Path, id: ProposalId, shared: Sequence[Path] = ()) -> bool:
 
 @contextlib.contextmanager
 def reading(directory: Path) -> Iterator[None]:
-    """Keep packs from being removed meanwhile. `directory` is a repo, or one of `shared` in `remove`."""
-    with _flock(_folder(directory) if (directory / "objects").is_dir() else directory, fcntl.LOCK_SH):
+    """Keep packs from being removed meanwhile. `directory` is a repo, or one of `shared` in `remove`.
+
+    Only this process removes packs: it holds the lock of the state directory. A lock of a file would be in the reach of
+    whoever may open it, such as the manager.
+    """
+    with _lock:
+        _readers[directory] += 1
+    try:
         yield
+    finally:
+        with _lock:
+            _readers[directory] -= 1
+            if not _readers[directory]:
+                del _readers[directory]
 
 
 def encode(objects: Sequence[GitObject]) -> bytes:
@@ -161,25 +173,6 @@ def _header(kind: int, size: int) -> bytes:
         first, size = size & 0x7F, size >> 7
     header.append(first)
     return bytes(header)
-
-
-@contextlib.contextmanager
-def _flock(directory: Path, kind: int) -> Iterator[bool]:
-    """Hold a lock of `directory`. Yield False if another one is held. A directory that is missing needs no lock."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield True
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, kind)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
 
 
 def _folder(git_dir: Path) -> Path:

@@ -23,7 +23,7 @@ from reconciler.proposals import limits
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.fetches import Fetches
-from reconciler.proposals.kept import first_source, is_kept, not_kept, place_of
+from reconciler.proposals.kept import first_source, not_kept, place_of
 from reconciler.proposals.staleness import Stale, rebase_hint
 from reconciler.proposals.superseding import supersede
 from reconciler.world import World
@@ -121,7 +121,7 @@ class Proposals:
             raise Refused(f"{id} is a {deploy.kind}, not a proposal of a commit", f"use `{remedy}`")
         await self._deploys.entry(owner)
         applied = self._world.applied(owner)
-        if not await is_kept(applied, deploy):
+        if not deploy.kept:  # also if another proposal brought the commit: its objects may go before this id ends
             return await self._fetch_again(deploy, by)
         main = await applied.main()
         if main is not None and not await self._stale.descends(owner, main, deploy.sha):

@@ -46,12 +46,18 @@ class DiffsQuery:
 
         For a pending proposal, also return the fault in its files, if there is one. Every builder checks that.
         """
-        deploy = await self._deploys.find(id, agent)
-        owner = deploy.agent
+        owner = (await self._deploys.find(id, agent)).agent
         applied, previews = self._world.applied(owner), self._world.previews
-        if not await is_kept(applied, deploy):
-            return self._without_patch(deploy, previews=previews is not None)
-        base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
+        with applied.reading():  # a denial keeps its objects until then
+            deploy = await self._deploys.find(id, owner)
+            if not await is_kept(applied, deploy):
+                return self._without_patch(deploy, previews=previews is not None)
+            base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
+            return await self._with_patch(deploy, base, path)
+
+    async def _with_patch(self, deploy: Deploy, base: Sha | None, path: str | None) -> Diff:
+        id, owner = deploy.id, deploy.agent
+        applied, previews = self._world.applied(owner), self._world.previews
         diff = await self._compare(applied, base, deploy.sha, path)
         preview = previews.of(owner).get(id) if previews is not None else None
         complaint = preview.complaint if preview else None

@@ -70,7 +70,7 @@ def test_a_push_built_on_a_superseded_one_is_whole_and_is_deployed(lab: Lab) -> 
     assert lab.card(old)["status"] == "denied"
     assert fsck(lab, lab.applied()) == ""
     assert len(lab.get(f"/api/proposals/{new}/diff")["commits"]) >= 2
-    assert lab.approve(new)["state"] == "deployed"
+    assert lab.approve(new, unseen=True)["state"] == "deployed"
     assert fsck(lab, lab.applied()) == ""
 
 
@@ -103,6 +103,24 @@ def test_a_denied_push_is_fetched_again_by_retry_while_it_is_there(lab: Lab) -> 
     lab.git(bare, "-c", "safe.directory=*", "gc", "-q", "--prune=now")
     with pytest.raises(NotFound, match=f"{sha} of {again} is no longer kept"):
         lab.post(f"/api/proposals/{again}/retry")
+
+
+def test_what_was_retried_and_deployed_needs_no_objects_of_another_proposal(lab: Lab) -> None:
+    """`below` is the parent of `above`, so the pack of `above` has it too, until `above` is denied."""
+    below = push(lab, "below", agent="bob")
+    id = id_of(lab, below, "bob")
+    clone, bare = lab.directory / "w/bob", push_repo.path_of(lab.layout, AgentName("bob"))
+    lab.git(clone, "commit", "-q", "--allow-empty", "-m", "above")
+    lab.git(clone, "push", "-q", "-f", str(bare), "HEAD:refs/heads/above")
+    tip = lab.git(clone, "rev-parse", "HEAD")
+    ids = lab.until(lambda: [c["id"] for c in lab.get("/api/proposals", agent="bob") if c["fetched_sha"] == tip])
+    above = ids[0]
+    lab.post(f"/api/proposals/{id}/deny", reason="not now")
+    again = lab.post(f"/api/proposals/{id}/retry")["id"]
+    assert lab.approve(again, unseen=True)["state"] == "deployed"
+    lab.post(f"/api/proposals/{above}/deny", reason="no")
+    assert fsck(lab, lab.applied("bob")) == ""
+    assert lab.git(lab.applied("bob"), "rev-parse", "main") == below
 
 
 def test_the_objects_of_a_destroyed_agents_proposal_go_as_well(lab: Lab) -> None:

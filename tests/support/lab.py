@@ -311,9 +311,9 @@ class Lab:
             self.settle(name)
             assert self.agent(name)["phase"] == "running", self.tail()
 
-    def approve(self, id: int) -> dict[str, Any]:
+    def approve(self, id: int, *, unseen: bool = False) -> dict[str, Any]:
         """Approve an id, wait for its end, and return its card."""
-        agent = self.post(f"/api/proposals/{id}/approve")["agent"]
+        agent = self.post(f"/api/proposals/{id}/approve", unseen=unseen)["agent"]
         self.settle(agent)
         return self.card(id, agent)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,19 @@ async def test_a_pack_is_not_removed_while_its_repo_or_all_repos_are_read(repo: 
             assert not packs.remove(repo.path, SEVEN, [repo.path.parent])
     assert packs.remove(repo.path, SEVEN, [repo.path.parent])
     assert packs.remove(repo.path, SEVEN, [repo.path.parent])  # again, after a kill
+
+
+async def test_a_lock_that_somebody_takes_on_the_folder_holds_up_nothing(repo: GitRepo) -> None:
+    """The manager may open the folder, and a lock needs no right to write."""
+    (await repo.stage([blob(b"read")])).place(SEVEN)
+    descriptor = os.open(repo.path / "objects/pack", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with packs.reading(repo.path):
+            pass
+        assert packs.remove(repo.path, SEVEN)
+    finally:
+        os.close(descriptor)
 
 
 async def test_a_pack_takes_the_place_of_no_other(repo: GitRepo) -> None:
