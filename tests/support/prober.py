@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import mmap
 import os
 import signal
 import socket
+import struct
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,10 +35,35 @@ ARGUMENTS: dict[str, tuple[int, ...]] = {
     "syslog": (-1,),
     "ptrace": (16,),
     "ioctl": (0, 0x5412),
+    "fcntl": (0, fcntl.F_SETLEASE, fcntl.F_UNLCK),
     "personality": (0x40000,),
     "pidfd_getfd": (-1,),
 }
 """What makes the conditions of a row true, or a call invalid. All other arguments are 0."""
+
+
+LOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+DELEGATION = struct.pack("IHH", 0, fcntl.F_RDLCK, 0)
+SET_DELEGATION = 1040
+LEASES: dict[str, tuple[int, int, int | bytes]] = {
+    "write lease": (os.O_RDONLY, fcntl.F_SETLEASE, fcntl.F_WRLCK),
+    "read lease": (os.O_RDONLY, fcntl.F_SETLEASE, fcntl.F_RDLCK),
+    "delegation": (os.O_RDONLY, SET_DELEGATION, DELEGATION),
+    "notify": (os.O_DIRECTORY, fcntl.F_NOTIFY, fcntl.DN_CREATE),
+}
+"""Commands of fcntl(2) that have others wait or be watched: how the own file is opened, the command, its argument."""
+COMMANDS: dict[str, tuple[int, int, int | bytes]] = {
+    "F_GETFL": (os.O_RDWR, fcntl.F_GETFL, 0),
+    "F_SETFL": (os.O_RDWR, fcntl.F_SETFL, os.O_NONBLOCK),
+    "F_SETFD": (os.O_RDWR, fcntl.F_SETFD, fcntl.FD_CLOEXEC),
+    "F_SETLK": (os.O_RDWR, fcntl.F_SETLK, LOCK),
+    "F_SETLKW": (os.O_RDWR, fcntl.F_SETLKW, LOCK),
+    "F_OFD_SETLK": (os.O_RDWR, fcntl.F_OFD_SETLK, LOCK),
+    "F_DUPFD": (os.O_RDWR, fcntl.F_DUPFD, 0),
+    "F_DUPFD_CLOEXEC": (os.O_RDWR, fcntl.F_DUPFD_CLOEXEC, 0),
+    "F_GETLEASE": (os.O_RDONLY, fcntl.F_GETLEASE, 0),
+}
+"""The same for commands that programs need."""
 
 
 def call(number: int, *arguments: int) -> int:
@@ -59,6 +87,21 @@ def made(family: int, kind: int, protocol: int) -> int:
         socket.socket(family, kind, protocol).close()
     except OSError as error:
         return error.errno or -1
+    return 0
+
+
+def controlled(flags: int, command: int, argument: int | bytes) -> int:
+    """Return the error of fcntl(2) on a file of this process's own, or on its directory; 0 if it succeeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "own"
+        file.touch()
+        descriptor = os.open(folder if flags & os.O_DIRECTORY else file, flags)
+        try:
+            fcntl.fcntl(descriptor, command, argument)
+        except OSError as error:
+            return error.errno or -1
+        finally:
+            os.close(descriptor)
     return 0
 
 
@@ -89,6 +132,7 @@ def main() -> None:
     seen["high"] = {
         "ioctl": call(at["ioctl"], 0, high | 0x5412),
         "unshare": in_child(lambda: call(at["unshare"], high | NEW_USER)),
+        "fcntl": call(at["fcntl"], 0, high | fcntl.F_SETLEASE, fcntl.F_UNLCK),
     }
     seen["harmless"] = {
         "unshare": in_child(lambda: call(at["unshare"], 0)),
@@ -96,6 +140,8 @@ def main() -> None:
         "personality": call(at["personality"], 0xFFFFFFFF),
         "ptrace": in_child(lambda: call(at["ptrace"], 0)),
     }
+    seen["leases"] = {name: in_child(partial(controlled, *arguments)) for name, arguments in LEASES.items()}
+    seen["fcntl"] = {name: in_child(partial(controlled, *arguments)) for name, arguments in COMMANDS.items()}
     seen["families"] = {family: made(family, socket.SOCK_DGRAM, 0) for family in range(1, 48)}
     seen["netlink"] = {protocol: made(socket.AF_NETLINK, socket.SOCK_RAW, protocol) for protocol in range(23)}
     seen["inet"] = {

@@ -111,9 +111,11 @@ CALLS = (
     Call("pidfd_getfd", 438, 438, errno.EPERM, "takes a descriptor out of another process"),
     Call("move_pages", 279, 239, errno.EPERM, _PAGES),
     Call("migrate_pages", 256, 238, errno.EPERM, _PAGES),
-    # files by other ways than a path
+    # files by other ways than a path, and waits of those who open them
     Call("open_by_handle_at", 304, 265, errno.EPERM, "opens a file that no path of the sandbox leads to"),
     Call("fanotify_init", 300, 262, errno.ENOSYS, "watches whole file systems; programs use inotify instead"),
+    Call("fcntl", 72, 25, errno.EPERM, "makes others, such as hive, wait in open(2); to watch there is inotify",
+         When(1, "F_SETLEASE, F_SETDELEG and F_NOTIFY", values=(1024, 1040, 1026))),
     Call("quotactl", 179, 60, errno.EPERM, "quotas are the host's"),
     Call("quotactl_fd", 443, 443, errno.EPERM, "quotas are the host's"),
     Call("acct", 163, 89, errno.EPERM, _HOST),

@@ -39,11 +39,20 @@ def test_every_call_of_the_table_gets_its_error(seen: Any) -> None:
 
 
 def test_a_bit_in_the_upper_half_of_an_argument_changes_nothing(seen: Any) -> None:
-    assert seen["high"] == {"ioctl": errno.EPERM, "unshare": errno.EPERM}
+    assert seen["high"] == {"ioctl": errno.EPERM, "unshare": errno.EPERM, "fcntl": errno.EPERM}
 
 
 def test_what_a_condition_does_not_mean_works(seen: Any) -> None:
     assert seen["harmless"] == {"unshare": 0, "ioctl": errno.ENOTTY, "personality": 0, "ptrace": 0}
+
+
+def test_no_file_can_be_leased_or_delegated_to_make_others_wait_in_open(seen: Any) -> None:
+    assert seen["leases"] == dict.fromkeys(("write lease", "read lease", "delegation", "notify"), errno.EPERM)
+
+
+def test_locks_flags_and_copies_of_descriptors_work(seen: Any) -> None:
+    assert set(seen["fcntl"].values()) == {0}
+    assert {"F_SETFL", "F_SETLK", "F_OFD_SETLK", "F_DUPFD", "F_DUPFD_CLOEXEC", "F_GETLEASE"} <= seen["fcntl"].keys()
 
 
 def test_only_the_allowed_socket_families_open(seen: Any) -> None:

@@ -59,7 +59,7 @@ def test_a_condition_is_about_the_lower_half_of_its_argument(machine: str) -> No
             continue
         bits = [1 << bit for bit in range(32) if call.when.bits >> bit & 1]
         refused = [*bits, *call.when.values, *([0x40000, 1] if call.when.allowed else [])]
-        allowed = [*call.when.allowed, *([] if call.when.allowed else [0, 0x400])]
+        allowed = [*call.when.allowed, *([] if call.when.allowed else [0, 0x800])]
         for value in refused:
             before = [0] * call.when.argument
             assert judge(machine, number, *before, value) == ERROR | call.error, call.name
