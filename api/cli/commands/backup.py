@@ -4,7 +4,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -227,7 +227,16 @@ def _show_backup(target: Path, manifest: "Manifest", json: bool) -> None:
     if manifest.credentials:
         console.write("it holds the agents' /state and homes with their CREDENTIALS: protect it like them")
     if manifest.skipped:
-        console.write(f"left out: {len(manifest.skipped)} links, sockets, devices or odd names (--json lists them)")
+        kinds = "links, sockets, devices, odd names or files under a lease"
+        owners = _owners(manifest.skipped)
+        console.write(f"left out: {len(manifest.skipped)} {kinds}{owners} (--json lists them)")
+
+
+def _owners(skipped: Iterable[str]) -> str:
+    """Return " of " and the agents that the files in `skipped` belong to, "" if they are of no agent."""
+    parts = [path.strip("'\"").split("/") for path in skipped]  # an odd name is quoted
+    names = sorted({part[1] for part in parts if part[0] in ("agents", "proposed") and len(part) > 1})
+    return f" of {', '.join(names)}" if names else ""
 
 
 def _row(manifest: "Manifest") -> Row:

@@ -49,7 +49,7 @@ class Manifest:
     """manifest.json. `files`: path -> [SHA-256, bytes]. `agents`: the commit that each applied/main was at.
 
     `settings` are the HIVE_* settings in effect; `settings_of` is "daemon", or "command" if the backup was made without
-    a daemon. `skipped`: links, sockets, devices, odd names. `credentials`: agents' homes are in it.
+    a daemon. `skipped`: links, sockets, devices, odd names, leased files. `credentials`: agents' homes are in it.
     """
 
     format: int

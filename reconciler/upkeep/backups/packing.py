@@ -1,12 +1,13 @@
 """The tar of a backup: hive's own files, and files of agents. See archive.py.
 
 Files of agents are not trusted: each is opened beneath the agent's directory only, without following a link. Links,
-sockets and devices are left out.
+sockets, devices and files under a lease are left out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -34,6 +35,8 @@ from reconciler.upkeep.backups.archive import Manifest, kind_of
 _SPARSE = 16
 """A file is skipped if less than this fraction (one in 16) of it is stored."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CLOSED = (errno.EAGAIN, errno.ELOOP, errno.ENXIO)
+"""Errors of an open that the owner causes: a lease on the file, or a link or a socket put in its place meanwhile."""
 _SPOOL = 2**22
 _LEVEL = 6
 _DEEPEST = 100
@@ -237,7 +240,13 @@ class Packing:
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             self._skipped.append(path)
             return
-        descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in _CLOSED:
+                raise
+            self._skipped.append(path)
+            return
         try:
             status = os.fstat(descriptor)
             if stat.S_ISDIR(status.st_mode):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import io
 import json
 import os
+import signal
 import stat
 import tarfile
 from collections.abc import Callable
@@ -50,6 +52,10 @@ async def file(layout: Layout, tmp_path: Path) -> Path:
 
 async def write(layout: Layout, target: Path, wanted: backup.Wanted | None = None) -> archive.Manifest:
     return await backup.write(layout, target, wanted or backup.Wanted(), ORIGIN, contextlib.nullcontext())
+
+
+def bind(path: Path) -> None:
+    os.mknod(path, stat.S_IFSOCK | 0o600)
 
 
 def elsewhere(tmp_path: Path) -> Layout:
@@ -205,6 +211,43 @@ async def test_a_file_of_holes_is_left_out_and_named(layout: Layout, tmp_path: P
         file.truncate(2**40)
     manifest = await write(layout, tmp_path / "b.tar", backup.Wanted(agents=True))
     assert manifest.skipped == ("agents/alice/state/holes",)
+
+
+async def test_a_file_under_a_lease_is_left_out_and_named(layout: Layout, tmp_path: Path) -> None:
+    state = layout.agent_state(ALICE)
+    state.mkdir(parents=True)
+    (state / "leased").write_bytes(b"x")
+    (state / "other").write_bytes(b"x")
+    descriptor = os.open(state / "leased", os.O_RDONLY)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # SIGIO would end the tests
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        manifest = await write(layout, tmp_path / "b.tar", backup.Wanted(agents=True))
+    finally:
+        os.close(descriptor)
+    assert manifest.skipped == ("agents/alice/state/leased",)
+    assert "agents/alice/state/other" in manifest.files
+
+
+@pytest.mark.parametrize("replace", [lambda path: path.symlink_to("/etc/shadow"), bind], ids=["symlink", "socket"])
+async def test_what_is_put_in_the_place_of_a_file_meanwhile_is_left_out_and_named(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: Callable[[Path], None]
+) -> None:
+    file = layout.agent_state(ALICE) / "swapped"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x")
+    real = os.stat
+
+    def swap(path: Any, **options: Any) -> os.stat_result:
+        status = real(path, **options)
+        if path == "swapped":
+            file.unlink()
+            replace(file)
+        return status
+
+    monkeypatch.setattr(os, "stat", swap)
+    manifest = await write(layout, tmp_path / "b.tar", backup.Wanted(agents=True))
+    assert manifest.skipped == ("agents/alice/state/swapped",)
 
 
 async def test_no_file_is_said_so(tmp_path: Path) -> None:
