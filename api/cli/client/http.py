@@ -15,7 +15,7 @@ from typing import Any
 from api.cli.client.exit_codes import Failed, TimedOut, Unreachable
 from api.cli.client.paths import Where
 from api.http.problems import error_from
-from meta.errors import Refused
+from meta.errors import HiveError, Refused
 
 CONNECT_DEADLINE = 5.0
 ANSWER_DEADLINE = 300.0
@@ -103,13 +103,8 @@ class Client:
                 sock.sendall(_request(method, path, query, body))
                 sock.settimeout(self._patience)
                 head, _, rest = _rest_of(sock).partition(b"\r\n\r\n")
-            except TimeoutError as error:
-                raise _no_answer(self.where) from error
             except OSError as error:
-                raise Unreachable(
-                    f"the daemon at {self.where.http} closed the connection: {error.strerror}",
-                    "see its log, then try again",
-                ) from error
+                raise lost(self.where, error) from error
         return _answer(head, rest)
 
     def _open(self) -> socket.socket:
@@ -211,13 +206,11 @@ def _status(head: bytes) -> int:
 
 def _answer(head: bytes, body: bytes) -> Any:
     if not head:
-        raise Unreachable(
-            "the daemon closed the connection without an answer", "it is stopping, or was killed; see its log"
-        )
+        raise unanswered()
     status = _status(head)
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:") and int(line[15:]) != len(body):
-            raise Unreachable("the daemon's answer was cut off", "it is stopping, or was killed; try again")
+            raise cut_off()
     try:
         value = json.loads(body) if body else None
     except ValueError:
@@ -243,6 +236,27 @@ def _event(block: bytes) -> Event | None:
 
 def _row(value: Any) -> Row:
     return value if isinstance(value, dict) else {}
+
+
+def lost(where: Where, error: OSError) -> HiveError:
+    """Return the error for a connection to the daemon that failed with `error`."""
+    if isinstance(error, TimeoutError):
+        return _no_answer(where)
+    return Unreachable(
+        f"the daemon at {where.http} closed the connection: {error.strerror}", "see its log, then try again"
+    )
+
+
+def unanswered() -> Unreachable:
+    """Return the error for a connection that the daemon closed without an answer."""
+    return Unreachable(
+        "the daemon closed the connection without an answer", "it is stopping, or was killed; see its log"
+    )
+
+
+def cut_off() -> Unreachable:
+    """Return the error for a connection that the daemon closed within its answer."""
+    return Unreachable("the daemon's answer was cut off", "it is stopping, or was killed; try again")
 
 
 def _no_answer(where: Where) -> TimedOut:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.client.exit_codes import Unreachable
-from api.cli.client.http import Client, Row
+from api.cli.client.http import Client, Row, cut_off, lost, unanswered
 from api.cli.command import DAEMON, JsonOption, command
 from api.cli.render import console, texts, times
 from meta.errors import BadInput, HiveError, NotFound, TransientError
@@ -62,11 +61,13 @@ def backup(
         raise BadInput(f"{target.name!r} is not a name for a backup", "end it in .tar, or in .tar.gz to compress it")
     if not target.parent.is_dir():  # checked first, or the daemon would make the tar in vain
         raise NotFound(f"there is no directory {target.parent}", "create it first")
-    try:
-        _from_daemon(client, target, proposed, agents)
-        manifest = _read(target)
-    except Unreachable:
+    sock = _connect(client)
+    if sock is None:
         manifest = _without_daemon(client, target, proposed, agents)
+    else:
+        with sock:
+            _from_daemon(client, sock, target, proposed, agents)
+        manifest = _read(target)
     _show_backup(target, manifest, json)
 
 
@@ -128,50 +129,60 @@ def _without_daemon(client: Client, target: Path, proposed: bool, agents: bool) 
         return asyncio.run(write(layout, target, wanted, origin, contextlib.nullcontext()))
 
 
-def _from_daemon(client: Client, target: Path, proposed: bool, agents: bool) -> None:
+def _from_daemon(client: Client, sock: socket.socket, target: Path, proposed: bool, agents: bool) -> None:
     """Write the daemon's tar to a file beside `target`, then rename that file."""
     import json
 
     wanted = {"proposed": proposed, "agents": agents, "compressed": target.name.endswith("gz")}
     data = json.dumps(wanted).encode()
     head = ["POST /api/backup HTTP/1.0", "Host: hive", "Content-Type: application/json", f"Content-Length: {len(data)}"]
-    with _connection(client) as sock:
-        sock.sendall("\r\n".join([*head, "", ""]).encode() + data)
-        scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                for block in _answer(sock):
-                    file.write(block)
-                file.flush()
-                os.fsync(descriptor)
-            scratch.rename(target)
-        except OSError as error:
-            raise TransientError(f"cannot write {target}: {error.strerror or error}", "look at the disk") from error
-        finally:
-            scratch.unlink(missing_ok=True)
+    request = "\r\n".join([*head, "", ""]).encode() + data
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            for block in _answer(_exchange(client, sock, request)):
+                file.write(block)
+            file.flush()
+            os.fsync(descriptor)
+        scratch.rename(target)
+    except OSError as error:
+        raise TransientError(f"cannot write {target}: {error.strerror or error}", "look at the disk") from error
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _connection(client: Client) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(ANSWER_DEADLINE)
-        try:
-            client.where.connect(sock, client.where.http)
-        except OSError as error:
-            raise Unreachable(
-                f"no daemon answers at {client.where.http}", f"start one with `{client.where.serve_command()}`"
-            ) from error
-        yield sock
+def _connect(client: Client) -> socket.socket | None:
+    """Return a connection to the daemon, None if no daemon answers."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(ANSWER_DEADLINE)
+    try:
+        client.where.connect(sock, client.where.http)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError):
+            return None
+        raise
+    return sock
 
 
-def _answer(sock: socket.socket) -> Iterator[bytes]:
-    """Yield the body of the answer in blocks. Raise the daemon's error, or TransientError if the answer is cut off."""
+def _exchange(client: Client, sock: socket.socket, request: bytes) -> Iterator[bytes]:
+    """Send `request` and yield what the daemon sends until it closes the connection."""
+    try:
+        sock.sendall(request)
+        while block := sock.recv(CHUNK):
+            yield block
+    except OSError as error:
+        raise lost(client.where, error) from error
+
+
+def _answer(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the body of the answer. Raise the daemon's error, or Unreachable if the answer is cut off."""
     received = b""
     while b"\r\n\r\n" not in received and len(received) < HEAD_LIMIT:
-        part = sock.recv(CHUNK)
+        part = next(blocks, b"")
         if not part:
-            raise TransientError("the daemon closed the connection without an answer", "see its log, then try again")
+            raise unanswered()
         received += part
     head, _, rest = received.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
@@ -183,7 +194,7 @@ def _answer(sock: socket.socket) -> Iterator[bytes]:
         if succeeded:
             yield from parts
             parts = []
-        block = sock.recv(CHUNK)
+        block = next(blocks, b"")
         if not block:
             break
         received_bytes += len(block)
@@ -191,7 +202,7 @@ def _answer(sock: socket.socket) -> Iterator[bytes]:
     if not succeeded:
         raise _error(b"".join(parts))
     if received_bytes != length:
-        raise TransientError("the daemon's answer was cut off", "it is stopping, or was killed; try again")
+        raise cut_off()
 
 
 def _error(body: bytes) -> HiveError:
