@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from api.http.asgi import App
 from api.http.problems import MEDIA_TYPE, problem_of
-from api.http.uds import GRACE, PeerProtocol
+from api.http.uds import GRACE, PeerProtocol, peer_log
 from api.lines.connection import SEND_DEADLINE
 from api.sockets.listener import Bound
 from api.sockets.server import serve
@@ -33,8 +33,7 @@ model.
 SLICE = 1024
 """Bytes that are parsed at a time. In a body of one-byte chunks each byte costs as much as a whole chunk."""
 
-_error_log = logging.getLogger(__name__)
-_error_log.setLevel(logging.ERROR)  # uvicorn warns of each bad request, so an agent could fill the log
+_error_log = peer_log(__name__, logging.ERROR)  # uvicorn warns of each bad request, so an agent could fill the log
 
 
 class BoundedProtocol(PeerProtocol):

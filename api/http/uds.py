@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import h11
 import uvicorn
@@ -28,8 +29,32 @@ CLIENT = "uid"
 """scope["client"] is ("uid", <the peer's uid>): a unix peer has no address, and no peer can forge this one."""
 
 
+class _Limited(logging.Filter):
+    """Marks each record as one that a peer can cause again and again (reconciler.common.log_limit)."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.limited = record.name
+        return True
+
+
+def peer_log(name: str, level: int) -> logging.Logger:
+    """Return the logger `name` for what uvicorn reports of connections, limited and from `level` on."""
+    logger = logging.getLogger(name)
+    logger.setLevel(level)
+    logger.addFilter(_Limited())
+    return logger
+
+
+_peers = peer_log(f"{__name__}.peers", logging.WARNING)
+
+
 class PeerProtocol(H11Protocol):
-    """h11, with the peer's uid as the client's address."""
+    """h11, with the peer's uid as the client's address. A peer that breaks the protocol raises nothing here."""
+
+    def __init__(self, **arguments: Any) -> None:  # uvicorn's own
+        super().__init__(**arguments)
+        self.logger = _peers
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -38,8 +63,27 @@ class PeerProtocol(H11Protocol):
         self.client = (CLIENT, uid) if uid is not None else None
 
     @override
+    def data_received(self, data: bytes) -> None:
+        """Parse `data`. Skip what follows the last request of a connection (`Connection: close`, HTTP/1.0)."""
+        if self.conn.their_state is not h11.MUST_CLOSE:
+            super().data_received(data)
+
+    @override
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP with problem details, as everything else that is wrong."""
+        """Answer what is not HTTP with problem details, and end the connection and its request.
+
+        If an answer has begun already, only end the connection.
+        """
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._reject()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # As in connection_lost, which comes later: until then the app must send nothing after this answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def _reject(self) -> None:
+        is_head = self.conn.our_state is h11.SEND_RESPONSE and self.cycle.scope["method"] == "HEAD"
         problem = json.dumps(problem_of(BadInput("the request is not HTTP/1.1", "see docs/reference/http.md"))).encode()
         headers = [
             (b"content-type", MEDIA_TYPE.encode()),
@@ -47,9 +91,8 @@ class PeerProtocol(H11Protocol):
             (b"connection", b"close"),
         ]
         head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
-        for event in (head, h11.Data(data=problem), h11.EndOfMessage()):
+        for event in (head, h11.Data(data=b"" if is_head else problem), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
 
 
 class EmbeddedServer(uvicorn.Server):
