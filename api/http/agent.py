@@ -16,6 +16,7 @@ from typing_extensions import override
 from uvicorn.server import ServerState
 
 from api.http.asgi import App
+from api.http.fallback import with_fallback
 from api.http.problems import MEDIA_TYPE, problem_of
 from api.http.uds import GRACE, PeerProtocol, peer_log
 from api.lines.connection import SEND_DEADLINE
@@ -133,7 +134,7 @@ class HttpServer:
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         self._config = uvicorn.Config(
-            app,
+            with_fallback(app),
             http=BoundedProtocol,
             ws="none",
             interface="asgi3",

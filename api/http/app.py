@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 from pydantic import TypeAdapter
 
+from api.http.fallback import unexpected
 from api.http.openapi import document
 from api.http.problems import MEDIA_TYPE, problem_of
 from api.http.requests import PATH_FIELD, HttpRequest, Reader, caller
@@ -25,7 +25,6 @@ from meta.errors import BadInput, HiveError, NotFound
 if TYPE_CHECKING:
     from reconciler.service import Service
 
-log = logging.getLogger(__name__)
 JSON = "application/json"
 
 
@@ -94,14 +93,17 @@ def _expected(_request: HttpRequest, error: HiveError) -> Response[dict[str, obj
 
 
 def _http(request: HttpRequest, error: HTTPException) -> Response[dict[str, object]]:
-    """Return an error that Litestar itself raises: an unknown path, a wrong method."""
+    """Return an error that Litestar itself raises: an unknown path, a wrong method.
+
+    It has the path of the scope: `request.url` also parses the Host header, and raises for a port that is no number.
+    """
+    path = request.scope["path"]
     if error.status_code == 404:
-        return _expected(request, NotFound(f"there is no {request.url.path}", "see docs/reference/http.md"))
-    known = BadInput(f"{request.method} {request.url.path}: {error.detail}", "see docs/reference/http.md")
+        return _expected(request, NotFound(f"there is no {path}", "see docs/reference/http.md"))
+    known = BadInput(f"{request.method} {path}: {error.detail}", "see docs/reference/http.md")
     problem = {**problem_of(known), "status": error.status_code}
     return Response(problem, status_code=error.status_code, media_type=MEDIA_TYPE, headers=error.headers)
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> Response[dict[str, object]]:
-    log.error("%s %s raised an unexpected error", request.method, request.url.path, exc_info=error)
-    return _expected(request, HiveError("hive failed with an internal error", "see the daemon's log"))
+    return _expected(request, unexpected(request.method, request.scope["path"], error))

@@ -15,6 +15,7 @@ from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.http.asgi import App
+from api.http.fallback import with_fallback
 from api.http.problems import MEDIA_TYPE, problem_of
 from api.sockets.listener import Bound
 from api.sockets.principals import peer_uid
@@ -122,7 +123,7 @@ class EmbeddedServer(uvicorn.Server):
 async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[None]:
     """Serve `app` on `bound` inside the block. At its end, open requests have GRACE seconds to finish."""
     config = uvicorn.Config(
-        app,
+        with_fallback(app),
         http=PeerProtocol,
         ws="none",
         lifespan="on",
