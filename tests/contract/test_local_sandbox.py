@@ -137,6 +137,27 @@ async def test_the_agent_is_told_who_it_is_by_its_environment_and_nothing_of_the
     assert "SECRET_TOKEN" not in env
 
 
+async def test_the_agents_path_is_fixed_and_nothing_inside_shows_the_daemons(
+    local_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/of/the/session")
+    lines = await said(local_host, ALICE, "echo $PATH; cat /proc/[0-9]*/environ 2>/dev/null | grep -c /of/the/session")
+    assert lines == [enclosure.search_path(), "0"]
+
+
+async def test_without_a_sandbox_the_path_is_fixed_too(bare: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/of/the/session")
+    bare.config = bare.config.model_copy(update={"isolation": "unsafe-none"})
+    await bare.reopen()
+    assert await said(bare, ALICE, "echo $PATH") == [enclosure.search_path()]
+
+
+def test_the_programs_of_a_nixos_host_are_on_the_path_if_it_has_them(tmp_path: Path) -> None:
+    folders = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert enclosure.search_path(tmp_path / "none") == folders
+    assert enclosure.search_path(tmp_path) == f"{folders}:{tmp_path}"
+
+
 async def test_a_socket_made_later_in_the_bound_directory_is_seen_inside(local_host: Host) -> None:
     local_host.script = f"echo up; while ! [ -e /run/hive/mcp.sock ]; do sleep 0.01; done; echo seen; {LINGER}"
     await local_host.bring_up(ALICE)

@@ -84,9 +84,8 @@ def _local(folder: Path, agent: str, program: list[str]) -> int:
             raise _stopped(agent)
         own_uid = os.geteuid() != 0 or namespaces.without_root
         argv = container_command(spec["argv"], program, own_uid=own_uid, terminal=os.isatty(0))
-        return run_on_own_terminal(
-            argv, {"PATH": os.environ.get("PATH", os.defpath)}, spec["cgroups"], namespaces.enter
-        )
+        # The agent can read this environment in /proc until `env` replaces it: it has no folder of the caller's.
+        return run_on_own_terminal(argv, {"PATH": os.defpath}, spec["cgroups"], namespaces.enter)
     finally:
         namespaces.close()
 

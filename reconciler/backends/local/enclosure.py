@@ -38,6 +38,12 @@ INSIDE = {
 }
 """The paths in the sandbox."""
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""The agent's PATH. The daemon's names the folders of the session that started it."""
+
+NIXOS_PROGRAMS = Path("/run/current-system/sw/bin")
+"""The system's programs on a NixOS host. /run/current-system is in the sandbox if the host has it."""
+
 ACCOUNTS = "etc"
 """The folder of the sandbox's passwd and group file, in the backend's folder of the agent."""
 
@@ -106,7 +112,8 @@ def enclose(layout: Layout, config: Config, host: Host, subject: Subject, comman
     if host.sandbox is not None and subject.settings.isolated:
         inside = _sandbox(layout, subject, uid)
         argv = sandbox.command(inside, command, host.sandbox)
-        return Enclosure(tuple(argv), {"PATH": os.environ.get("PATH", os.defpath)}, "/", None, sandboxed=True)
+        # The first process inside is bubblewrap itself, whose environment the agent can read in /proc.
+        return Enclosure(tuple(argv), {"PATH": search_path()}, "/", None, sandboxed=True)
     why = host.why if host.sandbox is None else "agents.json turns its isolation off"
     if config.isolation != "unsafe-none" and subject.runtime != "script":
         raise Refused(
@@ -120,6 +127,11 @@ def enclose(layout: Layout, config: Config, host: Host, subject: Subject, comman
     return Enclosure(tuple(command), env, env["HIVE_STATE"], uid, sandboxed=False)
 
 
+def search_path(nixos: Path = NIXOS_PROGRAMS) -> str:
+    """Return the PATH of an agent."""
+    return f"{PATH}:{nixos}" if nixos.is_dir() else PATH
+
+
 def _refuse_root(host: Host, uid: int | None) -> None:
     """Raise Refused if the agent would be the host's root: a sandbox is no wall against that."""
     if uid == 0 or (uid is None and host.host_root):
@@ -130,7 +142,7 @@ def _refuse_root(host: Host, uid: int | None) -> None:
 
 def _environment(subject: Subject, paths: dict[str, str]) -> dict[str, str]:
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
+        "PATH": search_path(),
         "LANG": "C.UTF-8",
         "USER": "agent",
         "HIVE_AGENT": subject.agent,
