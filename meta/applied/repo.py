@@ -18,7 +18,7 @@ from meta.applied.source import Source, SourceKind
 from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
 from meta.applied.tags import ReadTag
 from meta.approval import Binding
-from meta.errors import Conflict, Damaged, HiveError, NotFound, TransientError
+from meta.errors import Conflict, Damaged, HiveError, NotFound, PermanentError, Refused, TransientError
 from meta.git import packs
 from meta.git.diff import TreeDiff
 from meta.git.message import encode
@@ -158,7 +158,16 @@ class Applied:
         return change.id, await self.repo.stage([content, new_root, change])
 
     async def restore(self, main: Sha, older: Sha, reason: str, at: int) -> Sha:
-        """Write a commit on `main` with the files of `older`, and return it. A rollback deploys it."""
+        """Write a commit on `main` with the files of `older`, and return it. A rollback deploys it.
+
+        Raise Damaged if the repo lacks one of these files.
+        """
+        try:
+            await self.files(older)
+        except (Damaged, Refused):
+            raise
+        except PermanentError as error:
+            raise Damaged(self.repo.path, f"it lacks files of {older[:12]}") from error
         change = commit((await self.repo.commit(older)).tree, (main,), encode(reason), at)
         await self.repo.transaction((), [change])
         return change.id

@@ -235,6 +235,8 @@ class GitRepo:
         for line in output.split(b"\0"):
             head, _, path = line.partition(b"\t")
             words = head.decode("ascii", "replace").split()
+            if words[3:] == ["BAD"]:
+                raise Damaged(self.path, f"it lacks the content of {os.fsdecode(path)!r} at {sha[:12]}")
             if len(words) == 4 and words[1] == "blob":
                 total += int(words[3])
                 listed.append((os.fsdecode(path), _mode(words[0]), Sha(words[2])))

@@ -10,7 +10,7 @@ import pytest
 from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
 from meta.applied.source import Source
-from meta.errors import Conflict, NotFound, TransientError
+from meta.errors import Conflict, Damaged, NotFound, TransientError
 from meta.git.repo import GitRepo
 from meta.git.transaction import RefChange
 from meta.layout import Layout
@@ -171,6 +171,19 @@ async def test_a_rollback_is_a_commit_on_main_with_the_files_of_the_older_one(
         sha,
         git(spawned.repo.path, "rev-parse", f"{seed}^{{tree}}").strip(),
     ]
+
+
+@pytest.mark.parametrize("object", ["{tree}", "agent.toml"])
+async def test_no_rollback_is_made_to_an_older_commit_that_is_not_whole(
+    spawned: Applied, seed: Sha, child: Child, git: Git, object: str
+) -> None:
+    sha = child(seed, "a = 1\n")
+    await _deploy(spawned, ONE, sha)
+    spec = f"{seed}^{object}" if object.startswith("{") else f"{seed}:{object}"
+    name = git(spawned.repo.path, "rev-parse", spec).strip()
+    (spawned.repo.path / "objects" / name[:2] / name[2:]).unlink()
+    with pytest.raises(Damaged):
+        await spawned.restore(sha, seed, "rollback to deployed/0", 2010)
 
 
 async def test_a_rollback_to_an_older_commit_itself_leaves_main(spawned: Applied, seed: Sha, child: Child) -> None:
