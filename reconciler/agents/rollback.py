@@ -10,6 +10,7 @@ from meta.errors import Conflict, NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
 from reconciler.apply.effects import effect
+from reconciler.plan.deploy import in_flight
 from reconciler.plan.origin import origins
 from reconciler.proposals.deploys import Deploys
 from reconciler.world import World
@@ -30,13 +31,18 @@ class Rollback:
         """
         pin = (await self._deploys.entry(agent)).pin
         proven = frozenset(self._world.memory.get(agent).proven)
-        target = rollback_target(await self._deploys.of(agent), pin.id, agent, to, proven)
+        deploys = await self._deploys.of(agent)
+        flying = in_flight(deploys)
+        if flying is not None:
+            text = f"{flying.id} is being deployed: cancel it, or wait"
+            raise Conflict(text, f"`hive cancel {flying.id}` cancels it, `hive plan {agent}` shows how far it is")
+        target = rollback_target(deploys, pin.id, agent, to, proven)
         applied, now = self._world.applied(agent), self._world.now()
         main = await self._deploys.main(agent)
-        id = await self._deploys.take_id()
         source, reason = Source(f"deployed/{target.id}"), f"rollback to deployed/{target.id}"
         with effect("tag-rollback"):
             sha = await applied.restore(main, target.sha, reason, now)
+            id = await self._deploys.take_id()
             pinning = Pinning(DeployKind.ROLLBACK, sha, pin.sha, target.sha, source, by, reason)
             await applied.propose(id, pinning, now)
         with effect("approve-rollback"):

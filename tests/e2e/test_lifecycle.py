@@ -256,6 +256,20 @@ def test_what_runs_after_a_rollback_is_the_generation_that_ran_and_what_one_clon
     assert lab.approve(change)["state"] == "deployed"
 
 
+def test_a_rollback_during_a_deploy_is_refused_at_once_and_takes_no_id(lab: Lab) -> None:
+    lab.spawn("tess")
+    lab.deploy('label = "1"\n', "tess")
+    flying = in_gate(lab, "tess")
+    ids = [card["id"] for card in lab.get("/api/proposals", all=True, agent="tess")]
+    with pytest.raises(Conflict, match=f"{flying} is being deployed: cancel it, or wait") as caught:
+        lab.post("/api/agents/tess/rollback")
+    assert f"hive cancel {flying}" in caught.value.hint
+    assert [card["id"] for card in lab.get("/api/proposals", all=True, agent="tess")] == ids
+    lab.post(f"/api/proposals/{flying}/cancel")
+    lab.settle("tess")
+    roll_back(lab, "tess")
+
+
 def test_a_spawn_on_kept_repos_deploys_what_was_deployed_last(lab: Lab) -> None:
     lab.spawn("saul")
     lab.deploy('label = "bad"\n', "saul")
