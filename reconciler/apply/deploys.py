@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
 from meta.errors import Refused
-from meta.model import Deploy, DeployKind, TagState
-from meta.names import HIVE, AgentName, GenerationId
+from meta.model import Deploy, DeployKind, Generation, TagState
+from meta.names import HIVE, AgentName, GenerationId, ProposalId
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
 from reconciler.apply.last_lines import LastLines
@@ -156,16 +157,31 @@ class DeploySteps:
     async def _prune(self, agent: AgentName) -> None:
         """Drop old generations.
 
-        Keep the last deployed ones, the open ones, the pinned one, and those that run or start next.
+        Keep those that were deployed last, the open ones, the pinned one, and those that run or start next.
         """
         entry = (await self._world.meta.read()).desired.agents.get(agent)
         observed = self._world.observer.observe(agent)
         deploys = await self._world.observer.refresh(agent)
         deployed = [deploy.id for deploy in deploys if deploy.state is TagState.DEPLOYED]
         open_ids = [deploy.id for deploy in deploys if not deploy.state.terminal]
-        roots = {*deployed[-self._world.config.keep_generations :], *open_ids, *([entry.pin.id] if entry else [])}
+        last = ids_of_last(deployed, observed.built, self._world.config.keep_generations)
+        roots = {*last, *open_ids, *([entry.pin.id] if entry else [])}
         container = observed.container
         keep: set[GenerationId] = {observed.built[id].id for id in roots if id in observed.built}
         keep |= {id for id in (container.system, container.launch and container.launch.generation) if id}
         ended = frozenset(deploy.id for deploy in deploys if deploy.state in (TagState.DENIED, TagState.FAILED))
         await self._builder.prune(agent, frozenset(keep), frozenset(roots), ended)
+
+
+def ids_of_last(
+    deployed: Sequence[ProposalId], built: Mapping[ProposalId, Generation], count: int
+) -> frozenset[ProposalId]:
+    """Return the deployed ids that run one of the last `count` generations.
+
+    Several ids can have one generation: a rollback has that of its target.
+    """
+    last: set[GenerationId] = set()
+    for id in reversed(deployed):
+        if id in built and len(last) < count:
+            last.add(built[id].id)
+    return frozenset(id for id in deployed if id in built and built[id].id in last)
