@@ -29,7 +29,7 @@ class Apply:
         last_lines = LastLines(backend)
         self._metrics = world.metrics
         self._builds = BuildSteps(world, builder)
-        self._containers = ContainerSteps(world, backend)
+        self._containers = ContainerSteps(world, backend, builder)
         self._deploys = DeploySteps(world, backend, builder, last_lines)
         self._host = HostSteps(world, backend, builder)
         self._memos = MemoSteps(world, last_lines)

@@ -6,10 +6,11 @@ import logging
 import secrets
 from typing import assert_never
 
-from meta.errors import DiskFull
+from meta.errors import DiskFull, TransientError
 from meta.names import AgentName
 from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend
+from reconciler.builders.base import Builder
 from reconciler.plan import steps
 from reconciler.plan.observed import Launch
 from reconciler.store.events import keys
@@ -23,9 +24,10 @@ ContainerStep = steps.Drain | steps.Stop | steps.Switch | steps.Start
 class ContainerSteps:
     """The steps on a container that exists: stop it, set what it starts next, start it."""
 
-    def __init__(self, world: World, backend: Backend) -> None:
+    def __init__(self, world: World, backend: Backend, builder: Builder) -> None:
         self._world = world
         self._backend = backend
+        self._builder = builder
 
     async def __call__(self, agent: AgentName, step: ContainerStep) -> None:
         """Do `step` for `agent`."""
@@ -70,6 +72,10 @@ class ContainerSteps:
 
     async def _start(self, agent: AgentName, step: steps.Start) -> None:
         generation = step.generation
+        if not await self._builder.intact(generation):
+            raise TransientError(
+                f"the files of generation {generation.id} are damaged", "the next pass builds it again"
+            )
         launch = Launch(
             generation=generation.id,
             fingerprint=generation.fingerprint,

@@ -61,6 +61,13 @@ def stamp(path: str | Path) -> Stamp | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
+def _read(path: Path) -> bytes:
+    """Return what a file contains. A FIFO in its place is empty: do not wait for its writer. Raise OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:  # noqa: PTH123 - of a descriptor
+        return file.read()
+
+
 class Cached(Generic[T]):
     """One file, parsed again only if its stamp changed. A missing or invalid file is None.
 
@@ -87,7 +94,7 @@ class Cached(Generic[T]):
 
     def _load(self) -> T | None:
         try:
-            return self._parse(self.path.read_bytes())
+            return self._parse(_read(self.path))
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -11,7 +11,7 @@ from meta.errors import BadInput, BuildFailed
 from meta.git.repo import FileAt
 from meta.nix import Nix, complaints
 from meta.proposed.settings import read_settings
-from reconciler.builders import tree
+from reconciler.common.generation import LINK
 
 NIX_FILE = "agent.nix"
 _PARSE_SECONDS = 30.0
@@ -23,7 +23,7 @@ async def settings_of(files: Mapping[str, FileAt]) -> AgentSettings:
     Raise BuildFailed if the file is missing, a symlink, not valid or not supported.
     """
     file = files.get(SETTINGS_FILE)
-    if file is None or file.mode == tree.LINK:
+    if file is None or file.mode == LINK:
         what = "is a symlink" if file else "is missing"
         raise BuildFailed(f"{SETTINGS_FILE} {what}", f"add a regular file {SETTINGS_FILE} to the commit")
     try:

@@ -64,7 +64,13 @@ class Builder(Protocol):
     async def reuse(self, request: BuildRequest, target: ProposalId) -> bool:
         """Root the generation of the id `target` for `request` as well, as a rollback to it needs; build nothing.
 
-        Return False if that generation is gone or was built for other container settings.
+        Return False if that generation is gone, is damaged or was built for other container settings.
+        """
+
+    async def intact(self, generation: Generation) -> bool:
+        """Return True if `generation` can be started as it was built. If not, `built` lacks it until it is built again.
+
+        This may read all its files, but starts no process.
         """
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:

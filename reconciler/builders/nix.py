@@ -33,11 +33,11 @@ from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.nix import Evaluation, Nix, complaints, summary
 from meta.process.disk import disk_error
-from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
 from reconciler.common.files import sync_directory
+from reconciler.common.generation import LINK
 
 _KEEP_SECONDS = 60.0
 _KEPT_INPUTS = 6
@@ -169,7 +169,7 @@ class NixBuilder:
         files = await self._applied(agent).files(sha)
         await settings_of(files)
         file = files.get(NIX_FILE)
-        if file is None or file.mode == tree.LINK:
+        if file is None or file.mode == LINK:
             what = "is a symlink" if file else "is missing"
             raise BuildFailed(f"{NIX_FILE} {what}", f"add a regular file {NIX_FILE} to the commit")
         await parse_nix(self._nix, file)
@@ -250,15 +250,24 @@ class NixBuilder:
 
     # what is there
     async def reuse(self, request: BuildRequest, target: ProposalId) -> bool:
-        """Root the generation of `target` for `request` as well. Return False if it is gone or for other settings."""
+        """Root the generation of `target` for `request` as well.
+
+        Return False if it is gone, damaged in the store or for other settings.
+        """
         generation = self.built(request.agent).get(target)
         if generation is None or generation.fingerprint != request.settings.fingerprint():
+            return False
+        if not await self._nix.is_whole(generation.system, self._home(request.agent) / "build"):
             return False
         try:
             self._roots.write(request.agent, request.id, replace(generation, sha=request.sha))
         except OSError as error:
             raise disk_error(f"cannot root generation {generation.id} of {request.agent}", error) from error
         return True
+
+    async def intact(self, generation: Generation) -> bool:
+        """Return True if the system exists. Its content is the store's, which is read-only: a build verifies it."""
+        return self._exists(generation)
 
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
         """Return the generation of each rooted id, if its gc root and its system exist.

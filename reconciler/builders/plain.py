@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from reconciler.builders import tree
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
+from reconciler.common.generation import LINK, content_hash, generation_id, read_record, whole_content
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +56,14 @@ def _no_preview() -> PermanentError:
     return PermanentError("builder plain previews nothing", "`hive diff` shows what a proposal changes")
 
 
-def _recorded_id(name: str) -> str | None:
+def _recorded_id(system: Path) -> str | None:
     """Return the id in a generation.json, None if it is damaged. Raise OSError."""
     try:
-        return _RECORD.validate_json(Path(name).read_bytes()).id
+        return _RECORD.validate_json(read_record(system) or b"").id
     except ValidationError as error:
-        log.warning("%s is damaged, so that it is built again: %s", name, error.errors()[0]["msg"])
+        log.warning(
+            "%s is damaged, so that it is built again: %s", system / "generation.json", error.errors()[0]["msg"]
+        )
         return None
 
 
@@ -89,6 +93,7 @@ class PlainBuilder:
         self._parsed: set[str] = set()
         self._names: dict[Path, str] = {}
         self._read: dict[Path, tuple[int, int, int]] = {}
+        self._damaged: set[Path] = set()
 
     async def revision(self, head: Sha) -> str:
         """Return hive's own revision. This builder reads none from meta."""
@@ -123,7 +128,7 @@ class PlainBuilder:
         """
         files, settings = await self._checked(request.agent, request.sha)
         fingerprint = request.settings.fingerprint()
-        id = self._id(request, fingerprint, tree.content_hash(files))
+        id = generation_id(request.sha, content_hash(files), fingerprint, self._revision)
         system = self._layout.generation(request.agent, id)
         generation = Generation(id, request.agent, request.sha, system, fingerprint, self._revision)
         record = {
@@ -139,18 +144,15 @@ class PlainBuilder:
         try:
             await asyncio.to_thread(tree.place, system, files, encoded)
             self._roots.write(request.agent, request.id, generation)
+            self._damaged.discard(system)
         except OSError as error:
             raise disk_error(f"cannot build generation {id} of {request.agent}", error) from error
         return generation
 
-    def _id(self, request: BuildRequest, fingerprint: str, content: str) -> GenerationId:
-        text = "\n".join((request.sha, content, fingerprint, self._revision))
-        return GenerationId(hashlib.sha256(text.encode()).hexdigest()[:20])
-
     async def _parse_nix(self, files: Mapping[str, FileAt]) -> None:
         """Parse agent.nix if nix is installed. The same content is parsed once."""
         file, tool = files.get(NIX_FILE), nix.find(self._recorder)
-        if file is None or file.mode == tree.LINK or tool is None:
+        if file is None or file.mode == LINK or tool is None:
             return
         digest = hashlib.sha256(file.data).hexdigest()
         if digest in self._parsed:
@@ -159,9 +161,16 @@ class PlainBuilder:
         self._parsed.add(digest)
 
     async def reuse(self, request: BuildRequest, target: ProposalId) -> bool:
-        """Root the generation of `target` for `request` as well. Return False if it is gone or for other settings."""
+        """Root the generation of `target` for `request` as well.
+
+        Return False if it is gone, damaged or for other settings.
+        """
         generation = self.built(request.agent).get(target)
         if generation is None or generation.fingerprint != request.settings.fingerprint():
+            return False
+        wanted = content_hash(await self._applied(request.agent).files(request.sha))
+        if await asyncio.to_thread(whole_content, generation.system) != wanted:
+            log.warning("%s is damaged, so that %s is built anew", generation.system, request.id)
             return False
         try:
             self._roots.write(request.agent, request.id, replace(generation, sha=request.sha))
@@ -169,8 +178,16 @@ class PlainBuilder:
             raise disk_error(f"cannot root generation {generation.id} of {request.agent}", error) from error
         return True
 
+    async def intact(self, generation: Generation) -> bool:
+        """Return True if the files of `generation` are those that were built; else `built` lacks it from now on."""
+        if await asyncio.to_thread(whole_content, generation.system) is not None:
+            return True
+        log.warning("%s is damaged, so that it is built again", generation.system)
+        self._damaged.add(generation.system)
+        return False
+
     def built(self, agent: AgentName) -> Mapping[ProposalId, Generation]:
-        """Return the generation of each rooted id, if its generation.json is whole.
+        """Return the generation of each rooted id, if its generation.json is whole and `intact` found no damage.
 
         This costs one stat per generation. A file is read only if it changed.
         """
@@ -181,12 +198,14 @@ class PlainBuilder:
 
     def _is_whole(self, generation: Generation) -> bool:
         system = generation.system
+        if system in self._damaged:
+            return False
         name = self._names.get(system) or self._names.setdefault(system, str(system / "generation.json"))
         try:
             status = os.stat(name)  # noqa: PTH116 - a pathlib object costs more than the call
             stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
             if self._read.get(system) != stamp:
-                if _recorded_id(name) != generation.id:
+                if not stat.S_ISREG(status.st_mode) or _recorded_id(system) != generation.id:
                     return False
                 self._read[system] = stamp
         except OSError:

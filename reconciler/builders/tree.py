@@ -6,11 +6,9 @@ hive can write the directories.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,21 +16,10 @@ from meta.errors import BuildFailed
 from meta.git.repo import FileAt
 from meta.process.failpoint import operation
 from reconciler.common.files import sync_directory
+from reconciler.common.generation import EXECUTABLE, LINK, content_hash, read_content, read_record
 
-LINK = 0o120000
-EXECUTABLE = 0o100755
 _RETIRED = ".old-"
 _FRESH = ".new-"
-
-
-def content_hash(files: Mapping[str, FileAt]) -> str:
-    """Return a hash of all paths, modes and contents."""
-    digest = hashlib.sha256()
-    for path, file in sorted(files.items()):
-        for part in (os.fsencode(path), oct(file.mode).encode(), file.data):
-            digest.update(len(part).to_bytes(8, "big"))
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def check_paths(files: Mapping[str, FileAt]) -> None:
@@ -67,26 +54,10 @@ def place(directory: Path, files: Mapping[str, FileAt], record: bytes) -> None:
 
 def intact(directory: Path, files: Mapping[str, FileAt], record: bytes) -> bool:
     """Return True if the directory holds exactly these files and this record."""
-    tree = directory / "tree"
     try:
-        if (directory / "generation.json").read_bytes() != record:
-            return False
-        paths = {
-            os.path.relpath(os.path.join(folder, name), tree)  # noqa: PTH118 - names are bytes-faithful strings
-            for folder, folders, names in os.walk(tree)
-            for name in (*names, *(each for each in folders if (Path(folder) / each).is_symlink()))
-        }
-        return paths == set(files) and all(_same(tree / path, file) for path, file in files.items())
+        return read_record(directory) == record and read_content(directory / "tree") == content_hash(files)
     except OSError:
         return False
-
-
-def _same(path: Path, file: FileAt) -> bool:
-    mode = path.lstat().st_mode
-    if file.mode == LINK:
-        return stat.S_ISLNK(mode) and os.readlink(os.fsencode(path)) == file.data  # noqa: PTH115 - the target is bytes
-    executable = bool(mode & 0o100)
-    return stat.S_ISREG(mode) and executable == (file.mode == EXECUTABLE) and path.read_bytes() == file.data
 
 
 def _write(fresh: Path, files: Mapping[str, FileAt], record: bytes) -> None:

@@ -189,12 +189,9 @@ def set_crash_reset(cell: Cell, seconds: str) -> None:
 
 
 def spoilt(cell: Cell) -> Act:
-    """The old generation is spoilt on disk, so that the rollback to it fails as well."""
+    """The old generation ends at its next start, so that the rollback to it fails as well."""
     cell.lab.spawn(cell.agent)
-    (system,) = cell.lab.layout.generations(AgentName(cell.agent)).iterdir()
-    for path in (system / "tree", system / "tree" / "agent.toml"):
-        path.chmod(0o755)
-    (system / "tree" / "agent.toml").write_text(EXITS, encoding="utf-8")
+    (cell.lab.layout.agent_state(AgentName(cell.agent)) / "exit").write_text("3", encoding="ascii")
     return approve(cell, EXITS)
 
 

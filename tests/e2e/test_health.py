@@ -84,10 +84,7 @@ def misbehaving(fault: str | None) -> str:
 
 def spoil(lab: Lab, agent: str) -> None:
     """What the agent runs now would not start again."""
-    (system,) = lab.layout.generations(AgentName(agent)).iterdir()
-    for path in (system / "tree", system / "tree" / "agent.toml"):
-        path.chmod(0o755)
-    (system / "tree" / "agent.toml").write_text("[start]\nexit = 5\n", encoding="utf-8")
+    (lab.layout.agent_state(AgentName(agent)) / "exit").write_text("5", encoding="ascii")
 
 
 @pytest.mark.parametrize("agent", FAULTS)
@@ -131,5 +128,6 @@ def test_an_old_generation_that_does_not_pass_either_is_left_alone_with_an_alarm
 
 def test_a_good_proposal_ends_the_alarm(gates: Deployed) -> None:
     lab = gates.lab
+    (lab.layout.agent_state(AgentName("spoilt")) / "exit").unlink()
     assert lab.deploy('label = "mended"\n', "spoilt")["state"] == "deployed"
     assert lab.agent("spoilt")["phase"] == "running"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -47,6 +48,42 @@ def remove(path: Path) -> None:
     for folder in (path, *(each for each in path.rglob("*") if each.is_dir() and not each.is_symlink())):
         folder.chmod(0o755)
     shutil.rmtree(path)
+
+
+# what is damaged
+def empty(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(b"")
+
+
+def replace_with_fifo(path: Path) -> None:
+    path.parent.chmod(0o755)
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("damage", [empty, replace_with_fifo])
+@pytest.mark.parametrize("name", ["tree/agent.toml", "generation.json"])
+def test_a_damaged_generation_is_built_again_before_its_next_start(
+    lab: Lab, damage: Callable[[Path], None], name: str
+) -> None:
+    before, path = lab.agent()["generation"], generation(lab) / name
+    content = path.read_bytes()
+    damage(path)
+    lab.do("alice", "restart")
+    assert (lab.agent()["phase"], lab.agent()["generation"]) == ("running", before)
+    assert path.read_bytes() == content
+
+
+def test_a_rollback_to_a_damaged_generation_builds_it_anew(lab: Lab) -> None:
+    lab.deploy('label = "first"\n')
+    first, content = generation(lab), (generation(lab) / "tree/agent.toml").read_bytes()
+    lab.deploy('label = "second"\n')
+    empty(first / "tree/agent.toml")
+    lab.post("/api/agents/alice/rollback")
+    lab.settle("alice")
+    assert lab.agent()["phase"] == "running"
+    assert (generation(lab) / "tree/agent.toml").read_bytes() == content
 
 
 # what is deleted

@@ -103,6 +103,26 @@ async def test_a_generation_edited_by_hand_is_made_again_by_a_build(builder_host
     assert builder_host.intact(generation, "a")
 
 
+async def test_a_rollback_reuses_the_generation_of_its_target(builder_host: Host) -> None:
+    generation = await build(builder_host, 1, "a")
+    assert await builder_host.builder.reuse(builder_host.request(ALICE, 2, generation.sha), ONE)
+    assert builder_host.builder.built(ALICE)[TWO] == generation
+
+
+async def test_a_generation_edited_by_hand_is_not_reused(builder_host: Host) -> None:
+    generation = await build(builder_host, 1, "a")
+    builder_host.tamper(generation)
+    assert not await builder_host.builder.reuse(builder_host.request(ALICE, 2, generation.sha), ONE)
+    assert TWO not in builder_host.builder.built(ALICE)
+
+
+async def test_what_was_built_is_intact_until_it_is_deleted(builder_host: Host) -> None:
+    generation = await build(builder_host, 1, "a")
+    assert await builder_host.builder.intact(generation)
+    builder_host.damage(generation)
+    assert not await builder_host.builder.intact(generation)
+
+
 async def test_a_root_deleted_by_hand_is_not_built(builder_host: Host) -> None:
     await build(builder_host, 1, "a")
     builder_host.layout.root(ALICE, ONE).unlink()

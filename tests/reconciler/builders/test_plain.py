@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,62 @@ async def test_looking_again_at_what_is_built_reads_no_file(bench: Bench, monkey
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert bench.builder.built(ALICE) == first != {}
+
+
+def _as_empty(file: Path) -> None:
+    file.chmod(0o644)
+    file.write_bytes(b"")
+
+
+def _as_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+    (file / "x").touch()
+
+
+def _as_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def _as_link(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("/nonexistent")
+
+
+def _as_huge(file: Path) -> None:
+    file.chmod(0o644)
+    os.truncate(file, 2**40)
+
+
+DAMAGES = [Path.unlink, _as_empty, _as_folder, _as_fifo, _as_link, _as_huge]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["tree/agent.toml", "generation.json"])
+async def test_a_damaged_file_is_found_before_a_start_and_a_build_mends_it(
+    bench: Bench, damage: Callable[[Path], None], name: str
+) -> None:
+    files = {"agent.toml": TOML, "bin/tool": b"x", "link": b"nowhere"}
+    modes = {"bin/tool": EXECUTABLE, "link": LINK}
+    generation = await bench.build(files, modes)
+    assert await bench.builder.intact(generation)
+    file = generation.system / name
+    file.parent.chmod(0o755)
+    damage(file)
+    assert not await bench.builder.intact(generation)
+    assert bench.builder.built(ALICE) == {}
+    assert await bench.build(files, modes) == generation
+    assert set(bench.builder.built(ALICE)) == {1}
+    assert await bench.builder.intact(generation)
+
+
+async def test_a_file_too_many_or_a_lost_exec_bit_is_damage(bench: Bench) -> None:
+    files, modes = {"agent.toml": TOML, "bin/tool": b"x"}, {"bin/tool": EXECUTABLE}
+    generation = await bench.build(files, modes)
+    (generation.system / "tree/bin/tool").chmod(0o444)
+    assert not await bench.builder.intact(generation)
+    await bench.build(files, modes)
+    (generation.system / "tree").chmod(0o755)
+    (generation.system / "tree/more").touch()
+    assert not await bench.builder.intact(generation)
