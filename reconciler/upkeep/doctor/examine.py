@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Conflict, HiveError
-from reconciler.upkeep.doctor.checks import agents, host, places, proposed, running, systemd, truth
+from reconciler.upkeep.doctor.checks import agents, generations, host, places, proposed, running, systemd, truth
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict
 
 SECONDS = 600.0
@@ -54,6 +54,7 @@ CHECKS = (
     Check("meta", "meta can be read, and the commits that it pins exist", truth.meta),
     Check("fsck", "every repo of hive is sound", truth.fsck),
     Check("damage", "every ref of hive's repos can be read", truth.damage),
+    Check("generations", "the files of every generation are those that were built", generations.generations),
     Check("tags", "the tags agree with each other and with meta", truth.tags),
     Check("database", "the database is sound and agrees with the tags", truth.database),
     Check("containers", "every container belongs to hive and to an agent", running.containers),
