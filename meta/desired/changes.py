@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from meta import own_file
 from meta.desired import trailers
 from meta.desired.view import MetaView
-from meta.errors import Conflict
+from meta.errors import Conflict, Damaged
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, tree
 from meta.model import AgentEntry, Tombstone
 from meta.names import AgentName, Sha
 from meta.process.disk import disk_error
 
+log = logging.getLogger(__name__)
 Changed = tuple[dict[AgentName, AgentEntry], dict[AgentName, Tombstone]]
 """Agents and tombstones after a change."""
 
@@ -47,14 +51,26 @@ def note(action: str, agent: AgentName, by: str, text: str = "", also: Mapping[s
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write each of `files` that differs to `folder`, atomically."""
+    """Write each of `files` that differs to `folder`, atomically. Move a folder in the place of one aside."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             path = folder / name
-            if not path.is_file() or path.read_bytes() != content:
-                scratch = folder / f".{name}.new"
-                scratch.write_bytes(content)
-                scratch.rename(path)
+            if _content(path) == content:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                aside = folder / f"{name}.aside-{secrets.token_hex(4)}"
+                path.rename(aside)
+                log.warning("%s was a folder; it was moved to %s", path, aside)
+            scratch = folder / f".{name}.new-{secrets.token_hex(4)}"
+            scratch.write_bytes(content)
+            scratch.rename(path)
     except OSError as error:
         raise disk_error(f"cannot write the files of meta to {folder}", error) from error
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return own_file.read(path)
+    except (OSError, Damaged):
+        return None

@@ -76,7 +76,10 @@ class MetaReader:
         `main` is created before `run`, and nothing is committed before both exist.
         """
         main, run = self._repo.ref(MAIN), self._repo.ref(RUN)
-        used = self._repo.ref(COUNTER) is not None
+        try:
+            used = self._repo.ref(COUNTER) is not None
+        except Damaged:
+            used = True
         if main is None:
             lost = await asyncio.to_thread(newest_commit, self._repo.path, AGENTS_FILE.encode())
             used = used or run is not None or (lost is not None and bool((await self._repo.commit(lost)).parents))

@@ -93,6 +93,7 @@ class MetaRepo:
         """Create the repo with two empty branches, or the missing parts of it. Safe to repeat after a kill."""
         await self.repo.init(("refs/heads", CANDIDATES))
         await self._reader.require_branches()
+        await self._ids.mend()
         empty = Desired(ABSENT, {})
         for ref, files in ((MAIN, self._files(empty)), (RUN, {RUN_FILE: encode_run({})})):
             if self.repo.ref(ref) is None:
@@ -276,12 +277,18 @@ class MetaRepo:
         return await self._ids.take(max(at_least, (await self.read()).highest_id + 1))
 
     async def export(self) -> None:
-        """Write the files of `main` beside the repo, where the manager reads them. Safe to repeat."""
+        """Write the files of `main` beside the repo, where the manager reads them. Safe to repeat.
+
+        They are copies: if they cannot be written, only warn. The next commit or the next start writes them.
+        """
         head = self.repo.ref(MAIN)
         if head is None:
             return
         files = await self._reader.files(head)
-        await asyncio.to_thread(write_files, self._layout.meta, files)
+        try:
+            await asyncio.to_thread(write_files, self._layout.meta, files)
+        except HiveError as error:
+            log.warning("cannot write the files of meta for the manager: %s", error)
 
     async def _commit(
         self, change: _Change, message: str, at: int, locked_by: tuple[AgentName, ProposalId] | None = None
@@ -326,8 +333,8 @@ class MetaRepo:
     async def _export_or_warn(self) -> None:
         try:
             await self.export()
-        except HiveError as error:  # the commit is valid; the next commit or the next start writes the files
-            log.warning("cannot write the files of meta for the manager: %s", error)
+        except HiveError as error:  # the commit is valid
+            log.warning("cannot read the files of meta for the manager: %s", error)
 
     async def _locked(self, lock_flake: LockFlake, files: Mapping[str, bytes], lock: bytes | None) -> bytes | None:
         scratch = self._layout.scratch / f"meta-{secrets.token_hex(8)}"

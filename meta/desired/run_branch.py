@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import secrets
 from collections.abc import Awaitable, Callable
 
 from meta.desired import trailers
@@ -17,6 +19,7 @@ from meta.git.repo import GitRepo
 from meta.git.transaction import ABSENT, RefChange
 from meta.model import RunEntry
 from meta.names import AgentName, ProposalId, Sha
+from meta.process.disk import disk_error
 
 log = logging.getLogger(__name__)
 _TRIES = 8
@@ -77,6 +80,26 @@ class Counter:
                 continue
             return id
         raise TransientError("other changes moved the id counter at every try", "try again")
+
+    async def mend(self) -> None:
+        """Move a damaged counter aside. The next id then follows the highest one of meta and the cards.
+
+        Only for a start: no other git may run in the repo.
+        """
+        path = self._repo.path / COUNTER
+        try:
+            old = self._repo.ref(COUNTER)
+            if old is not None:
+                await self._last(old)
+        except Damaged as error:
+            if not os.path.lexists(path):  # another file is damaged
+                raise
+            aside = self._repo.path / f"counter.damaged-{secrets.token_hex(4)}"
+            try:
+                path.rename(aside)
+            except OSError as failure:
+                raise disk_error(f"cannot move {path} aside", failure) from failure
+            log.warning("%s; it was moved to %s and is made again", error.summary, aside)
 
     async def _last(self, counter: Sha) -> int:
         last = _number((await self._repo.objects([counter])).get(counter))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from meta import own_file
+from meta.errors import Damaged
+
 CONFIG = """\
 [core]
 \trepositoryformatversion = 0
@@ -52,7 +55,7 @@ def own_environment(path: Path) -> dict[str, str]:
 def is_complete(path: Path) -> bool:
     """Return True if `path` is a whole repo with exactly this configuration."""
     try:
-        whole = (path / "config").read_text(encoding="utf-8") == CONFIG
-    except (OSError, UnicodeDecodeError):
+        whole = own_file.read(path / "config") == CONFIG.encode()
+    except (OSError, Damaged):
         return False
     return whole and (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()

@@ -6,6 +6,7 @@ still there: an object that no ref reaches, which says itself what it is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from meta.git import packs
 from meta.git.files import OWN_REF, read_loose, read_ref, read_refs
 from meta.git.frame import check_frame
 from meta.git.message import decode
-from meta.git.objects import GitObject, decode_commit, decode_tag, decode_tree
+from meta.git.objects import GitObject, Tag, decode_commit, decode_tag, decode_tree
 from meta.names import Sha
 
 _TAGS = "refs/tags/"
@@ -47,12 +48,22 @@ def examine_refs(git_dir: Path, *, meta: bool = False) -> list[Hurt]:
 
 
 def _folders(git_dir: Path) -> list[str]:
-    return [os.path.relpath(folder, git_dir) for folder, _, _ in os.walk(git_dir / "refs")]
+    return [os.path.relpath(folder, git_dir) for folder, _, _ in _walk(git_dir)]
+
+
+def _walk(git_dir: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield each folder of refs, the folders in it that stand in the place of a ref, and its files.
+
+    What is in a folder in the place of a ref is no ref.
+    """
+    for folder, folders, names in os.walk(git_dir / "refs"):
+        in_place_of_refs = [name for name in folders if OWN_REF.search(f"{folder}/{name}")]
+        folders[:] = [name for name in folders if name not in in_place_of_refs]
+        yield folder, in_place_of_refs, names
 
 
 def _broken_refs(git_dir: Path, meta: bool) -> Iterator[Hurt]:
-    for folder, folders, names in os.walk(git_dir / "refs"):
-        in_place_of_refs = [name for name in folders if OWN_REF.search(f"{folder}/{name}")]
+    for folder, in_place_of_refs, names in _walk(git_dir):
         for name in sorted([*names, *in_place_of_refs]):
             ref = os.path.relpath(Path(folder, name), git_dir)
             if name.startswith(".") or name.endswith(".lock"):
@@ -76,7 +87,7 @@ def _lost_tags(git_dir: Path) -> Iterator[Hurt]:
     if read_ref(git_dir, "refs/heads/main") is None or read_refs(git_dir, folders):
         return
     yield Hurt(f"{git_dir} has no tags, but the agent was deployed")
-    for name in sorted({decode_tag(item.data).name for _, item in _objects(git_dir) if item.kind == "tag"}):
+    for name in sorted({tag.name for _, tag in _tags(git_dir)}):
         yield Hurt(f"{git_dir}/{_TAGS}{name} is missing", _mend(git_dir, _TAGS + name))
 
 
@@ -124,12 +135,7 @@ def _named(git_dir: Path, ref: str, meta: bool) -> Sha | None:
 
 
 def _newest_tag(git_dir: Path, name: str) -> Sha | None:
-    tags = []
-    for sha, item in _objects(git_dir):
-        if item.kind == "tag":
-            tag = decode_tag(item.data)
-            if tag.name == name:
-                tags.append((tag.at, sha))
+    tags = [(tag.at, sha) for sha, tag in _tags(git_dir) if tag.name == name]
     return max(tags)[1] if tags else None
 
 
@@ -143,14 +149,12 @@ def _deployed(git_dir: Path) -> Sha | None:
     """Return the commit of the newest deployed id that moved the branch: a rollback by an older hive did not."""
     deployed: dict[int, Sha] = {}
     kinds: dict[int, str] = {}
-    for _, item in _objects(git_dir):
-        if item.kind == "tag":
-            tag = decode_tag(item.data)
-            state, _, id = tag.name.partition("/")
-            if state == "deployed" and id.isdecimal():
-                deployed[int(id)] = tag.target
-            elif state == "proposal" and id.isdecimal():
-                kinds[int(id)] = decode(tag.message).trailers.get("Hive-Kind", "")
+    for _, tag in _tags(git_dir):
+        state, _, id = tag.name.partition("/")
+        if state == "deployed" and id.isdecimal():
+            deployed[int(id)] = tag.target
+        elif state == "proposal" and id.isdecimal():
+            kinds[int(id)] = decode(tag.message).trailers.get("Hive-Kind", "")
     moved = [id for id, sha in deployed.items() if kinds.get(id) != "rollback" or _is_first(deployed, id, sha)]
     return deployed[max(moved)] if moved else None
 
@@ -177,9 +181,17 @@ def newest_commit(git_dir: Path, file: bytes) -> Sha | None:
     return max(tips)[1] if tips else None
 
 
+def _tags(git_dir: Path) -> Iterator[tuple[Sha, Tag]]:
+    """Yield every annotated tag that is stored loose and can be understood."""
+    for sha, item in _objects(git_dir):
+        if item.kind == "tag":
+            with contextlib.suppress(ValueError):
+                yield sha, decode_tag(item.data)
+
+
 def _objects(git_dir: Path) -> Iterator[tuple[Sha, GitObject]]:
     """Yield every whole object that is stored loose, as those that hive itself writes are."""
-    for folder in sorted((git_dir / "objects").glob("[0-9a-f][0-9a-f]")):
+    for folder in sorted((git_dir / "objects").glob("[0-9a-f][0-9a-f]/")):
         for path in sorted(folder.iterdir()):
             name = Sha(folder.name + path.name)
             try:

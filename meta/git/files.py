@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from meta import own_file
 from meta.errors import Damaged
 from meta.git.objects import GitObject
 from meta.names import Sha
@@ -81,7 +82,7 @@ def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
     """Return the object if it is stored loose; None if only git can read it. Raise Damaged."""
     path = Path(f"{git_dir}/objects/{name[:2]}/{name[2:]}")
     try:
-        stored = path.read_bytes()
+        stored = own_file.read(path, own_file.LARGE)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -128,6 +129,8 @@ def _names(folder: str) -> list[str]:
         names = os.listdir(folder)  # noqa: PTH208 - names, not paths
     except FileNotFoundError:
         return []
+    except NotADirectoryError as error:
+        raise Damaged(folder, "it is not a folder", "move it away, and restart the daemon") from error
     except OSError as error:
         raise unreadable(folder, error) from error
     return [name for name in names if not name.endswith(".lock") and not name.startswith(".")]
@@ -135,13 +138,13 @@ def _names(folder: str) -> list[str]:
 
 def _read_ref(path: str) -> Sha | None:
     try:
-        text = Path(path).read_text(encoding="ascii", errors="replace")
+        text = own_file.read(path).decode("ascii", "replace")
     except FileNotFoundError:
         return None
-    except IsADirectoryError as error:
-        if OWN_REF.search(path):
-            raise unreadable(path, error) from error
-        return None
+    except Damaged:
+        if Path(path).is_dir() and not OWN_REF.search(path):
+            return None
+        raise
     except OSError as error:
         raise unreadable(path, error) from error
     name = text.removesuffix("\n")
@@ -153,7 +156,7 @@ def _read_ref(path: str) -> Sha | None:
 def _packed(git_dir: Path) -> Iterator[tuple[str, Sha]]:
     path = Path(f"{git_dir}/packed-refs")
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = own_file.read(path, own_file.LARGE).decode("utf-8", "replace").split("\n")
     except FileNotFoundError:
         return
     except OSError as error:

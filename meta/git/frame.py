@@ -6,11 +6,13 @@ import contextlib
 import re
 from pathlib import Path
 
+from meta import own_file
 from meta.errors import Damaged
 from meta.git.config import CONFIG
 from meta.git.files import sync_folder, unreadable, write_durably
 
 _REMEDY = "restart the daemon: it writes this file again"
+_MOVE_AWAY = "move it away and restart the daemon: it writes this file again"
 _HEAD = b"ref: refs/heads/main\n"
 _LINE = re.compile(rb"\s*(?:\[[^\]\n]{1,200}\]|[A-Za-z][A-Za-z0-9-]*\s*(?:=.*)?|[#;].*)?\s*")
 
@@ -38,7 +40,7 @@ def check_frame(git_dir: Path) -> bool:
 def mend_frame(git_dir: Path) -> list[Path]:
     """Write HEAD and the configuration again if they are damaged, and return what was written. Only for recovery.
 
-    Leave what cannot be read or written: the repo stays damaged.
+    Replace a pipe or a link in their place. Leave what cannot be read or written: the repo stays damaged.
     """
     mended: list[Path] = []
     for name, content, is_whole in (("config", CONFIG.encode(), _is_config), ("HEAD", _HEAD, _is_head)):
@@ -46,7 +48,7 @@ def mend_frame(git_dir: Path) -> list[Path]:
         with contextlib.suppress(Damaged, OSError):
             if not _is_damaged(git_dir):
                 break
-            if not is_whole(_content(path)):
+            if not own_file.is_regular(path) or not is_whole(_content(path)):
                 write_durably(path, content, 0o644)
                 sync_folder(git_dir)
                 mended.append(path)
@@ -63,7 +65,7 @@ def _is_damaged(git_dir: Path) -> bool:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return own_file.read(path, hint=_MOVE_AWAY)
     except FileNotFoundError:
         return b""
     except OSError as error:

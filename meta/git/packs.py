@@ -22,7 +22,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meta.errors import Conflict
+from meta import own_file
+from meta.errors import Conflict, Damaged
 from meta.git.objects import GitObject
 from meta.names import ProposalId
 from meta.process.disk import disk_error
@@ -110,8 +111,8 @@ def holds(git_dir: Path, name: str) -> bool:
 
 def _indexed(index: Path, wanted: bytes) -> bool:
     try:
-        data = index.read_bytes()
-    except OSError:
+        data = own_file.read(index, own_file.LARGE)
+    except (OSError, Damaged):
         return False
     names = _NAMES + 20 * int.from_bytes(data[_NAMES - 4 : _NAMES], "big")
     if data[:8] != _INDEX_2 or len(data) < names:

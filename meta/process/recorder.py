@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from meta.errors import TransientError
+from meta import own_file
+from meta.errors import Damaged, TransientError
 from meta.process.identity import ProcessIdentity, alive, boot_id, identity, open_pidfd, readable, stat
 
 MARKER = "HIVE_OWNER"
@@ -116,9 +117,9 @@ class Recorder:
 
 def _read_record(path: Path) -> ProcessIdentity | None:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(own_file.read(path))
         return ProcessIdentity(int(record["pid"]), int(record["start"]), str(record["boot"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:  # cut short, or the pid was never recorded
+    except (OSError, Damaged, ValueError, KeyError, TypeError) as error:  # cut short, or the pid was never recorded
         _log.debug("record %s names no process: %s", path.name, error)
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from meta import own_file
 from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
 from meta.applied.source import Source, SourceKind
@@ -19,9 +21,9 @@ from meta.errors import Damaged, HiveError, NotFound, PermanentError
 from meta.git import packs
 from meta.git.damage import examine_refs
 from meta.git.files import read_loose, write_objects
-from meta.git.frame import mend_frame
+from meta.git.frame import check_frame, mend_frame
 from meta.git.message import encode
-from meta.git.objects import blob, commit, decode_tree
+from meta.git.objects import GitObject, blob, commit, decode_tree
 from meta.git.transaction import RefChange
 from meta.layout import Layout
 from meta.model import DeployKind, TagState
@@ -244,7 +246,7 @@ async def test_what_cannot_be_read_is_not_absent(
 
         return wrapped
 
-    monkeypatch.setattr("pathlib.Path.read_text", refuse(Path.read_text))
+    monkeypatch.setattr("meta.own_file.read", refuse(own_file.read))
     monkeypatch.setattr("os.listdir", refuse(__import__("os").listdir))
     with pytest.raises(Damaged, match="Input/output error"):
         look(applied)
@@ -399,3 +401,101 @@ async def test_a_lost_tag_is_named_also_if_the_repo_has_packs(applied: Applied) 
     assert lost is not None
     lose(applied.repo.path, lost)
     assert [f"its object {lost} is missing" in hurt.text for hurt in examine_refs(applied.repo.path)] == [True]
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("ref", ["refs/tags/deployed/0", "refs/heads/main", "refs/hive/seed"])
+async def test_a_pipe_in_the_place_of_a_ref_is_named_and_its_remedy_restores_the_ref(
+    applied: Applied, ref: str
+) -> None:
+    path = applied.repo.path / ref
+    before = path.read_bytes()
+    replace_by_pipe(path)
+    with pytest.raises(Damaged, match=f"{ref} is damaged: it is a pipe") as caught:
+        applied.repo.ref(ref)
+    assert "hive doctor" in caught.value.hint
+    mend(applied.repo.path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["HEAD", "config"])
+async def test_a_pipe_in_the_place_of_a_file_of_the_frame_is_replaced_at_a_start(applied: Applied, name: str) -> None:
+    path = applied.repo.path / name
+    before = path.read_bytes()
+    replace_by_pipe(path)
+    with pytest.raises(Damaged, match=f"{name} is damaged: it is a pipe"):
+        check_frame(applied.repo.path)
+    assert mend_frame(applied.repo.path) == [path]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.timeout(20)
+async def test_a_pipe_in_the_place_of_packed_refs_or_of_an_object_is_named(applied: Applied) -> None:
+    name = applied.repo.ref("refs/tags/deployed/0")
+    assert name is not None
+    replace_by_pipe(applied.repo.path / "objects" / name[:2] / name[2:])
+    assert any("it is a pipe" in hurt.text for hurt in examine_refs(applied.repo.path))
+    replace_by_pipe(applied.repo.path / "packed-refs")
+    with pytest.raises(Damaged, match="packed-refs is damaged: it is a pipe"):
+        applied.repo.refs(["refs/heads"])
+
+
+@pytest.mark.timeout(20)
+async def test_a_pipe_in_the_place_of_an_index_of_a_pack_holds_nothing(applied: Applied) -> None:
+    (applied.repo.path / "objects/pack").mkdir(exist_ok=True)
+    os.mkfifo(applied.repo.path / "objects/pack/pack-1.idx")
+    assert not packs.holds(applied.repo.path, "1" * 40)
+
+
+async def test_what_is_in_a_folder_in_the_place_of_a_ref_is_not_named_as_a_ref(applied: Applied) -> None:
+    path = applied.repo.path / "refs/tags/deployed/0"
+    path.unlink()
+    (path / "inner").mkdir(parents=True)
+    (path / "inner/x").write_bytes(b"garbage")
+    (hurt,) = examine_refs(applied.repo.path)
+    assert f"{path} is damaged: it is a folder" in hurt.text
+
+
+async def test_a_tag_object_that_is_no_tag_does_not_end_the_examination(applied: Applied) -> None:
+    write_objects(applied.repo.path, [GitObject("tag", b"nothing of a tag")])
+    path = applied.repo.path / "refs/tags/deployed/0"
+    before = path.read_bytes()
+    path.write_bytes(b"")
+    mend(applied.repo.path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, Path.touch], ids=["pipe", "folder", "empty"])
+async def test_a_start_makes_a_damaged_counter_again(
+    meta: MetaRepo, layout: Layout, make: Callable[[Path], None]
+) -> None:
+    await meta.take_id()
+    path = layout.meta_git / "refs/hive/counter"
+    path.unlink()
+    make(path)
+
+    again = MetaRepo(layout)
+    await again.create(3)
+
+    assert not os.path.lexists(path)
+    assert await again.take_id(at_least=2) == 2
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+async def test_a_start_does_not_need_the_copies_for_the_manager(
+    meta: MetaRepo, layout: Layout, make: Callable[[Path], None]
+) -> None:
+    path = layout.meta / "agents.json"
+    before = path.read_bytes()
+    path.unlink()
+    make(path)
+    await MetaRepo(layout).create(3)
+    assert path.read_bytes() == before
