@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from meta import own_file
+from meta.errors import Damaged
 from meta.names import AgentName
 from meta.process.disk import disk_error
 from reconciler.common.files import write_json
@@ -48,9 +50,9 @@ class RolloutFile:
 
     def _load(self) -> Rollout | None:
         try:
-            return _ROLLOUT.validate_json(self._path.read_bytes())
+            return _ROLLOUT.validate_json(own_file.read(self._path))
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError) as error:
+        except (OSError, Damaged, ValidationError) as error:
             log.error("%s cannot be read, so its rollout is not continued: %s", self._path, error)
             return None

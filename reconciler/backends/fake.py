@@ -18,7 +18,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from meta.errors import NotFound, Refused, TransientError
+from meta import own_file
+from meta.errors import Damaged, NotFound, Refused, TransientError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName, GenerationId
@@ -266,8 +267,8 @@ class FakeBackend:
         record, container = None, _MISSING
         if now is not None:
             try:
-                record = _RECORD.validate_json(self._path(agent).read_bytes())
-            except (OSError, ValidationError) as error:
+                record = _RECORD.validate_json(own_file.read(self._path(agent)))
+            except (OSError, Damaged, ValidationError) as error:
                 log.warning("%s is not readable as a container of this hive: %s", self._path(agent), error)
             if record is not None and record.owner != self._owner:
                 record = None

@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from meta import own_file
+from meta.errors import Damaged
 from meta.model import ContainerSettings
 from reconciler.plan.observed import Exit
 
@@ -50,10 +52,10 @@ MARKER = TypeAdapter(Marker)
 SETTINGS = TypeAdapter(WrittenSettings)
 
 
-def stamp(path: str | Path) -> Stamp | None:
+def stamp(path: str | Path, *, follow: bool = True) -> Stamp | None:
     """Return a stamp that changes whenever a file is replaced or written; None if the file does not exist."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - a pathlib object costs more than the call
+        status = os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - a pathlib object costs more than the call
     except FileNotFoundError:
         return None
     except OSError:
@@ -61,23 +63,18 @@ def stamp(path: str | Path) -> Stamp | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _read(path: Path) -> bytes:
-    """Return what a file contains. A FIFO in its place is empty: do not wait for its writer. Raise OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:  # noqa: PTH123 - of a descriptor
-        return file.read()
-
-
 class Cached(Generic[T]):
     """One file, parsed again only if its stamp changed. A missing or invalid file is None.
 
-    After `get`, `damage` is what is wrong with a file that exists and is None.
+    With `follow` it may be a link to a file. After `get`, `damage` is what is wrong with a file that exists and is
+    None.
     """
 
-    def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
+    def __init__(self, path: Path, parse: Callable[[bytes], T], *, follow: bool = False) -> None:
         self.path = path
         self._name = str(path)
         self._parse = parse
+        self._follow = follow
         self._stamp: Stamp | None = None
         self._value: T | None = None
         self.damage = ""
@@ -85,7 +82,7 @@ class Cached(Generic[T]):
 
     def get(self) -> T | None:
         """Return the present value."""
-        now = stamp(self._name)
+        now = stamp(self._name, follow=self._follow)
         if now != self._stamp or self.damage:  # what cannot be read changes without a new stamp
             self.damage = ""
             self._value = None if now is None else self._load()
@@ -94,9 +91,11 @@ class Cached(Generic[T]):
 
     def _load(self) -> T | None:
         try:
-            return self._parse(_read(self.path))
+            return self._parse(own_file.read(self._name, follow=self._follow))
         except FileNotFoundError:
             return None
+        except Damaged as error:
+            self._note(error.summary)
         except OSError as error:
             self._note(f"{self.path} is damaged: it cannot be read ({error.strerror})")
         except ValidationError as error:

@@ -17,6 +17,8 @@ from types import MappingProxyType
 
 from pydantic import TypeAdapter, ValidationError
 
+from meta import own_file
+from meta.errors import Damaged
 from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, ProposalId
@@ -88,9 +90,11 @@ class Roots:
             if not path.stem.isdecimal():
                 continue
             try:
-                records[ProposalId(int(path.stem))] = _GENERATION.validate_json(path.read_bytes())
+                records[ProposalId(int(path.stem))] = _GENERATION.validate_json(own_file.read(path))
             except FileNotFoundError:
                 continue
+            except Damaged as error:
+                log.warning("%s, so that what it names is built again", error.summary)
             except OSError as error:
                 log.warning("%s cannot be read, so that what it names is built again: %s", path, error.strerror)
             except ValidationError as error:

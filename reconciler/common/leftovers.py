@@ -34,7 +34,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("generations/*", r"\.(?:new|old)-[0-9a-f]+-[0-9a-f]{8}"),
     ("roots/*", _REPLACING),
     ("previews/*", _REPLACING),
-    ("meta", r"\.[a-z.]+\.new"),
+    ("meta", r"\.[a-z.]+\.new(?:-[0-9a-f]{8})?"),
     ("meta/.git/objects/*", r"tmp_obj_\w+"),
     ("applied/*/.git", r"config\.hive"),
     ("applied/*/.git/objects/*", r"tmp_obj_\w+"),
@@ -83,7 +83,7 @@ def find(layout: Layout) -> Iterator[Path]:
 def _is_supervised(directory: Path) -> bool:
     """Return True if a supervisor holds the lock that it holds while it runs, or if that is not to be seen."""
     try:
-        descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError:

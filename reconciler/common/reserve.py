@@ -13,6 +13,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from meta import own_file
+
 log = logging.getLogger(__name__)
 
 LAST = 8
@@ -76,6 +78,8 @@ class Reserve:
         try:
             wanted = self.wanted(self.room())
             last = wanted // LAST
+            if not _is_folder(self._folder):
+                self._folder.unlink(missing_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
             if not _allocate(self._last, last):
                 return False
@@ -93,6 +97,7 @@ class Reserve:
         held = self.held()
         for path in (self._blocks, *([self._last] if all else [])):
             with contextlib.suppress(OSError):
+                _clear(path)
                 os.truncate(path, 0)  # its blocks are free even if its name cannot be removed
         left = self.held()
         if all:
@@ -104,19 +109,29 @@ class Reserve:
         return held - left
 
 
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _length(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    return path.lstat().st_size if own_file.is_regular(path) else 0
+
+
+def _clear(path: Path) -> None:
+    """Remove what stands in the place of a file of the reserve. Raise OSError."""
+    if _is_folder(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path) and not own_file.is_regular(path):
+        path.unlink()
 
 
 def _allocate(path: Path, length: int) -> bool:
     """Give the file `length` bytes with real blocks. Return False if there is no room; it is then as it was."""
+    _clear(path)
     before = _length(path)
     if before >= length and path.exists():
         return True
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if length:
             os.posix_fallocate(descriptor, 0, length)

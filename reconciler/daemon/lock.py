@@ -8,7 +8,8 @@ import os
 import time
 from pathlib import Path
 
-from meta.errors import Conflict
+from meta import own_file
+from meta.errors import Conflict, Damaged
 
 TRIES = 10
 PAUSE = 0.05
@@ -18,8 +19,10 @@ PAUSE = 0.05
 def take_lock(path: Path) -> int:
     """Return the descriptor that holds the lock until it is closed. Write the daemon's pid to the file.
 
-    Raise Conflict if another process holds the lock.
+    Raise Conflict if another process holds the lock, Damaged if it is no file.
     """
+    if os.path.lexists(path) and not own_file.is_regular(path):
+        raise Damaged(path, "it is not a file", "remove it if no other daemon runs there, and start again")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for left in reversed(range(TRIES)):
         try:
@@ -29,7 +32,7 @@ def take_lock(path: Path) -> int:
             if left:
                 time.sleep(PAUSE)
                 continue
-            holder = path.read_text(encoding="ascii").strip()
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise Conflict(
                 f"another daemon (pid {holder or 'unknown'}) has {path.parent}", "stop it first, or use another --state"

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from meta import own_file
 from meta.errors import Damaged, PermanentError
 from meta.git.files import remove_stale_locks, unreadable
 from meta.git.frame import mend_frame
@@ -16,6 +17,7 @@ from reconciler.common.files import write_file
 
 log = logging.getLogger(__name__)
 
+_OWNER = "write the id back that `owner` has in backend/*/*/hive.json beside it"
 STATE_MODE = 0o711
 """Others may pass (agents run under uids of their own), not look."""
 
@@ -56,9 +58,9 @@ def owner(path: Path) -> str:
     try:
         if not os.path.lexists(path):
             write_file(path, secrets.token_hex(16).encode())
-        name = path.read_text(encoding="ascii", errors="replace").strip()
+        name = own_file.read(path, hint=_OWNER).decode("ascii", "replace").strip()
     except OSError as error:
         raise unreadable(path, error) from error
     if len(name) != 32 or not set("0123456789abcdef").issuperset(name):
-        raise Damaged(path, "it holds no id", "write the id back that `owner` has in backend/*/*/hive.json beside it")
+        raise Damaged(path, "it holds no id", _OWNER)
     return name

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from meta import own_file
 from meta.approval import Binding
-from meta.errors import TransientError
+from meta.errors import Damaged, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId
 from meta.nix.summary import Summary
@@ -116,7 +117,7 @@ class Previews:
 
 def _read(path: Path) -> list[tuple[ProposalId, Previewed]]:
     try:
-        return [(ProposalId(int(path.stem)), _PREVIEWED.validate_json(path.read_bytes()))]
-    except (OSError, ValueError, ValidationError) as error:
+        return [(ProposalId(int(path.stem)), _PREVIEWED.validate_json(own_file.read(path)))]
+    except (OSError, Damaged, ValueError, ValidationError) as error:
         log.warning("%s is skipped and will be made again: %s", path, error)
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from meta.errors import Refused, TransientError
@@ -53,10 +54,14 @@ def tail(folder: Path, lines: int) -> str:
 
 def _last(path: Path) -> str:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return ""
-    with os.fdopen(fd, "rb") as file:
-        size = os.fstat(fd).st_size
-        file.seek(max(0, size - TAIL_BYTES))
-        return file.read(TAIL_BYTES).decode("utf-8", "replace")
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        os.lseek(fd, max(0, status.st_size - TAIL_BYTES), os.SEEK_SET)
+        return os.read(fd, TAIL_BYTES).decode("utf-8", "replace")
+    finally:
+        os.close(fd)

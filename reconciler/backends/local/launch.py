@@ -13,7 +13,8 @@ from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from meta.errors import NotFound, TransientError
+from meta import own_file
+from meta.errors import Damaged, NotFound, TransientError
 from meta.names import AgentName
 from meta.process.detached import spawn_detached
 from meta.process.identity import ProcessIdentity, identity, open_pidfd, readable
@@ -24,6 +25,7 @@ from reconciler.common.files import write_json
 from reconciler.plan.observed import Exit, Launch
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
+_LOGS = ("supervisor.log", "log", "log.times")
 START_SECONDS = 15.0
 """Seconds from the spawn until the supervisor reports that the run is recorded. On an idle machine this takes 30 ms."""
 
@@ -67,6 +69,7 @@ async def start_supervisor(records: LocalRecords) -> ProcessIdentity:
     """Start the supervisor on spec.json and wait for its report. Raise Busy, or TransientError with the report."""
     fifo = records.folder / f"ready-{secrets.token_hex(4)}"  # a name of its own: no other start can take the report
     _remove_old_pipes(records.folder)
+    _clear_logs(records.folder)
     os.mkfifo(fifo, 0o600)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -83,6 +86,19 @@ def _remove_old_pipes(folder: Path) -> None:
     for path in folder.glob("ready-*"):
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_mtime < time.time() - 4 * START_SECONDS:
+                path.unlink()
+
+
+def _clear_logs(folder: Path) -> None:
+    """Remove what stands in the place of a log, or move it aside if it is a folder. To open a pipe would wait."""
+    for name in _LOGS:
+        path = folder / name
+        if not os.path.lexists(path) or own_file.is_regular(path):
+            continue
+        with contextlib.suppress(OSError):  # then the start fails and names it
+            if path.is_dir() and not path.is_symlink():
+                path.rename(folder / f"{name}.aside-{secrets.token_hex(4)}")
+            else:
                 path.unlink()
 
 
@@ -118,8 +134,8 @@ async def _first(waits: Sequence[Coroutine[object, object, None]], seconds: floa
 
 def _last_line(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except FileNotFoundError:
+        lines = own_file.read(path).decode("utf-8", "replace").strip().splitlines()
+    except (OSError, Damaged):
         return ""
     return lines[-1] if lines else ""
 

@@ -10,6 +10,7 @@ The bytes between two of these offsets were written within GRAIN of the first on
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from reconciler.views import LogPart
 PART_BYTES = 256 * 1024
 """Bytes of one answer. The next answer has the rest."""
 GRAIN = 1.0
+TIMES_BYTES = 64 * 2**20
+"""Bytes of the times of a log that are read."""
 BACK_BYTES = 4096
 """Bytes that are searched backwards for the beginning of a line."""
 
@@ -92,7 +95,7 @@ def _marks(folder: Path) -> list[Mark]:
     """Return the marks in the order in which they were written. Lines that a full disk truncated are skipped."""
     marks = []
     for name in ("log.times.1", "log.times"):
-        for line in _read(folder / name, 0, -1).splitlines():
+        for line in _read(folder / name, 0, TIMES_BYTES).splitlines():
             try:
                 inode, at, offset = line.split()
                 marks.append(Mark(int(inode), float(at), int(offset)))
@@ -109,12 +112,14 @@ def _line_start(path: Path, offset: int) -> int:
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:
-    """Return up to `size` bytes from `offset` (-1: all). Return none if there is no file."""
+    """Return up to `size` bytes from `offset`. Return none if there is no regular file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return b""
     with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return b""
         file.seek(offset)
         return file.read(size)
 

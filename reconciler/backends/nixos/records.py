@@ -74,7 +74,7 @@ class NixosRecords:
         self.run = Cached(folder / "run.json", RUN.validate_json)
         self.exit = Cached(folder / "exit.json", EXIT.validate_json)
         self._conf_name = str(where.etc / f"{agent}.conf")
-        self._conf = Cached(where.etc / f"{agent}.conf", self._parse)
+        self._conf = Cached(where.etc / f"{agent}.conf", self._parse, follow=True)
         self._profile = str(where.profiles / agent / "system")
 
     def _parse(self, data: bytes) -> Written:

@@ -25,7 +25,7 @@ from typing import IO, Protocol
 from typing_extensions import override
 
 from meta.config import Config
-from meta.errors import HiveError, PermanentError, TransientError
+from meta.errors import Damaged, HiveError, PermanentError, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, Sha, agent_name
 from meta.process.disk import disk_error
@@ -170,6 +170,8 @@ class Packing:
                 for path in sorted(folder.iterdir()):
                     name = f"{repo}/objects/{folder.name}/{path.name}"
                     if kind_of(name) is not None:
+                        if not stat.S_ISREG(path.lstat().st_mode):  # to open a pipe would wait
+                            raise Damaged(path, "it is not a file")
                         with path.open("rb") as source:
                             self._add(tar, name, source, os.fstat(source.fileno()).st_size, 0o444)
         except FileNotFoundError as error:

@@ -112,7 +112,7 @@ def _check_place(layout: Layout, force: bool, only: Part | None) -> None:
 def _running(layout: Layout) -> Iterator[str]:
     """Return the agents that run: of backend local by the lock of their supervisor, of nixos by their containers."""
     for lock in layout.backend("local").glob("*/lock"):
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

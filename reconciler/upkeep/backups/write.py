@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from meta import own_file
 from meta.errors import Conflict, NotFound, TransientError
 from meta.git import packs
 from meta.git.files import read_refs
@@ -131,6 +132,6 @@ def _ref_folders(git_dir: Path) -> set[str]:
     """Return every folder of refs, including packed refs."""
     folders = {Path(folder).relative_to(git_dir).as_posix() for folder, _, _ in os.walk(git_dir / "refs")}
     with contextlib.suppress(FileNotFoundError):
-        for line in (git_dir / "packed-refs").read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in own_file.read(git_dir / "packed-refs", own_file.LARGE).decode("utf-8", "replace").splitlines():
             folders.add(line.partition(" ")[2].rpartition("/")[0])
     return {folder for folder in folders if folder.startswith("refs")}

@@ -152,7 +152,7 @@ def _locked(subject: Subject) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _flock(lock: Path) -> Iterator[None]:
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

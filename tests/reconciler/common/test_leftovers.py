@@ -26,6 +26,7 @@ HALF_MADE = (
     ".rollout.json.0123abcd",
     "owner.new",
     "meta/.agents.json.new",
+    "meta/.agents.json.new-0123abcd",
     "meta/.git/objects/ab/tmp_obj_0123",
     "applied/alice/.git/objects/ab/tmp_obj_0123",
     "applied/alice/.git/objects/pack/.tmp-1-pack-a",

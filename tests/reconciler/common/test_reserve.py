@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,27 @@ def test_a_size_is_shown_with_its_unit() -> None:
         "3.0 MiB",
         "5.0 TiB",
     ]
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("nowhere")])
+@pytest.mark.parametrize("name", ["reserve/blocks", "reserve/last", "reserve"])
+def test_what_stands_in_the_place_of_its_files_is_removed(
+    reserve: Reserve, tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    make(tmp_path / name)
+
+    assert reserve.make()
+
+    assert reserve.held() == MIB
+    assert reserve.give_back(all=True) == MIB
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_its_place_is_given_back_without_a_wait(reserve: Reserve, tmp_path: Path) -> None:
+    reserve.make()
+    (tmp_path / "reserve/last").unlink()
+    os.mkfifo(tmp_path / "reserve/last")
+    reserve.give_back(all=True)
+    assert list(tmp_path.iterdir()) == []

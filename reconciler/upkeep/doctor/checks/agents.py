@@ -6,6 +6,8 @@ import asyncio
 import json
 from pathlib import Path
 
+from meta import own_file
+from meta.errors import Damaged
 from meta.model import RunState
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
@@ -108,7 +110,7 @@ def runs(record: dict[str, object]) -> bool:
 def read_json(path: Path) -> dict[str, object]:
     """Return the JSON object in a file. Return {} if there is no file, or no object in it."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        value = json.loads(own_file.read(path))
+    except (OSError, Damaged, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -6,6 +6,9 @@ import ctypes
 import os
 from pathlib import Path
 
+from meta import own_file
+from meta.errors import Damaged
+
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512
 """More than any struct timex; with modes = 0 nothing is set."""
@@ -36,10 +39,10 @@ def jumped(proc: Path, lock: Path, now: float) -> float:
     clock that never jumps.
     """
     try:
-        pid = int(lock.read_text(encoding="ascii"))
+        pid = int(own_file.read(lock))
         fields = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         up = float((proc / "uptime").read_text(encoding="ascii").split()[0])
         ran = up - int(fields[_START]) / os.sysconf("SC_CLK_TCK")
         return now - lock.stat().st_mtime - ran
-    except (OSError, ValueError, IndexError):
+    except (OSError, Damaged, ValueError, IndexError):
         return 0.0

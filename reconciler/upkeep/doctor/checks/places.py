@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from meta import own_file
 from meta.desired.uid_ranges import UID_STEP
+from meta.errors import Damaged
 from meta.layout import FOLDER_MODE, FOLDERS
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
@@ -178,9 +180,9 @@ async def records(subject: Subject) -> list[Finding]:
 
 def _record(path: Path) -> tuple[ProcessIdentity | None, str]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(own_file.read(path))
         words = " ".join(str(word) for word in record.get("argv", []))[:80]
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, Damaged, ValueError, AttributeError, TypeError):
         return None, "?"
     try:
         return ProcessIdentity(int(record["pid"]), int(record["start"]), str(record["boot"])), words

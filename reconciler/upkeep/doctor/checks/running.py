@@ -8,6 +8,8 @@ import stat
 from functools import partial
 from pathlib import Path
 
+from meta import own_file
+from meta.errors import Damaged
 from reconciler.upkeep.doctor.checks.agents import read_json, runs
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
@@ -54,8 +56,8 @@ def _may_know(subject: Subject) -> bool:
 
 def _holder(subject: Subject) -> str:
     try:
-        return subject.layout.lock.read_text(encoding="ascii").strip() or "unknown"
-    except (OSError, UnicodeDecodeError):
+        return own_file.read(subject.layout.lock).decode("ascii").strip() or "unknown"
+    except (OSError, Damaged, UnicodeDecodeError):
         return "unknown"
 
 
@@ -157,6 +159,6 @@ async def containers(subject: Subject) -> list[Finding]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        return own_file.read(path).decode("ascii").strip()
+    except (OSError, Damaged, UnicodeDecodeError):
         return ""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from meta.applied.states import FOLDERS, PATHS, parse
 from meta.desired.repo import MetaView
-from meta.errors import HiveError
-from meta.git.damage import examine_refs
+from meta.errors import Damaged, HiveError
+from meta.git.damage import Hurt, examine_refs
 from meta.git.repo import GitRepo
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId
@@ -89,9 +89,12 @@ async def damage(subject: Subject) -> list[Finding]:
     layout = subject.layout
     agents = names_in(layout.state / "applied")  # also what stands in the place of a repo
     repos = [layout.meta_git, *map(layout.applied_git, agents)] if subject.exists else []
-    hurt = [
-        each for path in repos for each in await asyncio.to_thread(examine_refs, path, meta=path == layout.meta_git)
-    ]
+    hurt: list[Hurt] = []
+    for path in repos:
+        try:
+            hurt += await asyncio.to_thread(examine_refs, path, meta=path == layout.meta_git)
+        except Damaged as error:  # an object that a remedy depends on
+            hurt.append(Hurt(error.summary))
     return [Finding(Verdict.FAIL, each.text, each.remedy or _BACKUP) for each in hurt] or ok("every ref can be read")
 
 

@@ -44,4 +44,4 @@ def test_a_spoilt_record_is_named_until_it_is_mended(records: LocalRecords, name
 def test_a_record_that_cannot_be_read_is_named(records: LocalRecords) -> None:
     (records.folder / "run.json").mkdir()
     text, _ = damage(records) or ("", "")
-    assert "cannot be read (Is a directory)" in text
+    assert "it is a folder, not a file" in text
