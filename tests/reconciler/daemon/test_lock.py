@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.errors import Conflict
+from meta.errors import Conflict, Damaged
 from reconciler.daemon.lock import TRIES, take_lock
 from reconciler.upkeep.doctor.examine import is_held
 
@@ -32,3 +32,11 @@ def test_a_look_that_meets_a_start_does_not_keep_it_from_starting(
     assert is_held(tmp_path / "lock")
     os.close(descriptor)
     assert not is_held(tmp_path / "lock")
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_the_place_of_the_lock_is_named_and_a_look_does_not_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    assert not is_held(tmp_path / "lock")
+    with pytest.raises(Damaged, match="lock is damaged"):
+        take_lock(tmp_path / "lock")

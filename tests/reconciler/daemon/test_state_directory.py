@@ -23,5 +23,5 @@ def test_a_damaged_id_is_named(tmp_path: Path, content: str) -> None:
 
 def test_an_id_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "owner").mkdir()
-    with pytest.raises(Damaged, match="owner is damaged: it cannot be read"):
+    with pytest.raises(Damaged, match="owner is damaged: it is a folder"):
         owner(tmp_path / "owner")
