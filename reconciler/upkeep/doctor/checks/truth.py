@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
+from meta import own_file
 from meta.applied.states import FOLDERS, PATHS, parse
 from meta.desired.repo import MetaView
 from meta.errors import Damaged, HiveError
@@ -23,6 +25,7 @@ from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, name
 FSCK_SECONDS = 300.0
 FSCKS = 2
 """Repos that are checked at the same time."""
+_PIPE = "do what the check `damage` says of it; without a remedy there, remove it and take that file from a backup"
 _BACKUP = "stop the daemon and restore that repo from a backup (docs/reference/persistence.md): there is no other copy"
 
 
@@ -66,6 +69,9 @@ async def fsck(subject: Subject) -> list[Finding]:
             return [
                 Finding(Verdict.FAIL, f"{repo.path} is not a complete repo of hive (or its config was edited)", _BACKUP)
             ]
+        pipe = await asyncio.to_thread(_pipe_in, repo.path)
+        if pipe is not None:
+            return [Finding(Verdict.FAIL, f"{pipe} is no file: git waits for it for ever", _PIPE)]
         async with slots:
             argv = ["git", "fsck", "--full", "--no-dangling", "--no-progress"]
             done = await run(argv, deadline=FSCK_SECONDS, env=_environment(repo), check=False)
@@ -76,6 +82,16 @@ async def fsck(subject: Subject) -> list[Finding]:
 
     answers = await asyncio.gather(*(one(GitRepo(path)) for path in repos))
     return [finding for answer in answers for finding in answer] or ok(f"{len(repos)} repos are sound")
+
+
+def _pipe_in(git_dir: Path) -> Path | None:
+    """Return a file of a repo that is a pipe, a socket or a device."""
+    for folder, _, names in os.walk(git_dir):
+        for name in names:
+            path = Path(folder, name)
+            if not own_file.is_regular(path) and not path.is_symlink() and path.exists():
+                return path
+    return None
 
 
 def _environment(repo: GitRepo) -> dict[str, str]:
