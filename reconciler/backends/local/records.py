@@ -85,7 +85,7 @@ class LocalRecords:
         """
         if self._marker.damage:
             text = f'{{"owner": "{self._owner}"}}'
-            return self._marker.damage, f"if it is a container of this hive, write {text} to that file"
+            return self._marker.damage, f"if it is a container of this hive, remove it and write {text} to a new file"
         if self.run.damage:
             return self.run.damage, "remove that file: hive ends what still runs of the agent, then starts it again"
         return None

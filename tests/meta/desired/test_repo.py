@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from meta.config import Config
 from meta.desired.repo import MetaRepo
-from meta.errors import BadInput, Conflict, NotFound
+from meta.errors import BadInput, Conflict, NotFound, PermanentError
 from meta.git.repo import GitRepo
 from meta.git.transaction import RefChange
 from meta.layout import Layout
@@ -199,10 +200,12 @@ async def test_the_exported_files_are_mended(meta: MetaRepo, layout: Layout) -> 
 
 
 async def test_a_deploy_stands_even_if_its_files_cannot_be_exported(
-    meta: MetaRepo, layout: Layout, caplog: pytest.LogCaptureFixture
+    meta: MetaRepo, layout: Layout, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (layout.meta / "agents.json").unlink()
-    (layout.meta / "agents.json").mkdir()
+    def refuse(folder: Path, files: Mapping[str, bytes]) -> None:
+        raise PermanentError(f"cannot write {sorted(files)} to {folder}")
+
+    monkeypatch.setattr("meta.desired.repo.write_files", refuse)
     done = await make_deploy(meta, ALICE, ONE)
     assert meta.repo.ref(MAIN) == done
     assert "cannot write the files of meta for the manager" in caplog.text

@@ -34,7 +34,7 @@ def test_a_spoilt_record_is_named_until_it_is_mended(records: LocalRecords, name
     text, remedy = damage(records) or ("", "")
     assert str(path) in text
     if name == "hive.json":
-        path.write_text(remedy.partition("write ")[2].partition(" to that file")[0])
+        path.write_text(remedy.partition("write ")[2].partition(" to a new file")[0])
     else:
         path.unlink()
     assert damage(records) is None
