@@ -14,39 +14,26 @@ import asyncio
 import contextlib
 import math
 import os
-import resource
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from meta.config import Config
-from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
+from meta.errors import BadInput, HiveError, TransientError
 from meta.git import packs
 from meta.layout import Layout
 from meta.names import Sha, commit_id, sha
-from meta.process import sandbox
 from meta.process.child import OutputTooLarge
-from meta.process.privilege import OVERFLOW as NOBODY
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, ProcessTimeout, Streams, run
-from meta.process.sandbox import Sandbox
 from meta.process.trial import is_sandbox_complaint, tried, tried_user_namespace
+from meta.proposed.quarantine.foreign import ForeignRepo, inspect, limits, reader, refuse_links
 from meta.proposed.quarantine.relay import PATIENCE, Stalled, relay
-from meta.proposed.quarantine.repo import GIT_ENVIRONMENT, Fetched, QuarantineRepo, explain, hand_over, too_large
+from meta.proposed.quarantine.repo import Fetched, QuarantineRepo, explain, hand_over, too_large
 
 __all__ = ["FetchRequest", "Fetched", "fetch", "hand_over"]
-
-_INSIDE = Path("/repo")
-_SERVE = {
-    "uploadpack.allowAnySHA1InWant": "true",
-    "core.fsmonitor": "false",
-    "core.hooksPath": os.devnull,
-    "pack.threads": "1",
-}
-_MEMORY = 2 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +59,8 @@ async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder:
     failed, over a limit, does not descend from the base, no bubblewrap), TransientError (deadline, full disk).
     """
     wanted = commit_id(request.commit) if request.commit is not None else None
-    _refuse_links(request.source, layout.state)
-    transfer = _Fetch(_reader(_inspect(request.source), layout.state), config, recorder)
+    refuse_links(request.source, layout.state)
+    transfer = _Fetch(reader(inspect(request.source), layout.state), config, recorder)
     repo = QuarantineRepo.create(layout.quarantine, request.applied_git, config, recorder)
     try:
         with packs.reading(request.applied_git):  # the commit may be built on one whose proposal ends meanwhile
@@ -88,86 +75,12 @@ async def fetch(request: FetchRequest, layout: Layout, config: Config, recorder:
         repo.remove()
 
 
-# the untrusted side
-@dataclass(frozen=True, slots=True)
-class _ForeignRepo:
-    """The directory of a repo and who reads it there; `git_dir` is the path of the repo inside the sandbox.
-
-    `uid` is the owner, unless `borrowed`.
-    """
-
-    path: Path
-    uid: int
-    git_dir: Path
-    borrowed: bool = False
-
-
-def _reader(repo: _ForeignRepo, state: Path) -> _ForeignRepo:
-    """Let nobody read a repo of root's that hive made for pushers: git writes there what all may read.
-
-    Another repo of root's is read in a user namespace: its modes may be root's alone.
-    """
-    if repo.uid == 0 and repo.path.is_relative_to(state) and privilege().hands_out_uids:
-        return replace(repo, uid=NOBODY, borrowed=True)
-    return repo
-
-
-def _inspect(path: Path) -> _ForeignRepo:
-    """Find the repo and its owner from outside, without opening a file there or following a symlink."""
-    try:
-        top = path.lstat()
-        if not stat.S_ISDIR(top.st_mode):
-            raise BadInput(f"{path} is not a directory", "give the directory of a work tree or of a bare repo")
-        inner = (path / ".git").lstat()
-    except FileNotFoundError as error:
-        return _inspect_bare(path, error)
-    except PermissionError as error:
-        raise Refused(
-            f"hive has no permission to read {path}", "run the daemon as root, or make it readable"
-        ) from error
-    if stat.S_ISDIR(inner.st_mode):
-        return _ForeignRepo(path, top.st_uid, _INSIDE / ".git")
-    raise BadInput(
-        f"{path}/.git is not a directory but {_kind(inner.st_mode)}", "give a plain clone, not a linked work tree"
-    )
-
-
-def _refuse_links(path: Path, top: Path) -> None:
-    """Raise Refused if a directory between `top` and `path` is a symlink. Without root the manager can create one."""
-    if not path.is_relative_to(top):
-        return  # the operator gave the path
-    for folder in path.relative_to(top).parents:
-        parent = top / folder
-        if parent != top and parent.is_symlink():
-            raise Refused(f"{parent} is a symlink: hive fetches nothing through it", "move it aside, then rebuild")
-
-
-def _inspect_bare(path: Path, missing: FileNotFoundError) -> _ForeignRepo:
-    try:
-        top = path.lstat()
-    except FileNotFoundError:
-        raise NotFound(
-            f"there is no repo at {path}", "was it deleted? `hive rebuild AGENT` creates it again"
-        ) from missing
-    try:
-        bare = stat.S_ISREG((path / "HEAD").lstat().st_mode) and stat.S_ISDIR((path / "objects").lstat().st_mode)
-    except FileNotFoundError:
-        bare = False
-    if not bare:
-        raise BadInput(f"{path} is not a git repo", "give the directory of a work tree or of a bare repo") from missing
-    return _ForeignRepo(path, top.st_uid, _INSIDE)
-
-
-def _kind(mode: int) -> str:
-    kinds = ((stat.S_ISLNK, "a symlink"), (stat.S_ISREG, "a file"), (stat.S_ISFIFO, "a fifo"))
-    return next((words for test, words in kinds if test(mode)), "something else")
-
-
+# the two sides
 @dataclass(frozen=True, slots=True)
 class _Fetch:
     """One fetch, with both of its ends."""
 
-    source: _ForeignRepo
+    source: ForeignRepo
     config: Config
     recorder: Recorder | None
 
@@ -177,7 +90,7 @@ class _Fetch:
             return Sha(wanted)
         where = f"--git-dir={self.source.git_dir}"
         spec = f"{wanted or 'HEAD'}^{{commit}}"
-        argv = self._confined([where, "rev-parse", "--verify", "--end-of-options", spec])
+        argv = self.source.command([where, "rev-parse", "--verify", "--end-of-options", spec])
         try:
             done = await run(
                 argv,
@@ -241,7 +154,7 @@ class _Fetch:
         words = ["upload-pack", "--strict", f"--timeout={math.ceil(self.config.fetch_deadline)}"]
         try:
             return await run(
-                self._confined([*words, str(self.source.git_dir)]),
+                self.source.command([*words, str(self.source.git_dir)]),
                 deadline=self.config.fetch_deadline,
                 recorder=self.recorder,
                 limits=self._limits(),
@@ -257,33 +170,8 @@ class _Fetch:
             changes_uid = self.source.uid and privilege().hands_out_uids
             await (tried() if changes_uid else tried_user_namespace())
 
-    def _confined(self, words: Sequence[str]) -> list[str]:
-        settings = [word for key, value in self._serving() for word in ("-c", f"{key}={value}")]
-        box = Sandbox(
-            read_only=((self.source.path, _INSIDE),),
-            env=(
-                *GIT_ENVIRONMENT.items(),
-                ("HOME", "/nonexistent"),
-                ("PATH", os.environ.get("PATH", os.defpath)),
-            ),
-            uid=self.source.uid,
-            hostname="quarantine",
-            cwd=_INSIDE,
-        )
-        return sandbox.command(box, ["git", *settings, *words])
-
-    def _serving(self) -> Iterator[tuple[str, str]]:
-        yield from _SERVE.items()
-        if self.source.borrowed or os.geteuid() not in (0, self.source.uid):
-            # Then it runs as another user than the owner, in a sandbox that sees nothing but this directory.
-            yield "safe.directory", "*"
-
     def _limits(self) -> dict[int, int]:
-        return {
-            resource.RLIMIT_AS: _MEMORY,
-            resource.RLIMIT_CPU: math.ceil(self.config.fetch_deadline),
-            resource.RLIMIT_CORE: 0,
-        }
+        return limits(self.config.fetch_deadline)
 
     def _timeout_error(self) -> HiveError:
         return TransientError(
