@@ -1,9 +1,9 @@
 """`push/<n>.git`: the bare repo that people push to, by a path on the host or over ssh. No sandbox sees it.
 
 hive creates it and owns its configuration, but each pusher's own git writes in it. So hive trusts it as little as a
-work tree: it runs no git in it, reads the branches through `meta.proposed.tips` and fetches commits through
-`meta.proposed.quarantine.fetch`. Hooks are off, because a hook would run as the user who pushes next. At each look
-`complaint` compares it with what hive made.
+work tree: its own git never opens it. It reads the branches through `meta.proposed.tips`, fetches commits through
+`meta.proposed.quarantine.fetch` and removes old objects through `meta.proposed.push_prune`. Hooks are off, because a
+hook would run as the user who pushes next. At each look `complaint` compares it with what hive made.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ import math
 import os
 import resource
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from meta.errors import BadInput, NotFound, Refused
 from meta.process import sandbox
@@ -25,6 +26,7 @@ _SERVE = {
     "pack.threads": "1",
 }
 _MEMORY = 2 * 2**30
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,14 @@ class ForeignRepo:
     git_dir: Path
     borrowed: bool = False
 
-    def command(self, words: Sequence[str]) -> list[str]:
+    def command(self, words: Sequence[str], variables: Mapping[str, str] = _NOTHING) -> list[str]:
         """Return the command line of `git` with these words, run as the owner in the sandbox. The cwd is the repo."""
         settings = [word for key, value in self._settings() for word in ("-c", f"{key}={value}")]
         box = Sandbox(
             read_only=((self.path, _INSIDE),),
             env=(
                 *GIT_ENVIRONMENT.items(),
+                *variables.items(),
                 ("HOME", "/nonexistent"),
                 ("PATH", os.environ.get("PATH", os.defpath)),
             ),
