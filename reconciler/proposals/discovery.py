@@ -27,6 +27,7 @@ from reconciler.common.token_bucket import Bucket
 from reconciler.loop.queue import Queue
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.branches import Branches
+from reconciler.proposals.pruning import Pruning
 from reconciler.proposals.superseding import supersede
 from reconciler.proposals.tips import PLACES, NewTip, Place, agent_of, is_proposable, new_tips
 from reconciler.proposals.watch import Watch
@@ -79,6 +80,7 @@ class Discovery:
         self._look_now = look_now
         self._layout = world.layout
         self._watch = watch or Watch(self._changed)
+        self._pruning = Pruning(world)
         self._queue = Queue(
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._failed
         )
@@ -95,7 +97,9 @@ class Discovery:
     async def run(self) -> None:
         """Watch the repos, and sweep them at each resync, until cancelled. Raise the error that ends either task."""
         try:  # the sweeps first: they choose what to watch
-            await run_together({"sweeps": self._sweep_forever(), "watch": self._watch.run()})
+            await run_together(
+                {"sweeps": self._sweep_forever(), "watch": self._watch.run(), "pruning": self._pruning.run()}
+            )
         finally:
             if self._glancing is not None:
                 self._glancing.cancel()
@@ -128,6 +132,7 @@ class Discovery:
             lines.append(str(planted))
         if agent in self._waiting:
             lines.append(self._waiting[agent])
+        lines += self._pruning.conditions(agent)
         for tip in self.refused(agent):
             lines.append(f"{tip.source} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}")
         return tuple(lines)
@@ -233,6 +238,7 @@ class Discovery:
                 await self._propose(agent, new)
             if not snapshot.settled:
                 delays.append(SETTLED_NS / 1e9)
+        self._pruning.look_at(agent)
         return min(delays, default=None)
 
     def _look(self, agent: AgentName, kind: SourceKind) -> Snapshot:
@@ -346,6 +352,7 @@ class Discovery:
         """Drop the state of a destroyed agent. Its seen tips stay for as long as its repos are kept."""
         self._stamps.pop(agent, None)
         self._waiting.pop(agent, None)
+        self._pruning.forget(agent)
         for kind in PLACES:
             self._watch.want((agent, kind), [])
             self._repos.pop((agent, kind), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from meta.errors import NotFound
 from meta.names import AgentName
-from meta.proposed import push_repo
+from meta.proposed import push_prune, push_repo
 from tests.support.lab import Lab
 
 pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice", "bob"), settings={"HIVE_FINDS_PER_MINUTE": "1000"})]
@@ -130,3 +131,15 @@ def test_the_objects_of_a_destroyed_agents_proposal_go_as_well(lab: Lab) -> None
     lab.do("carol", "destroy")
     assert size(lab, "carol") < before + TAG_BYTES
     assert fsck(lab, lab.applied("carol")) == ""
+
+
+def test_a_denied_branch_that_was_deleted_gives_the_disk_of_the_push_repo_back(lab: Lab) -> None:
+    bare = push_repo.path_of(lab.layout, AgentName("bob"))
+    sha = push(lab, "deleted", agent="bob")
+    lab.post(f"/api/proposals/{id_of(lab, sha, 'bob')}/deny", reason="no")
+    for path in (bare / "objects").rglob("*"):
+        os.utime(path, (time.time() - 2 * push_prune.EXPIRE,) * 2)
+    before = sum(path.stat().st_size for path in bare.rglob("*") if path.is_file())
+    lab.git(lab.commit('label = "other"\n', "bob"), "push", "-q", str(bare), "--delete", "big")
+    lab.until(lambda: sum(path.stat().st_size for path in bare.rglob("*") if path.is_file()) < before - SIZE or None)
+    assert push_repo.complaint(lab.layout, AgentName("bob")) is None

@@ -109,6 +109,7 @@ class Stage:
             applied=lambda _: SimpleNamespace(main=newest, remove_ended=nothing),
             clock=lambda: self.now,
             now=lambda: int(self.now),
+            recorder=None,
             events=self.events,
         )
         deployed = DeployedSettings(lambda _: self.pin, self.read)

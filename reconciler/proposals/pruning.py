@@ -1,0 +1,83 @@
+"""When push repos are pruned (`meta/proposed/push_prune.py`): every half hour, and after a look at their branches.
+
+A look follows each tag and each ref that changes, so also the end of an id. One repo at a time. A repo in which nothing
+changed since the last time costs a listing of its files and no process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from meta.errors import HiveError
+from meta.names import AgentName
+from meta.proposed import push_objects, push_prune
+from meta.text import one_line
+from reconciler.loop.queue import Queue
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+EVERY = 1800.0
+"""Seconds between two rounds through all push repos."""
+AGAIN = 60.0
+"""Seconds until the next try if a push was under way, or a look at the branches asks for one."""
+_NOTE_LIMIT = 300
+
+
+class Pruning:
+    """Prunes the push repos of all agents. One per daemon: `run` until cancelled."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._states: dict[AgentName, str] = {}
+        self._excess: dict[AgentName, str] = {}
+        self._failed: dict[AgentName, str] = {}
+        self._one = asyncio.Lock()
+        self._queue = Queue(self._work, base=AGAIN, cap=EVERY, on_error=self._note)
+
+    async def run(self) -> None:
+        """Queue each agent every half hour, until cancelled."""
+        try:
+            while True:
+                for agent in self._world.observer.names():
+                    self._queue.add(agent)
+                await asyncio.sleep(EVERY)
+        finally:
+            await self._queue.close()
+
+    def look_at(self, agent: AgentName) -> None:
+        """Prune the repo of `agent` soon: its refs may have changed."""
+        self._queue.add(agent)
+
+    def forget(self, agent: AgentName) -> None:
+        """Drop what is known of a destroyed agent."""
+        for known in (self._states, self._excess, self._failed):
+            known.pop(agent, None)
+
+    def conditions(self, agent: AgentName) -> tuple[str, ...]:
+        """Return what an operator should know about the size of the agent's push repo."""
+        return tuple(known[agent] for known in (self._excess, self._failed) if agent in known)
+
+    async def _work(self, agent: AgentName) -> float | None:
+        """Prune one repo. Return the seconds until the next try if a push was under way, else None."""
+        world, repo = self._world, self._world.layout.push_repo(agent)
+        async with self._one:
+            state, now = self._states.get(agent, ""), time.time()
+            pruned = await push_prune.prune(world.layout, agent, world.config, now, state, world.recorder)
+        self._failed.pop(agent, None)
+        if pruned is None:
+            return AGAIN if push_prune.is_prunable(world.layout, agent) else None
+        self._states[agent] = pruned.state
+        self._excess.pop(agent, None)
+        if excess := push_objects.excess(repo, pruned.size, world.config):
+            self._excess[agent] = ". ".join(excess)
+        if pruned.removed.files:
+            log.info("%s: removed %d bytes that no ref of its push repo reached", agent, pruned.removed.size)
+        return None
+
+    def _note(self, agent: AgentName, error: HiveError | None) -> None:
+        why = error.describe() if error is not None else "it failed inside, see the log"
+        repo = self._world.layout.push_repo(agent)
+        self._failed[agent] = one_line(f"what no ref reaches in {repo} stays for now: {why}", _NOTE_LIMIT)
+        log.warning("%s: %s", agent, self._failed[agent], extra={"limited": f"{agent} pruning"})
