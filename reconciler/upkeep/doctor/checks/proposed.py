@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 from meta.names import AgentName
-from meta.proposed import push_group, push_move, push_repo
+from meta.proposed import push_group, push_locks, push_move, push_objects, push_repo
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
 _AWAY = "move it away, then run `hive rebuild {0}`, which makes a new one"
@@ -49,7 +50,29 @@ def _push_repo(subject: Subject, agent: AgentName) -> list[Finding]:
         findings.append(Finding(Verdict.FAIL, text, push_repo.remedy(path)))
     if planted := push_move.planted(layout, agent):
         findings.append(Finding(Verdict.FAIL, planted.text, planted.remedy))
-    return findings
+    return findings + _size(subject, path) + _locks(subject, path)
+
+
+def _locks(subject: Subject, path: Path) -> list[Finding]:
+    """Report locks of a killed push. A clock that was set forward makes none of them old."""
+    now = subject.host.now() - max(0.0, subject.jump())
+    try:
+        locks = push_locks.stale(path, now)
+    except OSError:
+        return []
+    remedy = "`hive doctor --fix` removes it, if no process works in the repo"
+    fixes = {lock: partial(push_locks.remove, path, lock, now, subject.host.proc) for lock in locks}
+    text = "{} was left by a git that was killed: pushes that need it fail"
+    return [Finding(Verdict.FAIL, text.format(lock), remedy, fix) for lock, fix in fixes.items()]
+
+
+def _size(subject: Subject, path: Path) -> list[Finding]:
+    try:
+        size = sum(file.size for file in push_objects.read(path))
+    except OSError:
+        return []
+    excess = push_objects.excess(path, size, subject.config)
+    return [Finding(Verdict.WARN, *excess)] if excess is not None else []
 
 
 def _aside(subject: Subject) -> list[Finding]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from meta.config import Config
+from meta.proposed import push_locks
 from reconciler.upkeep.doctor.checks.base import AgentRow, Subject, Verdict
 from reconciler.upkeep.doctor.examine import failed
-from tests.reconciler.upkeep.doctor.looks import ALICE, GONE, WELL, look, only, whole_host
+from tests.reconciler.upkeep.doctor.looks import ALICE, GONE, WELL, aged, look, only, whole_host
 
 
 def says(subject: Subject, *agents: AgentRow, notes: tuple[str, ...] = ()) -> None:
@@ -98,6 +100,33 @@ async def test_a_work_tree_or_push_repo_of_another_kind_fails_and_a_missing_one_
     await only(subject, "proposed", Verdict.OK, "are complete")
     tree.touch()
     await only(subject, "proposed", Verdict.FAIL, "is not a work tree but a file")
+
+
+async def test_a_push_repo_that_takes_too_much_is_named_with_what_to_do(subject: Subject) -> None:
+    subject.config = Config(max_pack_bytes=2**20)
+    pack = subject.layout.push_repo(ALICE) / "objects/pack" / f"pack-{'0' * 40}.pack"
+    pack.write_bytes(b"x" * 5 * 2**20)
+    row = await only(subject, "proposed", Verdict.WARN, "more than 4 times HIVE_MAX_PACK_BYTES")
+    assert "--delete BRANCH" in row.remedy
+    pack.unlink()
+    await only(subject, "proposed", Verdict.OK, "are complete")
+
+
+async def test_a_lock_of_a_killed_push_is_removed_once_no_process_works_in_the_repo(subject: Subject) -> None:
+    push = subject.layout.push_repo(ALICE)
+    locks = [push / "packed-refs.lock", push / "refs/heads/main.lock"]
+    for lock in locks:
+        lock.touch()
+    await only(subject, "proposed", Verdict.OK, "are complete")
+    for lock in locks:
+        aged(lock, push_locks.STALE + 60)
+    assert sum(row.fixable for row in await look(subject, "proposed")) == 2
+    with subprocess.Popen(["cat"], cwd=push, stdin=subprocess.PIPE) as process:
+        assert "a process works in" in (await look(subject, "proposed", fix=True))[0].text
+        process.communicate()
+    await look(subject, "proposed", fix=True)
+    assert not any(lock.exists() for lock in locks)
+    await only(subject, "proposed", Verdict.OK, "are complete")
 
 
 async def test_a_push_group_that_is_missing_or_has_no_say_is_told(subject: Subject) -> None:
