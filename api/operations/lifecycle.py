@@ -237,6 +237,7 @@ async def adopt(call: Call, asked: AdoptInput) -> Accepted:
 @operation("reconcile", OPERATORS, CHANGES, routes=(Route("POST", "/api/reconcile"),))
 async def reconcile(call: Call, asked: ReconcileInput) -> ReconcileResult:
     """Reconcile one agent or all of them now."""
+    await call.service.loop.reread(asked.agent)
     if asked.agent is None:
         await call.service.loop.sweep()
     else:

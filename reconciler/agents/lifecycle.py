@@ -38,6 +38,7 @@ class Lifecycle:
 
     async def start(self, agent: AgentName, by: str) -> None:
         """Set the desired state to running. Forget crashes, so that an agent that hive gave up is tried again."""
+        await self._check(agent)
         await self._run(agent, "start", lambda run: replace(run, state=RunState.RUNNING), by, fresh=True)
 
     async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
@@ -45,6 +46,7 @@ class Lifecycle:
 
         If the disk is too full to record that, stop the agent first: it may be the one that fills the disk.
         """
+        await self._check(agent)
         if now:
             self._world.links.skip_drain(agent)
         try:
@@ -75,6 +77,7 @@ class Lifecycle:
 
     async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
         """Request one more restart. It also starts an agent that is stopped or that hive gave up."""
+        await self._check(agent)
         if now:
             self._world.links.skip_drain(agent)
 
@@ -85,6 +88,7 @@ class Lifecycle:
 
     async def rebuild(self, agent: AgentName, by: str, now: bool = False) -> None:
         """Write every host artefact again, build the pin again, restart."""
+        await self._check(agent)
         if now:
             self._world.links.skip_drain(agent)
 
@@ -140,6 +144,11 @@ class Lifecycle:
         self._loop.look_now(agent)
 
     # helpers
+    async def _check(self, agent: AgentName) -> None:
+        """Raise NotFound, or Damaged for an agent that is held as it is."""
+        await self._deploys.entry(agent)
+        await self._deploys.of(agent)
+
     async def _end_open_ids(self, agent: AgentName, by: str) -> None:
         for deploy in await self._deploys.of(agent):
             if not deploy.state.terminal and deploy.id not in self._world.observer.observe(agent).committed:

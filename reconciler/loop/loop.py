@@ -101,6 +101,12 @@ class Reconciler:
         self.transitions.note(agent, decision.phase, _of(observed, agent))
         return decision, observed
 
+    async def reread(self, agent: AgentName | None) -> None:
+        """Read the refs of `agent` (None: of every agent) again, because an operator asks for a look."""
+        names = self._world.observer.names()
+        for name in names if agent is None else names & {agent}:
+            await self._world.observer.refresh(name, again=True)
+
     # acting
     def hint(self, agent: AgentName) -> None:
         """Queue `agent`: something about it may have changed."""

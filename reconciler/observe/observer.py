@@ -148,15 +148,16 @@ class Observer:
         tombs = {name for name, tomb in view.desired.tombstones.items() if tomb.purge}
         return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
 
-    async def refresh(self, agent: AgentName) -> tuple[Deploy, ...]:
-        """Return the agent's deploys. Its tags are read again only if a ref changed.
+    async def refresh(self, agent: AgentName, *, again: bool = False) -> tuple[Deploy, ...]:
+        """Return the agent's deploys. Its tags are read again only if a ref changed, or with `again`.
 
+        A ref that was overwritten in place changes no folder, so only a look with `again` notices it.
         If they are damaged, `observe` says so, and the deploys are those that were read last.
         """
         repo = self._repo(agent)
         try:
             stamp = repo.applied.stamp()
-            if stamp != repo.stamp or repo.damage is not None:
+            if again or stamp != repo.stamp or repo.damage is not None:
                 repo.deploys = await repo.applied.deploys() if stamp is not None else ()
                 repo.stamp = stamp
                 repo.checked_at = ""

@@ -43,9 +43,9 @@ class Deploys:
         return entry
 
     async def of(self, agent: AgentName) -> tuple[Deploy, ...]:
-        """Return all deploys of an agent, by id. Raise Damaged if they cannot be read."""
+        """Return all deploys of an agent, by id. Read every ref again. Raise Damaged if one cannot be read."""
         await self.desired()
-        deploys = await self._world.observer.refresh(agent)
+        deploys = await self._world.observer.refresh(agent, again=True)
         self._world.observer.check(agent)
         return deploys
 

@@ -57,6 +57,36 @@ def test_a_command_on_a_damaged_agent_is_refused_by_the_name_of_the_file(lab: La
     restart(lab)
 
 
+@pytest.mark.parametrize("command", ["stop", "start", "restart", "rebuild", "destroy"])
+def test_a_ref_that_is_emptied_in_place_makes_a_running_daemon_refuse_each_command(lab: Lab, command: str) -> None:
+    path = lab.applied("bob") / "refs/tags/deployed/0"
+    before = path.read_bytes()
+    path.write_bytes(b"")
+    try:
+        answer = lab.hive(command, "bob", *(["--yes"] if command == "destroy" else []))
+        assert answer.code != 0
+        assert f"{path} is damaged" in answer.err + answer.out
+    finally:
+        path.write_bytes(before)
+    lab.hive("reconcile", "bob")
+    assert lab.agent("bob")["phase"] == "running"
+
+
+def test_an_explicit_reconcile_finds_a_ref_that_was_emptied_in_place(lab: Lab) -> None:
+    path = lab.applied("bob") / "refs/tags/deployed/0"
+    before = path.read_bytes()
+    path.write_bytes(b"")
+    try:
+        answer = lab.hive("reconcile", "bob")
+        assert "hive holds bob as it is" in answer.out
+        assert str(path) in answer.err + answer.out
+        assert lab.agent("bob")["phase"] == "damaged"
+    finally:
+        path.write_bytes(before)
+    lab.hive("reconcile", "bob")
+    assert lab.agent("bob")["phase"] == "running"
+
+
 def test_a_daemon_does_not_start_on_a_damaged_meta_and_names_the_file(lab: Lab) -> None:
     path = lab.layout.meta_git / "refs/heads/main"
     before = path.read_bytes()

@@ -141,10 +141,12 @@ def show_plan(rows: list[Row], json: bool) -> None:
         return
     busy = [row for row in rows if row["step"] != "none"]
     count = sum(row["phase"] not in GIVEN_UP | {"absent"} for row in rows)
+    damaged = ", ".join(row["agent"] for row in rows if row["phase"] == "damaged")
+    head = f"hive holds {damaged} as it is" if damaged else "nothing to do"
     console.table(
         ("AGENT", "PHASE", "STEP", "DEPLOY", "WAITS", "WHY"),
         ((row["agent"], row["phase"], row["step"], row["deploy"], _waits(row), row["reason"]) for row in busy),
-        empty=f"nothing to do: {count} agent{'' if count == 1 else 's'} as desired",
+        empty=f"{head}: {count} agent{'' if count == 1 else 's'} as desired",
     )
     show_conditions([f"{row['agent']}: {condition}" for row in rows for condition in row["conditions"]])
 

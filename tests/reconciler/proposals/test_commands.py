@@ -26,8 +26,8 @@ def looks_of_this_task(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, id: Prop
     seen: list[TagState] = []
     refresh, own = daemon.world.observer.refresh, asyncio.current_task()
 
-    async def counted(agent: AgentName) -> tuple[Deploy, ...]:
-        deploys = await refresh(agent)
+    async def counted(agent: AgentName, **how: bool) -> tuple[Deploy, ...]:
+        deploys = await refresh(agent, **how)
         if asyncio.current_task() is own:
             seen.extend(deploy.state for deploy in deploys if deploy.id == id)
         return deploys
