@@ -29,7 +29,7 @@ from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.pruning import Pruning
 from reconciler.proposals.superseding import supersede
-from reconciler.proposals.tips import PLACES, NewTip, Place, agent_of, is_proposable, new_tips
+from reconciler.proposals.tips import PLACES, NewTip, Place, address, agent_of, is_proposable, new_tips
 from reconciler.proposals.watch import Watch
 from reconciler.store.events import keys
 from reconciler.store.seen_tips import SeenTips
@@ -134,7 +134,8 @@ class Discovery:
             lines.append(self._waiting[agent])
         lines += self._pruning.conditions(agent)
         for tip in self.refused(agent):
-            lines.append(f"{tip.source} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}")
+            place = address(Source.parse(tip.source), agent)
+            lines.append(f"{place} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}")
         return tuple(lines)
 
     def refused(self, agent: AgentName) -> tuple[RefusedTip, ...]:
@@ -232,7 +233,7 @@ class Discovery:
             for new in await self._new_tips(agent, kind, deploys, main):
                 if delay := self._take(agent, kind):
                     most = self._world.config.finds_per_minute
-                    self._waiting[agent] = f"{Source.of(kind)}: more tips than {most} a minute"
+                    self._waiting[agent] = f"{address(Source.of(kind), agent)}: more tips than {most} a minute"
                     delays.append(delay)
                     break
                 await self._propose(agent, new)
@@ -300,7 +301,7 @@ class Discovery:
         except TransientError:
             raise
         except Conflict as error:  # too many proposals wait: a decision makes room
-            self._waiting[agent] = one_line(f"{new.source} waits: {error.summary}", NOTE_LIMIT)
+            self._waiting[agent] = one_line(f"{address(new.source, agent)} waits: {error.summary}", NOTE_LIMIT)
             self._give_back(agent, kind)
             return
         except HiveError as error:
@@ -310,14 +311,14 @@ class Discovery:
                 log.warning(
                     "%s: %s at %s is no proposal: %s",
                     agent,
-                    new.source,
+                    address(new.source, agent),
                     tip.sha[:12],
                     reason,
                     extra={"limited": f"{agent} refused"},
                 )
                 await self._publish(self._refusal(agent, new, reason))
             return
-        log.info("%s: found %s at %s, proposal %s", agent, new.source, tip.sha[:12], deploy.id)
+        log.info("%s: found %s at %s, proposal %s", agent, address(new.source, agent), tip.sha[:12], deploy.id)
         await self._store.save(agent, str(new.source), tip.sha, self._world.now())
         self._seen.setdefault(agent, {})[str(new.source)] = tip.sha
 

@@ -39,6 +39,13 @@ _NOISY = "config/.git"
 """The git directory below `proposed/<n>` in which most changes are of no branch."""
 
 
+def address(source: Source, agent: AgentName) -> str:
+    """Return where people find the branch of `source`. The recorded text of a push names no path that exists."""
+    if source.kind is not SourceKind.PUSH:
+        return str(source)
+    return f"push/{agent}.git" if source.branch is None else f"push/{agent}.git branch {source.branch}"
+
+
 @dataclass(frozen=True, slots=True)
 class NewTip:
     """A tip that will become a proposal from `source`."""

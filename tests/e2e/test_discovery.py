@@ -147,7 +147,7 @@ def test_a_commit_that_is_refused_is_no_proposal_and_the_status_says_why(lab: La
     lab.git(clone, "commit", "-q", "--allow-empty", "-m", "from nowhere")
     lab.git(clone, "push", "-q", str(push_git(lab, "carol")), "HEAD:orphan")
     sha = lab.git(clone, "rev-parse", "HEAD")
-    words = f"proposed/push.git#orphan at {sha[:12]} is no proposal: commit {sha[:12]} does not descend from "
+    words = f"push/carol.git branch orphan at {sha[:12]} is no proposal: commit {sha[:12]} does not descend from "
     lab.until(lambda: any(words in said for said in lab.agent("carol")["conditions"]))
     lab.git(clone, "push", "-q", str(push_git(lab, "carol")), ":orphan")
     lab.until(lambda: not lab.agent("carol")["conditions"])

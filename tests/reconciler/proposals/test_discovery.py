@@ -183,7 +183,7 @@ async def test_a_source_with_too_many_tips_waits_and_only_the_last_of_a_branch_c
         stage.tip(f"b{number}", "a")
     seeing = await stage.start(finds_per_minute=3)
     await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
-    await said(seeing, "proposed/push.git: more tips than 3 a minute")
+    await said(seeing, "push/alice.git: more tips than 3 a minute")
     stage.tip("b3", "b")
     stage.tip("b3", "c")
     stage.now += 60.0
@@ -197,7 +197,7 @@ async def test_what_may_pass_is_tried_again_and_what_will_not_is_said(stage: Sta
     stage.tip("main", "a")
     seeing = await stage.start()
     await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
-    await said(seeing, "proposed/push.git#main at aaaaaaaaaaaa is no proposal: too large (less)")
+    await said(seeing, "push/alice.git branch main at aaaaaaaaaaaa is no proposal: too large (less)")
     stage.tip("main", "b")
     await stage.proposals.until(lambda: len(stage.proposals.asked) == 4)
     assert stage.proposals.asked.count("proposed/push.git#main a") == 3
@@ -207,7 +207,7 @@ async def test_a_tip_for_which_there_is_no_room_waits_for_it(stage: Stage) -> No
     stage.proposals.errors = [Conflict("alice has 20 proposals", "deny some")]
     stage.tip("main", "a")
     seeing = await stage.start()
-    await said(seeing, "proposed/push.git#main waits: alice has 20 proposals")
+    await said(seeing, "push/alice.git branch main waits: alice has 20 proposals")
     assert len(stage.proposals.asked) == 1
     again(seeing)
     await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)
@@ -225,10 +225,10 @@ async def test_a_refused_tip_is_listed_with_a_way_to_be_rid_of_it_and_told_once(
     stage.proposals.errors = [refusal, refusal]
     stage.tip("it's", "a")
     seeing = await stage.start()
-    await said(seeing, "proposed/push.git#it's at aaaaaaaaaaaa is no proposal")
+    await said(seeing, "push/alice.git branch it's at aaaaaaaaaaaa is no proposal")
     await stage.end()
     seeing = await stage.start()  # a daemon that starts later
-    await said(seeing, "proposed/push.git#it's at aaaaaaaaaaaa is no proposal")
+    await said(seeing, "push/alice.git branch it's at aaaaaaaaaaaa is no proposal")
     (tip,) = seeing.refused(ALICE)
     assert (tip.branch, tip.commit, tip.reason) == ("it's", "a" * 40, "too large (less)")
     words = shlex.split(tip.remedy.removeprefix("`").partition("` ")[0])

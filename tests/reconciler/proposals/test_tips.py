@@ -14,7 +14,7 @@ from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.proposed.tips import Tip
-from reconciler.proposals.tips import NewTip, agent_of, is_proposable, new_tips
+from reconciler.proposals.tips import NewTip, address, agent_of, is_proposable, new_tips
 
 ALICE = AgentName("alice")
 A, B, C = (Sha(letter * 40) for letter in "abc")
@@ -110,3 +110,9 @@ def test_who_pushed_is_the_owner_of_the_ref() -> None:
 def test_a_hint_says_whose_repos_to_look_at(path: str, agent: str | None) -> None:
     layout = Layout(Path("/s"), Path("/r"))
     assert agent_of(layout, Path(os.path.normpath(layout.state / path))) == agent
+
+
+def test_a_pushed_branch_is_printed_with_the_address_of_the_repo_not_with_the_recorded_text() -> None:
+    assert address(Source.of(SourceKind.PUSH, "den"), ALICE) == "push/alice.git branch den"
+    assert address(Source.of(SourceKind.PUSH), ALICE) == "push/alice.git"
+    assert address(Source.of(SourceKind.WORK_TREE, "propose/x"), ALICE) == "proposed/config#propose/x"
