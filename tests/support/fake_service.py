@@ -112,7 +112,7 @@ class FakeService:
             rollback=part(call="rollback"),
             updates=part(begin="rebuild_all"),
             backup=part(),
-            loop=part(settled="settled", sweep="sweep", look_now="look_now"),
+            loop=part(settled="settled", sweep="sweep", look_now="look_now", reread="reread"),
             broker=self.broker,
             questions=self.questions,
             reminders=self.reminders,
@@ -264,6 +264,9 @@ class FakeService:
 
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
         self.record(("adopt", agent, by, running))
+
+    async def reread(self, agent: AgentName | None) -> None:
+        pass
 
     async def sweep(self) -> None:
         self.record(("reconcile", None))
