@@ -190,3 +190,8 @@ def growth_faults(
     if after > before + descriptors:
         faults.append(f"growth: descriptors grew from {before:.0f} to {after:.0f}")
     return faults
+
+
+def objections(findings: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the faults and warnings of an audit. A note reports what is allowed."""
+    return [finding for finding in findings if finding["level"] != "note"]

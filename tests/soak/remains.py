@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from tests.crash.agreement import leftovers, marked
-from tests.soak.accounting import Sample
+from tests.soak.accounting import Sample, objections
 from tests.soak.agents import HOSTILE
 from tests.support.lab import Lab
 
@@ -71,12 +71,12 @@ def pauses(lab: Lab) -> list[str]:
 
 
 def faults_of(lab: Lab, command: str, *words: str) -> list[dict[str, str]]:
-    """The failed checks of `hive doctor`, or the findings of `hive audit verify`."""
+    """The failed checks of `hive doctor`, or what `hive audit verify` objects to."""
     said = lab.hive(command, *words, "--json")
     try:
         report = json.loads(said.out)
     except ValueError:
         return [{"text": f"{command} says {said.out!r} {said.err!r}"}]
     if command == "audit":
-        return list(report["findings"])
+        return objections(report["findings"])
     return [row for row in report["checks"] if row["verdict"] == "fail" and HOSTILE not in row["text"]]

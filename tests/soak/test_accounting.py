@@ -15,6 +15,7 @@ from tests.soak.accounting import (
     decision_faults,
     growth_faults,
     message_faults,
+    objections,
     reply_faults,
 )
 
@@ -123,3 +124,8 @@ def test_growth_is_that_of_the_last_daemon() -> None:
 
 def test_too_few_samples_prove_nothing() -> None:
     assert len(growth_faults([])) == len(growth_faults([Sample(1, 1, 1)] * 5)) == 1
+
+
+def test_a_note_of_the_audit_is_no_fault_but_a_warning_is() -> None:
+    findings = [{"level": level, "rule": "not-kept"} for level in ("note", "warning", "fault")]
+    assert [finding["level"] for finding in objections(findings)] == ["warning", "fault"]
