@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta import own_file
+from meta.text import size
 
 log = logging.getLogger(__name__)
 
@@ -141,13 +142,3 @@ def _allocate(path: Path, length: int) -> bool:
     finally:
         os.close(descriptor)
     return True
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in words: 512 B, 3.2 MiB."""
-    value, units = float(count), ("B", "KiB", "MiB", "GiB", "TiB")
-    for unit in units:
-        if value < 1024 or unit == units[-1]:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError("unreachable")

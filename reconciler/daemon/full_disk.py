@@ -10,7 +10,8 @@ from meta.config import Config
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName
-from reconciler.common.reserve import Reserve, size
+from meta.text import size
+from reconciler.common.reserve import Reserve
 from reconciler.common.tasks import Background
 from reconciler.daemon import state_directory
 from reconciler.daemon.choices import Choice, make_backend

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meta.model import RunState
 from meta.names import AgentName
+from meta.text import size
 from reconciler.plan import steps
 from reconciler.plan.context import Context, Decision
 from reconciler.plan.observed import DiskUse, Transient
@@ -45,15 +46,11 @@ def describe(agent: AgentName, use: DiskUse) -> str:
     """Return the condition of an agent that may not run."""
     remedy = f"remove files of agents/{agent}/ in the state directory, or raise HIVE_AGENT_DISK_MIB or its `disk_mib`"
     if use.limit is not None and use.bytes > use.limit:
-        why = f"its files have {_mib(use.bytes)}, the limit is {_mib(use.limit)} ({MEASURED})"
+        why = f"its files have {size(use.bytes)}, the limit is {size(use.limit)} ({MEASURED})"
     else:
-        why = f"the disk is full, and its files cannot all be counted ({_mib(use.bytes)} were)"
+        why = f"the disk is full, and its files cannot all be counted ({size(use.bytes)} were)"
     return f"{why}: {remedy}; it then starts by itself"
 
 
 def _is_over(c: Context) -> bool:
     return c.observed.disk is not None and c.observed.disk.over and c.run.state is RunState.RUNNING
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"

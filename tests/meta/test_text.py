@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta.text import LINE_LIMIT, TEXT_LIMIT, one_line, scrub
+from meta.text import LINE_LIMIT, TEXT_LIMIT, one_line, scrub, size
 
 hostile = st.one_of(st.text(), st.text(st.sampled_from("\n \tsk-ant-\r\x1b[0m\x00\x85\u2028é")))
 
@@ -53,3 +53,13 @@ def test_scrubbing_makes_text_fit_to_be_shown(raw: str | bytes, clean: str) -> N
 def test_a_token_is_not_saved_by_the_cut() -> None:
     token = "sk-ant-" + "A" * 40
     assert "AAAA" not in scrub("x" * 100 + token, limit=30)
+
+
+def test_a_size_is_shown_with_its_unit() -> None:
+    assert [size(each) for each in (0, 1023, 1536, 3 * 2**20, 5 * 2**40)] == [
+        "0 B",
+        "1023 B",
+        "1.5 KiB",
+        "3.0 MiB",
+        "5.0 TiB",
+    ]

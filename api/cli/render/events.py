@@ -12,6 +12,7 @@ from typing import Any
 from api.cli.render import texts
 from api.cli.render.users import is_push, person, with_names
 from meta.applied.source import Source
+from meta.text import size
 
 Data = dict[str, Any]
 
@@ -46,9 +47,9 @@ def _ids(data: Data) -> str:
     return ", ".join(map(str, ids)) if isinstance(ids, list) else ""
 
 
-def _mib(data: Data, key: str) -> str:
+def _size(data: Data, key: str) -> str:
     value = data.get(key)
-    return f"{value / 2**20:.1f} MiB" if isinstance(value, int) else ""
+    return size(value) if isinstance(value, int) else ""
 
 
 def _missed(data: Data) -> str:
@@ -164,7 +165,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",
     "agent_logged_in": lambda d: "is logged in",
-    "agent_over_disk": lambda d: f"stopped: its files have {_mib(d, 'bytes')}, the limit is {_mib(d, 'limit')}",
+    "agent_over_disk": lambda d: f"stopped: its files have {_size(d, 'bytes')}, the limit is {_size(d, 'limit')}",
     "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta disagree, see `hive plan`",
     "container_crash": _crashed,
     "turn_killed": lambda d: f"stopped in the middle of a turn{_with(d, ' (', 'turn', ')')}",

@@ -17,7 +17,8 @@ from meta.config import Config
 from meta.errors import DiskFull, HiveError
 from meta.layout import Layout
 from meta.names import AgentName
-from reconciler.common.reserve import Reserve, Room, size
+from meta.text import size
+from reconciler.common.reserve import Reserve, Room
 from reconciler.common.rounds import Rounds
 from reconciler.observe.disk import DiskMemory
 from reconciler.plan.full_disk import MEASURED

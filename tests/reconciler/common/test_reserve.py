@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.common.reserve import INODES, Reserve, Room, size
+from reconciler.common.reserve import INODES, Reserve, Room
 
 MIB = 2**20
 
@@ -60,16 +60,6 @@ def test_a_disk_is_full_without_blocks_and_without_inodes(reserve: Reserve, room
 def test_it_is_made_again_only_if_the_disk_is_not_full_then(reserve: Reserve) -> None:
     assert not reserve.has_room(Room(MIB, 5000 * MIB))
     assert reserve.has_room(Room(2 * MIB, 5000 * MIB))
-
-
-def test_a_size_is_shown_with_its_unit() -> None:
-    assert [size(each) for each in (0, 1023, 1536, 3 * MIB, 5 * 2**40)] == [
-        "0 B",
-        "1023 B",
-        "1.5 KiB",
-        "3.0 MiB",
-        "5.0 TiB",
-    ]
 
 
 @pytest.mark.timeout(10)

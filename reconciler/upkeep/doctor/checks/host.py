@@ -14,8 +14,8 @@ from meta.nix.cli import OLDEST
 from meta.process.privilege import ONE_UID_REMEDY, ROOT_REMEDY, privilege
 from meta.process.run import run
 from meta.process.trial import tried, tried_user_namespace
+from meta.text import size
 from reconciler.common.controllers import CONTROLLERS
-from reconciler.common.reserve import size
 from reconciler.upkeep.disk.measure import measure
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 from reconciler.upkeep.doctor.checks.clock import advice
