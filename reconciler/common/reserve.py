@@ -31,11 +31,22 @@ INODES = 64
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The free part of a file system, for others than root. `inodes` is None if it does not count them."""
+    """The free part of a file system, for others than root. `inodes` is None if it does not count them.
+
+    `whole` and `all_inodes` are those of the file system.
+    """
 
     free: int
     whole: int
     inodes: int | None = None
+    all_inodes: int | None = None
+
+    @property
+    def lacks_inodes(self) -> bool:
+        """True if a smaller part of the inodes than of the bytes is free."""
+        if self.inodes is None or not self.all_inodes or not self.whole:
+            return False
+        return self.inodes / self.all_inodes < self.free / self.whole
 
     def describe(self) -> str:
         """Return what is free, in words."""
@@ -53,9 +64,7 @@ class Reserve:
 
     def room(self) -> Room:
         """Return what is free. Raise OSError."""
-        status = os.statvfs(self._folder.parent)
-        inodes = status.f_favail if status.f_files else None  # btrfs and others do not count them
-        return Room(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize, inodes)
+        return room_in(os.statvfs(self._folder.parent))
 
     def wanted(self, room: Room) -> int:
         """Return the bytes that the whole reserve has on this file system."""
@@ -108,6 +117,12 @@ class Reserve:
                 with contextlib.suppress(OSError):
                     (self._folder / f"inode-{number}").unlink()
         return held - left
+
+
+def room_in(status: os.statvfs_result) -> Room:
+    """Return what is free on a file system."""
+    inodes = status.f_favail if status.f_files else None  # btrfs and others do not count them
+    return Room(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize, inodes, status.f_files or None)
 
 
 def _is_folder(path: Path) -> bool:

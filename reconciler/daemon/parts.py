@@ -265,7 +265,7 @@ def _disk_guard(here: Surroundings, world: World, loop: Reconciler, agents: Life
         agents=lambda: {name: entry.settings.limits.disk_mib for name, entry in world.observer.known().agents.items()},
         look_now=loop.look_now,
         append=world.events.append,
-        stopped=lambda agent: not world.observer.observe(agent).container.running,
+        pid=lambda agent: world.observer.observe(agent).container.pid,
         record_stop=agents.record_stop,
     )
     return DiskGuard(here.layout, here.config, world.disk, actions, here.background.rounds("disk"))

@@ -30,9 +30,9 @@ class DiskMemory:
         """Return True if an agent may not run for what it holds."""
         return any(use.over for use in self._uses.values())
 
-    def biggest(self) -> tuple[AgentName, DiskUse] | None:
-        """Return the agent that holds the most."""
-        return max(self._uses.items(), key=lambda item: item[1].bytes, default=None)
+    def uses(self) -> Mapping[AgentName, DiskUse]:
+        """Return what every agent held when they were last measured."""
+        return self._uses
 
     def ask_stop(self, agent: AgentName, by: str) -> None:
         """Stop the agent, though that cannot be recorded now."""

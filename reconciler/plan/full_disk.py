@@ -22,10 +22,11 @@ def stop_for_disk(c: Context) -> Decision | None:
         return None
     if c.observed.stop_asked:
         return c.drain_and_stop(Transient.STOPPING, "should be stopped; the disk is too full to record that", None)
-    if not _is_over(c):
+    use = c.observed.disk
+    if use is None or not _is_over(c):
         return None
     launch = container.launch
-    return c.do(steps.Stop(Transient.STOPPING, launch.nonce if launch else ""), "its files exceed its disk limit")
+    return c.do(steps.Stop(Transient.STOPPING, launch.nonce if launch else ""), reason(use))
 
 
 def held_for_disk(c: Context) -> Decision | None:
@@ -39,17 +40,34 @@ def held_for_disk(c: Context) -> Decision | None:
     if use is None or not _is_over(c):
         return None
     condition = describe(c.name, use)
-    return c.nothing("its files exceed its disk limit", phase="over-disk", conditions=(condition,))
+    return c.nothing(reason(use), phase="over-disk", conditions=(condition,))
+
+
+def reason(use: DiskUse) -> str:
+    """Return in a few words why an agent with such files may not run."""
+    if use.exceeds:
+        return "its files exceed its disk limit"
+    return "its files cannot all be counted, and the disk is full"
+
+
+def compare(use: DiskUse) -> str:
+    """Return what an agent's files have, and the limit that they exceed or, if they exceed none, what was counted."""
+    unlinked = f", {size(use.unlinked)} of it in deleted files that its processes held open" if use.unlinked else ""
+    if use.limit is not None and use.bytes > use.limit:
+        return f"its files have {size(use.bytes)}{unlinked}, the limit is {size(use.limit)} ({MEASURED})"
+    if use.inode_limit is not None and use.inodes > use.inode_limit:
+        return f"it has {use.inodes} files and directories, the limit is {use.inode_limit} ({MEASURED})"
+    return f"the disk is full, and its files cannot all be counted ({size(use.bytes)} were)"
 
 
 def describe(agent: AgentName, use: DiskUse) -> str:
-    """Return the condition of an agent that may not run."""
-    remedy = f"remove files of agents/{agent}/ in the state directory, or raise HIVE_AGENT_DISK_MIB or its `disk_mib`"
-    if use.limit is not None and use.bytes > use.limit:
-        why = f"its files have {size(use.bytes)}, the limit is {size(use.limit)} ({MEASURED})"
+    """Return the condition of an agent that may not run, and the remedy."""
+    remedy = f"remove files of agents/{agent}/ in the state directory"
+    if use.exceeds:
+        remedy += ", or raise its `disk_mib` or HIVE_AGENT_DISK_MIB"
     else:
-        why = f"the disk is full, and its files cannot all be counted ({size(use.bytes)} were)"
-    return f"{why}: {remedy}; it then starts by itself"
+        remedy += ", or free other space"
+    return f"{compare(use)}: {remedy}; it then starts by itself"
 
 
 def _is_over(c: Context) -> bool:

@@ -129,20 +129,30 @@ class Memo:
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """The bytes of an agent's files when they were last measured, and the limit (None: no limit).
+    """The bytes and inodes of an agent's files when they were last measured, and their limits (None: no limit).
 
-    `complete`: all of them were counted. `suspect`: not all were, and the disk is full.
+    `complete`: all of them were counted. `suspect`: not all were, and the disk is full. `unlinked`: the bytes of files
+    without a name that its processes hold open.
     """
 
     bytes: int
     limit: int | None
     complete: bool = True
     suspect: bool = False
+    inodes: int = 0
+    inode_limit: int | None = None
+    unlinked: int = 0
 
     @property
     def over(self) -> bool:
         """True if the agent may not run: it exceeds the limit, or hides what it has while the disk is full."""
-        return self.limit is not None and (self.bytes > self.limit or self.suspect)
+        return self.exceeds or (self.limit is not None and self.suspect)
+
+    @property
+    def exceeds(self) -> bool:
+        """True if what was counted exceeds a limit."""
+        too_large = self.limit is not None and self.bytes > self.limit
+        return too_large or (self.inode_limit is not None and self.inodes > self.inode_limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,39 @@ def test_an_agent_above_its_limit_is_stopped_and_starts_again_when_it_is_below(s
 
 
 @pytest.mark.parametrize("settings", [NO_LIMIT])
+def test_an_agent_that_fills_the_disk_with_an_unlinked_file_is_named_and_no_other(small: Lab) -> None:
+    (state(small) / "unlink").touch()
+    fill(small)
+
+    small.until(lambda: "alice holds the most" in small.hive("status").out)
+
+    assert small.hive("stop", "alice", "--now").code == 0
+    small.until(lambda: "is full" not in small.hive("status").out)
+    assert [event["data"]["biggest"] for event in small.events("disk_full")] == ["alice"]
+
+
+def test_an_agent_above_its_limit_with_an_unlinked_file_is_stopped(small: Lab) -> None:
+    (state(small) / "unlink").touch()
+    (state(small) / "fill").touch()
+
+    small.until(lambda: bool(small.events("agent_over_disk")))
+
+    (state(small) / "fill").unlink()
+    small.until(lambda: small.agent("alice")["phase"] == "running")
+
+
+@pytest.mark.parametrize("settings", [NO_LIMIT])
+def test_nobody_is_named_if_a_file_outside_of_the_agents_fills_the_disk(small: Lab) -> None:
+    with (small.directory.parent / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+    small.until(lambda: "what fills it is not among the agents' files" in small.hive("status").out)
+
+    assert "holds the most" not in small.hive("status").out
+
+
+@pytest.mark.parametrize("settings", [NO_LIMIT])
 def test_a_daemon_starts_on_a_disk_that_an_agent_goes_on_filling(small: Lab) -> None:
     fill(small)
     small.kill()

@@ -52,6 +52,15 @@ def _size(data: Data, key: str) -> str:
     return size(value) if isinstance(value, int) else ""
 
 
+def _over_disk(data: Data) -> str:
+    inodes, most = data.get("inodes"), data.get("inode_limit")
+    if (data.get("bytes") or 0) > (data.get("limit") or 0):
+        return f"stopped: its files have {_size(data, 'bytes')}, the limit is {_size(data, 'limit')}"
+    if isinstance(inodes, int) and isinstance(most, int) and inodes > most:
+        return f"stopped: it has {inodes} files and directories, the limit is {most}"
+    return f"stopped: the disk is full, and its files cannot all be counted ({_size(data, 'bytes')} were)"
+
+
 def _missed(data: Data) -> str:
     names = data.get("missed")
     shown = names[:5] if isinstance(names, list) else []
@@ -165,7 +174,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",
     "agent_logged_in": lambda d: "is logged in",
-    "agent_over_disk": lambda d: f"stopped: its files have {_size(d, 'bytes')}, the limit is {_size(d, 'limit')}",
+    "agent_over_disk": _over_disk,
     "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta disagree, see `hive plan`",
     "container_crash": _crashed,
     "turn_killed": lambda d: f"stopped in the middle of a turn{_with(d, ' (', 'turn', ')')}",

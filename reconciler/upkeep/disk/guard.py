@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +22,11 @@ from meta.text import size
 from reconciler.common.reserve import Reserve, Room
 from reconciler.common.rounds import Rounds
 from reconciler.observe.disk import DiskMemory
-from reconciler.plan.full_disk import MEASURED
+from reconciler.plan.full_disk import MEASURED, compare
 from reconciler.plan.observed import DiskUse
-from reconciler.upkeep.disk.measure import Measured, measure
+from reconciler.upkeep.disk.largest import explain, largest
+from reconciler.upkeep.disk.limits import limits_of, use_of
+from reconciler.upkeep.disk.measure import measure
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ SPARE = 4
 """A measurement that takes long is followed by a pause of this many times its time."""
 FIRST_SECONDS = 5.0
 """Seconds that the first measurement may delay the start of the daemon."""
+OWED = 100
+"""Events that wait for room at most."""
 
 Append = Callable[[str, AgentName | None, Mapping[str, object]], Awaitable[object]]
 """Appends an event: kind, agent, facts."""
@@ -54,24 +59,16 @@ class Disk:
 class Actions:
     """The functions of the daemon that the guard calls.
 
-    `agents` returns the agents to measure, each with its own limit in MiB (None: that of the settings). `look_now`
-    queues one. `stopped` returns True once an agent does not run.
+    `agents` returns the agents to measure, each with its own limit in MiB (None: that of the settings). `pid` returns
+    the main process of an agent that runs. `look_now` queues one.
     `record_stop` records that an agent shall be stopped, and raises DiskFull.
     """
 
     agents: Callable[[], Mapping[AgentName, int | None]]
     look_now: Callable[[AgentName], None]
     append: Append
-    stopped: Callable[[AgentName], bool]
+    pid: Callable[[AgentName], int | None]
     record_stop: Callable[[AgentName, str], Awaitable[None]]
-
-
-def most_bytes(config: Config, room: Room | None) -> int | None:
-    """Return the most bytes of an agent's files; None if there is no limit."""
-    limit = config.agent_disk_mib * 2**20
-    if not limit:
-        return None
-    return min(limit, room.whole // 2) if room is not None and room.whole else limit
 
 
 class DiskGuard:
@@ -88,7 +85,7 @@ class DiskGuard:
         self._measure_at = float("-inf")
         self._room: Room | None = None
         self._reported = False
-        self._owed: list[tuple[str, Mapping[str, object]]] = []
+        self._owed: deque[tuple[str, AgentName | None, Mapping[str, object]]] = deque(maxlen=OWED)
         self._making = asyncio.Lock()
 
     # the task
@@ -138,7 +135,7 @@ class DiskGuard:
 
     def limit(self) -> int | None:
         """Return the most bytes of an agent's files; None if there is no limit."""
-        return most_bytes(self._config, self._room)
+        return limits_of(self._config, self._room, None).bytes
 
     def describe_limit(self) -> str:
         """Return the limit of an agent's files, and how it is kept, in words."""
@@ -150,12 +147,7 @@ class DiskGuard:
         if not self.full or self._room is None:
             return ()
         text = f"the disk of {self._layout.state} is full ({self._room.describe()}): hive cannot record much"
-        biggest = self._disk.memory.biggest()
-        if biggest is None:
-            return (f"{text}; free some space, and hive goes on by itself",)
-        agent, use = biggest
-        remedy = f"`hive stop {agent} --now`, then remove files of agents/{agent}/ there"
-        return (f"{text}; {agent} holds the most ({size(use.bytes)}): {remedy}, and hive goes on by itself",)
+        return (f"{text}; {explain(self._disk.memory.uses(), self._room)}, and hive goes on by itself",)
 
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
         """Return what an operator should know about the files of an agent that may run."""
@@ -182,25 +174,25 @@ class DiskGuard:
     # its rounds
     async def _measure(self) -> None:
         full = self.full
-        limits = self._actions.agents()
-        measured = await measure(self._layout, limits)
-        uses = {agent: self._use(each, limits[agent], full) for agent, each in measured.items()}
+        own = self._actions.agents()
+        pids = {agent: pid for agent in own if (pid := self._actions.pid(agent)) is not None}
+        measured = await measure(self._layout, own, pids)
+        uses = {
+            agent: use_of(each, limits_of(self._config, self._room, own[agent]), full=full)
+            for agent, each in measured.items()
+        }
         changed = self._disk.memory.note(uses)
         for agent in sorted(changed):
             use = self._disk.memory.use(agent)
             if use is not None and use.over:
-                log.warning("%s exceeds its disk limit: %s of %s", agent, size(use.bytes), self.describe_limit())
-                await self._append("agent_over_disk", agent, {"bytes": use.bytes, "limit": use.limit})
+                log.warning("%s may not run: %s", agent, compare(use))
+                self._owed.append(("agent_over_disk", agent, _over(use)))
             self._actions.look_now(agent)
-
-    def _use(self, measured: Measured, own_limit: int | None, full: bool) -> DiskUse:
-        limit = own_limit * 2**20 if own_limit is not None else self.limit()
-        return DiskUse(measured.bytes, limit, measured.complete, suspect=full and not measured.complete)
 
     async def _record_stops(self) -> None:
         """Record the stops that had no room, once the agents are down and can write no more."""
         for agent, by in self._disk.memory.asked_stops():
-            if not self._actions.stopped(agent):
+            if self._actions.pid(agent) is not None:
                 continue
             try:
                 await self._actions.record_stop(agent, by)
@@ -214,18 +206,19 @@ class DiskGuard:
             self._disk.memory.withdraw_stop(agent)
 
     async def _report(self) -> None:
-        """Log and append that the disk is full, or has room again. An event that has no room is appended later."""
+        """Log that the disk is full, or has room again, and append the events that wait."""
         full = self.full
         if full != self._reported:
             self._reported = full
             log.log(logging.ERROR if full else logging.INFO, "%s", "; ".join(self.notes()) or "the disk has room again")
-            self._owed.append(("disk_full" if full else "disk_freed", self._facts()))
-        while self._owed and await self._append(self._owed[0][0], None, self._owed[0][1]):
-            del self._owed[0]
+            self._owed.append(("disk_full" if full else "disk_freed", None, self._facts()))
+        while self._owed and await self._append(*self._owed[0]):
+            self._owed.popleft()
 
     def _facts(self) -> Mapping[str, object]:
-        room, biggest = self._room, self._disk.memory.biggest()
-        return {"free": room.free if room is not None else 0, "biggest": biggest[0] if biggest is not None else None}
+        room = self._room
+        biggest = largest(self._disk.memory.uses(), room) if room is not None else None
+        return {"free": room.free if room is not None else 0, "biggest": biggest}
 
     async def _append(self, kind: str, agent: AgentName | None, facts: Mapping[str, object]) -> bool:
         try:
@@ -234,3 +227,9 @@ class DiskGuard:
             log.debug("the event %s has no room: %s", kind, error.summary)
             return False
         return True
+
+
+def _over(use: DiskUse) -> Mapping[str, object]:
+    """Return the facts of an agent that may not run."""
+    facts = {"bytes": use.bytes, "limit": use.limit, "inodes": use.inodes, "inode_limit": use.inode_limit}
+    return {**facts, "complete": use.complete}

@@ -1,15 +1,17 @@
-"""Count the bytes of agents' files with `du`, a process of its own: an agent may make millions of files.
+"""Count the bytes and the inodes of agents' files.
 
-`du` follows no symlink and enters no other file system. It gets a deadline and an address space. If it cannot read a
-directory or does not end in time, the sum is incomplete.
+`du` counts those that have a name, `unlinked.py` counts the unlinked files that processes hold open. Each is a process
+of its own, because an agent may make millions of files. `du` follows no symlink and enters no other file system. Each
+gets a deadline and an address space. If one cannot read something or does not end in time, the sum is incomplete.
 """
 
 from __future__ import annotations
 
 import re
 import resource
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meta.errors import HiveError
@@ -26,14 +28,18 @@ MEMORY = 512 * 2**20
 
 _LINE = re.compile(r"(\d+)\t(.+)")
 _VANISHED = "No such file or directory"
+_UNLINKED = Path(__file__).resolve().parent / "unlinked.py"
+_NO_PIDS: Mapping[AgentName, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The bytes that were counted. `complete`: these are all."""
+    """The bytes and inodes that were counted. `complete`: these are all. `unlinked`: the bytes of unlinked files."""
 
     bytes: int
     complete: bool = True
+    inodes: int = 0
+    unlinked: int = 0
 
 
 def places(layout: Layout, agent: AgentName) -> tuple[Path, ...]:
@@ -42,42 +48,83 @@ def places(layout: Layout, agent: AgentName) -> tuple[Path, ...]:
     return (*own, layout.state / "proposed") if agent == MANAGER else own
 
 
-async def measure(layout: Layout, agents: Iterable[AgentName]) -> dict[AgentName, Measured]:
-    """Return what each agent holds."""
+async def measure(
+    layout: Layout, agents: Iterable[AgentName], pids: Mapping[AgentName, int] = _NO_PIDS
+) -> dict[AgentName, Measured]:
+    """Return what each agent holds. `pids` are the main processes of those that run."""
     names, measured = sorted(agents), dict[AgentName, Measured]()
     for at in range(0, len(names), TOGETHER):
         some = names[at : at + TOGETHER]
-        sums = await _count(layout, some, TOGETHER_SECONDS)
+        sums = await _count(layout, some, pids, TOGETHER_SECONDS)
         if all(each.complete for each in sums.values()):
             measured.update(sums)
             continue
         for agent in some:
-            measured.update(await _count(layout, [agent], ALONE_SECONDS))
+            measured.update(await _count(layout, [agent], pids, ALONE_SECONDS))
     return measured
 
 
-async def _count(layout: Layout, agents: Sequence[AgentName], seconds: float) -> Mapping[AgentName, Measured]:
-    """Count the agents together. If anything is not counted, all of them are incomplete."""
+async def _count(
+    layout: Layout, agents: Sequence[AgentName], pids: Mapping[AgentName, int], seconds: float
+) -> Mapping[AgentName, Measured]:
+    """Count the agents together. If `du` does not count anything, all of them are incomplete."""
     owners = {str(path): agent for agent in agents for path in places(layout, agent) if path.is_dir()}
+    kib, complete = await _du("-k", agents, owners, seconds)
+    inodes = dict.fromkeys(agents, 0)
+    if complete:
+        inodes, complete = await _du("--inodes", agents, owners, seconds)
+    sums = {agent: Measured(kib[agent] * 1024, complete, inodes[agent]) for agent in agents}
+    return await _with_unlinked(layout, sums, {agent: pids[agent] for agent in agents if agent in pids}, seconds)
+
+
+async def _du(
+    unit: str, agents: Sequence[AgentName], owners: Mapping[str, AgentName], seconds: float
+) -> tuple[dict[AgentName, int], bool]:
+    """Return the sum of each agent in `unit`, and whether all was counted."""
+    sums = dict.fromkeys(agents, 0)
     if not owners:
-        return {agent: Measured(0) for agent in agents}
+        return sums, True
     try:
         done = await run(
-            ["du", "-s", "-x", "-k", "--", *owners],
+            ["du", "-s", "-x", unit, "--", *owners],
             deadline=seconds,
             limits={resource.RLIMIT_AS: MEMORY},
             check=False,
         )
     except HiveError:  # it did not end, or is not installed
-        return {agent: Measured(0, complete=False) for agent in agents}
-    sums = dict.fromkeys(agents, 0)
+        return sums, False
     for line in done.text.splitlines():
         if (match := _LINE.fullmatch(line)) is not None and match[2] in owners:
-            sums[owners[match[2]]] += int(match[1]) * 1024
-    return {agent: Measured(count, _is_complete(done)) for agent, count in sums.items()}
+            sums[owners[match[2]]] += int(match[1])
+    return sums, _is_complete(done)
 
 
 def _is_complete(done: Completed) -> bool:
     """Return True if `du` counted everything but files that vanished meanwhile."""
     complaints = done.stderr_tail.splitlines()
     return done.code == 0 or (bool(complaints) and all(line.endswith(_VANISHED) for line in complaints))
+
+
+async def _with_unlinked(
+    layout: Layout, sums: Mapping[AgentName, Measured], pids: Mapping[AgentName, int], seconds: float
+) -> Mapping[AgentName, Measured]:
+    """Return the sums with the unlinked files that the agents' processes hold open."""
+    if not pids:
+        return sums
+    words: list[str | Path] = [sys.executable, "-I", "-S", _UNLINKED, str(layout.state.stat().st_dev)]
+    lines = dict[int, list[int]]()
+    try:
+        done = await run(
+            [*words, *map(str, pids.values())], deadline=seconds, limits={resource.RLIMIT_AS: MEMORY}, check=False
+        )
+        lines = {int(pid): [*map(int, rest)] for pid, *rest in map(str.split, done.text.splitlines())}
+    except HiveError:  # it did not end
+        pass
+    return {agent: _add(each, lines.get(pids.get(agent, 0)), agent in pids) for agent, each in sums.items()}
+
+
+def _add(measured: Measured, line: Sequence[int] | None, runs: bool) -> Measured:
+    if line is None:
+        return replace(measured, complete=measured.complete and not runs)
+    bytes, files, complete = line
+    return Measured(measured.bytes + bytes, measured.complete and bool(complete), measured.inodes + files, bytes)

@@ -14,8 +14,9 @@ from meta.nix.cli import OLDEST
 from meta.process.privilege import ONE_UID_REMEDY, ROOT_REMEDY, privilege
 from meta.process.run import run
 from meta.process.trial import tried, tried_user_namespace
-from meta.text import size
 from reconciler.common.controllers import CONTROLLERS
+from reconciler.common.reserve import Room, room_in
+from reconciler.upkeep.disk.largest import explain
 from reconciler.upkeep.disk.measure import measure
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 from reconciler.upkeep.doctor.checks.clock import advice
@@ -179,23 +180,24 @@ async def disk(subject: Subject) -> list[Finding]:
         status = subject.host.disk(path)
         free = status.f_bavail * status.f_frsize
         room = f"{free // 2**20} MiB free for the {name} ({path})"
-        low = not status.f_flag & os.ST_RDONLY and name == "state" and free < DISK_WARN
+        few = bool(status.f_files) and status.f_favail < INODES_WARN  # btrfs and others do not count inodes
+        low = not status.f_flag & os.ST_RDONLY and name == "state" and (free < DISK_WARN or few)
         remedy = "free some space: purge agents that are not needed; with builder nix run `nix-collect-garbage`"
-        remedy += await _largest(subject) if low else ""
+        remedy += await _largest(subject, room_in(status)) if low else ""
         if status.f_flag & os.ST_RDONLY:
             findings.append(
                 Finding(Verdict.FAIL, f"{path} is mounted read-only", "check the kernel's log, then remount it")
             )
         elif name != "runtime" and free < DISK_WARN:
             findings.append(Finding(Verdict.FAIL if free < DISK_FAIL else Verdict.WARN, f"only {room}", remedy))
-        elif status.f_files and status.f_favail < INODES_WARN:  # btrfs and others do not count inodes
+        elif few:
             findings.append(Finding(Verdict.WARN, f"only {status.f_favail} inodes are free for the {name}", remedy))
         else:
             findings.append(Finding(Verdict.OK, room))
     return findings or ok("there is no state directory yet")
 
 
-async def _largest(subject: Subject) -> str:
+async def _largest(subject: Subject, room: Room) -> str:
     """Return what to do about the agent that holds the most of the disk."""
     names = names_in(subject.layout.state / "agents")
     try:
@@ -203,11 +205,7 @@ async def _largest(subject: Subject) -> str:
             sums = await measure(subject.layout, names)
     except TimeoutError:
         return ""
-    if not sums:
-        return ""
-    agent, measured = max(sums.items(), key=lambda item: item[1].bytes)
-    steps = f"`hive stop {agent} --now`, then remove files of agents/{agent}/ there"
-    return f"; {agent} holds the most ({size(measured.bytes)}): {steps}"
+    return f"; {explain(sums, room)} (`hive status` also counts deleted files that agents hold open)" if sums else ""
 
 
 async def clock(subject: Subject) -> list[Finding]:
