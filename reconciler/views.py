@@ -96,6 +96,8 @@ class AgentStatus:
     """The revision of hive that built the agent, if a rebuild would use another one."""
     disk_bytes: int | None = None
     """The space of the agent's files when they were last measured."""
+    disk_limit_mib: int | None = None
+    """The agent's own limit for that; None: it has that of the settings."""
 
 
 @dataclass(frozen=True, slots=True)

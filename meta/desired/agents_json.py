@@ -241,9 +241,11 @@ def _check(model: type[M], value: JsonValue, place: str) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join([place, *map(str, first["loc"])])
-        raise _fault(RUN_FILE if model is _Run else AGENTS_FILE, where, first["msg"]) from error
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise _fault(RUN_FILE if model is _Run else AGENTS_FILE, where, what) from error
 
 
 def _fault(file: str, place: str, what: str) -> BadInput:
     at = f"{file}: {place}" if place else file
-    return BadInput(f"the meta repo's {at}: {what}", "repair it with a commit on the meta repo")
+    branch = "run" if file == RUN_FILE else "main"
+    return BadInput(f"the meta repo's {at}: {what}", f"mend {file} by a commit on branch `{branch}` of STATE/meta/.git")

@@ -78,12 +78,14 @@ class Reconciler:
         self._still_busy = still_busy
 
     # looking
-    async def look(self) -> Look:
+    async def look(self, *, or_last: bool = False) -> Look:
         """Look at all agents once and plan for them. Only note in memory when a phase began.
+
+        With `or_last` use the last valid meta if it is not valid now: to show, not to act.
 
         A second look would show another moment, so a view takes all its facts from one look.
         """
-        desired, observed, deploys = await self._world.observer.everything()
+        desired, observed, deploys = await self._world.observer.everything(or_last=or_last)
         planned = plan(desired, observed, deploys, self._world.clock(), self._world.config)
         for agent, decision in planned.decisions.items():
             self.transitions.note(agent, decision.phase, _of(observed, agent))

@@ -113,10 +113,21 @@ class Observer:
         self.revision = ""
         """The revision of hive that a build would record now."""
         self._revision_of: Sha | None = None
+        self.fault: BadInput | None = None
+        """Why meta cannot be used as it is now."""
 
-    async def desired(self) -> Desired:
-        """Return meta as it is now. It is read again only if its refs moved."""
-        self._view = await self._meta.read()
+    async def desired(self, *, or_last: bool = False) -> Desired:
+        """Return meta as it is now. It is read again only if its refs moved.
+
+        With `or_last` return what was read last if a file of meta is not valid now, and keep that error in `fault`.
+        """
+        try:
+            self._view = await self._meta.read()
+            self.fault = None
+        except BadInput as error:
+            self.fault = error
+            if self._view is None or not or_last:
+                raise
         head = self._view.desired.head
         if self._revision_of != head:
             self.revision = await self._builder.revision(head)
@@ -212,9 +223,11 @@ class Observer:
             stop_asked=self._disk.stop_asked(agent),
         )
 
-    async def everything(self) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
-        """Return desired, observed and deploys of all agents, from one pass."""
-        desired = await self.desired()
+    async def everything(
+        self, *, or_last: bool = False
+    ) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
+        """Return desired, observed and deploys of all agents, from one pass. `or_last` is that of `desired`."""
+        desired = await self.desired(or_last=or_last)
         names = self.names()
         deploys = {name: await self.refresh(name) for name in names}
         agents = {name: self.observe(name) for name in names}

@@ -41,7 +41,7 @@ class StatusQuery:
 
     async def __call__(self) -> Status:
         """Look once, and return the status."""
-        look = await self.loop.look()
+        look = await self.loop.look(or_last=True)
         observer, layout, broker = self.world.observer, self.world.layout, self.world.broker
         unread = await broker.unread_all()
         decisions = look.plan.decisions
@@ -74,6 +74,8 @@ class StatusQuery:
 
     def _notes(self, of_backend: Iterable[str], shown: Sequence[AgentName], rollout: Rollout | None) -> Iterable[str]:
         yield from self.background.notes()
+        if (fault := self.world.observer.fault) is not None:
+            yield f"{fault.summary}: {fault.hint}; until then hive shows what it read last, and changes nothing"
         yield from self.disk.notes()
         if warning := damaged.describe(self.world.layout.database):
             yield f"{warning}; {damaged.REMEDY}"
@@ -110,6 +112,7 @@ class StatusQuery:
             conditions=(*own, *self.disk.conditions(name), *self.discovery.conditions(name), *stale),
             built_with=decision.outdated.built if decision.outdated is not None else None,
             disk_bytes=observed.disk.bytes if observed.disk is not None else None,
+            disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
         )
 
     async def _stale(

@@ -24,7 +24,7 @@ from reconciler.common.rounds import Rounds
 from reconciler.observe.disk import DiskMemory
 from reconciler.plan.full_disk import MEASURED, compare
 from reconciler.plan.observed import DiskUse
-from reconciler.upkeep.disk.largest import explain, largest
+from reconciler.upkeep.disk.largest import NAMED, explain, largest
 from reconciler.upkeep.disk.limits import limits_of, use_of
 from reconciler.upkeep.disk.measure import measure
 
@@ -138,9 +138,13 @@ class DiskGuard:
         return limits_of(self._config, self._room, None).bytes
 
     def describe_limit(self) -> str:
-        """Return the limit of an agent's files, and how it is kept, in words."""
+        """Return the limit of an agent's files, that of agents with their own, and how it is kept, in words."""
         limit = self.limit()
-        return "no limit" if limit is None else f"{size(limit)} for each agent, {MEASURED}"
+        own = [(agent, mib) for agent, mib in sorted(self._actions.agents().items()) if mib is not None]
+        some = [f"{agent} {size(mib * 2**20)}" for agent, mib in own[:NAMED]]
+        text = "no limit" if limit is None else f"{size(limit)} for each agent, {MEASURED}"
+        more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
+        return f"{text}; with their own limit: {', '.join(some)}{more}" if own else text
 
     def notes(self) -> tuple[str, ...]:
         """Return what an operator should know: that the disk is full, and who holds the most of it."""

@@ -20,8 +20,8 @@ def after_each_look(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, happen: Cal
     """Have something happen each time that all agents were observed."""
     observe = daemon.world.observer.everything
 
-    async def everything() -> Any:
-        seen = await observe()
+    async def everything(*, or_last: bool = False) -> Any:
+        seen = await observe(or_last=or_last)
         await happen()
         return seen
 
