@@ -17,7 +17,7 @@ PHASES: dict[str, str] = {
     "rollback-failed": "a deploy failed and the old generation does not pass the gate either; left alone",
     "disagrees": "meta and the deployed tags contradict each other; held until `hive adopt`",
     "damaged": "a file that hive keeps about it cannot be read or understood; held as it is until that is mended",
-    "over-disk": "stopped, because its files exceed its disk limit; starts again once they do not",
+    "over-disk": "stopped: its files exceed its disk limit or cannot be counted on a full disk; starts again by itself",
     "destroying": "being removed",
     "unknown": "runs, has not reconnected yet after a restart of the daemon",
     "absent": "no such container, and none desired",

@@ -33,7 +33,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "agent_unhealthy": "An agent did not pass its health gate.",
         "agent_needs_login": "An agent's coding agent has no login; only a person can log in.",
         "agent_logged_in": "An agent that had no login has one now.",
-        "agent_over_disk": "An agent's files exceed its disk limit: it is stopped until they do not.",
+        "agent_over_disk": "An agent's files exceed its disk limit or cannot be counted on a full disk: it is stopped.",
         "agent_disagrees": "A deployed id names a meta commit that is not in main; the agent is held as it is.",
         "container_crash": "A container ended by itself.",
         "turn_killed": "An agent was stopped in the middle of a turn.",

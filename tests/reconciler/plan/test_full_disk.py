@@ -42,6 +42,16 @@ def test_an_agent_that_cannot_be_counted_is_stopped_only_if_the_disk_is_full(use
     assert model.settle().phase == phase
 
 
+def test_an_agent_that_cannot_be_counted_is_not_said_to_exceed_its_limit() -> None:
+    model = running()
+    model.set(disk=replace(HIDDEN, suspect=True))
+    reasons = [model.decide().reason]
+    decision = model.settle()
+    reasons += [decision.reason, *decision.conditions]
+    assert all("cannot all be counted" in reason for reason in reasons)
+    assert not any("exceed" in reason or "the limit is" in reason for reason in reasons)
+
+
 def test_a_stopped_agent_above_its_limit_is_stopped() -> None:
     model = running()
     model.run = replace(model.run, state=RunState.STOPPED)
