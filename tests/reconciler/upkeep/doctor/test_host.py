@@ -123,7 +123,14 @@ async def test_low_limits_of_inotify_and_open_files_are_told(bare: Subject, tmp_
     ],
 )
 async def test_little_room_is_told(bare: Subject, changes: dict[str, int], verdict: str, text: str) -> None:
-    room = {"f_bavail": 2**30, "f_frsize": 4096, "f_files": 10**7, "f_favail": 10**6, "f_flag": 0} | changes
+    room = {
+        "f_blocks": 2**31,
+        "f_bavail": 2**30,
+        "f_frsize": 4096,
+        "f_files": 10**7,
+        "f_favail": 10**6,
+        "f_flag": 0,
+    } | changes
     bare.host = whole_host(disk=lambda _: cast(os.statvfs_result, SimpleNamespace(**room)))
     await only(bare, "disk", Verdict(verdict), text)
 
