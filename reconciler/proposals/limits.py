@@ -12,7 +12,7 @@ from reconciler.plan.plan import open_ids
 from reconciler.proposals.superseding import SUPERSEDED
 
 REPLACED_MOST = 100
-"""Proposals of one agent that newer ones may supersede in 24 hours. Each keeps its objects for ever."""
+"""Proposals of one agent that newer ones may supersede in 24 hours. Each leaves two small tag objects."""
 PENDING_MOST = 20
 """Proposals of one agent that may wait for the operator. An operator reads no more, and each keeps its objects."""
 
