@@ -107,7 +107,7 @@ ALL = (
         ("tag-approved",),
         ("project", "begin", "candidate", "build", "fail", "drop"),
         early=NOT_APPROVED,
-        unreached=frozenset({"build:after"}),
+        unreached=frozenset({"build:written", "build:placed", "build:after"}),
         touches=False,
         tidy=deny_pending,
     ),
@@ -151,6 +151,7 @@ ALL = (
         DEPLOY,
         early={"tag-rollback:before": "no proposal"}
         | dict.fromkeys(("tag-rollback:after", "approve-rollback:before"), "pending"),
+        unreached=frozenset({"build:written", "build:placed"}),  # it takes the generation that ran
         tidy=deny_pending,
     ),
     Scenario(
