@@ -71,6 +71,8 @@ def check_cards(lab: Lab, agent: str, cards: list[dict[str, Any]]) -> None:
 def check_objects(lab: Lab, agent: str, tags: set[str]) -> None:
     """The repo is sound, and it keeps objects apart only for ids that wait or were approved."""
     repo = lab.applied(agent)
+    if not repo.exists():  # purged, or not spawned yet
+        return
     assert lab.git(repo, "fsck", "--full", "--no-dangling") == ""
     for id in packs.ids(repo):
         assert tags & {f"proposal/{id}", f"approved/{id}"}, f"objects of {id} are left"

@@ -86,7 +86,7 @@ def test_a_denial_is_told_with_its_reason_and_nothing_is_rebuilt(lab: Lab) -> No
     lab.post(f"/api/proposals/{id}/deny", reason="not now")
     ended = awaited(lab, "approval_resolved", id=id)
     assert (ended["status"], ended["tag"], ended["note"]) == ("denied", f"denied/{id}", "not now")
-    assert ended["sha"] == lab.ref(f"proposal/{id}")
+    assert ended["sha"] == lab.card(id)["fetched_sha"]
     assert told(lab, "rebuilt", tag=f"denied/{id}") == []
 
 

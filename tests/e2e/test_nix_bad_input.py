@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from meta.errors import NotFound
+from meta.git import packs
 from meta.names import AgentName, ProposalId
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
@@ -162,11 +163,23 @@ def test_flakes_need_not_be_enabled_on_the_host(made: tuple[Lab, NixStore, Path]
     assert lab.approve(propose(lab, GOOD % 8001, "bob"))["state"] == "deployed"
 
 
+def loosen(lab: Lab, id: int) -> None:
+    """Make a file of each object of an id's pack, so that one can be deleted."""
+    pack = packs.path_of(lab.applied() / ".git" if (lab.applied() / ".git").is_dir() else lab.applied(), ProposalId(id))
+    aside = lab.directory / "aside.pack"
+    pack.rename(aside)
+    pack.with_suffix(".idx").unlink()
+    with aside.open("rb") as source:
+        command = ["git", "-C", str(lab.applied()), "unpack-objects", "-q"]
+        subprocess.run(command, stdin=source, check=True, timeout=WAIT)
+
+
 @pytest.mark.nix
 def test_a_proposal_whose_commit_was_deleted_cannot_be_approved_and_stays(unharmed: Lab) -> None:
     id = propose(unharmed, GOOD % 8016)
     unharmed.settle("alice")
     sha = unharmed.ref(f"proposal/{id}")
+    loosen(unharmed, id)
     with deleted(unharmed.applied() / "objects" / sha[:2] / sha[2:]), pytest.raises(NotFound) as refused:
         unharmed.approve(id)
     assert sha in refused.value.summary
@@ -180,13 +193,14 @@ def test_what_was_deleted_from_an_agents_applied_repo_fails_by_its_name(unharmed
     id = propose(unharmed, GOOD % 8014)
     unharmed.settle("alice")
     sha = unharmed.ref(f"proposal/{id}")
+    loosen(unharmed, id)
     gone = unharmed.git(unharmed.applied(), "rev-parse", f"{sha}:agent.nix")
     with deleted(unharmed.applied() / "objects" / gone[:2] / gone[2:]):
         assert unharmed.approve(id)["state"] == "failed"
         note = unharmed.card(id)["note"]
     assert gone in note
     assert str(unharmed.applied()) in note
-    assert "backup" in note
+    assert "doctor" in note or "backup" in note
 
 
 @pytest.mark.nix

@@ -56,6 +56,7 @@ class Facts:
     events: set[str]
     crashes: int
     output: str | None
+    reserve: int
 
 
 def facts(lab: Lab, agent: str) -> Facts:
@@ -79,6 +80,7 @@ def facts(lab: Lab, agent: str) -> Facts:
         events={event["seq"] for event in lab.get("/api/events", follow=0, limit=1000) if event["agent"] == agent},
         crashes=crashes(lab, agent),
         output=read(layout.backend("local") / agent / "log"),
+        reserve=sum(path.stat().st_size for path in (layout.state / "reserve").iterdir()),
     )
 
 
@@ -147,6 +149,9 @@ ROWS: dict[str, dict[str, Check]] = {
         "stays": lambda old, new: old.events <= new.events and new.crashes == old.crashes == 1,
         "counters gone": lambda old, new: old.events <= new.events and (old.crashes, new.crashes) == (1, 0),
         "gone": lambda old, new: not old.events & new.events and (old.crashes, new.crashes) == (1, 0),
+    },
+    "reserve for a full disk": {
+        "stays": lambda old, new: old.reserve == new.reserve > 0,
     },
     "container log": {
         "stays": lambda old, new: bool(old.output) and (new.output or "").startswith(old.output or "?"),

@@ -67,21 +67,24 @@ def diff(
 
     For an agent show what changed between two of its commits, deployed or not.
     """
-    if what.isascii() and what.isdigit():
-        if file is not None or (between is not None and _SPAN.fullmatch(between)):
-            raise BadInput(f"{what} is a proposal, and A..B is of an agent", "`hive diff alice 3..7`")
-        query = {"agent": agent, "path": between}
-        diff = client.row(f"/api/proposals/{what}/diff", query)
-    else:
-        first, _, last = (between or "").partition("..")
-        query = {"from": first or None, "to": last.lstrip(".") or None, "path": file}
-        diff = client.row(f"/api/agents/{agent_name(what)}/diff", query)
+    show = _proposal if what.isascii() and what.isdigit() else _change
+    diff = _diff_of_id(client, what, between, file, agent) if show is _proposal else _diff(client, what, between, file)
     if json:
         console.write_json(diff)
-    elif what.isascii() and what.isdigit():
-        _proposal(client, diff, stat=stat)
     else:
-        _change(client, diff, stat=stat)
+        show(client, diff, stat=stat)
+
+
+def _diff_of_id(client: Client, id: str, path: str | None, file: str | None, agent: str | None) -> Row:
+    if file is not None or (path is not None and _SPAN.fullmatch(path)):
+        raise BadInput(f"{id} is a proposal, and A..B is of an agent", "`hive diff alice 3..7`")
+    return client.row(f"/api/proposals/{id}/diff", {"agent": agent, "path": path})
+
+
+def _diff(client: Client, agent: str, between: str | None, file: str | None) -> Row:
+    first, _, last = (between or "").partition("..")
+    query = {"from": first or None, "to": last.lstrip(".") or None, "path": file}
+    return client.row(f"/api/agents/{agent_name(agent)}/diff", query)
 
 
 def _change(client: Client, diff: Row, *, stat: bool) -> None:

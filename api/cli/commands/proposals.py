@@ -184,13 +184,8 @@ def approve(
     waits = Waits(wait, timeout)
 
     def one(id: int) -> Row:
-        path, body = f"/api/proposals/{id}/approve", {"seen": sha, "shown": shown, "unseen": unseen}
-        try:
-            card = deploy(client, path, body, waits, owner=agent)
-        except Unseen as error:
-            if json or not sys.stdin.isatty() or not typer.confirm(f"{error.summary}. Approve it?", err=True):
-                raise
-            card = deploy(client, path, body | {"unseen": True}, waits, owner=agent)
+        body: dict[str, object] = {"seen": sha, "shown": shown, "unseen": unseen}
+        card = _approve(lambda body: deploy(client, f"/api/proposals/{id}/approve", body, waits, owner=agent), body)
         if len(ids) == 1 or not json:
             show_deploy(card, waits, json, "approved")
         return card
@@ -199,6 +194,16 @@ def approve(
         one(ids[0])
     else:
         _each(ids, one, json, "approved")
+
+
+def _approve(send: Callable[[dict[str, object]], Row], body: dict[str, object]) -> Row:
+    """Send an approval. If the diff does not show all of it, ask, if there is a terminal, then send it as `unseen`."""
+    try:
+        return send(body)
+    except Unseen as error:
+        if not sys.stdin.isatty() or not typer.confirm(f"{error.summary}. Approve it?", err=True):
+            raise
+        return send(body | {"unseen": True})
 
 
 def deny(
