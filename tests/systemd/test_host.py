@@ -56,6 +56,7 @@ def part(made: SystemdHost, what: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.full  # the story with systems that nix built is longer, and in every run
 def test_the_whole_story_is_the_same_as_with_the_local_backend(systemd_host: SystemdHost) -> None:
     done = systemd_host.run([sys.executable, "-m", "tests.systemd.story", "--builder", "plain"], seconds=150)
     assert done.returncode == 0, done.stdout
