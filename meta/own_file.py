@@ -1,4 +1,4 @@
-"""hive's own files, read without a wait and without an end.
+"""hive's own files: read without a wait and without an end, and their names synced to the disk.
 
 A person or a failing disk may leave a pipe, a folder, a device or a huge file in the place of a small file. A plain
 read of a pipe waits for a writer for ever, and a read of a huge file takes all memory.
@@ -62,6 +62,15 @@ def is_regular(path: str | Path) -> bool:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return False
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Sync the names in a folder to the disk. Raise OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _describe(path: str | Path) -> str:

@@ -15,6 +15,7 @@ from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import TagState
 from meta.names import ProposalId
+from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 
 
@@ -73,13 +74,10 @@ class Kept:
 
 
 def _sync(ref: Path) -> None:
+    """Sync the name of a ref to the disk. A folder that is missing has none."""
     try:
-        descriptor = os.open(ref.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        sync_folder(ref.parent)
     except FileNotFoundError:
         return
-    try:
-        os.fsync(descriptor)
     except OSError as error:
         raise disk_error(f"cannot write the tags in {ref.parent}", error) from error
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from meta import own_file
 from meta.errors import Damaged
 from meta.git.objects import GitObject
 from meta.names import Sha
+from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 
 _HEX = frozenset("0123456789abcdef")
@@ -67,15 +68,6 @@ def _is_whole(git_dir: Path, name: Sha) -> bool:
         return read_loose(git_dir, name) is not None
     except Damaged:
         return False
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync the names in a folder to the disk. Raise OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_loose(git_dir: Path, name: Sha) -> GitObject | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from meta import own_file
 from meta.errors import Damaged
 from meta.git.config import CONFIG
-from meta.git.files import sync_folder, unreadable, write_durably
+from meta.git.files import unreadable, write_durably
+from meta.own_file import sync_folder
 
 _REMEDY = "restart the daemon: it writes this file again"
 _MOVE_AWAY = "move it away and restart the daemon: it writes this file again"

@@ -26,6 +26,7 @@ from meta import own_file
 from meta.errors import Conflict, Damaged
 from meta.git.objects import GitObject
 from meta.names import ProposalId
+from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 
 INDEX = ("-c", "pack.writeReverseIndex=false", "index-pack", "--stdin", "--fix-thin", "-o")
@@ -73,9 +74,9 @@ class StagedPack:
             raise Conflict(f"there are objects of a proposal {id} already", "take a new id")
         try:
             self.pack.rename(path)
-            _sync(path.parent)
+            sync_folder(path.parent)
             self.index.rename(path.with_suffix(".idx"))  # from here on git sees the objects
-            _sync(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise disk_error(f"cannot keep the objects of {id}", error) from error
 
@@ -134,7 +135,7 @@ def remove(git_dir: Path, id: ProposalId, shared: Sequence[Path] = ()) -> bool:
             path.with_suffix(".idx").unlink(missing_ok=True)  # without it git does not see the pack
         for other in (*path.parent.glob(f"{path.stem}.*"), path):
             other.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise disk_error(f"cannot remove the objects of {id}", error) from error
     return True
@@ -178,11 +179,3 @@ def _header(kind: int, size: int) -> bytes:
 
 def _folder(git_dir: Path) -> Path:
     return git_dir / "objects/pack"
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

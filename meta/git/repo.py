@@ -27,12 +27,13 @@ from meta.git import packs
 from meta.git.config import CONFIG, is_complete, own_environment
 from meta.git.diff import Differ, TreeDiff
 from meta.git.failures import failure
-from meta.git.files import read_loose, read_ref, read_refs, sync_folder, write_objects
+from meta.git.files import read_loose, read_ref, read_refs, write_objects
 from meta.git.frame import check_frame
 from meta.git.objects import EXECUTABLE, FILE, SYMLINK, Commit, GitObject, decode_commit
 from meta.git.packs import StagedPack
 from meta.git.transaction import RefChange, command
 from meta.names import Sha
+from meta.own_file import sync_folder
 from meta.process.child import OutputTooLarge
 from meta.process.disk import disk_error
 from meta.process.failpoint import operation

@@ -32,11 +32,11 @@ from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.nix import Evaluation, Nix, complaints, summary
+from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
-from reconciler.common.files import sync_directory
 from reconciler.common.generation import LINK
 
 _KEEP_SECONDS = 60.0
@@ -121,7 +121,7 @@ class NixBuilder:
             link.parent.mkdir(parents=True, exist_ok=True)
             system = await self._realise(request, derivation, link, source)
             os.utime(link, follow_symlinks=False)  # `prune` keeps those that were built last
-            sync_directory(link.parent)
+            sync_folder(link.parent)
             generation = Generation(id, request.agent, request.sha, system, fingerprint, revision)
             self._roots.write(request.agent, request.id, generation)
         except OSError as error:
@@ -320,7 +320,7 @@ class NixBuilder:
         for path in [*useful[self._config.keep_generations :], *(path for path in newest if path.name in useless)]:
             if path.name not in protected and path.is_symlink():
                 path.unlink()
-        sync_directory(folder)
+        sync_folder(folder)
 
     async def forget(self, agent: AgentName) -> None:
         """Remove the agent's roots, gc roots and caches."""

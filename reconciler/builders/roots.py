@@ -22,7 +22,8 @@ from meta.errors import Damaged
 from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, ProposalId
-from reconciler.common.files import sync_directory, write_json
+from meta.own_file import sync_folder
+from reconciler.common.files import write_json
 
 log = logging.getLogger(__name__)
 _GENERATION = TypeAdapter(Generation)
@@ -76,7 +77,7 @@ class Roots:
         for id in dropped:
             self._layout.root(agent, id).unlink(missing_ok=True)
         if dropped:
-            sync_directory(self._layout.roots(agent))
+            sync_folder(self._layout.roots(agent))
             self._caches.pop(agent, None)
 
     def forget(self, agent: AgentName) -> None:

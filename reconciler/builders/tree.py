@@ -14,8 +14,8 @@ from pathlib import Path
 
 from meta.errors import BuildFailed
 from meta.git.repo import FileAt
+from meta.own_file import sync_folder
 from meta.process.failpoint import operation
-from reconciler.common.files import sync_directory
 from reconciler.common.generation import EXECUTABLE, LINK, content_hash, read_content, read_record
 
 _RETIRED = ".old-"
@@ -48,7 +48,7 @@ def place(directory: Path, files: Mapping[str, FileAt], record: bytes) -> None:
     if os.path.lexists(directory):
         retire(directory)
     fresh.rename(directory)
-    sync_directory(directory.parent)
+    sync_folder(directory.parent)
     operation("placed")
 
 
@@ -73,7 +73,7 @@ def _write(fresh: Path, files: Mapping[str, FileAt], record: bytes) -> None:
     _write_file(fresh / "generation.json", record, 0o444)
     for folder, _, _ in os.walk(fresh, topdown=False):
         Path(folder).chmod(0o555)
-        sync_directory(Path(folder))
+        sync_folder(Path(folder))
 
 
 def _write_file(path: Path, data: bytes, mode: int) -> None:

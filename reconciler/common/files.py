@@ -8,6 +8,8 @@ import os
 import secrets
 from pathlib import Path
 
+from meta.own_file import sync_folder
+
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
     """Replace `path` atomically. With `sync` it is on disk when this returns. The directory must exist."""
@@ -25,18 +27,9 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True)
             temporary.unlink()
         raise
     if sync:
-        sync_directory(path.parent)
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, value: object, *, mode: int = 0o644, sync: bool = True) -> None:
     """Write `value` as JSON with a line end, as `write_file` does."""
     write_file(path, json.dumps(value, sort_keys=True).encode() + b"\n", mode=mode, sync=sync)
-
-
-def sync_directory(directory: Path) -> None:
-    """Sync the names in a directory to disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from meta.layout import Layout
-from reconciler.common.files import sync_directory
+from meta.own_file import sync_folder
 from reconciler.common.removed import Removed
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def clear(layout: Layout) -> list[Path]:
             path.rename(removed / f"{path.name.lstrip('.')}-{secrets.token_hex(4)}")
         else:
             path.unlink(missing_ok=True)
-    sync_directory(removed)
+    sync_folder(removed)
     for path in leftovers:
         log.info("removed %s, which an earlier daemon left half-made", path)
     return leftovers

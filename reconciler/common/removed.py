@@ -14,9 +14,9 @@ import secrets
 from pathlib import Path
 
 from meta.layout import Layout
+from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 from meta.process.failpoint import operation
-from reconciler.common.files import sync_directory
 from reconciler.common.trees import check_removable, remove_tree, remove_whole
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,8 @@ class Removed:
             if error.errno in (errno.EXDEV, errno.EBUSY):
                 return False
             raise
-        sync_directory(self._directory)
-        sync_directory(path.parent)
+        sync_folder(self._directory)
+        sync_folder(path.parent)
         return True
 
     async def empty(self) -> list[Path]:

@@ -32,6 +32,7 @@ from meta.errors import TransientError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId
+from meta.own_file import sync_folder
 from meta.process.failpoint import operation
 from meta.process.identity import ProcessIdentity
 from reconciler.backends.base import Abilities, Hint
@@ -52,7 +53,7 @@ from reconciler.backends.local.records import LocalRecords, Run
 from reconciler.backends.local.watches import Watches
 from reconciler.backends.records import WrittenSettings
 from reconciler.backends.refusals import disk, existing
-from reconciler.common.files import sync_directory, write_json
+from reconciler.common.files import write_json
 from reconciler.plan.observed import Container, Exit, Launch
 from reconciler.views import LogPart
 
@@ -214,7 +215,7 @@ class LocalBackend:
             write_json(fresh / "settings.json", WrittenSettings.of(settings))
             operation("made")
             fresh.rename(records.folder)
-            sync_directory(self._folder)
+            sync_folder(self._folder)
             operation("placed")
 
     async def set_system(self, agent: AgentName, generation: Generation) -> None:
@@ -225,7 +226,7 @@ class LocalBackend:
             fresh.symlink_to(generation.system)
             operation("link")
             fresh.rename(records.folder / "system")
-            sync_directory(records.folder)
+            sync_folder(records.folder)
         if self.observe(agent).system != generation.id:
             raise TransientError(f"{generation.system} is not the generation {generation.id}", "hive builds it again")
 
@@ -337,7 +338,7 @@ class LocalBackend:
         removed = self._folder / f".gone-{agent}-{secrets.token_hex(4)}"
         with disk(f"cannot remove the container {agent}"):
             records.folder.rename(removed)
-            sync_directory(self._folder)
+            sync_folder(self._folder)
             operation("moved")
             await asyncio.to_thread(shutil.rmtree, removed)
         self._all_records.pop(agent, None)

@@ -25,6 +25,7 @@ from meta.errors import BadInput, HiveError, PermanentError, Refused, TransientE
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId, agent_name
+from meta.own_file import sync_folder
 from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.nixos.abilities import abilities
 from reconciler.backends.nixos.bus import Bus
@@ -35,7 +36,7 @@ from reconciler.backends.nixos.tracker import Tracker
 from reconciler.backends.nixos.units import UnitView
 from reconciler.backends.records import WrittenSettings
 from reconciler.backends.refusals import disk, existing
-from reconciler.common.files import sync_directory, write_file, write_json
+from reconciler.common.files import write_file, write_json
 from reconciler.plan.observed import Container, Launch
 from reconciler.privileged.values import HARNESS_UID
 from reconciler.views import LogPart
@@ -167,7 +168,7 @@ class NixosBackend:
             write_json(fresh / "settings.json", WrittenSettings.of(settings))
             shutil.rmtree(records.folder, ignore_errors=True)
             fresh.rename(records.folder)
-            sync_directory(self._folder)
+            sync_folder(self._folder)
 
     async def set_system(self, agent: AgentName, generation: Generation) -> None:
         """Switch by path. The first system makes the container on the host."""
@@ -298,7 +299,7 @@ class NixosBackend:
             if records.folder.is_dir():
                 removed = self._folder / f".gone-{agent}-{secrets.token_hex(4)}"
                 records.folder.rename(removed)
-                sync_directory(self._folder)
+                sync_folder(self._folder)
                 await asyncio.to_thread(shutil.rmtree, removed)
         self._all_records.pop(agent, None)
         self._runs.forget(agent)

@@ -28,6 +28,7 @@ from meta.config import Config
 from meta.errors import Damaged, HiveError, PermanentError, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, Sha, agent_name
+from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 from reconciler.upkeep.backups import archive
 from reconciler.upkeep.backups.archive import Manifest, kind_of
@@ -115,7 +116,7 @@ class Packing:
             file.flush()
             os.fsync(file.fileno())
         scratch.rename(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
         return manifest
 
     @contextlib.contextmanager
@@ -303,11 +304,3 @@ def _unreadable(path: Path, error: OSError) -> HiveError:
             f"hive's user may not read {path}", "make the backup without --agents, or as root while no daemon runs"
         )
     return disk_error(f"cannot read {path}", error)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
