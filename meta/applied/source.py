@@ -9,6 +9,8 @@ from typing import Self
 
 from typing_extensions import override
 
+from meta.names import ProposalId
+
 _MARK = "#"
 _EARLIER = re.compile(r"(?:deployed|failed|denied)/[0-9]+")
 
@@ -80,6 +82,11 @@ class Source:
         if self.part is None and _EARLIER.fullmatch(self.place):
             return SourceKind.EARLIER
         return _KINDS.get(self.place, SourceKind.UNKNOWN)
+
+    @property
+    def earlier(self) -> ProposalId | None:
+        """The id of an earlier proposal, if this is one: of a rollback or a retry."""
+        return ProposalId(int(self.place.partition("/")[2])) if self.kind is SourceKind.EARLIER else None
 
     @property
     def branch(self) -> str | None:

@@ -259,10 +259,7 @@ class NixBuilder:
             return False
         if not await self._nix.is_whole(generation.system, self._home(request.agent) / "build"):
             return False
-        try:
-            self._roots.write(request.agent, request.id, replace(generation, sha=request.sha))
-        except OSError as error:
-            raise disk_error(f"cannot root generation {generation.id} of {request.agent}", error) from error
+        self._roots.write(request.agent, request.id, replace(generation, sha=request.sha))
         return True
 
     async def intact(self, generation: Generation) -> bool:

@@ -172,10 +172,7 @@ class PlainBuilder:
         if await asyncio.to_thread(whole_content, generation.system) != wanted:
             log.warning("%s is damaged, so that %s is built anew", generation.system, request.id)
             return False
-        try:
-            self._roots.write(request.agent, request.id, replace(generation, sha=request.sha))
-        except OSError as error:
-            raise disk_error(f"cannot root generation {generation.id} of {request.agent}", error) from error
+        self._roots.write(request.agent, request.id, replace(generation, sha=request.sha))
         return True
 
     async def intact(self, generation: Generation) -> bool:

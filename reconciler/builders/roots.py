@@ -23,6 +23,7 @@ from meta.layout import Layout
 from meta.model import Generation
 from meta.names import AgentName, ProposalId
 from meta.own_file import sync_folder
+from meta.process.disk import disk_error
 from reconciler.common.files import write_json
 
 log = logging.getLogger(__name__)
@@ -49,9 +50,13 @@ class Roots:
         self._names: dict[AgentName, str] = {}
 
     def write(self, agent: AgentName, id: ProposalId, generation: Generation) -> None:
-        """Write the root of `generation` for `id`."""
-        self._layout.roots(agent).mkdir(parents=True, exist_ok=True)
-        write_json(self._layout.root(agent, id), {**asdict(generation), "system": str(generation.system)})
+        """Write the root of `generation` for `id`. Raise TransientError or PermanentError if the disk fails."""
+        record = {**asdict(generation), "system": str(generation.system)}
+        try:
+            self._layout.roots(agent).mkdir(parents=True, exist_ok=True)
+            write_json(self._layout.root(agent, id), record)
+        except OSError as error:
+            raise disk_error(f"cannot root generation {generation.id} of {agent}", error) from error
         self._caches.pop(agent, None)
 
     def read(self, agent: AgentName) -> Mapping[ProposalId, Generation]:

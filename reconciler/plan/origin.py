@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from meta.applied.source import Source
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import ProposalId, Sha
-
-_DEPLOYED = "deployed/"
 
 
 def origins(deploys: Iterable[Deploy], current: ProposalId | None) -> dict[ProposalId, ProposalId]:
@@ -28,7 +27,4 @@ def origins(deploys: Iterable[Deploy], current: ProposalId | None) -> dict[Propo
 
 def source_id(deploy: Deploy) -> ProposalId | None:
     """Return the id that a rollback goes back to; None for another deploy, or if its tag names no id."""
-    place, _, number = deploy.source.partition(_DEPLOYED)
-    if deploy.kind is not DeployKind.ROLLBACK or place or not (number.isascii() and number.isdigit()):
-        return None
-    return ProposalId(int(number))
+    return Source.parse(deploy.source).earlier if deploy.kind is DeployKind.ROLLBACK else None

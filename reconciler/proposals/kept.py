@@ -28,9 +28,9 @@ def not_kept(deploy: Deploy) -> NotFound:
 
 def first_source(deploy: Deploy, deploys: Iterable[Deploy]) -> Source:
     """Return where the commit of `deploy` came from, before it was tried again."""
-    by_id = {str(each.id): each for each in deploys if each.id < deploy.id}
+    by_id = {each.id: each for each in deploys if each.id < deploy.id}
     source = Source.parse(deploy.source)
-    while source.kind is SourceKind.EARLIER and (earlier := by_id.pop(source.place.partition("/")[2], None)):
+    while source.earlier is not None and (earlier := by_id.pop(source.earlier, None)):
         source = Source.parse(earlier.source)
     return source
 
