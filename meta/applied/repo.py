@@ -15,14 +15,15 @@ from meta.applied import tags
 from meta.applied.kept import Kept
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
-from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, parse, tag_name, tag_ref
+from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, tag_name, tag_ref
+from meta.applied.tag_reader import TagReader
 from meta.applied.tags import ReadTag
 from meta.approval import Binding
 from meta.errors import Conflict, Damaged, HiveError, NotFound, PermanentError, Refused, TransientError
 from meta.git import packs
 from meta.git.diff import TreeDiff
 from meta.git.message import encode
-from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tag, decode_tree, snapshot, tag, tree
+from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tree, snapshot, tag, tree
 from meta.git.packs import StagedPack
 from meta.git.ref_stamp import RefStamp
 from meta.git.repo import FileAt, GitRepo
@@ -42,7 +43,6 @@ EMPTY_TREE = Sha("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
 """The tree without files. git knows it even if it is not stored."""
 
 SEED_ID = ProposalId(0)
-_Tags = dict[ProposalId, dict[TagState, ReadTag]]
 
 
 class Applied:
@@ -60,9 +60,7 @@ class Applied:
         self.repo = GitRepo(layout.applied_git(agent), git_environment, deadline)
         self.kept = Kept(self.repo, layout)
         self._stamp = RefStamp(self.repo.path, (*FOLDERS, "refs/heads"))
-        self._refs: dict[str, Sha] = {}
-        self._read: _Tags = {}
-        self._deploys: tuple[Deploy, ...] = ()
+        self._tags = TagReader(self.repo, agent)
 
     # reading
     def stamp(self) -> str | None:
@@ -82,15 +80,7 @@ class Applied:
 
         Raise Damaged for a tag that cannot be read.
         """
-        refs = self.repo.refs(FOLDERS)
-        if not refs and self.repo.ref(MAIN) is not None:
-            raise Damaged(self.repo.path / "refs/tags", "it has no tags, but the agent was deployed")
-        if refs != self._refs:
-            self._read = await self._read_tags(refs)
-            by_id = sorted(self._read.items())
-            self._deploys = tuple(tags.deploy(self.agent, id, states) for id, states in by_id)
-            self._refs = refs
-        return self._deploys
+        return await self._tags.read()
 
     async def is_ancestor(self, ancestor: Sha, of: Sha) -> bool:
         """Return True if `of` is `ancestor` or descends from it."""
@@ -237,8 +227,8 @@ class Applied:
     async def deployed(self, id: ProposalId, *, by: str, at: int, meta_commit: Sha, unproven: bool, seed: bool) -> None:
         """A9: write `deployed/<id>` and `main` after `meta_commit`, the commit on meta `main`.
 
-        `main` moves to the deployed commit; a spawn only creates it. With `seed` the seed
-        commit gets `deployed/0`, unless id 0 has tags. A second call completes a transaction that a kill interrupted.
+        `main` moves to the deployed commit; a spawn only creates it. With `seed` the seed commit gets `deployed/0`,
+        unless id 0 has tags. A second call completes a transaction that a kill interrupted.
         """
         present, deploy = await self._present(id)
         done = deploy.state is TagState.DEPLOYED
@@ -247,7 +237,7 @@ class Applied:
         if not done:
             trailers = {tags.BY: by, tags.META: meta_commit, tags.UNPROVEN: "yes" if unproven else "no"}
             objects.append(self._tag(TagState.DEPLOYED, id, deploy.sha, at, "", trailers))
-        if (seed or deploy.kind is DeployKind.SPAWN) and SEED_ID not in self._read:
+        if (seed or deploy.kind is DeployKind.SPAWN) and SEED_ID not in self._tags.by_id:
             start = self.repo.ref(SEED) or deploy.sha
             zero = {tags.KIND: str(DeployKind.SPAWN), tags.SOURCE: str(Source.of(SourceKind.SEED)), tags.BY: by}
             first = self._tag(TagState.DEPLOYED, SEED_ID, start, at, "", zero)
@@ -282,7 +272,7 @@ class Applied:
             return ()
         try:
             await self.deploys()
-            return await self.kept.remove_ended(self._read, untagged=untagged)
+            return await self.kept.remove_ended(self._tags.by_id, untagged=untagged)
         except HiveError as error:
             log.warning("%s: objects of ended proposals stay for now: %s", self.agent, error.summary)
             return ()
@@ -302,9 +292,9 @@ class Applied:
         values = {tags.ID: str(id), tags.AGENT: self.agent, **{key: value for key, value in trailers.items() if value}}
         return tag(tag_name(state, id), sha, encode(f"{state} {id}", text, values), at)
 
-    async def _present(self, id: ProposalId) -> tuple[dict[TagState, ReadTag], Deploy]:
+    async def _present(self, id: ProposalId) -> tuple[Mapping[TagState, ReadTag], Deploy]:
         await self.deploys()
-        present = self._read.get(id)
+        present = self._tags.by_id.get(id)
         if not present:
             raise NotFound(f"{self.agent} has no proposal {id}", "see `hive pending --all`")
         return present, tags.deploy(self.agent, id, present)
@@ -335,60 +325,6 @@ class Applied:
                 raise
             log.info("%s of %s changed meanwhile, retrying: %s", id, self.agent, error)
             await self._move(id, now, to, also, objects, drop=drop)  # this ends, because states only move forward
-
-    async def _read_tags(self, refs: Mapping[str, Sha]) -> _Tags:
-        wanted = {ref: parsed for ref in refs if (parsed := parse(ref)) is not None}
-        known = {(id, state): read for id, states in self._read.items() for state, read in states.items()}
-        fresh = {
-            ref: (state, id)
-            for ref, (state, id) in wanted.items()
-            if (old := known.get((id, state))) is None or old.object != refs[ref]
-        }
-        objects = await self._objects({refs[ref] for ref in fresh})
-        states_by_id: _Tags = {}
-        for ref, (state, id) in wanted.items():
-            read = known[id, state] if ref not in fresh else self._read_one(state, id, refs[ref], objects)
-            states_by_id.setdefault(id, {})[state] = read
-        return states_by_id
-
-    def _read_one(self, state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag:
-        ref = tag_ref(state, id)
-        try:
-            read = tags.read_tag(state, id, name, objects)
-        except (KeyError, ValueError) as error:
-            raise Damaged(
-                f"{ref} of {self.agent}", f"its object {name} in {self.repo.path} is missing or no tag"
-            ) from error
-        if read is None:
-            raise Damaged(f"{ref} of {self.agent}", f"its object {name} in {self.repo.path} is neither tag nor commit")
-        return read
-
-    async def _objects(self, names: set[Sha]) -> dict[Sha, GitObject]:
-        """Return the objects with these ids, and the objects behind tags of tags."""
-        objects: dict[Sha, GitObject] = {}
-        for _ in range(5):
-            missing = names - objects.keys()
-            if not missing:
-                break
-            stored = await self.repo.objects(missing)
-            objects.update(stored)
-            names = set()
-            for item in stored.values():
-                target = _tagged(item)
-                if target is not None:
-                    names.add(target)
-        return objects
-
-
-def _tagged(item: GitObject) -> Sha | None:
-    """Return the object behind a tag if that object is not a commit."""
-    if item.kind != "tag":
-        return None
-    try:
-        tagged = decode_tag(item.data)
-    except ValueError:
-        return None
-    return tagged.target if tagged.kind != "commit" else None
 
 
 def _rejection(id: ProposalId, state: TagState, to: TagState) -> HiveError:
