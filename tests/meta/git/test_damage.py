@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,24 +14,18 @@ from meta import own_file
 from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
 from meta.applied.source import Source, SourceKind
-from meta.desired import trailers
-from meta.desired.repo import MetaRepo
-from meta.errors import Damaged, HiveError, NotFound, PermanentError
+from meta.errors import Damaged, NotFound, PermanentError
 from meta.git import packs
 from meta.git.damage import examine_refs
 from meta.git.files import read_loose, write_objects
 from meta.git.frame import check_frame, mend_frame
-from meta.git.message import encode
-from meta.git.objects import GitObject, blob, commit, decode_tree
-from meta.git.transaction import RefChange
+from meta.git.objects import GitObject, blob
 from meta.layout import Layout
 from meta.model import DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
+from tests.support.damage import lose, mend, spoilt
 
 ALICE, ZERO = AgentName("alice"), ProposalId(0)
-SPOILT = {"empty": b"", "garbage": b"garbage\n", "cut short": b"0123456789abcdef"}
-
-spoilt = pytest.mark.parametrize("content", SPOILT.values(), ids=SPOILT.keys())
 
 
 @pytest.fixture
@@ -52,21 +45,6 @@ async def applied(layout: Layout) -> Applied:
         await repo.transition(ZERO, state, by="hive", at=3)
     await repo.deployed(ZERO, by="hive", at=4, meta_commit=Sha("7" * 40), unproven=False, seed=True)
     return repo
-
-
-@pytest.fixture
-async def meta(layout: Layout) -> MetaRepo:
-    """A meta repo in which something was committed."""
-    repo = MetaRepo(layout)
-    await repo.create(1)
-    await repo.set_run(ALICE, lambda run: replace(run, restarts=1), by="operator", at=2)
-    return repo
-
-
-def mend(git_dir: Path) -> None:
-    """Do what the remedy of each damaged ref says."""
-    for hurt in examine_refs(git_dir, meta=git_dir.parent.name == "meta"):
-        subprocess.run(["sh", "-c", hurt.remedy.partition(" (")[0]], check=True, timeout=10)
 
 
 @spoilt
@@ -140,76 +118,6 @@ async def test_a_missing_refs_folder_is_no_missing_repo(applied: Applied, layout
     (applied.repo.path / "refs").rename(applied.repo.path / "refs.away")
     with pytest.raises(Damaged, match="refs"):
         Applied(layout, ALICE).stamp()
-
-
-@spoilt
-@pytest.mark.parametrize("ref", ["refs/heads/main", "refs/heads/run"])
-async def test_a_spoilt_branch_of_meta_is_named_and_its_remedy_restores_it(
-    meta: MetaRepo, layout: Layout, ref: str, content: bytes
-) -> None:
-    path = layout.meta_git / ref
-    before = path.read_bytes()
-    path.write_bytes(content)
-    for use in (MetaRepo(layout).read, lambda: MetaRepo(layout).create(2)):
-        with pytest.raises(Damaged, match=ref):
-            await use()
-    mend(layout.meta_git)
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("ref", ["refs/heads/main", "refs/heads/run"])
-async def test_a_branch_of_meta_that_is_gone_is_not_begun_anew(meta: MetaRepo, layout: Layout, ref: str) -> None:
-    await meta.take_id()
-    path = layout.meta_git / ref
-    before = path.read_bytes()
-    path.unlink()
-    with pytest.raises(Damaged, match=ref):
-        await MetaRepo(layout).create(2)
-    mend(layout.meta_git)
-    assert path.read_bytes() == before
-
-
-@spoilt
-async def test_a_spoilt_counter_gives_no_id_and_its_remedy_does_not_give_one_twice(
-    meta: MetaRepo, layout: Layout, content: bytes
-) -> None:
-    await meta.take_id()
-    (layout.meta_git / "refs/hive/counter").write_bytes(content)
-    with pytest.raises(Damaged, match="counter"):
-        await meta.take_id()
-    mend(layout.meta_git)
-    assert await meta.take_id(at_least=2) == 2
-
-
-@spoilt
-async def test_a_spoilt_candidate_is_named_and_removed_by_its_remedy(
-    meta: MetaRepo, layout: Layout, content: bytes
-) -> None:
-    path = layout.meta_git / "refs/hive/candidate/alice.7"
-    path.write_bytes(content)
-    with pytest.raises(Damaged, match=r"alice\.7"):
-        await MetaRepo(layout).read()
-    mend(layout.meta_git)
-    assert not path.exists()
-    await MetaRepo(layout).read()
-
-
-async def test_a_counter_whose_object_is_no_number_gives_no_id(meta: MetaRepo, layout: Layout) -> None:
-    wrong = blob(b"many\n")
-    write_objects(layout.meta_git, [wrong])
-    (layout.meta_git / "refs/hive/counter").write_text(f"{wrong.id}\n")
-    with pytest.raises(Damaged, match="counter"):
-        await meta.take_id()
-
-
-@pytest.mark.parametrize("content", [b"", b"no object"])
-async def test_a_spoilt_commit_of_meta_is_named(meta: MetaRepo, layout: Layout, content: bytes) -> None:
-    name = (layout.meta_git / "refs/heads/main").read_text().strip()
-    path = layout.meta_git / "objects" / name[:2] / name[2:]
-    path.chmod(0o644)
-    path.write_bytes(content)
-    with pytest.raises(HiveError, match="is damaged"):
-        await MetaRepo(layout).read()
 
 
 def test_an_object_that_is_there_and_spoilt_is_written_again(tmp_path: Path) -> None:
@@ -340,10 +248,6 @@ async def test_a_start_leaves_a_head_that_it_cannot_write(applied: Applied, layo
         Applied(layout, ALICE).stamp()
 
 
-def lose(repo: Path, name: str) -> None:
-    (repo / "objects" / name[:2] / name[2:]).unlink()
-
-
 async def test_a_file_whose_content_or_commit_is_lost_is_not_a_missing_file(applied: Applied) -> None:
     sha = applied.repo.ref("refs/heads/main")
     assert sha is not None
@@ -356,39 +260,6 @@ async def test_a_file_whose_content_or_commit_is_lost_is_not_a_missing_file(appl
     lose(applied.repo.path, sha)
     with pytest.raises(Damaged, match=sha[:12]):
         await applied.read(sha, "agent.toml")
-
-
-@pytest.mark.parametrize(("ref", "file"), [("refs/heads/main", "agents.json"), ("refs/heads/run", "run.json")])
-async def test_a_file_of_meta_whose_object_is_lost_is_named(
-    meta: MetaRepo, layout: Layout, ref: str, file: str
-) -> None:
-    sha = meta.repo.ref(ref)
-    assert sha is not None
-    tree = (await meta.repo.commit(sha)).tree
-    entries = {entry.name: entry.id for entry in decode_tree((await meta.repo.objects([tree]))[tree].data)}
-    lose(layout.meta_git, entries[file.encode()])
-    with pytest.raises(Damaged, match=file):
-        await MetaRepo(layout).read()
-
-
-async def test_a_branch_of_meta_that_goes_while_hive_runs_is_not_read_as_empty(meta: MetaRepo, layout: Layout) -> None:
-    await meta.take_id()
-    await meta.read()
-    (layout.meta_git / "refs/heads/run").unlink()
-    with pytest.raises(Damaged, match="run is damaged: it is missing"):
-        await meta.read()
-
-
-async def test_a_meta_repo_that_lost_every_ref_is_not_begun_anew(layout: Layout) -> None:
-    meta = MetaRepo(layout)
-    await meta.create(1)
-    run = await meta.repo.commit(meta.repo.ref("refs/heads/main") or Sha(""))
-    next_commit = commit(run.tree, (run.sha,), encode("x", trailers={trailers.ACTION: "deploy"}), 2)
-    await meta.repo.transaction([RefChange("refs/heads/main", new=next_commit.id)], [next_commit])
-    for ref in ("refs/heads/main", "refs/heads/run"):
-        (layout.meta_git / ref).unlink()
-    with pytest.raises(Damaged, match="refs/heads/main"):
-        await MetaRepo(layout).create(2)
 
 
 async def test_a_lost_tag_is_named_also_if_the_repo_has_packs(applied: Applied) -> None:
@@ -468,34 +339,4 @@ async def test_a_tag_object_that_is_no_tag_does_not_end_the_examination(applied:
     before = path.read_bytes()
     path.write_bytes(b"")
     mend(applied.repo.path)
-    assert path.read_bytes() == before
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, Path.touch], ids=["pipe", "folder", "empty"])
-async def test_a_start_makes_a_damaged_counter_again(
-    meta: MetaRepo, layout: Layout, make: Callable[[Path], None]
-) -> None:
-    await meta.take_id()
-    path = layout.meta_git / "refs/hive/counter"
-    path.unlink()
-    make(path)
-
-    again = MetaRepo(layout)
-    await again.create(3)
-
-    assert not os.path.lexists(path)
-    assert await again.take_id(at_least=2) == 2
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
-async def test_a_start_does_not_need_the_copies_for_the_manager(
-    meta: MetaRepo, layout: Layout, make: Callable[[Path], None]
-) -> None:
-    path = layout.meta / "agents.json"
-    before = path.read_bytes()
-    path.unlink()
-    make(path)
-    await MetaRepo(layout).create(3)
     assert path.read_bytes() == before
