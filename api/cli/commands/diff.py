@@ -67,11 +67,12 @@ def diff(
 
     For an agent show what changed between two of its commits, deployed or not.
     """
-    show = _proposal if what.isascii() and what.isdigit() else _change
-    diff = _diff_of_id(client, what, between, file, agent) if show is _proposal else _diff(client, what, between, file)
+    is_id = what.isascii() and what.isdigit()
+    diff = _diff_of_id(client, what, between, file, agent) if is_id else _diff(client, what, between, file)
     if json:
         console.write_json(diff)
     else:
+        show = _proposal if is_id else _change
         show(client, diff, stat=stat)
 
 
@@ -150,11 +151,17 @@ def _show_files(client: Client, diff: Row) -> None:
         console.write(f"  {_file_line(change)}")
     if diff["cut"]:
         hidden = sum(not change["shown"] for change in changes)
-        repo = Layout(client.where.state, client.where.runtime).applied_git(diff["agent"])
         console.write(f"{hidden} of them {'is' if hidden == 1 else 'are'} not whole in the patch below: {diff['cut']}")
-        if "id" in diff and len(changes) > 1:
-            console.write(f"  read one with: hive diff {diff['id']} -- FILE")
-        console.write(f"  read them with: git --git-dir={repo} diff {diff['base'] or EMPTY_TREE} {diff['sha']} -- FILE")
+        console.write(f"  read one with: {_command_for_one(client, diff)}")
+
+
+def _command_for_one(client: Client, diff: Row) -> str:
+    """Return the command that shows a file of a diff that is cut. git's own shows one that is too large for hive's."""
+    if len(diff["changes"]) > 1:
+        what = diff["id"] if "id" in diff else f"{diff['agent']} {diff['base']}..{diff['sha']}"
+        return f"hive diff {what} -- FILE"
+    repo = Layout(client.where.state, client.where.runtime).applied_git(diff["agent"])
+    return f"git --git-dir={repo} diff {diff['base'] or EMPTY_TREE} {diff['sha']} | cat -A"
 
 
 def _file_line(change: Row) -> str:
