@@ -7,6 +7,7 @@ gets a deadline and an address space. If one cannot read something or does not e
 
 from __future__ import annotations
 
+import asyncio
 import re
 import resource
 import sys
@@ -52,29 +53,34 @@ async def measure(
     layout: Layout, agents: Iterable[AgentName], pids: Mapping[AgentName, int] = _NO_PIDS
 ) -> dict[AgentName, Measured]:
     """Return what each agent holds. `pids` are the main processes of those that run."""
-    names, measured = sorted(agents), dict[AgentName, Measured]()
+    names = sorted(agents)
+    running = {agent: pids[agent] for agent in names if agent in pids}
+    named, unlinked = await asyncio.gather(_named(layout, names), _unlinked(layout, running))
+    return {agent: _add(named[agent], unlinked.get(agent), agent in running) for agent in names}
+
+
+# files that have a name
+async def _named(layout: Layout, names: Sequence[AgentName]) -> Mapping[AgentName, Measured]:
+    measured = dict[AgentName, Measured]()
     for at in range(0, len(names), TOGETHER):
         some = names[at : at + TOGETHER]
-        sums = await _count(layout, some, pids, TOGETHER_SECONDS)
+        sums = await _count(layout, some, TOGETHER_SECONDS)
         if all(each.complete for each in sums.values()):
             measured.update(sums)
             continue
         for agent in some:
-            measured.update(await _count(layout, [agent], pids, ALONE_SECONDS))
+            measured.update(await _count(layout, [agent], ALONE_SECONDS))
     return measured
 
 
-async def _count(
-    layout: Layout, agents: Sequence[AgentName], pids: Mapping[AgentName, int], seconds: float
-) -> Mapping[AgentName, Measured]:
+async def _count(layout: Layout, agents: Sequence[AgentName], seconds: float) -> Mapping[AgentName, Measured]:
     """Count the agents together. If `du` does not count anything, all of them are incomplete."""
     owners = {str(path): agent for agent in agents for path in places(layout, agent) if path.is_dir()}
     kib, complete = await _du("-k", agents, owners, seconds)
     inodes = dict.fromkeys(agents, 0)
     if complete:
         inodes, complete = await _du("--inodes", agents, owners, seconds)
-    sums = {agent: Measured(kib[agent] * 1024, complete, inodes[agent]) for agent in agents}
-    return await _with_unlinked(layout, sums, {agent: pids[agent] for agent in agents if agent in pids}, seconds)
+    return {agent: Measured(kib[agent] * 1024, complete, inodes[agent]) for agent in agents}
 
 
 async def _du(
@@ -105,26 +111,35 @@ def _is_complete(done: Completed) -> bool:
     return done.code == 0 or (bool(complaints) and all(line.endswith(_VANISHED) for line in complaints))
 
 
-async def _with_unlinked(
-    layout: Layout, sums: Mapping[AgentName, Measured], pids: Mapping[AgentName, int], seconds: float
-) -> Mapping[AgentName, Measured]:
-    """Return the sums with the unlinked files that the agents' processes hold open."""
+# unlinked files
+async def _unlinked(layout: Layout, pids: Mapping[AgentName, int]) -> Mapping[AgentName, Sequence[int]]:
+    """Return the facts that `unlinked.py` prints of each agent, as far as it ends in time."""
+    together = await _look(layout, pids, TOGETHER_SECONDS)
+    if together is not None:
+        return together
+    alone = [await _look(layout, {agent: pid}, ALONE_SECONDS) for agent, pid in pids.items()]
+    return {agent: facts for each in alone for agent, facts in (each or {}).items()}
+
+
+async def _look(
+    layout: Layout, pids: Mapping[AgentName, int], seconds: float
+) -> Mapping[AgentName, Sequence[int]] | None:
+    """Look at the processes of these agents. Return None if that does not end in time."""
     if not pids:
-        return sums
+        return {}
     words: list[str | Path] = [sys.executable, "-I", "-S", _UNLINKED, str(layout.state.stat().st_dev)]
-    lines = dict[int, list[int]]()
     try:
         done = await run(
             [*words, *map(str, pids.values())], deadline=seconds, limits={resource.RLIMIT_AS: MEMORY}, check=False
         )
-        lines = {int(pid): [*map(int, rest)] for pid, *rest in map(str.split, done.text.splitlines())}
-    except HiveError:  # it did not end
-        pass
-    return {agent: _add(each, lines.get(pids.get(agent, 0)), agent in pids) for agent, each in sums.items()}
+    except HiveError:
+        return None
+    lines = {int(pid): [*map(int, rest)] for pid, *rest in map(str.split, done.text.splitlines())}
+    return {agent: lines[pid] for agent, pid in pids.items() if pid in lines}
 
 
-def _add(measured: Measured, line: Sequence[int] | None, runs: bool) -> Measured:
-    if line is None:
+def _add(measured: Measured, unlinked: Sequence[int] | None, runs: bool) -> Measured:
+    if unlinked is None:
         return replace(measured, complete=measured.complete and not runs)
-    bytes, files, complete = line
+    bytes, files, complete = unlinked
     return Measured(measured.bytes + bytes, measured.complete and bool(complete), measured.inodes + files, bytes)
