@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 EVERY = 1800.0
 """Seconds between two rounds through all push repos."""
 AGAIN = 60.0
-"""Seconds until the next try if a push was under way, or a look at the branches asks for one."""
+"""Seconds until the next try if a push was under way."""
+AFTER_START = 60.0
+"""Seconds after the start of the daemon in which nothing is pruned: nothing is known of any repo, so git would list
+the objects of each."""
 _NOTE_LIMIT = 300
 
 
@@ -34,11 +37,14 @@ class Pruning:
         self._excess: dict[AgentName, str] = {}
         self._failed: dict[AgentName, str] = {}
         self._one = asyncio.Lock()
+        self._starting = True
         self._queue = Queue(self._work, base=AGAIN, cap=EVERY, on_error=self._note)
 
     async def run(self) -> None:
         """Queue each agent every half hour, until cancelled."""
         try:
+            await asyncio.sleep(AFTER_START)
+            self._starting = False
             while True:
                 for agent in self._world.observer.names():
                     self._queue.add(agent)
@@ -48,7 +54,8 @@ class Pruning:
 
     def look_at(self, agent: AgentName) -> None:
         """Prune the repo of `agent` soon: its refs may have changed."""
-        self._queue.add(agent)
+        if not self._starting:
+            self._queue.add(agent)
 
     def forget(self, agent: AgentName) -> None:
         """Drop what is known of a destroyed agent."""
