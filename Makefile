@@ -57,7 +57,7 @@ SUITES ?= bookworm trixie
 test-fresh: ## README's two commands in fresh roots of Debian, as root and as a user (SUITES=trixie WHO=user TESTS=all)
 	@sh tests/fresh/run.sh $(SUITES)
 
-OTHER := demo tests/api/sockets tests/api/lines tests/harness tests/meta/process tests/meta/test_text.py \
+OTHER := demo tests/api/sockets tests/api/lines tests/harness tests/meta/process tests/meta/agent_toml tests/meta/test_text.py \
   tests/meta/test_invisible_text.py tests/reconciler/store tests/api/cli/test_commands.py
 test-other: setup ## the demo and a selection of the tests on another Python of this machine, if it has one
 	@sh tests/support/other-python.sh $(BIN)/python $(OTHER)

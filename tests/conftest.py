@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 # looptime asks for the current loop even in tests without one; asyncio would then make a loop that nobody closes
 asyncio.set_event_loop(None)
+
+# a shell without job control starts its background with SIGINT ignored, and commands under test inherit that
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ("tests.support.nix_store", "tests.support.lab_fixture")
 

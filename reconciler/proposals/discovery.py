@@ -222,6 +222,7 @@ class Discovery:
         deploys = await self._world.observer.refresh(agent)
         self._stamps[agent] = self._stamp(agent)
         applied = self._world.applied(agent)
+        before = self._repo(agent, SourceKind.PUSH).snapshot
         snapshots = {kind: self._look(agent, kind) for kind in PLACES}
         await self._note_branches(agent, snapshots)
         if await supersede(applied, deploys, self._branches.of(agent), by=HIVE, at=self._world.now()):
@@ -239,7 +240,8 @@ class Discovery:
                 await self._propose(agent, new)
             if not snapshot.settled:
                 delays.append(SETTLED_NS / 1e9)
-        self._pruning.look_at(agent)
+        if before is not None and before.tips != snapshots[SourceKind.PUSH].tips:
+            self._pruning.look_at(agent)
         return min(delays, default=None)
 
     def _look(self, agent: AgentName, kind: SourceKind) -> Snapshot:

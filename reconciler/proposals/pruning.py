@@ -23,8 +23,8 @@ EVERY = 1800.0
 AGAIN = 60.0
 """Seconds until the next try if a push was under way."""
 AFTER_START = 60.0
-"""Seconds after the start of the daemon in which nothing is pruned: nothing is known of any repo, so git would list
-the objects of each."""
+"""Seconds from the start of the daemon to the first round: nothing is known of any repo, so git lists the objects of
+each."""
 _NOTE_LIMIT = 300
 
 
@@ -37,14 +37,12 @@ class Pruning:
         self._excess: dict[AgentName, str] = {}
         self._failed: dict[AgentName, str] = {}
         self._one = asyncio.Lock()
-        self._starting = True
         self._queue = Queue(self._work, base=AGAIN, cap=EVERY, on_error=self._note)
 
     async def run(self) -> None:
         """Queue each agent every half hour, until cancelled."""
         try:
             await asyncio.sleep(AFTER_START)
-            self._starting = False
             while True:
                 for agent in self._world.observer.names():
                     self._queue.add(agent)
@@ -53,9 +51,8 @@ class Pruning:
             await self._queue.close()
 
     def look_at(self, agent: AgentName) -> None:
-        """Prune the repo of `agent` soon: its refs may have changed."""
-        if not self._starting:
-            self._queue.add(agent)
+        """Prune the repo of `agent` soon: its branches changed."""
+        self._queue.add(agent)
 
     def forget(self, agent: AgentName) -> None:
         """Drop what is known of a destroyed agent."""

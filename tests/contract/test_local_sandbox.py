@@ -94,8 +94,8 @@ async def test_an_agent_that_would_be_the_hosts_root_is_refused(local_host: Host
 
 
 async def test_an_agent_cannot_write_where_its_sockets_are(local_host: Host) -> None:
-    lines = await said(local_host, ALICE, "touch /run/hive/file; mkdir /run/hive/folder; ls /run/hive; echo end")
-    assert ["Read-only file system" in line for line in lines] == [True, True, False]
+    lines = await said(local_host, ALICE, "touch /run/hive/file; mkdir /run/hive/folder; ls /run/hive")
+    assert ["Read-only file system" in line for line in lines] == [True, True]
 
 
 async def test_the_hosts_settings_are_read_only_for_an_agent(local_host: Host) -> None:

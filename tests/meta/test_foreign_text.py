@@ -109,6 +109,11 @@ def test_brackets_and_commas_in_a_text_are_no_values() -> None:
     check_values(json.dumps({"body": ",[{" * MAX_VALUES}).encode())
 
 
+def test_a_text_without_an_end_is_counted_in_linear_time() -> None:
+    check_values('"' + r",[\"" * 2 * MAX_VALUES)
+    check_values('"' + ",[" * MAX_VALUES + "\\")
+
+
 def test_a_record_of_git_is_read_to_its_end() -> None:
     oid = "1" * 40
     [record] = _records(f":100644 100644 {oid} {oid} M\0a\nb\0".encode())
