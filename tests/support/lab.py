@@ -275,6 +275,7 @@ class Lab:
         deadline = time.monotonic() + WAIT
         with self.client().events() as stream:
             while not (seen := look()):
+                assert self._process is None or self._process.is_alive(), f"the daemon ended\n{self.tail()}"
                 assert time.monotonic() < deadline, f"it never came: {self.get('/api/plan')}\n{self.tail()}"
                 stream.next(TICK)
             return seen
