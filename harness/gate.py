@@ -1,11 +1,15 @@
-"""The gate for turns, and the turn state. Shared by the loop and by the link, which receives drains."""
+"""The gate for turns, the turn state, and the turn that runs. Shared by the loop and by the link to hive."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from meta.wire.link import TurnState
+
+T = TypeVar("T")
 
 
 class Gate:
@@ -17,11 +21,36 @@ class Gate:
         self._open.set()
         self._closed = asyncio.Event()
         self._listener: Callable[[TurnState], None] | None = None
+        self._since = time.monotonic()
+        self._turn: asyncio.Task[Any] | None = None
 
     @property
     def draining(self) -> bool:
         """Return True while no turn may begin."""
         return self._closed.is_set()
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the turn state has been what it is."""
+        return time.monotonic() - self._since
+
+    async def run(self, turn: Coroutine[Any, Any, T]) -> T | None:
+        """Do a turn. Return None if `cancel` ended it. A cancelled caller cancels it too."""
+        self._turn = task = asyncio.create_task(turn)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            return None
+        finally:
+            self._turn = None
+
+    def cancel(self) -> None:
+        """End the turn that runs, if there is one."""
+        if self._turn is not None:
+            self._turn.cancel()
 
     def listen(self, listener: Callable[[TurnState], None] | None) -> None:
         """Call `listener` with each new state. There is one listener; None removes it."""
@@ -31,6 +60,7 @@ class Gate:
         """Set the turn state and report a change to the listener."""
         if state is not self.state:
             self.state = state
+            self._since = time.monotonic()
             if self._listener is not None:
                 self._listener(state)
 

@@ -1,7 +1,7 @@
 """The harness's end of the link (meta.wire.link): send the hello and turn states, answer probes, obey drains.
 
-It reconnects for ever. A drain ends with its connection. A daemon that still needs the drain repeats it after the
-hello.
+It also ends a turn if hive asks for that. It reconnects for ever. A drain ends with its connection. A daemon that
+still needs the drain repeats it after the hello.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.connect import Backoff, connect
 from harness.environment import Environment
 from harness.gate import Gate
 from meta.wire.codec import encode
-from meta.wire.link import DOWN, Closed, Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import DOWN, Cancel, Closed, Drain, Hello, Probe, Resume, State, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,10 @@ class Link:
 
     async def _session(self, reader: asyncio.StreamReader) -> None:
         environment = self._environment
-        self._send(Hello(generation=environment.generation, nonce=environment.nonce, state=self._gate.state))
+        gate = self._gate
+        self._send(
+            Hello(generation=environment.generation, nonce=environment.nonce, state=gate.state, seconds=gate.seconds)
+        )
         self._gate.listen(lambda state: self._send(State(state=state)))
         log.info("hello to hive as generation %s", environment.generation or "(none)")
         while line := await reader.readline():
@@ -68,7 +71,7 @@ class Link:
                 why = error.errors(include_url=False, include_input=False)[0]["msg"]
                 log.warning("ignoring a line of hive that does not parse: %s", why)
 
-    def _handle(self, order: Drain | Resume | Probe) -> None:
+    def _handle(self, order: Drain | Resume | Cancel | Probe) -> None:
         if isinstance(order, Probe):
             self._send(State(state=self._gate.state, probe=order.probe))
         elif isinstance(order, Drain):
@@ -76,6 +79,9 @@ class Link:
             self._gate.drain()
             if self._gate.state is TurnState.DRAINED:
                 self._send(State(state=TurnState.DRAINED))
+        elif isinstance(order, Cancel):
+            log.warning("hive ends the turn: it takes too long")
+            self._gate.cancel()
         else:
             log.info("resuming")
             self._gate.resume()

@@ -1,15 +1,15 @@
 """The loop: take a message, do the turn, acknowledge it. It pauses between turns if hive requests a drain.
 
-A turn that is not ok is not acknowledged. Its message is requeued. After ATTEMPTS turns it is acknowledged anyway, as
-the next good turn would do.
+A turn that is not ok is not acknowledged. Its message is requeued. hive counts that as a failed turn, and puts the
+message aside as a dead letter after some of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from harness.connect import Backoff
 from harness.gate import Gate
@@ -21,12 +21,11 @@ from meta.wire.link import TurnState
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 3
-"""Turns for one message in one process of the harness."""
 DRAIN_GRACE = 1.0
 """Seconds to wait for the answer to an open `recv` after hive requested a drain."""
 
-Turn = Callable[[MessageResponse], Awaitable[TurnOutcome]]
+_ENDED = TurnOutcome(ok=False, reason="hive ended it, because it took too long")
+Turn = Callable[[MessageResponse], Coroutine[Any, Any, TurnOutcome]]
 
 
 class Loop:
@@ -36,7 +35,6 @@ class Loop:
         self._inbox = inbox
         self._gate = gate
         self._turn = turn
-        self._failures: Counter[int] = Counter()
 
     async def run(self) -> None:
         """Run until cancelled. A cancelled turn is not acknowledged: its message comes again at the next boot."""
@@ -81,21 +79,16 @@ class Loop:
         self._gate.set(TurnState.THINKING)
         again = ", delivered before" if message.redelivered else ""
         log.info("turn on message %d from %r, %d characters%s", message.id, message.sender, len(message.body), again)
-        outcome = await self._turn(message)
+        outcome = await self._gate.run(self._turn(message)) or _ENDED
         try:
             await self._finish(message, outcome)
         except HiveError as error:
             log.warning("hive did not accept the acknowledgement of message %d: %s", message.id, error.summary)
 
     async def _finish(self, message: MessageResponse, outcome: TurnOutcome) -> None:
-        if outcome.ok:
-            log.info("turn on message %d is done", message.id)
-        else:
-            self._failures[message.id] += 1
+        if not outcome.ok:
             log.warning("turn on message %d failed: %s", message.id, outcome.reason)
-            if self._failures[message.id] < ATTEMPTS:
-                self._inbox.requeue()
-                return
-            log.error("giving up message %d after %d turns", message.id, ATTEMPTS)
-        del self._failures[message.id]
+            self._inbox.requeue()
+            return
+        log.info("turn on message %d is done", message.id)
         await self._inbox.ack()

@@ -28,6 +28,12 @@ class Config(BaseModel):
         15.0, ge=0, description="for this long after a daemon restart a missing link counts as unknown"
     )
     drain_deadline: float = Field(60.0, ge=0, description="how long an agent may finish its turn before it is stopped")
+    turn_grace: float = Field(
+        5.0,
+        gt=0,
+        description="how long a turn over its limit may take to end by itself, and then because hive asks, "
+        "before the agent is stopped",
+    )
     stop_grace: float = Field(10.0, ge=0, description="between TERM and KILL")
     build_deadline: float = Field(1800.0, gt=0, description="one build")
     fetch_deadline: float = Field(60.0, gt=0, description="one fetch from a proposed repo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from meta.names import AgentName
-from meta.wire.link import Closed, Drain, Probe, Resume
+from meta.wire.link import DownLine
 
 
 class Sockets(Protocol):
@@ -28,5 +28,5 @@ class Sockets(Protocol):
 class LinkPeer(Protocol):
     """One connected harness, as the reconciler uses it."""
 
-    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
+    async def send(self, line: DownLine) -> None:
         """Send one line, and after `Closed` end the connection. A broken connection raises nothing: it is lost then."""

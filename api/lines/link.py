@@ -15,7 +15,7 @@ from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
-from meta.wire.link import UP, Closed, Drain, Hello, Probe, Resume, State
+from meta.wire.link import UP, Closed, DownLine, Hello, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Peer:
     def __init__(self, connection: LineConnection) -> None:
         self._connection = connection
 
-    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
+    async def send(self, line: DownLine) -> None:
         """Send one line, and after `Closed` end the connection. If it fails, the link ends."""
         try:
             await self._connection.send(line.model_dump_json().encode())

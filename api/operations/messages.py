@@ -128,9 +128,7 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
     links.legacy(agent)
     if links.draining(agent):
         return wire.EmptyResponse()
-    view = links.view(agent)
-    launch = view.nonce if view.connected else None
-    message = await broker.recv(agent, wait, launch, hold=True)  # a drain interrupts it
+    message = await broker.recv(agent, wait, _launch(call), hold=True)  # a drain interrupts it
     if message is None:
         return wire.EmptyResponse()
     id = message.id
@@ -168,13 +166,22 @@ async def mark_read(call: Call, asked: MarkReadInput) -> Read:
 @operation("ack_turn", AGENTS, CHANGES, lines=(on_agents(wire.AckTurn),))
 async def ack_turn(call: Call, _asked: wire.AckTurn) -> int:
     """Acknowledge every message that the caller has taken."""
-    return await call.service.broker.ack_turn(call.name)
+    count = await call.service.broker.ack_turn(call.name)
+    if count:
+        call.service.links.acked(AgentName(call.name))
+    return count
 
 
 @operation("requeue_inflight", AGENTS, CHANGES, lines=(on_agents(wire.RequeueInflight),))
 async def requeue_inflight(call: Call, _asked: wire.RequeueInflight) -> int:
     """Requeue every message that the caller has taken and not acknowledged."""
-    return await call.service.broker.requeue_inflight(call.name)
+    return await call.service.broker.requeue_inflight(call.name, _launch(call))
+
+
+def _launch(call: Call) -> str | None:
+    """Return the launch of the caller, which its harness named on the link; None without a link."""
+    view = call.service.links.view(AgentName(call.name))
+    return view.nonce if view.connected else None
 
 
 @operation("operator_msg", AGENTS, CHANGES, lines=(on_agents(wire.OperatorMsg),))

@@ -2,8 +2,8 @@
 
 The harness opens one connection and keeps it. It sends `hello` first, then a `state` whenever that changes and as the
 answer to a `probe`. It sends the state `drained` once it is between turns and takes no more messages.
-hive sends `drain`, `resume` and `probe`, and `closed` before it ends a connection. Unknown fields are ignored; an
-unknown kind is an error.
+hive sends `drain`, `resume`, `cancel` and `probe`, and `closed` before it ends a connection. Unknown fields are
+ignored; an unknown kind is an error.
 """
 
 from __future__ import annotations
@@ -40,12 +40,16 @@ class _Line(BaseModel):
 
 
 class Hello(_Line):
-    """The first line of the harness. `generation` and `nonce` are what hive launched the container with."""
+    """The first line of the harness. `generation` and `nonce` are what hive launched the container with.
+
+    `seconds`: how long the harness has been in `state`, if it connects again in the middle of a turn.
+    """
 
     up: Literal["hello"] = "hello"
     generation: Identifier
     nonce: Identifier
     state: Annotated[TurnState, Field(strict=False)] = TurnState.IDLE
+    seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 0.0
 
 
 class State(_Line):
@@ -69,6 +73,12 @@ class Resume(_Line):
     down: Literal["resume"] = "resume"
 
 
+class Cancel(_Line):
+    """End the turn now: it has taken longer than its limit. Its messages are given back."""
+
+    down: Literal["cancel"] = "cancel"
+
+
 class Probe(_Line):
     """Ask for a `state` with this number. The answer proves that the harness's event loop runs."""
 
@@ -83,7 +93,9 @@ class Closed(_Line):
     reason: str
 
 
+DownLine = Drain | Resume | Cancel | Probe | Closed
+"""A line that hive sends."""
 Up = Annotated[Hello | State, Field(discriminator="up")]
-Down = Annotated[Drain | Resume | Probe | Closed, Field(discriminator="down")]
+Down = Annotated[DownLine, Field(discriminator="down")]
 UP: TypeAdapter[Hello | State] = TypeAdapter(Up)
-DOWN: TypeAdapter[Drain | Resume | Probe | Closed] = TypeAdapter(Down)
+DOWN: TypeAdapter[DownLine] = TypeAdapter(Down)

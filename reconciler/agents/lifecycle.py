@@ -165,7 +165,7 @@ class Lifecycle:
             await self._world.meta.set_run(agent, change, by=by, at=self._world.now())
         if fresh:
             await self._world.memory.change(
-                agent, crashes=0, start_after=0.0, rollback_failed=False, rollback_from=None, transient=None
+                agent, crashes=0, excused=0, start_after=0.0, rollback_failed=False, rollback_from=None, transient=None
             )
         await self._world.events.append("run_changed", agent, {"asked": verb, "by": by})
         self._loop.interrupt(agent)

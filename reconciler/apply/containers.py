@@ -12,7 +12,7 @@ from reconciler.apply.effects import effect
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder
 from reconciler.plan import steps
-from reconciler.plan.observed import Launch
+from reconciler.plan.observed import Launch, Transient
 from reconciler.store.events import keys
 from reconciler.world import World
 
@@ -50,6 +50,8 @@ class ContainerSteps:
 
     async def _stop(self, agent: AgentName, step: steps.Stop) -> None:
         transient, nonce = step.transient, step.nonce
+        if transient == Transient.STUCK and await self._turn_cancelled(agent):
+            return
         turn = self._world.links.view(agent).turn
         if turn is not None and turn.in_turn:
             self._world.metrics.turn_killed(agent)
@@ -60,6 +62,17 @@ class ContainerSteps:
             await self._backend.stop(agent, self._world.config.stop_grace)
         key = keys.stopped(agent, nonce, transient)
         await self._append_if_room("agent_stopped", agent, {"transient": transient}, key)
+        if transient == Transient.STUCK:
+            await self._world.broker.fail_turn(agent, nonce)
+
+    async def _turn_cancelled(self, agent: AgentName) -> bool:
+        """Ask the harness to end a turn over its limit. Return False if the agent has to be stopped for that."""
+        began, world = self._world.links.view(agent).turn_since, self._world
+        cancelled = await world.links.cancel_turn(agent, world.config.turn_grace)
+        world.metrics.turn_stuck(agent)
+        seconds = round(world.clock() - began) if began is not None else None
+        await self._append_if_room("turn_stuck", agent, {"seconds": seconds, "stops": not cancelled})
+        return cancelled
 
     async def _append_if_room(
         self, kind: str, agent: AgentName, facts: dict[str, object], key: keys.Key | None = None
@@ -85,8 +98,22 @@ class ContainerSteps:
             restarts=step.restarts,
             rebuilds=step.rebuilds,
         )
+        await self._settle_messages(agent)
         self._world.links.reset(agent)
         with effect("start"):
             await self._backend.start(agent, launch)
         facts = {"generation": generation.id, "sha": generation.sha, "deploy": step.deploy}
         await self._world.events.append("agent_started", agent, facts)
+
+    async def _settle_messages(self, agent: AgentName) -> None:
+        """Count a failed turn for what was in flight to a former launch that ended by itself or in a stuck turn.
+
+        A crash that is counted does so at once, and so does the stop of a stuck agent. Here it is done for a crash in a
+        health gate, which fails a deploy instead, and for a stop after which the daemon died.
+        """
+        ended, memo = self._backend.observe(agent).exit, self._world.memory.get(agent)
+        if ended is None or ended.lost:
+            return
+        if ended.nonce == memo.expected_exit and memo.transient != Transient.STUCK:
+            return
+        await self._world.broker.fail_turn(agent, ended.nonce)

@@ -112,6 +112,7 @@ class DeploySteps:
         await self._world.memory.change(
             agent,
             crashes=0,
+            excused=0,
             start_after=0.0,
             rollback_from=None,
             rollback_failed=False,

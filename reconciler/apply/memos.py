@@ -30,7 +30,7 @@ class MemoSteps:
                 await self._mark_healthy(agent, step)
             case steps.ForgetCrashes():
                 with effect("forget-crashes"):
-                    await self._world.memory.change(agent, crashes=0, start_after=0.0)
+                    await self._world.memory.change(agent, crashes=0, excused=0, start_after=0.0)
             case steps.GiveUpRollback(reason=reason):
                 with effect("give-up-rollback"):
                     await self._world.memory.change(agent, rollback_failed=True)
@@ -41,15 +41,24 @@ class MemoSteps:
 
     async def _count_crash(self, agent: AgentName, step: steps.CountCrash) -> None:
         config, now, ended = self._world.config, self._world.clock(), step.exit
-        crashes = self._world.memory.get(agent).crashes + 1
+        before = self._world.memory.get(agent)
+        crashes = before.crashes + 1
         wait = min(config.crash_backoff_max, config.crash_backoff * 2 ** min(crashes - 1, 30))
         last_lines = await self._last_lines(agent)
         with effect("count-crash"):
+            dead = await self._world.broker.fail_turn(agent, ended.nonce)
+            excused = crashes if dead else before.excused  # the cause is put aside, so the agent is not given up
             await self._world.memory.change(
-                agent, crashes=crashes, last_crash=now, start_after=now + wait, counted_exit=ended.nonce
+                agent,
+                crashes=crashes,
+                excused=excused,
+                last_crash=now,
+                start_after=now + wait,
+                counted_exit=ended.nonce,
             )
         self._world.metrics.crashed(agent)
-        facts = {"why": step.why, "crashes": crashes, "restart_in": None if step.last else wait, "log": last_lines}
+        given_up = step.last and not dead
+        facts = {"why": step.why, "crashes": crashes, "restart_in": None if given_up else wait, "log": last_lines}
         facts |= {"code": ended.code, "signal": ended.signal}
         await self._world.events.append("container_crash", agent, facts, key=keys.crashed(agent, ended.nonce))
 

@@ -160,17 +160,23 @@ class Reconciler:
                 case steps.Nothing():
                     await self.transitions.held(agent, decision, _of(observed, agent))
                     await self._finish_work(agent)
-                    return again
+                    return self._sooner(again, decision.look_at)
                 case steps.Wait(until=until):
                     await self._finish_work(agent)
-                    left = max(0.0, until - self._world.clock())
-                    return left if again is None else min(left, again)
+                    return self._sooner(again, until)
                 case step:
                     log.info("%s: %s, because %s", agent, step.name, decision.reason)
                     self._last_step[agent] = step.name
                     await self._do(agent, decision)
                     await self.transitions.done(agent, decision, _of(observed, agent))
         raise TransientError(f"{agent} did {MAX_STEPS} steps in a row and is not done yet")
+
+    def _sooner(self, seconds: float | None, at: float | None) -> float | None:
+        """Return the seconds until the first of two looks: in `seconds`, and at the Unix time `at`."""
+        if at is None:
+            return seconds
+        left = max(0.0, at - self._world.clock())
+        return left if seconds is None else min(left, seconds)
 
     async def _work(self, agent: AgentName) -> float | None:
         """Reconcile. Publish an error that differs from the last one."""

@@ -2,7 +2,7 @@
 
     waiting --recv--> in flight --ack_turn--> done
        ^                  |
-       '-requeue_inflight-'   (redelivered at the next recv; after the fifth time a dead letter)
+       '-requeue_inflight-'   (redelivered at the next recv; after three failed turns a dead letter)
 
 A message is on disk when `send` returns. It is delivered at least once until it is acknowledged. An inbox has limits in
 number and in bytes, also for done messages, so that no agent can fill the disk.
@@ -22,7 +22,8 @@ from reconciler.messaging.counters import Counters, NoCounters
 from reconciler.messaging.receivers import Receivers
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
-from reconciler.store.messages import lists, rows
+from reconciler.store.messages import attempts, lists, rows
+from reconciler.store.messages.attempts import Ending
 from reconciler.store.messages.quota import Quota
 from reconciler.store.messages.rows import NewMessage
 from reconciler.store.messages.text import (
@@ -59,7 +60,8 @@ class Broker:
 
     `known` returns True for the name of an agent, `agents` returns all names. `allowed` decides who may write to whom;
     it is not called for the manager, for messages of the operator, or for messages to the sender itself. `clock` gives
-    Unix seconds. `allowance` limits the events that each agent causes. `quota` limits each inbox.
+    Unix seconds. `allowance` limits the events that each agent causes. `quota` limits each inbox. `failures` are the
+    failed turns after which a message is a dead letter. `since` is when this daemon began, in Unix seconds.
 
     The operator's inbox is read with `recent` and emptied with `mark_read`, not with `recv`. Its quota is the same.
     """
@@ -75,8 +77,12 @@ class Broker:
         allowed: Allowed = allow_all,
         allowance: Allowance | None = None,
         counters: Counters = NO_COUNTERS,
+        failures: int = attempts.FAILURES,
+        since: int = 0,
     ) -> None:
         self._db = db
+        self._failures = failures
+        self._since = since
         self._known = known
         self._agents = agents
         self._allowed = allowed
@@ -219,21 +225,51 @@ class Broker:
         work = partial(rows.acknowledge, recipient=agent, at=now, quota=self._quota, leases=leases)
         count = await self._db.write(partial(_from_acknowledging, work=work, agent=agent))
         self._counters.acknowledge(count)
+        if count:
+            self.wake_receivers(agent)  # one that has to be delivered alone may wait
         return count
 
-    async def requeue_inflight(self, agent: str) -> int:
+    async def requeue_inflight(self, agent: str, launch: str | None = None) -> int:
         """Requeue every message in flight to `agent`, in its old place. Return how many.
 
-        A message that was delivered five times becomes a dead letter instead.
+        `launch` names the start of the caller. If that also took a message, its turn failed. After its last attempt a
+        message becomes a dead letter instead (store/messages/attempts.py).
         """
-        leases, now, events = self._receivers.leases(agent), int(self._clock()), self.allowance.left(agent)
-        work = partial(rows.requeue, recipient=agent, at=now, leases=leases, events=events)
-        count, dead = await self._db.write(partial(_from_acknowledging, work=work, agent=agent))
+        again, _ = await self._end(agent, launch, attempts.requeue, acknowledges=True)
+        return again
+
+    async def fail_turn(self, agent: str, launch: str) -> int:
+        """Requeue what was in flight to a launch that died in its turn, or that hive ended for it. Idempotent.
+
+        Each of these messages counts a failed turn. Return how many became dead letters.
+        """
+        _, dead = await self._end(agent, launch, attempts.fail, acknowledges=False)
+        return dead
+
+    async def _end(
+        self,
+        agent: str,
+        launch: str | None,
+        work: Callable[[Transaction, Ending], tuple[int, int]],
+        *,
+        acknowledges: bool,
+    ) -> tuple[int, int]:
+        """End deliveries without an ack. Return how many messages wait again, and how many are dead letters now."""
+        leases = self._receivers.leases(agent) if acknowledges else self._receivers.held(agent)
+        now, events = int(self._clock()), self.allowance.left(agent)
+        ending = Ending(agent, now, launch, leases, self._since, self._failures, events)
+
+        def change(connection: Transaction) -> tuple[int, int]:
+            if acknowledges:
+                rows.set_acknowledges(connection, agent)
+            return work(connection, ending)
+
+        again, dead = await self._db.write(change)
         self.allowance.note(agent, min(dead, events))
-        self._counters.requeue(count)
-        if count:
+        self._counters.requeue(again)
+        if again or dead:
             self.wake_receivers(agent)
-        return count
+        return again, dead
 
     def wake_receivers(self, agent: str) -> None:
         """Make the receivers of `agent` look for messages. Call it after a commit that put one into the inbox."""
@@ -277,7 +313,7 @@ class Broker:
 
     # dead letters
     async def dead_letters(self, limit: int = 1_000) -> list[DeadLetter]:
-        """Return the messages that were delivered five times and never acknowledged, newest first.
+        """Return the messages that had their last attempt and were never acknowledged, newest first.
 
         At most `limit`, and at most 1 MiB of bodies together.
         """
@@ -288,7 +324,7 @@ class Broker:
         return await self._db.read(lists.count_dead)
 
     async def revive(self, id: int) -> None:
-        """Requeue a dead letter, for up to four more deliveries.
+        """Requeue a dead letter, for some more attempts.
 
         Raise NotFound, or BadInput if its recipient does not exist any more.
         """

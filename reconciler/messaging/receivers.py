@@ -196,6 +196,10 @@ class Receivers:
     def leases(self, agent: str) -> tuple[Lease, ...]:
         """Return the leases of an agent that acknowledges or requeues, and record that it does."""
         self._acknowledging.add(agent)
+        return self.held(agent)
+
+    def held(self, agent: str) -> tuple[Lease, ...]:
+        """Return the leases of an agent."""
         inbox = self._inboxes.get(agent)
         return tuple(inbox.leases) if inbox else ()
 

@@ -43,7 +43,10 @@ class Moments:
         """Return the link with corrected times."""
         since = self.corrected("link", agent, view.since)
         legacy = view.legacy_at if view.legacy_at is None else self.corrected("legacy", agent, view.legacy_at)
-        return view if (since, legacy) == (view.since, view.legacy_at) else replace(view, since=since, legacy_at=legacy)
+        turn = view.turn_since if view.turn_since is None else self.corrected("turn", agent, view.turn_since)
+        if (since, legacy, turn) == (view.since, view.legacy_at, view.turn_since):
+            return view
+        return replace(view, since=since, legacy_at=legacy, turn_since=turn)
 
     def container(self, agent: AgentName, container: Container) -> Container:
         """Return the container with a corrected time of its launch."""
@@ -55,5 +58,5 @@ class Moments:
 
     def forget(self, agent: AgentName) -> None:
         """Drop the moments of a purged agent."""
-        for what in ("link", "legacy", "launch"):
+        for what in ("link", "legacy", "launch", "turn"):
             self._noted.pop((what, agent), None)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from meta.errors import HiveError
 from meta.names import AgentName
-from meta.wire.link import Closed, Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import Cancel, Closed, Drain, Hello, Probe, Resume, State, TurnState
 from reconciler.plan.observed import Launch, LinkView
 from reconciler.ports import LinkPeer
 
@@ -88,8 +88,9 @@ class Links:
         if former is not peer:
             self._adopt(agent, link, peer)
         link.greeted = True
+        since = self._turn_since(link.view if link.view.nonce == hello.nonce else _NEVER, hello.state, hello.seconds)
         view = replace(link.view, generation=hello.generation, nonce=hello.nonce, turn=hello.state, legacy_at=None)
-        self._set(agent, view)
+        self._set(agent, replace(view, turn_since=since))
         self._send(peer, Probe(probe=next(self._probes)))
         if self._acks is not None:
             self._spawn(self._note_acks(agent, self._acks))
@@ -101,7 +102,8 @@ class Links:
         link = self._current(agent, peer)
         if link is not None:
             answered = link.view.answered or state.probe is not None
-            self._set(agent, replace(link.view, turn=state.state, answered=answered))
+            since = self._turn_since(link.view, state.state)
+            self._set(agent, replace(link.view, turn=state.state, turn_since=since, answered=answered))
 
     def lost(self, agent: AgentName, peer: LinkPeer) -> None:
         """Record that the connection ended. It counts as a loss if it was a harness's, which said hello."""
@@ -120,6 +122,12 @@ class Links:
         link.view = replace(link.view, legacy_at=self._clock())
         if first:
             self._hint(agent)
+
+    def acked(self, agent: AgentName) -> None:
+        """Record that a turn of this launch ended well: its messages were acknowledged."""
+        link = self._links.get(agent)
+        if link is not None and not link.view.acked:
+            self._set(agent, replace(link.view, acked=True))
 
     def simulate(self, agent: AgentName, launch: Launch) -> None:
         """Record the hello and the answered probe of a fake container that started."""
@@ -172,6 +180,22 @@ class Links:
         finally:
             self.skip_drain(agent)
 
+    async def cancel_turn(self, agent: AgentName, seconds: float) -> bool:
+        """Ask the harness to end its turn, and wait at most `seconds`. Return False if the turn goes on."""
+        link = self._links.get(agent)
+        if link is None or link.peer is None:
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                await link.peer.send(Cancel())
+                while link.view.turn is not None and link.view.turn.in_turn:
+                    changed = self._changed.setdefault(agent, asyncio.Event())
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            return False
+        return link.view.connected
+
     def skip_drain(self, agent: AgentName) -> None:
         """Make the next stop of this launch skip the drain: `--now` was given, or the drain is over."""
         link = self._links.setdefault(agent, _Link(LinkView()))
@@ -191,6 +215,15 @@ class Links:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _turn_since(self, before: LinkView, turn: TurnState, seconds: float = 0.0) -> float | None:
+        """Return when the turn began that a harness reports, in Unix seconds; None between turns.
+
+        A turn goes on over a connection that broke. `seconds` is its age as the harness reports it.
+        """
+        if not turn.in_turn:
+            return None
+        return before.turn_since if before.turn_since is not None else self._clock() - seconds
 
     def _current(self, agent: AgentName, peer: LinkPeer) -> _Link | None:
         link = self._links.get(agent)

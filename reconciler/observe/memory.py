@@ -19,6 +19,7 @@ class MemoChange(TypedDict, total=False):
     """The fields of a Memo that `Memory.change` may set."""
 
     crashes: int
+    excused: int
     last_crash: float
     start_after: float
     counted_exit: str | None

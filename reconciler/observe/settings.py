@@ -51,6 +51,14 @@ class DeployedSettings:
             known = self._known[agent] = (sha, settings)
         return known[1]
 
+    async def turn_limit(self, agent: AgentName) -> float | None:
+        """Return the seconds that one turn of the agent may take; None if that cannot be read now."""
+        try:
+            settings = await self.of(agent)
+        except TransientError:
+            return None
+        return None if settings is None else settings.limits.turn_seconds
+
     async def _parse(self, agent: AgentName, sha: Sha) -> AgentSettings | None:
         """Return the settings; None if the repo is damaged: it is read again next time."""
         try:

@@ -78,6 +78,7 @@ class LinkView:
     `drain_over`: this launch was drained; the next step stops it.
     `legacy_at`: when a peer that never sends a hello used its mcp socket, which counts as healthy.
     `answered`: it answered a probe on this connection. `losses`: how often the link of this nonce broke.
+    `acked`: this launch acknowledged the messages of a turn. `turn_since`: when the turn began that runs.
     """
 
     connected: bool = False
@@ -89,6 +90,8 @@ class LinkView:
     losses: int = 0
     drain_over: bool = False
     legacy_at: float | None = None
+    acked: bool = False
+    turn_since: float | None = None
 
 
 class Transient:
@@ -98,6 +101,7 @@ class Transient:
     RESTARTING = "restarting"
     SWITCHING = "switching"
     DESTROYING = "destroying"
+    STUCK = "stuck"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +114,11 @@ class Memo:
     `rollback_from` is the failed id whose old generation still has to pass the gate.
     `needs_login`: the event that the agent has no login was published.
     `proven`: ids that were deployed without a start and passed the health gate later.
+    `excused`: so many of the crashes are the fault of messages that are dead letters now.
     """
 
     crashes: int = 0
+    excused: int = 0
     last_crash: float = 0.0
     start_after: float = 0.0
     counted_exit: str | None = None
@@ -125,6 +131,11 @@ class Memo:
     needs_login: bool = False
     proven: tuple[ProposalId, ...] = ()
     deaths: Mapping[tuple[ProposalId, str], int] = field(default_factory=dict)
+
+    @property
+    def own_crashes(self) -> int:
+        """The crashes in a row that are the agent's own fault."""
+        return self.crashes - self.excused
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,8 @@ class AgentObserved:
     `projected`: the cards agree with the tags. `previewed`: ids with a preview, None if the builder makes none.
     `previewing`: the id that is evaluated at this moment. `damage`: which of its files cannot be read or understood,
     with the `remedy`; the deploys are then those that were read last. `disk` is None until it was measured.
-    `stop_asked`: the operator stopped it, and the disk is too full to record that.
+    `stop_asked`: the operator stopped it, and the disk is too full to record that. `turn_limit`: the seconds that one
+    turn may take; None if that is not known, as between turns.
     """
 
     container: Container = Container()
@@ -183,6 +195,7 @@ class AgentObserved:
     remedy: str = ""
     disk: DiskUse | None = None
     stop_asked: bool = False
+    turn_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

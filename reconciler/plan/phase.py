@@ -44,7 +44,7 @@ def _down(observed: AgentObserved, desired: RunState, step: steps.Step, config: 
         return "stopped"
     if isinstance(step, steps.CountCrash):
         return "crashed"
-    if memo.crashes >= config.crash_limit:
+    if memo.own_crashes >= config.crash_limit:
         return "failed"
     if isinstance(step, steps.Wait):
         return "backing-off"

@@ -6,6 +6,7 @@ from meta.model import AgentEntry, Generation, RunState
 from reconciler.plan import health, steps
 from reconciler.plan.context import Context, Decision
 from reconciler.plan.observed import Exit, Transient
+from reconciler.plan.turn import end_stuck_turn
 
 
 def repair(c: Context) -> Decision | None:
@@ -81,8 +82,12 @@ def _healthy_before(c: Context) -> Decision | None:
         return _unhealthy(c, "its harness has been silent for too long")
     if silent is not None:
         return c.do(steps.Wait(silent), "its harness is not connected", conditions=("link lost",))
+    if stuck := end_stuck_turn(c):
+        return stuck
     if memo.crashes and c.now >= memo.last_crash + c.config.crash_reset:
         return c.do(steps.ForgetCrashes(), "healthy for long enough")
+    if memo.excused and c.observed.link.acked:
+        return c.do(steps.ForgetCrashes(), "a turn ended well after the message that made it crash was put aside")
     return None
 
 
@@ -108,7 +113,7 @@ def _down(c: Context, entry: AgentEntry, generation: Generation) -> Decision | N
 
 def _start(c: Context, generation: Generation) -> Decision:
     memo = c.observed.memo
-    if memo.crashes >= _crash_limit(c):
+    if memo.own_crashes >= _crash_limit(c):
         return _given_up(c)
     left = memo.start_after - c.now
     if 0 < left <= c.config.crash_backoff_max:  # if it is more, the clock was set back
@@ -144,7 +149,7 @@ def _crash_limit(c: Context) -> int:
 
 
 def _crashed(c: Context, ended: Exit, reason: str) -> Decision:
-    unproven, last = c.unproven(), c.observed.memo.crashes + 1 >= _crash_limit(c)
+    unproven, last = c.unproven(), c.observed.memo.own_crashes + 1 >= _crash_limit(c)
     if unproven is not None:
         reason = f"its first start after deploy {unproven} failed: {reason}"
     return c.do(steps.CountCrash(ended, reason, last), reason)
@@ -153,7 +158,7 @@ def _crashed(c: Context, ended: Exit, reason: str) -> Decision:
 def _given_up(c: Context) -> Decision:
     unproven = c.unproven()
     if unproven is None:
-        crashes = c.observed.memo.crashes
+        crashes = c.observed.memo.own_crashes
         return c.nothing(f"crashed {crashes} times in a row; `hive restart {c.name}` tries again")
     failure = f"its first start after deploy {unproven} failed"
     proven = c.last_proven()

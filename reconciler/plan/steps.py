@@ -226,7 +226,7 @@ class MarkHealthy(Step):
 
 @dataclass(frozen=True, slots=True)
 class ForgetCrashes(Step):
-    """Reset crashes and back-off after the agent was healthy for long enough."""
+    """Reset crashes and back-off: the agent was healthy for long enough, or does turns without a dead letter."""
 
     name: ClassVar[str] = "forget-crashes"
     effects: ClassVar[tuple[str, ...]] = ("forget-crashes",)

@@ -14,6 +14,7 @@ from reconciler.messaging.questions import Questions
 from reconciler.plan.observed import AgentObserved
 from reconciler.plan.plan import open_ids
 from reconciler.plan.rollout import Rollout
+from reconciler.plan.turn import turn_began
 from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.staleness import Stale
 from reconciler.store import damaged

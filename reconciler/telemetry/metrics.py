@@ -143,6 +143,7 @@ class Metrics:
         self.turns_killed = Counter(
             "hive_turns_killed", "Turns that a stop ended before the agent did", ["agent"], registry=here
         )
+        self.turns_stuck = Counter("hive_turns_stuck", "Turns that hive ended at their limit", ["agent"], registry=here)
         self.crashes = Counter("hive_container_crashes", "Crashes that were counted", ["agent"], registry=here)
         self.messages = MessageCounters(here)
 
@@ -159,6 +160,9 @@ class Metrics:
             "hive_agent_phase_since_timestamp_seconds", "When its phase began, Unix time", ["agent"], registry=here
         )
         self.in_a_row = Gauge("hive_agent_crashes", "Crashes in a row", ["agent"], registry=here)
+        self.turn_age = Gauge(
+            "hive_agent_turn_seconds", "How long its turn takes so far, 0 between turns", ["agent"], registry=here
+        )
         self.held_bytes = Gauge("hive_agent_disk_bytes", "Space of its files, measured", ["agent"], registry=here)
         self.waiting = Gauge("hive_inbox_messages", "Messages that wait", ["inbox"], registry=here)
         self.pending = Gauge("hive_proposals_pending", "Proposals that wait for a decision", registry=here)
@@ -221,6 +225,11 @@ class Metrics:
         self._agents.add(agent)
         self.turns_killed.labels(agent).inc()
 
+    def turn_stuck(self, agent: AgentName) -> None:
+        """Count a turn of `agent` that hive ended, or tried to end, at its limit."""
+        self._agents.add(agent)
+        self.turns_stuck.labels(agent).inc()
+
     def crashed(self, agent: AgentName) -> None:
         """Count a crash of `agent`."""
         self._agents.add(agent)
@@ -230,7 +239,7 @@ class Metrics:
         """Remove the series of a purged agent."""
         if agent in self._agents:
             self._agents.discard(agent)
-            for counter in (self.turns_killed, self.crashes):
+            for counter in (self.turns_killed, self.turns_stuck, self.crashes):
                 counter.remove_by_labels({"agent": agent})
 
     # scraping
@@ -241,6 +250,7 @@ class Metrics:
         """
         of_agents = (self.agents, self.running, self.linked, self.phase_since, self.in_a_row, self.waiting)
         self.held_bytes.clear()
+        self.turn_age.clear()
         for gauge in (*of_agents, self.dead, self.refused_tips):
             gauge.clear()
         self.snapshot_ok.set(snapshot is not None)
@@ -263,6 +273,8 @@ class Metrics:
             self.linked.labels(agent.agent).set(agent.turn is not None)
             self.phase_since.labels(agent.agent).set(agent.since)
             self.in_a_row.labels(agent.agent).set(agent.crashes)
+            age = 0.0 if agent.turn_since is None else max(0.0, time.time() - agent.turn_since)
+            self.turn_age.labels(agent.agent).set(age)
             if agent.disk_bytes is not None:
                 self.held_bytes.labels(agent.agent).set(agent.disk_bytes)
         for inbox in {*(agent.agent for agent in status.agents), *snapshot.unread, *snapshot.dead}:

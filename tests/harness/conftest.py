@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from meta.wire.agent import (
 )
 from meta.wire.codec import decode, encode
 from meta.wire.common import Wire
-from meta.wire.link import UP, Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import UP, DownLine, Drain, Hello, Probe, Resume, State, TurnState
 from meta.wire.manager import MANAGER_REQUEST, RequestApplyCommit
 
 DEADLINE = 20.0
@@ -55,6 +56,7 @@ class FakeHive:
         self._queue: list[MessageResponse] = []
         self._inflight: list[MessageResponse] = []
         self._ids = 0
+        self._returns: Counter[int] = Counter()
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: asyncio.StreamWriter | None = None
@@ -90,14 +92,14 @@ class FakeHive:
         await self._note()
         return self._ids
 
-    async def order(self, line: Drain | Resume | Probe) -> None:
+    async def order(self, line: DownLine) -> None:
         """Send one line down the link."""
         if isinstance(line, Drain | Resume):
             self.draining = isinstance(line, Drain)
             await self._note()
         await self.say(line)
 
-    async def say(self, line: Drain | Resume | Probe) -> None:
+    async def say(self, line: DownLine) -> None:
         """Send one line down the link, and let the inbox know nothing of it."""
         await self.raw(encode(line) + b"\n")
 
@@ -176,7 +178,8 @@ class FakeHive:
                 self.acks += 1
             case RequeueInflight():
                 again = [message.model_copy(update={"redelivered": True}) for message in self._inflight]
-                self._queue[:0] = again
+                self._returns.update(message.id for message in again)
+                self._queue[:0] = [message for message in again if self._returns[message.id] < 3]
                 self._inflight.clear()
             case Send(to=to, body=body):
                 if to in self.refuse:

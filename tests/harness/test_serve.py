@@ -7,11 +7,13 @@ import signal
 from typing import TYPE_CHECKING
 
 from meta.wire.agent import AckTurn, Recv, RequeueInflight
-from meta.wire.link import Drain, Probe, Resume, TurnState
+from meta.wire.link import Cancel, Drain, Probe, Resume, TurnState
 
 if TYPE_CHECKING:
     from tests.harness.conftest import FakeHive, Harness
 
+GIVEN_BACK = 3
+"""Returns of a message after which the stand-in puts it aside, as hive does."""
 HELD = '[[script]]\nwhen = "hold"\nsend = { to = "operator", body = "holding" }\nsleep = 3600\n'
 SHORT = '[[script]]\nwhen = "work"\nsend = { to = "operator", body = "working" }\nsleep = 0.3\nreply = "worked"\n'
 
@@ -133,6 +135,7 @@ async def test_a_turn_outlives_a_restart_of_hive(harness: Harness, hive: FakeHiv
     await hive.until(lambda: hive.acks == 1)
     assert hive.sent == [("operator", "working"), ("operator", "worked")]
     assert hive.hellos[1].state is TurnState.THINKING
+    assert hive.hellos[1].seconds > 0
 
 
 async def test_a_drain_ends_with_the_daemon_that_asked_for_it(harness: Harness, hive: FakeHive) -> None:
@@ -176,16 +179,31 @@ async def test_a_message_of_a_megabyte_passes(harness: Harness, hive: FakeHive) 
     assert hive.sent == [("operator", body)]
 
 
-async def test_a_turn_over_its_time_is_tried_again_and_then_given_up(harness: Harness, hive: FakeHive) -> None:
+async def test_a_turn_over_its_time_is_given_back_until_hive_puts_it_aside(harness: Harness, hive: FakeHive) -> None:
     harness.configure("limits.turn_seconds = 0.05\n" + HELD + '[[script]]\nwhen = "ping"\nreply = "pong"\n')
     await hive.post("operator", "hold")
     await hive.post("operator", "ping")
     await harness.start()
-    await hive.until(lambda: hive.acks == 2)
-    assert [body for _, body in hive.sent] == ["holding", "holding", "holding", "pong"]
+    await hive.until(lambda: hive.acks == 1)
+    assert [body for _, body in hive.sent] == ["holding"] * GIVEN_BACK + ["pong"]
     await harness.end()
     assert "limits.turn_seconds" in harness.log
-    assert "giving up message" in harness.log
+
+
+async def test_a_turn_that_hive_cancels_is_given_back_and_the_harness_goes_on(harness: Harness, hive: FakeHive) -> None:
+    harness.configure(HELD + '[[script]]\nwhen = "ping"\nreply = "pong"\n')
+    await hive.post("operator", "hold")
+    await hive.post("operator", "ping")
+    process = await harness.start()
+    for count in range(1, 1 + GIVEN_BACK):
+        await hive.until(lambda count=count: len(hive.sent) == count)  # type: ignore[misc]
+        await hive.order(Cancel())
+    await hive.until(lambda: hive.acks == 1)
+    assert [body for _, body in hive.sent] == ["holding"] * GIVEN_BACK + ["pong"]
+    await hive.order(Cancel())
+    await hive.order(Probe(probe=77))
+    await hive.until(lambda: any(state.probe == 77 for state in hive.states))
+    assert process.returncode is None
 
 
 async def test_wrong_settings_end_the_start_and_name_the_key(harness: Harness, hive: FakeHive) -> None:

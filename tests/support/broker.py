@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from reconciler.messaging.broker import Allowed, Broker, Quota, allow_all
 from reconciler.store.database import Database
+from reconciler.store.messages.attempts import FAILURES
 
 AGENTS = ("alice", "bob", "manager")
 NOW = 1234.9
 """The time of the broker's clock."""
 
 
-def broker_on(db: Database, inbox_limit: int = 1000, allowed: Allowed = allow_all) -> Broker:
+def broker_on(
+    db: Database, inbox_limit: int = 1000, allowed: Allowed = allow_all, *, failures: int = FAILURES, since: int = 0
+) -> Broker:
     """Return a broker that knows AGENTS and takes bodies of at most 100 bytes."""
     return Broker(
         db,
@@ -19,6 +22,8 @@ def broker_on(db: Database, inbox_limit: int = 1000, allowed: Allowed = allow_al
         clock=lambda: NOW,
         agents=lambda: AGENTS,
         allowed=allowed,
+        failures=failures,
+        since=since,
     )
 
 

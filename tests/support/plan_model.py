@@ -149,7 +149,7 @@ class Model:
                 self.memo(healthy_nonce=nonce, rollback_from=None)
                 self.memo(proven=self.seen.memo.proven if proves is None else (*self.seen.memo.proven, proves))
             case steps.ForgetCrashes():
-                self.memo(crashes=0, start_after=0.0)
+                self.memo(crashes=0, excused=0, start_after=0.0)
             case steps.GiveUpRollback():
                 self.memo(rollback_failed=True)
             case steps.Destroy():

@@ -128,6 +128,13 @@ def _crashed(data: Data) -> str:
     return f"ended by itself: {_text(data, 'why')} (crash {_text(data, 'crashes')} in a row{again})"
 
 
+def _stuck(data: Data) -> str:
+    age = data.get("seconds")
+    time = f" after {age:g} s" if isinstance(age, (int, float)) else ""
+    how = "did not end when hive asked, so the agent is started again" if data.get("stops") else "was ended by hive"
+    return f"a turn over its limit {how}{time}"
+
+
 def _count(data: Data, key: str) -> int:
     values = data.get(key)
     return len(values) if isinstance(values, list) else 0
@@ -177,6 +184,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_over_disk": _over_disk,
     "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta disagree, see `hive plan`",
     "container_crash": _crashed,
+    "turn_stuck": _stuck,
     "turn_killed": lambda d: f"stopped in the middle of a turn{_with(d, ' (', 'turn', ')')}",
     "rollback_started": lambda d: f"goes back from {_text(d, 'id')}{_with(d, ': ', 'reason')}",
     "rollback_succeeded": lambda d: f"runs healthily again what it ran before {_text(d, 'from')}",

@@ -76,7 +76,7 @@ def row_of(agent: Row) -> tuple[object, ...]:
         agent["agent"],
         agent["phase"],
         times.age(agent["since"]),
-        agent["turn"],
+        turn(agent),
         agent["desired"],
         deployed,
         texts.short_commit(agent["sha"])[:10],
@@ -85,6 +85,12 @@ def row_of(agent: Row) -> tuple[object, ...]:
         agent["unread"] or "",
         agent["pid"],
     )
+
+
+def turn(agent: Row) -> str | None:
+    """Return the state of the agent's turn, with its age while one runs."""
+    since = agent.get("turn_since")  # an older daemon does not have it
+    return f"{agent['turn']} {times.age(since)}" if since is not None else agent["turn"]
 
 
 def ids(pending: Sequence[int]) -> str:

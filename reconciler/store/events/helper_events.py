@@ -43,8 +43,8 @@ _SUB_AGENTS = {
 def helper_events(kind: str, agent: str | None, data: Data) -> tuple[HelperEvent, ...]:
     """Return the helper events of one event, in the order in which the manager gets them. Pure.
 
-    Of its own events the manager gets four kinds: the end of an approval, the end of a rebuild, a crash, and being
-    outdated.
+    Of its own events the manager gets four kinds: the end of an approval, the end of a rebuild, a crash (a stuck turn
+    is one), and being outdated.
     """
     if agent is None or data.get("late"):
         return ()
@@ -56,6 +56,8 @@ def helper_events(kind: str, agent: str | None, data: Data) -> tuple[HelperEvent
         return (Rebuilt(agent=agent, ok=False, note=_text(data, "error")),)
     if kind == "container_crash":
         return (ContainerCrash(agent=agent, note=_text(data, "why")),)
+    if kind == "turn_stuck" and data.get("stops"):
+        return (ContainerCrash(agent=agent, note="its turn took longer than its limit, so hive started it again"),)
     if kind == "agent_needs_update":
         return (NeedsUpdate(agent=agent),)
     if agent == MANAGER:

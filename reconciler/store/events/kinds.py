@@ -36,6 +36,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "agent_over_disk": "An agent's files exceed its disk limit or cannot be counted on a full disk: it is stopped.",
         "agent_disagrees": "A deployed id names a meta commit that is not in main; the agent is held as it is.",
         "container_crash": "A container ended by itself.",
+        "turn_stuck": "A turn took longer than its limit; hive ended it, or stopped the agent for that.",
         "turn_killed": "An agent was stopped in the middle of a turn.",
         "rollback_started": "A deploy failed after the switch; the agent goes back to what it ran before.",
         "rollback_succeeded": "After a failed deploy the agent runs healthily what it ran before.",
@@ -45,7 +46,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "question_asked": "A question was asked, of an agent or of the operator.",
         "question_answered": "A question was answered, has expired, or was cancelled.",
         "broadcast_missed": "A message to all did not reach those whose inboxes were full.",
-        "message_dead": "A message was delivered five times and never acked; it is a dead letter now.",
+        "message_dead": "A message had its last attempt without an ack; it is a dead letter now.",
         # the daemon
         "daemon_started": "The daemon began to reconcile.",
         "rebuild_all_started": "Agents began to be rebuilt, wave by wave.",

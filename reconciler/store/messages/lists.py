@@ -81,8 +81,14 @@ def dead_recipient(connection: sqlite3.Connection, id: int) -> str | None:
 
 
 def revive(connection: sqlite3.Connection, id: int) -> bool:
-    """Requeue a dead letter in its old place, with one attempt counted. Return False if there is none."""
-    change = "UPDATE messages SET dead_at = NULL, attempts = 1 WHERE id = ? AND dead_at IS NOT NULL"
+    """Requeue a dead letter in its old place, with one return counted. Return False if there is none.
+
+    It keeps one failed turn if it had any, so that it is delivered alone.
+    """
+    change = (
+        "UPDATE messages SET dead_at = NULL, attempts = 1, returned = 1, failed = min(failed, 1) "
+        "WHERE id = ? AND dead_at IS NOT NULL"
+    )
     return connection.execute(change, (id,)).rowcount > 0
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from meta.names import OPERATOR
 from reconciler.store.events import log
 from reconciler.store.messages.quota import Part, Quota, has_room
-from reconciler.store.messages.text import Delivery, decode_name, delivery
+from reconciler.store.messages.text import Delivery, delivery
 from reconciler.store.notices import LEAST_SIZE, key_used, use_key
 
 DONE_KEPT = 1_000
@@ -22,9 +22,6 @@ DONE_KEPT = 1_000
 
 MISSED_NAMED = 50
 """Names in the event about recipients that a broadcast did not reach, at most."""
-
-ATTEMPTS = 5
-"""Deliveries of one message. One that is not acknowledged after the last is a dead letter."""
 
 UNACKNOWLEDGED_KEPT = 100
 """The newest messages that stay in flight for a receiver that never acknowledges. Older ones are done."""
@@ -119,21 +116,34 @@ def _insert(connection: sqlite3.Connection, message: NewMessage, recipient: str,
 
 
 def deliver(connection: sqlite3.Connection, lease: Lease, at: int) -> Delivery | None:
-    """Put the oldest waiting message in flight, under `lease`, and return it. Return None if no message waits."""
+    """Put the oldest waiting message in flight, under `lease`, and return it.
+
+    Return None if no message waits, or if the oldest has to wait until nothing else is in flight: a message with a
+    failed turn is delivered alone, so that its turn shows whether it is the cause.
+    """
     lease.id = None
     row = connection.execute(
-        "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), attempts, CAST(origin AS BLOB), broadcast FROM messages "
-        "WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL ORDER BY id LIMIT 1",
+        "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), attempts, CAST(origin AS BLOB), broadcast, failed "
+        "FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL ORDER BY id LIMIT 1",
         (lease.agent,),
     ).fetchone()
-    if row is None:
+    if row is None or _must_wait(connection, lease.agent, failed=row[6] > 0):
         return None
     connection.execute(
         "UPDATE messages SET delivered_at = ?, attempts = attempts + 1, incarnation = ? WHERE id = ?",
         (at, lease.incarnation, row[0]),
     )
     lease.id = row[0]
-    return delivery(row)
+    return delivery((row[0], row[1], row[2], row[3], row[4], row[5]))
+
+
+def _must_wait(connection: sqlite3.Connection, recipient: str, *, failed: bool) -> bool:
+    """Return True while what is in flight forbids the next delivery, of a message that has `failed` turns or not."""
+    query = (
+        "SELECT 1 FROM messages WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL "
+        "AND dead_at IS NULL AND (? OR failed > 0) LIMIT 1"
+    )
+    return connection.execute(query, (recipient, failed)).fetchone() is not None
 
 
 def release(connection: sqlite3.Connection, id: int, *, seen: bool) -> None:
@@ -156,7 +166,7 @@ def acknowledge(
         "UPDATE messages SET acked_at = ? "
         "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL "
         "AND id NOT IN (SELECT value FROM json_each(?))",
-        (at, recipient, _ids(leases)),
+        (at, recipient, ids_of(leases)),
     ).rowcount
     if count:
         _prune(connection, recipient, quota)
@@ -186,36 +196,6 @@ def acknowledge_oldest(connection: sqlite3.Connection, recipient: str, at: int, 
             )
             _prune(connection, recipient, quota)
             return
-
-
-def requeue(
-    connection: sqlite3.Connection, recipient: str, at: int, leases: Iterable[Lease], events: int
-) -> tuple[int, int]:
-    """Requeue every message in flight, except those under `leases`.
-
-    `attempts` stays, so the next delivery is marked as redelivered. After its last attempt a message becomes a dead
-    letter instead. The first `events` of these append an event. Return how many wait again, and how many are dead
-    letters now.
-    """
-    leased = _ids(leases)
-    dead = connection.execute(
-        "SELECT id, CAST(sender AS BLOB), attempts FROM messages "
-        "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL AND attempts >= ? "
-        "AND id NOT IN (SELECT value FROM json_each(?))",
-        (recipient, ATTEMPTS, leased),
-    ).fetchall()
-    for place, (id, sender, attempts) in enumerate(dead):
-        connection.execute("UPDATE messages SET delivered_at = NULL, dead_at = ? WHERE id = ?", (at, id))
-        if place < events:
-            data = {"id": id, "from": decode_name(sender), "attempts": attempts}
-            log.append(connection, at, "message_dead", recipient, data)
-    again = connection.execute(
-        "UPDATE messages SET delivered_at = NULL "
-        "WHERE recipient = ? AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL "
-        "AND id NOT IN (SELECT value FROM json_each(?))",
-        (recipient, leased),
-    ).rowcount
-    return again, len(dead)
 
 
 def mark_read(connection: sqlite3.Connection, recipient: str, up_to: int, at: int, quota: Quota) -> int:
@@ -249,7 +229,8 @@ def delete(connection: sqlite3.Connection, recipient: str) -> None:
     connection.execute("DELETE FROM receivers WHERE agent = ?", (recipient,))
 
 
-def _ids(leases: Iterable[Lease]) -> str:
+def ids_of(leases: Iterable[Lease]) -> str:
+    """Return the ids of leased messages, as a JSON list."""
     return json.dumps([each.id for each in leases if each.id is not None])
 
 

@@ -14,7 +14,7 @@ from api.sockets.principals import principal_of
 from meta.names import MANAGER, AgentName
 from meta.wire.agent import EmptyResponse, MessageResponse, Recv
 from meta.wire.common import Wire
-from meta.wire.link import Closed, Drain, Probe, Resume
+from meta.wire.link import DownLine
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive
@@ -97,7 +97,7 @@ async def test_recv_is_empty_at_once_while_the_agent_is_drained(pods: Hive, monk
 class MutePeer:
     """A harness that is connected and answers nothing."""
 
-    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
+    async def send(self, line: DownLine) -> None:
         return None
 
 

@@ -43,7 +43,7 @@ async def test_a_message_that_is_never_acked_is_a_dead_letter_after_the_fifth_ti
     assert (event.kind, event.agent, event.data) == (
         "message_dead",
         "bob",
-        {"id": id, "from": "alice", "attempts": 5},
+        {"id": id, "from": "alice", "attempts": 5, "failed": 0},
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 from meta.errors import TransientError
 from meta.names import AgentName, GenerationId
-from meta.wire.link import Closed, Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import Cancel, Closed, DownLine, Drain, Hello, Probe, State, TurnState
 from reconciler.observe.links import Links
 from reconciler.plan.observed import Launch
 
@@ -17,10 +17,10 @@ class Peer:
     """Collects what is sent down."""
 
     def __init__(self) -> None:
-        self.sent: list[Drain | Resume | Probe | Closed] = []
+        self.sent: list[DownLine] = []
         self.told = asyncio.Event()
 
-    async def send(self, line: Drain | Resume | Probe | Closed) -> None:
+    async def send(self, line: DownLine) -> None:
         self.sent.append(line)
         self.told.set()
 
@@ -171,3 +171,55 @@ async def test_a_simulated_harness_is_healthy_at_once() -> None:
     assert view.connected
     assert view.answered
     assert await links.drain(ALICE, 1)
+
+
+async def test_the_age_of_a_turn_goes_on_over_a_broken_connection_and_ends_with_the_turn() -> None:
+    now = 100.0
+    links = Links(lambda _: None, clock=lambda: now)
+    peer = connect(links)
+    assert links.view(ALICE).turn_since is None
+    links.state(ALICE, peer, State(state=TurnState.THINKING))
+    now = 110.0
+    links.state(ALICE, peer, State(state=TurnState.COMPACTING))
+    links.lost(ALICE, peer)
+    peer = Peer()
+    links.connected(ALICE, peer)
+    links.hello(ALICE, peer, Hello(generation="g", nonce="n", state=TurnState.THINKING))
+    assert links.view(ALICE).turn_since == 100.0
+    links.state(ALICE, peer, State(state=TurnState.IDLE))
+    assert links.view(ALICE).turn_since is None
+    await links.close()
+
+
+async def test_after_a_restart_of_the_daemon_the_harness_says_how_old_its_turn_is() -> None:
+    links = Links(lambda _: None, clock=lambda: 100.0)
+    peer = Peer()
+    links.connected(ALICE, peer)
+    links.hello(ALICE, peer, Hello(generation="g", nonce="n", state=TurnState.THINKING, seconds=40.0))
+    assert links.view(ALICE).turn_since == 60.0
+    await links.close()
+
+
+async def test_a_turn_that_hive_cancels_ends_or_goes_on() -> None:
+    links = Links(lambda _: None)
+    assert not await links.cancel_turn(ALICE, 0.01)
+    peer = connect(links)
+    links.state(ALICE, peer, State(state=TurnState.THINKING))
+    assert not await links.cancel_turn(ALICE, 0.01)
+    assert Cancel() in peer.sent
+    asyncio.get_running_loop().call_soon(links.state, ALICE, peer, State(state=TurnState.IDLE))
+    assert await links.cancel_turn(ALICE, 10)
+    await links.close()
+
+
+def test_the_first_ack_of_a_launch_is_a_change_and_later_ones_are_none() -> None:
+    hints: list[AgentName] = []
+    links = Links(hints.append)
+    links.acked(ALICE)
+    links.connected(ALICE, Peer())
+    hints.clear()
+    for _ in range(3):
+        links.acked(ALICE)
+    assert (hints, links.view(ALICE).acked) == ([ALICE], True)
+    links.reset(ALICE)
+    assert not links.view(ALICE).acked

@@ -1,0 +1,114 @@
+"""The end of a delivery without an ack: a requeue by the receiver, or a launch that died. Both count attempts.
+
+A failed turn counts: the receiver's launch died by itself, hive ended a turn that took too long, or the receiver that
+took the message gave it back. What hive causes counts nothing: a stop, a deploy, a restart of the host or of the
+daemon. If hive does not know the receiver's launch, it counts the return, and allows more of those.
+
+If several messages were in flight, each of them counts the failed turn. From then on each is delivered alone
+(rows.deliver), so an innocent one is acknowledged and only the guilty one fails again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reconciler.store.events import log
+from reconciler.store.messages import rows
+from reconciler.store.messages.rows import Lease
+from reconciler.store.messages.text import decode_name
+
+FAILURES = 3
+"""Failed turns of one message. After the last it is a dead letter."""
+
+RETURNS = 5
+"""Returns of one message for an unknown reason. After the last it is a dead letter."""
+
+_IN_FLIGHT = "recipient = :recipient AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of all deliveries to `recipient` that are not under `leases`, at the Unix second `at`.
+
+    `launch` is the launch that gives them back, or that died; None if it is unknown. A delivery at or before `since`
+    was made by an earlier daemon, so its answer may be lost. `failures`: failed turns until a message is a dead letter.
+    At most `events` dead letters append an event.
+    """
+
+    recipient: str
+    at: int
+    launch: str | None = None
+    leases: tuple[Lease, ...] = ()
+    since: int = 0
+    failures: int = FAILURES
+    events: int = 0
+
+
+def requeue(connection: sqlite3.Connection, ending: Ending) -> tuple[int, int]:
+    """Requeue every message in flight, because its receiver asked for that.
+
+    It is a failed turn if the launch that took the message gives it back. If another launch does, the turn of the
+    former one ended without its fault: its death is counted by `fail`. Return how many wait again, and how many are
+    dead letters now.
+    """
+    ids = _select(connection, ending, "TRUE")
+    connection.execute(
+        "UPDATE messages SET failed = failed + (incarnation IS :launch AND :launch IS NOT NULL "
+        "AND delivered_at > :since), returned = returned + (incarnation IS NULL OR :launch IS NULL) "
+        "WHERE id IN (SELECT value FROM json_each(:ids))",
+        {"launch": ending.launch, "since": ending.since, "ids": ids},
+    )
+    return _give_back(connection, ending, ids)
+
+
+def fail(connection: sqlite3.Connection, ending: Ending) -> tuple[int, int]:
+    """Requeue what was in flight to a launch that died in its turn, and count a failed turn. Idempotent.
+
+    A receiver that never acknowledges has no turns, so that nothing is counted. Return the same as `requeue`.
+    """
+    if not rows.acknowledges(connection, ending.recipient):
+        return 0, 0
+    ids = _select(connection, ending, "(incarnation IS :launch OR incarnation IS NULL)")
+    connection.execute(
+        "UPDATE messages SET failed = failed + 1 WHERE id IN (SELECT value FROM json_each(:ids))", {"ids": ids}
+    )
+    return _give_back(connection, ending, ids)
+
+
+def _select(connection: sqlite3.Connection, ending: Ending, condition: str) -> str:
+    """Return the ids of the messages in flight that meet `condition`, as a JSON list."""
+    found = connection.execute(
+        f"SELECT id FROM messages WHERE {_IN_FLIGHT} AND {condition} "  # noqa: S608 - both are texts of this file
+        "AND id NOT IN (SELECT value FROM json_each(:leased))",
+        {"recipient": ending.recipient, "launch": ending.launch, "leased": rows.ids_of(ending.leases)},
+    )
+    return json.dumps([id for (id,) in found])
+
+
+def _give_back(connection: sqlite3.Connection, ending: Ending, ids: str) -> tuple[int, int]:
+    """Let these messages wait again, or make dead letters of those that had their last attempt.
+
+    `attempts` stays, so the next delivery is marked as redelivered.
+    """
+    dead = connection.execute(
+        "SELECT id, CAST(sender AS BLOB), attempts, failed FROM messages "
+        "WHERE id IN (SELECT value FROM json_each(?)) AND (failed >= ? OR returned >= ?)",
+        (ids, ending.failures, RETURNS),
+    ).fetchall()
+    _bury(connection, ending, dead)
+    again = connection.execute(
+        "UPDATE messages SET delivered_at = NULL WHERE id IN (SELECT value FROM json_each(?)) AND dead_at IS NULL",
+        (ids,),
+    ).rowcount
+    return again, len(dead)
+
+
+def _bury(connection: sqlite3.Connection, ending: Ending, dead: Iterable[tuple[int, bytes, int, int]]) -> None:
+    for place, (id, sender, attempts, failed) in enumerate(dead):
+        connection.execute("UPDATE messages SET delivered_at = NULL, dead_at = ? WHERE id = ?", (ending.at, id))
+        if place < ending.events:
+            data = {"id": id, "from": decode_name(sender), "attempts": attempts, "failed": failed}
+            log.append(connection, ending.at, "message_dead", ending.recipient, data)
