@@ -57,7 +57,10 @@ class RefusedTip:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """The next step of one agent, and its reason. `until`: the end of a wait or a drain; `deploy`: the id in flight."""
+    """The next step of one agent, and its reason. `until`: the end of a wait or a drain; `deploy`: the id in flight.
+
+    `remedy`: what the operator does about an agent that hive does not bring up by itself.
+    """
 
     agent: AgentName
     phase: str
@@ -66,6 +69,7 @@ class PlanRow:
     deploy: ProposalId | None = None
     until: float | None = None
     conditions: tuple[str, ...] = ()
+    remedy: str = ""
 
     @property
     def idle(self) -> bool:
@@ -98,6 +102,14 @@ class AgentStatus:
     """The space of the agent's files when they were last measured."""
     disk_limit_mib: int | None = None
     """The agent's own limit for that; None: it has that of the settings."""
+    turn_since: float | None = None
+    """When the turn began that runs, in Unix seconds; None between turns."""
+    turn_limit: float | None = None
+    """The seconds that this turn may take."""
+    reason: str = ""
+    """Why hive does its next step, or why there is none: as in the plan."""
+    remedy: str = ""
+    """What the operator does about an agent that hive does not bring up by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,11 @@ class Outdated:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next step of one agent, its reason in words, and the phase that users see."""
+    """The next step of one agent, its reason in words, and the phase that users see.
+
+    `remedy`: what an operator does about it, if hive does not bring the agent up by itself.
+    `look_at`: something has to be done at this time if nothing changes until then, although there is no step now.
+    """
 
     step: steps.Step
     reason: str
@@ -34,6 +38,8 @@ class Decision:
     deploy: ProposalId | None = None
     conditions: tuple[str, ...] = ()
     outdated: Outdated | None = None
+    look_at: float | None = None
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meta.model import RunState
 from meta.names import AgentName
 from meta.text import size
@@ -10,6 +12,7 @@ from reconciler.plan.context import Context, Decision
 from reconciler.plan.observed import DiskUse, Transient
 
 MEASURED = "measured, not enforced"
+_CHECK = "`hive doctor` checks it"
 
 
 def stop_for_disk(c: Context) -> Decision | None:
@@ -40,7 +43,10 @@ def held_for_disk(c: Context) -> Decision | None:
     if use is None or not _is_over(c):
         return None
     condition = describe(c.name, use)
-    return c.nothing(reason(use), phase="over-disk", conditions=(condition,))
+    return replace(
+        c.nothing(reason(use), phase="over-disk", conditions=(f"{condition} ({_CHECK})",)),
+        remedy=f"{_remedy(c.name, use)} ({_CHECK})",
+    )
 
 
 def reason(use: DiskUse) -> str:
@@ -62,12 +68,12 @@ def compare(use: DiskUse) -> str:
 
 def describe(agent: AgentName, use: DiskUse) -> str:
     """Return the condition of an agent that may not run, and the remedy."""
-    remedy = f"remove files of agents/{agent}/ in the state directory"
-    if use.exceeds:
-        remedy += ", or raise its `disk_mib` or HIVE_AGENT_DISK_MIB"
-    else:
-        remedy += ", or free other space"
-    return f"{compare(use)}: {remedy}; it then starts by itself"
+    return f"{compare(use)}: {_remedy(agent, use)}; it then starts by itself"
+
+
+def _remedy(agent: AgentName, use: DiskUse) -> str:
+    other = "raise its `disk_mib` or HIVE_AGENT_DISK_MIB" if use.exceeds else "free other space"
+    return f"remove files of agents/{agent}/ in the state directory, or {other}"
 
 
 def _is_over(c: Context) -> bool:

@@ -32,3 +32,18 @@ SETTLED = UP | {"stopped"}
 
 GIVEN_UP = frozenset({"failed", "rollback-failed", "disagrees", "damaged", "over-disk"})
 """Phases of agents that wait for an operator. hive tries nothing more by itself, and a rollout leaves them out."""
+
+REMEDIES: dict[str, str] = {
+    "failed": "`hive logs {0}`, then `hive restart {0}` or propose a fix",
+    "rollback-failed": "`hive logs {0}`; propose a fix, or `hive restart {0}`",
+    "disagrees": "`hive adopt {0} --running` keeps the running commit, `--meta` returns to the one that meta pins",
+    "damaged": "`hive doctor` (check `damage`) names the command that mends it",
+    "over-disk": "remove files of agents/{0}/ in the state directory, or raise HIVE_AGENT_DISK_MIB; see `hive doctor`",
+    "needs-login": "`hive shell {0}`, and log in there",
+    "over-budget": "raise its budget with `hive edit {0}`, or wait until it has one again",
+    "stopped": "`hive start {0}` starts it",
+}
+"""What an operator does about an agent that hive does not bring up by itself, with {0} for its name."""
+
+WANTED = frozenset({"stopped"})
+"""Phases with a remedy that are as desired: only `hive plan` names the remedy."""

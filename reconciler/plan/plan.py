@@ -11,15 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from meta.config import Config
-from meta.model import Deploy, Desired, TagState
+from meta.model import Deploy, Desired, RunState, TagState
 from meta.names import AgentName, ProposalId
 from reconciler.plan import steps
 from reconciler.plan.context import Context, Decision
 from reconciler.plan.deploy import deploy_rule, in_flight, roll_forward
 from reconciler.plan.full_disk import held_for_disk, stop_for_disk
 from reconciler.plan.observed import AgentObserved, Deploys, Observed
+from reconciler.plan.phases import PHASES, REMEDIES, WANTED
 from reconciler.plan.removal import absent, owed_purge
 from reconciler.plan.repair import repair
+from reconciler.plan.turn import with_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,39 @@ def decide(c: Context) -> Decision:
         if decision is not None:
             break
     else:
-        decision = c.nothing("as desired")
-    return _with_unproven(c, _with_outdated(c, _or_preview(c, decision)))
+        decision = c.nothing("stopped as asked" if _is_stopped(c) else "as desired")
+    return with_turn(c, _with_remedy(c, _with_unproven(c, _with_outdated(c, _or_preview(c, decision)))))
+
+
+def _is_stopped(c: Context) -> bool:
+    return c.entry is not None and c.run.state is RunState.STOPPED
 
 
 def open_ids(deploys: Iterable[Deploy]) -> tuple[ProposalId, ...]:
     """Return the ids that still wait for the operator."""
     return tuple(deploy.id for deploy in deploys if deploy.state is TagState.PROPOSAL)
+
+
+def _with_remedy(c: Context, decision: Decision) -> Decision:
+    """Add the remedy of an agent that hive does not bring up by itself, and a condition with the reason and the remedy.
+
+    A rule that gives its own remedy or names a command in its conditions needs no other condition.
+    """
+    remedy = REMEDIES.get(decision.phase, "").format(c.name)
+    if decision.remedy or not remedy or not isinstance(decision.step, steps.Nothing | steps.Preview):
+        return decision
+    decision = replace(decision, remedy=remedy)
+    if decision.phase in WANTED or any("`hive " in condition for condition in decision.conditions):
+        return decision
+    reason = _reason(decision)
+    condition = reason if "`hive " in reason else f"{reason}; {remedy}"
+    return replace(decision, conditions=(*decision.conditions, f"{decision.phase}: {condition}"))
+
+
+def _reason(decision: Decision) -> str:
+    """Return why the agent is in its phase. The reason of the step says that only if there is no step."""
+    is_said = isinstance(decision.step, steps.Nothing) and decision.reason != "as desired"
+    return decision.reason if is_said else PHASES[decision.phase]
 
 
 def _with_unproven(c: Context, decision: Decision) -> Decision:
@@ -131,7 +159,9 @@ def _not_ours(c: Context) -> Decision | None:
     deploy = in_flight(c.deploys)
     if deploy is not None:
         return c.do(steps.Fail(deploy.id, f"{reason}; remove it or choose another name", False), reason, deploy)
-    return c.nothing(f"{reason}: hive does not touch it")
+    remedy = f"remove it by hand, or choose another name; then `hive reconcile {c.name}`"
+    decision = c.nothing(f"{reason}: hive does not touch it", conditions=(f"{reason}; {remedy}",))
+    return replace(decision, remedy=remedy)
 
 
 def _disagrees(c: Context) -> Decision | None:

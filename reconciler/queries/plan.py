@@ -23,11 +23,11 @@ class PlanQuery:
         self._loop = loop
         self._rollout = rollout
 
-    async def __call__(self, agent: AgentName | None = None) -> list[PlanRow]:
-        """Return the rows, all from one look. Raise NotFound."""
+    async def __call__(self, agent: AgentName | None = None, *, or_last: bool = False) -> list[PlanRow]:
+        """Return the rows, all from one look. Raise NotFound. `or_last` is that of Reconciler.look."""
         if agent is not None and agent not in self._world.observer.names():
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
-        decisions = (await self._loop.plan()).decisions
+        decisions = (await self._loop.look(or_last=or_last)).plan.decisions
         rows = [self._row(name, decision) for name, decision in decisions.items() if agent in (None, name)]
         rollout = self._rollout()
         if rollout is None or rollout.over:
@@ -54,6 +54,7 @@ def plan_row(agent: AgentName, decision: Decision, trouble: str | None = None, s
         deploy=decision.deploy,
         until=_until(decision, since),
         conditions=(*decision.conditions, *((trouble,) if trouble else ())),
+        remedy=decision.remedy,
     )
 
 

@@ -113,6 +113,10 @@ class StatusQuery:
             conditions=(*own, *self.disk.conditions(name), *self.discovery.conditions(name), *stale),
             built_with=decision.outdated.built if decision.outdated is not None else None,
             disk_bytes=observed.disk.bytes if observed.disk is not None else None,
+            reason=decision.reason,
+            remedy=decision.remedy,
+            turn_since=turn_began(observed),
+            turn_limit=observed.turn_limit,
             disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
         )
 

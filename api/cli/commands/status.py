@@ -13,7 +13,7 @@ from api.cli.client.http import Client, Row, Stream
 from api.cli.command import LOOK, JsonOption, MaybeAgentArgument, command
 from api.cli.render import console, times
 from api.cli.render.status import show, show_conditions
-from reconciler.plan.phases import GIVEN_UP
+from reconciler.plan.phases import GIVEN_UP, WANTED
 
 if TYPE_CHECKING:
     from api.cli.render.screen import Screen
@@ -112,13 +112,20 @@ def _append(status: Row) -> None:
 
 
 def list_agents(client: Client, json: JsonOption = False) -> None:
-    """List the names of all agents, one per line."""
-    names = [row["agent"] for row in client.rows("/api/agents")]
+    """List the names of all agents, one per line.
+
+    Beside them, on standard error, why some wait for you. `hive status --json` has the reason and the remedy of each.
+    """
+    rows = client.rows("/api/agents")
+    names = [row["agent"] for row in rows]
     if json:
         console.write_json(names)
         return
     for name in names:
         console.write(name)
+    for row in rows:
+        if row.get("remedy") and row["phase"] not in WANTED:
+            console.progress(f"{row['agent']} is {row['phase']}: {row['reason']}; {row['remedy']}")
 
 
 def plan(client: Client, agent: MaybeAgentArgument = None, json: JsonOption = False) -> None:
@@ -140,15 +147,20 @@ def show_plan(rows: list[Row], json: bool) -> None:
         console.write_json(rows)
         return
     busy = [row for row in rows if row["step"] != "none"]
+    held = [row["agent"] for row in rows if row["phase"] in GIVEN_UP]
     count = sum(row["phase"] not in GIVEN_UP | {"absent"} for row in rows)
     damaged = ", ".join(row["agent"] for row in rows if row["phase"] == "damaged")
     head = f"hive holds {damaged} as it is" if damaged else "nothing to do"
+    tail = f", {len(held)} that {'waits' if len(held) == 1 else 'wait'} for you: {', '.join(held)}" if held else ""
     console.table(
         ("AGENT", "PHASE", "STEP", "DEPLOY", "WAITS", "WHY"),
         ((row["agent"], row["phase"], row["step"], row["deploy"], _waits(row), row["reason"]) for row in busy),
-        empty=f"{head}: {count} agent{'' if count == 1 else 's'} as desired",
+        empty=f"{head}: {count} agent{'' if count == 1 else 's'} as desired{tail}",
     )
     show_conditions([f"{row['agent']}: {condition}" for row in rows for condition in row["conditions"]])
+    for row in rows:
+        if row["phase"] in WANTED and row.get("remedy"):  # an older daemon gives none
+            console.write(f"{row['agent']}: {row['reason']}; {row['remedy']}")
 
 
 def _waits(row: Row) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from meta import own_file
@@ -11,20 +12,13 @@ from meta.errors import Damaged
 from meta.model import RunState
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
-from reconciler.plan.phases import GIVEN_UP, PHASES
+from reconciler.plan.phases import GIVEN_UP, PHASES, REMEDIES
 from reconciler.store.offline import read_contents
 from reconciler.upkeep.doctor.checks.base import AgentRow, Finding, Subject, Verdict, ok
 
 WAITING = frozenset({"needs-login", "over-budget"})
 """Phases of agents that are well but wait for an operator."""
 _DEPLOYING = "deploying "
-_REMEDIES = {
-    "failed": "`hive logs {0}`, then `hive restart {0}` or propose a fix",
-    "rollback-failed": "`hive logs {0}`; propose a fix, or `hive restart {0}`",
-    "damaged": "`hive status {0}` names the file; the check `damage` names the remedy",
-    "over-disk": "remove files of agents/{0}/ in the state directory, or raise HIVE_AGENT_DISK_MIB",
-    "disagrees": "`hive adopt {0} --running` keeps the running commit, `--meta` returns to the one that meta pins",
-}
 _OTHER_CHECKS = ("limits ", "the disk of ", "without bubblewrap", "agents are apart by", "the database was damaged")
 """Beginnings of notes that other checks report, or that describe the host permanently."""
 
@@ -49,7 +43,7 @@ def _by_status(agent: AgentRow) -> list[Finding]:
     conditions = [condition for condition in agent.conditions if not condition.startswith(_DEPLOYING)]
     if agent.phase in GIVEN_UP:
         text = f"{agent.name} is {agent.phase} ({PHASES[agent.phase]})" + "".join(f"; {each}" for each in conditions)
-        return [Finding(Verdict.FAIL, text, _REMEDIES[agent.phase].format(agent.name))]
+        return [Finding(Verdict.FAIL, text, REMEDIES[agent.phase].format(agent.name))]
     findings = [Finding(Verdict.WARN, f"{agent.name}: {each}", f"see `hive plan {agent.name}`") for each in conditions]
     if agent.phase in WAITING:
         text = f"{agent.name} is {agent.phase} ({PHASES[agent.phase]})"
@@ -67,19 +61,25 @@ async def _by_files(subject: Subject) -> list[Finding]:
     running = 0
     for agent in sorted(view.desired.agents):
         memo = contents.memos.get(agent, {}) if contents is not None else {}
-        crashes = memo.get("crashes", 0)
+        crashes = _own_crashes(memo)
         wanted = view.desired.run_of(agent).state is RunState.RUNNING
         if memo.get("rollback_failed"):
             text = f"{agent} is rollback-failed ({PHASES['rollback-failed']})"
-            findings.append(Finding(Verdict.FAIL, text, _REMEDIES["rollback-failed"].format(agent)))
-        elif wanted and isinstance(crashes, int) and crashes >= subject.config.crash_limit:
+            findings.append(Finding(Verdict.FAIL, text, REMEDIES["rollback-failed"].format(agent)))
+        elif wanted and crashes >= subject.config.crash_limit:
             text = f"{agent} is failed: it crashed {crashes} times in a row"
-            findings.append(Finding(Verdict.FAIL, text, _REMEDIES["failed"].format(agent)))
+            findings.append(Finding(Verdict.FAIL, text, REMEDIES["failed"].format(agent)))
         elif wanted and (why := _down(subject, agent)):
             findings.append(Finding(Verdict.WARN, f"{agent} should run, and {why}", "start the daemon: it starts it"))
         else:
             running += wanted
     return findings or ok(f"{running} should run; only a daemon knows more")
+
+
+def _own_crashes(memo: Mapping[str, object]) -> int:
+    """Return the crashes in a row that are the agent's own fault; 0 if the memo does not say."""
+    crashes, excused = memo.get("crashes", 0), memo.get("excused", 0)
+    return crashes - excused if isinstance(crashes, int) and isinstance(excused, int) else 0
 
 
 def _down(subject: Subject, agent: AgentName) -> str:
