@@ -88,9 +88,12 @@ class EventsInput(Input):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """One agent's name."""
+    """One agent's name and phase. `reason` and `remedy` are those of its plan."""
 
     agent: AgentName
+    phase: str
+    reason: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +160,9 @@ async def _everything(service: Service) -> State:
 
 @operation("list", OPERATORS, READS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
 async def agents(call: Call, _asked: Nothing) -> list[Name]:
-    """List the names of all agents."""
-    return [Name(agent) for agent in call.service.names()]
+    """List the names of all agents, also of those that are just being spawned, with their phases."""
+    rows = await call.service.plan(or_last=True)
+    return [Name(row.agent, row.phase, row.reason, row.remedy) for row in rows if row.phase != "absent"]
 
 
 @operation("plan", OPERATORS, READS, routes=(Route("GET", "/api/plan"),))

@@ -15,7 +15,7 @@ from meta.agent_toml.settings import SETTINGS_FILE
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.layout import Layout
-from meta.names import MANAGER, AgentName, Sha
+from meta.names import MANAGER, AgentName
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
 from reconciler.agents.lifecycle import Lifecycle
@@ -44,6 +44,7 @@ from reconciler.observe.memory import Memory
 from reconciler.observe.observer import Observer, Sources
 from reconciler.observe.previews import Previews
 from reconciler.observe.repos import Repos
+from reconciler.observe.roster import Roster
 from reconciler.observe.settings import DeployedSettings
 from reconciler.ports import Sockets
 from reconciler.proposals.branches import Branches
@@ -62,6 +63,7 @@ from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
 from reconciler.store.memos import Memos
+from reconciler.store.messages.attempts import FAILURES
 from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.backups.live import LiveBackup
@@ -117,7 +119,8 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     meta, repos = await _git(here, int(since))
     database = await Database.open(layout.database)
     closing.push_async_callback(database.close)
-    store = _store(here, meta, repos, database, metrics)
+    roster = Roster(lambda: meta.known().agents)
+    store = _store(here, roster, repos, database, metrics, int(since))
     memory = Memory(Memos(database, on_append=store.wake_manager), store.cards)
     await memory.load(secrets.token_hex(8))
     links = Links(hints, store.broker.interrupt, acks=store.broker.expect_acks)
@@ -126,7 +129,19 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
     )
     previews = Previews(layout) if builder.previews else None
-    sources = Sources(layout, meta, repos, backend, builder, links, here.sockets, memory, DiskMemory())
+    sources = Sources(
+        layout,
+        meta,
+        repos,
+        backend,
+        builder,
+        links,
+        here.sockets,
+        memory,
+        DiskMemory(),
+        store.settings.turn_limit,
+        roster,
+    )
     given_away = choice.own_ranges and os.geteuid() != 0
     observer = Observer(sources, since=since, previews=previews, given_away=given_away)
     world = _world(here, store, repos, sources, observer, previews, memory, metrics)
@@ -134,7 +149,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = _service(here, world, apply, store, build_logs)
+    service = _service(here, world, apply, store, build_logs, roster)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     ticker = Ticker(store.questions, store.reminders, rounds=here.background.rounds("ticker"))
@@ -189,15 +204,23 @@ async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
     return meta, Repos(here.layout, environment, deadline)
 
 
-def _store(here: Surroundings, meta: MetaRepo, repos: Repos, database: Database, metrics: Metrics) -> _Store:
-    settings = DeployedSettings(partial(_pinned, meta), lambda agent, sha: repos(agent).read(sha, SETTINGS_FILE))
-    known = partial(_is_agent, meta)
+def _failures(config: Config) -> int:
+    """Return the failed turns that make a dead letter of a message, less than the crashes that end the agent."""
+    return max(1, min(FAILURES, config.crash_limit - 1))
+
+
+def _store(
+    here: Surroundings, roster: Roster, repos: Repos, database: Database, metrics: Metrics, since: int
+) -> _Store:
+    settings = DeployedSettings(roster.commit, lambda agent, sha: repos(agent).read(sha, SETTINGS_FILE))
     broker = Broker(
         database,
-        known=known,
+        known=roster.has,
         quota=Quota(here.config.inbox_limit, here.config.inbox_bytes),
         counters=metrics.messages,
-        agents=lambda: meta.known().agents,
+        failures=_failures(here.config),
+        since=since,
+        agents=roster.names,
         allowed=Recipients(settings).allowed,
     )
     wake_manager = partial(broker.wake_receivers, MANAGER)
@@ -206,10 +229,12 @@ def _store(here: Surroundings, meta: MetaRepo, repos: Repos, database: Database,
         wake_manager,
         Events(database, on_append=wake_manager),
         Cards(database, on_append=wake_manager),
-        Questions(database, check=broker.check, known=known, wake=broker.wake_receivers, allowance=broker.allowance),
+        Questions(
+            database, check=broker.check, known=roster.has, wake=broker.wake_receivers, allowance=broker.allowance
+        ),
         Reminders(
             database,
-            known=known,
+            known=roster.has,
             state=lambda name: here.layout.agent_state(AgentName(name)),
             wake=broker.wake_receivers,
         ),
@@ -218,7 +243,9 @@ def _store(here: Surroundings, meta: MetaRepo, repos: Repos, database: Database,
     )
 
 
-def _service(here: Surroundings, world: World, apply: Apply, store: _Store, build_logs: BuildLogs) -> Service:
+def _service(
+    here: Surroundings, world: World, apply: Apply, store: _Store, build_logs: BuildLogs, roster: Roster
+) -> Service:
     """Make the loop, the commands and the queries."""
     revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
     loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
@@ -232,7 +259,7 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, buil
         world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, disk, revision
     )
     return Service(
-        names=lambda: sorted(world.observer.known().agents),
+        names=roster.names,
         revision=revision,
         status=status,
         plan=PlanQuery(world, loop, lambda: rollouts.current),
@@ -269,12 +296,3 @@ def _disk_guard(here: Surroundings, world: World, loop: Reconciler, agents: Life
         record_stop=agents.record_stop,
     )
     return DiskGuard(here.layout, here.config, world.disk, actions, here.background.rounds("disk"))
-
-
-def _is_agent(meta: MetaRepo, name: str) -> bool:
-    return name in meta.known().agents
-
-
-def _pinned(meta: MetaRepo, agent: AgentName) -> Sha | None:
-    entry = meta.known().agents.get(agent)
-    return None if entry is None else entry.pin.sha

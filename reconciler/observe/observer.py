@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from reconciler.observe.disk import DiskMemory
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
 from reconciler.observe.previews import Previews
+from reconciler.observe.roster import Roster
 from reconciler.plan.contradiction import contradicts_meta
 from reconciler.plan.observed import AgentObserved, Container, Memo, Observed
 from reconciler.ports import Sockets
@@ -72,7 +73,11 @@ def _names(folder: Path) -> set[AgentName]:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The sources of an observer. Without a daemon there is no `memory`."""
+    """The sources of an observer. Without a daemon there is no `memory`, no `turn_limit` and no `roster`.
+
+    `turn_limit` returns the seconds that one turn of an agent may take; None if that cannot be read now. `roster` notes
+    which agents are being spawned.
+    """
 
     layout: Layout
     meta: MetaRepo
@@ -83,6 +88,8 @@ class Sources:
     sockets: Sockets
     memory: Memory | None = None
     disk: DiskMemory = field(default_factory=DiskMemory)
+    turn_limit: Callable[[AgentName], Awaitable[float | None]] | None = None
+    roster: Roster | None = None
 
 
 class Observer:
@@ -102,6 +109,9 @@ class Observer:
         self._sockets = sources.sockets
         self._memory = sources.memory
         self._disk = sources.disk
+        self._turn_limit = sources.turn_limit
+        self._roster = sources.roster
+        self._turn_limits: dict[AgentName, float | None] = {}
         self._applied_folder = sources.layout.state / "applied"
         self._since = since
         self._moments = Moments()
@@ -185,7 +195,18 @@ class Observer:
                 if contradicts_meta(deploy, history=view.history, committed=view.committed)
             )
             repo.checked_at = view.desired.head
+        if self._roster is not None:
+            self._roster.note(agent, repo.deploys)
+        await self._refresh_turn_limit(agent)
         return repo.deploys
+
+    async def _refresh_turn_limit(self, agent: AgentName) -> None:
+        """Read the limit of the agent's turn while one runs. Between turns it concerns nothing."""
+        turn = self._links.view(agent).turn
+        if self._turn_limit is None or turn is None or not turn.in_turn:
+            self._turn_limits.pop(agent, None)
+        else:
+            self._turn_limits[agent] = await self._turn_limit(agent)
 
     def check(self, agent: AgentName) -> None:
         """Raise Damaged if `refresh` could not read the agent's tags."""
@@ -221,6 +242,7 @@ class Observer:
             previewed=self._previews.settled(agent, time.time()) if self._previews is not None else None,
             disk=self._disk.use(agent),
             stop_asked=self._disk.stop_asked(agent),
+            turn_limit=self._turn_limits.get(agent),
         )
 
     async def everything(
@@ -251,6 +273,9 @@ class Observer:
     def forget(self, agent: AgentName) -> None:
         """Drop everything about a purged agent."""
         self._repos.pop(agent, None)
+        self._turn_limits.pop(agent, None)
+        if self._roster is not None:
+            self._roster.note(agent, ())
         self._moments.forget(agent)
 
     def _repo(self, agent: AgentName) -> _Repo:

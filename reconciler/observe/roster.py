@@ -1,0 +1,43 @@
+"""The agents that exist for others: those in meta, and those that are being spawned.
+
+A spawn is answered before its agent is in meta, which it is once its first start is healthy. From the answer on it is
+listed, can be written to, and may use its own sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from meta.model import AgentEntry, Deploy, DeployKind, TagState
+from meta.names import AgentName, Sha
+
+_UNDER_WAY = frozenset({TagState.APPROVED, TagState.BUILDING})
+
+
+class Roster:
+    """The names and commits of these agents. `entries` returns the agents in meta."""
+
+    def __init__(self, entries: Callable[[], Mapping[AgentName, AgentEntry]]) -> None:
+        self._entries = entries
+        self._spawning: dict[AgentName, Sha] = {}
+
+    def note(self, agent: AgentName, deploys: Iterable[Deploy]) -> None:
+        """Note the deploys of an agent as they are now."""
+        spawn = next((each for each in deploys if each.kind is DeployKind.SPAWN and each.state in _UNDER_WAY), None)
+        if spawn is None:
+            self._spawning.pop(agent, None)
+        else:
+            self._spawning[agent] = spawn.sha
+
+    def has(self, name: str) -> bool:
+        """Return True if there is an agent of that name."""
+        return name in self._entries() or name in self._spawning
+
+    def names(self) -> list[AgentName]:
+        """Return all names, sorted."""
+        return sorted({*self._entries(), *self._spawning})
+
+    def commit(self, agent: AgentName) -> Sha | None:
+        """Return the commit that meta pins for an agent, or that its spawn deploys; None if there is no such agent."""
+        entry = self._entries().get(agent)
+        return entry.pin.sha if entry is not None else self._spawning.get(agent)
