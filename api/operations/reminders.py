@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -20,9 +21,13 @@ from api.operations.base import (
     operation,
 )
 from api.operations.lifecycle import Named
+from meta.errors import BadInput
 from meta.wire import agent as wire
-from meta.wire.common import ReminderTiming
+from meta.wire.common import At, ReminderTiming
 from reconciler.messaging.reminders import Reminder
+
+PAST_SLACK = 60
+"""Seconds. A time may be so far in the past: people write whole minutes, and mean the present one."""
 
 
 class RemindAgentInput(Input):
@@ -40,6 +45,10 @@ class RemindResult:
 
     id: int
     due_at: int
+
+
+def _local(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(max(0.0, at)))
 
 
 def _set_text(_call: Call, reminded: RemindResult) -> str:
@@ -63,7 +72,12 @@ async def remind(call: Call, asked: wire.Remind) -> RemindResult:
     routes=(Route("POST", "/api/agents/{agent}/reminders", status=201, limit=2**23),),
 )
 async def remind_agent(call: Call, asked: RemindAgentInput) -> RemindResult:
-    """Send an agent a message later, from `reminder`."""
+    """Send an agent a message later, from `reminder`. A time in the past is refused: most likely it is a mistake."""
+    if isinstance(asked.timing, At) and asked.timing.unix_timestamp < time.time() - PAST_SLACK:
+        raise BadInput(
+            f"the time of the reminder is in the past: {_local(asked.timing.unix_timestamp)}",
+            f"it is {_local(time.time())} now: give a later time; `hive send` delivers at once",
+        )
     return RemindResult(*await call.service.reminders.put(asked.agent, asked.message, asked.timing, asked.file_path))
 
 

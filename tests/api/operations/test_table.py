@@ -87,7 +87,7 @@ EXAMPLES: dict[str, Json] = {
     "question": {"id": 1, "wait": 0},
     "questions": {},
     "remind": {"message": "m", "timing": {"timing_type": "in_seconds", "seconds": 9}},
-    "remind_agent": {"agent": "alice", "message": "m", "timing": {"timing_type": "at", "unix_timestamp": 1800000000}},
+    "remind_agent": {"agent": "alice", "message": "m", "timing": {"timing_type": "at", "unix_timestamp": 4000000000}},
     "reminders": {"agent": "alice"},
     "count_pending_reminders": {},
     "loose_ends": {},
