@@ -82,6 +82,17 @@ class Applied:
         """
         return await self._tags.read()
 
+    async def deployed_tags(self, most: int) -> dict[str, Sha]:
+        """Return the tags of the deployed ids, as refs with their objects: at most `most`, those of the newest ids."""
+        tags: dict[str, Sha] = {}
+        deployed = [deploy.id for deploy in await self.deploys() if deploy.state is TagState.DEPLOYED]
+        for id in reversed(deployed):
+            states = self._tags.by_id.get(id, {})
+            if len(tags) + len(states) > most:
+                break
+            tags |= {tag_ref(state, id): read.object for state, read in states.items()}
+        return tags
+
     async def is_ancestor(self, ancestor: Sha, of: Sha) -> bool:
         """Return True if `of` is `ancestor` or descends from it."""
         return await self.repo.is_ancestor(ancestor, of)

@@ -20,8 +20,8 @@ from pathlib import Path
 from meta.names import Sha
 from meta.text import one_line, scrub
 
-MOST_ENTRIES = 500
-"""Refs and folders that are read in one repo."""
+MOST_ENTRIES = 10_000
+"""Refs and folders that are read in one repo. What was decided or is deployed counts, too: it costs one `lstat`."""
 MOST_FOLDERS = 64
 """Folders of refs in one repo that are offered for watching."""
 MOST_DEPTH = 8

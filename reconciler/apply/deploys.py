@@ -9,9 +9,11 @@ from typing import assert_never
 from meta.errors import Refused
 from meta.model import Deploy, DeployKind, Generation, TagState
 from meta.names import HIVE, AgentName, GenerationId, ProposalId
+from reconciler.apply import work_trees
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
 from reconciler.apply.last_lines import LastLines
+from reconciler.apply.push_mains import PushMains
 from reconciler.backends.base import Backend
 from reconciler.builders.base import Builder
 from reconciler.plan import steps
@@ -35,6 +37,7 @@ class DeploySteps:
         self._backend = backend
         self._builder = builder
         self._last_lines = last_lines
+        self._push_mains = PushMains(world)
 
     async def __call__(self, agent: AgentName, step: DeployStep, deploy: Deploy) -> None:
         """Do `step` for `deploy`."""
@@ -132,6 +135,8 @@ class DeploySteps:
                 unproven=step.unproven,
                 seed=deploy.kind is DeployKind.SPAWN,
             )
+        await work_trees.follow(self._world, deploy)
+        await self._push_mains.bring(agent)  # now: who waits for the deploy may pull it next
 
     async def _restore_tags(self, deploy: Deploy, now: int) -> None:
         """Write the tags that an older applied repo lacks although meta has the commit. Meta is the authority."""

@@ -22,11 +22,13 @@ from meta.names import HIVE, AgentName, Sha
 from meta.proposed import push_move, push_repo
 from meta.proposed.tips import SETTLED_NS, Snapshot, Tip, read_tips
 from meta.text import one_line
+from reconciler.apply.push_mains import PushMains
 from reconciler.common.tasks import run_together
 from reconciler.common.token_bucket import Bucket
 from reconciler.loop.queue import Queue
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.branches import Branches
+from reconciler.proposals.offers import Offers
 from reconciler.proposals.pruning import Pruning
 from reconciler.proposals.superseding import supersede
 from reconciler.proposals.tips import PLACES, NewTip, Place, address, agent_of, is_proposable, new_tips
@@ -71,6 +73,7 @@ class Discovery:
         branches: Branches,
         look_now: Callable[[AgentName], None],
         watch: Watch | None = None,
+        offers: Offers | None = None,
     ) -> None:
         self._world = world
         self._make_proposal = propose
@@ -78,9 +81,11 @@ class Discovery:
         self._settings = settings
         self._branches = branches
         self._look_now = look_now
+        self._offers = offers
         self._layout = world.layout
         self._watch = watch or Watch(self._changed)
         self._pruning = Pruning(world)
+        self._push_mains = PushMains(world)
         self._queue = Queue(
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._failed
         )
@@ -138,6 +143,10 @@ class Discovery:
             lines.append(f"{place} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}")
         return tuple(lines)
 
+    def waiting(self, agent: AgentName) -> str | None:
+        """Return why further branches of the agent wait, and become no proposals yet; None if none wait."""
+        return self._waiting.get(agent)
+
     def refused(self, agent: AgentName) -> tuple[RefusedTip, ...]:
         """Return the tips that were refused, by repo and branch."""
         return tuple(
@@ -187,25 +196,34 @@ class Discovery:
         self._glance()
         for agent in agents:
             try:
-                if self._differs(agent):
+                if await self._differs(agent):
                     self._queue.add(agent)
             except OSError as error:  # concerns this agent only: look at the others
                 self._waiting[agent] = one_line(f"its proposed repos cannot be looked at: {error}", NOTE_LIMIT)
                 log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})
             await asyncio.sleep(0)
 
-    def _differs(self, agent: AgentName) -> bool:
+    async def _differs(self, agent: AgentName) -> bool:
         for kind in PLACES:
-            before = self._repo(agent, kind).snapshot or Snapshot()
-            if not self._read(agent, kind, before).same(before):
+            repo = self._repo(agent, kind)
+            if repo.snapshot is None:
+                return True
+            snapshot = await self._read(agent, kind, repo.snapshot)
+            if not snapshot.same(repo.snapshot):  # a look may have read it meanwhile
                 return True
         return False
 
     def _place(self, agent: AgentName, kind: SourceKind) -> Place:
         return PLACES[kind](self._layout, agent)
 
-    def _read(self, agent: AgentName, kind: SourceKind, before: Snapshot | None) -> Snapshot:
-        """Read the branches of one repo; none of a push repo that is not as hive made it."""
+    async def _read(self, agent: AgentName, kind: SourceKind, before: Snapshot | None) -> Snapshot:
+        """Read the branches of one repo; none of a push repo that is not as hive made it.
+
+        In a thread: there may be thousands, and a pusher can make reading slow.
+        """
+        return await asyncio.to_thread(self._read_here, agent, kind, before)
+
+    def _read_here(self, agent: AgentName, kind: SourceKind, before: Snapshot | None) -> Snapshot:
         place = self._place(agent, kind)
         if kind is SourceKind.PUSH and os.path.lexists(place.repo / "HEAD"):  # without HEAD it is no repo to git
             complaint = push_repo.complaint(self._layout, agent)
@@ -221,9 +239,11 @@ class Discovery:
         self._waiting.pop(agent, None)
         deploys = await self._world.observer.refresh(agent)
         self._stamps[agent] = self._stamp(agent)
+        if deploys:
+            await self._push_mains.bring(agent)
         applied = self._world.applied(agent)
         before = self._repo(agent, SourceKind.PUSH).snapshot
-        snapshots = {kind: self._look(agent, kind) for kind in PLACES}
+        snapshots = {kind: await self._look(agent, kind) for kind in PLACES}
         await self._note_branches(agent, snapshots)
         if await supersede(applied, deploys, self._branches.of(agent), by=HIVE, at=self._world.now()):
             self._look_now(agent)  # the loop makes the cards agree
@@ -232,6 +252,8 @@ class Discovery:
         delays: list[float] = []
         for kind, snapshot in snapshots.items():
             for new in await self._new_tips(agent, kind, deploys, main):
+                if await self._skip_deployed(agent, new, main):
+                    continue
                 if delay := self._take(agent, kind):
                     most = self._world.config.finds_per_minute
                     self._waiting[agent] = f"{address(Source.of(kind), agent)}: more tips than {most} a minute"
@@ -240,15 +262,17 @@ class Discovery:
                 await self._propose(agent, new)
             if not snapshot.settled:
                 delays.append(SETTLED_NS / 1e9)
+        if self._offers is not None:
+            await self._offers.look(agent, deploys)
         if before is not None and before.tips != snapshots[SourceKind.PUSH].tips:
             self._pruning.look_at(agent)
         return min(delays, default=None)
 
-    def _look(self, agent: AgentName, kind: SourceKind) -> Snapshot:
+    async def _look(self, agent: AgentName, kind: SourceKind) -> Snapshot:
         """Read the branches of one repo, watch its folders, and drop refusals of tips that it no longer has."""
         repo, place = self._repo(agent, kind), self._place(agent, kind)
         before = repo.snapshot
-        snapshot = repo.snapshot = self._read(agent, kind, before)
+        snapshot = repo.snapshot = await self._read(agent, kind, before)
         if snapshot.complaint and (before is None or before.complaint != snapshot.complaint):
             log.warning("%s: %s", agent, snapshot.complaint, extra={"limited": f"{agent} tips"})
         folders = [self._layout.proposed(agent), *snapshot.folders]
@@ -291,6 +315,19 @@ class Discovery:
         repo.bucket, delay = repo.bucket.take(self._world.clock(), self._world.config.finds_per_minute)
         return delay
 
+    async def _skip_deployed(self, agent: AgentName, new: NewTip, main: Sha | None) -> bool:
+        """Return True if the tip is part of what is deployed, and so proposes nothing. It is not looked at again."""
+        applied, sha = self._world.applied(agent), new.tip.sha
+        if main is None or not await applied.has(sha) or not await applied.is_ancestor(sha, main):
+            return False
+        await self._note_seen(agent, new)
+        return True
+
+    async def _note_seen(self, agent: AgentName, new: NewTip) -> None:
+        source, sha = str(new.source), new.tip.sha
+        await self._store.save(agent, source, sha, self._world.now())
+        self._seen.setdefault(agent, {})[source] = sha
+
     def _give_back(self, agent: AgentName, kind: SourceKind) -> None:
         repo = self._repo(agent, kind)
         repo.bucket = Bucket(repo.bucket.left + 1.0, repo.bucket.at)
@@ -303,11 +340,13 @@ class Discovery:
         except TransientError:
             raise
         except Conflict as error:  # too many proposals wait: a decision makes room
-            self._waiting[agent] = one_line(f"{address(new.source, agent)} waits: {error.summary}", NOTE_LIMIT)
+            text = one_line(f"{address(new.source, agent)} waits: {error.describe()}", NOTE_LIMIT)
+            self._waiting[agent] = text
+            log.info("%s: %s", agent, text, extra={"limited": f"{agent} waits"})
             self._give_back(agent, kind)
             return
         except HiveError as error:
-            if self._look(agent, kind).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
+            if (await self._look(agent, kind)).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
                 reason = one_line(error.describe(), NOTE_LIMIT)
                 self._repo(agent, kind).refused[tip] = reason
                 log.warning(
@@ -321,8 +360,7 @@ class Discovery:
                 await self._publish(self._refusal(agent, new, reason))
             return
         log.info("%s: found %s at %s, proposal %s", agent, address(new.source, agent), tip.sha[:12], deploy.id)
-        await self._store.save(agent, str(new.source), tip.sha, self._world.now())
-        self._seen.setdefault(agent, {})[str(new.source)] = tip.sha
+        await self._note_seen(agent, new)
 
     async def _publish(self, tip: RefusedTip) -> None:
         """Append the event of a refused tip once. A daemon that starts later refuses the same tip again."""
@@ -356,6 +394,9 @@ class Discovery:
         self._stamps.pop(agent, None)
         self._waiting.pop(agent, None)
         self._pruning.forget(agent)
+        self._push_mains.forget(agent)
+        if self._offers is not None:
+            self._offers.forget(agent)
         for kind in PLACES:
             self._watch.want((agent, kind), [])
             self._repos.pop((agent, kind), None)

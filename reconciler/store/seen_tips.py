@@ -7,7 +7,7 @@ import sqlite3
 from meta.names import AgentName, Sha
 from reconciler.store.database import Database
 
-MOST = 1000
+MOST = 10_000
 """Branches per agent, at most. The oldest are removed."""
 
 

@@ -160,6 +160,10 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "proposal_approved": lambda d: f"{_text(d, 'id')} is approved{with_names(_with(d, ' by ', 'approved_by'))}",
     "proposal_denied": _denied,
     "tip_refused": _refused,
+    "work_tree_behind": lambda d: (
+        f"the manager's work tree stays behind{_with(d, ': ', 'reason')}{_with(d, '; ', 'remedy')}"
+    ),
+    "proposals_stale": lambda d: f"stale by the last deploy: {_ids(d)}{_with(d, '; ', 'remedy')}",
     "deploy_started": lambda d: f"{_text(d, 'id')} is being deployed",
     "deploy_succeeded": _deployed,
     "deploy_failed": lambda d: f"{_text(d, 'id')} failed{_with(d, ': ', 'note')}",

@@ -43,8 +43,8 @@ _SUB_AGENTS = {
 def helper_events(kind: str, agent: str | None, data: Data) -> tuple[HelperEvent, ...]:
     """Return the helper events of one event, in the order in which the manager gets them. Pure.
 
-    Of its own events the manager gets four kinds: the end of an approval, the end of a rebuild, a crash (a stuck turn
-    is one), and being outdated.
+    Of its own events the manager gets five kinds: the end of an approval, the end of a rebuild, a crash (a stuck turn
+    is one), being outdated, and a work tree that stays behind what was deployed.
     """
     if agent is None or data.get("late"):
         return ()
@@ -52,6 +52,9 @@ def helper_events(kind: str, agent: str | None, data: Data) -> tuple[HelperEvent
         return _ended(kind, agent, data)
     if kind == "agent_rebuilt":
         return (Rebuilt(agent=agent, ok=True),)
+    if kind == "work_tree_behind":
+        note = f"your work tree stays behind: {_text(data, 'reason')}; {_text(data, 'remedy')}"
+        return (Rebuilt(agent=agent, ok=True, note=note, sha=_text(data, "main")),)
     if kind == "agent_rebuild_failed":
         return (Rebuilt(agent=agent, ok=False, note=_text(data, "error")),)
     if kind == "container_crash":

@@ -31,6 +31,16 @@ def refused_tip(agent: AgentName, source: str, commit: Sha | str) -> Key:
     return Key(f"{cards_of(agent)}tip:{source}:{commit}")
 
 
+def stale(agent: AgentName, main: Sha) -> Key:
+    """Return the key of the event that a deployed commit made proposals stale. It begins like a card's."""
+    return Key(f"{cards_of(agent)}stale:{main}")
+
+
+def behind(agent: AgentName, main: Sha) -> Key:
+    """Return the key of the event that a work tree did not follow a deployed commit. It begins like a card's."""
+    return Key(f"{cards_of(agent)}behind:{main}")
+
+
 def cards_of(agent: AgentName) -> Prefix:
     """Return the prefix of the keys of an agent's ids and refused commits."""
     return Prefix(f"card:{agent}:")

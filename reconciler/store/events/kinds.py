@@ -12,6 +12,8 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "proposal_approved": "An id was approved.",
         "proposal_denied": "An id was denied, or superseded by a newer one.",
         "tip_refused": "The commit that a branch points at was refused: it is not a proposal.",
+        "work_tree_behind": "A deploy that the manager did not commit left its work tree behind, as it is in use.",
+        "proposals_stale": "A deploy made other proposals of the agent stale; `hive rebase` replays them.",
         "deploy_started": "An approved id is being built.",
         "deploy_succeeded": "An id is deployed: the agent runs it, meta names it.",
         "deploy_failed": "An id failed; the agent keeps what it ran before.",

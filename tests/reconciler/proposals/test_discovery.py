@@ -92,6 +92,9 @@ class Stage:
         async def same(*_: object) -> Any:
             return desired
 
+        async def never(*_: object) -> bool:
+            return False
+
         async def newest(*_: object) -> Any:
             return NEW
 
@@ -106,7 +109,7 @@ class Stage:
             layout=self.layout,
             config=Config(**{"resync": 600.0, "retry_backoff": 0.01, **settings}),
             observer=observer,
-            applied=lambda _: SimpleNamespace(main=newest, remove_ended=nothing),
+            applied=lambda _: SimpleNamespace(main=newest, remove_ended=nothing, has=never),
             clock=lambda: self.now,
             now=lambda: int(self.now),
             recorder=None,

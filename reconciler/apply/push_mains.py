@@ -1,0 +1,84 @@
+"""After each deploy the `main` of a push repo follows `applied/main`, so that a clone of it is what runs.
+
+It is level-triggered: each call compares the push repo with the applied repo. A commit that a person pushed to `main`
+stays there while it waits, or while it could still be proposed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from meta.applied.repo import Applied
+from meta.errors import HiveError
+from meta.model import Deploy
+from meta.names import AgentName, Sha
+from meta.proposed import push_main, push_refs, push_repo
+from meta.proposed.tips import read_tips
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+_Seen = tuple[str | None, Sha | None]
+
+
+class PushMains:
+    """Brings the push repos to what is deployed. `bring` raises no HiveError: the next look tries again."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._done: dict[AgentName, _Seen] = {}
+
+    def forget(self, agent: AgentName) -> None:
+        """Drop what is known of a destroyed agent."""
+        self._done.pop(agent, None)
+
+    async def bring(self, agent: AgentName) -> None:
+        """Bring the push repo of `agent` to its applied repo. Start no process if neither changed since."""
+        try:
+            await self._bring(agent)
+        except HiveError as error:
+            why = error.describe()
+            log.warning("%s: its push repo stays behind: %s", agent, why, extra={"limited": f"{agent} push main"})
+
+    async def _bring(self, agent: AgentName) -> None:
+        world, applied = self._world, self._world.applied(agent)
+        main = await applied.main()
+        if main is None or not push_repo.present(world.layout, agent):
+            return
+        stamp = applied.stamp()
+        try:
+            present = await asyncio.to_thread(push_refs.main_of, world.layout.push_repo(agent))
+        except OSError:
+            return  # not as hive made it, which status and doctor report
+        if self._done.get(agent) == (stamp, present):
+            return
+        target = await self._target(agent, present, main)
+        if await push_main.bring(world.layout, agent, target, world.config, world.recorder):
+            self._done[agent] = stamp, target.main or present
+
+    async def _target(self, agent: AgentName, present: Sha | None, main: Sha) -> push_main.Target:
+        applied = self._world.applied(agent)
+        deploys = await applied.deploys()
+        held = present is not None and await applied.has(present)
+        moves = present is None or await _may_leave(applied, deploys, present, main, held=held)
+        snapshot = await asyncio.to_thread(read_tips, self._world.layout.push_repos, f"{agent}.git")
+        known = {main} if any(tip.sha == main for tip in snapshot.tips.values()) else set()
+        if present is not None and held:
+            known.add(present)
+        tags = await applied.deployed_tags(push_main.MOST_TAGS)
+        return push_main.Target(main if moves and present != main else None, present, tags, known)
+
+
+async def _may_leave(applied: Applied, deploys: Sequence[Deploy], present: Sha, main: Sha, *, held: bool) -> bool:
+    """Return True if nothing is lost when the branch leaves `present`: it is part of `main`, or it was decided and
+    cannot be deployed any more because another commit was.
+    """
+    if held and await applied.is_ancestor(present, main):
+        return True
+    ids = [deploy for deploy in deploys if deploy.sha == present]
+    if not ids or not all(deploy.state.terminal for deploy in ids):
+        return False
+    if held:
+        return not await applied.is_ancestor(main, present)
+    return all(deploy.base != main for deploy in ids)
