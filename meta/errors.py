@@ -5,6 +5,7 @@
     |  |- BadInput            what the caller gave is wrong (name, commit, settings, a line on a socket)
     |  |- NotFound            the named thing does not exist
     |  |- Conflict            another change was first, or the state does not allow it
+    |  |  `- Occupied         it would take the place of what another one proposed, and does not say so
     |  |- Damaged             a file of hive exists and cannot be read or understood
     |  |- Refused             hive could do it but does not (trust, limits, isolation)
     |  `- BuildFailed         the commit cannot be built; log: the last lines
@@ -45,6 +46,10 @@ class NotFound(PermanentError):
 
 class Conflict(PermanentError):
     """Another change was first, or the present state does not allow this one."""
+
+
+class Occupied(Conflict):
+    """A proposal that would take the place of another one's, without the word that says so."""
 
 
 class Damaged(PermanentError):

@@ -16,6 +16,7 @@ from meta.errors import (
     Conflict,
     HiveError,
     NotFound,
+    Occupied,
     PermanentError,
     Refused,
     TransientError,
@@ -38,6 +39,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("bad-input", BadInput, 400, "the input is wrong"),
     Kind("not-found", NotFound, 404, "the thing that was named does not exist"),
+    Kind("occupied", Occupied, 409, "it would take the place of another proposal, which `replaces` has to name"),
     Kind("conflict", Conflict, 409, "another request came first, or the state does not allow it"),
     Kind("unseen", Unseen, 403, "the diff does not show all of what would be approved"),
     Kind("refused", Refused, 403, "hive will not do it"),

@@ -7,6 +7,7 @@ from pydantic import Field
 from api.operations.base import CHANGES, OPERATORS, READS, AgentField, Call, Input, Route, operation
 from api.operations.lifecycle import DESCRIPTION
 from meta.agent_toml.shape import MAX_BYTES
+from meta.names import ProposalId
 from reconciler.views import Card, Change, SettingsText
 
 
@@ -33,6 +34,7 @@ class EditInput(Input):
     text: str = Field(max_length=MAX_BYTES, description="the whole new agent.toml")
     description: str = DESCRIPTION
     base: str | None = Field(None, description="the deployed commit that the text is based on")
+    replaces: ProposalId | None = Field(None, ge=0, description="the pending edit whose place this one takes")
 
 
 @operation("change", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/diff"),))
@@ -50,7 +52,9 @@ async def settings(call: Call, asked: SettingsInput) -> SettingsText:
 @operation("edit", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/settings", status=201),))
 async def edit(call: Call, asked: EditInput) -> Card:
     """Commit a new agent.toml on top of what is deployed, and propose it."""
-    deploy = await call.service.settings.propose(asked.agent, call.who, asked.text, asked.description, asked.base)
+    deploy = await call.service.settings.propose(
+        asked.agent, call.who, asked.text, asked.description, asked.base, asked.replaces
+    )
     return await call.service.cards.of(deploy)
 
 

@@ -6,12 +6,16 @@ makes there itself, on top of `applied/main`.
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Iterable
+
 from meta.agent_toml.settings import SETTINGS_FILE
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
-from meta.errors import BadInput, Conflict
-from meta.model import Deploy, DeployKind
-from meta.names import AgentName, commit_id
+from meta.errors import BadInput, Conflict, Occupied
+from meta.model import Deploy, DeployKind, TagState
+from meta.names import AgentName, ProposalId, commit_id
 from meta.proposed.settings import read_settings
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
@@ -30,6 +34,7 @@ class SettingsEdit:
         self._world = world
         self._deploys = deploys
         self._proposals = proposals
+        self._proposing = asyncio.Lock()
 
     async def text(self, agent: AgentName, at: str | None = None) -> SettingsText:
         """Return agent.toml as it is deployed, or as it is in the id or commit `at`."""
@@ -45,15 +50,27 @@ class SettingsEdit:
             ) from error
 
     async def propose(
-        self, agent: AgentName, by: str, text: str, description: str = "", base: str | None = None
+        self,
+        agent: AgentName,
+        by: str,
+        text: str,
+        description: str = "",
+        base: str | None = None,
+        replaces: ProposalId | None = None,
     ) -> Deploy:
         """Commit `text` as agent.toml on top of `applied/main`, in hive's own repo, and propose that commit.
 
         Raise BadInput for a text that is not valid or changes nothing. Raise Conflict if `base`, the commit that the
-        text was made from, is no longer the newest. A second edit supersedes one that still waits.
+        text was made from, is no longer the newest. Raise Occupied if an edit still waits and is not `replaces`;
+        otherwise the new one supersedes it.
         """
         await read_settings(text.encode())
         await self._deploys.entry(agent)
+        async with self._proposing:  # of two edits at once the second finds the first
+            check_place(agent, await self._deploys.of(agent), replaces)
+            return await self._propose(agent, by, text, description, base)
+
+    async def _propose(self, agent: AgentName, by: str, text: str, description: str, base: str | None) -> Deploy:
         main = await self._deploys.main(agent)
         if base is not None and commit_id(base) != main:
             raise Conflict(
@@ -70,3 +87,19 @@ class SettingsEdit:
             return await self._proposals.pin(agent, pinning, staged=staged)
         finally:
             staged.discard()
+
+
+def check_place(agent: AgentName, deploys: Iterable[Deploy], replaces: ProposalId | None) -> None:
+    """Raise Occupied if an edit of `agent` waits whose place is not to be taken. Pure."""
+    pending = [deploy for deploy in deploys if deploy.state is TagState.PROPOSAL]
+    waiting = [deploy for deploy in pending if deploy.source == str(EDITED) and deploy.id != replaces]
+    if not waiting:
+        return
+    last = waiting[-1]
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last.requested_at))
+    raise Occupied(
+        f"the edit of {agent} by {last.proposed_by} at {when}, proposal {last.id}, still waits, and yours would take "
+        "its place",
+        f"`hive diff {last.id}` shows it, `hive edit {agent} --from {last.id}` goes on from it, "
+        f"`hive edit {agent} --replace {last.id}` takes its place",
+    )

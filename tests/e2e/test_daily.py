@@ -56,7 +56,7 @@ def test_an_edit_becomes_a_proposal_on_top_of_what_is_deployed(lab: Lab, monkeyp
     said = lab.hive("edit", "alice", "--file", str(lab.directory / "nowhere"))
     assert (said.code, "cannot read" in said.err) == (2, True)
     again = lab.post("/api/agents/alice/settings", text=BETTER)
-    newer = lab.post("/api/agents/alice/settings", text=BETTER + "# and so\n")
+    newer = lab.post("/api/agents/alice/settings", text=BETTER + "# and so\n", replaces=again["id"])
     assert lab.card(again["id"])["note"] == f"superseded by {newer['id']}"
     lab.post(f"/api/proposals/{newer['id']}/deny")
 

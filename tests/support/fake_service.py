@@ -330,7 +330,13 @@ class FakeService:
         return SettingsText(agent, "0" * 40, SHA, 'label = "old"\n')
 
     async def propose_settings(
-        self, agent: AgentName, by: str, text: str, description: str = "", base: str | None = None
+        self,
+        agent: AgentName,
+        by: str,
+        text: str,
+        description: str = "",
+        base: str | None = None,
+        replaces: ProposalId | None = None,
     ) -> Card:
         self.known(agent)
         if "refuse" in text:

@@ -11,8 +11,12 @@ from api.cli.client import completion
 from api.cli.client.http import Client, Row
 from api.cli.command import DECIDE, AgentArgument, JsonOption, MessageOption, command
 from api.cli.commands.deploys import show_card
-from api.cli.render import console, texts
-from meta.errors import BadInput, HiveError, PermanentError
+from api.cli.render import console, texts, times
+from api.cli.render.users import person
+from meta.errors import BadInput, HiveError, Occupied, PermanentError
+
+SOURCE = "edit#agent.toml"
+"""The source of a proposal that an edit made."""
 
 
 def register(app: typer.Typer) -> None:
@@ -38,16 +42,29 @@ def edit(
         str | None,
         typer.Option("--file", metavar="FILE", help="read the text from this file, - for stdin, instead of an editor"),
     ] = None,
+    replace: Annotated[
+        int | None,
+        typer.Option(
+            "--replace",
+            metavar="ID",
+            help="take the place of this edit, which waits; else hive asks, or refuses",
+            autocompletion=completion.pending,
+        ),
+    ] = None,
     message: MessageOption = "",
     json: JsonOption = False,
 ) -> None:
     """Edit an agent's agent.toml in $VISUAL or $EDITOR, and propose what you saved.
 
     hive commits it on top of what is deployed. If nothing was changed, nothing is proposed. If the text is not valid,
-    you can edit it again; it is kept in a file whose path is printed.
+    you can edit it again; it is kept in a file whose path is printed. One edit of an agent waits at a time: yours takes
+    the place of another one only if you say so.
     """
     settings = client.row(f"/api/agents/{agent}/settings", {"at": start})
+    place = Place(client, agent, replace if replace is not None else _number(start))
     kept: Path | None = None
+    if file is None:
+        place.ask()
     if file is not None:
         text = _read(file)
     else:
@@ -57,7 +74,7 @@ def edit(
         _remove(kept)
         console.progress("nothing was changed, so nothing is proposed")
         return
-    card = _propose(client, agent, {"text": text, "description": message, "base": settings["base"]}, kept)
+    card = _propose(place, {"text": text, "description": message, "base": settings["base"]}, kept)
     id = card["id"]
     show_card(
         card,
@@ -67,13 +84,71 @@ def edit(
     )
 
 
-def _propose(client: Client, agent: str, body: Row, kept: Path | None) -> Row:
+class Place:
+    """The place of the one edit of an agent that waits. `replaces` is the edit whose place the user takes."""
+
+    def __init__(self, client: Client, agent: str, replaces: int | None) -> None:
+        self.client = client
+        self.agent = agent
+        self.replaces = replaces
+
+    def ask(self) -> bool:
+        """Ask whether to take the place of the edit that waits. Raise Occupied if the user does not want to, or if
+        there is no terminal to ask on. Return False if none waits.
+        """
+        card = self._waiting()
+        if card is None:
+            return False
+        id = card["id"]
+        age = times.age(card["requested_at"])
+        text = f"proposal {id}, the edit of {self.agent} by {person(card['proposed_by'])} {age} ago, still waits"
+        if not sys.stdin.isatty() or not typer.confirm(f"{text}. Take its place?", err=True):
+            take = f"`hive edit {self.agent} --replace {id}` takes its place"
+            raise Occupied(text, f"`hive edit {self.agent} --from {id}` goes on from it, {take}")
+        self.replaces = id
+        return True
+
+    def post(self, body: Row) -> Row:
+        """Propose the edit; ask again if another one came meanwhile."""
+        path = f"/api/agents/{self.agent}/settings"
+        while True:
+            old = self._text()
+            try:
+                card = self.client.post(path, body | {"replaces": self.replaces})
+            except Occupied:
+                if not sys.stdin.isatty() or not self.ask():
+                    raise
+                continue
+            if old is not None:
+                kept = _file(f"{self.agent}-{self.replaces}", old)
+                console.progress(f"{self.replaces} is superseded; its text is kept in {kept}")
+            return card
+
+    def _waiting(self) -> Row | None:
+        cards = self.client.rows("/api/proposals", {"agent": self.agent})
+        waiting = [card for card in cards if card["source"] == SOURCE and card["id"] != self.replaces]
+        return waiting[-1] if waiting else None
+
+    def _text(self) -> str | None:
+        """Return the text whose place is taken, if it waits: hive drops it with the proposal."""
+        cards = self.client.rows("/api/proposals", {"agent": self.agent}) if self.replaces is not None else []
+        if not any(card["source"] == SOURCE and card["id"] == self.replaces for card in cards):
+            return None
+        return str(self.client.row(f"/api/agents/{self.agent}/settings", {"at": str(self.replaces)})["text"])
+
+
+def _number(start: str | None) -> int | None:
+    """Return the id that the edit starts from: its place is taken without a question."""
+    return int(start) if start is not None and start.isascii() and start.isdigit() and len(start) < 7 else None
+
+
+def _propose(place: Place, body: Row, kept: Path | None) -> Row:
     """Propose the text, and return the card. The file is removed only if that worked."""
     try:
-        card = client.post(f"/api/agents/{agent}/settings", body)
+        card = place.post(body)
     except HiveError:
         if kept is not None:
-            console.progress(f"your text is kept in {kept}; `hive edit {agent} --file {kept}` tries it again")
+            console.progress(f"your text is kept in {kept}; `hive edit {place.agent} --file {kept}` tries it again")
         raise
     _remove(kept)
     return card
