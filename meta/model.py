@@ -152,7 +152,8 @@ class Deploy:
     `commit_ref` is what the proposer named (empty for a spawn), `sha` what hive fetched and pinned.
     `by` and `reason` are those of the furthest tag, `approved_by` is that of the approval.
     `meta_commit` is the commit on meta `main` that a deployed id names. `shown` is what its approval is bound to.
-    `kept`: the tags keep the commit; hive removes the objects of a denied id.
+    `kept`: the tags keep the commit; hive removes the objects of a denied id. `rebased_from`: hive made the commit by
+    replaying that id.
     """
 
     agent: AgentName
@@ -174,6 +175,7 @@ class Deploy:
     unproven: bool = False
     shown: Binding | None = None
     kept: bool = True
+    rebased_from: ProposalId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from reconciler.messaging.reminders import Reminders
 from reconciler.observe.links import Links
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.discovery import Discovery
+from reconciler.proposals.rebase import Rebase
 from reconciler.proposals.settings_edit import SettingsEdit
 from reconciler.queries.cards import CardsQuery
 from reconciler.queries.diffs import DiffsQuery
@@ -48,6 +49,7 @@ class Service:
     proposals: Proposals
     discovery: Discovery
     settings: SettingsEdit
+    rebase: Rebase
     agents: Lifecycle
     spawns: Spawns
     rollback: Rollback

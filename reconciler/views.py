@@ -19,7 +19,7 @@ class Card:
     `commit_ref` is as the proposer wrote it (empty for a spawn); `fetched_sha` is set after a fetch. The fields after
     `source` are not stored but read when a card is shown: `branch` if the proposal came from a branch (of the push repo
     or the work tree), `sha` (also of a spawn), `decided_by` if the card is not pending any more, and `stale` if the
-    proposal cannot be deployed any more: how to rebase it.
+    proposal cannot be deployed any more: how to rebase it; `rebased_from` if hive made the commit by replaying that id.
     """
 
     id: ProposalId
@@ -40,6 +40,7 @@ class Card:
     sha: str | None = None
     decided_by: str | None = None
     stale: str | None = None
+    rebased_from: ProposalId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class RefusedTip:
     by: str
     reason: str
     remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTips:
+    """Branches of an agent that become proposals only later. `reason`: the limit that holds them back, and its end."""
+
+    agent: AgentName
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from meta.model import DeployKind
 from meta.wire import host, manager
 from meta.wire.common import Approval, ApprovalKind, ApprovalStatus
 from meta.wire.limits import DESCRIPTION_MOST
-from reconciler.views import Card, Diff, RefusedTip
+from reconciler.views import Card, Diff, RefusedTip, WaitingTips
 
 MAX_ROWS = 1000
 OF_AGENT = frozenset({"agent"})
@@ -143,6 +143,14 @@ async def refused(call: Call, asked: RefusedInput) -> list[RefusedTip]:
     return [tip for name in names for tip in service.discovery.refused(name)]
 
 
+@operation("waiting_tips", OPERATORS, READS, routes=(Route("GET", "/api/waiting"),))
+async def waiting_tips(call: Call, asked: RefusedInput) -> list[WaitingTips]:
+    """List the agents whose further branches wait before they become proposals, each with the reason."""
+    service = call.service
+    names = service.names() if asked.agent is None else [asked.agent]
+    return [WaitingTips(name, reason) for name in names if (reason := service.discovery.waiting(name)) is not None]
+
+
 @operation("proposal", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}"),))
 async def proposal(call: Call, asked: ProposalInput) -> Card:
     """Return one proposal."""
@@ -191,6 +199,14 @@ async def retry(call: Call, asked: ProposalInput) -> Card:
     return await call.service.cards.of(await call.service.proposals.retry(asked.id, call.who, asked.agent))
 
 
+@operation(
+    "rebase", OPERATORS, CHANGES, routes=(Route("POST", "/api/proposals/{id}/rebase", status=201, query=OF_AGENT),)
+)
+async def rebase(call: Call, asked: ProposalInput) -> Card:
+    """Replay a stale proposal onto what the agent runs now, and propose the result in its place."""
+    return await call.service.cards.of(await call.service.rebase(asked.id, call.who, asked.agent))
+
+
 @operation("cancel", OPERATORS, REMOVES, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))
 async def cancel(call: Call, asked: DenyInput) -> Card:
     """End an approved id before hive commits it to meta."""
@@ -198,4 +214,4 @@ async def cancel(call: Call, asked: DenyInput) -> Card:
     return await call.service.cards.of(deploy)
 
 
-PROPOSALS = (propose, pending, refused, proposal, diff, approve, deny, retry, cancel)
+PROPOSALS = (propose, pending, refused, waiting_tips, proposal, diff, approve, deny, retry, rebase, cancel)

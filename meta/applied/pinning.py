@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from meta.applied.source import Source
 from meta.model import DeployKind
-from meta.names import Sha
+from meta.names import ProposalId, Sha
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Pinning:
     """A commit to pin as `proposal/<id>`, with the facts that its tag records.
 
     `base`: the newest deployed commit at that time, None before the first deploy. `commit_ref`: the commit as the
-    proposer named it.
+    proposer named it. `rebased`: the id whose commits hive replayed to make this one.
     """
 
     kind: DeployKind
@@ -24,3 +24,4 @@ class Pinning:
     source: Source
     by: str
     description: str = ""
+    rebased: ProposalId | None = None

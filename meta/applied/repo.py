@@ -189,6 +189,7 @@ class Applied:
             tags.COMMIT_REF: pinning.commit_ref,
             tags.SOURCE: str(pinning.source),
             tags.BY: pinning.by,
+            tags.REBASED: str(pinning.rebased) if pinning.rebased is not None else "",
         }
         tag_object = self._tag(TagState.PROPOSAL, id, pinning.sha, at, pinning.description, trailers)
         try:

@@ -51,6 +51,8 @@ from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.discovery import Discovery
+from reconciler.proposals.offers import Offers
+from reconciler.proposals.rebase import Rebase
 from reconciler.proposals.settings_edit import SettingsEdit
 from reconciler.proposals.staleness import Stale
 from reconciler.queries.cards import CardsQuery
@@ -252,7 +254,15 @@ def _service(
     deploys, stale = Deploys(world, apply, loop), Stale(world)
     branches = Branches()
     proposals = Proposals(world, loop, deploys, stale, branches)
-    discovery = Discovery(world, proposals.propose, store.seen_tips, store.settings, branches, loop.look_now)
+    discovery = Discovery(
+        world,
+        proposals.propose,
+        store.seen_tips,
+        store.settings,
+        branches,
+        loop.look_now,
+        offers=Offers(world, stale),
+    )
     agents = Lifecycle(world, apply, loop, deploys)
     disk = _disk_guard(here, world, loop, agents)
     status = StatusQuery(
@@ -270,6 +280,7 @@ def _service(
         proposals=proposals,
         discovery=discovery,
         settings=SettingsEdit(world, deploys, proposals),
+        rebase=Rebase(world, deploys, stale, proposals),
         agents=agents,
         spawns=Spawns(world, deploys),
         rollback=Rollback(world, deploys),

@@ -14,6 +14,8 @@ from meta.names import AgentName, ProposalId, Sha
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
+REPLAYED = (TagState.PROPOSAL, TagState.FAILED)
+"""The states of ids that `hive rebase` replays. A denied one is decided, and its commit is not kept."""
 _IN_FLIGHT = (TagState.APPROVED, TagState.BUILDING)
 
 
@@ -89,5 +91,10 @@ class Stale:
                 )
 
     def hint(self, deploy: Deploy) -> str:
-        """Return how to rebase a stale proposal."""
+        """Return how to rebase a stale proposal: by hand, and by hive if it keeps the commit."""
+        by_hand = self.by_hand(deploy)
+        return f"{by_hand}; or `hive rebase {deploy.id}` replays it" if deploy.state in REPLAYED else by_hand
+
+    def by_hand(self, deploy: Deploy) -> str:
+        """Return how a person rebases a stale proposal."""
         return rebase_hint(deploy.agent, Source.parse(deploy.source), self._world.layout.applied_git(deploy.agent))

@@ -87,4 +87,6 @@ def with_tags(card: Card, deploy: Deploy | None, stale: str | None = None) -> Ca
     if deploy is None:
         return replace(card, branch=branch, stale=stale)
     decided = None if deploy.state is TagState.PROPOSAL else deploy.approved_by or deploy.by
-    return replace(card, branch=branch, sha=deploy.sha, decided_by=decided, stale=stale)
+    return replace(
+        card, branch=branch, sha=deploy.sha, decided_by=decided, stale=stale, rebased_from=deploy.rebased_from
+    )

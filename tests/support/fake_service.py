@@ -103,8 +103,9 @@ class FakeService:
             logs=part(deploys="log", last="logs", after="logs_after"),
             metrics=part(call="metrics"),
             proposals=part(propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry"),
-            discovery=part(refused="refused"),
+            discovery=part(refused="refused", waiting="waiting"),
             settings=part(text="settings", propose="propose_settings"),
+            rebase=part(call="rebase"),
             agents=part(
                 start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
             ),
@@ -225,6 +226,13 @@ class FakeService:
             return card
         self.record(("cancel", id, by, reason))
         return self.move(id, "failed", "failed", reason)
+
+    def waiting(self, agent: AgentName) -> str | None:
+        return f"{agent} has 20 proposals that wait" if agent == ALICE else None
+
+    async def rebase(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
+        self.record(("rebase", id, by))
+        return await self.card(id, agent)
 
     async def retry(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
         self.record(("retry", id, by))

@@ -38,6 +38,12 @@ def retriable(ctx: typer.Context, args: list[str], incomplete: str) -> Completio
     return _matching(_ids(ctx, frozenset({"failed", "denied"})), incomplete)
 
 
+def stale(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete pending ids that are stale."""
+    rows = _rows(ctx, "/api/proposals", {"agent": _text(ctx.params.get("agent"))})
+    return _matching([(str(row["id"]), _about(row)) for row in rows if row.get("stale")], incomplete)
+
+
 def cancellable(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
     """Complete ids that are approved and not deployed yet."""
     return _matching(_ids(ctx, frozenset({"approved", "building"})), incomplete)

@@ -55,6 +55,7 @@ def register(app: typer.Typer) -> None:
     denials = ("hive deny 7 -m 'too broad'", "hive deny 7 8 9", "hive deny --agent alice --all")
     command(app, "deny", DECIDE, examples=denials)(deny)
     command(app, "retry", DECIDE, examples=("hive retry 7",))(retry)
+    command(app, "rebase", DECIDE, examples=("hive rebase 7",))(rebase)
     command(app, "cancel", DECIDE, examples=("hive cancel 7",))(cancel)
 
 
@@ -95,7 +96,9 @@ def pending(
         empty="nothing is pending" if not everything else "no proposals yet",
         optional=("COMMIT", "KIND", "AGE"),
     )
-    show_conditions([f"{tip['agent']}: {_refusal(tip)}" for tip in client.rows("/api/refused")])
+    notes = [f"{row['agent']}: {row['reason']}" for row in client.rows("/api/waiting")]
+    notes += [f"{tip['agent']}: {_refusal(tip)}" for tip in client.rows("/api/refused")]
+    show_conditions(_stale(rows) + notes)
 
 
 def _show_refused(client: Client, json: bool) -> None:
@@ -112,6 +115,19 @@ def _show_refused(client: Client, json: bool) -> None:
 def _refusal(tip: Row) -> str:
     by = f" ({person(tip['by'])})" if tip["by"] else ""
     return f"{tip['branch']} at {texts.short_commit(tip['commit'])}{by} is refused: {tip['reason']}; {tip['remedy']}"
+
+
+def _stale(rows: Sequence[Row]) -> list[str]:
+    """Return a line for each agent that has stale proposals: how hive can rebase them."""
+    ids: dict[str, list[int]] = {}
+    for row in rows:
+        if row["stale"] and row["state"] == "proposal":
+            ids.setdefault(row["agent"], []).append(row["id"])
+    return [
+        f"{agent}: {ids_of(stale)} {'is' if len(stale) == 1 else 'are'} stale, made before what it runs now; "
+        f"`hive rebase {stale[0] if len(stale) == 1 else 'ID'}` replays {'it' if len(stale) == 1 else 'one'}"
+        for agent, stale in ids.items()
+    ]
 
 
 def _state(row: Row) -> str:
@@ -278,6 +294,31 @@ def retry(
         card,
         json,
         f"proposal {new} for {card['agent']} is commit {texts.short_commit(card['fetched_sha'])} again",
+        f"next: `hive diff {new}`, then `hive approve {new}`",
+    )
+
+
+def rebase(
+    client: Client,
+    id: Annotated[
+        int,
+        typer.Argument(metavar="ID", help="a stale id", autocompletion=completion.stale, show_default=False),
+    ],
+    agent: OwnerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Replay a stale proposal onto what the agent runs now. The result is a new proposal, which takes its place.
+
+    Each commit keeps its message and its author. If files were changed on both sides, they are named, and nothing is
+    changed: rebase in the clone then.
+    """
+    card = client.post(f"/api/proposals/{id}/rebase", {}, {"agent": agent})
+    new = card["id"]
+    show_card(
+        card,
+        json,
+        f"proposal {new} for {card['agent']} is {id} on what it runs now, commit "
+        f"{texts.short_commit(card['fetched_sha'])}",
         f"next: `hive diff {new}`, then `hive approve {new}`",
     )
 

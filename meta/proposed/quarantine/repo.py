@@ -158,6 +158,28 @@ class QuarantineRepo:
         message = scrub(tree.message_of(text))
         return Fetched(commit, commits, one_line(message.partition("\n")[0], 200), message)
 
+    async def tree_of(self, commit: Sha) -> Sha:
+        """Return the tree of a commit."""
+        return Sha((await self.output("rev-parse", "--verify", f"{commit}^{{tree}}")).decode("ascii").strip())
+
+    async def commit_data(self, commit: Sha, limit: int) -> bytes:
+        """Return the raw commit, of at most `limit` bytes. Raise OutputTooLarge."""
+        ((_, data),) = await self._batch([commit], limit)
+        return data
+
+    async def output(self, *words: str) -> bytes:
+        """Return what a command of git prints here. Raise a HiveError if it fails."""
+        return await self._git_output(*words)
+
+    async def merge(
+        self, settings: Mapping[str, str], words: Sequence[str], limit: int, limits: Mapping[int, int]
+    ) -> tuple[int, bytes, str]:
+        """Run a command that writes objects here. Return its code, its output and the end of its complaints."""
+        config = self.config
+        streams = Streams(output_limit=limit)
+        done = await _git(self.path, settings, words, config.git_deadline, self.recorder, streams, limits=limits)
+        return done.code, done.stdout, done.stderr_tail
+
     async def _read_commit(self, commit: Sha, base: Sha | None) -> tuple[bytes, ...]:
         """Return the raw commit and, if there is a base, its top tree, by one process."""
         names = [commit, *([f"{base}^{{tree}}"] if base is not None else [])]

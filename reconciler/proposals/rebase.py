@@ -1,0 +1,78 @@
+"""`hive rebase`: hive replays a stale proposal onto what the agent runs now, and proposes the result."""
+
+from __future__ import annotations
+
+import contextlib
+
+from meta.applied.pinning import Pinning
+from meta.applied.source import Source
+from meta.errors import Conflict, Refused
+from meta.model import Deploy, DeployKind, TagState
+from meta.names import AgentName, ProposalId
+from meta.proposed.quarantine.replay import Replay, replay
+from meta.proposed.quarantine.repo import Fetched
+from reconciler.apply.effects import effect
+from reconciler.proposals.commands import Proposals
+from reconciler.proposals.deploys import Deploys
+from reconciler.proposals.staleness import REPLAYED, Stale
+from reconciler.proposals.superseding import SUPERSEDED
+from reconciler.world import World
+
+
+class Rebase:
+    """The command `rebase`. It returns the new deploy as its tags have it afterwards."""
+
+    def __init__(self, world: World, deploys: Deploys, stale: Stale, proposals: Proposals) -> None:
+        self._world = world
+        self._deploys = deploys
+        self._stale = stale
+        self._proposals = proposals
+
+    async def __call__(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Deploy:
+        """Replay the commits of a stale id onto `applied/main`, propose the last one, and supersede the id.
+
+        The new proposal has the source of the old one, so a newer commit from there supersedes it. Raise Conflict if
+        the id is not stale or is decided, and if files were changed on both sides: nothing was changed then.
+        """
+        deploy = await self._deploys.find(id, agent)
+        if deploy.kind is not DeployKind.APPLY_COMMIT:
+            raise Refused(f"{id} is a {deploy.kind}, not a proposal of a commit", "only a commit can be replayed")
+        if deploy.state not in REPLAYED:
+            raise Conflict(f"{id} is {deploy.state}, only a pending or failed id is replayed", "see `hive pending`")
+        owner, main = deploy.agent, await self._deploys.main(deploy.agent)
+        await self._deploys.entry(owner)
+        if await self._stale.descends(owner, main, deploy.sha):
+            remedy = f"`hive approve {id}`" if deploy.state is TagState.PROPOSAL else f"`hive retry {id}`"
+            raise Conflict(f"{id} is not stale: it descends from what {owner} runs ({main[:12]})", remedy)
+        request = Replay(
+            deploy.sha, main, self._world.layout.applied_git(owner), self._world.now(), self._stale.by_hand(deploy)
+        )
+        replayed = await replay(request, self._world.layout, self._world.config, self._world.recorder)
+        try:
+            new = await self._pin(deploy, replayed, request, by)
+        finally:
+            if replayed.staged is not None:
+                replayed.staged.discard()
+        await self._supersede(deploy, new, by)
+        return new
+
+    async def _pin(self, old: Deploy, replayed: Fetched, request: Replay, by: str) -> Deploy:
+        pinning = Pinning(
+            DeployKind.APPLY_COMMIT,
+            replayed.sha,
+            request.onto,
+            commit_ref=replayed.sha,
+            source=Source.parse(old.source),
+            by=by,
+            description=old.description,
+            rebased=old.id,
+        )
+        return await self._proposals.pin(old.agent, pinning, replayed.message, replayed.staged)
+
+    async def _supersede(self, old: Deploy, new: Deploy, by: str) -> None:
+        """End the old id, unless it failed before, or the new one ended it as the newer one from the same branch."""
+        if old.state is not TagState.PROPOSAL:
+            return
+        with contextlib.suppress(Conflict), effect("tag-superseded"):
+            await self._deploys.move(old, TagState.DENIED, by, f"{SUPERSEDED}{new.id}")
+        await self._deploys.publish(old.agent, new.id)
