@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Set
 from pathlib import Path
 
+from meta.applied.merged_packs import merge
 from meta.applied.states import FOLDERS, parse, tag_ref
 from meta.applied.tags import ReadTag
 from meta.git import packs
@@ -24,6 +25,7 @@ class Kept:
 
     def __init__(self, repo: GitRepo, layout: Layout) -> None:
         self._repo = repo
+        self._layout = layout
         self._shared = (layout.applied_repos,)
 
     def ids(self) -> frozenset[ProposalId]:
@@ -66,6 +68,10 @@ class Kept:
             if done:
                 removed.append(id)
         return tuple(removed)
+
+    async def merge(self, ended: Set[ProposalId]) -> int:
+        """Merge the packs of ended ids that stay for good, if there are many. Return how many packs are gone."""
+        return await merge(self._repo.path, ended, self._layout)
 
     def _tags(self, id: ProposalId) -> set[TagState]:
         read = {parsed for ref in self._repo.refs(FOLDERS) if (parsed := parse(ref)) is not None}

@@ -289,6 +289,14 @@ class Applied:
             log.warning("%s: objects of ended proposals stay for now: %s", self.agent, error.summary)
             return ()
 
+    async def merge_packs(self) -> int:
+        """Merge the packs of deployed and failed ids, if there are many. Return how many packs are gone.
+
+        Raise Damaged if a tag cannot be read: its id may still need a pack of its own.
+        """
+        ended = (TagState.DEPLOYED, TagState.FAILED)
+        return await self.kept.merge({deploy.id for deploy in await self.deploys() if deploy.state in ended})
+
     # helpers
     async def _stays(self, id: ProposalId, deploy: Deploy) -> Sha | None:
         """Return a commit that stays if the objects of `id` go: its base. Return None if they are not apart."""

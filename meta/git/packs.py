@@ -2,9 +2,10 @@
 
     objects/pack/pack-<id as 40 digits>.pack, .idx     the objects of one id
     objects/pack/tmp_staged-<hex>, ...-idx             written, but no id has it yet; git does not see it
+    objects/pack/pack-<hash>.pack, .idx                the objects of many ended ids (`meta/applied/merged_packs.py`)
 
-A pack holds everything that its commit adds to the commit it was based on, also what another pack has. So one pack is
-removed without a look at the others. Who reads a repo over a longer time notes that with `reading`.
+A pack of an id holds everything that its commit adds to the commit it was based on, also what another pack has. So one
+pack is removed without a look at the others. Who reads a repo over a longer time notes that with `reading`.
 """
 
 from __future__ import annotations
@@ -101,6 +102,12 @@ def ids(git_dir: Path) -> frozenset[ProposalId]:
     return frozenset(ProposalId(int(match[1])) for name in names if (match := _PACK.fullmatch(name)))
 
 
+def merged(git_dir: Path) -> list[Path]:
+    """Return the packs that are not of one id, sorted; those without an index, which git does not see, are left out."""
+    paths = sorted(_folder(git_dir).glob("pack-*.pack"))
+    return [path for path in paths if not _PACK.fullmatch(path.name) and path.with_suffix(".idx").exists()]
+
+
 def holds(git_dir: Path, name: str) -> bool:
     """Return True if the object `name` is in one of the packs of a repo, by their indexes (gitformat-pack(5)).
 
@@ -127,7 +134,11 @@ def remove(git_dir: Path, id: ProposalId, shared: Sequence[Path] = ()) -> bool:
 
     Raise TransientError or PermanentError if the disk fails.
     """
-    path = path_of(git_dir, id)
+    return remove_pack(git_dir, path_of(git_dir, id), shared)
+
+
+def remove_pack(git_dir: Path, path: Path, shared: Sequence[Path] = ()) -> bool:
+    """Remove the pack at `path`, in the same way."""
     try:
         with _lock:  # so that nobody begins to read in between
             if any(_readers[directory] for directory in (git_dir, *shared)):
@@ -137,7 +148,7 @@ def remove(git_dir: Path, id: ProposalId, shared: Sequence[Path] = ()) -> bool:
             other.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
-        raise disk_error(f"cannot remove the objects of {id}", error) from error
+        raise disk_error(f"cannot remove {path.name}", error) from error
     return True
 
 

@@ -7,12 +7,15 @@ changed since the last time costs a listing of its files and no process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
 from meta.errors import HiveError
 from meta.names import AgentName
-from meta.proposed import push_objects, push_prune
+from meta.proposed import push_objects, push_prune, push_refs
+from meta.proposed.retention import BRANCH_DAYS, dealt_with, expiry
+from meta.proposed.tips import read_tips
 from meta.text import one_line
 from reconciler.loop.queue import Queue
 from reconciler.world import World
@@ -68,6 +71,7 @@ class Pruning:
         world, repo = self._world, self._world.layout.push_repo(agent)
         async with self._one:
             state, now = self._states.get(agent, ""), time.time()
+            await self._drop_branches(agent, now)
             pruned = await push_prune.prune(world.layout, agent, world.config, now, state, world.recorder)
         self._failed.pop(agent, None)
         if pruned is None:
@@ -76,9 +80,26 @@ class Pruning:
         self._excess.pop(agent, None)
         if excess := push_objects.excess(repo, pruned.size, world.config):
             self._excess[agent] = ". ".join(excess)
+        if merged := await world.applied(agent).merge_packs():
+            log.info("%s: merged %d packs of its applied repo", agent, merged)
         if pruned.removed.files:
             log.info("%s: removed %d bytes that no ref of its push repo reached", agent, pruned.removed.size)
         return None
+
+    async def _drop_branches(self, agent: AgentName, now: float) -> None:
+        """Remove the branches that were dealt with long ago."""
+        layout, dropped = self._world.layout, 0
+        if not await asyncio.to_thread(push_prune.is_prunable, layout, agent):
+            return
+        snapshot = await asyncio.to_thread(read_tips, layout.push_repos, f"{agent}.git")
+        deploys = await self._world.applied(agent).deploys() if snapshot.tips else ()
+        for tip in dealt_with(snapshot.tips, deploys, expiry(now)):
+            with contextlib.suppress(OSError):  # a push changes its folder
+                dropped += await asyncio.to_thread(
+                    push_refs.remove_branch, layout.push_repo(agent), tip.branch, tip.sha
+                )
+        if dropped:
+            log.info("%s: removed %d branches that were decided %d days ago", agent, dropped, BRANCH_DAYS)
 
     def _note(self, agent: AgentName, error: HiveError | None) -> None:
         why = error.describe() if error is not None else "it failed inside, see the log"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Conflict, HiveError
-from reconciler.upkeep.doctor.checks import agents, generations, host, places, proposed, running, systemd, truth
+from reconciler.upkeep.doctor.checks import agents, generations, host, packs, places, proposed, running, systemd, truth
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict
 
 SECONDS = 600.0
@@ -52,6 +52,7 @@ CHECKS = (
     Check("proposed", "work trees and push repos are as hive made them, and the group may push", proposed.repos),
     Check("leftovers", "nothing is left of agents that do not exist any more", places.leftovers),
     Check("meta", "meta can be read, and the commits that it pins exist", truth.meta),
+    Check("growth", "no repo has many small packs, or room taken by what was decided", packs.growth),
     Check("fsck", "every repo of hive is sound", truth.fsck),
     Check("damage", "every ref of hive's repos can be read", truth.damage),
     Check("generations", "the files of every generation are those that were built", generations.generations),
@@ -89,7 +90,7 @@ async def examine(subject: Subject, *, fix: bool = False, checks: Sequence[Check
     with _locked(subject):
         rows = []
         for check, findings in results:
-            repairs = [row for row in (_repair(check, finding) for finding in findings) if row is not None]
+            repairs = [row for finding in findings if (row := await _repair(check, finding)) is not None]
             rows += repairs + _rows(check, await _run(check, subject) if repairs else findings)
     return rows
 
@@ -117,12 +118,13 @@ def _rows(check: Check, findings: Sequence[Finding]) -> list[Row]:
     return [Row(check.name, each.verdict, each.text, each.remedy, each.fix is not None) for each in findings]
 
 
-def _repair(check: Check, finding: Finding) -> Row | None:
+async def _repair(check: Check, finding: Finding) -> Row | None:
     if finding.fix is None:
         return None
     try:
-        return Row(check.name, Verdict.OK, finding.fix(), fixed=True)
-    except OSError as error:
+        done = finding.fix()
+        return Row(check.name, Verdict.OK, done if isinstance(done, str) else await done, fixed=True)
+    except (OSError, HiveError) as error:
         return Row(check.name, Verdict.FAIL, f"not repaired: {finding.text}: {error}", finding.remedy)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -35,13 +35,13 @@ class Verdict(StrEnum):
 class Finding:
     """The result of a check in one sentence. `remedy`: what an operator can do; `fix` does it, if that is safe.
 
-    `fix` checks again before it changes anything, returns what it did, and may raise OSError.
+    `fix` checks again before it changes anything, returns what it did, and may raise OSError or a HiveError.
     """
 
     verdict: Verdict
     text: str
     remedy: str = ""
-    fix: Callable[[], str] | None = None
+    fix: Callable[[], str | Awaitable[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
