@@ -135,7 +135,7 @@ def test_the_hint_for_a_pusher_works_when_it_is_followed_to_the_letter(lab: Lab)
     first, second = push(lab, "h1"), push(lab, "h2")
     lab.approve(first)
     hint = lab.card(second)["stale"]
-    found = re.search("`(.+?)`.*`(.+?)`", hint)
+    found = re.search("`(git .+?)`.*?`(git .+?)`", hint)
     assert found is not None, hint
     clone = lab.directory / "w" / "alice"
     for words in found[1].split(" && "):

@@ -59,6 +59,7 @@ class FakeService:
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
         self.tips: list[RefusedTip] = []
+        self.waits: dict[AgentName, str] = {}
         self.shown: dict[int, Card] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
@@ -228,7 +229,7 @@ class FakeService:
         return self.move(id, "failed", "failed", reason)
 
     def waiting(self, agent: AgentName) -> str | None:
-        return f"{agent} has 20 proposals that wait" if agent == ALICE else None
+        return self.waits.get(agent)
 
     async def rebase(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
         self.record(("rebase", id, by))

@@ -70,7 +70,7 @@ async def test_what_is_to_be_decided_must_be_said_once(hive: Hive, words: str) -
 
 
 # how they are shown
-async def test_refused_branches_stand_below_what_is_pending(hive: Hive) -> None:
+async def test_branches_that_wait_or_are_refused_stand_below_what_is_pending(hive: Hive) -> None:
     tip = RefusedTip(
         AgentName("alice"),
         "proposed/push.git#t2",
@@ -81,9 +81,11 @@ async def test_refused_branches_stand_below_what_is_pending(hive: Hive) -> None:
         "`git x` forgets",
     )
     hive.fake.tips = [tip]
+    hive.fake.waits = {AgentName("alice"): "push/alice.git branch t3 waits: alice has 20 proposals"}
     _, out, _ = await hive.hive("pending")
     assert out.splitlines() == [
         "nothing is pending",
+        "alice: push/alice.git branch t3 waits: alice has 20 proposals",
         "alice: t2 at 222222222222 (root (uid 0)) is refused: too large (less); `git x` forgets",
     ]
     assert json.loads((await hive.hive("pending", "--json"))[1]) == []
