@@ -119,7 +119,8 @@ class Applied:
 
     async def log(self, before: Sha | None, after: Sha, limit: int = 100) -> tuple[str, ...]:
         """Return the scrubbed subjects of the commits that `after` adds to `before`, newest first."""
-        return tuple(one_line(subject, 200) for subject in await self.repo.subjects(after, before, limit))
+        subjects = await self.repo.subjects(after, before, limit)
+        return await asyncio.to_thread(lambda: tuple(one_line(subject, 200) for subject in subjects))
 
     async def files(self, sha: Sha) -> Mapping[str, FileAt]:
         """Return every file of a commit by path."""

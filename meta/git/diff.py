@@ -7,6 +7,7 @@ agent chooses what is compared: many paths may share one large file, and a file 
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -137,7 +138,7 @@ class Differ:
 
     async def cut(self, before: Sha, after: Sha) -> str | None:
         """Return why the difference does not show every file as a whole; None if it does. Same errors as `diff`."""
-        _, large, left = _groups(await self._list(before, after, _NO_RENAMES), DIFF_LIMIT)
+        _, large, left = await asyncio.to_thread(_groups, await self._list(before, after, _NO_RENAMES), DIFF_LIMIT)
         if not large and not left:
             return None
         return (await self.diff(before, after)).cut
@@ -151,29 +152,20 @@ class Differ:
         files = await self._list(before, after, _NO_RENAMES)
         limit = DIFF_LIMIT
         if path is not None:
-            files = tuple(item for item in files if item.has(path))
+            files = await asyncio.to_thread(_at, files, path)
             limit = _LARGE_TOTAL
             if not files:
                 raise NotFound(f"nothing changes at {path}", "`hive diff ID --stat` lists the changed files")
-        small, large, left = _groups(files, limit)
+        small, large, left = await asyncio.to_thread(_groups, files, limit)
         patches, room = [], limit
         for group in (small, large):
             if group:
                 paths = () if len(group) == len(files) and path is None else _pathspecs(group)
                 patches.append(await self._patch(before, after, group, paths, room))
                 room -= len(patches[-1].data)
-        shown = {item for patch in patches for item in patch.files[: patch.whole]}
         listed = [item for patch in patches for item in patch.files] + left
         binary = await self._binary(listed)
-        changes = tuple(
-            item.change(binary.get(item.blob), item in shown)
-            for item in sorted(listed, key=lambda item: item.paths[-1])
-        )
-        reason = next((patch.cut for patch in patches if patch.cut), None) or (_too_large(limit) if left else None)
-        if reason == _LONG:
-            reason = f"the patch is longer than {limit} bytes"
-        text = b"".join(patch.data for patch in patches).decode("utf-8", "replace")
-        return _ended(TreeDiff(changes, text, reason))
+        return await asyncio.to_thread(_tree_diff, patches, left, binary, limit)
 
     async def _list(
         self, before: Sha, after: Sha, renames: Sequence[str], paths: Sequence[bytes] = ()
@@ -183,19 +175,18 @@ class Differ:
             done = await self._git(words, paths, limit=LIST_LIMIT)
         except OutputTooLarge as error:
             raise Refused("the commits differ in too many files to list them", "propose a smaller change") from error
-        files = _records(done.stdout)
-        sizes = await self._sizes({oid for item in files for oid in item.oids})
-        return tuple(replace(item, sizes=_pair(item, sizes)) for item in files)
+        files, names = await asyncio.to_thread(_records, done.stdout)
+        sizes = await self._sizes(names)
+        return await asyncio.to_thread(lambda: tuple(replace(item, sizes=_pair(item, sizes)) for item in files))
 
-    async def _sizes(self, oids: Iterable[Sha]) -> dict[Sha, int]:
-        names = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
+    async def _sizes(self, names: bytes) -> dict[Sha, int]:
+        """Return the size of each object in `names`, one a line."""
         if not names:
             return {}
         done = await self._git(
             ["cat-file", "--batch-check=%(objectname) %(objectsize)"], stdin=names, limit=2 * len(names) + 2**16
         )
-        words = (line.split() for line in done.stdout.decode("ascii", "replace").split("\n"))
-        return {Sha(pair[0]): int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdecimal()}
+        return await asyncio.to_thread(_decode_sizes, done.stdout)
 
     async def _patch(self, before: Sha, after: Sha, group: Sequence[_Raw], paths: Sequence[bytes], room: int) -> _Patch:
         """Return the patch of a group, in at most `room` bytes. What goes wrong is named in it, not raised."""
@@ -215,15 +206,8 @@ class Differ:
 
     async def _binary(self, files: Iterable[_Raw]) -> dict[Sha, bool]:
         """Return which blobs are binary, as far as they may be looked at."""
-        sizes = {item.blob: item.sizes[item.letter != "D"] or 0 for item in files if _SUBMODULE not in item.modes}
-        looked: dict[Sha, bool] = {}
-        wanted, total = [], 0
-        for oid in sorted(sizes, key=lambda oid: sizes[oid]):
-            total += sizes[oid]
-            if total <= _LARGE_TOTAL and sizes[oid] <= DIFF_LIMIT:
-                wanted.append(oid)
-            elif len(looked) < _MOST_LOOKS:
-                looked[oid] = b"\0" in (await self._beginning(oid))[:_LOOKED_AT]
+        wanted, large = await asyncio.to_thread(_looks, tuple(files))
+        looked = {oid: b"\0" in (await self._beginning(oid))[:_LOOKED_AT] for oid in large}
         return looked | await self._beginnings(wanted)
 
     async def _beginning(self, oid: Sha) -> bytes:
@@ -236,17 +220,8 @@ class Differ:
         if not oids:
             return {}
         names = "".join(f"{oid}\n" for oid in oids).encode()
-        output = (await self._git(["cat-file", "--batch"], stdin=names, limit=_LARGE_TOTAL + 100 * len(oids))).stdout
-        looked, at = {}, 0
-        for oid in oids:
-            end = output.index(b"\n", at)
-            words = output[at:end].split()
-            at = end + 1
-            if len(words) == 3:
-                size = int(words[2])
-                looked[oid] = output.find(b"\0", at, at + min(size, _LOOKED_AT)) >= 0
-                at += size + 1
-        return looked
+        done = await self._git(["cat-file", "--batch"], stdin=names, limit=_LARGE_TOTAL + 100 * len(oids))
+        return await asyncio.to_thread(_decode_binary, oids, done.stdout)
 
     @property
     def _seconds(self) -> float:
@@ -287,8 +262,63 @@ def _failure(path: Path, command: str, done: Completed) -> HiveError:
     return PermanentError(summary, "see `git fsck` in that repo")
 
 
-def _records(output: bytes) -> tuple[_Raw, ...]:
-    """Return the records of `--raw -z`: `:modes oids status`, then one path, or two of a rename; all end with NUL."""
+def _at(files: Iterable[_Raw], path: str) -> tuple[_Raw, ...]:
+    return tuple(item for item in files if item.has(path))
+
+
+def _tree_diff(patches: Sequence[_Patch], left: Sequence[_Raw], binary: Mapping[Sha, bool], limit: int) -> TreeDiff:
+    """Return the difference that `patches` show, without the files in `left`."""
+    shown = {item for patch in patches for item in patch.files[: patch.whole]}
+    listed = [*(item for patch in patches for item in patch.files), *left]
+    changes = tuple(
+        item.change(binary.get(item.blob), item in shown) for item in sorted(listed, key=lambda item: item.paths[-1])
+    )
+    reason = next((patch.cut for patch in patches if patch.cut), None) or (_too_large(limit) if left else None)
+    if reason == _LONG:
+        reason = f"the patch is longer than {limit} bytes"
+    text = b"".join(patch.data for patch in patches).decode("utf-8", "replace")
+    return _ended(TreeDiff(changes, text, reason))
+
+
+def _decode_sizes(output: bytes) -> dict[Sha, int]:
+    words = (line.split() for line in output.decode("ascii", "replace").split("\n"))
+    return {Sha(pair[0]): int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdecimal()}
+
+
+def _looks(files: Iterable[_Raw]) -> tuple[list[Sha], list[Sha]]:
+    """Return the blobs that may be read as a whole, and those of which only the beginning may."""
+    sizes = {item.blob: item.sizes[item.letter != "D"] or 0 for item in files if _SUBMODULE not in item.modes}
+    wanted: list[Sha] = []
+    large: list[Sha] = []
+    total = 0
+    for oid in sorted(sizes, key=lambda oid: sizes[oid]):
+        total += sizes[oid]
+        if total <= _LARGE_TOTAL and sizes[oid] <= DIFF_LIMIT:
+            wanted.append(oid)
+        elif len(large) < _MOST_LOOKS:
+            large.append(oid)
+    return wanted, large
+
+
+def _decode_binary(oids: Sequence[Sha], output: bytes) -> dict[Sha, bool]:
+    """Return which blobs in the output of `cat-file --batch` are binary."""
+    looked, at = {}, 0
+    for oid in oids:
+        end = output.index(b"\n", at)
+        words = output[at:end].split()
+        at = end + 1
+        if len(words) == 3:
+            size = int(words[2])
+            looked[oid] = output.find(b"\0", at, at + min(size, _LOOKED_AT)) >= 0
+            at += size + 1
+    return looked
+
+
+def _records(output: bytes) -> tuple[tuple[_Raw, ...], bytes]:
+    """Return the records of `--raw -z`, and the names of their objects, one a line.
+
+    A record is `:modes oids status`, then one path, or two of a rename; all end with NUL.
+    """
     fields = iter(output.split(b"\0"))
     records = []
     for head in fields:
@@ -297,7 +327,8 @@ def _records(output: bytes) -> tuple[_Raw, ...]:
         old, new, old_oid, new_oid, status = head.decode("ascii").removeprefix(":").split()
         paths = tuple(next(fields) for _ in range(2 if status[0] in "RC" else 1))
         records.append(_Raw((old, new), (Sha(old_oid), Sha(new_oid)), status[0], paths))
-    return tuple(records)
+    names = sorted({oid for item in records for oid in item.oids})
+    return tuple(records), "".join(f"{oid}\n" for oid in names).encode()
 
 
 def _pair(item: _Raw, sizes: Mapping[Sha, int]) -> tuple[int | None, int | None]:

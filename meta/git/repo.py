@@ -47,6 +47,9 @@ _OLD = "was the repo restored from an old backup, or damaged? `hive doctor` chec
 SUBJECTS_LIMIT = 4 * 2**20
 """Bytes of subjects of commits that are read for one list."""
 
+_FEW = 64
+"""Loose objects that are read on the event loop. An agent chose how many files a commit has."""
+
 FILES_LIMIT = 512 * 2**20
 """Bytes that the files of one commit may have together."""
 
@@ -138,17 +141,16 @@ class GitRepo:
 
     async def objects(self, ids: Iterable[Sha]) -> dict[Sha, GitObject]:
         """Return the objects that exist among `ids`. Read loose ones directly, the others with one `cat-file`."""
-        objects: dict[Sha, GitObject] = {}
-        packed: list[Sha] = []
-        for name in dict.fromkeys(ids):
-            loose = read_loose(self.path, name)
-            if loose is None:
-                packed.append(name)
-            else:
-                objects[name] = loose
+        names = tuple(dict.fromkeys(ids))
+        objects = self._loose(names) if len(names) <= _FEW else await _in_thread(lambda: self._loose(names))
+        packed = [name for name in names if name not in objects]
         if packed:
             objects.update(await self._with_repo(lambda repo: self._batch(repo, packed)))
         return objects
+
+    def _loose(self, names: Iterable[Sha]) -> dict[Sha, GitObject]:
+        read = ((name, read_loose(self.path, name)) for name in names)
+        return {name: item for name, item in read if item is not None}
 
     def _batch(self, repo: Repo, ids: Sequence[Sha]) -> dict[Sha, GitObject]:
         output = self._git(repo, ["cat-file", "--batch"], "".join(f"{name}\n" for name in ids).encode())
@@ -230,7 +232,19 @@ class GitRepo:
     async def files(self, sha: Sha) -> dict[str, FileAt]:
         """Return every file and symlink of a commit by path, without submodules. Raise Refused above FILES_LIMIT."""
         argv = ["ls-tree", "-r", "-l", "-z", "--full-tree", sha]
-        output = await self._with_repo(lambda repo: self._git(repo, argv))
+        listed, total = await self._with_repo(lambda repo: self._listed(sha, self._git(repo, argv)))
+        if total > FILES_LIMIT:
+            raise Refused(
+                f"the files of {sha[:12]} have {total} bytes together, the limit is {FILES_LIMIT}", "make it smaller"
+            )
+        contents = await self.objects(name for _, _, name in listed)
+        missing = [path for path, _, name in listed if name not in contents]
+        if missing:
+            raise Damaged(self.path, f"it lacks the content of {missing[0]!r} at {sha[:12]}")
+        return {path: FileAt(mode, contents[name].data) for path, mode, name in listed}
+
+    def _listed(self, sha: Sha, output: bytes) -> tuple[list[tuple[str, int, Sha]], int]:
+        """Return path, mode and blob of each file in the output of ls-tree, and their bytes together."""
         listed: list[tuple[str, int, Sha]] = []
         total = 0
         for line in output.split(b"\0"):
@@ -241,15 +255,7 @@ class GitRepo:
             if len(words) == 4 and words[1] == "blob":
                 total += int(words[3])
                 listed.append((os.fsdecode(path), _mode(words[0]), Sha(words[2])))
-        if total > FILES_LIMIT:
-            raise Refused(
-                f"the files of {sha[:12]} have {total} bytes together, the limit is {FILES_LIMIT}", "make it smaller"
-            )
-        contents = await self.objects(name for _, _, name in listed)
-        missing = [path for path, _, name in listed if name not in contents]
-        if missing:
-            raise Damaged(self.path, f"it lacks the content of {missing[0]!r} at {sha[:12]}")
-        return {path: FileAt(mode, contents[name].data) for path, mode, name in listed}
+        return listed, total
 
     async def read(self, sha: Sha, path: str) -> bytes:
         """Return one file of a commit. Raise NotFound if the commit does not have it, Damaged if it is lost."""

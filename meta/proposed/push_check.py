@@ -178,13 +178,13 @@ def _ref_faults(top: int) -> Iterator[str]:
     """Symlinks anywhere below `refs`: git would write through them."""
     seen = 0
     for folder, folders, files, descriptor in os.fwalk("refs", dir_fd=top, follow_symlinks=False):
-        for name in (*folders, *files):
-            seen += 1
+        for name in (*folders, *files)[: _MOST_REFS - seen]:
             try:
                 mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
             except FileNotFoundError:
                 continue  # a push removed it meanwhile
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 yield f"{f'{folder}/{name}'!a} is neither a file nor a folder"
-        if seen > _MOST_REFS:
+        seen += len(folders) + len(files)
+        if seen >= _MOST_REFS:
             return

@@ -105,7 +105,7 @@ class PlainBuilder:
 
     async def _checked(self, agent: AgentName, sha: Sha) -> tuple[Mapping[str, FileAt], AgentSettings]:
         files = await self._applied(agent).files(sha)
-        tree.check_paths(files)
+        await asyncio.to_thread(tree.check_paths, files)
         settings = await settings_of(files)
         try:
             await self._parse_nix(files)
@@ -128,7 +128,7 @@ class PlainBuilder:
         """
         files, settings = await self._checked(request.agent, request.sha)
         fingerprint = request.settings.fingerprint()
-        id = generation_id(request.sha, content_hash(files), fingerprint, self._revision)
+        id = generation_id(request.sha, await asyncio.to_thread(content_hash, files), fingerprint, self._revision)
         system = self._layout.generation(request.agent, id)
         generation = Generation(id, request.agent, request.sha, system, fingerprint, self._revision)
         record = {
@@ -168,7 +168,7 @@ class PlainBuilder:
         generation = self.built(request.agent).get(target)
         if generation is None or generation.fingerprint != request.settings.fingerprint():
             return False
-        wanted = content_hash(await self._applied(request.agent).files(request.sha))
+        wanted = await asyncio.to_thread(content_hash, await self._applied(request.agent).files(request.sha))
         if await asyncio.to_thread(whole_content, generation.system) != wanted:
             log.warning("%s is damaged, so that %s is built anew", generation.system, request.id)
             return False

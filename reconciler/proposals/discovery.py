@@ -201,7 +201,6 @@ class Discovery:
             except OSError as error:  # concerns this agent only: look at the others
                 self._waiting[agent] = one_line(f"its proposed repos cannot be looked at: {error}", NOTE_LIMIT)
                 log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})
-            await asyncio.sleep(0)
 
     async def _differs(self, agent: AgentName) -> bool:
         for kind in PLACES:

@@ -80,7 +80,7 @@ class DiffsQuery:
             patch=diff.patch,
             changes=diff.files,
             cut=diff.cut,
-            invisible=_invisible(diff, settings),
+            invisible=await asyncio.to_thread(_invisible, diff, settings),
         )
 
     def _without_patch(self, deploy: Deploy, *, previews: bool) -> Diff:
@@ -125,7 +125,7 @@ class DiffsQuery:
             patch=diff.patch,
             changes=diff.files,
             cut=diff.cut,
-            invisible=_invisible(diff, settings),
+            invisible=await asyncio.to_thread(_invisible, diff, settings),
         )
 
     async def _compare(self, applied: Applied, before: Sha | None, after: Sha, path: str | None) -> TreeDiff:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +30,7 @@ def kept(lab: Lab) -> int:
     return sum(path.lstat().st_size for path in repo.rglob("*") if path.is_file())
 
 
-def cards(lab: Lab) -> list[object]:
+def cards(lab: Lab) -> list[dict[str, Any]]:
     return list(lab.get("/api/proposals", all=1, agent="alice"))
 
 
@@ -43,6 +46,38 @@ def test_a_pack_over_the_limit_is_refused_while_it_is_sent(lab: Lab) -> None:
     assert "maximum allowed size" in str(caught.value.stderr)
     assert kept(lab) < before + LIMIT
     assert cards(lab) == had
+
+
+def commit_of_links(lab: Lab, clone: Path, target: str) -> None:
+    """Commit 9,900 symlinks to one target, whose names begin with the same 200 letters."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(lab.directory)}
+
+    def git(*words: str, stdin: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", clone, *words], env=environment, input=stdin, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    blob = git("hash-object", "-w", "--stdin", stdin=target)
+    lines = "".join(f"120000 blob {blob}\t{'n' * 200}{number:05}\n" for number in range(9900))
+    tree = git("mktree", stdin=f"{lab.git(clone, 'ls-tree', 'HEAD')}\n{lines}")
+    lab.git(clone, "reset", "-q", "--soft", lab.git(clone, "commit-tree", "-p", "HEAD", "-m", "links", tree))
+
+
+def test_the_daemon_answers_while_it_checks_ten_thousand_links_and_their_diff(lab: Lab) -> None:
+    clone = lab.commit('label = "links"\n')
+    commit_of_links(lab, clone, "a/" * 511 + "a")
+    had, longest = len(cards(lab)), 0.0
+    lab.git(clone, "push", "-q", str(push_repo.path_of(lab.layout, AgentName("alice"))), "HEAD:refs/heads/links")
+    begun = time.monotonic()
+    while len(cards(lab)) == had:
+        asked = time.monotonic()
+        assert lab.get("/healthz")
+        longest = max(longest, time.monotonic() - asked)
+        assert time.monotonic() - begun < 60, lab.tail()
+    assert len(lab.get(f"/api/proposals/{cards(lab)[0]['id']}/diff")["changes"]) == 9901
+    assert longest < 2.0
+    lab.check_pauses()
 
 
 @pytest.mark.parametrize(

@@ -116,5 +116,5 @@ def test_a_text_without_an_end_is_counted_in_linear_time() -> None:
 
 def test_a_record_of_git_is_read_to_its_end() -> None:
     oid = "1" * 40
-    [record] = _records(f":100644 100644 {oid} {oid} M\0a\nb\0".encode())
-    assert (record.paths, record.oids[0]) == ((b"a\nb",), Sha(oid))
+    [record], names = _records(f":100644 100644 {oid} {oid} M\0a\nb\0".encode())
+    assert (record.paths, record.oids[0], names) == ((b"a\nb",), Sha(oid), f"{oid}\n".encode())

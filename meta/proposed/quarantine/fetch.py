@@ -25,6 +25,7 @@ from meta.git import packs
 from meta.layout import Layout
 from meta.names import Sha, commit_id, sha
 from meta.process.child import OutputTooLarge
+from meta.process.disk import disk_error
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, ProcessTimeout, Streams, run
@@ -209,7 +210,10 @@ def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple
     """
     # Not a socket pair: if upload-pack dies with input unread, a socket reports "connection reset", at which git's
     # remote-fd hangs; a pipe reports end of file.
-    reader, writer = os.pipe()
+    try:
+        reader, writer = os.pipe()
+    except OSError as error:
+        raise disk_error("cannot connect git's two sides", error) from error
     readers.callback(os.close, reader)
     writers.callback(os.close, writer)
     return reader, writer

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import math
 import os
 import re
 import resource
@@ -15,13 +17,13 @@ from pathlib import Path
 from meta.config import Config
 from meta.errors import BadInput, DiskFull, HiveError, NotFound, Refused
 from meta.git import packs
-from meta.git.objects import decode_tree
 from meta.git.packs import StagedPack
 from meta.names import Sha
 from meta.process.child import OutputTooLarge
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, Streams, run
 from meta.proposed.quarantine import tree
+from meta.proposed.quarantine.tree_check import TreeCheck
 from meta.text import one_line, scrub
 
 FETCHED = "refs/hive/fetched"
@@ -63,6 +65,9 @@ _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-m
 _PACK = ("pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", "--quiet")
 _OUTPUT_BYTES = 2**20
 _SMALL = Streams(output_limit=_OUTPUT_BYTES)
+_COMMIT_BYTES = 2**21
+_MEMORY = 2 * 2**30
+"""Bytes that a git may take which reads what was fetched: an agent chose its size."""
 _BYTES_PER_FILE = 400
 """Bytes of output of ls-tree per allowed file. More output means very long paths or very many directories."""
 
@@ -146,16 +151,14 @@ class QuarantineRepo:
 
         git verified the hash and form of each object during the fetch.
         """
-        text, *base_trees = await self._read_commit(commit, base)
-        entries = await self._entries(commit)
+        text, base_tree = await self._read_commit(commit, base)
+        commits = await self._count_added(commit, base, rebase)
         config = self.config
         limits = tree.TreeLimits(config.max_files, config.max_file_bytes, config.max_tree_bytes)
-        links = tree.check(entries, limits)
-        tree.check_links(entries, await self._blobs(links))
-        commits = await self._count_added(commit, base, rebase)
-        if base is not None:
-            tree.check_flake(_top_entries(base_trees), entries)
-        message = scrub(tree.message_of(text))
+        check = TreeCheck(await self._listing(commit), config.git_deadline, self.recorder)
+        if links := await check.links(limits, base_tree):
+            await check.targets(await self._targets(links))
+        message = await asyncio.to_thread(lambda: scrub(tree.message_of(text)))
         return Fetched(commit, commits, one_line(message.partition("\n")[0], 200), message)
 
     async def tree_of(self, commit: Sha) -> Sha:
@@ -180,18 +183,19 @@ class QuarantineRepo:
         done = await _git(self.path, settings, words, config.git_deadline, self.recorder, streams, limits=limits)
         return done.code, done.stdout, done.stderr_tail
 
-    async def _read_commit(self, commit: Sha, base: Sha | None) -> tuple[bytes, ...]:
-        """Return the raw commit and, if there is a base, its top tree, by one process."""
+    async def _read_commit(self, commit: Sha, base: Sha | None) -> tuple[bytes, bytes | None]:
+        """Return the raw commit and, if there is a base, its raw top tree, by one process."""
         names = [commit, *([f"{base}^{{tree}}"] if base is not None else [])]
         try:
-            (kind, text), *rest = await self._batch(names, 2**21)
+            objects = await self._batch(names, _COMMIT_BYTES + self._listing_limit())
         except OutputTooLarge as error:
-            raise BadInput(
-                f"{commit[:12]} is not a commit, or its message is over a megabyte", "`git log` shows commits"
-            ) from error
+            raise _no_commit(commit) from error
+        kind, text = objects[0]
         if kind != "commit":
             raise BadInput(f"{commit[:12]} is not a commit", "give a commit, not a tag or a file; `git log` shows them")
-        return (text, *(data for _, data in rest))
+        if len(text) > _COMMIT_BYTES:
+            raise _no_commit(commit)
+        return text, objects[1][1] if base is not None else None
 
     async def _batch(self, names: Sequence[str], limit: int) -> list[tuple[str, bytes]]:
         """Return kind and content of each object, by one process. `limit` bounds the whole output in bytes."""
@@ -207,21 +211,21 @@ class QuarantineRepo:
             rest = rest[size + 1 :]
         return objects
 
-    async def _entries(self, commit: Sha) -> tuple[tree.Entry, ...]:
-        limit = self.config.max_files * _BYTES_PER_FILE + 2**16
+    def _listing_limit(self) -> int:
+        return self.config.max_files * _BYTES_PER_FILE + 2**16
+
+    async def _listing(self, commit: Sha) -> bytes:
+        """Return the tree of the commit as git lists it. Nothing here looks into it: it may be long."""
+        limit = self._listing_limit()
         try:
-            listing = await self._git_output("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", commit, limit=limit)
+            return await self._git_output("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", commit, limit=limit)
         except OutputTooLarge as error:
             raise tree.too_many(self.config.max_files, limit) from error
-        return tree.parse(listing)
 
-    async def _blobs(self, oids: Sequence[Sha]) -> dict[Sha, bytes]:
-        """Return the content of blobs that are known to be small (targets of symlinks)."""
-        wanted = sorted(set(oids))
-        if not wanted:
-            return {}
-        objects = await self._batch(wanted, len(wanted) * (tree.LINK_BYTES + 100))
-        return {oid: data for oid, (_, data) in zip(wanted, objects, strict=True)}
+    async def _targets(self, links: Sequence[Sha]) -> bytes:
+        """Return the targets of symlinks, whose blobs are known to be small, as git prints them."""
+        names, limit = "\n".join(links).encode() + b"\n", len(links) * (tree.LINK_BYTES + 100)
+        return await self._git_output("cat-file", "--batch", stdin=names, limit=limit)
 
     async def _count_added(self, commit: Sha, base: Sha | None, rebase: str) -> int:
         """Return how many commits `commit` adds to `base`; raise Refused if it does not descend from `base`."""
@@ -278,10 +282,8 @@ async def hand_over(
     return staged
 
 
-def _top_entries(trees: Sequence[bytes]) -> tuple[tree.Entry, ...]:
-    """Return the entries of raw trees, without sizes."""
-    lines = (entry for data in trees for entry in decode_tree(data))
-    return tuple(tree.Entry(f"{entry.mode:06o}", entry.id, 0, entry.name) for entry in lines)
+def _no_commit(commit: Sha) -> BadInput:
+    return BadInput(f"{commit[:12]} is not a commit, or its message is over a megabyte", "`git log` shows commits")
 
 
 async def _git(
@@ -299,10 +301,16 @@ async def _git(
         deadline=deadline,
         recorder=recorder,
         env=GIT_ENVIRONMENT,
-        limits=limits,
+        limits=limits
+        or {resource.RLIMIT_AS: _MEMORY, resource.RLIMIT_CPU: math.ceil(deadline), resource.RLIMIT_CORE: 0},
         streams=streams,
         check=False,
     )
+
+
+def _limits(seconds: float) -> dict[int, int]:
+    """Return the limits of a git that reads what was fetched. Packs that it maps do not count as its memory."""
+    return {resource.RLIMIT_DATA: _MEMORY, resource.RLIMIT_CPU: math.ceil(seconds), resource.RLIMIT_CORE: 0}
 
 
 def _disk_full() -> HiveError:

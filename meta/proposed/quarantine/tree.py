@@ -3,14 +3,19 @@
 The checks refuse submodules, names that leave the tree or have a meaning to git or a terminal, files that are too large
 or too many, and symlinks that leave the tree. A symlink may contain `..` only at its beginning. There `..` can be
 resolved exactly, because a git tree has no symlink above an entry. After a name that is itself a symlink, it could not.
+
+The cost grows with the bytes of the output, not with the directories in a path: a path is searched as a whole, and the
+target of many symlinks once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from meta.errors import BadInput, Refused
+from meta.git.objects import decode_tree
 from meta.names import Sha
 from meta.text import one_line
 
@@ -27,9 +32,14 @@ FOLDERS_PER_FILE = 4
 
 _TREE, _LINK, _SUBMODULE = "040000", "120000", "160000"
 _FILES = frozenset({"100644", "100755"})
-_GIT = frozenset({b".git", b"git~1"})
-_IGNORABLE = tuple(
-    chr(code).encode() for code in (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)
+_NOWHERE = frozenset({b"", b"."})
+_NO_NAMES = _NOWHERE | {b".."}
+_GIT_NAME = re.compile(rb"(?:\A|/)(?:\.git|git~1)[ .]*(?=/|\Z)", re.IGNORECASE)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_IGNORABLE = re.compile(
+    b"|".join(
+        chr(code).encode() for code in (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)
+    )
 )
 """Characters that some file systems ignore when they compare names: `.g<joiner>it` is `.git` there."""
 
@@ -53,6 +63,30 @@ def parse(output: bytes) -> tuple[Entry, ...]:
             mode, _, oid, size = head.decode("ascii").split()
             entries.append(Entry(mode, Sha(oid), int(size) if size.isdigit() else 0, path))
     return tuple(entries)
+
+
+def check_listing(listing: bytes, base_tree: bytes | None, limits: TreeLimits) -> tuple[Sha, ...]:
+    """Refuse what `check` and `check_flake` refuse in the output of ls-tree. Return the blobs of the symlinks, sorted.
+
+    `base_tree` is the raw top tree of the commit that it is built on, if there is one.
+    """
+    entries = parse(listing)
+    links = check(entries, limits)
+    if base_tree is not None:
+        before = (Entry(f"{entry.mode:06o}", entry.id, 0, entry.name) for entry in decode_tree(base_tree))
+        check_flake(before, entries)
+    return tuple(sorted(set(links)))
+
+
+def check_targets(listing: bytes, contents: bytes) -> None:
+    """Refuse what `check_links` refuses. `contents` is the output of `git cat-file --batch` for the symlinks' blobs."""
+    targets, at = {}, 0
+    while at < len(contents):
+        end = contents.index(b"\n", at)
+        oid, _, size = contents[at:end].decode("ascii").split()
+        targets[Sha(oid)] = contents[end + 1 : end + 1 + int(size)]
+        at = end + 2 + int(size)
+    check_links(parse(listing), targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,62 +153,69 @@ def _check_entry(entry: Entry, max_file_bytes: int) -> None:
 def check_path(path: bytes) -> None:
     """Refuse a path that leaves the tree, that git treats as its own, or that cannot be shown or written."""
     names = path.split(b"/")
-    fault = _name_fault(names)
+    fault, folders = _name_fault(path, names), len(names) - 1
     if len(path) > PATH_BYTES:
         fault = f"it has {len(path)} bytes, the limit is {PATH_BYTES}"
-    elif len(names) > DEPTH + 1:
-        fault = f"it lies in {len(names) - 1} directories, the limit is {DEPTH}"
+    elif folders > DEPTH:
+        fault = f"it lies in {folders} directories, the limit is {DEPTH}"
     if fault:
         raise Refused(f"the path {printable(path)} is refused: {fault}", "rename it and commit again")
 
 
-def _name_fault(names: list[bytes]) -> str:
-    for name in names:
-        if name in (b"", b".", b".."):
-            return "it is absolute or leaves the tree"
-        if _looks_like_git(name):
-            return "it belongs to git"
-        if len(name) > NAME_BYTES:
-            return f"a name in it has {len(name)} bytes, the limit is {NAME_BYTES}"
-        try:
-            text = name.decode("utf-8")
-        except UnicodeDecodeError:
-            return "it is not UTF-8"
-        if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
-            return "it holds a control character"
-    return ""
-
-
-def _looks_like_git(name: bytes) -> bool:
-    for ignored in _IGNORABLE:
-        name = name.replace(ignored, b"")
-    return name.lower().rstrip(b" .") in _GIT
+def _name_fault(path: bytes, names: list[bytes]) -> str:
+    """Return what is wrong with a name in `path`; "" if nothing is."""
+    if not _NO_NAMES.isdisjoint(names):
+        return "it is absolute or leaves the tree"
+    plain = path if path.isascii() else _IGNORABLE.sub(b"", path)
+    if b"git" in plain.lower() and _GIT_NAME.search(plain):
+        return "it belongs to git"
+    if len(path) > NAME_BYTES and (longest := max(map(len, names))) > NAME_BYTES:
+        return f"a name in it has {longest} bytes, the limit is {NAME_BYTES}"
+    try:
+        text = path.decode("utf-8")
+    except UnicodeDecodeError:
+        return "it is not UTF-8"
+    return "it holds a control character" if _CONTROL.search(text) else ""
 
 
 def check_links(entries: Iterable[Entry], targets: Mapping[Sha, bytes]) -> None:
     """Refuse symlinks that are absolute, leave the tree or lead into git's own directory."""
+    read: dict[Sha, _Target] = {}
     for entry in entries:
         if entry.mode == _LINK:
-            fault = _link_fault(targets[entry.oid], depth=entry.path.count(b"/"))
-            if fault:
+            target = read.get(entry.oid)
+            if target is None:
+                target = read[entry.oid] = _Target.of(targets[entry.oid])
+            if fault := target.fault_at(entry.path.count(b"/")):
                 raise Refused(f"the symlink {printable(entry.path)} {fault}", "point it at a file of the same commit")
 
 
-def _link_fault(target: bytes, depth: int) -> str:
-    if target.startswith(b"/"):
-        return f"is absolute ({printable(target)})"
-    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
-    ups = 0
-    while ups < len(parts) and parts[ups] == b"..":
-        ups += 1
-    if ups > depth:
-        return f"leaves the tree ({printable(target)})"
-    rest = parts[ups:]
-    if b".." in rest:
-        return f"has '..' after a name ({printable(target)}), which may leave the tree"
-    if not target or _name_fault(rest):
-        return f"has an invalid target ({printable(target)})"
-    return ""
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The target of a symlink: how many directories it goes up at first, and what is wrong with it anywhere."""
+
+    text: bytes
+    ups: int
+    fault: str
+
+    @classmethod
+    def of(cls, text: bytes) -> _Target:
+        if text.startswith(b"/"):
+            return cls(text, 0, f"is absolute ({printable(text)})")
+        parts = text.split(b"/")
+        if not _NOWHERE.isdisjoint(parts):
+            parts = [part for part in parts if part not in _NOWHERE]
+        ups = next((at for at, part in enumerate(parts) if part != b".."), len(parts))
+        rest = parts[ups:]
+        if b".." in rest:
+            return cls(text, ups, f"has '..' after a name ({printable(text)}), which may leave the tree")
+        if not text or (rest and _name_fault(b"/".join(rest), rest)):
+            return cls(text, ups, f"has an invalid target ({printable(text)})")
+        return cls(text, ups, "")
+
+    def fault_at(self, depth: int) -> str:
+        """Return what is wrong with the target of a symlink in `depth` directories; "" if nothing is."""
+        return f"leaves the tree ({printable(self.text)})" if self.ups > depth else self.fault
 
 
 def check_flake(before: Iterable[Entry], after: Iterable[Entry]) -> None:

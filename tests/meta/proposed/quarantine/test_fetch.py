@@ -247,6 +247,17 @@ async def test_what_is_over_a_limit_is_refused_with_the_name_of_the_setting(hive
     assert not hive.has(hive.work.head())
 
 
+async def test_a_commit_on_one_with_a_top_folder_of_megabytes_is_fetched(hive: QuarantineLab) -> None:
+    listed, blob = hive.work.git("ls-tree", "HEAD"), hive.work.git("rev-parse", "HEAD:agent.toml")
+    lines = "".join(f"100644 blob {blob}\t{'n' * 245}{number:05}\n" for number in range(9000))
+    top = hive.work.git("mktree", stdin=f"{listed}\n{lines}")
+    assert int(hive.work.git("cat-file", "-s", top)) > 2**21
+    hive.base = (await hive.fetch(Sha(hive.work.git("commit-tree", "-p", hive.base, "-m", "wide", top)))).sha
+    other = hive.work.git("mktree", stdin=f"{listed}\n{lines.rpartition('100644')[0]}")
+    sha = hive.work.git("commit-tree", "-p", hive.base, "-m", "less wide", other)
+    assert (await hive.fetch(sha)).sha == sha
+
+
 async def test_the_sum_of_the_files_counts_a_shared_blob_once_per_path(hive: QuarantineLab) -> None:
     hive.work.commit({f"file-{number}": "x" * 100 for number in range(20)})
     with pytest.raises(Refused, match="bytes together, the limit is 1999") as caught:
