@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from functools import cache
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +19,18 @@ def notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:
     if address.startswith("@"):
         address = "\0" + address[1:]
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.settimeout(1.0)
-            sock.sendto(message.encode(), address)
+        _socket().sendto(message.encode(), address)
     except OSError as error:
         log.warning("cannot send %r to systemd: %s", message, error)
         return False
     return True
+
+
+@cache
+def _socket() -> socket.socket:
+    """Return the socket to send from. It stays open: without a sign of life systemd would end a daemon that has no
+    descriptor left.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    sock.settimeout(1.0)
+    return sock

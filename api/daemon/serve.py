@@ -18,7 +18,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.daemon import logs, watchdog
+from api.daemon import descriptors, logs, watchdog
 from api.daemon.agent_sockets import AgentSockets
 from api.daemon.notify import notify
 from api.daemon.operator_sockets import serve_operator
@@ -131,6 +131,7 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
         closing.push_async_callback(daemon.close)
         closing.push_async_callback(sockets.mute)
         serving.set_result(daemon.service)
+        descriptors.watch(asyncio.get_running_loop(), daemon.world.metrics.descriptors)
         if options.once:
             await daemon.start()
             return await _once(daemon, only, options, stopping)

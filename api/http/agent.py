@@ -21,7 +21,7 @@ from api.http.problems import MEDIA_TYPE, problem_of
 from api.http.uds import GRACE, PeerProtocol, peer_log
 from api.lines.connection import SEND_DEADLINE
 from api.sockets.listener import Bound
-from api.sockets.server import serve
+from api.sockets.server import Server
 from meta.errors import Refused
 
 CONNECTIONS = 16
@@ -126,13 +126,13 @@ class BoundedProtocol(PeerProtocol):
 
 
 class HttpServer:
-    """`app` on one bound socket. Its start, stop and close are those of api.lines.server.LineServer."""
+    """`app` on one bound socket. Its start, rebind, stop and close are those of api.lines.server.LineServer."""
 
     def __init__(self, bound: Bound, app: App, *, connections: int = CONNECTIONS) -> None:
         self.bound = bound
         self._limit = connections
         self._state = ServerState()
-        self._server: asyncio.Server | None = None
+        self._server: Server | None = None
         self._config = uvicorn.Config(
             with_fallback(app),
             http=BoundedProtocol,
@@ -150,12 +150,20 @@ class HttpServer:
     async def start(self) -> None:
         """Start to accept connections."""
         self._config.load()
-        self._server = await serve(self.bound, self._protocol)
+        self._server = Server(self._protocol)
+        self._server.listen(self.bound.sock)
+
+    def rebind(self, bound: Bound) -> None:
+        """Listen on `bound` from now on, because the file of the socket before is gone. Open connections go on."""
+        self.bound = bound
+        if self._server is not None:
+            self._server.listen(bound.sock)
 
     async def stop(self) -> None:
         """Accept no more connections, and end the open ones. Those with a request get GRACE seconds. The file stays."""
         if self._server is not None:
             self._server.close()
+            await self._server.wait_closed()
         for connection in tuple(self._state.connections):
             connection.shutdown()
         if self._state.tasks:

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -19,6 +20,7 @@ from api.http.fallback import with_fallback
 from api.http.problems import MEDIA_TYPE, problem_of
 from api.sockets.listener import Bound
 from api.sockets.principals import peer_uid
+from api.sockets.server import Server
 from meta.errors import BadInput
 from reconciler.common.tasks import Background
 
@@ -97,11 +99,41 @@ class PeerProtocol(H11Protocol):
 
 
 class EmbeddedServer(uvicorn.Server):
-    """A server that leaves signals to the daemon, and waits for `stop` instead of polling ten times a second."""
+    """A server that leaves signals to the daemon, and waits for `stop` instead of polling ten times a second.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    It accepts connections on `bound` as the other servers of hive do.
+    """
+
+    def __init__(self, config: uvicorn.Config, bound: Bound) -> None:
         super().__init__(config)
+        self.bound = bound
         self._stop = asyncio.Event()
+        self._listener: Server | None = None
+
+    def rebind(self, bound: Bound) -> None:
+        """Listen on `bound` from now on, because the file of the socket before is gone. Open connections go on."""
+        self.bound = bound
+        if self._listener is not None:
+            self._listener.listen(bound.sock)
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application and listen. uvicorn's own method leaves accepting to asyncio."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise RuntimeError("the HTTP application did not start")
+        self._listener = Server(self._protocol)
+        self._listener.listen(self.bound.sock)
+        self.servers = cast("Any", [self._listener])
+        self.started = True
+
+    def _protocol(self) -> PeerProtocol:
+        return PeerProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
 
     def stop(self) -> None:
         """Stop after the open requests."""
@@ -120,7 +152,7 @@ class EmbeddedServer(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[None]:
+async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[EmbeddedServer]:
     """Serve `app` on `bound` inside the block. At its end, open requests have GRACE seconds to finish."""
     config = uvicorn.Config(
         with_fallback(app),
@@ -134,12 +166,12 @@ async def serving(app: App, bound: Bound, background: Background) -> AsyncIterat
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
     )
-    server = EmbeddedServer(config)
-    task = background.start(f"http {bound.path}", server.serve(sockets=[bound.sock]))
+    server = EmbeddedServer(config, bound)
+    task = background.start(f"http {bound.path}", server.serve())
     try:
-        yield
+        yield server
     finally:
         background.release(task)
         server.stop()
         await asyncio.wait({task})
-        bound.remove()
+        server.bound.remove()

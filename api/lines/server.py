@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from api.lines.connection import Disconnected, LineConnection
 from api.sockets.budget import Share
 from api.sockets.listener import Bound
-from api.sockets.server import serve
+from api.sockets.server import Server
 from meta.errors import HiveError, Refused
 
 log = logging.getLogger(__name__)
@@ -93,17 +93,25 @@ class LineServer:
         self._admit = admit
         self._connections = connections
         self._open = 0
-        self._server: asyncio.Server | None = None
+        self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start to accept connections."""
-        self._server = await serve(self.bound, lambda: LineConnection(self._limit, self._accept, self._share))
+        self._server = Server(lambda: LineConnection(self._limit, self._accept, self._share))
+        self._server.listen(self.bound.sock)
+
+    def rebind(self, bound: Bound) -> None:
+        """Listen on `bound` from now on, because the file of the socket before is gone. Open connections go on."""
+        self.bound = bound
+        if self._server is not None:
+            self._server.listen(bound.sock)
 
     async def stop(self) -> None:
         """Accept no more, and end the connections. The file stays."""
         if self._server is not None:
             self._server.close()
+            await self._server.wait_closed()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

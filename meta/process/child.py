@@ -62,6 +62,18 @@ def start(
         raise PermanentError(f"cannot start `{shorten(argv)}`{where}: {error.strerror}") from error
 
 
+def _watch(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return os.pidfd_open(process.pid)
+    except OSError as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
+        raise TransientError(f"cannot watch a program that was started: {error.strerror}") from error
+
+
 async def _chunks(pipe: IO[bytes]) -> AsyncIterator[bytes]:
     fd = pipe.fileno()
     os.set_blocking(fd, False)
@@ -80,8 +92,9 @@ class Child:
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Watch `process`. Raise TransientError, and end it, if there is no descriptor to watch it by."""
         self._process = process
-        self._pidfd = os.pidfd_open(process.pid)
+        self._pidfd = _watch(process)
         self._stderr = bytearray()
         self.pid = process.pid
         self.stdout = bytearray()

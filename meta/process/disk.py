@@ -1,4 +1,4 @@
-"""Convert failed calls on the disk into hive's errors."""
+"""Convert failed calls on the disk, or for a descriptor, into hive's errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 from meta.errors import DiskFull, HiveError, PermanentError, TransientError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_PASSING = {errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
+_PASSING = {errno.EIO, errno.EROFS, errno.ENOMEM, errno.EFBIG}
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
 
 
 def disk_error(doing: str, error: OSError) -> HiveError:
@@ -18,6 +19,8 @@ def disk_error(doing: str, error: OSError) -> HiveError:
         return DiskFull(
             summary, "free some space (`hive status` names who holds the most); hive then continues by itself"
         )
+    if error.errno in _NO_DESCRIPTOR:
+        return TransientError(summary, "hive continues by itself once connections are closed; see `hive doctor`")
     if error.errno in _PASSING:
         return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
     return PermanentError(summary, "check who owns the state directory and its modes")

@@ -28,6 +28,7 @@ from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, Re
 from meta.names import AgentName
 from reconciler.plan import steps
 from reconciler.plan.phases import PHASES
+from reconciler.telemetry.descriptors import Descriptors
 from reconciler.telemetry.pauses import Pauses
 from reconciler.views import Status
 
@@ -145,6 +146,10 @@ class Metrics:
         )
         self.turns_stuck = Counter("hive_turns_stuck", "Turns that hive ended at their limit", ["agent"], registry=here)
         self.crashes = Counter("hive_container_crashes", "Crashes that were counted", ["agent"], registry=here)
+        self.shortages = Counter(
+            "hive_descriptor_shortages", "Times when the daemon had no file descriptor left", registry=here
+        )
+        self.descriptors = Descriptors(self.shortages.inc)
         self.messages = MessageCounters(here)
 
     def _gauges(self) -> None:

@@ -8,7 +8,8 @@ import re
 import stat
 from pathlib import Path
 
-from meta.errors import HiveError
+from meta import own_file
+from meta.errors import Damaged, HiveError
 from meta.nix import find
 from meta.nix.cli import OLDEST
 from meta.process.privilege import ONE_UID_REMEDY, ROOT_REMEDY, privilege
@@ -161,11 +162,25 @@ async def files(subject: Subject) -> list[Finding]:
     """Check that enough files may be open for the connections of all agents."""
     view = await subject.view()
     agents = len(view.desired.agents) if view is not None else 0
-    limit, wanted = subject.host.files(), FILES_LEAST + FILES_EACH * agents
+    own, wanted = _files_of_daemon(subject), FILES_LEAST + FILES_EACH * agents
+    limit, who = (subject.host.files(), "a process") if own is None else (own, "the daemon")
     if 0 <= limit < wanted:
-        text = f"a process may open {limit} files; {agents} agents need {wanted}"
+        text = f"{who} may open {limit} files; {agents} agents need {wanted}"
         return [Finding(Verdict.WARN, text, "raise the limit: LimitNOFILE= in the unit, or `ulimit -Hn`")]
     return ok(f"{limit if limit >= 0 else 'any number of'} open files are allowed")
+
+
+def _files_of_daemon(subject: Subject) -> int | None:
+    """Return how many files the daemon may have open, -1 for any number; None if no daemon runs, or it is unknown."""
+    if not subject.held:
+        return None
+    try:
+        pid = own_file.read(subject.layout.lock).decode("ascii", "replace").strip()
+        text = (subject.host.proc / pid / "limits").read_text(encoding="ascii", errors="replace")
+    except (OSError, Damaged):
+        return None
+    match = re.search(r"^Max open files +(?:\d+|unlimited) +(\d+|unlimited) ", text, re.MULTILINE)
+    return None if match is None else -1 if match[1] == "unlimited" else int(match[1])
 
 
 async def disk(subject: Subject) -> list[Finding]:

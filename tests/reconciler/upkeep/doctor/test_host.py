@@ -112,6 +112,18 @@ async def test_low_limits_of_inotify_and_open_files_are_told(bare: Subject, tmp_
     await only(bare, "files", Verdict.WARN, "64 files")
 
 
+async def test_the_limit_of_open_files_is_the_daemons_while_one_runs(bare: Subject, tmp_path: Path) -> None:
+    bare.layout.lock.parent.mkdir(parents=True, exist_ok=True)
+    bare.layout.lock.write_text("77\n", encoding="ascii")
+    bare.held = True
+    bare.host = whole_host(proc=tmp_path, files=lambda: 4096)
+    await only(bare, "files", Verdict.OK, "4096 open files")
+    limits = tmp_path / "77/limits"
+    limits.parent.mkdir()
+    limits.write_text("Max processes 9 9 processes\nMax open files   100     128    files\n", encoding="ascii")
+    await only(bare, "files", Verdict.WARN, "the daemon may open 128 files")
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict", "text"),
     [
