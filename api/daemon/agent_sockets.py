@@ -37,6 +37,14 @@ AGENT_BYTES, ALL_BYTES = 24 * 2**20, 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
+class _Owner:
+    """Who owns the files, and whose uids may connect; see `AgentSockets.open`."""
+
+    uid: int | None
+    peers: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Servers:
     """The servers of one agent."""
 
@@ -44,10 +52,19 @@ class _Servers:
     harness: LineServer
     http: HttpServer
     endpoint: Endpoint
+    owner: _Owner
 
     @property
     def present(self) -> bool:
         return all(server.bound.present() for server in (self.mcp, self.harness, self.http))
+
+    def restore(self) -> None:
+        """Make each socket again whose file is gone. Connections go on, those of the others and those of these."""
+        servers: tuple[LineServer | HttpServer, ...] = (self.mcp, self.harness, self.http)
+        for server in servers:
+            if not server.bound.present():
+                server.rebind(bind(server.bound.path, self.owner.uid))
+                operation(server.bound.path.stem)
 
     async def start(self) -> None:
         await asyncio.gather(self.mcp.start(), self.harness.start(), self.http.start())
@@ -91,26 +108,36 @@ class AgentSockets:
         connect. If `peers` is None, every user who may open the file can connect.
         """
         async with self._locks.setdefault(agent, asyncio.Lock()):
-            if self.present(agent):
+            servers, owner = self._servers.get(agent), _Owner(uid, peers)
+            if servers is not None and servers.present:
                 return
-            await self._close(agent)
-            if not self._service.done():
-                raise TransientError(f"the sockets of {agent} cannot open yet", "the daemon is still starting")
-            service = self._service.result()
-            make_directory(self._layout.sockets(agent), uid)
-            mcp, harness, http = self._bind(agent, uid)
-            admit, limit = admission(peers), self._config.max_line_bytes
-            share = self._budget.share(max(AGENT_BYTES, 2 * limit))
-            endpoint = Endpoint(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit, share=share)
-            self._servers[agent] = servers = _Servers(
-                agent_server(mcp, agent, service, limit=limit, admit=admit, share=share),
-                link_server(harness, agent, service.links, limit=limit, admit=admit),
-                HttpServer(http, endpoint),
-                endpoint,
-            )
-            await servers.start()
+            if servers is not None and servers.owner == owner:
+                make_directory(self._layout.sockets(agent), uid)
+                servers.restore()
+            else:
+                await self._open(agent, owner)
         async with self._opened:
             self._opened.notify_all()
+
+    async def _open(self, agent: AgentName, owner: _Owner) -> None:
+        """Bind all three sockets and listen, in place of those that the agent had."""
+        await self._close(agent)
+        if not self._service.done():
+            raise TransientError(f"the sockets of {agent} cannot open yet", "the daemon is still starting")
+        service = self._service.result()
+        make_directory(self._layout.sockets(agent), owner.uid)
+        mcp, harness, http = self._bind(agent, owner.uid)
+        admit, limit = admission(owner.peers), self._config.max_line_bytes
+        share = self._budget.share(max(AGENT_BYTES, 2 * limit))
+        endpoint = Endpoint(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit, share=share)
+        self._servers[agent] = servers = _Servers(
+            agent_server(mcp, agent, service, limit=limit, admit=admit, share=share),
+            link_server(harness, agent, service.links, limit=limit, admit=admit),
+            HttpServer(http, endpoint),
+            endpoint,
+            owner,
+        )
+        await servers.start()
 
     async def opened(self, agent: AgentName) -> None:
         """Wait until the sockets of `agent` are open."""

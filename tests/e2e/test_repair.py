@@ -91,6 +91,7 @@ DELETIONS: dict[str, tuple[Callable[[Lab], Path], bool]] = {
     "settings": (lambda lab: place(lab) / "settings.json", True),
     "mcp socket": (lambda lab: lab.layout.mcp_socket(ALICE), True),
     "harness socket": (lambda lab: lab.layout.harness_socket(ALICE), True),
+    "http socket": (lambda lab: lab.layout.agent_http_socket(ALICE), True),
     "generation": (generation, True),
     "system link": (lambda lab: place(lab) / "system", True),
     "work tree": (lambda lab: lab.layout.proposed_config(ALICE), True),
@@ -115,6 +116,19 @@ def test_what_is_deleted_by_hand_is_made_again_by_the_resync(lab: Lab, what: str
     assert runs_on or not alive(before["pid"])
     assert lab.ask("alice", cmd="whoami")["name"] == "alice"
     assert lab.agent("bob")["pid"] == bob["pid"]
+
+
+@pytest.mark.parametrize("name", ["host.sock", "http.sock"])
+def test_a_socket_of_the_operators_is_made_again_and_open_connections_go_on(lab: Lab, name: str) -> None:
+    path = lab.layout.runtime / name
+    with lab.lines(lab.layout.host_socket) as line, lab.client().events() as stream:
+        path.unlink()
+        while not path.exists():
+            assert line({"cmd": "list"})["ok"]
+            stream.next(0.05)
+        assert line({"cmd": "list"})["ok"]
+    assert lab.host(cmd="list")["ok"]
+    assert lab.until(lambda: f"{name} was removed" in [event["data"]["what"] for event in lab.events("repaired")])
 
 
 def test_an_agent_starts_from_what_was_made_again(lab: Lab) -> None:

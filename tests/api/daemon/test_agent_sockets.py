@@ -38,6 +38,19 @@ async def test_opening_again_replaces_what_was_deleted_but_never_the_directory(p
     assert answer["name"] == "alice"
 
 
+@pytest.mark.parametrize("name", ["mcp.sock", "http.sock", "harness.sock"])
+async def test_open_connections_go_on_when_a_socket_is_made_again(pods: Hive, name: str) -> None:
+    reader, writer = await asyncio.open_unix_connection(pods.layout.mcp_socket(ALICE))
+    (pods.layout.sockets(ALICE) / name).unlink()
+    await pods.sockets.open(ALICE, None)
+    assert pods.sockets.present(ALICE)
+    async with asyncio.timeout(10):
+        writer.write(b'{"cmd":"whoami"}\n')
+        assert b"alice" in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_closing_removes_the_sockets_and_keeps_the_directory(pods: Hive) -> None:
     await pods.sockets.close(ALICE)
     assert not pods.sockets.present(ALICE)
