@@ -17,15 +17,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from meta.errors import PermanentError, TransientError
+from meta.errors import HiveError, PermanentError, TransientError
+from meta.text import size
 from reconciler.store.batch import Job, Pending, run_batch
-from reconciler.store.connection import Connection, connect, translated
-from reconciler.store.schema import DamagedDatabase, move_aside, prepare_reader, prepare_writer
+from reconciler.store.connection import BUSY_TIMEOUT, Connection, connect, translated
+from reconciler.store.schema import LOG_BYTES, DamagedDatabase, move_aside, prepare_reader, prepare_writer
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+CHECKPOINT = 300.0
+"""Seconds between two looks at the size of the write-ahead log."""
+LONG_LOG = 64 * 2**20
 BATCH_LIMIT = 512
 """Functions in one commit, at most. The first of them waits for the last."""
 
@@ -148,6 +152,31 @@ class Database:
         with translated(self.path):
             return await self._reader.run(partial(_in_snapshot, query))
 
+    async def checkpoint(self) -> int:
+        """Move the write-ahead log into the database and cut it to LOG_BYTES. Return its bytes afterwards.
+
+        SQLite does so by itself at a commit, but not while another program reads, and not once that ends if nothing is
+        written. Raise TransientError as `read` does.
+        """
+        log_file = self.path.with_name(f"{self.path.name}-wal")
+        if _size(log_file) > LOG_BYTES:
+            self._check_open()
+            with translated(self.path):
+                await self._writer.run(_checkpoint)
+        return _size(log_file)
+
+    async def keep_log_short(self) -> None:
+        """Checkpoint at intervals, until cancelled. Name a log that another program keeps from becoming shorter."""
+        while True:
+            await asyncio.sleep(CHECKPOINT)
+            try:
+                left = await self.checkpoint()
+            except HiveError as error:
+                logger.warning("the write-ahead log stays as it is for now: %s", error)
+                continue
+            if left > LONG_LOG:
+                logger.warning("another program reads %s, so that its write-ahead log grows: %s", self.path, size(left))
+
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` on the loop after each commit that changed something.
 
@@ -223,3 +252,19 @@ def _in_snapshot(query: Callable[[sqlite3.Connection], T], connection: sqlite3.C
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """Checkpoint without waiting for a reader: that would hold up every write for BUSY_TIMEOUT."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

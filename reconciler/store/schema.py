@@ -13,6 +13,8 @@ from pathlib import Path
 from meta.errors import PermanentError
 from reconciler.store.connection import damaged
 
+LOG_BYTES = 8 * 2**20
+"""Bytes of the write-ahead log that stay after a checkpoint. It is larger only while a reader needs it."""
 _NAME = re.compile(r"(\d{4})_[a-z_]+\.sql")
 
 
@@ -49,6 +51,7 @@ def prepare_writer(path: Path, connection: sqlite3.Connection) -> str:
 
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     connection.execute(
         "PRAGMA synchronous = NORMAL"
     )  # while migrating: a migration that a power cut undoes is run again

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from meta.errors import PermanentError, TransientError
-from reconciler.store import schema
+from reconciler.store import database, schema
 from reconciler.store.database import Database
 
 
@@ -309,3 +309,39 @@ async def test_nothing_is_left_after_close_or_a_failed_open(tmp_path: Path) -> N
     assert set(threading.enumerate()) <= threads
     assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
     assert {path.name for path in tmp_path.iterdir()} == {"newer.db", *(f"{number}.db" for number in range(5))}
+
+
+async def test_the_write_ahead_log_becomes_short_again_once_a_reader_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOG_BYTES", 2**16)
+    monkeypatch.setattr(database, "LOG_BYTES", 2**16)
+    path = tmp_path / "hive.db"
+    async with await Database.open(path) as db:
+        reader = sqlite3.connect(path)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM meta").fetchall()
+        for number in range(100):
+            await db.write(partial(put, f"{number}{'x' * 40_000}"))
+        assert await db.checkpoint() > 2**20
+        reader.close()
+        assert await db.checkpoint() <= 2**16
+        await db.write(partial(put, "after"))
+        assert "after" in await db.read(names)
+
+
+async def test_a_log_that_a_reader_made_long_is_cut_by_the_next_writes_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOG_BYTES", 2**16)
+    path = tmp_path / "hive.db"
+    async with await Database.open(path) as db:
+        reader = sqlite3.connect(path)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM meta").fetchall()
+        for number in range(110):
+            await db.write(partial(put, f"{number}{'x' * 40_000}"))
+        reader.close()
+        for number in range(3):
+            await db.write(partial(put, f"after {number}"))
+        assert path.with_name("hive.db-wal").stat().st_size <= 2**17
