@@ -30,6 +30,7 @@ from reconciler.queries.plan import PlanQuery
 from reconciler.queries.status import StatusQuery
 from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import DiskGuard
+from reconciler.upkeep.stale_locks import StaleLocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,4 @@ class Service:
     links: Links
     background: Background
     disk: DiskGuard
+    locks: StaleLocks

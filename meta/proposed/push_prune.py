@@ -16,6 +16,7 @@ from pathlib import Path
 
 from meta.config import Config
 from meta.errors import PermanentError
+from meta.git.stale_locks import in_use
 from meta.layout import Layout
 from meta.names import AgentName
 from meta.process.recorder import Recorder
@@ -29,6 +30,8 @@ EXPIRE = 7200.0
 """Seconds that an object stays without a ref."""
 _LIST_BYTES = 64 * 2**20
 """Bytes of the list of reachable objects, 41 each. A repo with more is not pruned, only reported for its size."""
+_SLICE = 41 * 1024
+"""Bytes of that list that are read at a time: whole lines, each an id and its end."""
 _MOST_REFS = 100_000
 _WORDS = ("rev-list", "--objects", "--no-object-names", "--all")
 
@@ -105,7 +108,15 @@ async def _reached(layout: Layout, agent: AgentName, config: Config, recorder: R
         limits=limits(config.fetch_deadline),
         streams=Streams(output_limit=_LIST_BYTES),
     )
-    return frozenset(done.text.split())
+    return await asyncio.to_thread(_ids, done.stdout)
+
+
+def _ids(output: bytes) -> frozenset[str]:
+    """Return the ids in git's list, slice by slice: one call for all would keep every other thread waiting."""
+    ids: set[str] = set()
+    for at in range(0, len(output), _SLICE):
+        ids.update(output[at : at + _SLICE].decode("ascii").split())
+    return frozenset(ids)
 
 
 def refs_state(repo: Path) -> str | None:
@@ -123,21 +134,3 @@ def refs_state(repo: Path) -> str | None:
             status = (repo / name).lstat()
             seen.append((name, "", status.st_ino, status.st_mtime_ns, status.st_size))
     return hashlib.blake2b(repr(seen).encode(), digest_size=16).hexdigest()
-
-
-def in_use(repo: Path, proc: Path = Path("/proc")) -> bool:
-    """Return True if a process works in the repo. git does so in the directory itself, also for a push over ssh.
-
-    Without root only the processes of hive's own user are seen.
-    """
-    here = repo.stat()
-    with os.scandir(proc) as entries:
-        pids = [entry.path for entry in entries if entry.name.isdecimal()]
-    for path in pids:
-        try:
-            there = Path(path, "cwd").stat()
-        except OSError:
-            continue
-        if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
-            return True
-    return False

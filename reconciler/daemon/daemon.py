@@ -124,6 +124,8 @@ class Daemon:
             "ticker": parts.ticker.run(),
             "upkeep": hourly(service.broker, service.questions),
             "discovery": service.discovery.run(),
+            "locks": service.locks.run(),
+            "log": parts.database.keep_log_short(),
             "removed": leftovers.empty_hourly(self.world.layout),
         }
         self._tasks += [service.background.start(name, work) for name, work in works.items()]

@@ -70,6 +70,7 @@ from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import Actions, Disk, DiskGuard
+from reconciler.upkeep.stale_locks import StaleLocks
 from reconciler.world import World
 
 
@@ -265,8 +266,9 @@ def _service(
     )
     agents = Lifecycle(world, apply, loop, deploys)
     disk = _disk_guard(here, world, loop, agents)
+    locks = StaleLocks(here.layout, world.observer.names, world.events.append)
     status = StatusQuery(
-        world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, disk, revision
+        world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, disk, locks, revision
     )
     return Service(
         names=roster.names,
@@ -295,6 +297,7 @@ def _service(
         links=world.links,
         background=here.background,
         disk=disk,
+        locks=locks,
     )
 
 

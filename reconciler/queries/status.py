@@ -19,6 +19,7 @@ from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.staleness import Stale
 from reconciler.store import damaged
 from reconciler.upkeep.disk.guard import DiskGuard
+from reconciler.upkeep.stale_locks import StaleLocks
 from reconciler.views import AgentStatus, Status
 from reconciler.world import World
 
@@ -38,6 +39,7 @@ class StatusQuery:
     rollout: Callable[[], Rollout | None]
     background: Background
     disk: DiskGuard
+    locks: StaleLocks
     revision: str
 
     async def __call__(self) -> Status:
@@ -78,6 +80,8 @@ class StatusQuery:
         if (fault := self.world.observer.fault) is not None:
             yield f"{fault.summary}: {fault.hint}; until then hive shows what it read last, and changes nothing"
         yield from self.disk.notes()
+        yield from self.world.metrics.descriptors.notes()
+        yield from self.locks.conditions(None)
         if warning := damaged.describe(self.world.layout.database):
             yield f"{warning}; {damaged.REMEDY}"
         yield from of_backend
@@ -110,7 +114,7 @@ class StatusQuery:
             pid=pid,
             crashes=observed.memo.crashes,
             unread=unread,
-            conditions=(*own, *self.disk.conditions(name), *self.discovery.conditions(name), *stale),
+            conditions=(*own, *self.disk.conditions(name), *self._of_repos(name), *stale),
             built_with=decision.outdated.built if decision.outdated is not None else None,
             disk_bytes=observed.disk.bytes if observed.disk is not None else None,
             reason=decision.reason,
@@ -119,6 +123,9 @@ class StatusQuery:
             turn_limit=observed.turn_limit,
             disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
         )
+
+    def _of_repos(self, name: AgentName) -> tuple[str, ...]:
+        return (*self.discovery.conditions(name), *self.locks.conditions(name))
 
     async def _stale(
         self, agent: AgentName, deploys: Iterable[Deploy], pending: Iterable[ProposalId]

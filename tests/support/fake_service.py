@@ -123,6 +123,7 @@ class FakeService:
             links=self.links,
             background=self.background,
             disk=part(borrow="borrow", take_back="take_back"),
+            locks=part(),
         )
 
     def record(self, call: tuple[object, ...]) -> None:

@@ -59,6 +59,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "disk_full": "The disk of the state directory is full; hive goes on with what it reserved.",
         "disk_freed": "The disk that was full has room again.",
         "leftovers_removed": "Half-made files that a killed daemon left were removed.",
+        "stale_lock_removed": "A lock that a killed git left in a repo was removed.",
         "process_ended": "A process left over by an earlier daemon was ended.",
         "repaired": "Something that was missing or changed by hand was repaired.",
         "reconcile_error": "A step of an agent failed; it is retried with back-off.",

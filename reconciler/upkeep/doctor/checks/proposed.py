@@ -7,8 +7,9 @@ import stat
 from functools import partial
 from pathlib import Path
 
+from meta.git import stale_locks
 from meta.names import AgentName
-from meta.proposed import push_group, push_locks, push_move, push_objects, push_repo
+from meta.proposed import push_group, push_move, push_objects, push_repo
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
 _AWAY = "move it away, then run `hive rebuild {0}`, which makes a new one"
@@ -57,11 +58,11 @@ def _locks(subject: Subject, path: Path) -> list[Finding]:
     """Report locks of a killed push. A clock that was set forward makes none of them old."""
     now = subject.host.now() - max(0.0, subject.jump())
     try:
-        locks = push_locks.stale(path, now)
+        locks = [lock.path for lock in stale_locks.stale(path, now)]
     except OSError:
         return []
-    remedy = "`hive doctor --fix` removes it, if no process works in the repo"
-    fixes = {lock: partial(push_locks.remove, path, lock, now, subject.host.proc) for lock in locks}
+    remedy = "the daemon removes it within minutes, `hive doctor --fix` at once, if no process works in the repo"
+    fixes = {lock: partial(stale_locks.remove, path, lock, now, subject.host.proc) for lock in locks}
     text = "{} was left by a git that was killed: pushes that need it fail"
     return [Finding(Verdict.FAIL, text.format(lock), remedy, fix) for lock, fix in fixes.items()]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from meta.config import Config
-from meta.proposed import push_locks
+from meta.git import stale_locks
 from reconciler.upkeep.doctor.checks.base import AgentRow, Subject, Verdict
 from reconciler.upkeep.doctor.examine import failed
 from tests.reconciler.upkeep.doctor.looks import ALICE, GONE, WELL, aged, look, only, whole_host
@@ -119,7 +119,7 @@ async def test_a_lock_of_a_killed_push_is_removed_once_no_process_works_in_the_r
         lock.touch()
     await only(subject, "proposed", Verdict.OK, "are complete")
     for lock in locks:
-        aged(lock, push_locks.STALE + 60)
+        aged(lock, stale_locks.STALE + 60)
     assert sum(row.fixable for row in await look(subject, "proposed")) == 2
     with subprocess.Popen(["cat"], cwd=push, stdin=subprocess.PIPE) as process:
         assert "a process works in" in (await look(subject, "proposed", fix=True))[0].text
