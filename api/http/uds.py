@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
@@ -117,7 +116,7 @@ class EmbeddedServer(uvicorn.Server):
             self._listener.listen(bound.sock)
 
     @override
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: Any = None) -> None:
         """Start the application and listen. uvicorn's own method leaves accepting to asyncio."""
         await self.lifespan.startup()
         if self.lifespan.should_exit:

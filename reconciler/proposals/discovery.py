@@ -193,8 +193,9 @@ class Discovery:
         self._watch.want(None, [self._layout.state / "proposed", self._layout.push_repos])
         for agent in set(self._stamps) - set(agents):
             await self._forget(agent)
-        self._glance()
-        for agent in agents:
+        unchanged = [agent for agent in agents if self._stamps.get(agent) == self._stamp(agent)]
+        self._glance()  # queues the others
+        for agent in unchanged:
             try:
                 if await self._differs(agent):
                     self._queue.add(agent)

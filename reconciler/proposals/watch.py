@@ -219,7 +219,7 @@ class _WatchSet:
         if "watch limit" in text or "os error 28" in text:
             reason = "the kernel has no inotify watches left (raise fs.inotify.max_user_watches)"
         elif "os error 24" in text:
-            reason = "no inotify instance is left (raise fs.inotify.max_user_instances), or no file descriptor"
+            reason = "the kernel has no inotify instances left (raise fs.inotify.max_user_instances), or no descriptors"
         else:
             reason = f"watching failed ({text[:200]})"
         return f"{reason}: proposed repos are looked at every second instead"
