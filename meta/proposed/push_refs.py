@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from meta.git.stale_locks import in_use
 from meta.model import TagState
 from meta.names import Sha
-from meta.proposed.push_prune import in_use
 from meta.proposed.tips import PACKED_LIMIT
 
 MAIN = "main"

@@ -301,8 +301,7 @@ async def _git(
         deadline=deadline,
         recorder=recorder,
         env=GIT_ENVIRONMENT,
-        limits=limits
-        or {resource.RLIMIT_AS: _MEMORY, resource.RLIMIT_CPU: math.ceil(deadline), resource.RLIMIT_CORE: 0},
+        limits=limits or _limits(deadline),
         streams=streams,
         check=False,
     )
