@@ -1,4 +1,4 @@
-"""Clean text of unknown origin, so that it can be kept and shown. Pure.
+"""Clean text of unknown origin, so that it can be kept and shown, or used as a word of a command. Pure.
 
 Characters without ink are made visible: they can hide text, or forge a line that hive wrote.
 """
@@ -122,6 +122,16 @@ def _json_escape(char: str) -> str:
         return char
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def command_line(*words: object) -> str:
+    """Return a command of which a shell makes exactly these words. Every command that hive prints is made here.
+
+    A word that may begin with a dash and is no option belongs behind `--`, or into another word (`refs/heads/-d`).
+    """
+    import shlex  # most programs print no command
+
+    return shlex.join(str(word) for word in words)
 
 
 def size(count: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from meta.git.frame import check_frame
 from meta.git.message import decode
 from meta.git.objects import GitObject, Tag, decode_commit, decode_tag, decode_tree
 from meta.names import Sha
+from meta.text import command_line
 
 _TAGS = "refs/tags/"
 _FILES = {"refs/heads/main": b"agents.json", "refs/heads/run": b"run.json"}
@@ -116,11 +116,12 @@ def _has(git_dir: Path, name: Sha) -> bool:
 
 def _mend(git_dir: Path, ref: str, meta: bool = False) -> str:
     """Return the command that mends a ref: point it again at the object that it named, or remove what is made again."""
-    file, repo = shlex.quote(str(git_dir / ref)), shlex.quote(str(git_dir))
+    remove = command_line("rm", "-rf", git_dir / ref)
     if ref == "refs/hive/counter" or ref.startswith("refs/hive/candidate/"):
-        return f"rm -rf {file} (hive makes it again)"
+        return f"{remove} (hive makes it again)"
     name = _named(git_dir, ref, meta)
-    return f"rm -rf {file} && git --git-dir={repo} update-ref {shlex.quote(ref)} {name}" if name is not None else ""
+    point = command_line("git", f"--git-dir={git_dir}", "update-ref", ref, name)
+    return f"{remove} && {point}" if name is not None else ""
 
 
 def _named(git_dir: Path, ref: str, meta: bool) -> Sha | None:

@@ -34,7 +34,7 @@ from meta.names import AgentName, agent_name
 from meta.process.failpoint import hit
 from meta.proposed import push_check, push_repo
 from meta.proposed.tips import is_branch
-from meta.text import one_line
+from meta.text import command_line, one_line
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def aside_remedy(layout: Layout, path: Path) -> str:
     agent = AgentName(_agent_of(path))
     return (
         f"An agent may have written it, so run no git in it: push what you miss to {layout.push_repo(agent)} again "
-        f"from your own clone, then remove it (rm -rf {path})"
+        f"from your own clone, then remove it ({command_line('rm', '-rf', path)})"
     )
 
 
@@ -126,7 +126,8 @@ def planted(layout: Layout, agent: AgentName) -> Planted | None:
         return None
     return Planted(
         f"{old} is not hive's: an agent may have made it, and its hooks would run as the user who pushes there",
-        f"Do not push there but to {layout.push_repo(agent)} (git remote set-url), and remove it (rm -rf {old})",
+        f"Do not push there but to {layout.push_repo(agent)} (git remote set-url), "
+        f"and remove it ({command_line('rm', '-rf', old)})",
     )
 
 

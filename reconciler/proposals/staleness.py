@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, HiveError
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.text import command_line
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def rebase_hint(agent: AgentName, source: Source, applied_git: Path) -> str:
 
     The hint has a path instead of a remote, because the name of a remote differs from clone to clone.
     """
-    onto = f"git fetch {shlex.quote(str(applied_git))} main && git rebase FETCH_HEAD"
+    onto = f"{command_line('git', 'fetch', applied_git, 'main')} && git rebase FETCH_HEAD"
     match source.kind:
         case SourceKind.EDIT:
             return f"rebase onto applied/main: `hive edit {agent}` starts from what is deployed"

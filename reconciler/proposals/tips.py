@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from meta.layout import Layout
 from meta.model import Deploy, TagState
 from meta.names import MANAGER, AgentName, Sha
 from meta.proposed.tips import Tip
+from meta.text import command_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,11 @@ class NewTip:
         A branch of the work tree is removed in the manager's container: on the host git would obey what the manager
         wrote there.
         """
-        branch = shlex.quote(self.tip.branch)
+        ref = f"refs/heads/{self.tip.branch}"  # git takes the short names `-d` and `@` for something else
         if self.source.kind is SourceKind.PUSH:
-            return f"`git push {shlex.quote(str(push_git))} --delete {branch}` forgets it"
-        return f"`hive shell {MANAGER} -- git -C /agents/{agent}/config branch -D {branch}` forgets it"
+            return f"`{command_line('git', 'push', push_git, f':{ref}')}` forgets it"
+        git = ("git", "-C", f"/agents/{agent}/config", "update-ref", "-d", ref)
+        return f"`{command_line('hive', 'shell', MANAGER, '--', *git)}` forgets it"
 
 
 def is_proposable(kind: SourceKind, branch: str, auto_propose: bool) -> bool:

@@ -25,6 +25,7 @@ from meta.names import AgentName
 from meta.process import sandbox
 from meta.process.privilege import ROOT_REMEDY, privilege
 from meta.process.trial import tried
+from meta.text import command_line
 from reconciler.plan.observed import Launch
 
 INSIDE = {
@@ -171,7 +172,8 @@ def _require_passage(path: Path, uid: int) -> None:
         if not status.st_mode & 0o001 and status.st_uid != uid:
             raise Refused(
                 f"uid {uid} may not enter {directory}, which leads to {path}",
-                f"chmod o+x {directory}, or install bubblewrap, or use a --state that every user may enter",
+                f"{command_line('chmod', 'o+x', directory)}, or install bubblewrap, "
+                "or use a --state that every user may enter",
             )
 
 

@@ -68,7 +68,8 @@ CHECKS = (
 class Row:
     """One finding of one check.
 
-    `fixable`: `--fix` repairs it. `fixed`: it is repaired now, and `text` is what was done.
+    `fixable`: `--fix` repairs it, and with `removes` it removes something for that. `fixed`: it is repaired now, and
+    `text` is what was done.
     """
 
     check: str
@@ -77,6 +78,7 @@ class Row:
     remedy: str = ""
     fixable: bool = False
     fixed: bool = False
+    removes: bool = False
 
 
 async def examine(subject: Subject, *, fix: bool = False, checks: Sequence[Check] = CHECKS) -> list[Row]:
@@ -115,7 +117,10 @@ async def _run(check: Check, subject: Subject) -> list[Finding]:
 
 
 def _rows(check: Check, findings: Sequence[Finding]) -> list[Row]:
-    return [Row(check.name, each.verdict, each.text, each.remedy, each.fix is not None) for each in findings]
+    return [
+        Row(check.name, each.verdict, each.text, each.remedy, fixable, removes=fixable and each.removes)
+        for each, fixable in ((each, each.fix is not None) for each in findings)
+    ]
 
 
 async def _repair(check: Check, finding: Finding) -> Row | None:

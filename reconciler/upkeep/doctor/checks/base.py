@@ -36,12 +36,14 @@ class Finding:
     """The result of a check in one sentence. `remedy`: what an operator can do; `fix` does it, if that is safe.
 
     `fix` checks again before it changes anything, returns what it did, and may raise OSError or a HiveError.
+    `removes`: it removes something, so the operator is asked first.
     """
 
     verdict: Verdict
     text: str
     remedy: str = ""
     fix: Callable[[], str | Awaitable[str]] | None = None
+    removes: bool = True
 
 
 @dataclass(frozen=True, slots=True)

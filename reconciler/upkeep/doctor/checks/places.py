@@ -18,6 +18,7 @@ from meta.errors import Damaged
 from meta.layout import FOLDER_MODE, FOLDERS
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
+from meta.text import command_line
 from reconciler.common.leftovers import find
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
@@ -57,13 +58,13 @@ def _missing(subject: Subject, missing: Mapping[Path, int]) -> list[Finding]:
     if subject.held:
         fixes = {path: partial(_remake, {path: mode}, state) for path, mode in missing.items()}
         remedy = "`hive doctor --fix` makes it"
-        return [Finding(Verdict.FAIL, f"{path} is missing", remedy, fix) for path, fix in fixes.items()]
+        return [Finding(Verdict.FAIL, f"{path} is missing", remedy, fix, False) for path, fix in fixes.items()]
     if not missing:
         return []
     first, *more = map(str, missing)
     text = f"{len(missing)} directories are missing, like {first}" if more else f"{first} is missing"
     remedy = "a start of the daemon makes them; so does `hive doctor --fix`"
-    return [Finding(Verdict.WARN, text, remedy, partial(_remake, missing, state))]
+    return [Finding(Verdict.WARN, text, remedy, partial(_remake, missing, state), removes=False)]
 
 
 def _remake(missing: Mapping[Path, int], owned_like: Path) -> str:
@@ -107,7 +108,9 @@ def _owned(path: Path, owner: int, bits: int) -> list[Finding]:
         return []
     if seen.st_uid != owner:
         text = f"{path} belongs to uid {seen.st_uid}, the state directory to uid {owner}"
-        return [Finding(Verdict.FAIL, text, f"find out who changed it, then chown -R {owner} {path}")]
+        return [
+            Finding(Verdict.FAIL, text, f"find out who changed it, then {command_line('chown', '-R', owner, path)}")
+        ]
     return _closed(path, bits)
 
 
@@ -118,7 +121,11 @@ def _closed(path: Path, bits: int) -> list[Finding]:
     wanted = stat.S_IMODE(seen.st_mode) & ~bits
     fault = "others may write" if stat.S_IMODE(seen.st_mode) & 0o022 else "others may read"
     return [
-        Finding(Verdict.FAIL, f"{fault} {path} (mode {stat.S_IMODE(seen.st_mode):04o})", f"chmod {wanted:o} {path}")
+        Finding(
+            Verdict.FAIL,
+            f"{fault} {path} (mode {stat.S_IMODE(seen.st_mode):04o})",
+            command_line("chmod", f"{wanted:o}", path),
+        )
     ]
 
 
@@ -135,9 +142,8 @@ async def _agents(subject: Subject, owner: int) -> list[Finding]:
             findings += _closed(path, 0o077)
             if seen.st_uid != owner and not base <= seen.st_uid < base + UID_STEP:
                 text = f"{path} belongs to uid {seen.st_uid}; {name} has the uids from {base}"
-                findings.append(
-                    Finding(Verdict.FAIL, text, f"chown -R {base}:{base} {path}, then `hive rebuild {name}`")
-                )
+                chown = command_line("chown", "-R", f"{base}:{base}", path)
+                findings.append(Finding(Verdict.FAIL, text, f"{chown}, then `hive rebuild {name}`"))
     return findings
 
 
