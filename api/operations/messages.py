@@ -21,10 +21,10 @@ from api.operations.base import (
     on_agents,
     operation,
 )
-from meta.errors import NotFound
+from meta.errors import BadInput, NotFound
 from meta.names import ALL, AgentName, agent_name
 from meta.wire import agent as wire
-from meta.wire.common import I64, U64, InboxRow, Wire
+from meta.wire.common import I64, U64, InboxRow, Sender, Wire
 from meta.wire.limits import BODY_BYTES, WAIT_MOST
 
 INDENT = "    "
@@ -54,12 +54,24 @@ class Newest(Input):
     """The number of messages."""
 
     limit: U64 = Field(50, description=f"how many; never more than {RECENT_MOST}")
+    unread: bool = Field(False, description="only those that are not read")
 
 
 class MarkReadInput(Input):
-    """The newest message that was read."""
+    """The messages that were read. Give one of the two."""
 
-    up_to: I64 = Field(description="the newest message that was read")
+    up_to: I64 | None = Field(None, description="the newest message that was read, with all older ones")
+    ids: tuple[I64, ...] | None = Field(None, max_length=RECENT_MOST, description="the messages that were read")
+
+
+class Listed(Wire):
+    """One message of a list; `at` in Unix seconds."""
+
+    id: I64
+    sender: Sender
+    body: str
+    at: I64
+    unread: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +89,10 @@ class Read:
     read: int
 
 
-def _rows(rows: list[InboxRow]) -> wire.RecentResponse:
-    return wire.RecentResponse(rows=tuple(rows))
+def _rows(rows: list[Listed]) -> wire.RecentResponse:
+    return wire.RecentResponse(
+        rows=tuple(InboxRow(id=row.id, sender=row.sender, body=row.body, at=row.at) for row in rows)
+    )
 
 
 def _unread(count: int) -> wire.StatusResponse:
@@ -151,15 +165,19 @@ async def status(call: Call, _asked: wire.Status) -> int:
 
 
 @operation("recent", EVERYBODY, READS, lines=(on_agents(wire.Recent, _rows),), routes=(Route("GET", "/api/messages"),))
-async def recent(call: Call, asked: Newest) -> list[InboxRow]:
+async def recent(call: Call, asked: Newest) -> list[Listed]:
     """List the newest messages to the caller, newest first, without taking them."""
-    rows = await call.service.broker.recent(call.name, min(asked.limit, RECENT_MOST))
-    return [InboxRow(id=row.id, sender=row.sender, body=row.body, at=int(row.at)) for row in rows]
+    rows = await call.service.broker.recent(call.name, min(asked.limit, RECENT_MOST), only_unread=asked.unread)
+    return [Listed(id=row.id, sender=row.sender, body=row.body, at=int(row.at), unread=row.unread) for row in rows]
 
 
 @operation("mark_read", OPERATORS, CHANGES, routes=(Route("POST", "/api/messages/read"),))
 async def mark_read(call: Call, asked: MarkReadInput) -> Read:
-    """Mark the operator's messages as read, up to and including one."""
+    """Mark the operator's messages as read: up to and including one, or exactly those that are named."""
+    if asked.ids is not None and asked.up_to is None:
+        return Read(await call.service.broker.mark_these_read(asked.ids))
+    if asked.up_to is None or asked.ids is not None:
+        raise BadInput("give either up_to or ids", "ids marks only what was shown")
     return Read(await call.service.broker.mark_read(asked.up_to))
 
 

@@ -299,17 +299,25 @@ class Broker:
         """Return how many messages wait in each inbox that is not empty."""
         return await self._db.read(lists.count_all_waiting)
 
-    async def recent(self, agent: str, limit: int) -> list[InboxMessage]:
+    async def recent(self, agent: str, limit: int, *, only_unread: bool = False) -> list[InboxMessage]:
         """Return the newest messages to `agent`, newest first, done ones included. Change nothing.
 
         At most `limit`, and at most 1 MiB of bodies together.
         """
-        return await self._db.read(partial(lists.recent, recipient=agent, limit=max(0, limit)))
+        query = partial(lists.recent, recipient=agent, limit=max(0, limit), only_unread=only_unread)
+        return await self._db.read(query)
 
     async def mark_read(self, up_to: int) -> int:
         """Mark the operator's messages up to and including this id as done. Return how many were new."""
         now = int(self._clock())
         return await self._db.write(partial(rows.mark_read, recipient=OPERATOR, up_to=up_to, at=now, quota=self._quota))
+
+    async def mark_these_read(self, ids: Sequence[int]) -> int:
+        """Mark these messages of the operator as done, and no others. Return how many were new."""
+        now = int(self._clock())
+        return await self._db.write(
+            partial(rows.mark_these_read, recipient=OPERATOR, ids=ids, at=now, quota=self._quota)
+        )
 
     # dead letters
     async def dead_letters(self, limit: int = 1_000) -> list[DeadLetter]:

@@ -15,12 +15,15 @@ KEPT_SECONDS = 30 * 24 * 3600
 """Seconds that a message is kept after its ack, and a peer's key after its use."""
 
 
-def recent(connection: sqlite3.Connection, recipient: str, limit: int) -> list[InboxMessage]:
+def recent(
+    connection: sqlite3.Connection, recipient: str, limit: int, *, only_unread: bool = False
+) -> list[InboxMessage]:
     """Return the newest messages of one inbox, newest first, with at most RECENT_BYTES."""
     rows = connection.execute(
-        "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), at, CAST(origin AS BLOB), broadcast FROM messages "
-        "WHERE recipient = ? ORDER BY id DESC LIMIT ?",
-        (recipient, limit),
+        "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), at, CAST(origin AS BLOB), broadcast, "
+        "delivered_at IS NULL AND dead_at IS NULL AS unread FROM messages "
+        "WHERE recipient = ? AND unread >= ? ORDER BY id DESC LIMIT ?",
+        (recipient, only_unread, limit),
     )
     messages: list[InboxMessage] = []
     size = 0

@@ -209,6 +209,17 @@ def mark_read(connection: sqlite3.Connection, recipient: str, up_to: int, at: in
     return count
 
 
+def mark_these_read(connection: sqlite3.Connection, recipient: str, ids: Sequence[int], at: int, quota: Quota) -> int:
+    """Mark the waiting messages among `ids` as done, without a delivery. Return how many."""
+    count = connection.execute(
+        "UPDATE messages SET delivered_at = ?, acked_at = ? "
+        "WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL AND id IN (SELECT value FROM json_each(?))",
+        (at, at, recipient, json.dumps(list(ids))),
+    ).rowcount
+    _prune(connection, recipient, quota)
+    return count
+
+
 def acknowledges(connection: sqlite3.Connection, agent: str) -> bool:
     """Return True if a receiver of this inbox ever acknowledged or requeued.
 

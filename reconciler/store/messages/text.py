@@ -43,7 +43,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class InboxMessage:
-    """One message of a list. `at`: when it was accepted, in Unix seconds. The other fields are those of Delivery."""
+    """One message of a list. `at`: when it was accepted, in Unix seconds. The other fields are those of Delivery.
+
+    `unread`: it waits, not taken and not marked as read.
+    """
 
     id: int
     sender: str
@@ -51,6 +54,7 @@ class InboxMessage:
     at: int
     origin: str = "peer"
     broadcast: bool = False
+    unread: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ def delivery(row: tuple[int, bytes, bytes, int, bytes, int]) -> Delivery:
     return Delivery(row[0], sender, body, row[3] > 0, decode_name(row[4]), bool(row[5]))
 
 
-def inbox_message(row: tuple[int, bytes, bytes, int, bytes, int]) -> InboxMessage:
-    """Return the list entry of a row: id, sender, body, at, origin, broadcast."""
+def inbox_message(row: tuple[int, bytes, bytes, int, bytes, int, int]) -> InboxMessage:
+    """Return the list entry of a row: id, sender, body, at, origin, broadcast, unread."""
     sender, body = decode(row[0], row[1], row[2], broadcast=bool(row[5]))
-    return InboxMessage(row[0], sender, body, row[3], decode_name(row[4]), bool(row[5]))
+    return InboxMessage(row[0], sender, body, row[3], decode_name(row[4]), bool(row[5]), bool(row[6]))
