@@ -18,6 +18,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from reconciler.events.feed import Resync
+from reconciler.store.events.log import EVERYTHING, Filter
 
 if TYPE_CHECKING:
     from reconciler.events.feed import Events
@@ -32,9 +33,16 @@ Snapshot = Callable[[], Awaitable[tuple[str, str]]]
 
 
 async def sse(
-    source: Events, after: str | None, stopping: asyncio.Event, snapshot: Snapshot | None = None
+    source: Events,
+    after: str | None,
+    stopping: asyncio.Event,
+    snapshot: Snapshot | None = None,
+    only: Filter = EVERYTHING,
 ) -> AsyncIterator[str]:
-    """Yield the stream's text, until `stopping` is set or the sequence is closed. The caller has checked `after`."""
+    """Yield the stream's text, until `stopping` is set or the sequence is closed. The caller has checked `after`.
+
+    Of the events themselves only those are sent that `only` wants.
+    """
     if snapshot is not None and after is None:
         position, text = await snapshot()
         yield _raw("snapshot", position, text)
@@ -49,6 +57,8 @@ async def sse(
                         yield ":\n\n"
                         continue
                     position = event.seq
+                    if not only.matches(event.kind, event.agent, event.at):
+                        continue
                     yield _block(event.kind, event.seq, asdict(event))
             return
         except Resync as error:

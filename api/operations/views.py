@@ -27,13 +27,14 @@ from api.operations.event_stream import sse
 from api.operations.lifecycle import another
 from api.operations.proposals import MAX_ROWS
 from api.operations.waiting import unless_stopping
-from meta.errors import Conflict
+from meta.errors import BadInput, Conflict
 from meta.names import OPERATOR, AgentName
 from meta.wire import host, manager
 from meta.wire.common import U32
 from meta.wire.limits import LOG_LINES_MOST
-from reconciler.events.feed import Resync
+from reconciler.events.feed import EVENT_KINDS, Resync
 from reconciler.messaging.questions import Question
+from reconciler.store.events.log import Filter
 from reconciler.views import Card, Event, LogRow, PlanRow, Status
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class EventsInput(Input):
     limit: int = Field(50, ge=1, le=MAX_EVENTS, description="how many, for a list")
     last_event_id: str | None = Field(None, description="as `after`, which it overrides")
     snapshot: bool = Field(False, description="start a stream that does not resume with the whole state")
+    agent: AgentField | None = Field(None, description="only events of this agent")
+    kind: str | None = Field(None, description="only events of this kind, or of these, divided by commas")
+    since: float | None = Field(None, ge=0, le=MAX_TIME, description="only events from this time on, in Unix seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,15 +224,15 @@ async def events(call: Call, asked: EventsInput) -> Raw | list[Event]:
     """Stream the events after `after`, or from now on, as server-sent events. With `follow=0` return a list, oldest
     first.
     """
-    source, after = call.service.events, asked.last_event_id or asked.after or None
+    source, after, only = call.service.events, asked.last_event_id or asked.after or None, _wanted(asked)
     if after is not None:
         source.check(after)
     if not asked.follow:
         try:
-            return await source.since(after or _before(await source.last(), asked.limit), asked.limit)
+            return await source.matching(after, asked.limit, only)
         except Resync as error:
             raise Conflict(error.summary, error.hint) from error
-    stream = sse(source, after, call.stopping, partial(_snapshot, call.service) if asked.snapshot else None)
+    stream = sse(source, after, call.stopping, partial(_snapshot, call.service) if asked.snapshot else None, only)
     return Raw(stream, "text/event-stream", {"cache-control": "no-store"})
 
 
@@ -243,10 +247,12 @@ def _state_type() -> TypeAdapter[State]:
     return TypeAdapter(State)
 
 
-def _before(last: str, count: int) -> str:
-    """Return the number of the event `count` events before `last`."""
-    database, _, n = last.rpartition("-")
-    return f"{database}-{max(0, int(n) - count)}"
+def _wanted(asked: EventsInput) -> Filter:
+    """Return the filter of a request. Raise BadInput for a kind that does not exist."""
+    kinds = frozenset((asked.kind or "").split(",")) - {""}
+    for unknown in sorted(kinds - set(EVENT_KINDS)):
+        raise BadInput(f"{unknown[:60]!r} is not a kind of event", f"the kinds are {', '.join(sorted(EVENT_KINDS))}")
+    return Filter(asked.agent, kinds, asked.since or 0.0)
 
 
 VIEWS = (overview, state, agents, plan, log, get_logs, wait, events)

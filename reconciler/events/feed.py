@@ -21,7 +21,7 @@ from reconciler.store.database import Database
 from reconciler.store.events import log
 from reconciler.store.events.keys import Key
 from reconciler.store.events.kinds import EVENT_KINDS
-from reconciler.store.events.log import EventRow, Extent
+from reconciler.store.events.log import EventRow, Extent, Filter
 from reconciler.views import Event
 
 __all__ = ["EVENT_KINDS", "Events", "Resync", "Subscription"]
@@ -89,6 +89,17 @@ class Events:
         """
         after = None if seq is None else self._number(seq)
         page = await self._db.read(partial(log.page, n=after, limit=max(0, limit)))
+        if after is not None:
+            _check(after, page.extent)
+        return [self._event(row) for row in page.rows]
+
+    async def matching(self, seq: str | None, limit: int, only: Filter) -> list[Event]:
+        """Return the first `limit` wanted events after `seq`, or the last ones without a `seq`, oldest first.
+
+        Raise Resync as `since` does.
+        """
+        after = None if seq is None else self._number(seq)
+        page = await self._db.read(partial(log.matching, n=after, limit=max(0, limit), only=only))
         if after is not None:
             _check(after, page.extent)
         return [self._event(row) for row in page.rows]

@@ -47,6 +47,24 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events are wanted: of one agent, of some kinds, from a Unix time on. An empty value wants all."""
+
+    agent: str | None = None
+    kinds: frozenset[str] = frozenset()
+    since: float = 0.0
+
+    def matches(self, kind: str, agent: str | None, at: float) -> bool:
+        """Return True if an event is wanted."""
+        return (
+            (self.agent is None or agent == self.agent) and (not self.kinds or kind in self.kinds) and at >= self.since
+        )
+
+
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Some events, and the extent of the sequence at that moment."""
 
@@ -118,6 +136,28 @@ def after(connection: sqlite3.Connection, n: int, limit: int, upto: int | None =
         (n, 2**63 - 1 if upto is None else upto, limit),
     )
     return [EventRow(row[0], row[1], row[2], row[3], _decode(row[0], row[4])) for row in rows]
+
+
+def matching(connection: sqlite3.Connection, n: int | None, limit: int, only: Filter) -> Page:
+    """Return the first `limit` wanted events after `n`, or the last ones without an `n`, with the extent."""
+    kept = extent(connection)
+    wanted = (
+        "SELECT n, at, kind, agent, data FROM events WHERE n > :n AND at >= :since "
+        "AND (:agent IS NULL OR agent = :agent) AND (:all OR kind IN (SELECT value FROM json_each(:kinds))) "
+    )
+    rows = connection.execute(
+        wanted + ("ORDER BY n DESC LIMIT :limit" if n is None else "ORDER BY n LIMIT :limit"),
+        {
+            "n": n or 0,
+            "since": only.since,
+            "agent": only.agent,
+            "all": not only.kinds,
+            "kinds": json.dumps(sorted(only.kinds)),
+            "limit": limit,
+        },
+    ).fetchall()
+    events = [EventRow(row[0], row[1], row[2], row[3], _decode(row[0], row[4])) for row in rows]
+    return Page(kept, events[::-1] if n is None else events)
 
 
 def page(connection: sqlite3.Connection, n: int | None, limit: int, upto: int | None = None) -> Page:
