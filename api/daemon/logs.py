@@ -55,7 +55,7 @@ def formatter(kind: Kind, *, colors: bool = False) -> ProcessorFormatter:
     before: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _add_activity]
     after: dict[Kind, list[Processor]] = {
         "console": [
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
             _exception,
             _scrub,
             structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0),

@@ -23,6 +23,18 @@ def revision() -> str:
     return os.environ.get("HIVE_REVISION") or _installed()
 
 
+def differs(revision_of_daemon: str) -> str:
+    """Return the revision of these files if the daemon has another, "" if it has the same.
+
+    The version is not compared: reading it takes as long as everything else in the CLI.
+    """
+    here = os.environ.get("HIVE_REVISION")
+    if here is None:
+        version, plus, _ = revision_of_daemon.partition("+")
+        here = f"{version}+{fingerprint(HOME)}" if plus else ""
+    return "" if here == revision_of_daemon else here
+
+
 @cache
 def _installed() -> str:
     """Return the revision at the start of this process.

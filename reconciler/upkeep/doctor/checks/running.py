@@ -10,6 +10,8 @@ from pathlib import Path
 
 from meta import own_file
 from meta.errors import Damaged
+from meta.text import command_line
+from reconciler.common.revision import differs
 from reconciler.upkeep.doctor.checks.agents import read_json, runs
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, names_in, ok
 
@@ -41,6 +43,9 @@ async def daemon(subject: Subject) -> list[Finding]:
     if not subject.held:
         text = f"a daemon answers, but does not hold {subject.layout.lock}: was it deleted?"
         findings.append(Finding(Verdict.FAIL, text, "restart the daemon before a second one starts"))
+    if ours := differs(seen.revision):
+        text = f"the daemon runs {seen.revision}, this command is {ours}"
+        findings.append(Finding(Verdict.WARN, text, "restart the daemon: agents keep running"))
     if seen.trouble:
         findings.append(
             Finding(Verdict.FAIL, f"the daemon is not well: {seen.trouble}", "check its log, then restart it")
@@ -97,7 +102,7 @@ def _operator(subject: Subject, path: Path) -> list[Finding]:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o007:
         text = f"every user of this host may use {path} (mode {mode:04o}), and so control all agents"
-        return [Finding(Verdict.FAIL, text, f"chmod 660 {path}")]
+        return [Finding(Verdict.FAIL, text, command_line("chmod", "660", path))]
     if len(os.fsencode(path)) > ADDRESS:
         text = f"{path} is longer than {ADDRESS} bytes: curl and other clients cannot connect"
         return [Finding(Verdict.WARN, text, "give a shorter --runtime")]
