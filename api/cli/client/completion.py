@@ -108,7 +108,8 @@ def _plain(text: object) -> str:
 
 def _rows(ctx: typer.Context, path: str, query: Query) -> list[Row]:
     try:
-        where = paths.find(_text(ctx.params.get("state")), _text(ctx.params.get("runtime")))
+        given = {**ctx.find_root().params, **{key: value for key, value in ctx.params.items() if value is not None}}
+        where = paths.find(_text(given.get("state")), _text(given.get("runtime")))
         return Client(where, PATIENCE).rows(path, query)
     except HiveError:
         return []

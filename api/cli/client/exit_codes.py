@@ -24,12 +24,12 @@ class Code(IntEnum):
 MEANINGS: dict[Code, str] = {
     Code.OK: "done; with `--wait`: the work ended well",
     Code.FAILED: "it failed: a deploy that ended `failed/`, an agent that does not start, an error inside hive "
-    "(also one that ends `hive serve`)",
+    "(also one that ends `hive serve`), or an output that cannot be written, for which the work is done",
     Code.USAGE: "the command line is wrong (bad name, no such option, not a commit)",
     Code.NOT_FOUND: "there is no such agent or proposal",
     Code.CONFLICT: "refused: another request came first, the state does not allow it, or hive will not do it",
     Code.UNREACHABLE: "no daemon answers on the socket",
-    Code.TIMEOUT: "`--timeout` passed; the work goes on",
+    Code.TIMEOUT: "`--timeout` passed, or the daemon exists and does not answer; the work goes on",
     Code.TRY_AGAIN: "it failed now and may work later (disk full, a busy lock)",
     Code.INTERRUPTED: "interrupted with Ctrl-C; the work goes on",
 }
@@ -41,6 +41,14 @@ class Unreachable(HiveError):
 
 class TimedOut(HiveError):
     """`--timeout` passed."""
+
+
+class NoAnswer(TimedOut):
+    """A daemon listens, and does not answer in time."""
+
+
+class Interrupted(HiveError):
+    """Ctrl-C ended the command. What it waited for goes on."""
 
 
 class Failed(HiveError):
@@ -62,5 +70,7 @@ def code_of(error: HiveError) -> Code:
             return Code.TIMEOUT
         case TransientError():
             return Code.TRY_AGAIN
+        case Interrupted():
+            return Code.INTERRUPTED
         case _:
             return Code.FAILED

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from api.cli.client.exit_codes import Failed, TimedOut
-from api.cli.client.http import Client, Event, Row, Stream
+from api.cli.client.exit_codes import Failed, Interrupted, TimedOut
+from api.cli.client.http import Client, Event, Row
+from api.cli.client.patience import LOST, Following, Patience
 from api.cli.render import console, texts
 from api.cli.render.events import describe
 from meta.errors import NotFound
+from meta.text import command_line
 from reconciler.plan.phases import GIVEN_UP
 
 TICK = 1.0
@@ -27,30 +29,54 @@ class Waits:
 
 
 class Follower:
-    """The events of one agent since before the request was made."""
+    """The events of one agent since before the request was made. A restart of the daemon ends no wait."""
 
-    def __init__(self, client: Client, agent: str | None, stream: Stream, seconds: float) -> None:
+    def __init__(self, client: Client, agent: str | None, events: Following, seconds: float) -> None:
         self._client = client
         self._agent = agent
-        self._stream = stream
+        self._id: int | None = None
+        self._is_requested = False
+        self._events = events
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._last_line = ""
 
-    def about(self, agent: str) -> None:
-        """Set the agent, for a request whose answer names it."""
+    def about(self, agent: str, id: int) -> None:
+        """Set the agent and the id of the deploy, for a request whose answer names them."""
         self._agent = agent
+        self._id = id
+
+    def interrupted(self) -> Interrupted:
+        """Return the error of a Ctrl-C: it names what goes on, and the command that shows it."""
+        look = f"`{command_line('hive', 'plan', *([self._agent] if self._agent else []))}` shows how far it is"
+        if not self._is_requested:
+            return Interrupted("interrupted; hive may have got the request already", look)
+        if self._id is None:
+            return Interrupted("interrupted; the work goes on", look)
+        cancel = f"`hive cancel {self._id}` cancels it"
+        return Interrupted(f"interrupted; the deploy of {self._id} for {self._agent} goes on", f"{look}, {cancel}")
 
     def until(self, ended: Callable[[], bool]) -> None:
         """Wait until `ended` returns True (it may raise Failed). Raise TimedOut at the deadline."""
-        while not ended():
+        self._is_requested = True
+        while not self._has(ended):
             remaining = self._deadline - time.monotonic()
             if remaining <= 0:
                 about = f"`hive plan {self._agent}`" if self._agent else "`hive plan`"
                 raise TimedOut(f"not done after {self._seconds:g} s; the work goes on", f"see {about}, or wait longer")
-            event = self._stream.next(min(TICK, remaining))
+            event = self._events.next(min(TICK, remaining))
             if event is not None:
                 self._show(event)
+
+    def _has(self, ended: Callable[[], bool]) -> bool:
+        """Return what `ended` does; False while the daemon is away."""
+        try:
+            result = ended()
+        except LOST as error:
+            self._events.patience.wait(error, self._deadline - time.monotonic())
+            return False
+        self._events.patience.end()
+        return result
 
     def until_settled(self, up: frozenset[str] | None = None) -> None:
         """Wait until the agent's plan is empty. With `up`, raise Failed if the agent ends in another phase."""
@@ -89,7 +115,7 @@ class Follower:
 
     def _show(self, event: Event) -> None:
         data = event.data
-        if event.kind != "resync" and (self._agent is None or data.get("agent") == self._agent):
+        if event.kind not in ("ready", "resync") and (self._agent is None or data.get("agent") == self._agent):
             console.progress(f"  {describe(event.kind, data)}")
 
 
@@ -99,8 +125,12 @@ def follow(client: Client, agent: str | None, waits: Waits) -> Iterator[Follower
     if not waits.on:
         yield None
         return
-    with client.events() as stream:
-        yield Follower(client, agent, stream, waits.seconds)
+    with Following(client, patience=Patience()) as events:
+        follower = Follower(client, agent, events, waits.seconds)
+        try:
+            yield follower
+        except KeyboardInterrupt:
+            raise follower.interrupted() from None
 
 
 def remedy(card: Row) -> str:

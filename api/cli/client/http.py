@@ -8,18 +8,26 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.cli.client.exit_codes import Failed, TimedOut, Unreachable
+from api.cli.client.exit_codes import Failed, NoAnswer, Unreachable
 from api.cli.client.paths import Where
 from api.http.problems import error_from
-from meta.errors import HiveError, Refused
+from meta.errors import BadInput, HiveError, Refused
 
 CONNECT_DEADLINE = 5.0
 ANSWER_DEADLINE = 300.0
 """Seconds to wait for one answer; the slowest is the fetch of a large proposal."""
+PROBE_AFTER = 5.0
+"""Seconds without a byte after which another connection asks whether the daemon still answers."""
+PROBE_DEADLINE = 10.0
+"""Seconds for that answer. Without one the daemon hangs."""
+PROBE = "/api/agents"
+"""What is asked: the daemon has it at hand."""
+SILENCE = 50.0
+"""Seconds without a byte after which a stream's daemon hangs. It sends a comment every 15 s (event_stream.py)."""
 HEAD_LIMIT = 65_536
 CHUNK = 65_536
 
@@ -68,41 +76,69 @@ class Client:
         """DELETE `path` and return the JSON object of the answer."""
         return _row(self._call("DELETE", path, None, None))
 
-    def events(self, after: str | None = None) -> Stream:
+    def events(self, after: str | None = None, query: Query | None = None) -> Stream:
         """Open the event stream. Return once it has begun.
 
-        It begins now, or after the event `after`.
+        It begins now, or after the event `after`. `query` has the other fields of the request.
         """
         sock = self._open()
         try:
-            sock.sendall(_request("GET", "/api/events", {"after": after}, None))
-            sock.settimeout(ANSWER_DEADLINE)
+            sock.sendall(_request("GET", "/api/events", {"after": after, **(query or {})}, None))
             received = b""
             while b"\r\n\r\n" not in received and len(received) < HEAD_LIMIT:
-                part = sock.recv(CHUNK)
+                part = self.receive(sock, self._patience)
                 if not part:
                     break
                 received += part
             head, _, rest = received.partition(b"\r\n\r\n")
             if _status(head) != 200:
-                _answer(head, rest + _rest_of(sock))
+                _answer(head, rest + self._rest_of(sock))
             stream = Stream(sock, rest)
-            if stream.next(ANSWER_DEADLINE) is None:
+            if stream.next(PROBE_AFTER + PROBE_DEADLINE) is None:
                 raise _no_answer(self.where)
             return stream
-        except TimeoutError as error:
+        except OSError as error:
             sock.close()
-            raise _no_answer(self.where) from error
+            raise lost(self.where, error) from error
         except BaseException:
             sock.close()
             raise
+
+    def receive(self, sock: socket.socket, seconds: float) -> bytes:
+        """Return the next bytes of an answer, b"" at its end.
+
+        Raise TimeoutError after `seconds`, or earlier if the daemon does not answer a second connection either.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            sock.settimeout(max(0.001, min(PROBE_AFTER, deadline - time.monotonic())))
+            try:
+                return sock.recv(CHUNK)
+            except TimeoutError:
+                if time.monotonic() >= deadline or not self._is_alive():
+                    raise
+
+    def _is_alive(self) -> bool:
+        """Return False if the daemon accepts a connection and sends nothing. A lost connection says nothing of that."""
+        try:
+            with self._open() as sock:
+                sock.sendall(_request("GET", PROBE, None, None))
+                sock.settimeout(PROBE_DEADLINE)
+                sock.recv(1)
+        except (TimeoutError, NoAnswer):
+            return False
+        except (OSError, HiveError):
+            pass
+        return True
+
+    def _rest_of(self, sock: socket.socket) -> bytes:
+        return b"".join(iter(lambda: self.receive(sock, self._patience), b""))
 
     def _call(self, method: str, path: str, query: Query | None, body: Mapping[str, object] | None) -> Any:
         with self._open() as sock:
             try:
                 sock.sendall(_request(method, path, query, body))
-                sock.settimeout(self._patience)
-                head, _, rest = _rest_of(sock).partition(b"\r\n\r\n")
+                head, _, rest = self._rest_of(sock).partition(b"\r\n\r\n")
             except OSError as error:
                 raise lost(self.where, error) from error
         return _answer(head, rest)
@@ -120,6 +156,9 @@ class Client:
             raise Unreachable(
                 f"you may not open {self.where.http}", "run this as the user that runs hive, or join its group"
             ) from error
+        except (TimeoutError, BlockingIOError) as error:  # a daemon that hangs accepts no more than its queue takes
+            sock.close()
+            raise _no_answer(self.where) from error
         except OSError as error:
             sock.close()
             raise Unreachable(
@@ -130,20 +169,29 @@ class Client:
 
 
 class Stream:
-    """Server-sent events, with a time limit on each wait."""
+    """Server-sent events, with a time limit on each wait. `position` is the number of the last event."""
 
     def __init__(self, sock: socket.socket, received: bytes) -> None:
+        self.position = ""
         self._sock = sock
         self._buffer = received
+        self._received_at = time.monotonic()
 
     def __enter__(self) -> Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the stream."""
         self._sock.close()
 
     def next(self, seconds: float) -> Event | None:
-        """Return the next event, or None after `seconds`. Raise Unreachable if the daemon ends the stream."""
+        """Return the next event, or None after `seconds`.
+
+        Raise Unreachable if the daemon ends the stream, NoAnswer if it has not even sent a comment for SILENCE seconds.
+        """
         deadline = time.monotonic() + seconds
         while True:
             block, end, rest = self._buffer.partition(b"\n\n")
@@ -151,6 +199,7 @@ class Stream:
                 self._buffer = rest
                 event = _event(block)
                 if event is not None:
+                    self.position = event.seq
                     return event
                 continue
             remaining = deadline - time.monotonic()
@@ -160,18 +209,15 @@ class Stream:
             try:
                 part = self._sock.recv(CHUNK)
             except TimeoutError:
+                if time.monotonic() - self._received_at > SILENCE:
+                    raise NoAnswer("the daemon sends nothing any more", _HANGS) from None
                 return None
             except OSError:
                 part = b""
             if not part:
                 raise Unreachable("the daemon ended the stream", "it is stopping, or was restarted; see `hive status`")
             self._buffer += part
-
-    def __iter__(self) -> Iterator[Event]:
-        while True:
-            event = self.next(ANSWER_DEADLINE)
-            if event is not None:
-                yield event
+            self._received_at = time.monotonic()
 
 
 def _request(method: str, path: str, query: Query | None, body: Mapping[str, object] | None) -> bytes:
@@ -179,7 +225,10 @@ def _request(method: str, path: str, query: Query | None, body: Mapping[str, obj
     if given:
         from urllib.parse import urlencode  # 8 ms, and most calls have no query
 
-        path = f"{path}?{urlencode({key: _plain(value) for key, value in given.items()})}"
+        try:
+            path = f"{path}?{urlencode({key: _plain(value) for key, value in given.items()})}"
+        except UnicodeEncodeError as error:  # the command line is bytes, and these are not text
+            raise BadInput(f"{error.object!r} is not text in UTF-8", "type it again") from error
     head = [f"{method} {path} HTTP/1.0", "Host: hive", "Accept: application/json, text/event-stream"]
     data = b""
     if body is not None:
@@ -190,13 +239,6 @@ def _request(method: str, path: str, query: Query | None, body: Mapping[str, obj
 
 def _plain(value: str | int | float | bool) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
-
-
-def _rest_of(sock: socket.socket) -> bytes:
-    parts = []
-    while part := sock.recv(CHUNK):
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _status(head: bytes) -> int:
@@ -259,7 +301,8 @@ def cut_off() -> Unreachable:
     return Unreachable("the daemon's answer was cut off", "it is stopping, or was killed; try again")
 
 
-def _no_answer(where: Where) -> TimedOut:
-    return TimedOut(
-        f"the daemon at {where.http} does not answer", "see its log; if it hangs, restart it: agents keep running"
-    )
+_HANGS = "see its log; if it hangs, restart it: agents keep running"
+
+
+def _no_answer(where: Where) -> NoAnswer:
+    return NoAnswer(f"the daemon at {where.http} does not answer", _HANGS)

@@ -1,8 +1,10 @@
 """The paths to the daemon: its state and runtime directory, from options, HIVE_* variables, or the defaults.
 
 both given               as given
-only --state             runtime is STATE/run (/run/hyperhive for /var/lib/hyperhive)
-neither                  ./.hive and ./.hive/run if ./.hive exists (`hive serve` creates it),
+only --state             runtime is STATE/run (/run/hyperhive for /var/lib/hyperhive), whatever HIVE_RUNTIME is
+only --runtime           state as below; for the requests to a daemon only the sockets count
+neither                  HIVE_STATE and HIVE_RUNTIME, which count as the options do; without them
+                         ./.hive and ./.hive/run if ./.hive exists (`hive serve` creates it),
                          else /var/lib/hyperhive and /run/hyperhive
 
 Nothing of another user is believed: both directories, the way to them and the sockets belong to the caller, to root, or
@@ -11,7 +13,9 @@ to the system's service account that root gave the directory to (as NixOS does).
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +24,7 @@ from api.sockets.principals import peer_uid
 from meta.errors import BadInput, Refused
 from meta.process import ownership
 from meta.process.ownership import Trusted
+from meta.text import command_line
 
 SYSTEM_STATE = Path("/var/lib/hyperhive")
 SYSTEM_RUNTIME = Path("/run/hyperhive")
@@ -58,7 +63,7 @@ class Where:
         if owner is not None and self.trusted.uid == 0:
             raise Refused(
                 f"{self.state} belongs to uid {owner}, and root does not work in it",
-                f"do it as that user: sudo -u '#{owner}' --preserve-env=HIVE_STATE,HIVE_RUNTIME hive ...",
+                f"do it as that user: {command_line('sudo', '-u', f'#{owner}', 'hive', '...', *self.options())}",
             )
         ownership.require_own_tree(self.state, self.trusted, GIVEN_AWAY)
 
@@ -72,14 +77,21 @@ class Where:
                 "run this as the user that runs hive",
             )
 
+    def options(self) -> tuple[str, ...]:
+        """Return the options with which a command finds this daemon, in this shell and in one without HIVE_*."""
+        full = ("--state", str(self.state), "--runtime", str(self.runtime))
+        for words in ((), full[:2]):
+            state = words[1] if words else None
+            environments: tuple[Mapping[str, str], ...] = (os.environ, {})
+            places = {_choose(state, None, environment) for environment in environments}
+            if places == {(self.state, self.runtime)}:
+                return words
+        return full
+
     def serve_command(self) -> str:
         """Return the command that starts this daemon. Without a system-wide hive it is one for ./.hive."""
-        if (LOCAL_STATE.is_dir() and self.state == LOCAL_STATE.absolute()) or (
-            self.state == SYSTEM_STATE and not self.state.exists()
-        ):
-            return "hive serve"
-        command = f"hive serve --state {self.state}"
-        return command if self.runtime == _runtime_of(self.state) else f"{command} --runtime {self.runtime}"
+        absent = self.state == SYSTEM_STATE and not self.state.exists()
+        return command_line("hive", "serve", *(() if absent else self.options()))
 
 
 def find(state: str | None, runtime: str | None, *, serving: bool = False) -> Where:
@@ -87,19 +99,31 @@ def find(state: str | None, runtime: str | None, *, serving: bool = False) -> Wh
 
     Raises Refused if they are another user's.
     """
-    if state:
-        chosen = _absolute(state)
-    elif LOCAL_STATE.is_dir() or serving:
-        chosen = _absolute(LOCAL_STATE)
-    else:
-        chosen = SYSTEM_STATE
-    sockets = _absolute(runtime) if runtime else _runtime_of(chosen)
+    chosen, sockets = _choose(state, runtime, os.environ, serving=serving)
     trusted = Trusted.caller()
     for owner in (ownership.service_of(path, trusted) for path in (chosen, sockets)):
         trusted = trusted.also(owner) if owner is not None else trusted
     where = Where(chosen, sockets, trusted)
     where.require_own()
     return where
+
+
+def _choose(
+    state: str | None, runtime: str | None, environment: Mapping[str, str], *, serving: bool = False
+) -> tuple[Path, Path]:
+    """Return the state and the runtime directory.
+
+    HIVE_RUNTIME belongs to HIVE_STATE: with another state directory it would lead to another daemon.
+    """
+    if not state:
+        state, runtime = environment.get("HIVE_STATE"), runtime or environment.get("HIVE_RUNTIME")
+    if state:
+        chosen = _absolute(state)
+    elif LOCAL_STATE.is_dir() or serving:
+        chosen = _absolute(LOCAL_STATE)
+    else:
+        chosen = SYSTEM_STATE
+    return chosen, _absolute(runtime) if runtime else _runtime_of(chosen)
 
 
 def _absolute(path: str | Path) -> Path:
