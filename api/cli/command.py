@@ -6,7 +6,7 @@ Annotations are read at run time here and in the command modules, so none of the
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Concatenate, ParamSpec
+from typing import Annotated, Concatenate, ParamSpec, cast
 
 import typer
 
@@ -28,9 +28,8 @@ StateOption = Annotated[
     typer.Option(
         "--state",
         metavar="DIR",
-        envvar="HIVE_STATE",
         rich_help_panel=_WHERE,
-        show_default="./.hive if it is there, else /var/lib/hyperhive",
+        show_default="HIVE_STATE, else ./.hive if it is there, else /var/lib/hyperhive",
         help="the daemon's state directory",
     ),
 ]
@@ -39,9 +38,8 @@ RuntimeOption = Annotated[
     typer.Option(
         "--runtime",
         metavar="DIR",
-        envvar="HIVE_RUNTIME",
         rich_help_panel=_WHERE,
-        show_default="STATE/run, or /run/hyperhive",
+        show_default="STATE/run, or /run/hyperhive; without --state: HIVE_RUNTIME",
         help="where its sockets are",
     ),
 ]
@@ -49,6 +47,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of 
 WaitOption = Annotated[bool, typer.Option("--wait", help="wait until it is done; exit 1 if it fails")]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", help="stop waiting after this time (exit 6); the work goes on")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", "-y", help="do not ask; needed to destroy something if stdin is not a terminal")
 ]
 NowOption = Annotated[bool, typer.Option("--now", help="do not wait until the agent has finished its turn")]
 AgentArgument = Annotated[
@@ -85,16 +86,17 @@ def command(
 ) -> Callable[[Callable[Concatenate[Client, P], None]], Callable[Concatenate[Client, P], None]]:
     """Register a command whose first parameter is the client.
 
-    typer shows --state and --runtime in place of that parameter.
+    typer shows --state and --runtime in place of that parameter. Both may also stand before the command.
     """
 
     def register(function: Callable[Concatenate[Client, P], None]) -> Callable[Concatenate[Client, P], None]:
         @functools.wraps(function)
         def run(*args: P.args, **options: P.kwargs) -> None:
+            context = cast("typer.Context | None", options.pop("ctx", None))
             for name in (_text(options.get(key)) for key in _NAMES):
                 if name is not None:
                     agent_name(name)
-            where = paths.find(_text(options.pop("state", None)), _text(options.pop("runtime", None)))
+            where = find(context, _text(options.pop("state", None)), _text(options.pop("runtime", None)))
             function(Client(where), *args, **options)
 
         _first, *rest = inspect.signature(function).parameters.values()
@@ -102,6 +104,7 @@ def command(
             inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
             for word, kind in (("state", StateOption), ("runtime", RuntimeOption))
         ]
+        location.append(inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
         shown = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in rest), *location]
         run.__dict__["__signature__"] = inspect.Signature(shown, return_annotation=None)
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
@@ -109,6 +112,15 @@ def command(
         return function
 
     return register
+
+
+def find(
+    context: typer.Context | None, state: str | None, runtime: str | None, *, serving: bool = False
+) -> paths.Where:
+    """Return where the daemon is. An option behind the command beats the same option before it."""
+    before = context.find_root().params if context is not None else {}
+    state, runtime = state or _text(before.get("state")), runtime or _text(before.get("runtime"))
+    return paths.find(state, runtime, serving=serving)
 
 
 def count_of(number: int, most: int) -> int:

@@ -3,7 +3,6 @@
 Annotations are read at run time here, so evaluation is not postponed.
 """
 
-import os
 import sys
 from typing import Annotated
 
@@ -11,7 +10,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from api.cli.client.exit_codes import Code, code_of
+from api.cli.client.exit_codes import Code, Failed, code_of
+from api.cli.command import RuntimeOption, StateOption
 from api.cli.commands import (
     agent_call,
     agents,
@@ -36,7 +36,8 @@ from api.cli.commands import (
 )
 from api.cli.render import console
 from api.cli.startup import avoid_pydantic, avoid_rich
-from meta.errors import HiveError
+from api.cli.terminal import streams
+from meta.errors import BadInput, HiveError
 from meta.process import ambient
 from meta.process.privilege import require_proc
 
@@ -90,12 +91,17 @@ def application() -> typer.Typer:
     return app
 
 
-def _root(version: VersionOption = False) -> None:
+def _root(
+    ctx: typer.Context, state: StateOption = None, runtime: RuntimeOption = None, version: VersionOption = False
+) -> None:
+    """Options before the command. `api.cli.command.find` reads --state and --runtime."""
     if version:
         from importlib.metadata import version as installed
 
         console.write(f"hive {installed('hive')}")
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        raise BadInput("no command is given", "`hive --help`")
 
 
 def parser() -> TyperGroup:
@@ -110,7 +116,8 @@ def parser() -> TyperGroup:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `hive` and exit with one of the codes in api/cli/client/exit_codes.py."""
-    sys.exit(execute(arguments))
+    streams.settle()
+    sys.exit(_end(execute(arguments)))
 
 
 def execute(arguments: list[str] | None) -> int:
@@ -127,12 +134,42 @@ def execute(arguments: list[str] | None) -> int:
     except typer.TyperException as error:
         return _usage(error)
     except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("\nhive: interrupted\n")
+        console.progress("\nhive: interrupted")
         return Code.INTERRUPTED
-    except BrokenPipeError:
-        # The reader ended (`hive log | head`). The text that is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader ended (`hive log | head`)
         return Code.OK
+    except UnicodeError as error:
+        console.write_error(BadInput(f"not text in UTF-8: {error}", "type or convert it again"))
+        return Code.USAGE
+    except OSError as error:
+        console.write_error(problem := _failure(error))
+        return code_of(problem)
+
+
+def _failure(error: OSError) -> Failed:
+    """Return the error for `error`, which no command expected: most often the output that cannot be written."""
+    if error.filename is None and error.errno in streams.OF_A_STREAM:
+        return Failed(f"cannot write the output: {error.strerror}", "the work itself is done, or goes on")
+    place = f"{error.filename}: " if error.filename else ""
+    return Failed(f"{place}{error.strerror or error}", "see `hive doctor`")
+
+
+def _end(code: int) -> int:
+    """Write what is buffered, and return the exit code. Python would report a failure here in its own words."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        streams.discard(sys.stdout)
+    except (OSError, ValueError) as error:
+        if code == Code.OK and isinstance(error, OSError):
+            console.write_error(_failure(error))
+            code = Code.FAILED
+        streams.discard(sys.stdout)
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        streams.discard(sys.stderr)
+    return code
 
 
 def _usage(error: typer.TyperException) -> int:

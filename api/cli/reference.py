@@ -21,12 +21,29 @@ COMMON = {"state", "runtime", "help"}
 INTRODUCTION = """<!-- written by `python -m api.cli.reference`; edit the commands in api/cli instead -->
 # The command line
 
-`hive` calls the daemon over its socket. Every command finds the daemon by the same settings:
+`hive` calls the daemon over its socket. Every command finds the daemon by the same settings, which stand before the
+command or behind it (`hive --state X status`, `hive status --state X`):
 
 | option | variable | default |
 |---|---|---|
 | `--state DIR` | `HIVE_STATE` | `./.hive` if it is there (`hive serve` makes it), else `/var/lib/hyperhive` |
 | `--runtime DIR` | `HIVE_RUNTIME` | `STATE/run`, or `/run/hyperhive` for `/var/lib/hyperhive` |
+
+An option beats the environment. `HIVE_RUNTIME` belongs to `HIVE_STATE`: with `--state` only `--runtime` counts, so that
+no command reaches the hive of the environment by mistake. `--runtime` alone leaves `HIVE_STATE` as it is.
+
+What destroys asks first: `destroy`, `deny --all`, `cancel`, `cancel-loose-end`, `dead-letters --discard`, `backup` onto
+a file, `restore --force` and `--only`, `doctor --fix` if it removes something. Without a terminal on stdin it needs
+`--yes`, and ends with 2 without it.
+
+A daemon that does not answer ends every command within about 15 seconds, with code 6; a slow answer is waited for as
+long as the daemon answers others. `--wait`, `--follow` and `--watch` go on after a restart of the daemon, and no event
+is lost or repeated. Ctrl-C ends `--wait` and `--follow` with 130 and names the command that looks again; the work goes
+on.
+
+An output that cannot be written (a full disk, a closed stdout) is one line on stderr and code 1; the work itself is
+done. If the output is not in UTF-8, other characters are escapes, and JSON stays the same value. Text from stdin has to
+be UTF-8.
 
 Text is for people and may change; `--json` is for programs. Control characters in an agent's text are printed as
 escapes. An error has one line about what is wrong and one line about what to do, on stderr:

@@ -42,13 +42,13 @@ def elsewhere() -> Iterator[Lab]:
 def backup(lab: Lab, *options: str, name: str = "b.tar.gz") -> Path:
     """A backup beside the state directory."""
     target = lab.directory / name
-    said = lab.hive("backup", str(target), *options)
+    said = lab.hive("backup", str(target), "--yes", *options)
     assert (said.code, said.err) == (0, ""), said
     return target
 
 
 def restore(lab: Lab, file: Path, *options: str) -> None:
-    said = lab.hive("restore", str(file), *options)
+    said = lab.hive("restore", str(file), "--yes", *options)
     assert (said.code, said.err) == (0, ""), said
 
 
@@ -194,15 +194,15 @@ def test_a_backup_without_a_daemon_is_the_same(lab: Lab) -> None:
 
 def test_a_restore_is_refused_where_a_daemon_or_agents_run_or_something_is(lab: Lab) -> None:
     file = backup(lab)
-    said = lab.hive("restore", str(file), "--force")
+    said = lab.hive("restore", str(file), "--force", "--yes")
     assert (said.code, "a daemon runs" in said.err) == (4, True)
     lab.kill()
     said = lab.hive("restore", str(file))
     assert (said.code, "is not empty" in said.err) == (4, True)
-    said = lab.hive("restore", str(file), "--force")
+    said = lab.hive("restore", str(file), "--force", "--yes")
     assert (said.code, "alice, bob, manager" in said.err) == (4, True)
     lab.end_agents()
-    said = lab.hive("restore", str(file), "--force")
+    said = lab.hive("restore", str(file), "--force", "--yes")
     assert said.code == 0
     (aside,) = lab.directory.glob("s.before-*")
     assert (aside / "hive.db").exists()

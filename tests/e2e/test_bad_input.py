@@ -90,21 +90,21 @@ def test_an_agent_that_does_not_exist_is_named(unharmed: Lab) -> None:
 
 
 def test_a_proposal_that_does_not_exist_is_named(unharmed: Lab) -> None:
-    for words in (("approve", "99"), ("deny", "99"), ("cancel", "99"), ("diff", "99")):
+    for words in (("approve", "99"), ("deny", "99"), ("cancel", "99", "--yes"), ("diff", "99")):
         said = unharmed.hive(*words)
         assert (said.code, "no proposal 99" in said.err, "try: " in said.err) == (3, True, True), said
 
 
 def test_the_id_0_needs_the_name_of_its_agent(unharmed: Lab) -> None:
-    for command in ("approve", "deny", "cancel", "diff"):
-        said = unharmed.hive(command, "0")
+    for command, *more in (("approve",), ("deny",), ("cancel", "--yes"), ("diff",)):
+        said = unharmed.hive(command, "0", *more)
         assert said.code == 2, said
         assert "each agent's first spawn has the id 0 (alice, bob, manager)" in said.err
         assert "try: name the agent: `--agent NAME`" in said.err
-        said = unharmed.hive(command, "0", "--agent", "nobody")
+        said = unharmed.hive(command, "0", "--agent", "nobody", *more)
         assert (said.code, "there is no agent nobody" in said.err) == (3, True), said
     assert "proposal 0 for bob" in unharmed.hive("diff", "0", "--agent", "bob").out
-    said = unharmed.hive("cancel", "0", "--agent", "bob")
+    said = unharmed.hive("cancel", "0", "--agent", "bob", "--yes")
     assert (said.code, "0 is already committed" in said.err) == (4, True), said
 
 

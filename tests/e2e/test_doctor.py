@@ -46,7 +46,7 @@ def test_what_a_killed_daemon_left_is_found_mended_and_no_longer_found(
     assert said.code == Code.FAILED
     for words in ("locks        fail", "directories  warn", "sockets      warn", "daemon       warn", "What to do"):
         assert words in said.out, said.out
-    said = lab.hive("doctor", "--fix")
+    said = lab.hive("doctor", "--fix", "--yes")
     assert said.code == Code.OK, said.out
     assert f"locks        fixed  removed {stale}" in said.out
     assert not stale.exists()

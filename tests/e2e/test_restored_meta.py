@@ -24,7 +24,7 @@ def restore(lab: Lab, file: Path) -> None:
     """While no daemon runs and the agents go on; the daemon that follows is another hive."""
     before = pids(lab)
     lab.kill()
-    done(lab, "restore", str(file), "--only", "meta")
+    done(lab, "restore", str(file), "--only", "meta", "--yes")
     lab.settings["HIVE_REVISION"] = "2"
     lab.start()
     lab.settle()

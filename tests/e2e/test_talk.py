@@ -95,9 +95,9 @@ def test_the_operator_answers_an_agent_with_several_words(lab: Lab) -> None:
 def test_a_reminder_is_set_listed_and_cancelled(lab: Lab) -> None:
     made = json.loads(lab.hive("remind", "alice", "look again", "--in", "2h", "--json").out)
     assert "look again" in lab.hive("loose-ends").out
-    assert lab.hive("cancel-loose-end", "reminder", str(made["id"])).code == 0
+    assert lab.hive("cancel-loose-end", "reminder", str(made["id"]), "--yes").code == 0
     assert "look again" not in lab.hive("loose-ends").out
-    assert lab.hive("cancel-loose-end", "reminder", str(made["id"])).code == 3
+    assert lab.hive("cancel-loose-end", "reminder", str(made["id"]), "--yes").code == 3
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_message_that_is_never_acked_is_a_dead_letter_that_can_be_revived(lab:
         lab.ask("bob", cmd="requeue_inflight")
         lab.ask("bob", cmd="recv", wait_seconds=0)
     lab.ask("bob", cmd="requeue_inflight")
-    assert lab.hive("dead-letters", "--discard", str(letter["id"])).code == 0
+    assert lab.hive("dead-letters", "--discard", str(letter["id"]), "--yes").code == 0
     assert json.loads(lab.hive("dead-letters", "--json").out) == []
 
 

@@ -149,7 +149,7 @@ def strike(hive: Hive, cell: Cell, *, twice: bool) -> str:
     agree(hive, {name: row for name, row in after.items() if row["desired"] != "absent"})
     outcome = outcome_of(hive, cell, after)
     if cell.agent == "carol" and "carol" in after:
-        hive.hive("destroy", "carol", "--purge", "--wait")
+        hive.hive("destroy", "carol", "--purge", "--yes", "--wait")
     return outcome
 
 

@@ -54,7 +54,7 @@ def agent_call(
         try:
             connect_to_agent(sock, path)
             sock.sendall(line.strip().encode() + b"\n")
-            answer = _answer(sock)
+            answer = _answer(client, sock)
         except OSError as error:
             if isinstance(error, FileNotFoundError):
                 _check_known(client, agent)
@@ -82,10 +82,10 @@ def _check_known(client: Client, agent: str) -> None:
         raise NotFound(f"there is no agent {agent}", "see `hive list`")
 
 
-def _answer(sock: socket.socket) -> str:
+def _answer(client: Client, sock: socket.socket) -> str:
     received = b""
     while not received.endswith(b"\n") and len(received) < LINE_LIMIT:
-        part = sock.recv(65_536)
+        part = client.receive(sock, DEADLINE)
         if not part:
             raise Unreachable("the daemon closed the connection without an answer", "see its log")
         received += part

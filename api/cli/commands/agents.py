@@ -1,6 +1,5 @@
 """Start and stop agents: start, stop, kill, restart, destroy."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -15,10 +14,11 @@ from api.cli.command import (
     NowOption,
     TimeoutOption,
     WaitOption,
+    YesOption,
     command,
 )
 from api.cli.render import console
-from meta.errors import Refused
+from api.cli.terminal.confirm import confirm
 from reconciler.plan.phases import UP
 
 
@@ -82,21 +82,17 @@ def destroy(
     client: Client,
     agent: AgentArgument,
     purge: Annotated[bool, typer.Option("--purge", help="also remove its repos, tags, state and login")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    yes: YesOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
     """Remove an agent. Its repos, tags and state are kept; a later `hive spawn` with the same name uses them.
 
-    On a terminal it asks first. The manager cannot be destroyed.
+    It asks first. The manager cannot be destroyed.
     """
-    if not yes and sys.stdin.isatty():
-        consequence = (
-            "its repos, tags, state and login are removed for ever" if purge else "its repos and state are kept"
-        )
-        if not typer.confirm(f"Destroy {agent}? ({consequence})", err=True):
-            raise Refused("nothing was destroyed", "answer y, or give --yes")
+    rest = "its repos, tags, state and login are removed for ever" if purge else "its repos and state are kept"
+    confirm(f"{agent} will be destroyed, and {rest}", yes=yes)
     words = ("will be purged", "is purged") if purge else ("will be destroyed", "is destroyed")
     _run(client, agent, "destroy", {"purge": purge}, Waits(wait, timeout), json, None, words)
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.client.http import Client, Row, cut_off, lost, unanswered
-from api.cli.command import DAEMON, JsonOption, command
+from api.cli.command import DAEMON, JsonOption, YesOption, command
 from api.cli.render import console, texts, times
+from api.cli.terminal.confirm import confirm
 from meta.errors import BadInput, HiveError, NotFound, TransientError
+from meta.text import command_line
 
 if TYPE_CHECKING:
     from meta.layout import Layout
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 ANSWER_DEADLINE = 600.0
 """Seconds to wait for the next byte of the answer. The daemon makes the whole tar before it sends the first."""
 HEAD_LIMIT = 65_536
-CHUNK = 2**18
 
 
 class Only(StrEnum):
@@ -50,17 +51,21 @@ def backup(
     agents: Annotated[
         bool, typer.Option("--agents", help="include agents' /state and homes, which hold credentials")
     ] = False,
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write repos, tags, database and settings to one file. It is consistent even while the daemon runs.
 
-    Secrets and what can be built again are left out. With --agents it holds the agents' logins: protect it like them.
+    It asks before it replaces a file. Secrets and what can be built again are left out. With --agents it holds the
+    agents' logins: protect it like them.
     """
     target = Path(file).absolute()
     if not target.name.endswith((".tar", ".tar.gz", ".tgz")):
         raise BadInput(f"{target.name!r} is not a name for a backup", "end it in .tar, or in .tar.gz to compress it")
     if not target.parent.is_dir():  # checked first, or the daemon would make the tar in vain
         raise NotFound(f"there is no directory {target.parent}", "create it first")
+    if os.path.lexists(target):
+        confirm(f"{target} exists and will be replaced", yes=yes)
     sock = _connect(client)
     if sock is None:
         manifest = _without_daemon(client, target, proposed, agents)
@@ -82,11 +87,13 @@ def restore(
         bool,
         typer.Option("--new-owner", help="give it a new id: needed for a copy beside the original on the same machine"),
     ] = False,
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
     """Restore a backup into an empty or absent state directory, while no daemon runs there.
 
-    The whole backup is checked before anything is replaced. Run `hive audit verify` next, then `hive serve`.
+    With --force and --only it asks before it replaces what is there. The whole backup is checked before anything is
+    replaced. Run `hive audit verify` next, then `hive serve`.
     """
     from reconciler.upkeep.backups.restore import Part
     from reconciler.upkeep.backups.restore import restore as bring_back
@@ -95,6 +102,9 @@ def restore(
         raise BadInput("--force replaces everything, --only one part", "give only one of them")
     layout = _layout(client)
     part = Part(only) if only else None
+    if (force or only) and layout.state.is_dir() and any(layout.state.iterdir()):
+        what = f"{only} in {layout.state}" if only else f"what is in {layout.state}"
+        confirm(f"{what} will be moved aside, and the backup takes its place", yes=yes)
     done = bring_back(Path(file).absolute(), layout, force=force, only=part, new_owner=new_owner)
     if json:
         aside = [str(path) for path in done.aside]
@@ -109,7 +119,8 @@ def restore(
         console.write("settings that were in effect for the backup and are not now:")
         for line in differing:
             console.write(f"  {line}")
-    console.write(f"next: `hive audit verify`, then `{client.where.serve_command()}`")
+    audit = command_line("hive", "audit", "verify", *client.where.options())
+    console.write(f"next: `{audit}`, then `{client.where.serve_command()}`")
 
 
 def _without_daemon(client: Client, target: Path, proposed: bool, agents: bool) -> "Manifest":
@@ -170,7 +181,7 @@ def _exchange(client: Client, sock: socket.socket, request: bytes) -> Iterator[b
     """Send `request` and yield what the daemon sends until it closes the connection."""
     try:
         sock.sendall(request)
-        while block := sock.recv(CHUNK):
+        while block := client.receive(sock, ANSWER_DEADLINE):
             yield block
     except OSError as error:
         raise lost(client.where, error) from error

@@ -102,7 +102,7 @@ def deploy(
     with follow(client, agent or owner, waits) as follower:
         card = client.post(path, body, {"agent": owner})
         if follower is not None:
-            follower.about(card["agent"])
+            follower.about(card["agent"], card["id"])
             card = deployed(client, follower, card["id"], card["agent"])
     return dict(card)
 

@@ -9,9 +9,11 @@ from api.cli.client import completion
 from api.cli.client.http import Client, Row
 from api.cli.command import LOOK, JsonOption, OwnerOption, command
 from api.cli.render import console, texts
+from api.cli.terminal.pager import paged
 from meta.errors import BadInput
 from meta.layout import Layout
 from meta.names import agent_name
+from meta.text import command_line
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """What git compares a first commit with."""
@@ -59,9 +61,12 @@ def diff(
     ] = None,
     stat: Annotated[bool, typer.Option("--stat", help="without the patch: the changed files with their sizes")] = False,
     agent: OwnerOption = None,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="print it at once, on a terminal too")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show what a proposal changes: settings first, then the patch. If it failed or was denied, also the reason.
+
+    What is longer than the terminal is shown in HIVE_PAGER, PAGER or less.
 
     `hive approve ID --sha COMMIT` approves exactly the commit that you saw.
 
@@ -73,7 +78,8 @@ def diff(
         console.write_json(diff)
     else:
         show = _proposal if is_id else _change
-        show(client, diff, stat=stat)
+        with paged(wanted=not no_pager):
+            show(client, diff, stat=stat)
 
 
 def _diff_of_id(client: Client, id: str, path: str | None, file: str | None, agent: str | None) -> Row:
@@ -158,10 +164,10 @@ def _show_files(client: Client, diff: Row) -> None:
 def _command_for_one(client: Client, diff: Row) -> str:
     """Return the command that shows a file of a diff that is cut. git's own shows one that is too large for hive's."""
     if len(diff["changes"]) > 1:
-        what = diff["id"] if "id" in diff else f"{diff['agent']} {diff['base']}..{diff['sha']}"
-        return f"hive diff {what} -- FILE"
+        what = [diff["id"]] if "id" in diff else [diff["agent"], f"{diff['base']}..{diff['sha']}"]
+        return command_line("hive", "diff", *what, "--", "FILE")
     repo = Layout(client.where.state, client.where.runtime).applied_git(diff["agent"])
-    return f"git --git-dir={repo} diff {diff['base'] or EMPTY_TREE} {diff['sha']} | cat -A"
+    return f"{command_line('git', f'--git-dir={repo}', 'diff', diff['base'] or EMPTY_TREE, diff['sha'])} | cat -A"
 
 
 def _file_line(change: Row) -> str:

@@ -9,8 +9,9 @@ import typer
 
 from api.cli.client.exit_codes import Code, Unreachable
 from api.cli.client.http import Client
-from api.cli.command import DAEMON, JsonOption, command
+from api.cli.command import DAEMON, JsonOption, YesOption, command
 from api.cli.render import console
+from api.cli.terminal.confirm import confirm
 from meta.errors import HiveError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 20.0
 """A daemon that takes longer to answer counts as hanging."""
+MOST_NAMED = 5
+"""Leftovers that the question before their removal names."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,12 +39,14 @@ def doctor(
             help="repair what is safe: stale locks, records of dead processes, empty leftovers, missing directories",
         ),
     ] = False,
+    yes: YesOption = False,
     every: Annotated[bool, typer.Option("--all", help="also show the checks that passed")] = False,
     json: JsonOption = False,
 ) -> None:
     """Check this hive and its host, and show what to do about each problem. Exit 1 if a check failed.
 
-    It changes nothing without --fix, and needs no daemon. Run it as hive's user.
+    It changes nothing without --fix, which asks before it removes something, and needs no daemon. Run it as hive's
+    user.
     """
     import asyncio  # slow to import, as are the modules below
 
@@ -49,6 +54,8 @@ def doctor(
 
     client.where.require_own_files()
     subject, complaint = _subject(client)
+    if fix and not yes:
+        _confirm(asyncio.run(examine(subject)))
     rows = [*complaint, *asyncio.run(examine(subject, fix=fix))]
     if json:
         console.write_json({"ok": not failed(rows), "daemon": subject.held, "checks": [asdict(row) for row in rows]})
@@ -56,6 +63,14 @@ def doctor(
         _print(rows, every)
     if failed(rows):
         raise typer.Exit(Code.FAILED)
+
+
+def _confirm(rows: list["Row"]) -> None:
+    """Ask before the repairs that remove something."""
+    doomed = [row.text for row in rows if row.removes]
+    more = f"; and {len(doomed) - MOST_NAMED} more" if len(doomed) > MOST_NAMED else ""
+    if doomed:
+        confirm(f"{len(doomed)} of these will be removed: {'; '.join(doomed[:MOST_NAMED])}{more}", yes=False)
 
 
 def _subject(client: Client) -> tuple["Subject", list["Row"]]:

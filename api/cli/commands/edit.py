@@ -1,7 +1,6 @@
 """`hive edit`: edit an agent's settings, and propose the change."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,10 @@ from api.cli.command import DECIDE, AgentArgument, JsonOption, MessageOption, co
 from api.cli.commands.deploys import show_card
 from api.cli.render import console, texts, times
 from api.cli.render.users import person
+from api.cli.terminal.confirm import has_terminal
+from api.cli.terminal.streams import read_stdin
 from meta.errors import BadInput, HiveError, Occupied, PermanentError
+from meta.text import command_line
 
 SOURCE = "edit#agent.toml"
 """The source of a proposal that an edit made."""
@@ -69,7 +71,7 @@ def edit(
         text = _read(file)
     else:
         kept = _file(agent, settings["text"])
-        text = _edit_until_valid(kept, settings["text"])
+        text = _edit_until_valid(agent, kept, settings["text"])
     if text == settings["text"] and not (file or start):
         _remove(kept)
         console.progress("nothing was changed, so nothing is proposed")
@@ -148,7 +150,8 @@ def _propose(place: Place, body: Row, kept: Path | None) -> Row:
         card = place.post(body)
     except HiveError:
         if kept is not None:
-            console.progress(f"your text is kept in {kept}; `hive edit {place.agent} --file {kept}` tries it again")
+            command = command_line("hive", "edit", place.agent, "--file", kept)
+            console.progress(f"your text is kept in {kept}; `{command}` tries it again")
         raise
     _remove(kept)
     return card
@@ -156,7 +159,7 @@ def _propose(place: Place, body: Row, kept: Path | None) -> Row:
 
 def _read(file: str) -> str:
     try:
-        return sys.stdin.read() if file == "-" else Path(file).expanduser().read_text(encoding="utf-8")
+        return read_stdin() if file == "-" else Path(file).expanduser().read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -180,7 +183,7 @@ def _remove(path: Path | None) -> None:
         path.parent.rmdir()
 
 
-def _edit_until_valid(path: Path, before: str) -> str:
+def _edit_until_valid(agent: str, path: Path, before: str) -> str:
     """Return the saved text once it is valid. Raise BadInput with the path of the file if the user gives up."""
     import shlex
 
@@ -196,11 +199,12 @@ def _edit_until_valid(path: Path, before: str) -> str:
         complaint = None if text == before else _error_in(text)
         if complaint is None and code == 0:
             return text
-        again = f"your text is kept in {path}; correct it, then run `hive edit ... --file {path}`"
+        command = command_line("hive", "edit", agent, "--file", path)
+        again = f"your text is kept in {path}; correct it, then run `{command}`"
         if complaint is None:
             raise PermanentError(f"{editor[0]} ended with {code}, so nothing is proposed", again)
         console.write_error(complaint)
-        if not sys.stdin.isatty() or not typer.confirm("Edit it again?", default=True, err=True):
+        if not has_terminal() or not typer.confirm("Edit it again?", default=True, err=True):
             raise BadInput("the settings are not valid, so nothing is proposed", again)
 
 

@@ -5,19 +5,16 @@ from typing import Annotated
 
 import typer
 
-from api.cli.client.exit_codes import Unreachable
+from api.cli.client.exit_codes import Interrupted
 from api.cli.client.http import Client, Query, Row
+from api.cli.client.patience import LOST, Patience
 from api.cli.command import LOOK, AgentArgument, JsonOption, command, count_of
 from api.cli.render import console
 from api.cli.render.times import since_of
-from meta.errors import TransientError
 
 MAX_LINES = 10_000
 WAIT = 20.0
 """Seconds that one request waits for the next line."""
-RETRY = 1.0
-PATIENCE = 600.0
-"""Seconds that --follow waits for a daemon that stopped."""
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +44,10 @@ def logs(
     begin = since_of(since, time.time()) if since is not None else None
     query: Query = {"lines": count_of(lines, MAX_LINES), "since": begin}
     if follow:
-        _follow(client, agent, query, json)
+        try:
+            _follow(client, agent, query, json)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted; {agent} goes on", f"`hive logs {agent} --follow` shows it again") from None
         return
     log = client.row(f"/api/agents/{agent}/logs", query)
     if json:
@@ -59,20 +59,15 @@ def logs(
 def _follow(client: Client, agent: str, query: Query, json: bool) -> None:
     path = f"/api/agents/{agent}/logs"
     part = client.row(path, {**query, "follow": True})
-    lost_at: float | None = None
+    patience = Patience()
     while True:
         _write(agent, part, json)
         cursor = part["cursor"]
         try:
             part = client.row(path, {**query, "lines": MAX_LINES, "follow": True, "after": cursor, "wait": WAIT})
-            lost_at = None
-        except (Unreachable, TransientError) as error:
-            if lost_at is None:
-                lost_at = time.monotonic()
-                console.progress(f"hive: {error.summary}; waiting for the daemon")
-            elif time.monotonic() - lost_at > PATIENCE:
-                raise
-            time.sleep(RETRY)
+            patience.end()
+        except LOST as error:
+            patience.wait(error)
             part = {"text": "", "cursor": cursor}
 
 

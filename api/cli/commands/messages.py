@@ -3,7 +3,6 @@
 Annotations are read at run time here, so evaluation is not postponed.
 """
 
-import sys
 import time
 from textwrap import indent
 from typing import Annotated
@@ -11,11 +10,14 @@ from typing import Annotated
 import typer
 
 from api.cli.client import completion
-from api.cli.client.exit_codes import Code
+from api.cli.client.exit_codes import Code, Interrupted
 from api.cli.client.http import Client, Row
-from api.cli.command import AgentArgument, JsonOption, command, count_of
+from api.cli.client.patience import LOST, Patience
+from api.cli.command import AgentArgument, JsonOption, YesOption, command, count_of
 from api.cli.render import console, messages, times
 from api.cli.render.times import moment, span
+from api.cli.terminal.confirm import confirm
+from api.cli.terminal.streams import read_stdin
 from meta.errors import BadInput
 from meta.names import ALL, OPERATOR, agent_name
 
@@ -71,24 +73,27 @@ def send(
 def inbox(
     client: Client,
     count: Annotated[int, typer.Option("-n", metavar="N", help="how many messages")] = 20,
-    read: Annotated[bool, typer.Option("--read", help="mark them as read")] = False,
+    unread: Annotated[bool, typer.Option("--unread", help="only those that are not marked as read")] = False,
+    read: Annotated[bool, typer.Option("--read", help="mark the messages that are shown as read")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the newest messages to the operator, the newest last, with their texts indented.
 
-    Messages stay unread unless --read is given. Messages from hive itself, such as the answer to a question, are shown
-    as sentences; --json has their JSON.
+    Messages stay unread unless --read is given, which marks the shown ones and no others. Messages from hive itself,
+    such as the answer to a question, are shown as sentences; --json has their JSON.
     """
-    rows = client.rows("/api/messages", {"limit": count_of(count, MAX_MESSAGES)})
+    rows = client.rows("/api/messages", {"limit": count_of(count, MAX_MESSAGES), "unread": unread})
     if json:
         console.write_json(rows)
     for row in [] if json else reversed(rows):
-        console.heading(f"{row['id']}  {times.local_time(row['at'])}  from {row['from']}")
+        mark = "  unread" if row["unread"] else ""
+        console.heading(f"{row['id']}  {times.local_time(row['at'])}  from {row['from']}{mark}")
         console.write(indent(messages.text(row).rstrip("\n"), "    ", lambda _: True) + "\n")
     if not rows and not json:
-        console.write("no message")
+        console.write("no unread message" if unread else "no message")
     if read and rows:
-        client.post("/api/messages/read", {"up_to": max(row["id"] for row in rows)})
+        console.flush()  # what could not be shown is not read
+        client.post("/api/messages/read", {"ids": [row["id"] for row in rows]})
 
 
 def ask(
@@ -116,7 +121,11 @@ def ask(
     if not wait:
         _write(asked, json, f"question {asked['id']} is asked of {agent}")
         return
-    answered = _answered(client, asked["id"], patience)
+    try:
+        answered = _answered(client, asked["id"], patience)
+    except KeyboardInterrupt:
+        look = f"`hive questions {asked['id']}` shows its answer"
+        raise Interrupted(f"interrupted; question {asked['id']} to {agent} stays open", look) from None
     if json:
         console.write_json(answered)
     elif answered["answer"] is None:
@@ -211,11 +220,13 @@ def cancel_loose_end(
     client: Client,
     kind: Annotated[str, typer.Argument(metavar="KIND", help="question or reminder", show_default=False)],
     id: Annotated[int, typer.Argument(metavar="ID", help="its id, from `hive loose-ends`", show_default=False)],
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Cancel a question, which notifies its asker, or a reminder. Use `hive deny` for an approval."""
+    """Cancel a question, which notifies its asker, or a reminder. Use `hive deny` for an approval. It asks first."""
     if kind not in ("question", "reminder"):
         raise BadInput(f"{kind[:40]!r} is neither question nor reminder", "`hive deny ID` for an approval")
+    confirm(f"{kind} {id} will be removed for ever", yes=yes)
     _write(client.post(f"/api/{kind}s/{id}/cancel"), json, f"{kind} {id} is cancelled")
 
 
@@ -223,15 +234,17 @@ def dead_letters(
     client: Client,
     revive: Annotated[int | None, typer.Option("--revive", metavar="ID", help="deliver this message again")] = None,
     discard: Annotated[int | None, typer.Option("--discard", metavar="ID", help="remove this message for ever")] = None,
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """List messages that were delivered several times and never acknowledged."""
+    """List messages that were delivered several times and never acknowledged. --discard asks first."""
     if revive is not None and discard is not None:
         raise BadInput("--revive and --discard exclude each other", "give one of them")
     if revive is not None:
         _write(client.post(f"/api/dead-letters/{revive}/revive"), json, f"message {revive} waits again")
         return
     if discard is not None:
+        confirm(f"message {discard} will be removed for ever", yes=yes)
         _write(client.delete(f"/api/dead-letters/{discard}"), json, f"message {discard} is removed")
         return
     rows = client.rows("/api/dead-letters")
@@ -272,9 +285,17 @@ def _options(row: Row) -> str:
 def _answered(client: Client, id: int, patience: float) -> Row:
     """Return the question when it is answered, or after `patience` seconds as it is."""
     deadline = time.monotonic() + patience
+    lost = Patience()
     while True:
         remaining = max(0.0, deadline - time.monotonic())
-        answered = client.row(f"/api/questions/{id}", {"wait": min(_POLL_SECONDS, remaining)})
+        try:
+            answered = client.row(f"/api/questions/{id}", {"wait": min(_POLL_SECONDS, remaining)})
+        except LOST as error:
+            if remaining <= 0:
+                raise
+            lost.wait(error, remaining)
+            continue
+        lost.end()
         if answered["answer"] is not None or remaining <= 0:
             return answered
 
@@ -304,4 +325,4 @@ def _write(answer: Row, json: bool, text: str) -> None:
 
 
 def _text(given: str) -> str:
-    return sys.stdin.read() if given == "-" else given
+    return read_stdin() if given == "-" else given

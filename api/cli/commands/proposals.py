@@ -1,6 +1,5 @@
 """Proposals and the decisions about them: pending, propose, approve, deny, retry, cancel."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +22,7 @@ from api.cli.command import (
     RetryArgument,
     TimeoutOption,
     WaitOption,
+    YesOption,
     command,
 )
 from api.cli.commands.deploys import deploy, show_card, show_deploy
@@ -30,6 +30,7 @@ from api.cli.render import console, texts, times
 from api.cli.render.status import ids as ids_of
 from api.cli.render.status import show_conditions
 from api.cli.render.users import person
+from api.cli.terminal.confirm import confirm, has_terminal
 from meta.errors import BadInput, HiveError, Unseen
 
 PendingIds = Annotated[
@@ -217,7 +218,7 @@ def _approve(send: Callable[[dict[str, object]], Row], body: dict[str, object]) 
     try:
         return send(body)
     except Unseen as error:
-        if not sys.stdin.isatty() or not typer.confirm(f"{error.summary}. Approve it?", err=True):
+        if not has_terminal() or not typer.confirm(f"{error.summary}. Approve it?", err=True):
             raise
         return send(body | {"unseen": True})
 
@@ -238,7 +239,7 @@ def deny(
     everything: Annotated[
         bool, typer.Option("--all", help="all pending proposals of the agent, after a confirmation")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="with --all: do not ask")] = False,
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
     """Deny pending proposals. Use `hive cancel` for an approved one."""
@@ -269,12 +270,8 @@ def _all_pending(client: Client, agent: str | None, yes: bool) -> list[int]:
     if agent is None:
         raise BadInput("--all needs --agent", "`hive deny --agent alice --all`")
     ids = [int(card["id"]) for card in client.rows("/api/proposals", {"agent": agent})]
-    if ids and not yes:
-        if not sys.stdin.isatty():
-            raise BadInput(
-                f"{len(ids)} proposals of {agent} would be denied", "add --yes: stdin is not a terminal to ask on"
-            )
-        typer.confirm(f"deny {len(ids)} proposals of {agent} ({ids_of(ids)})?", abort=True, err=True)
+    if ids:
+        confirm(f"{len(ids)} proposals of {agent} would be denied ({ids_of(ids)})", yes=yes)
     return ids
 
 
@@ -328,11 +325,13 @@ def cancel(
     id: CancelArgument,
     reason: ReasonOption = "",
     agent: OwnerOption = None,
+    yes: YesOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
-    """Cancel an approved deploy that is not committed yet. The agent goes back to what it ran before."""
+    """Cancel an approved deploy that is not committed yet. The agent goes back to what it ran before. It asks first."""
+    confirm(f"the deploy of {id} will end as failed, and its agent goes back to what it ran", yes=yes)
     waits = Waits(wait, timeout)
     owner = client.row(f"/api/proposals/{id}", {"agent": agent})["agent"] if wait else None
     with follow(client, owner, waits) as follower:

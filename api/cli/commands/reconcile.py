@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.client.exit_codes import Code, TimedOut, Unreachable
+from api.cli.client.exit_codes import Code, Interrupted, TimedOut, Unreachable
 from api.cli.client.http import Client, Row
+from api.cli.client.patience import LOST, Patience
 from api.cli.command import (
     DAEMON,
     WAIT_SECONDS,
@@ -84,10 +85,17 @@ def _plan(client: Client, agent: str | None) -> list[Row]:
 def _settle(client: Client, agent: str | None, seconds: float) -> list[Row]:
     """Wait until nothing is left to do, with one request after the other. Return the plan."""
     deadline = time.monotonic() + seconds
+    patience = Patience()
     while (remaining := deadline - time.monotonic()) > 0:
         query = {"agent": agent, "timeout": round(min(POLL_SECONDS, remaining), 3)}
-        if client.row("/api/wait", query)["settled"]:
-            return client.rows("/api/plan", {"agent": agent})
+        try:
+            if client.row("/api/wait", query)["settled"]:
+                return client.rows("/api/plan", {"agent": agent})
+            patience.end()
+        except LOST as error:
+            patience.wait(error, remaining)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; the work goes on", "`hive plan` shows how far it is") from None
     raise TimedOut(f"not done after {seconds:g} s; the work goes on", "see `hive plan`, or wait longer")
 
 

@@ -1,5 +1,6 @@
 """`hive serve`: run the daemon."""
 
+import contextlib
 import shutil
 import sys
 from dataclasses import asdict
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.client import paths
 from api.cli.client.exit_codes import Code
-from api.cli.command import DAEMON, WAIT_SECONDS, RuntimeOption, StateOption, TimeoutOption, epilog
+from api.cli.command import DAEMON, WAIT_SECONDS, RuntimeOption, StateOption, TimeoutOption, epilog, find
 from api.cli.render import console
 from meta.errors import PermanentError
+from meta.text import command_line
 from reconciler.plan.phases import GIVEN_UP
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
+    ctx: typer.Context,
     state: StateOption = None,
     runtime: RuntimeOption = None,
     backend: Annotated[
@@ -73,7 +75,7 @@ def serve(
 
     from api.daemon.serve import ServeOptions, serve
 
-    where = paths.find(state, runtime, serving=True)
+    where = find(ctx, state, runtime, serving=True)
     where.require_own_files()
     options = ServeOptions(
         where.state, where.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
@@ -124,21 +126,23 @@ def _welcome(status: "Status") -> None:
         _say(f"  note       {note}")
     _say("Type next, in another terminal:")
     if not here:
-        _say(f"  export HIVE_STATE={status.state} HIVE_RUNTIME={status.runtime}")
+        _say(f"  {command_line('export', f'HIVE_STATE={status.state}', f'HIVE_RUNTIME={status.runtime}')}")
     if Path(sys.prefix, "bin", "activate").exists():
-        _say(f"  . {sys.prefix}/bin/activate")
+        _say(f"  {command_line('.', f'{sys.prefix}/bin/activate')}")
     _say("  hive status")
     _say("  hive spawn alice --wait")
-    _say(f"  git clone {status.state}/applied/alice/.git alice   # change agent.toml there and commit, then:")
-    _say(f"  git -C alice push {status.state}/push/alice.git HEAD:my-topic")
+    clone = command_line("git", "clone", f"{status.state}/applied/alice/.git", "alice")
+    _say(f"  {clone}   # change agent.toml there and commit, then:")
+    _say(f"  {command_line('git', '-C', 'alice', 'push', f'{status.state}/push/alice.git', 'HEAD:my-topic')}")
     _say("  hive diff 1; hive approve 1 --wait")
     _say("Ctrl-C ends the daemon; agents go on.")
 
 
 def _say(text: str) -> None:
-    """Print one line at once: another program may wait for it."""
-    console.write(text)
-    sys.stdout.flush()
+    """Print one line at once: another program may wait for it. A daemon needs no reader of its stdout."""
+    with contextlib.suppress(OSError):
+        console.write(text)
+        sys.stdout.flush()
 
 
 def _require_git() -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.client.exit_codes import Unreachable
 from api.cli.client.http import Client, Row, Stream
+from api.cli.client.patience import LOST, PATIENCE
 from api.cli.command import LOOK, JsonOption, MaybeAgentArgument, command
 from api.cli.render import console, times
 from api.cli.render.status import show, show_conditions
@@ -18,6 +18,7 @@ from reconciler.plan.phases import GIVEN_UP, WANTED
 if TYPE_CHECKING:
     from api.cli.render.screen import Screen
 
+RESTART = "restart the daemon: agents keep running"
 MIN_INTERVAL = 0.25
 """Seconds between two requests of --watch, however many events come."""
 MAX_INTERVAL = 5.0
@@ -25,8 +26,6 @@ MAX_INTERVAL = 5.0
 TICK = 0.5
 """Seconds after which a new size of the terminal is noticed."""
 RETRY_INTERVAL = 1.0
-PATIENCE = 600.0
-"""Seconds that --watch waits for a daemon that stopped."""
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +54,15 @@ def status(
     if json:
         console.write_json(current)
     else:
-        show(current)
+        show({**current, "notes": [*current["notes"], *_revision_note(current)]})
+
+
+def _revision_note(status: Row) -> list[str]:
+    """Return a note if the daemon is not of the files that this command is of, as after a `git pull`."""
+    from reconciler.common.revision import differs  # it reads hive's files
+
+    here = differs(status["revision"])
+    return [f"the daemon runs {status['revision']}, this command is {here}; {RESTART}"] if here else []
 
 
 def _watch(client: Client, json: bool) -> None:
@@ -81,11 +88,14 @@ def _follow(client: Client, show: Callable[[Row], None], screen: "Screen | None"
                     console.flush()
                     has_answered, lost_at = True, None
                     _wait(stream, screen)
-        except Unreachable as error:
+        except LOST as error:
             now = time.monotonic()
+            is_first = lost_at is None
             lost_at = lost_at or now
             if not has_answered or now - lost_at > PATIENCE:
                 raise
+            if screen is None and is_first:
+                console.progress(f"hive: {error.summary}; waiting for the daemon")
             if screen is not None:
                 screen.show_old(f"{error.summary}; trying again, this is the last known status")
             time.sleep(RETRY_INTERVAL)
@@ -164,5 +174,5 @@ def show_plan(rows: list[Row], json: bool) -> None:
 
 
 def _waits(row: Row) -> str:
-    until = f"until {times.local_time(row['until'])[11:]}" if row["until"] else ""
+    until = f"until {times.short_time(row['until'])}" if row["until"] else ""
     return f"for its turn to end, {until}".rstrip(", ") if row["step"] == "drain" else until

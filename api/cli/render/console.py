@@ -5,6 +5,7 @@ An agent may have written any of it, so control characters are escaped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -28,18 +29,30 @@ def write(text: str = "") -> None:
 
 def progress(text: str) -> None:
     """Write a line about the progress to stderr, apart from the result."""
-    sys.stderr.write(texts.escape(text) + "\n")
-    sys.stderr.flush()
+    _write_stderr(texts.escape(text) + "\n")
 
 
 def write_json(value: Any) -> None:
     """Write JSON for programs."""
-    sys.stdout.write(show_invisible_in_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
 
 
 def write_json_line(value: Any) -> None:
     """Write one object of a stream, on one line."""
-    sys.stdout.write(show_invisible_in_json(json.dumps(value, ensure_ascii=False)) + "\n")
+    sys.stdout.write(_json(value) + "\n")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Return JSON in characters that stdout can write."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-")
+    return show_invisible_in_json(json.dumps(value, indent=indent, ensure_ascii=encoding not in ("utf-8", "utf8")))
+
+
+def _write_stderr(text: str) -> None:
+    """Write to stderr. If that is closed or full the exit code still says what happened."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def flush() -> None:
@@ -49,10 +62,15 @@ def flush() -> None:
 
 def write_error(error: HiveError) -> None:
     """Write an error: one line about what is wrong, one line about what to do."""
-    what = texts.escape(" ".join(error.summary.split()))
-    sys.stderr.write(f"{_styled('hive:', '1;31', sys.stderr.isatty())} {what}\n")
+    lines = [f"{_styled('hive:', '1;31', sys.stderr.isatty())} {_one_line(error.summary)}"]
     if error.hint:
-        sys.stderr.write(f"  try: {texts.escape(' '.join(error.hint.split()))}\n")
+        lines.append(f"  try: {_one_line(error.hint)}")
+    _write_stderr("\n".join(lines) + "\n")
+
+
+def _one_line(text: str) -> str:
+    """Return `text` on one line. Its spaces stay, because they may be in a path."""
+    return texts.escape(" ".join(line.strip() for line in text.strip().splitlines()))
 
 
 def table(

@@ -5,11 +5,10 @@ A missing value leaves its words out, because an older hive may have written the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-from api.cli.render import texts
+from api.cli.render import texts, times
 from api.cli.render.users import is_push, person, with_names
 from meta.applied.source import Source
 from meta.text import size
@@ -22,7 +21,7 @@ def describe(kind: str, event: Data) -> str:
     data = event.get("data") or {}
     describe_kind = SENTENCES.get(kind)
     sentence = describe_kind(data) if describe_kind is not None else _raw(kind, data)
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.get('at')))} {event.get('agent') or 'hive'}: {sentence}"
+    return f"{times.short_time(event.get('at'))} {event.get('agent') or 'hive'}: {sentence}"
 
 
 def _raw(kind: str, data: Data) -> str:
@@ -118,8 +117,8 @@ def _adopted(data: Data) -> str:
 
 def _healthy(data: Data) -> str:
     crashes = _text(data, "crashes")
-    times = f"{crashes} crash{'' if crashes == '1' else 'es in a row'}"
-    return f"healthy, after {times}" if crashes not in ("", "0") else "healthy"
+    count = f"{crashes} crash{'' if crashes == '1' else 'es in a row'}"
+    return f"healthy, after {count}" if crashes not in ("", "0") else "healthy"
 
 
 def _crashed(data: Data) -> str:

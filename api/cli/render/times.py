@@ -43,6 +43,12 @@ def local_time(at: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if at else ""
 
 
+def short_time(at: float | None) -> str:
+    """Return a Unix time as local time, with the date if it is not of today. None is now."""
+    moment = time.localtime(at)
+    return time.strftime("%H:%M:%S" if moment[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M:%S", moment)
+
+
 def age(at: float | None) -> str:
     """Return how long ago a Unix time was, in one unit."""
     if at is None:

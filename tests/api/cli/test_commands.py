@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.cli import reference
-from api.cli.client import paths
+from api.cli.client import paths, patience
 from api.cli.client.exit_codes import MEANINGS, Code, Failed, TimedOut, Unreachable, code_of
 from api.cli.client.follow import remedy
 from api.cli.commands.man import leaves
@@ -47,7 +48,7 @@ async def test_what_can_be_looked_at_is_printed_for_people(hive: Hive) -> None:
     assert "alice" in printed["status"]
     assert printed["list"] == "alice\nmanager\n"
     assert "alice  backing-off  wait" in printed["plan"]
-    assert "until 22:13:20  crashed twice" in printed["plan"]
+    assert "until 2023-11-14 22:13:20  crashed twice" in printed["plan"]
     assert "alice: needs a look" in printed["plan"]
     assert "adds jq" in printed["pending"]
     assert "because" not in printed["pending"]
@@ -77,7 +78,7 @@ async def test_each_command_asks_for_what_it_says(hive: Hive) -> None:
         ("propose", "alice", "1111111", "--from", "/src/../work", "-m", "adds jq"),
         ("approve", "1", "--sha", "1111111"),
         ("deny", "2", "--reason", "too broad"),
-        ("cancel", "3"),
+        ("cancel", "3", "--yes"),
         ("spawn", "bob"),
         ("request-spawn", "carol", "-m", "a reviewer"),
         ("rollback", "alice", "1"),
@@ -88,7 +89,7 @@ async def test_each_command_asks_for_what_it_says(hive: Hive) -> None:
         ("restart", "alice"),
         ("rebuild", "alice", "--json"),
         ("rebuild", "--all", "--now"),
-        ("destroy", "bob", "--purge"),
+        ("destroy", "bob", "--purge", "--yes"),
         ("reconcile", "alice"),
         ("send", "alice", "hi"),
     ]
@@ -140,14 +141,14 @@ ERRORS = [
     ("diff 0", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
     ("approve 0", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
     ("deny 0", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
-    ("cancel 0 --wait", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
+    ("cancel 0 --wait --yes", Code.USAGE, "each agent's first spawn has the id 0", "--agent NAME"),
     ("diff 0 --agent bob", Code.NOT_FOUND, "hive: there is no agent bob", "see `hive list`"),
     ("diff 0 --agent a/b", Code.USAGE, "hive: 'a/b' is no agent name", "alice"),
     ("log -n 0", Code.USAGE, "hive: -n 0 is not a number from 1 to 1000", "-n 20"),
     ("logs alice -n -3", Code.USAGE, "hive: -n -3 is not a number from 1 to 10000", "-n 20"),
     ("events --follow -n 0", Code.USAGE, "hive: -n 0 is not a number from 1 to 1000", "-n 20"),
     ("spawn alice", Code.CONFLICT, "hive: an agent named alice already exists", "another name"),
-    ("destroy manager", Code.CONFLICT, "hive: the manager cannot be destroyed", "other agents"),
+    ("destroy manager --yes", Code.CONFLICT, "hive: the manager cannot be destroyed", "other agents"),
     ("approve 1 --sha 2222222", Code.CONFLICT, "not 2222222", "hive diff 1"),
     ("events --after elsewhere-1", Code.CONFLICT, "hive: resync", "sequence number"),
 ]
@@ -170,7 +171,7 @@ async def test_the_id_0_of_one_agent_is_named_with_its_agent(hive: Hive) -> None
     assert (code, err) == (0, "")
     assert "proposal 0 for alice" in out
     assert "  failed: no luck\n    log\n" in out
-    code, out, _ = await hive.hive("cancel", "0", "--agent", "alice")
+    code, out, _ = await hive.hive("cancel", "0", "--agent", "alice", "--yes")
     assert (code, out) == (0, "0 of alice is cancelled\n")
     assert hive.fake.calls == [("cancel", 0, ME, "", "alice")]
 
@@ -179,7 +180,7 @@ async def test_the_plan_says_what_a_drain_waits_for(hive: Hive) -> None:
     alice = hive.fake.names[0]
     hive.fake.rows[alice] = PlanRow(alice, "draining", "drain", "should be stopped", until=1.7e9)
     _, out, _ = await hive.hive("plan")
-    assert "for its turn to end, until 22:13:20" in out
+    assert "for its turn to end, until 2023-11-14 22:13:20" in out
 
 
 async def test_a_spawn_that_failed_names_what_can_be_done_about_it(hive: Hive) -> None:
@@ -288,11 +289,13 @@ async def test_wait_exits_with_1_when_the_agent_is_given_up(hive: Hive) -> None:
 
 
 async def test_wait_for_destroy_ends_when_the_agent_is_gone(hive: Hive) -> None:
-    code, out, _ = await hive.hive("destroy", "alice", "--wait")
+    code, out, _ = await hive.hive("destroy", "alice", "--wait", "--yes")
     assert (code, out) == (0, "alice is destroyed\n")
 
 
-async def test_a_wait_is_told_that_the_daemon_stops(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wait_goes_on_when_the_daemon_stops_and_ends_at_its_timeout(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = asyncio.Event()
 
     async def settled(*_: object) -> bool:
@@ -301,11 +304,13 @@ async def test_a_wait_is_told_that_the_daemon_stops(hive: Hive, monkeypatch: pyt
         return True
 
     monkeypatch.setattr(hive.fake, "settled", settled)
-    waiting = asyncio.ensure_future(hive.hive("reconcile", "--wait"))
+    monkeypatch.setattr(patience, "RETRY", 0.02)
+    waiting = asyncio.ensure_future(hive.hive("reconcile", "--wait", "--timeout", "0.5"))
     await asked.wait()
     hive.stopping.set()
     code, _, err = await waiting
-    assert (code, "hive: the daemon is stopping" in err) == (Code.TRY_AGAIN, True), err
+    assert (code, "hive: the daemon is stopping" in err) == (Code.TIMEOUT, True), err
+    assert "; waiting for the daemon\n" in err
 
 
 async def test_reconcile_with_wait_says_the_plan_that_is_left(hive: Hive) -> None:
@@ -323,9 +328,12 @@ async def test_events_can_be_followed_as_one_json_object_per_line(hive: Hive) ->
             await hive.fake.events.append("daemon_stopped", None, {})
             assert json.loads(await process.stdout.readline())["kind"] == "daemon_stopped"
             hive.stopping.set()
+            assert process.stderr is not None
+            assert await process.stderr.readline() == b"hive: the daemon ended the stream; waiting for the daemon\n"
+            process.send_signal(signal.SIGINT)
             _, err = await process.communicate()
-            assert b"hive: the daemon ended the stream" in err
-            assert process.returncode == Code.UNREACHABLE
+            assert b"hive: interrupted; hive goes on\n  try: `hive events --follow --after " in err
+            assert process.returncode == Code.INTERRUPTED
     finally:
         if process.returncode is None:
             process.kill()

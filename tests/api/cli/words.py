@@ -1,0 +1,37 @@
+"""A command line for every command: its name, and a value for each argument that it cannot do without."""
+
+from __future__ import annotations
+
+from api.cli.commands.man import Leaf
+
+VALUES = {
+    "AGENT": "alice",
+    "NAME": "alice",
+    "TO": "alice",
+    "ID": "1",
+    "WHAT": "alice",
+    "FILE": "/nonexistent/x.tar",
+    "TEXT": "text",
+    "ANSWER...": "text",
+    "KIND": "reminder",
+    "REQUEST": "whoami",
+}
+OF = {
+    "audit": ("verify",),
+    "adopt": ("alice", "--meta"),
+    "remind": ("alice", "text", "--in", "1h"),
+    "rebuild": ("alice",),
+}
+"""Commands whose words do not follow from their arguments."""
+MORE = {
+    "deny": ("1",),
+    "edit": ("--file", "/dev/null"),
+}
+
+
+def words_of(leaf: Leaf) -> list[str]:
+    """Return the command line."""
+    if leaf.name in OF:
+        return [leaf.name, *OF[leaf.name]]
+    arguments = [param for param in leaf.command.params if param.param_type_name == "argument" and param.required]
+    return [leaf.name, *(VALUES[str(param.metavar)] for param in arguments), *MORE.get(leaf.name, ())]
