@@ -86,8 +86,8 @@ def inbox(
     if json:
         console.write_json(rows)
     for row in [] if json else reversed(rows):
-        mark = "  unread" if row["unread"] else ""
-        console.heading(f"{row['id']}  {times.local_time(row['at'])}  from {row['from']}{mark}")
+        mark = "unread  " if row["unread"] else ""
+        console.heading(f"{row['id']}  {times.local_time(row['at'])}  {mark}from {row['from']}")
         console.write(indent(messages.text(row).rstrip("\n"), "    ", lambda _: True) + "\n")
     if not rows and not json:
         console.write("no unread message" if unread else "no message")

@@ -23,10 +23,7 @@ async def test_only_the_messages_that_were_shown_are_marked_as_read(hive: Hive) 
     assert (code, out.count("unread"), "m3" in out, "m4" in out) == (0, 2, True, True)
     assert await unread(hive) == ["m2", "m1", "m0"]
     code, out, _ = await hive.hive("inbox")
-    assert [line.split()[-1] for line in out.splitlines() if "from alice" in line] == [
-        *["unread"] * 3,
-        *["alice"] * 2,
-    ]
+    assert ["unread" in line for line in out.splitlines() if "from alice" in line] == [*[True] * 3, *[False] * 2]
     _, out, _ = await hive.hive("inbox", "--unread", "-n", "1", "--read", "--json")
     assert [row["body"] for row in json.loads(out)] == ["m2"]
     assert await unread(hive) == ["m1", "m0"]
