@@ -83,7 +83,8 @@ def test_an_agent_that_does_not_exist_is_named(unharmed: Lab) -> None:
         "reconcile",
         "send",
     ):
-        said = unharmed.hive(command, "nobody", *(["hello"] if command == "send" else []))
+        more = {"send": ("hello",), "destroy": ("--yes",)}.get(command, ())
+        said = unharmed.hive(command, "nobody", *more)
         assert said.code == 3, (command, said)
         assert "there is no agent nobody" in said.err
         assert "try: see `hive list`" in said.err

@@ -30,7 +30,7 @@ def test_beside_a_daemon_that_is_well_nothing_fails(lab: Lab) -> None:
     assert (report["ok"], report["daemon"]) == (True, True)
     (daemon,) = (row for row in report["checks"] if row["check"] == "daemon")
     assert (daemon["verdict"], "backend fake" in daemon["text"]) == ("ok", True)
-    assert set(daemon) == {"check", "verdict", "text", "remedy", "fixable", "fixed"}
+    assert set(daemon) == {"check", "verdict", "text", "remedy", "fixable", "fixed", "removes"}
     assert "0 failed" in lab.hive("doctor").out
 
 
