@@ -104,7 +104,7 @@ class Place:
         id = card["id"]
         age = times.age(card["requested_at"])
         text = f"proposal {id}, the edit of {self.agent} by {person(card['proposed_by'])} {age} ago, still waits"
-        if not sys.stdin.isatty() or not typer.confirm(f"{text}. Take its place?", err=True):
+        if not has_terminal() or not typer.confirm(f"{text}. Take its place?", err=True):
             take = f"`hive edit {self.agent} --replace {id}` takes its place"
             raise Occupied(text, f"`hive edit {self.agent} --from {id}` goes on from it, {take}")
         self.replaces = id
@@ -118,7 +118,7 @@ class Place:
             try:
                 card = self.client.post(path, body | {"replaces": self.replaces})
             except Occupied:
-                if not sys.stdin.isatty() or not self.ask():
+                if not has_terminal() or not self.ask():
                     raise
                 continue
             if old is not None:
