@@ -124,11 +124,13 @@ def _stale(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row["stale"] and row["state"] == "proposal":
             ids.setdefault(row["agent"], []).append(row["id"])
-    return [
-        f"{agent}: {ids_of(stale)} {'is' if len(stale) == 1 else 'are'} stale, made before what it runs now; "
-        f"`hive rebase {stale[0] if len(stale) == 1 else 'ID'}` replays {'it' if len(stale) == 1 else 'one'}"
-        for agent, stale in ids.items()
-    ]
+    return [_rebase_hint(agent, stale) for agent, stale in ids.items()]
+
+
+def _rebase_hint(agent: str, stale: Sequence[int]) -> str:
+    which = f"{agent}: {ids_of(stale)} {'is' if len(stale) == 1 else 'are'} stale, made before what it runs now"
+    oldest = stale[0]
+    return f"{which}; `hive rebase {oldest}` replays {'it' if len(stale) == 1 else 'the first'}"
 
 
 def _state(row: Row) -> str:
