@@ -146,6 +146,8 @@ class Status:
     """Dead letters of all inboxes."""
     disk: str = ""
     """The limit of an agent's files, and how it is kept."""
+    attention: dict[str, int] = field(default_factory=dict)
+    """The number of rows of the attention list, by severity."""
 
 
 @dataclass(frozen=True, slots=True)

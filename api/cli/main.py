@@ -15,6 +15,7 @@ from api.cli.command import RuntimeOption, StateOption
 from api.cli.commands import (
     agent_call,
     agents,
+    attention,
     audit,
     backup,
     deploys,
@@ -52,6 +53,7 @@ VersionOption = Annotated[bool, typer.Option("--version", is_eager=True, help="p
 
 PARTS = (
     status,
+    attention,
     proposals,
     diff,
     history,

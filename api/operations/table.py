@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from api.operations.attention import ATTENTION
 from api.operations.base import AnyOperation, Role, Surface
 from api.operations.dead_letters import DEAD_LETTERS
 from api.operations.lifecycle import LIFECYCLE
@@ -19,6 +20,7 @@ from meta.wire.common import Wire
 
 OPERATIONS: tuple[AnyOperation, ...] = (
     *VIEWS,
+    *ATTENTION,
     *PROPOSALS,
     *LIFECYCLE,
     *SETTINGS,

@@ -45,15 +45,15 @@ class Background:
         """Return the rounds of a task that goes on after an error."""
         return self._rounds.setdefault(name, Rounds(name))
 
-    def notes(self) -> tuple[str, ...]:
-        """Return what an operator should know: the task that ended, and each whose last round failed."""
+    def troubles(self) -> tuple[tuple[str, str], ...]:
+        """Return the task that ended, and each whose last round failed, with what an operator should know of it."""
         failure = self.failure
-        ended = (
-            (f"background task {failure.task} ended ({failure.error}): the daemon stops, and agents run on",)
-            if failure is not None
-            else ()
-        )
-        return (*ended, *(note for rounds in self._rounds.values() for note in rounds.notes()))
+        ended: tuple[tuple[str, str], ...] = ()
+        if failure is not None:
+            text = f"background task {failure.task} ended ({failure.error}): the daemon stops, and agents run on"
+            ended = ((failure.task, text),)
+        failing = ((rounds.task, note) for rounds in self._rounds.values() for note in rounds.notes())
+        return (*ended, *failing)
 
     def release(self, task: asyncio.Task[None]) -> None:
         """Accept from now on that `task` ends, because its owner has asked it to."""

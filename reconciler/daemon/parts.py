@@ -55,6 +55,7 @@ from reconciler.proposals.offers import Offers
 from reconciler.proposals.rebase import Rebase
 from reconciler.proposals.settings_edit import SettingsEdit
 from reconciler.proposals.staleness import Stale
+from reconciler.queries.attention import AttentionFacts
 from reconciler.queries.cards import CardsQuery
 from reconciler.queries.diffs import DiffsQuery
 from reconciler.queries.logs import LogsQuery
@@ -267,9 +268,8 @@ def _service(
     agents = Lifecycle(world, apply, loop, deploys)
     disk = _disk_guard(here, world, loop, agents)
     locks = StaleLocks(here.layout, world.observer.names, world.events.append)
-    status = StatusQuery(
-        world, loop, stale, discovery, store.questions, lambda: rollouts.current, here.background, disk, locks, revision
-    )
+    facts = AttentionFacts(world, loop, discovery, store.questions, here.background, disk, locks)
+    status = StatusQuery(world, loop, stale, facts, lambda: rollouts.current, revision)
     return Service(
         names=roster.names,
         revision=revision,

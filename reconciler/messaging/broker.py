@@ -30,6 +30,7 @@ from reconciler.store.messages.text import (
     UNVERIFIED,
     WAKE,
     DeadLetter,
+    DeadLetterHead,
     Delivery,
     InboxMessage,
     check_body,
@@ -326,6 +327,14 @@ class Broker:
         At most `limit`, and at most 1 MiB of bodies together.
         """
         return await self._db.read(partial(lists.dead_letters, limit=max(0, limit)))
+
+    async def dead_heads(self, limit: int) -> list[DeadLetterHead]:
+        """Return the newest `limit` dead letters, newest first, without their bodies."""
+        return await self._db.read(partial(lists.dead_heads, limit=limit))
+
+    async def oldest_waiting(self, agent: str) -> int | None:
+        """Return the time of the oldest message that waits in an inbox; None if none waits."""
+        return await self._db.read(partial(lists.oldest_waiting, recipient=agent))
 
     async def dead_all(self) -> dict[str, int]:
         """Return the number of dead letters of each inbox that has any."""

@@ -161,6 +161,14 @@ class Questions:
         work = partial(questions.listed, name=name, most=most, text_bytes=_TEXT_BYTES, options_bytes=options_bytes)
         return await self._db.read(work)
 
+    async def asked_of(self, target: str, most: int, text_bytes: int) -> list[Question]:
+        """Return the open questions that `target` has to answer, newest first, without options.
+
+        Read the newest `most` that it asked or has to answer. Texts are cut to `text_bytes`.
+        """
+        work = partial(questions.listed, name=target, most=most, text_bytes=text_bytes, options_bytes=0)
+        return [question for question in await self._db.read(work) if question.target == target]
+
     async def count(self, target: str) -> int:
         """Return how many open questions `target` has to answer."""
         return await self._db.read(partial(questions.count_asked, target=target))

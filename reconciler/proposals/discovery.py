@@ -129,7 +129,11 @@ class Discovery:
 
     # what status shows
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
-        """Return what an operator should know about the agent's proposed repos."""
+        """Return what an operator should know about the agent's proposed repos, the refused tips at the end."""
+        return (*self.troubles(agent), *map(describe_refusal, self.refused(agent)))
+
+    def troubles(self, agent: AgentName) -> tuple[str, ...]:
+        """Return what an operator should know about the agent's proposed repos, but for the refused tips."""
         snapshots = [repo.snapshot for _, repo in self._repos_of(agent)]
         lines = [snapshot.complaint for snapshot in snapshots if snapshot is not None and snapshot.complaint]
         lines += [push_move.aside_line(self._layout, path) for path in push_move.aside(self._layout, agent)]
@@ -138,9 +142,6 @@ class Discovery:
         if agent in self._waiting:
             lines.append(self._waiting[agent])
         lines += self._pruning.conditions(agent)
-        for tip in self.refused(agent):
-            place = address(Source.parse(tip.source), agent)
-            lines.append(f"{place} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}")
         return tuple(lines)
 
     def waiting(self, agent: AgentName) -> str | None:
@@ -408,3 +409,9 @@ class Discovery:
     def _failed(self, agent: AgentName, error: HiveError | None) -> None:
         self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'failed inside, see the log'}", 300)
         log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})
+
+
+def describe_refusal(tip: RefusedTip) -> str:
+    """Return what an operator should know about a refused tip."""
+    place = address(Source.parse(tip.source), tip.agent)
+    return f"{place} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}"

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from meta.errors import HiveError
+from reconciler.attention.registry import count_kinds
 from reconciler.loop.loop import Reconciler
 from reconciler.proposals.discovery import Discovery
 from reconciler.queries.status import StatusQuery
@@ -37,14 +38,16 @@ class MetricsQuery:
     async def snapshot(self) -> Snapshot:
         """Return the values of the gauges."""
         layout, broker = self.world.layout, self.world.broker
+        seen = await self.status.see()
         return Snapshot(
-            status=await self.status(),
+            status=seen.status,
             unread=await broker.unread_all(),
-            pending=tuple(card.requested_at for card in await self.world.cards.pending()),
+            pending=tuple(card.requested_at for card in seen.proposals),
             disk=disk_bytes(layout.state),
             database=database_bytes(layout.database),
             dead=await broker.dead_all(),
             refused={name: len(self.discovery.refused(name)) for name in self.world.observer.known().agents},
             watching=not self.discovery.notes(),
             set_aside=len(damaged.files(layout.database)),
+            attention=count_kinds(seen.rows),
         )

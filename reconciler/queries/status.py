@@ -1,30 +1,41 @@
-"""The daemon and one row per agent, all from one look."""
+"""The daemon and one row per agent, and what of that needs a person, all from one look."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from meta.errors import HiveError
 from meta.model import Deploy
-from meta.names import MANAGER, OPERATOR, AgentName, ProposalId, Sha
-from reconciler.common.tasks import Background
+from meta.names import OPERATOR, AgentName, ProposalId, Sha
+from reconciler.attention.registry import FirstSeen, collect
+from reconciler.attention.row import Attention, Row, count, listed
 from reconciler.loop.loop import Look, Reconciler
-from reconciler.messaging.questions import Questions
 from reconciler.plan.observed import AgentObserved
 from reconciler.plan.plan import open_ids
 from reconciler.plan.rollout import Rollout
 from reconciler.plan.turn import turn_began
-from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.staleness import Stale
-from reconciler.store import damaged
-from reconciler.upkeep.disk.guard import DiskGuard
-from reconciler.upkeep.stale_locks import StaleLocks
-from reconciler.views import AgentStatus, Status
+from reconciler.queries.attention import Alarms, AttentionFacts
+from reconciler.views import AgentStatus, Card, Status
 from reconciler.world import World
 
 IDS_MOST = 5
 """Stale ids that a row names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A status, and every row of the attention list of the same moment. `proposals` wait for the operator.
+
+    `unlisted` counts what has no row because a list has a limit.
+    """
+
+    status: Status
+    rows: tuple[Row, ...]
+    proposals: tuple[Card, ...]
+    unlisted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +45,42 @@ class StatusQuery:
     world: World
     loop: Reconciler
     stale: Stale
-    discovery: Discovery
-    questions: Questions
+    facts: AttentionFacts
     rollout: Callable[[], Rollout | None]
-    background: Background
-    disk: DiskGuard
-    locks: StaleLocks
     revision: str
+    clock: Callable[[], float] = time.time
+    first_seen: FirstSeen = field(default_factory=FirstSeen)
 
     async def __call__(self) -> Status:
         """Look once, and return the status."""
+        return (await self.see()).status
+
+    async def attention(self) -> Attention:
+        """Look once, and return the attention list."""
+        seen = await self.see()
+        return listed(seen.rows, seen.unlisted)
+
+    async def see(self) -> Seen:
+        """Look once, and return the status with the rows of the attention list."""
         look = await self.loop.look(or_last=True)
-        observer, layout, broker = self.world.observer, self.world.layout, self.world.broker
-        unread = await broker.unread_all()
         decisions = look.plan.decisions
         names = [name for name in decisions if name in look.desired.agents or decisions[name].phase != "absent"]
-        agents = tuple([await self._agent(name, look, unread.get(name, 0)) for name in names])
+        alarms = self.facts.alarms(dict.fromkeys(names))
+        stale = {name: await self._stale(name, look.deploys.get(name, ())) for name in names}
+        troubles = {name: self.facts.troubles(name) for name in names}
+        unread = await self.world.broker.unread_all()
+        agents = [
+            self._agent(name, look, unread.get(name, 0), (*troubles[name].lines, *_stale_line(stale[name])))
+            for name in names
+        ]
+        status = await self._status(look, tuple(agents), unread.get(OPERATOR, 0), alarms)
+        now = self.clock()
+        facts = await self.facts.read(status, stale, alarms, troubles, now)
+        rows = collect(facts, self.first_seen, now)
+        return Seen(replace(status, attention=count(rows)), rows, facts.proposals, facts.unlisted)
+
+    async def _status(self, look: Look, agents: tuple[AgentStatus, ...], unread: int, alarms: Alarms) -> Status:
+        observer, layout = self.world.observer, self.world.layout
         abilities, rollout = observer.abilities(), self._rollout_of_note()
         return Status(
             revision=self.revision,
@@ -61,13 +92,13 @@ class StatusQuery:
             isolation=abilities.isolation,
             limits=abilities.limits,
             uids=abilities.uids,
-            notes=tuple(self._notes(abilities.notes, names, rollout)),
+            notes=tuple(_notes(alarms, abilities.notes, rollout)),
             agents=agents,
-            unread=unread.get(OPERATOR, 0),
-            dead_letters=sum((await broker.dead_all()).values()),
-            questions=await self.questions.count(OPERATOR),
+            unread=unread,
+            dead_letters=sum((await self.world.broker.dead_all()).values()),
+            questions=await self.facts.questions.count(OPERATOR),
             rollout=rollout,
-            disk=self.disk.describe_limit(),
+            disk=self.facts.disk.describe_limit(),
         )
 
     def _rollout_of_note(self) -> Rollout | None:
@@ -75,29 +106,11 @@ class StatusQuery:
         rollout = self.rollout()
         return None if rollout is None or (rollout.over and rollout.failed is None) else rollout
 
-    def _notes(self, of_backend: Iterable[str], shown: Sequence[AgentName], rollout: Rollout | None) -> Iterable[str]:
-        yield from self.background.notes()
-        if (fault := self.world.observer.fault) is not None:
-            yield f"{fault.summary}: {fault.hint}; until then hive shows what it read last, and changes nothing"
-        yield from self.disk.notes()
-        yield from self.world.metrics.descriptors.notes()
-        yield from self.locks.conditions(None)
-        if warning := damaged.describe(self.world.layout.database):
-            yield f"{warning}; {damaged.REMEDY}"
-        yield from of_backend
-        if MANAGER not in shown:  # its spawn did not even begin, so no row shows why
-            trouble = self.loop.trouble.get(MANAGER)
-            yield f"there is no manager{f': {trouble}' if trouble else ''}; `hive spawn manager` makes it"
-        yield from self.discovery.notes()
-        if rollout is not None:
-            yield f"rebuild --all: {rollout.describe()}"
-
-    async def _agent(self, name: AgentName, look: Look, unread: int) -> AgentStatus:
+    def _agent(self, name: AgentName, look: Look, unread: int, troubles: tuple[str, ...]) -> AgentStatus:
         decision, observed = look.plan.decisions[name], look.observed.agents[name]
         entry, launch = look.desired.agents.get(name), observed.container.launch
         pid, deploys = observed.container.pid, look.deploys.get(name, ())
         pending, trouble = open_ids(deploys), self.loop.trouble.get(name)
-        stale = await self._stale(name, deploys, pending) if pending else ()
         own = (*decision.conditions, *((trouble,) if trouble and trouble not in decision.conditions else ()))
         return AgentStatus(
             agent=name,
@@ -114,7 +127,7 @@ class StatusQuery:
             pid=pid,
             crashes=observed.memo.crashes,
             unread=unread,
-            conditions=(*own, *self.disk.conditions(name), *self._of_repos(name), *stale),
+            conditions=(*own, *troubles),
             built_with=decision.outdated.built if decision.outdated is not None else None,
             disk_bytes=observed.disk.bytes if observed.disk is not None else None,
             reason=decision.reason,
@@ -124,22 +137,35 @@ class StatusQuery:
             disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
         )
 
-    def _of_repos(self, name: AgentName) -> tuple[str, ...]:
-        return (*self.discovery.conditions(name), *self.locks.conditions(name))
-
-    async def _stale(
-        self, agent: AgentName, deploys: Iterable[Deploy], pending: Iterable[ProposalId]
-    ) -> tuple[str, ...]:
-        """Return one line that names the stale ids of `pending`; no line if there are none."""
+    async def _stale(self, agent: AgentName, deploys: tuple[Deploy, ...]) -> frozenset[ProposalId]:
+        """Return the ids of the agent that wait and are stale."""
+        pending = open_ids(deploys)
+        if not pending:
+            return frozenset()
         try:
-            ids = sorted(await self.stale.of(agent, deploys) & set(pending))
+            return await self.stale.of(agent, deploys) & frozenset(pending)
         except HiveError:
-            return ()  # its repo is damaged, which other lines say
-        if not ids:
-            return ()
-        some = ", ".join(map(str, ids[:IDS_MOST])) + (" and others" if len(ids) > IDS_MOST else "")
-        verb = "is" if len(ids) == 1 else "are"
-        return (f"{some} {verb} stale, made from an older commit: rebase (see `hive diff {ids[0]}`), or deny",)
+            return frozenset()  # its repo is damaged, which other lines say
+
+
+def _notes(alarms: Alarms, of_backend: Iterable[str], rollout: Rollout | None) -> Iterable[str]:
+    for alarm in (*alarms.tasks, *alarms.meta, *alarms.disk, *alarms.descriptors, *alarms.locks, *alarms.set_aside):
+        yield alarm.text
+    yield from of_backend
+    for alarm in (*alarms.no_manager, *alarms.watching):
+        yield alarm.text
+    if rollout is not None:
+        yield f"rebuild --all: {rollout.describe()}"
+
+
+def _stale_line(stale: frozenset[ProposalId]) -> tuple[str, ...]:
+    """Return one line that names the stale ids; no line if there are none."""
+    ids = sorted(stale)
+    if not ids:
+        return ()
+    some = ", ".join(map(str, ids[:IDS_MOST])) + (" and others" if len(ids) > IDS_MOST else "")
+    verb = "is" if len(ids) == 1 else "are"
+    return (f"{some} {verb} stale, made from an older commit: rebase (see `hive diff {ids[0]}`), or deny",)
 
 
 def _running_sha(observed: AgentObserved) -> Sha | None:

@@ -55,7 +55,8 @@ class Snapshot:
     """The values of the gauges. `unread`: waiting messages by inbox. `pending`: the time of each open proposal.
 
     `disk`: (free, whole) bytes of the state directory's file system; `database`: bytes. `dead`: dead letters by inbox.
-    `refused`: branches whose commit was refused, by agent. `set_aside`: damaged databases.
+    `refused`: branches whose commit was refused, by agent. `set_aside`: damaged databases. `attention`: rows of the
+    attention list by kind and severity.
     """
 
     status: Status
@@ -67,6 +68,7 @@ class Snapshot:
     refused: Mapping[AgentName, int] = field(default_factory=dict)
     watching: bool = True
     set_aside: int = 0
+    attention: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class MessageCounters:
@@ -150,6 +152,11 @@ class Metrics:
             "hive_descriptor_shortages", "Times when the daemon had no file descriptor left", registry=here
         )
         self.descriptors = Descriptors(self.shortages.inc)
+        self.notifications = Counter(
+            "hive_notifications", "Notifications that were sent, or failed", ["outcome"], registry=here
+        )
+        for outcome in ("sent", "failed"):
+            self.notifications.labels(outcome)
         self.messages = MessageCounters(here)
 
     def _gauges(self) -> None:
@@ -187,6 +194,7 @@ class Metrics:
             "hive_rollout_failed", "1 while the last rebuild of all agents is one that failed", registry=here
         )
         self.set_aside = Gauge("hive_database_set_aside", "Damaged databases beside the new one", registry=here)
+        self.attention = Gauge("hive_attention", "Rows of the attention list", ["kind", "severity"], registry=here)
 
     # recording
     @contextmanager
@@ -301,6 +309,8 @@ class Metrics:
         self.outdated.set(sum(agent.built_with is not None for agent in status.agents))
         self.rollout_failed.set(status.rollout is not None and status.rollout.failed is not None)
         self.set_aside.set(snapshot.set_aside)
+        for (kind, severity), number in snapshot.attention.items():
+            self.attention.labels(kind, severity).set(number)
 
 
 def disk_bytes(directory: Path) -> tuple[int, int]:

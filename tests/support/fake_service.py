@@ -11,6 +11,7 @@ from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId, Sha
+from reconciler.attention.row import Attention, Row, Severity, listed
 from reconciler.common.tasks import Background
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
@@ -97,7 +98,7 @@ class FakeService:
         return Service(
             names=self.agents,
             revision="rev1",
-            status=part(call="status"),
+            status=part(call="status", attention="attention"),
             plan=part(call="plan"),
             cards=part(pending="pending", list="cards", get="card", of="card_of"),
             diffs=part(proposal="diff", change="change"),
@@ -302,6 +303,11 @@ class FakeService:
         )
         where = (str(self.layout.state), str(self.layout.runtime))
         return Status("0.1", "fake", "plain", *where, "2" * 40, "none", "none", "one", ("a note",), agents)
+
+    async def attention(self) -> Attention:
+        detail = "why \\u001b"
+        asked = Row("question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", detail, "hive questions 1")
+        return listed([asked])
 
     async def diff(self, id: ProposalId, agent: AgentName | None = None, path: str | None = None) -> Diff:
         card = await self.card(id, agent)

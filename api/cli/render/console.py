@@ -18,8 +18,8 @@ from meta.errors import HiveError
 from meta.text import show_invisible_in_json
 
 _GOOD = {"running", "deployed", "approved"}
-_BAD = {"failed", "rollback-failed", "crashed", "backing-off", "disagrees", "damaged", "denied", "unknown"}
-_BUSY = {"starting", "draining", "switching", "destroying", "pending", "proposal", "building"}
+_BAD = {"failed", "rollback-failed", "crashed", "backing-off", "disagrees", "damaged", "denied", "unknown", "critical"}
+_BUSY = {"starting", "draining", "switching", "destroying", "pending", "proposal", "building", "high"}
 
 
 def write(text: str = "") -> None:

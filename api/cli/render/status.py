@@ -52,7 +52,14 @@ def show_conditions(lines: Sequence[str]) -> None:
 def conditions(status: Row) -> list[str]:
     """Return what needs a person."""
     agents = [f"{agent['agent']}: {condition}" for agent in status["agents"] for condition in agent["conditions"]]
-    return [*waiting(status), *agents]
+    return [*waiting(status), *attention(status), *agents]
+
+
+def attention(status: Row) -> list[str]:
+    """Return one line with the number of rows of the attention list, if there are any."""
+    counts: dict[str, int] = status.get("attention", {})  # an older daemon does not have it
+    parts = [f"{number} {severity}" for severity, number in counts.items() if number]
+    return [f"needs attention: {', '.join(parts)} (`hive attention`)"] if parts else []
 
 
 def waiting(status: Row) -> list[str]:

@@ -6,7 +6,7 @@ import sqlite3
 
 from meta.names import SYSTEM
 from reconciler.store.events import keys, log
-from reconciler.store.messages.text import DeadLetter, InboxMessage, decode, decode_name, inbox_message
+from reconciler.store.messages.text import DeadLetter, DeadLetterHead, InboxMessage, decode, decode_name, inbox_message
 
 RECENT_BYTES = 2**20
 """Bytes of the bodies in one list, at most. The first message is always in the list."""
@@ -67,6 +67,25 @@ def dead_letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]
         who, text = decode(id, sender, body, broadcast=bool(broadcast))
         letters.append(DeadLetter(id, who, decode_name(recipient), text, at, attempts, dead_at))
     return letters
+
+
+def dead_heads(connection: sqlite3.Connection, limit: int) -> list[DeadLetterHead]:
+    """Return the newest dead letters of all inboxes, newest first, without reading their bodies."""
+    rows = connection.execute(
+        "SELECT id, CAST(sender AS BLOB), CAST(recipient AS BLOB), dead_at FROM messages "
+        "WHERE dead_at IS NOT NULL ORDER BY id DESC LIMIT ?",
+        (limit,),
+    )
+    return [DeadLetterHead(id, decode_name(sender), decode_name(to), at) for id, sender, to, at in rows]
+
+
+def oldest_waiting(connection: sqlite3.Connection, recipient: str) -> int | None:
+    """Return the time of the oldest message that waits in one inbox; None if none waits."""
+    query = (
+        "SELECT at FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL ORDER BY id LIMIT 1"
+    )
+    row = connection.execute(query, (recipient,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def count_dead(connection: sqlite3.Connection) -> dict[str, int]:

@@ -70,6 +70,16 @@ class DeadLetter:
     dead_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetterHead:
+    """A dead letter without its body. The time is in Unix seconds."""
+
+    id: int
+    sender: str
+    recipient: str
+    dead_at: int
+
+
 def decode(id: int, sender: bytes, body: bytes, *, broadcast: bool) -> tuple[str, str]:
     """Return sender and body of a row that was read as bytes.
 

@@ -42,6 +42,7 @@ RAW = {"events", "backup", "metrics", "healthz", "wait", "state"}
 
 EXAMPLES: dict[str, Json] = {
     "overview": {},
+    "attention": {},
     "list": {},
     "plan": {"agent": "alice"},
     "log": {"limit": 1},

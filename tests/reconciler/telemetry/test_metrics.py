@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from meta.errors import BadInput, BuildFailed, Conflict, TransientError
 from meta.names import AgentName, ProposalId
+from reconciler.attention.registry import KINDS
+from reconciler.attention.row import Severity
 from reconciler.loop.queue import Queue
 from reconciler.messaging.broker import Broker, Quota
 from reconciler.plan import steps
@@ -246,8 +248,10 @@ def test_every_label_is_a_word_of_hives_or_a_name(lab: Lab) -> None:
         "inbox": {"alice", "manager", "operator"},
         "phase": set(PHASES),
         "step": names,
-        "kind": {"transient", "build", "bad-input", "not-found", "conflict", "refused", "permanent", "internal"},
-        "outcome": {"deployed", "failed"},
+        "kind": {"transient", "build", "bad-input", "not-found", "conflict", "refused", "permanent", "internal"}
+        | {kind.name for kind in KINDS},
+        "severity": set(Severity),
+        "outcome": {"deployed", "sent", "failed"},
         "reason": {"bad", "not-now"},
         "backend": {"fake"},
         "builder": {"plain"},

@@ -1,0 +1,41 @@
+"""What needs a person: `hive attention`.
+
+Annotations are read at run time here, so evaluation is not postponed.
+"""
+
+import typer
+
+from api.cli.client.http import Client, Row
+from api.cli.command import LOOK, JsonOption, command
+from api.cli.render import console, times
+
+HEADINGS = ("SEVERITY", "AGE", "AGENT", "WHAT", "COMMAND")
+OPTIONAL = ("AGENT", "AGE")
+"""Columns that a narrow terminal leaves out, in this order."""
+EMPTY = "nothing needs you"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    examples = ("hive attention", "hive attention --json | jq -r '.rows[].command'")
+    command(app, "attention", LOOK, examples=examples)(attention)
+
+
+def attention(client: Client, json: JsonOption = False) -> None:
+    """Show what needs you: the most severe first, then the oldest, each with the command that deals with it.
+
+    critical: hive itself cannot do its work. high: an agent or a part of hive does not work. normal: you have to
+    decide or to answer. low: for information. The exit code is 0 whatever the list has.
+    """
+    answer = client.row("/api/attention")
+    if json:
+        console.write_json(answer)
+        return
+    console.table(HEADINGS, map(_row, answer["rows"]), empty=EMPTY, optional=OPTIONAL)
+    if answer["left_out"]:
+        console.write(f"and {answer['left_out']} more")
+
+
+def _row(row: Row) -> tuple[object, ...]:
+    what = f"{row['title']}: {row['detail']}" if row["detail"] else row["title"]
+    return (row["severity"], times.age(row["since"]), row["agent"] or "", what, row["command"])

@@ -1,0 +1,93 @@
+"""The registry of kinds: each with its severity and its source. A new kind is one function and one line. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from meta.names import AgentName
+from meta.text import one_line
+from reconciler.attention import sources
+from reconciler.attention.facts import Facts
+from reconciler.attention.row import Row, Severity
+from reconciler.attention.sources import Draft
+
+TITLE_LIMIT = 100
+DETAIL_LIMIT = 300
+"""Characters of a title and of a detail, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of row."""
+
+    name: str
+    severity: Severity
+    source: Callable[[Facts], Iterable[Draft]]
+
+
+KINDS = (
+    Kind("disk-full", Severity.CRITICAL, sources.disk),
+    Kind("meta-unreadable", Severity.CRITICAL, sources.meta),
+    Kind("no-descriptors", Severity.CRITICAL, sources.descriptors),
+    Kind("daemon-task", Severity.HIGH, sources.tasks),
+    Kind("database-set-aside", Severity.HIGH, sources.set_aside),
+    Kind("meta-lock", Severity.HIGH, sources.locks),
+    Kind("no-manager", Severity.HIGH, sources.no_manager),
+    Kind("rollout-failed", Severity.HIGH, sources.rollout),
+    Kind("agent-failed", Severity.HIGH, sources.failed),
+    Kind("agent-damaged", Severity.HIGH, sources.damaged),
+    Kind("agent-held", Severity.HIGH, sources.held),
+    Kind("agent-over-disk", Severity.HIGH, sources.over_disk),
+    Kind("agent-stuck", Severity.HIGH, sources.stuck),
+    Kind("agent-error", Severity.HIGH, sources.errors),
+    Kind("question", Severity.NORMAL, sources.questions),
+    Kind("proposal", Severity.NORMAL, sources.proposals),
+    Kind("dead-letter", Severity.NORMAL, sources.dead_letters),
+    Kind("refused-push", Severity.NORMAL, sources.refused),
+    Kind("stale-proposal", Severity.LOW, sources.stale_proposals),
+    Kind("agent-condition", Severity.LOW, sources.conditions),
+    Kind("watching", Severity.LOW, sources.watching),
+    Kind("messages", Severity.LOW, sources.messages),
+)
+"""Every kind. The key of a row begins with its kind."""
+
+
+class FirstSeen:
+    """The time at which the daemon first saw each row whose own time is unknown."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, float] = {}
+
+    def note(self, keys: Iterable[str], now: float) -> Mapping[str, float]:
+        """Return the time of each key, `now` for a new one. Forget all other keys."""
+        self._at = {key: self._at.get(key, now) for key in keys}
+        return self._at
+
+
+def collect(facts: Facts, seen: FirstSeen, now: float) -> tuple[Row, ...]:
+    """Return all rows, the most severe first, then the oldest. Texts are cleaned and bounded."""
+    drafts = {f"{kind.name}:{draft.key}": (kind, draft) for kind in KINDS for draft in kind.source(facts)}
+    first = seen.note([key for key, (_, draft) in drafts.items() if draft.since is None], now)
+    rows = [_row(key, kind, draft, first.get(key, now)) for key, (kind, draft) in drafts.items()]
+    return tuple(sorted(rows, key=lambda row: (row.severity.rank, row.since, row.key)))
+
+
+def count_kinds(rows: Sequence[Row]) -> dict[tuple[str, str], int]:
+    """Return the number of rows by kind and severity, 0 for a kind without rows."""
+    counted = Counter(row.kind for row in rows)
+    return {(kind.name, kind.severity.value): counted[kind.name] for kind in KINDS}
+
+
+def _row(key: str, kind: Kind, draft: Draft, first: float) -> Row:
+    return Row(
+        key=one_line(key),
+        kind=kind.name,
+        severity=kind.severity,
+        agent=None if draft.agent is None else AgentName(one_line(draft.agent, TITLE_LIMIT)),
+        since=first if draft.since is None else float(draft.since),
+        title=one_line(draft.title, TITLE_LIMIT),
+        detail=one_line(draft.detail, DETAIL_LIMIT),
+        command=one_line(draft.command),
+    )

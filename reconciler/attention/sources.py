@@ -1,0 +1,218 @@
+"""The sources of the attention list: for each kind of row one function of the facts. Pure.
+
+A title has only hive's own words, numbers and names of agents: it is sent away by notifications. What an agent or a
+pusher wrote belongs into the detail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from meta.names import AgentName, ProposalId
+from reconciler.attention.facts import Alarm, Facts
+from reconciler.plan.phases import PHASES
+from reconciler.views import AgentStatus, Card
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row without its kind and severity. `key` is unique among those of its kind.
+
+    `since` None: the time is unknown, and the row counts from when the daemon first saw it.
+    """
+
+    key: str
+    title: str
+    command: str
+    detail: str = ""
+    agent: AgentName | None = None
+    since: float | None = None
+
+
+# the daemon
+def disk(facts: Facts) -> Iterator[Draft]:
+    """Yield a row while the disk is full."""
+    return _alarms(facts.disk, "the disk is full, hive cannot record much", "hive status")
+
+
+def meta(facts: Facts) -> Iterator[Draft]:
+    """Yield a row while meta cannot be read, so that hive changes nothing."""
+    return _alarms(facts.meta, "what is desired cannot be read, hive changes nothing", "hive doctor")
+
+
+def tasks(facts: Facts) -> Iterator[Draft]:
+    """Yield the background tasks that ended, or whose last round failed."""
+    for alarm in facts.tasks:
+        yield Draft(alarm.key, f"the daemon's task {alarm.key} fails", "hive status", alarm.text, since=alarm.since)
+
+
+def descriptors(facts: Facts) -> Iterator[Draft]:
+    """Yield a row while the daemon has no file descriptor left."""
+    return _alarms(facts.descriptors, "the daemon has no file descriptor left", "hive status")
+
+
+def locks(facts: Facts) -> Iterator[Draft]:
+    """Yield the locks in meta that a killed git left."""
+    for alarm in facts.locks:
+        yield Draft(_digest(alarm.text), "a lock of a killed git blocks meta", "hive doctor", alarm.text)
+
+
+def set_aside(facts: Facts) -> Iterator[Draft]:
+    """Yield the damaged databases that were replaced and not moved away."""
+    return _alarms(facts.set_aside, "the database was damaged, a new one is in its place", "hive doctor")
+
+
+def no_manager(facts: Facts) -> Iterator[Draft]:
+    """Yield a row while there is no manager."""
+    return _alarms(facts.no_manager, "there is no manager", "hive spawn manager")
+
+
+def watching(facts: Facts) -> Iterator[Draft]:
+    """Yield a row while proposed repos cannot be watched."""
+    return _alarms(facts.watching, "proposed repos cannot be watched, hive looks every second", "hive doctor")
+
+
+def rollout(facts: Facts) -> Iterator[Draft]:
+    """Yield the rebuild of all agents that ended at one that failed."""
+    last = facts.rollout
+    if last is not None and last.failed is not None:
+        yield Draft(
+            last.id,
+            f"the rebuild of all agents ended: {last.failed} failed",
+            "hive rebuild --all --stale",
+            last.describe(),
+            last.failed,
+            last.at,
+        )
+
+
+# agents
+def failed(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents that crashed too often, or were never made."""
+    for row in facts.agents:
+        if row.phase in ("failed", "rollback-failed"):
+            command = f"hive logs {row.agent}" if row.deployed is not None else f"hive diff 0 --agent {row.agent}"
+            yield _agent(row, f"{row.agent} failed, hive tries nothing more", command)
+
+
+def damaged(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents of which a file is damaged."""
+    for row in facts.agents:
+        if row.phase == "damaged":
+            yield _agent(row, f"a file that hive keeps about {row.agent} is damaged", "hive doctor")
+
+
+def held(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents whose tags and meta contradict each other."""
+    for row in facts.agents:
+        if row.phase == "disagrees":
+            yield _agent(row, f"{row.agent} is held: meta and its tags disagree", f"hive plan {row.agent}")
+
+
+def over_disk(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents that are stopped because of the size of their files."""
+    for row in facts.agents:
+        if row.phase == "over-disk":
+            yield _agent(row, f"{row.agent} is stopped: its files exceed its limit", f"hive plan {row.agent}")
+
+
+def stuck(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents whose turn takes longer than it may."""
+    for row in facts.agents:
+        limit = None if row.turn_since is None or row.turn_limit is None else row.turn_since + row.turn_limit
+        if limit is not None and facts.now >= limit:
+            what = f"the turn of {row.agent} takes longer than it may"
+            yield Draft(row.agent, what, f"hive restart {row.agent} --now", "", row.agent, limit)
+
+
+def errors(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents whose steps fail again and again."""
+    for agent, error in facts.errors.items():
+        yield Draft(agent, f"a step for {agent} fails again and again", f"hive plan {agent}", error, agent)
+
+
+def conditions(facts: Facts) -> Iterator[Draft]:
+    """Yield what else is known about agents' repos and files."""
+    for agent, texts in facts.conditions.items():
+        for text in texts:
+            key = f"{agent}:{_digest(text)}"
+            yield Draft(key, f"{agent} has a condition to look at", f"hive plan {agent}", text, agent)
+
+
+# what waits for a decision
+def proposals(facts: Facts) -> Iterator[Draft]:
+    """Yield the proposals that can be approved now."""
+    for card in facts.proposals:
+        if not _is_stale(facts, card):
+            what = "the spawn" if card.kind == "spawn" else f"proposal {card.id}"
+            yield _proposal(card, f"{what} of {card.agent} waits for your decision")
+
+
+def stale_proposals(facts: Facts) -> Iterator[Draft]:
+    """Yield the proposals that must be rebased first."""
+    for card in facts.proposals:
+        if _is_stale(facts, card):
+            draft = _proposal(card, f"proposal {card.id} of {card.agent} is stale: rebase it, or deny it")
+            yield replace(draft, command=f"hive rebase {card.id}")
+
+
+def questions(facts: Facts) -> Iterator[Draft]:
+    """Yield the open questions to the operator."""
+    for each in facts.questions:
+        title, command = f"question {each.id} of {each.asker} waits for your answer", f"hive questions {each.id}"
+        yield Draft(str(each.id), title, command, each.question, AgentName(each.asker), each.asked_at)
+
+
+def dead_letters(facts: Facts) -> Iterator[Draft]:
+    """Yield the messages that were given up."""
+    for letter in facts.dead_letters:
+        yield Draft(
+            str(letter.id),
+            f"message {letter.id} to {letter.recipient} was given up",
+            f"hive dead-letters --revive {letter.id}",
+            f"from {letter.sender}; `hive dead-letters` shows it",
+            AgentName(letter.recipient),
+            letter.dead_at,
+        )
+
+
+def refused(facts: Facts) -> Iterator[Draft]:
+    """Yield the branches whose commit is no proposal."""
+    for tip in facts.refused:
+        detail = f"{tip.source} at {tip.commit[:12]}: {tip.reason}; {tip.remedy}"
+        key = f"{tip.agent}:{_digest(f'{tip.source}@{tip.commit}')}"
+        yield Draft(key, f"a commit for {tip.agent} was refused as a proposal", "hive pending", detail, tip.agent)
+
+
+def messages(facts: Facts) -> Iterator[Draft]:
+    """Yield one row for all unread messages."""
+    number, oldest = facts.unread
+    if number:
+        title = "1 unread message to you" if number == 1 else f"{number} unread messages to you"
+        yield Draft("operator", title, "hive inbox", since=oldest)
+
+
+def _alarms(alarms: Iterable[Alarm], title: str, command: str) -> Iterator[Draft]:
+    for alarm in alarms:
+        yield Draft(alarm.key, title, command, alarm.text, since=alarm.since)
+
+
+def _agent(row: AgentStatus, title: str, command: str) -> Draft:
+    detail = "; ".join(part for part in (row.reason, row.remedy) if part) or PHASES[row.phase]
+    return Draft(row.agent, title, command, detail, row.agent, row.since)
+
+
+def _proposal(card: Card, title: str) -> Draft:
+    id: ProposalId = card.id
+    command = f"hive diff {id}" if id else f"hive diff 0 --agent {card.agent}"
+    return Draft(f"{card.agent}:{id}", title, command, card.description or "", card.agent, card.requested_at)
+
+
+def _is_stale(facts: Facts, card: Card) -> bool:
+    return card.id in facts.stale.get(card.agent, frozenset())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]

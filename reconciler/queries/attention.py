@@ -1,0 +1,150 @@
+"""The facts of the attention list: what status knows already, and what waits in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from meta.names import MANAGER, OPERATOR, AgentName, ProposalId
+from reconciler.attention.facts import Alarm, Facts
+from reconciler.common.tasks import Background
+from reconciler.loop.loop import Reconciler
+from reconciler.messaging.questions import Questions
+from reconciler.plan.rollout import PATIENCE
+from reconciler.proposals.discovery import Discovery, describe_refusal
+from reconciler.store import damaged
+from reconciler.upkeep.disk.guard import DiskGuard
+from reconciler.upkeep.stale_locks import StaleLocks
+from reconciler.views import RefusedTip, Status
+from reconciler.world import World
+
+READ_MOST = 1000
+"""Questions and dead letters that are read, at most: the newest."""
+TIPS_MOST = 20
+"""Refused branches of one agent that are listed, at most."""
+QUESTION_BYTES = 1024
+"""Bytes of a question that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """The alarms of the daemon at one moment, each kind as in Facts."""
+
+    tasks: tuple[Alarm, ...]
+    meta: tuple[Alarm, ...]
+    disk: tuple[Alarm, ...]
+    descriptors: tuple[Alarm, ...]
+    locks: tuple[Alarm, ...]
+    set_aside: tuple[Alarm, ...]
+    no_manager: tuple[Alarm, ...]
+    watching: tuple[Alarm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTroubles:
+    """What is known about an agent's repos and files: conditions, and branches whose commit was refused."""
+
+    conditions: tuple[str, ...] = ()
+    refused: tuple[RefusedTip, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it as lines for the status."""
+        return (*self.conditions, *map(describe_refusal, self.refused))
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionFacts:
+    """Reads the facts."""
+
+    world: World
+    loop: Reconciler
+    discovery: Discovery
+    questions: Questions
+    background: Background
+    disk: DiskGuard
+    locks: StaleLocks
+
+    def alarms(self, shown: Mapping[AgentName, object]) -> Alarms:
+        """Return the alarms. `shown` has the agents of the status."""
+        return Alarms(
+            tasks=tuple(Alarm(task, note) for task, note in self.background.troubles()),
+            meta=tuple(self._meta()),
+            disk=tuple(Alarm("state", note) for note in self.disk.notes()),
+            descriptors=tuple(Alarm("daemon", note) for note in self.world.metrics.descriptors.notes()),
+            locks=tuple(Alarm("meta", note) for note in self.locks.conditions(None)),
+            set_aside=tuple(_set_aside(self.world.layout.database)),
+            no_manager=() if MANAGER in shown else (Alarm("manager", self._no_manager()),),
+            watching=tuple(Alarm("proposed", note) for note in self.discovery.notes()),
+        )
+
+    def _meta(self) -> Iterator[Alarm]:
+        if (fault := self.world.observer.fault) is not None:
+            text = f"{fault.summary}: {fault.hint}; until then hive shows what it read last, and changes nothing"
+            yield Alarm("meta", text)
+
+    def _no_manager(self) -> str:
+        """Return why there is no manager: its spawn did not even begin, so no row shows that."""
+        trouble = self.loop.trouble.get(MANAGER)
+        return f"there is no manager{f': {trouble}' if trouble else ''}; `hive spawn manager` makes it"
+
+    def troubles(self, agent: AgentName) -> AgentTroubles:
+        """Return what is known about an agent's repos and files. It looks at the disk, so call it once for a view."""
+        conditions = (*self.disk.conditions(agent), *self.discovery.troubles(agent), *self.locks.conditions(agent))
+        return AgentTroubles(conditions, self.discovery.refused(agent))
+
+    async def read(
+        self,
+        status: Status,
+        stale: Mapping[AgentName, frozenset[ProposalId]],
+        alarms: Alarms,
+        troubles: Mapping[AgentName, AgentTroubles],
+        now: float,
+    ) -> Facts:
+        """Return the facts behind a status."""
+        proposals = await self.world.cards.pending()
+        questions = await self.questions.asked_of(OPERATOR, READ_MOST, QUESTION_BYTES) if status.questions else []
+        letters = await self.world.broker.dead_heads(READ_MOST) if status.dead_letters else []
+        oldest = await self.world.broker.oldest_waiting(OPERATOR) if status.unread else None
+        refused = [tip for each in troubles.values() for tip in each.refused[:TIPS_MOST]]
+        more = sum(max(0, len(each.refused) - TIPS_MOST) for each in troubles.values())
+        rollout = status.rollout if status.rollout is not None and status.rollout.failed is not None else None
+        return Facts(
+            agents=status.agents,
+            errors=self._errors(),
+            conditions={agent: each.conditions for agent, each in troubles.items()},
+            proposals=tuple(proposals),
+            stale=stale,
+            questions=tuple(questions),
+            dead_letters=tuple(letters),
+            unread=(status.unread, oldest or 0.0),
+            refused=tuple(refused),
+            rollout=rollout,
+            tasks=alarms.tasks,
+            meta=alarms.meta,
+            set_aside=alarms.set_aside,
+            disk=alarms.disk,
+            descriptors=alarms.descriptors,
+            locks=alarms.locks,
+            no_manager=alarms.no_manager,
+            watching=alarms.watching,
+            now=now,
+            unlisted=max(0, status.questions - len(questions)) + max(0, status.dead_letters - len(letters)) + more,
+        )
+
+    def _errors(self) -> dict[AgentName, str]:
+        """Return the error of each agent whose worker failed PATIENCE times in a row."""
+        failures = self.loop.queue.failures
+        return {agent: text for agent, text in self.loop.trouble.items() if failures(agent) >= PATIENCE}
+
+
+def _set_aside(database: Path) -> Iterator[Alarm]:
+    if not (warning := damaged.describe(database)):
+        return
+    newest = damaged.files(database)[-1]
+    try:
+        since = newest.stat().st_mtime
+    except OSError:
+        since = None
+    yield Alarm(newest.name, f"{warning}; {damaged.REMEDY}", since)

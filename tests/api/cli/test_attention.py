@@ -1,0 +1,59 @@
+"""`hive attention`, and what `hive status` says of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.cli.render.status import attention
+from reconciler.attention.row import Attention, listed
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Hive
+
+
+async def test_each_row_has_its_severity_age_agent_title_and_command(hive: Hive) -> None:
+    code, out, err = await hive.hive("attention")
+    assert (code, err) == (0, "")
+    heading, row = out.splitlines()
+    assert heading.split() == ["SEVERITY", "AGE", "AGENT", "WHAT", "COMMAND"]
+    assert row.startswith("normal ")
+    assert row.endswith("hive questions 1")
+    assert " alice " in row
+    assert "question 1: why" in row
+
+
+async def test_json_has_the_answer_of_the_daemon(hive: Hive) -> None:
+    code, out, _ = await hive.hive("attention", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["counts"] == {"critical": 0, "high": 0, "normal": 1, "low": 0}
+    assert [(row["key"], row["link"]) for row in answer["rows"]] == [("question:1", None)]
+
+
+async def test_an_empty_list_says_that_nothing_needs_you(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing() -> Attention:
+        return listed([])
+
+    monkeypatch.setattr(hive.fake, "attention", nothing)
+    assert await hive.hive("attention") == (0, "nothing needs you\n", "")
+
+
+async def test_a_list_that_was_cut_says_how_many_rows_are_missing(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = await hive.fake.attention()
+
+    async def cut() -> Attention:
+        return replace(whole, left_out=7)
+
+    monkeypatch.setattr(hive.fake, "attention", cut)
+    assert (await hive.hive("attention"))[1].endswith("and 7 more\n")
+
+
+def test_status_has_one_line_with_the_numbers_and_none_without_rows() -> None:
+    counts = {"critical": 1, "high": 0, "normal": 3, "low": 0}
+    assert attention({"attention": counts}) == ["needs attention: 1 critical, 3 normal (`hive attention`)"]
+    assert attention({"attention": dict.fromkeys(counts, 0)}) == []
+    assert attention({}) == []

@@ -1,0 +1,175 @@
+"""The attention list as a pure function of the facts: what has a row, in which order, with which texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from meta.model import DeployKind
+from meta.names import AgentName, ProposalId
+from reconciler.attention.facts import Alarm, Facts
+from reconciler.attention.registry import DETAIL_LIMIT, KINDS, TITLE_LIMIT, FirstSeen, collect, count_kinds
+from reconciler.attention.row import ROWS_MOST, Severity, listed
+from reconciler.plan.rollout import Rollout
+from reconciler.store.messages.text import DeadLetterHead
+from reconciler.store.questions import Question
+from reconciler.views import AgentStatus, Card, RefusedTip
+
+ALICE, BOB = AgentName("alice"), AgentName("bob")
+NOW = 1_700_000_000.0
+EVIL = "a\x1b[2J\nb\u200b sk-ant-abcdefgh " + "x" * 9000
+"""A text of an agent: with escapes, a line feed, an invisible character, a token, and far too long."""
+
+
+def agent(phase: str, **changes: Any) -> AgentStatus:
+    known: dict[str, Any] = {"generation": None, "sha": None, "deployed": ProposalId(1), "in_flight": None, **changes}
+    rest = {"turn": None, "desired": "running", "pending": (), "pid": None, "crashes": 5, "unread": 0}
+    return AgentStatus(ALICE, "agent", phase, NOW - 60, **{**rest, **known})
+
+
+def card(id: int, description: str = "adds jq", kind: DeployKind = DeployKind.APPLY_COMMIT) -> Card:
+    return Card(ProposalId(id), ALICE, kind, "", None, int(NOW) - id, "pending", "proposal", description=description)
+
+
+def question(id: int, text: str = "which branch?") -> Question:
+    return Question(id, "alice", "operator", text, (), False, int(NOW) - id)
+
+
+TIP = RefusedTip(ALICE, f"proposed/push.git#{EVIL}", EVIL, "1" * 40, "bob", EVIL, EVIL)
+ROLLOUT = Rollout("r1", "hive", int(NOW) - 5, "0.1", (BOB,), failed=ALICE, reason=EVIL)
+CASES: dict[str, Facts] = {
+    "disk-full": Facts(disk=(Alarm("state", "the disk of /s is full"),)),
+    "meta-unreadable": Facts(meta=(Alarm("meta", EVIL),)),
+    "no-descriptors": Facts(descriptors=(Alarm("daemon", "accepting waits"),)),
+    "daemon-task": Facts(tasks=(Alarm("ticker", "background task ticker failed"),)),
+    "database-set-aside": Facts(set_aside=(Alarm("hive.db.corrupt-1", "it was damaged", NOW - 9),)),
+    "meta-lock": Facts(locks=(Alarm("meta", "/s/meta/.git/index.lock was left"),)),
+    "no-manager": Facts(no_manager=(Alarm("manager", "there is no manager"),)),
+    "rollout-failed": Facts(rollout=ROLLOUT),
+    "agent-failed": Facts(agents=(agent("failed", reason=EVIL, remedy="`hive restart alice`"),)),
+    "agent-damaged": Facts(agents=(agent("damaged"),)),
+    "agent-held": Facts(agents=(agent("disagrees"),)),
+    "agent-over-disk": Facts(agents=(agent("over-disk"),)),
+    "agent-stuck": Facts(agents=(agent("running", turn_since=NOW - 9, turn_limit=5.0),), now=NOW),
+    "agent-error": Facts(errors={ALICE: EVIL}),
+    "question": Facts(questions=(question(3, EVIL),)),
+    "proposal": Facts(proposals=(card(7, EVIL),)),
+    "dead-letter": Facts(dead_letters=(DeadLetterHead(12, EVIL, "alice", int(NOW) - 7),)),
+    "refused-push": Facts(refused=(TIP,)),
+    "stale-proposal": Facts(proposals=(card(7, EVIL),), stale={ALICE: frozenset({ProposalId(7)})}),
+    "agent-condition": Facts(conditions={ALICE: (EVIL,)}),
+    "watching": Facts(watching=(Alarm("proposed", "the kernel has no watches left"),)),
+    "messages": Facts(unread=(2, NOW - 3)),
+}
+"""Facts that make one row of each kind."""
+COMMANDS = {
+    "disk-full": "hive status",
+    "meta-unreadable": "hive doctor",
+    "no-descriptors": "hive status",
+    "daemon-task": "hive status",
+    "database-set-aside": "hive doctor",
+    "meta-lock": "hive doctor",
+    "no-manager": "hive spawn manager",
+    "rollout-failed": "hive rebuild --all --stale",
+    "agent-failed": "hive logs alice",
+    "agent-damaged": "hive doctor",
+    "agent-held": "hive plan alice",
+    "agent-over-disk": "hive plan alice",
+    "agent-stuck": "hive restart alice --now",
+    "agent-error": "hive plan alice",
+    "question": "hive questions 3",
+    "proposal": "hive diff 7",
+    "dead-letter": "hive dead-letters --revive 12",
+    "refused-push": "hive pending",
+    "stale-proposal": "hive rebase 7",
+    "agent-condition": "hive plan alice",
+    "watching": "hive doctor",
+    "messages": "hive inbox",
+}
+
+
+def rows(facts: Facts, seen: FirstSeen | None = None, now: float = NOW) -> Any:
+    return collect(facts, seen or FirstSeen(), now)
+
+
+def test_every_kind_has_a_case_and_a_name_of_its_own() -> None:
+    assert list(CASES) == [kind.name for kind in KINDS]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_each_kind_makes_its_row_and_no_other(kind: Any) -> None:
+    (row,) = rows(CASES[kind.name])
+    assert (row.kind, row.severity, row.command) == (kind.name, kind.severity, COMMANDS[kind.name])
+    assert row.key.startswith(f"{kind.name}:")
+    assert row.link is None
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_text_of_others_is_in_a_title_and_what_is_shown_of_it_is_clean_and_short(name: str) -> None:
+    (row,) = rows(CASES[name])
+    assert "xxx" not in row.title
+    assert "[2J" not in row.title
+    for text, limit in ((row.title, TITLE_LIMIT), (row.detail, DETAIL_LIMIT), (row.key, 500), (row.command, 500)):
+        assert len(text) <= limit
+        assert not {"\x1b", "\n", "\u200b"} & set(text)
+        assert "sk-ant" not in text
+
+
+def test_nothing_has_no_row() -> None:
+    assert rows(Facts(agents=(agent("running"), agent("stopped")))) == ()
+
+
+def test_severe_rows_are_first_then_old_ones() -> None:
+    facts = Facts(proposals=(card(1), card(9)), unread=(1, 5.0), disk=(Alarm("state", "full"),))
+    assert [row.key for row in rows(facts)] == [
+        "disk-full:state",
+        "proposal:alice:9",
+        "proposal:alice:1",
+        "messages:operator",
+    ]
+
+
+def test_the_keys_stay_while_ages_and_details_change() -> None:
+    before = [row.key for row in rows(replace(CASES["messages"], unread=(1, 9.0)))]
+    assert before == [row.key for row in rows(replace(CASES["messages"], unread=(5, 9.0)))]
+
+
+def test_an_alarm_without_a_time_counts_from_when_it_was_first_seen_until_it_is_gone() -> None:
+    seen, facts = FirstSeen(), CASES["disk-full"]
+    assert [row.since for row in rows(facts, seen, NOW)] == [NOW]
+    assert [row.since for row in rows(facts, seen, NOW + 50)] == [NOW]
+    assert rows(Facts(), seen, NOW + 60) == ()
+    assert [row.since for row in rows(facts, seen, NOW + 70)] == [NOW + 70]
+
+
+def test_a_turn_within_its_limit_has_no_row() -> None:
+    assert rows(Facts(agents=(agent("running", turn_since=NOW - 4, turn_limit=5.0),), now=NOW)) == ()
+
+
+def test_the_first_spawn_of_an_agent_is_named_with_the_agent() -> None:
+    (row,) = rows(Facts(proposals=(card(0, kind=DeployKind.SPAWN),)))
+    assert (row.title, row.command) == ("the spawn of alice waits for your decision", "hive diff 0 --agent alice")
+    (row,) = rows(Facts(agents=(agent("failed", deployed=None),)))
+    assert row.command == "hive diff 0 --agent alice"
+
+
+def test_a_long_list_is_cut_and_says_what_was_left_out() -> None:
+    facts = Facts(proposals=tuple(card(id) for id in range(1, ROWS_MOST + 8)), disk=(Alarm("state", "full"),))
+    whole = rows(facts)
+    shown = listed(whole, unlisted=30)
+    assert (len(shown.rows), shown.left_out) == (ROWS_MOST, 8 + 30)
+    assert shown.rows[0].kind == "disk-full"
+    assert shown.counts == {"critical": 1, "high": 0, "normal": ROWS_MOST + 7, "low": 0}
+
+
+def test_every_kind_has_a_number_for_the_metrics() -> None:
+    counted = count_kinds(rows(CASES["question"]))
+    assert counted["question", "normal"] == 1
+    assert sum(counted.values()) == 1
+    assert len(counted) == len(KINDS)
+
+
+def test_the_severities_are_in_order() -> None:
+    assert [severity.rank for severity in Severity] == [0, 1, 2, 3]
