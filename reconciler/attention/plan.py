@@ -1,0 +1,110 @@
+"""The plan of notifications: which rows are sent now, from the rows, what was sent before, and the time. Pure.
+
+It is level-triggered: a row that was not sent and is still there is sent when that is allowed. So a row that goes away
+before that is never sent, and nothing has to be queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
+
+from reconciler.attention.row import Row, Severity
+
+HOUR = 3600.0
+OWN = "daemon-task:notify"
+"""The key of the row about notifications that fail. It is never sent itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The quiet hours of each day, in minutes since midnight. They may span midnight."""
+
+    begin: int
+    end: int
+
+    def holds(self, moment: datetime) -> bool:
+        """Return True if `moment` is within the quiet hours."""
+        minute = moment.hour * 60 + moment.minute
+        if self.begin <= self.end:
+            return self.begin <= minute < self.end
+        return minute >= self.begin or minute < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The rules of notifications.
+
+    Rows below `least` are never sent. New rows are collected for `group` seconds. At most `per_hour` notifications are
+    sent within an hour. In the `quiet` hours only critical rows are sent, and the others afterwards together. A row
+    that was away for `forget` seconds is new if it comes back. `zone` None is the local time of the host.
+    """
+
+    least: Severity = Severity.NORMAL
+    quiet: Quiet | None = None
+    group: float = 10.0
+    per_hour: int = 12
+    forget: float = 60.0
+    zone: tzinfo | None = None
+
+    def is_quiet(self, now: float) -> bool:
+        """Return True if `now` (Unix seconds) is within the quiet hours."""
+        return self.quiet is not None and self.quiet.holds(datetime.fromtimestamp(now, self.zone))
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known of earlier looks. Times are Unix seconds.
+
+    `sent`: when each row was sent; `times`: the notifications of the last hour. These two are durable. `new`: when each
+    row that was not sent was first seen. `away`: since when a row that was sent is not there.
+    """
+
+    sent: Mapping[str, float] = field(default_factory=dict)
+    times: tuple[float, ...] = ()
+    new: Mapping[str, float] = field(default_factory=dict)
+    away: Mapping[str, float] = field(default_factory=dict)
+
+    def with_sent(self, rows: Iterable[Row], now: float) -> Memory:
+        """Return the memory after one notification with `rows`."""
+        keys = {row.key for row in rows}
+        new = {key: at for key, at in self.new.items() if key not in keys}
+        return replace(self, sent={**self.sent, **dict.fromkeys(keys, now)}, times=(*self.times, now), new=new)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The memory after a look, the rows to send now, and when to look again at the latest (None: no such time)."""
+
+    memory: Memory
+    send: tuple[Row, ...] = ()
+    until: float | None = None
+
+
+def plan(rows: Sequence[Row], memory: Memory, now: float, settings: Settings) -> Plan:
+    """Return what to send. `rows` are all rows, sorted. A clock that was set back delays nothing for long."""
+    wanted = [row for row in rows if row.severity.rank <= settings.least.rank and row.key != OWN]
+    after = _look(wanted, memory, now, settings)
+    quiet = settings.is_quiet(now)
+    free = tuple(row for row in wanted if row.key in after.new and (not quiet or row.severity is Severity.CRITICAL))
+    if not free:
+        return Plan(after)
+    due = min(after.new[row.key] for row in free) + settings.group
+    if len(after.times) >= settings.per_hour:
+        due = max(due, after.times[-settings.per_hour] + HOUR)
+    return Plan(after, free) if now >= due else Plan(after, until=due)
+
+
+def _look(wanted: Sequence[Row], memory: Memory, now: float, settings: Settings) -> Memory:
+    """Return the memory with what this look shows: new rows, and rows that are away or forgotten."""
+    present = {row.key for row in wanted}
+    away = {key: min(memory.away.get(key, now), now) for key in memory.sent if key not in present}
+    forgotten = {key for key, since in away.items() if now - since >= settings.forget}
+    sent = {key: at for key, at in memory.sent.items() if key not in forgotten}
+    return Memory(
+        sent=sent,
+        times=tuple(at for at in (min(time, now) for time in memory.times) if now - at < HOUR),
+        new={row.key: min(memory.new.get(row.key, now), now) for row in wanted if row.key not in sent},
+        away={key: since for key, since in away.items() if key not in forgotten},
+    )
