@@ -97,6 +97,20 @@ class Config(BaseModel):
     dashboard_port: int = Field(
         0, ge=0, le=65535, description="port of the dashboard, passed on to agents; 0: there is no dashboard"
     )
+    notify: str = Field(
+        "", repr=False, description="where new rows of `hive attention` are sent: a webhook, an ntfy topic or a command"
+    )
+    notify_file: str = Field("", description="a file with the value of HIVE_NOTIFY, which may hold a token")
+    notify_min: str = Field(
+        "normal", pattern="^(critical|high|normal|low)$", description="the least severity that is notified"
+    )
+    notify_quiet: str = Field(
+        "",
+        pattern="^([0-9][0-9]:[0-9][0-9]-[0-9][0-9]:[0-9][0-9])?$",
+        description="hours (22:00-07:00, local time) in which only critical rows are notified, the rest afterwards",
+    )
+    notify_group: float = Field(10.0, ge=0, le=3600, description="rows of this time are notified together")
+    notify_per_hour: int = Field(12, ge=1, description="notifications within an hour")
     hyperhive: str = Field("", description="flake URL of hive itself for the meta flake; empty leaves the input out")
 
 

@@ -10,6 +10,7 @@ from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.spawn import Spawns
 from reconciler.agents.updates import Updates
+from reconciler.attention.notifier import Notifier
 from reconciler.common.tasks import Background
 from reconciler.events.feed import Events
 from reconciler.loop.loop import Reconciler
@@ -66,5 +67,6 @@ class Service:
     events: Events
     links: Links
     background: Background
+    notifier: Notifier
     disk: DiskGuard
     locks: StaleLocks

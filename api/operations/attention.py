@@ -1,8 +1,9 @@
-"""What needs a person: the attention list."""
+"""What needs a person: the attention list, and a test of where its new rows are sent."""
 
 from __future__ import annotations
 
-from api.operations.base import OPERATORS, READS, Call, Nothing, Route, operation
+from api.operations.base import CHANGES, OPERATORS, READS, Call, Nothing, Route, operation
+from reconciler.attention.notifier import NotifyResult
 from reconciler.attention.row import Attention
 
 
@@ -12,4 +13,10 @@ async def attention(call: Call, _asked: Nothing) -> Attention:
     return await call.service.status.attention()
 
 
-ATTENTION = (attention,)
+@operation("test_notify", OPERATORS, CHANGES, routes=(Route("POST", "/api/attention/test"),))
+async def test_notify(call: Call, _asked: Nothing) -> NotifyResult:
+    """Send a notification to try out HIVE_NOTIFY, and return what came back."""
+    return await call.service.notifier.test()
+
+
+ATTENTION = (attention, test_notify)

@@ -128,6 +128,8 @@ class Daemon:
             "log": parts.database.keep_log_short(),
             "removed": leftovers.empty_hourly(self.world.layout),
         }
+        if service.notifier.configured:
+            works["notify"] = service.notifier.run()
         self._tasks += [service.background.start(name, work) for name, work in works.items()]
 
     @property

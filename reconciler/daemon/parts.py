@@ -24,6 +24,9 @@ from reconciler.agents.rollout_file import RolloutFile
 from reconciler.agents.spawn import Spawns
 from reconciler.agents.updates import Updates
 from reconciler.apply.apply import Apply
+from reconciler.attention import configuration
+from reconciler.attention.notifier import Notifier
+from reconciler.attention.row import Row
 from reconciler.common.reserve import Reserve
 from reconciler.common.revision import revision as hive_revision
 from reconciler.common.tasks import Background
@@ -67,6 +70,7 @@ from reconciler.store.cards import Cards
 from reconciler.store.database import Database
 from reconciler.store.memos import Memos
 from reconciler.store.messages.attempts import FAILURES
+from reconciler.store.notified import Notified
 from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.backups.live import LiveBackup
@@ -114,6 +118,7 @@ class _Store:
     reminders: Reminders
     seen_tips: SeenTips
     settings: DeployedSettings
+    notified: Notified
 
 
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
@@ -156,6 +161,9 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     service = _service(here, world, apply, store, build_logs, roster)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
+    if service.notifier.configured:
+        database.on_change(service.notifier.wake)
+        service.loop.on_turn(service.notifier.wake)
     ticker = Ticker(store.questions, store.reminders, rounds=here.background.rounds("ticker"))
     return Parts(service, world, database, ticker, hints)
 
@@ -244,6 +252,7 @@ def _store(
         ),
         SeenTips(database),
         settings,
+        Notified(database),
     )
 
 
@@ -296,9 +305,18 @@ def _service(
         events=store.events,
         links=world.links,
         background=here.background,
+        notifier=_notifier(here, world, store, status),
         disk=disk,
         locks=locks,
     )
+
+
+def _notifier(here: Surroundings, world: World, store: _Store, status: StatusQuery) -> Notifier:
+    async def look() -> tuple[Row, ...]:
+        return (await status.see()).rows
+
+    delivery, rounds = configuration.make_delivery(here.config), here.background.rounds("notify")
+    return Notifier(look, store.notified, delivery, configuration.settings(here.config), rounds, world.metrics)
 
 
 def _disk_guard(here: Surroundings, world: World, loop: Reconciler, agents: Lifecycle) -> DiskGuard:

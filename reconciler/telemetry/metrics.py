@@ -248,6 +248,10 @@ class Metrics:
         self._agents.add(agent)
         self.crashes.labels(agent).inc()
 
+    def notified(self, outcome: str) -> None:
+        """Count a notification that was `sent`, or that `failed`."""
+        self.notifications.labels(outcome).inc()
+
     def forget(self, agent: AgentName) -> None:
         """Remove the series of a purged agent."""
         if agent in self._agents:

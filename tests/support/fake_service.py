@@ -11,6 +11,7 @@ from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId, Sha
+from reconciler.attention.notifier import NotifyResult
 from reconciler.attention.row import Attention, Row, Severity, listed
 from reconciler.common.tasks import Background
 from reconciler.events.feed import Events
@@ -123,6 +124,7 @@ class FakeService:
             events=self.events,
             links=self.links,
             background=self.background,
+            notifier=part(test="test_notify"),
             disk=part(borrow="borrow", take_back="take_back"),
             locks=part(),
         )
@@ -308,6 +310,9 @@ class FakeService:
         detail = "why \\u001b"
         asked = Row("question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", detail, "hive questions 1")
         return listed([asked])
+
+    async def test_notify(self) -> NotifyResult:
+        return NotifyResult(True, "https://ntfy.example/[...]", "HTTP 200", "thanks", 0.25)
 
     async def diff(self, id: ProposalId, agent: AgentName | None = None, path: str | None = None) -> Diff:
         card = await self.card(id, agent)

@@ -78,9 +78,9 @@ class Moved(TransientError):
 def effective(config: Config) -> dict[str, str]:
     """Return the settings as HIVE_* variables.
 
-    A login in a URL is left out, because a backup has secrets only on request.
+    A login in a URL and the whole HIVE_NOTIFY are left out, because a backup has secrets only on request.
     """
-    values = config.model_dump()
+    values = config.model_dump(exclude={"notify"})
     return {f"HIVE_{key.upper()}": _LOGIN.sub("", str(value)) for key, value in sorted(values.items())}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.cli.render.status import attention
+from reconciler.attention.notifier import NotifyResult
 from reconciler.attention.row import Attention, listed
 
 if TYPE_CHECKING:
@@ -50,6 +51,20 @@ async def test_a_list_that_was_cut_says_how_many_rows_are_missing(hive: Hive, mo
 
     monkeypatch.setattr(hive.fake, "attention", cut)
     assert (await hive.hive("attention"))[1].endswith("and 7 more\n")
+
+
+async def test_a_test_of_notifications_shows_what_came_back_and_fails_if_it_failed(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = await hive.hive("attention", "--test-notify")
+    assert (code, out) == (0, "sent to https://ntfy.example/[...] in 0.2 s: HTTP 200\nit answered: thanks\n")
+
+    async def refused() -> NotifyResult:
+        return NotifyResult(False, "https://ntfy.example/[...]", "it answered HTTP 403", "", 0.1)
+
+    monkeypatch.setattr(hive.fake, "test_notify", refused)
+    code, out, _ = await hive.hive("attention", "--test-notify")
+    assert (code, out) == (1, "not sent to https://ntfy.example/[...] in 0.1 s: it answered HTTP 403\n")
 
 
 def test_status_has_one_line_with_the_numbers_and_none_without_rows() -> None:

@@ -43,6 +43,7 @@ RAW = {"events", "backup", "metrics", "healthz", "wait", "state"}
 EXAMPLES: dict[str, Json] = {
     "overview": {},
     "attention": {},
+    "test_notify": {},
     "list": {},
     "plan": {"agent": "alice"},
     "log": {"limit": 1},

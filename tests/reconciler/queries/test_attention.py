@@ -9,7 +9,7 @@ import pytest
 from meta.names import AgentName
 from reconciler.daemon.daemon import Daemon
 from reconciler.queries import attention
-from reconciler.store.messages.rows import ATTEMPTS
+from reconciler.store.messages.attempts import RETURNS
 
 ALICE = AgentName("alice")
 
@@ -25,7 +25,7 @@ async def test_questions_messages_and_dead_letters_have_rows_until_they_are_deal
     sent = await service.broker.send("alice", "operator", "hello")
     letter = await service.broker.send("operator", "alice", "you crash of this")
     await service.broker.expect_acks("alice")
-    for _ in range(ATTEMPTS * 4):
+    for _ in range(RETURNS * 4):
         if await service.broker.recv("alice", wait=0.0) is not None:
             await service.broker.requeue_inflight("alice")
     await service.questions.ask("operator", "are you well?", (), False, None, "alice")

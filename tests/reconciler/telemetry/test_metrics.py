@@ -250,7 +250,7 @@ def test_every_label_is_a_word_of_hives_or_a_name(lab: Lab) -> None:
         "step": names,
         "kind": {"transient", "build", "bad-input", "not-found", "conflict", "refused", "permanent", "internal"}
         | {kind.name for kind in KINDS},
-        "severity": set(Severity),
+        "severity": {each.value for each in Severity},
         "outcome": {"deployed", "sent", "failed"},
         "reason": {"bad", "not-now"},
         "backend": {"fake"},
