@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from pathlib import Path
 
 from meta import own_file
 from meta.config import Config
@@ -12,6 +14,7 @@ from reconciler.attention.plan import Quiet, Settings
 from reconciler.attention.row import Severity
 from reconciler.attention.target import parse
 
+log = logging.getLogger(__name__)
 FILE_BYTES = 8192
 """Bytes of the file of HIVE_NOTIFY_FILE, at most."""
 _QUIET = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -51,6 +54,8 @@ def _quiet(text: str) -> Quiet | None:
 def _read(path: str) -> str:
     hint = "write the target into a file that only hive's user may read"
     try:
+        if Path(path).stat().st_mode & 0o004:
+            log.warning("every user can read %s, which may hold a token", path)
         text = own_file.read(path, FILE_BYTES, follow=True, hint=hint).decode().strip()
     except OSError as error:
         raise BadInput(f"HIVE_NOTIFY_FILE: cannot read {path}: {error.strerror}", hint) from None

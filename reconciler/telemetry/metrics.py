@@ -268,7 +268,7 @@ class Metrics:
         of_agents = (self.agents, self.running, self.linked, self.phase_since, self.in_a_row, self.waiting)
         self.held_bytes.clear()
         self.turn_age.clear()
-        for gauge in (*of_agents, self.dead, self.refused_tips):
+        for gauge in (*of_agents, self.dead, self.refused_tips, self.attention):
             gauge.clear()
         self.snapshot_ok.set(snapshot is not None)
         self.queue_depth.set(queue)

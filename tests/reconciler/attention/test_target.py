@@ -64,12 +64,17 @@ def test_anything_else_is_refused_without_being_shown(text: str) -> None:
     assert SECRET not in raised.value.describe()
 
 
-def test_the_target_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+def test_the_target_may_be_in_a_file_of_its_own_which_others_should_not_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "notify"
     file.write_text(f"https://h/{SECRET}\n", encoding="utf-8")
-    delivery = make_delivery(Config(notify_file=str(file)))
-    assert delivery is not None
-    assert delivery.target == parse(f"https://h/{SECRET}")
+    for mode, warnings in ((0o600, 0), (0o644, 1)):
+        file.chmod(mode)
+        delivery = make_delivery(Config(notify_file=str(file)))
+        assert delivery is not None
+        assert delivery.target == parse(f"https://h/{SECRET}")
+        assert len(caplog.records) == warnings
     assert make_delivery(Config()) is None
 
 
