@@ -37,8 +37,8 @@ class Settings:
     """The rules of notifications.
 
     Rows below `least` are never sent. New rows are collected for `group` seconds. At most `per_hour` notifications are
-    sent within an hour. In the `quiet` hours only critical rows are sent, and the others afterwards together. A row
-    that was away for `forget` seconds is new if it comes back. `zone` None is the local time of the host.
+    sent within an hour (see `most`). In the `quiet` hours only critical rows are sent, and the others afterwards
+    together. A row that was away for `forget` seconds is new if it comes back. `zone` None is the host's local time.
     """
 
     least: Severity = Severity.NORMAL
@@ -47,6 +47,13 @@ class Settings:
     per_hour: int = 12
     forget: float = 60.0
     zone: tzinfo | None = None
+
+    def most(self, *, critical: bool) -> int:
+        """Return how many notifications an hour may have. A quarter is kept for critical rows.
+
+        An agent that makes many rows then cannot silence these.
+        """
+        return self.per_hour if critical else max(1, self.per_hour - max(1, self.per_hour // 4))
 
     def is_quiet(self, now: float) -> bool:
         """Return True if `now` (Unix seconds) is within the quiet hours."""
@@ -91,8 +98,9 @@ def plan(rows: Sequence[Row], memory: Memory, now: float, settings: Settings) ->
     if not free:
         return Plan(after)
     due = min(after.new[row.key] for row in free) + settings.group
-    if len(after.times) >= settings.per_hour:
-        due = max(due, after.times[-settings.per_hour] + HOUR)
+    most = settings.most(critical=any(row.severity is Severity.CRITICAL for row in free))
+    if len(after.times) >= most:
+        due = max(due, after.times[-most] + HOUR)
     return Plan(after, free) if now >= due else Plan(after, until=due)
 
 

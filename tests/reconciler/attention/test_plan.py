@@ -14,7 +14,7 @@ from reconciler.attention.row import Row, Severity
 T = datetime(2026, 11, 30, 12, 0, tzinfo=UTC).timestamp()
 """Noon, far from quiet hours."""
 NIGHT = Quiet(22 * 60, 7 * 60)
-RULES = Settings(group=10, per_hour=3, forget=60, zone=UTC)
+RULES = Settings(group=10, per_hour=4, forget=60, zone=UTC)
 
 
 def row(key: str, severity: Severity = Severity.NORMAL) -> Row:
@@ -97,6 +97,19 @@ def test_there_are_at_most_some_notifications_within_an_hour() -> None:
     planned = plan(rows, memory, T + 60, replace(RULES, group=0))
     assert (sent(planned), planned.until) == ([], T + 3600)
     walk([(3599, rows, []), (3600, rows, ["3", "4"])], replace(RULES, group=0), planned.memory)
+
+
+def test_rows_without_end_leave_room_for_what_is_critical() -> None:
+    rows = [row(str(number)) for number in range(9)]
+    rules = replace(RULES, group=0)
+    memory = walk([(number, rows[: number + 1], [str(number)]) for number in range(3)], rules)
+    walk([(5, rows[:4], []), (6, [C, *rows[:4]], ["c", "3"]), (7, [C, *rows], [])], rules, memory)
+
+
+@pytest.mark.parametrize(("per_hour", "others"), [(1, 1), (2, 1), (4, 3), (12, 9)])
+def test_a_quarter_of_the_notifications_is_for_critical_rows(per_hour: int, others: int) -> None:
+    rules = replace(RULES, per_hour=per_hour)
+    assert (rules.most(critical=True), rules.most(critical=False)) == (per_hour, others)
 
 
 def test_in_quiet_hours_only_what_is_critical_is_sent_and_the_rest_afterwards_together() -> None:
