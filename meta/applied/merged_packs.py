@@ -22,7 +22,6 @@ from meta.git.config import own_environment
 from meta.layout import Layout
 from meta.names import ProposalId
 from meta.process.disk import disk_error
-from meta.process.failpoint import operation
 from meta.process.run import Streams, run
 from meta.proposed.push_objects import index_ids
 from meta.proposed.push_repack import NewPack
@@ -55,7 +54,6 @@ async def merge(git_dir: Path, ended: Set[ProposalId], layout: Layout) -> int:
     if not wanted <= covered:
         new = await _pack(git_dir, wanted, layout)
         old = [path for path in old if path.name != new]
-        operation("packs-merged")
     return await asyncio.to_thread(_remove, git_dir, old, (layout.applied_repos,))
 
 
