@@ -124,11 +124,15 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class RunEntry:
-    """One agent in run.json. The counters only grow: each increment requests one restart or rebuild."""
+    """One agent in run.json. The counters only grow: each increment requests one restart or rebuild.
+
+    `with_all`: it was stopped by `hive stop --all`, so `hive start --all` starts it.
+    """
 
     state: RunState = RunState.RUNNING
     restarts: int = 0
     rebuilds: int = 0
+    with_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from meta.names import AgentName
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.spawn import Spawns
+from reconciler.agents.swarm import Swarm
 from reconciler.agents.updates import Updates
 from reconciler.attention.notifier import Notifier
 from reconciler.common.tasks import Background
@@ -53,6 +54,7 @@ class Service:
     settings: SettingsEdit
     rebase: Rebase
     agents: Lifecycle
+    swarm: Swarm
     spawns: Spawns
     rollback: Rollback
     updates: Updates

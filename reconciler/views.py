@@ -65,6 +65,21 @@ class WaitingTips:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentOutcome:
+    """The result of a command about all agents for one of them.
+
+    `accepted` names what hive will do to it; null: nothing, and `reason` says why. `error` and `remedy` are set if it
+    should have been done and could not be.
+    """
+
+    agent: AgentName
+    accepted: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRow:
     """The next step of one agent, and its reason. `until`: the end of a wait or a drain; `deploy`: the id in flight.
 

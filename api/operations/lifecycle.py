@@ -20,6 +20,7 @@ from api.operations.base import (
     Call,
     IdField,
     Input,
+    Nothing,
     Role,
     Route,
     Tool,
@@ -32,7 +33,7 @@ from meta.names import MANAGER, AgentName
 from meta.wire import host, manager
 from meta.wire.limits import DESCRIPTION_MOST
 from reconciler.plan.rollout import Rollout
-from reconciler.views import Card
+from reconciler.views import AgentOutcome, Card
 
 DESCRIPTION = Field("", max_length=DESCRIPTION_MOST, description="what it is for")
 AT_ONCE = Field(False, description="do not wait until the agent has finished its turn")
@@ -52,6 +53,12 @@ class RequestSpawnInput(Named):
 
 class StopInput(Named):
     """One agent to stop. `now`: do not wait until the agent has finished its turn."""
+
+    now: bool = AT_ONCE
+
+
+class StopAllInput(Input):
+    """How to stop all agents. `now`: do not wait until they have finished their turns."""
 
     now: bool = AT_ONCE
 
@@ -202,6 +209,18 @@ async def rebuild(call: Call, asked: StopInput) -> Accepted:
     return Accepted(asked.agent, "rebuild")
 
 
+@operation("stop_all", OPERATORS, REMOVES, routes=(Route("POST", "/api/stop-all"),))
+async def stop_all(call: Call, asked: StopAllInput) -> list[AgentOutcome]:
+    """Stop every agent once its turn has ended, the manager too, and remember which of them ran."""
+    return await call.service.swarm.stop(call.who, asked.now)
+
+
+@operation("start_all", OPERATORS, CHANGES, routes=(Route("POST", "/api/start-all"),))
+async def start_all(call: Call, _asked: Nothing) -> list[AgentOutcome]:
+    """Start the agents that `stop_all` stopped, and retry those that hive gave up."""
+    return await call.service.swarm.start(call.who)
+
+
 @operation("rebuild_all", OPERATORS, CHANGES, routes=(Route("POST", "/api/rebuild-all"),))
 async def rebuild_all(call: Call, asked: RebuildAllInput) -> Rollout:
     """Rebuild every agent, wave by wave, and return the plan of that rebuild."""
@@ -264,6 +283,8 @@ LIFECYCLE = (
     start,
     restart,
     rebuild,
+    stop_all,
+    start_all,
     rebuild_all,
     destroy,
     rollback,

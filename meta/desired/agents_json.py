@@ -78,9 +78,10 @@ class _Run(_Strict):
     state: str = Field(pattern="^(running|stopped)$")
     restarts: int = Field(ge=0)
     rebuilds: int = Field(ge=0)
+    with_all: bool = False
 
     def value(self) -> RunEntry:
-        return RunEntry(RunState(self.state), self.restarts, self.rebuilds)
+        return RunEntry(RunState(self.state), self.restarts, self.rebuilds, self.with_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +154,14 @@ def decode_run(data: bytes) -> dict[AgentName, RunEntry]:
 
 def encode_run(run: Mapping[AgentName, RunEntry]) -> bytes:
     """Return run.json: sorted, each agent on a few lines."""
-    blocks = {
-        name: _block(name, {"state": str(entry.state), "restarts": entry.restarts, "rebuilds": entry.rebuilds})
-        for name, entry in run.items()
-    }
-    return _document({"agents": blocks})
+    return _document({"agents": {name: _block(name, _run_lines(entry)) for name, entry in run.items()}})
+
+
+def _run_lines(entry: RunEntry) -> dict[str, object]:
+    values = {"state": str(entry.state), "restarts": entry.restarts, "rebuilds": entry.rebuilds}
+    return (
+        {**values, "with_all": True} if entry.with_all else values
+    )  # an older hive refuses a key that it does not know
 
 
 @lru_cache(maxsize=4096)  # a commit changes one agent of many: keep the text of the others

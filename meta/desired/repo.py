@@ -224,7 +224,7 @@ class MetaRepo:
         head = await self._commit(change, note("destroy", agent, by, "purge" if purge else ""), at)
         operation("committed")
         if (await self.read()).desired.run_of(agent).state is RunState.STOPPED:
-            await self.set_run(agent, lambda run: replace(run, state=RunState.RUNNING), by=by, at=at)
+            await self.set_run(agent, lambda run: replace(run, state=RunState.RUNNING, with_all=False), by=by, at=at)
         return head
 
     async def forget_tombstone(self, agent: AgentName, *, by: str, at: int) -> Sha:

@@ -39,10 +39,10 @@ class Lifecycle:
     async def start(self, agent: AgentName, by: str) -> None:
         """Set the desired state to running. Forget crashes, so that an agent that hive gave up is tried again."""
         await self._check(agent)
-        await self._run(agent, "start", lambda run: replace(run, state=RunState.RUNNING), by, fresh=True)
+        await self._run(agent, "start", _to_running, by, fresh=True)
 
-    async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
-        """Set the desired state to stopped. `now` skips the drain.
+    async def stop(self, agent: AgentName, by: str, now: bool = False, with_all: bool = False) -> None:
+        """Set the desired state to stopped. `now` skips the drain. `with_all`: all agents are stopped, not this one.
 
         If the disk is too full to record that, stop the agent first: it may be the one that fills the disk.
         """
@@ -50,14 +50,14 @@ class Lifecycle:
         if now:
             self._world.links.skip_drain(agent)
         try:
-            await self.record_stop(agent, by)
+            await self.record_stop(agent, by, with_all)
         except DiskFull as error:
             log.warning("%s is stopped before that is recorded: %s", agent, error.summary)
             await self._stop_first(agent, by)
 
-    async def record_stop(self, agent: AgentName, by: str) -> None:
+    async def record_stop(self, agent: AgentName, by: str, with_all: bool = False) -> None:
         """Set the desired state to stopped, durably. Raise DiskFull."""
-        await self._run(agent, "stop", lambda run: replace(run, state=RunState.STOPPED), by)
+        await self._run(agent, "stop", lambda run: replace(run, state=RunState.STOPPED, with_all=with_all), by)
 
     async def _stop_first(self, agent: AgentName, by: str) -> None:
         """Stop the agent, then record it on what the reserve gives back. What has no room is recorded later."""
@@ -82,7 +82,7 @@ class Lifecycle:
             self._world.links.skip_drain(agent)
 
         def again(run: RunEntry) -> RunEntry:
-            return replace(run, state=RunState.RUNNING, restarts=next_restart(run, self._world.observer.observe(agent)))
+            return replace(_to_running(run), restarts=next_restart(run, self._world.observer.observe(agent)))
 
         await self._run(agent, "restart", again, by, fresh=True)
 
@@ -170,6 +170,10 @@ class Lifecycle:
         await self._world.events.append("run_changed", agent, {"asked": verb, "by": by})
         self._loop.interrupt(agent)
         self._loop.look_now(agent)
+
+
+def _to_running(run: RunEntry) -> RunEntry:
+    return replace(run, state=RunState.RUNNING, with_all=False)
 
 
 def _unsettled(desired: Desired, agent: AgentName, foreign: frozenset[ProposalId]) -> frozenset[ProposalId]:

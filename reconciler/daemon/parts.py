@@ -22,6 +22,7 @@ from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.rollout_file import RolloutFile
 from reconciler.agents.spawn import Spawns
+from reconciler.agents.swarm import Swarm
 from reconciler.agents.updates import Updates
 from reconciler.apply.apply import Apply
 from reconciler.attention import configuration
@@ -293,6 +294,7 @@ def _service(
         settings=SettingsEdit(world, deploys, proposals),
         rebase=Rebase(world, deploys, stale, proposals),
         agents=agents,
+        swarm=Swarm(loop, agents),
         spawns=Spawns(world, deploys),
         rollback=Rollback(world, deploys),
         updates=Updates(world, loop, agents.rebuild, rollouts),

@@ -23,7 +23,19 @@ from reconciler.observe.links import Links
 from reconciler.plan.rollout import Rollout
 from reconciler.service import Service
 from reconciler.store.database import Database
-from reconciler.views import AgentStatus, Card, Change, Diff, LogPart, LogRow, PlanRow, RefusedTip, SettingsText, Status
+from reconciler.views import (
+    AgentOutcome,
+    AgentStatus,
+    Card,
+    Change,
+    Diff,
+    LogPart,
+    LogRow,
+    PlanRow,
+    RefusedTip,
+    SettingsText,
+    Status,
+)
 
 SHA = "1" * 40
 SHOWN = "f00f00f00f00f00f00f0"
@@ -109,6 +121,7 @@ class FakeService:
             discovery=part(refused="refused", waiting="waiting"),
             settings=part(text="settings", propose="propose_settings"),
             rebase=part(call="rebase"),
+            swarm=part(stop="stop_all", start="start_all"),
             agents=part(
                 start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
             ),
@@ -250,6 +263,14 @@ class FakeService:
     async def stop(self, agent: AgentName, by: str, now: bool = False) -> None:
         self.known(agent)
         self.record(("stop", agent, by, now))
+
+    async def stop_all(self, by: str, now: bool = False) -> list[AgentOutcome]:
+        self.record(("stop_all", by, now))
+        return [AgentOutcome(ALICE, "stop"), AgentOutcome(MANAGER, reason="it is stopped already")]
+
+    async def start_all(self, by: str) -> list[AgentOutcome]:
+        self.record(("start_all", by))
+        return [AgentOutcome(ALICE, "start"), AgentOutcome(MANAGER, error="it is damaged", remedy="mend it")]
 
     async def restart(self, agent: AgentName, by: str, now: bool = False) -> None:
         self.known(agent)

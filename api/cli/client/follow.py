@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from api.cli.client.exit_codes import Failed, Interrupted, TimedOut
@@ -97,6 +97,18 @@ class Follower:
             return True
 
         self.until(ended)
+
+    def until_all_settled(self, agents: Collection[str]) -> dict[str, Row]:
+        """Wait until the plans of these agents are empty. Return their rows; one that is gone has none."""
+        rows: dict[str, Row] = {}
+
+        def ended() -> bool:
+            rows.clear()
+            rows.update({row["agent"]: row for row in self._client.rows("/api/plan") if row["agent"] in agents})
+            return all(row["step"] == "none" for row in rows.values())
+
+        self.until(ended)
+        return rows
 
     def plan(self) -> Row | None:
         """Return the agent's row of the plan, and print it if its step changed; None if there is no such agent."""

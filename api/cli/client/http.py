@@ -72,6 +72,11 @@ class Client:
         """POST to `path` and return the JSON object of the answer."""
         return _row(self._call("POST", path, query, body or {}))
 
+    def post_rows(self, path: str, body: Mapping[str, object] | None = None) -> list[Row]:
+        """POST to `path` and return the JSON list of objects of the answer."""
+        items = self._call("POST", path, None, body or {})
+        return [_row(item) for item in items] if isinstance(items, list) else []
+
     def delete(self, path: str) -> Row:
         """DELETE `path` and return the JSON object of the answer."""
         return _row(self._call("DELETE", path, None, None))

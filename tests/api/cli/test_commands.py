@@ -117,6 +117,20 @@ async def test_each_command_asks_for_what_it_says(hive: Hive) -> None:
     assert await hive.fake.broker.unread("alice") == 1
 
 
+async def test_all_agents_are_stopped_and_started_at_once_and_each_has_its_result(hive: Hive) -> None:
+    code, out, err = await hive.hive("stop", "--all", "--now")
+    assert (code, out, err) == (0, "alice will stop\nmanager: it is stopped already\n", "")
+    code, out, err = await hive.hive("start", "--all")
+    assert (code, out) == (1, "alice will start\n")
+    assert err == "manager failed: it is damaged\n  try: mend it\n"
+    code, out, _ = await hive.hive("start", "--all", "--json")
+    assert (code, [row["accepted"] for row in json.loads(out)]) == (1, ["start", None])
+    assert hive.fake.calls == [("stop_all", ME, True), ("start_all", ME), ("start_all", ME)]
+    for words in (("stop",), ("start", "alice", "--all")):
+        code, _, err = await hive.hive(*words)
+        assert (code, "name an agent, or give --all" in err) == (2, True)
+
+
 ERRORS = [
     ("logs bob", Code.NOT_FOUND, "hive: there is no agent bob", "see `hive list`"),
     ("diff 9", Code.NOT_FOUND, "hive: there is no proposal 9", "see `hive pending`"),

@@ -31,7 +31,11 @@ DESTROYS: dict[str, tuple[str, ...]] = {
     "doctor --fix": ("--fix",),
 }
 """Each command that removes something, with the words for it. The rest of a hive is in `home`."""
-REVERSIBLE = {"kill": "`hive start` undoes it", "deny": "one id that was named; `hive retry` proposes it again"}
+REVERSIBLE = {
+    "stop_all": "`hive start --all` undoes it",
+    "kill": "`hive start` undoes it",
+    "deny": "one id that was named; `hive retry` proposes it again",
+}
 """Operations with the effect `removes` whose commands do not ask."""
 REMOVING = {"destroy": "destroy", "cancel": "cancel", "cancel_loose_end": "cancel-loose-end", "discard": "dead-letters"}
 """The command of each other operation with that effect."""

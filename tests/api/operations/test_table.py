@@ -65,6 +65,8 @@ EXAMPLES: dict[str, Json] = {
     "start": {"agent": "alice"},
     "restart": {"agent": "alice"},
     "rebuild": {"agent": "alice"},
+    "stop_all": {"now": True},
+    "start_all": {},
     "rebuild_all": {"now": True},
     "destroy": {"agent": "alice", "purge": True},
     "rollback": {"agent": "alice", "to": 1},
