@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from api.operations.attention import ATTENTION
 from api.operations.base import AnyOperation, Role, Surface
 from api.operations.dead_letters import DEAD_LETTERS
+from api.operations.down import DOWN
 from api.operations.lifecycle import LIFECYCLE
 from api.operations.loose_ends import LOOSE_ENDS
 from api.operations.messages import MESSAGES
@@ -23,6 +24,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *ATTENTION,
     *PROPOSALS,
     *LIFECYCLE,
+    *DOWN,
     *SETTINGS,
     *MESSAGES,
     *DEAD_LETTERS,

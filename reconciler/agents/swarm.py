@@ -1,9 +1,11 @@
-"""Commands about all agents at once: stop and start. Each agent has its own outcome; one failure ends nothing.
+"""Commands about all agents at once: stop, start, go down. Each agent has its own outcome; one failure ends nothing.
 
 A stop of all marks in meta's run.json whom it stopped. So a start of all leaves alone what an operator stopped by name.
 """
 
 from __future__ import annotations
+
+import asyncio
 
 from meta.errors import HiveError
 from meta.model import RunState
@@ -11,6 +13,12 @@ from meta.names import AgentName
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.loop.loop import Look, Reconciler
 from reconciler.views import AgentOutcome
+from reconciler.world import World
+
+LOOK_SECONDS = 0.1
+"""Seconds between two looks at what still runs."""
+KILL_SECONDS = 40.0
+"""Seconds, beside the drain and the grace, after which an agent that was killed does not end."""
 
 _TRIED_AGAIN = frozenset({"failed", "rollback-failed"})
 """Phases of agents that should run and that a start tries again. What else is given up needs another command."""
@@ -20,7 +28,8 @@ _HELD = frozenset({"disagrees", "damaged", "over-disk"})
 class Swarm:
     """The commands about all agents."""
 
-    def __init__(self, loop: Reconciler, agents: Lifecycle) -> None:
+    def __init__(self, world: World, loop: Reconciler, agents: Lifecycle) -> None:
+        self._world = world
         self._loop = loop
         self._agents = agents
 
@@ -33,6 +42,50 @@ class Swarm:
         """Start what a stop of all stopped, and try those again that hive gave up."""
         look = await self._loop.look()
         return [await self._start(name, look, by) for name in _names(look) if name in look.desired.agents]
+
+    async def down(self, by: str, now: bool = False) -> list[AgentOutcome]:
+        """Stop everything that runs, and let nothing begin until the daemon ends. Desired states stay as they are.
+
+        If an agent does not end, or the caller is cancelled, the hive goes on as before. `now` skips the drains.
+        """
+        observer = self._world.observer
+        running = sorted(name for name in observer.names() if observer.observe(name).container.running)
+        observer.go_down(True)
+        try:
+            for name in observer.names():
+                if now:
+                    self._world.links.skip_drain(name)
+                self._loop.interrupt(name)
+            left = await self._until_down()
+        except BaseException:
+            await self._stay_up()
+            raise
+        if left:
+            await self._stay_up()
+        else:
+            await self._world.events.append("hive_down", None, {"by": by, "agents": running})
+        remedy = "see the daemon's log, then try again"
+        return [
+            AgentOutcome(name, error="it does not end", remedy=remedy) if name in left else AgentOutcome(name, "stop")
+            for name in running
+        ]
+
+    async def _until_down(self) -> frozenset[AgentName]:
+        """Wait until nothing runs and no worker is busy. Return the agents that run at the deadline."""
+        config, observer = self._world.config, self._world.observer
+        deadline = self._world.clock() + config.drain_deadline + config.turn_grace + config.stop_grace + KILL_SECONDS
+        while True:
+            running = frozenset(name for name in observer.names() if observer.observe(name).container.running)
+            if not running and not self._loop.queue.depth():  # a step that was decided before may still begin
+                return running
+            if self._world.clock() > deadline:
+                return running
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _stay_up(self) -> None:
+        self._world.observer.go_down(False)
+        for name in self._world.observer.names():
+            self._loop.look_now(name)
 
     async def _stop(self, agent: AgentName, look: Look, by: str, now: bool) -> list[AgentOutcome]:
         if agent not in look.desired.agents:

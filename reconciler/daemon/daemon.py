@@ -172,7 +172,8 @@ class Daemon:
             return
         self._recorded = True
         failure = self.failure
-        kind, data = ("daemon_failed", asdict(failure)) if failure is not None else ("daemon_stopped", {})
+        ending = {"down": True} if self.world.observer.goes_down else {}
+        kind, data = ("daemon_failed", asdict(failure)) if failure is not None else ("daemon_stopped", ending)
         try:
             async with asyncio.timeout(RECORD_DEADLINE):
                 await self.service.events.append(kind, None, data)

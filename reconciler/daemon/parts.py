@@ -294,7 +294,7 @@ def _service(
         settings=SettingsEdit(world, deploys, proposals),
         rebase=Rebase(world, deploys, stale, proposals),
         agents=agents,
-        swarm=Swarm(loop, agents),
+        swarm=Swarm(world, loop, agents),
         spawns=Spawns(world, deploys),
         rollback=Rollback(world, deploys),
         updates=Updates(world, loop, agents.rebuild, rollouts),

@@ -119,6 +119,7 @@ class Observer:
         self._proposed_repos = ProposedRepos(sources.layout, given_away=given_away)
         self._previews = previews
         self._repos: dict[AgentName, _Repo] = {}
+        self._goes_down = False
         self._view: MetaView | None = None
         self.revision = ""
         """The revision of hive that a build would record now."""
@@ -143,6 +144,15 @@ class Observer:
             self.revision = await self._builder.revision(head)
             self._revision_of = head
         return self._view.desired
+
+    @property
+    def goes_down(self) -> bool:
+        """True while the whole hive goes down."""
+        return self._goes_down
+
+    def go_down(self, down: bool) -> None:
+        """Observe from now on that the whole hive goes down, or that it does not after all."""
+        self._goes_down = down
 
     def known(self) -> Desired:
         """Return meta as `desired` read it last."""
@@ -253,14 +263,18 @@ class Observer:
         names = self.names()
         deploys = {name: await self.refresh(name) for name in names}
         agents = {name: self.observe(name) for name in names}
-        return desired, Observed(agents, self._moments.corrected("daemon", "", self._since), self.revision), deploys
+        return (
+            desired,
+            Observed(agents, self._moments.corrected("daemon", "", self._since), self.revision, self._goes_down),
+            deploys,
+        )
 
     async def one(self, agent: AgentName) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
         """Return desired, observed and deploys of one agent. The cost does not grow with the number of agents."""
         desired = await self.desired()
         deploys = {agent: await self.refresh(agent)}
         since = self._moments.corrected("daemon", "", self._since)
-        return desired, Observed({agent: self.observe(agent)}, since, self.revision), deploys
+        return desired, Observed({agent: self.observe(agent)}, since, self.revision, self._goes_down), deploys
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last `lines` lines that the container wrote."""

@@ -57,6 +57,7 @@ class Context:
     daemon_since: float
     config: Config
     revision: str = ""
+    goes_down: bool = False
 
     @property
     def purge_owed(self) -> bool:

@@ -203,11 +203,13 @@ class Observed:
     """All agents, and the time when the daemon began to observe. Links are unknown for a grace period after that.
 
     `revision` is the revision of hive that a build would record now. If it is unknown (""), no agent is outdated.
+    `goes_down`: the whole hive ends, so nothing may run.
     """
 
     agents: Mapping[AgentName, AgentObserved]
     daemon_since: float
     revision: str = ""
+    goes_down: bool = False
 
 
 Deploys = Mapping[AgentName, tuple[Deploy, ...]]

@@ -16,6 +16,7 @@ from meta.names import AgentName, ProposalId
 from reconciler.plan import steps
 from reconciler.plan.context import Context, Decision
 from reconciler.plan.deploy import deploy_rule, in_flight, roll_forward
+from reconciler.plan.down import stop_to_go_down
 from reconciler.plan.full_disk import held_for_disk, stop_for_disk
 from reconciler.plan.observed import AgentObserved, Deploys, Observed
 from reconciler.plan.phases import PHASES, REMEDIES, WANTED
@@ -59,6 +60,7 @@ def plan(
             daemon_since=observed.daemon_since,
             config=config,
             revision=observed.revision,
+            goes_down=observed.goes_down,
         )
         decisions[name] = decide(context)
     return Plan(decisions)
@@ -129,7 +131,7 @@ def _with_outdated(c: Context, decision: Decision) -> Decision:
 
 def _or_preview(c: Context, decision: Decision) -> Decision:
     """Preview a pending proposal if the agent has no other step."""
-    if c.observed.previewed is None or not isinstance(decision.step, steps.Nothing):
+    if c.goes_down or c.observed.previewed is None or not isinstance(decision.step, steps.Nothing):
         return decision
     id = min((id for id in open_ids(c.deploys) if id not in c.observed.previewed), default=None)
     if id is None:
@@ -178,6 +180,7 @@ def _disagrees(c: Context) -> Decision | None:
 
 
 _RULES = (
+    stop_to_go_down,
     stop_for_disk,
     _project,
     owed_purge,

@@ -65,6 +65,7 @@ class Model:
     since: float = NOW
     done: list[str] = field(default_factory=list)
     launches: int = 0
+    goes_down: bool = False
 
     def decide(self) -> Decision:
         desired = Desired(
@@ -73,7 +74,7 @@ class Model:
             {ALICE: self.tombstone} if self.tombstone else {},
             {ALICE: self.run},
         )
-        observed = Observed({ALICE: self.seen}, self.since)
+        observed = Observed({ALICE: self.seen}, self.since, goes_down=self.goes_down)
         ordered = tuple(self.deploys[key] for key in sorted(self.deploys))
         return plan(desired, observed, {ALICE: ordered}, self.now, CONFIG).decisions[ALICE]
 

@@ -204,7 +204,8 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
         f"rebuilds {_count(d, 'agents')} agents{with_names(_with(d, ', asked by ', 'by'))}"
     ),
     "rebuild_all_ended": _rebuilt_all,
-    "daemon_stopped": lambda d: "the daemon stopped; agents keep running",
+    "hive_down": lambda d: f"all agents are stopped, the hive goes down{with_names(_with(d, ', asked by ', 'by'))}",
+    "daemon_stopped": lambda d: f"the daemon stopped{'' if d.get('down') else '; agents keep running'}",
     "daemon_failed": lambda d: f"the daemon stopped, its task {_text(d, 'task')} ended: {_text(d, 'error')}",
     "disk_full": lambda d: f"the disk is full{_with(d, ', most of it is held by ', 'biggest')}, see `hive status`",
     "disk_freed": lambda d: "the disk has room again",

@@ -53,6 +53,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "daemon_started": "The daemon began to reconcile.",
         "rebuild_all_started": "Agents began to be rebuilt, wave by wave.",
         "rebuild_all_ended": "All agents of a rebuild run again, or one failed and the others were not rebuilt.",
+        "hive_down": "All agents were stopped so that the whole hive can end; the next daemon starts them again.",
         "daemon_stopped": "The daemon stopped as requested.",
         "daemon_failed": "A background task of the daemon ended, and the daemon with it.",
         "database_rebuilt": "The database was damaged or missing; cards were rebuilt from the tags, the rest is lost.",

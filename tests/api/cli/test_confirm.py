@@ -29,6 +29,7 @@ DESTROYS: dict[str, tuple[str, ...]] = {
     "restore --force": ("here.tar", "--force"),
     "restore --only": ("here.tar", "--only", "meta"),
     "doctor --fix": ("--fix",),
+    "down": (),
 }
 """Each command that removes something, with the words for it. The rest of a hive is in `home`."""
 REVERSIBLE = {
@@ -37,7 +38,13 @@ REVERSIBLE = {
     "deny": "one id that was named; `hive retry` proposes it again",
 }
 """Operations with the effect `removes` whose commands do not ask."""
-REMOVING = {"destroy": "destroy", "cancel": "cancel", "cancel_loose_end": "cancel-loose-end", "discard": "dead-letters"}
+REMOVING = {
+    "down": "down",
+    "destroy": "destroy",
+    "cancel": "cancel",
+    "cancel_loose_end": "cancel-loose-end",
+    "discard": "dead-letters",
+}
 """The command of each other operation with that effect."""
 
 
@@ -64,6 +71,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("api.cli.commands.backup._connect", changed)
     monkeypatch.setattr("reconciler.upkeep.backups.restore.restore", changed)
     monkeypatch.setattr("reconciler.upkeep.doctor.examine._locked", changed)
+    monkeypatch.setattr("reconciler.daemon.remains.wait_for_lock", changed)
     return tmp_path
 
 
