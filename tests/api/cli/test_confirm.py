@@ -13,6 +13,7 @@ from api.cli.client.exit_codes import Code
 from api.cli.client.http import Client
 from api.cli.commands.man import leaves
 from api.cli.main import execute, parser
+from api.cli.render.unit import MARK
 from api.cli.terminal import confirm
 from api.operations.base import Effect
 from api.operations.table import OPERATIONS
@@ -30,6 +31,7 @@ DESTROYS: dict[str, tuple[str, ...]] = {
     "restore --only": ("here.tar", "--only", "meta"),
     "doctor --fix": ("--fix",),
     "down": (),
+    "install-service --remove": ("--remove", "--user"),
 }
 """Each command that removes something, with the words for it. The rest of a hive is in `home`."""
 REVERSIBLE = {
@@ -72,6 +74,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("reconciler.upkeep.backups.restore.restore", changed)
     monkeypatch.setattr("reconciler.upkeep.doctor.examine._locked", changed)
     monkeypatch.setattr("reconciler.daemon.remains.wait_for_lock", changed)
+    unit = tmp_path / "systemd/user/hive.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"{MARK}\n", encoding="utf-8")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("api.cli.commands.install_service.Manager.call", changed)
     return tmp_path
 
 
