@@ -26,6 +26,7 @@ from reconciler.proposals.rebase import Rebase
 from reconciler.proposals.settings_edit import SettingsEdit
 from reconciler.queries.cards import CardsQuery
 from reconciler.queries.diffs import DiffsQuery
+from reconciler.queries.digest import DigestQuery
 from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.plan import PlanQuery
@@ -46,6 +47,7 @@ class Service:
     plan: PlanQuery
     cards: CardsQuery
     diffs: DiffsQuery
+    digest: DigestQuery
     logs: LogsQuery
     metrics: MetricsQuery
     # commands

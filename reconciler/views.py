@@ -246,6 +246,36 @@ class LogRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentDigest:
+    """What happened to one agent; without an agent to the daemon.
+
+    `counts` by words such as "crashes". `newest` are some of these events, newest first; `more` are not among them.
+    """
+
+    agent: str | None
+    counts: dict[str, int]
+    newest: list[Event]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What happened between two Unix times.
+
+    `complete` is false if events of that time were pruned. `approved_by` has the number of approvals of each approver,
+    `left_out` the number of agents that are not in `agents`.
+    """
+
+    since: float
+    until: float
+    complete: bool
+    events: int
+    approved_by: dict[str, int]
+    agents: list[AgentDigest]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One event. `seq` is `<database uuid>-<n>`; `data` is JSON."""
 

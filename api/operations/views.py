@@ -35,7 +35,7 @@ from meta.wire.limits import LOG_LINES_MOST
 from reconciler.events.feed import EVENT_KINDS, Resync
 from reconciler.messaging.questions import Question
 from reconciler.store.events.log import Filter
-from reconciler.views import Card, Event, LogRow, PlanRow, Status
+from reconciler.views import Card, Digest, Event, LogRow, PlanRow, Status
 
 if TYPE_CHECKING:
     from reconciler.service import Service
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 MAX_LINES = LOG_LINES_MOST
 MAX_TIMEOUT = 600
 MAX_EVENTS = 1000
+MAX_DETAILS = 50
 MAX_WAIT = 30
 """Seconds that one request for a log may wait for the next line."""
 MAX_TIME = 1e11
@@ -75,6 +76,13 @@ class WaitInput(MaybeAgent):
     """The length of the wait."""
 
     timeout: float = Field(30.0, ge=0, le=MAX_TIMEOUT, allow_inf_nan=False, description="seconds")
+
+
+class DigestInput(MaybeAgent):
+    """From when on, and how much of it."""
+
+    since: float = Field(ge=0, le=MAX_TIME, description="what happened since, in Unix seconds")
+    details: int = Field(5, ge=0, le=MAX_DETAILS, description="the newest events of each agent")
 
 
 class EventsInput(Input):
@@ -236,6 +244,12 @@ async def events(call: Call, asked: EventsInput) -> Raw | list[Event]:
     return Raw(stream, "text/event-stream", {"cache-control": "no-store"})
 
 
+@operation("digest", OPERATORS, READS, routes=(Route("GET", "/api/digest"),))
+async def digest(call: Call, asked: DigestInput) -> Digest:
+    """Count what happened since a time, agent by agent, with the newest details."""
+    return await call.service.digest(asked.since, asked.agent, asked.details)
+
+
 async def _snapshot(service: Service) -> tuple[str, str]:
     """Return the state for the stream, as JSON on one line."""
     state = await _everything(service)
@@ -255,4 +269,4 @@ def _wanted(asked: EventsInput) -> Filter:
     return Filter(asked.agent, kinds, asked.since or 0.0)
 
 
-VIEWS = (overview, state, agents, plan, log, get_logs, wait, events)
+VIEWS = (overview, state, agents, plan, log, get_logs, wait, events, digest)

@@ -62,6 +62,7 @@ from reconciler.proposals.staleness import Stale
 from reconciler.queries.attention import AttentionFacts
 from reconciler.queries.cards import CardsQuery
 from reconciler.queries.diffs import DiffsQuery
+from reconciler.queries.digest import DigestQuery
 from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.plan import PlanQuery
@@ -287,6 +288,7 @@ def _service(
         plan=PlanQuery(world, loop, lambda: rollouts.current),
         cards=CardsQuery(world, deploys, stale),
         diffs=DiffsQuery(world, apply, deploys, build_logs),
+        digest=DigestQuery(store.events, world.clock),
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, discovery),
         proposals=proposals,

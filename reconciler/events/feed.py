@@ -104,6 +104,18 @@ class Events:
             _check(after, page.extent)
         return [self._event(row) for row in page.rows]
 
+    async def pages(self, only: Filter) -> AsyncIterator[list[Event]]:
+        """Yield every wanted event that is kept, oldest first, in pages."""
+        n = 0
+        while rows := (await self._db.read(partial(log.matching, n=n, limit=_PAGE, only=only))).rows:
+            n = rows[-1].n
+            yield [self._event(row) for row in rows]
+
+    async def pruned_before(self) -> float | None:
+        """Return the time of the oldest event that is kept; None if none was pruned."""
+        page = await self._db.read(partial(log.page, n=None, limit=1))
+        return page.rows[0].at if page.rows and page.extent.first > 1 else None
+
     def check(self, seq: str) -> None:
         """Raise BadInput for a `seq` that cannot be the number of an event in any sequence."""
         if not _SEQ.fullmatch(seq):

@@ -21,6 +21,7 @@ from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
 from reconciler.observe.links import Links
 from reconciler.plan.rollout import Rollout
+from reconciler.queries.digest import DigestQuery
 from reconciler.service import Service
 from reconciler.store.database import Database
 from reconciler.views import (
@@ -29,6 +30,7 @@ from reconciler.views import (
     Card,
     Change,
     Diff,
+    Digest,
     LogPart,
     LogRow,
     PlanRow,
@@ -115,6 +117,7 @@ class FakeService:
             plan=part(call="plan"),
             cards=part(pending="pending", list="cards", get="card", of="card_of"),
             diffs=part(proposal="diff", change="change"),
+            digest=part(call="digest"),
             logs=part(deploys="log", last="logs", after="logs_after"),
             metrics=part(call="metrics"),
             proposals=part(propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry"),
@@ -267,6 +270,9 @@ class FakeService:
     async def stop_all(self, by: str, now: bool = False) -> list[AgentOutcome]:
         self.record(("stop_all", by, now))
         return [AgentOutcome(ALICE, "stop"), AgentOutcome(MANAGER, reason="it is stopped already")]
+
+    async def digest(self, since: float, agent: AgentName | None, details: int) -> Digest:
+        return await DigestQuery(self.events, NOW)(since, agent, details)
 
     async def start_all(self, by: str) -> list[AgentOutcome]:
         self.record(("start_all", by))

@@ -8,6 +8,7 @@ import time
 from meta.errors import BadInput
 
 _SPAN = re.compile(r"(\d{1,6})([smhd])")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -29,12 +30,28 @@ def moment(text: str) -> float:
         raise BadInput(f"{text[:40]!r} is not a date or time", "write it as 2026-05-01T12:00") from error
 
 
+def day(text: str, now: float) -> float | None:
+    """Return the local midnight at which `today`, `yesterday` or the last `monday` began; None for other words."""
+    from datetime import datetime, timedelta
+
+    today = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)  # noqa: DTZ006 - local
+    word = text.strip().lower()
+    if word in ("today", "yesterday"):
+        return (today - timedelta(days=word == "yesterday")).timestamp()
+    if word not in _DAYS:
+        return None
+    return (today - timedelta(days=(today.weekday() - _DAYS.index(word) - 1) % 7 + 1)).timestamp()
+
+
 def since_of(text: str, now: float) -> float:
-    """Return the Unix time of --since: a time span before `now`, or a date or time. Raise BadInput if it is neither."""
+    """Return the Unix time of --since: a time span before `now`, a day, or a date or time. Raise BadInput otherwise."""
+    begin = day(text, now)
+    if begin is not None:
+        return begin
     try:
         return now - span(text) if _SPAN.fullmatch(text) else moment(text)
     except BadInput as error:
-        remedy = "write how long ago, as 90s, 10m, 2h or 3d, or when, as 2026-05-01T12:00"
+        remedy = "write how long ago, as 90s, 10m, 2h or 3d, or when, as yesterday, monday or 2026-05-01T12:00"
         raise BadInput(f"--since {text[:40]!r} is not a time", remedy) from error
 
 

@@ -67,6 +67,7 @@ EXAMPLES: dict[str, Json] = {
     "rebuild": {"agent": "alice"},
     "stop_all": {"now": True},
     "start_all": {},
+    "digest": {"since": 5.0, "details": 0},
     "rebuild_all": {"now": True},
     "destroy": {"agent": "alice", "purge": True},
     "rollback": {"agent": "alice", "to": 1},
