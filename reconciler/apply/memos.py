@@ -47,7 +47,9 @@ class MemoSteps:
         last_lines = await self._last_lines(agent)
         with effect("count-crash"):
             dead = await self._world.broker.fail_turn(agent, ended.nonce)
-            excused = crashes if dead else before.excused  # the cause is put aside, so the agent is not given up
+            # A message is put aside, so the agent is not given up. A second one without a good turn in between does not
+            # excuse it again: then it is the agent, and its other messages have to wait.
+            excused = crashes if dead and not before.excused else before.excused
             await self._world.memory.change(
                 agent,
                 crashes=crashes,
@@ -57,7 +59,7 @@ class MemoSteps:
                 counted_exit=ended.nonce,
             )
         self._world.metrics.crashed(agent)
-        given_up = step.last and not dead
+        given_up = step.last and excused == before.excused
         facts = {"why": step.why, "crashes": crashes, "restart_in": None if given_up else wait, "log": last_lines}
         facts |= {"code": ended.code, "signal": ended.signal}
         await self._world.events.append("container_crash", agent, facts, key=keys.crashed(agent, ended.nonce))

@@ -114,7 +114,7 @@ class Memo:
     `rollback_from` is the failed id whose old generation still has to pass the gate.
     `needs_login`: the event that the agent has no login was published.
     `proven`: ids that were deployed without a start and passed the health gate later.
-    `excused`: so many of the crashes are the fault of messages that are dead letters now.
+    `excused`: so many of the crashes are the fault of a message that is a dead letter now; 0 after a good turn.
     """
 
     crashes: int = 0

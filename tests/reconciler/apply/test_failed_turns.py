@@ -77,6 +77,22 @@ async def test_three_crashes_with_one_message_put_it_aside_and_excuse_the_crashe
     assert (await daemon.service.status()).agents[0].phase == "running"
 
 
+async def test_an_agent_that_dies_of_every_message_is_given_up_and_the_rest_of_its_inbox_waits(daemon: Daemon) -> None:
+    backend, broker = cast("FakeBackend", daemon.world.observer._backend), daemon.service.broker
+    for number in range(8):
+        await broker.send("operator", ALICE, f"innocent {number}")
+    for _ in range(8):  # three for the first message, then the crash limit of five
+        await take(daemon)
+        backend.crash(ALICE, code=3)
+        await daemon.service.loop.reconcile(ALICE)
+        await daemon.world.memory.change(ALICE, start_after=0.0)
+        await daemon.service.loop.reconcile(ALICE)
+    assert (await daemon.service.status()).agents[0].phase == "failed"
+    letters = await broker.dead_letters()
+    assert len(letters) <= 2
+    assert await broker.unread(ALICE) == 8 - len(letters)
+
+
 @pytest.mark.parametrize("obeys", [True, False])
 async def test_a_turn_over_its_limit_ends_over_the_link_or_with_the_container(daemon: Daemon, obeys: bool) -> None:
     before = launch(daemon)
