@@ -124,7 +124,7 @@ class FakeService:
             discovery=part(refused="refused", waiting="waiting"),
             settings=part(text="settings", propose="propose_settings"),
             rebase=part(call="rebase"),
-            swarm=part(stop="stop_all", start="start_all"),
+            swarm=part(stop="stop_all", start="start_all", down="down"),
             agents=part(
                 start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
             ),
@@ -273,6 +273,10 @@ class FakeService:
 
     async def digest(self, since: float, agent: AgentName | None, details: int) -> Digest:
         return await DigestQuery(self.events, NOW)(since, agent, details)
+
+    async def down(self, by: str, now: bool = False) -> list[AgentOutcome]:
+        self.record(("down", by, now))
+        return [AgentOutcome(ALICE, error="it does not end", remedy="see the log")]
 
     async def start_all(self, by: str) -> list[AgentOutcome]:
         self.record(("start_all", by))
