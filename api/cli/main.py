@@ -49,8 +49,8 @@ from meta.process.privilege import require_proc
 HELP = """hive runs a swarm of coding agents, each in its own container,
 and keeps reality equal to what is written in git.
 
-To begin, with `hive serve` in another terminal: `hive spawn alice --wait`; clone STATE/applied/alice/.git, commit
-a change, `git push STATE/push/alice.git HEAD:my-topic`; `hive diff 1`; `hive approve 1 --wait`.
+To begin, with `hive serve` in another terminal: `hive spawn alice --wait`; clone STATE/push/alice.git, commit
+a change, `git push origin HEAD:my-topic`; `hive diff 1`; `hive approve 1 --wait`.
 """
 VersionOption = Annotated[bool, typer.Option("--version", is_eager=True, help="print the version")]
 

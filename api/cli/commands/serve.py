@@ -131,9 +131,9 @@ def _welcome(status: "Status") -> None:
         _say(f"  {command_line('.', f'{sys.prefix}/bin/activate')}")
     _say("  hive status")
     _say("  hive spawn alice --wait")
-    clone = command_line("git", "clone", f"{status.state}/applied/alice/.git", "alice")
+    clone = command_line("git", "clone", f"{status.state}/push/alice.git", "alice")
     _say(f"  {clone}   # change agent.toml there and commit, then:")
-    _say(f"  {command_line('git', '-C', 'alice', 'push', f'{status.state}/push/alice.git', 'HEAD:my-topic')}")
+    _say(f"  {command_line('git', '-C', 'alice', 'push', 'origin', 'HEAD:my-topic')}")
     _say("  hive diff 1; hive approve 1 --wait")
     _say("Ctrl-C ends the daemon; agents go on.")
 

@@ -11,6 +11,7 @@ from typing import Any
 from api.cli.render import texts, times
 from api.cli.render.users import is_push, person, with_names
 from meta.applied.source import Source
+from meta.names import SYSTEM
 from meta.text import size
 
 Data = dict[str, Any]
@@ -194,7 +195,11 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "rollback_failed": lambda d: f"not healthy after going back from {_text(d, 'from')}{_with(d, ': ', 'reason')}",
     "operator_message": lambda d: f"wrote to the operator, message {_text(d, 'id')}",
     "question_asked": lambda d: f"question {_text(d, 'id')} to {_text(d, 'target')}",
-    "question_answered": lambda d: f"question {_text(d, 'id')} is answered{_with(d, ' by ', 'by')}",
+    "question_answered": lambda d: (
+        f"question {_text(d, 'id')} ended without an answer"
+        if d.get("by") == SYSTEM
+        else f"question {_text(d, 'id')} is answered{_with(d, ' by ', 'by')}"
+    ),
     "broadcast_missed": lambda d: f"message {_text(d, 'id')} to all missed {_missed(d)}",
     "message_dead": lambda d: (
         f"message {_text(d, 'id')}{_with(d, ' from ', 'from')} is a dead letter: it was never acknowledged"
