@@ -11,7 +11,7 @@ import pytest
 from meta.process import sandbox
 from meta.process.launcher import join_keyring
 from tests.contract.localhost import ALICE, LINGER, Host
-from tests.support.ambient_session import dispose_signals_of_libc, key
+from tests.support.ambient_session import ignore_signals_of_libc, key, set_signals_of_libc
 
 KEY = "hive-test-daemons-key"
 REPORT = f"cat /proc/keys; grep -E 'Sig(Ign|Blk)|Seccomp:' /proc/self/status; umask; echo end; {LINGER}"
@@ -21,7 +21,7 @@ REPORT = f"cat /proc/keys; grep -E 'Sig(Ign|Blk)|Seccomp:' /proc/self/status; um
 def session() -> Iterator[None]:
     """A session with a key, ignored and blocked signals and a narrower umask."""
     key(KEY.encode())
-    dispose_signals_of_libc(signal.SIG_IGN)
+    reserved = ignore_signals_of_libc()
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     old = os.umask(0o026)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
@@ -29,7 +29,7 @@ def session() -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.umask(old)
     signal.signal(signal.SIGUSR1, before)
-    dispose_signals_of_libc(signal.SIG_DFL)
+    set_signals_of_libc(reserved)
     join_keyring()
 
 

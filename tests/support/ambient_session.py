@@ -10,6 +10,8 @@ import os
 import resource
 import signal
 import sys
+import threading
+from collections.abc import Mapping
 
 GROUP = 4242
 libc = ctypes.CDLL(None, use_errno=True)
@@ -26,11 +28,26 @@ def key(description: bytes) -> None:
     assert libc.syscall(KEYCTL, 5, serial, ctypes.c_uint(ONLY_POSSESSOR)) == 0
 
 
-def dispose_signals_of_libc(disposition: signal.Handlers) -> None:
-    """Ignore 32 and 33, or set their default: as a program that was built without glibc can."""
-    action = (ctypes.c_ulong * 4)(disposition)
-    for number in (32, 33):
-        assert libc.syscall(RT_SIGACTION, number, action, None, ctypes.c_size_t(8)) == 0
+SignalAction = ctypes.Array[ctypes.c_ulong]
+"""The kernel's `struct sigaction`: handler, flags, restorer, mask."""
+
+
+def set_signals_of_libc(actions: Mapping[int, SignalAction]) -> dict[int, SignalAction]:
+    """Set what 32 and 33 do, as a program that was built without glibc can. Return what they did before: without
+    glibc's own handler a setuid() of this process would end its other threads.
+    """
+    before: dict[int, SignalAction] = {number: (ctypes.c_ulong * 4)() for number in actions}
+    for number, action in actions.items():
+        assert libc.syscall(RT_SIGACTION, number, action, before[number], ctypes.c_size_t(8)) == 0
+    return before
+
+
+def ignore_signals_of_libc() -> dict[int, SignalAction]:
+    """Ignore 32 and 33. Return what they did before."""
+    thread = threading.Thread(target=int)  # glibc sets its handler with the first one
+    thread.start()
+    thread.join()
+    return set_signals_of_libc({number: (ctypes.c_ulong * 4)(signal.SIG_IGN) for number in (32, 33)})
 
 
 def main(description: str, command: list[str]) -> None:
@@ -48,7 +65,7 @@ def main(description: str, command: list[str]) -> None:
     os.chdir("/var")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGRTMIN + 3):
         signal.signal(number, signal.SIG_IGN)
-    dispose_signals_of_libc(signal.SIG_IGN)
+    ignore_signals_of_libc()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2})
     libc.personality(0x0040000)
     os.environ["SESSION_SECRET"] = "hunter2"
