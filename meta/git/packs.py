@@ -172,9 +172,10 @@ def reading(directory: Path) -> Iterator[None]:
 
 def encode(objects: Sequence[GitObject]) -> bytes:
     """Return a pack of these objects."""
-    data = b"PACK" + (2).to_bytes(4, "big") + len(objects).to_bytes(4, "big")
+    parts = [b"PACK", (2).to_bytes(4, "big"), len(objects).to_bytes(4, "big")]
     for item in objects:
-        data += _header(_KINDS[item.kind], len(item.data)) + zlib.compress(item.data)
+        parts += [_header(_KINDS[item.kind], len(item.data)), zlib.compress(item.data)]
+    data = b"".join(parts)
     return data + hashlib.sha1(data, usedforsecurity=False).digest()
 
 
