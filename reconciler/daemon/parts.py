@@ -73,6 +73,7 @@ from reconciler.store.database import Database
 from reconciler.store.memos import Memos
 from reconciler.store.messages.attempts import FAILURES
 from reconciler.store.notified import Notified
+from reconciler.store.refused_tips import RefusedTips
 from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.backups.live import LiveBackup
@@ -119,6 +120,7 @@ class _Store:
     questions: Questions
     reminders: Reminders
     seen_tips: SeenTips
+    refused_tips: RefusedTips
     settings: DeployedSettings
     notified: Notified
 
@@ -218,6 +220,12 @@ async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:
     return meta, Repos(here.layout, environment, deadline)
 
 
+def judge(config: Config) -> str:
+    """Return what decides whether a tip is refused: hive's revision and its limits."""
+    limits = (config.max_pack_bytes, config.max_file_bytes, config.max_tree_bytes, config.max_files)
+    return " ".join(map(str, (hive_revision(), *limits)))
+
+
 def _failures(config: Config) -> int:
     """Return the failed turns that make a dead letter of a message, less than the crashes that end the agent."""
     return max(1, min(FAILURES, config.crash_limit - 1))
@@ -253,6 +261,7 @@ def _store(
             wake=broker.wake_receivers,
         ),
         SeenTips(database),
+        RefusedTips(database, judge(here.config)),
         settings,
         Notified(database),
     )
@@ -275,6 +284,7 @@ def _service(
         branches,
         loop.look_now,
         offers=Offers(world, stale),
+        refused=store.refused_tips,
     )
     agents = Lifecycle(world, apply, loop, deploys)
     disk = _disk_guard(here, world, loop, agents)

@@ -34,6 +34,7 @@ from reconciler.proposals.superseding import supersede
 from reconciler.proposals.tips import PLACES, NewTip, Place, address, agent_of, is_proposable, new_tips
 from reconciler.proposals.watch import Watch
 from reconciler.store.events import keys
+from reconciler.store.refused_tips import Refused, RefusedTips
 from reconciler.store.seen_tips import SeenTips
 from reconciler.views import RefusedTip
 from reconciler.world import World
@@ -44,6 +45,8 @@ GLANCE = 0.05
 POLL = 1.0
 """Seconds between looks at all agents while watching is not possible."""
 NOTE_LIMIT = 500
+REFUSED_SHOWN = 10
+"""Refused tips of one agent that its conditions name one by one."""
 
 
 Propose = Callable[[AgentName, str, str, str, Path, Source], Awaitable[Deploy]]
@@ -74,6 +77,7 @@ class Discovery:
         look_now: Callable[[AgentName], None],
         watch: Watch | None = None,
         offers: Offers | None = None,
+        refused: RefusedTips | None = None,
     ) -> None:
         self._world = world
         self._make_proposal = propose
@@ -82,6 +86,7 @@ class Discovery:
         self._branches = branches
         self._look_now = look_now
         self._offers = offers
+        self._refused_store = refused
         self._layout = world.layout
         self._watch = watch or Watch(self._changed)
         self._pruning = Pruning(world)
@@ -90,14 +95,17 @@ class Discovery:
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._failed
         )
         self._seen: dict[AgentName, dict[str, Sha]] = {}
+        self._refused_before: dict[AgentName, Refused] = {}
         self._repos: dict[tuple[AgentName, SourceKind], _Repo] = {}
         self._stamps: dict[AgentName, _Stamp] = {}
         self._waiting: dict[AgentName, str] = {}
         self._glancing: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
-        """Load the tips that became proposals before."""
+        """Load the tips that became proposals before, and those that were refused."""
         self._seen = await self._store.load()
+        if self._refused_store is not None:
+            self._refused_before = await self._refused_store.load()
 
     async def run(self) -> None:
         """Watch the repos, and sweep them at each resync, until cancelled. Raise the error that ends either task."""
@@ -130,7 +138,10 @@ class Discovery:
     # what status shows
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
         """Return what an operator should know about the agent's proposed repos, the refused tips at the end."""
-        return (*self.troubles(agent), *map(describe_refusal, self.refused(agent)))
+        refused = self.refused(agent)
+        more = len(refused) - REFUSED_SHOWN
+        rest = (f"{more} more branches are no proposals; `hive pending --refused` lists them",) if more > 0 else ()
+        return (*self.troubles(agent), *map(describe_refusal, refused[:REFUSED_SHOWN]), *rest)
 
     def troubles(self, agent: AgentName) -> tuple[str, ...]:
         """Return what an operator should know about the agent's proposed repos, but for the refused tips."""
@@ -280,9 +291,33 @@ class Discovery:
         if snapshot.complaint:
             folders.append(place.path.parent)  # a new git directory appears there
         self._watch.want((agent, kind), folders)
-        present = set(snapshot.tips.values())
-        repo.refused = {tip: reason for tip, reason in repo.refused.items() if tip in present}
+        await self._keep_refused(agent, kind, repo, snapshot)
         return snapshot
+
+    async def _keep_refused(self, agent: AgentName, kind: SourceKind, repo: _Repo, snapshot: Snapshot) -> None:
+        """Take over what an earlier daemon refused, and drop refusals of tips that the repo no longer has."""
+        gone: set[str] = set()
+        if not snapshot.complaint:
+            gone = self._take_over(agent, kind, repo, snapshot)
+        present = set(snapshot.tips.values())
+        for tip in [tip for tip in repo.refused if tip not in present]:
+            del repo.refused[tip]
+            gone.add(str(Source.of(kind, tip.branch)))
+        gone -= {str(Source.of(kind, tip.branch)) for tip in repo.refused} if gone else set()
+        if gone and self._refused_store is not None:
+            await self._refused_store.remove(agent, gone)
+
+    def _take_over(self, agent: AgentName, kind: SourceKind, repo: _Repo, snapshot: Snapshot) -> set[str]:
+        """Refuse what an earlier daemon refused. Return the sources that have another tip now, or none."""
+        before = self._refused_before.get(agent, {})
+        sources = {source for source in before if Source.parse(source).kind is kind}
+        for source in tuple(sources):
+            sha, reason = before.pop(source)
+            tip = snapshot.tips.get(Source.parse(source).branch or "")
+            if tip is not None and tip.sha == sha:
+                repo.refused.setdefault(tip, reason)
+                sources.discard(source)
+        return sources
 
     async def _note_branches(self, agent: AgentName, snapshots: Mapping[SourceKind, Snapshot]) -> None:
         """Note the commit that each branch proposes now."""
@@ -350,6 +385,8 @@ class Discovery:
             if (await self._look(agent, kind)).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
                 reason = one_line(error.describe(), NOTE_LIMIT)
                 self._repo(agent, kind).refused[tip] = reason
+                if self._refused_store is not None:
+                    await self._refused_store.save(agent, str(new.source), tip.sha, reason)
                 log.warning(
                     "%s: %s at %s is no proposal: %s",
                     agent,
@@ -364,7 +401,7 @@ class Discovery:
         await self._note_seen(agent, new)
 
     async def _publish(self, tip: RefusedTip) -> None:
-        """Append the event of a refused tip once. A daemon that starts later refuses the same tip again."""
+        """Append the event of a refused tip once, also if another hive refuses it again."""
         data = {
             "source": tip.source,
             "branch": tip.branch,
@@ -405,6 +442,9 @@ class Discovery:
         if agent not in self._world.observer.names():
             await self._store.forget(agent)
             self._seen.pop(agent, None)
+            self._refused_before.pop(agent, None)
+            if self._refused_store is not None:
+                await self._refused_store.forget(agent)
 
     def _failed(self, agent: AgentName, error: HiveError | None) -> None:
         self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'failed inside, see the log'}", 300)

@@ -8,7 +8,8 @@ from meta.names import AgentName, Sha
 from reconciler.store.database import Database
 
 MOST = 10_000
-"""Branches per agent, at most. The oldest are removed."""
+"""Branches per agent that are kept when the oldest are removed, after each _PRUNE_EVERY-th save."""
+_PRUNE_EVERY = 100
 
 
 class SeenTips:
@@ -32,15 +33,16 @@ class SeenTips:
         """Store the last tip of a branch."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
+            added = connection.execute(
                 "INSERT OR REPLACE INTO tips (agent, source, sha, at) VALUES (?, ?, ?, ?)",
                 (agent, source, sha, at),
-            )
-            connection.execute(
-                "DELETE FROM tips WHERE agent = ?1 AND source NOT IN "
-                "(SELECT source FROM tips WHERE agent = ?1 ORDER BY at DESC, rowid DESC LIMIT ?2)",
-                (agent, MOST),
-            )
+            ).lastrowid
+            if (added or 0) % _PRUNE_EVERY == 0:  # it looks through all of the agent's rows
+                connection.execute(
+                    "DELETE FROM tips WHERE rowid IN "
+                    "(SELECT rowid FROM tips WHERE agent = ? ORDER BY at DESC, rowid DESC LIMIT -1 OFFSET ?)",
+                    (agent, MOST),
+                )
 
         await self._db.write(work)
 

@@ -39,6 +39,7 @@ from meta.layout import Layout
 from meta.model import AgentEntry, ContainerSettings, DeployKind, Desired, Pin, Role, TagState, Tombstone
 from meta.names import MANAGER, OPERATOR, AgentName, ProposalId, Sha
 from meta.proposed import push_repo
+from reconciler.daemon.parts import judge
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
 from reconciler.store.events import chain, keys
@@ -369,7 +370,9 @@ async def _project(cards: Cards, agent: _Agent, layout: Layout) -> None:
         await cards.project(agent.name, deploys, stamp or "")
 
 
-_MESSAGE = "(sender, recipient, body, at, delivered_at, acked_at, dead_at, attempts, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_MESSAGE = (
+    f"(sender, recipient, body, at, delivered_at, acked_at, dead_at, attempts, origin) VALUES ({', '.join('?' * 9)})"
+)
 
 
 def _messages(history: _History, age: Age, now: int) -> Iterator[tuple[object, ...]]:
@@ -405,20 +408,19 @@ def _others(connection: sqlite3.Connection, age: Age, now: int, history: _Histor
         )
         for n in range(age.questions)
     ]
-    connection.executemany(
-        "INSERT INTO questions "
-        "(asker, target, question, options, multi, asked_at, answered_at, answer, answerer, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        asked,
-    )
+    columns = "asker, target, question, options, multi, asked_at, answered_at, answer, answerer, size"
+    connection.executemany(f"INSERT INTO questions ({columns}) VALUES ({', '.join('?' * 10)})", asked)
     used = [(str(BUSY), "a0", f"key {n}", n + 1, now - n) for n in range(age.messages // 10)]
     connection.executemany("INSERT INTO message_keys VALUES (?, ?, ?, ?, ?)", used)
-    ends = dict.fromkeys(history.agents[BUSY].read, BUSY)
     connection.executemany(
         "INSERT INTO deaths (agent, id, step, count) VALUES (?, ?, 'build', 1)",
         [(BUSY, id) for id in history.agents[BUSY].read],
     )
     seen = [(BUSY, f"proposed/push.git#{name}", sha, now - n) for n, (name, sha) in enumerate(history.branches.items())]
     connection.executemany("INSERT INTO tips VALUES (?, ?, ?, ?)", seen)
+    why = "it does not descend from applied/main"
+    refused = [(BUSY, source, sha, why, judge(Config())) for source, sha in history.refused]
+    connection.executemany("INSERT INTO refused_tips VALUES (?, ?, ?, ?, ?)", refused)
 
 
 def _events(connection: sqlite3.Connection, uuid: str, age: Age, now: int, history: _History) -> None:

@@ -24,9 +24,10 @@ from reconciler.events.feed import Events
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals import discovery
 from reconciler.proposals.branches import Branches
-from reconciler.proposals.discovery import Discovery
+from reconciler.proposals.discovery import REFUSED_SHOWN, Discovery
 from reconciler.proposals.watch import Hints, Watch
 from reconciler.store.database import Database
+from reconciler.store.refused_tips import RefusedTips
 from reconciler.store.seen_tips import SeenTips
 
 ALICE = AgentName("alice")
@@ -71,8 +72,10 @@ class Stage:
         self.files = {OLD: b"", NEW: b"auto_propose = true"}
         self.proposals = Proposals()
         self.store = SeenTips(database)
+        self.refused = RefusedTips(database, "this hive")
         self.events = Events(database)
         self.now = 0.0
+        self.database = database
         self._tasks: list[asyncio.Task[None]] = []
 
     def tip(self, branch: str, letter: str) -> None:
@@ -116,7 +119,9 @@ class Stage:
             events=self.events,
         )
         deployed = DeployedSettings(lambda _: self.pin, self.read)
-        made = Discovery(world, self.proposals.propose, self.store, deployed, Branches(), lambda _: None, watch)  # type: ignore[arg-type]
+        made = Discovery(
+            world, self.proposals.propose, self.store, deployed, Branches(), lambda _: None, watch, refused=self.refused
+        )  # type: ignore[arg-type]
         await made.open()
         self._tasks.append(asyncio.create_task(made.run()))
         return made
@@ -224,8 +229,7 @@ async def said(seeing: Discovery, condition: str) -> None:
 
 
 async def test_a_refused_tip_is_listed_with_a_way_to_be_rid_of_it_and_told_once(stage: Stage) -> None:
-    refusal = BadInput("too large", "less")
-    stage.proposals.errors = [refusal, refusal]
+    stage.proposals.errors = [BadInput("too large", "less")]
     stage.tip("it's", "a")
     seeing = await stage.start()
     await said(seeing, "push/alice.git branch it's at aaaaaaaaaaaa is no proposal")
@@ -235,12 +239,40 @@ async def test_a_refused_tip_is_listed_with_a_way_to_be_rid_of_it_and_told_once(
     (tip,) = seeing.refused(ALICE)
     assert (tip.branch, tip.commit, tip.reason) == ("it's", "a" * 40, "too large (less)")
     words = shlex.split(tip.remedy.removeprefix("`").partition("` ")[0])
-    assert words == ["git", "push", str(stage.heads.parents[1]), "--delete", "it's"]
+    assert words == ["git", "push", str(stage.heads.parents[1]), ":refs/heads/it's"]
     async with asyncio.timeout(10):
         while not (events := await stage.events.since(None)):  # it comes after the condition
             await asyncio.sleep(0)
     (event,) = events
     assert (event.kind, event.agent, event.data["branch"]) == ("tip_refused", ALICE, "it's")
+
+
+async def test_a_later_daemon_fetches_no_refused_tip_again_unless_it_is_another_hive(stage: Stage) -> None:
+    stage.proposals.errors = [BadInput("too large", "less")]
+    stage.tip("one", "a")
+    await said(await stage.start(), "push/alice.git branch one at aaaaaaaaaaaa is no proposal")
+    await stage.end()
+    stage.tip("two", "b")
+    seeing = await stage.start()
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)
+    assert [tip.branch for tip in seeing.refused(ALICE)] == ["one"]
+    assert stage.proposals.asked[1].endswith("#two b")
+    await stage.end()
+    stage.refused = RefusedTips(stage.database, "a newer hive")
+    await stage.start()
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
+    assert stage.proposals.asked[2].endswith("#one a")
+
+
+async def test_the_conditions_name_some_refused_tips_and_count_the_rest(stage: Stage) -> None:
+    stage.proposals.errors = [BadInput("too large", "less")] * (REFUSED_SHOWN + 2)
+    for number in range(REFUSED_SHOWN + 2):
+        stage.tip(f"b{number}", "a")
+    seeing = await stage.start()
+    await said(seeing, "2 more branches are no proposals; `hive pending --refused` lists them")
+    lines = [line for line in seeing.conditions(ALICE) if "no proposal" in line]
+    assert len(lines) == REFUSED_SHOWN + 1
+    assert len(seeing.refused(ALICE)) == REFUSED_SHOWN + 2
 
 
 async def test_a_git_directory_that_is_made_anew_is_seen_at_once(stage: Stage) -> None:

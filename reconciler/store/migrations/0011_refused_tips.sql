@@ -1,0 +1,17 @@
+-- Discovery: tips that were refused, so that a later daemon of the same revision and limits does not fetch them again.
+CREATE TABLE refused_tips (
+    agent  TEXT NOT NULL,
+    source TEXT NOT NULL,                     -- "proposed/push.git#main"
+    sha    TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    judge  TEXT NOT NULL,                     -- hive's revision and its limits
+    PRIMARY KEY (agent, source)
+) STRICT;
+
+-- Steps of ids that ended: their deaths decide nothing any more.
+DELETE FROM deaths WHERE begun_by IS NULL AND EXISTS (
+    SELECT 1 FROM cards WHERE cards.agent = deaths.agent AND cards.id = deaths.id
+        AND cards.state IN ('deployed', 'failed', 'denied'));
+
+-- What is removed by its age, without a sort.
+CREATE INDEX tips_age ON tips (agent, at);
