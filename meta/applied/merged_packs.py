@@ -52,7 +52,7 @@ async def merge(git_dir: Path, ended: Set[ProposalId], layout: Layout) -> int:
     if len(merged) > MOST_MERGED:
         old, wanted, covered = [*old, *held], wanted | covered, frozenset()
     if not wanted <= covered:
-        new = await _pack(git_dir, wanted, layout)
+        new = await pack_objects(git_dir, wanted, layout)
         old = [path for path in old if path.name != new]
     return await asyncio.to_thread(_remove, git_dir, old, (layout.applied_repos,))
 
@@ -68,7 +68,7 @@ def _names(paths: Collection[Path]) -> Mapping[Path, frozenset[str]]:
     return names
 
 
-async def _pack(git_dir: Path, names: Collection[str], layout: Layout) -> str:
+async def pack_objects(git_dir: Path, names: Collection[str], layout: Layout) -> str:
     """Install one pack with these objects; return the name of its file."""
     scratch = layout.scratch / f"merge-{secrets.token_hex(4)}"
     try:

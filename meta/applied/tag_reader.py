@@ -13,6 +13,9 @@ from meta.git.repo import GitRepo
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
 
+_TYPE_AT = len("object ") + 40 + 1
+"""Where the type of what a tag points at begins, as git and hive write tags."""
+
 Tags = Mapping[ProposalId, Mapping[TagState, ReadTag]]
 
 
@@ -35,9 +38,13 @@ class TagReader:
         if not refs and self._repo.ref(MAIN) is not None:
             raise Damaged(self._repo.path / "refs/tags", "it has no tags, but the agent was deployed")
         if refs != self._refs:
-            self.by_id = await self._read_tags(refs)
-            self.deploys = tuple(tags.deploy(self._agent, id, states) for id, states in sorted(self.by_id.items()))
-            self._refs = refs
+            before, known = self.by_id, {deploy.id: deploy for deploy in self.deploys}
+            by_id = await self._read_tags(refs)
+            self.deploys = tuple(
+                known[id] if id in known and before.get(id) == states else tags.deploy(self._agent, id, states)
+                for id, states in sorted(by_id.items())
+            )
+            self.by_id, self._refs = by_id, refs
         return self.deploys
 
     async def _read_tags(self, refs: Mapping[str, Sha]) -> Tags:
@@ -84,7 +91,7 @@ class TagReader:
 
 def _tagged(item: GitObject) -> Sha | None:
     """Return the object behind a tag if that object is not a commit."""
-    if item.kind != "tag":
+    if item.kind != "tag" or item.data.startswith(b"type commit\n", _TYPE_AT):
         return None
     try:
         tagged = decode_tag(item.data)

@@ -10,8 +10,9 @@ import contextlib
 import os
 import re
 import secrets
+import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from meta import own_file
@@ -22,6 +23,8 @@ from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 
 _HEX = frozenset("0123456789abcdef")
+_SETTLED_NS = 50_000_000
+"""Nanoseconds after which the next change is sure to get another time stamp."""
 OWN_REF = re.compile(r"/refs/(?:tags/[^/]+/[^/]+|heads/(?:main|run)|hive/(?:seed|counter|candidate/[^/]+))\Z")
 """The end of the path of a ref of hive. A folder in its place is damage; other folders may hold refs."""
 
@@ -95,25 +98,57 @@ def unreadable(path: object, error: OSError) -> Damaged:
     return Damaged(path, f"it cannot be read ({error.strerror})", "repair the disk or its permissions")
 
 
-def read_refs(git_dir: Path, folders: Sequence[str]) -> dict[str, Sha]:
+class PackedRefs:
+    """The packed refs of one repo. The file is parsed again only if it changed: it may name thousands."""
+
+    def __init__(self, git_dir: Path) -> None:
+        self._path = Path(f"{git_dir}/packed-refs")
+        self._known: tuple[tuple[int, ...] | None, dict[str, dict[str, Sha]]] = None, {}
+
+    def folder(self, name: str) -> Mapping[str, Sha]:
+        """Return the packed refs directly in a folder (like "refs/heads") by full name. Raise Damaged."""
+        return self._read().get(name, {})
+
+    def _read(self) -> dict[str, dict[str, Sha]]:
+        try:
+            status = os.stat(self._path)  # noqa: PTH116 - at each look at each agent
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise unreadable(self._path, error) from error
+        known = self._known  # one value, as threads read here as well
+        mark = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+        if mark == known[0]:
+            return known[1]
+        settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS
+        folders: dict[str, dict[str, Sha]] = {}
+        for ref, value in _packed(self._path):
+            folders.setdefault(ref.rpartition("/")[0], {})[ref] = value
+        self._known = (mark if settled else None), folders
+        return folders
+
+
+def read_refs(git_dir: Path, folders: Sequence[str], packed: PackedRefs | None = None) -> dict[str, Sha]:
     """Return every ref directly in one of `folders` (like "refs/heads") by full name. Raise Damaged."""
-    refs: dict[str, Sha] = {}
+    loose: dict[str, Sha] = {}
     for folder in folders:
         for name in _names(f"{git_dir}/{folder}"):
             value = _read_ref(f"{git_dir}/{folder}/{name}")
             if value is not None:
-                refs[f"{folder}/{name}"] = value
+                loose[f"{folder}/{name}"] = value
     # after the loose ones: `git pack-refs` writes this file before it removes them
-    for ref, value in _packed(git_dir):
-        if ref not in refs and ref.rpartition("/")[0] in folders:
-            refs[ref] = value
+    packed = packed or PackedRefs(git_dir)
+    refs: dict[str, Sha] = {}
+    for folder in folders:
+        refs.update(packed.folder(folder))
+    refs.update(loose)
     return refs
 
 
-def read_ref(git_dir: Path, ref: str) -> Sha | None:
+def read_ref(git_dir: Path, ref: str, packed: PackedRefs | None = None) -> Sha | None:
     """Return what one ref points at; None if it does not exist. Raise Damaged."""
     value = _read_ref(f"{git_dir}/{ref}")
-    return value if value is not None else dict(_packed(git_dir)).get(ref)
+    return value if value is not None else (packed or PackedRefs(git_dir)).folder(ref.rpartition("/")[0]).get(ref)
 
 
 def _names(folder: str) -> list[str]:
@@ -145,8 +180,7 @@ def _read_ref(path: str) -> Sha | None:
     return Sha(name)
 
 
-def _packed(git_dir: Path) -> Iterator[tuple[str, Sha]]:
-    path = Path(f"{git_dir}/packed-refs")
+def _packed(path: Path) -> Iterator[tuple[str, Sha]]:
     try:
         lines = own_file.read(path, own_file.LARGE).decode("utf-8", "replace").split("\n")
     except FileNotFoundError:

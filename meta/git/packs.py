@@ -19,7 +19,7 @@ import threading
 import zlib
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,6 +149,22 @@ def remove_pack(git_dir: Path, path: Path, shared: Sequence[Path] = ()) -> bool:
         sync_folder(path.parent)
     except OSError as error:
         raise disk_error(f"cannot remove {path.name}", error) from error
+    return True
+
+
+def remove_loose(git_dir: Path, names: Collection[str], shared: Sequence[Path] = ()) -> bool:
+    """Remove the files of objects that a pack holds as well. Return False if one of the directories is being read.
+
+    Raise TransientError or PermanentError if the disk fails.
+    """
+    try:
+        for name in sorted(names):
+            with _lock:  # so that nobody begins to read in between
+                if any(_readers[directory] for directory in (git_dir, *shared)):
+                    return False
+                Path(f"{git_dir}/objects/{name[:2]}/{name[2:]}").unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(f"cannot remove objects of {git_dir}", error) from error
     return True
 
 

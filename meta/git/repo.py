@@ -27,7 +27,7 @@ from meta.git import packs
 from meta.git.config import CONFIG, is_complete, own_environment
 from meta.git.diff import Differ, TreeDiff
 from meta.git.failures import failure
-from meta.git.files import read_loose, read_ref, read_refs, write_objects
+from meta.git.files import PackedRefs, read_loose, read_ref, read_refs, write_objects
 from meta.git.frame import check_frame
 from meta.git.objects import EXECUTABLE, FILE, SYMLINK, Commit, GitObject, decode_commit
 from meta.git.packs import StagedPack
@@ -68,6 +68,7 @@ class GitRepo:
     def __init__(self, path: Path, environment: Mapping[str, str] | None = None, deadline: float = 30) -> None:
         self.path = path
         self._deadline = deadline
+        self._packed = PackedRefs(path)
         self._environment = {**own_environment(path), **(environment or {})}
 
     # creation
@@ -104,11 +105,11 @@ class GitRepo:
     # refs
     def ref(self, name: str) -> Sha | None:
         """Return what a ref points at, without a process."""
-        return read_ref(self.path, name)
+        return read_ref(self.path, name, self._packed)
 
     def refs(self, folders: Sequence[str]) -> dict[str, Sha]:
         """Return all refs directly in `folders` ("refs/heads"), without a process."""
-        return read_refs(self.path, folders)
+        return read_refs(self.path, folders, self._packed)
 
     async def transaction(self, changes: Sequence[RefChange], objects: Sequence[GitObject] = ()) -> None:
         """Write `objects`, then apply all `changes` or none in one `git update-ref`.

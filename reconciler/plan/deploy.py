@@ -14,12 +14,14 @@ from reconciler.plan.observed import Transient
 
 MAX_DEATHS = 2
 """Fail a deploy after this many daemon deaths in the same step."""
+_UNDER_WAY = (TagState.APPROVED, TagState.BUILDING)
 
 
 def in_flight(deploys: tuple[Deploy, ...]) -> Deploy | None:
     """Return the deploy in flight: the oldest that is building, else the oldest approved one."""
-    building = [deploy for deploy in deploys if deploy.state is TagState.BUILDING]
-    approved = [deploy for deploy in deploys if deploy.state is TagState.APPROVED]
+    under_way = [deploy for deploy in deploys if deploy.state in _UNDER_WAY]
+    building = [deploy for deploy in under_way if deploy.state is TagState.BUILDING]
+    approved = [deploy for deploy in under_way if deploy.state is TagState.APPROVED]
     return min(building or approved, key=lambda deploy: deploy.id, default=None)
 
 
@@ -38,7 +40,10 @@ def name_taken(agent: AgentName) -> str:
 
 def roll_forward(c: Context) -> Decision | None:
     """Finish what is on meta's `main` and drop what is no longer needed (A9, A10). From there it only goes forward."""
-    for deploy in c.deploys:
+    observed = c.observed
+    left = {*observed.candidates, *observed.built}
+    # of thousands of ids nearly all ended long ago, and nothing of them is left
+    for deploy in [deploy for deploy in c.deploys if deploy.id in left or not deploy.state.terminal]:
         decision = _finish(c, deploy) or _drop(c, deploy)
         if decision is not None:
             return decision

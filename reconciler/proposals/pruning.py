@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 
+from meta.applied.loose_files import pack_loose
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.proposed import push_objects, push_prune, push_refs
@@ -47,6 +48,7 @@ class Pruning:
         try:
             await asyncio.sleep(AFTER_START)
             while True:
+                await self._pack_meta()
                 for agent in self._world.observer.names():
                     self._queue.add(agent)
                 await asyncio.sleep(EVERY)
@@ -80,11 +82,27 @@ class Pruning:
         self._excess.pop(agent, None)
         if excess := push_objects.excess(repo, pruned.size, world.config):
             self._excess[agent] = ". ".join(excess)
-        if merged := await world.applied(agent).merge_packs():
-            log.info("%s: merged %d packs of its applied repo", agent, merged)
+        await self._pack(agent)
         if pruned.removed.files:
             log.info("%s: removed %d bytes that no ref of its push repo reached", agent, pruned.removed.size)
         return None
+
+    async def _pack(self, agent: AgentName) -> None:
+        """Merge the packs of ended ids in the applied repo, and pack its files."""
+        world = self._world
+        if merged := await world.applied(agent).merge_packs():
+            log.info("%s: merged %d packs of its applied repo", agent, merged)
+        if packed := await pack_loose(world.layout.applied_git(agent), world.layout):
+            log.info("%s: packed %d objects of its applied repo", agent, packed)
+
+    async def _pack_meta(self) -> None:
+        """Pack the files of the meta repo. An error is logged: the next round tries again."""
+        layout = self._world.layout
+        try:
+            if packed := await pack_loose(layout.meta_git, layout):
+                log.info("packed %d objects of the meta repo", packed)
+        except HiveError as error:
+            log.warning("the objects of the meta repo stay files of their own for now: %s", error.describe())
 
     async def _drop_branches(self, agent: AgentName, now: float) -> None:
         """Remove the branches that were dealt with long ago."""
