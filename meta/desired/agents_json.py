@@ -105,10 +105,12 @@ def decode_agents(data: bytes, before: Agents | None = None, first_uid: int = LO
         known = old.agents.get(AgentName(name))
         same = known is not None and old.raw["agents"].get(name) == value
         agents[_name(name, AGENTS_FILE)] = known if same and known else _check(_Agent, value, f"agents.{name}").value()
-    tombstones = {
-        _name(name, AGENTS_FILE): _check(_Tombstone, value, f"tombstones.{name}").value()
-        for name, value in raw["tombstones"].items()
-    }
+    tombstones: dict[AgentName, Tombstone] = {}
+    for name, value in raw["tombstones"].items():
+        grave = old.tombstones.get(AgentName(name))
+        if grave is None or old.raw["tombstones"].get(name) != value:
+            grave = _check(_Tombstone, value, f"tombstones.{name}").value()
+        tombstones[_name(name, AGENTS_FILE)] = grave
     _require_ranges(agents, tombstones, first_uid)
     return Agents(agents, tombstones, raw)
 

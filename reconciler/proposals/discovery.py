@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,11 +57,12 @@ _Stamp = tuple[str | None, Sha | None]
 
 @dataclass(slots=True)
 class _Repo:
-    """The known state of one repo of one agent since the daemon started."""
+    """The known state of one repo of one agent since the daemon started. `listed`: the refused tips as shown."""
 
     bucket: Bucket
     snapshot: Snapshot | None = None
     refused: dict[Tip, str] = field(default_factory=dict)
+    listed: dict[Tip, RefusedTip] = field(default_factory=dict)
 
 
 class Discovery:
@@ -138,10 +139,7 @@ class Discovery:
     # what status shows
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
         """Return what an operator should know about the agent's proposed repos, the refused tips at the end."""
-        refused = self.refused(agent)
-        more = len(refused) - REFUSED_SHOWN
-        rest = (f"{more} more branches are no proposals; `hive pending --refused` lists them",) if more > 0 else ()
-        return (*self.troubles(agent), *map(describe_refusal, refused[:REFUSED_SHOWN]), *rest)
+        return (*self.troubles(agent), *describe_refusals(self.refused(agent)))
 
     def troubles(self, agent: AgentName) -> tuple[str, ...]:
         """Return what an operator should know about the agent's proposed repos, but for the refused tips."""
@@ -161,11 +159,13 @@ class Discovery:
 
     def refused(self, agent: AgentName) -> tuple[RefusedTip, ...]:
         """Return the tips that were refused, by repo and branch."""
-        return tuple(
-            self._refusal(agent, NewTip(Source.of(kind, tip.branch), tip), repo.refused[tip])
-            for kind, repo in self._repos_of(agent)
-            for tip in sorted(repo.refused, key=lambda tip: tip.branch)
-        )
+        listed = []
+        for kind, repo in self._repos_of(agent):
+            for tip in sorted(repo.refused, key=lambda tip: tip.branch):
+                if tip not in repo.listed:
+                    repo.listed[tip] = self._refusal(agent, NewTip(Source.of(kind, tip.branch), tip), repo.refused[tip])
+                listed.append(repo.listed[tip])
+        return tuple(listed)
 
     def _refusal(self, agent: AgentName, new: NewTip, reason: str) -> RefusedTip:
         remedy = new.remedy(agent, self._layout.push_repo(agent))
@@ -302,6 +302,7 @@ class Discovery:
         present = set(snapshot.tips.values())
         for tip in [tip for tip in repo.refused if tip not in present]:
             del repo.refused[tip]
+            repo.listed.pop(tip, None)
             gone.add(str(Source.of(kind, tip.branch)))
         gone -= {str(Source.of(kind, tip.branch)) for tip in repo.refused} if gone else set()
         if gone and self._refused_store is not None:
@@ -449,6 +450,16 @@ class Discovery:
     def _failed(self, agent: AgentName, error: HiveError | None) -> None:
         self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'failed inside, see the log'}", 300)
         log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})
+
+
+def describe_refusals(tips: Sequence[RefusedTip]) -> tuple[str, ...]:
+    """Return what an operator should know about the refused tips of one agent: some of them, and the number of others.
+
+    `hive pending --refused` lists all.
+    """
+    more = len(tips) - REFUSED_SHOWN
+    rest = (f"{more} more branches are no proposals; `hive pending --refused` lists them",) if more > 0 else ()
+    return (*map(describe_refusal, tips[:REFUSED_SHOWN]), *rest)
 
 
 def describe_refusal(tip: RefusedTip) -> str:

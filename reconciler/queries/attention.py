@@ -12,7 +12,7 @@ from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.questions import Questions
 from reconciler.plan.rollout import PATIENCE
-from reconciler.proposals.discovery import Discovery, describe_refusal
+from reconciler.proposals.discovery import Discovery, describe_refusals
 from reconciler.store import damaged
 from reconciler.upkeep.disk.guard import DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
@@ -51,7 +51,7 @@ class AgentTroubles:
     @property
     def lines(self) -> tuple[str, ...]:
         """All of it as lines for the status."""
-        return (*self.conditions, *map(describe_refusal, self.refused))
+        return (*self.conditions, *describe_refusals(self.refused))
 
 
 @dataclass(frozen=True, slots=True)

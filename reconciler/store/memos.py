@@ -108,7 +108,14 @@ class Memos:
             self._on_append()
 
 
+_OF_ENDED_IDS = (
+    "EXISTS (SELECT 1 FROM cards WHERE cards.agent = deaths.agent AND cards.id = deaths.id "
+    "AND cards.state IN ('deployed', 'failed', 'denied'))"
+)
+
+
 def _load(incarnation: str, connection: sqlite3.Connection) -> tuple[dict[AgentName, str], _Deaths]:
+    connection.execute(f"DELETE FROM deaths WHERE {_OF_ENDED_IDS}")  # noqa: S608 - constant; they decide nothing now
     connection.execute(
         "UPDATE deaths SET count = count + 1, begun_by = NULL WHERE begun_by IS NOT NULL AND begun_by != ?",
         (incarnation,),

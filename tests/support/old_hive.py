@@ -72,9 +72,9 @@ class Age:
     loose: bool = False
 
     def part(self, share: int) -> Age:
-        """Return a hive with the same agents, and one of `share` parts of the rest."""
+        """Return a hive with one of `share` parts of everything, but at least four agents."""
         rest = (self.ids, self.gone, self.purged, self.messages, self.branches, self.refused, self.events)
-        return Age(self.agents, *(value // share for value in (*rest, self.questions)), loose=True)
+        return Age(max(4, self.agents // share), *(value // share for value in (*rest, self.questions)), loose=True)
 
 
 YEAR = Age()
@@ -102,7 +102,7 @@ def cached(age: Age, target: Path) -> Layout:
     source = Path(__file__).read_bytes() + repr(age).encode() + time.strftime("%Y%m%d").encode()
     place = _CACHE / hashlib.sha256(source).hexdigest()[:16]
     _CACHE.mkdir(parents=True, exist_ok=True)
-    with (_CACHE / "lock").open("w") as lock:
+    with (_CACHE / f"{place.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.is_dir():
             for old in _CACHE.glob("*/"):

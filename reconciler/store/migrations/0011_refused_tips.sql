@@ -8,10 +8,5 @@ CREATE TABLE refused_tips (
     PRIMARY KEY (agent, source)
 ) STRICT;
 
--- Steps of ids that ended: their deaths decide nothing any more.
-DELETE FROM deaths WHERE begun_by IS NULL AND EXISTS (
-    SELECT 1 FROM cards WHERE cards.agent = deaths.agent AND cards.id = deaths.id
-        AND cards.state IN ('deployed', 'failed', 'denied'));
-
 -- What is removed by its age, without a sort.
 CREATE INDEX tips_age ON tips (agent, at);

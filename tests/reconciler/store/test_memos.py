@@ -119,3 +119,16 @@ async def test_a_memo_of_another_version_is_read_as_far_as_it_is_known(db: Datab
 
     await db.write(other)
     assert (await loaded(db, "one"))[1] == {ALICE: Memo(crashes=3)}
+
+
+async def test_deaths_of_an_id_that_ended_are_removed_at_a_start(db: Database) -> None:
+    memos, _ = await loaded(db, "one")
+    for id in (SEVEN, ProposalId(8)):
+        await memos.begin_step(ALICE, id, "build")
+    await loaded(db, "two")
+    card = "INSERT INTO cards (agent, id, kind, state, status, commit_ref, requested_at) VALUES "
+    values = (
+        "('alice', 7, 'apply_commit', 'failed', 'failed', '', 1), ('alice', 8, 'apply_commit', 'building', '', '', 1)"
+    )
+    await db.write(lambda connection: connection.execute(card + values))
+    assert (await loaded(db, "three"))[1] == {ALICE: Memo(deaths={(ProposalId(8), "build"): 1})}
