@@ -73,8 +73,12 @@ class Age:
 
     def part(self, share: int) -> Age:
         """Return a hive with one of `share` parts of everything, but at least four agents."""
-        rest = (self.ids, self.gone, self.purged, self.messages, self.branches, self.refused, self.events)
-        return Age(max(4, self.agents // share), *(value // share for value in (*rest, self.questions)), loose=True)
+        ids, gone, purged, messages = (n // share for n in (self.ids, self.gone, self.purged, self.messages))
+        branches, refused, events, questions = (
+            n // share for n in (self.branches, self.refused, self.events, self.questions)
+        )
+        agents = max(4, self.agents // share)
+        return Age(agents, ids, gone, purged, messages, branches, refused, events, questions, loose=True)
 
 
 YEAR = Age()
@@ -432,6 +436,7 @@ def _events(connection: sqlite3.Connection, uuid: str, age: Age, now: int, histo
     refused = history.refused
     for n in range(1, age.events + 1):
         at = float(now - YEAR_SECONDS + n * YEAR_SECONDS // (age.events + 1))
+        key: keys.Key | None = None
         if n <= len(refused):
             source, sha = refused[n - 1]
             key = keys.refused_tip(BUSY, source, sha)

@@ -102,7 +102,12 @@ async def test_packed_refs_are_parsed_once(layout: Layout, monkeypatch: pytest.M
     monkeypatch.setattr(files, "_SETTLED_NS", -1)
     read = []
     real = own_file.read
-    monkeypatch.setattr(own_file, "read", lambda path, *rest: read.append(Path(path).name) or real(path, *rest))
+
+    def counting(path: str | Path, *rest: int) -> bytes:
+        read.append(Path(path).name)
+        return real(path, *rest)
+
+    monkeypatch.setattr(own_file, "read", counting)
     for _ in range(3):
         await applied.deploys()
         await applied.main()

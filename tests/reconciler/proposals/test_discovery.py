@@ -119,9 +119,8 @@ class Stage:
             events=self.events,
         )
         deployed = DeployedSettings(lambda _: self.pin, self.read)
-        made = Discovery(
-            world, self.proposals.propose, self.store, deployed, Branches(), lambda _: None, watch, refused=self.refused
-        )  # type: ignore[arg-type]
+        propose: Any = self.proposals.propose
+        made = Discovery(world, propose, self.store, deployed, Branches(), lambda _: None, watch, refused=self.refused)
         await made.open()
         self._tasks.append(asyncio.create_task(made.run()))
         return made
