@@ -30,6 +30,7 @@ COMMANDS = (
     ("history", str(BUSY)),
     *((word,) for word in ("log", "inbox", "events", "plan", "questions", "loose-ends", "dead-letters", "attention")),
     ("list",),
+    ("digest", "--since", "365d"),
 )
 NOT_JSON = {"wait", "metrics", "healthz"}
 """Operations that wait, or answer with text."""
@@ -64,6 +65,7 @@ def paths(lab: Lab) -> Iterator[tuple[str, dict[str, Any]]]:
             id = question if "questions" in route.path else newest
             query: dict[str, Any] = {"limit": 1000} if "limit" in operation.input.model_fields else {}
             query |= {"follow": 0} if route.path == "/api/events" else {}
+            query |= {"since": 1} if operation.name == "digest" else {}
             yield route.path.replace("{agent}", str(BUSY)).replace("{id}", str(id)), query
 
 
