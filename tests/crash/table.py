@@ -33,7 +33,8 @@ command was not answered it either happened as a whole or is still to be given a
 SHORT_HEAD = """
 ## Every effect
 
-`make test` does all of these.
+`make test` does all of these, but for kills before an effect that directly follows another one: they find what the kill
+after that one leaves. `make test-full` does those, too.
 
 | effect | of | while | killed before it | killed after it |
 |---|---|---|---|---|

@@ -49,7 +49,14 @@ def test_every_operation_in_the_code_is_in_the_table_and_the_other_way_round() -
     }
 
 
-@pytest.mark.parametrize("failpoint", FAILPOINTS)
+def repeats(failpoint: str) -> bool:
+    """Return True if a kill before an effect finds what a kill after the effect before it leaves."""
+    failpoints = SHORT[failpoint.partition(":")[0]].failpoints
+    place = failpoints.index(failpoint)
+    return failpoint.endswith(":before") and place > 0 and failpoints[place - 1].endswith(":after")
+
+
+@pytest.mark.parametrize("failpoint", [failpoint for failpoint in FAILPOINTS if not repeats(failpoint)])
 def test_a_kill_ends_in_a_named_outcome(lab: Lab, seen: Seen, failpoint: str) -> None:
     once(lab, seen, SHORT[failpoint.partition(":")[0]], failpoint)
 
@@ -60,7 +67,7 @@ def cells(*, again: bool) -> list[pytest.ParameterSet]:
         pytest.param(scenario, failpoint, id=f"{scenario.name.replace(' ', '-')}-{failpoint}")
         for scenario in ALL
         for failpoint in scenario.failpoints
-        if again or SHORT[failpoint.partition(":")[0]] is not scenario
+        if again or SHORT[failpoint.partition(":")[0]] is not scenario or repeats(failpoint)
     ]
 
 
