@@ -25,7 +25,7 @@ from tests.systemd.nixstory import ETC, NIX, PROFILES, UNIT, NixStory, run
 
 DROP_IN = Path("/run/systemd/system") / f"{UNIT}.d" / "failpoint.conf"
 ARMED = "[Service]\nRestart=no\nEnvironment=HIVE_FAILPOINT={}\n"
-FEW = ("build:after", "set-system:after", "start:after", "commit-meta:before")
+FEW = ("set-system:after", "start:after")
 DEPLOY = ("candidate", "build", "stop", "set-system", "write-settings", "start", "commit-meta", "tag-deployed")
 SPAWN = ("create", "own-directories", "set-system", "start")
 END = ("destroy", "close-sockets", "purge-directories")
