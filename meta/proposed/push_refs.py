@@ -18,7 +18,7 @@ from pathlib import Path
 from meta.git.stale_locks import in_use
 from meta.model import TagState
 from meta.names import Sha
-from meta.proposed.tips import PACKED_LIMIT
+from meta.proposed.tips import PACKED_LIMIT, Tip
 
 MAIN = "main"
 LEFT_LOCK = 60.0
@@ -55,16 +55,18 @@ def move_main(repo: Path, old: Sha | None, new: Sha) -> bool:
         return True
 
 
-def remove_branch(repo: Path, branch: str, tip: Sha) -> bool:
-    """Remove a branch that is at `tip`. Return False if it moved, a push has it locked, or git packed it. OSError.
+def remove_branch(repo: Path, tip: Tip, before: float) -> bool:
+    """Remove a branch that is as `tip` says and was written before `before`.
 
-    `branch` is a name that `tips.is_branch` accepts.
+    Return False if it moved or was pushed again, a push has it locked, or git packed it. OSError.
     """
-    *folders, name = branch.split("/")
+    *folders, name = tip.branch.split("/")
     with _folder(repo) as top, _folder(repo, "refs", "heads", *folders) as folder, _lock(repo, folder, name) as lock:
         text = _text(folder, name, 64) if lock is not None else None
-        packed_refs = _packed(top)
-        if text is None or text.strip() != tip or packed_refs is None or f"refs/heads/{branch}" in packed_refs:
+        packed_refs, status = _packed(top), _status(folder, name)
+        if text is None or text.strip() != tip.sha or status is None or status.st_mtime >= before:
+            return False
+        if packed_refs is None or f"refs/heads/{tip.branch}" in packed_refs:
             return False
         os.unlink(name, dir_fd=folder)
         os.fsync(folder)

@@ -43,11 +43,15 @@ Mark = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """A branch and its commit. `uid` owns the ref's file, so it wrote the ref last; None for a packed ref."""
+    """A branch and its commit. `uid` owns the ref's file, so it wrote the ref last; None for a packed ref.
+
+    `at` is when the ref was written last, or the packed refs together. A push that changes nothing is the same tip.
+    """
 
     branch: str
     sha: Sha
     uid: int | None = None
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,7 @@ class _Reader:
         text = _read(folder, name, 64)
         sha = text.strip() if text is not None else ""
         if len(sha) == 40 and _HEX.issuperset(sha):
-            self._tips[branch] = Tip(branch, Sha(sha), status.st_uid)
+            self._tips[branch] = Tip(branch, Sha(sha), status.st_uid, status.st_mtime)
 
     def _packed(self, descriptor: int) -> None:
         try:
@@ -206,7 +210,7 @@ class _Reader:
             if self._entries > MOST_ENTRIES:
                 return
             if is_branch(branch):
-                self._tips[branch] = Tip(branch, Sha(sha))
+                self._tips[branch] = Tip(branch, Sha(sha), at=status.st_mtime)
 
     def _is_settled(self, status: os.stat_result) -> bool:
         settled = self._now - status.st_ctime_ns > SETTLED_NS

@@ -12,10 +12,10 @@ import logging
 import time
 
 from meta.applied.loose_files import pack_loose
+from meta.applied.retention import BRANCH_DAYS, dealt_with, expiry
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.proposed import push_objects, push_prune, push_refs
-from meta.proposed.retention import BRANCH_DAYS, dealt_with, expiry
 from meta.proposed.tips import read_tips
 from meta.text import one_line
 from reconciler.loop.queue import Queue
@@ -111,13 +111,12 @@ class Pruning:
             return
         snapshot = await asyncio.to_thread(read_tips, layout.push_repos, f"{agent}.git")
         deploys = await self._world.applied(agent).deploys() if snapshot.tips else ()
-        for tip in dealt_with(snapshot.tips, deploys, expiry(now)):
+        main, before = await self._world.applied(agent).main(), expiry(now)
+        for tip in dealt_with(snapshot.tips, deploys, before, main=main):
             with contextlib.suppress(OSError):  # a push changes its folder
-                dropped += await asyncio.to_thread(
-                    push_refs.remove_branch, layout.push_repo(agent), tip.branch, tip.sha
-                )
+                dropped += await asyncio.to_thread(push_refs.remove_branch, layout.push_repo(agent), tip, before)
         if dropped:
-            log.info("%s: removed %d branches that were decided %d days ago", agent, dropped, BRANCH_DAYS)
+            log.info("%s: removed %d branches, pushed and decided over %d days ago", agent, dropped, BRANCH_DAYS)
 
     def _note(self, agent: AgentName, error: HiveError | None) -> None:
         why = error.describe() if error is not None else "it failed inside, see the log"

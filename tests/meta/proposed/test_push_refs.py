@@ -13,9 +13,11 @@ from meta.config import Config
 from meta.layout import Layout
 from meta.names import AgentName, Sha
 from meta.proposed import push_check, push_refs, push_repo
+from meta.proposed.tips import Tip
 
 ALICE = AgentName("alice")
 A, B = Sha("a" * 40), Sha("b" * 40)
+LATER = 1e11
 Git = Callable[..., str]
 
 
@@ -93,11 +95,12 @@ def test_a_branch_is_removed_only_where_it_was_seen(repo: Path, git: Git) -> Non
     topic = repo / "refs/heads/feature/x"
     topic.parent.mkdir()
     topic.write_text(f"{A}\n", encoding="ascii")
-    assert not push_refs.remove_branch(repo, "feature/x", B)
+    assert not push_refs.remove_branch(repo, Tip("feature/x", B), LATER)
+    assert not push_refs.remove_branch(repo, Tip("feature/x", A), topic.stat().st_mtime)  # it was pushed again
     (repo / "packed-refs").write_text(f"{B} refs/heads/feature/x\n", encoding="ascii")
-    assert not push_refs.remove_branch(repo, "feature/x", A)  # the packed one would appear in its place
+    assert not push_refs.remove_branch(repo, Tip("feature/x", A), LATER)  # the packed one would appear in its place
     (repo / "packed-refs").unlink()
-    assert push_refs.remove_branch(repo, "feature/x", A)
+    assert push_refs.remove_branch(repo, Tip("feature/x", A), LATER)
     assert list(topic.parent.iterdir()) == []
 
 

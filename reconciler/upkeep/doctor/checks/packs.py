@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 
+from meta.applied import retention
 from meta.applied.merged_packs import MOST_PACKS
 from meta.errors import HiveError
 from meta.git import packs
 from meta.names import AgentName
-from meta.proposed import push_objects, push_prune, push_refs, retention
+from meta.proposed import push_objects, push_prune, push_refs
 from meta.proposed.tips import Tip, read_tips
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
 _MANY = 2 * MOST_PACKS
 """Packs of one applied repo. The daemon merges half of them already."""
+_SETTLED = 3600.0
+"""Seconds for which a branch stays after its push and its decision: its pusher may look at it, and `hive retry` too."""
 _YOUNG = 60.0
 """Seconds for which the objects of a push stay also without a ref: it may still be under way."""
 
@@ -64,19 +67,24 @@ def _few(tips: tuple[Tip, ...]) -> list[str]:
 
 
 async def _dealt_with(subject: Subject, agent: AgentName) -> tuple[Tip, ...]:
+    applied = subject.applied(agent)
     try:
-        deploys = await subject.applied(agent).deploys()
+        deploys, main = await applied.deploys(), await applied.main()
     except HiveError:
         return ()  # the check `tags` reports it
     snapshot = read_tips(subject.layout.push_repos, f"{agent}.git")
-    return retention.dealt_with(snapshot.tips, deploys, subject.host.now())
+    return retention.dealt_with(snapshot.tips, deploys, _before(subject), main=main)
+
+
+def _before(subject: Subject) -> float:
+    return subject.host.now() - _SETTLED
 
 
 async def _collect(subject: Subject, agent: AgentName) -> str:
     """Remove the branches that are decided, then what no ref reaches."""
     repo = subject.layout.push_repo(agent)
     tips = await _dealt_with(subject, agent)
-    removed = [tip for tip in tips if push_refs.remove_branch(repo, tip.branch, tip.sha)]
+    removed = [tip for tip in tips if push_refs.remove_branch(repo, tip, _before(subject))]
     now = subject.host.now() + push_prune.EXPIRE - _YOUNG
     pruned = await push_prune.prune(subject.layout, agent, subject.config, now)
     done = f"removed {len(removed)} branches of {repo}"

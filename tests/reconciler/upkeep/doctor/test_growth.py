@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +34,11 @@ async def test_decided_branches_of_a_large_push_repo_are_removed_with_their_obje
     repo = subject.layout.push_repo(ALICE)
     deploys = await subject.applied(ALICE).deploys()
     topic = repo / "refs/heads/topic"
-    topic.write_text(f"{deploys[-1].sha}\n", encoding="ascii")
+    topic.write_text(f"{deploys[0].sha}\n", encoding="ascii")
     loose = _loose(repo)
     small = replace(subject, config=Config(max_pack_bytes=1000))
+    assert (await look(small, "growth"))[0].verdict is Verdict.OK  # it was pushed and decided just now
+    small.host = replace(small.host, now=lambda: time.time() + 7200)
     row = await only(small, "growth", Verdict.WARN, "1 of its branches are decided: topic")
     assert row.fixable
     await look(small, "growth", fix=True)
