@@ -1,7 +1,7 @@
 """Remove the locks that a killed git left in hive's repos and in push repos, while the daemon runs.
 
 A lock counts if two looks, EVERY seconds apart, find it the same and older than STALE: so a clock that is set forward
-makes none of them old. It is removed if no process works in the repo or has it open.
+makes none of them old. It is removed if no process works in the repo or has it open, as far as hive can see that.
 """
 
 from __future__ import annotations
@@ -87,6 +87,9 @@ class StaleLocks:
         """Remove the locks unless they are used. Return the paths of those that are removed."""
         removed = []
         for lock in locks:
+            if stale_locks.is_foreign(lock, self._proc):
+                self._faults[lock.path] = stale_locks.foreign_fault(lock)
+                continue
             try:
                 stale_locks.remove(repo, lock.path, now, self._proc)
             except OSError as error:

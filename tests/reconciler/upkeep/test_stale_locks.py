@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,58 @@ async def test_a_lock_that_a_process_has_open_stays_until_that_ends(hive: Hive) 
         process.communicate()
     await hive.locks.look(NOW)
     assert not lock.exists()
+
+
+@pytest.mark.parametrize("how", ["option", "environment", "relative", "below", "work tree"])
+async def test_a_lock_stays_while_a_git_that_was_started_elsewhere_holds_it(hive: Hive, how: str) -> None:
+    repo = hive.layout.applied_git(ALICE)
+    (repo / "HEAD").write_text("ref: refs/heads/main\n", encoding="ascii")
+    begin: dict[str, tuple[list[str], str | Path, dict[str, str]]] = {
+        "option": ([f"--git-dir={repo}"], "/", {}),
+        "environment": ([], "/", {"GIT_DIR": str(repo)}),
+        "relative": (["--git-dir", "alice/.git"], repo.parents[1], {}),
+        "below": ([], repo / "objects/pack", {}),
+        "work tree": ([], repo.parent, {}),
+    }
+    options, cwd, settings = begin[how]
+    command = ["git", "-c", "safe.directory=*", *options, "update-ref", "--stdin"]
+    environment = {**os.environ, "LC_ALL": "C", **settings}
+    with subprocess.Popen(
+        command, cwd=cwd, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"start\nupdate HEAD {'0' * 40} {'0' * 40}\nprepare\n")
+        assert process.stdout.readline() == "start: ok\n"
+        assert process.stdout.readline() == "prepare: ok\n"
+        (lock, *_) = [hive.leave(repo, str(path.relative_to(repo))) for path in repo.rglob("*.lock")]
+        for _ in range(2):
+            await hive.locks.look(NOW)
+        assert lock.exists()
+        process.kill()
+    await hive.locks.look(NOW)
+    assert not lock.exists()
+
+
+async def test_a_lock_of_another_user_is_only_named_if_hive_may_not_see_its_processes(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = hive.leave(hive.layout.push_repo(ALICE), "packed-refs.lock")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for _ in range(2):
+        await hive.locks.look(NOW)
+    assert lock.exists()
+    (condition,) = hive.locks.conditions(ALICE)
+    assert f"it is of uid {os.getuid()}, whose processes hive does not see from here" in condition
+    assert "was left alone" in stale_locks.remove(hive.layout.push_repo(ALICE), lock, NOW, Path("/proc"))
+
+
+def test_in_a_container_the_lock_of_another_user_is_foreign_also_to_root(tmp_path: Path) -> None:
+    lock = stale_locks.Lock(tmp_path / "x.lock", (0, 0), 0.0, os.geteuid() + 1)
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/pid").touch()
+    assert stale_locks.is_foreign(lock, tmp_path)
+    assert not stale_locks.is_foreign(replace(lock, uid=os.geteuid()), tmp_path)
 
 
 async def test_what_is_no_file_is_left_alone_and_a_lock_behind_a_symlink_too(hive: Hive, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from meta import own_file
 from meta.desired.uid_ranges import UID_STEP
 from meta.errors import Damaged
+from meta.git import stale_locks
 from meta.layout import FOLDER_MODE, FOLDERS
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
@@ -154,9 +155,15 @@ async def locks(subject: Subject) -> list[Finding]:
         for path in _lock_files(git_dir):
             if subject.settled(path):
                 text = f"{path} was left by a git that has ended"
-                fix = partial(_unlink, subject, path)
+                fix = partial(_unlink_lock, subject, git_dir, path)
                 findings.append(Finding(Verdict.FAIL, text, _REMOVED_BY, fix))
     return findings or ok("there is no stale lock in hive's repos")
+
+
+def _unlink_lock(subject: Subject, git_dir: Path, path: Path) -> str:
+    if stale_locks.in_use(git_dir, subject.host.proc):
+        return f"{path} was left alone: a process works in {git_dir}"
+    return _unlink(subject, path)
 
 
 def _lock_files(git_dir: Path) -> Iterator[Path]:
