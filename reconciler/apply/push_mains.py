@@ -1,7 +1,7 @@
 """After each deploy the `main` of a push repo follows `applied/main`, so that a clone of it is what runs.
 
 It is level-triggered: each call compares the push repo with the applied repo. A commit that a person pushed to `main`
-stays there while it waits, or while it could still be proposed again.
+stays there while it waits. After a denial it stays as long as it could be deployed: the push repo alone has it then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from meta.applied.repo import Applied
 from meta.errors import HiveError
-from meta.model import Deploy
+from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha
 from meta.proposed import push_main, push_refs, push_repo
 from meta.proposed.tips import read_tips
@@ -61,7 +61,7 @@ class PushMains:
         applied = self._world.applied(agent)
         deploys = await applied.deploys()
         held = present is not None and await applied.has(present)
-        moves = present is None or await _may_leave(applied, deploys, present, main, held=held)
+        moves = present is None or await may_leave(applied, deploys, present, main, held=held)
         snapshot = await asyncio.to_thread(read_tips, self._world.layout.push_repos, f"{agent}.git")
         known = {main} if any(tip.sha == main for tip in snapshot.tips.values()) else set()
         if present is not None and held:
@@ -70,15 +70,17 @@ class PushMains:
         return push_main.Target(main if moves and present != main else None, present, tags, known)
 
 
-async def _may_leave(applied: Applied, deploys: Sequence[Deploy], present: Sha, main: Sha, *, held: bool) -> bool:
+async def may_leave(applied: Applied, deploys: Sequence[Deploy], present: Sha, main: Sha, *, held: bool) -> bool:
     """Return True if nothing is lost when the branch leaves `present`: it is part of `main`, or it was decided and
-    cannot be deployed any more because another commit was.
+    either hive keeps it, or it cannot be deployed any more because another commit was.
     """
     if held and await applied.is_ancestor(present, main):
         return True
     ids = [deploy for deploy in deploys if deploy.sha == present]
     if not ids or not all(deploy.state.terminal for deploy in ids):
         return False
+    if held and any(deploy.state is not TagState.DENIED for deploy in ids):
+        return True  # `hive retry` takes it from the applied repo
     if held:
         return not await applied.is_ancestor(main, present)
     return all(deploy.base != main for deploy in ids)

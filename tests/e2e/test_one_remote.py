@@ -94,6 +94,16 @@ def test_a_push_that_waits_on_main_is_never_moved_and_a_decided_one_is_left_behi
     assert lab.until(lambda: remote() == lab.ref("main", "carol"))
 
 
+def test_after_a_failed_deploy_main_is_what_runs_and_the_commit_can_be_tried_again(lab: Lab) -> None:
+    clone = clone_of(lab, "bob", "c6")
+    id = push(lab, clone, "main", agent__toml='runtime = "claude"\n')
+    assert lab.approve(id)["state"] == "failed"
+    lab.until(lambda: lab.git(clone, "ls-remote", "origin", "main").split()[0] == lab.ref("main", "bob"))
+    said = lab.hive("retry", str(id))
+    assert said.code == 0, said.err
+    lab.hive("deny", "--agent", "bob", "--all", "--yes")
+
+
 def test_a_stale_proposal_is_replayed_with_its_author_and_takes_the_place_of_the_old_one(lab: Lab) -> None:
     clone = clone_of(lab, "alice", "c4")
     base = lab.git(clone, "rev-parse", "HEAD")

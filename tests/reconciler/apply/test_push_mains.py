@@ -1,0 +1,49 @@
+"""When `main` of a push repo may leave a commit that a person pushed there."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from meta.applied.repo import Applied
+from meta.model import Deploy, TagState
+from meta.names import Sha
+from reconciler.apply.push_mains import may_leave
+
+MAIN, PUSHED = Sha("a" * 40), Sha("b" * 40)
+
+
+class History:
+    """An applied repo in which PUSHED descends from MAIN."""
+
+    async def is_ancestor(self, ancestor: Sha, of: Sha) -> bool:
+        return (ancestor, of) == (MAIN, PUSHED)
+
+
+def ids(*states: TagState) -> list[Deploy]:
+    made: Any = [SimpleNamespace(sha=PUSHED, base=MAIN, state=state) for state in states]
+    return cast("list[Deploy]", made)
+
+
+@pytest.mark.parametrize(
+    ("states", "leaves"),
+    [
+        ([TagState.FAILED], True),
+        ([TagState.DENIED, TagState.FAILED], True),
+        ([TagState.FAILED, TagState.PROPOSAL], False),
+        ([TagState.DENIED], False),
+        ([TagState.BUILDING], False),
+        ([], False),
+    ],
+)
+async def test_main_leaves_a_failed_commit_at_once_and_no_other_that_could_be_deployed(
+    states: list[TagState], leaves: bool
+) -> None:
+    applied = cast("Applied", History())
+    assert await may_leave(applied, ids(*states), PUSHED, MAIN, held=True) is leaves
+
+
+async def test_main_stays_at_a_failed_commit_that_hive_does_not_have() -> None:
+    assert not await may_leave(cast("Applied", History()), ids(TagState.FAILED), PUSHED, MAIN, held=False)
