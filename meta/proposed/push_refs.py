@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from meta.git.stale_locks import in_use
@@ -55,22 +55,46 @@ def move_main(repo: Path, old: Sha | None, new: Sha) -> bool:
         return True
 
 
-def remove_branch(repo: Path, tip: Tip, before: float) -> bool:
-    """Remove a branch that is as `tip` says and was written before `before`.
+def remove_branches(repo: Path, tips: Iterable[Tip], before: float) -> tuple[Tip, ...]:
+    """Remove the branches that are as the tips say and were written before `before`. Return those that are gone.
 
-    Return False if it moved or was pushed again, a push has it locked, or git packed it. OSError.
+    A branch stays if it moved or was pushed again, if a push has it locked, or if git packed it. OSError.
     """
-    *folders, name = tip.branch.split("/")
-    with _folder(repo) as top, _folder(repo, "refs", "heads", *folders) as folder, _lock(repo, folder, name) as lock:
-        text = _text(folder, name, 64) if lock is not None else None
-        packed_refs, status = _packed(top), _status(folder, name)
-        if text is None or text.strip() != tip.sha or status is None or status.st_mtime >= before:
-            return False
-        if packed_refs is None or f"refs/heads/{tip.branch}" in packed_refs:
-            return False
-        os.unlink(name, dir_fd=folder)
-        os.fsync(folder)
-        return True
+    folders: dict[str, list[tuple[str, Tip]]] = {}
+    for tip in tips:
+        folder, _, name = tip.branch.rpartition("/")
+        folders.setdefault(folder, []).append((name, tip))
+    removed: list[Tip] = []
+    if not folders:
+        return ()
+    with _folder(repo) as top, _lock(repo, top, "packed-refs") as lock:  # git packs nothing meanwhile
+        packed_refs = _packed(top) if lock is not None else None
+        if packed_refs is None:
+            return ()
+        for folder, branches in folders.items():
+            loose = [(name, tip) for name, tip in branches if f"refs/heads/{tip.branch}" not in packed_refs]
+            with contextlib.suppress(OSError):  # a push changes the folder
+                removed += _remove_loose(repo, folder, loose, before)
+    return tuple(removed)
+
+
+def _remove_loose(repo: Path, path: str, branches: Iterable[tuple[str, Tip]], before: float) -> list[Tip]:
+    """Remove branches of one folder, durably."""
+    removed = []
+    with _folder(repo, "refs", "heads", *filter(None, path.split("/"))) as folder:
+        for name, tip in branches:
+            with contextlib.suppress(OSError), _lock(repo, folder, name) as lock:
+                if lock is not None and _is_at(folder, name, tip, before):
+                    os.unlink(name, dir_fd=folder)
+                    removed.append(tip)
+        if removed:
+            os.fsync(folder)
+    return removed
+
+
+def _is_at(folder: int, name: str, tip: Tip, before: float) -> bool:
+    text, status = _text(folder, name, 64), _status(folder, name)
+    return text is not None and text.strip() == tip.sha and status is not None and status.st_mtime < before
 
 
 def put_tags(repo: Path, tags: Mapping[str, Sha]) -> bool:

@@ -16,7 +16,7 @@ from meta.applied.retention import BRANCH_DAYS, dealt_with, expiry
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.proposed import push_objects, push_prune, push_refs
-from meta.proposed.tips import read_tips
+from meta.proposed.tips import Tip, read_tips
 from meta.text import one_line
 from reconciler.loop.queue import Queue
 from reconciler.world import World
@@ -106,17 +106,18 @@ class Pruning:
 
     async def _drop_branches(self, agent: AgentName, now: float) -> None:
         """Remove the branches that were dealt with long ago."""
-        layout, dropped = self._world.layout, 0
+        layout = self._world.layout
         if not await asyncio.to_thread(push_prune.is_prunable, layout, agent):
             return
         snapshot = await asyncio.to_thread(read_tips, layout.push_repos, f"{agent}.git")
         deploys = await self._world.applied(agent).deploys() if snapshot.tips else ()
         main, before = await self._world.applied(agent).main(), expiry(now)
-        for tip in dealt_with(snapshot.tips, deploys, before, main=main):
-            with contextlib.suppress(OSError):  # a push changes its folder
-                dropped += await asyncio.to_thread(push_refs.remove_branch, layout.push_repo(agent), tip, before)
-        if dropped:
-            log.info("%s: removed %d branches, pushed and decided over %d days ago", agent, dropped, BRANCH_DAYS)
+        tips = dealt_with(snapshot.tips, deploys, before, main=main)
+        removed: tuple[Tip, ...] = ()
+        with contextlib.suppress(OSError):  # the next look tries again
+            removed = await asyncio.to_thread(push_refs.remove_branches, layout.push_repo(agent), tips, before)
+        if removed:
+            log.info("%s: removed %d branches, pushed and decided over %d days ago", agent, len(removed), BRANCH_DAYS)
 
     def _note(self, agent: AgentName, error: HiveError | None) -> None:
         why = error.describe() if error is not None else "it failed inside, see the log"

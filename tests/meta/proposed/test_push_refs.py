@@ -91,17 +91,42 @@ def test_tags_are_packed_beside_the_branches_that_git_packed_and_replace_hives_o
     git(clone, "push", "-q", str(repo), "--delete", "topic")
 
 
-def test_a_branch_is_removed_only_where_it_was_seen(repo: Path, git: Git) -> None:
+def test_a_branch_is_removed_only_where_it_was_seen(repo: Path) -> None:
     topic = repo / "refs/heads/feature/x"
     topic.parent.mkdir()
     topic.write_text(f"{A}\n", encoding="ascii")
-    assert not push_refs.remove_branch(repo, Tip("feature/x", B), LATER)
-    assert not push_refs.remove_branch(repo, Tip("feature/x", A), topic.stat().st_mtime)  # it was pushed again
+    tip = Tip("feature/x", A)
+    assert push_refs.remove_branches(repo, [Tip("feature/x", B)], LATER) == ()
+    assert push_refs.remove_branches(repo, [tip], topic.stat().st_mtime) == ()  # it was pushed again
     (repo / "packed-refs").write_text(f"{B} refs/heads/feature/x\n", encoding="ascii")
-    assert not push_refs.remove_branch(repo, Tip("feature/x", A), LATER)  # the packed one would appear in its place
+    assert push_refs.remove_branches(repo, [tip], LATER) == ()  # the packed one would appear in its place
     (repo / "packed-refs").unlink()
-    assert push_refs.remove_branch(repo, Tip("feature/x", A), LATER)
+    assert push_refs.remove_branches(repo, [tip], LATER) == (tip,)
     assert list(topic.parent.iterdir()) == []
+
+
+def test_many_branches_are_removed_with_one_reading_of_the_packed_refs(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads, calls = repo / "refs/heads", list[str]()
+    (heads / "a/b").mkdir(parents=True)
+    branches = [*(f"x{number}" for number in range(50)), *(f"a/b/{number}" for number in range(50))]
+    for branch in branches:
+        (heads / branch).write_text(f"{A}\n", encoding="ascii")
+    (heads / "x7.lock").touch()  # a push has it
+    read = push_refs._packed
+
+    def counted(top: int) -> dict[str, Sha] | None:
+        calls.append("read")
+        return read(top)
+
+    monkeypatch.setattr(push_refs, "_packed", counted)
+    monkeypatch.setattr(os, "fsync", lambda _: calls.append("fsync"))
+    removed = push_refs.remove_branches(repo, [Tip(branch, A) for branch in branches], LATER)
+    assert {tip.branch for tip in removed} == {*branches} - {"x7"}
+    assert calls == ["read", "fsync", "fsync"]
+    assert sorted(path.name for path in heads.rglob("*") if path.is_file()) == ["x7", "x7.lock"]
+    assert not (repo / "packed-refs.lock").exists()
 
 
 @pytest.mark.parametrize("text", ["nonsense\n", f"{A} ../../etc/passwd\n", "x" * (2**20 + 1)])

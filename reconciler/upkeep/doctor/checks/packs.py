@@ -84,7 +84,7 @@ async def _collect(subject: Subject, agent: AgentName) -> str:
     """Remove the branches that are decided, then what no ref reaches."""
     repo = subject.layout.push_repo(agent)
     tips = await _dealt_with(subject, agent)
-    removed = [tip for tip in tips if push_refs.remove_branch(repo, tip, _before(subject))]
+    removed = push_refs.remove_branches(repo, tips, _before(subject))
     now = subject.host.now() + push_prune.EXPIRE - _YOUNG
     pruned = await push_prune.prune(subject.layout, agent, subject.config, now)
     done = f"removed {len(removed)} branches of {repo}"
