@@ -45,18 +45,18 @@ class Target:
 
 async def bring(
     layout: Layout, agent: AgentName, target: Target, config: Config, recorder: Recorder | None = None
-) -> bool:
-    """Bring the push repo there. Return False if a push was first, or if the repo is not as hive made it.
+) -> str | None:
+    """Bring the push repo there. Return why it stays behind; None if it does not.
 
     Raise PermanentError or TransientError if git or the disk fails; nothing refers to what was written then.
     """
     repo = layout.push_repo(agent)
     try:
-        if await asyncio.to_thread(push_repo.complaint, layout, agent) is not None:
-            return False
+        if complaint := await asyncio.to_thread(push_repo.complaint, layout, agent):
+            return complaint
         packed = await asyncio.to_thread(push_refs.packed, repo)
         if packed is None:
-            return False
+            return f"{repo}/packed-refs is longer than 1 MiB, or not as git writes it"
         own = {ref: sha for ref, sha in packed.items() if target.tags.get(ref) == sha}
         new = {ref: sha for ref, sha in target.tags.items() if ref not in own}
         wanted = {*new.values(), *([target.main] if target.main not in (None, *target.known) else [])}
@@ -68,9 +68,12 @@ async def bring(
         raise PermanentError(f"{repo} does not follow main: {error.strerror}", "see `hive doctor`") from error
 
 
-def _move(repo: Path, target: Target, *, tags: bool) -> bool:
-    moved = target.main is None or push_refs.move_main(repo, target.before, target.main)
-    return moved and (not tags or push_refs.put_tags(repo, target.tags))
+def _move(repo: Path, target: Target, *, tags: bool) -> str | None:
+    if target.main is not None and not push_refs.move_main(repo, target.before, target.main):
+        return f"{repo}: a push moved or locked main meanwhile, or branches below main/ leave no place for it"
+    if tags and not push_refs.put_tags(repo, target.tags):
+        return f"{repo}/packed-refs is locked by a git, or would be longer than 1 MiB with the tags"
+    return None
 
 
 async def _bring_objects(

@@ -25,7 +25,7 @@ LEFT_LOCK = 60.0
 """Seconds after which a lock of hive's own user is one that a killed daemon left, if no process works in the repo."""
 
 _HEADER = "# pack-refs with: sorted \n"
-_LINE = re.compile(r"([0-9a-f]{40}) (refs/[^\x00-\x20\x7f]{1,500})")
+_LINE = re.compile(r"([0-9a-f]{40}) (refs/[^\x00-\x20\x7f]{1,4096})")
 _SHA = re.compile(r"[0-9a-f]{40}")
 _OWN_TAG = re.compile(rf"refs/tags/(?:{'|'.join(TagState)})/[0-9]+")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -48,7 +48,10 @@ def main_of(repo: Path) -> Sha | None:
 def move_main(repo: Path, old: Sha | None, new: Sha) -> bool:
     """Move `main` from `old` to `new`. Return False if it is elsewhere by now, or if a push has it locked. OSError."""
     with _folder(repo) as top, _folder(repo, "refs", "heads") as heads, _lock(repo, heads, MAIN) as lock:
-        if lock is None or _main(top, heads) != old or _is_folder(heads, MAIN):
+        present = _main(top, heads)
+        if present == new:
+            return True  # another look of hive's was first
+        if lock is None or present != old or _is_folder(heads, MAIN):
             return False
         os.write(lock, f"{new}\n".encode())
         _install(heads, MAIN, lock, None)
@@ -108,13 +111,18 @@ def put_tags(repo: Path, tags: Mapping[str, Sha]) -> bool:
         if lock is None or before is None:
             return False
         refs = {ref: sha for ref, sha in before.items() if not _OWN_TAG.fullmatch(ref)} | dict(tags)
-        text = _HEADER + "".join(f"{refs[ref]} {ref}\n" for ref in sorted(refs))
-        if len(text) > PACKED_LIMIT:
+        text = _HEADER + "".join(f"{refs[ref]} {ref}\n" for ref in sorted(refs, key=_bytes))
+        data = _bytes(text)
+        if len(data) > PACKED_LIMIT:
             return False  # then its branches would not be read either
         with os.fdopen(os.dup(lock), "wb") as file:
-            file.write(text.encode())
+            file.write(data)
         _install(top, "packed-refs", lock, _status(top, "packed-refs"))
         return True
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 # reading
@@ -152,12 +160,9 @@ def _text(folder: int, name: str, limit: int) -> str | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
         data = os.read(descriptor, limit + 1)
+        return data.decode(errors="surrogateescape") if len(data) <= limit else None  # git takes a name of any bytes
     finally:
         os.close(descriptor)
-    try:
-        return data.decode() if len(data) <= limit else None
-    except UnicodeDecodeError:
-        return None
 
 
 def _status(folder: int, name: str) -> os.stat_result | None:

@@ -201,7 +201,7 @@ class _Reader:
         if text is None:
             self._complaint = f"{self._path}/packed-refs is too long: its branches are not read"
             return
-        for line in text.splitlines():
+        for line in text.split("\n"):
             sha, _, ref = line.partition(" ")
             branch = ref.removeprefix(f"{_HEADS}/")
             if branch == ref or branch in self._tips or len(sha) != 40 or not _HEX.issuperset(sha):
@@ -250,16 +250,14 @@ def _names(folder: int, most: int) -> Iterator[str]:
 def _read(folder: int, name: str, limit: int) -> str | None:
     """Return the text of a regular file.
 
-    Return None if it is something else, longer than `limit`, or not text.
+    Return None if it is something else, or longer than `limit`. git takes names of any bytes: they are escaped.
     """
     descriptor = os.open(name, _FILE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
         data = os.read(descriptor, limit + 1)
-        return data.decode() if len(data) <= limit else None
-    except UnicodeDecodeError:
-        return None
+        return data.decode(errors="surrogateescape") if len(data) <= limit else None
     finally:
         os.close(descriptor)
 

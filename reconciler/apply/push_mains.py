@@ -16,8 +16,10 @@ from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha
 from meta.proposed import push_main, push_refs, push_repo
 from meta.proposed.tips import read_tips
+from meta.text import one_line
 from reconciler.world import World
 
+_NOTE_LIMIT = 500
 log = logging.getLogger(__name__)
 _Seen = tuple[str | None, Sha | None]
 
@@ -28,34 +30,51 @@ class PushMains:
     def __init__(self, world: World) -> None:
         self._world = world
         self._done: dict[AgentName, _Seen] = {}
+        self._behind: dict[AgentName, str] = {}
 
     def forget(self, agent: AgentName) -> None:
         """Drop what is known of a destroyed agent."""
         self._done.pop(agent, None)
+        self._behind.pop(agent, None)
+
+    def conditions(self, agent: AgentName) -> tuple[str, ...]:
+        """Return why the push repo stays behind what is deployed, if it does."""
+        return (self._behind[agent],) if agent in self._behind else ()
 
     async def bring(self, agent: AgentName) -> None:
         """Bring the push repo of `agent` to its applied repo. Start no process if neither changed since."""
         try:
-            await self._bring(agent)
+            why = await self._bring(agent)
         except HiveError as error:
             why = error.describe()
-            log.warning("%s: its push repo stays behind: %s", agent, why, extra={"limited": f"{agent} push main"})
+        if why is None:
+            self._behind.pop(agent, None)
+            return
+        note = one_line(f"its push repo stays behind what is deployed, until the next look: {why}", _NOTE_LIMIT)
+        if self._behind.get(agent) != note:
+            self._behind[agent] = note
+            log.warning("%s: %s", agent, note, extra={"limited": f"{agent} push main"})
 
-    async def _bring(self, agent: AgentName) -> None:
+    async def _bring(self, agent: AgentName) -> str | None:
+        """Bring the push repo there. Return why it stays behind; None if it does not, or if others report that."""
         world, applied = self._world, self._world.applied(agent)
         main = await applied.main()
         if main is None or not push_repo.present(world.layout, agent):
-            return
+            return None
         stamp = applied.stamp()
         try:
             present = await asyncio.to_thread(push_refs.main_of, world.layout.push_repo(agent))
         except OSError:
-            return  # not as hive made it, which status and doctor report
+            return None  # not as hive made it, which status and doctor report
         if self._done.get(agent) == (stamp, present):
-            return
+            return None
         target = await self._target(agent, present, main)
-        if await push_main.bring(world.layout, agent, target, world.config, world.recorder):
+        why = await push_main.bring(world.layout, agent, target, world.config, world.recorder)
+        if why is None:
             self._done[agent] = stamp, target.main or present
+        elif await asyncio.to_thread(push_repo.complaint, world.layout, agent):
+            return None
+        return why
 
     async def _target(self, agent: AgentName, present: Sha | None, main: Sha) -> push_main.Target:
         applied = self._world.applied(agent)

@@ -150,6 +150,7 @@ class Discovery:
             lines.append(str(planted))
         if agent in self._waiting:
             lines.append(self._waiting[agent])
+        lines += self._push_mains.conditions(agent)
         lines += self._pruning.conditions(agent)
         return tuple(lines)
 

@@ -13,7 +13,7 @@ from meta.config import Config
 from meta.layout import Layout
 from meta.names import AgentName, Sha
 from meta.proposed import push_check, push_refs, push_repo
-from meta.proposed.tips import Tip
+from meta.proposed.tips import Tip, read_tips
 
 ALICE = AgentName("alice")
 A, B = Sha("a" * 40), Sha("b" * 40)
@@ -32,9 +32,10 @@ def repo(layout: Layout) -> Path:
 def test_main_moves_only_from_the_value_that_was_read(repo: Path) -> None:
     assert push_refs.move_main(repo, None, A)
     assert not push_refs.move_main(repo, None, B)
-    assert not push_refs.move_main(repo, B, A)
+    assert not push_refs.move_main(repo, B, Sha("c" * 40))
     assert push_refs.main_of(repo) == A
     assert push_refs.move_main(repo, A, B)
+    assert push_refs.move_main(repo, A, B)  # another look of hive's was first
     assert (repo / "refs/heads/main").read_text(encoding="ascii") == f"{B}\n"
     assert sorted(path.name for path in (repo / "refs/heads").iterdir()) == ["main"]
 
@@ -127,6 +128,18 @@ def test_many_branches_are_removed_with_one_reading_of_the_packed_refs(
     assert calls == ["read", "fsync", "fsync"]
     assert sorted(path.name for path in heads.rglob("*") if path.is_file()) == ["x7", "x7.lock"]
     assert not (repo / "packed-refs.lock").exists()
+
+
+def test_packed_refs_with_long_names_and_names_that_are_not_utf_8_are_kept_byte_by_byte(repo: Path) -> None:
+    names = [b"refs/heads/" + b"l" * 300 + b"/" + b"m" * 250, b"refs/tags/\xe4", "refs/tags/\u00e4\u2028".encode()]
+    refs = b"".join(b"b" * 40 + b" " + name + b"\n" for name in sorted(names))
+    (repo / "packed-refs").write_bytes(b"# pack-refs with: sorted \n" + refs)
+    assert push_refs.put_tags(repo, {"refs/tags/deployed/1": A})
+    lines = (repo / "packed-refs").read_bytes().splitlines()[1:]
+    assert [line[41:] for line in lines] == sorted([*names, b"refs/tags/deployed/1"])
+    (repo / "packed-refs").write_bytes(b"a" * 40 + b" refs/heads/topic\n" + refs)
+    snapshot = read_tips(repo.parent, repo.name)
+    assert (snapshot.complaint, list(snapshot.tips)) == (None, ["topic"])
 
 
 @pytest.mark.parametrize("text", ["nonsense\n", f"{A} ../../etc/passwd\n", "x" * (2**20 + 1)])

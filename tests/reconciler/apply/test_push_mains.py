@@ -1,4 +1,4 @@
-"""When `main` of a push repo may leave a commit that a person pushed there."""
+"""When `main` of a push repo may leave a commit that a person pushed there, and what status says if it cannot."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from meta.applied.repo import Applied
 from meta.model import Deploy, TagState
-from meta.names import Sha
-from reconciler.apply.push_mains import may_leave
+from meta.names import AgentName, Sha
+from reconciler.apply.push_mains import PushMains, may_leave
+from reconciler.daemon.daemon import Daemon
 
 MAIN, PUSHED = Sha("a" * 40), Sha("b" * 40)
 
@@ -47,3 +48,20 @@ async def test_main_leaves_a_failed_commit_at_once_and_no_other_that_could_be_de
 
 async def test_main_stays_at_a_failed_commit_that_hive_does_not_have() -> None:
     assert not await may_leave(cast("Applied", History()), ids(TagState.FAILED), PUSHED, MAIN, held=False)
+
+
+async def test_status_says_why_a_push_repo_stays_behind_until_it_follows(daemon: Daemon) -> None:
+    world, alice = daemon.world, AgentName("alice")
+    mains, repo = PushMains(world), world.layout.push_repo(alice)
+    lock = repo / "packed-refs.lock"
+    (repo / "packed-refs").write_text("nonsense\n", encoding="ascii")
+    await mains.bring(alice)
+    (condition,) = mains.conditions(alice)
+    assert "packed-refs is longer than 1 MiB, or not as git writes it" in condition
+    (repo / "packed-refs").write_text("", encoding="ascii")
+    lock.touch()
+    await mains.bring(alice)
+    assert "packed-refs is locked by a git" in mains.conditions(alice)[0]
+    lock.unlink()
+    await mains.bring(alice)
+    assert mains.conditions(alice) == ()
