@@ -23,6 +23,8 @@ from meta.proposed.tips import PACKED_LIMIT, Tip
 MAIN = "main"
 LEFT_LOCK = 60.0
 """Seconds after which a lock of hive's own user is one that a killed daemon left, if no process works in the repo."""
+_AT_ONCE = 500
+"""Branches that are removed under one lock. A push waits a second for it."""
 
 _HEADER = "# pack-refs with: sorted \n"
 _LINE = re.compile(r"([0-9a-f]{40}) (refs/[^\x00-\x20\x7f]{1,4096})")
@@ -63,22 +65,28 @@ def remove_branches(repo: Path, tips: Iterable[Tip], before: float) -> tuple[Tip
 
     A branch stays if it moved or was pushed again, if a push has it locked, or if git packed it. OSError.
     """
+    left, removed = list(tips), list[Tip]()
+    while left:
+        removed += _remove_some(repo, left[:_AT_ONCE], before)
+        del left[:_AT_ONCE]
+    return tuple(removed)
+
+
+def _remove_some(repo: Path, tips: Iterable[Tip], before: float) -> list[Tip]:
     folders: dict[str, list[tuple[str, Tip]]] = {}
     for tip in tips:
         folder, _, name = tip.branch.rpartition("/")
         folders.setdefault(folder, []).append((name, tip))
     removed: list[Tip] = []
-    if not folders:
-        return ()
     with _folder(repo) as top, _lock(repo, top, "packed-refs") as lock:  # git packs nothing meanwhile
         packed_refs = _packed(top) if lock is not None else None
         if packed_refs is None:
-            return ()
+            return []
         for folder, branches in folders.items():
             loose = [(name, tip) for name, tip in branches if f"refs/heads/{tip.branch}" not in packed_refs]
             with contextlib.suppress(OSError):  # a push changes the folder
                 removed += _remove_loose(repo, folder, loose, before)
-    return tuple(removed)
+    return removed
 
 
 def _remove_loose(repo: Path, path: str, branches: Iterable[tuple[str, Tip]], before: float) -> list[Tip]:
