@@ -54,7 +54,7 @@ from reconciler.ports import Sockets
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
-from reconciler.proposals.discovery import Discovery
+from reconciler.proposals.discovery import Discovery, KnownTips
 from reconciler.proposals.offers import Offers
 from reconciler.proposals.rebase import Rebase
 from reconciler.proposals.settings_edit import SettingsEdit
@@ -71,7 +71,7 @@ from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
 from reconciler.store.memos import Memos
-from reconciler.store.messages.attempts import FAILURES
+from reconciler.store.messages.attempts import FAILURES, AttemptLimit
 from reconciler.store.notified import Notified
 from reconciler.store.refused_tips import RefusedTips
 from reconciler.store.seen_tips import SeenTips
@@ -240,8 +240,7 @@ def _store(
         known=roster.has,
         quota=Quota(here.config.inbox_limit, here.config.inbox_bytes),
         counters=metrics.messages,
-        failures=_failures(here.config),
-        since=since,
+        attempts=AttemptLimit(_failures(here.config), since),
         agents=roster.names,
         allowed=Recipients(settings).allowed,
     )
@@ -273,21 +272,10 @@ def _service(
     """Make the loop, the commands and the queries."""
     revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
     loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
-    deploys, stale = Deploys(world, apply, loop), Stale(world)
-    branches = Branches()
+    deploys, stale, branches = Deploys(world, apply, loop), Stale(world), Branches()
     proposals = Proposals(world, loop, deploys, stale, branches)
-    discovery = Discovery(
-        world,
-        proposals.propose,
-        store.seen_tips,
-        store.settings,
-        branches,
-        loop.look_now,
-        offers=Offers(world, stale),
-        refused=store.refused_tips,
-    )
-    agents = Lifecycle(world, apply, loop, deploys)
-    disk = _disk_guard(here, world, loop, agents)
+    discovery = _discovery(world, proposals, store, branches, loop, stale)
+    agents, disk = _lifecycle(here, world, apply, loop, deploys)
     locks = StaleLocks(here.layout, world.observer.names, world.events.append)
     facts = AttentionFacts(world, loop, discovery, store.questions, here.background, disk, locks)
     status = StatusQuery(world, loop, stale, facts, lambda: rollouts.current, revision)
@@ -325,6 +313,14 @@ def _service(
     )
 
 
+def _discovery(
+    world: World, proposals: Proposals, store: _Store, branches: Branches, loop: Reconciler, stale: Stale
+) -> Discovery:
+    known = KnownTips(store.seen_tips, store.refused_tips)
+    offers = Offers(world, stale)
+    return Discovery(world, proposals.propose, known, store.settings, branches, loop.look_now, offers=offers)
+
+
 def _notifier(here: Surroundings, world: World, store: _Store, status: StatusQuery) -> Notifier:
     async def look() -> tuple[Row, ...]:
         return (await status.see()).rows
@@ -333,7 +329,11 @@ def _notifier(here: Surroundings, world: World, store: _Store, status: StatusQue
     return Notifier(look, store.notified, delivery, configuration.settings(here.config), rounds, world.metrics)
 
 
-def _disk_guard(here: Surroundings, world: World, loop: Reconciler, agents: Lifecycle) -> DiskGuard:
+def _lifecycle(
+    here: Surroundings, world: World, apply: Apply, loop: Reconciler, deploys: Deploys
+) -> tuple[Lifecycle, DiskGuard]:
+    """Make the commands for agents, and the guard of the disk, which stops agents by them."""
+    agents = Lifecycle(world, apply, loop, deploys)
     actions = Actions(
         agents=lambda: {name: entry.settings.limits.disk_mib for name, entry in world.observer.known().agents.items()},
         look_now=loop.look_now,
@@ -341,4 +341,4 @@ def _disk_guard(here: Surroundings, world: World, loop: Reconciler, agents: Life
         pid=lambda agent: world.observer.observe(agent).container.pid,
         record_stop=agents.record_stop,
     )
-    return DiskGuard(here.layout, here.config, world.disk, actions, here.background.rounds("disk"))
+    return agents, DiskGuard(here.layout, here.config, world.disk, actions, here.background.rounds("disk"))

@@ -22,8 +22,8 @@ from reconciler.messaging.counters import Counters, NoCounters
 from reconciler.messaging.receivers import Receivers
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
-from reconciler.store.messages import attempts, lists, rows
-from reconciler.store.messages.attempts import Ending
+from reconciler.store.messages import lists, rows
+from reconciler.store.messages.attempts import AttemptLimit, Ending, fail, requeue
 from reconciler.store.messages.quota import Quota
 from reconciler.store.messages.rows import NewMessage
 from reconciler.store.messages.text import (
@@ -43,6 +43,7 @@ __all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage"
 
 
 DEFAULT_QUOTA = Quota()
+DEFAULT_ATTEMPTS = AttemptLimit()
 NO_COUNTERS = NoCounters()
 
 Result = TypeVar("Result")
@@ -76,21 +77,18 @@ class Broker:
         clock: Callable[[], float] = time.time,
         agents: Callable[[], Iterable[str]] = tuple,
         allowed: Allowed = allow_all,
-        allowance: Allowance | None = None,
         counters: Counters = NO_COUNTERS,
-        failures: int = attempts.FAILURES,
-        since: int = 0,
+        attempts: AttemptLimit = DEFAULT_ATTEMPTS,
     ) -> None:
         self._db = db
-        self._failures = failures
-        self._since = since
+        self._attempts = attempts
         self._known = known
         self._agents = agents
         self._allowed = allowed
         self._quota = quota
         self._clock = clock
         self._counters = counters
-        self.allowance = allowance or Allowance()
+        self.allowance = Allowance()
         self._receivers = Receivers(db, clock)
         self._acknowledging: set[str] = set()
 
@@ -236,7 +234,7 @@ class Broker:
         `launch` names the start of the caller. If that also took a message, its turn failed. After its last attempt a
         message becomes a dead letter instead (store/messages/attempts.py).
         """
-        again, _ = await self._end(agent, launch, attempts.requeue, acknowledges=True)
+        again, _ = await self._end(agent, launch, requeue, acknowledges=True)
         return again
 
     async def fail_turn(self, agent: str, launch: str) -> int:
@@ -244,7 +242,7 @@ class Broker:
 
         Each of these messages counts a failed turn. Return how many became dead letters.
         """
-        _, dead = await self._end(agent, launch, attempts.fail, acknowledges=False)
+        _, dead = await self._end(agent, launch, fail, acknowledges=False)
         return dead
 
     async def _end(
@@ -258,7 +256,7 @@ class Broker:
         """End deliveries without an ack. Return how many messages wait again, and how many are dead letters now."""
         leases = self._receivers.leases(agent) if acknowledges else self._receivers.held(agent)
         now, events = int(self._clock()), self.allowance.left(agent)
-        ending = Ending(agent, now, launch, leases, self._since, self._failures, events)
+        ending = Ending(agent, now, launch, leases, self._attempts.since, self._attempts.failures, events)
 
         def change(connection: Transaction) -> tuple[int, int]:
             if acknowledges:

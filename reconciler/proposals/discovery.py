@@ -65,6 +65,14 @@ class _Repo:
     listed: dict[Tip, RefusedTip] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownTips:
+    """The tips that earlier daemons dealt with."""
+
+    seen: SeenTips
+    refused: RefusedTips
+
+
 class Discovery:
     """Proposes new tips. One per daemon: `open`, then `run` until cancelled."""
 
@@ -72,22 +80,21 @@ class Discovery:
         self,
         world: World,
         propose: Propose,
-        seen: SeenTips,
+        known: KnownTips,
         settings: DeployedSettings,
         branches: Branches,
         look_now: Callable[[AgentName], None],
         watch: Watch | None = None,
         offers: Offers | None = None,
-        refused: RefusedTips | None = None,
     ) -> None:
         self._world = world
         self._make_proposal = propose
-        self._store = seen
+        self._store = known.seen
         self._settings = settings
         self._branches = branches
         self._look_now = look_now
         self._offers = offers
-        self._refused_store = refused
+        self._refused_store = known.refused
         self._layout = world.layout
         self._watch = watch or Watch(self._changed)
         self._pruning = Pruning(world)
@@ -105,8 +112,7 @@ class Discovery:
     async def open(self) -> None:
         """Load the tips that became proposals before, and those that were refused."""
         self._seen = await self._store.load()
-        if self._refused_store is not None:
-            self._refused_before = await self._refused_store.load()
+        self._refused_before = await self._refused_store.load()
 
     async def run(self) -> None:
         """Watch the repos, and sweep them at each resync, until cancelled. Raise the error that ends either task."""
@@ -306,7 +312,7 @@ class Discovery:
             repo.listed.pop(tip, None)
             gone.add(str(Source.of(kind, tip.branch)))
         gone -= {str(Source.of(kind, tip.branch)) for tip in repo.refused} if gone else set()
-        if gone and self._refused_store is not None:
+        if gone:
             await self._refused_store.remove(agent, gone)
 
     def _take_over(self, agent: AgentName, kind: SourceKind, repo: _Repo, snapshot: Snapshot) -> set[str]:
@@ -387,8 +393,7 @@ class Discovery:
             if (await self._look(agent, kind)).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
                 reason = one_line(error.describe(), NOTE_LIMIT)
                 self._repo(agent, kind).refused[tip] = reason
-                if self._refused_store is not None:
-                    await self._refused_store.save(agent, str(new.source), tip.sha, reason)
+                await self._refused_store.save(agent, str(new.source), tip.sha, reason)
                 log.warning(
                     "%s: %s at %s is no proposal: %s",
                     agent,
@@ -445,8 +450,7 @@ class Discovery:
             await self._store.forget(agent)
             self._seen.pop(agent, None)
             self._refused_before.pop(agent, None)
-            if self._refused_store is not None:
-                await self._refused_store.forget(agent)
+            await self._refused_store.forget(agent)
 
     def _failed(self, agent: AgentName, error: HiveError | None) -> None:
         self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'failed inside, see the log'}", 300)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.messaging.broker import Allowed, Broker, Quota, allow_all
 from reconciler.store.database import Database
-from reconciler.store.messages.attempts import FAILURES
+from reconciler.store.messages.attempts import FAILURES, AttemptLimit
 
 AGENTS = ("alice", "bob", "manager")
 NOW = 1234.9
@@ -22,8 +22,7 @@ def broker_on(
         clock=lambda: NOW,
         agents=lambda: AGENTS,
         allowed=allowed,
-        failures=failures,
-        since=since,
+        attempts=AttemptLimit(failures, since),
     )
 
 

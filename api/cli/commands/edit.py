@@ -27,32 +27,37 @@ def register(app: typer.Typer) -> None:
     command(app, "edit", DECIDE, examples=examples)(edit)
 
 
+StartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="ID",
+        help="start from the settings of this id or commit",
+        autocompletion=completion.versions,
+        show_default="what is deployed",
+    ),
+]
+FileOption = Annotated[
+    str | None,
+    typer.Option("--file", metavar="FILE", help="read the text from this file, - for stdin, instead of an editor"),
+]
+ReplaceOption = Annotated[
+    int | None,
+    typer.Option(
+        "--replace",
+        metavar="ID",
+        help="take the place of this edit, which waits; else hive asks, or refuses",
+        autocompletion=completion.pending,
+    ),
+]
+
+
 def edit(
     client: Client,
     agent: AgentArgument,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="ID",
-            help="start from the settings of this id or commit",
-            autocompletion=completion.versions,
-            show_default="what is deployed",
-        ),
-    ] = None,
-    file: Annotated[
-        str | None,
-        typer.Option("--file", metavar="FILE", help="read the text from this file, - for stdin, instead of an editor"),
-    ] = None,
-    replace: Annotated[
-        int | None,
-        typer.Option(
-            "--replace",
-            metavar="ID",
-            help="take the place of this edit, which waits; else hive asks, or refuses",
-            autocompletion=completion.pending,
-        ),
-    ] = None,
+    start: StartOption = None,
+    file: FileOption = None,
+    replace: ReplaceOption = None,
     message: MessageOption = "",
     json: JsonOption = False,
 ) -> None:
@@ -65,11 +70,10 @@ def edit(
     settings = client.row(f"/api/agents/{agent}/settings", {"at": start})
     place = Place(client, agent, replace if replace is not None else _number(start))
     kept: Path | None = None
-    if file is None:
-        place.ask()
     if file is not None:
         text = _read(file)
     else:
+        place.ask()
         kept = _file(agent, settings["text"])
         text = _edit_until_valid(agent, kept, settings["text"])
     if text == settings["text"] and not (file or start):

@@ -26,6 +26,15 @@ FAILURES = 3
 RETURNS = 5
 """Returns of one message for an unknown reason. After the last it is a dead letter."""
 
+
+@dataclass(frozen=True, slots=True)
+class AttemptLimit:
+    """How many `failures` make a dead letter, and since which Unix second this daemon has delivered."""
+
+    failures: int = FAILURES
+    since: int = 0
+
+
 _IN_FLIGHT = "recipient = :recipient AND delivered_at IS NOT NULL AND acked_at IS NULL AND dead_at IS NULL"
 
 

@@ -24,7 +24,7 @@ from reconciler.events.feed import Events
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals import discovery
 from reconciler.proposals.branches import Branches
-from reconciler.proposals.discovery import REFUSED_SHOWN, Discovery
+from reconciler.proposals.discovery import REFUSED_SHOWN, Discovery, KnownTips
 from reconciler.proposals.watch import Hints, Watch
 from reconciler.store.database import Database
 from reconciler.store.refused_tips import RefusedTips
@@ -120,7 +120,8 @@ class Stage:
         )
         deployed = DeployedSettings(lambda _: self.pin, self.read)
         propose: Any = self.proposals.propose
-        made = Discovery(world, propose, self.store, deployed, Branches(), lambda _: None, watch, refused=self.refused)
+        known = KnownTips(self.store, self.refused)
+        made = Discovery(world, propose, known, deployed, Branches(), lambda _: None, watch)
         await made.open()
         self._tasks.append(asyncio.create_task(made.run()))
         return made
