@@ -292,7 +292,7 @@ def _service(
         proposals=proposals,
         discovery=discovery,
         settings=SettingsEdit(world, deploys, proposals),
-        rebase=Rebase(world, deploys, stale, proposals),
+        rebase=Rebase(world, deploys, stale, proposals, branches),
         agents=agents,
         swarm=Swarm(world, loop, agents),
         spawns=Spawns(world, deploys),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,15 +87,22 @@ class Proposals:
             await self._world.applied(agent).remove_ended()  # what the fetch held back
 
     async def pin(
-        self, agent: AgentName, pinning: Pinning, message: str = "", staged: StagedPack | None = None
+        self,
+        agent: AgentName,
+        pinning: Pinning,
+        message: str = "",
+        staged: StagedPack | None = None,
+        check: Callable[[Sequence[Deploy]], None] | None = None,
     ) -> Deploy:
         """P1 and P3: pin a commit of the applied repo. If an open proposal has the commit already, return that.
 
         `message` is the commit's own. It is used if there is no description. `staged` has the commit's objects, unless
-        the applied repo has them.
+        the applied repo has them. `check` gets the deploys as they are now, and raises if nothing is to be pinned.
         """
         async with self._pinning:  # of several that fetched the same commit one pins it, and the last free place
             deploys = await self._deploys.of(agent)
+            if check is not None:
+                check(deploys)
             for deploy in deploys:
                 if deploy.sha == pinning.sha and deploy.state is TagState.PROPOSAL:
                     return await self._describe(deploy, pinning.description)

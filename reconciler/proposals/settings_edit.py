@@ -68,9 +68,11 @@ class SettingsEdit:
         await self._deploys.entry(agent)
         async with self._proposing:  # of two edits at once the second finds the first
             check_place(agent, await self._deploys.of(agent), replaces)
-            return await self._propose(agent, by, text, description, base)
+            return await self._propose(agent, by, text, description, base, replaces)
 
-    async def _propose(self, agent: AgentName, by: str, text: str, description: str, base: str | None) -> Deploy:
+    async def _propose(
+        self, agent: AgentName, by: str, text: str, description: str, base: str | None, replaces: ProposalId | None
+    ) -> Deploy:
         main = await self._deploys.main(agent)
         if base is not None and commit_id(base) != main:
             raise Conflict(
@@ -84,7 +86,9 @@ class SettingsEdit:
         sha, staged = await applied.edit(main, SETTINGS_FILE, text.encode(), subject, self._world.now())
         pinning = Pinning(DeployKind.APPLY_COMMIT, sha, main, commit_ref=sha, source=EDITED, by=by, description=subject)
         try:
-            return await self._proposals.pin(agent, pinning, staged=staged)
+            return await self._proposals.pin(
+                agent, pinning, staged=staged, check=lambda deploys: check_place(agent, deploys, replaces)
+            )  # again: a replay can have taken the place meanwhile
         finally:
             staged.discard()
 
