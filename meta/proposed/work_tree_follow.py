@@ -1,16 +1,19 @@
 """Bring the manager's work tree of an agent to what is deployed, if the manager left it untouched.
 
 git runs there as the owner of the work tree, in a sandbox that sees only the work tree and a bundle of the new commits:
-hive opens nothing in it. It is a fast-forward that overwrites nothing, an ignored file neither.
+hive opens nothing in it, and no program that the manager names there runs. It is a fast-forward that overwrites
+nothing, an ignored file neither.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from meta.config import Config
@@ -21,7 +24,7 @@ from meta.names import AgentName, Sha
 from meta.process import sandbox
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
-from meta.process.run import run
+from meta.process.run import Completed, ProcessTimeout, run
 from meta.process.sandbox import Sandbox
 from meta.proposed.quarantine.foreign import limits
 from meta.proposed.quarantine.repo import GIT_ENVIRONMENT
@@ -32,20 +35,66 @@ DEADLINE = 10.0
 """Seconds that git may take in the work tree."""
 
 _INSIDE, _BUNDLE = Path("/repo"), Path("/in/main.bundle")
-_BRANCH, _TOUCHED, _COMMITS = 10, 11, 12
+_BRANCH, _TOUCHED, _COMMITS, _CONFIGURED, _LOCKED = 10, 11, 12, 13, 14
 _LEFT = {
     _BRANCH: "it is not on branch main",
     _TOUCHED: "it has changes that are not committed",
     _COMMITS: "it has commits of its own",
+    _CONFIGURED: "its .git/config or .git/info/attributes changes what git writes (a filter, an include, an "
+    "extension), and hive runs none of it",
+    _LOCKED: "another git works in it: there is .git/index.lock",
 }
+_MARK = "hive follows"
+"""The content of `index.lock` while hive works. If a run is killed, the next one removes a lock with this content."""
+_CHANGES_WRITING = r"^(filter|include|includeif|extensions)\.|^core\.(autocrlf|eol|sparsecheckout|worktree)$"
 _SCRIPT = f"""
-test "$(git symbolic-ref -q HEAD)" = refs/heads/main || exit {_BRANCH}
+repo={_INSIDE}/.git lock={_INSIDE}/.git/index.lock own=/tmp/git
+test "$(head -c 100 $repo/HEAD)" = "ref: refs/heads/main" || exit {_BRANCH}
+test ! -s $repo/info/attributes || exit {_CONFIGURED}
+git config --file $repo/config --no-includes --get-regexp '{_CHANGES_WRITING}' >/dev/null
+test $? = 1 || exit {_CONFIGURED}
+test ! -f $lock || test "$(head -c 100 $lock)" != "{_MARK}" || rm -f $lock
+(set -C; echo "{_MARK}" >$lock) 2>/dev/null || exit {_LOCKED}
+trap 'rm -f $lock' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p $own/info || exit 1
+ln -s $repo/refs $repo/packed-refs $repo/logs $repo/objects $own/ || exit 1
+echo "ref: refs/heads/main" >$own/HEAD
+head -c 67108864 $repo/index >$own/index || exit 1
+test ! -f $repo/info/exclude || head -c 65536 $repo/info/exclude >$own/info/exclude
+export GIT_DIR=$own GIT_WORK_TREE={_INSIDE}
 git merge-base --is-ancestor HEAD "$1" || exit {_COMMITS}
-test -z "$(git status --porcelain | head -n 1)" || exit {_TOUCHED}
+changes=$(git status --porcelain --ignore-submodules=all) || exit 1
+test -z "$changes" || exit {_TOUCHED}
 git fetch -q --no-tags --no-write-fetch-head {_BUNDLE} +refs/heads/main:refs/remotes/{REMOTE}/main || exit 1
-exec git merge -q --ff-only --no-overwrite-ignore refs/remotes/{REMOTE}/main
+git merge -q --ff-only --no-overwrite-ignore refs/remotes/{REMOTE}/main || exit 1
+cp $own/index $lock.hive && mv $lock.hive $repo/index
 """
-_SETTINGS = {"core.hooksPath": os.devnull, "core.fsmonitor": "false", "gc.auto": "0", "maintenance.auto": "false"}
+"""git works in a directory of its own, below the sandbox's /tmp, with the refs, objects and index of the work tree.
+
+So it reads no configuration, attribute or hook that the manager wrote, also if the manager changes them meanwhile. A
+tree whose configuration changes what git writes is left, because without it git would write other content.
+"""
+_UNLOCK = f"""
+lock={_INSIDE}/.git/index.lock
+test ! -f $lock || test "$(head -c 100 $lock)" != "{_MARK}" || rm -f $lock
+"""
+_SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "core.packedGitWindowSize": "16m",
+    "core.packedGitLimit": "128m",
+    "diff.ignoreSubmodules": "all",
+    "fetch.recurseSubmodules": "false",
+    "gc.auto": "0",
+    "index.threads": "1",
+    "maintenance.auto": "false",
+    "pack.threads": "1",
+    "submodule.recurse": "false",
+}
+_MEMORY = 2**30
+_PROCESSES = 512
+"""Processes of the manager's uid, all of them, above which none is started here."""
 
 
 def tip(layout: Layout, agent: AgentName) -> Sha | None:
@@ -67,13 +116,13 @@ async def follow(
     scratch.mkdir(mode=0o700, parents=True)
     try:
         bundle = await _bundle(layout, agent, before, main, scratch, config, recorder)
-        done = await run(
-            _confined(layout.proposed_config(agent), bundle, owner, before),
-            deadline=DEADLINE,
-            recorder=recorder,
-            limits={**limits(DEADLINE), resource.RLIMIT_FSIZE: config.max_pack_bytes},
-            check=False,
-        )
+        tree = layout.proposed_config(agent)
+        try:
+            done = await _run(tree, bundle, owner, (_SCRIPT, "follow", before), config, recorder)
+        except ProcessTimeout:
+            with contextlib.suppress(HiveError):
+                await _run(tree, bundle, owner, (_UNLOCK,), config, recorder)
+            raise
     except HiveError as error:
         return error.summary
     finally:
@@ -107,7 +156,18 @@ async def _bundle(
     return bundle
 
 
-def _confined(tree: Path, bundle: Path, owner: int, before: Sha) -> list[str]:
+async def _run(
+    tree: Path, bundle: Path, owner: int, script: Sequence[str], config: Config, recorder: Recorder | None
+) -> Completed:
+    """Run a script of hive's in the sandbox, as the owner of the work tree."""
+    bounds = {**limits(DEADLINE), resource.RLIMIT_AS: _MEMORY, resource.RLIMIT_FSIZE: config.max_pack_bytes}
+    if owner != os.geteuid():  # the kernel counts all processes of a uid: hive's own has unrelated ones
+        bounds[resource.RLIMIT_NPROC] = _PROCESSES
+    command = _confined(tree, bundle, owner, script)
+    return await run(command, deadline=DEADLINE, recorder=recorder, limits=bounds, check=False)
+
+
+def _confined(tree: Path, bundle: Path, owner: int, script: Sequence[str]) -> list[str]:
     settings = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(_SETTINGS)}
     settings |= {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(_SETTINGS.values())}
     box = Sandbox(
@@ -125,4 +185,4 @@ def _confined(tree: Path, bundle: Path, owner: int, before: Sha) -> list[str]:
         hostname="proposed",
         cwd=_INSIDE,
     )
-    return sandbox.command(box, ["sh", "-c", _SCRIPT, "follow", before])
+    return sandbox.command(box, ["sh", "-c", *script])

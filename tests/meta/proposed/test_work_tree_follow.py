@@ -99,7 +99,6 @@ async def test_a_touched_one_is_left_as_it_is(trees: Trees, way: str) -> None:
             trees.git("config", "core.excludesFile", "/repo/.git/ignored")
             trees.write(".git/ignored", "new\n")
             trees.write("new", "mine")
-            wanted = "git could not fast-forward it"
     before = trees.git("rev-parse", "HEAD"), trees.text()
     assert await trees.follow() == wanted
     assert (trees.git("rev-parse", "HEAD"), trees.text()) == before
@@ -107,20 +106,86 @@ async def test_a_touched_one_is_left_as_it_is(trees: Trees, way: str) -> None:
         assert (trees.config / "new").read_text(encoding="utf-8") == "mine"
 
 
-async def test_hooks_and_filters_of_the_manager_gain_nothing(trees: Trees) -> None:
-    outside = trees.layout.state / "secret"
-    outside.write_text("secret", encoding="utf-8")
-    hooks = trees.config / ".git/hooks"
-    hooks.mkdir(exist_ok=True)
-    for name in ("post-merge", "reference-transaction", "post-checkout"):
-        hook = hooks / name
-        hook.write_text("#!/bin/sh\ntouch /repo/hook-ran\n", encoding="utf-8")
-        hook.chmod(0o755)
-    trees.git("config", "filter.evil.smudge", f"cat {outside} 2>/dev/null || echo nothing")
+async def test_what_the_manager_set_up_in_git_runs_nothing(trees: Trees) -> None:
+    program = trees.write(".git/program", "#!/bin/sh\ntouch /repo/.git/it-ran\ncat\n")
+    program.chmod(0o755)
+    (trees.config / ".git/hooks").mkdir(exist_ok=True)
+    for name in ("post-merge", "reference-transaction", "post-checkout", "post-index-change", "fsmonitor-watchman"):
+        trees.write(f".git/hooks/{name}", program.read_text(encoding="utf-8")).chmod(0o755)
+    for key in ("core.fsmonitor", "merge.evil.driver", "diff.external", "core.sshCommand", "remote.applied.uploadpack"):
+        trees.git("config", key, "/repo/.git/program")
+    trees.git("config", "core.hooksPath", "/repo/.git/hooks")
+    assert await trees.follow() is None
+    assert trees.text() == "model = 2\n"
+    assert not (trees.config / ".git/it-ran").exists()
+
+
+FOREIGN = "its .git/config or .git/info/attributes changes what git writes"
+
+
+@pytest.mark.parametrize("way", ["filter", "include", "extension", "attributes", "no configuration"])
+async def test_one_whose_configuration_changes_what_git_writes_is_left(trees: Trees, way: str) -> None:
+    trees.write(".git/program", "#!/bin/sh\ntouch /repo/.git/it-ran\ncat\n").chmod(0o755)
+    match way:
+        case "filter":
+            trees.git("config", "filter.evil.smudge", "/repo/.git/program")
+            trees.git("config", "filter.evil.clean", "/repo/.git/program")
+        case "include":
+            trees.git("config", "includeIf.gitdir:/repo/.path", "more")
+        case "extension":
+            trees.git("config", "extensions.worktreeConfig", "true")
+        case "attributes":
+            (trees.config / ".git/info").mkdir(exist_ok=True)
+            trees.write(".git/info/attributes", "* filter=evil\n")
+        case _:
+            trees.write(".git/config", "[")
+    why = await trees.follow()
+    assert why is not None
+    assert why.startswith(FOREIGN)
+    assert trees.text() == "model = 1\n"
+    assert not (trees.config / ".git/it-ran").exists()
+
+
+async def test_a_filter_that_appears_after_the_look_at_the_configuration_does_not_run(
+    trees: Trees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees.write(".git/program", "#!/bin/sh\ntouch /repo/.git/it-ran\ncat\n").chmod(0o755)
     (trees.config / ".git/info").mkdir(exist_ok=True)
-    (trees.config / ".git/info/attributes").write_text("new filter=evil\n", encoding="utf-8")
-    await trees.follow()
-    assert not (trees.config / "hook-ran").exists()
-    assert "secret" not in "".join(
-        path.read_text("utf-8", "replace") for path in trees.config.glob("*") if path.is_file()
+    late = """mkdir -p $own/info
+git config --file $repo/config filter.evil.smudge /repo/.git/program
+git config --file $repo/config filter.evil.clean /repo/.git/program
+echo '* filter=evil' >$repo/info/attributes
+mkdir"""
+    changed = work_tree_follow._SCRIPT.replace("mkdir", late, 1)
+    monkeypatch.setattr(work_tree_follow, "_SCRIPT", changed)
+    assert await trees.follow() is None
+    assert trees.text() == "model = 2\n"
+    assert not (trees.config / ".git/it-ran").exists()
+
+
+async def test_what_the_manager_excludes_does_not_count_as_a_change(trees: Trees) -> None:
+    (trees.config / ".git/info").mkdir(exist_ok=True)
+    trees.write(".git/info/exclude", "scratch\n")
+    trees.write("scratch", "mine")
+    assert await trees.follow() is None
+
+
+async def test_a_lock_that_a_killed_run_left_is_removed_and_anothers_is_not(trees: Trees) -> None:
+    lock = trees.write(".git/index.lock", "of another git")
+    assert await trees.follow() == "another git works in it: there is .git/index.lock"
+    assert lock.exists()
+    trees.write(".git/index.lock", "hive follows\n")
+    assert await trees.follow() is None
+    assert not lock.exists()
+
+
+async def test_a_run_that_takes_too_long_leaves_no_lock(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_tree_follow, "DEADLINE", 1.0)
+    monkeypatch.setattr(
+        work_tree_follow, "_SCRIPT", work_tree_follow._SCRIPT.replace("mkdir", "exec tail -f /dev/null; mkdir", 1)
     )
+    why = await trees.follow()
+    assert why is not None
+    assert "did not end within 1 s" in why
+    assert not (trees.config / ".git/index.lock").exists()
+    assert trees.git("status", "--porcelain") == ""
