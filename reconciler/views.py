@@ -20,6 +20,7 @@ class Card:
     `source` are not stored but read when a card is shown: `branch` if the proposal came from a branch (of the push repo
     or the work tree), `sha` (also of a spawn), `decided_by` if the card is not pending any more, and `stale` if the
     proposal cannot be deployed any more: how to rebase it; `rebased_from` if hive made the commit by replaying that id.
+    `merges_left_out` is in the answer to `hive rebase` only: merge commits are not replayed.
     """
 
     id: ProposalId
@@ -41,6 +42,7 @@ class Card:
     decided_by: str | None = None
     stale: str | None = None
     rebased_from: ProposalId | None = None
+    merges_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

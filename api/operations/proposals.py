@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -204,7 +205,8 @@ async def retry(call: Call, asked: ProposalInput) -> Card:
 )
 async def rebase(call: Call, asked: ProposalInput) -> Card:
     """Replay a stale proposal onto what the agent runs now, and propose the result in its place."""
-    return await call.service.cards.of(await call.service.rebase(asked.id, call.who, asked.agent))
+    rebased = await call.service.rebase(asked.id, call.who, asked.agent)
+    return replace(await call.service.cards.of(rebased.deploy), merges_left_out=rebased.merges)
 
 
 @operation("cancel", OPERATORS, REMOVES, routes=(Route("POST", "/api/proposals/{id}/cancel", query=OF_AGENT),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source
@@ -22,8 +23,16 @@ from reconciler.proposals.superseding import SUPERSEDED
 from reconciler.world import World
 
 
+@dataclass(frozen=True, slots=True)
+class Rebased:
+    """The new deploy as its tags have it afterwards. It lacks `merges` merge commits of the old one."""
+
+    deploy: Deploy
+    merges: int
+
+
 class Rebase:
-    """The command `rebase`. It returns the new deploy as its tags have it afterwards."""
+    """The command `rebase`."""
 
     def __init__(self, world: World, deploys: Deploys, stale: Stale, proposals: Proposals, branches: Branches) -> None:
         self._world = world
@@ -32,7 +41,7 @@ class Rebase:
         self._proposals = proposals
         self._branches = branches
 
-    async def __call__(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Deploy:
+    async def __call__(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Rebased:
         """Replay the commits of a stale id onto `applied/main`, propose the last one, and supersede the id.
 
         The new proposal takes the place of a pending one, with its source: a newer commit from there supersedes it. It
@@ -61,7 +70,7 @@ class Rebase:
             if replayed.staged is not None:
                 replayed.staged.discard()
         await self._supersede(deploy, new, by)
-        return new
+        return Rebased(new, replayed.merges)
 
     async def _pin(self, old: Deploy, replayed: Fetched, request: Replay, by: str) -> Deploy:
         pinning = Pinning(

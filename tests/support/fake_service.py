@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from meta.errors import BadInput, Conflict, NotFound, Refused
@@ -251,9 +252,9 @@ class FakeService:
     def waiting(self, agent: AgentName) -> str | None:
         return self.waits.get(agent)
 
-    async def rebase(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
+    async def rebase(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Any:
         self.record(("rebase", id, by))
-        return await self.card(id, agent)
+        return SimpleNamespace(deploy=await self.card(id, agent), merges=2)
 
     async def retry(self, id: ProposalId, by: str, agent: AgentName | None = None) -> Card:
         self.record(("retry", id, by))

@@ -308,16 +308,17 @@ def rebase(
 ) -> None:
     """Replay a stale proposal onto what the agent runs now. The result is a new proposal, which takes its place.
 
-    Each commit keeps its message and its author. If files were changed on both sides, they are named, and nothing is
-    changed: rebase in the clone then.
+    Each commit keeps its message and its author. Merges are left out; their number is printed. If files were changed
+    on both sides, they are named, and nothing is changed: rebase in the clone then.
     """
     card = client.post(f"/api/proposals/{id}/rebase", {}, {"agent": agent})
-    new = card["id"]
+    new, merges = card["id"], card["merges_left_out"]
+    left_out = f"; {merges} merge commit{'s' * (merges != 1)} left out: what only a merge changed is not in it"
     show_card(
         card,
         json,
         f"proposal {new} for {card['agent']} is {id} on what it runs now, commit "
-        f"{texts.short_commit(card['fetched_sha'])}",
+        f"{texts.short_commit(card['fetched_sha'])}{left_out if merges else ''}",
         f"next: `hive diff {new}`, then `hive approve {new}`",
     )
 

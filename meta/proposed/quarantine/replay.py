@@ -47,7 +47,7 @@ class Replay:
 
 
 async def replay(request: Replay, layout: Layout, config: Config, recorder: Recorder | None = None) -> Fetched:
-    """Return the new commit with its staged pack, which the caller places or discards.
+    """Return the new commit with its staged pack, which the caller places or discards, and how many merges it lacks.
 
     Raise Conflict if a file was changed on both sides, or if nothing is left to change; Refused if a check fails or
     there are too many commits; TransientError at the deadline.
@@ -57,9 +57,11 @@ async def replay(request: Replay, layout: Layout, config: Config, recorder: Reco
         with packs.reading(request.applied_git):
             async with asyncio.timeout(config.fetch_deadline):
                 new = await _replay(repo, request)
+                added = request.sha, f"^{request.onto}"
+                merges = int(await repo.output("rev-list", "--count", "--merges", *added))
             fetched = await repo.check(new, request.onto, request.by_hand)
             staged = await hand_over(repo.path, request.applied_git, new, request.onto, config.git_deadline, recorder)
-        return replace(fetched, staged=staged)
+        return replace(fetched, staged=staged, merges=merges)
     except TimeoutError as error:
         raise TransientError(
             f"replaying {request.sha[:12]} took longer than {config.fetch_deadline:g} s",

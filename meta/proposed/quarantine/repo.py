@@ -76,7 +76,8 @@ _BYTES_PER_FILE = 400
 class Fetched:
     """A checked commit. It adds `commits` commits to the base. The texts are scrubbed.
 
-    `staged` has its objects in the applied repo, where git does not see them before an id has them.
+    `staged` has its objects in the applied repo, where git does not see them before an id has them. `merges` are the
+    merge commits that a replay left out.
     """
 
     sha: Sha
@@ -84,6 +85,7 @@ class Fetched:
     subject: str
     message: str
     staged: StagedPack | None = field(default=None, compare=False)
+    merges: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,3 +164,9 @@ def test_a_long_condition_goes_on_in_the_next_line() -> None:
     assert wrap("a\x1bb", 0) == ["a\\u001bb"]
     assert wrap("", 10) == [""]
     assert all(count_cells(line) <= 1 for line in wrap("ab cd", 1))
+
+
+async def test_a_replay_that_left_merges_out_says_how_many(hive: Hive) -> None:
+    hive.fake.add()
+    code, out, _ = await hive.hive("rebase", "1")
+    assert (code, "2 merge commits left out" in out) == (0, True)

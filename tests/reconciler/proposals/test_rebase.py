@@ -64,7 +64,7 @@ async def test_the_replay_of_a_failed_id_leaves_newer_work_of_its_branch_alone(d
     await ended(daemon, old, TagState.FAILED)
     await deployed(daemon)
     newer = await proposed(daemon, "newer")
-    new = await daemon.service.rebase(old.id, "test")
+    new = (await daemon.service.rebase(old.id, "test")).deploy
     assert (new.source, new.rebased_from) == (f"failed/{old.id}", old.id)
     now = await states(daemon)
     assert (now[old.id], now[newer.id], now[new.id]) == (TagState.FAILED, TagState.PROPOSAL, TagState.PROPOSAL)
@@ -75,14 +75,16 @@ async def test_the_replay_of_a_failed_id_leaves_newer_work_of_its_branch_alone(d
 async def test_a_pending_id_gives_its_place_to_its_replay(daemon: Daemon) -> None:
     old = await proposed(daemon, "mine")
     await deployed(daemon)
-    new = await daemon.service.rebase(old.id, "test")
+    new = (await daemon.service.rebase(old.id, "test")).deploy
     assert (new.source, (await states(daemon))[old.id]) == (str(TOPIC), TagState.DENIED)
 
 
-async def test_an_id_whose_commit_another_branch_proposes_stays(daemon: Daemon) -> None:
+async def test_an_id_whose_commit_another_branch_proposes_stays(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = await proposed(daemon, "mine", Source.of(SourceKind.WORK_TREE))
     await deployed(daemon)
-    daemon.service.proposals._branches.note(ALICE, {TOPIC: old.sha})
+    monkeypatch.setattr(daemon.service.proposals._branches, "of", lambda _: {TOPIC: old.sha})  # discovery notes others
     await daemon.service.rebase(old.id, "test")
     assert (await states(daemon))[old.id] is TagState.PROPOSAL
 

@@ -62,6 +62,17 @@ async def test_each_commit_keeps_author_and_message_and_stands_on_what_is_deploy
     hive.applied.git("fsck", "--full", "--strict")
 
 
+async def test_merges_are_left_out_and_counted(hive: QuarantineLab) -> None:
+    one = hive.work.commit({"one": "1"}, "first")
+    hive.work.git("reset", "-q", "--hard", hive.base)
+    hive.work.commit({"two": "2"}, "second")
+    hive.work.git("merge", "-q", "--no-ff", "-m", "merged", one)
+    sha = await pinned(hive)
+    main = await deployed(hive, {"three": "3"})
+    made = await replayed(hive, sha, main)
+    assert (made.commits, made.merges) == (2, 1)
+
+
 async def test_changes_in_two_places_of_one_file_are_merged(hive: QuarantineLab) -> None:
     lines = [f"line {number}\n" for number in range(20)]
     base = hive.work.commit({"notes": "".join(lines)}, "notes")
