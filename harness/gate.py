@@ -17,6 +17,8 @@ class Gate:
 
     def __init__(self) -> None:
         self.state = TurnState.IDLE
+        self.number = 0
+        """The number of the turn that runs, or of the latest one."""
         self._open = asyncio.Event()
         self._open.set()
         self._closed = asyncio.Event()
@@ -47,9 +49,9 @@ class Gate:
         finally:
             self._turn = None
 
-    def cancel(self) -> None:
-        """End the turn that runs, if there is one."""
-        if self._turn is not None:
+    def cancel(self, number: int | None = None) -> None:
+        """End the turn that runs, if there is one. With a number, only if it is that one."""
+        if self._turn is not None and number in (None, self.number):
             self._turn.cancel()
 
     def listen(self, listener: Callable[[TurnState], None] | None) -> None:
@@ -59,6 +61,7 @@ class Gate:
     def set(self, state: TurnState) -> None:
         """Set the turn state and report a change to the listener."""
         if state is not self.state:
+            self.number += state.in_turn and not self.state.in_turn
             self.state = state
             self._since = time.monotonic()
             if self._listener is not None:

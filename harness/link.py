@@ -54,9 +54,15 @@ class Link:
         environment = self._environment
         gate = self._gate
         self._send(
-            Hello(generation=environment.generation, nonce=environment.nonce, state=gate.state, seconds=gate.seconds)
+            Hello(
+                generation=environment.generation,
+                nonce=environment.nonce,
+                state=gate.state,
+                seconds=gate.seconds,
+                turn=gate.number,
+            )
         )
-        self._gate.listen(lambda state: self._send(State(state=state)))
+        gate.listen(lambda state: self._send(State(state=state, turn=gate.number)))
         log.info("hello to hive as generation %s", environment.generation or "(none)")
         while line := await reader.readline():
             try:
@@ -73,15 +79,15 @@ class Link:
 
     def _handle(self, order: Drain | Resume | Cancel | Probe) -> None:
         if isinstance(order, Probe):
-            self._send(State(state=self._gate.state, probe=order.probe))
+            self._send(State(state=self._gate.state, probe=order.probe, turn=self._gate.number))
         elif isinstance(order, Drain):
             log.info("draining")
             self._gate.drain()
             if self._gate.state is TurnState.DRAINED:
-                self._send(State(state=TurnState.DRAINED))
+                self._send(State(state=TurnState.DRAINED, turn=self._gate.number))
         elif isinstance(order, Cancel):
-            log.warning("hive ends the turn: it takes too long")
-            self._gate.cancel()
+            log.warning("hive ends the turn%s: it takes too long", "" if order.turn is None else f" {order.turn}")
+            self._gate.cancel(order.turn)
         else:
             log.info("resuming")
             self._gate.resume()

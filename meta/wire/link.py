@@ -34,6 +34,8 @@ class TurnState(StrEnum):
 Identifier = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 """Text of an agent that hive shows and logs: short, without line ends and terminal escapes."""
 
+TurnNumber = Annotated[int, Field(ge=0, le=2**53)]
+
 
 class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -42,7 +44,8 @@ class _Line(BaseModel):
 class Hello(_Line):
     """The first line of the harness. `generation` and `nonce` are what hive launched the container with.
 
-    `seconds`: how long the harness has been in `state`, if it connects again in the middle of a turn.
+    `seconds`: how long the harness has been in `state`, if it connects again in the middle of a turn. `turn`: the
+    number of its latest turn; None from a harness that does not count them.
     """
 
     up: Literal["hello"] = "hello"
@@ -50,14 +53,16 @@ class Hello(_Line):
     nonce: Identifier
     state: Annotated[TurnState, Field(strict=False)] = TurnState.IDLE
     seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 0.0
+    turn: TurnNumber | None = None
 
 
 class State(_Line):
-    """The new turn state, or the answer to the probe with the number `probe`."""
+    """The new turn state, or the answer to the probe with the number `probe`. `turn` as in the hello."""
 
     up: Literal["state"] = "state"
     state: Annotated[TurnState, Field(strict=False)]
     probe: int | None = None
+    turn: TurnNumber | None = None
 
 
 class Drain(_Line):
@@ -74,9 +79,13 @@ class Resume(_Line):
 
 
 class Cancel(_Line):
-    """End the turn now: it has taken longer than its limit. Its messages are given back."""
+    """End the turn now: it has taken longer than its limit. Its messages are given back.
+
+    With `turn` only the turn with that number: another one may have begun meanwhile.
+    """
 
     down: Literal["cancel"] = "cancel"
+    turn: TurnNumber | None = None
 
 
 class Probe(_Line):

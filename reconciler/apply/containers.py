@@ -50,7 +50,7 @@ class ContainerSteps:
 
     async def _stop(self, agent: AgentName, step: steps.Stop) -> None:
         transient, nonce = step.transient, step.nonce
-        if transient == Transient.STUCK and await self._turn_cancelled(agent):
+        if transient == Transient.STUCK and await self._turn_cancelled(agent, step.turn):
             return
         turn = self._world.links.view(agent).turn
         if turn is not None and turn.in_turn:
@@ -65,10 +65,13 @@ class ContainerSteps:
         if transient == Transient.STUCK:
             await self._world.broker.fail_turn(agent, nonce)
 
-    async def _turn_cancelled(self, agent: AgentName) -> bool:
+    async def _turn_cancelled(self, agent: AgentName, number: int | None) -> bool:
         """Ask the harness to end a turn over its limit. Return False if the agent has to be stopped for that."""
-        began, world = self._world.links.view(agent).turn_since, self._world
-        cancelled = await world.links.cancel_turn(agent, world.config.turn_grace)
+        world, view = self._world, self._world.links.view(agent)
+        if view.turn is not None and view.turn_number != number:
+            return True  # it ended since the plan was made: another one runs
+        began = view.turn_since
+        cancelled = await world.links.cancel_turn(agent, world.config.turn_grace, number)
         world.metrics.turn_stuck(agent)
         seconds = round(world.clock() - began) if began is not None else None
         await self._append_if_room("turn_stuck", agent, {"seconds": seconds, "stops": not cancelled})

@@ -88,9 +88,10 @@ class Links:
         if former is not peer:
             self._adopt(agent, link, peer)
         link.greeted = True
-        since = self._turn_since(link.view if link.view.nonce == hello.nonce else _NEVER, hello.state, hello.seconds)
+        same = (link.view.nonce, link.view.turn_number) == (hello.nonce, hello.turn)
+        since = self._turn_since(link.view if same else _NEVER, hello.state, hello.seconds)
         view = replace(link.view, generation=hello.generation, nonce=hello.nonce, turn=hello.state, legacy_at=None)
-        self._set(agent, replace(view, turn_since=since))
+        self._set(agent, replace(view, turn_since=since, turn_number=hello.turn))
         self._send(peer, Probe(probe=next(self._probes)))
         if self._acks is not None:
             self._spawn(self._note_acks(agent, self._acks))
@@ -102,8 +103,10 @@ class Links:
         link = self._current(agent, peer)
         if link is not None:
             answered = link.view.answered or state.probe is not None
-            since = self._turn_since(link.view, state.state)
-            self._set(agent, replace(link.view, turn=state.state, turn_since=since, answered=answered))
+            same = link.view.turn_number == state.turn
+            since = self._turn_since(link.view if same else _NEVER, state.state)
+            view = replace(link.view, turn=state.state, turn_since=since, turn_number=state.turn, answered=answered)
+            self._set(agent, view)
 
     def lost(self, agent: AgentName, peer: LinkPeer) -> None:
         """Record that the connection ended. It counts as a loss if it was a harness's, which said hello."""
@@ -180,15 +183,18 @@ class Links:
         finally:
             self.skip_drain(agent)
 
-    async def cancel_turn(self, agent: AgentName, seconds: float) -> bool:
-        """Ask the harness to end its turn, and wait at most `seconds`. Return False if the turn goes on."""
+    async def cancel_turn(self, agent: AgentName, seconds: float, number: int | None = None) -> bool:
+        """Ask the harness to end its turn, and wait at most `seconds`. Return False if the turn goes on.
+
+        With a number only that turn is meant, not one that begins meanwhile.
+        """
         link = self._links.get(agent)
         if link is None or link.peer is None:
             return False
         try:
             async with asyncio.timeout(seconds):
-                await link.peer.send(Cancel())
-                while link.view.turn is not None and link.view.turn.in_turn:
+                await link.peer.send(Cancel(turn=number))
+                while _is_in(link.view, number):
                     changed = self._changed.setdefault(agent, asyncio.Event())
                     changed.clear()
                     await changed.wait()
@@ -264,3 +270,8 @@ class Links:
 
 
 _NEVER = LinkView()
+
+
+def _is_in(view: LinkView, number: int | None) -> bool:
+    """Return True while the harness is in a turn: with a number, in that one."""
+    return view.turn is not None and view.turn.in_turn and number in (None, view.turn_number)

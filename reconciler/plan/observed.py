@@ -79,6 +79,7 @@ class LinkView:
     `legacy_at`: when a peer that never sends a hello used its mcp socket, which counts as healthy.
     `answered`: it answered a probe on this connection. `losses`: how often the link of this nonce broke.
     `acked`: this launch acknowledged the messages of a turn. `turn_since`: when the turn began that runs.
+    `turn_number`: its number, or that of the latest one; None if the harness does not count them.
     """
 
     connected: bool = False
@@ -92,6 +93,7 @@ class LinkView:
     legacy_at: float | None = None
     acked: bool = False
     turn_since: float | None = None
+    turn_number: int | None = None
 
 
 class Transient:

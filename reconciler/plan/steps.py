@@ -127,12 +127,16 @@ class Drain(Step):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Step):
-    """End the launch with `nonce` (A6). `transient` is stored first, so that hive does not count a crash."""
+    """End the launch with `nonce` (A6). `transient` is stored first, so that hive does not count a crash.
+
+    `turn`: the number of the turn over its limit, which hive asks the harness to end first.
+    """
 
     name: ClassVar[str] = "stop"
     effects: ClassVar[tuple[str, ...]] = ("remember-stop", "stop")
     transient: str
     nonce: str
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

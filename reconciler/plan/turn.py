@@ -30,7 +30,9 @@ def end_stuck_turn(c: Context) -> Decision | None:
     if ends is None or launch is None or c.now < ends + c.config.turn_grace:
         return None
     return c.do(
-        steps.Stop(Transient.STUCK, launch.nonce), f"its turn takes longer than {_limit(c)}", conditions=_conditions(c)
+        steps.Stop(Transient.STUCK, launch.nonce, c.observed.link.turn_number),
+        f"its turn takes longer than {_limit(c)}",
+        conditions=_conditions(c),
     )
 
 

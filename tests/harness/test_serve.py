@@ -206,6 +206,20 @@ async def test_a_turn_that_hive_cancels_is_given_back_and_the_harness_goes_on(ha
     assert process.returncode is None
 
 
+async def test_the_cancel_of_an_earlier_turn_ends_no_later_one(harness: Harness, hive: FakeHive) -> None:
+    harness.configure(HELD)
+    await hive.post("operator", "hold")
+    await harness.start()
+    await hive.until(lambda: len(hive.sent) == 1)
+    assert hive.hellos[0].turn == 0
+    await hive.order(Cancel(turn=0))
+    await hive.order(Probe(probe=77))
+    await hive.until(lambda: any(state.probe == 77 for state in hive.states))
+    assert (hive.turn, hive.states[-1].turn) == (TurnState.THINKING, 1)
+    await hive.order(Cancel(turn=1))
+    await hive.until(lambda: len(hive.sent) == 2)
+
+
 async def test_wrong_settings_end_the_start_and_name_the_key(harness: Harness, hive: FakeHive) -> None:
     harness.configure('limits.turn_seconds = "long"\n')
     await harness.start()

@@ -10,6 +10,8 @@ from meta.names import AgentName
 from meta.wire.link import Cancel, Closed, DownLine, Hello, State, TurnState
 from reconciler.backends.fake import FakeBackend
 from reconciler.daemon.daemon import Daemon
+from reconciler.plan import steps
+from reconciler.plan.observed import Transient
 
 ALICE = AgentName("alice")
 OVER = 4_000.0
@@ -111,3 +113,14 @@ async def test_a_turn_over_its_limit_ends_over_the_link_or_with_the_container(da
     if not obeys:
         assert await daemon.service.broker.unread(ALICE) == 1, "it waits again, with an attempt"
     assert daemon.world.memory.get(ALICE).crashes == 0
+
+
+async def test_a_turn_that_began_after_the_plan_is_not_ended_for_the_one_before(daemon: Daemon) -> None:
+    before, peer = launch(daemon), Peer(daemon, obeys=True)
+    peer.connect(0.0)
+    daemon.service.links.state(ALICE, peer, State(state=TurnState.THINKING, turn=7))
+    steps_of_containers = daemon.service.loop._apply._containers  # between a plan and its step nothing can be put
+    await steps_of_containers(ALICE, steps.Stop(Transient.STUCK, before, 6))
+    assert (peer.cancels, launch(daemon)) == (0, before)
+    assert daemon.service.links.view(ALICE).turn_number == 7
+    assert "turn_stuck" not in await kinds(daemon)

@@ -212,6 +212,16 @@ async def test_a_turn_that_hive_cancels_ends_or_goes_on() -> None:
     await links.close()
 
 
+async def test_only_the_turn_that_is_meant_is_cancelled() -> None:
+    links = Links(lambda _: None)
+    peer = connect(links)
+    links.state(ALICE, peer, State(state=TurnState.THINKING, turn=3))
+    asyncio.get_running_loop().call_soon(links.state, ALICE, peer, State(state=TurnState.THINKING, turn=4))
+    assert await links.cancel_turn(ALICE, 10, 3)
+    assert Cancel(turn=3) in peer.sent
+    await links.close()
+
+
 def test_the_first_ack_of_a_launch_is_a_change_and_later_ones_are_none() -> None:
     hints: list[AgentName] = []
     links = Links(hints.append)

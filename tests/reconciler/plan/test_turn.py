@@ -19,7 +19,7 @@ GRACE = CONFIG.turn_grace
 def in_turn(age: float, state: TurnState = TurnState.THINKING) -> Model:
     """An agent in a turn of this age, with a limit of LIMIT seconds."""
     model = running()
-    model.set(link=replace(model.seen.link, turn=state, turn_since=model.now - age), turn_limit=LIMIT)
+    model.set(link=replace(model.seen.link, turn=state, turn_since=model.now - age, turn_number=5), turn_limit=LIMIT)
     return model
 
 
@@ -46,7 +46,7 @@ def test_a_turn_over_its_limit_is_stuck_and_may_still_end_by_itself(state: TurnS
 def test_after_the_grace_hive_ends_it_and_the_agent_runs_again() -> None:
     model = in_turn(LIMIT + GRACE)
     decision = model.decide()
-    assert decision.step == steps.Stop(Transient.STUCK, "n1")
+    assert decision.step == steps.Stop(Transient.STUCK, "n1", 5)
     assert decision.conditions[0].startswith("stuck: ")
     assert model.settle().phase == "running"
     assert model.done[:2] == ["stop", "start"]
