@@ -11,6 +11,7 @@ from meta.errors import Conflict, Damaged, DiskFull, HiveError, NotFound, Perman
 _LOCKED = re.compile(r"Unable to create '[^'\n]*\.lock'|another git process", re.IGNORECASE)
 _FULL = re.compile(r"No space left|Disk quota")
 _PASSING = re.compile(r"Input/output error|Read-only file system|Cannot allocate|File too large")
+_NO_DESCRIPTOR = re.compile(r"Too many open files")
 _BROKEN = re.compile(
     r"loose object [^\n]* is corrupt|object file [^\n]* is empty|reference broken|inflate: data"
     r"|packfile [^\n]* (?:cannot|does not)|(?:unexpected|unterminated) line in [^\n]*packed-refs|hash mismatch"
@@ -37,6 +38,8 @@ def failure(git_dir: Path, argv: Sequence[str], stderr: str) -> HiveError:
         return DiskFull(
             summary, "free some space (`hive status` names who holds the most); hive then continues by itself"
         )
+    if _NO_DESCRIPTOR.search(stderr):
+        return TransientError(summary, "hive continues by itself once connections are closed; see `hive doctor`")
     if _PASSING.search(stderr):
         return TransientError(summary, "free some space or repair the disk; hive then continues by itself")
     if _BROKEN.search(stderr):

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from meta import own_file
-from meta.errors import Damaged
+from meta.errors import Damaged, HiveError
 from meta.git.objects import GitObject
 from meta.names import Sha
 from meta.own_file import sync_folder
-from meta.process.disk import disk_error
+from meta.process.disk import NO_DESCRIPTOR, disk_error
 
 _HEX = frozenset("0123456789abcdef")
 _SETTLED_NS = 50_000_000
@@ -93,8 +93,10 @@ def read_loose(git_dir: Path, name: Sha) -> GitObject | None:
     return GitObject(kind, data)
 
 
-def unreadable(path: object, error: OSError) -> Damaged:
-    """Return the error for a file that exists and cannot be read."""
+def unreadable(path: object, error: OSError) -> HiveError:
+    """Return the error for a file that exists and cannot be read: Damaged, or TransientError without a descriptor."""
+    if error.errno in NO_DESCRIPTOR:
+        return disk_error(f"cannot read {path}", error)
     return Damaged(path, f"it cannot be read ({error.strerror})", "repair the disk or its permissions")
 
 
@@ -129,7 +131,10 @@ class PackedRefs:
 
 
 def read_refs(git_dir: Path, folders: Sequence[str], packed: PackedRefs | None = None) -> dict[str, Sha]:
-    """Return every ref directly in one of `folders` (like "refs/heads") by full name. Raise Damaged."""
+    """Return every ref directly in one of `folders` (like "refs/heads") by full name.
+
+    Raise Damaged, or TransientError if there is no descriptor left. So do the other readers here.
+    """
     loose: dict[str, Sha] = {}
     for folder in folders:
         for name in _names(f"{git_dir}/{folder}"):

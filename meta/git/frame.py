@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from meta import own_file
-from meta.errors import Damaged
+from meta.errors import Damaged, TransientError
 from meta.git.config import CONFIG
 from meta.git.files import unreadable, write_durably
 from meta.own_file import sync_folder
@@ -46,7 +46,7 @@ def mend_frame(git_dir: Path) -> list[Path]:
     mended: list[Path] = []
     for name, content, is_whole in (("config", CONFIG.encode(), _is_config), ("HEAD", _HEAD, _is_head)):
         path = git_dir / name
-        with contextlib.suppress(Damaged, OSError):
+        with contextlib.suppress(Damaged, TransientError, OSError):
             if not _is_damaged(git_dir):
                 break
             if not own_file.is_regular(path) or not is_whole(_content(path)):

@@ -13,6 +13,8 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from meta.process.disk import raise_if_no_descriptor
+
 SETTINGS = """[core]
 \trepositoryformatversion = 0
 \tfilemode = true
@@ -55,16 +57,21 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def fault(repo: Path, owner: int) -> str | None:
-    """Return the first thing in `repo` that is not as `owner`, the uid of hive, made it; None if there is none."""
+    """Return the first thing in `repo` that is not as `owner`, the uid of hive, made it; None if there is none.
+
+    Raise TransientError if there is no descriptor left to look at it with.
+    """
     try:
         top = os.open(repo, _FOLDER)
     except OSError as error:
+        raise_if_no_descriptor(f"cannot look at {repo}", error)
         return f"it cannot be opened as a directory: {error.strerror}"
     try:
         return next(_faults(top, owner), None)
     except FileNotFoundError as error:
         return f"{error.filename} is missing"
     except OSError as error:
+        raise_if_no_descriptor(f"cannot look at {repo}", error)
         return f"{error.filename or 'a part of it'} cannot be read: {error.strerror}"
     finally:
         os.close(top)

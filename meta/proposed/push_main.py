@@ -19,6 +19,7 @@ from meta.errors import PermanentError
 from meta.git.config import own_environment
 from meta.layout import Layout
 from meta.names import AgentName, Sha
+from meta.process.disk import raise_if_no_descriptor
 from meta.process.recorder import Recorder
 from meta.process.run import Streams, run
 from meta.proposed import push_refs, push_repo
@@ -65,6 +66,7 @@ async def bring(
             await _bring_objects(layout, agent, wanted - {None}, have, config, recorder)
         return await asyncio.to_thread(_move, repo, target, tags=bool(new))
     except OSError as error:
+        raise_if_no_descriptor(f"{repo} does not follow main yet", error)
         raise PermanentError(f"{repo} does not follow main: {error.strerror}", "see `hive doctor`") from error
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from meta.config import Config
-from meta.errors import HiveError
+from meta.errors import HiveError, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
 from meta.process.failpoint import hit
@@ -93,6 +93,8 @@ def reason(path: Path) -> str:
     """Return why a repo was set aside."""
     try:
         fault = push_check.fault(path, path.parent.lstat().st_uid)
+    except TransientError as error:
+        fault = f"hive cannot look at it now: {error.summary}"
     except OSError as error:
         fault = error.strerror
     return one_line(fault or "it could not be copied, or there was another one already", 300)

@@ -19,6 +19,7 @@ from meta.errors import PermanentError
 from meta.git.stale_locks import in_use
 from meta.layout import Layout
 from meta.names import AgentName
+from meta.process.disk import raise_if_no_descriptor
 from meta.process.recorder import Recorder
 from meta.process.run import Streams, run
 from meta.proposed import push_objects, push_repo
@@ -60,6 +61,7 @@ async def prune(
     try:
         return await _prune(layout, agent, config, now, state, recorder)
     except OSError as error:
+        raise_if_no_descriptor(f"{repo} is not pruned yet", error)
         raise PermanentError(f"{repo} cannot be pruned: {error.strerror}", "see `hive doctor`") from error
 
 

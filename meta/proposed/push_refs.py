@@ -18,6 +18,7 @@ from pathlib import Path
 from meta.git.stale_locks import in_use
 from meta.model import TagState
 from meta.names import Sha
+from meta.process.disk import NO_DESCRIPTOR
 from meta.proposed.tips import PACKED_LIMIT, Tip
 
 MAIN = "main"
@@ -159,10 +160,15 @@ def _packed(top: int) -> dict[str, Sha] | None:
 
 
 def _text(folder: int, name: str, limit: int) -> str | None:
-    """Return the text of a plain file; None if it is missing, longer than `limit`, or something else."""
+    """Return the text of a plain file; None if it is missing, longer than `limit`, or something else.
+
+    Raise OSError if there is no descriptor left.
+    """
     try:
         descriptor = os.open(name, _FILE, dir_fd=folder)
-    except OSError:
+    except OSError as error:
+        if error.errno in NO_DESCRIPTOR:
+            raise
         return None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -52,7 +52,10 @@ def present(layout: Layout, agent: AgentName) -> bool:
 
 
 def fault(layout: Layout, agent: AgentName) -> str | None:
-    """Return what in the repo is not as hive made it; None if nothing is. It belongs to the owner of its parent."""
+    """Return what in the repo is not as hive made it; None if nothing is. It belongs to the owner of its parent.
+
+    Raise TransientError if there is no descriptor left to look at it with.
+    """
     try:
         found = push_check.fault(path_of(layout, agent), layout.push_repos.lstat().st_uid)
     except OSError as error:
@@ -61,7 +64,10 @@ def fault(layout: Layout, agent: AgentName) -> str | None:
 
 
 def complaint(layout: Layout, agent: AgentName) -> str | None:
-    """Return why hive reads nothing from the repo and nobody should push to it; None if it is as hive made it."""
+    """Return why hive reads nothing from the repo and nobody should push to it; None if it is as hive made it.
+
+    Raise TransientError if there is no descriptor left to look at it with.
+    """
     path, found = path_of(layout, agent), fault(layout, agent)
     if found is None:
         return None

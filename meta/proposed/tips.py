@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.names import Sha
+from meta.process.disk import raise_if_no_descriptor
 from meta.text import one_line, scrub
 
 MOST_ENTRIES = 10_000
@@ -77,13 +78,14 @@ def read_tips(top: Path, git_directory: str, before: Snapshot | None = None) -> 
     """Read the branches of `git_directory` (like "alice/config/.git") below `top`, a directory of hive's own.
 
     Files that did not change since `before` are not read again. If a repo cannot be read, the snapshot has a complaint;
-    no OSError is raised.
+    no OSError is raised. Raise TransientError if there is no descriptor left: no branch counts as gone then.
     """
     reader = _Reader(before or Snapshot(), top / git_directory)
     with ExitStack() as stack:
         try:
             descriptor = _descend(stack, top, git_directory)
         except OSError as error:
+            raise_if_no_descriptor(f"cannot read the branches of {top / git_directory}", error)
             return Snapshot(complaint=_complaint(top / git_directory, error))
         reader.read(stack, descriptor)
     return reader.snapshot()
@@ -125,14 +127,20 @@ class _Reader:
             try:
                 heads = os.open(part, _FOLDER, dir_fd=heads)
             except OSError as error:
+                self._raise_if_no_descriptor(error)
                 self._complaint = _complaint(self._path / name, error)
                 return
             stack.callback(os.close, heads)
             self._folder(heads, name)
-        self._walk(
-            heads, "", 0
-        )  # loose refs first: `git pack-refs` writes the packed ones, then removes the loose ones
+        try:  # loose refs first: `git pack-refs` writes the packed ones, then removes the loose ones
+            self._walk(heads, "", 0)
+        except OSError as error:
+            self._raise_if_no_descriptor(error)
+            raise
         self._packed(descriptor)
+
+    def _raise_if_no_descriptor(self, error: OSError) -> None:
+        raise_if_no_descriptor(f"cannot read the branches of {self._path}", error)
 
     def _folder(self, descriptor: int, name: str, mark: bool = True) -> None:
         status = os.fstat(descriptor)
@@ -157,7 +165,8 @@ class _Reader:
                     self._odd += 1
             except (FileNotFoundError, NotADirectoryError):
                 continue  # removed meanwhile
-            except OSError:
+            except OSError as error:
+                self._raise_if_no_descriptor(error)
                 self._odd += 1
 
     def _below(self, folder: int, name: str, branch: str, depth: int) -> None:
@@ -196,6 +205,7 @@ class _Reader:
         try:
             text = _read(descriptor, "packed-refs", PACKED_LIMIT)
         except OSError as error:  # its owner made it unreadable, or replaced it meanwhile
+            self._raise_if_no_descriptor(error)
             self._complaint = f"{self._path}/packed-refs cannot be read ({error.strerror}): its branches are not read"
             return
         if text is None:

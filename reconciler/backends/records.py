@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from meta import own_file
 from meta.errors import Damaged
 from meta.model import ContainerSettings
+from meta.process.disk import raise_if_no_descriptor
 from reconciler.plan.observed import Exit
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Cached(Generic[T]):
         self._logged = ""
 
     def get(self) -> T | None:
-        """Return the present value."""
+        """Return the present value. Raise TransientError if there is no descriptor left to read it with."""
         now = stamp(self._name, follow=self._follow)
         if now != self._stamp or self.damage:  # what cannot be read changes without a new stamp
             self.damage = ""
@@ -97,6 +98,7 @@ class Cached(Generic[T]):
         except Damaged as error:
             self._note(error.summary)
         except OSError as error:
+            raise_if_no_descriptor(f"cannot read {self.path}", error)
             self._note(f"{self.path} is damaged: it cannot be read ({error.strerror})")
         except ValidationError as error:
             self._note(f"{self.path} is damaged: {error.errors()[0]['msg']}")

@@ -218,7 +218,7 @@ class Discovery:
             try:
                 if await self._differs(agent):
                     self._queue.add(agent)
-            except OSError as error:  # concerns this agent only: look at the others
+            except (OSError, TransientError) as error:  # concerns this agent only: look at the others
                 self._waiting[agent] = one_line(f"its proposed repos cannot be looked at: {error}", NOTE_LIMIT)
                 log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from typing_extensions import override
 log = logging.getLogger(__name__)
 
 LACKING = frozenset({errno.EMFILE, errno.ENFILE})
+QUOTE = os.strerror(errno.EMFILE)
+"""What the error says. That of ENFILE begins with it."""
 OVER = 10.0
 """Seconds without a failure after which an incident is over. A server tries once a second."""
 
@@ -66,10 +69,20 @@ def describe() -> str:
     return f"the daemon has no file descriptor left: it may have {limit} open"
 
 
+def is_at_limit() -> bool:
+    """Return True if the process can open no file now."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in LACKING
+    return False
+
+
 class DescriptorFilter(logging.Filter):
     """Leaves out each record of an error that a lack of descriptors caused: the line of the incident says it once.
 
-    A critical record stays, without its traceback.
+    Also a record that only quotes such an error, while the daemon itself lacks descriptors or did not long ago: what an
+    agent's program complains about stays. A critical record stays, without its traceback.
     """
 
     def __init__(self, descriptors: Descriptors) -> None:
@@ -80,8 +93,12 @@ class DescriptorFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return False for a record that is left out."""
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if not lacks(error):
+        if lacks(error):
+            record.exc_info = record.exc_text = None
+        elif not self._is_quoted(record):
             return True
-        record.exc_info = record.exc_text = None
         self._descriptors.fail()
         return record.levelno >= logging.CRITICAL
+
+    def _is_quoted(self, record: logging.LogRecord) -> bool:
+        return QUOTE in record.getMessage() and (self._descriptors.lasts() or is_at_limit())

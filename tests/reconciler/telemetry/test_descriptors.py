@@ -82,3 +82,14 @@ async def test_what_the_loop_reports_is_counted_in_the_metrics_and_other_errors_
     loop.call_exception_handler({"message": "a mistake of hive", "exception": ValueError()})
     assert b"hive_descriptor_shortages_total 1.0" in metrics.render(None, 0)
     assert [record.name for record in caplog.records] == ["reconciler.telemetry.descriptors", "asyncio"]
+
+
+def test_a_line_that_quotes_the_lack_is_left_out_only_while_the_daemon_itself_lacks_descriptors(
+    descriptors: Descriptors, incidents: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = DescriptorFilter(descriptors).filter
+    quote = logging.LogRecord("x", logging.WARNING, "", 0, "alice: the build failed: Too many open files", (), None)
+    assert kept(quote) and not incidents
+    monkeypatch.setattr("reconciler.telemetry.descriptors.is_at_limit", lambda: True)
+    assert not kept(quote) and not kept(quote)
+    assert len(incidents) == 1
