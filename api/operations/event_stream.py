@@ -6,6 +6,9 @@ snapshot  the whole state, if it was requested: instead of ready, and after each
 resync    replaces events that cannot be sent (pruned, of another database, or the reader is too slow); the reader has
           to fetch everything again, and the stream goes on from the id of this event
 others    the events themselves; the SSE id is the event's `seq`, for Last-Event-ID
+
+A comment follows HEARTBEAT seconds after the last write. It has an id, too: that of the last event that was read, so
+that a reader who resumes does not begin again with events that its filter leaves out.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.views import Event
 
 HEARTBEAT = 15.0
-"""Seconds without an event after which a comment is sent. Only a write shows that the peer has disconnected."""
+"""Seconds without a write after which a comment is sent. Only a write shows that the peer has disconnected."""
 
 
 Snapshot = Callable[[], Awaitable[tuple[str, str]]]
@@ -51,15 +54,9 @@ async def sse(
         yield _block("ready", position, {"after": position})
     while not stopping.is_set():
         try:
-            async with aclosing(_until(source, position, stopping)) as coming:
-                async for event in coming:
-                    if event is None:
-                        yield ":\n\n"
-                        continue
-                    position = event.seq
-                    if not only.matches(event.kind, event.agent, event.at):
-                        continue
-                    yield _block(event.kind, event.seq, asdict(event))
+            async with aclosing(_until(source, position, stopping, only)) as coming:
+                async for position, event in coming:
+                    yield _comment(position) if event is None else _block(event.kind, position, asdict(event))
             return
         except Resync as error:
             position = await source.last()
@@ -69,8 +66,15 @@ async def sse(
                 yield _raw("snapshot", position, text)
 
 
-async def _until(source: Events, after: str, stopping: asyncio.Event) -> AsyncGenerator[Event | None, None]:
-    """Yield events as they come, and None after each HEARTBEAT seconds without one. End when `stopping` is set."""
+async def _until(
+    source: Events, after: str, stopping: asyncio.Event, only: Filter
+) -> AsyncGenerator[tuple[str, Event | None], None]:
+    """Yield the wanted events as they come, each with its number. End when `stopping` is set.
+
+    After each HEARTBEAT seconds without one yield the number of the last event of any kind, and None.
+    """
+    clock = asyncio.get_running_loop().time
+    due = clock() + HEARTBEAT
     end = asyncio.ensure_future(stopping.wait())
     coming: asyncio.Future[Event | None] | None = None
     try:
@@ -78,16 +82,19 @@ async def _until(source: Events, after: str, stopping: asyncio.Event) -> AsyncGe
             while True:
                 coming = coming or asyncio.ensure_future(_next(subscription))
                 waiting: set[asyncio.Future[Any]] = {coming, end}
-                await asyncio.wait(waiting, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waiting, timeout=max(0.0, due - clock()), return_when=asyncio.FIRST_COMPLETED)
                 if end.done():
                     return
-                if not coming.done():
-                    yield None
-                    continue
-                event, coming = coming.result(), None
-                if event is None:
-                    return
-                yield event
+                wanted: Event | None = None
+                if coming.done():
+                    event, coming = coming.result(), None
+                    if event is None:
+                        return
+                    after = event.seq
+                    wanted = event if only.matches(event.kind, event.agent, event.at) else None
+                if wanted is not None or clock() >= due:
+                    yield after, wanted
+                    due = clock() + HEARTBEAT
     finally:
         end.cancel()
         if coming is not None:
@@ -101,6 +108,10 @@ async def _next(subscription: AsyncIterator[Event]) -> Event | None:
 
 def _block(kind: str, seq: str, data: dict[str, Any]) -> str:
     return _raw(kind, seq, json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+def _comment(position: str) -> str:
+    return f":\nid: {position}\n\n"
 
 
 def _raw(kind: str, seq: str, text: str) -> str:

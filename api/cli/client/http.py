@@ -174,7 +174,7 @@ class Client:
 
 
 class Stream:
-    """Server-sent events, with a time limit on each wait. `position` is the number of the last event."""
+    """Server-sent events, with a time limit on each wait. `position` is the number of the last event that was read."""
 
     def __init__(self, sock: socket.socket, received: bytes) -> None:
         self.position = ""
@@ -203,8 +203,9 @@ class Stream:
             if end:
                 self._buffer = rest
                 event = _event(block)
-                if event is not None:
+                if event.seq:  # a comment has one, too
                     self.position = event.seq
+                if event.data:
                     return event
                 continue
             remaining = deadline - time.monotonic()
@@ -270,15 +271,14 @@ def _answer(head: bytes, body: bytes) -> Any:
     raise Failed(f"the daemon answered with status {status or 'nothing'}", "see its log")
 
 
-def _event(block: bytes) -> Event | None:
+def _event(block: bytes) -> Event:
+    """Return the event of a block; that of a comment has no data."""
     fields = {"event": "message", "id": "", "data": ""}
     for line in block.decode(errors="replace").splitlines():
         key, _, value = line.partition(":")
         if key in fields:
             fields[key] = value.removeprefix(" ")
-    if not fields["data"]:
-        return None
-    return Event(fields["event"], fields["id"], _row(json.loads(fields["data"])))
+    return Event(fields["event"], fields["id"], _row(json.loads(fields["data"])) if fields["data"] else {})
 
 
 def _row(value: Any) -> Row:
