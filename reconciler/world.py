@@ -64,6 +64,12 @@ class World:
         for on_destroy in self.on_destroy:
             await on_destroy(agent)
 
+    async def abandon(self, agent: AgentName) -> None:
+        """Close the questions to an agent whose spawn failed, and make dead letters of what waits for it."""
+        for on_destroy in self.on_destroy:
+            await on_destroy(agent)
+        await self.broker.abandon(agent, "its spawn failed")
+
     def decision(self, agent: AgentName) -> asyncio.Lock:
         """Return the lock to hold while the end of an id is decided: by the meta commit, or by cancel and destroy."""
         return self._decisions.setdefault(agent, asyncio.Lock())

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from meta.errors import Refused
 from meta.model import Deploy, DeployKind, Generation, TagState
-from meta.names import HIVE, AgentName, GenerationId, ProposalId
+from meta.names import HIVE, MANAGER, AgentName, GenerationId, ProposalId
 from reconciler.apply import work_trees
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
@@ -69,10 +69,25 @@ class DeploySteps:
         deploys = await self._world.observer.refresh(agent)
         stamp, proven = self._world.observer.stamp(agent), self._world.memory.get(agent).proven
         shown = tuple(replace(deploy, unproven=deploy.unproven and deploy.id not in proven) for deploy in deploys)
+        await self._abandon_failed_spawn(agent, deploys)
         with effect("project"):
             await self._world.cards.project(agent, shown, stamp or "")
             self._world.memory.note_projected(agent, stamp)
         return deploys
+
+    async def _abandon_failed_spawn(self, agent: AgentName, deploys: Sequence[Deploy]) -> None:
+        """Report what was sent to an agent from the answer to its spawn on, if that failed.
+
+        This comes before the card shows the failure: after a kill in between it is done again.
+        """
+        spawns = [deploy for deploy in deploys if deploy.kind is DeployKind.SPAWN]
+        if not spawns or spawns[-1].state is not TagState.FAILED:
+            return
+        if agent == MANAGER or agent in self._world.observer.known().agents:
+            return
+        card = await self._world.cards.get(agent, spawns[-1].id)
+        if card is None or card.state != TagState.FAILED.value:
+            await self._world.abandon(agent)
 
     async def _begin(self, deploy: Deploy) -> None:
         await self._check_ancestor(deploy)

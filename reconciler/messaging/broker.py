@@ -23,7 +23,7 @@ from reconciler.messaging.receivers import Receivers
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
 from reconciler.store.messages import lists, rows
-from reconciler.store.messages.attempts import AttemptLimit, Ending, fail, requeue
+from reconciler.store.messages.attempts import AttemptLimit, Ending, bury_all, fail, requeue
 from reconciler.store.messages.quota import Quota
 from reconciler.store.messages.rows import NewMessage
 from reconciler.store.messages.text import (
@@ -354,6 +354,12 @@ class Broker:
         """Remove a dead letter. Raise NotFound."""
         if not await self._db.write(partial(lists.discard, id=id)):
             raise NotFound(f"there is no dead letter {id}", "see `hive dead-letters`")
+
+    async def abandon(self, agent: str, reason: str) -> None:
+        """Make dead letters of what waits for an agent whose spawn failed. Another agent may get its name later."""
+        work = partial(bury_all, recipient=agent, at=int(self._clock()), reason=reason)
+        if await self._db.write(work):
+            self.wake_receivers(agent)
 
     # cleaning
     async def clean(self, now: float) -> int:

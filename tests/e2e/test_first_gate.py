@@ -49,3 +49,16 @@ def test_an_agent_in_its_first_gate_exists_and_may_use_every_verb_of_its_own_soc
         assert "no agent" not in answer, (operation.name, answer)
         assert "first commit" not in answer, (operation.name, answer)
     assert "parked until it runs" in lab.inbox("alice")
+
+
+@pytest.mark.bwrap
+@pytest.mark.lab(settings={"HIVE_HEALTH_DEADLINE": "60"}, tiny=silent_but_manager)
+def test_what_was_sent_to_an_agent_whose_spawn_is_cancelled_is_reported(lab: Lab) -> None:
+    lab.post("/api/agents/erin/spawn")
+    assert lab.hive("send", "erin", "parked").code == 0
+    assert lab.hive("ask", "erin", "which?").code == 0
+    assert lab.hive("cancel", "0", "--agent", "erin", "--yes").code == 0
+    (event,) = lab.until(lambda: lab.events("message_dead", "erin"))
+    assert event["data"]["reason"] == "its spawn failed"
+    assert "parked" in lab.hive("dead-letters").out
+    assert [each for each in lab.get("/api/questions") if each["target"] == "erin"] == []

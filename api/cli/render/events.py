@@ -202,7 +202,8 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     ),
     "broadcast_missed": lambda d: f"message {_text(d, 'id')} to all missed {_missed(d)}",
     "message_dead": lambda d: (
-        f"message {_text(d, 'id')}{_with(d, ' from ', 'from')} is a dead letter: it was never acknowledged"
+        f"message {_text(d, 'id')}{_with(d, ' from ', 'from')} is a dead letter: "
+        f"{_text(d, 'reason') if d.get('reason') else 'it was never acknowledged'}"
     ),
     "daemon_started": lambda d: f"the daemon started{_with(d, ', revision ', 'revision')}",
     "rebuild_all_started": lambda d: (

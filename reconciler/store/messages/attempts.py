@@ -26,6 +26,9 @@ FAILURES = 3
 RETURNS = 5
 """Returns of one message for an unknown reason. After the last it is a dead letter."""
 
+BURIED_EVENTS = 20
+"""Events of the messages of an agent that never came to be, at most. `hive dead-letters` lists all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptLimit:
@@ -85,6 +88,21 @@ def fail(connection: sqlite3.Connection, ending: Ending) -> tuple[int, int]:
         "UPDATE messages SET failed = failed + 1 WHERE id IN (SELECT value FROM json_each(:ids))", {"ids": ids}
     )
     return _give_back(connection, ending, ids)
+
+
+def bury_all(connection: sqlite3.Connection, recipient: str, at: int, reason: str) -> int:
+    """Make dead letters of all messages that `recipient` did not acknowledge. Return how many. Idempotent."""
+    dead = connection.execute(
+        "SELECT id, CAST(sender AS BLOB) FROM messages WHERE recipient = ? AND acked_at IS NULL AND dead_at IS NULL "
+        "ORDER BY id",
+        (recipient,),
+    ).fetchall()
+    for place, (id, sender) in enumerate(dead):
+        connection.execute("UPDATE messages SET delivered_at = NULL, dead_at = ? WHERE id = ?", (at, id))
+        if place < BURIED_EVENTS:
+            data = {"id": id, "from": decode_name(sender), "reason": reason}
+            log.append(connection, at, "message_dead", recipient, data)
+    return len(dead)
 
 
 def _select(connection: sqlite3.Connection, ending: Ending, condition: str) -> str:

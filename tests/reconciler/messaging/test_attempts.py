@@ -164,3 +164,15 @@ async def test_a_revived_dead_letter_is_delivered_alone_and_has_two_more_turns(b
         await broker.fail_turn("bob", f"n{number}")
     assert await dead(broker) == ["poison"]
     assert await take(broker, "n12") == "good"
+
+
+async def test_what_waits_for_an_agent_whose_spawn_failed_is_a_dead_letter(db: Database, broker: Broker) -> None:
+    await send(broker, "parked", "more")
+    await broker.abandon("bob", "its spawn failed")
+    await broker.abandon("bob", "its spawn failed")
+    assert await dead(broker) == ["more", "parked"]
+    assert await broker.recv("bob", 0, "n1") is None
+    events = await db.read(lambda connection: log.after(connection, 0, 9))
+    assert [(event.kind, event.data["from"], event.data["reason"]) for event in events] == [
+        ("message_dead", "alice", "its spawn failed")
+    ] * 2
