@@ -16,7 +16,7 @@ from api.cli.main import execute, parser
 from meta.errors import Refused
 from tests.api.cli.words import words_of
 
-WITHOUT_DAEMON = {"man", "wire canonical"}
+WITHOUT_DAEMON = {"man", "wire canonical", "install-service"}
 COMMANDS = [leaf for leaf in leaves(parser()) if leaf.name not in WITHOUT_DAEMON]
 
 

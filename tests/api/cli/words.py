@@ -21,6 +21,10 @@ OF = {
     "adopt": ("alice", "--meta"),
     "remind": ("alice", "text", "--in", "1h"),
     "rebuild": ("alice",),
+    "start": ("alice",),
+    "stop": ("alice",),
+    "restart": ("alice",),
+    "cp": ("alice:state/x", "/tmp"),
 }
 """Commands whose words do not follow from their arguments."""
 MORE = {
