@@ -36,10 +36,12 @@ What destroys asks first: `destroy`, `deny --all`, `cancel`, `cancel-loose-end`,
 a file, `restore --force` and `--only`, `doctor --fix` if it removes something. Without a terminal on stdin it needs
 `--yes`, and ends with 2 without it.
 
-A daemon that does not answer ends every command within about 15 seconds, with code 6; a slow answer is waited for as
-long as the daemon answers others. `--wait`, `--follow` and `--watch` go on after a restart of the daemon, and no event
-is lost or repeated. Ctrl-C ends `--wait` and `--follow` with 130 and names the command that looks again; the work goes
-on.
+A daemon that does not answer ends every command after 15 to 20 seconds, with code 6, later on a busy host; a slow
+answer is waited for as long as the daemon answers others. If the daemon has a request that changes something, it may
+still do it once it answers: the error says so, and names the command that shows it. Look before you repeat it; a
+message with `--key` can be sent again. `--wait`, `--follow` and `--watch` go on after a restart of the daemon, and no
+event is lost or repeated. Ctrl-C ends `--wait` and `--follow` with 130 and names the command that looks again; the work
+goes on.
 
 An output that cannot be written (a full disk, a closed stdout) is one line on stderr and code 1; the work itself is
 done. If the output is not in UTF-8, other characters are escapes, and JSON stays the same value. Text from stdin has to

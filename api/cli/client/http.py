@@ -23,7 +23,7 @@ ANSWER_DEADLINE = 300.0
 PROBE_AFTER = 5.0
 """Seconds without a byte after which another connection asks whether the daemon still answers."""
 PROBE_DEADLINE = 10.0
-"""Seconds for that answer. Without one the daemon hangs."""
+"""Seconds for that connection and its answer together. Without one the daemon hangs."""
 PROBE = "/api/agents"
 """What is asked: the daemon has it at hand."""
 SILENCE = 50.0
@@ -125,10 +125,12 @@ class Client:
 
     def _is_alive(self) -> bool:
         """Return False if the daemon accepts a connection and sends nothing. A lost connection says nothing of that."""
+        deadline = time.monotonic() + PROBE_DEADLINE
         try:
-            with self._open() as sock:
+            with self._open(PROBE_DEADLINE) as sock:
+                sock.settimeout(max(0.001, deadline - time.monotonic()))
                 sock.sendall(_request("GET", PROBE, None, None))
-                sock.settimeout(PROBE_DEADLINE)
+                sock.settimeout(max(0.001, deadline - time.monotonic()))
                 sock.recv(1)
         except (TimeoutError, NoAnswer):
             return False
@@ -140,17 +142,24 @@ class Client:
         return b"".join(iter(lambda: self.receive(sock, self._patience), b""))
 
     def _call(self, method: str, path: str, query: Query | None, body: Mapping[str, object] | None) -> Any:
-        with self._open() as sock:
-            try:
-                sock.sendall(_request(method, path, query, body))
-                head, _, rest = self._rest_of(sock).partition(b"\r\n\r\n")
-            except OSError as error:
-                raise lost(self.where, error) from error
-        return _answer(head, rest)
+        written = False
+        try:
+            with self._open() as sock:
+                try:
+                    sock.sendall(_request(method, path, query, body))
+                    written = method != "GET"
+                    head, _, rest = self._rest_of(sock).partition(b"\r\n\r\n")
+                except OSError as error:
+                    raise lost(self.where, error) from error
+            return _answer(head, rest)
+        except (NoAnswer, Unreachable) as error:
+            if written:
+                raise _uncertain(error, path) from error
+            raise
 
-    def _open(self) -> socket.socket:
+    def _open(self, seconds: float = CONNECT_DEADLINE) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(min(CONNECT_DEADLINE, self._patience))
+        sock.settimeout(min(seconds, self._patience))
         try:
             self.where.connect(sock, self.where.http)
         except Refused:
@@ -307,6 +316,18 @@ def cut_off() -> Unreachable:
 
 
 _HANGS = "see its log; if it hangs, restart it: agents keep running"
+
+
+_LOOK = {"/api/messages": "hive status", "/api/questions": "hive questions", "/api/agents": "hive status"}
+"""The command that shows whether a request was carried out, by the beginning of its path. For others it is _OTHER."""
+_OTHER = "hive events"
+
+
+def _uncertain(error: NoAnswer | Unreachable, path: str) -> HiveError:
+    """Return the error for a request that the daemon has, and that it may carry out without an answer."""
+    look = next((command for begin, command in _LOOK.items() if path.startswith(begin)), _OTHER)
+    hint = f"hive may still do it: before you repeat it, look with `{look}` once the daemon answers; {error.hint}"
+    return type(error)(error.summary, hint)
 
 
 def _no_answer(where: Where) -> NoAnswer:
