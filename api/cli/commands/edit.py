@@ -11,7 +11,7 @@ from api.cli.client.http import Client, Row
 from api.cli.command import DECIDE, AgentArgument, JsonOption, MessageOption, command
 from api.cli.commands.deploys import show_card
 from api.cli.render import console, texts, times
-from api.cli.render.users import person
+from api.cli.render.users import person, with_names
 from api.cli.terminal.confirm import has_terminal
 from api.cli.terminal.streams import read_stdin
 from meta.errors import BadInput, HiveError, Occupied, PermanentError
@@ -121,9 +121,9 @@ class Place:
             old = self._text()
             try:
                 card = self.client.post(path, body | {"replaces": self.replaces})
-            except Occupied:
+            except Occupied as error:
                 if not has_terminal() or not self.ask():
-                    raise
+                    raise Occupied(with_names(error.summary), error.hint) from error
                 continue
             if old is not None:
                 kept = _file(f"{self.agent}-{self.replaces}", old)

@@ -273,7 +273,8 @@ def _all_pending(client: Client, agent: str | None, yes: bool) -> list[int]:
         raise BadInput("--all needs --agent", "`hive deny --agent alice --all`")
     ids = [int(card["id"]) for card in client.rows("/api/proposals", {"agent": agent})]
     if ids:
-        confirm(f"{len(ids)} proposals of {agent} would be denied ({ids_of(ids)})", yes=yes)
+        count = f"{len(ids)} proposal{'' if len(ids) == 1 else 's'}"
+        confirm(f"{count} of {agent} would be denied ({ids_of(ids)})", yes=yes)
     return ids
 
 

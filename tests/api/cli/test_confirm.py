@@ -115,6 +115,11 @@ def test_the_commands_with_yes_are_those_that_destroy_and_every_removing_operati
     assert set(REMOVING.values()) <= asking
 
 
+def test_one_proposal_is_not_called_several(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, err = run(["deny", "--agent", "alice", "--all"], "n", monkeypatch)
+    assert "1 proposal of alice would be denied" in err
+
+
 @pytest.mark.parametrize("words", [["backup", "new.tar"], ["restore", "here.tar"], ["doctor"], ["deny", "1"]])
 def test_what_destroys_nothing_does_not_ask(home: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     _, err = run(words, None, monkeypatch)
