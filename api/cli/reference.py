@@ -31,6 +31,7 @@ command or behind it (`hive --state X status`, `hive status --state X`):
 
 An option beats the environment. `HIVE_RUNTIME` belongs to `HIVE_STATE`: with `--state` only `--runtime` counts, so that
 no command reaches the hive of the environment by mistake. `--runtime` alone leaves `HIVE_STATE` as it is.
+An empty path (`--state "$UNSET"`) is an error for every option and argument that takes one.
 
 What destroys asks first: `destroy`, `deny --all`, `cancel`, `cancel-loose-end`, `dead-letters --discard`, `backup` onto
 a file, `restore --force` and `--only`, `doctor --fix` if it removes something. Without a terminal on stdin it needs

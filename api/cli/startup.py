@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from typer.core import TyperCommand, TyperGroup
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "yes or no"}
+_PATHS = {"DIR", "FILE", "PATH"}
+"""The metavars of paths."""
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 
 
 class PlainConverter:
-    """Converts a text or a list of texts to a plain type."""
+    """Converts a text or a list of texts to a plain type. A path must not be empty."""
 
-    def __init__(self, kind: type[str] | type[int] | type[float] | type[bool]) -> None:
+    def __init__(self, kind: type[str] | type[int] | type[float] | type[bool], *, is_path: bool = False) -> None:
+        self._is_path = is_path
         self._word = _WORDS[kind]
         self._convert: Callable[[str], object] = _boolean if kind is bool else kind
 
@@ -35,6 +38,9 @@ class PlainConverter:
             return [self.coerce(one, param, ctx) for one in value]
         if not isinstance(value, str):
             return value
+        if self._is_path and not value:
+            hint = getattr(param, "get_error_hint", lambda: "the path")()
+            raise typer.BadParameter("it is empty; is a variable of the shell unset?", ctx=ctx, param_hint=hint)
         try:
             return self._convert(value)
         except ValueError as error:
@@ -43,14 +49,14 @@ class PlainConverter:
 
 
 def avoid_pydantic(group: TyperGroup) -> None:
-    """Give every parameter of a plain type a PlainConverter."""
+    """Give every parameter of a plain type a PlainConverter. So an empty path is an error and never a default."""
     commands: list[TyperCommand | TyperGroup] = [group, *getattr(group, "commands", {}).values()]
     for command in commands:
         for param in command.get_params(typer.Context(command)):
             kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
             kind = get_args(kind)[0] if get_origin(kind) is list else kind
             if kind in _WORDS and hasattr(param, "_runtime_param"):
-                param._runtime_param = PlainConverter(kind)
+                param._runtime_param = PlainConverter(kind, is_path=param.metavar in _PATHS)
 
 
 def avoid_rich() -> None:

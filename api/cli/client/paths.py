@@ -95,7 +95,7 @@ class Where:
 
 
 def find(state: str | None, runtime: str | None, *, serving: bool = False) -> Where:
-    """Return the directories for the values of --state and --runtime (None or empty: not given).
+    """Return the directories for the values of --state and --runtime (None: not given).
 
     Raises Refused if they are another user's.
     """
