@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from meta.errors import Damaged
+from meta.errors import HiveError
 from meta.git.files import unreadable
 from meta.git.frame import check_frame
 
@@ -32,7 +32,14 @@ class RefStamp:
         self._text: str | None = None
 
     def read(self) -> str | None:
-        """Return the present stamp; None if there is no repo. Raise Damaged."""
+        """Return the present stamp; None if there is no repo. Raise Damaged, or TransientError without a descriptor."""
+        try:
+            return self._read()
+        except HiveError:
+            self._known = [(-1, -1)] * len(self._paths)  # look again next time
+            raise
+
+    def _read(self) -> str | None:
         changed = False
         for index, path in enumerate(self._paths):
             try:
@@ -43,14 +50,13 @@ class RefStamp:
             except OSError as error:
                 raise unreadable(path, error) from error
             if signature != self._known[index]:
-                self._look(index, path, signature)
+                try:
+                    self._look(index, path, signature)
+                except OSError as error:
+                    raise unreadable(path, error) from error
                 changed = True
         if changed:
-            try:
-                self._text = self._digest() if check_frame(self._git_dir) else None
-            except Damaged:
-                self._known = [(-1, -1)] * len(self._paths)  # look again next time
-                raise
+            self._text = self._digest() if check_frame(self._git_dir) else None
         return self._text
 
     def _digest(self) -> str:

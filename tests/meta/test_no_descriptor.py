@@ -15,6 +15,7 @@ from meta.errors import TransientError
 from meta.git import files
 from meta.git.failures import failure
 from meta.git.frame import check_frame
+from meta.git.ref_stamp import RefStamp
 from meta.layout import Layout
 from meta.names import AgentName, Sha
 from meta.proposed import push_main, push_objects, push_prune, push_refs, push_repo
@@ -116,6 +117,13 @@ def test_no_repo_of_hive_is_damaged(repo: Path, read: Callable[[Path], object]) 
     (repo / "objects/11" / TIP[2:]).touch()
     with descriptors(0), pytest.raises(TransientError, match="Too many open files"):
         read(repo)
+
+
+def test_a_stamp_that_could_not_be_read_is_read_again(repo: Path) -> None:
+    stamp = RefStamp(repo, ["refs/tags", "refs/heads"])
+    with descriptors(0), pytest.raises(TransientError, match="Too many open files"):
+        stamp.read()
+    assert stamp.read() == RefStamp(repo, ["refs/tags", "refs/heads"]).read() is not None
 
 
 def test_what_git_complains_about_passes() -> None:
