@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from meta.errors import HiveError, TransientError
 from meta.names import AgentName
+from meta.process.disk import NO_DESCRIPTOR, disk_error
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +117,12 @@ class Queue:
         except HiveError as error:
             self._on_error(agent, error)
             return self._backoff(key)
-        except Exception:
-            log.exception("reconciling %s failed", agent)
-            self._on_error(agent, None)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_DESCRIPTOR:
+                self._on_error(agent, disk_error(f"nothing is done for {agent} now", error))
+            else:
+                log.exception("reconciling %s failed", agent)
+                self._on_error(agent, None)
             return self._backoff(key)
         key.failures = 0
         return delay

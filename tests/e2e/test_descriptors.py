@@ -11,12 +11,14 @@ import pytest
 
 from tests.support.lab import TICK, WAIT, Lab
 
-pytestmark = pytest.mark.lab(backend="fake", settings={"HIVE_RESYNC": "600"})
+pytestmark = pytest.mark.lab(backend="fake", settings={"HIVE_RESYNC": "0.5"})
 IDLE = 90
 LINE = "no file descriptor left"
 
 
 def test_idle_connections_that_take_every_descriptor_cost_one_line_and_the_daemon_serves_again(lab: Lab) -> None:
+    lab.post("/api/agents/alice/spawn")
+    lab.until(lambda: lab.events("agent_spawned", "alice"))
     before = len(lab.log.read_text(encoding="utf-8"))
     soft, hard = resource.prlimit(lab.pid, resource.RLIMIT_NOFILE)
     with lab.client().events() as stream, ExitStack() as idle:
@@ -36,5 +38,7 @@ def test_idle_connections_that_take_every_descriptor_cost_one_line_and_the_daemo
     said = lab.log.read_text(encoding="utf-8")[before:]
     assert said.count(LINE) == 1
     assert "Traceback" not in said
+    assert "damaged" not in said and "Too many open files" not in said, said
+    assert "is not as hive made it" not in str(lab.get("/api/status"))
     assert any(LINE in note for note in lab.get("/api/status")["notes"])
     resource.prlimit(lab.pid, resource.RLIMIT_NOFILE, (soft, hard))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -177,3 +178,22 @@ async def test_an_agent_with_nothing_to_do_leaves_no_trace() -> None:
     await asyncio.sleep(1)
     assert list(q._keys) == [BOB]
     await q.close()
+
+
+async def test_a_lack_of_descriptors_passes_and_is_no_mistake_of_hive(caplog: pytest.LogCaptureFixture) -> None:
+    errors: list[HiveError | None] = []
+    failed = asyncio.Event()
+
+    async def work(agent: AgentName) -> float | None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def note(agent: AgentName, error: HiveError | None) -> None:
+        errors.append(error)
+        failed.set()
+
+    queue = Queue(work, base=60, cap=60, on_error=note)
+    queue.add(AgentName("alice"))
+    await failed.wait()
+    await queue.close()
+    assert [type(error) for error in errors] == [TransientError]
+    assert caplog.records == []
