@@ -16,6 +16,8 @@ from reconciler.attention.sources import Draft
 TITLE_LIMIT = 100
 DETAIL_LIMIT = 300
 """Characters of a title and of a detail, at most."""
+CUT = "…"
+"""Ends a detail that was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,20 @@ def _row(key: str, kind: Kind, draft: Draft, first: float) -> Row:
         agent=None if draft.agent is None else AgentName(one_line(draft.agent, TITLE_LIMIT)),
         since=first if draft.since is None else float(draft.since),
         title=one_line(draft.title, TITLE_LIMIT),
-        detail=one_line(draft.detail, DETAIL_LIMIT),
+        detail=_detail(draft.detail, draft.remedy),
         command=one_line(draft.command),
     )
+
+
+def _detail(text: str, remedy: str) -> str:
+    """Return `text` and the remedy. A long text is cut, with a mark, so that the remedy stays whole."""
+    end = _cut(remedy, DETAIL_LIMIT)
+    begin = _cut(text, DETAIL_LIMIT - len(end) - len("; ") if end else DETAIL_LIMIT)
+    return "; ".join(part for part in (begin, end) if part)
+
+
+def _cut(text: str, limit: int) -> str:
+    whole = one_line(text, DETAIL_LIMIT + 1)
+    if len(whole) <= limit:
+        return whole
+    return f"{whole[: limit - 1].rstrip()}{CUT}" if limit > 0 else ""

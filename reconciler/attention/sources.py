@@ -20,7 +20,8 @@ from reconciler.views import AgentStatus, Card
 class Draft:
     """A row without its kind and severity. `key` is unique among those of its kind.
 
-    `since` None: the time is unknown, and the row counts from when the daemon first saw it.
+    `command` only shows: it changes nothing, so that it can be run unread. What mends is the `remedy`, with which the
+    detail ends. `since` None: the time is unknown, and the row counts from when the daemon first saw it.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Draft:
     detail: str = ""
     agent: AgentName | None = None
     since: float | None = None
+    remedy: str = ""
 
 
 # the daemon
@@ -66,7 +68,7 @@ def set_aside(facts: Facts) -> Iterator[Draft]:
 
 def no_manager(facts: Facts) -> Iterator[Draft]:
     """Yield a row while there is no manager."""
-    return _alarms(facts.no_manager, "there is no manager", "hive spawn manager")
+    return _alarms(facts.no_manager, "there is no manager", "hive status")
 
 
 def watching(facts: Facts) -> Iterator[Draft]:
@@ -81,10 +83,11 @@ def rollout(facts: Facts) -> Iterator[Draft]:
         yield Draft(
             last.id,
             f"the rebuild of all agents ended: {last.failed} failed",
-            "hive rebuild --all --stale",
+            f"hive plan {last.failed}",
             last.describe(),
             last.failed,
             last.at,
+            "`hive rebuild --all --stale` goes on",
         )
 
 
@@ -124,7 +127,8 @@ def stuck(facts: Facts) -> Iterator[Draft]:
         limit = None if row.turn_since is None or row.turn_limit is None else row.turn_since + row.turn_limit
         if limit is not None and facts.now >= limit:
             what = f"the turn of {row.agent} takes longer than it may"
-            yield Draft(row.agent, what, f"hive restart {row.agent} --now", "", row.agent, limit)
+            how = f"hive ends it by itself; `hive restart {row.agent} --now` does that at once"
+            yield Draft(row.agent, what, f"hive plan {row.agent}", "", row.agent, limit, how)
 
 
 def errors(facts: Facts) -> Iterator[Draft]:
@@ -155,7 +159,7 @@ def stale_proposals(facts: Facts) -> Iterator[Draft]:
     for card in facts.proposals:
         if _is_stale(facts, card):
             draft = _proposal(card, f"proposal {card.id} of {card.agent} is stale: rebase it, or deny it")
-            yield replace(draft, command=f"hive rebase {card.id}")
+            yield replace(draft, remedy=f"`hive rebase {card.id}` or `hive deny {card.id}`")
 
 
 def questions(facts: Facts) -> Iterator[Draft]:
@@ -171,10 +175,11 @@ def dead_letters(facts: Facts) -> Iterator[Draft]:
         yield Draft(
             str(letter.id),
             f"message {letter.id} to {letter.recipient} was given up",
-            f"hive dead-letters --revive {letter.id}",
-            f"from {letter.sender}; `hive dead-letters` shows it",
+            "hive dead-letters",
+            f"from {letter.sender}",
             AgentName(letter.recipient),
             letter.dead_at,
+            f"`hive dead-letters --revive {letter.id}` tries it again, `--discard {letter.id}` drops it",
         )
 
 
@@ -200,8 +205,7 @@ def _alarms(alarms: Iterable[Alarm], title: str, command: str) -> Iterator[Draft
 
 
 def _agent(row: AgentStatus, title: str, command: str) -> Draft:
-    detail = "; ".join(part for part in (row.reason, row.remedy) if part) or PHASES[row.phase]
-    return Draft(row.agent, title, command, detail, row.agent, row.since)
+    return Draft(row.agent, title, command, row.reason or PHASES[row.phase], row.agent, row.since, row.remedy or "")
 
 
 def _proposal(card: Card, title: str) -> Draft:

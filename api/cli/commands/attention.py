@@ -31,7 +31,7 @@ def attention(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what needs you: the most severe first, then the oldest, each with the command that deals with it.
+    """Show what needs you: the most severe first, then the oldest, each with the command that shows more.
 
     critical: hive itself cannot do its work. high: an agent or a part of hive does not work. normal: you have to
     decide or to answer. low: for information. The exit code is 0 whatever the list has.

@@ -71,23 +71,25 @@ COMMANDS = {
     "daemon-task": "hive status",
     "database-set-aside": "hive doctor",
     "meta-lock": "hive doctor",
-    "no-manager": "hive spawn manager",
-    "rollout-failed": "hive rebuild --all --stale",
+    "no-manager": "hive status",
+    "rollout-failed": "hive plan alice",
     "agent-failed": "hive logs alice",
     "agent-damaged": "hive doctor",
     "agent-held": "hive plan alice",
     "agent-over-disk": "hive plan alice",
-    "agent-stuck": "hive restart alice --now",
+    "agent-stuck": "hive plan alice",
     "agent-error": "hive plan alice",
     "question": "hive questions 3",
     "proposal": "hive diff 7",
-    "dead-letter": "hive dead-letters --revive 12",
+    "dead-letter": "hive dead-letters",
     "refused-push": "hive pending",
-    "stale-proposal": "hive rebase 7",
+    "stale-proposal": "hive diff 7",
     "agent-condition": "hive plan alice",
     "watching": "hive doctor",
     "messages": "hive inbox",
 }
+READING = {"status", "doctor", "logs", "plan", "diff", "questions", "pending", "dead-letters", "inbox"}
+"""The commands that change nothing."""
 
 
 def rows(facts: Facts, seen: FirstSeen | None = None, now: float = NOW) -> Any:
@@ -104,6 +106,38 @@ def test_each_kind_makes_its_row_and_no_other(kind: Any) -> None:
     assert (row.kind, row.severity, row.command) == (kind.name, kind.severity, COMMANDS[kind.name])
     assert row.key.startswith(f"{kind.name}:")
     assert row.link is None
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_command_of_a_row_changes_nothing(name: str) -> None:
+    (row,) = rows(CASES[name])
+    _, verb, *arguments = row.command.split()
+    assert verb in READING
+    assert not [each for each in arguments if each.startswith("--") and each != "--agent"]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("dead-letter", "`hive dead-letters --revive 12` tries it again, `--discard 12` drops it"),
+        ("rollout-failed", "`hive rebuild --all --stale` goes on"),
+        ("stale-proposal", "`hive rebase 7` or `hive deny 7`"),
+        ("agent-failed", "`hive restart alice`"),
+        ("agent-stuck", "`hive restart alice --now` does that at once"),
+    ],
+)
+def test_the_detail_ends_with_what_mends_it_also_if_its_text_is_cut(name: str, remedy: str) -> None:
+    (row,) = rows(CASES[name])
+    assert row.detail.endswith(remedy)
+
+
+def test_a_detail_that_was_cut_has_a_mark() -> None:
+    (row,) = rows(Facts(questions=(question(3, "y" * 301),)))
+    assert row.detail == "y" * 299 + "…"
+    (row,) = rows(Facts(questions=(question(3, "y" * 300),)))
+    assert row.detail == "y" * 300
+    (row,) = rows(Facts(agents=(agent("failed", reason="y" * 400, remedy="z" * 400),)))
+    assert row.detail == "z" * 299 + "…"
 
 
 @pytest.mark.parametrize("name", CASES)
