@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import stat
 from pathlib import Path
 
 from meta import own_file
@@ -12,7 +14,7 @@ from meta.errors import BadInput, Damaged
 from reconciler.attention.delivery import Delivery
 from reconciler.attention.plan import Quiet, Settings
 from reconciler.attention.row import Severity
-from reconciler.attention.target import parse
+from reconciler.attention.target import Command, parse
 
 log = logging.getLogger(__name__)
 FILE_BYTES = 8192
@@ -28,7 +30,12 @@ def make_delivery(config: Config) -> Delivery | None:
     if config.notify and config.notify_file:
         raise BadInput("HIVE_NOTIFY and HIVE_NOTIFY_FILE are both set", "unset one of them")
     text = _read(config.notify_file) if config.notify_file else config.notify.strip()
-    return Delivery(parse(text)) if text else None
+    if not text:
+        return None
+    target = parse(text)
+    if isinstance(target, Command):
+        _check_program(target.argv[0])
+    return Delivery(target)
 
 
 def settings(config: Config) -> Settings:
@@ -39,6 +46,19 @@ def settings(config: Config) -> Settings:
         group=config.notify_group,
         per_hour=config.notify_per_hour,
     )
+
+
+def _check_program(path: str) -> None:
+    """Reject a path that hive's user cannot run, so that a wrong one shows at the start and not at the first row."""
+    hint = "name a file that hive's user may execute"
+    try:
+        is_file = stat.S_ISREG(Path(path).stat().st_mode)
+    except OSError as error:
+        raise BadInput(f"HIVE_NOTIFY: cannot run {path}: {error.strerror}", hint) from None
+    if not is_file:
+        raise BadInput(f"HIVE_NOTIFY: cannot run {path}: it is no file", hint)
+    if not os.access(path, os.X_OK):
+        raise BadInput(f"HIVE_NOTIFY: cannot run {path}: it is not executable", hint)
 
 
 def _quiet(text: str) -> Quiet | None:

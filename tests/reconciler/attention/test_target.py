@@ -87,6 +87,32 @@ def test_a_file_without_one_target_is_refused_without_being_shown(tmp_path: Path
         make_delivery(Config(notify_file=str(file)))
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nothing", "No such file"),
+        ("directory", "is no file"),
+        ("plain", "is not executable"),
+        ("plain/x", "directory"),
+    ],
+)
+def test_a_command_that_cannot_run_is_refused_at_the_start_without_its_arguments(
+    tmp_path: Path, name: str, says: str
+) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "plain").write_text("#!/bin/sh\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=says) as raised:
+        make_delivery(Config(notify=f"{tmp_path}/{name} {SECRET}"))
+    assert f"{tmp_path}/{name}" in raised.value.describe()
+    assert SECRET not in raised.value.describe()
+
+
+def test_a_command_that_can_run_is_taken() -> None:
+    delivery = make_delivery(Config(notify=f"/bin/sh {SECRET}"))
+    assert delivery is not None
+    assert delivery.target == Command(("/bin/sh", SECRET))
+
+
 def test_a_target_and_a_file_at_once_are_refused() -> None:
     with pytest.raises(BadInput, match="both set"):
         make_delivery(Config(notify="/bin/true", notify_file="/x"))
