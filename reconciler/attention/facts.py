@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from meta.model import Deploy
 from meta.names import AgentName, ProposalId
 from reconciler.plan.rollout import Rollout
 from reconciler.store.messages.text import DeadLetterHead
@@ -25,12 +26,13 @@ class Alarm:
 class Facts:
     """The facts of one moment.
 
-    `proposals` wait for the operator; those in `stale` must be rebased first. `questions` are open ones to the
-    operator. `unread` is the number of unread messages to the operator, and the time of the oldest. `refused` are
-    branches whose commit is no proposal. `errors` has the error of each agent whose steps fail again and again,
-    `conditions` what else is known about agents' repos and files. `rollout` is the last one if it failed. The alarms
-    are about background tasks, meta, databases set aside, the disk, file descriptors, stale locks in meta, the missing
-    manager and the watch on repos. `unlisted` counts what was not read because a list has a limit. `now` is the moment.
+    `proposals` wait for the operator; those in `stale` must be rebased first. `failed` has the newest id of each agent
+    for which that failed by itself. `questions` are open ones to the operator. `unread` is the number of unread
+    messages to the operator, and the time of the oldest. `refused` are branches whose commit is no proposal. `errors`
+    has the error of each agent whose steps fail again and again, `conditions` what else is known about agents' repos
+    and files. `rollout` is the last one if it failed. The alarms are about background tasks, meta, databases set aside,
+    the disk, file descriptors, stale locks in meta, the missing manager and the watch on repos. `unlisted` counts what
+    was not read because a list has a limit. `now` is the moment.
     """
 
     agents: tuple[AgentStatus, ...] = ()
@@ -38,6 +40,7 @@ class Facts:
     conditions: Mapping[AgentName, tuple[str, ...]] = field(default_factory=dict)
     proposals: tuple[Card, ...] = ()
     stale: Mapping[AgentName, frozenset[ProposalId]] = field(default_factory=dict)
+    failed: tuple[Deploy, ...] = ()
     questions: tuple[Question, ...] = ()
     dead_letters: tuple[DeadLetterHead, ...] = ()
     unread: tuple[int, float] = (0, 0.0)

@@ -39,6 +39,7 @@ KINDS = (
     Kind("no-manager", Severity.HIGH, sources.no_manager),
     Kind("rollout-failed", Severity.HIGH, sources.rollout),
     Kind("agent-failed", Severity.HIGH, sources.failed),
+    Kind("deploy-failed", Severity.HIGH, sources.failed_deploys),
     Kind("agent-damaged", Severity.HIGH, sources.damaged),
     Kind("agent-held", Severity.HIGH, sources.held),
     Kind("agent-over-disk", Severity.HIGH, sources.over_disk),

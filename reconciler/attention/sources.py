@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from meta.model import Deploy, DeployKind
 from meta.names import AgentName, ProposalId
 from reconciler.attention.facts import Alarm, Facts
 from reconciler.plan.phases import PHASES
@@ -96,8 +97,27 @@ def failed(facts: Facts) -> Iterator[Draft]:
     """Yield the agents that crashed too often, or were never made."""
     for row in facts.agents:
         if row.phase in ("failed", "rollback-failed"):
-            command = f"hive logs {row.agent}" if row.deployed is not None else f"hive diff 0 --agent {row.agent}"
+            command = _diff(ProposalId(0), row.agent) if _never_made(row) else f"hive logs {row.agent}"
             yield _agent(row, f"{row.agent} failed, hive tries nothing more", command)
+
+
+def failed_deploys(facts: Facts) -> Iterator[Draft]:
+    """Yield the newest ids that failed, unless the row of their agent shows that already."""
+    shown = {row.agent for row in facts.agents if row.phase == "rollback-failed" or _never_made(row)}
+    for deploy in facts.failed:
+        if deploy.agent in shown:
+            continue
+        agent, id = deploy.agent, deploy.id
+        what = f"the spawn of {agent} failed" if deploy.kind is DeployKind.SPAWN else f"deploy {id} of {agent} failed"
+        yield Draft(
+            f"{agent}:{id}",
+            what,
+            _diff(id, agent),
+            deploy.reason or "no reason was recorded",
+            agent,
+            deploy.resolved_at,
+            f"`{_again(deploy)}` tries it again",
+        )
 
 
 def damaged(facts: Facts) -> Iterator[Draft]:
@@ -210,8 +230,27 @@ def _agent(row: AgentStatus, title: str, command: str) -> Draft:
 
 def _proposal(card: Card, title: str) -> Draft:
     id: ProposalId = card.id
-    command = f"hive diff {id}" if id else f"hive diff 0 --agent {card.agent}"
-    return Draft(f"{card.agent}:{id}", title, command, card.description or "", card.agent, card.requested_at)
+    return Draft(
+        f"{card.agent}:{id}", title, _diff(id, card.agent), card.description or "", card.agent, card.requested_at
+    )
+
+
+def _diff(id: ProposalId, agent: AgentName) -> str:
+    return f"hive diff {id}" if id else f"hive diff 0 --agent {agent}"
+
+
+def _again(deploy: Deploy) -> str:
+    match deploy.kind:
+        case DeployKind.SPAWN:
+            return f"hive spawn {deploy.agent}"
+        case DeployKind.ROLLBACK:
+            return f"hive rollback {deploy.agent}"
+        case _:
+            return f"hive retry {deploy.id}"
+
+
+def _never_made(row: AgentStatus) -> bool:
+    return row.phase == "failed" and row.deployed is None
 
 
 def _is_stale(facts: Facts, card: Card) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from meta.names import MANAGER, OPERATOR, AgentName, ProposalId
+from meta.model import Deploy, TagState
+from meta.names import HIVE, MANAGER, OPERATOR, AgentName, ProposalId
 from reconciler.attention.facts import Alarm, Facts
 from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
@@ -100,6 +101,7 @@ class AttentionFacts:
         stale: Mapping[AgentName, frozenset[ProposalId]],
         alarms: Alarms,
         troubles: Mapping[AgentName, AgentTroubles],
+        deploys: Mapping[AgentName, tuple[Deploy, ...]],
         now: float,
     ) -> Facts:
         """Return the facts behind a status."""
@@ -116,6 +118,7 @@ class AttentionFacts:
             conditions={agent: each.conditions for agent, each in troubles.items()},
             proposals=tuple(proposals),
             stale=stale,
+            failed=tuple(filter(None, (_failed(deploys.get(row.agent, ())) for row in status.agents))),
             questions=tuple(questions),
             dead_letters=tuple(letters),
             unread=(status.unread, oldest or 0.0),
@@ -137,6 +140,12 @@ class AttentionFacts:
         """Return the error of each agent whose worker failed PATIENCE times in a row."""
         failures = self.loop.queue.failures
         return {agent: text for agent, text in self.loop.trouble.items() if failures(agent) >= PATIENCE}
+
+
+def _failed(deploys: Iterable[Deploy]) -> Deploy | None:
+    """Return the newest of an agent's ids if it failed, and no person ended it."""
+    newest = max(deploys, key=lambda deploy: deploy.id, default=None)
+    return newest if newest is not None and newest.state is TagState.FAILED and newest.by == HIVE else None
 
 
 def _set_aside(database: Path) -> Iterator[Alarm]:

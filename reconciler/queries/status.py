@@ -75,7 +75,7 @@ class StatusQuery:
         ]
         status = await self._status(look, tuple(agents), unread.get(OPERATOR, 0), alarms)
         now = self.clock()
-        facts = await self.facts.read(status, stale, alarms, troubles, now)
+        facts = await self.facts.read(status, stale, alarms, troubles, look.deploys, now)
         rows = collect(facts, self.first_seen, now)
         return Seen(replace(status, attention=count(rows)), rows, facts.proposals, facts.unlisted)
 

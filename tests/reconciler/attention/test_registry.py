@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from meta.model import DeployKind
-from meta.names import AgentName, ProposalId
+from meta.model import Deploy, DeployKind, TagState
+from meta.names import AgentName, ProposalId, Sha
 from reconciler.attention.facts import Alarm, Facts
 from reconciler.attention.registry import DETAIL_LIMIT, KINDS, TITLE_LIMIT, FirstSeen, collect, count_kinds
 from reconciler.attention.row import ROWS_MOST, Severity, listed
@@ -37,6 +37,14 @@ def question(id: int, text: str = "which branch?") -> Question:
     return Question(id, "alice", "operator", text, (), False, int(NOW) - id)
 
 
+def failed_deploy(id: int, kind: DeployKind = DeployKind.APPLY_COMMIT) -> Deploy:
+    commit = Sha("1" * 40)
+    known = Deploy(
+        ALICE, ProposalId(id), kind, TagState.FAILED, commit, None, commit, "work-tree", "", int(NOW) - 9, "alice"
+    )
+    return replace(known, resolved_at=int(NOW) - 5, by="hive", reason=EVIL)
+
+
 TIP = RefusedTip(ALICE, f"proposed/push.git#{EVIL}", EVIL, "1" * 40, "bob", EVIL, EVIL)
 ROLLOUT = Rollout("r1", "hive", int(NOW) - 5, "0.1", (BOB,), failed=ALICE, reason=EVIL)
 CASES: dict[str, Facts] = {
@@ -49,6 +57,7 @@ CASES: dict[str, Facts] = {
     "no-manager": Facts(no_manager=(Alarm("manager", "there is no manager"),)),
     "rollout-failed": Facts(rollout=ROLLOUT),
     "agent-failed": Facts(agents=(agent("failed", reason=EVIL, remedy="`hive restart alice`"),)),
+    "deploy-failed": Facts(agents=(agent("running"),), failed=(failed_deploy(4),)),
     "agent-damaged": Facts(agents=(agent("damaged"),)),
     "agent-held": Facts(agents=(agent("disagrees"),)),
     "agent-over-disk": Facts(agents=(agent("over-disk"),)),
@@ -74,6 +83,7 @@ COMMANDS = {
     "no-manager": "hive status",
     "rollout-failed": "hive plan alice",
     "agent-failed": "hive logs alice",
+    "deploy-failed": "hive diff 4",
     "agent-damaged": "hive doctor",
     "agent-held": "hive plan alice",
     "agent-over-disk": "hive plan alice",
@@ -123,6 +133,7 @@ def test_the_command_of_a_row_changes_nothing(name: str) -> None:
         ("rollout-failed", "`hive rebuild --all --stale` goes on"),
         ("stale-proposal", "`hive rebase 7` or `hive deny 7`"),
         ("agent-failed", "`hive restart alice`"),
+        ("deploy-failed", "`hive retry 4` tries it again"),
         ("agent-stuck", "`hive restart alice --now` does that at once"),
     ],
 )
@@ -187,6 +198,25 @@ def test_the_first_spawn_of_an_agent_is_named_with_the_agent() -> None:
     assert (row.title, row.command) == ("the spawn of alice waits for your decision", "hive diff 0 --agent alice")
     (row,) = rows(Facts(agents=(agent("failed", deployed=None),)))
     assert row.command == "hive diff 0 --agent alice"
+
+
+@pytest.mark.parametrize(
+    ("kind", "title", "again"),
+    [
+        (DeployKind.SPAWN, "the spawn of alice failed", "`hive spawn alice`"),
+        (DeployKind.ROLLBACK, "deploy 4 of alice failed", "`hive rollback alice`"),
+    ],
+)
+def test_a_deploy_that_failed_names_the_command_that_tries_it_again(kind: DeployKind, title: str, again: str) -> None:
+    (row,) = rows(Facts(failed=(failed_deploy(4, kind),)))
+    assert row.title == title
+    assert again in row.detail
+    assert (row.key, row.since) == ("deploy-failed:alice:4", NOW - 5)
+
+
+@pytest.mark.parametrize("known", [agent("rollback-failed"), agent("failed", deployed=None)])
+def test_a_deploy_that_failed_has_no_second_row_beside_its_agents_row(known: AgentStatus) -> None:
+    assert [row.kind for row in rows(Facts(agents=(known,), failed=(failed_deploy(4),)))] == ["agent-failed"]
 
 
 def test_a_long_list_is_cut_and_says_what_was_left_out() -> None:

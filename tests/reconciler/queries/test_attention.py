@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from meta.names import AgentName
+from meta.model import TagState
+from meta.names import HIVE, AgentName
 from reconciler.daemon.daemon import Daemon
 from reconciler.queries import attention
 from reconciler.store.messages.attempts import RETURNS
@@ -58,3 +59,22 @@ async def test_what_is_beyond_the_limit_of_a_reading_is_counted_as_left_out(
     answer = await daemon.service.status.attention()
     assert [row.detail for row in answer.rows if row.kind == "question"] == ["question 2"]
     assert answer.left_out == 2
+
+
+@pytest.mark.parametrize("by", [HIVE, "operator"])
+async def test_a_deploy_that_failed_by_itself_has_a_row_until_the_agent_has_a_newer_id(daemon: Daemon, by: str) -> None:
+    service = daemon.service
+    id = (await service.settings.propose(ALICE, "test", 'label = "new"\n')).id
+    assert await service.loop.settled(ALICE, 30)
+    applied = daemon.world.applied(ALICE)
+    await applied.transition(id, TagState.APPROVED, by="operator", at=5)
+    await applied.transition(id, TagState.FAILED, by=by, reason="no such package", at=6)
+    found = {key: row for key, row in (await rows(daemon)).items() if row.kind == "deploy-failed"}
+    if by != HIVE:  # a person cancelled it
+        assert not found
+        return
+    (row,) = found.values()
+    assert (row.key, row.command, row.since) == (f"deploy-failed:alice:{id}", f"hive diff {id}", 6.0)
+    assert row.detail == f"no such package; `hive retry {id}` tries it again"
+    await service.proposals.retry(id, "operator")
+    assert "deploy-failed" not in {row.kind for row in (await rows(daemon)).values()}
