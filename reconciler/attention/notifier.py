@@ -12,6 +12,7 @@ from typing import Protocol
 
 from meta.errors import HiveError, NotFound
 from reconciler.attention.delivery import Delivery, NotDelivered
+from reconciler.attention.holding import Holding
 from reconciler.attention.message import Notification
 from reconciler.attention.plan import Memory, Settings, plan
 from reconciler.attention.row import Row
@@ -38,7 +39,7 @@ class Outcomes(Protocol):
     """Counts notifications by their outcome."""
 
     def notified(self, outcome: str) -> None:
-        """Count a notification that was `sent`, or that `failed`."""
+        """Count a notification that was `sent`, that `failed`, or that a setting begins to hold back (`held`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Notifier:
         settings: Settings,
         rounds: Rounds,
         outcomes: Outcomes,
+        holding: Holding,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._look = look
@@ -71,6 +73,7 @@ class Notifier:
         self._settings = settings
         self._rounds = rounds
         self._outcomes = outcomes
+        self._holding = holding
         self._clock = clock
         self._memory = Memory()
         self._stored = Notices()
@@ -130,6 +133,8 @@ class Notifier:
         now = self._clock()
         planned = plan(await self._look(), self._memory, now, self._settings)
         self._memory = planned.memory
+        for _ in self._holding.note(planned.held, self._settings.zone):
+            self._outcomes.notified("held")
         wait = RELOOK if planned.until is None else min(RELOOK, planned.until - now)
         if planned.send:
             wait = await self._send(planned.send, now)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
+from reconciler.attention.holding import Held
 from reconciler.attention.row import Row, Severity
 
 HOUR = 3600.0
@@ -30,6 +31,11 @@ class Quiet:
         if self.begin <= self.end:
             return self.begin <= minute < self.end
         return minute >= self.begin or minute < self.end
+
+    def next_end(self, moment: datetime) -> datetime:
+        """Return the first end of quiet hours after `moment`."""
+        end = moment.replace(hour=self.end // 60, minute=self.end % 60, second=0, microsecond=0)
+        return end if end > moment else end + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,12 @@ class Settings:
         """
         return self.per_hour if critical else max(1, self.per_hour - max(1, self.per_hour // 4))
 
-    def is_quiet(self, now: float) -> bool:
-        """Return True if `now` (Unix seconds) is within the quiet hours."""
-        return self.quiet is not None and self.quiet.holds(datetime.fromtimestamp(now, self.zone))
+    def quiet_until(self, now: float) -> float | None:
+        """Return the end of the quiet hours that hold `now`; None if none do. Both are in Unix seconds."""
+        moment = datetime.fromtimestamp(now, self.zone)
+        if self.quiet is None or not self.quiet.holds(moment):
+            return None
+        return self.quiet.next_end(moment).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +91,32 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The memory after a look, the rows to send now, and when to look again at the latest (None: no such time)."""
+    """The memory after a look, the rows to send now, and when to look again at the latest (None: no such time).
+
+    `held` has the rows that are not sent now because of a setting.
+    """
 
     memory: Memory
     send: tuple[Row, ...] = ()
     until: float | None = None
+    held: tuple[Held, ...] = ()
 
 
 def plan(rows: Sequence[Row], memory: Memory, now: float, settings: Settings) -> Plan:
     """Return what to send. `rows` are all rows, sorted. A clock that was set back delays nothing for long."""
     wanted = [row for row in rows if row.severity.rank <= settings.least.rank and row.key != OWN]
     after = _look(wanted, memory, now, settings)
-    quiet = settings.is_quiet(now)
-    free = tuple(row for row in wanted if row.key in after.new and (not quiet or row.severity is Severity.CRITICAL))
+    quiet = settings.quiet_until(now)
+    free = tuple(row for row in wanted if row.key in after.new and (quiet is None or row.severity is Severity.CRITICAL))
+    asleep = len(after.new) - len(free)
+    held = (Held(asleep, quiet, "HIVE_NOTIFY_QUIET"),) if quiet is not None and asleep else ()
     if not free:
-        return Plan(after)
+        return Plan(after, held=held)
     due = min(after.new[row.key] for row in free) + settings.group
     most = settings.most(critical=any(row.severity is Severity.CRITICAL for row in free))
-    if len(after.times) >= most:
-        due = max(due, after.times[-most] + HOUR)
-    return Plan(after, free) if now >= due else Plan(after, until=due)
+    if len(after.times) >= most and (room := after.times[-most] + HOUR) > max(due, now):
+        return Plan(after, until=room, held=(*held, Held(len(free), room, "HIVE_NOTIFY_PER_HOUR")))
+    return Plan(after, free, held=held) if now >= due else Plan(after, until=due, held=held)
 
 
 def _look(wanted: Sequence[Row], memory: Memory, now: float, settings: Settings) -> Memory:

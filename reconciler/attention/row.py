@@ -59,18 +59,20 @@ class Row:
 class Attention:
     """The attention list, the most severe rows first, then the oldest.
 
-    `counts` has the number of all rows by severity. `left_out` of them are not in `rows`.
+    `counts` has the number of all rows by severity. `left_out` of them are not in `rows`. `notes` has what else is to
+    know, e.g. that new rows are not notified yet.
     """
 
     rows: tuple[Row, ...]
     counts: dict[str, int]
     left_out: int = 0
+    notes: tuple[str, ...] = ()
 
 
-def listed(rows: Sequence[Row], unlisted: int = 0) -> Attention:
+def listed(rows: Sequence[Row], unlisted: int = 0, notes: tuple[str, ...] = ()) -> Attention:
     """Return the list of sorted `rows`, cut to ROWS_MOST. `unlisted`: rows that were not read at all."""
     shown = tuple(rows[:ROWS_MOST])
-    return Attention(shown, count(rows), len(rows) - len(shown) + unlisted)
+    return Attention(shown, count(rows), len(rows) - len(shown) + unlisted, notes)
 
 
 def count(rows: Sequence[Row]) -> dict[str, int]:

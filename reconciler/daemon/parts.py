@@ -326,7 +326,8 @@ def _notifier(here: Surroundings, world: World, store: _Store, status: StatusQue
         return (await status.see()).rows
 
     delivery, rounds = configuration.make_delivery(here.config), here.background.rounds("notify")
-    return Notifier(look, store.notified, delivery, configuration.settings(here.config), rounds, world.metrics)
+    rules = configuration.settings(here.config)
+    return Notifier(look, store.notified, delivery, rules, rounds, world.metrics, status.holding)
 
 
 def _lifecycle(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from meta.errors import HiveError
 from meta.model import Deploy
 from meta.names import OPERATOR, AgentName, ProposalId, Sha
+from reconciler.attention.holding import Holding
 from reconciler.attention.registry import FirstSeen, collect
 from reconciler.attention.row import Attention, Row, count, listed
 from reconciler.loop.loop import Look, Reconciler
@@ -40,7 +41,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class StatusQuery:
-    """The status query. `rollout` returns the last rebuild of all agents, `revision` is that of the daemon."""
+    """The status query. `rollout` returns the last rebuild of all agents, `revision` is that of the daemon.
+
+    `holding` has the rows that are not notified yet.
+    """
 
     world: World
     loop: Reconciler
@@ -48,6 +52,7 @@ class StatusQuery:
     facts: AttentionFacts
     rollout: Callable[[], Rollout | None]
     revision: str
+    holding: Holding = field(default_factory=Holding)
     clock: Callable[[], float] = time.time
     first_seen: FirstSeen = field(default_factory=FirstSeen)
 
@@ -58,7 +63,7 @@ class StatusQuery:
     async def attention(self) -> Attention:
         """Look once, and return the attention list."""
         seen = await self.see()
-        return listed(seen.rows, seen.unlisted)
+        return listed(seen.rows, seen.unlisted, self.holding.notes())
 
     async def see(self) -> Seen:
         """Look once, and return the status with the rows of the attention list."""
@@ -92,7 +97,7 @@ class StatusQuery:
             isolation=abilities.isolation,
             limits=abilities.limits,
             uids=abilities.uids,
-            notes=tuple(_notes(alarms, abilities.notes, rollout)),
+            notes=(*_notes(alarms, abilities.notes, rollout), *self.holding.notes()),
             agents=agents,
             unread=unread,
             dead_letters=sum((await self.world.broker.dead_all()).values()),

@@ -153,9 +153,9 @@ class Metrics:
         )
         self.descriptors = Descriptors(self.shortages.inc)
         self.notifications = Counter(
-            "hive_notifications", "Notifications that were sent, or failed", ["outcome"], registry=here
+            "hive_notifications", "Notifications that were sent, failed, or were held back", ["outcome"], registry=here
         )
-        for outcome in ("sent", "failed"):
+        for outcome in ("sent", "failed", "held"):
             self.notifications.labels(outcome)
         self.messages = MessageCounters(here)
 
@@ -249,7 +249,7 @@ class Metrics:
         self.crashes.labels(agent).inc()
 
     def notified(self, outcome: str) -> None:
-        """Count a notification that was `sent`, or that `failed`."""
+        """Count a notification that was `sent`, that `failed`, or that a setting begins to hold back (`held`)."""
         self.notifications.labels(outcome).inc()
 
     def forget(self, agent: AgentName) -> None:

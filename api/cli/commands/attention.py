@@ -46,6 +46,8 @@ def attention(
     console.table(HEADINGS, map(_row, answer["rows"]), empty=EMPTY, optional=OPTIONAL)
     if answer["left_out"]:
         console.write(f"and {answer['left_out']} more")
+    for note in answer.get("notes", ()):  # an older daemon does not have it
+        console.write(note)
 
 
 def _test_notify(client: Client, json: bool) -> None:

@@ -53,6 +53,15 @@ async def test_a_list_that_was_cut_says_how_many_rows_are_missing(hive: Hive, mo
     assert (await hive.hive("attention"))[1].endswith("and 7 more\n")
 
 
+async def test_what_is_not_notified_yet_is_below_the_list(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def held() -> Attention:
+        return listed([], notes=("notifications: 2 rows wait until 07:00, HIVE_NOTIFY_QUIET",))
+
+    monkeypatch.setattr(hive.fake, "attention", held)
+    note = "notifications: 2 rows wait until 07:00, HIVE_NOTIFY_QUIET\n"
+    assert (await hive.hive("attention"))[1] == f"nothing needs you\n{note}"
+
+
 async def test_a_test_of_notifications_shows_what_came_back_and_fails_if_it_failed(
     hive: Hive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from meta.errors import NotFound, TransientError
 from reconciler.attention import notifier as notifiers
 from reconciler.attention.delivery import Delivery
+from reconciler.attention.holding import Holding
 from reconciler.attention.notifier import Notifier
 from reconciler.attention.plan import Settings
 from reconciler.attention.row import Row, Severity
@@ -38,6 +39,7 @@ class Place:
     faults: list[Exception] = field(default_factory=list)
     looks: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
     outcomes: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    holding: Holding = field(default_factory=Holding)
     rounds: Rounds = field(default_factory=lambda: Rounds("notify"))
 
     def __post_init__(self) -> None:
@@ -61,9 +63,10 @@ class Place:
         lines = (self.directory / "out").read_text(encoding="utf-8").splitlines()
         return [[each["key"] for each in json.loads(line)["rows"]] for line in lines]
 
-    def notifier(self, store: Notified, group: float = 0.0) -> Notifier:
+    def notifier(self, store: Notified, per_hour: int = 12) -> Notifier:
         delivery = Delivery(parse(f"{self.program} {self.directory}"))
-        return Notifier(self.look, store, delivery, Settings(group=group), self.rounds, self)
+        rules = Settings(group=0.0, per_hour=per_hour)
+        return Notifier(self.look, store, delivery, rules, self.rounds, self, self.holding)
 
 
 @pytest.fixture
@@ -127,6 +130,25 @@ async def test_a_target_that_fails_is_tried_again_logged_once_and_shown_until_it
     assert str(place.directory / "out") not in caplog.text
 
 
+async def test_rows_that_a_setting_holds_back_are_counted_once_and_noted_while_they_wait(
+    place: Place, db: Database
+) -> None:
+    place.rows = [row("a")]
+    async with running(place.notifier(Notified(db), per_hour=1)):
+        assert await place.outcomes.get() == "sent"
+        assert place.holding.notes() == ()
+        place.rows.append(row("b"))
+        assert await place.outcomes.get() == "held"
+        await looks(place, 3)
+        (note,) = place.holding.notes()
+        assert note.startswith("notifications: 1 row waits until ")
+        assert note.endswith(", HIVE_NOTIFY_PER_HOUR")
+        place.rows.pop()
+        await looks(place, 2)
+        assert place.holding.notes() == ()
+    assert place.outcomes.empty()
+
+
 async def test_an_error_of_a_look_ends_nothing(place: Place, db: Database) -> None:
     place.rows, place.faults = [row("a")], [TransientError("the database is locked", "wait")]
     async with running(place.notifier(Notified(db))):
@@ -155,7 +177,7 @@ async def test_a_test_says_what_came_back_and_counts_as_no_notification(place: P
 
 
 async def test_without_a_target_a_test_names_the_setting(place: Place, db: Database) -> None:
-    none = Notifier(place.look, Notified(db), None, Settings(), place.rounds, place)
+    none = Notifier(place.look, Notified(db), None, Settings(), place.rounds, place, place.holding)
     with pytest.raises(NotFound, match="HIVE_NOTIFY is not set"):
         await none.test()
 

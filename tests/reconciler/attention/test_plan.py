@@ -127,6 +127,33 @@ def test_in_quiet_hours_only_what_is_critical_is_sent_and_the_rest_afterwards_to
     )
 
 
+def notes(rows: list[Row], memory: Memory, seconds: float, rules: Settings) -> list[str]:
+    return [held.describe(UTC) for held in plan(rows, memory, T + seconds, rules).held]
+
+
+def test_rows_above_the_number_of_an_hour_are_held_until_there_is_room() -> None:
+    rules = replace(RULES, group=0)
+    rows = [row(str(number)) for number in range(5)]
+    memory = walk([(20 * number, rows[: number + 1], [str(number)]) for number in range(3)], rules)
+    assert notes(rows, memory, 60, rules) == ["notifications: 2 rows wait until 13:00, HIVE_NOTIFY_PER_HOUR"]
+    assert notes(rows[:4], memory, 60, rules) == ["notifications: 1 row waits until 13:00, HIVE_NOTIFY_PER_HOUR"]
+    assert notes(rows[:3], memory, 60, rules) == []
+    assert notes(rows, memory, 3600, rules) == []
+
+
+def test_rows_of_quiet_hours_are_held_until_their_end() -> None:
+    rules, hour = replace(RULES, quiet=NIGHT), 3600.0
+    note = "notifications: 1 row waits until 07:00, HIVE_NOTIFY_QUIET"
+    assert notes([C, A], Memory(), 11 * hour, rules) == [note]  # 23:00, only c is sent
+    assert notes([A, LOW], Memory(), 18 * hour, rules) == [note]  # 06:00, a low row is never sent
+    assert notes([A], Memory({"a": T}), 18 * hour, rules) == []
+    assert notes([C, A], Memory(), 0, rules) == []
+
+
+def test_rows_that_wait_for_their_group_are_not_held() -> None:
+    assert notes([A, C], Memory(), 0, RULES) == []
+
+
 @pytest.mark.parametrize(
     ("quiet", "clock", "holds"),
     [
@@ -146,8 +173,9 @@ def test_quiet_hours_may_span_midnight_and_end_before_their_last_minute(quiet: Q
 
 def test_quiet_hours_are_those_of_the_zone() -> None:
     berlin = replace(RULES, quiet=NIGHT, zone=ZoneInfo("Europe/Berlin"))
-    assert berlin.is_quiet(datetime(2026, 7, 1, 20, 30, tzinfo=UTC).timestamp())
-    assert not berlin.is_quiet(datetime(2026, 12, 1, 20, 30, tzinfo=UTC).timestamp())
+    end = datetime(2026, 7, 2, 5, 0, tzinfo=UTC).timestamp()
+    assert berlin.quiet_until(datetime(2026, 7, 1, 20, 30, tzinfo=UTC).timestamp()) == end
+    assert berlin.quiet_until(datetime(2026, 12, 1, 20, 30, tzinfo=UTC).timestamp()) is None
 
 
 def test_a_clock_that_is_set_back_delays_no_row_for_longer_than_its_group() -> None:

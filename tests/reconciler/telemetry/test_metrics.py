@@ -251,7 +251,7 @@ def test_every_label_is_a_word_of_hives_or_a_name(lab: Lab) -> None:
         "kind": {"transient", "build", "bad-input", "not-found", "conflict", "refused", "permanent", "internal"}
         | {kind.name for kind in KINDS},
         "severity": {each.value for each in Severity},
-        "outcome": {"deployed", "sent", "failed"},
+        "outcome": {"deployed", "sent", "failed", "held"},
         "reason": {"bad", "not-now"},
         "backend": {"fake"},
         "builder": {"plain"},
