@@ -102,12 +102,16 @@ class Config(BaseModel):
     )
     notify_file: str = Field("", description="a file with the value of HIVE_NOTIFY, which may hold a token")
     notify_min: str = Field(
-        "normal", pattern="^(critical|high|normal|low)$", description="the least severity that is notified"
+        "normal",
+        pattern="^(critical|high|normal|low)$",
+        description="the least severity that is notified",
+        examples=["critical", "high", "normal", "low"],
     )
     notify_quiet: str = Field(
         "",
         pattern="^([0-9][0-9]:[0-9][0-9]-[0-9][0-9]:[0-9][0-9])?$",
         description="hours (22:00-07:00, local time) in which only critical rows are notified, the rest afterwards",
+        examples=["22:00-07:00"],
     )
     notify_group: float = Field(10.0, ge=0, le=3600, description="rows of this time are notified together")
     notify_per_hour: int = Field(12, ge=1, description="notifications within an hour")
@@ -124,6 +128,10 @@ def config_from_environment(environment: Mapping[str, str] = os.environ) -> Conf
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
+        examples = Config.model_fields[key].examples if key in Config.model_fields else None
+        if first["type"] == "string_pattern_mismatch" and examples:
+            hint = f"write it as {' or '.join(map(str, examples))}"
+            raise BadInput(f"HIVE_{key.upper()}={values.get(key)!r} does not have its form", hint) from error
         raise BadInput(
             f"HIVE_{key.upper()}={values.get(key)!r}: {first['msg']}", "see docs/reference/configuration.md"
         ) from error

@@ -68,6 +68,8 @@ def _quiet(text: str) -> Quiet | None:
     if match is None:
         raise BadInput(f"HIVE_NOTIFY_QUIET={text!r} is no span of a day", "write it as 22:00-07:00")
     first, second, third, fourth = map(int, match.groups())
+    if (first, second) == (third, fourth):
+        raise BadInput(f"HIVE_NOTIFY_QUIET={text!r} begins when it ends", "write it as 22:00-07:00")
     return Quiet(first * 60 + second, third * 60 + fourth)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
+from urllib.parse import quote, unquote, unquote_plus
 
 from meta.errors import HiveError, TransientError
 from meta.process.run import ProcessTimeout, Streams, run
@@ -93,5 +95,8 @@ class Delivery:
 
 
 def _parts(address: Address) -> list[str]:
-    login = address.headers.get("Authorization", "").removeprefix("Basic ")
-    return [login, *address.path.replace("?", "/").replace("&", "/").replace("=", "/").split("/")]
+    """Return the parts that a server may repeat, as they stand in the address and decoded."""
+    encoded = address.headers.get("Authorization", "").removeprefix("Basic ")
+    parts = re.split("[/?&=]", address.path)
+    logins = [form for part in address.login for form in (part, quote(part, safe=""))]
+    return [encoded, *logins, *parts, *map(unquote, parts), *map(unquote_plus, parts)]

@@ -57,7 +57,7 @@ class Settings:
     def most(self, *, critical: bool) -> int:
         """Return how many notifications an hour may have. A quarter is kept for critical rows.
 
-        An agent that makes many rows then cannot silence these.
+        An agent that makes many rows then cannot silence these. Of a single one nothing can be kept.
         """
         return self.per_hour if critical else max(1, self.per_hour - max(1, self.per_hour // 4))
 

@@ -11,7 +11,7 @@ import base64
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,13 +26,14 @@ _NTFY = "ntfy+"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of HTTP. Only `name` may be shown."""
+    """An address of HTTP. Only `name` may be shown. `login` is the user and the password that `headers` has encoded."""
 
     secure: bool
     host: str
     port: int | None
     path: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    login: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -86,8 +87,8 @@ def parse(text: str) -> Target:
     """Return the target that `text` means. Raise BadInput, which does not show the text."""
     if text.startswith("/"):
         return Command(_words(text))
-    if text.startswith(_NTFY):
-        return _ntfy(text.removeprefix(_NTFY))
+    if text[: len(_NTFY)].lower() == _NTFY:
+        return _ntfy(text[len(_NTFY) :])
     return Webhook(_address(text))
 
 
@@ -103,16 +104,18 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _ntfy(text: str) -> Ntfy:
     address = _address(text)
+    if address.login and not address.login[1]:  # ntfy takes a token as a password without a user
+        raise BadInput("HIVE_NOTIFY has a login without a password", "write ntfy+https://:TOKEN@HOST/TOPIC")
     path, mark, query = address.path.partition("?")
     server, _, topic = path.rpartition("/")
     if not _TOPIC.fullmatch(topic):
         raise BadInput("HIVE_NOTIFY names no topic of ntfy", "write ntfy+https://HOST/TOPIC")
     root = f"{server}/{mark}{query}"
-    return Ntfy(Address(address.secure, address.host, address.port, root, address.headers), topic)
+    return Ntfy(replace(address, path=root), topic)
 
 
 def _address(text: str) -> Address:
-    if not re.fullmatch(r"https?://[!-~]+", text):  # visible ASCII
+    if not re.fullmatch(r"https?://[!-~]+", text, re.IGNORECASE):  # visible ASCII
         raise BadInput("HIVE_NOTIFY is none of the forms that hive knows", _FORMS)
     invalid = BadInput("HIVE_NOTIFY is a URL without a valid host and port", _FORMS)
     try:
@@ -123,11 +126,9 @@ def _address(text: str) -> Address:
     if not host:
         raise invalid
     query = f"?{url.query}" if url.query else ""
-    return Address(url.scheme == "https", host, port, f"{url.path or '/'}{query}", _login(url.username, url.password))
+    login = () if url.username is None else (unquote(url.username), unquote(url.password or ""))
+    return Address(url.scheme == "https", host, port, f"{url.path or '/'}{query}", _headers(login), login)
 
 
-def _login(user: str | None, password: str | None) -> dict[str, str]:
-    if user is None and password is None:
-        return {}
-    both = f"{unquote(user or '')}:{unquote(password or '')}".encode()
-    return {"Authorization": f"Basic {base64.b64encode(both).decode()}"}
+def _headers(login: tuple[str, ...]) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"} if login else {}

@@ -131,6 +131,13 @@ async def test_an_answer_that_repeats_the_address_is_shown_without_it_and_not_to
     assert (SECRET in text, len(text) <= 200) == (False, True)
 
 
+@pytest.mark.parametrize("echo", ["pass word", "pass%20word", "operator", "to ken", "to%20ken", "a+key", "a key"])
+async def test_an_answer_that_repeats_a_part_of_the_address_decoded_is_shown_without_it(echo: str) -> None:
+    async with serving(f"HTTP/1.1 200 OK\r\n\r\ngot {echo}!".encode()) as server:
+        text = (await to(server, "/to%20ken?k=a+key", login="operator:pass%20word@").send(NOTE)).text
+    assert text == "got [...]!"
+
+
 async def test_a_server_that_took_it_and_does_not_end_its_answer_gets_it_only_once() -> None:
     async with serving(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", end=False) as server:
         assert (await to(server, deadline=0.3).send(NOTE)).answer == "HTTP 200"

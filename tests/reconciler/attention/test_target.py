@@ -50,6 +50,19 @@ def test_an_absolute_path_is_a_command_whose_words_are_those_of_a_shell() -> Non
     assert SECRET not in shown(target)
 
 
+@pytest.mark.parametrize("text", ["HTTPS://h/p", "Https://h/p"])
+def test_the_scheme_may_be_in_capitals(text: str) -> None:
+    assert parse(text) == parse("https://h/p")
+    assert parse(f"NTFY+{text}") == parse("ntfy+https://h/p")
+
+
+@pytest.mark.parametrize("login", [SECRET, f"{SECRET}:", ":"])
+def test_a_login_of_ntfy_without_a_password_is_refused_without_being_shown(login: str) -> None:
+    with pytest.raises(BadInput, match="without a password") as raised:
+        parse(f"ntfy+https://{login}@h/topic")
+    assert SECRET not in raised.value.describe()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -125,6 +138,22 @@ def test_settings_are_checked_and_say_what_is_wrong() -> None:
     for variables in ({"HIVE_NOTIFY_QUIET": "22-7"}, {"HIVE_NOTIFY_MIN": "loud"}, {"HIVE_NOTIFY_QUIET": "29:00-07:00"}):
         with pytest.raises(BadInput, match="HIVE_NOTIFY_"):
             settings(config_from_environment(variables))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "form"),
+    [
+        ("HIVE_NOTIFY_QUIET", "22-7", "22:00-07:00"),
+        ("HIVE_NOTIFY_QUIET", "29:00-07:00", "22:00-07:00"),
+        ("HIVE_NOTIFY_QUIET", "22:00-22:00", "22:00-07:00"),
+        ("HIVE_NOTIFY_MIN", "loud", "critical or high or normal or low"),
+    ],
+)
+def test_a_setting_that_is_wrong_names_the_right_form(name: str, value: str, form: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        settings(config_from_environment({name: value}))
+    assert raised.value.hint == f"write it as {form}"
+    assert f"{name}='{value}'" in raised.value.summary
 
 
 def test_neither_the_settings_as_text_nor_a_backup_has_the_target() -> None:
