@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, unquote_plus
 
 from meta.errors import HiveError, TransientError
 from meta.process.run import ProcessTimeout, Streams, run
@@ -84,19 +82,11 @@ class Delivery:
         """Return `text` without the parts of the address that may be secret, if the server repeats them."""
         match self.target:
             case Webhook(address):
-                secrets = {address.path, *_parts(address)}
+                secrets = {address.path, *address.parts}
             case Ntfy(address, topic):
-                secrets = {topic, *_parts(address)}
+                secrets = {topic, *address.parts}
             case _:
                 return HIDDEN
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, HIDDEN) if len(secret) >= _SECRET_LENGTH else text
         return text
-
-
-def _parts(address: Address) -> list[str]:
-    """Return the parts that a server may repeat, as they stand in the address and decoded."""
-    encoded = address.headers.get("Authorization", "").removeprefix("Basic ")
-    parts = re.split("[/?&=]", address.path)
-    logins = [form for part in address.login for form in (part, quote(part, safe=""))]
-    return [encoded, *logins, *parts, *map(unquote, parts), *map(unquote_plus, parts)]

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from meta.errors import BadInput
 
@@ -41,6 +41,14 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port is None else f":{self.port}"
         return f"{'https' if self.secure else 'http'}://{host}{port}/{HIDDEN}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that a server may repeat and that may be secret, as they stand in the address and decoded."""
+        encoded = self.headers.get("Authorization", "").removeprefix("Basic ")
+        logins = [form for part in self.login for form in (part, quote(part, safe=""))]
+        parts = re.split("[/?&=]", self.path)
+        return (encoded, *logins, *parts, *map(unquote, parts), *(unquote(part.replace("+", " ")) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
