@@ -16,6 +16,8 @@ from reconciler.attention.sources import Draft
 TITLE_LIMIT = 100
 DETAIL_LIMIT = 300
 """Characters of a title and of a detail, at most."""
+KEEP = 60.0
+"""Seconds for which a new daemon keeps the time of a row that it has not seen itself."""
 CUT = "…"
 """Ends a detail that was cut."""
 
@@ -58,22 +60,36 @@ KINDS = (
 
 
 class FirstSeen:
-    """The time at which the daemon first saw each row whose own time is unknown."""
+    """The time at which each row was first seen whose own time is unknown, or is only what this daemon observed."""
 
     def __init__(self) -> None:
         self._at: dict[str, float] = {}
+        self._keep_until = float("-inf")
 
-    def note(self, keys: Iterable[str], now: float) -> Mapping[str, float]:
-        """Return the time of each key, `now` for a new one. Forget all other keys."""
-        self._at = {key: self._at.get(key, now) for key in keys}
+    @property
+    def times(self) -> Mapping[str, float]:
+        """The time of each row, by its key."""
+        return self._at
+
+    def restore(self, times: Mapping[str, float], now: float) -> None:
+        """Take over the times of the daemon before. For KEEP seconds a row may be missing, since looks begin anew."""
+        self._at = {key: min(at, now, self._at.get(key, at)) for key, at in {**self._at, **times}.items()}
+        self._keep_until = now + KEEP
+
+    def note(self, times: Mapping[str, float], now: float) -> Mapping[str, float]:
+        """Return the earliest time of each key that was noted since it is there. Forget all other keys."""
+        kept = self._at if now < self._keep_until else {}
+        self._at = {**kept, **{key: min(at, self._at.get(key, at)) for key, at in times.items()}}
         return self._at
 
 
 def collect(facts: Facts, seen: FirstSeen, now: float) -> tuple[Row, ...]:
     """Return all rows, the most severe first, then the oldest. Texts are cleaned and bounded."""
     drafts = {f"{kind.name}:{draft.key}": (kind, draft) for kind in KINDS for draft in kind.source(facts)}
-    first = seen.note([key for key, (_, draft) in drafts.items() if draft.since is None], now)
-    rows = [_row(key, kind, draft, first.get(key, now)) for key, (kind, draft) in drafts.items()]
+    own = {key: now if draft.since is None else float(draft.since) for key, (_, draft) in drafts.items()}
+    unsure = {key for key, (_, draft) in drafts.items() if draft.since is None or draft.observed}
+    first = seen.note({key: own[key] for key in unsure}, now)
+    rows = [_row(key, kind, draft, first[key] if key in unsure else own[key]) for key, (kind, draft) in drafts.items()]
     return tuple(sorted(rows, key=lambda row: (row.severity.rank, row.since, row.key)))
 
 
@@ -83,13 +99,13 @@ def count_kinds(rows: Sequence[Row]) -> dict[tuple[str, str], int]:
     return {(kind.name, kind.severity.value): counted[kind.name] for kind in KINDS}
 
 
-def _row(key: str, kind: Kind, draft: Draft, first: float) -> Row:
+def _row(key: str, kind: Kind, draft: Draft, since: float) -> Row:
     return Row(
         key=one_line(key),
         kind=kind.name,
         severity=kind.severity,
         agent=None if draft.agent is None else AgentName(one_line(draft.agent, TITLE_LIMIT)),
-        since=first if draft.since is None else float(draft.since),
+        since=since,
         title=one_line(draft.title, TITLE_LIMIT),
         detail=_detail(draft.detail, draft.remedy),
         command=one_line(draft.command),

@@ -22,7 +22,8 @@ class Draft:
     """A row without its kind and severity. `key` is unique among those of its kind.
 
     `command` only shows: it changes nothing, so that it can be run unread. What mends is the `remedy`, with which the
-    detail ends. `since` None: the time is unknown, and the row counts from when the daemon first saw it.
+    detail ends. `since` None: the time is unknown, and the row counts from when hive first saw it.
+    `observed`: `since` is when this daemon began to observe it, so an earlier sight of it counts.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Draft:
     agent: AgentName | None = None
     since: float | None = None
     remedy: str = ""
+    observed: bool = False
 
 
 # the daemon
@@ -225,7 +227,9 @@ def _alarms(alarms: Iterable[Alarm], title: str, command: str) -> Iterator[Draft
 
 
 def _agent(row: AgentStatus, title: str, command: str) -> Draft:
-    return Draft(row.agent, title, command, row.reason or PHASES[row.phase], row.agent, row.since, row.remedy or "")
+    return Draft(
+        row.agent, title, command, row.reason or PHASES[row.phase], row.agent, row.since, row.remedy or "", True
+    )
 
 
 def _proposal(card: Card, title: str) -> Draft:

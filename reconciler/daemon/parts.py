@@ -26,6 +26,7 @@ from reconciler.agents.swarm import Swarm
 from reconciler.agents.updates import Updates
 from reconciler.apply.apply import Apply
 from reconciler.attention import configuration
+from reconciler.attention.ages import Ages
 from reconciler.attention.notifier import Notifier
 from reconciler.attention.row import Row
 from reconciler.common.reserve import Reserve
@@ -70,6 +71,7 @@ from reconciler.queries.status import StatusQuery
 from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
+from reconciler.store.first_seen import SeenTimes
 from reconciler.store.memos import Memos
 from reconciler.store.messages.attempts import FAILURES, AttemptLimit
 from reconciler.store.notified import Notified
@@ -123,6 +125,7 @@ class _Store:
     refused_tips: RefusedTips
     settings: DeployedSettings
     notified: Notified
+    ages: Ages
 
 
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
@@ -263,6 +266,7 @@ def _store(
         RefusedTips(database, judge(here.config)),
         settings,
         Notified(database),
+        Ages(SeenTimes(database)),
     )
 
 
@@ -278,7 +282,7 @@ def _service(
     agents, disk = _lifecycle(here, world, apply, loop, deploys)
     locks = StaleLocks(here.layout, world.observer.names, world.events.append)
     facts = AttentionFacts(world, loop, discovery, store.questions, here.background, disk, locks)
-    status = StatusQuery(world, loop, stale, facts, lambda: rollouts.current, revision)
+    status = StatusQuery(world, loop, stale, facts, lambda: rollouts.current, revision, store.ages)
     return Service(
         names=roster.names,
         revision=revision,

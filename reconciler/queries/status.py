@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from meta.errors import HiveError
 from meta.model import Deploy
 from meta.names import OPERATOR, AgentName, ProposalId, Sha
+from reconciler.attention.ages import Ages
 from reconciler.attention.holding import Holding
-from reconciler.attention.registry import FirstSeen, collect
+from reconciler.attention.registry import collect
 from reconciler.attention.row import Attention, Row, count, listed
 from reconciler.loop.loop import Look, Reconciler
 from reconciler.plan.observed import AgentObserved
@@ -43,7 +44,7 @@ class Seen:
 class StatusQuery:
     """The status query. `rollout` returns the last rebuild of all agents, `revision` is that of the daemon.
 
-    `holding` has the rows that are not notified yet.
+    `ages` keeps the times of rows, `holding` has the rows that are not notified yet.
     """
 
     world: World
@@ -52,9 +53,9 @@ class StatusQuery:
     facts: AttentionFacts
     rollout: Callable[[], Rollout | None]
     revision: str
+    ages: Ages
     holding: Holding = field(default_factory=Holding)
     clock: Callable[[], float] = time.time
-    first_seen: FirstSeen = field(default_factory=FirstSeen)
 
     async def __call__(self) -> Status:
         """Look once, and return the status."""
@@ -81,7 +82,9 @@ class StatusQuery:
         status = await self._status(look, tuple(agents), unread.get(OPERATOR, 0), alarms)
         now = self.clock()
         facts = await self.facts.read(status, stale, alarms, troubles, look.deploys, now)
-        rows = collect(facts, self.first_seen, now)
+        await self.ages.load(now)
+        rows = collect(facts, self.ages.seen, now)
+        await self.ages.save()
         return Seen(replace(status, attention=count(rows)), rows, facts.proposals, facts.unlisted)
 
     async def _status(self, look: Look, agents: tuple[AgentStatus, ...], unread: int, alarms: Alarms) -> Status:

@@ -9,10 +9,13 @@ import pytest
 
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
+from reconciler.attention.ages import Ages
 from reconciler.attention.facts import Alarm, Facts
 from reconciler.attention.registry import DETAIL_LIMIT, KINDS, TITLE_LIMIT, FirstSeen, collect, count_kinds
 from reconciler.attention.row import ROWS_MOST, Severity, listed
 from reconciler.plan.rollout import Rollout
+from reconciler.store.database import Database
+from reconciler.store.first_seen import SeenTimes
 from reconciler.store.messages.text import DeadLetterHead
 from reconciler.store.questions import Question
 from reconciler.views import AgentStatus, Card, RefusedTip
@@ -187,6 +190,31 @@ def test_an_alarm_without_a_time_counts_from_when_it_was_first_seen_until_it_is_
     assert [row.since for row in rows(facts, seen, NOW + 50)] == [NOW]
     assert rows(Facts(), seen, NOW + 60) == ()
     assert [row.since for row in rows(facts, seen, NOW + 70)] == [NOW + 70]
+
+
+def test_a_new_daemon_takes_over_the_ages_of_the_one_before() -> None:
+    failed = Facts(agents=(agent("failed"),))  # since NOW - 60 for this daemon
+    before = FirstSeen()
+    assert [row.since for row in rows(failed, before)] == [NOW - 60]
+    after = FirstSeen()
+    after.restore({"agent-failed:alice": NOW - 999, "disk-full:state": NOW - 500}, NOW)
+    assert [row.since for row in rows(failed, after)] == [NOW - 999]
+    assert [row.since for row in rows(CASES["disk-full"], after, NOW + 5)] == [NOW - 500]
+    assert rows(Facts(), after, NOW + 61) == ()
+    assert [row.since for row in rows(failed, after, NOW + 70)] == [NOW - 60]
+    assert set(after.times) == {"agent-failed:alice"}
+
+
+async def test_the_ages_are_kept_in_the_database(db: Database) -> None:
+    facts, ages = CASES["disk-full"], Ages(SeenTimes(db))
+    await ages.load(NOW)
+    assert [row.since for row in rows(facts, ages.seen)] == [NOW]
+    await ages.save()
+    after = Ages(SeenTimes(db))
+    await after.load(NOW + 900)
+    assert [row.since for row in rows(facts, after.seen, NOW + 900)] == [NOW]
+    await db.write(lambda connection: connection.execute("UPDATE meta SET value = '{no'").rowcount)
+    assert await SeenTimes(db).load() == {}
 
 
 def test_a_turn_within_its_limit_has_no_row() -> None:
