@@ -45,8 +45,7 @@ def status(
 
     PHASE is one word per agent; docs/reference/phases.md explains them. The lines below the table need a person.
     With --watch the table is drawn again after each change. If the output is a pipe, each new status is printed below
-    the last one, with --json as one object per line. A narrow terminal shows fewer columns; without one,
-    COLUMNS is the width.
+    the last one, with --json as one object per line. A narrow terminal shows fewer columns.
     """
     if watch:
         _watch(client, json)

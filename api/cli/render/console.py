@@ -95,11 +95,8 @@ def cells(rows: Iterable[Sequence[object]]) -> list[list[str]]:
 
 
 def width() -> int:
-    """Return the width of the terminal. If stdout is none, return COLUMNS, or 0, which means no limit."""
-    if sys.stdout.isatty():
-        return shutil.get_terminal_size().columns
-    columns = os.environ.get("COLUMNS", "")
-    return int(columns) if columns.isdecimal() else 0
+    """Return the width of the terminal; 0, which means no limit, if stdout is not a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:

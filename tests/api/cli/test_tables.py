@@ -84,9 +84,3 @@ def test_a_picture_never_has_more_lines_or_cells_than_the_terminal(columns: int,
 def test_a_picture_says_what_it_leaves_out() -> None:
     assert frame(status(40), "", 80, 24)[-1] == "... and 62 more lines"
     assert "agent0: a \\u001b[2J look" in frame(status(1), "", 80, 24)
-
-
-@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("", 0), ("wide", 0)])
-def test_without_a_terminal_columns_is_the_width(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    assert console.width() == width
