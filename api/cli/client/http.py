@@ -147,7 +147,7 @@ class Client:
             with self._open() as sock:
                 try:
                     sock.sendall(_request(method, path, query, body))
-                    written = method != "GET"
+                    written = method != "GET" and path not in _READS
                     head, _, rest = self._rest_of(sock).partition(b"\r\n\r\n")
                 except OSError as error:
                     raise lost(self.where, error) from error
@@ -318,6 +318,8 @@ def cut_off() -> Unreachable:
 _HANGS = "see its log; if it hangs, restart it: agents keep running"
 
 
+_READS = ("/api/backup",)
+"""Paths of a POST that changes nothing."""
 _LOOK = {"/api/messages": "hive status", "/api/questions": "hive questions", "/api/agents": "hive status"}
 """The command that shows whether a request was carried out, by the beginning of its path. For others it is _OTHER."""
 _OTHER = "hive events"

@@ -33,7 +33,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of four lines, with a pager that writes LESS and its input to a file."""
     for name in ("stdin", "stdout"):
         monkeypatch.setattr(f"sys.{name}.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((80, 4)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size((80, 4)))
 
 
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, variables: dict[str, str], **how: bool) -> str:
