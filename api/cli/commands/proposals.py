@@ -309,8 +309,8 @@ def rebase(
 ) -> None:
     """Replay a stale proposal onto what the agent runs now. The result is a new proposal, which takes its place.
 
-    Each commit keeps its message and its author. Merges are left out; their number is printed. If files were changed
-    on both sides, they are named, and nothing is changed: rebase in the clone then.
+    Each commit keeps its message and its author. Merges are left out; their number is printed. If both sides
+    changed the same lines, their files are named and nothing is changed: rebase in the clone then.
     """
     card = client.post(f"/api/proposals/{id}/rebase", {}, {"agent": agent})
     new, merges = card["id"], card["merges_left_out"]
