@@ -37,6 +37,7 @@ STARTERS: Mapping[str, str] = {
     "api/mcp/app.py Endpoint._started_engine": "one agent's tools; its end is logged, and the next request starts anew",
     "api/daemon/serve.py _first": AWAITED,
     "api/daemon/serve.py _once": AWAITED,
+    "api/sockets/server.py Server._accept": "hands one connection to its protocol; one that has gone is closed",
     "api/lines/server.py LineServer._accept": "serves one connection; an error is logged, and ends it",
 }
 """Every place where a task is started, and why nothing is lost when it ends."""
