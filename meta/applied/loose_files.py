@@ -21,7 +21,6 @@ from meta.applied.states import FOLDERS
 from meta.git import packs
 from meta.git.config import own_environment
 from meta.layout import Layout
-from meta.process.failpoint import operation
 from meta.process.run import run
 
 MOST_LOOSE = 2_000
@@ -41,12 +40,10 @@ async def pack_loose(git_dir: Path, layout: Layout) -> int:
     if await asyncio.to_thread(_tags, git_dir) > MOST_LOOSE:
         command = ["git", f"--git-dir={git_dir}", "pack-refs", "--prune"]
         await run(command, deadline=_DEADLINE, env=own_environment(git_dir))
-        operation("tags-packed")
     names = await asyncio.to_thread(_loose, git_dir, time.time() - YOUNG)
     if len(names) <= MOST_LOOSE:
         return 0
     await pack_objects(git_dir, names, layout)
-    operation("objects-packed")
     removed = await asyncio.to_thread(packs.remove_loose, git_dir, names, (layout.applied_repos,))
     return len(names) if removed else 0
 
