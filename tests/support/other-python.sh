@@ -1,13 +1,11 @@
 #!/bin/sh
-# Runs a selection of the tests on another Python than the project's own: the newest of PATH and pyenv that it supports,
-# or the system's own if that is another 3.11.
+# Runs a selection of the tests on another Python than the project's own: the newest of PATH and pyenv that it supports.
 #
 #   other-python.sh PYTHON [demo] [PATH...]       PYTHON: the one of .venv, which is not taken
 #
 # Its virtual environment is build/venv-other, or VENV_OTHER. Without another Python it says so, and succeeds.
 set -eu
 own=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-own_version=$("$1" -V)
 shift
 venv=${VENV_OTHER:-build/venv-other}
 
@@ -23,7 +21,6 @@ find_other() {
       ! works "$python" "$version" || { echo "$python"; return; }
     done
   done
-  [ "$(/usr/bin/python3 -V)" = "$own_version" ] || ! works /usr/bin/python3 "$own" || echo /usr/bin/python3
 }
 
 python=$(find_other)

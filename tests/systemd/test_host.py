@@ -56,13 +56,13 @@ def part(made: SystemdHost, what: str) -> dict[str, object]:
     return found
 
 
-@pytest.mark.full  # the story with systems that nix built is longer, and in every run
 def test_the_whole_story_is_the_same_as_with_the_local_backend(systemd_host: SystemdHost) -> None:
     done = systemd_host.run([sys.executable, "-m", "tests.systemd.story", "--builder", "plain"], seconds=150)
     assert done.returncode == 0, done.stdout
     assert "hive plan is empty" in done.stdout
 
 
+@pytest.mark.full  # it takes twice as long; every run deploys what nix built, with hive as its unit, in test_matrix.py
 @pytest.mark.nix
 def test_the_whole_story_with_systems_that_nix_built_and_hive_as_the_unit_of_its_module() -> None:
     why = host.missing() or nixhost.missing()
