@@ -96,7 +96,10 @@ def _open_folder(entry: Entry) -> int:
     except FileNotFoundError as error:
         raise NotFound(f"there is no {entry.shown}", "its folders must exist") from error
     except NotADirectoryError as error:
-        status = os.stat(entry.name, dir_fd=entry.folder, follow_symlinks=False)
+        try:
+            status = os.stat(entry.name, dir_fd=entry.folder, follow_symlinks=False)
+        except FileNotFoundError:  # it was replaced meanwhile
+            raise NotFound(f"there is no {entry.shown}", "its folders must exist") from error
         if stat.S_ISLNK(status.st_mode):
             raise _symlink(entry) from error
         raise BadInput(f"{entry.name!r} in {entry.shown} is not a folder", "check the path") from error
