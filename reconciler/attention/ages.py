@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 
+from pydantic import TypeAdapter
+
 from meta.errors import HiveError
 from reconciler.attention.registry import FirstSeen
-from reconciler.store.first_seen import SeenTimes
+from reconciler.store.database import Database
+from reconciler.store.record import Record
 
 log = logging.getLogger(__name__)
+_TIMES = TypeAdapter(dict[str, float])
 
 
 class Ages:
     """The times of first sight, with their record in the database."""
 
-    def __init__(self, store: SeenTimes) -> None:
+    def __init__(self, db: Database) -> None:
         self.seen = FirstSeen()
-        self._store = store
+        self._store: Record[dict[str, float]] = Record(db, "attention", _TIMES, {})
         self._stored: dict[str, float] | None = None
 
     async def load(self, now: float) -> None:

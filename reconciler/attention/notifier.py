@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from pydantic import TypeAdapter
 
 from meta.errors import HiveError, NotFound
 from reconciler.attention.delivery import Delivery, NotDelivered
@@ -17,7 +19,8 @@ from reconciler.attention.message import Notification
 from reconciler.attention.plan import Memory, Settings, plan
 from reconciler.attention.row import Row
 from reconciler.common.rounds import Rounds
-from reconciler.store.notified import Notices, Notified
+from reconciler.store.database import Database
+from reconciler.store.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +56,29 @@ class NotifyResult:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """What was notified about: when each row was sent, by its key, and the times of the last hour. Unix seconds."""
+
+    sent: Mapping[str, float] = field(default_factory=dict)
+    times: tuple[float, ...] = ()
+
+
+_NOTICES = TypeAdapter(Notices)
+
+
+def notices(db: Database) -> Record[Notices]:
+    """Return the record of what was notified about, so that a new daemon does not repeat it."""
+    return Record(db, "notified", _NOTICES, Notices())
+
+
 class Notifier:
     """The notifications of one daemon. Without a `delivery` there are none. `clock` gives Unix seconds."""
 
     def __init__(
         self,
         look: Look,
-        store: Notified,
+        store: Record[Notices],
         delivery: Delivery | None,
         settings: Settings,
         rounds: Rounds,
@@ -173,7 +192,7 @@ class Notifier:
         self._rounds.succeed()
 
     async def _save(self) -> None:
-        notices = Notices(dict(self._memory.sent), self._memory.times)
-        if notices.sent != self._stored.sent or set(notices.times) - set(self._stored.times):
-            await self._store.save(notices)
-            self._stored = notices
+        now = Notices(self._memory.sent, self._memory.times)
+        if now.sent != self._stored.sent or set(now.times) - set(self._stored.times):
+            await self._store.save(now)
+            self._stored = now

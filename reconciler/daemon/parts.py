@@ -27,7 +27,7 @@ from reconciler.agents.updates import Updates
 from reconciler.apply.apply import Apply
 from reconciler.attention import configuration
 from reconciler.attention.ages import Ages
-from reconciler.attention.notifier import Notifier
+from reconciler.attention.notifier import Notices, Notifier, notices
 from reconciler.attention.row import Row
 from reconciler.common.reserve import Reserve
 from reconciler.common.revision import revision as hive_revision
@@ -71,10 +71,9 @@ from reconciler.queries.status import StatusQuery
 from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
-from reconciler.store.first_seen import SeenTimes
 from reconciler.store.memos import Memos
 from reconciler.store.messages.attempts import FAILURES, AttemptLimit
-from reconciler.store.notified import Notified
+from reconciler.store.record import Record
 from reconciler.store.refused_tips import RefusedTips
 from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
@@ -124,7 +123,7 @@ class _Store:
     seen_tips: SeenTips
     refused_tips: RefusedTips
     settings: DeployedSettings
-    notified: Notified
+    notified: Record[Notices]
     ages: Ages
 
 
@@ -265,8 +264,8 @@ def _store(
         SeenTips(database),
         RefusedTips(database, judge(here.config)),
         settings,
-        Notified(database),
-        Ages(SeenTimes(database)),
+        notices(database),
+        Ages(database),
     )
 
 

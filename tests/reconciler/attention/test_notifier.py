@@ -17,13 +17,13 @@ from meta.errors import NotFound, TransientError
 from reconciler.attention import notifier as notifiers
 from reconciler.attention.delivery import Delivery
 from reconciler.attention.holding import Holding
-from reconciler.attention.notifier import Notifier
+from reconciler.attention.notifier import Notices, Notifier, notices
 from reconciler.attention.plan import Settings
 from reconciler.attention.row import Row, Severity
 from reconciler.attention.target import parse
 from reconciler.common.rounds import Rounds
 from reconciler.store.database import Database
-from reconciler.store.notified import Notices, Notified
+from reconciler.store.record import Record
 
 
 def row(key: str) -> Row:
@@ -63,7 +63,7 @@ class Place:
         lines = (self.directory / "out").read_text(encoding="utf-8").splitlines()
         return [[each["key"] for each in json.loads(line)["rows"]] for line in lines]
 
-    def notifier(self, store: Notified, per_hour: int = 12) -> Notifier:
+    def notifier(self, store: Record[Notices], per_hour: int = 12) -> Notifier:
         delivery = Delivery(parse(f"{self.program} {self.directory}"))
         rules = Settings(group=0.0, per_hour=per_hour)
         return Notifier(self.look, store, delivery, rules, self.rounds, self, self.holding)
@@ -98,10 +98,10 @@ async def looks(place: Place, count: int) -> None:
 
 async def test_a_row_is_sent_once_also_by_the_next_daemon(place: Place, db: Database) -> None:
     place.rows = [row("a"), row("b")]
-    async with running(place.notifier(Notified(db))):
+    async with running(place.notifier(notices(db))):
         assert await place.outcomes.get() == "sent"
         await looks(place, 3)
-    async with running(place.notifier(Notified(db))):
+    async with running(place.notifier(notices(db))):
         await looks(place, 3)
         place.rows.append(row("c"))
         assert await place.outcomes.get() == "sent"
@@ -115,7 +115,7 @@ async def test_a_target_that_fails_is_tried_again_logged_once_and_shown_until_it
     broken = place.directory / "broken"
     broken.touch()
     place.rows = [row("a")]
-    async with running(place.notifier(Notified(db))):
+    async with running(place.notifier(notices(db))):
         assert [await place.outcomes.get() for _ in range(3)] == ["failed"] * 3
         (note,) = place.rounds.notes()
         assert note.startswith("background task notify failed")
@@ -134,7 +134,7 @@ async def test_rows_that_a_setting_holds_back_are_counted_once_and_noted_while_t
     place: Place, db: Database
 ) -> None:
     place.rows = [row("a")]
-    async with running(place.notifier(Notified(db), per_hour=1)):
+    async with running(place.notifier(notices(db), per_hour=1)):
         assert await place.outcomes.get() == "sent"
         assert place.holding.notes() == ()
         place.rows.append(row("b"))
@@ -151,13 +151,13 @@ async def test_rows_that_a_setting_holds_back_are_counted_once_and_noted_while_t
 
 async def test_an_error_of_a_look_ends_nothing(place: Place, db: Database) -> None:
     place.rows, place.faults = [row("a")], [TransientError("the database is locked", "wait")]
-    async with running(place.notifier(Notified(db))):
+    async with running(place.notifier(notices(db))):
         assert await place.outcomes.get() == "sent"
 
 
 async def test_a_new_row_wakes_the_task(place: Place, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifiers, "RELOOK", 3600.0)
-    notifier = place.notifier(Notified(db))
+    notifier = place.notifier(notices(db))
     async with running(notifier):
         await place.looks.get()
         place.rows = [row("a")]
@@ -166,18 +166,18 @@ async def test_a_new_row_wakes_the_task(place: Place, db: Database, monkeypatch:
 
 
 async def test_a_test_says_what_came_back_and_counts_as_no_notification(place: Place, db: Database) -> None:
-    notifier = place.notifier(Notified(db))
+    notifier = place.notifier(notices(db))
     result = await notifier.test()
     assert (result.sent, result.answer, result.to) == (True, "exit code 0", f"{place.program} [...]")
     (place.directory / "broken").touch()
     result = await notifier.test()
     assert (result.sent, result.answer) == (False, f"{place.program} [...] ended with code 1")
     assert place.outcomes.empty()
-    assert await Notified(db).load() == Notices()
+    assert await notices(db).load() == Notices()
 
 
 async def test_without_a_target_a_test_names_the_setting(place: Place, db: Database) -> None:
-    none = Notifier(place.look, Notified(db), None, Settings(), place.rounds, place, place.holding)
+    none = Notifier(place.look, notices(db), None, Settings(), place.rounds, place, place.holding)
     with pytest.raises(NotFound, match="HIVE_NOTIFY is not set"):
         await none.test()
 
@@ -186,7 +186,7 @@ async def test_a_damaged_record_counts_as_none(db: Database) -> None:
     def damage(connection: Any) -> None:
         connection.execute("INSERT INTO meta VALUES ('notified', '{no')")
 
-    store = Notified(db)
+    store = notices(db)
     await store.save(Notices({"a": 1.0}, (2.0,)))
     assert await store.load() == Notices({"a": 1.0}, (2.0,))
     await db.write(lambda connection: connection.execute("DELETE FROM meta WHERE name = 'notified'").rowcount)

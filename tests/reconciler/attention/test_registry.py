@@ -15,7 +15,6 @@ from reconciler.attention.registry import DETAIL_LIMIT, KINDS, TITLE_LIMIT, Firs
 from reconciler.attention.row import ROWS_MOST, Severity, listed
 from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
-from reconciler.store.first_seen import SeenTimes
 from reconciler.store.messages.text import DeadLetterHead
 from reconciler.store.questions import Question
 from reconciler.views import AgentStatus, Card, RefusedTip
@@ -206,15 +205,17 @@ def test_a_new_daemon_takes_over_the_ages_of_the_one_before() -> None:
 
 
 async def test_the_ages_are_kept_in_the_database(db: Database) -> None:
-    facts, ages = CASES["disk-full"], Ages(SeenTimes(db))
+    facts, ages = CASES["disk-full"], Ages(db)
     await ages.load(NOW)
     assert [row.since for row in rows(facts, ages.seen)] == [NOW]
     await ages.save()
-    after = Ages(SeenTimes(db))
+    after = Ages(db)
     await after.load(NOW + 900)
     assert [row.since for row in rows(facts, after.seen, NOW + 900)] == [NOW]
     await db.write(lambda connection: connection.execute("UPDATE meta SET value = '{no'").rowcount)
-    assert await SeenTimes(db).load() == {}
+    damaged = Ages(db)
+    await damaged.load(NOW)
+    assert damaged.seen.times == {}
 
 
 def test_a_turn_within_its_limit_has_no_row() -> None:
