@@ -70,7 +70,7 @@ class Poster:
         except TimeoutError as error:
             if exchange.head is not None:  # it took the notification: a second one would be too many
                 return exchange.head
-            raise TransientError(f"no answer within {self._deadline:g} s", "is the server reachable?") from error
+            raise _no_answer(self._deadline) from error
         finally:
             exchange.abort()
 
@@ -102,6 +102,8 @@ class _Exchange:
         """Return the answer, or the error that says why there is none."""
         try:
             return self._exchange()
+        except TimeoutError:  # that of the socket, which may be first
+            return self.head or _no_answer(self._timeout)
         except (OSError, http.client.HTTPException, ValueError) as error:
             return self.head or _explain(error)
 
@@ -133,6 +135,10 @@ class _Exchange:
         if self._shutdown is not None:
             with contextlib.suppress(OSError):
                 self._shutdown(_BOTH_WAYS)
+
+
+def _no_answer(seconds: float) -> TransientError:
+    return TransientError(f"no answer within {seconds:g} s", "is the server reachable?")
 
 
 def _explain(error: Exception) -> TransientError:
