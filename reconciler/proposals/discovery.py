@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from meta.applied.source import Source, SourceKind
@@ -20,7 +20,7 @@ from meta.errors import Conflict, HiveError, TransientError
 from meta.model import Deploy
 from meta.names import HIVE, AgentName, Sha
 from meta.proposed import push_move, push_repo
-from meta.proposed.tips import SETTLED_NS, Snapshot, Tip, read_tips
+from meta.proposed.tips import SETTLED_NS, Snapshot, read_tips
 from meta.text import one_line
 from reconciler.apply.push_mains import PushMains
 from reconciler.common.tasks import run_together
@@ -30,11 +30,11 @@ from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.offers import Offers
 from reconciler.proposals.pruning import Pruning
+from reconciler.proposals.refusals import Refusals, describe_refusals
 from reconciler.proposals.superseding import supersede
 from reconciler.proposals.tips import PLACES, NewTip, Place, address, agent_of, is_proposable, new_tips
 from reconciler.proposals.watch import Watch
-from reconciler.store.events import keys
-from reconciler.store.refused_tips import Refused, RefusedTips
+from reconciler.store.refused_tips import RefusedTips
 from reconciler.store.seen_tips import SeenTips
 from reconciler.views import RefusedTip
 from reconciler.world import World
@@ -45,9 +45,6 @@ GLANCE = 0.05
 POLL = 1.0
 """Seconds between looks at all agents while watching is not possible."""
 NOTE_LIMIT = 500
-REFUSED_SHOWN = 10
-"""Refused tips of one agent that its conditions name one by one."""
-
 
 Propose = Callable[[AgentName, str, str, str, Path, Source], Awaitable[Deploy]]
 """Pin a commit as a proposal: of an agent, by an author, the commit, a description, the repo it is in, its origin."""
@@ -57,17 +54,15 @@ _Stamp = tuple[str | None, Sha | None]
 
 @dataclass(slots=True)
 class _Repo:
-    """The known state of one repo of one agent since the daemon started. `listed`: the refused tips as shown."""
+    """The known state of one repo of one agent since the daemon started."""
 
     bucket: Bucket
     snapshot: Snapshot | None = None
-    refused: dict[Tip, str] = field(default_factory=dict)
-    listed: dict[Tip, RefusedTip] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTips:
-    """The tips that earlier daemons dealt with."""
+    """The stored tips that earlier daemons dealt with: what became a proposal, and what was refused."""
 
     seen: SeenTips
     refused: RefusedTips
@@ -90,11 +85,11 @@ class Discovery:
         self._world = world
         self._make_proposal = propose
         self._store = known.seen
+        self._refusals = Refusals(world, known.refused)
         self._settings = settings
         self._branches = branches
         self._look_now = look_now
         self._offers = offers
-        self._refused_store = known.refused
         self._layout = world.layout
         self._watch = watch or Watch(self._changed)
         self._pruning = Pruning(world)
@@ -103,7 +98,6 @@ class Discovery:
             self._work, base=world.config.retry_backoff, cap=world.config.retry_backoff_max, on_error=self._failed
         )
         self._seen: dict[AgentName, dict[str, Sha]] = {}
-        self._refused_before: dict[AgentName, Refused] = {}
         self._repos: dict[tuple[AgentName, SourceKind], _Repo] = {}
         self._stamps: dict[AgentName, _Stamp] = {}
         self._waiting: dict[AgentName, str] = {}
@@ -112,7 +106,7 @@ class Discovery:
     async def open(self) -> None:
         """Load the tips that became proposals before, and those that were refused."""
         self._seen = await self._store.load()
-        self._refused_before = await self._refused_store.load()
+        await self._refusals.open()
 
     async def run(self) -> None:
         """Watch the repos, and sweep them at each resync, until cancelled. Raise the error that ends either task."""
@@ -166,17 +160,7 @@ class Discovery:
 
     def refused(self, agent: AgentName) -> tuple[RefusedTip, ...]:
         """Return the tips that were refused, by repo and branch."""
-        listed = []
-        for kind, repo in self._repos_of(agent):
-            for tip in sorted(repo.refused, key=lambda tip: tip.branch):
-                if tip not in repo.listed:
-                    repo.listed[tip] = self._refusal(agent, NewTip(Source.of(kind, tip.branch), tip), repo.refused[tip])
-                listed.append(repo.listed[tip])
-        return tuple(listed)
-
-    def _refusal(self, agent: AgentName, new: NewTip, reason: str) -> RefusedTip:
-        remedy = new.remedy(agent, self._layout.push_repo(agent))
-        return RefusedTip(agent, str(new.source), new.tip.branch, new.tip.sha, new.by, reason, remedy)
+        return self._refusals.of(agent)
 
     def notes(self) -> tuple[str, ...]:
         """Return what an operator should know about watching."""
@@ -298,34 +282,8 @@ class Discovery:
         if snapshot.complaint:
             folders.append(place.path.parent)  # a new git directory appears there
         self._watch.want((agent, kind), folders)
-        await self._keep_refused(agent, kind, repo, snapshot)
+        await self._refusals.follow(agent, kind, snapshot)
         return snapshot
-
-    async def _keep_refused(self, agent: AgentName, kind: SourceKind, repo: _Repo, snapshot: Snapshot) -> None:
-        """Take over what an earlier daemon refused, and drop refusals of tips that the repo no longer has."""
-        gone: set[str] = set()
-        if not snapshot.complaint:
-            gone = self._take_over(agent, kind, repo, snapshot)
-        present = set(snapshot.tips.values())
-        for tip in [tip for tip in repo.refused if tip not in present]:
-            del repo.refused[tip]
-            repo.listed.pop(tip, None)
-            gone.add(str(Source.of(kind, tip.branch)))
-        gone -= {str(Source.of(kind, tip.branch)) for tip in repo.refused} if gone else set()
-        if gone:
-            await self._refused_store.remove(agent, gone)
-
-    def _take_over(self, agent: AgentName, kind: SourceKind, repo: _Repo, snapshot: Snapshot) -> set[str]:
-        """Refuse what an earlier daemon refused. Return the sources that have another tip now, or none."""
-        before = self._refused_before.get(agent, {})
-        sources = {source for source in before if Source.parse(source).kind is kind}
-        for source in tuple(sources):
-            sha, reason = before.pop(source)
-            tip = snapshot.tips.get(Source.parse(source).branch or "")
-            if tip is not None and tip.sha == sha:
-                repo.refused.setdefault(tip, reason)
-                sources.discard(source)
-        return sources
 
     async def _note_branches(self, agent: AgentName, snapshots: Mapping[SourceKind, Snapshot]) -> None:
         """Note the commit that each branch proposes now."""
@@ -344,7 +302,7 @@ class Discovery:
         repo = self._repo(agent, kind)
         tips = repo.snapshot.tips if repo.snapshot is not None else {}
         auto_propose = kind is SourceKind.WORK_TREE and "main" in tips and await self._auto_propose(agent)
-        candidates = [tip for tip in tips.values() if tip not in repo.refused]
+        candidates = [tip for tip in tips.values() if not self._refusals.has(agent, kind, tip)]
         seen = self._seen.get(agent, {})
         return new_tips(kind, candidates, seen, deploys, main=main, auto_propose=auto_propose)
 
@@ -391,34 +349,10 @@ class Discovery:
             return
         except HiveError as error:
             if (await self._look(agent, kind)).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
-                reason = one_line(error.describe(), NOTE_LIMIT)
-                self._repo(agent, kind).refused[tip] = reason
-                await self._refused_store.save(agent, str(new.source), tip.sha, reason)
-                log.warning(
-                    "%s: %s at %s is no proposal: %s",
-                    agent,
-                    address(new.source, agent),
-                    tip.sha[:12],
-                    reason,
-                    extra={"limited": f"{agent} refused"},
-                )
-                await self._publish(self._refusal(agent, new, reason))
+                await self._refusals.add(agent, new, error.describe())
             return
         log.info("%s: found %s at %s, proposal %s", agent, address(new.source, agent), tip.sha[:12], deploy.id)
         await self._note_seen(agent, new)
-
-    async def _publish(self, tip: RefusedTip) -> None:
-        """Append the event of a refused tip once, also if another hive refuses it again."""
-        data = {
-            "source": tip.source,
-            "branch": tip.branch,
-            "sha": tip.commit,
-            "by": tip.by,
-            "reason": tip.reason,
-            "remedy": tip.remedy,
-        }
-        key = keys.refused_tip(tip.agent, tip.source, tip.commit)
-        await self._world.events.append("tip_refused", tip.agent, data, key=key)
 
     # state
     def _repo(self, agent: AgentName, kind: SourceKind) -> _Repo:
@@ -445,29 +379,13 @@ class Discovery:
         for kind in PLACES:
             self._watch.want((agent, kind), [])
             self._repos.pop((agent, kind), None)
+        self._refusals.drop(agent)
         self._branches.forget(agent)
         if agent not in self._world.observer.names():
             await self._store.forget(agent)
             self._seen.pop(agent, None)
-            self._refused_before.pop(agent, None)
-            await self._refused_store.forget(agent)
+            await self._refusals.forget(agent)
 
     def _failed(self, agent: AgentName, error: HiveError | None) -> None:
         self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'failed inside, see the log'}", 300)
         log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})
-
-
-def describe_refusals(tips: Sequence[RefusedTip]) -> tuple[str, ...]:
-    """Return what an operator should know about the refused tips of one agent: some of them, and the number of others.
-
-    `hive pending --refused` lists all.
-    """
-    more = len(tips) - REFUSED_SHOWN
-    rest = (f"{more} more branches are no proposals; `hive pending --refused` lists them",) if more > 0 else ()
-    return (*map(describe_refusal, tips[:REFUSED_SHOWN]), *rest)
-
-
-def describe_refusal(tip: RefusedTip) -> str:
-    """Return what an operator should know about a refused tip."""
-    place = address(Source.parse(tip.source), tip.agent)
-    return f"{place} at {tip.commit[:12]} is no proposal: {tip.reason}; {tip.remedy}"

@@ -13,7 +13,8 @@ from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.questions import Questions
 from reconciler.plan.rollout import PATIENCE
-from reconciler.proposals.discovery import Discovery, describe_refusals
+from reconciler.proposals.discovery import Discovery
+from reconciler.proposals.refusals import describe_refusals
 from reconciler.store import damaged
 from reconciler.upkeep.disk.guard import DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from api.operations.table import OPERATIONS
-from reconciler.proposals.discovery import REFUSED_SHOWN
+from reconciler.proposals.refusals import SHOWN
 from reconciler.store.messages.rows import DONE_KEPT
 from tests.conftest import FULL
 from tests.support.lab import Lab, discard
@@ -104,7 +104,7 @@ def test_refused_branches_are_known_without_a_fetch_and_do_not_fill_the_status(o
     refused = old.get("/api/refused")
     assert len(refused) == AGE.refused
     alice = old.agent(str(BUSY))
-    assert len([line for line in alice["conditions"] if "no proposal" in line]) == REFUSED_SHOWN + 1
+    assert len([line for line in alice["conditions"] if "no proposal" in line]) == SHOWN + 1
     assert rows(old, "SELECT count(*) FROM events WHERE kind = 'tip_refused'") == AGE.refused
 
 

@@ -24,7 +24,8 @@ from reconciler.events.feed import Events
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals import discovery
 from reconciler.proposals.branches import Branches
-from reconciler.proposals.discovery import REFUSED_SHOWN, Discovery, KnownTips
+from reconciler.proposals.discovery import Discovery, KnownTips
+from reconciler.proposals.refusals import SHOWN
 from reconciler.proposals.watch import Hints, Watch
 from reconciler.store.database import Database
 from reconciler.store.refused_tips import RefusedTips
@@ -265,14 +266,14 @@ async def test_a_later_daemon_fetches_no_refused_tip_again_unless_it_is_another_
 
 
 async def test_the_conditions_name_some_refused_tips_and_count_the_rest(stage: Stage) -> None:
-    stage.proposals.errors = [BadInput("too large", "less")] * (REFUSED_SHOWN + 2)
-    for number in range(REFUSED_SHOWN + 2):
+    stage.proposals.errors = [BadInput("too large", "less")] * (SHOWN + 2)
+    for number in range(SHOWN + 2):
         stage.tip(f"b{number}", "a")
     seeing = await stage.start()
     await said(seeing, "2 more branches are no proposals; `hive pending --refused` lists them")
     lines = [line for line in seeing.conditions(ALICE) if "no proposal" in line]
-    assert len(lines) == REFUSED_SHOWN + 1
-    assert len(seeing.refused(ALICE)) == REFUSED_SHOWN + 2
+    assert len(lines) == SHOWN + 1
+    assert len(seeing.refused(ALICE)) == SHOWN + 2
 
 
 async def test_a_git_directory_that_is_made_anew_is_seen_at_once(stage: Stage) -> None:
