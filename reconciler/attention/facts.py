@@ -23,6 +23,22 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarms:
+    """The alarms of the daemon: about its background tasks, meta, the disk, file descriptors, stale locks in meta,
+    databases set aside, a missing manager, and the watch on proposed repos.
+    """
+
+    tasks: tuple[Alarm, ...] = ()
+    meta: tuple[Alarm, ...] = ()
+    disk: tuple[Alarm, ...] = ()
+    descriptors: tuple[Alarm, ...] = ()
+    locks: tuple[Alarm, ...] = ()
+    set_aside: tuple[Alarm, ...] = ()
+    no_manager: tuple[Alarm, ...] = ()
+    watching: tuple[Alarm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The facts of one moment.
 
@@ -30,9 +46,8 @@ class Facts:
     for which that failed by itself. `questions` are open ones to the operator. `unread` is the number of unread
     messages to the operator, and the time of the oldest. `refused` are branches whose commit is no proposal. `errors`
     has the error of each agent whose steps fail again and again, `conditions` what else is known about agents' repos
-    and files. `rollout` is the last one if it failed. The alarms are about background tasks, meta, databases set aside,
-    the disk, file descriptors, stale locks in meta, the missing manager and the watch on repos. `unlisted` counts what
-    was not read because a list has a limit. `now` is the moment.
+    and files. `rollout` is the last one if it failed. `unlisted` counts what was not read because a list has a limit.
+    `now` is the moment.
     """
 
     agents: tuple[AgentStatus, ...] = ()
@@ -46,13 +61,6 @@ class Facts:
     unread: tuple[int, float] = (0, 0.0)
     refused: tuple[RefusedTip, ...] = ()
     rollout: Rollout | None = None
-    tasks: tuple[Alarm, ...] = ()
-    meta: tuple[Alarm, ...] = ()
-    set_aside: tuple[Alarm, ...] = ()
-    disk: tuple[Alarm, ...] = ()
-    descriptors: tuple[Alarm, ...] = ()
-    locks: tuple[Alarm, ...] = ()
-    no_manager: tuple[Alarm, ...] = ()
-    watching: tuple[Alarm, ...] = ()
+    alarms: Alarms = Alarms()
     unlisted: int = 0
     now: float = 0.0

@@ -39,44 +39,44 @@ class Draft:
 # the daemon
 def disk(facts: Facts) -> Iterator[Draft]:
     """Yield a row while the disk is full."""
-    return _alarms(facts.disk, "the disk is full, hive cannot record much", "hive status")
+    return _alarms(facts.alarms.disk, "the disk is full, hive cannot record much", "hive status")
 
 
 def meta(facts: Facts) -> Iterator[Draft]:
     """Yield a row while meta cannot be read, so that hive changes nothing."""
-    return _alarms(facts.meta, "what is desired cannot be read, hive changes nothing", "hive doctor")
+    return _alarms(facts.alarms.meta, "what is desired cannot be read, hive changes nothing", "hive doctor")
 
 
 def tasks(facts: Facts) -> Iterator[Draft]:
     """Yield the background tasks that ended, or whose last round failed."""
-    for alarm in facts.tasks:
+    for alarm in facts.alarms.tasks:
         yield Draft(alarm.key, f"the daemon's task {alarm.key} fails", "hive status", alarm.text, since=alarm.since)
 
 
 def descriptors(facts: Facts) -> Iterator[Draft]:
     """Yield a row while the daemon has no file descriptor left."""
-    return _alarms(facts.descriptors, "the daemon has no file descriptor left", "hive status")
+    return _alarms(facts.alarms.descriptors, "the daemon has no file descriptor left", "hive status")
 
 
 def locks(facts: Facts) -> Iterator[Draft]:
     """Yield the locks in meta that a killed git left."""
-    for alarm in facts.locks:
+    for alarm in facts.alarms.locks:
         yield Draft(_digest(alarm.text), "a lock of a killed git blocks meta", "hive doctor", alarm.text)
 
 
 def set_aside(facts: Facts) -> Iterator[Draft]:
     """Yield the damaged databases that were replaced and not moved away."""
-    return _alarms(facts.set_aside, "the database was damaged, a new one is in its place", "hive doctor")
+    return _alarms(facts.alarms.set_aside, "the database was damaged, a new one is in its place", "hive doctor")
 
 
 def no_manager(facts: Facts) -> Iterator[Draft]:
     """Yield a row while there is no manager."""
-    return _alarms(facts.no_manager, "there is no manager", "hive status")
+    return _alarms(facts.alarms.no_manager, "there is no manager", "hive status")
 
 
 def watching(facts: Facts) -> Iterator[Draft]:
     """Yield a row while proposed repos cannot be watched."""
-    return _alarms(facts.watching, "proposed repos cannot be watched, hive looks every second", "hive doctor")
+    return _alarms(facts.alarms.watching, "proposed repos cannot be watched, hive looks every second", "hive doctor")
 
 
 def rollout(facts: Facts) -> Iterator[Draft]:

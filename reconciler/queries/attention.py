@@ -8,7 +8,7 @@ from pathlib import Path
 
 from meta.model import Deploy, TagState
 from meta.names import HIVE, MANAGER, OPERATOR, AgentName, ProposalId
-from reconciler.attention.facts import Alarm, Facts
+from reconciler.attention.facts import Alarm, Alarms, Facts
 from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.questions import Questions
@@ -27,20 +27,6 @@ TIPS_MOST = 20
 """Refused branches of one agent that are listed, at most."""
 QUESTION_BYTES = 1024
 """Bytes of a question that are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alarms:
-    """The alarms of the daemon at one moment, each kind as in Facts."""
-
-    tasks: tuple[Alarm, ...]
-    meta: tuple[Alarm, ...]
-    disk: tuple[Alarm, ...]
-    descriptors: tuple[Alarm, ...]
-    locks: tuple[Alarm, ...]
-    set_aside: tuple[Alarm, ...]
-    no_manager: tuple[Alarm, ...]
-    watching: tuple[Alarm, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +111,7 @@ class AttentionFacts:
             unread=(status.unread, oldest or 0.0),
             refused=tuple(refused),
             rollout=rollout,
-            tasks=alarms.tasks,
-            meta=alarms.meta,
-            set_aside=alarms.set_aside,
-            disk=alarms.disk,
-            descriptors=alarms.descriptors,
-            locks=alarms.locks,
-            no_manager=alarms.no_manager,
-            watching=alarms.watching,
+            alarms=alarms,
             now=now,
             unlisted=max(0, status.questions - len(questions)) + max(0, status.dead_letters - len(letters)) + more,
         )

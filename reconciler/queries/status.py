@@ -10,6 +10,7 @@ from meta.errors import HiveError
 from meta.model import Deploy
 from meta.names import OPERATOR, AgentName, ProposalId, Sha
 from reconciler.attention.ages import Ages
+from reconciler.attention.facts import Alarms
 from reconciler.attention.holding import Holding
 from reconciler.attention.registry import collect
 from reconciler.attention.row import Attention, Row, count, listed
@@ -19,7 +20,7 @@ from reconciler.plan.plan import open_ids
 from reconciler.plan.rollout import Rollout
 from reconciler.plan.turn import turn_began
 from reconciler.proposals.staleness import Stale
-from reconciler.queries.attention import Alarms, AttentionFacts
+from reconciler.queries.attention import AttentionFacts
 from reconciler.views import AgentStatus, Card, Status
 from reconciler.world import World
 

@@ -10,7 +10,7 @@ import pytest
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.attention.ages import Ages
-from reconciler.attention.facts import Alarm, Facts
+from reconciler.attention.facts import Alarm, Alarms, Facts
 from reconciler.attention.registry import DETAIL_LIMIT, KINDS, TITLE_LIMIT, FirstSeen, collect, count_kinds
 from reconciler.attention.row import ROWS_MOST, Severity, listed
 from reconciler.plan.rollout import Rollout
@@ -50,13 +50,13 @@ def failed_deploy(id: int, kind: DeployKind = DeployKind.APPLY_COMMIT) -> Deploy
 TIP = RefusedTip(ALICE, f"proposed/push.git#{EVIL}", EVIL, "1" * 40, "bob", EVIL, EVIL)
 ROLLOUT = Rollout("r1", "hive", int(NOW) - 5, "0.1", (BOB,), failed=ALICE, reason=EVIL)
 CASES: dict[str, Facts] = {
-    "disk-full": Facts(disk=(Alarm("state", "the disk of /s is full"),)),
-    "meta-unreadable": Facts(meta=(Alarm("meta", EVIL),)),
-    "no-descriptors": Facts(descriptors=(Alarm("daemon", "accepting waits"),)),
-    "daemon-task": Facts(tasks=(Alarm("ticker", "background task ticker failed"),)),
-    "database-set-aside": Facts(set_aside=(Alarm("hive.db.corrupt-1", "it was damaged", NOW - 9),)),
-    "meta-lock": Facts(locks=(Alarm("meta", "/s/meta/.git/index.lock was left"),)),
-    "no-manager": Facts(no_manager=(Alarm("manager", "there is no manager"),)),
+    "disk-full": Facts(alarms=Alarms(disk=(Alarm("state", "the disk of /s is full"),))),
+    "meta-unreadable": Facts(alarms=Alarms(meta=(Alarm("meta", EVIL),))),
+    "no-descriptors": Facts(alarms=Alarms(descriptors=(Alarm("daemon", "accepting waits"),))),
+    "daemon-task": Facts(alarms=Alarms(tasks=(Alarm("ticker", "background task ticker failed"),))),
+    "database-set-aside": Facts(alarms=Alarms(set_aside=(Alarm("hive.db.corrupt-1", "it was damaged", NOW - 9),))),
+    "meta-lock": Facts(alarms=Alarms(locks=(Alarm("meta", "/s/meta/.git/index.lock was left"),))),
+    "no-manager": Facts(alarms=Alarms(no_manager=(Alarm("manager", "there is no manager"),))),
     "rollout-failed": Facts(rollout=ROLLOUT),
     "agent-failed": Facts(agents=(agent("failed", reason=EVIL, remedy="`hive restart alice`"),)),
     "deploy-failed": Facts(agents=(agent("running"),), failed=(failed_deploy(4),)),
@@ -71,7 +71,7 @@ CASES: dict[str, Facts] = {
     "refused-push": Facts(refused=(TIP,)),
     "stale-proposal": Facts(proposals=(card(7, EVIL),), stale={ALICE: frozenset({ProposalId(7)})}),
     "agent-condition": Facts(conditions={ALICE: (EVIL,)}),
-    "watching": Facts(watching=(Alarm("proposed", "the kernel has no watches left"),)),
+    "watching": Facts(alarms=Alarms(watching=(Alarm("proposed", "the kernel has no watches left"),))),
     "messages": Facts(unread=(2, NOW - 3)),
 }
 """Facts that make one row of each kind."""
@@ -169,7 +169,7 @@ def test_nothing_has_no_row() -> None:
 
 
 def test_severe_rows_are_first_then_old_ones() -> None:
-    facts = Facts(proposals=(card(1), card(9)), unread=(1, 5.0), disk=(Alarm("state", "full"),))
+    facts = Facts(proposals=(card(1), card(9)), unread=(1, 5.0), alarms=Alarms(disk=(Alarm("state", "full"),)))
     assert [row.key for row in rows(facts)] == [
         "disk-full:state",
         "proposal:alice:9",
@@ -249,7 +249,9 @@ def test_a_deploy_that_failed_has_no_second_row_beside_its_agents_row(known: Age
 
 
 def test_a_long_list_is_cut_and_says_what_was_left_out() -> None:
-    facts = Facts(proposals=tuple(card(id) for id in range(1, ROWS_MOST + 8)), disk=(Alarm("state", "full"),))
+    facts = Facts(
+        proposals=tuple(card(id) for id in range(1, ROWS_MOST + 8)), alarms=Alarms(disk=(Alarm("state", "full"),))
+    )
     whole = rows(facts)
     shown = listed(whole, unlisted=30)
     assert (len(shown.rows), shown.left_out) == (ROWS_MOST, 8 + 30)
