@@ -30,7 +30,7 @@ from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.offers import Offers
 from reconciler.proposals.pruning import Pruning
-from reconciler.proposals.refusals import Refusals, describe_refusals
+from reconciler.proposals.refusals import Refusals
 from reconciler.proposals.superseding import supersede
 from reconciler.proposals.tips import PLACES, NewTip, Place, address, agent_of, is_proposable, new_tips
 from reconciler.proposals.watch import Watch
@@ -138,10 +138,6 @@ class Discovery:
 
     # what status shows
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
-        """Return what an operator should know about the agent's proposed repos, the refused tips at the end."""
-        return (*self.troubles(agent), *describe_refusals(self.refused(agent)))
-
-    def troubles(self, agent: AgentName) -> tuple[str, ...]:
         """Return what an operator should know about the agent's proposed repos, but for the refused tips."""
         snapshots = [repo.snapshot for _, repo in self._repos_of(agent)]
         lines = [snapshot.complaint for snapshot in snapshots if snapshot is not None and snapshot.complaint]

@@ -79,7 +79,7 @@ class AttentionFacts:
 
     def troubles(self, agent: AgentName) -> AgentTroubles:
         """Return what is known about an agent's repos and files. It looks at the disk, so call it once for a view."""
-        conditions = (*self.disk.conditions(agent), *self.discovery.troubles(agent), *self.locks.conditions(agent))
+        conditions = (*self.disk.conditions(agent), *self.discovery.conditions(agent), *self.locks.conditions(agent))
         return AgentTroubles(conditions, self.discovery.refused(agent))
 
     async def read(

@@ -25,7 +25,7 @@ from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals import discovery
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.discovery import Discovery, KnownTips
-from reconciler.proposals.refusals import SHOWN
+from reconciler.proposals.refusals import SHOWN, describe_refusals
 from reconciler.proposals.watch import Hints, Watch
 from reconciler.store.database import Database
 from reconciler.store.refused_tips import RefusedTips
@@ -222,10 +222,15 @@ async def test_a_tip_for_which_there_is_no_room_waits_for_it(stage: Stage) -> No
     await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)
 
 
+def lines(seeing: Discovery) -> tuple[str, ...]:
+    """Return what status shows of alice's proposed repos."""
+    return (*seeing.conditions(ALICE), *describe_refusals(seeing.refused(ALICE)))
+
+
 async def said(seeing: Discovery, condition: str) -> None:
     """Wait for a condition that begins so."""
     async with asyncio.timeout(10):
-        while not any(said.startswith(condition) for said in seeing.conditions(ALICE)):
+        while not any(said.startswith(condition) for said in lines(seeing)):
             await asyncio.sleep(0)
 
 
@@ -271,8 +276,7 @@ async def test_the_conditions_name_some_refused_tips_and_count_the_rest(stage: S
         stage.tip(f"b{number}", "a")
     seeing = await stage.start()
     await said(seeing, "2 more branches are no proposals; `hive pending --refused` lists them")
-    lines = [line for line in seeing.conditions(ALICE) if "no proposal" in line]
-    assert len(lines) == SHOWN + 1
+    assert len([line for line in lines(seeing) if "no proposal" in line]) == SHOWN + 1
     assert len(seeing.refused(ALICE)) == SHOWN + 2
 
 
@@ -286,7 +290,7 @@ async def test_a_git_directory_that_is_made_anew_is_seen_at_once(stage: Stage) -
     (new / "refs" / "heads" / "propose" / "topic").write_text("b" * 40 + "\n", encoding="ascii")
     new.rename(tree / ".git")
     await stage.proposals.until(lambda: stage.proposals.asked == ["proposed/config#propose/topic b"])
-    assert seeing.conditions(ALICE) == ()
+    assert lines(seeing) == ()
 
 
 def again(seeing: Discovery) -> None:
