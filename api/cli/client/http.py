@@ -177,7 +177,7 @@ class Client:
             sock.close()
             raise Unreachable(
                 f"no daemon answers at {self.where.http}",
-                f"start one with `{self.where.serve_command()}`, or name its directory with --runtime or HIVE_RUNTIME",
+                f"start one with `{self.where.serve_command()}`, or name its directory with --runtime",
             ) from error
         return sock
 
