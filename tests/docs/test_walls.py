@@ -67,9 +67,15 @@ def modules() -> Mapping[str, ast.Module]:
     }
 
 
+@cache
+def walk(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Every node of a module. A walk takes most of the time of these tests."""
+    return tuple(ast.walk(tree))
+
+
 def that(uses: Callable[[ast.AST], bool]) -> set[str]:
     """The modules with a node for which `uses` is True."""
-    return {path for path, tree in modules().items() if any(uses(node) for node in ast.walk(tree))}
+    return {path for path, tree in modules().items() if any(uses(node) for node in walk(tree))}
 
 
 def _name(node: ast.AST) -> str:
@@ -82,7 +88,7 @@ def _called(node: ast.AST) -> str:
 
 def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
     """Each import as (dotted name, the name that it has in the module), wherever and however it is written."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Import):
             yield from ((one.name, one.asname or one.name) for one in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -106,10 +112,10 @@ def _uses(tree: ast.AST, kinds: Mapping[str, set[str]]) -> bool:
 
 
 def _only(tree: ast.AST, alias: str, allowed: set[str]) -> bool:
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == alias]
+    names = [node for node in walk(tree) if isinstance(node, ast.Name) and node.id == alias]
     fine = [
         node
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Attribute) and _name(node.value) == alias and node.attr in allowed
     ]
     return len(names) == len(fine)
@@ -119,10 +125,10 @@ def _asyncio(tree: ast.AST, functions: set[str]) -> bool:
     """Whether one of asyncio's functions is named, but not to serve a socket that was bound before (`sock=`)."""
     served = {
         id(node.func)
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Call) and any(each.arg == "sock" for each in node.keywords)
     }
-    names = {_name(node) for node in ast.walk(tree) if id(node) not in served}
+    names = {_name(node) for node in walk(tree) if id(node) not in served}
     return bool(functions & names) or any(dotted.rpartition(".")[2] in functions for dotted, _ in _imported(tree))
 
 
@@ -199,7 +205,7 @@ def parses(tree: ast.AST) -> bool:
     return (
         _uses(tree, PARSERS)
         or any(dotted == "meta.wire.codec.decode" for dotted, _ in _imported(tree))
-        or any(_called(node) in methods for node in ast.walk(tree))
+        or any(_called(node) in methods for node in walk(tree))
     )
 
 
@@ -243,7 +249,7 @@ def test_every_name_of_a_socket_in_the_code_is_one_of_the_layouts() -> None:
     texts = {
         node.value
         for tree in modules().values()
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"\S*\.sock", node.value)
     }
     on_page = {Path(word).name for word in named("Sockets")}
