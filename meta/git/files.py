@@ -174,7 +174,8 @@ def _read_ref(path: str) -> Sha | None:
     except FileNotFoundError:
         return None
     except Damaged:
-        if Path(path).is_dir() and not OWN_REF.search(path):
+        is_folder_of_refs = Path(path).is_dir() and not OWN_REF.search(path)
+        if is_folder_of_refs or not os.path.lexists(path):  # git removes a folder without refs
             return None
         raise
     except OSError as error:

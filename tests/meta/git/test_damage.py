@@ -17,7 +17,7 @@ from meta.applied.source import Source, SourceKind
 from meta.errors import Damaged, NotFound, PermanentError
 from meta.git import packs
 from meta.git.damage import examine_refs
-from meta.git.files import read_loose, write_objects
+from meta.git.files import read_loose, read_refs, write_objects
 from meta.git.frame import check_frame, mend_frame
 from meta.git.objects import GitObject, blob
 from meta.layout import Layout
@@ -196,6 +196,25 @@ async def test_a_folder_of_branches_is_ignored(applied: Applied) -> None:
     (applied.repo.path / "refs/heads/topic").mkdir()
     assert list(applied.repo.refs(["refs/heads"])) == ["refs/heads/main"]
     assert examine_refs(applied.repo.path) == []
+
+
+def test_a_folder_of_refs_that_git_removes_meanwhile_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "refs/hive/candidate"
+    folder.mkdir(parents=True)
+    real = own_file.read
+
+    def read(path: str | Path) -> bytes:
+        try:
+            return real(path)
+        except Damaged:
+            folder.rmdir()
+            raise
+
+    monkeypatch.setattr(own_file, "read", read)
+    assert read_refs(tmp_path, ["refs/hive"]) == {}
+    assert not folder.exists()
 
 
 async def test_an_empty_packed_refs_is_named(applied: Applied, layout: Layout) -> None:
