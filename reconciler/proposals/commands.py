@@ -157,15 +157,17 @@ class Proposals:
         `shown` is the fingerprint of the preview that the operator saw. If the builder previews, the approval waits for
         the preview and is bound to it. Raise TransientError if the preview takes too long.
         """
-        deploy, deploys = await self._deploys.find_with_others(id, agent)
-        if seen is not None and (len(seen) < 7 or not deploy.sha.startswith(seen)):
-            raise Refused(
-                f"proposal {id} is {deploy.sha[:12]}, not {seen[:40]}",
-                f"look again with `hive diff {id}`, then approve",
-            )
-        await self._stale.check(deploy, deploys)
-        if not unseen:
-            await self._check_shown(deploy)
+        owner = await self._deploys.owner(id, agent)
+        with self._world.applied(owner).reading():  # a denial meanwhile keeps its objects until then
+            deploy, deploys = await self._deploys.find_with_others(id, owner)
+            if seen is not None and (len(seen) < 7 or not deploy.sha.startswith(seen)):
+                raise Refused(
+                    f"proposal {id} is {deploy.sha[:12]}, not {seen[:40]}",
+                    f"look again with `hive diff {id}`, then approve",
+                )
+            await self._stale.check(deploy, deploys)
+            if not unseen:
+                await self._check_shown(deploy)
         preview = await self._preview(deploy)
         if shown is not None and preview is not None and preview.shown.fingerprint() != shown:
             raise Refused(

@@ -80,6 +80,7 @@ def test_a_stop_in_mid_turn_is_no_attempt(lab: Lab) -> None:
 def test_a_turn_that_the_harness_cannot_end_is_ended_from_outside_and_counts_an_attempt(lab: Lab) -> None:
     pid = lab.agent()["pid"]
     lab.ask("alice", cmd="send", to="alice", body="sleep")
+    lab.until(lambda: "sleeping" in lab.inbox("operator"))  # the turn before may still be in the agent's row
     row = lab.until(lambda: next((row for row in [lab.agent()] if row["turn_since"] is not None), None))
     os.kill(harness(lab), signal.SIGSTOP)
     assert (row["turn"], row["turn_limit"]) == ("thinking", 3.0)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from meta.errors import BadInput, NotFound
+from meta.errors import BadInput, Conflict, NotFound
 from meta.model import Deploy, TagState
 from meta.names import MANAGER, AgentName, ProposalId
 from reconciler.daemon.daemon import Daemon
+from reconciler.proposals.staleness import Stale
 from reconciler.queries.cards import CardsQuery
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
@@ -44,6 +46,20 @@ async def test_an_approval_looks_at_the_tags_once_before_it_writes_and_once_afte
     card = await daemon.service.cards.of(await daemon.service.proposals.approve(id, "test"))
     assert (card.id, card.agent, card.status, card.decided_by) == (id, ALICE, "approved", "test")
     assert seen == [TagState.PROPOSAL, TagState.APPROVED]
+
+
+async def test_a_denial_in_the_middle_of_an_approval_wins_and_is_named(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, check = await proposed(daemon), Stale.check
+
+    async def denied_first(stale: Stale, deploy: Deploy, deploys: Iterable[Deploy]) -> None:
+        await daemon.service.proposals.deny(id, "other", "no")
+        await check(stale, deploy, deploys)
+
+    monkeypatch.setattr(Stale, "check", denied_first)
+    with pytest.raises(Conflict, match="denied"):
+        await daemon.service.proposals.approve(id, "test")
 
 
 async def test_a_decision_renders_no_card(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
