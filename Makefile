@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := sh tests/support/in-memory-tmp.sh $(BIN)/python -m pytest
 
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
 unexport PYTHONDONTWRITEBYTECODE
@@ -48,10 +49,10 @@ demo-nixos: setup ## the same story on a host with systemd, made for it (needs r
 	@$(BIN)/python -m tests.systemd.story
 
 test: test-prerequisites lint claude ## lint, types, import rules and tests; installs what they need
-	@$(BIN)/python -m pytest -rs -n 2 --dist worksteal --durations=20 --durations-min=0 $(TESTS)
+	@$(PYTEST) -rs -n 2 --dist worksteal --durations=20 --durations-min=0 $(TESTS)
 
 test-full: test-prerequisites lint claude ## the same with the long versions
-	@HIVE_FULL=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 --durations-min=0
+	@HIVE_FULL=1 $(PYTEST) -n 2 --dist worksteal --durations=20 --durations-min=0
 
 SUITES ?= bookworm trixie
 test-fresh: ## README's two commands in fresh roots of Debian, as root and as a user (SUITES=trixie WHO=user TESTS=all)

@@ -24,6 +24,9 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     made = Layout(tmp_path / "s", tmp_path / "r")
     made.proposed_config(ALICE).mkdir(parents=True)
     push_repo.create(made, ALICE, Config())
+    probe, before = tmp_path / "probe", push_repo.path_of(made, ALICE).stat().st_ctime_ns
+    while not probe.exists() or probe.stat().st_ctime_ns == before:  # what follows gets a change time of its own
+        probe.touch()
     return made
 
 
