@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from api.cli.client.exit_codes import Unreachable
 from meta.names import AgentName
 from tests.support.lab import Lab, fresh_lab
 
@@ -46,6 +48,15 @@ def awaited(lab: Lab, event: str, agent: str = "alice", **fields: object) -> dic
     lab.until(lambda: told(lab, event, agent, **fields))
     (only,) = told(lab, event, agent, **fields)
     return only
+
+
+def strike(lab: Lab, failpoint: str, path: str) -> None:
+    """Let the daemon die at `failpoint` over a request, perhaps before it answers, and start it again."""
+    lab.arm(failpoint)
+    with contextlib.suppress(Unreachable):
+        lab.post(path)
+    lab.died()
+    lab.start()
 
 
 @pytest.mark.bwrap
@@ -186,10 +197,7 @@ def test_a_manager_that_waits_hears_at_once(fake: Lab) -> None:
 def test_a_stop_is_told_once_though_the_daemon_died_over_it(fake: Lab, failpoint: str) -> None:
     name = f"s-{failpoint.split(':', maxsplit=1)[0][:4]}"
     fake.spawn(name)
-    fake.arm(failpoint)
-    fake.post(f"/api/agents/{name}/stop")
-    fake.died()
-    fake.start()
+    strike(fake, failpoint, f"/api/agents/{name}/stop")
     assert awaited(fake, "killed", name) == {}
     fake.kill()
     fake.start()
@@ -204,10 +212,7 @@ def test_a_destroy_is_told_once_though_the_daemon_died_over_it(fake: Lab, failpo
     assert fake.ask(name, cmd="ask", question="why?", to=None)["kind"] == "question_queued"
     timing = {"timing_type": "in_seconds", "seconds": 900}
     assert fake.ask(name, cmd="remind", message="later", timing=timing) == {"kind": "ok"}
-    fake.arm(failpoint)
-    fake.post(f"/api/agents/{name}/destroy")
-    fake.died()
-    fake.start()
+    strike(fake, failpoint, f"/api/agents/{name}/destroy")
     assert awaited(fake, "destroyed", name) == {}
     fake.settle(name)
     assert len(told(fake, "destroyed", name)) == 1

@@ -96,6 +96,12 @@ class NixosHost(BackendHost[NixosBackend]):
         except (FileNotFoundError, ProcessLookupError):
             return False
 
+    async def until_gone(self, pid: int) -> None:
+        """Wait until the process has ended: it leaves its control group, which ends the unit, a moment before."""
+        async with asyncio.timeout(WAIT):
+            while self.alive(pid):
+                await asyncio.sleep(0.02)  # it is the child of another; bounded by the timeout
+
     @override
     def crash(self, agent: AgentName) -> None:
         os.kill(self.harness(agent), signal.SIGUSR1)

@@ -49,7 +49,7 @@ async def test_a_killed_nspawn_leaves_nothing_that_keeps_the_next_start_from_wor
         seen = await nixos_host.until_down(ALICE)
         assert seen.exit is not None
         assert (seen.exit.nonce, seen.exit.signal) == (launch.nonce, 9)
-        assert not nixos_host.alive(leader)
+        await nixos_host.until_gone(leader)
 
 
 @pytest.mark.parametrize(
