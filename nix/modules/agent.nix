@@ -8,6 +8,7 @@ in
     ./agent/settings.nix
     ./agent/assertions.nix
     ./agent/harness.nix
+    ./agent/nix.nix
   ];
 
   options.hive.agent = {

@@ -24,6 +24,9 @@ from reconciler.privileged.values import UIDS, Bounds, Settings
 
 OWNER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
+HIDDEN = ("/nix/var/nix/daemon-socket", "/nix/var/nix/db")
+"""What NixOS binds into every container and an agent must not reach. The host's nix daemon fetches what a client asks
+for, from the host's network. Who may read its database may lock it, and with it the host's nix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ def render(name: AgentName, conf: Conf, places: Places) -> str:
     settings = conf.settings
     flags = [f"--private-users={settings.uid_base}:{UIDS}", "--private-users-ownership=auto"]
     flags += [_flag(bind, places) for bind in binds(name, settings.role)]
+    flags += [f"--inaccessible={path}" for path in HIDDEN]
     body = ["PRIVATE_NETWORK=1", *([] if settings.isolated else _addresses(settings.uid_base)), "AUTO_START=0"]
     body += [f"SYSTEM_PATH={conf.system}"] if conf.system else []
     body += [f'EXTRA_NSPAWN_FLAGS="{" ".join(flags)}"']

@@ -276,6 +276,7 @@ def test_every_mount_of_a_sandbox_is_on_the_page(tmp_path: Path, agent: AgentNam
 def test_every_mount_of_a_container_is_on_the_page(agent: AgentName, role: str) -> None:
     inside = {bind.inside for bind in (*conf.binds(agent, role), conf.directory(agent, "proposed"))}
     assert {path.replace(f"/{agent}/", "/N/") for path in inside} - named("Mounts") == set()
+    assert set(conf.HIDDEN) - named("Mounts") == set()
 
 
 def test_what_a_sandbox_has_of_the_host_is_on_the_page() -> None:

@@ -23,6 +23,11 @@ let
     user = config.users.users.agent or null;
     journald = config.environment.etc."systemd/journald.conf.d/hive.conf".text;
     git = config.programs.git.config;
+    nix = {
+      inherit (config.nix) enable settings;
+      unit = config.systemd.stub.units."hive-own-nix.service" or null;
+      before = config.systemd.services.hive-own-nix.requiredBy or [ ];
+    };
     sudo = config.security.sudo.enable;
     container = config.boot.isContainer;
     built = config.system.build.toplevel.name;
@@ -51,6 +56,12 @@ in
       system "alice" [
         agent
         { hive.agent.file = ../../meta/templates/agent/agent.toml; }
+      ]
+    );
+    builder = view (
+      system "alice" [
+        agent
+        { hive.agent.nix.enable = true; }
       ]
     );
     equipped = view (
@@ -87,6 +98,7 @@ in
     managersUid = failed (system "manager" [ manager { hive.agent.uid = 1500; } ]);
     asRoot = failed (system "alice" [ agent { hive.agent.user = "root"; users.users.root = { }; } ]);
     onHost = failed (system "alice" [ agent { boot.isContainer = false; } ]);
+    hostsNix = failed (system "alice" [ agent { nix.enable = true; } ]);
     longName = failed (system "much-too-long" [ agent ]);
   };
 

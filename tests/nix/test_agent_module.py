@@ -79,6 +79,21 @@ def test_state_and_home_become_the_users_and_the_sockets_can_be_reached(found: A
     assert values(alice["unit"], "SupplementaryGroups") == ["root"]
 
 
+def test_no_nix_is_inside_unless_the_agent_asks_for_a_daemon_of_its_own(found: Any) -> None:
+    for name in ("alice", "manager", "seeded", "boss"):
+        assert found["systems"][name]["nix"] == {"enable": False, "settings": {}, "unit": None, "before": []}
+    builder = found["systems"]["builder"]
+    assert builder["failed"] == []
+    assert (builder["nix"]["enable"], builder["nix"]["settings"]) == (True, {"sandbox": False})
+    assert builder["nix"]["before"] == ["nix-daemon.socket"]
+    assert "nix-daemon.socket" in values(builder["nix"]["unit"], "Before")[0].split()
+    (start,) = values(builder["nix"]["unit"], "ExecStart")
+    shell, script, folder, registration = start.split()
+    assert (shell, folder) == ("/bin/sh", "/var/lib/hive-nix")
+    assert script.endswith("-own-nix.sh")
+    assert registration.endswith("-closure-info")
+
+
 @pytest.mark.parametrize("name", ["alice", "manager"])
 def test_what_the_helper_binds_is_where_the_harness_looks(found: Any, name: str) -> None:
     unit = found["systems"][name]["unit"]
@@ -134,6 +149,7 @@ def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> N
         ("withoutCli", ("hive.agent.cli.package", "unfree", "pkgs.claude-code")),
         ("asRoot", ("ordinary user",)),
         ("onHost", ("services.hive",)),
+        ("hostsNix", ("hive.agent.nix.enable = true", "daemon of its container's own")),
         ("longName", ("much-too-long", "11 characters")),
     ],
 )

@@ -6,16 +6,26 @@ import sys
 
 import pytest
 
+from tests.support.systemd import nixhost
 from tests.support.systemd.host import SystemdHost
 from tests.systemd.test_host import PYTEST
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(120)]
 
 
-@pytest.mark.parametrize("name", ["test_manager_view", "test_escape", "test_escape_root"])
-def test_every_test_inside_passes(systemd_host: SystemdHost, name: str) -> None:
-    path = f"tests/systemd/inside/{name}.py"
-    done = systemd_host.run([sys.executable, "-m", "pytest", *PYTEST, path], seconds=90)
+TESTS = (
+    ("test_manager_view",),
+    ("test_escape",),
+    ("test_escape_root",),
+    ("test_escape_nix", *(() if nixhost.missing() else ("test_own_nix",))),
+)
+"""Each line has a host of its own."""
+
+
+@pytest.mark.parametrize("names", TESTS, ids=" ".join)
+def test_every_test_inside_passes(systemd_host: SystemdHost, names: tuple[str, ...]) -> None:
+    paths = [f"tests/systemd/inside/{name}.py" for name in names]
+    done = systemd_host.run([sys.executable, "-m", "pytest", *PYTEST, *paths], seconds=90)
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout

@@ -28,6 +28,10 @@ in
       message = "hive.agent is for the inside of a container, and boot.isContainer is false; on the host use services.hive.";
     }
     {
+      assertion = config.nix.enable == cfg.nix.enable;
+      message = "nix.enable = ${lib.boolToString config.nix.enable}: hive hides the host's nix daemon from its containers; set hive.agent.nix.enable = ${lib.boolToString config.nix.enable} instead, which gives an agent a daemon of its container's own, or none.";
+    }
+    {
       assertion = builtins.match "[a-z]([a-z0-9-]{0,9}[a-z0-9])?" config.networking.hostName != null;
       message = "networking.hostName = \"${config.networking.hostName}\" is the agent's name for hive; it has a-z, 0-9 and '-', 11 characters at most.";
     }

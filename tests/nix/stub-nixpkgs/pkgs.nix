@@ -244,6 +244,8 @@ lib.genAttrs [
       meta = attrs.meta or { };
       inherit script;
     };
+  runtimeShell = "/bin/sh";
+  closureInfo = attrs: package "closure-info" { inherit (attrs) rootPaths; } // { inherit (attrs) rootPaths; };
   mkShell = attrs: package "shell" { } // attrs;
   symlinkJoin = attrs: package attrs.name { inherit (attrs) paths; } // { inherit (attrs) paths; };
   formats.json = _: {

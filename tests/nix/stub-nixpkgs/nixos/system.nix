@@ -1,5 +1,10 @@
 # config.system: the toplevel is a raw derivation with an `init` that boots and, as JSON, what was configured.
-{ lib, config, ... }:
+{
+  lib,
+  config,
+  pkgs,
+  ...
+}:
 let
   inherit (lib) mkOption types;
   failed = map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);
@@ -28,6 +33,13 @@ in
     configurationRevision = mkOption {
       type = types.nullOr types.str;
       default = null;
+    };
+    path = mkOption {
+      type = types.unspecified;
+      default = pkgs.symlinkJoin {
+        name = "system-path";
+        paths = config.environment.systemPackages;
+      };
     };
     activationScripts = mkOption {
       type = types.attrsOf types.unspecified;
