@@ -54,6 +54,11 @@ in
         nixpkgs = "path:/a \"quoted\" $place%";
       };
     };
+    notifying = hive { settings.notify_file = "/run/secrets/notify"; };
+    fetching = hive { settings.nixpkgs = "github:NixOS/nixpkgs/nixos-26.05"; };
+    tracing = hive { } // {
+      systemd.services.hive.environment.OTEL_EXPORTER_OTLP_ENDPOINT = "http://collector:4318";
+    };
     local = hive {
       backend = "local";
       builder = "plain";

@@ -9,6 +9,18 @@ let
   cfg = config.services.hive;
   state = toString cfg.stateDir;
   runtime = toString cfg.runtimeDir;
+
+  # The daemon listens on unix sockets only. It connects to a network for notifications, for traces and to fetch flakes
+  # that are elsewhere; agents of backend `local` are its children and may have its network.
+  unset = value: value == null || value == "";
+  here = url: unset url || lib.hasPrefix "path:" url || lib.hasPrefix "git+file:" url || lib.hasPrefix "/" url;
+  needsNetwork =
+    cfg.backend == "local"
+    || config.systemd.services.hive.environment ? OTEL_EXPORTER_OTLP_ENDPOINT
+    || !unset cfg.settings.notify
+    || !unset cfg.settings.notify_file
+    || !here cfg.settings.nixpkgs
+    || !here cfg.settings.hyperhive;
 in
 {
   config = lib.mkIf cfg.enable {
@@ -74,6 +86,7 @@ in
         ProtectHome = true;
         PrivateTmp = true;
         PrivateDevices = true;
+        PrivateMounts = true;
         ProtectClock = true;
         ProtectKernelModules = true;
         ProtectControlGroups = true;
@@ -87,7 +100,7 @@ in
         # A /proc with masks could not be mounted again inside: so no ProtectKernelTunables, ProtectKernelLogs,
         # ProtectProc or ProcSubset; and no ProtectHostname, because a sandbox has a host name of its own.
         RestrictNamespaces = "user mnt pid net ipc uts cgroup";
-        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
+        RestrictAddressFamilies = "AF_UNIX AF_NETLINK" + lib.optionalString needsNetwork " AF_INET AF_INET6";
         SystemCallFilter = [
           "@system-service"
           "@mount"
@@ -95,6 +108,10 @@ in
           "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap"
         ];
         SystemCallErrorNumber = "EPERM";
+      }
+      // lib.optionalAttrs (!needsNetwork) {
+        PrivateNetwork = true;
+        IPAddressDeny = "any";
       }
       // lib.optionalAttrs (cfg.watchdog != null) { WatchdogSec = cfg.watchdog; };
     };

@@ -97,7 +97,10 @@ in
         ProtectHome = true;
         PrivateTmp = true;
         PrivateDevices = true;
+        PrivateMounts = true;
         PrivateNetwork = true;
+        IPAddressDeny = "any";
+        ProtectProc = "invisible";
         ProtectClock = true;
         ProtectHostname = true;
         ProtectKernelLogs = true;

@@ -53,11 +53,11 @@ class Inside:
     host: NixosHost
     agent: AgentName
 
-    def run(self, *argv: str, user: User = "agent") -> subprocess.CompletedProcess[str]:
-        """Run to the end; stderr is in stdout."""
+    def run(self, *argv: str, user: User = "agent", more: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        """Run to the end; stderr is in stdout. `more` are options of systemd-run."""
         words = ["systemd-run", "-M", self.agent, "--wait", "--pipe", "--quiet", "--collect"]
         return subprocess.run(
-            [*words, *(_HARNESS if user == "agent" else ()), "--", *argv],
+            [*words, *(_HARNESS if user == "agent" else ()), *more, "--", *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -65,10 +65,10 @@ class Inside:
             timeout=SECONDS,
         )
 
-    def text(self, *argv: str, user: User = "agent") -> str:
+    def text(self, *argv: str, user: User = "agent", more: Sequence[str] = ()) -> str:
         """The output of what must not fail."""
-        done = self.run(*argv, user=user)
-        assert done.returncode == 0, done.stdout
+        done = self.run(*argv, user=user, more=more)
+        assert done.returncode == 0, (done.returncode, done.stdout)
         return done.stdout
 
     def python(self, code: str, *words: str, user: User = "agent") -> str:
