@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
+from meta.desired.held_uids import held, overlap
 from meta.desired.uid_ranges import HIGHEST, UID_STEP
 from meta.desired.view import MetaView
 from meta.errors import Refused
 from meta.layout import Layout
 from meta.names import AgentName
+from meta.process.privilege import FIRST_UID
 
 
-def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout) -> int:
+def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout, etc: Path = Path("/etc")) -> int:
     """Return the first uid of the range for a new agent: its tombstone's, that of its files on disk, or a free one.
+
+    A free one is the first above all others of which the tables in `etc` hold no uid.
 
     A spawn that failed, or a meta that was restored from an old backup, leaves files without an entry. An agent that
     got the range of such files would own them. Raise Refused if no range is left.
@@ -26,10 +31,17 @@ def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout) -> int
     own = owners.get(agent)
     if own is not None and own not in others:
         return own
-    free = max([start, *(uid + UID_STEP for uid in others)])
+    free = _beyond(max([start, *(uid + UID_STEP for uid in others)]), start, held(etc))
     if free > HIGHEST:
         raise Refused("there is no free range of uids left", "purge agents that you do not need any more")
     return free
+
+
+def _beyond(base: int, start: int, ranges: tuple[range, ...]) -> int:
+    """Return the first range from `base` on that meets none of `ranges`, at a whole number of steps from `start`."""
+    while (end := overlap(base, UID_STEP, ranges)) is not None:
+        base = start - (start - end) // UID_STEP * UID_STEP
+    return base
 
 
 def _taken(view: MetaView, agent: AgentName) -> list[int]:
@@ -50,6 +62,6 @@ def _owners(layout: Layout, start: int) -> Mapping[str, int]:
                 uid = own.lstat().st_uid
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            if uid >= start:
+            if uid >= min(start, FIRST_UID):  # one that was given before the start was raised, too
                 owners[name] = max(owners.get(name, 0), start + (uid - start) // UID_STEP * UID_STEP)
     return owners

@@ -33,11 +33,14 @@ _LIMITS = {"memory_mib": 2**24, "pids": 2**22, "cpu_percent": 1_000_000}
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The limits of this host: the store of the systems, and the first and the last uid of the containers' ranges."""
+    """The limits of this host: the store of the systems, and the first and the last uid of the containers' ranges.
+
+    From 2,147,352,576 on systemd has uids of its own.
+    """
 
     store: str = "/nix/store"
     uid_first: int = 524_288
-    uid_last: int = 1_879_048_191
+    uid_last: int = 2_147_352_575
 
 
 @dataclass(frozen=True, slots=True)

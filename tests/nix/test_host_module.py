@@ -196,6 +196,7 @@ def test_the_daemon_accepts_the_settings_that_the_module_writes(found: Any) -> N
         isolation="required",
         nixpkgs='path:/a "quoted" $place%',
         hyperhive="path:/hive",
+        uid_start=1_879_048_192,
     )
 
 

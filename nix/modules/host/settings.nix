@@ -74,6 +74,11 @@ in
       nixpkgs = lib.mkDefault "path:${if source == null then pkgs.path else source}";
       hyperhive = lib.mkDefault "path:${../../..}";
       push_group = lib.mkDefault cfg.group;
+    }
+    // lib.optionalAttrs (cfg.backend == "nixos") {
+      # above what systemd-nspawn picks for other containers (524288 to 1879048191), what LXD takes without being told
+      # (1000000000 from 1000000 on) and what useradd gives to users (to 600100000); below what podman and systemd take
+      uid_start = lib.mkDefault 1879048192;
     };
     environment.etc."hive/daemon.env".text = lib.concatStrings (lib.mapAttrsToList line given);
   };

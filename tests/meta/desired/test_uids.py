@@ -81,3 +81,14 @@ async def test_files_below_the_first_range_do_not_count(
     layout.agent_state(CAROL).mkdir(parents=True)
     owners[layout.agent_state(CAROL)] = 1000
     assert await _allot(meta, CAROL, ONE) == START
+
+
+async def test_files_from_before_the_start_was_raised_keep_their_uids(
+    meta: MetaRepo, layout: Layout, owners: dict[Path, int]
+) -> None:
+    raised = MetaRepo(layout, config=Config.model_validate({"uid_start": START + 100 * STEP}))
+    own = layout.agent_state(ALICE)
+    own.mkdir(parents=True)
+    owners[own] = START + 3 * STEP
+    assert await _allot(raised, ALICE, ONE) == START + 3 * STEP
+    assert await _allot(raised, BOB, TWO) == START + 100 * STEP
