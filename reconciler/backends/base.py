@@ -13,7 +13,7 @@ from typing import Protocol
 
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName
-from reconciler.plan.observed import Container, Launch
+from reconciler.plan.observed import Container, Held, Launch
 from reconciler.views import LogPart
 
 Hint = Callable[[AgentName], None]
@@ -91,6 +91,9 @@ class Backend(Protocol):
 
         Only called under the conditions of `own_proposed`.
         """
+
+    async def measure(self, agent: AgentName) -> Held | None:
+        """Count what the agent holds on disk. None if the daemon itself may read its directories."""
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last `lines` lines that the container wrote."""

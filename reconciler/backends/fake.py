@@ -26,7 +26,7 @@ from meta.names import AgentName, GenerationId
 from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.records import Stamp, WrittenSettings, stamp
 from reconciler.common.files import write_file
-from reconciler.plan.observed import Container, Exit, Launch
+from reconciler.plan.observed import Container, Exit, Held, Launch
 from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)
@@ -178,6 +178,10 @@ class FakeBackend:
 
     async def remove_directories(self, agent: AgentName) -> None:
         """Do nothing: hive itself may remove them."""
+
+    async def measure(self, agent: AgentName) -> Held | None:
+        """Leave it to the daemon, which may read the directories."""
+        return None
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last lines that the fake wrote."""

@@ -344,5 +344,6 @@ def _lifecycle(
         append=world.events.append,
         pid=lambda agent: world.observer.observe(agent).container.pid,
         record_stop=agents.record_stop,
+        count=world.observer.held,
     )
     return agents, DiskGuard(here.layout, here.config, world.disk, actions, here.background.rounds("disk"))

@@ -30,7 +30,7 @@ from reconciler.observe.memory import Memory
 from reconciler.observe.previews import Previews
 from reconciler.observe.roster import Roster
 from reconciler.plan.contradiction import contradicts_meta
-from reconciler.plan.observed import AgentObserved, Container, Memo, Observed
+from reconciler.plan.observed import AgentObserved, Container, Held, Memo, Observed
 from reconciler.ports import Sockets
 from reconciler.views import LogPart
 
@@ -279,6 +279,10 @@ class Observer:
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last `lines` lines that the container wrote."""
         return await self._backend.logs(agent, lines)
+
+    async def held(self, agent: AgentName) -> Held | None:
+        """Return what the agent holds on disk if the daemon may not read its directories. None: it may."""
+        return await self._backend.measure(agent)
 
     async def logs_after(self, agent: AgentName, cursor: str | None, lines: int, since: float | None) -> LogPart:
         """Return the lines that the container wrote after `cursor`."""

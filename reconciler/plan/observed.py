@@ -141,6 +141,15 @@ class Memo:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes and inodes of an agent's files. `complete`: these are all that have a name."""
+
+    bytes: int
+    inodes: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DiskUse:
     """The bytes and inodes of an agent's files when they were last measured, and their limits (None: no limit).
 

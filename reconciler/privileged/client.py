@@ -16,11 +16,13 @@ from pathlib import Path
 from meta.errors import TransientError
 from meta.names import AgentName
 from reconciler.privileged import protocol
+from reconciler.privileged.held import Held
 from reconciler.privileged.protocol import (
     ANSWER_LIMIT,
     Create,
     Destroy,
     Logs,
+    Measure,
     OwnDirectory,
     RemoveDirectories,
     Request,
@@ -90,6 +92,14 @@ class Client:
     async def own_directory(self, name: AgentName, kind: str, uid_base: int) -> None:
         """Make one of the agent's directories (values.KINDS) and give it to the agent."""
         await self._call(OwnDirectory(name, kind, uid_base), self._deadlines.quick)
+
+    async def measure(self, name: AgentName) -> Held:
+        """Count what the agent's directories and the container's root hold."""
+        answer = await self._call(Measure(name), self._deadlines.switch)
+        bytes, inodes, complete = (answer.get(key) for key in ("bytes", "inodes", "complete"))
+        if not isinstance(bytes, int) or not isinstance(inodes, int) or not isinstance(complete, bool):
+            raise TransientError("the root helper returned no numbers")
+        return Held(bytes, inodes, complete)
 
     async def remove_directories(self, name: AgentName) -> None:
         """Remove state, home and proposed work tree of an agent without a container."""

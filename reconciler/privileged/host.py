@@ -36,6 +36,7 @@ class Deadlines:
     kill: float = 20.0
     destroy: float = 120.0
     logs: float = 20.0
+    measure: float = 20.0
     heal: float = 2.0
     retries: int = 2
 
@@ -44,7 +45,8 @@ class Deadlines:
 class Host:
     """The host.
 
-    `uid` and `gid` are the daemon's. `records` is root's own directory: the containers that are being created.
+    `uid` and `gid` are the daemon's. `roots` has the containers' own disks, where nixos-container makes them. `records`
+    is root's own directory: the containers that are being created.
     """
 
     owner: str
@@ -59,6 +61,7 @@ class Host:
     bounds: Bounds = field(default_factory=Bounds)
     programs: Programs = Programs()
     deadlines: Deadlines = Deadlines()
+    roots: Path = Path("/var/lib/nixos-containers")
 
     def __post_init__(self) -> None:
         if not OWNER.fullmatch(self.owner):

@@ -6,6 +6,7 @@
     {"verb": "start", "name": ...}       {"verb": "stop", "name": ..., "grace": 10}     {"verb": "destroy", "name": ...}
     {"verb": "own-directory", "name": ..., "kind": "state|home|sockets|proposed", "uid_base": ...}
     {"verb": "remove-directories", "name": ...}
+    {"verb": "measure", "name": ...}
     {"verb": "logs", "name": ..., "lines": 100, "cursor": null}
     -> {"ok": true, ...}
     -> {"ok": false, "kind": "bad-input", "error": "what", "hint": "what to do", "retry_after": null}
@@ -96,6 +97,13 @@ class RemoveDirectories:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """Count what the agent's directories and the container's root hold: `bytes`, `inodes`, `complete`."""
+
+    name: AgentName
+
+
+@dataclass(frozen=True, slots=True)
 class Logs:
     """Read the last `lines` lines after `cursor`. The answer has `lines` (texts) and the new `cursor`.
 
@@ -108,7 +116,8 @@ class Logs:
     since: int | None = None
 
 
-Request = Create | SetSystem | WriteSettings | Start | Stop | Destroy | OwnDirectory | RemoveDirectories | Logs
+Change = Create | SetSystem | WriteSettings | Start | Stop | Destroy | OwnDirectory | RemoveDirectories
+Request = Change | Measure | Logs
 
 VERBS: Mapping[type[Request], str] = {
     Create: "create",
@@ -119,6 +128,7 @@ VERBS: Mapping[type[Request], str] = {
     Destroy: "destroy",
     OwnDirectory: "own-directory",
     RemoveDirectories: "remove-directories",
+    Measure: "measure",
     Logs: "logs",
 }
 _FIELDS: Mapping[str, tuple[str, ...]] = {verb: tuple(request.__dataclass_fields__) for request, verb in VERBS.items()}
@@ -172,6 +182,8 @@ def _request(verb: str, table: Mapping[str, object], bounds: Bounds) -> Request:
             return OwnDirectory(name, values.kind(table["kind"]), values.uid_base(table["uid_base"], bounds))
         case "remove-directories":
             return RemoveDirectories(name)
+        case "measure":
+            return Measure(name)
         case _:
             lines, cursor = values.lines(table["lines"]), values.cursor(table["cursor"])
             return Logs(name, lines, cursor, values.since(table["since"]))

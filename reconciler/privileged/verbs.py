@@ -11,11 +11,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from meta.errors import BadInput, NotFound, PermanentError, Refused, TransientError
 from meta.names import MANAGER, AgentName
-from reconciler.privileged import conf, directories, files, values
+from reconciler.privileged import conf, directories, files, held, values
 from reconciler.privileged.command import Ended, Run, run
 from reconciler.privileged.conf import Conf, Written
 from reconciler.privileged.directories import Ownership
@@ -24,6 +25,7 @@ from reconciler.privileged.protocol import (
     Create,
     Destroy,
     Logs,
+    Measure,
     OwnDirectory,
     RemoveDirectories,
     Request,
@@ -50,6 +52,8 @@ class Verbs:
 
     def perform(self, request: Request) -> Mapping[str, object]:
         """Carry out one request and return the data of its answer. Raise HiveError."""
+        if isinstance(request, Measure):  # it changes nothing, and may take long
+            return self._measure(request.name)
         with self._locks.held(request.name):
             match request:
                 case Create():
@@ -171,6 +175,12 @@ class Verbs:
             raise Refused(f"{name} still has a container", "destroy it first")
         for kind in ("state", "home", "proposed"):
             directories.remove(self._host.state, conf.directory(name, kind).parts)
+
+    def _measure(self, name: AgentName) -> Mapping[str, object]:
+        kinds = ("state", "home")
+        places = [self._host.state.joinpath(*conf.directory(name, kind).parts) for kind in kinds]
+        places += [self._host.roots / name, *([self._host.state / "proposed"] if name == MANAGER else [])]
+        return asdict(held.count(self._run, places, self._host.deadlines.measure))
 
     def _logs(self, request: Logs) -> Mapping[str, object]:
         self._ours(request.name)

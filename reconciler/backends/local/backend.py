@@ -54,7 +54,7 @@ from reconciler.backends.local.watches import Watches
 from reconciler.backends.records import WrittenSettings
 from reconciler.backends.refusals import disk, existing
 from reconciler.common.files import write_json
-from reconciler.plan.observed import Container, Exit, Launch
+from reconciler.plan.observed import Container, Exit, Held, Launch
 from reconciler.views import LogPart
 
 log = logging.getLogger(__name__)
@@ -349,6 +349,10 @@ class LocalBackend:
 
     async def remove_directories(self, agent: AgentName) -> None:
         """Do nothing: hive itself may remove them."""
+
+    async def measure(self, agent: AgentName) -> Held | None:
+        """Leave it to the daemon, which may read the directories."""
+        return None
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last lines of the output. Read at most the last 256 KiB."""

@@ -37,7 +37,7 @@ from reconciler.backends.nixos.units import UnitView
 from reconciler.backends.records import WrittenSettings
 from reconciler.backends.refusals import disk, existing
 from reconciler.common.files import write_file, write_json
-from reconciler.plan.observed import Container, Launch
+from reconciler.plan.observed import Container, Held, Launch
 from reconciler.privileged.values import HARNESS_UID
 from reconciler.views import LogPart
 
@@ -311,6 +311,11 @@ class NixosBackend:
     async def remove_directories(self, agent: AgentName) -> None:
         """Remove the directories through the helper: they belong to uids of the agent's and the manager's ranges."""
         await self._helper.remove_directories(agent)
+
+    async def measure(self, agent: AgentName) -> Held | None:
+        """Count through the helper: the directories belong to uids of the agent's range."""
+        counted = await self._helper.measure(agent)
+        return Held(counted.bytes, counted.inodes, counted.complete)
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last lines of the unit in the journal. A container that has never run has none."""

@@ -14,6 +14,7 @@ from meta.model import ContainerSettings
 from meta.names import AgentName
 from reconciler.privileged import values
 from reconciler.privileged.client import LogLines
+from reconciler.privileged.held import Held
 
 
 class RootHelper(Protocol):
@@ -42,6 +43,9 @@ class RootHelper(Protocol):
 
     async def remove_directories(self, name: AgentName) -> None:
         """Remove state, home and proposed work tree of an agent without a container."""
+
+    async def measure(self, name: AgentName) -> Held:
+        """Count what the agent's directories and the container's root hold."""
 
     async def logs(self, name: AgentName, lines: int, cursor: str | None = None, since: int | None = None) -> LogLines:
         """Return the last `lines` lines after `cursor` that were written after the Unix second `since`."""

@@ -26,7 +26,7 @@ from reconciler.plan.full_disk import MEASURED, compare
 from reconciler.plan.observed import DiskUse
 from reconciler.upkeep.disk.largest import NAMED, explain, largest
 from reconciler.upkeep.disk.limits import limits_of, use_of
-from reconciler.upkeep.disk.measure import measure
+from reconciler.upkeep.disk.measure import Count, measure_through
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Actions:
 
     `agents` returns the agents to measure, each with its own limit in MiB (None: that of the settings). `pid` returns
     the main process of an agent that runs. `look_now` queues one.
+    `count` counts the files of an agent that the daemon may not read, and returns None for others.
     `record_stop` records that an agent shall be stopped, and raises DiskFull.
     """
 
@@ -69,6 +70,7 @@ class Actions:
     append: Append
     pid: Callable[[AgentName], int | None]
     record_stop: Callable[[AgentName, str], Awaitable[None]]
+    count: Count
 
 
 class DiskGuard:
@@ -180,7 +182,7 @@ class DiskGuard:
         full = self.full
         own = self._actions.agents()
         pids = {agent: pid for agent in own if (pid := self._actions.pid(agent)) is not None}
-        measured = await measure(self._layout, own, pids)
+        measured = await measure_through(self._actions.count, self._layout, own, pids)
         uses = {
             agent: use_of(each, limits_of(self._config, self._room, own[agent]), full=full)
             for agent, each in measured.items()

@@ -11,7 +11,7 @@ import asyncio
 import re
 import resource
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import MANAGER, AgentName
 from meta.process.run import Completed, run
+from reconciler.plan.observed import Held
 
 TOGETHER = 32
 """Agents that one `du` counts. If it meets a problem, each of them is counted alone."""
@@ -26,6 +27,9 @@ TOGETHER_SECONDS = 5.0
 ALONE_SECONDS = 20.0
 MEMORY = 512 * 2**20
 """Address space of one `du`, which remembers every file that has several names."""
+
+Count = Callable[[AgentName], Awaitable[Held | None]]
+"""Counts one agent's files for a daemon that may not read them; None: it may."""
 
 _LINE = re.compile(r"(\d+)\t(.+)")
 _VANISHED = "No such file or directory"
@@ -57,6 +61,24 @@ async def measure(
     running = {agent: pids[agent] for agent in names if agent in pids}
     named, unlinked = await asyncio.gather(_named(layout, names), _unlinked(layout, running))
     return {agent: _add(named[agent], unlinked.get(agent), agent in running) for agent in names}
+
+
+async def measure_through(
+    count: Count, layout: Layout, agents: Iterable[AgentName], pids: Mapping[AgentName, int] = _NO_PIDS
+) -> dict[AgentName, Measured]:
+    """Return what each agent holds as `count` says, one at a time. What it leaves to the daemon is counted as above."""
+    measured, left = dict[AgentName, Measured](), list[AgentName]()
+    for agent in sorted(agents):
+        try:
+            held = await count(agent)
+        except HiveError:
+            measured[agent] = Measured(0, complete=False)
+            continue
+        if held is None:
+            left.append(agent)
+        else:
+            measured[agent] = Measured(held.bytes, held.complete, held.inodes)
+    return {**measured, **await measure(layout, left, pids)}
 
 
 # files that have a name

@@ -19,6 +19,7 @@ from reconciler.privileged.protocol import (
     Create,
     Destroy,
     Logs,
+    Measure,
     OwnDirectory,
     RemoveDirectories,
     Request,
@@ -57,6 +58,7 @@ requests = st.one_of(
     st.builds(Stop, agents, st.floats(0, 600)),
     st.builds(Destroy, agents),
     st.builds(RemoveDirectories, agents),
+    st.builds(Measure, agents),
     st.builds(OwnDirectory, agents, st.sampled_from(KINDS), uids),
     st.builds(Logs, agents, st.integers(1, 1000), st.none() | st.from_regex(r"s=[0-9a-z=;]{1,99}", fullmatch=True)),
 )
@@ -213,4 +215,4 @@ def test_the_fingerprint_is_that_of_the_model(mirrored: Settings) -> None:
 
 
 def test_every_verb_is_named_once() -> None:
-    assert len(set(protocol.VERBS.values())) == len(protocol.VERBS) == 9
+    assert len(set(protocol.VERBS.values())) == len(protocol.VERBS) == 10

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from meta.config import Config
 from reconciler.privileged.values import HARNESS_UID, UIDS
+from reconciler.upkeep.disk.limits import limits_of, use_of
+from reconciler.upkeep.disk.measure import Measured
 from tests.support.systemd.host import HOME, USER
 from tests.systemd.inside.attempts import DONE, inside, outside, succeeded
 from tests.systemd.inside.conftest import UID_BASES, WHERE, NixosHost
-from tests.systemd.inside.entered import USERS, User, enter
+from tests.systemd.inside.entered import SECONDS, USERS, User, enter
 from tests.systemd.inside.surroundings import ALICE, BOB, CANARY, HELPER, SECRET, guarded_canary, listening, make_repos
 
 BASE = UID_BASES[ALICE]
@@ -289,3 +292,24 @@ async def test_root_of_a_container_cannot_raise_its_own_limits(nixos_host: Nixos
     unit = Path("/sys/fs/cgroup/memory/machine.slice/container@alice.service/memory.limit_in_bytes")
     if unit.exists():  # the control; elsewhere the container has no such file, or must not have
         assert succeeded(outside(GROUPS, f"{unit}={unit.read_text().strip()}")) == [str(unit)]
+
+
+async def test_what_a_container_writes_anywhere_counts_and_a_full_one_is_seen(nixos_host: NixosHost) -> None:
+    """The disk limit works on what the root helper counts, since the daemon may not read these directories."""
+    roots = "/var/lib/nixos-containers"
+    # on the overlay of this host a file seems to lie on another file system than its directory
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", roots], check=True, timeout=SECONDS)
+    try:
+        alice = await enter(nixos_host, ALICE)
+        before = await nixos_host.backend.measure(ALICE)
+        alice.text("/bin/sh", "-c", "mkdir /var/kept && head -c 4M /dev/zero >/var/kept/filled", user="root")
+        after = await nixos_host.backend.measure(ALICE)
+    finally:
+        subprocess.run(["umount", "--lazy", roots], check=True, timeout=SECONDS)
+    assert before is not None
+    assert after is not None
+    assert after.complete
+    assert 4 * 2**20 <= after.bytes - before.bytes < 5 * 2**20
+    limits = limits_of(Config.model_validate({"agent_disk_mib": 4}), None, None)
+    for held, over in ((before, False), (after, True)):
+        assert use_of(Measured(held.bytes, held.complete, held.inodes), limits, full=False).over is over
