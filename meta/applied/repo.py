@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 
-from meta.applied import tags
+from meta.applied import older, tags
 from meta.applied.kept import Kept
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
@@ -57,6 +57,7 @@ class Applied:
         deadline: float = 30,
     ) -> None:
         self.agent = agent
+        self._folder = layout.applied(agent)
         self.repo = GitRepo(layout.applied_git(agent), git_environment, deadline)
         self.kept = Kept(self.repo, layout)
         self._stamp = RefStamp(self.repo.path, (*FOLDERS, "refs/heads"))
@@ -65,7 +66,11 @@ class Applied:
     # reading
     def stamp(self) -> str | None:
         """Return a text that changes whenever a tag or `main` does; None if there is no repo. Start no process."""
-        return self._stamp.read()
+        try:
+            return self._stamp.read()
+        except Damaged:
+            older.require_current(self._folder)
+            raise
 
     async def seed(self) -> Sha | None:
         """Return the seed commit."""
@@ -78,8 +83,9 @@ class Applied:
     async def deploys(self) -> tuple[Deploy, ...]:
         """Return every id that has a tag, sorted. While no tag changes, the same tuple is returned.
 
-        Raise Damaged for a tag that cannot be read.
+        Raise Damaged for a tag that cannot be read, and for a repo of an older hive.
         """
+        older.require_current(self._folder)
         return await self._tags.read()
 
     async def deployed_tags(self, most: int) -> dict[str, Sha]:
@@ -134,8 +140,10 @@ class Applied:
     async def create(self, files: Mapping[str, bytes], at: int) -> Sha:
         """Create the repo with `files` as its seed commit, kept at refs/hive/seed; return that commit.
 
-        `main` does not move. If the repo has a seed commit already, return that. Safe to repeat after a kill.
+        `main` does not move. If the repo has a seed commit already, return that. Safe to repeat after a kill. Raise
+        Damaged if there is a repo of an older hive.
         """
+        older.require_current(self._folder)
         await self.repo.init((*FOLDERS, "refs/heads", "refs/hive"))
         operation("repo")
         seed = self.repo.ref(SEED)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from meta import own_file
+from meta.applied import older
 from meta.errors import Damaged, PermanentError
 from meta.git.files import remove_stale_locks, unreadable
 from meta.git.frame import mend_frame
@@ -45,8 +46,12 @@ def prepare(layout: Layout) -> None:
 
 
 def clear_locks(layout: Layout) -> None:
-    """Remove the locks of an earlier daemon's git. Write damaged files again if they are the same in each repo."""
-    for git_dir in (layout.meta_git, *(path / ".git" for path in (layout.state / "applied").iterdir())):
+    """Remove the locks of an earlier daemon's git. Write damaged files again if they are the same in each repo.
+
+    A repo of an older hive is left as it is: its configuration is another one.
+    """
+    folders = [path for path in (layout.state / "applied").iterdir() if not older.is_older(path)]
+    for git_dir in (layout.meta_git, *(path / ".git" for path in folders)):
         if git_dir.is_dir():
             remove_stale_locks(git_dir)
             for path in mend_frame(git_dir):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from meta import own_file
+from meta.applied import older
 from meta.applied.states import FOLDERS, PATHS, parse
 from meta.desired.repo import MetaView
 from meta.errors import Damaged, HiveError
@@ -65,6 +66,9 @@ async def fsck(subject: Subject) -> list[Finding]:
     slots = asyncio.Semaphore(FSCKS)
 
     async def one(repo: GitRepo) -> list[Finding]:
+        if older.is_older(repo.path.parent):
+            text = f"{repo.path.parent} has the layout of an older hive, and its agent is held as it is"
+            return [Finding(Verdict.FAIL, text, older.REMEDY)]
         if not repo.present():
             return [
                 Finding(Verdict.FAIL, f"{repo.path} is not a complete repo of hive (or its config was edited)", _BACKUP)
