@@ -79,9 +79,26 @@ in
     mixed = hive { builder = "plain"; };
     withoutNix = hive { } // { nix.enable = false; };
     notAllowed = hive { } // { nix.settings.allowed-users = [ "root" "@wheel" ]; };
+    trustedOthers = hive { } // { nix.settings.trusted-users = [ "root" "@wheel" "hiveling" ]; };
+    knownOperator = hive { operators = [ "ada" ]; } // {
+      users.mutableUsers = false;
+      users.users.ada.isNormalUser = true;
+    };
     allowed = hive { } // { nix.settings.allowed-users = [ "hive" ]; };
     trusted = hive { } // { nix.settings.trusted-users = [ "root" "hive" ]; };
     trustedGroup = hive { } // { nix.settings.trusted-users = [ "@hive" ]; };
+    trustedAll = hive { } // { nix.settings.trusted-users = [ "*" ]; };
+    trustedWords = hive { } // { nix.settings.trusted-users = "root  hive"; };
+    trustedExtra = hive { } // { nix.settings.extra-trusted-users = [ "hive" ]; };
+    trustedByMembership = hive { } // {
+      nix.settings.trusted-users = [ "@builders" ];
+      users.groups.builders.members = [ "hive" ];
+    };
+    trustedBySupplement = hive { } // {
+      nix.settings.trusted-users = [ "@wheel" ];
+      users.users.hive.extraGroups = [ "wheel" ];
+    };
+    strangeOperator = hive { operators = [ "adda" ]; } // { users.mutableUsers = false; };
     managerTaken = hive { } // { containers.manager = { }; };
     containersOff = hive { } // { boot.enableContainers = false; };
   };

@@ -224,6 +224,12 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("notAllowed", ("nix.settings.allowed-users", 'add "hive"')),
         ("trusted", ("nix.settings.trusted-users", "as mighty as root")),
         ("trustedGroup", ("nix.settings.trusted-users", "@hive")),
+        ("trustedAll", ("nix.settings.trusted-users", 'remove "*"')),
+        ("trustedWords", ("nix.settings.trusted-users", 'remove "hive"')),
+        ("trustedExtra", ("extra-trusted-users", 'remove "hive"')),
+        ("trustedByMembership", ("nix.settings.trusted-users", 'remove "@builders"')),
+        ("trustedBySupplement", ("nix.settings.trusted-users", 'remove "@wheel"')),
+        ("strangeOperator", ("services.hive.operators", "adda", "no such user")),
         ("managerTaken", ("containers.manager", "rename")),
         ("containersOff", ("boot.enableContainers = false",)),
     ],
@@ -236,6 +242,11 @@ def test_what_cannot_work_is_refused_with_what_to_write_instead(found: Any, case
 
 def test_a_host_that_names_hive_among_the_allowed_users_is_accepted(found: Any) -> None:
     assert found["asserted"]["allowed"] == []
+
+
+@pytest.mark.parametrize("case", ["trustedOthers", "knownOperator"])
+def test_trust_in_others_and_an_operator_that_exists_are_accepted(found: Any, case: str) -> None:
+    assert found["asserted"][case] == []
 
 
 def test_every_assertion_has_a_case(found: Any) -> None:

@@ -5,7 +5,19 @@ let
   plain = path: builtins.match "(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+" (toString path) != null;
   below = parent: path: lib.hasPrefix "${parent}/" (toString path);
   allowed = config.nix.settings.allowed-users or [ "*" ];
-  trusted = config.nix.settings.trusted-users or [ "root" ];
+  # nix.conf's spelling: a list, or words in one string
+  words = value: if builtins.isList value then lib.concatMap words value else builtins.filter (
+    word: builtins.isString word && word != ""
+  ) (builtins.split "[ \t\n]+" value);
+  trusted = lib.concatMap (key: words (config.nix.settings.${key} or [ ])) [
+    "trusted-users"
+    "extra-trusted-users"
+  ];
+  memberOf = group: group == cfg.group || builtins.elem "hive" (config.users.groups.${group}.members or [ ])
+    || builtins.elem group config.users.users.hive.extraGroups;
+  trusts = one: one == "*" || one == "hive" || (lib.hasPrefix "@" one && memberOf (lib.removePrefix "@" one));
+  trustedHive = builtins.filter trusts trusted;
+  strangers = builtins.filter (name: !(config.users.users ? ${name})) cfg.operators;
 in
 {
   config = lib.mkIf cfg.enable {
@@ -60,12 +72,14 @@ in
         message = "nix.settings.allowed-users keeps the user hive from building; add \"hive\" to it.";
       }
       {
-        assertion =
-          !builtins.any (one: builtins.elem one trusted) [
-            "hive"
-            "@${cfg.group}"
-          ];
-        message = "nix.settings.trusted-users makes hive as mighty as root, and hive evaluates what agents write; remove \"hive\" and \"@${cfg.group}\" from it.";
+        assertion = trustedHive == [ ];
+        message = "nix.settings.trusted-users makes hive as mighty as root, and hive evaluates what agents write; remove ${
+          lib.concatMapStringsSep " and " (one: "\"${one}\"") trustedHive
+        } from it and from extra-trusted-users.";
+      }
+      {
+        assertion = strangers == [ ] || config.users.mutableUsers;
+        message = "services.hive.operators names ${lib.concatStringsSep ", " strangers}, and users.users has no such user; declare the user, or correct the name.";
       }
       {
         assertion = !(config.containers ? manager);
