@@ -36,7 +36,7 @@ BOTH: Mapping[str, Value] = {
     "KeyringMode": "private",
     "SystemCallArchitectures": "native",
     "RestrictNamespaces": "user mnt pid net ipc uts cgroup",
-    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "RestrictAddressFamilies": "AF_UNIX AF_NETLINK AF_INET AF_INET6",
     "SystemCallFilter": (
         "@system-service",
         "@mount",
@@ -52,6 +52,7 @@ SYSTEM: Mapping[str, Value] = {
     "ProtectHome": "true",
     "PrivateTmp": "true",
     "PrivateDevices": "true",
+    "PrivateMounts": "true",
     "ProtectClock": "true",
     "ProtectKernelModules": "true",
     "RemoveIPC": "true",

@@ -26,7 +26,7 @@ PLACES = (Path("/var/lib/hyperhive"), Path("/run/hyperhive"))
 def of_the_module() -> dict[str, str | tuple[str, ...]]:
     """Return the directives of the module's hive.service with their values, as a unit file has them."""
     body = MODULE.read_text(encoding="utf-8").split("serviceConfig = {\n")[1]
-    block, rest = body.split("\n      }\n")[:2]
+    block, _, rest = body.partition("\n      }\n")
     pairs = re.findall(r"^        (\w+) = (\[.*?\]|[^;\[]+);$", block, re.MULTILINE | re.DOTALL)
     values = {key: value_of(text) for key, text in pairs}
     assert "WatchdogSec = cfg.watchdog" in rest
@@ -42,6 +42,8 @@ def value_of(text: str) -> str | tuple[str, ...]:
         return tuple(re.findall(r'"([^"]*)"', text))
     if text.startswith("if "):
         return text.rpartition("else ")[2].strip('"')  # that of backend local
+    if " + lib.optionalString needsNetwork " in text:  # as backend local does
+        return "".join(re.findall(r'"([^"]*)"', text))
     return text.strip('"')
 
 
