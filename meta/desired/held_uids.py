@@ -17,7 +17,7 @@ def held(etc: Path = Path("/etc")) -> tuple[range, ...]:
     return tuple(one for table, field in _FIELDS for one in _ranges(etc / table, field))
 
 
-def overlap(base: int, count: int, ranges: tuple[range, ...]) -> int | None:
+def end_of_overlap(base: int, count: int, ranges: tuple[range, ...]) -> int | None:
     """Return the first uid behind the ranges that meet the `count` uids from `base` on; None if none does."""
     met = [one.stop for one in ranges if one.start < base + count and base < one.stop]
     return max(met) if met else None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta.desired.held_uids import held, overlap
+from meta.desired.held_uids import end_of_overlap, held
 from meta.desired.uid_ranges import HIGHEST, UID_STEP
 from meta.desired.view import MetaView
 from meta.errors import Refused
@@ -39,7 +39,7 @@ def uid_for(view: MetaView, agent: AgentName, start: int, layout: Layout, etc: P
 
 def _beyond(base: int, start: int, ranges: tuple[range, ...]) -> int:
     """Return the first range from `base` on that meets none of `ranges`, at a whole number of steps from `start`."""
-    while (end := overlap(base, UID_STEP, ranges)) is not None:
+    while (end := end_of_overlap(base, UID_STEP, ranges)) is not None:
         base = start - (start - end) // UID_STEP * UID_STEP
     return base
 

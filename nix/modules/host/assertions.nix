@@ -5,19 +5,27 @@ let
   plain = path: builtins.match "(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+" (toString path) != null;
   below = parent: path: lib.hasPrefix "${parent}/" (toString path);
   allowed = config.nix.settings.allowed-users or [ "*" ];
-  # nix.conf's spelling: a list, or words in one string
-  words = value: if builtins.isList value then lib.concatMap words value else builtins.filter (
-    word: builtins.isString word && word != ""
-  ) (builtins.split "[ \t\n]+" value);
+  # nix takes a list, or words in one string
+  words =
+    value:
+    if builtins.isList value then
+      lib.concatMap words value
+    else
+      builtins.filter (word: builtins.isString word && word != "") (builtins.split "[ \t\n]+" value);
   trusted = lib.concatMap (key: words (config.nix.settings.${key} or [ ])) [
     "trusted-users"
     "extra-trusted-users"
   ];
-  memberOf = group: group == cfg.group || builtins.elem "hive" (config.users.groups.${group}.members or [ ])
+  hasHive =
+    group:
+    group == cfg.group
+    || builtins.elem "hive" (config.users.groups.${group}.members or [ ])
     || builtins.elem group config.users.users.hive.extraGroups;
-  trusts = one: one == "*" || one == "hive" || (lib.hasPrefix "@" one && memberOf (lib.removePrefix "@" one));
-  trustedHive = builtins.filter trusts trusted;
-  strangers = builtins.filter (name: !(config.users.users ? ${name})) cfg.operators;
+  isHive =
+    name:
+    name == "*" || name == "hive" || (lib.hasPrefix "@" name && hasHive (lib.removePrefix "@" name));
+  trustedHive = builtins.filter isHive trusted;
+  undeclared = builtins.filter (name: !(config.users.users ? ${name})) cfg.operators;
 in
 {
   config = lib.mkIf cfg.enable {
@@ -74,12 +82,12 @@ in
       {
         assertion = trustedHive == [ ];
         message = "nix.settings.trusted-users makes hive as mighty as root, and hive evaluates what agents write; remove ${
-          lib.concatMapStringsSep " and " (one: "\"${one}\"") trustedHive
+          lib.concatMapStringsSep " and " (name: "\"${name}\"") trustedHive
         } from it and from extra-trusted-users.";
       }
       {
-        assertion = strangers == [ ] || config.users.mutableUsers;
-        message = "services.hive.operators names ${lib.concatStringsSep ", " strangers}, and users.users has no such user; declare the user, or correct the name.";
+        assertion = undeclared == [ ] || config.users.mutableUsers;
+        message = "services.hive.operators names ${lib.concatStringsSep ", " undeclared}, and users.users has no such user; declare the user, or correct the name.";
       }
       {
         assertion = !(config.containers ? manager);

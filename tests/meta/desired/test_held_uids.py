@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.desired.held_uids import held, overlap
+from meta.desired.held_uids import end_of_overlap, held
 from meta.desired.uids import uid_for
 from meta.desired.view import MetaView
 from meta.errors import Refused
@@ -75,7 +75,7 @@ def test_a_host_that_holds_everything_is_refused(tmp_path: Path, etc: Path) -> N
 
 @pytest.mark.parametrize("who", OTHERS)
 def test_agents_on_nixos_begin_where_no_other_program_does(who: str) -> None:
-    assert overlap(NIXOS, 4000 * UIDS, (OTHERS[who],)) is None
+    assert end_of_overlap(NIXOS, 4000 * UIDS, (OTHERS[who],)) is None
     assert NIXOS % UIDS == 0
     assert Bounds().uid_last + 1 == OTHERS["systemd's foreign uids"].start
 
