@@ -29,6 +29,7 @@ prerequisites:
 
 test-prerequisites:
 	@sh tests/support/prerequisites.sh test $(PYTHON)
+	@sh tests/support/get-newer-systemd.sh
 
 run: setup ## a daemon in the foreground on ./.hive
 	@$(BIN)/hive serve --state .hive --runtime .hive/run

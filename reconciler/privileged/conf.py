@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from meta.errors import BadInput
 from meta.names import MANAGER, AgentName
-from reconciler.privileged import values
+from reconciler.privileged import values, variables
 from reconciler.privileged.values import UIDS, Bounds, Settings
 
 OWNER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -102,7 +102,8 @@ def render(name: AgentName, conf: Conf, places: Places) -> str:
     flags = [f"--private-users={settings.uid_base}:{UIDS}", "--private-users-ownership=auto"]
     flags += [_flag(bind, places) for bind in binds(name, settings.role)]
     flags += [f"--inaccessible={path}" for path in HIDDEN]
-    body = ["PRIVATE_NETWORK=1", *([] if settings.isolated else _addresses(settings.uid_base)), "AUTO_START=0"]
+    addresses = None if settings.isolated else _addresses(settings.uid_base)
+    body = [*variables.written(addresses), "AUTO_START=0"]
     body += [f"SYSTEM_PATH={conf.system}"] if conf.system else []
     body += [f'EXTRA_NSPAWN_FLAGS="{" ".join(flags)}"']
     return _sealed([f"# hive {conf.owner}", f"# settings {settings.text()}"], settings, body)
@@ -117,6 +118,8 @@ def render_limits(owner: str, settings: Settings) -> str:
         *([] if limits.memory_mib is None else ["MemorySwapMax=0"]),
         f"TasksMax={'infinity' if limits.pids is None else limits.pids}",
         f"CPUQuota={'' if limits.cpu_percent is None else f'{limits.cpu_percent}%'}",
+        # nspawn makes this node in a container with a network of its own, and 257 fails if the unit does not allow it
+        "DeviceAllow=/dev/net/tun rwm",
         "Restart=no",
         "RestartForceExitStatus=",
     ]
@@ -157,11 +160,14 @@ def _flag(bind: Bind, places: Places) -> str:
     return f"--bind{'-ro' if bind.read_only else ''}={source}:{bind.inside}"
 
 
-def _addresses(uid_base: int) -> list[str]:
-    """Return a pair of addresses in 10.234.0.0/15. They are unique because the uid range is."""
+def _addresses(uid_base: int) -> tuple[str, str]:
+    """Return the host's and the container's address in 10.234.0.0/15. They are unique because the uid range is."""
     host = (10 << 24) + (234 << 16) + uid_base // UIDS * 2
-    dotted = [".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0)) for address in (host, host + 1)]
-    return [f"HOST_ADDRESS={dotted[0]}", f"LOCAL_ADDRESS={dotted[1]}"]
+    return _dotted(host), _dotted(host + 1)
+
+
+def _dotted(address: int) -> str:
+    return ".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0))
 
 
 def _sealed(head: list[str], settings: Settings, body: list[str]) -> str:

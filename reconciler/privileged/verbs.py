@@ -128,6 +128,8 @@ class Verbs:
         self._system(written.system)
         for bind in conf.binds(name, written.settings.role):
             directories.require(self._host.runtime if bind.runtime else self._host.state, bind.parts)
+        # an older hive may have written it, without what a newer host's start script or systemd needs
+        self._write_conf(name, Conf(self._host.owner, written.settings, written.system))
         self._write_limits(name, written.settings)  # they lie in /run, which a reboot empties
         self._units.start(name)
 

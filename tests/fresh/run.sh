@@ -20,25 +20,10 @@ command -v mmdebstrap >/dev/null || {
   env DEBIAN_FRONTEND=noninteractive sh -c 'apt-get -qq update && apt-get -qq install --no-install-recommends -y mmdebstrap' >/dev/null
 }
 
-# Prints this host's apt sources of Debian itself, as lines, for the suite $1.
-sources() {
-  host=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-  [ -n "$host" ] && apt-get indextargets --format '$(SITE)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-    awk -F'|' -v host="$host" -v suite="$1" '
-      $2 == host || $2 == host "-updates" || $2 == host "-security" {
-        sub("^" host, suite, $2); print "deb", $4, $2, $3
-      }' | sort -u
-}
-
 make_root() {
-  [ ! -e "$roots/$1.tar" ] || return 0
-  say "making a root of $1 (once, about a minute)"
   mkdir -p $roots
   apt-config dump | grep -E '^Acquire::(https?|Check)' >$roots/apt.conf || true
-  sources "$1" >$roots/sources.list
-  mmdebstrap -q --variant=minbase --include=git,make,ca-certificates --aptopt=$roots/apt.conf "$1" "$roots/$1.tar.new" \
-    $([ ! -s $roots/sources.list ] || echo $roots/sources.list)
-  mv "$roots/$1.tar.new" "$roots/$1.tar"
+  sh tests/support/debian-root.sh "$1" "$roots/$1.tar" git,make,ca-certificates 600
 }
 
 # The files and directories that the configuration of pip names, and beside an index of files the files themselves.

@@ -36,6 +36,7 @@ missing_to_run() {
 missing_to_test() {
   have nix || need nix-bin -
   have systemd-nspawn || need systemd-container systemd
+  [ "$(id -u)" != 0 ] || ! have apt-get || have mmdebstrap || need mmdebstrap -
   have node || need nodejs nodejs
   have groff || need groff groff
   have unshare || need util-linux util-linux

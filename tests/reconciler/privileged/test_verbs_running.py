@@ -11,6 +11,7 @@ import pytest
 
 from meta.errors import PermanentError, Refused
 from meta.names import MANAGER, AgentName
+from reconciler.privileged import conf
 from reconciler.privileged.command import DeadlinePassed, Ended, run
 from reconciler.privileged.protocol import (
     Create,
@@ -37,6 +38,17 @@ def test_start_makes_sure_of_the_limits_first(stage: Stage) -> None:
     stage.forget()
     stage.verbs.perform(Start(ALICE))
     assert "systemctl daemon-reload" not in stage.calls()
+
+
+def test_start_writes_the_conf_that_an_older_hive_wrote_again(stage: Stage) -> None:
+    created(stage)
+    wanted = stage.conf().read_text()
+    lines = [line for line in wanted.splitlines() if not line.startswith(("COPY_RESOLV_CONF", "# written"))]
+    seal = f"# written {written(stage).fingerprint} {conf._digest(lines)}"  # noqa: SLF001 - as that hive sealed it
+    stage.conf().write_text("\n".join([*lines[:2], seal, *lines[2:]]) + "\n")
+    assert written(stage).fingerprint is not None
+    stage.verbs.perform(Start(ALICE))
+    assert stage.conf().read_text() == wanted
 
 
 def test_start_heals_a_machine_that_a_killed_nspawn_left(stage: Stage) -> None:

@@ -64,12 +64,14 @@ def missing() -> str | None:
 class SystemdHost:
     """One host. `boot` and `halt` may be repeated: its disk stays until `remove`.
 
-    With `nix` systems are built and hive is a unit. Without it systems are stand-ins.
+    With `nix` systems are built and hive is a unit. Without it systems are stand-ins. `system` holds the files that the
+    host has instead of this machine's (newer.py).
     """
 
-    def __init__(self, folder: Path, nix: nixhost.Nix | None = None) -> None:
+    def __init__(self, folder: Path, nix: nixhost.Nix | None = None, system: Path = Path("/")) -> None:
         self._folder = folder
         self._nix = nix
+        self._system = system
         self._name = f"hivehost-{secrets.token_hex(3)}"
         self._process: subprocess.Popen[bytes] | None = None
         self.root = folder / "root"
@@ -83,7 +85,7 @@ class SystemdHost:
             (self._folder / name).mkdir()
         if self._nix is not None:
             nixhost.hide_store(self._folder / "upper", self._nix)
-        options = f"lowerdir=/,upperdir={self._folder / 'upper'},workdir={self._folder / 'work'}"
+        options = f"lowerdir={self._system},upperdir={self._folder / 'upper'},workdir={self._folder / 'work'}"
         _call("mount", "-t", "overlay", "hive-host", "-o", options, self.root)
         self._clear()
         self._install()
@@ -106,7 +108,7 @@ class SystemdHost:
         _link(units / "default.target", "/lib/systemd/system/multi-user.target")
         generators = self.root / "etc/systemd/system-generators"
         generators.mkdir(parents=True, exist_ok=True)
-        for generator in Path("/usr/lib/systemd/system-generators").iterdir():
+        for generator in (self.root / "usr/lib/systemd/system-generators").iterdir():
             _link(generators / generator.name, "/dev/null")
 
     def _open_up(self) -> None:
@@ -115,7 +117,7 @@ class SystemdHost:
         """
         for place in (REPO, Path(sys.prefix)):
             for folder in place.parents[:-1]:
-                if not _in_tmp(folder) and folder.stat().st_mode & 0o001 == 0:
+                if self._own and not _in_tmp(folder) and folder.stat().st_mode & 0o001 == 0:
                     (self.root / folder.relative_to("/")).chmod(folder.stat().st_mode & 0o7777 | 0o011)
 
     def _install(self) -> None:
@@ -162,10 +164,10 @@ class SystemdHost:
         ]
         words += ["--kill-signal=SIGRTMIN+3", "-D", self.root, "-M", self._name, "--private-network"]
         words += ["--capability=all", "--system-call-filter=@keyring bpf @mount", "--console=read-only"]
-        words += [*self._devices(), *_checkout(), HOME / "libexec/host-init"]
+        words += [*self._devices(), *self._checkout(), HOME / "libexec/host-init"]
         environment = {
             **os.environ,
-            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0" if Path("/sys/fs/cgroup/memory").is_dir() else "1",
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0" if self._has_limits else "1",
             "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "yes",
             "NOTIFY_SOCKET": str(self._folder / "ready"),
         }
@@ -183,6 +185,23 @@ class SystemdHost:
             finally:
                 (self._folder / "ready").unlink()
         return time.monotonic() - begun
+
+    @property
+    def _own(self) -> bool:
+        """Whether the host has this machine's files."""
+        return self._system == Path("/")
+
+    @property
+    def _has_limits(self) -> bool:
+        """Whether version 1 controllers enforce limits. No systemd after 255 boots on those."""
+        return self._own and Path("/sys/fs/cgroup/memory").is_dir()
+
+    def _checkout(self) -> list[str]:
+        """Return the options that bind the checkout and its Python if the host would not see them: it has a /tmp of its
+        own.
+        """
+        places = dict.fromkeys((REPO, Path(sys.prefix), Path(sys.base_prefix)))
+        return [f"--bind-ro={place}" for place in places if _in_tmp(place) or not self._own]
 
     def _devices(self) -> list[str]:
         return [f"--bind={path}" for path in ("/dev/fuse", "/dev/net/tun") if Path(path).exists()]
@@ -279,8 +298,3 @@ def _call(*argv: str | Path) -> None:
 
 def _in_tmp(path: Path) -> bool:
     return path.is_relative_to("/tmp")
-
-
-def _checkout() -> list[str]:
-    """Return the options that bind the checkout, because the host has a /tmp of its own."""
-    return [f"--bind-ro={place}" for place in dict.fromkeys((REPO, Path(sys.prefix))) if _in_tmp(place)]

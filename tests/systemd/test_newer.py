@@ -1,0 +1,24 @@
+"""Backend `nixos` on a host with systemd 257: an agent starts there, and the walls hold."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.support.systemd.host import SystemdHost
+from tests.systemd.test_host import PYTEST
+
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
+
+REST = ("test_contract", "test_accidents", "test_manager_view", "test_escape", "test_escape_root")
+
+
+@pytest.mark.parametrize("name", ["test_start", *(pytest.param(name, marks=pytest.mark.full) for name in REST)])
+def test_every_test_inside_passes_with_systemd_257(newer_host: SystemdHost, name: str) -> None:
+    assert newer_host.run(["systemctl", "--version"]).stdout.startswith("systemd 257 ")
+    path = f"tests/systemd/inside/{name}.py"
+    done = newer_host.run([sys.executable, "-m", "pytest", *PYTEST, path], seconds=280)
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout
