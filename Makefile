@@ -29,7 +29,7 @@ prerequisites:
 
 test-prerequisites:
 	@sh tests/support/prerequisites.sh test $(PYTHON)
-	@sh tests/support/get-newer-systemd.sh
+	@case '$(TESTS)' in ''|*systemd*) sh tests/support/get-newer-systemd.sh ;; esac
 
 run: setup ## a daemon in the foreground on ./.hive
 	@$(BIN)/hive serve --state .hive --runtime .hive/run

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from meta.errors import BadInput, HiveError
+from reconciler.privileged import idmap
 from reconciler.privileged.host import Host, Programs
 from reconciler.privileged.journal import Journal
 from reconciler.privileged.server import Rules, Server
@@ -85,6 +86,7 @@ def _host(options: argparse.Namespace) -> Host:
         units=options.run,
         records=options.records,
         bounds=Bounds(options.store, options.uid_first, options.uid_last),
+        idmap=idmap.of_host(options.store),
         programs=Programs(**{key: getattr(options, key) for key in Programs.__dataclass_fields__}),
     )
 

@@ -23,6 +23,7 @@ from reconciler.privileged import values, variables
 from reconciler.privileged.values import UIDS, Bounds, Settings
 
 OWNER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_COVER = "mode=0755,size=4M,nosuid,nodev"
 PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 HIDDEN = ("/nix/var/nix/daemon-socket", "/nix/var/nix/db")
 """What NixOS binds into every container and an agent must not reach. The host's nix daemon fetches what a client asks
@@ -31,10 +32,14 @@ for, from the host's network. Who may read its database may lock it, and with it
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The daemon's two directories: plain absolute paths (PLAIN_PATH), checked at the helper's start."""
+    """The daemon's two directories: plain absolute paths (PLAIN_PATH), checked at the helper's start.
+
+    `idmapped_store` is the store if its file system can be mounted with mapped owners, else None.
+    """
 
     state: str
     runtime: str
+    idmapped_store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def render(name: AgentName, conf: Conf, places: Places) -> str:
     """Return the text of the conf file."""
     settings = conf.settings
     flags = [f"--private-users={settings.uid_base}:{UIDS}", "--private-users-ownership=auto"]
-    flags += [_flag(bind, places) for bind in binds(name, settings.role)]
+    flags += [*_store_flags(places.idmapped_store), *(_flag(bind, places) for bind in binds(name, settings.role))]
     flags += [f"--inaccessible={path}" for path in HIDDEN]
     addresses = None if settings.isolated else _addresses(settings.uid_base)
     body = [*variables.written(addresses), "AUTO_START=0"]
@@ -153,6 +158,16 @@ def _system(lines: list[str], bounds: Bounds) -> str | None:
         return values.system(texts[0], bounds) if len(texts) == 1 else None
     except BadInput:
         return None
+
+
+def _store_flags(idmapped_store: str | None) -> list[str]:
+    """Return the options that cover what the start script binds of nix (decision 19).
+
+    The store is bound once more, with root as its owner, read-only. The container's profiles and gc roots on the host,
+    which only the host's root writes, are covered by directories of the container's own root.
+    """
+    flags = [] if idmapped_store is None else [f"--bind-ro={idmapped_store}:{idmapped_store}:idmap"]
+    return flags + [f"--tmpfs=/nix/var/nix/{folder}:{_COVER}" for folder in ("profiles", "gcroots")]
 
 
 def _flag(bind: Bind, places: Places) -> str:

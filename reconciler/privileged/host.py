@@ -46,7 +46,8 @@ class Host:
     """The host.
 
     `uid` and `gid` are the daemon's. `roots` has the containers' own disks, where nixos-container makes them. `records`
-    is root's own directory: the containers that are being created.
+    is root's own directory: the containers that are being created. `idmap`: the store's file system can be mounted with
+    mapped owners.
     """
 
     owner: str
@@ -62,6 +63,7 @@ class Host:
     programs: Programs = Programs()
     deadlines: Deadlines = Deadlines()
     roots: Path = Path("/var/lib/nixos-containers")
+    idmap: bool = False
 
     def __post_init__(self) -> None:
         if not OWNER.fullmatch(self.owner):
@@ -73,7 +75,7 @@ class Host:
     @property
     def places(self) -> Places:
         """The daemon's directories as text for the templates."""
-        return Places(str(self.state), str(self.runtime))
+        return Places(str(self.state), str(self.runtime), self.bounds.store if self.idmap else None)
 
     def conf(self, name: AgentName) -> Path:
         """The container's conf file."""

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.systemd, pytest.mark.timeout(240)]
 PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--timeout=60", "--tb=short")
 
 
-@pytest.mark.parametrize("name", ["test_contract", "test_accidents", "test_start"])
+@pytest.mark.parametrize("name", ["test_contract", "test_accidents", "test_start", "test_owners"])
 def test_every_test_inside_passes(systemd_host: SystemdHost, name: str) -> None:
     path = f"tests/systemd/inside/{name}.py"
     done = systemd_host.run([sys.executable, "-m", "pytest", *PYTEST, path], seconds=200)

@@ -11,10 +11,11 @@ from tests.systemd.test_host import PYTEST
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
+SHORT = ("test_start", "test_owners")
 REST = ("test_contract", "test_accidents", "test_manager_view", "test_escape", "test_escape_root")
 
 
-@pytest.mark.parametrize("name", ["test_start", *(pytest.param(name, marks=pytest.mark.full) for name in REST)])
+@pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.full) for name in REST)])
 def test_every_test_inside_passes_with_systemd_257(newer_host: SystemdHost, name: str) -> None:
     assert newer_host.run(["systemctl", "--version"]).stdout.startswith("systemd 257 ")
     path = f"tests/systemd/inside/{name}.py"

@@ -43,6 +43,8 @@ COPY_RESOLV_CONF=0
 AUTO_START=0
 SYSTEM_PATH={SYSTEM}
 EXTRA_NSPAWN_FLAGS="--private-users=589824:65536 --private-users-ownership=auto \
+--tmpfs=/nix/var/nix/profiles:mode=0755,size=4M,nosuid,nodev \
+--tmpfs=/nix/var/nix/gcroots:mode=0755,size=4M,nosuid,nodev \
 --bind=/var/lib/hive/agents/alice/state:/state --bind=/var/lib/hive/agents/alice/home:/home/agent \
 --bind=/run/hyperhive/agents/alice:/run/hive \
 --inaccessible=/nix/var/nix/daemon-socket --inaccessible=/nix/var/nix/db"

@@ -1,4 +1,4 @@
-"""What the start scripts of NixOS's releases read, under the strictest shell options, with the conf that hive writes."""
+"""What the start scripts of NixOS read, under the strictest shell options, with the conf that hive writes."""
 
 from __future__ import annotations
 

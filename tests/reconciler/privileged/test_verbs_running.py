@@ -44,7 +44,7 @@ def test_start_writes_the_conf_that_an_older_hive_wrote_again(stage: Stage) -> N
     created(stage)
     wanted = stage.conf().read_text()
     lines = [line for line in wanted.splitlines() if not line.startswith(("COPY_RESOLV_CONF", "# written"))]
-    seal = f"# written {written(stage).fingerprint} {conf._digest(lines)}"  # noqa: SLF001 - as that hive sealed it
+    seal = f"# written {written(stage).fingerprint} {conf._digest(lines)}"
     stage.conf().write_text("\n".join([*lines[:2], seal, *lines[2:]]) + "\n")
     assert written(stage).fingerprint is not None
     stage.verbs.perform(Start(ALICE))

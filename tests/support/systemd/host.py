@@ -81,7 +81,7 @@ class SystemdHost:
     def make(self) -> None:
         """Make the host's disk: this machine's files, with other units. Everything written stays in memory."""
         _call("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self._folder)
-        for name in ("upper", "work", "root"):
+        for name in ("upper", "work", "root", "store"):
             (self._folder / name).mkdir()
         if self._nix is not None:
             nixhost.hide_store(self._folder / "upper", self._nix)
@@ -164,6 +164,8 @@ class SystemdHost:
         ]
         words += ["--kill-signal=SIGRTMIN+3", "-D", self.root, "-M", self._name, "--private-network"]
         words += ["--capability=all", "--system-call-filter=@keyring bpf @mount", "--console=read-only"]
+        # on no overlay, which could not be mounted with mapped owners; kept until the host is removed
+        words += [f"--bind={self._folder / 'store'}:{STORE}"]
         words += [*self._devices(), *self._checkout(), HOME / "libexec/host-init"]
         environment = {
             **os.environ,

@@ -6,11 +6,12 @@ bound into the host. It has no limits, because no systemd after 255 boots on ver
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.support.systemd import host
 
-ROOT = host.REPO / "build/roots/trixie-host"
+ROOT = Path(os.environ.get("HIVE_TEST_CACHE", "/var/cache/hive-tests")) / "trixie-host"
 
 
 def missing() -> str | None:

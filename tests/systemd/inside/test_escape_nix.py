@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from meta.names import MANAGER, AgentName
-from tests.systemd.inside.attempts import DONE, inside, outside, succeeded
+from tests.systemd.inside.attempts import DONE, inside, outside, snapshot, succeeded
 from tests.systemd.inside.conftest import WHERE, NixosHost
 from tests.systemd.inside.entered import USERS, enter
 from tests.systemd.inside.surroundings import ALICE, SECRET
@@ -181,22 +181,27 @@ async def test_nothing_inside_can_lock_the_database_of_nix_and_make_the_host_wai
 
 
 CHANGE = """
+DETACH = 2
 for top in words:
-    attempt(f"{top}: link", os.symlink, "/etc", f"{top}/system-9-link")
-    attempt(f"{top}: file", write, f"{top}/planted")
-    attempt(f"{top}: mode", os.chmod, top, 0o777)
-    for name in os.listdir(top):
-        attempt(f"{top}: rename {name}", os.rename, f"{top}/{name}", f"{top}/moved")
-        attempt(f"{top}: remove {name}", os.unlink, f"{top}/{name}")
+    attempt(f"{top}: list", os.listdir, top)
+    said[f"{top} has"] = " ".join(os.listdir(top))
+    attempt(f"{top}: unmount", c, "umount2", top.encode(), DETACH)
+    attempt(f"{top}: link", os.symlink, "/etc", f"{top}/system")
+    attempt(f"{top}: replace", os.rename, f"{top}/system", f"{top}/system-9-link")
 """
 
 
 async def test_the_links_by_which_root_switches_systems_are_not_changed_from_inside(nixos_host: NixosHost) -> None:
     alice = await enter(nixos_host, ALICE)
-    profile = WHERE.profiles / ALICE
-    before = {path.name: path.readlink() for path in profile.iterdir()}
+    profile, roots = WHERE.profiles / ALICE, STATE / "gcroots/per-container" / ALICE
+    tops = (f"{STATE}/profiles", f"{STATE}/gcroots")
+    before = snapshot(profile), snapshot(roots)
+    assert (profile / "system").is_symlink(), "there is something to change"
+    mounts = [line.split()[4] for line in Path(f"/proc/{nixos_host.leader(ALICE)}/mountinfo").read_text().splitlines()]
+    assert [mounts.count(top) for top in tops] == [2, 2], "the host's are bound, and covered"
     for user in USERS:
-        said = inside(alice, user, CHANGE, f"{STATE}/profiles", f"{STATE}/gcroots")
-        assert succeeded(said) == []
-        assert any("rename system" in name for name in said), "the profile is bound"
-    assert {path.name: path.readlink() for path in profile.iterdir()} == before
+        said = inside(alice, user, CHANGE, *tops)
+        assert [said[f"{top} has"] for top in tops] == ["", ""], "what is there is the container's own"
+        ways = ("list", "link", "replace") if user == "root" else ("list",)
+        assert succeeded(said) == [f"{top}: {way}" for top in tops for way in ways]
+    assert (snapshot(profile), snapshot(roots)) == before
