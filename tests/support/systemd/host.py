@@ -83,8 +83,7 @@ class SystemdHost:
         _call("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self._folder)
         for name in ("upper", "work", "root", "store"):
             (self._folder / name).mkdir()
-        if self._nix is not None:
-            nixhost.hide_store(self._folder / "upper", self._nix)
+        nixhost.hide_store(self._folder / "upper", self._nix.programs if self._nix else nixhost.programs())
         options = f"lowerdir={self._system},upperdir={self._folder / 'upper'},workdir={self._folder / 'work'}"
         _call("mount", "-t", "overlay", "hive-host", "-o", options, self.root)
         self._clear()

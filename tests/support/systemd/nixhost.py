@@ -76,9 +76,9 @@ def missing() -> str | None:
     return None
 
 
-def hide_store(upper: Path, nix: Nix) -> None:
-    """Give the host an empty /nix, unless nix itself lies there."""
-    if not nix.programs.resolve().is_relative_to("/nix"):
+def hide_store(upper: Path, programs: Path | None) -> None:
+    """Give the host an empty /nix, unless nix itself lies there: other processes change the machine's."""
+    if programs is not None and not programs.resolve().is_relative_to("/nix"):
         (upper / "nix").mkdir(mode=0o755)
         os.setxattr(upper / "nix", "trusted.overlay.opaque", b"y")
 
