@@ -8,6 +8,7 @@ extend the lock, and its repo is evaluated only if its module is used.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,10 @@ HOST_PLATFORM = f"{os.uname().machine}-linux"
 
 _PORTS = 20_000
 """The first HIVE_PORT."""
+
+_LITERAL = r'"((?:[^"\\]|\\.)*)";'
+_NIXPKGS = re.compile(rf"^    nixpkgs\.url = {_LITERAL}$", re.MULTILINE)
+_HYPERHIVE = re.compile(rf"^    hyperhive = \{{ url = {_LITERAL} flake = false; \}};$", re.MULTILINE)
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -96,6 +101,17 @@ def render(
         "",
     ]
     return "\n".join(lines).encode()
+
+
+def shared_urls(text: bytes) -> tuple[str, str]:
+    """Return the URLs of nixpkgs and of hive in a flake.nix that `render` made; "" for an input that it has not."""
+    nixpkgs, hyperhive = (pattern.search(text.decode("utf-8", "replace")) for pattern in (_NIXPKGS, _HYPERHIVE))
+    return _unescaped(nixpkgs), _unescaped(hyperhive)
+
+
+def _unescaped(literal: re.Match[str] | None) -> str:
+    plain = {"n": "\n", "r": "\r", "t": "\t"}
+    return re.sub(r"\\(.)", lambda escape: plain.get(escape[1], escape[1]), literal[1]) if literal is not None else ""
 
 
 def _shared_inputs(nixpkgs: str, hyperhive: str) -> list[str]:

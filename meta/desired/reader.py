@@ -136,7 +136,7 @@ class MetaReader:
             desired = replace(desired, run=decode_run(await self._file(run, RUN_FILE)) if run is not None else {})
         candidates = await self._candidates(refs, before)
         history = self._history
-        return MetaView(desired, history.committed, history.commits, candidates, history.highest)
+        return MetaView(desired, history.committed, history.commits, candidates, history.highest, history.sources)
 
     async def _new_history(self, head: Sha, before: Sha | None) -> History:
         """Return the history up to `head`. Read only the new commits if they lead straight to `before`."""

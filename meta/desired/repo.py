@@ -13,18 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from meta.config import Config
 from meta.desired import trailers
-from meta.desired.agents_json import AGENTS_FILE, RUN_FILE, encode_agents, encode_run
+from meta.desired.agents_json import RUN_FILE, encode_run
 from meta.desired.changes import Changed, check_uid, note, tree_with, with_entry, write_files
-from meta.desired.flake import FLAKE_FILE, render
-from meta.desired.flake_lock import LOCK_FILE, merge_lock, prune_lock
+from meta.desired.flake_files import FlakeFiles, Flakes, LockFlake
 from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
 from meta.desired.run_branch import Counter, RunBranch
 from meta.desired.uid_ranges import LOWEST
@@ -32,7 +28,7 @@ from meta.desired.uids import uid_for
 from meta.desired.view import LogEntry, MetaView, log_entry
 from meta.errors import Conflict, HiveError, NotFound, TransientError
 from meta.git.message import encode
-from meta.git.objects import TreeEntry, commit
+from meta.git.objects import GitObject, commit
 from meta.git.repo import GitRepo
 from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
@@ -48,8 +44,7 @@ from meta.model import (
     RunState,
     Tombstone,
 )
-from meta.names import AgentName, ProposalId, Sha
-from meta.process.disk import disk_error
+from meta.names import HIVE, AgentName, ProposalId, Sha
 from meta.process.failpoint import operation
 from meta.process.privilege import FIRST_UID
 
@@ -57,11 +52,9 @@ __all__ = ["LockFlake", "LogEntry", "MetaRepo", "MetaView"]
 
 log = logging.getLogger(__name__)
 
-LockFlake = Callable[[Path], Awaitable[None]]
-"""Updates flake.lock in a directory (`nix flake lock`)."""
-
 _TRIES = 8
 _ACTIONS = {DeployKind.APPLY_COMMIT: "deploy", DeployKind.ROLLBACK: "rollback", DeployKind.SPAWN: "spawn"}
+_INPUTS = encode("configured inputs", trailers={trailers.ACTION: "inputs", trailers.BY: HIVE})
 _Change = Callable[[MetaView], Changed | None]
 
 
@@ -81,10 +74,11 @@ class MetaRepo:
         self._config = config or Config.model_validate({})
         # What was given out before the start was raised stays valid. Without settings the least start counts.
         self._first_uid = min(FIRST_UID, self._config.uid_start) if config is not None else LOWEST
-        self._lock_flake = lock_flake
         self.repo = GitRepo(layout.meta_git, git_environment, deadline)
         self.lock = asyncio.Lock()
         self._reader = MetaReader(self.repo, self._first_uid)
+        self._flakes = Flakes(layout, self._config, self._reader, lock_flake, self._first_uid)
+        self._settled: Sha | None = None
         self._run = RunBranch(self.repo, self.read)
         self._ids = Counter(self.repo)
 
@@ -95,7 +89,10 @@ class MetaRepo:
         await self._reader.require_branches()
         await self._ids.mend()
         empty = Desired(ABSENT, {})
-        for ref, files in ((MAIN, self._files(empty)), (RUN, {RUN_FILE: encode_run({})})):
+        for ref, files in (
+            (MAIN, self._flakes.files(empty, self._flakes.plain(empty))),
+            (RUN, {RUN_FILE: encode_run({})}),
+        ):
             if self.repo.ref(ref) is None:
                 root, objects = tree_with([], files)
                 first = commit(root, (), encode("begin", trailers={trailers.ACTION: "create"}), at)
@@ -125,25 +122,73 @@ class MetaRepo:
         head = (await self.read()).desired.head
         return tuple(log_entry(entry) for entry in await self.repo.log(head, limit=limit))
 
+    # shared inputs
+    @property
+    def settled(self) -> bool:
+        """True once the shared inputs of `main` are known to be those that are configured, or if there are none."""
+        return self._settled is not None or not self._flakes.has_systems
+
+    async def settle(self, at: int) -> bool:
+        """Make the shared inputs of `main` those that are configured. Return True if that took a commit.
+
+        The first call reads directories of this host among them again. Without nix there is nothing to do.
+        """
+        async with self.lock:
+            return await self._settle(at)
+
+    async def _settle(self, at: int) -> bool:
+        for _ in range(_TRIES if self._flakes.has_systems else 0):
+            desired = (await self.read()).desired
+            if desired.head == self._settled:
+                return False
+            old = await self._flakes.at(desired.head)
+            wanted = old
+            if self._settled is None or self._flakes.keep(desired, old).flake != self._flakes.plain(desired).flake:
+                wanted = await self._flakes.configure(desired, old, again=self._settled is None)
+            if wanted == old:
+                self._settled = desired.head
+                return False
+            log.info("the shared inputs of meta become those that are configured")
+            try:
+                self._settled = await self._advance(desired, [(wanted, _INPUTS)], at)
+            except Conflict as error:
+                log.info("meta main moved meanwhile, retrying: %s", error)
+                continue
+            return True
+        return False
+
+    async def inputs(self, commit: Sha) -> tuple[object, ...]:
+        """Return a value that differs for two commits with other shared inputs."""
+        return (await self._flakes.at(commit)).inputs
+
     # the two changes of a deploy
     async def candidate(
-        self, agent: AgentName, id: ProposalId, entry: AgentEntry | None, *, pin: Pin, role: Role, by: str, at: int
+        self,
+        agent: AgentName,
+        id: ProposalId,
+        entry: AgentEntry | None,
+        *,
+        pin: Pin,
+        role: Role,
+        by: str,
+        at: int,
+        like: Sha | None = None,
     ) -> Sha:
         """A3: commit HEAD with this one change at the candidate's ref; return the commit.
 
         Without an `entry` it is a spawn: the entry gets `pin`, `role` and a uid range, see meta/desired/uids.py.
+        The shared inputs are those that are configured, or those of the commit `like`.
         """
         async with self.lock:
+            await self._settle(at)
             view = await self.read()
             wanted = entry or self._new_entry(view, agent, pin, role)
             agents, tombstones = with_entry(view, agent, wanted)
             desired = replace(view.desired, agents=agents, tombstones=tombstones)
-            files = self._files(desired)
+            head = await self._flakes.at(view.desired.head)
+            files = await self._flakes.candidate(desired, head, await self._flakes.at(like) if like else None)
             base = await self._reader.tree(view.desired.head)
-            if self._lock_flake is not None:
-                locked = await self._locked(self._lock_flake, files, await self._reader.content(base, LOCK_FILE))
-                files |= {LOCK_FILE: locked} if locked is not None else {}
-            root, objects = tree_with(base, files)
+            root, objects = tree_with(base, self._flakes.files(desired, files))
             values = {trailers.ACTION: "candidate", trailers.AGENT: agent, trailers.ID: str(id), trailers.BY: by}
             candidate = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=values), at)
             await self.repo.transaction([RefChange(candidate_ref(agent, id), new=candidate.id)], [*objects, candidate])
@@ -190,6 +235,25 @@ class MetaRepo:
             change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=values), at, (agent, id)
         )
         return (await self.read()).committed.get(agent, {}).get(id, head)
+
+    async def note_rebuild(self, agent: AgentName, id: ProposalId, *, generation: str, by: str, at: int) -> None:
+        """Record that `id` is built from the shared inputs of HEAD now. Do nothing if it was before.
+
+        So a later repair gives what the rebuild gave, and no rebuild is needed to know what runs.
+        """
+        view = await self.read()
+        head, source = view.desired.head, view.sources.get(agent, {}).get(id)
+        if source is None or await self.inputs(source) == await self.inputs(head):
+            return
+
+        def change(view: MetaView) -> Changed | None:
+            entry = view.desired.agents.get(agent)
+            if entry is None or entry.pin.id != id:
+                return None
+            return dict(view.desired.agents), dict(view.desired.tombstones)
+
+        values = {trailers.ID: str(id), trailers.GENERATION: generation}
+        await self._commit(change, note(trailers.REBUILD, agent, by, also=values), at)
 
     async def drop_candidate(self, agent: AgentName, id: ProposalId) -> None:
         """Remove the candidate's ref if it exists."""
@@ -305,54 +369,47 @@ class MetaRepo:
                 if changed is None:
                     return head
                 desired = replace(view.desired, agents=changed[0], tombstones=changed[1])
-                files = self._files(desired)
-                base = await self._reader.tree(head)
-                lock = await self._lock_file(base, desired, locked_by)
-                root, objects = tree_with(base, {**files, **({LOCK_FILE: lock} if lock is not None else {})})
-                new = commit(root, (head,), message, at)
+                flake, after = await self._flake_files(desired, locked_by)
+                steps = [(flake, message), *([(after, _INPUTS)] if after is not None else [])]
                 try:
-                    await self.repo.transaction([RefChange(MAIN, new=new.id, old=head)], [*objects, new])
+                    return await self._advance(desired, steps, at)
                 except Conflict as error:
                     log.info("meta main moved meanwhile, retrying: %s", error)
-                    continue
-                await self._export_or_warn()
-                return new.id
         raise TransientError("other commits moved meta main at every try", "try again")
 
-    async def _lock_file(
-        self, base: list[TreeEntry], desired: Desired, locked_by: tuple[AgentName, ProposalId] | None
-    ) -> bytes | None:
-        """Return flake.lock for `desired`: that of HEAD, with the input that the candidate of `locked_by` locked."""
-        head = await self._reader.content(base, LOCK_FILE)
+    async def _advance(self, desired: Desired, steps: list[tuple[FlakeFiles, str]], at: int) -> Sha:
+        """Commit `desired` on its head once for each of `steps` (the flake's files, message). Return the new HEAD.
+
+        Raise Conflict if `main` moved meanwhile; no commit is made then.
+        """
+        base, parent = await self._reader.tree(desired.head), desired.head
+        objects: list[GitObject] = []
+        for flake, message in steps:
+            root, made = tree_with(base, self._flakes.files(desired, flake))
+            new = commit(root, (parent,), message, at)
+            objects += [*made, new]
+            parent = new.id
+        await self.repo.transaction([RefChange(MAIN, new=parent, old=desired.head)], objects)
+        if self._settled == desired.head:
+            self._settled = parent
+        await self._export_or_warn()
+        return parent
+
+    async def _flake_files(
+        self, desired: Desired, locked_by: tuple[AgentName, ProposalId] | None
+    ) -> tuple[FlakeFiles, FlakeFiles | None]:
+        """Return the flake's files for `desired`, and those of a commit after it, see `Flakes.deploy`."""
+        head = await self._flakes.at(desired.head)
         ref = self.repo.ref(candidate_ref(*locked_by)) if locked_by is not None else None
-        theirs = await self._reader.content(await self._reader.tree(ref), LOCK_FILE) if ref is not None else None
-        if theirs is not None and locked_by is not None:
-            return merge_lock(head, theirs, locked_by[0], desired.agents.keys())
-        return prune_lock(head, desired.agents.keys()) if head is not None else None
+        if ref is None or locked_by is None:
+            return self._flakes.keep(desired, head), None
+        return self._flakes.deploy(desired, head, await self._flakes.at(ref), locked_by[0])
 
     async def _export_or_warn(self) -> None:
         try:
             await self.export()
         except HiveError as error:  # the commit is valid
             log.warning("cannot read the files of meta for the manager: %s", error)
-
-    async def _locked(self, lock_flake: LockFlake, files: Mapping[str, bytes], lock: bytes | None) -> bytes | None:
-        scratch = self._layout.scratch / f"meta-{secrets.token_hex(8)}"
-        content = {**files, **({LOCK_FILE: lock} if lock is not None else {})}
-        try:
-            await asyncio.to_thread(write_files, scratch, content)
-            await lock_flake(scratch)
-            path = scratch / LOCK_FILE
-            return await asyncio.to_thread(path.read_bytes) if path.exists() else None
-        except OSError as error:
-            raise disk_error(f"cannot lock the meta flake in {scratch}", error) from error
-        finally:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
-
-    def _files(self, desired: Desired) -> dict[str, bytes]:
-        config = self._config
-        flake = render(desired, self._layout.applied_git, config.nixpkgs, config.hyperhive, config.dashboard_port)
-        return {AGENTS_FILE: encode_agents(desired.agents, desired.tombstones, self._first_uid), FLAKE_FILE: flake}
 
     def _new_entry(self, view: MetaView, agent: AgentName, pin: Pin, role: Role) -> AgentEntry:
         grave = view.desired.tombstones.get(agent)

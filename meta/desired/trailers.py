@@ -10,5 +10,8 @@ ACTION, ID, AGENT, SHA, GENERATION, BY = (
     "Hive-Generation",
     "Hive-By",
 )
+REBUILD = "rebuild"
+"""The action of a rebuild on other shared inputs. It deploys nothing."""
+
 FORGET = "forget"
 """The action that ends the history of an agent's name. Its ids may then come again."""

@@ -29,22 +29,31 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The facts from the commits on `main`. `committed` is the commit of each deployed id, from the trailers."""
+    """The facts from the commits on `main`, from their trailers.
+
+    `committed` is the commit of each deployed id, `sources` the commit that its generation is built from: a rebuild may
+    have used newer shared inputs than the deploy.
+    """
 
     commits: frozenset[Sha] = frozenset()
     committed: Mapping[AgentName, Mapping[ProposalId, Sha]] = field(default_factory=dict)
     highest: int = 0
+    sources: Mapping[AgentName, Mapping[ProposalId, Sha]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class MetaView:
-    """The meta repo at one moment. `history` is all commits of `main`, `highest_id` the highest id in a trailer."""
+    """The meta repo at one moment. `history` is all commits of `main`, `highest_id` the highest id in a trailer.
+
+    For `committed` and `sources` see `History`.
+    """
 
     desired: Desired
     committed: Mapping[AgentName, Mapping[ProposalId, Sha]]
     history: frozenset[Sha]
     candidates: Mapping[AgentName, Mapping[ProposalId, Candidate]]
     highest_id: int = 0
+    sources: Mapping[AgentName, Mapping[ProposalId, Sha]] = field(default_factory=dict)
 
 
 def log_entry(commit: Commit) -> LogEntry:
@@ -68,7 +77,7 @@ def log_entry(commit: Commit) -> LogEntry:
 def extend(history: History, commits: Iterable[Commit]) -> History:
     """Return `history` with more commits, which come oldest first."""
     fresh: list[Sha] = []
-    committed = dict(history.committed)
+    committed, sources = dict(history.committed), dict(history.sources)
     highest = history.highest
     for commit in commits:
         fresh.append(commit.sha)
@@ -77,7 +86,11 @@ def extend(history: History, commits: Iterable[Commit]) -> History:
             continue
         if entry.action == trailers.FORGET:
             committed.pop(entry.agent, None)
+            sources.pop(entry.agent, None)
         elif entry.id is not None:
-            committed[entry.agent] = {**committed.get(entry.agent, {}), entry.id: commit.sha}
+            sources[entry.agent] = {**sources.get(entry.agent, {}), entry.id: commit.sha}
             highest = max(highest, entry.id)
-    return replace(history, commits=history.commits.union(fresh), committed=committed, highest=highest)
+            if entry.action != trailers.REBUILD:
+                committed[entry.agent] = {**committed.get(entry.agent, {}), entry.id: commit.sha}
+    known = history.commits.union(fresh)
+    return replace(history, commits=known, committed=committed, highest=highest, sources=sources)

@@ -129,14 +129,16 @@ class BuildSteps:
 
         Return None before the first deploy, or if it cannot be evaluated any more.
         """
-        desired = (await self._world.meta.read()).desired
-        entry, previews = desired.agents.get(agent), self._world.previews
+        view = await self._world.meta.read()
+        desired, previews = view.desired, self._world.previews
+        entry = desired.agents.get(agent)
         if entry is None or previews is None:
             return None
         known = previews.of(agent).get(entry.pin.id)
         if known is not None and known.summary is not None:
             return Preview(known.shown, known.summary)
-        request = BuildRequest(agent, entry.pin.id, entry.pin.sha, entry.settings, desired.head)
+        source = view.sources.get(agent, {}).get(entry.pin.id, desired.head)
+        request = BuildRequest(agent, entry.pin.id, entry.pin.sha, entry.settings, source)
         try:
             return await self._builder.preview(request)
         except PermanentError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from meta.errors import HiveError
+from meta.errors import HiveError, TransientError
 from meta.model import ContainerSettings
-from meta.names import MANAGER, AgentName
+from meta.names import HIVE, MANAGER, AgentName
 from meta.process.failpoint import operation
 from meta.proposed import push_repo, work_tree
 from reconciler.apply.effects import effect
@@ -90,5 +90,18 @@ class HostSteps:
             owner = self._owner_of_proposed(await self._manager_settings(agent, settings))
             await work_tree.wire_remote(layout, agent, owner, recorder=self._world.recorder)
         with effect("rebuild"):
-            async with self._world.builds:
-                await self._builder.build(BuildRequest(agent, step.id, step.sha, settings, step.candidate))
+            await self._build(agent, step)
+
+    async def _build(self, agent: AgentName, step: steps.Reapply) -> None:
+        """Build what is pinned on the shared inputs that are configured now, and record these."""
+        world, head = self._world, step.candidate
+        if self._builder.previews:
+            await world.meta.settle(world.now())
+            desired = (await world.meta.read()).desired
+            entry, head = desired.agents.get(agent), desired.head
+            if entry is None or entry.pin.id != step.id:
+                raise TransientError(f"meta does not pin {step.id} any more", "hive looks again")
+        async with world.builds:
+            built = await self._builder.build(BuildRequest(agent, step.id, step.sha, step.settings, head))
+        if self._builder.previews:
+            await world.meta.note_rebuild(agent, step.id, generation=built.id, by=HIVE, at=world.now())

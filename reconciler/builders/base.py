@@ -44,7 +44,7 @@ class Builder(Protocol):
         """
 
     async def revision(self, head: Sha) -> str:
-        """Return the hive revision that a build of the meta commit `head` records."""
+        """Return the revision that a build of the meta commit `head` records: of hive, and of nixpkgs if it is used."""
 
     async def preview(self, request: BuildRequest) -> Preview:
         """Return what would be built. Raise the same errors as `build`. Only called if `previews` is true."""

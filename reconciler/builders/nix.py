@@ -38,6 +38,7 @@ from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
 from reconciler.common.generation import LINK
+from reconciler.plan.revisions import revision_of
 
 _KEEP_SECONDS = 60.0
 _KEPT_INPUTS = 6
@@ -78,7 +79,7 @@ def usable(nix: Nix | None, config: Config) -> Nix:
 class NixBuilder:
     """The builder `nix`. `meta` is the meta repo, `applied` returns an agent's applied repo.
 
-    `revision` is hive's own; it is recorded if the flake has no input for hive.
+    `revision` is hive's own; it is recorded if the flake has no input for hive. nixpkgs' is recorded with it.
     """
 
     name = "nix"
@@ -113,7 +114,7 @@ class NixBuilder:
         await self.check(request.agent, request.sha)
         source = await self._source(request)
         derivation = await self._nix.derivation(source.evaluation, self._toplevel(request.agent), source.places)
-        revision = flake_lock.revision(source.lock, "hyperhive") or self._revision
+        revision = self._revision_in(source.lock)
         fingerprint = request.settings.fingerprint()
         id = _generation_id(request, str(derivation), fingerprint, revision)
         link = self._layout.generation(request.agent, id)
@@ -129,8 +130,13 @@ class NixBuilder:
         return generation
 
     async def revision(self, head: Sha) -> str:
-        """Return the revision of hive that `head` locks. If the flake has no input for hive, return hive's own."""
-        return flake_lock.revision(await self._lock(head), "hyperhive") or self._revision
+        """Return the revisions of hive and nixpkgs that `head` locks."""
+        return self._revision_in(await self._lock(head))
+
+    def _revision_in(self, lock: bytes | None) -> str:
+        """Return the two revisions in `lock`. If the flake has no input for hive, hive's own takes its place."""
+        hive = flake_lock.short(flake_lock.revision(lock, "hyperhive")) or self._revision
+        return revision_of(hive, flake_lock.short(flake_lock.revision(lock, "nixpkgs")))
 
     async def _lock(self, commit: Sha) -> bytes | None:
         try:

@@ -119,6 +119,7 @@ class Daemon:
         works = {
             "disk": service.disk.run(),
             "pauses": parts.world.metrics.pauses.run(),
+            "inputs": parts.inputs.run(),
             "resync": service.loop.run(),
             "updates": service.updates.run(),
             "ticker": parts.ticker.run(),

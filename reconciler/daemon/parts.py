@@ -18,6 +18,7 @@ from meta.layout import Layout
 from meta.names import MANAGER, AgentName
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
+from reconciler.agents.inputs import Inputs
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.rollout_file import RolloutFile
@@ -107,6 +108,7 @@ class Parts:
     world: World
     database: Database
     ticker: Ticker
+    inputs: Inputs
     hints: Hints
 
 
@@ -171,7 +173,8 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         database.on_change(service.notifier.wake)
         service.loop.on_turn(service.notifier.wake)
     ticker = Ticker(store.questions, store.reminders, rounds=here.background.rounds("ticker"))
-    return Parts(service, world, database, ticker, hints)
+    inputs = Inputs(world, service.loop, here.background.rounds("inputs"))
+    return Parts(service, world, database, ticker, inputs, hints)
 
 
 def _world(

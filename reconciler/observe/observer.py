@@ -122,7 +122,7 @@ class Observer:
         self._goes_down = False
         self._view: MetaView | None = None
         self.revision = ""
-        """The revision of hive that a build would record now."""
+        """The revision that a build would record now; "" until that is known."""
         self._revision_of: Sha | None = None
         self.fault: BadInput | None = None
         """Why meta cannot be used as it is now."""
@@ -140,8 +140,8 @@ class Observer:
             if self._view is None or not or_last:
                 raise
         head = self._view.desired.head
-        if self._revision_of != head:
-            self.revision = await self._builder.revision(head)
+        if self._revision_of != head and self._meta.settled:
+            self.revision = await self._builder.revision(head) or self.revision
             self._revision_of = head
         return self._view.desired
 
@@ -244,12 +244,13 @@ class Observer:
             built=self._builder.built(agent),
             candidates=view.candidates.get(agent, {}),
             committed=view.committed.get(agent, {}),
+            sources=view.sources.get(agent, {}),
             foreign=repo.foreign,
             projected=self._memory is None or self._memory.projected(agent) == self.stamp(agent),
             previewing=self._previews.running.get(agent) if self._previews is not None else None,
             damage=damage[0] if damage is not None else "",
             remedy=damage[1] if damage is not None else "",
-            previewed=self._previews.settled(agent, time.time()) if self._previews is not None else None,
+            previewed=self._previews.settled(agent, time.time(), self.revision) if self._previews is not None else None,
             disk=self._disk.use(agent),
             stop_asked=self._disk.stop_asked(agent),
             turn_limit=self._turn_limits.get(agent),

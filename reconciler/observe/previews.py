@@ -18,11 +18,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from meta import own_file
 from meta.approval import Binding
+from meta.desired.flake_lock import short
 from meta.errors import Damaged, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId
 from meta.nix.summary import Summary
 from reconciler.common.files import write_json
+from reconciler.plan.revisions import agrees
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +68,13 @@ class Previews:
             self._known[agent] = {id: preview for path in paths for id, preview in _read(path)}
         return self._known[agent]
 
-    def settled(self, agent: AgentName, now: float) -> frozenset[ProposalId]:
-        """Return the ids that need no new preview at `now`, in Unix seconds."""
-        known = self.of(agent)
-        return frozenset(id for id, each in known.items() if each.again_at is None or now < each.again_at)
+    def settled(self, agent: AgentName, now: float, revision: str = "") -> frozenset[ProposalId]:
+        """Return the ids that need no new preview at `now`, in Unix seconds, if a build would record `revision`."""
+        return frozenset(
+            id
+            for id, each in self.of(agent).items()
+            if (each.again_at is None or now < each.again_at) and not is_outdated(each, revision)
+        )
 
     def drop(self, agent: AgentName, id: ProposalId) -> None:
         """Remove the preview of `id`, so that it is made again. Raise TransientError if the disk fails."""
@@ -113,6 +118,12 @@ class Previews:
         """Remove the previews of a purged agent."""
         shutil.rmtree(self._layout.previews(agent), ignore_errors=True)
         self._known.pop(agent, None)
+
+
+def is_outdated(previewed: Previewed, revision: str) -> bool:
+    """Return True if a build would use other shared inputs now than the preview: an approval of it would fail."""
+    shown = previewed.shown
+    return bool(revision) and not agrees(revision, short(shown.hive), short(shown.nixpkgs))
 
 
 def _read(path: Path) -> list[tuple[ProposalId, Previewed]]:

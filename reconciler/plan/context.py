@@ -15,9 +15,9 @@ from reconciler.plan.phase import phase
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """An agent that another hive built.
+    """An agent that another hive built, or that was built on another nixpkgs.
 
-    `built` is that hive's revision, `now` the revision that a rebuild would record.
+    `built` is the revision that was recorded, `now` the one that a rebuild would record.
     """
 
     built: str
@@ -104,7 +104,7 @@ class Context:
         return generation
 
     def outdated(self) -> Outdated | None:
-        """Return the two revisions if another hive built what meta pins, else None.
+        """Return the two revisions if what meta pins was built with others than a rebuild would use, else None.
 
         None also while what meta pins is not built.
         """

@@ -182,7 +182,8 @@ class AgentObserved:
     """Everything that is known about one agent at one moment.
 
     `built`: the generation of each id, if it still exists. `candidates`: the candidate commits, by id.
-    `committed`: ids whose commit is on meta `main`. `foreign`: ids whose tags and meta contradict each other.
+    `committed`: ids whose commit is on meta `main`. `sources`: the commits of meta that their generations are built
+    from. `foreign`: ids whose tags and meta contradict each other.
     `projected`: the cards agree with the tags. `previewed`: ids with a preview, None if the builder makes none.
     `previewing`: the id that is evaluated at this moment. `damage`: which of its files cannot be read or understood,
     with the `remedy`; the deploys are then those that were read last. `disk` is None until it was measured.
@@ -198,6 +199,7 @@ class AgentObserved:
     built: Mapping[ProposalId, Generation] = field(default_factory=dict)
     candidates: Mapping[ProposalId, Candidate] = field(default_factory=dict)
     committed: Mapping[ProposalId, Sha] = field(default_factory=dict)
+    sources: Mapping[ProposalId, Sha] = field(default_factory=dict)
     foreign: frozenset[ProposalId] = frozenset()
     projected: bool = True
     previewed: frozenset[ProposalId] | None = None

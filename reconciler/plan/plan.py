@@ -22,6 +22,7 @@ from reconciler.plan.observed import AgentObserved, Deploys, Observed
 from reconciler.plan.phases import PHASES, REMEDIES, WANTED
 from reconciler.plan.removal import absent, owed_purge
 from reconciler.plan.repair import repair
+from reconciler.plan.revisions import difference
 from reconciler.plan.turn import with_turn
 
 
@@ -125,7 +126,8 @@ def _with_outdated(c: Context, decision: Decision) -> Decision:
     outdated = c.outdated()
     if outdated is None:
         return decision
-    condition = f"built with hive {outdated.built}, this is {outdated.now}; `hive rebuild {c.name}` builds it again"
+    words = difference(outdated.built, outdated.now)
+    condition = f"{words}; `hive rebuild {c.name}` builds it again"
     return replace(decision, outdated=outdated, conditions=(*decision.conditions, condition))
 
 

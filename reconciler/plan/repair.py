@@ -24,7 +24,7 @@ def repair(c: Context) -> Decision | None:
         return c.do(reapply, "a rebuild was asked for")
     generation = c.built(pin.id, pin.sha, settings)
     if generation is None:
-        build = steps.Build(pin.id, pin.sha, settings, c.head)
+        build = steps.Build(pin.id, pin.sha, settings, c.observed.sources.get(pin.id, c.head))
         return c.do(build, f"the generation of {pin.id} is missing")
     prepare = c.prepare_host(settings, None)
     if prepare is not None:

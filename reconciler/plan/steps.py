@@ -77,7 +77,10 @@ class Preview(Step):
 
 @dataclass(frozen=True, slots=True)
 class Build(Step):
-    """Build the generation of `id` from the meta commit `candidate` (A4)."""
+    """Build the generation of `id` from the meta commit `candidate` (A4).
+
+    A lost generation is built from the commit that gave it, so a repair takes no newer shared inputs.
+    """
 
     name: ClassVar[str] = "build"
     effects: ClassVar[tuple[str, ...]] = ("build",)

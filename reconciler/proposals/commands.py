@@ -17,7 +17,7 @@ from meta.names import AgentName, ProposalId, commit_id
 from meta.proposed.quarantine import fetch
 from reconciler.apply.effects import effect
 from reconciler.loop.loop import Reconciler
-from reconciler.observe.previews import Previewed
+from reconciler.observe.previews import Previewed, is_outdated
 from reconciler.plan.plan import open_ids
 from reconciler.proposals import limits
 from reconciler.proposals.branches import Branches
@@ -275,5 +275,8 @@ class Proposals:
         previews = self._world.previews
         if previews is None or deploy.state is not TagState.PROPOSAL:
             return None
+        known = previews.of(deploy.agent).get(deploy.id)
+        if known is not None and is_outdated(known, self._world.observer.revision):
+            previews.drop(deploy.agent, deploy.id)
         self._loop.look_now(deploy.agent)
         return await previews.wait(deploy.agent, deploy.id, self._world.config.preview_wait)

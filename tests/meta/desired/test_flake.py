@@ -18,7 +18,7 @@ from meta import nix
 from meta.applied.pinning import Pinning
 from meta.applied.repo import Applied
 from meta.applied.source import Source
-from meta.desired.flake import nix_string, port, render
+from meta.desired.flake import nix_string, port, render, shared_urls
 from meta.desired.repo import MetaRepo
 from meta.errors import BadInput, BuildFailed
 from meta.layout import Layout
@@ -98,6 +98,14 @@ def test_a_string_ends_only_where_it_should(text: str) -> None:
             back.append(inner[at])
         at += 1
     assert "".join(back) == text
+
+
+@pytest.mark.parametrize("url", ["github:NixOS/nixpkgs/nixos-25.11", 'path:/a b/"$x\\n', ""])
+def test_the_urls_of_the_shared_inputs_are_read_back(url: str) -> None:
+    desired = Desired(Sha("0" * 40), {ALICE: _entry()})
+    assert shared_urls(render(desired, _path, url, "path:/hive")) == (url, "path:/hive")
+    assert shared_urls(render(desired, _path, "path:/n", url)) == ("path:/n", url)
+    assert shared_urls(b"{ }\xff") == ("", "")
 
 
 def test_a_nul_is_refused() -> None:

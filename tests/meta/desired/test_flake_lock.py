@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from meta.desired.flake_lock import local_paths, merge_lock, prune_lock, revision, shared_hashes
+from meta.desired.flake_lock import (
+    local_paths,
+    merge_lock,
+    prune_lock,
+    revision,
+    shared,
+    shared_hashes,
+    short,
+    with_shared,
+    without_local,
+)
 from meta.errors import BadInput
 from meta.names import AgentName
 
@@ -33,6 +43,64 @@ def test_the_lock_moves_one_agent_and_keeps_what_others_committed_meanwhile() ->
     assert _revs(merged) == {"alice": "a2", "bob": "b2"}
 
 
+def _on(nixpkgs: str, hive: str = "h", **revs: str) -> bytes:
+    """A lock with shared inputs: nixpkgs, which has an input of its own, and a checkout of hive."""
+    content = json.loads(_lock(**revs))
+    content["nodes"]["root"]["inputs"] |= {"nixpkgs": "nixpkgs", "hyperhive": "hyperhive"}
+    content["nodes"] |= {
+        "nixpkgs": {"locked": {"rev": nixpkgs, "type": "github"}, "inputs": {"lib": "lib", "again": ["nixpkgs"]}},
+        "lib": {"locked": {"rev": f"lib of {nixpkgs}"}},
+        "hyperhive": {"locked": {"narHash": hive, "path": "/srv/hive", "type": "path"}, "flake": False},
+    }
+    return json.dumps(content).encode()
+
+
+def _agents(lock: bytes) -> dict[str, str]:
+    return {name: rev for name, rev in _revs_of(lock).items() if name in ("alice", "bob")}
+
+
+def _revs_of(lock: bytes) -> dict[str, str]:
+    content = json.loads(lock)
+    inputs = content["nodes"]["root"]["inputs"].items()
+    return {name.removeprefix("agent-"): content["nodes"][node]["locked"].get("rev", "") for name, node in inputs}
+
+
+def test_the_shared_inputs_of_the_candidate_come_with_its_agent() -> None:
+    merged = merge_lock(_on("A", alice="a1", bob="b2"), _on("B", "i", alice="a2", bob="b1"), ALICE, {ALICE, BOB})
+    assert _agents(merged) == {"alice": "a2", "bob": "b2"}
+    assert (revision(merged, "nixpkgs"), revision(merged, "hyperhive")) == ("B", "i")
+    assert json.loads(merged)["nodes"]["lib"]["locked"]["rev"] == "lib of B"
+    assert shared(merged) == shared(_on("B", "i")) != shared(_on("A", "i"))
+
+
+def test_an_input_of_nixpkgs_that_is_named_like_an_agents_takes_no_agents_place() -> None:
+    theirs = json.loads(_on("B", alice="a2"))
+    theirs["nodes"]["agent-bob"] = {"locked": {"rev": "not bob"}}
+    theirs["nodes"]["nixpkgs"]["inputs"]["lib"] = "agent-bob"
+    merged = merge_lock(_on("A", alice="a1", bob="b1"), json.dumps(theirs).encode(), ALICE, {ALICE, BOB})
+    assert _agents(merged) == {"alice": "a2", "bob": "b1"}
+    assert json.loads(merged)["nodes"]["agent-bob"]["locked"]["rev"] == "not bob"
+
+
+def test_the_shared_inputs_change_without_the_agents() -> None:
+    changed = with_shared(_on("A", alice="a1", bob="b1"), _on("B", alice="other"))
+    assert _agents(changed) == {"alice": "a1", "bob": "b1"}
+    assert shared(changed) == shared(_on("B"))
+
+
+def test_what_may_change_on_this_host_is_read_again_and_nothing_else() -> None:
+    found = json.loads(without_local(_on("A", alice="a1")))["nodes"]
+    assert sorted(found) == ["agent-alice", "lib", "nixpkgs", "root"]
+    in_store = _on("A").replace(b"/srv/hive", b"/nix/store/0-hive")
+    assert sorted(json.loads(without_local(in_store))["nodes"]) == ["hyperhive", "lib", "nixpkgs", "root"]
+
+
+def test_a_revision_is_shortened_for_people() -> None:
+    assert short("a" * 40) == "a" * 12
+    assert short("sha256-" + "b" * 44) == "sha256-" + "b" * 12
+    assert short("") == ""
+
+
 def test_a_destroyed_agent_leaves_the_lock() -> None:
     assert _revs(prune_lock(_lock(alice="a1", bob="b1"), {BOB})) == {"bob": "b1"}
     assert "agent-alice" not in json.loads(prune_lock(_lock(alice="a1", bob="b1"), {BOB}))["nodes"]
@@ -42,6 +110,10 @@ def test_a_destroyed_agent_leaves_the_lock() -> None:
 def test_a_damaged_lock_is_named(lock: bytes) -> None:
     with pytest.raises(BadInput, match=r"flake\.lock of the meta repo is damaged"):
         merge_lock(lock, _lock(alice="a1"), ALICE, {ALICE})
+    with pytest.raises(BadInput, match=r"flake\.lock of the meta repo is damaged"):
+        with_shared(_lock(alice="a1"), lock)
+    with pytest.raises(BadInput, match=r"flake\.lock of the meta repo is damaged"):
+        without_local(lock)
 
 
 def test_the_locked_revision_of_a_shared_input_is_known() -> None:
@@ -65,3 +137,4 @@ def test_a_damaged_lock_says_nothing_about_shared_inputs(lock: bytes | None) -> 
     assert revision(lock, "nixpkgs") == ""
     assert local_paths(lock) == ()
     assert shared_hashes(lock) == ()
+    assert shared(lock) == ""

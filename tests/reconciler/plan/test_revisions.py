@@ -1,0 +1,22 @@
+"""The revision that a build records: what is said of two, and whether a preview is still of today."""
+
+from __future__ import annotations
+
+from reconciler.plan.revisions import agrees, difference, revision_of
+
+
+def test_what_differs_is_named() -> None:
+    assert difference("1", "2") == "built with hive 1, this is 2"
+    assert difference(revision_of("1", "a"), revision_of("1", "b")) == "built with nixpkgs a, this is b"
+    both = difference(revision_of("1", "a"), revision_of("2", "b"))
+    assert both == "built with hive 1, nixpkgs a, this is 2, nixpkgs b"
+    assert difference("1", revision_of("1", "b")) == "built with hive 1, this is 1, nixpkgs b"
+
+
+def test_a_preview_agrees_unless_an_input_of_it_moved() -> None:
+    now = revision_of("1", "a")
+    assert agrees(now, "1", "a")
+    assert agrees(now, "", "a")
+    assert agrees(now, "", "")
+    assert not agrees(now, "", "b")
+    assert not agrees(now, "2", "a")
