@@ -123,9 +123,12 @@ class Nix:
         done = await self._evaluate(evaluation, ["path-info", "--derivation"], attribute, places)
         return Path(done.text.strip())
 
-    async def evaluate(self, evaluation: Evaluation, attribute: str, places: Mapping[str, str]) -> bytes:
-        """Evaluate `attribute` as JSON in the jail. Raise as `derivation` does."""
-        return (await self._evaluate(evaluation, ["eval", "--json"], attribute, places)).stdout
+    async def evaluate(
+        self, evaluation: Evaluation, attribute: str, places: Mapping[str, str], *, apply: str = ""
+    ) -> bytes:
+        """Evaluate `attribute` as JSON in the jail, or the function `apply` of it. Raise as `derivation` does."""
+        words = ["eval", "--json", *(["--apply", apply] if apply else [])]
+        return (await self._evaluate(evaluation, words, attribute, places)).stdout
 
     async def realise(
         self,

@@ -9,7 +9,7 @@ from meta.approval import Binding, objection
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.model import Deploy
 from meta.names import AgentName, ProposalId, Sha
-from meta.nix.summary import compare
+from meta.nix.summary import FORM, compare
 from meta.text import scrub
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
@@ -104,7 +104,9 @@ class BuildSteps:
                 return self._refused(agent, deploy.id, not_built, error)
             pinned = await self._pinned(agent)
             lines = compare(pinned.summary if pinned else None, preview.summary)
-        same = pinned is not None and pinned.shown.derivation == preview.shown.derivation
+        same = pinned is not None and (
+            pinned.shown.derivation == preview.shown.derivation or pinned.summary.is_same(preview.summary)
+        )
         return Previewed(preview.shown, lines, summary=preview.summary, same=same)
 
     def _refused(self, agent: AgentName, id: ProposalId, shown: Binding, error: PermanentError) -> Previewed:
@@ -135,7 +137,7 @@ class BuildSteps:
         if entry is None or previews is None:
             return None
         known = previews.of(agent).get(entry.pin.id)
-        if known is not None and known.summary is not None:
+        if known is not None and known.summary is not None and known.summary.form == FORM:
             return Preview(known.shown, known.summary)
         source = view.sources.get(agent, {}).get(entry.pin.id, desired.head)
         request = BuildRequest(agent, entry.pin.id, entry.pin.sha, entry.settings, source)

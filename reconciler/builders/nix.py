@@ -26,6 +26,7 @@ from meta.approval import Binding
 from meta.config import Config
 from meta.desired import flake, flake_lock
 from meta.desired.reader import MAIN, candidate_ref
+from meta.desired.summary import SUMMARISE_SYSTEM
 from meta.errors import BuildFailed, NotFound, PermanentError
 from meta.git.repo import GitRepo
 from meta.layout import Layout
@@ -150,8 +151,8 @@ class NixBuilder:
         Raise the same errors as `build`.
         """
         source, shown = await self._shown(request)
-        attribute = f"summary.{flake.nix_string(request.agent)}"
-        text = await self._nix.evaluate(source.evaluation, attribute, source.places)
+        attribute = f"nixosConfigurations.{flake.nix_string(request.agent)}"
+        text = await self._nix.evaluate(source.evaluation, attribute, source.places, apply=SUMMARISE_SYSTEM)
         return Preview(shown, summary.parse(text))
 
     async def shown(self, request: BuildRequest) -> Binding:

@@ -22,7 +22,7 @@ from meta.desired.flake_lock import short
 from meta.errors import Damaged, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId
-from meta.nix.summary import Summary
+from meta.nix.summary import FORM, Summary
 from reconciler.common.files import write_json
 from reconciler.plan.revisions import agrees
 
@@ -121,7 +121,12 @@ class Previews:
 
 
 def is_outdated(previewed: Previewed, revision: str) -> bool:
-    """Return True if a build would use other shared inputs now than the preview: an approval of it would fail."""
+    """Return True if its summary has an older form, or if a build would use other shared inputs.
+
+    An approval of the latter would fail.
+    """
+    if previewed.summary is not None and previewed.summary.form != FORM:
+        return True
     shown = previewed.shown
     return bool(revision) and not agrees(revision, short(shown.hive), short(shown.nixpkgs))
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,13 +97,31 @@ def test_a_preview_is_made_at_once_not_at_the_next_resync(nix_hive: Lab) -> None
     nix_hive.start()
 
 
-def test_a_change_that_no_summary_names_is_not_called_the_same(nix_hive: Lab) -> None:
+def propose_beside(lab: Lab, name: str, text: str) -> dict[str, Any]:
+    """Commit one more file, or another text of one, on top of what runs, and propose; what is shown of that."""
+    clone = lab.commit(lab.git(lab.applied(), "show", "main:agent.toml") + "\n")
+    (clone / name).write_text(text, encoding="utf-8")
+    lab.git(clone, "add", "-A")
+    lab.git(clone, "commit", "-q", "-m", "beside")
+    id = int(lab.post("/api/proposals", agent="alice", source=str(clone))["id"])
+    lab.settle("alice")
+    return dict(lab.get(f"/api/proposals/{id}/diff"))
+
+
+def test_a_change_that_the_summary_has_no_words_for_is_told(nix_hive: Lab) -> None:
     running = nix_hive.git(nix_hive.applied(), "show", "main:agent.nix")
-    other = propose(nix_hive, running.rpartition("}")[0] + 'environment.etc."x".text = "y";\n}\n')
-    nix_hive.settle("alice")
-    found = nix_hive.get(f"/api/proposals/{other}/diff")
-    assert (found["same"], found["system"]) == (False, [])
-    assert "read the patch" in nix_hive.hive("diff", str(other)).out
+    text = running.rpartition("}")[0] + 'system.systemBuilderCommands = "x";\n}\n'
+    shown = propose_beside(nix_hive, "agent.nix", text)
+    assert not shown["same"]
+    assert shown["system"] == ["~ something else in the system changed: read the patch"]
+    assert "read the patch" in nix_hive.hive("diff", str(shown["id"])).out
+
+
+def test_a_commit_that_changes_nothing_of_the_system_is_called_the_same(nix_hive: Lab) -> None:
+    shown = propose_beside(nix_hive, "NOTES", "read by nobody")
+    assert shown["shown"]
+    assert (shown["same"], shown["system"]) == (True, [])
+    assert "the system stays the same" in nix_hive.hive("diff", str(shown["id"])).out
 
 
 def test_an_approval_at_once_waits_for_the_preview(nix_hive: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,63 @@ def test_changes_are_told_with_what_gives_rights_first() -> None:
         "- package vim",
     )
     assert compare(new, new) == ()
+
+
+def test_what_has_a_line_already_needs_no_second_one() -> None:
+    new = Summary(
+        setuid={"sudo": ""},
+        capabilities={"cap_net_raw of program ping": ""},
+        wrappers={"sudo": "1", "ping": "1", "mount": "1"},
+        users={"u": "uid 1"},
+        accounts={"u": "1"},
+        binds={"/a on /b": ""},
+        mounts={"/a on /b": "1"},
+    )
+    assert compare(Summary(), new) == (
+        "+ setuid program sudo",
+        "+ capability cap_net_raw of program ping",
+        "+ program wrapper mount",
+        "+ bind /a on /b",
+        "+ user u (uid 1)",
+    )
+    assert compare(new, replace(new, accounts={"u": "2"}, wrappers={**new.wrappers, "sudo": "2"})) == (
+        "~ program wrapper sudo",
+        "~ account of user u",
+    )
+
+
+def test_packages_of_the_same_version_that_are_built_differently_are_one_line() -> None:
+    names = [f"p{number:02}" for number in range(12)]
+    old = Summary(packages=dict.fromkeys(names, "1"), builds=dict.fromkeys(names, "x"))
+    (line,) = compare(old, replace(old, builds=dict.fromkeys(names, "y")))
+    assert line.startswith("~ built differently, in the same version: p00, p01")
+    assert line.endswith("p07 and 4 more")
+
+
+@pytest.mark.parametrize("part", ["boot", "script", "etc", "packages", "rest"])
+def test_a_part_of_the_system_that_changed_unseen_is_told_also_beside_another_change(part: str) -> None:
+    old = Summary(whole={"boot": "1", "script": "1", "etc": "1", "packages": "1", "rest": "1", "system": "1"})
+    new = replace(old, whole={**old.whole, part: "2", "system": "2"}, ports={"tcp/80": ""})
+    lines = compare(old, new)
+    assert len(lines) == 2
+    assert lines[1].startswith("~ ")
+    assert compare(None, new) == ("+ open port tcp/80",), "everything is new"
+
+
+def test_a_system_that_differs_in_nothing_that_is_known_is_told() -> None:
+    old = Summary(whole={"system": "1"})
+    assert compare(old, Summary(whole={"system": "2"})) == ("~ something else in the system changed: read the patch",)
+    assert compare(old, old) == ()
+    assert old.is_same(old)
+    assert not Summary().is_same(Summary())
+
+
+def test_a_cut_comparison_keeps_the_line_that_something_is_unseen() -> None:
+    old = Summary(whole={"rest": "1"})
+    lines = compare(old, Summary(packages={f"p{n:04}": "1" for n in range(500)}, whole={"rest": "2"}))
+    assert len(lines) == MAX_LINES
+    assert lines[-1] == "~ something else in the system changed: read the patch"
+    assert lines[-2] == "and 302 more"
 
 
 def test_a_first_system_is_all_new() -> None:

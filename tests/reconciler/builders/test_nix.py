@@ -298,7 +298,9 @@ async def test_a_preview_says_what_the_system_would_be_and_builds_nothing(nix_ho
         "+ capability CAP_NET_ADMIN of sync.service",
         "+ open port tcp/80",
         "+ user sync (uid 900 wheel)",
+        "~ activation script users",
         "+ unit sync.service",
+        "+ file /etc/systemd/system",
         "+ package git 0",
     )
     assert compare(after.summary, after.summary) == ()

@@ -44,7 +44,7 @@ in
 lib.mapAttrsToList (_: file: {
   path = "etc/${file.target}";
   text = content file;
-}) config.environment.etc
+}) (lib.filterAttrs (_: file: !file.generated) config.environment.etc)
 ++ lib.mapAttrsToList (name: text: {
   path = "units/${name}";
   inherit text;

@@ -12,6 +12,7 @@ let
     modules = [
       ./options.nix
       ./units.nix
+      ./shape.nix
       ./system.nix
       (
         { config, ... }:

@@ -62,6 +62,7 @@ in
             user = option types.str "+0";
             group = option types.str "+0";
             target = option types.str name;
+            generated = flag; # from another option: see shape.nix
           };
         }
       )
@@ -87,6 +88,9 @@ in
             packages = option (types.listOf types.package) [ ];
             linger = flag;
             hashedPassword = option (types.nullOr types.str) null;
+            initialPassword = option (types.nullOr types.str) null;
+            openssh.authorizedKeys.keys = option (types.listOf types.str) [ ];
+            openssh.authorizedKeys.keyFiles = option (types.listOf types.path) [ ];
           };
         }
       )

@@ -14,7 +14,7 @@ let
     units = config.systemd.stub.units;
     etc = lib.mapAttrs (
       _: file: if file.text != null then file.text else builtins.readFile file.source
-    ) config.environment.etc;
+    ) (lib.filterAttrs (_: file: !file.generated) config.environment.etc);
     users = builtins.attrNames config.users.users;
     packages = map toString config.environment.systemPackages;
     variables = config.environment.variables;
@@ -43,6 +43,18 @@ in
     };
     activationScripts = mkOption {
       type = types.attrsOf types.unspecified;
+      default = { };
+      apply =
+        set:
+        set
+        // {
+          script = builtins.concatStringsSep "\n" (
+            lib.mapAttrsToList (_: one: if builtins.isString one then one else one.text) set
+          );
+        };
+    };
+    stub = mkOption {
+      type = types.attrs;
       default = { };
     };
     build = mkOption {
@@ -77,6 +89,13 @@ in
             ];
           }
           // builtins.listToAttrs (map (file: lib.nameValuePair file.key file.text) files)
+          # so that whatever changes the real toplevel changes this one
+          // {
+            shape = builtins.toJSON config.system.stub.attributes;
+          }
         )
+        // {
+          drvAttrs = config.system.stub.attributes;
+        }
       );
 }

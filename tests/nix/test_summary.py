@@ -1,0 +1,60 @@
+"""What a card says of each change of a system: the table of docs/reference/summary.md, with real nix over the stub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic_core import to_json
+
+from meta.desired.summary import SUMMARISE_SYSTEM
+from meta.nix.summary import Summary, compare, parse
+from tests.nix.evaluate import HERE, ROOT, STUB, Evaluator
+
+PAGE = ROOT / "docs" / "reference" / "summary.md"
+ROWS = re.findall(r"^\| `(.+)` \| `(.+)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+OTHERS = {
+    "the commit": 'system.configurationRevision = lib.mkForce "other";',
+    "two": 'networking.firewall.allowedTCPPorts = [ 80 ]; system.systemBuilderCommands = "ln -s /x $out/y";',
+}
+_DIGEST = re.compile(r"\b[0-9a-f]{6,12}$")
+
+
+@pytest.fixture(scope="module")
+def summaries(nix: Evaluator, tmp_path_factory: pytest.TempPathFactory) -> list[Summary]:
+    """The summary of the base, of each row, and of the others, from one evaluation."""
+    folder: Path = tmp_path_factory.mktemp("summaries")
+    (folder / "summarise.nix").write_text(SUMMARISE_SYSTEM, encoding="utf-8")
+    (folder / "key").write_text("ssh-ed25519 BBBB", encoding="utf-8")
+    modules = [*(module for module, _ in ROWS), *OTHERS.values()]
+    for number, module in enumerate(modules, 1):
+        (folder / f"m{number}.nix").write_text(f"{{ pkgs, lib, ... }}: {{ {module} }}", encoding="utf-8")
+    arguments = {"modules": str(len(modules)), "folder": str(folder), "nixpkgs": str(STUB)}
+    return [parse(to_json(each)) for each in nix.json(HERE / "summaries.nix", **arguments)]
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)))
+def test_the_card_says_of_each_change_what_the_page_says(summaries: list[Summary], number: int) -> None:
+    lines = compare(summaries[0], summaries[number + 1])
+    assert _DIGEST.sub("DIGEST", ROWS[number][1]) in [_DIGEST.sub("DIGEST", line) for line in lines]
+    assert compare(summaries[number + 1], summaries[number + 1]) == ()
+    assert not summaries[0].is_same(summaries[number + 1])
+
+
+def test_another_commit_of_the_same_system_is_the_same(summaries: list[Summary]) -> None:
+    other = summaries[len(ROWS) + 1]
+    assert compare(summaries[0], other) == ()
+    assert summaries[0].is_same(other)
+
+
+def test_a_change_that_is_hidden_behind_another_one_is_told_as_well(summaries: list[Summary]) -> None:
+    assert compare(summaries[0], summaries[len(ROWS) + 2]) == (
+        "+ open port tcp/80",
+        "~ file /etc/systemd/system",
+        "~ something else in the system changed: read the patch",
+    )
+
+
+def test_the_page_has_every_change_that_was_once_missed() -> None:
+    assert len(ROWS) > 40
