@@ -187,7 +187,8 @@ class Generation:
     """A system that one agent runs, with the container settings that it was built for.
 
     `system` is the path that the container is switched to, a generation directory or a store path. `fingerprint` is
-    ContainerSettings.fingerprint(), `revision` the hive revision of the build.
+    ContainerSettings.fingerprint(), `revision` the hive revision of the build, `nixpkgs` that of nixpkgs ("" if it used
+    none, or is older than this field).
     """
 
     id: GenerationId
@@ -196,3 +197,4 @@ class Generation:
     system: Path
     fingerprint: str
     revision: str
+    nixpkgs: str = ""

@@ -6,6 +6,7 @@ The shared inputs are nixpkgs and hive, with the inputs that these have. All age
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from meta.names import AgentName
 
 LOCK_FILE = "flake.lock"
 _AGENT = input_name(AgentName(""))
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _STORE = Path("/nix/store")
 _SHORT_REV, _SHORT_HASH = 12, 19
 
@@ -60,7 +62,9 @@ def _local_path(node: Mapping[str, Any]) -> Path | None:
 
 def short(revision: str) -> str:
     """Return enough of a `revision` to tell it from others: 12 digits of a commit, as many of a content hash."""
-    return revision[: _SHORT_HASH if "-" in revision else _SHORT_REV]
+    if revision.startswith("sha256-"):
+        return revision[:_SHORT_HASH]
+    return revision[:_SHORT_REV] if _COMMIT.fullmatch(revision) else revision
 
 
 def shared(lock: bytes | None) -> str:

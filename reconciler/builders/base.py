@@ -44,7 +44,10 @@ class Builder(Protocol):
         """
 
     async def revision(self, head: Sha) -> str:
-        """Return the revision that a build of the meta commit `head` records: of hive, and of nixpkgs if it is used."""
+        """Return the hive revision that a build of the meta commit `head` records."""
+
+    async def nixpkgs(self, head: Sha) -> str:
+        """Return the revision of nixpkgs that a build of the meta commit `head` records; "" if it uses none."""
 
     async def preview(self, request: BuildRequest) -> Preview:
         """Return what would be built. Raise the same errors as `build`. Only called if `previews` is true."""

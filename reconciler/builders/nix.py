@@ -39,7 +39,6 @@ from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
 from reconciler.common.generation import LINK
-from reconciler.plan.revisions import revision_of
 
 _KEEP_SECONDS = 60.0
 _KEPT_INPUTS = 6
@@ -80,7 +79,7 @@ def usable(nix: Nix | None, config: Config) -> Nix:
 class NixBuilder:
     """The builder `nix`. `meta` is the meta repo, `applied` returns an agent's applied repo.
 
-    `revision` is hive's own; it is recorded if the flake has no input for hive. nixpkgs' is recorded with it.
+    `revision` is hive's own; it is recorded if the flake has no input for hive.
     """
 
     name = "nix"
@@ -115,7 +114,8 @@ class NixBuilder:
         await self.check(request.agent, request.sha)
         source = await self._source(request)
         derivation = await self._nix.derivation(source.evaluation, self._toplevel(request.agent), source.places)
-        revision = self._revision_in(source.lock)
+        revision = flake_lock.revision(source.lock, "hyperhive") or self._revision
+        nixpkgs = flake_lock.revision(source.lock, "nixpkgs")
         fingerprint = request.settings.fingerprint()
         id = _generation_id(request, str(derivation), fingerprint, revision)
         link = self._layout.generation(request.agent, id)
@@ -124,20 +124,19 @@ class NixBuilder:
             system = await self._realise(request, derivation, link, source)
             os.utime(link, follow_symlinks=False)  # `prune` keeps those that were built last
             sync_folder(link.parent)
-            generation = Generation(id, request.agent, request.sha, system, fingerprint, revision)
+            generation = Generation(id, request.agent, request.sha, system, fingerprint, revision, nixpkgs)
             self._roots.write(request.agent, request.id, generation)
         except OSError as error:
             raise disk_error(f"cannot root generation {id} of {request.agent}", error) from error
         return generation
 
     async def revision(self, head: Sha) -> str:
-        """Return the revisions of hive and nixpkgs that `head` locks."""
-        return self._revision_in(await self._lock(head))
+        """Return the revision of hive that `head` locks. If the flake has no input for hive, return hive's own."""
+        return flake_lock.revision(await self._lock(head), "hyperhive") or self._revision
 
-    def _revision_in(self, lock: bytes | None) -> str:
-        """Return the two revisions in `lock`. If the flake has no input for hive, hive's own takes its place."""
-        hive = flake_lock.short(flake_lock.revision(lock, "hyperhive")) or self._revision
-        return revision_of(hive, flake_lock.short(flake_lock.revision(lock, "nixpkgs")))
+    async def nixpkgs(self, head: Sha) -> str:
+        """Return the revision of nixpkgs that `head` locks."""
+        return flake_lock.revision(await self._lock(head), "nixpkgs")
 
     async def _lock(self, commit: Sha) -> bytes | None:
         try:

@@ -99,6 +99,10 @@ class PlainBuilder:
         """Return hive's own revision. This builder reads none from meta."""
         return self._revision
 
+    async def nixpkgs(self, head: Sha) -> str:
+        """Return "": this builder uses no nixpkgs."""
+        return ""
+
     async def check(self, agent: AgentName, sha: Sha) -> None:
         """Check paths, agent.toml, and the syntax of agent.nix if nix is installed."""
         await self._checked(agent, sha)

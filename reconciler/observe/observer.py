@@ -31,6 +31,7 @@ from reconciler.observe.previews import Previews
 from reconciler.observe.roster import Roster
 from reconciler.plan.contradiction import contradicts_meta
 from reconciler.plan.observed import AgentObserved, Container, Held, Memo, Observed
+from reconciler.plan.revisions import revision_of
 from reconciler.ports import Sockets
 from reconciler.views import LogPart
 
@@ -122,7 +123,7 @@ class Observer:
         self._goes_down = False
         self._view: MetaView | None = None
         self.revision = ""
-        """The revision that a build would record now; "" until that is known."""
+        """The revisions of hive and nixpkgs that a build would record now; "" until they are known."""
         self._revision_of: Sha | None = None
         self.fault: BadInput | None = None
         """Why meta cannot be used as it is now."""
@@ -141,7 +142,7 @@ class Observer:
                 raise
         head = self._view.desired.head
         if self._revision_of != head and self._meta.settled:
-            self.revision = await self._builder.revision(head) or self.revision
+            self.revision = revision_of(await self._builder.revision(head), await self._builder.nixpkgs(head))
             self._revision_of = head
         return self._view.desired
 

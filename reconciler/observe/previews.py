@@ -18,7 +18,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from meta import own_file
 from meta.approval import Binding
-from meta.desired.flake_lock import short
 from meta.errors import Damaged, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, ProposalId
@@ -128,7 +127,7 @@ def is_outdated(previewed: Previewed, revision: str) -> bool:
     if previewed.summary is not None and previewed.summary.form != FORM:
         return True
     shown = previewed.shown
-    return bool(revision) and not agrees(revision, short(shown.hive), short(shown.nixpkgs))
+    return bool(revision) and not agrees(revision, shown.hive, shown.nixpkgs)
 
 
 def _read(path: Path) -> list[tuple[ProposalId, Previewed]]:

@@ -11,6 +11,7 @@ from reconciler.plan import health, steps
 from reconciler.plan.observed import AgentObserved
 from reconciler.plan.origin import origins
 from reconciler.plan.phase import phase
+from reconciler.plan.revisions import agrees, revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,11 @@ class Context:
         """
         pin = self.entry.pin if self.entry is not None else None
         generation = self.observed.built.get(pin.id) if pin is not None else None
-        if generation is None or not self.revision or generation.revision == self.revision:
+        if generation is None or not self.revision:
             return None
-        return Outdated(generation.revision, self.revision)
+        if agrees(self.revision, generation.revision, generation.nixpkgs):
+            return None
+        return Outdated(revision_of(generation.revision, generation.nixpkgs), self.revision)
 
     def unproven(self) -> ProposalId | None:
         """Return the pinned id if its generation has never passed the health gate; else None.

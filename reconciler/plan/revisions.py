@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from meta.desired.flake_lock import short
+
 _WITH = ", nixpkgs "
 
 
 def revision_of(hive: str, nixpkgs: str) -> str:
-    """Return the revision that a build records: that of hive, and of nixpkgs unless it is ""."""
-    return f"{hive}{_WITH}{nixpkgs}" if nixpkgs else hive
+    """Return the two revisions as one text, shortened: that of hive, and of nixpkgs unless it is ""."""
+    return f"{short(hive)}{_WITH}{short(nixpkgs)}" if nixpkgs else short(hive)
 
 
 def agrees(revision: str, hive: str, nixpkgs: str) -> bool:
     """Return True if `hive` and `nixpkgs` are those of `revision`. An empty one is not compared."""
     known_hive, _, known_nixpkgs = revision.partition(_WITH)
-    return (not hive or hive == known_hive) and (not nixpkgs or nixpkgs == known_nixpkgs)
+    return (not hive or short(hive) == known_hive) and (not nixpkgs or short(nixpkgs) == known_nixpkgs)
 
 
 def difference(built: str, now: str) -> str:
