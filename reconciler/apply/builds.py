@@ -8,7 +8,7 @@ from typing import assert_never
 from meta.approval import Binding, objection
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.model import Deploy
-from meta.names import AgentName, ProposalId, Sha
+from meta.names import AgentName, Sha
 from meta.nix.summary import FORM, compare
 from meta.text import scrub
 from reconciler.apply.candidates import make_candidate
@@ -80,16 +80,18 @@ class BuildSteps:
             previews.running[agent] = deploy.id
             try:
                 await make_candidate(self._world, deploy)
-                previewed = await self._evaluate(deploy)
+                await self._world.observer.desired()  # the candidate is on the configured inputs: read their revision
+                revision = self._world.observer.revision
+                previewed = await self._evaluate(deploy, revision)
             finally:
                 previews.running.pop(agent, None)
                 await self._world.meta.drop_candidate(agent, deploy.id)
             desired, deploys = (await self._world.meta.read()).desired, await self._world.observer.refresh(agent)
             entry = desired.agents.get(agent)
             keep = {each.id for each in deploys if not each.state.terminal} | ({entry.pin.id} if entry else set())
-            previews.write(agent, deploy.id, previewed, frozenset(keep))
+            previews.write(agent, deploy.id, previewed, frozenset(keep), revision)
 
-    async def _evaluate(self, deploy: Deploy) -> Previewed:
+    async def _evaluate(self, deploy: Deploy, revision: str) -> Previewed:
         agent = deploy.agent
         candidate = (await self._world.meta.read()).candidates[agent][deploy.id]
         settings = candidate.entry.settings
@@ -101,7 +103,7 @@ class BuildSteps:
                     await self._builder.build(request)
             except PermanentError as error:
                 not_built = Binding(deploy.sha, "", "", "", settings.fingerprint())
-                return self._refused(agent, deploy.id, not_built, error)
+                return self._refused(deploy, not_built, error, revision)
             pinned = await self._pinned(agent)
             lines = compare(pinned.summary if pinned else None, preview.summary)
         same = pinned is not None and (
@@ -109,13 +111,16 @@ class BuildSteps:
         )
         return Previewed(preview.shown, lines, summary=preview.summary, same=same)
 
-    def _refused(self, agent: AgentName, id: ProposalId, shown: Binding, error: PermanentError) -> Previewed:
-        """Return the preview of what cannot be built. If it reached a limit, hive retries it after a longer wait."""
-        complaint, previews = _described(error), self._world.previews
+    def _refused(self, deploy: Deploy, shown: Binding, error: PermanentError, revision: str) -> Previewed:
+        """Return the preview of what cannot be built. If it reached a limit, hive retries it after a longer wait.
+
+        On other shared inputs than before the tries are counted anew.
+        """
+        id, complaint, previews = deploy.id, _described(error), self._world.previews
         if previews is None or not (isinstance(error, BuildFailed) and error.bound):
             return Previewed(shown, complaint=complaint)
-        before = previews.of(agent).get(id)
-        tries = 1 + (before.tries if before is not None else 0)
+        before = previews.of(deploy.agent).get(id)
+        tries = 1 + (before.tries if before is not None and before.revision == revision else 0)
         wait = self._world.config.retry_backoff_max * 2 ** (tries - 1)
         tries_again = tries < TRIES
         complaint += f"\n{_times(tries)}; "

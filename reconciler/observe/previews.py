@@ -11,7 +11,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,7 +23,6 @@ from meta.layout import Layout
 from meta.names import AgentName, ProposalId
 from meta.nix.summary import FORM, Summary
 from reconciler.common.files import write_json
-from reconciler.plan.revisions import agrees
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,8 @@ class Previewed:
 
     `lines`: the differences from what runs. `complaint`: why it cannot be built; there is no summary then. `same`: meta
     pins the same derivation for the agent now. `tries`: how often it reached a limit of time or memory. After
-    `again_at` (Unix seconds) hive tries once more; None: it does not.
+    `again_at` (Unix seconds) hive tries once more; None: it does not. `revision` is what a build would have recorded,
+    and `form` the form of summaries, when it was made.
     """
 
     shown: Binding
@@ -44,6 +44,8 @@ class Previewed:
     same: bool = False
     tries: int = 0
     again_at: float | None = None
+    revision: str = ""
+    form: int = 0
 
 
 _PREVIEWED = TypeAdapter(Previewed)
@@ -83,12 +85,14 @@ class Previews:
             raise TransientError(f"cannot remove the preview of {id}: {error.strerror}", "try again") from error
         self._known[agent] = {other: each for other, each in self.of(agent).items() if other != id}
 
-    def write(self, agent: AgentName, id: ProposalId, previewed: Previewed, keep: frozenset[ProposalId]) -> None:
+    def write(
+        self, agent: AgentName, id: ProposalId, previewed: Previewed, keep: frozenset[ProposalId], revision: str = ""
+    ) -> None:
         """Write `previewed`, and remove the previews of ids that are not in `keep`.
 
-        Raise TransientError if the disk fails.
+        It is settled for `revision` from now on, whatever it shows. Raise TransientError if the disk fails.
         """
-        known = dict(self.of(agent))
+        known, previewed = dict(self.of(agent)), replace(previewed, revision=revision, form=FORM)
         try:
             self._layout.previews(agent).mkdir(parents=True, exist_ok=True)
             write_json(self._layout.preview(agent, id), asdict(previewed), sync=False)
@@ -120,14 +124,12 @@ class Previews:
 
 
 def is_outdated(previewed: Previewed, revision: str) -> bool:
-    """Return True if its summary has an older form, or if a build would use other shared inputs.
+    """Return True if it was made for other shared inputs than a build would use now, or with another form of summaries.
 
-    An approval of the latter would fail.
+    An approval on other inputs would fail. What the preview shows is not compared: a rollback is evaluated on the
+    inputs of its target, and never has those of `revision`.
     """
-    if previewed.summary is not None and previewed.summary.form != FORM:
-        return True
-    shown = previewed.shown
-    return bool(revision) and not agrees(revision, shown.hive, shown.nixpkgs)
+    return previewed.form != FORM or (bool(revision) and previewed.revision != revision)
 
 
 def _read(path: Path) -> list[tuple[ProposalId, Previewed]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 from meta.approval import Binding
 from meta.config import Config
 from meta.errors import BuildFailed, PermanentError, Refused
+from meta.model import TagState
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.apply.builds import TRIES, BuildSteps
 from reconciler.observe.previews import Previewed
 from reconciler.world import World
+from tests.support.plan_model import deploy
 
 ALICE, ONE = AgentName("alice"), ProposalId(7)
 SHOWN = Binding(Sha("1" * 40), "", "", "", "s")
@@ -28,11 +30,12 @@ class Kept:
     def of(self, _agent: AgentName) -> dict[ProposalId, Previewed]:
         return self.known
 
-    def refused(self, error: PermanentError) -> Previewed:
+    def refused(self, error: PermanentError, revision: str = "today") -> Previewed:
         config = Config(retry_backoff_max=60.0)
         world = SimpleNamespace(previews=self, config=config, clock=lambda: 1000.0)
         builds = BuildSteps(cast("World", world), cast("Any", None))
-        self.known[ONE] = builds._refused(ALICE, ONE, SHOWN, error)
+        refused = builds._refused(deploy(7, TagState.PROPOSAL), SHOWN, error, revision)
+        self.known[ONE] = replace(refused, revision=revision)
         return self.known[ONE]
 
 
@@ -45,6 +48,12 @@ def test_what_ended_at_a_limit_is_tried_again_each_time_after_a_longer_wait() ->
     kept = Kept()
     waits = [kept.refused(SLOW).again_at for _ in range(TRIES)]
     assert waits == [1060.0, 1120.0, 1240.0, 1480.0, None]
+
+
+def test_on_other_shared_inputs_the_tries_are_counted_anew() -> None:
+    kept = Kept()
+    assert [kept.refused(SLOW).tries for _ in range(2)] == [1, 2]
+    assert kept.refused(SLOW, "tomorrow").tries == 1
 
 
 def test_the_card_says_when_it_is_tried_again_and_how_to_ask_for_it() -> None:
