@@ -149,6 +149,10 @@ def test_systemd_starts_no_container_and_a_switch_of_the_host_restarts_none(plai
     assert plain["restarts"] is False
 
 
+def test_containers_may_have_the_node_that_nspawn_makes_in_them(plain: Any) -> None:
+    assert section(plain["units"]["container@.service"], "Service")["DeviceAllow"] == ["/dev/net/tun rwm"]
+
+
 def test_git_is_told_of_exactly_hives_own_repositories(plain: Any) -> None:
     (rule,) = [rule for rule in plain["tmpfiles"] if ".gitconfig" in rule]
     assert rule.startswith("L+ /var/lib/hyperhive/home/.gitconfig ")

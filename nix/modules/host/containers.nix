@@ -10,6 +10,9 @@ in
       wantedBy = lib.mkForce [ ];
       # a switch of the host never ends an agent's turn: hive drains and restarts
       restartIfChanged = lib.mkForce false;
+      # nspawn 257 makes this node in a container with a network of its own, and fails if the unit's DevicePolicy=closed
+      # keeps it from that; systemd's own unit for containers allows it, too
+      serviceConfig.DeviceAllow = [ "/dev/net/tun rwm" ];
     };
   };
 }
