@@ -29,12 +29,16 @@ def test_every_test_inside_passes(systemd_host: SystemdHost, name: str) -> None:
 def test_a_restarted_host_runs_nothing_until_hive_starts_it_and_has_its_old_journal(
     systemd_host: SystemdHost, kill: bool
 ) -> None:
-    nonces = part(systemd_host, "up")
+    look_after_restart(systemd_host, kill=kill)
+
+
+def look_after_restart(made: SystemdHost, *, kill: bool) -> None:
+    nonces = part(made, "up")
     if kill:
-        systemd_host.run(["journalctl", "--sync"])
-    systemd_host.halt(kill=kill)
-    systemd_host.boot()
-    found = part(systemd_host, "look")
+        made.run(["journalctl", "--sync"])
+    made.halt(kill=kill)
+    made.boot()
+    found = part(made, "look")
     seen = found["seen"]
     assert isinstance(seen, dict)
     for agent in ("alice", "bob"):

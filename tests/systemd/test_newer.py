@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.support.systemd.host import SystemdHost
-from tests.systemd.test_host import PYTEST
+from tests.systemd.test_host import PYTEST, look_after_restart
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
@@ -32,3 +32,8 @@ def test_every_test_inside_passes_with_systemd_257(newer_host: SystemdHost, name
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+@pytest.mark.full
+def test_a_restarted_host_with_systemd_257_runs_nothing_until_hive_starts_it(newer_host: SystemdHost) -> None:
+    look_after_restart(newer_host, kill=False)
