@@ -1,6 +1,11 @@
 """The applied repo of an older hive: a work tree with a flake of its own beside `.git`, which is not bare.
 
-hive tells it by its names and its configuration, without git, and holds the agent as it is.
+hive tells it by its names and its configuration, without git. Until it is migrated it is held as it is.
+
+    .git  agent.nix  flake.nix ...      OLDER     as the older hive left it
+    older.git  agent.nix ...            TAKEN     a kill cut the exchange of the repos: `older.git` goes back
+    .git  older.git  agent.nix ...      UNTIDY    `.git` is the new bare repo, the rest is on its way to `older`
+    .git  older/                        CURRENT
 """
 
 from __future__ import annotations
@@ -8,25 +13,46 @@ from __future__ import annotations
 import os
 import re
 import stat
+from enum import Enum
 from pathlib import Path
 
 from meta import own_file
 from meta.errors import Damaged
 
+SKIP = "HIVE_SKIP_META_MIGRATION"
+"""The variable that defers the migration."""
 REMEDY = "hive leaves it alone: see docs/howto/older-layout.md"
+TAKEN, KEPT = "older.git", "older"
+"""The older repo during the exchange, and the folder that keeps it with its work tree for good."""
+REFS, MARKER = "refs/hive/older", "refs/hive/migrated"
+"""Every ref of the older repo by its name without `refs/`, and the ref that says that nothing is left to do."""
 
 _WORK_TREE = frozenset({"agent.nix", "flake.nix"})
 _BARE = re.compile(rb"^\s*bare\s*=\s*(true|false)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
+class Shape(Enum):
+    """The layout of `applied/<n>`. What is no directory, or has no repo, is CURRENT."""
+
+    CURRENT = "current"
+    OLDER = "older"
+    TAKEN = "taken"
+    UNTIDY = "untidy"
+
+
+def shape(folder: Path) -> Shape:
+    """Return the layout of `applied/<n>`. Follow no link."""
+    names = _names(folder)
+    if TAKEN in names and ".git" not in names:
+        return Shape.TAKEN
+    if is_older(folder):
+        return Shape.OLDER
+    return Shape.UNTIDY if TAKEN in names else Shape.CURRENT
+
+
 def is_older(folder: Path) -> bool:
     """Return True if `applied/<n>` has the layout of an older hive, even if its repo is damaged. Follow no link."""
-    try:
-        if not stat.S_ISDIR(folder.lstat().st_mode):
-            return False
-        names = frozenset(os.listdir(folder))  # noqa: PTH208 - names, not paths
-    except OSError:
-        return False
+    names = _names(folder)
     bare = _is_bare(folder / ".git") if ".git" in names else None
     return bare is False or (bare is None and not _WORK_TREE.isdisjoint(names))
 
@@ -35,6 +61,15 @@ def require_current(folder: Path) -> None:
     """Raise Damaged if `applied/<n>` has the layout of an older hive."""
     if is_older(folder):
         raise Damaged(folder, "it has the layout of an older hive: a work tree with a flake of its own", REMEDY)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    try:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            return frozenset()
+        return frozenset(os.listdir(folder))  # noqa: PTH208 - names, not paths
+    except OSError:
+        return frozenset()
 
 
 def _is_bare(git_dir: Path) -> bool | None:
