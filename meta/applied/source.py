@@ -23,6 +23,7 @@ class SourceKind(StrEnum):
     EDIT = "edit"
     SEED = "seed"
     SPAWN = "spawn"
+    OLDER = "older"
     EARLIER = "earlier"
     PATH = "path"
     UNKNOWN = "unknown"
@@ -34,6 +35,7 @@ _PLACES = {
     SourceKind.EDIT: "edit",
     SourceKind.SEED: "seed",
     SourceKind.SPAWN: "spawn",
+    SourceKind.OLDER: "older",
 }
 _KINDS = {place: kind for kind, place in _PLACES.items()}
 _HAVE_BRANCHES = frozenset({SourceKind.PUSH, SourceKind.WORK_TREE})

@@ -124,7 +124,7 @@ class PackedRefs:
             return known[1]
         settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS
         folders: dict[str, dict[str, Sha]] = {}
-        for ref, value in _packed(self._path):
+        for ref, value in packed(self._path):
             folders.setdefault(ref.rpartition("/")[0], {})[ref] = value
         self._known = (mark if settled else None), folders
         return folders
@@ -186,7 +186,8 @@ def _read_ref(path: str) -> Sha | None:
     return Sha(name)
 
 
-def _packed(path: Path) -> Iterator[tuple[str, Sha]]:
+def packed(path: Path) -> Iterator[tuple[str, Sha]]:
+    """Yield each ref of a file `packed-refs`. A file that is missing has none. Raise Damaged."""
     try:
         lines = own_file.read(path, own_file.LARGE).decode("utf-8", "replace").split("\n")
     except FileNotFoundError:

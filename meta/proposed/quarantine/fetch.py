@@ -13,11 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from meta.config import Config
 from meta.errors import BadInput, HiveError, TransientError
@@ -25,12 +23,12 @@ from meta.git import packs
 from meta.layout import Layout
 from meta.names import Sha, commit_id, sha
 from meta.process.child import OutputTooLarge
-from meta.process.disk import disk_error
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, ProcessTimeout, Streams, run
 from meta.process.trial import is_sandbox_complaint, tried, tried_user_namespace
 from meta.proposed.quarantine.foreign import ForeignRepo, inspect, limits, reader, refuse_links
+from meta.proposed.quarantine.pipes import pipe, together
 from meta.proposed.quarantine.relay import PATIENCE, Stalled, relay
 from meta.proposed.quarantine.repo import Fetched, QuarantineRepo, explain, hand_over, too_large
 
@@ -122,16 +120,16 @@ class _Fetch:
     async def receive(self, repo: QuarantineRepo, commit: Sha, wanted: str | None) -> None:
         """Fetch exactly `commit` to FETCHED in the quarantine repo."""
         with contextlib.ExitStack() as near, contextlib.ExitStack() as far, contextlib.ExitStack() as middle:
-            request_read, request_write = _pipe(far, near)
-            pack_read, relay_write = _pipe(near, middle)
-            relay_read, pack_write = _pipe(middle, far)
+            request_read, request_write = pipe(far, near)
+            pack_read, relay_write = pipe(near, middle)
+            relay_read, pack_write = pipe(middle, far)
             receiving = asyncio.ensure_future(
                 repo.receive(commit, pack_read, request_write, self._limits(), near.close)
             )
             serving = asyncio.ensure_future(self._serve(request_read, pack_write, far.close))
             relaying = asyncio.ensure_future(self._relay(relay_read, relay_write, middle.close))
             try:
-                await _together(receiving, serving, relaying)
+                await together(receiving, serving, relaying)
             except ProcessTimeout as error:
                 raise self._timeout_error() from error
             except Stalled as error:
@@ -188,32 +186,3 @@ class _Fetch:
 
     def _output_error(self) -> HiveError:
         return BadInput(f"git gave no commit id for {self.source.path}", "see `git fsck` there")
-
-
-async def _together(*tasks: asyncio.Future[Any]) -> None:
-    """Wait until all are done. The first error ends the others, and is raised."""
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        done = [task for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()
-
-
-def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
-    """Create a pipe whose ends belong to two stacks.
-
-    hive closes its copies once both programs run. So each program notices when the other closes its end.
-    """
-    # Not a socket pair: if upload-pack dies with input unread, a socket reports "connection reset", at which git's
-    # remote-fd hangs; a pipe reports end of file.
-    try:
-        reader, writer = os.pipe()
-    except OSError as error:
-        raise disk_error("cannot connect git's two sides", error) from error
-    readers.callback(os.close, reader)
-    writers.callback(os.close, writer)
-    return reader, writer

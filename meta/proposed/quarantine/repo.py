@@ -41,7 +41,7 @@ GIT_ENVIRONMENT: Mapping[str, str] = {
 }
 """Makes git ignore the configuration of system and user, and write messages in English, for `explain`."""
 
-_RECEIVE = {
+RECEIVE = {
     "protocol.allow": "never",
     "protocol.fd.allow": "always",
     # In version 2 the server waits for the end of its input, which never comes: `git fetch` keeps the pipe open.
@@ -53,6 +53,7 @@ _RECEIVE = {
     "pack.threads": "1",
     "gc.auto": "0",
 }
+"""The settings of a `git fetch` from a repo that hive does not trust, through two pipes."""
 _HAND_OVER = {
     "protocol.allow": "never",
     "pack.threads": "1",
@@ -140,7 +141,7 @@ class QuarantineRepo:
         """Fetch exactly `commit` to FETCHED from the upload-pack at the other ends of two pipes."""
         return await _git(
             self.path,
-            _RECEIVE,
+            RECEIVE,
             [*_FETCH, f"fd::{source},{sink}", f"{commit}:{FETCHED}"],
             self.config.fetch_deadline,
             self.recorder,

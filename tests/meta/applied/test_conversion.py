@@ -1,0 +1,165 @@
+"""The conversion of an older hive's repo: what comes out of it, and what it refuses. Nothing is lost in either case."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from meta.applied.conversion import convert, older_ids, put_back, tidy
+from meta.applied.older import Shape, shape
+from meta.applied.repo import Applied
+from meta.config import Config
+from meta.errors import HiveError
+from meta.git.every_ref import every_ref
+from meta.layout import Layout
+from meta.model import DeployKind, TagState
+from meta.names import AgentName, ProposalId
+from tests.support import older_layout
+from tests.support.older_layout import git
+
+ALICE = AgentName("alice")
+CONFIG = Config.model_validate({})
+
+pytestmark = pytest.mark.bwrap
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "s", tmp_path / "r")
+
+
+@pytest.fixture
+def folder(layout: Layout) -> Path:
+    made = older_layout.make(layout, ALICE)
+    older_layout.put_in_flight(made)
+    return made
+
+
+async def converted(layout: Layout) -> Applied:
+    await convert(layout, ALICE, CONFIG, None, 1000)
+    tidy(layout.applied(ALICE))
+    return Applied(layout, ALICE)
+
+
+async def test_main_and_deployed_0_are_a_commit_that_only_offers_the_module(layout: Layout, folder: Path) -> None:
+    before = git(folder, "rev-parse", "main")
+    applied = await converted(layout)
+    main = await applied.main()
+    assert main is not None
+    assert (await applied.repo.commit(main)).parents == (before,)
+    files = await applied.files(main)
+    assert sorted(files) == ["agent.nix", "agent.toml", "flake.nix"]
+    assert files["agent.nix"].data.decode() == older_layout.DEPLOYED
+    assert b"nixosModules.default = ./agent.nix" in files["flake.nix"].data
+    zero = {deploy.id: deploy for deploy in await applied.deploys()}[ProposalId(0)]
+    assert (zero.state, zero.sha, zero.kind) == (TagState.DEPLOYED, main, DeployKind.SPAWN)
+    assert applied.repo.ref("refs/tags/proposal/0") is not None
+
+
+async def test_every_older_ref_stays_and_what_was_in_flight_ends(layout: Layout, folder: Path) -> None:
+    before = every_ref(folder / ".git")
+    applied = await converted(layout)
+    now = every_ref(applied.repo.path)
+    assert {
+        f"refs/hive/older/{ref.removeprefix('refs/')}": value for ref, value in before.items()
+    }.items() <= now.items()
+    states = {deploy.id: deploy.state for deploy in await applied.deploys()}
+    ends = [TagState.DEPLOYED] * 3 + [TagState.FAILED, TagState.DENIED, TagState.FAILED, TagState.FAILED]
+    assert [states[ProposalId(id)] for id in range(7)] == ends
+    assert older_ids(now) == {1, 2, 3, 4, 5, 6}
+
+
+async def test_the_older_work_tree_stays_with_its_edit(layout: Layout, folder: Path) -> None:
+    await converted(layout)
+    assert sorted(path.name for path in folder.iterdir()) == [".git", "older"]
+    assert git(folder / "older", "status", "--porcelain") == "M agent.nix"
+    assert (folder / "older/agent.nix").read_text(encoding="utf-8") == older_layout.EDITED
+
+
+async def test_git_finds_no_fault_in_the_new_repo(layout: Layout, folder: Path) -> None:
+    applied = await converted(layout)
+    assert subprocess.run(["git", "fsck", "--strict"], cwd=applied.repo.path).returncode == 0
+    assert list((applied.repo.path / "objects/pack").glob("*.pack"))
+
+
+async def test_nothing_that_the_older_repo_configures_runs(layout: Layout, folder: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    hook = folder / ".git/hooks/post-checkout"
+    for name in ("post-checkout", "reference-transaction", "post-update"):
+        older_layout.write(hook.with_name(name), f"#!/bin/sh\ntouch {ran}\n")
+        hook.with_name(name).chmod(0o755)
+    for key in ("core.fsmonitor", "uploadpack.packObjectsHook", "core.sshCommand", "diff.external"):
+        git(folder, "config", key, f"sh -c 'touch {ran}'")
+    await converted(layout)
+    assert not ran.exists()
+
+
+def cut_an_object(folder: Path) -> None:
+    path = next(path for path in sorted((folder / ".git/objects").glob("??/*")))
+    path.chmod(0o644)
+    path.write_bytes(b"")
+
+
+def cut_a_tag(folder: Path) -> None:
+    (folder / ".git/refs/tags/deployed/2").write_bytes(b"")
+
+
+def point_a_tag_nowhere(folder: Path) -> None:
+    (folder / ".git/refs/tags/deployed/2").write_text("1" * 40 + "\n", encoding="ascii")
+
+
+def lose_main(folder: Path) -> None:
+    (folder / ".git/refs/heads/main").unlink()
+
+
+def borrow_objects(folder: Path) -> None:
+    (folder / ".git/objects/info").mkdir(exist_ok=True)
+    aside = folder.parent.parent / "elsewhere"
+    (folder / ".git/objects").rename(aside)
+    (folder / ".git/objects/info").mkdir(parents=True)
+    (folder / ".git/objects/info/alternates").write_text(f"{aside}\n", encoding="utf-8")
+
+
+def be_a_link(folder: Path) -> None:
+    (folder / ".git").rename(folder.parent.parent / "elsewhere")
+    (folder / ".git").symlink_to(folder.parent.parent / "elsewhere")
+
+
+def hide_refs(folder: Path) -> None:
+    git(folder, "config", "transfer.hideRefs", "refs/tags/failed")
+
+
+def have_no_module(folder: Path) -> None:
+    git(folder, "rm", "-q", "-f", "agent.nix")
+    git(folder, "commit", "-q", "-m", "no module")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_an_object, cut_a_tag, point_a_tag_nowhere, lose_main, borrow_objects, be_a_link, hide_refs, have_no_module],
+)
+async def test_a_damaged_repo_is_refused_and_stays_as_it_is(layout: Layout, folder: Path, damage: object) -> None:
+    assert callable(damage)
+    damage(folder)
+    before = {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+    with pytest.raises(HiveError):
+        await convert(layout, ALICE, CONFIG, None, 1000)
+    assert {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*"))} == before
+
+
+async def test_what_a_kill_took_is_put_back(layout: Layout, folder: Path) -> None:
+    (folder / ".git").rename(folder / "older.git")
+    assert shape(folder) is Shape.TAKEN
+    put_back(folder)
+    assert shape(folder) is Shape.OLDER
+
+
+async def test_tidy_writes_over_nothing(layout: Layout, folder: Path) -> None:
+    await convert(layout, ALICE, CONFIG, None, 1000)
+    assert shape(folder) is Shape.UNTIDY
+    older_layout.write(folder / "older/agent.nix", "another\n")
+    with pytest.raises(HiveError, match="in the way"):
+        tidy(folder)
+    assert (folder / "older/agent.nix").read_text(encoding="utf-8") == "another\n"
