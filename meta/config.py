@@ -115,6 +115,9 @@ class Config(BaseModel):
     )
     notify_group: float = Field(10.0, ge=0, le=3600, description="rows of this time are notified together")
     notify_per_hour: int = Field(12, ge=1, description="notifications within an hour")
+    skip_meta_migration: bool = Field(
+        False, description="leave agents of an older hive as they are for now (docs/howto/older-layout.md)"
+    )
     hyperhive: str = Field("", description="flake URL of hive itself for the meta flake; empty leaves the input out")
 
 

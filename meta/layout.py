@@ -3,8 +3,10 @@
 STATE (owned by the daemon, with the exceptions below)
     lock  hive.db  owner                    flock, database, id of this state directory
     rollout.json                            the last rebuild of all agents, wave by wave
+    migration.json                          the agents of an older hive that were left as they are, and why
     meta/.git                               the meta repo (bare); its files are exported beside it
     applied/<n>/.git                        applied repo (bare)
+    applied/<n>/older                       the repo and work tree of an older hive, from before its migration
     proposed/<n>/config                     manager's work tree (owned by the manager's uid, never opened by hive)
     push/<n>.git                            where people push; no sandbox sees it
     push/{moving,aside}/                    push repos of an older hive on their way, and those it refused
@@ -62,6 +64,11 @@ class Layout:
     def rollout(self) -> Path:
         """The progress of the last rebuild of all agents."""
         return self.state / "rollout.json"
+
+    @property
+    def migration(self) -> Path:
+        """The agents of an older hive that the last start left as they are, and why."""
+        return self.state / "migration.json"
 
     @property
     def quarantine(self) -> Path:

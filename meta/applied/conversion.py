@@ -29,7 +29,7 @@ from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_co
 from meta.git.transaction import RefChange
 from meta.layout import Layout
 from meta.model import DeployKind, Role, TagState
-from meta.names import HIVE, MANAGER, AgentName, ProposalId, Sha
+from meta.names import HIVE, MANAGER, AgentName, Sha
 from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 from meta.process.failpoint import hit
@@ -41,12 +41,6 @@ _FLAKE, _LOCK, _MODULE = b"flake.nix", b"flake.lock", b"agent.nix"
 _WAS_IN_FLIGHT = "it was in flight in an older hive when its repo was migrated; propose it again"
 _ZERO = (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING, TagState.DEPLOYED)
 _REMEDY = "look at it with `git fsck`, repair it, and restart the daemon: it migrates the agent then"
-
-
-def older_ids(repo_refs: Mapping[str, Sha]) -> frozenset[ProposalId]:
-    """Return the ids of an older hive among the refs that `every_ref` read, without id 0, which is hive's own now."""
-    names = (ref.removeprefix(f"{older.REFS}/tags/") for ref in repo_refs if ref.startswith(f"{older.REFS}/tags/"))
-    return frozenset(parsed[1] for name in names if (parsed := parse(name)) is not None) - {SEED_ID}
 
 
 async def convert(layout: Layout, agent: AgentName, config: Config, recorder: Recorder | None, at: int) -> None:

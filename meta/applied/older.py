@@ -10,25 +10,43 @@ hive tells it by its names and its configuration, without git. Until it is migra
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from meta import own_file
+from meta.applied.states import parse
 from meta.errors import Damaged
+from meta.model import TagState
+from meta.names import ProposalId
 
 SKIP = "HIVE_SKIP_META_MIGRATION"
 """The variable that defers the migration."""
 REMEDY = "hive leaves it alone: see docs/howto/older-layout.md"
+REPORT = "migration.json"
+"""The file of the state directory that `reasons` reads."""
 TAKEN, KEPT = "older.git", "older"
 """The older repo during the exchange, and the folder that keeps it with its work tree for good."""
 REFS, MARKER = "refs/hive/older", "refs/hive/migrated"
 """Every ref of the older repo by its name without `refs/`, and the ref that says that nothing is left to do."""
+TAGS = tuple(f"{REFS}/tags/{state}" for state in TagState)
+"""The folders of its tags."""
 
 _WORK_TREE = frozenset({"agent.nix", "flake.nix"})
 _BARE = re.compile(rb"^\s*bare\s*=\s*(true|false)\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an agent was not migrated, and what an operator can do."""
+
+    text: str
+    remedy: str
 
 
 class Shape(Enum):
@@ -50,6 +68,12 @@ def shape(folder: Path) -> Shape:
     return Shape.UNTIDY if TAKEN in names else Shape.CURRENT
 
 
+def ids(refs: Iterable[str]) -> frozenset[ProposalId]:
+    """Return the ids of an older hive among the names of refs, without id 0, which is hive's own afterwards."""
+    tags = (ref.removeprefix(f"{REFS}/tags/") for ref in refs if ref.startswith(f"{REFS}/tags/"))
+    return frozenset(parsed[1] for name in tags if (parsed := parse(name)) is not None and parsed[1] > 0)
+
+
 def is_older(folder: Path) -> bool:
     """Return True if `applied/<n>` has the layout of an older hive, even if its repo is damaged. Follow no link."""
     names = _names(folder)
@@ -58,9 +82,20 @@ def is_older(folder: Path) -> bool:
 
 
 def require_current(folder: Path) -> None:
-    """Raise Damaged if `applied/<n>` has the layout of an older hive."""
+    """Raise Damaged if `applied/<n>` has the layout of an older hive, with the reason why it was not migrated."""
     if is_older(folder):
-        raise Damaged(folder, "it has the layout of an older hive: a work tree with a flake of its own", REMEDY)
+        why = reasons(folder.parent.parent / REPORT).get(folder.name)
+        text = "it has the layout of an older hive: a work tree with a flake of its own"
+        raise Damaged(folder, f"{text}; {why.text}" if why else text, why.remedy if why else REMEDY)
+
+
+def reasons(report: Path) -> Mapping[str, Reason]:
+    """Return why the last start left agents as they are, by name. A report that cannot be read names none."""
+    try:
+        content = json.loads(own_file.read(report))
+        return {name: Reason(str(one["text"]), str(one["remedy"])) for name, one in content["left"].items()}
+    except (OSError, Damaged, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _names(folder: Path) -> frozenset[str]:

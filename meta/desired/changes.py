@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from meta import own_file
@@ -13,13 +14,22 @@ from meta.desired.view import MetaView
 from meta.errors import Conflict, Damaged
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, tree
-from meta.model import AgentEntry, Tombstone
-from meta.names import AgentName, Sha
+from meta.model import AgentEntry, Pin, Role, Tombstone
+from meta.names import AgentName, ProposalId, Sha
 from meta.process.disk import disk_error
 
 log = logging.getLogger(__name__)
 Changed = tuple[dict[AgentName, AgentEntry], dict[AgentName, Tombstone]]
 """Agents and tombstones after a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entering:
+    """An agent of an older hive that meta gets an entry for. `disowned`: the ids that it had there."""
+
+    pin: Pin
+    role: Role
+    disowned: frozenset[ProposalId] = frozenset()
 
 
 def tree_with(base: list[TreeEntry], files: Mapping[str, bytes]) -> tuple[Sha, list[GitObject]]:

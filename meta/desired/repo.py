@@ -19,7 +19,7 @@ from dataclasses import replace
 from meta.config import Config
 from meta.desired import trailers
 from meta.desired.agents_json import RUN_FILE, encode_run
-from meta.desired.changes import Changed, check_uid, note, tree_with, with_entry, write_files
+from meta.desired.changes import Changed, Entering, check_uid, note, tree_with, with_entry, write_files
 from meta.desired.flake_files import FlakeFiles, Flakes, LockFlake
 from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
 from meta.desired.run_branch import Counter, RunBranch
@@ -331,6 +331,25 @@ class MetaRepo:
         ids = ", ".join(map(str, sorted(disown)))
         return await self._commit(change, note("adopt", agent, by, f"ids given up: {ids}", values), at)
 
+    async def enter(self, agents: Mapping[AgentName, Entering], *, by: str, at: int) -> Sha:
+        """Make an entry for each of `agents` that meta does not know, all in one commit, and lock the flake once.
+
+        No later id will be one of those that they had before.
+        """
+        await self._ids.reach(max((id for one in agents.values() for id in one.disowned), default=ProposalId(0)))
+
+        def change(view: MetaView) -> Changed | None:
+            fresh = [name for name in sorted(agents) if name not in {*view.desired.agents, *view.desired.tombstones}]
+            for name in fresh:
+                entry = self._new_entry(view, name, agents[name].pin, agents[name].role)
+                entries, graves = with_entry(view, name, replace(entry, disowned=agents[name].disowned))
+                view = replace(view, desired=replace(view.desired, agents=entries, tombstones=graves))
+            return (dict(view.desired.agents), dict(view.desired.tombstones)) if fresh else None
+
+        values = {trailers.ACTION: "migrate", trailers.BY: by}
+        message = encode(f"migrate {len(agents)} agents of an older hive", ", ".join(sorted(agents)), values)
+        return await self._commit(change, message, at, lock=True)
+
     # run state and ids
     async def set_run(self, agent: AgentName, change: Callable[[RunEntry], RunEntry], *, by: str, at: int) -> RunEntry:
         """Change the agent's entry of run.json; return the new one."""
@@ -355,11 +374,17 @@ class MetaRepo:
             log.warning("cannot write the files of meta for the manager: %s", error)
 
     async def _commit(
-        self, change: _Change, message: str, at: int, locked_by: tuple[AgentName, ProposalId] | None = None
+        self,
+        change: _Change,
+        message: str,
+        at: int,
+        locked_by: tuple[AgentName, ProposalId] | None = None,
+        *,
+        lock: bool = False,
     ) -> Sha:
         """Commit `change` of HEAD to `main`; return the new HEAD. Retry if another commit was first.
 
-        A change that returns None makes no commit.
+        A change that returns None makes no commit. With `lock` the flake is locked again.
         """
         async with self.lock:
             for _ in range(_TRIES):
@@ -369,7 +394,7 @@ class MetaRepo:
                 if changed is None:
                     return head
                 desired = replace(view.desired, agents=changed[0], tombstones=changed[1])
-                flake, after = await self._flake_files(desired, locked_by)
+                flake, after = await self._flake_files(desired, locked_by, lock=lock)
                 steps = [(flake, message), *([(after, _INPUTS)] if after is not None else [])]
                 try:
                     return await self._advance(desired, steps, at)
@@ -396,10 +421,12 @@ class MetaRepo:
         return parent
 
     async def _flake_files(
-        self, desired: Desired, locked_by: tuple[AgentName, ProposalId] | None
+        self, desired: Desired, locked_by: tuple[AgentName, ProposalId] | None, *, lock: bool
     ) -> tuple[FlakeFiles, FlakeFiles | None]:
         """Return the flake's files for `desired`, and those of a commit after it, see `Flakes.deploy`."""
         head = await self._flakes.at(desired.head)
+        if lock:
+            return await self._flakes.configure(desired, head, again=False), None
         ref = self.repo.ref(candidate_ref(*locked_by)) if locked_by is not None else None
         if ref is None or locked_by is None:
             return self._flakes.keep(desired, head), None

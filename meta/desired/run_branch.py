@@ -81,6 +81,12 @@ class Counter:
             return id
         raise TransientError("other changes moved the id counter at every try", "try again")
 
+    async def reach(self, id: ProposalId) -> None:
+        """Take `id` as if it were the last one, unless it or a later one was taken."""
+        old = self._repo.ref(COUNTER)
+        if (await self._last(old) if old else 0) < id:
+            await self.take(id)
+
     async def mend(self) -> None:
         """Move a damaged counter aside. The next id then follows the highest one of meta and the cards.
 

@@ -33,6 +33,18 @@ _FETCH = (
     "+refs/tags/*:refs/tags/*",
     f"+refs/tags/*:refs/remotes/{REMOTE}/refs/tags/*",  # so that `applied/refs/tags/deployed/7` names it (seed 002)
 )
+_SCRIPT = """
+first=$1 second=$2 third=$3
+shift 3
+for name in "$@"; do
+  set_ () { git config --file "/trees/$name/.git/config" "$@"; }
+  set_ --replace-all remote.applied.url "/applied/$name/.git" &&
+    set_ --replace-all remote.applied.fetch "$first" &&
+    set_ --add remote.applied.fetch "$second" &&
+    set_ --add remote.applied.fetch "$third" || echo "$name"
+done
+"""
+"""Sets the remote in each tree; prints the names of those where git fails."""
 DEADLINE = 30.0
 """Seconds for one git command in hive's own scratch."""
 
@@ -110,6 +122,47 @@ async def wire_remote(layout: Layout, agent: AgentName, uid: int | None, recorde
                 await _configure(config, uid, action, recorder)
     except (PermanentError, ProcessTimeout) as error:
         _log.warning("the remote %s of %s is not set: %s (%s)", REMOTE, config, error.summary, error.hint)
+
+
+async def add_remotes(
+    layout: Layout, agents: Sequence[AgentName], recorder: Recorder | None = None
+) -> tuple[AgentName, ...]:
+    """Set the remote `applied` in the work trees of `agents`, by one script. Return those in which git could not.
+
+    The script runs as the owner of the trees, in a sandbox that contains nothing else.
+    """
+    failed: list[AgentName] = []
+    owners: dict[int, list[AgentName]] = {}
+    for agent in agents:
+        if not present(layout, agent) or not _is_directory(layout.proposed_config(agent) / ".git"):
+            failed.append(agent)
+            continue
+        with _parent(layout.proposed(agent)) as parent:
+            _link_applied(parent, agent)
+        owners.setdefault(layout.proposed_config(agent).lstat().st_uid, []).append(agent)
+    for uid, owned in owners.items():
+        box = Sandbox(
+            writable=tuple((layout.proposed_config(agent), Path(f"/trees/{agent}")) for agent in owned),
+            env=(*GIT_ENVIRONMENT.items(), ("HOME", "/nonexistent"), ("PATH", os.environ.get("PATH", os.defpath))),
+            uid=uid,
+            hostname="proposed",
+        )
+        argv = sandbox.command(box, ["sh", "-c", _SCRIPT, "sh", *_FETCH, *owned])
+        done = await run(argv, deadline=_CONFINED_DEADLINE + len(owned), recorder=recorder, check=False)
+        if done.code != 0:
+            raise _git_error("the remotes of the work trees cannot be set", done)
+        failed += [agent for agent in owned if agent in done.text.split()]
+    return tuple(failed)
+
+
+def take_over(layout: Layout, agent: AgentName, tree: Path) -> None:
+    """Rename a work tree of an older hive into its place."""
+    try:
+        with _parent(layout.proposed(agent)) as parent:
+            os.rename(tree, layout.proposed_config(agent).name, dst_dir_fd=parent)
+            os.fsync(parent)
+    except OSError as error:
+        raise _create_error(layout.proposed_config(agent), error) from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from meta.applied.older import SKIP, Shape
+from meta.applied.older import SKIP, Reason, Shape
 from meta.names import AgentName
 
 
@@ -73,14 +73,6 @@ class Mark(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Why an agent is left as it is, and what an operator can do."""
-
-    text: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
 class Seen:
     """One agent as it was seen on the disk.
 
@@ -100,7 +92,7 @@ class Seen:
     tree: bool = False
     tree_to_move: bool = False
     login_to_move: bool = False
-    fault: Fault | None = None
+    fault: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +100,7 @@ class Plan:
     """The steps in order, and the agents that are left as they are."""
 
     steps: tuple[Step, ...] = ()
-    left: tuple[tuple[AgentName, Fault], ...] = ()
+    left: tuple[tuple[AgentName, Reason], ...] = ()
 
     @property
     def agents(self) -> tuple[AgentName, ...]:
@@ -116,7 +108,7 @@ class Plan:
         return tuple(sorted({step.agent for step in self.steps}))
 
 
-DEFERRED = Fault(f"{SKIP} defers its migration", f"unset {SKIP} and restart the daemon")
+DEFERRED = Reason(f"{SKIP} defers its migration", f"unset {SKIP} and restart the daemon")
 
 
 def plan(seen: tuple[Seen, ...], *, deferred: bool, gives: bool) -> Plan:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from meta.applied.conversion import convert, older_ids, put_back, tidy
-from meta.applied.older import Shape, shape
+from meta.applied.conversion import convert, put_back, tidy
+from meta.applied.older import Shape, ids, shape
 from meta.applied.repo import Applied
 from meta.config import Config
 from meta.errors import HiveError
@@ -68,7 +68,7 @@ async def test_every_older_ref_stays_and_what_was_in_flight_ends(layout: Layout,
     states = {deploy.id: deploy.state for deploy in await applied.deploys()}
     ends = [TagState.DEPLOYED] * 3 + [TagState.FAILED, TagState.DENIED, TagState.FAILED, TagState.FAILED]
     assert [states[ProposalId(id)] for id in range(7)] == ends
-    assert older_ids(now) == {1, 2, 3, 4, 5, 6}
+    assert ids(now) == {1, 2, 3, 4, 5, 6}
 
 
 async def test_the_older_work_tree_stays_with_its_edit(layout: Layout, folder: Path) -> None:

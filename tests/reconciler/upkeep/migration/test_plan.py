@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta.applied.older import Shape
+from meta.applied.older import Reason, Shape
 from meta.names import AgentName
 from reconciler.upkeep.migration.plan import (
     DEFERRED,
@@ -16,7 +16,6 @@ from reconciler.upkeep.migration.plan import (
     Adopt,
     Convert,
     Enter,
-    Fault,
     Give,
     Mark,
     MoveLogin,
@@ -30,7 +29,7 @@ from reconciler.upkeep.migration.plan import (
 )
 
 NAMES = [AgentName(name) for name in ("alice", "bob", "carol", "dave")]
-FAULT = Fault("its repo is damaged", "restore it")
+FAULT = Reason("its repo is damaged", "restore it")
 ORDER = (Restore, Convert, Tidy, MoveTree, MoveLogin, AddRemote, Enter, Adopt, Give, Mark)
 
 olders = st.builds(

@@ -1,0 +1,52 @@
+"""The migration at the start of a daemon, before anything is built or rebuilt: look, plan, act, report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+
+from meta.applied import older
+from meta.applied.older import Reason
+from meta.layout import Layout
+from meta.names import AgentName
+from reconciler.common.files import write_json
+from reconciler.upkeep.migration.acts import Acts
+from reconciler.upkeep.migration.look import Containers, begun, look
+from reconciler.upkeep.migration.plan import plan
+
+log = logging.getLogger(__name__)
+
+
+async def migrate(
+    layout: Layout, acts: Callable[[], Acts], containers: Callable[[], Containers], *, gives: bool
+) -> None:
+    """Migrate the agents of an older hive. An agent that cannot be migrated is named and left as it is.
+
+    If there is none, this only looks, and makes no `acts`.
+    """
+    left: dict[AgentName, Reason] = {}
+    if begun(layout):
+        left = await _migrate(layout, acts(), containers(), gives=gives)
+    _report(layout, left)
+
+
+async def _migrate(layout: Layout, acts: Acts, containers: Containers, *, gives: bool) -> dict[AgentName, Reason]:
+    await acts.meta.create(acts.at)
+    desired = (await acts.meta.read()).desired
+    made = plan(look(layout, desired, containers), deferred=acts.config.skip_meta_migration, gives=gives)
+    for agent, reason in made.left:
+        log.warning("migration: %s is left: %s; %s", agent, reason.text, reason.remedy)
+    await acts.carry_out(made.steps)
+    done = [agent for agent in made.agents if agent not in acts.left]
+    if done:
+        log.info("migration: done for %s; their older files are in applied/<n>/%s", ", ".join(done), older.KEPT)
+    return {**dict(made.left), **acts.left}
+
+
+def _report(layout: Layout, left: dict[AgentName, Reason]) -> None:
+    """Write why agents are left, where `hive status` and `hive doctor` read it; remove it if none is."""
+    if left:
+        write_json(layout.migration, {"left": {agent: asdict(reason) for agent, reason in left.items()}})
+    else:
+        layout.migration.unlink(missing_ok=True)
