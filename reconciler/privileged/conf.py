@@ -65,13 +65,24 @@ class Conf:
 class Written:
     """A conf or limits file as read.
 
-    `owner` is None without a marker: the file is not hive's. `fingerprint` is None if it was edited.
+    `owner` is None without a marker: the file is not hive's. `fingerprint` is None if it was edited. `flake` is what a
+    file without a marker names as the container's flake.
     """
 
     owner: str | None
     fingerprint: str | None = None
     settings: Settings | None = None
     system: str | None = None
+    flake: str | None = None
+
+
+def is_of_older(written: Written, name: AgentName, state: str) -> bool:
+    """Return True if root made this container for an agent of an older hive with this state directory.
+
+    Then its flake is the agent's applied repo. A file with a system of its own is not one that it left.
+    """
+    flake, system = written.flake, written.system
+    return flake is not None and system is None and flake.partition("#")[0] == f"{state}/applied/{name}"
 
 
 def directory(name: AgentName, kind: str) -> Bind:
@@ -136,7 +147,8 @@ def read_back(text: str, bounds: Bounds) -> Written:
     lines = text.splitlines()
     marker = lines[0].removeprefix("# hive ") if lines and lines[0].startswith("# hive ") else ""
     if not OWNER.fullmatch(marker):
-        return Written(None)
+        flakes = [line.removeprefix("FLAKE=") for line in lines if line.startswith("FLAKE=")]
+        return Written(None, system=_system(lines, bounds), flake=flakes[0] if len(flakes) == 1 else None)
     words = [line.split() for line in lines if line.startswith("# written ")]
     rest = [line for line in lines if not line.startswith("# written ")]
     intact = len(words) == 1 and words[0][3:] == [_digest(rest)] and text.endswith("\n")

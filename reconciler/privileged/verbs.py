@@ -81,6 +81,8 @@ class Verbs:
         written = self._read(name)
         if written is None:
             written = self._make(name, system)
+        if self._is_of_older(written, name):
+            self._give_older_files(name, request.uid_base)
         if written.owner is not None:
             if not self._host.profile(name).is_symlink():
                 self._set_profile(name, system)
@@ -135,8 +137,8 @@ class Verbs:
 
     def _stop(self, request: Stop) -> None:
         written = self._read(request.name)
-        if written is not None and written.owner is not None:  # else there is nothing that could run
-            self._units.stop(request.name, request.grace)
+        if written is not None and (written.owner is not None or self._is_of_older(written, request.name)):
+            self._units.stop(request.name, request.grace)  # else there is nothing that could run
 
     def _destroy(self, name: AgentName) -> None:
         if self._read(name) is not None:
@@ -191,16 +193,28 @@ class Verbs:
 
     def _read(self, name: AgentName) -> Written | None:
         """Return the conf, or None. Its `owner` is None only for a container that an interrupted create left without a
-        marker.
+        marker, and for one of an older hive with this state directory.
         """
         text = files.read(self._host.conf(name))
         if text is None:
             return None
         written = conf.read_back(text, self._host.bounds)
-        unmarked_but_ours = written.owner is None and self._creating(name, text)
+        unmarked_but_ours = written.owner is None and (self._creating(name, text) or self._is_of_older(written, name))
         if written.owner != self._host.owner and not unmarked_but_ours:
             raise Refused(f"the container {name} is not this hive's", "choose another name, or remove it by hand")
         return written
+
+    def _is_of_older(self, written: Written, name: AgentName) -> bool:
+        return conf.is_of_older(written, name, self._host.places.state)
+
+    def _give_older_files(self, name: AgentName, base: int) -> None:
+        """Give what an older hive's container, which was the host's root, left in state and home to the harness."""
+        host, owner = self._host, base + values.HARNESS_UID
+        daemon = frozenset({0, host.uid})
+        parents = Ownership(host.uid, host.gid, 0o711, lambda uid, gid: uid == host.uid, daemon)
+        last = Ownership(owner, owner, 0o700, lambda uid, gid: uid == owner, daemon | {base})
+        for kind in ("state", "home"):
+            directories.own_tree(host.state, conf.directory(name, kind).parts, parents, last)
 
     def _creating(self, name: AgentName, text: str) -> bool:
         """Return True if a create of this helper left this unmarked container: it has the system noted then, or none

@@ -282,8 +282,8 @@ class NixosBackend:
 
     async def stop(self, agent: AgentName, grace: float) -> None:
         """Send TERM, then KILL after `grace` seconds. Return when no process is left and the exit is recorded."""
-        container = self._existing(agent, allow_missing=True)
-        if not container.exists or self._records(agent).written is None:
+        container, records = self._existing(agent, allow_missing=True), self._records(agent)
+        if not container.exists or (records.written is None and not records.is_of_older):
             return
         await self._helper.stop(agent, grace)
         await self._tracker.refresh(agent)
@@ -339,7 +339,9 @@ class NixosBackend:
     def _records(self, agent: AgentName) -> NixosRecords:
         records = self._all_records.get(agent)
         if records is None:
-            records = self._all_records[agent] = NixosRecords(agent, self._folder / agent, self._where)
+            records = self._all_records[agent] = NixosRecords(
+                agent, self._folder / agent, self._where, self._layout.state
+            )
         return records
 
     def _existing(self, agent: AgentName, *, allow_missing: bool = False) -> Container:

@@ -10,18 +10,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from meta.names import AgentName
-from reconciler.backends.records import EXIT, MARKER, SETTINGS, Cached
+from meta import own_file
+from meta.errors import HiveError
+from meta.model import ContainerSettings
+from meta.names import AgentName, agent_name
+from meta.process.disk import disk_error
+from reconciler.backends.records import EXIT, MARKER, SETTINGS, Cached, WrittenSettings
+from reconciler.common.files import write_json
 from reconciler.plan.observed import Launch
 from reconciler.privileged import conf
 from reconciler.privileged.conf import Written
 from reconciler.privileged.values import Bounds
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +72,11 @@ SYSTEM = TypeAdapter(SetSystem)
 class NixosRecords:
     """One agent's records and conf file."""
 
-    def __init__(self, agent: AgentName, folder: Path, where: Where) -> None:
+    def __init__(self, agent: AgentName, folder: Path, where: Where, state: Path) -> None:
         self.agent = agent
         self.folder = folder
         self._where = where
+        self._state = str(state)
         self._marker = Cached(folder / "hive.json", MARKER.validate_json)
         self.settings = Cached(folder / "settings.json", SETTINGS.validate_json)
         self.system = Cached(folder / "system.json", SYSTEM.validate_json)
@@ -113,13 +122,23 @@ class NixosRecords:
 
     @property
     def ours(self) -> bool:
-        """True if it is this hive's: by its marker, or because root was interrupted while making it."""
+        """True if it is this hive's: by its marker, because root was interrupted while making it, or if a migration
+        adopted it.
+        """
         if not self.on_host:
             return True
         if self.written is not None:
             return True
         unmarked = self._conf.get()
-        return unmarked is not None and unmarked.owner is None and self.marked and self.system.get() is not None
+        if unmarked is None or unmarked.owner is not None or not self.marked:
+            return False
+        return self.system.get() is not None or self.is_of_older
+
+    @property
+    def is_of_older(self) -> bool:
+        """True if root made it for an older hive with this state directory."""
+        written = self._conf.get()
+        return written is not None and conf.is_of_older(written, self.agent, self._state)
 
     @property
     def switched_to(self) -> SetSystem | None:
@@ -135,3 +154,32 @@ class NixosRecords:
         except OSError:
             return None
         return system if (profile.st_dev, profile.st_ino) == (path.st_dev, path.st_ino) else None
+
+
+def older_containers(state: Path, where: Where) -> tuple[frozenset[AgentName], frozenset[AgentName]]:
+    """Return the agents of an older hive that have a container, and those whose container has their name."""
+    agents: set[AgentName] = set()
+    adoptable: set[AgentName] = set()
+    for path in sorted(where.etc.glob("*.conf")):
+        try:
+            written = conf.read_back(own_file.read(path, follow=True).decode("utf-8", "replace"), where.bounds)
+            agent = agent_name((written.flake or "").partition("#")[0].rpartition("/")[2])
+        except (OSError, HiveError):
+            continue
+        if conf.is_of_older(written, agent, str(state)):
+            agents.add(agent)
+            if path.stem == agent:
+                adoptable.add(agent)
+            else:
+                log.warning("%s runs %s by its older flake: stop it by hand, hive makes another", path.stem, agent)
+    return frozenset(agents), frozenset(adoptable)
+
+
+def adopt(folder: Path, settings: ContainerSettings, where: Where) -> None:
+    """Note the container of an older hive as this hive's. Root makes it so, once there is a system for it."""
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_json(folder / "settings.json", WrittenSettings.of(settings))
+        write_json(folder / "hive.json", {"owner": where.owner})
+    except OSError as error:
+        raise disk_error(f"cannot adopt the container {folder.name}", error) from error

@@ -10,7 +10,7 @@ import pytest
 from meta.model import ContainerSettings, Limits, Role
 from meta.names import AgentName
 from reconciler.backends.nixos.helper import plain_settings
-from reconciler.backends.nixos.records import NixosRecords, Where
+from reconciler.backends.nixos.records import NixosRecords, Where, adopt, older_containers
 from reconciler.backends.records import WrittenSettings
 from reconciler.privileged import conf
 from reconciler.privileged.conf import Conf, Places
@@ -31,7 +31,7 @@ class Disk:
             path.mkdir(parents=True)
         self.system = folder / "store" / f"{'a' * 32}-nixos-system-alice"
         self.system.mkdir()
-        self.records = NixosRecords(ALICE, self.folder, self.where)
+        self.records = NixosRecords(ALICE, self.folder, self.where, folder)
 
     def record(self) -> None:
         """It was made."""
@@ -133,3 +133,41 @@ def test_a_damaged_record_of_the_run_is_not_a_missing_one(disk: Disk, content: s
     (disk.folder / "run.json").unlink()
     disk.records.run.get()
     assert disk.records.damage is None
+
+
+def older(disk: Disk, name: str = "alice", flake: str = "{}/applied/alice#default") -> None:
+    """Write the conf file that `nixos-container create --flake` made for an older hive."""
+    text = f"PRIVATE_NETWORK=1\nAUTO_START=0\nFLAKE={flake.format(disk.folder.parent.parent)}\n"
+    (disk.where.etc / f"{name}.conf").write_text(text)
+
+
+def test_a_container_of_an_older_hive_is_ours_once_a_migration_adopted_it(disk: Disk) -> None:
+    older(disk)
+    assert not disk.records.ours
+    adopt(disk.folder, SETTINGS, disk.where)
+    assert disk.records.ours
+    assert disk.records.is_of_older
+    written = disk.records.settings.get()
+    assert written is not None
+    assert written.settings == SETTINGS
+
+
+@pytest.mark.parametrize(
+    "flake",
+    ["/elsewhere/applied/alice#default", "{}/applied/bob#default", "{}/applied/alice/older", "github:x/y#alice"],
+)
+def test_a_container_with_another_flake_stays_a_stranger_even_with_a_record(disk: Disk, flake: str) -> None:
+    older(disk, flake=flake)
+    adopt(disk.folder, SETTINGS, disk.where)
+    assert not disk.records.ours
+
+
+def test_older_containers_are_found_by_their_flake_and_adopted_by_their_name(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = disk.folder.parent.parent
+    older(disk)
+    older(disk, "h-bob", "{}/applied/bob")
+    older(disk, "web", "github:x/y#web")
+    assert older_containers(state, disk.where) == (frozenset({ALICE, "bob"}), frozenset({ALICE}))
+    assert "h-bob runs bob by its older flake" in caplog.text

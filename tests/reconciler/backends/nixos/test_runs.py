@@ -25,7 +25,7 @@ FAILED = UnitView(active="failed", result="exit-code", invocation=FIRST, code=1,
 
 @pytest.fixture
 def records(tmp_path: Path) -> NixosRecords:
-    return NixosRecords(ALICE, tmp_path, Where(etc=tmp_path / "etc", profiles=tmp_path / "profiles"))
+    return NixosRecords(ALICE, tmp_path, Where(etc=tmp_path / "etc", profiles=tmp_path / "profiles"), tmp_path)
 
 
 def test_the_first_sight_of_a_run_notes_its_invocation(records: NixosRecords) -> None:
