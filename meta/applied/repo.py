@@ -88,6 +88,10 @@ class Applied:
         older.require_current(self._folder)
         return await self._tags.read()
 
+    def older_ids(self) -> frozenset[ProposalId]:
+        """Return the ids that the agent had in an older hive. Their commits cannot be built here. Start no process."""
+        return older.ids(self.repo.refs(older.TAGS))
+
     async def deployed_tags(self, most: int) -> dict[str, Sha]:
         """Return the tags of the deployed ids, as refs with their objects: at most `most`, those of the newest ids."""
         tags: dict[str, Sha] = {}

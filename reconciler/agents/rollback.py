@@ -36,8 +36,8 @@ class Rollback:
         if flying is not None:
             text = f"{flying.id} is being deployed: cancel it, or wait"
             raise Conflict(text, f"`hive cancel {flying.id}` cancels it, `hive plan {agent}` shows how far it is")
-        target = rollback_target(deploys, pin.id, agent, to, proven)
         applied, now = self._world.applied(agent), self._world.now()
+        target = rollback_target(deploys, pin.id, agent, to, proven, applied.older_ids())
         main = await self._deploys.main(agent)
         source, reason = Source(f"deployed/{target.id}"), f"rollback to deployed/{target.id}"
         with effect("tag-rollback"):
@@ -56,13 +56,19 @@ def rollback_target(
     agent: AgentName,
     to: ProposalId | None,
     proven: frozenset[ProposalId],
+    foreign: frozenset[ProposalId] = frozenset(),
 ) -> Deploy:
-    """Return the id to roll back to: `to` if given.
+    """Return the id to roll back to: `to` if given. It is never one of `foreign`, those of an older hive.
 
     Otherwise return the newest one that is older than what runs, of those that were healthy once, or if there is none,
     of all. After a rollback, what runs is as old as the target of that: a second rollback goes behind it.
     """
-    done = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED]
+    if to in foreign:
+        raise Conflict(
+            f"deployed/{to} of {agent} is of an older hive, in a form that this one does not build",
+            "propose its agent.nix again; deployed/0 is what that hive had deployed last",
+        )
+    done = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED and deploy.id not in foreign]
     origin = origins(deploys, current)
     here = origin.get(current, current)
     if to is not None:

@@ -12,6 +12,7 @@ from meta.config import Config
 from meta.desired.repo import LockFlake, MetaRepo
 from meta.errors import HiveError, PermanentError
 from meta.layout import Layout
+from meta.model import ContainerSettings
 from meta.names import AgentName
 from meta.nix import find as find_nix
 from meta.process.recorder import Recorder
@@ -25,6 +26,8 @@ from reconciler.common.tasks import Background
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.links import Links
 from reconciler.privileged.client import Client
+from reconciler.privileged.values import HARNESS_UID
+from reconciler.upkeep.migration.look import Containers
 
 log = logging.getLogger(__name__)
 LOCK_DEADLINE = 60.0
@@ -90,6 +93,30 @@ def make_builder(
 
     nix = usable(find_nix(recorder), config)
     return NixBuilder(layout, config, nix, meta=meta.repo, applied=applied, revision=revision(), on_log=build_logs.note)
+
+
+def older_containers(choice: Choice, layout: Layout) -> Containers:
+    """Return the containers of an older hive on this host. Only backend nixos has them."""
+    if choice.backend != "nixos":
+        return Containers()
+    from reconciler.backends.nixos.records import Where
+    from reconciler.backends.nixos.records import older_containers as find_older
+
+    return Containers(*find_older(layout.state, Where()))
+
+
+def adopt(choice: Choice, layout: Layout, agent: AgentName, settings: ContainerSettings) -> None:
+    """Note a container of an older hive as this hive's. Only backend nixos has them."""
+    if choice.backend == "nixos":
+        from reconciler.backends.nixos.records import Where
+        from reconciler.backends.nixos.records import adopt as note
+
+        note(layout.backend(choice.backend) / agent, settings, Where())
+
+
+def harness_uid(choice: Choice) -> int:
+    """Return the uid of the manager's harness in its container, which owns proposed work trees."""
+    return HARNESS_UID if choice.backend == "nixos" else 0
 
 
 async def require_usable(choice: Choice, config: Config, recorder: Recorder) -> None:

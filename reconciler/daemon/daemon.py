@@ -1,8 +1,8 @@
 """The composition root: recover from an earlier daemon, make all parts, run the endless tasks.
 
 Order at start: lock the state directory, end what an earlier daemon left running, remove stale locks of hive's own
-repos, open the store, meta and the backend, then look at all agents. A start or a stop of the daemon never touches
-agents.
+repos, migrate agents of an older hive, open the store, meta and the backend, then look at all agents. A start or a stop
+of the daemon never touches agents.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from meta.process.recorder import Recorder
 from meta.proposed import push_group, push_move
 from reconciler.common import leftovers
 from reconciler.common.tasks import Background, Ended
-from reconciler.daemon import full_disk, state_directory
+from reconciler.daemon import full_disk, migration, state_directory
 from reconciler.daemon.choices import BACKENDS, Choice, require_usable
 from reconciler.daemon.lock import take_lock
 from reconciler.daemon.parts import Parts, Surroundings, build
@@ -81,6 +81,7 @@ class Daemon:
             state_directory.clear_locks(layout)
             await asyncio.to_thread(push_move.move_all, layout, config)
             await require_usable(choice, config, recorder)
+            await migration.migrate_older(layout, config, choice, recorder)
             parts = await build(Surroundings(layout, config, choice, sockets, recorder, Background(), owner), closing)
             await _report_loss(parts)
             await _remove_ended(parts.world)

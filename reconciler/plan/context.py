@@ -129,7 +129,8 @@ class Context:
         """Return the newest deployed id that passed the health gate and has other files than the pinned one."""
         pin = self.entry.pin.id if self.entry is not None else None
         origin = origins(self.deploys, pin)
-        done = (deploy for deploy in self.deploys if deploy.state is TagState.DEPLOYED)
+        given_up = self.entry.disowned if self.entry is not None else frozenset()
+        done = (each for each in self.deploys if each.state is TagState.DEPLOYED and each.id not in given_up)
         others = (deploy for deploy in done if pin is None or origin[deploy.id] != origin.get(pin))
         return max((deploy.id for deploy in others if not self._is_unproven(deploy)), default=None)
 

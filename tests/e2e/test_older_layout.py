@@ -1,4 +1,4 @@
-"""A hive that starts beside agents of an older one: these are held and named, the others go on, nothing is wiped."""
+"""A hive that starts beside agents of an older one: they are migrated, a damaged one is held and named."""
 
 from __future__ import annotations
 
@@ -8,26 +8,50 @@ from meta.names import AgentName
 from tests.support import older_layout
 from tests.support.lab import fresh_lab
 
+BOB, CAROL = AgentName("bob"), AgentName("carol")
+
 
 @pytest.mark.bwrap
-def test_an_agent_of_an_older_hive_is_held_and_named_and_the_others_go_on() -> None:
-    bob = AgentName("bob")
+def test_an_older_agent_runs_after_a_start_and_a_damaged_one_is_held_and_named() -> None:
     with fresh_lab("o") as lab:
         lab.spawn("alice")
         lab.kill()
-        folder = older_layout.make(lab.layout, bob)
+        older_layout.put_in_flight(older_layout.make(lab.layout, BOB))
+        folder = older_layout.make(lab.layout, CAROL)
+        (folder / ".git/refs/tags/deployed/2").write_bytes(b"")
         before = {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
         lab.start()
-        lab.deploy('label = "two"\n')
-        row = lab.agent("bob")
+        lab.settle("bob")
+        assert lab.agent("bob")["phase"] == "running"
+        assert lab.agent("bob")["deployed"] == 0
+        login = lab.layout.agent_home(BOB) / ".claude/.credentials.json"
+        assert login.read_text(encoding="utf-8") == older_layout.LOGIN
+        lab.deploy('label = "two"\n', "bob")
+        assert lab.agent("bob")["deployed"] > 6
+        lab.do("bob", "rollback")
+        assert lab.agent("bob")["phase"] == "running"
+        row = lab.agent("carol")
         assert row["phase"] == "damaged"
-        assert any("layout of an older hive" in line for line in row["conditions"])
-        said = lab.hive("spawn", "bob")
-        assert said.code != 0
-        assert "older hive" in said.err
-        doctor = lab.hive("doctor")
+        assert any("deployed/2" in line for line in row["conditions"])
+        doctor = lab.hive("doctor", "--all")
         assert f"{folder} has the layout of an older hive" in doctor.out
+        assert "migrated from an older hive: bob" in doctor.out
+        audit = lab.hive("audit", "verify")
+        assert "bob" not in "".join(line for line in audit.out.splitlines() if "fault" in line), audit.out
         after = {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
         assert after == before
-        login = lab.layout.agent_home(bob) / ".claude/.credentials.json"
-        assert login.read_text(encoding="utf-8") == older_layout.LOGIN
+        said = lab.hive("spawn", "carol")
+        assert said.code != 0
+        assert "older hive" in said.err
+
+
+@pytest.mark.bwrap
+def test_a_deferred_agent_is_held_and_says_what_defers_it() -> None:
+    with fresh_lab("o", {"HIVE_SKIP_META_MIGRATION": "1"}) as lab:
+        lab.spawn("alice")
+        lab.kill()
+        older_layout.make(lab.layout, BOB)
+        lab.start()
+        row = lab.agent("bob")
+        assert row["phase"] == "damaged"
+        assert any("HIVE_SKIP_META_MIGRATION" in line for line in row["conditions"])

@@ -78,10 +78,22 @@ def approvals(agent: AgentName, tags_by_id: Tags) -> Iterator[Approval]:
 
 
 def tag_findings(
-    agent: AgentName, tags_by_id: Tags, history: History, agents: frozenset[str], seed: Sha | None
+    agent: AgentName,
+    tags_by_id: Tags,
+    history: History,
+    agents: frozenset[str],
+    seed: Sha | None,
+    older: frozenset[ProposalId] = frozenset(),
 ) -> Iterator[Finding]:
-    """Check the tags of one agent, by themselves and against meta."""
+    """Check the tags of one agent, by themselves and against meta. `older`: the ids that it had in an older hive."""
     for id, states in sorted(tags_by_id.items()):
+        if id in older:
+            yield Finding(NOTE, "older", agent, id, f"{id} is of an older hive, which signed and bound nothing")
+            continue
+        if _is_migration(states):
+            if seed is not None and states[TagState.DEPLOYED].sha != seed:
+                yield Finding(FAULT, "seed", agent, id, f"deployed/{id} is not the commit that the migration made")
+            continue
         if _marks_seed(states):
             if seed is not None and states[TagState.DEPLOYED].sha != seed:
                 yield Finding(FAULT, "seed", agent, id, f"deployed/{id} is not the seed commit")
@@ -92,6 +104,14 @@ def tag_findings(
         yield from _approval(agent, id, states, agents)
         if TagState.DEPLOYED in states:
             yield from _deployed(agent, id, states, history)
+
+
+def _is_migration(states: Mapping[TagState, ReadTag]) -> bool:
+    """Return True for what an older hive had deployed: its tags precede its commit in meta."""
+    proposal = states.get(TagState.PROPOSAL)
+    if proposal is None or TagState.DEPLOYED not in states or states[TagState.DEPLOYED].get(tags.META) is not None:
+        return False
+    return Source.parse(proposal.get(tags.SOURCE) or "").kind is SourceKind.OLDER
 
 
 def _marks_seed(states: Mapping[TagState, ReadTag]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from meta.applied import older
 from meta.applied.repo import SEED
 from meta.applied.states import FOLDERS, parse
 from meta.applied.tags import ReadTag, read_tag
@@ -107,6 +108,7 @@ class _Repo:
     refs: dict[str, Sha] = field(default_factory=dict)
     faults: list[Finding] = field(default_factory=list)
     seed: Sha | None = None
+    older: frozenset[ProposalId] = frozenset()
 
 
 async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
@@ -123,7 +125,7 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
     findings = [*database, *_set_aside(layout.database), *damaged_commits]
     for agent, repo in before.items():
         findings += repo.faults
-        findings += tag_findings(agent, repo.tags, history, agents, repo.seed)
+        findings += tag_findings(agent, repo.tags, history, agents, repo.seed, repo.older)
     findings += meta_findings(late, history)
     if record is not None:
         findings += event_findings(record.decisions, late)
@@ -184,7 +186,7 @@ async def _read_repos(layout: Layout) -> dict[AgentName, _Repo]:
 
 async def _read_repo(agent: AgentName, repo: GitRepo) -> _Repo:
     """Read the tags of one repo. A tag that is damaged, or not as hive writes it, is a fault."""
-    result = _Repo(refs=repo.refs(FOLDERS), seed=repo.ref(SEED))
+    result = _Repo(refs=repo.refs(FOLDERS), seed=repo.ref(SEED), older=older.ids(repo.refs(older.TAGS)))
     objects = await repo.objects(set(result.refs.values()))
     for ref, name in sorted(result.refs.items()):
         parsed = parse(ref)
@@ -192,7 +194,7 @@ async def _read_repo(agent: AgentName, repo: GitRepo) -> _Repo:
             continue
         state, id = parsed
         tag, fault = _tag(state, id, name, objects.get(name))
-        if fault:
+        if fault and id not in result.older:
             result.faults.append(Finding(FAULT, "damaged", agent, id, f"{state}/{id} {fault}"))
         if tag is not None:
             result.tags.setdefault(id, {})[state] = tag

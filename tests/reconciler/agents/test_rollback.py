@@ -52,6 +52,13 @@ def test_it_is_the_newest_older_one() -> None:
     assert target([deploy(1), deploy(2, state=TagState.FAILED), deploy(3)]) == 1
 
 
+def test_an_id_of_an_older_hive_is_no_target() -> None:
+    deploys, foreign = [deploy(0), deploy(1), deploy(2), deploy(7)], frozenset({ProposalId(1), ProposalId(2)})
+    assert rollback_target(deploys, ProposalId(7), BOB, None, frozenset(), foreign).id == 0
+    with pytest.raises(Conflict, match="older hive"):
+        rollback_target(deploys, ProposalId(7), BOB, ProposalId(2), frozenset(), foreign)
+
+
 def test_one_that_was_never_started_is_passed_over_unless_it_was_proven_since() -> None:
     deploys = [deploy(1), deploy(2, unproven=True), deploy(3, unproven=True)]
     assert target(deploys) == 1

@@ -13,6 +13,7 @@ from meta.applied.states import FOLDERS, PATHS, parse
 from meta.desired.repo import MetaView
 from meta.errors import Damaged, HiveError
 from meta.git.damage import Hurt, examine_refs
+from meta.git.files import read_ref
 from meta.git.repo import GitRepo
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId
@@ -64,11 +65,12 @@ async def fsck(subject: Subject) -> list[Finding]:
     layout = subject.layout
     repos = [layout.meta_git, *map(layout.applied_git, subject.repos())] if subject.exists else []
     slots = asyncio.Semaphore(FSCKS)
+    reasons = older.reasons(layout.migration)
+    migrated = [agent for agent in subject.repos() if _is_migrated(layout.applied_git(agent))] if subject.exists else []
 
     async def one(repo: GitRepo) -> list[Finding]:
         if older.is_older(repo.path.parent):
-            text = f"{repo.path.parent} has the layout of an older hive, and its agent is held as it is"
-            return [Finding(Verdict.FAIL, text, older.REMEDY)]
+            return [_older(repo.path.parent, reasons)]
         if not repo.present():
             return [
                 Finding(Verdict.FAIL, f"{repo.path} is not a complete repo of hive (or its config was edited)", _BACKUP)
@@ -85,7 +87,24 @@ async def fsck(subject: Subject) -> list[Finding]:
         return [Finding(Verdict.FAIL, f"git fsck in {repo.path}: {one_line(lines[0], 200)}", _BACKUP)]
 
     answers = await asyncio.gather(*(one(GitRepo(path)) for path in repos))
-    return [finding for answer in answers for finding in answer] or ok(f"{len(repos)} repos are sound")
+    findings = [finding for answer in answers for finding in answer] or ok(f"{len(repos)} repos are sound")
+    if migrated:
+        names = ", ".join(migrated)
+        findings += ok(f"migrated from an older hive: {names}; its files are in applied/<n>/{older.KEPT}")
+    return findings
+
+
+def _older(folder: Path, reasons: Mapping[str, older.Reason]) -> Finding:
+    text = f"{folder} has the layout of an older hive, and its agent is held as it is"
+    why = reasons.get(folder.name)
+    return Finding(Verdict.FAIL, f"{text}: {why.text}" if why else text, why.remedy if why else older.REMEDY)
+
+
+def _is_migrated(git_dir: Path) -> bool:
+    try:
+        return read_ref(git_dir, older.MARKER) is not None
+    except HiveError:  # the check `damage` reports it
+        return False
 
 
 def _pipe_in(git_dir: Path) -> Path | None:
