@@ -17,7 +17,6 @@
         hive = pkgs.callPackage ./nix/packages/hive.nix { };
         hive-harness = pkgs.callPackage ./nix/packages/hive-harness.nix { };
       };
-      revision = self.rev or self.dirtyRev or null;
     in
     {
       packages = forEach (
@@ -31,12 +30,7 @@
       overlays.default = final: _: packagesOf final;
 
       nixosModules = {
-        default =
-          { lib, ... }:
-          {
-            imports = [ ./nix/modules/hive.nix ];
-            services.hive.revision = lib.mkDefault revision;
-          };
+        default = ./nix/modules/hive.nix;
         agent = ./nix/modules/agent.nix;
       };
 

@@ -78,7 +78,7 @@ in
     revision = mkOption {
       type = types.nullOr types.str;
       default = null;
-      description = "hive's own revision, recorded with each generation. null: the package's version.";
+      description = "hive's own revision, recorded with each generation. null: the version and a hash of the files that agents depend on, so a commit that changes none of them outdates no agent.";
     };
   };
 }

@@ -1,10 +1,11 @@
-# The harness alone, for containers: of the same source, without the daemon's dependencies and without the daemon.
+# The harness alone, for containers: without the daemon's dependencies and without the daemon.
 {
   lib,
   python3,
   fetchPypi,
 }:
 let
+  source = import ./source.nix { inherit lib; };
   chosen = import ./python.nix { inherit lib fetchPypi; } python3.pkgs;
   version = (builtins.fromTOML (builtins.readFile ../../pyproject.toml)).project.version;
 in
@@ -12,13 +13,14 @@ python3.pkgs.buildPythonApplication {
   pname = "hive-harness";
   inherit version;
   pyproject = true;
-  src = import ./source.nix;
+  src = source.harness;
+  inherit (source) postPatch;
   build-system = [ python3.pkgs.hatchling ];
   dependencies = [ chosen.pydantic ];
   # the wheel asks for everything that the daemon needs
   dontCheckRuntimeDeps = true;
   postInstall = ''
-    rm -r $out/bin/hive $out/bin/hive-privileged $out/${python3.sitePackages}/{api,reconciler}
+    rm $out/bin/hive $out/bin/hive-privileged
   '';
   pythonImportsCheck = [ "harness.cli" ];
   meta = {

@@ -7,6 +7,7 @@
   runCommand,
 }:
 let
+  source = import ./source.nix { inherit lib; };
   chosen = import ./python.nix { inherit lib fetchPypi; } python3.pkgs;
   version = (builtins.fromTOML (builtins.readFile ../../pyproject.toml)).project.version;
 
@@ -14,7 +15,8 @@ let
     pname = "hive";
     inherit version;
     pyproject = true;
-    src = import ./source.nix;
+    src = source.hive;
+    inherit (source) postPatch;
     build-system = [ python3.pkgs.hatchling ];
     dependencies = builtins.attrValues chosen;
     pythonImportsCheck = [

@@ -1,19 +1,38 @@
-# Just the files that the wheel is built from: a change of a test or a page rebuilds nothing.
+# The files that each part of hive is made from. What is in none of them (pages, tests, the flake itself) rebuilds nothing.
+{ lib }:
 let
-  root = toString ../..;
-  wanted = [
-    "pyproject.toml"
-    "README.md"
-    "meta"
-    "reconciler"
-    "harness"
-    "api"
+  inherit (lib.fileset) difference fileFilter toSource unions;
+  root = ../..;
+  package = fileFilter (file: !file.hasExt "pyc");
+  source = files: toSource { inherit root; fileset = unions files; };
+
+  harness = [
+    ../../pyproject.toml
+    (package ../../meta)
+    (package ../../harness)
   ];
-  relative = path: builtins.substring (builtins.stringLength root + 1) (-1) (toString path);
-  top = path: builtins.head (builtins.split "/" (relative path));
 in
-builtins.path {
-  name = "hive-source";
-  path = ../..;
-  filter = path: _: builtins.elem (top path) wanted && baseNameOf path != "__pycache__";
+{
+  # the daemon, the root helper and the command: the whole wheel
+  hive = source (
+    harness
+    ++ [
+      (package ../../reconciler)
+      (package ../../api)
+    ]
+  );
+  # the program in the containers
+  harness = source harness;
+  # what meta's flake has as its input `hyperhive`: all that an agent's system is evaluated from
+  agents = source (
+    harness
+    ++ [
+      ../templates
+      (difference ../packages ../packages/hive.nix)
+      ../modules/agent.nix
+      ../modules/agent
+    ]
+  );
+  # README.md, which the wheel would show, is a page like the others
+  postPatch = "sed -i '/^readme = /d' pyproject.toml";
 }

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,7 @@ class Evaluator:
 
     def flake(self, url: str, view: Path) -> Any:
         """The JSON of `view`, a function of hive and nixpkgs, in a flake that uses hive as a host's flake does."""
-        user = self.folder / "user"
-        user.mkdir()
+        user = Path(tempfile.mkdtemp(dir=self.folder))
         shutil.copy2(view, user / "view.nix")
         (user / "flake.nix").write_text(_USER.replace("@hive@", url).replace("@nixpkgs@", f"path:{STUB}"), "utf-8")
         return json.loads(self.run("nix", "eval", "--json", f"path:{user}#view"))

@@ -48,6 +48,20 @@ let
       description = "${field.description}; null: ${builtins.toJSON field.default}.";
     };
 
+  # A path in the store is taken as it is, with a reference that keeps it; interpolated it would be copied there again,
+  # under another name. Any other path is copied, for the daemon need not see it.
+  stored =
+    path:
+    let
+      text = toString path;
+      below = lib.removePrefix "${builtins.storeDir}/" text;
+      entry = "${builtins.storeDir}/${builtins.head (lib.splitString "/" below)}";
+    in
+    if below != text && !builtins.hasContext text then
+      builtins.appendContext text { ${entry}.path = true; }
+    else
+      "${path}";
+
   text = value: if builtins.isString value then value else builtins.toJSON value;
   # the flake that the host's own system comes from, if there is one: the containers then share its packages
   source = config.nixpkgs.flake.source or null;
@@ -71,8 +85,8 @@ in
 
   config = lib.mkIf cfg.enable {
     services.hive.settings = {
-      nixpkgs = lib.mkDefault "path:${if source == null then pkgs.path else source}";
-      hyperhive = lib.mkDefault "path:${../../..}";
+      nixpkgs = lib.mkDefault "path:${stored (if source == null then pkgs.path else source)}";
+      hyperhive = lib.mkDefault "path:${(import ../../packages/source.nix { inherit lib; }).agents}";
       push_group = lib.mkDefault cfg.group;
     }
     // lib.optionalAttrs (cfg.backend == "nixos") {

@@ -52,7 +52,12 @@ let
   # What was asked of buildPythonApplication stays visible in `asked`, for tests.
   pythonPackage =
     asked:
-    package (asked.pname or asked.name) (lib.optionalAttrs (asked.pname or "" == "hive-harness") (harness asked.src))
+    package (asked.pname or asked.name) (
+      if asked.pname or "" == "hive-harness" then
+        harness asked.src
+      else
+        lib.optionalAttrs (asked ? src) { inherit (asked) src; }
+    )
     // {
       inherit asked;
       pname = asked.pname or asked.name;
@@ -119,7 +124,12 @@ let
     pkgs = pythonPackages;
     pythonVersion = "3.12";
     sitePackages = "lib/python3.12/site-packages";
-    withPackages = choose: package "python3-env" { } // { chosen = choose pythonPackages; };
+    withPackages =
+      choose:
+      let
+        chosen = choose pythonPackages;
+      in
+      package "python3-env" { inherit chosen; } // { inherit chosen; };
     override = _: python;
   };
 
@@ -238,7 +248,7 @@ lib.genAttrs [
     package name { inherit text runtimeInputs; } // { inherit text runtimeInputs; };
   runCommand =
     name: attrs: script:
-    package name (removeAttrs attrs [ "meta" "passthru" ])
+    package name (removeAttrs attrs [ "meta" "passthru" ] // { inherit script; })
     // attrs.passthru or { }
     // {
       meta = attrs.meta or { };

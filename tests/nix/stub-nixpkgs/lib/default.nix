@@ -28,6 +28,7 @@ let
     // docs
     // {
       inherit (typeTools) types;
+      fileset = import ./fileset.nix { inherit basics; };
       mkOption = option: option // { _type = "option"; };
       mkEnableOption =
         name:
