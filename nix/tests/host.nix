@@ -49,8 +49,13 @@ in
     writableStore = true;
     additionalPaths = [
       sample.config.system.build.toplevel
-      sample.config.system.build.toplevel.drvPath
       pkgs.path
+    ]
+    # What the builders of such a system read, so that another one can be built without a network. A drvPath would bring
+    # all that these were built from in their turn, down to the compiler's own first stage.
+    ++ map (one: one.inputDerivation) [
+      sample.config.system.build.toplevel
+      sample.config.system.path
     ];
   };
 }

@@ -28,7 +28,13 @@ let
       unit = config.systemd.stub.units."hive-own-nix.service" or null;
       before = config.systemd.services.hive-own-nix.requiredBy or [ ];
     };
-    sudo = config.security.sudo.enable;
+    slim = {
+      sudo = config.security.sudo.enable;
+      wrappers = config.security.enableWrappers;
+      journal = config.services.journald.storage;
+      nspawn = config.boot.isNspawnContainer;
+      packages = config.environment.counted;
+    };
     container = config.boot.isContainer;
     built = config.system.build.toplevel.name;
     failed = failed config;
@@ -56,6 +62,30 @@ in
       system "alice" [
         agent
         { hive.agent.file = ../../meta/templates/agent/agent.toml; }
+      ]
+    );
+    repeated = view (
+      system "alice" [
+        agent
+        {
+          hive.agent.file = ../../meta/templates/agent/agent.toml;
+          hive.agent.settings.label = "@name@";
+        }
+      ]
+    );
+    full = view (
+      system "alice" [
+        ../../nix/modules/agent.nix
+        { boot.isContainer = true; }
+      ]
+    );
+    brought = view (
+      system "alice" [
+        agent
+        {
+          services.journald.storage = "persistent";
+          programs.nano.enable = true;
+        }
       ]
     );
     builder = view (
@@ -99,6 +129,16 @@ in
     asRoot = failed (system "alice" [ agent { hive.agent.user = "root"; users.users.root = { }; } ]);
     onHost = failed (system "alice" [ agent { boot.isContainer = false; } ]);
     hostsNix = failed (system "alice" [ agent { nix.enable = true; } ]);
+    besideFile = failed (
+      system "alice" [
+        agent
+        {
+          hive.agent.file = ../../meta/templates/agent/agent.toml;
+          hive.agent.settings.limits.max_turns = 7;
+          hive.agent.settings.label = "not the file's";
+        }
+      ]
+    );
     longName = failed (system "much-too-long" [ agent ]);
   };
 

@@ -34,6 +34,11 @@ let
       script = test.testScript;
       units = builtins.attrNames node.systemd.stub.units;
       failed = failed node;
+      # paths in the machine's store that bring what they were built from, and that in its turn
+      bootstrap = builtins.filter (
+        path: builtins.any (one: one ? allOutputs) (builtins.attrValues (builtins.getContext "${path}"))
+      ) node.virtualisation.additionalPaths;
+      offline = builtins.length node.virtualisation.additionalPaths;
     };
 in
 {

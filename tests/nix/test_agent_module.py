@@ -19,6 +19,9 @@ from tests.nix.agent_files import BAD, GOOD
 from tests.nix.evaluate import HERE, ROOT, Evaluator
 from tests.nix.generate import SECCOMP, seccomp
 
+PACKAGES = (56, 33)
+"""How many packages the stub counts in a full system and in an agent's; docs/howto/nixos.md has them."""
+
 
 @pytest.fixture(scope="module")
 def found(nix: Evaluator) -> Any:
@@ -37,7 +40,6 @@ def test_the_harness_runs_as_an_ordinary_user(found: Any) -> None:
     assert values(alice["unit"], "User") == ["agent"]
     assert values(alice["unit"], "NoNewPrivileges") == ["true"]
     assert (alice["user"]["isNormalUser"], alice["user"]["uid"], alice["user"]["extraGroups"]) == (True, 1000, [])
-    assert alice["sudo"] is False
     assert alice["container"] is True
     assert alice["wanted"] == ["multi-user.target"]
 
@@ -131,6 +133,36 @@ def test_a_file_is_handed_on_as_it_is(found: Any) -> None:
     assert filed["failed"] == []
 
 
+def test_a_setting_that_repeats_the_file_is_accepted(found: Any) -> None:
+    assert found["systems"]["repeated"]["failed"] == []
+
+
+def test_an_agents_system_has_nothing_that_gives_rights_and_keeps_its_journal_in_memory(found: Any) -> None:
+    slim = found["systems"]["alice"]["slim"]
+    assert (slim["sudo"], slim["wrappers"], slim["journal"]) == (False, False, "volatile")
+    assert "RuntimeMaxUse=16M" in found["systems"]["alice"]["journald"]
+
+
+def test_an_agents_system_knows_that_nspawn_mounts_for_it(found: Any) -> None:
+    assert found["systems"]["alice"]["slim"]["nspawn"] is True
+    assert found["systems"]["full"]["slim"]["nspawn"] is False
+
+
+def test_an_agents_system_has_no_packages_for_people_desktops_and_machines(found: Any) -> None:
+    full = set(found["systems"]["full"]["slim"]["packages"])
+    slim = set(found["systems"]["alice"]["slim"]["packages"])
+    assert slim - full == {"git", "jq"}
+    dropped = {"perl", "strace", "man-db", "nano", "sudo", "nixos-rebuild", "logrotate", "shared-mime-info"}
+    assert dropped <= full - slim
+    assert (len(full), len(slim)) == PACKAGES
+
+
+def test_an_agent_may_bring_back_what_the_template_leaves_out(found: Any) -> None:
+    brought = found["systems"]["brought"]["slim"]
+    assert brought["journal"] == "persistent"
+    assert "nano" in brought["packages"]
+
+
 def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> None:
     equipped = found["systems"]["equipped"]
     assert equipped["failed"] == []
@@ -150,6 +182,7 @@ def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> N
         ("asRoot", ("ordinary user",)),
         ("onHost", ("services.hive",)),
         ("hostsNix", ("hive.agent.nix.enable = true", "daemon of its container's own")),
+        ("besideFile", ("hive.agent.settings.label and hive.agent.settings.limits", "write it in agent.toml")),
         ("longName", ("much-too-long", "11 characters")),
     ],
 )
@@ -160,7 +193,7 @@ def test_what_cannot_work_is_refused_with_what_to_write_instead(found: Any, case
 
 
 def test_every_assertion_has_a_case(found: Any) -> None:
-    text = (ROOT / "nix/modules/agent/assertions.nix").read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "nix/modules/agent").glob("*.nix"))
     assert len(re.findall(r"\bassertion =", text)) == len(found["asserted"])
 
 

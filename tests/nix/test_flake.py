@@ -91,6 +91,12 @@ def test_the_machine_of_every_test_evaluates_and_its_script_is_python(found: Any
     assert test["script"].count("\nready()") + test["script"].count("\n    ready()") >= 1
 
 
+def test_a_machine_has_what_a_build_without_a_network_reads_and_not_the_bootstrap_closure(found: Any) -> None:
+    for name, test in found["vms"].items():
+        assert test["bootstrap"] == [], name
+        assert test["offline"] > 2
+
+
 def test_every_file_of_a_test_in_a_machine_is_run() -> None:
     files = {path.stem for path in (ROOT / "nix/tests").glob("*.nix")} - {"default", "host"}
     assert files == VM_TESTS

@@ -3,6 +3,16 @@
 let
   inherit (lib) mkOption types;
   cfg = config.hive.agent;
+  inFile = if cfg.file == null then { } else builtins.fromTOML (builtins.readFile cfg.file);
+  # what the file alone makes of the settings
+  ofFile =
+    (lib.evalModules {
+      modules = [
+        { options.settings = settings; }
+        { config.settings = inFile; }
+      ];
+    }).config.settings;
+  besides = builtins.filter (key: cfg.settings.${key} != ofFile.${key}) (builtins.attrNames settings);
   toml = import ./toml.nix { inherit lib; };
 
   option =
@@ -66,6 +76,41 @@ let
     sleep = maybe (seconds 86400) "Seconds to stay in the turn.";
     crash = maybe (types.either types.bool exitCode) "End at once with this exit code; true: by SIGKILL.";
   };
+  settings = {
+    runtime = option (types.enum [
+      "script"
+      "claude"
+    ]) "script" "`script` answers by rules, `claude` is the coding agent.";
+    model = maybe text "Which model the coding agent uses.";
+    label = option types.str "" "Shown to people.";
+    description = option types.str "" "Shown to people.";
+    prompt = maybe types.str "Added to the coding agent's prompt.";
+    recipients = option (types.listOf (
+      types.addCheck recipient (name: !builtins.elem name reserved)
+    )) [ "*" ] "Whom the agent may write to: names, `operator`, or `*`.";
+    auto_propose = option types.bool false "Whether commits on main of its proposed work tree become proposals by themselves.";
+    limits = {
+      turn_seconds = option (moreThanNone (seconds 86400)) 3600 "One turn, in seconds.";
+      max_turns = maybe (types.ints.between 1 10000) "Rounds of the model in one turn.";
+    };
+    mcp_servers = option (types.addCheck (types.attrsOf server) (
+      servers: builtins.all serverName (builtins.attrNames servers)
+    )) { } "More MCP servers, started in the container.";
+    script = option (types.addCheck (types.listOf rule) (
+      rules: builtins.length rules <= 64
+    )) [ ] "Rules of the script runtime; the first that matches is done.";
+    start = {
+      exit = maybe exitCode "End with this code before hello.";
+      fault = maybe (types.enum [
+        "never-hello"
+        "mute"
+        "old-generation"
+        "hello-then-exit"
+        "flap"
+      ]) "How to misbehave, for trying out the health gate.";
+      delay = option (seconds 3600) 0 "Seconds before anything else.";
+    };
+  };
 in
 {
   options.hive.agent = {
@@ -76,48 +121,19 @@ in
       description = "agent.toml, passed to the harness unchanged. null: it is written from `settings`.";
     };
 
-    settings = {
-      runtime = option (types.enum [
-        "script"
-        "claude"
-      ]) "script" "`script` answers by rules, `claude` is the coding agent.";
-      model = maybe text "Which model the coding agent uses.";
-      label = option types.str "" "Shown to people.";
-      description = option types.str "" "Shown to people.";
-      prompt = maybe types.str "Added to the coding agent's prompt.";
-      recipients = option (types.listOf (
-        types.addCheck recipient (name: !builtins.elem name reserved)
-      )) [ "*" ] "Whom the agent may write to: names, `operator`, or `*`.";
-      auto_propose = option types.bool false "Whether commits on main of its proposed work tree become proposals by themselves.";
-      limits = {
-        turn_seconds = option (moreThanNone (seconds 86400)) 3600 "One turn, in seconds.";
-        max_turns = maybe (types.ints.between 1 10000) "Rounds of the model in one turn.";
-      };
-      mcp_servers = option (types.addCheck (types.attrsOf server) (
-        servers: builtins.all serverName (builtins.attrNames servers)
-      )) { } "More MCP servers, started in the container.";
-      script = option (types.addCheck (types.listOf rule) (
-        rules: builtins.length rules <= 64
-      )) [ ] "Rules of the script runtime; the first that matches is done.";
-      start = {
-        exit = maybe exitCode "End with this code before hello.";
-        fault = maybe (types.enum [
-          "never-hello"
-          "mute"
-          "old-generation"
-          "hello-then-exit"
-          "flap"
-        ]) "How to misbehave, for trying out the health gate.";
-        delay = option (seconds 3600) 0 "Seconds before anything else.";
-      };
-    };
+    inherit settings;
   };
 
   config = {
     # not mkIf: that would read the file before checking that it exists
-    hive.agent.settings = lib.optionalAttrs (cfg.file != null) (
-      builtins.mapAttrs (_: lib.mkDefault) (builtins.fromTOML (builtins.readFile cfg.file))
-    );
+    hive.agent.settings = builtins.mapAttrs (_: lib.mkDefault) inFile;
+    assertions = [
+      {
+        # the harness reads the file, and hive shows the file before the approval: a line here would be dropped
+        assertion = cfg.file == null || besides == [ ];
+        message = "hive.agent.settings.${lib.concatStringsSep " and hive.agent.settings." besides} beside hive.agent.file would not reach the harness, which reads that file; write it in ${baseNameOf (toString cfg.file)}, or remove hive.agent.file and write all in hive.agent.settings.";
+      }
+    ];
     environment.etc."hive/agent.toml" =
       if cfg.file != null then { source = cfg.file; } else { text = toml cfg.settings; };
   };

@@ -87,6 +87,12 @@ rec {
       attrByPath (builtins.tail path) default attrs.${builtins.head path}
     else
       default;
+  hasAttrByPath =
+    path: attrs:
+    path == [ ] || (isAttrs attrs && attrs ? ${builtins.head path} && hasAttrByPath (builtins.tail path) attrs.${builtins.head path});
+  setAttrByPath =
+    path: value:
+    if path == [ ] then value else { ${builtins.head path} = setAttrByPath (builtins.tail path) value; };
   recursiveUpdate =
     a: b:
     a

@@ -13,6 +13,7 @@ let
       ./options.nix
       ./units.nix
       ./shape.nix
+      ./full.nix
       ./system.nix
       (
         { config, ... }:

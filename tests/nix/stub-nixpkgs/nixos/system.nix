@@ -39,6 +39,8 @@ in
       default = pkgs.symlinkJoin {
         name = "system-path";
         paths = config.environment.systemPackages;
+      } // {
+        inputDerivation = pkgs.hello;
       };
     };
     activationScripts = mkOption {
@@ -96,6 +98,7 @@ in
         )
         // {
           drvAttrs = config.system.stub.attributes;
+          inputDerivation = pkgs.hello;
         }
       );
 }
