@@ -69,12 +69,6 @@ in
       description = "The user's uid in the container. On the host it lies in the agent's own range of 65,536. The manager's must be 1000, because hive gives the proposed work trees to that uid.";
     };
 
-    home = mkOption {
-      type = types.path;
-      default = "/home/agent";
-      description = "The user's home, with the credentials. hive binds it into the container, so it outlives the container.";
-    };
-
     environment = mkOption {
       type = types.attrsOf types.str;
       default = { };

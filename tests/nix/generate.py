@@ -23,6 +23,12 @@ SECTIONS = {
     "host": "The host: `nixosModules.default`",
     "agent": "The inside of a container: `nixosModules.agent`",
 }
+LEFT_OUT = {
+    "fixed_uids": "the daemon is not root there, so it gives no uid",
+    "helper_socket": "the module makes the socket, and so it knows its path",
+}
+"""Settings of the daemon that are no options of services.hive.settings, and why."""
+
 _WORDS = {"exclusiveMinimum": "above", "minimum": "least", "pattern": "pattern"}
 """JSON schema's words for limits, and ours."""
 _HEAD = """# NixOS options
@@ -36,6 +42,8 @@ def settings() -> str:
     """settings.json: what each of the daemon's settings may be."""
     fields: dict[str, dict[str, Any]] = {}
     for key, schema in Config.model_json_schema()["properties"].items():
+        if key in LEFT_OUT:
+            continue
         kept = {name: schema[name] for name in ("type", "default", "description")}
         limits = {_WORDS[word]: value for word, value in schema.items() if word in _WORDS}
         fields[key] = {**kept, **limits}

@@ -49,7 +49,7 @@ in
         builds = 4;
         resync = 0.5;
         health_deadline = 120;
-        fixed_uids = false;
+        prebuild = true;
         isolation = "required";
         nixpkgs = "path:/a \"quoted\" $place%";
       };

@@ -196,7 +196,7 @@ def test_the_daemon_accepts_the_settings_that_the_module_writes(found: Any) -> N
         builds=4,
         resync=0.5,
         health_deadline=120,
-        fixed_uids=False,
+        prebuild=True,
         isolation="required",
         nixpkgs='path:/a "quoted" $place%',
         hyperhive="path:/hive",

@@ -4,12 +4,14 @@
 { config, lib, ... }:
 let
   cfg = config.hive.agent;
+  home = "/home/agent";
 in
 {
   config = lib.mkIf cfg.enable {
     users.users.${cfg.user} = {
       isNormalUser = true;
-      inherit (cfg) uid home;
+      inherit (cfg) uid;
+      inherit home;
       group = "users";
       createHome = false;
     };
@@ -17,7 +19,7 @@ in
     # The binds belong to the container's root at first; the home and /state become the user's.
     systemd.tmpfiles.rules = [
       "d /state 0700 ${cfg.user} users - -"
-      "d ${cfg.home} 0700 ${cfg.user} users - -"
+      "d ${home} 0700 ${cfg.user} users - -"
     ];
 
     # hive reads a container's log from its unit on the host, so the journal must go to the console.
@@ -43,7 +45,7 @@ in
         HIVE_RUN = "/run/hive";
         HIVE_STATE = "/state";
         HIVE_AGENTS = "/agents";
-        HOME = toString cfg.home;
+        HOME = home;
       }
       // cfg.environment;
       # If the harness ends, the container ends too: hive counts that, waits, and starts it again.

@@ -13,6 +13,12 @@ let
       ];
     }).config.settings;
   besides = builtins.filter (key: cfg.settings.${key} != ofFile.${key}) (builtins.attrNames settings);
+  # what only a runtime with a model has a use for
+  unread =
+    lib.optional (cfg.settings.model != null) "model"
+    ++ lib.optional (cfg.settings.prompt != null) "prompt"
+    ++ lib.optional (cfg.settings.mcp_servers != { }) "mcp_servers"
+    ++ lib.optional (cfg.settings.limits.max_turns != null) "limits.max_turns";
   toml = import ./toml.nix { inherit lib; };
 
   option =
@@ -134,6 +140,8 @@ in
         message = "hive.agent.settings.${lib.concatStringsSep " and hive.agent.settings." besides} beside hive.agent.file would not reach the harness, which reads that file; write it in ${baseNameOf (toString cfg.file)}, or remove hive.agent.file and write all in hive.agent.settings.";
       }
     ];
+    warnings = lib.optional (cfg.settings.runtime == "script" && unread != [ ]) ''
+      hive.agent.settings.${lib.concatStringsSep " and hive.agent.settings." unread}: the runtime "script" reads none of it; a coding agent does (runtime = "claude").'';
     environment.etc."hive/agent.toml" =
       if cfg.file != null then { source = cfg.file; } else { text = toml cfg.settings; };
   };

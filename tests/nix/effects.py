@@ -1,0 +1,56 @@
+"""The table of the modules' options: for each what it changes outside of its module.
+
+A new option of `services.hive` or `hive.agent` needs a row here, or tests/nix/test_effects.py fails. The daemon's
+settings and the keys of agent.toml need none: a test gives all of them at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What `text` an option brings to a `place`.
+
+    `value` is Nix, in which `pkgs` and `lib` are known. With `text` None the option removes the place. `beside` are
+    lines of a module that are there with and without the option. The names of the places are in tests/nix/effects.nix.
+    """
+
+    value: str
+    place: str
+    text: str | None
+    beside: str = ""
+
+
+HOST = {
+    "enable": Effect("false", "unit hive.service", None),
+    "package": Effect("pkgs.hello", "unit hive.service", "-hello/bin/hive serve"),
+    "stateDir": Effect('"/srv/hive"', "unit hive.service", "--state /srv/hive "),
+    "runtimeDir": Effect('"/run/two"', "unit hive.service", "RuntimeDirectory=two"),
+    "group": Effect('"swarm"', "user hive", '"group":"swarm"'),
+    "operators": Effect('[ "ada" ]', "group hive", '"members":["ada"]'),
+    "backend": Effect('"local"', "unit hive.service", "HIVE_BACKEND=local"),
+    "builder": Effect('"plain"', "unit hive.service", "HIVE_BUILDER=plain"),
+    "watchdog": Effect("90", "unit hive.service", "WatchdogSec=90"),
+    "revision": Effect('"abc"', "unit hive.service", "HIVE_REVISION=abc"),
+    "settings": Effect("{ builds = 7; }", "etc hive/daemon.env", 'HIVE_BUILDS="7"'),
+}
+"""By the option's name below `services.hive`."""
+
+AGENT = {
+    "enable": Effect("false", "unit hive-harness.service", None),
+    "role": Effect('lib.mkForce "manager"', "unit hive-harness.service", "HIVE_ROLE=manager"),
+    "package": Effect("pkgs.hello", "unit hive-harness.service", "-hello/bin/hive-harness serve"),
+    "runtimes": Effect(
+        '[ "claude" ]', "refused", "hive.agent.cli.package is null", beside='hive.agent.settings.runtime = "claude";'
+    ),
+    "cli.package": Effect("pkgs.claude-code", "unit hive-harness.service", "-claude-code/bin"),
+    "packages": Effect("[ pkgs.ripgrep ]", "unit hive-harness.service", "-ripgrep/bin"),
+    "user": Effect('"dev"', "unit hive-harness.service", "User=dev"),
+    "uid": Effect("1500", "user agent", '"uid":1500'),
+    "environment": Effect('{ EDITOR = "ed"; }', "unit hive-harness.service", "EDITOR=ed"),
+    "file": Effect("./agent.toml", "etc hive/agent.toml", "[[script]]"),
+    "nix.enable": Effect("true", "unit hive-own-nix.service", "own-nix.sh"),
+}
+"""By the option's name below `hive.agent`."""
