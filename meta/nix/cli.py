@@ -22,6 +22,7 @@ from meta.nix.complaints import (
     is_fetching,
     is_git,
     is_memory,
+    is_read_only,
     passes,
     remedy,
     summary,
@@ -238,9 +239,16 @@ def _moved(flake_dir: Path) -> list[str]:
 def _failure(what: str, log: str, store: Store, *, network: bool = False) -> BuildFailed | TransientError:
     text, full = f"{what}: {summary(log)}", _is_full(store)
     if passes(log, network=network) or ("No space left on device" in log and full):
-        hint = f"free space on the disk of {store.store}; hive then retries" if full else _TRANSIENT_HINT
-        return TransientError(text, hint)
+        return TransientError(text, _transient_hint(log, store, full))
     return BuildFailed(text, remedy(log, str(store.store)), log)
+
+
+def _transient_hint(log: str, store: Store, full: bool) -> str:
+    if full:
+        return f"free space on the disk of {store.store}; hive then retries"
+    if is_read_only(log):
+        return f"the disk of {store.store} is read-only: see `dmesg`, mend or remount it; hive then retries"
+    return _TRANSIENT_HINT
 
 
 def _is_full(store: Store) -> bool:

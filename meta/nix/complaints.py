@@ -29,7 +29,9 @@ _PASSING = re.compile(
     r"|[Dd]atabase is (?:busy|locked)|disk I/O error|database or disk is full"
     r"|unexpected end-of-file|[Tt]oo many open files|interrupted by the user"
     r"|\.drv' (?:is not valid|does not exist)"
+    r"|Read-only file system|attempt to write a readonly database"
 )
+_READ_ONLY = re.compile(r"Read-only file system|readonly database")
 _NETWORK = re.compile(r"[Uu]nable to download|[Cc]ould not resolve host|Couldn't (?:resolve|connect)|timed out")
 _MEMORY = re.compile(r"out of memory|std::bad_alloc|GC Warning: (?:Failed to expand heap|Out of Memory)", re.IGNORECASE)
 _OF_A_BUILDER = re.compile(r"error: (?:builder for|Cannot build|build of)")
@@ -119,6 +121,11 @@ def passes(complaint: str, *, network: bool = False) -> bool:
     if _OF_A_BUILDER.search(line):
         return False
     return _PASSING.search(line) is not None or (network and _NETWORK.search(line) is not None)
+
+
+def is_read_only(complaint: str) -> bool:
+    """Return True if nix may not write where its store or its database is."""
+    return _READ_ONLY.search(complaint.partition("\n")[0]) is not None
 
 
 def is_memory(stderr: str) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from meta.config import Config
-from meta.errors import PermanentError
+from meta.errors import PermanentError, TransientError
 from meta.nix import Nix, complaints
+from meta.nix.cli import _failure
+from meta.nix.store import Store
 from reconciler.builders.nix import usable
 
 STORE = "/nix/store"
@@ -111,3 +116,29 @@ def test_an_input_that_is_gone_is_to_be_put_back(text: str) -> None:
 )
 def test_a_mistake_of_the_author_is_in_the_log(text: str) -> None:
     assert complaints.remedy(text, STORE) == "see the log"
+
+
+@pytest.mark.nix
+def test_a_store_on_a_disk_that_is_read_only_is_no_fault_of_the_commit(tmp_path: Path) -> None:
+    """The real nix, with its database on a mount that is read-only."""
+    nix, unshare = shutil.which("nix"), shutil.which("unshare")
+    if nix is None or unshare is None or os.geteuid() != 0:
+        pytest.skip("needs nix, and root for a mount")
+    (tmp_path / "var").mkdir()
+    folders = {f"NIX_{name}": str(tmp_path / "var") for name in ("STATE_DIR", "LOCALSTATE_DIR", "LOG_DIR")}
+    settings = "experimental-features = nix-command flakes\nsubstituters =\nbuild-users-group =\nsandbox = false"
+    environment = {**os.environ, **folders, "NIX_STORE_DIR": str(tmp_path / "store"), "NIX_CONFIG": settings}
+    expression = 'derivation { name = "x"; system = builtins.currentSystem; builder = "/bin/sh"; }'
+    script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" build --impure --no-link --expr "$3"'
+    argv = [unshare, "-m", "sh", "-c", script, "sh", str(tmp_path / "var"), nix, expression]
+    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    complaint = complaints.evaluation_complaint(done.stderr)
+    assert complaints.passes(complaint), complaint
+    assert complaints.is_read_only(complaint)
+
+
+def test_a_read_only_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    log = "error: executing SQLite statement 'pragma x': attempt to write a readonly database"
+    error = _failure("the build failed", log, Store(tmp_path, tmp_path))
+    assert isinstance(error, TransientError)
+    assert "is read-only: see `dmesg`" in (error.hint or "")
