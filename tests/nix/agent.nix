@@ -139,6 +139,13 @@ in
         }
       ]
     );
+    oldNixpkgs = failed (
+      (import ./stub-nixpkgs/nixos { inherit lib pkgsFor; } {
+        system = "x86_64-linux";
+        specialArgs.lib = lib // { trivial.release = "24.11"; };
+        modules = [ { networking.hostName = "alice"; } agent ];
+      }).config
+    );
     longName = failed (system "much-too-long" [ agent ]);
   };
 

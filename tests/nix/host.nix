@@ -3,9 +3,11 @@
 let
   lib = import ./stub-nixpkgs/lib;
   pkgsFor = system: import ./stub-nixpkgs/pkgs.nix { inherit lib system; };
-  system =
-    module:
+  system = systemOf { };
+  systemOf =
+    specialArgs: module:
     (import ./stub-nixpkgs/nixos { inherit lib pkgsFor; } {
+      inherit specialArgs;
       system = "x86_64-linux";
       modules = [
         ../../nix/modules/hive.nix
@@ -100,6 +102,11 @@ in
     };
     strangeOperator = hive { operators = [ "adda" ]; } // { users.mutableUsers = false; };
     managerTaken = hive { } // { containers.manager = { }; };
+  }
+  // {
+    oldNixpkgs = (view (systemOf { lib = lib // { trivial.release = "24.11"; }; } (hive { }))).failed;
+  }
+  // lib.mapAttrs (_: module: (view (system module)).failed) {
     containersOff = hive { } // { boot.enableContainers = false; };
   };
 

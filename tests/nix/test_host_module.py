@@ -234,6 +234,7 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("trustedByMembership", ("nix.settings.trusted-users", 'remove "@builders"')),
         ("trustedBySupplement", ("nix.settings.trusted-users", 'remove "@wheel"')),
         ("strangeOperator", ("services.hive.operators", "adda", "no such user")),
+        ("oldNixpkgs", ("24.11", "25.05 or later", "nix flake update nixpkgs")),
         ("managerTaken", ("containers.manager", "rename")),
         ("containersOff", ("boot.enableContainers = false",)),
     ],

@@ -1,9 +1,14 @@
 { config, lib, ... }:
 let
   cfg = config.hive.agent;
+  oldest = import ../../packages/oldest.nix;
 in
 {
   assertions = lib.optionals cfg.enable [
+    {
+      assertion = lib.versionAtLeast lib.trivial.release oldest;
+      message = "this nixpkgs is ${lib.trivial.release}, and hive.agent needs ${oldest} or later; on the host set services.hive.settings.nixpkgs, or follow a newer nixpkgs there.";
+    }
     {
       assertion = builtins.elem cfg.settings.runtime cfg.runtimes;
       message = "hive.agent.settings.runtime = \"${cfg.settings.runtime}\": this hive's harness has no such runtime yet, so the agent could not start; use \"script\".";

@@ -25,11 +25,16 @@ let
     name:
     name == "*" || name == "hive" || (lib.hasPrefix "@" name && hasHive (lib.removePrefix "@" name));
   trustedHive = builtins.filter isHive trusted;
+  oldest = import ../../packages/oldest.nix;
   undeclared = builtins.filter (name: !(config.users.users ? ${name})) cfg.operators;
 in
 {
   config = lib.mkIf cfg.enable {
     assertions = [
+      {
+        assertion = lib.versionAtLeast lib.trivial.release oldest;
+        message = "this nixpkgs is ${lib.trivial.release}, and services.hive needs ${oldest} or later; update it, for example inputs.nixpkgs.url = \"github:NixOS/nixpkgs/nixos-${oldest}\" with `nix flake update nixpkgs`.";
+      }
       {
         assertion = plain cfg.stateDir;
         message = "services.hive.stateDir = \"${toString cfg.stateDir}\" has characters that cannot stand in a container's settings; use a plain path such as \"/var/lib/hyperhive\".";

@@ -166,7 +166,7 @@ rec {
   fakeHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
   maintainers = { };
   version = "stub";
-  trivial.release = "stub";
+  trivial.release = "25.11";
 
   lower = "abcdefghijklmnopqrstuvwxyz";
   upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";

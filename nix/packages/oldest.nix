@@ -1,0 +1,2 @@
+# The oldest release of nixpkgs that the modules work with.
+"25.05"
