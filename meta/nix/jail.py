@@ -4,6 +4,8 @@ Pure evaluation stops `readFile "/etc/shadow"`. It does not stop a download by h
 that its user can read. So an evaluation sees the store, its own cache and the given repositories, and has no network.
 Locking the flake has fetched every input.
 
+nix starts programs, git above all, and looks for them on the PATH of hive's own process: see `search_path`.
+
 A nix that writes the store directly marks the paths in use by its process id, which is the same in every jail: do not
 collect garbage in such a store while hive builds. A nix daemon does not have this problem.
 """
@@ -15,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from meta.nix import search_path
 from meta.nix.store import Store
 from meta.process import sandbox
 from meta.process.privilege import privilege
 
 NOBODY = 65_534
 _NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
-_PATH = "/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +76,19 @@ def evaluation_command(
     """Return the command line that runs `argv` for an evaluation."""
     home = evaluation.home
     read_only = [*_etc(home), (store.conf, store.conf), *((path, path) for path in evaluation.visible)]
-    read_only = [*read_only, *_programs(argv)]
+    programs = search_path.inside(os.environ)
+    read_only = [*read_only, *_programs(argv), *programs.binds]
     writable = _scratch(home)
     if store.socket is not None:
         read_only += [(store.store, store.store), (store.socket.parent, store.socket.parent)]
     else:
         writable += _written(store)
     box = sandbox.Sandbox(
-        _existing(read_only), _existing(writable), _environment(env), evaluation.user(store), cwd=home
+        _existing(read_only),
+        _existing(writable),
+        _environment(env, programs.path),
+        evaluation.user(store),
+        cwd=home,
     )
     return sandbox.command(box, argv)
 
@@ -96,10 +103,16 @@ def build_command(
     if not store.direct:
         return argv
     read_only = [*_etc(home), (store.conf, store.conf), *((Path(path), Path(path)) for path in _NETWORK)]
-    read_only = [*read_only, *_programs(argv)]
+    programs = search_path.inside(os.environ)
+    read_only = [*read_only, *_programs(argv), *programs.binds]
     writable = [*_scratch(home), (links, links), *_written(store)]
     box = sandbox.Sandbox(
-        _existing(read_only), _existing(writable), _environment(env), network=True, cwd=home, nested=True
+        _existing(read_only),
+        _existing(writable),
+        _environment(env, programs.path),
+        network=True,
+        cwd=home,
+        nested=True,
     )
     return sandbox.command(box, argv)
 
@@ -129,8 +142,8 @@ def _existing(binds: Sequence[tuple[Path, Path]]) -> tuple[tuple[Path, Path], ..
     return tuple(pair for pair in binds if pair[0].exists())
 
 
-def _environment(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple({"PATH": _PATH, "LANG": "C.UTF-8", **env}.items())
+def _environment(env: Mapping[str, str], path: str) -> tuple[tuple[str, str], ...]:
+    return tuple({"PATH": path, "LANG": "C.UTF-8", **env}.items())
 
 
 def _quoted(path: Path) -> str:

@@ -23,13 +23,14 @@ in
   users.users.ada = {
     isNormalUser = true;
     uid = 1000;
+    # of hers alone: hive brings its own git, and the system has none
+    packages = [ pkgs.git ];
   };
   users.users.bob = {
     isNormalUser = true;
     uid = 1001;
   };
 
-  environment.systemPackages = [ pkgs.git ];
   environment.etc."gitconfig".text = ''
     [user]
     	name = Ada

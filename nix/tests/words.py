@@ -50,4 +50,4 @@ def push(name: str, file: str, text: str) -> int:
 
 def tags(name: str) -> list[str]:
     """The tags of the agent's applied repo."""
-    return host.succeed(f"git -C /var/lib/hyperhive/applied/{name}/.git tag").split()
+    return host.succeed(f"runuser -l ada -c 'git -C /var/lib/hyperhive/applied/{name}/.git tag'").split()

@@ -39,6 +39,7 @@ let
         path: builtins.any (one: one ? allOutputs) (builtins.attrValues (builtins.getContext "${path}"))
       ) node.virtualisation.additionalPaths;
       offline = builtins.length node.virtualisation.additionalPaths;
+      systemPackages = map (one: one.pname or one.name) node.environment.systemPackages;
     };
 in
 {

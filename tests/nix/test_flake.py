@@ -87,6 +87,7 @@ def test_the_machine_of_every_test_evaluates_and_its_script_is_python(found: Any
     assert test["name"] == f"hive-{name}"
     assert test["failed"] == []
     assert "hive.service" in test["units"]
+    assert "git" not in test["systemPackages"], "hive has to find git without it"
     compile(test["script"], name, "exec")
     assert test["script"].count("\nready()") + test["script"].count("\n    ready()") >= 1
 

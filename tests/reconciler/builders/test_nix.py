@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +57,21 @@ async def test_a_second_build_gives_the_same_generation_also_after_a_collection(
     first = await nix_host.builder.build(request)
     nix_host.store.run("nix-store", "--gc")
     assert await nix_host.builder.build(request) == first
+
+
+async def test_nix_finds_git_on_the_path_of_the_daemon_alone(
+    nix_host: NixHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "odd" / "bin"
+    odd.mkdir(parents=True)
+    git = shutil.which("git")
+    odd.joinpath("git").write_text(f'#!/bin/sh\necho "$1" >>"$XDG_CACHE_HOME/odd-git"\nexec {git} "$@"\n')
+    odd.joinpath("git").chmod(0o755)
+    sha = await nix_host.commit(ALICE, nix_host.good("odd"))
+    request = nix_host.request(ALICE, 1, sha)
+    monkeypatch.setenv("PATH", f"{odd}:{os.environ['PATH']}")
+    await nix_host.builder.build(request)
+    assert [path for path in nix_host.layout.state.rglob("odd-git") if path.stat().st_size]
 
 
 async def test_another_agents_deploy_gives_no_other_generation(nix_host: NixHost) -> None:
