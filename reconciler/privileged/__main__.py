@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runtime", type=Path, default=Path("/run/hyperhive"), help="the daemon's runtime directory")
     parser.add_argument("--run", type=Path, default=Path("/run/systemd/system"), help="for drop-ins of units")
     parser.add_argument("--records", type=Path, default=Path("/var/lib/hive-privileged"), help="root's own notes")
+    parser.add_argument("--credentials", type=Path, default=Path("/etc/hive/credentials.json"), help="the host's list")
     parser.add_argument("--uid-first", type=int, default=Bounds().uid_first, help="of the containers' ranges")
     parser.add_argument("--uid-last", type=int, default=Bounds().uid_last)
     parser.add_argument("--connections", type=int, default=8, help="at the same time")
@@ -85,6 +86,7 @@ def _host(options: argparse.Namespace) -> Host:
         runtime=options.runtime,
         units=options.run,
         records=options.records,
+        credentials=options.credentials,
         bounds=Bounds(options.store, options.uid_first, options.uid_last),
         idmap=idmap.of_host(options.store),
         programs=Programs(**{key: getattr(options, key) for key in Programs.__dataclass_fields__}),

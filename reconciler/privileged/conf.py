@@ -53,12 +53,21 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """A file of the host's root that the container's start reads and passes on as a credential of systemd."""
+
+    id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Conf:
     """The content of a conf file. Without a `system` the container cannot boot yet."""
 
     owner: str
     settings: Settings
     system: str | None
+    credentials: tuple[Credential, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,7 @@ def render(name: AgentName, conf: Conf, places: Places) -> str:
     flags = [f"--private-users={settings.uid_base}:{UIDS}", "--private-users-ownership=auto"]
     flags += [*_store_flags(places.idmapped_store), *(_flag(bind, places) for bind in binds(name, settings.role))]
     flags += [f"--inaccessible={path}" for path in HIDDEN]
+    flags += [f"--load-credential={each.id}:{each.path}" for each in conf.credentials]
     addresses = None if settings.isolated else _addresses(settings.uid_base)
     body = [*variables.written(addresses), "AUTO_START=0"]
     body += [f"SYSTEM_PATH={conf.system}"] if conf.system else []

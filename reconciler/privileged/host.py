@@ -47,7 +47,7 @@ class Host:
 
     `uid` and `gid` are the daemon's. `roots` has the containers' own disks, where nixos-container makes them. `records`
     is root's own directory: the containers that are being created. `idmap`: the store's file system can be mounted with
-    mapped owners.
+    mapped owners. `credentials` is the host's list of them.
     """
 
     owner: str
@@ -64,6 +64,7 @@ class Host:
     deadlines: Deadlines = Deadlines()
     roots: Path = Path("/var/lib/nixos-containers")
     idmap: bool = False
+    credentials: Path = Path("/etc/hive/credentials.json")
 
     def __post_init__(self) -> None:
         if not OWNER.fullmatch(self.owner):

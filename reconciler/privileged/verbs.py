@@ -16,9 +16,9 @@ from pathlib import Path
 
 from meta.errors import BadInput, NotFound, PermanentError, Refused, TransientError
 from meta.names import MANAGER, AgentName
-from reconciler.privileged import conf, directories, files, held, values
+from reconciler.privileged import conf, credentials, directories, files, held, values
 from reconciler.privileged.command import Ended, Run, run
-from reconciler.privileged.conf import Conf, Written
+from reconciler.privileged.conf import Conf, Credential, Written
 from reconciler.privileged.directories import Ownership
 from reconciler.privileged.host import Host
 from reconciler.privileged.protocol import (
@@ -131,9 +131,18 @@ class Verbs:
         for bind in conf.binds(name, written.settings.role):
             directories.require(self._host.runtime if bind.runtime else self._host.state, bind.parts)
         # an older hive may have written it, without what a newer host's start script or systemd needs
-        self._write_conf(name, Conf(self._host.owner, written.settings, written.system))
+        passed = self._credentials(name, written.system)
+        self._write_conf(name, Conf(self._host.owner, written.settings, written.system, passed))
         self._write_limits(name, written.settings)  # they lie in /run, which a reboot empties
         self._units.start(name)
+
+    def _credentials(self, name: AgentName, system: str) -> tuple[Credential, ...]:
+        """Return what this start passes on: the configuration and the files may be others than at the last one."""
+        store, root = self._host.bounds.store, os.geteuid()
+        ids = credentials.needed(system, store)
+        if not ids:  # a fault in the list is none of its concern
+            return ()
+        return credentials.for_start(name, credentials.of_agent(self._host.credentials, name, root), ids, store, root)
 
     def _stop(self, request: Stop) -> None:
         written = self._read(request.name)

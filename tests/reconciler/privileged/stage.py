@@ -77,6 +77,7 @@ class Stage:
             runtime=root / "runtime",
             units=root / "units",
             records=root / "records",
+            credentials=root / "credentials.json",
             bounds=Bounds(store=str(root / "store")),
             programs=programs,
             deadlines=DEADLINES,

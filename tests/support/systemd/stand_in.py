@@ -24,6 +24,7 @@ def make_system(agent: str, command: str, files: dict[str, str]) -> Path:
     fresh = path.with_name(f".{path.name}")
     fresh.mkdir()
     for key, text in files.items():
+        (fresh / key).parent.mkdir(parents=True, exist_ok=True)
         (fresh / key).write_text(text)
     shutil.copy(FILES / "system-init", fresh / "init")
     unit = (FILES / "hive-harness.service").read_text()

@@ -41,6 +41,7 @@ class NixosHost(BackendHost[NixosBackend]):
         super().__init__(tmp_path)
         self.layout = Layout(HOME / "state", Path("/run/hyperhive"))
         self.script = SCRIPT
+        self.files: dict[str, str] = {}
         for folder in (self.layout.state, self.layout.runtime):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -55,7 +56,9 @@ class NixosHost(BackendHost[NixosBackend]):
 
     @override
     def generation(self, agent: AgentName, number: int = 1, runtime: str = "claude") -> Generation:
-        system = make_system(agent, "/bin/sh @system@/script", {"script": self.script, "number": str(number)})
+        system = make_system(
+            agent, "/bin/sh @system@/script", {"script": self.script, "number": str(number), **self.files}
+        )
         settings = self.settings(agent)
         id = GenerationId(f"{number:020x}")
         return Generation(id, agent, Sha("a" * 40), system, settings.fingerprint(), "test")
