@@ -7,6 +7,7 @@ in
   imports = [
     ./agent/settings.nix
     ./agent/assertions.nix
+    ./agent/credentials.nix
     ./agent/harness.nix
     ./agent/nix.nix
   ];

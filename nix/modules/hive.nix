@@ -11,6 +11,7 @@ in
     ./host/daemon.nix
     ./host/privileged.nix
     ./host/containers.nix
+    ./host/credentials.nix
   ];
 
   options.services.hive = {

@@ -22,6 +22,7 @@ let
     source = config.environment.etc."hive/agent.toml".source;
     user = config.users.users.agent or null;
     journald = config.environment.etc."systemd/journald.conf.d/hive.conf".text;
+    credentials = config.environment.etc."hive/credentials.json".text or null;
     git = config.programs.git.config;
     nix = {
       inherit (config.nix) enable settings;
@@ -92,6 +93,12 @@ in
       system "alice" [
         agent
         { hive.agent.nix.enable = true; }
+      ]
+    );
+    keeper = view (
+      system "alice" [
+        agent
+        { hive.agent.credentials = [ "github-token" "npm_token" ]; }
       ]
     );
     equipped = view (

@@ -22,6 +22,8 @@ let
     wanted = lib.mapAttrs (_: one: one.wantedBy) (config.systemd.services // config.systemd.sockets);
     tmpfiles = config.systemd.tmpfiles.rules;
     settings = config.environment.etc."hive/daemon.env".text or null;
+    credentials = config.environment.etc."hive/credentials.json".text or null;
+    notifyCheck = map (one: one.content) (config.systemd.services.hive.serviceConfig.ExecStartPre or [ ]);
     variables = config.environment.variables;
     user = config.users.users.hive or null;
     groups = config.users.groups;
@@ -68,6 +70,13 @@ in
     flaked = hive { } // {
       nixpkgs.flake.source = "/the/nixpkgs";
     };
+    secretive = hive {
+      credentials = {
+        alice.github-token = "/run/secrets/alice-github";
+        alice.npm_token = "/run/agenix/npm";
+        manager.deploy = "/var/lib/secrets/deploy.key";
+      };
+    };
     packaged = { pkgs, ... }: hive { package = pkgs.hello; };
   };
 
@@ -102,12 +111,24 @@ in
     };
     strangeOperator = hive { operators = [ "adda" ]; } // { users.mutableUsers = false; };
     managerTaken = hive { } // { containers.manager = { }; };
+    credentialOfNobody = hive { credentials.Alice.x = "/run/secrets/x"; };
+    credentialOfSystemd = hive { credentials.alice."tmpfiles.extra" = "/run/secrets/x"; };
+    credentialLiteral = hive { credentials.alice.x = ./host.nix; };
+    credentialCopied = hive { credentials.alice.x = "${./host.nix}"; };
+    credentialStored = hive { credentials.alice.x = "${builtins.storeDir}/0123-token"; };
+    credentialMade = { pkgs, ... }: hive { credentials.alice.x = pkgs.writeText "token" "hunter2"; };
+    credentialAtHome = hive { credentials.alice.x = "/home/ada/token"; };
+    credentialOdd = hive { credentials.alice.x = "/run/secrets/x:y"; };
+    credentialLocal = hive { backend = "local"; builder = "plain"; credentials.alice.x = "/run/secrets/x"; };
+    notifyByValue = hive { settings.notify = "ntfy+https://:tk_hunter2@ntfy.sh/hive"; };
+    nixpkgsByValue = hive { settings.nixpkgs = "git+https://ada:hunter2@example.org/nixpkgs"; };
+    notifyCopied = hive { settings.notify_file = "${./host.nix}"; };
+    notifyCredential = hive { settings.notify_file = "/run/credentials/hive.service/notify"; };
+    notifyProgram = hive { settings.notify = "/run/current-system/sw/bin/mail-me --urgent"; };
+    containersOff = hive { } // { boot.enableContainers = false; };
   }
   // {
     oldNixpkgs = (view (systemOf { lib = lib // { trivial.release = "24.11"; }; } (hive { }))).failed;
-  }
-  // lib.mapAttrs (_: module: (view (system module)).failed) {
-    containersOff = hive { } // { boot.enableContainers = false; };
   };
 
   # whether each assertion holds where everything is right: one per assertion
@@ -121,6 +142,7 @@ in
     wrongWord = hive { settings.isolation = "none"; };
     unknownOption = hive { port = 1; };
     unknownBackend = hive { backend = "docker"; };
+    credentialValue = hive { credentials.alice.x = "hunter2"; };
     relativeState = hive { stateDir = "hive"; };
     noWatchdog = hive { watchdog = 0; };
   };

@@ -234,6 +234,19 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("trustedByMembership", ("nix.settings.trusted-users", 'remove "@builders"')),
         ("trustedBySupplement", ("nix.settings.trusted-users", 'remove "@wheel"')),
         ("strangeOperator", ("services.hive.operators", "adda", "no such user")),
+        ("credentialOfNobody", ("services.hive.credentials.Alice.x", "a-z, 0-9")),
+        ("credentialOfSystemd", ("services.hive.credentials.alice.tmpfiles.extra", "letters, digits")),
+        ("credentialLiteral", ("services.hive.credentials.alice.x", "in the store", "sops-nix")),
+        ("credentialCopied", ("services.hive.credentials.alice.x", "in the store", "change it")),
+        ("credentialStored", ("services.hive.credentials.alice.x", "in the store", "agenix")),
+        ("credentialMade", ("services.hive.credentials.alice.x", "in the store", "agenix")),
+        ("credentialAtHome", ("services.hive.credentials.alice.x", "do not see", '"/run/secrets/alice"')),
+        ("credentialOdd", ("services.hive.credentials.alice.x", "characters")),
+        ("credentialLocal", ('backend = "nixos"', "in its home, below /var/lib/hyperhive/agents")),
+        ("notifyByValue", ("services.hive.settings are in the store", "and notify may hold", "notify_file")),
+        ("nixpkgsByValue", ("and nixpkgs may hold", "access-tokens")),
+        ("notifyCopied", ("services.hive.settings.notify_file", "in the store")),
+        ("notifyCredential", ("services.hive.settings.notify_file", "by itself")),
         ("oldNixpkgs", ("24.11", "25.05 or later", "nix flake update nixpkgs")),
         ("managerTaken", ("containers.manager", "rename")),
         ("containersOff", ("boot.enableContainers = false",)),
@@ -249,8 +262,8 @@ def test_a_host_that_names_hive_among_the_allowed_users_is_accepted(found: Any) 
     assert found["asserted"]["allowed"] == []
 
 
-@pytest.mark.parametrize("case", ["trustedOthers", "knownOperator"])
-def test_trust_in_others_and_an_operator_that_exists_are_accepted(found: Any, case: str) -> None:
+@pytest.mark.parametrize("case", ["trustedOthers", "knownOperator", "notifyProgram"])
+def test_trust_in_others_an_operator_that_exists_and_a_program_are_accepted(found: Any, case: str) -> None:
     assert found["asserted"][case] == []
 
 

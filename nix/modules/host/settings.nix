@@ -66,7 +66,8 @@ let
   # the flake that the host's own system comes from, if there is one: the containers then share its packages
   source = config.nixpkgs.flake.source or null;
 
-  given = lib.filterAttrs (_: value: value != null) cfg.settings;
+  # notify_file is loaded as a credential: credentials.nix
+  given = lib.filterAttrs (key: value: value != null && key != "notify_file") cfg.settings;
   line = key: value: "HIVE_${lib.toUpper key}=${builtins.toJSON (text value)}\n";
 in
 {
