@@ -37,18 +37,21 @@ _OTHERS_WRITE = 0o022
 _ALL_READ = 0o007
 
 
-def of_agent(path: Path, name: AgentName, root: int = 0) -> Mapping[str, Credential]:
-    """Return the credentials that the list at `path` gives to an agent, by id. Without a list nobody has one.
+class Hidden(TransientError):
+    """A file that this user may not look at. It never happens to root."""
+
+
+def given(path: Path, root: int = 0) -> Mapping[AgentName, Mapping[str, Credential]]:
+    """Return the credentials that the list at `path` gives to each agent, by id. Without a list no agent has one.
 
     Raise Refused for a list that others may write, or that is wrong in any part.
     """
     hint = f"{path} is written by the module of NixOS from services.hive.credentials; switch to it again"
     try:
         content = _read(path, (0, root))
-        agents = _agents(content) if content is not None else {}
+        return _agents(content) if content is not None else {}
     except BadInput as error:
         raise Refused(f"the list of credentials is wrong: {error.summary}", hint) from error
-    return agents.get(name, {})
 
 
 def needed(system: str, store: str) -> tuple[str, ...]:
@@ -71,7 +74,7 @@ def needed(system: str, store: str) -> tuple[str, ...]:
 
 
 def for_start(
-    name: AgentName, given: Mapping[str, Credential], ids: tuple[str, ...], store: str, root: int = 0
+    name: AgentName, own: Mapping[str, Credential], ids: tuple[str, ...], store: str, root: int = 0
 ) -> tuple[Credential, ...]:
     """Return what a start passes on: what the agent needs, each file checked.
 
@@ -79,15 +82,15 @@ def for_start(
     """
     size = 0
     for id in ids:
-        if id not in given:
+        if id not in own:
             raise Refused(
                 f"{name} needs the credential {id}, and the host gives it none of that name",
                 f"set services.hive.credentials.{name}.{id}, or take it out of hive.agent.credentials",
             )
-        size += _size(name, given[id], store, root)
+        size += _size(name, own[id], store, root)
     if size > BYTES:
         raise Refused(f"the credentials of {name} have {size} bytes", f"{BYTES} are passed on, at most")
-    return tuple(given[id] for id in ids)
+    return tuple(own[id] for id in ids)
 
 
 def _size(name: AgentName, credential: Credential, store: str, root: int) -> int:
@@ -137,6 +140,8 @@ def _lstat(what: str, path: str, part: Path) -> os.stat_result:
             f"{what} is missing: there is no {path}",
             "see whether sops-nix or agenix made it (it does so at activation); hive tries again",
         ) from None
+    except PermissionError:
+        raise Hidden(f"{what} cannot be looked at by this user: {path}", "run this as root") from None
     except OSError as error:
         raise TransientError(f"{what} cannot be looked at: {path}: {error.strerror}") from None
 
@@ -146,7 +151,7 @@ def _check_owner(what: str, part: Path, status: os.stat_result, root: int) -> No
         raise Refused(f"{what} is not root's: {part} belongs to the uid {status.st_uid}", "let root own it")
     replaceable = stat.S_ISDIR(status.st_mode) and status.st_mode & _OTHERS_WRITE and not status.st_mode & stat.S_ISVTX
     if replaceable:
-        raise Refused(f"{what} can be replaced: others may write to {part}", f"chmod go-w {part}")
+        raise Refused(f"{what} can be replaced: others may write to {part}", "let only root write there")
 
 
 def _agents(content: str) -> Mapping[AgentName, Mapping[str, Credential]]:

@@ -142,7 +142,8 @@ class Verbs:
         ids = credentials.needed(system, store)
         if not ids:  # a fault in the list is none of its concern
             return ()
-        return credentials.for_start(name, credentials.of_agent(self._host.credentials, name, root), ids, store, root)
+        own = credentials.given(self._host.credentials, root).get(name, {})
+        return credentials.for_start(name, own, ids, store, root)
 
     def _stop(self, request: Stop) -> None:
         written = self._read(request.name)

@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Conflict, HiveError
-from reconciler.upkeep.doctor.checks import agents, generations, host, packs, places, proposed, running, systemd, truth
+from reconciler.upkeep.doctor.checks import (
+    agents,
+    credentials,
+    generations,
+    host,
+    packs,
+    places,
+    proposed,
+    running,
+    systemd,
+    truth,
+)
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict
 
 SECONDS = 600.0
@@ -41,6 +52,7 @@ CHECKS = (
     Check("cgroups", "the limits of agents can be enforced", host.cgroups),
     Check("helper", "the root helper of backend nixos listens", host.helper),
     Check("bus", "the system bus of backend nixos is available", systemd.bus),
+    Check("credentials", "agents of backend nixos have the credentials that they need", credentials.credentials),
     Check("inotify", "programs can watch enough files", host.inotify),
     Check("files", "enough files may be open", host.files),
     Check("disk", "there is free space, in bytes and inodes", host.disk),

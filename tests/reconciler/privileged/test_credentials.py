@@ -257,6 +257,6 @@ def test_a_list_of_needs_that_leads_out_of_the_store_is_not_read(stage: Stage) -
 def test_ids_are_sorted_and_single(stage: Stage) -> None:
     need(stage, '["b", "a", "b"]')
     assert credentials.needed(stage.system, stage.host.bounds.store) == ("a", "b")
-    given = {"a": Credential("a", str(secret(stage, "a"))), "b": Credential("b", str(secret(stage, "b")))}
-    passed = credentials.for_start(ALICE, given, ("a", "b"), stage.host.bounds.store, os.geteuid())
+    own = {id: Credential(id, str(secret(stage, id))) for id in ("a", "b")}
+    passed = credentials.for_start(ALICE, own, ("a", "b"), stage.host.bounds.store, os.geteuid())
     assert [each.id for each in passed] == ["a", "b"]

@@ -12,6 +12,7 @@ import pytest
 
 from meta.errors import HiveError, TransientError
 from reconciler.privileged.credentials import NEEDED
+from tests.support.systemd.host import USER
 from tests.systemd.inside.conftest import WHERE, NixosHost
 from tests.systemd.inside.entered import USERS, Inside, enter
 from tests.systemd.inside.surroundings import ALICE, BOB
@@ -114,3 +115,32 @@ async def test_a_secret_in_the_store_starts_nothing(nixos_host: NixosHost) -> No
             await restart(nixos_host)
         assert "hunter2" not in caught.value.describe()
         Path(stored).unlink()
+
+
+UNIT = f"""
+[Service]
+Type=oneshot
+User={USER}
+PrivateMounts=true
+ProtectSystem=strict
+LoadCredential=notify:{SECRETS}/alice
+Environment="HIVE_NOTIFY_FILE=%d/notify"
+ExecStart=/bin/sh -c 'test ! -r {SECRETS}/alice && cat "$HIVE_NOTIFY_FILE"'
+StandardOutput=truncate:/run/hive-own
+"""
+"""hive.service's lines for `services.hive.settings.notify_file`."""
+
+
+def test_the_daemons_own_secret_is_loaded_for_it_from_a_file_that_only_root_reads() -> None:
+    unit = Path("/run/systemd/system/hive-own.service")
+    unit.parent.mkdir(exist_ok=True)
+    unit.write_text(UNIT)
+    start = ["systemctl", "start", unit.name]
+    with given():
+        subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=20)
+        subprocess.run(start, check=True, timeout=20)
+        assert Path("/run/hive-own").read_text() == FIRST
+        (SECRETS / "alice").unlink()
+        assert subprocess.run(start, timeout=20).returncode != 0
+    said = subprocess.run(["systemctl", "status", unit.name], capture_output=True, text=True, timeout=20).stdout
+    assert "243/CREDENTIALS" in said

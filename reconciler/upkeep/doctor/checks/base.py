@@ -77,7 +77,7 @@ class Daemon:
 class Host:
     """The parts of the machine that a test replaces. `files`: how many files a process may have open.
 
-    `systemd` is the runtime directory of systemd. `groups` returns the gid of a group, or None.
+    `systemd` is the runtime directory of systemd. `groups` returns the gid of a group, or None. `root` is root's uid.
     """
 
     proc: Path = Path("/proc")
@@ -86,6 +86,9 @@ class Host:
     files: Callable[[], int] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     synchronised: Callable[[], bool | None] = synchronised
     systemd: Path = Path("/run/systemd")
+    credentials: Path = Path("/etc/hive/credentials.json")
+    containers: Path = Path("/etc/nixos-containers")
+    root: int = 0
     groups: Groups = gid_of
 
 
