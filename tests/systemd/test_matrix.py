@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.systemd import host, nixhost
 from tests.support.systemd.host import SystemdHost
-from tests.systemd import nixstory, swarm
+from tests.systemd import nixstory, secretstory, swarm
 
 pytestmark = [pytest.mark.systemd, pytest.mark.nix]
 
@@ -53,6 +53,14 @@ def test_a_kill_anywhere_ends_in_one_story_also_a_second_one() -> None:
     with nix_host(nixstory.SETTINGS) as made:
         said = told(made, "tests.systemd.matrix", "all", seconds=1400)
     assert "WRONG" not in said
+
+
+@pytest.mark.full
+@pytest.mark.timeout(240)
+def test_secrets_of_agents_and_of_hive_reach_them_through_the_modules_units_and_nobody_else() -> None:
+    with nix_host(secretstory.SETTINGS) as made:
+        said = told(made, "tests.systemd.secretstory", seconds=200)
+    assert "rotation 3" in said
 
 
 @pytest.mark.full

@@ -125,7 +125,8 @@ def _install_units(root: Path, nix: Nix) -> None:
     if any(Path(each).is_relative_to(folder) for each in (REPO, packages) for folder in ("/tmp", "/var/tmp")):
         seen += ["PrivateTmp=no", "ReadWritePaths=/tmp /var/tmp"]
     start = ["ExecStart=", f"ExecStart={HOME}/libexec/hive-privileged-start"]
-    for name, lines in (("hive", [path, *seen]), ("hive-privileged", [path, *seen, *start])):
+    # the script that looks at notify_file is in the evaluator's store
+    for name, lines in (("hive", [path, *seen, "ExecStartPre="]), ("hive-privileged", [path, *seen, *start])):
         (units / f"{name}.service.d").mkdir()
         (units / f"{name}.service.d/50-debian.conf").write_text("\n".join(["[Service]", *lines, ""]))
 
