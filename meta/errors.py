@@ -7,6 +7,7 @@
     |  |- Conflict            another change was first, or the state does not allow it
     |  |  `- Occupied         it would take the place of what another one proposed, and does not say so
     |  |- Damaged             a file of hive exists and cannot be read or understood
+    |  |- NewerState          a newer hive wrote the state directory
     |  |- Refused             hive could do it but does not (trust, limits, isolation)
     |  `- BuildFailed         the commit cannot be built; log: the last lines
     `- TransientError         a retry may succeed; retry_after: seconds
@@ -57,6 +58,10 @@ class Damaged(PermanentError):
 
     def __init__(self, path: object, what: str, hint: str = "`hive doctor` names the remedy") -> None:
         super().__init__(f"{path} is damaged: {what}", hint)
+
+
+class NewerState(PermanentError):
+    """A newer hive wrote the state directory. This hive changes nothing in it."""
 
 
 class Refused(PermanentError):

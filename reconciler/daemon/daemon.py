@@ -30,7 +30,7 @@ from reconciler.loop.loop import Reconciler
 from reconciler.messaging.cleaning import hourly
 from reconciler.ports import Sockets
 from reconciler.service import Service
-from reconciler.store import damaged
+from reconciler.store import damaged, offline
 from reconciler.upkeep.backups.packing import agents_in
 from reconciler.world import World
 
@@ -55,9 +55,11 @@ class Daemon:
     async def open(cls, layout: Layout, config: Config, sockets: Sockets, choice: Choice) -> Daemon:
         """Take the lock, recover, open everything. Raise Conflict if another daemon has the state directory.
 
+        Raise NewerState if a newer hive wrote it: before anything in it is changed.
         On a full disk that goes on what the reserve gives back, without the agents that exceed their limit.
         """
         state_directory.refuse_another_backends(layout, choice.backend, BACKENDS)
+        await asyncio.to_thread(offline.refuse_newer, layout.database)
         try:
             return await cls._open(layout, config, sockets, choice)
         except OSError as error:

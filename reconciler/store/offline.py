@@ -19,7 +19,7 @@ from reconciler.store.connection import BUSY_TIMEOUT, translated
 from reconciler.store.events import chain
 from reconciler.store.events.chain import Chain
 from reconciler.store.events.log import EventRow
-from reconciler.store.schema import migrations
+from reconciler.store.schema import migrations, require_known
 
 DECISIONS = (
     "proposal_approved",
@@ -75,6 +75,21 @@ def read_events(path: Path, n: int | None = None) -> Record:
         return Record(verified, hash, _decisions(connection))
 
 
+def refuse_newer(path: Path) -> None:
+    """Raise NewerState if a newer hive wrote the database at `path`. Write nothing.
+
+    What else may be wrong with it is for the open to find: no database, a damaged one, one without access.
+    """
+    if not path.is_file():
+        return
+    # "immutable" leaves the write-ahead log and its index alone. A schema that only the log has is read with them.
+    for mode in ("mode=ro&immutable=1", "mode=ro"):
+        if mode == "mode=ro" and not path.with_name(f"{path.name}-shm").exists():
+            break
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, mode)) as connection:
+            require_known(path, connection)
+
+
 def read_contents(path: Path) -> Contents:
     """Check the whole file at `path`, which exists. Read cards and memos. Block until the check is done."""
     known = len(migrations())
@@ -117,13 +132,15 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     # Without a write-ahead log no daemon has the file open; "immutable" then makes no side files either.
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     with translated(path):
-        connection = sqlite3.connect(
-            f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
-        )
+        connection = _connect(path, mode)
     try:
         yield connection
     finally:
         connection.close()
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 import time
@@ -10,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from meta.errors import PermanentError
+from meta.errors import NewerState, PermanentError
 from reconciler.store.connection import damaged
 
 LOG_BYTES = 8 * 2**20
@@ -38,8 +39,9 @@ def migrations() -> tuple[str, ...]:
 def prepare_writer(path: Path, connection: sqlite3.Connection) -> str:
     """Bring the file up to date and return its uuid. Raise DamagedDatabase, PermanentError or sqlite3.Error."""
     try:
+        require_known(path, connection)
         _configure(connection)
-        _check(path, connection)
+        _check(connection)
         migrate(connection)
         connection.execute("PRAGMA synchronous = FULL")
         return _identity(connection)
@@ -58,14 +60,28 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _check(path: Path, connection: sqlite3.Connection) -> None:
-    version = _version(connection)
-    known = len(migrations())
+def require_known(path: Path, connection: sqlite3.Connection) -> None:
+    """Raise NewerState if a newer hive wrote the file. Only read it."""
+    version, known = _version(connection), len(migrations())
     if version > known:
-        raise PermanentError(
-            f"{path} was written by a newer hive (its schema is {version}, this hive knows {known})",
-            "install that hive again, or move the file away: cards come back from the tags, messages do not",
+        raise NewerState(
+            f"{path} was written by a newer hive (its schema is {version}, this hive knows {known}"
+            f"{_last_start(connection)}); nothing was changed",
+            "install that hive again (NixOS: switch to the host's generation that has it), or put back a database from "
+            "before it: `hive restore BACKUP --only database`; docs/howto/upgrade.md has both",
         )
+
+
+def _last_start(connection: sqlite3.Connection) -> str:
+    """Return which hive started last on the file, for a message, or "" if a newer schema keeps that elsewhere."""
+    query = "SELECT data ->> '$.revision' FROM events WHERE kind = 'daemon_started' ORDER BY n DESC LIMIT 1"
+    with contextlib.suppress(sqlite3.Error):
+        if row := connection.execute(query).fetchone():
+            return f"; the last that started on it was {row[0]}"
+    return ""
+
+
+def _check(connection: sqlite3.Connection) -> None:
     faults = connection.execute("PRAGMA quick_check(1)").fetchone()
     if faults != ("ok",):
         raise DamagedDatabase(str(faults[0]))

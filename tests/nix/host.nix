@@ -30,6 +30,7 @@ let
     packages = map toString config.environment.systemPackages;
     containers = config.boot.enableContainers;
     restarts = (config.systemd.services."container@" or { restartIfChanged = null; }).restartIfChanged;
+    stops = lib.mapAttrs (_: one: one.stopIfChanged) config.systemd.services;
     helper = (config.systemd.services.hive-privileged or { serviceConfig.ExecStart.content = null; })
       .serviceConfig.ExecStart.content;
     failed = map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);

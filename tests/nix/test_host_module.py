@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.cli.client.exit_codes import Code
 from meta.config import Config, config_from_environment
 from reconciler.privileged.__main__ import _parser
 from tests.nix.evaluate import HERE, ROOT, Evaluator
@@ -151,6 +152,16 @@ def test_systemd_starts_no_container_and_a_switch_of_the_host_restarts_none(plai
 
 def test_containers_may_have_the_node_that_nspawn_makes_in_them(plain: Any) -> None:
     assert section(plain["units"]["container@.service"], "Service")["DeviceAllow"] == ["/dev/net/tun rwm"]
+
+
+def test_a_switch_of_the_host_restarts_hives_services_at_its_end(plain: Any) -> None:
+    hive = {name: stops for name, stops in plain["stops"].items() if name.startswith("hive")}
+    assert hive == {"hive": False, "hive-privileged": False}
+
+
+def test_a_daemon_that_finds_the_state_of_a_newer_hive_is_not_started_again(plain: Any) -> None:
+    service = section(plain["units"]["hive.service"], "Service")
+    assert service["RestartPreventExitStatus"] == [str(Code.NEWER.value)]
 
 
 def test_git_is_told_of_exactly_hives_own_repositories(plain: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from meta.errors import BadInput, Conflict, HiveError, NotFound, Refused, TransientError
+from meta.errors import BadInput, Conflict, HiveError, NewerState, NotFound, Refused, TransientError
 
 
 class Code(IntEnum):
@@ -18,6 +18,7 @@ class Code(IntEnum):
     UNREACHABLE = 5
     TIMEOUT = 6
     TRY_AGAIN = 7
+    NEWER = 8
     INTERRUPTED = 130
 
 
@@ -31,6 +32,7 @@ MEANINGS: dict[Code, str] = {
     Code.UNREACHABLE: "no daemon answers on the socket",
     Code.TIMEOUT: "`--timeout` passed, or the daemon exists and does not answer; the work goes on",
     Code.TRY_AGAIN: "it failed now and may work later (disk full, a busy lock)",
+    Code.NEWER: "a newer hive wrote the state directory, and nothing was changed; systemd does not try again",
     Code.INTERRUPTED: "interrupted with Ctrl-C; the work goes on",
 }
 
@@ -64,6 +66,8 @@ def code_of(error: HiveError) -> Code:
             return Code.NOT_FOUND
         case Conflict() | Refused():
             return Code.CONFLICT
+        case NewerState():
+            return Code.NEWER
         case Unreachable():
             return Code.UNREACHABLE
         case TimedOut():

@@ -24,6 +24,7 @@ BOTH: Mapping[str, Value] = {
     "NotifyAccess": "main",
     "UMask": "0022",
     "Restart": "always",
+    "RestartPreventExitStatus": "8",  # Code.NEWER: a newer hive wrote the state directory, and only a person can help
     "TimeoutStartSec": "180",
     "TimeoutStopSec": "60",
     "WatchdogSec": "120",

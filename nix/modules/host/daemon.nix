@@ -34,6 +34,8 @@ in
       ]
       ++ lib.optional (cfg.backend == "nixos") "hive-privileged.socket";
       restartTriggers = [ config.environment.etc."hive/daemon.env".text ];
+      # A switch of the host restarts it at the end, and does not stop it before the activation.
+      stopIfChanged = false;
       # A daemon that keeps ending is restarted for ever, with growing delays: agents keep running and need it.
       startLimitIntervalSec = 0;
 
@@ -68,6 +70,8 @@ in
         UMask = "0022";
 
         Restart = "always";
+        # a newer hive wrote the state directory: a start again changes nothing, a person has to (docs/howto/upgrade.md)
+        RestartPreventExitStatus = 8;
         RestartSec = 1;
         RestartSteps = 6;
         RestartMaxDelaySec = 60;

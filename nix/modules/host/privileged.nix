@@ -69,6 +69,8 @@ in
         pkgs.util-linux
       ];
       environment.NIX_REMOTE = "daemon";
+      # As for the daemon. With true a switch would stop the socket too, for as long as the activation takes.
+      stopIfChanged = false;
 
       serviceConfig = {
         Type = "exec";

@@ -21,7 +21,16 @@ from api.cli.main import parser
 from api.cli.render import texts
 from api.cli.render.events import SENTENCES, describe
 from api.http.problems import KINDS, error_from, problem_of
-from meta.errors import BadInput, Conflict, HiveError, NotFound, PermanentError, Refused, TransientError
+from meta.errors import (
+    BadInput,
+    Conflict,
+    HiveError,
+    NewerState,
+    NotFound,
+    PermanentError,
+    Refused,
+    TransientError,
+)
 from meta.model import DeployKind
 from reconciler.store.events.kinds import EVENT_KINDS
 from reconciler.views import PlanRow
@@ -380,6 +389,7 @@ def test_every_exit_code_has_a_meaning_and_every_error_a_code() -> None:
         (Unreachable("x"), Code.UNREACHABLE),
         (TimedOut("x"), Code.TIMEOUT),
         (TransientError("x"), Code.TRY_AGAIN),
+        (NewerState("x"), Code.NEWER),
         (Failed("x"), Code.FAILED),
         (PermanentError("x"), Code.FAILED),
     ]

@@ -27,6 +27,7 @@ from meta.names import MANAGER
 from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
 from reconciler.proposals.discovery import Discovery
+from tests.support.newer import make_newer, snapshot
 
 
 @dataclass
@@ -207,6 +208,22 @@ async def test_a_state_with_containers_of_another_backend_is_left_alone(place: P
         assert b"are of backend 'nixos', not 'local'" in err
         assert b"use --backend nixos (HIVE_BACKEND)" in err
     assert sorted(path.name for path in place.state.iterdir()) == ["backend", "meta"]
+
+
+@pytest.mark.parametrize("command", ["serve", "reconcile"])
+async def test_the_state_of_a_newer_hive_is_refused_and_nothing_in_it_is_changed(place: Place, command: str) -> None:
+    async with place.serving() as process:
+        assert (await place.hive("spawn", "alice", "--wait", "--timeout", "30"))[0] == 0
+        process.terminate()
+        await process.wait()
+    make_newer(place.state / "hive.db")
+    before = snapshot(place.state), snapshot(place.runtime)
+    code, _, err = await place.hive(command)
+    assert code == Code.NEWER
+    assert "was written by a newer hive (its schema is 999, this hive knows" in err
+    assert "  try: install that hive again" in err
+    assert "Traceback" not in err
+    assert (snapshot(place.state), snapshot(place.runtime)) == before
 
 
 @pytest.mark.parametrize("module", ["dbus_fast", "reconciler.builders.nix", "reconciler.backends.nixos"])
