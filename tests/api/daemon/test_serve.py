@@ -226,6 +226,16 @@ async def test_the_state_of_a_newer_hive_is_refused_and_nothing_in_it_is_changed
     assert (snapshot(place.state), snapshot(place.runtime)) == before
 
 
+async def test_a_database_from_before_brings_the_older_hive_back(place: Place, tmp_path: Path) -> None:
+    assert (await place.hive("serve", "--once", "--timeout", "30"))[0] == 0
+    assert (await place.hive("backup", str(tmp_path / "before.tar.gz")))[0] == 0
+    make_newer(place.state / "hive.db")
+    code, _, err = await place.hive("restore", str(tmp_path / "before.tar.gz"), "--only", "database", "--yes")
+    assert code == 0, err
+    assert (await place.hive("serve", "--once", "--timeout", "30"))[0] == 0
+    assert list(place.state.glob("hive.db.before-*"))
+
+
 @pytest.mark.parametrize("module", ["dbus_fast", "reconciler.builders.nix", "reconciler.backends.nixos"])
 def test_what_only_the_other_backend_needs_is_not_imported_at_the_start(module: str) -> None:
     script = f"import sys, reconciler.daemon.daemon, api.daemon.serve; sys.exit({module!r} in sys.modules)"
