@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ OLDEST = (2, 4)
 
 _NO_NIX = "see which nix is first on PATH, or use --builder plain"
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _TRANSIENT_HINT = "hive retries; check the disk and the nix daemon"
 
 
@@ -98,6 +100,7 @@ class Nix:
             argv = [self._program("nix"), "flake", "lock", f"path:{flake_dir}"]
             done = await self._run(argv, Path(home), deadline)
         if done.code:
+            _require_not_ended("nix flake lock", done.code)
             log = evaluation_complaint(done.stderr_tail)
             moved = await asyncio.to_thread(_moved, flake_dir)
             if is_git(log) and not is_fetching(log) and moved:
@@ -164,6 +167,7 @@ class Nix:
                 f"the build did not end within {deadline:g} s", "make it smaller", text, bound=True
             ) from error
         if done.code:
+            _require_not_ended("build", done.code)
             raise _failure("build", build_complaint(done.stderr_tail, places), self.store, network=True)
         return await asyncio.to_thread(link.readlink)
 
@@ -200,6 +204,7 @@ class Nix:
             raise BuildFailed(summary, "look for a list or a recursion without end", summary, bound=True) from error
         if done.code == 0:
             return done
+        _require_not_ended("evaluation", done.code)
         if is_memory(done.stderr_tail) or done.code < 0 or done.code > 128:
             summary = f"{MEMORY} ({evaluation.memory // 2**20} MiB)"
             raise BuildFailed(summary, "look for a list or a text without end", summary, bound=True)
@@ -234,6 +239,12 @@ def _moved(flake_dir: Path) -> list[str]:
     except OSError:
         lock = ""
     return fetching((flake_dir / "flake.nix").read_text(encoding="utf-8"), lock)
+
+
+def _require_not_ended(what: str, code: int) -> None:
+    """Raise TransientError if a signal ended nix that no limit sends: the host goes down, or a person sent it."""
+    if any(code in (-number, 128 + number) for number in _ENDING):
+        raise TransientError(f"{what}: nix was ended by a signal", "hive retries")
 
 
 def _failure(what: str, log: str, store: Store, *, network: bool = False) -> BuildFailed | TransientError:

@@ -98,7 +98,7 @@ def test_the_sockets_directory_outlives_the_daemon_that_containers_have_bound(pl
 
 
 def test_what_the_daemon_starts_ends_with_it_where_containers_are_units_of_their_own(found: Any, plain: Any) -> None:
-    assert section(plain["units"]["hive.service"], "Service")["KillMode"] == ["control-group"]
+    assert section(plain["units"]["hive.service"], "Service")["KillMode"] == ["mixed"]
     local = found["evaluated"]["local"]["units"]["hive.service"]
     assert section(local, "Service")["KillMode"] == ["process"]
 

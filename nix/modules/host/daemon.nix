@@ -77,8 +77,9 @@ in
         RestartMaxDelaySec = 60;
         TimeoutStartSec = 180;
         TimeoutStopSec = 60;
-        # builds, fetches and evaluations end with the daemon; containers are units of their own
-        KillMode = if cfg.backend == "nixos" then "control-group" else "process";
+        # Builds, fetches and evaluations end with the daemon, which ends them itself: with "control-group" they would get the
+        # signal too, and the daemon would take their end for a failed build. Containers are units of their own.
+        KillMode = if cfg.backend == "nixos" then "mixed" else "process";
         OOMPolicy = "continue";
         LimitNOFILE = 65536;
 
