@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.bench import broker, command, deploy, discovery, drain, idle, nix, nixos, old, scale
+from tests.bench import broker, command, deploy, discovery, drain, idle, nix, nixos, old, scale, upgrade
 from tests.bench.figure import Figure
 
 OUT = Path("build/bench.json")
@@ -21,6 +21,7 @@ MEASURES = (
     broker.measure,
     nix.measure,
     nixos.measure,
+    upgrade.measure,
     scale.measure,
     old.measure,
 )
