@@ -153,6 +153,22 @@ def require(root: Path, parts: tuple[str, ...]) -> None:
             fd = stack.enter_context(_opened(part, fd, "/".join((str(root), *parts[: depth + 1]))))
 
 
+def refuse_links(root: Path, parts: tuple[str, ...]) -> None:
+    """Raise Refused if `root`/`parts` is reached through a symlink, or is one. What is missing is none."""
+    with contextlib.ExitStack() as stack:
+        parent, where = None, str(root)
+        for depth, part in enumerate((str(root), *parts)):
+            where = f"{where}/{part}" if depth else where
+            try:
+                status = os.stat(part, dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                return
+            if stat.S_ISLNK(status.st_mode):
+                raise Refused(f"{where} is a symlink, and NixOS' start script would follow it as root", "remove it")
+            if depth < len(parts):
+                parent = stack.enter_context(_opened(part, parent, where))
+
+
 def _make(part: str, parent: int, where: str) -> None:
     try:
         os.mkdir(part, 0o700, dir_fd=parent)

@@ -39,6 +39,8 @@ from reconciler.privileged.values import Settings
 
 _LOCK_SECONDS = 30.0
 _DESTROY_GRACE = 10.0
+_FOLLOWED = ("usr/bin", "etc/machine-id", "var/lib/private", "root")
+"""What NixOS' start script makes or changes in a container's root, as the host's root and through symlinks."""
 
 
 class Verbs:
@@ -130,6 +132,8 @@ class Verbs:
         self._system(written.system)
         for bind in conf.binds(name, written.settings.role):
             directories.require(self._host.runtime if bind.runtime else self._host.state, bind.parts)
+        for path in _FOLLOWED:  # while it does not run, nothing inside can change this
+            directories.refuse_links(self._host.roots / name, tuple(path.split("/")))
         # an older hive may have written it, without what a newer host's start script or systemd needs
         passed = self._credentials(name, written.system)
         self._write_conf(name, Conf(self._host.owner, written.settings, written.system, passed))

@@ -11,7 +11,7 @@ from tests.support.systemd import nixhost
 from tests.support.systemd.host import SystemdHost
 from tests.systemd.test_host import PYTEST
 
-pytestmark = [pytest.mark.systemd, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(240)]
 
 
 TESTS = (
@@ -28,7 +28,7 @@ TESTS = (
 def test_every_test_inside_passes(systemd_host: SystemdHost, names: tuple[str, ...]) -> None:
     paths = [f"tests/systemd/inside/{name}.py" for name in names]
     kept = {name: os.environ[name] for name in ("HIVE_FULL",) if name in os.environ}
-    done = systemd_host.run([sys.executable, "-m", "pytest", *PYTEST, *paths], seconds=90, env=kept)
+    done = systemd_host.run([sys.executable, "-m", "pytest", *PYTEST, *paths], seconds=200, env=kept)
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout

@@ -81,6 +81,7 @@ class Stage:
             bounds=Bounds(store=str(root / "store")),
             programs=programs,
             deadlines=DEADLINES,
+            roots=root / "roots",
         )
         self.system = self.build("one")
         self.verbs = self.make_verbs()

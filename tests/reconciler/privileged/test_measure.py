@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from meta.names import MANAGER, AgentName
 from reconciler.privileged.command import DeadlinePassed, Ended
 from reconciler.privileged.held import Held, count
 from reconciler.privileged.protocol import Measure
-from reconciler.privileged.verbs import Verbs
 from tests.reconciler.privileged.stage import ALICE, Stage
 
 MIB = 2**20
@@ -22,8 +20,7 @@ def fill(path: Path, size: int = MIB) -> None:
 
 
 def measured(stage: Stage, name: AgentName = ALICE) -> Held:
-    verbs = Verbs(replace(stage.host, roots=stage.root / "roots"))
-    return Held(**verbs.perform(Measure(name)))  # type: ignore[arg-type]
+    return Held(**stage.verbs.perform(Measure(name)))  # type: ignore[arg-type]
 
 
 def test_state_home_and_the_containers_own_disk_count_and_those_of_others_do_not(stage: Stage) -> None:

@@ -51,6 +51,31 @@ def test_start_writes_the_conf_that_an_older_hive_wrote_again(stage: Stage) -> N
     assert stage.conf().read_text() == wanted
 
 
+@pytest.mark.parametrize(
+    "path", ["etc", "etc/machine-id", "root", "usr", "usr/bin", "var", "var/lib", "var/lib/private"]
+)
+def test_a_container_whose_root_would_lead_the_start_script_out_is_not_started(stage: Stage, path: str) -> None:
+    created(stage)
+    link = stage.host.roots / ALICE / path
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/nowhere")
+    stage.forget()
+    with pytest.raises(Refused, match=f"alice/{path} is a symlink"):
+        stage.verbs.perform(Start(ALICE))
+    assert not [call for call in stage.calls() if " start " in call]
+    link.unlink()
+    stage.verbs.perform(Start(ALICE))
+
+
+def test_the_links_that_every_nixos_has_in_its_root_are_in_nobodys_way(stage: Stage) -> None:
+    created(stage)
+    for path in ("etc/os-release", "var/run", "run/current-system"):
+        link = stage.host.roots / ALICE / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to("/nowhere")
+    stage.verbs.perform(Start(ALICE))
+
+
 def test_start_heals_a_machine_that_a_killed_nspawn_left(stage: Stage) -> None:
     created(stage)
     stage.flag("stale")

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from meta.config import Config
+from meta.errors import Refused
 from reconciler.privileged.values import HARNESS_UID, UIDS
 from reconciler.upkeep.disk.limits import limits_of, use_of
 from reconciler.upkeep.disk.measure import Measured
 from tests.support.systemd.host import HOME, USER
 from tests.systemd.inside.attempts import DONE, inside, outside, succeeded
-from tests.systemd.inside.conftest import UID_BASES, WHERE, NixosHost
+from tests.systemd.inside.conftest import UID_BASES, WHERE, NixosHost, systemctl
 from tests.systemd.inside.entered import SECONDS, USERS, User, enter
 from tests.systemd.inside.surroundings import ALICE, BOB, CANARY, HELPER, SECRET, guarded_canary, listening, make_repos
 
@@ -292,6 +293,28 @@ async def test_root_of_a_container_cannot_raise_its_own_limits(nixos_host: Nixos
     unit = Path("/sys/fs/cgroup/memory/machine.slice/container@alice.service/memory.limit_in_bytes")
     if unit.exists():  # the control; elsewhere the container has no such file, or must not have
         assert succeeded(outside(GROUPS, f"{unit}={unit.read_text().strip()}")) == [str(unit)]
+
+
+LINKS = "cd / && rmdir /root && ln -s {0} /root && rm -f /etc/machine-id && ln -s {0}/made /etc/machine-id"
+
+
+async def test_links_in_a_containers_root_do_not_lead_the_start_script_of_the_host_out(nixos_host: NixosHost) -> None:
+    alice, target, root = await enter(nixos_host, ALICE), HOME / "followed", Path("/var/lib/nixos-containers/alice")
+    target.mkdir(mode=0o755)
+    try:
+        alice.text("/bin/sh", "-ec", LINKS.format(target), user="root")
+        await nixos_host.backend.stop(ALICE, 5)
+        with pytest.raises(Refused, match="alice/etc/machine-id is a symlink"):
+            await nixos_host.backend.start(ALICE, nixos_host.launch(nixos_host.generation(ALICE)))
+        (root / "etc/machine-id").unlink()
+        with pytest.raises(Refused, match="alice/root is a symlink"):
+            await nixos_host.backend.start(ALICE, nixos_host.launch(nixos_host.generation(ALICE)))
+        assert target.stat().st_mode & 0o777 == 0o755
+        systemctl("start", "container@alice.service")  # the control: the script alone follows it
+        assert target.stat().st_mode & 0o777 == 0o700
+    finally:
+        (root / "root").unlink(missing_ok=True)
+        target.rmdir()
 
 
 async def test_what_a_container_writes_anywhere_counts_and_a_full_one_is_seen(nixos_host: NixosHost) -> None:
