@@ -30,6 +30,7 @@ HOST = {
     "runtimeDir": Effect('"/run/two"', "unit hive.service", "RuntimeDirectory=two"),
     "group": Effect('"swarm"', "user hive", '"group":"swarm"'),
     "operators": Effect('[ "ada" ]', "group hive", '"members":["ada"]'),
+    "credentials": Effect('{ alice.x = "/run/secrets/x"; }', "etc hive/credentials.json", "/run/secrets/x"),
     "backend": Effect('"local"', "unit hive.service", "HIVE_BACKEND=local"),
     "builder": Effect('"plain"', "unit hive.service", "HIVE_BUILDER=plain"),
     "watchdog": Effect("90", "unit hive.service", "WatchdogSec=90"),
@@ -51,6 +52,7 @@ AGENT = {
     "uid": Effect("1500", "user agent", '"uid":1500'),
     "environment": Effect('{ EDITOR = "ed"; }', "unit hive-harness.service", "EDITOR=ed"),
     "file": Effect("./agent.toml", "etc hive/agent.toml", "[[script]]"),
+    "credentials": Effect('[ "x" ]', "unit hive-harness.service", "LoadCredential=x"),
     "nix.enable": Effect("true", "unit hive-own-nix.service", "own-nix.sh"),
 }
 """By the option's name below `hive.agent`."""

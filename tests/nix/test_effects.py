@@ -65,8 +65,8 @@ def other(default: Any, field: dict[str, Any]) -> Any:
 
 
 FIELDS: dict[str, dict[str, Any]] = json.loads((ROOT / "nix/modules/host/settings.json").read_text(encoding="utf-8"))
-OTHERS = {key: other(field["default"], field) for key, field in FIELDS.items()}
-"""A value for each of the daemon's settings."""
+OTHERS = {key: other(field["default"], field) for key, field in FIELDS.items() if key != "notify_file"}
+"""A value for each of the daemon's settings, but for the one that is loaded as a credential (test_credentials.py)."""
 
 
 def modules(prefix: str, option: str, effect: Effect) -> str:
