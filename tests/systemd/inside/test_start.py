@@ -24,9 +24,11 @@ TUN = 'attempt("tun", open, "/dev/net/tun", "r+b", 0)'
 
 async def test_an_agent_starts_has_no_network_stops_and_starts_again(nixos_host: NixosHost) -> None:
     alice = await enter(nixos_host, ALICE)
-    policy = systemctl("show", "container@alice.service", "--property=DevicePolicy,DeviceAllow,Delegate,Slice")
-    for line in ("DevicePolicy=closed", "DeviceAllow=/dev/net/tun rwm", "Delegate=yes", "Slice=machine.slice"):
-        assert line in policy.splitlines()
+    policy = ("DevicePolicy=closed", "DeviceAllow=/dev/net/tun rwm", "Delegate=yes", "Slice=machine.slice")
+    limits = (f"MemoryMax={512 * 2**20}", "MemorySwapMax=0", "TasksMax=64", "Restart=no")
+    keys = ",".join(line.partition("=")[0] for line in policy + limits)
+    shown = systemctl("show", "container@alice.service", f"--property={keys}").splitlines()
+    assert set(policy + limits) <= set(shown), shown
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         for user in USERS:
