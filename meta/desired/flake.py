@@ -149,6 +149,8 @@ def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int)
         "          boot.isContainer = true;",
         f"          networking.hostName = {nix_string(name)};",
         f"          system.configurationRevision = {nix_string(entry.pin.sha)};",
+        # without nixos-version, which names the commit, a commit that changes nothing gives the same system
+        "          system.disableInstallerTools = inputs.nixpkgs.lib.mkDefault true;",
         *(
             f"          {variables}.{key} = {nix_string(value)};"
             for key, value in identity(name, entry, dashboard).items()

@@ -41,8 +41,13 @@ config:
       [ "gid ${if or_ null (it.gid or null) == null then "any" else toString it.gid}" ]
       ++ words (or_ [ ] (it.members or [ ])));
     firewall = config.networking.firewall or { };
-    range = protocol: it: "${protocol}/${toString it.from}-${toString it.to}";
-    port = protocol: it: "${protocol}/${toString it}";
+    # the ports that one set of settings opens; `where` says on which interface
+    opened = where: it:
+      map (port: "tcp/${toString port}${where}") (it.allowedTCPPorts or [ ])
+      ++ map (port: "udp/${toString port}${where}") (it.allowedUDPPorts or [ ])
+      ++ map (range: "tcp/${toString range.from}-${toString range.to}${where}") (it.allowedTCPPortRanges or [ ])
+      ++ map (range: "udp/${toString range.from}-${toString range.to}${where}") (it.allowedUDPPortRanges or [ ]);
+    interfaces = firewall.interfaces or { };
     wrappers = only (it: it.enable or true) (config.security.wrappers or { });
     mounts = config.fileSystems or { };
     bound = it: elem "bind" (it.options or [ ]);
@@ -95,10 +100,9 @@ config:
     keys = or_ [ ] (concatLists (map (name: keys name (getAttr name users)) (attrNames users)));
     groups = or_ { } (mapAttrs (_: group) (config.users.groups or { }));
     ports = or_ [ ] (
-      map (port "tcp") (firewall.allowedTCPPorts or [ ])
-      ++ map (port "udp") (firewall.allowedUDPPorts or [ ])
-      ++ map (range "tcp") (firewall.allowedTCPPortRanges or [ ])
-      ++ map (range "udp") (firewall.allowedUDPPortRanges or [ ])
+      opened "" firewall
+      ++ concatLists (map (name: opened " on ${name}" (getAttr name interfaces)) (attrNames interfaces))
+      ++ map (name: "all on ${name}") (filter (name: name != "lo") (firewall.trustedInterfaces or [ ]))
       ++ (if firewall.enable or true then [ ] else [ "all (the firewall is off)" ]));
     binds = or_ [ ] (map (name: "${text ((getAttr name mounts).device or "")} on ${name}")
       (filter (name: bound (getAttr name mounts)) (attrNames mounts)));
@@ -135,15 +139,7 @@ summarise = {_FUNCTION};
 """
 """The function as a binding of the meta flake."""
 
-SUMMARISE_SYSTEM = f"""\
-system:
-let
-  # the commit is in the system, and is no change of it
-  revision = {{ _type = "override"; priority = 0; content = null; }};
-  same = system.extendModules {{ modules = [ {{ system.configurationRevision = revision; }} ]; }};
-in
-({_FUNCTION})
-  (if system ? extendModules then same.config else system.config)
-"""
-"""From a NixOS system to the same JSON, without the revision that it names. hive applies it to the system of a commit,
-so that systems of older commits are summarised by the same function."""
+SUMMARISE_SYSTEM = f"({_FUNCTION.rstrip()})"
+"""The function by itself. hive applies it to the config of a commit's system, so that systems of older commits are
+summarised by the same function. It gets the very system that would be built: another one, say without the commit's
+id, could be another for that reason, and hide on the card what the commit does."""

@@ -8,6 +8,7 @@ The text comes from the agent's own module. Nothing here trusts it; all output i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ MAX_LINES = 200
 """Lines of one comparison. If there are more, the most important are kept."""
 
 _NAME_LIMIT = 120
+_DIGITS = 12
 _NAMED = 8
 """Packages that one line names."""
 
@@ -265,16 +267,24 @@ def _described(part: str, name: str, what: str) -> str:
 
 
 def _names(values: Iterable[str]) -> dict[str, str]:
-    return {one_line(value, _NAME_LIMIT): "" for value in values}
+    return {_one_line(value): "" for value in values}
 
 
 def _clean(values: Mapping[str, str]) -> dict[str, str]:
-    return {one_line(name, _NAME_LIMIT): one_line(value, _NAME_LIMIT) for name, value in values.items()}
+    return {_one_line(name): _one_line(value) for name, value in values.items()}
+
+
+def _one_line(text: str) -> str:
+    """Return `text` on one line that is not too long. If it lost something a digest follows, so that two stay two."""
+    line = one_line(text, _NAME_LIMIT)
+    if line == text:
+        return line
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    return f"{one_line(text, _NAME_LIMIT - _DIGITS - 1)} {digest}".lstrip()
 
 
 def _packages(packages: Iterable[_Package]) -> dict[str, str]:
     versions: dict[str, set[str]] = {}
     for package in packages:
-        name = one_line(package.name, _NAME_LIMIT)
-        versions.setdefault(name, set()).add(one_line(package.version, _NAME_LIMIT))
+        versions.setdefault(_one_line(package.name), set()).add(_one_line(package.version))
     return {name: ", ".join(sorted(some)) for name, some in versions.items() if name}

@@ -150,7 +150,7 @@ class NixBuilder:
         Raise the same errors as `build`.
         """
         source, shown = await self._shown(request)
-        attribute = f"nixosConfigurations.{flake.nix_string(request.agent)}"
+        attribute = f"nixosConfigurations.{flake.nix_string(request.agent)}.config"
         text = await self._nix.evaluate(source.evaluation, attribute, source.places, apply=SUMMARISE_SYSTEM)
         return Preview(shown, summary.parse(text))
 

@@ -10,7 +10,8 @@ let
   base =
     { pkgs, lib, ... }:
     {
-      system.configurationRevision = "base";
+      system.configurationRevision = lib.mkDefault "base";
+      system.disableInstallerTools = lib.mkDefault true;
       environment.systemPackages = [ pkgs.git ];
       environment.etc.old.text = "old";
       security.wrappers.old.source = "/x";
@@ -22,7 +23,7 @@ let
       systemd.services.old.script = "true";
       system.activationScripts.old.text = "true";
     };
-  of = extra: summarise (stub.lib.nixosSystem { modules = [ base ] ++ extra; });
+  of = extra: summarise (stub.lib.nixosSystem { modules = [ base ] ++ extra; }).config;
 in
 map (number: of (if number == 0 then [ ] else [ (import "${folder}/m${toString number}.nix") ])) (
   builtins.genList (number: number) (builtins.fromJSON modules + 1)

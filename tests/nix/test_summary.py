@@ -15,8 +15,10 @@ from tests.nix.evaluate import HERE, ROOT, STUB, Evaluator
 PAGE = ROOT / "docs" / "reference" / "summary.md"
 ROWS = re.findall(r"^\| `(.+)` \| `(.+)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 OTHERS = {
-    "the commit": 'system.configurationRevision = lib.mkForce "other";',
+    "the commit": 'system.configurationRevision = "other";',
     "two": 'networking.firewall.allowedTCPPorts = [ 80 ]; system.systemBuilderCommands = "ln -s /x $out/y";',
+    "by the commit": "networking.firewall.enable = config.system.configurationRevision == null;",
+    "its tools": 'system = { configurationRevision = "other"; disableInstallerTools = false; };',
 }
 _DIGEST = re.compile(r"\b[0-9a-f]{6,12}$")
 
@@ -29,7 +31,7 @@ def summaries(nix: Evaluator, tmp_path_factory: pytest.TempPathFactory) -> list[
     (folder / "key").write_text("ssh-ed25519 BBBB", encoding="utf-8")
     modules = [*(module for module, _ in ROWS), *OTHERS.values()]
     for number, module in enumerate(modules, 1):
-        (folder / f"m{number}.nix").write_text(f"{{ pkgs, lib, ... }}: {{ {module} }}", encoding="utf-8")
+        (folder / f"m{number}.nix").write_text(f"{{ config, pkgs, lib, ... }}: {{ {module} }}", encoding="utf-8")
     arguments = {"modules": str(len(modules)), "folder": str(folder), "nixpkgs": str(STUB)}
     return [parse(to_json(each)) for each in nix.json(HERE / "summaries.nix", **arguments)]
 
@@ -48,9 +50,18 @@ def test_another_commit_of_the_same_system_is_the_same(summaries: list[Summary])
     assert summaries[0].is_same(other)
 
 
+def test_what_a_module_does_only_if_the_system_names_a_commit_is_told(summaries: list[Summary]) -> None:
+    assert "+ open port all (the firewall is off)" in compare(summaries[0], summaries[len(ROWS) + 3])
+
+
+def test_a_system_with_a_tool_that_names_the_commit_is_another_one(summaries: list[Summary]) -> None:
+    assert "+ package nixos-version 25.11" in compare(summaries[0], summaries[len(ROWS) + 4])
+
+
 def test_a_change_that_is_hidden_behind_another_one_is_told_as_well(summaries: list[Summary]) -> None:
     assert compare(summaries[0], summaries[len(ROWS) + 2]) == (
         "+ open port tcp/80",
+        "~ unit firewall.service",
         "~ file /etc/systemd/system",
         "~ something else in the system changed: read the patch",
     )

@@ -116,8 +116,24 @@ def test_a_summary_is_read_and_several_versions_of_a_package_are_told() -> None:
 def test_an_agents_own_words_cannot_break_out_of_their_line() -> None:
     data = json.dumps({"setuid": ["a\n+ nothing else\u202e\x1b[31m"], "users": {"u\n": "v" * 1000}}).encode()
     lines = compare(None, parse(data))
-    assert lines[0] == "+ setuid program a + nothing else\\u202e"
+    assert lines[0].startswith("+ setuid program a + nothing else\\u202e ")
     assert all("\n" not in line and len(line) < 300 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("part", "one", "other"),
+    [
+        ("units", {"u" * 200 + "a": "1"}, {"u" * 200 + "b": "1"}),
+        ("users", {"u": "uid 1 " + "x" * 200}, {"u": "uid 1 " + "x" * 200 + " wheel"}),
+        ("keys", ["k" * 200 + "a"], ["k" * 200 + "a", "k" * 200 + "b"]),
+        ("ports", ["a\x01"], ["a\x02"]),
+    ],
+)
+def test_a_difference_beyond_what_fits_a_line_is_still_told(part: str, one: object, other: object) -> None:
+    old, new = (parse(json.dumps({part: value}).encode()) for value in (one, other))
+    lines = compare(old, new)
+    assert lines
+    assert all(len(line) < 300 for line in lines)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"ports": [80]}', b'{"units": {"a": 1}}', b'{"packages": ["git"]}'])

@@ -20,11 +20,10 @@ let
     text = content;
     generated = true;
   };
-  firewall = builtins.toJSON config.networking.firewall;
-  open = builtins.toJSON {
-    allowedTCPPorts = [ ];
-    allowedUDPPorts = [ ];
-    enable = true;
+  # a file that each system has, whatever its options are
+  always = content: {
+    text = content;
+    generated = true;
   };
   json = set: if set == { } then "" else builtins.toJSON set;
   join = values: builtins.concatStringsSep "\n" values;
@@ -61,17 +60,42 @@ in
     systemd.user.services = anything;
     systemd.user.timers = anything;
     systemd.user.units = anything;
+    systemd.generators = anything;
     security.pam.services = anything;
     security.sudo.extraConfig = lines;
+    security.sudo.extraRules = option (types.listOf types.unspecified) [ ];
+    security.polkit.extraConfig = lines;
+    security.pki.certificates = option (types.listOf types.str) [ ];
     boot.postBootCommands = lines;
+    boot.kernelModules = option (types.listOf types.str) [ ];
+    boot.extraModprobeConfig = lines;
+    boot.kernel.sysctl = anything;
     environment.shellInit = lines;
+    environment.interactiveShellInit = lines;
+    environment.shells = option (types.listOf types.str) [ ];
+    networking.firewall.interfaces = anything;
+    networking.firewall.trustedInterfaces = option (types.listOf types.str) [ ];
+    networking.firewall.extraCommands = lines;
+    networking.hosts = anything;
+    networking.extraHosts = lines;
+    nix.extraOptions = lines;
+    programs.ssh.extraConfig = lines;
+    services.cron.systemCronJobs = option (types.listOf types.str) [ ];
+    services.openssh.settings = anything;
+    services.udev.extraRules = lines;
+    system.nssDatabases = anything;
     fileSystems = anything;
     system.userActivationScripts = option (types.attrsOf types.unspecified) { };
     system.systemBuilderCommands = lines;
     system.extraDependencies = option (types.listOf types.package) [ ];
   };
   config = {
-    systemd.units = units config.systemd;
+    networking.firewall.trustedInterfaces = mkIf config.networking.firewall.enable [ "lo" ];
+    systemd.units =
+      units config.systemd
+      // lib.optionalAttrs config.networking.firewall.enable {
+        "firewall.service".text = builtins.toJSON config.networking.firewall;
+      };
     systemd.user.units = units config.systemd.user;
 
     environment.etc = {
@@ -79,7 +103,6 @@ in
         json (
           lib.mapAttrs (_: one: one.text) config.systemd.units
           // lib.optionalAttrs (config.security.wrappers != { }) { inherit (config.security) wrappers; }
-          // lib.optionalAttrs (firewall != open) { inherit firewall; }
         )
       );
       fstab = generated (json config.fileSystems);
@@ -92,11 +115,32 @@ in
       "tmpfiles.d" = generated (
         join (config.systemd.tmpfiles.rules ++ lib.mapAttrsToList settings config.systemd.tmpfiles.settings)
       );
-      "nix/nix.conf" = generated (if config.nix.enable then json config.nix.settings else "");
-      profile = generated config.environment.shellInit;
-      set-environment = generated (json config.environment.variables);
-      sudoers = mkIf (config.security.sudo.extraConfig != "") {
-        text = config.security.sudo.extraConfig;
+      "nix/nix.conf" = generated (
+        if config.nix.enable then json config.nix.settings + config.nix.extraOptions else ""
+      );
+      profile = always config.environment.shellInit;
+      bashrc = always config.environment.interactiveShellInit;
+      shells = always (join config.environment.shells);
+      set-environment = always (builtins.toJSON config.environment.variables);
+      "pam/environment" = always (builtins.toJSON config.environment.sessionVariables);
+      hosts = always (builtins.toJSON config.networking.hosts + config.networking.extraHosts);
+      "nsswitch.conf" = always (builtins.toJSON config.system.nssDatabases);
+      "ssl/certs/ca-bundle.crt" = always (join config.security.pki.certificates);
+      "ssh/ssh_config" = always config.programs.ssh.extraConfig;
+      "ssh/sshd_config" = mkIf config.services.openssh.enable (always (builtins.toJSON config.services.openssh.settings));
+      "modules-load.d/nixos.conf" = always (join config.boot.kernelModules);
+      "modprobe.d/nixos.conf" = always config.boot.extraModprobeConfig;
+      "sysctl.d/60-nixos.conf" = always (builtins.toJSON config.boot.kernel.sysctl);
+      "udev/rules.d" = always config.services.udev.extraRules;
+      "systemd/system-generators" = always (builtins.toJSON config.systemd.generators);
+      "polkit-1/rules.d/10-nixos.rules" = mkIf config.security.polkit.enable (always config.security.polkit.extraConfig);
+      crontab = mkIf (config.services.cron.systemCronJobs != [ ]) {
+        text = join config.services.cron.systemCronJobs;
+        mode = "0600";
+        generated = true;
+      };
+      sudoers = {
+        text = config.security.sudo.extraConfig + builtins.toJSON config.security.sudo.extraRules;
         mode = "0440";
         generated = true;
       };

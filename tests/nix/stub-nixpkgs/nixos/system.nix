@@ -10,7 +10,6 @@ let
   failed = map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);
   summary = builtins.toJSON {
     host = config.networking.hostName;
-    revision = config.system.configurationRevision;
     units = config.systemd.stub.units;
     etc = lib.mapAttrs (
       _: file: if file.text != null then file.text else builtins.readFile file.source
@@ -33,6 +32,10 @@ in
     configurationRevision = mkOption {
       type = types.nullOr types.str;
       default = null;
+    };
+    disableInstallerTools = mkOption {
+      type = types.bool;
+      default = false;
     };
     path = mkOption {
       type = types.unspecified;
@@ -64,6 +67,10 @@ in
       default = { };
     };
   };
+  # the one thing of NixOS that depends on the commit
+  config.environment.systemPackages = lib.optional (config.nix.enable && !config.system.disableInstallerTools) (
+    pkgs.writeText "nixos-version" (toString config.system.configurationRevision) // { version = "25.11"; }
+  );
   config.system.build.toplevel =
     if failed != [ ] then
       throw "\nFailed assertions:\n${lib.concatMapStringsSep "\n" (text: "- ${text}") failed}"
