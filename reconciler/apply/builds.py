@@ -7,7 +7,7 @@ from typing import assert_never
 
 from meta.approval import Binding, objection
 from meta.errors import BuildFailed, PermanentError, Refused
-from meta.model import Deploy
+from meta.model import Deploy, Generation
 from meta.names import AgentName, Sha
 from meta.nix.summary import FORM, compare
 from meta.text import scrub
@@ -132,7 +132,7 @@ class BuildSteps:
         return Previewed(shown, complaint=complaint, tries=tries, again_at=again_at)
 
     async def _pinned(self, agent: AgentName) -> Preview | None:
-        """Return the preview of what meta pins.
+        """Return the preview of what meta pins, on the shared inputs that it runs on.
 
         Return None before the first deploy, or if it cannot be evaluated any more.
         """
@@ -141,8 +141,9 @@ class BuildSteps:
         entry = desired.agents.get(agent)
         if entry is None or previews is None:
             return None
-        known = previews.of(agent).get(entry.pin.id)
-        if known is not None and known.summary is not None and known.summary.form == FORM:
+        known, runs = previews.of(agent).get(entry.pin.id), self._builder.built(agent).get(entry.pin.id)
+        rebuilt = known is not None and runs is not None and not _is_on_inputs(runs, known.shown)
+        if known is not None and known.summary is not None and known.summary.form == FORM and not rebuilt:
             return Preview(known.shown, known.summary)
         source = view.sources.get(agent, {}).get(entry.pin.id, desired.head)
         request = BuildRequest(agent, entry.pin.id, entry.pin.sha, entry.settings, source)
@@ -150,6 +151,12 @@ class BuildSteps:
             return await self._builder.preview(request)
         except PermanentError:
             return None
+
+
+def _is_on_inputs(generation: Generation, shown: Binding) -> bool:
+    """Return True if `generation` was built with the shared inputs of `shown`. An unknown one is not compared."""
+    pairs = ((generation.revision, shown.hive), (generation.nixpkgs, shown.nixpkgs))
+    return all(not built or not previewed or built == previewed for built, previewed in pairs)
 
 
 def _described(error: PermanentError) -> str:

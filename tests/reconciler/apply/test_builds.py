@@ -6,15 +6,19 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from meta.approval import Binding
 from meta.config import Config
 from meta.errors import BuildFailed, PermanentError, Refused
-from meta.model import TagState
+from meta.model import Desired, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.nix.summary import FORM, Summary
 from reconciler.apply.builds import TRIES, BuildSteps
+from reconciler.builders.base import BuildRequest, Preview
 from reconciler.observe.previews import Previewed
 from reconciler.world import World
-from tests.support.plan_model import deploy
+from tests.support.plan_model import deploy, entry, generation, sha
 
 ALICE, ONE = AgentName("alice"), ProposalId(7)
 SHOWN = Binding(Sha("1" * 40), "", "", "", "s")
@@ -65,3 +69,29 @@ def test_the_card_says_when_it_is_tried_again_and_how_to_ask_for_it() -> None:
     ]
     last = [kept.refused(SLOW).complaint or "" for _ in range(TRIES)][-1]
     assert last.splitlines()[-1].endswith("it is not tried again by itself; `hive retry 7` does")
+
+
+@pytest.mark.parametrize(
+    ("built", "evaluated"),
+    [("a", []), ("b", [ONE]), ("", [])],
+    ids=["as it was approved", "rebuilt since on another nixpkgs", "by an older hive, which did not note it"],
+)
+async def test_a_proposal_is_compared_with_what_runs_on_the_inputs_that_it_runs_on(
+    built: str, evaluated: list[ProposalId]
+) -> None:
+    requests: list[ProposalId] = []
+
+    async def read() -> SimpleNamespace:
+        return SimpleNamespace(desired=Desired(sha(1), {ALICE: entry(7)}), sources={ALICE: {ONE: sha(2)}})
+
+    async def preview(request: BuildRequest) -> Preview:
+        assert request.candidate == sha(2), "the commit that gave what runs"
+        requests.append(request.id)
+        return Preview(SHOWN, Summary())
+
+    kept = Kept({ONE: Previewed(replace(SHOWN, nixpkgs="a"), summary=Summary(form=FORM))})
+    builder = SimpleNamespace(built=lambda _: {ONE: replace(generation(7), nixpkgs=built)}, preview=preview)
+    world = SimpleNamespace(previews=kept, meta=SimpleNamespace(read=read))
+    builds = BuildSteps(cast("World", world), cast("Any", builder))
+    assert await builds._pinned(ALICE) is not None
+    assert requests == evaluated
