@@ -236,15 +236,15 @@ class MetaRepo:
         )
         return (await self.read()).committed.get(agent, {}).get(id, head)
 
-    async def note_rebuild(self, agent: AgentName, id: ProposalId, *, generation: str, by: str, at: int) -> None:
-        """Record that `id` is built from the shared inputs of HEAD now. Do nothing if it was before.
+    async def note_rebuild(self, agent: AgentName, id: ProposalId, *, generation: str, by: str, at: int) -> bool:
+        """Record that `id` is built from the shared inputs of HEAD now. Return False if it was before.
 
         So a later repair gives what the rebuild gave, and no rebuild is needed to know what runs.
         """
         view = await self.read()
         head, source = view.desired.head, view.sources.get(agent, {}).get(id)
         if source is None or await self.inputs(source) == await self.inputs(head):
-            return
+            return False
 
         def change(view: MetaView) -> Changed | None:
             entry = view.desired.agents.get(agent)
@@ -254,6 +254,7 @@ class MetaRepo:
 
         values = {trailers.ID: str(id), trailers.GENERATION: generation}
         await self._commit(change, note(trailers.REBUILD, agent, by, also=values), at)
+        return True
 
     async def drop_candidate(self, agent: AgentName, id: ProposalId) -> None:
         """Remove the candidate's ref if it exists."""

@@ -93,7 +93,10 @@ class HostSteps:
             await self._build(agent, step)
 
     async def _build(self, agent: AgentName, step: steps.Reapply) -> None:
-        """Build what is pinned on the shared inputs that are configured now, and record these."""
+        """Build what is pinned on the shared inputs that are configured now, and record these.
+
+        If they are others than before, the previews of the agent are made again: they compare with what ran.
+        """
         world, head = self._world, step.candidate
         if self._builder.previews:
             await world.meta.settle(world.now())
@@ -103,5 +106,8 @@ class HostSteps:
                 raise TransientError(f"meta does not pin {step.id} any more", "hive looks again")
         async with world.builds:
             built = await self._builder.build(BuildRequest(agent, step.id, step.sha, step.settings, head))
-        if self._builder.previews:
-            await world.meta.note_rebuild(agent, step.id, generation=built.id, by=HIVE, at=world.now())
+        if world.previews is None:
+            return
+        if await world.meta.note_rebuild(agent, step.id, generation=built.id, by=HIVE, at=world.now()):
+            for id in world.previews.of(agent):
+                world.previews.drop(agent, id)

@@ -86,6 +86,10 @@ def deploy(lab: Lab, name: str, label: str) -> int:
     return id
 
 
+def changes(lab: Lab, id: int) -> list[str]:
+    return list(lab.get(f"/api/proposals/{id}/diff")["system"])
+
+
 def test_from_a_to_b_to_a_nothing_changes_by_itself_and_status_tells_the_truth(hive: Lab, tmp_path: Path) -> None:
     lab, on_a = hive, generations(hive)
     assert outdated(lab) == set()
@@ -158,6 +162,10 @@ def test_a_proposal_from_before_is_shown_again_on_the_new_inputs_and_can_be_appr
     upgrade(hive, tmp_path, "B")
     assert hive.get(f"/api/proposals/{id}/diff")["shown"] != before
     assert hive.hive("approve", str(id), "--shown", before).code != 0
+    assert "~ unit hive-harness.service" in changes(hive, id), "of the upgrade"
+    hive.do("alice", "rebuild")
+    hive.settle("alice")
+    assert changes(hive, id) == ["~ file /etc/hive/agent.toml"], "the upgrade runs now"
     assert hive.approve(id)["state"] == "deployed"
     lock = json.loads(hive.git(hive.layout.meta_git, "show", "main:flake.lock"))
     assert lock["nodes"]["nixpkgs"]["locked"]["path"] == f"{tmp_path}/nixpkgs-B"

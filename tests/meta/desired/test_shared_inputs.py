@@ -140,11 +140,11 @@ async def test_two_candidates_from_different_inputs_both_keep_theirs(on_a: MetaR
 
 async def test_a_rebuild_on_newer_inputs_is_recorded_and_is_no_deploy(on_a: MetaRepo, layout: Layout) -> None:
     before = await on_a.read()
-    await on_a.note_rebuild(ALICE, ONE, generation=GENERATION, by="x", at=2)
+    assert not await on_a.note_rebuild(ALICE, ONE, generation=GENERATION, by="x", at=2)
     assert (await on_a.read()).desired.head == before.desired.head, "the inputs are the same"
     meta = daemon(layout, "B")
     await meta.settle(3)
-    await meta.note_rebuild(ALICE, ONE, generation=GENERATION, by="x", at=4)
+    assert await meta.note_rebuild(ALICE, ONE, generation=GENERATION, by="x", at=4)
     view = await meta.read()
     assert (await nixpkgs(meta, view.sources[ALICE][ONE]))[0] == "B"
     assert (await nixpkgs(meta, view.sources[BOB][TWO]))[0] == "A"
