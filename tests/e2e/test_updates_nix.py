@@ -154,6 +154,7 @@ def test_a_checkout_that_moved_on_counts_when_the_daemon_starts(hive: Lab, tmp_p
     assert outdated(hive) == {"alice", "manager"}
 
 
+@pytest.mark.full
 def test_a_proposal_from_before_is_shown_again_on_the_new_inputs_and_can_be_approved(hive: Lab, tmp_path: Path) -> None:
     clone = hive.commit('label = "waits"\n', "alice")
     id = int(hive.post("/api/proposals", agent="alice", source=str(clone))["id"])
