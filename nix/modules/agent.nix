@@ -76,7 +76,7 @@ in
       example = {
         EDITOR = "true";
       };
-      description = "More variables for the harness and its programs. Do not put secrets here: the store is readable.";
+      description = "More variables for the harness and its programs. No secrets: the store is readable. See `hive.agent.credentials`.";
     };
   };
 }
