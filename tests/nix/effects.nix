@@ -32,12 +32,26 @@ let
     };
   host = module: places (system [
     ../../nix/modules/hive.nix
-    { services.hive.enable = lib.mkDefault true; }
+    (
+      { pkgs, ... }:
+      {
+        services.hive.enable = lib.mkDefault true;
+        # the defaults hash all of hive's files each time
+        services.hive.package = lib.mkOverride 1100 pkgs.jq;
+        services.hive.settings.hyperhive = lib.mkOverride 900 "path:/hive";
+      }
+    )
     module
   ]);
   agent = module: places (system [
     ../../nix/templates/agent-base.nix
-    { networking.hostName = "alice"; }
+    (
+      { pkgs, ... }:
+      {
+        networking.hostName = "alice";
+        hive.agent.package = lib.mkOverride 1100 pkgs.jq;
+      }
+    )
     module
   ]);
 in

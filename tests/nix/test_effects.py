@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import re
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -134,15 +134,9 @@ def test_the_daemon_does_something_with_a_setting(setting: str) -> None:
 @cache
 def reads() -> frozenset[str]:
     """Return the attributes that hive's code reads from a configuration, or from what is named after one."""
-    return frozenset(_reads())
-
-
-def _reads() -> Iterator[str]:
-    for package in ("api", "reconciler", "meta"):
-        for path in (path for path in (ROOT / package).rglob("*.py") if path != ROOT / "meta/config.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith(("config", "settings")):
-                    yield node.attr
+    files = [path for package in ("api", "reconciler", "meta") for path in (ROOT / package).rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in files if path != ROOT / "meta/config.py"]
+    return frozenset(name for text in texts for name in re.findall(r"(?:config|settings)\.([a-z_]+)", text))
 
 
 def test_every_key_of_agent_toml_reaches_the_harnesss_file(nix: Evaluator, found: Any) -> None:
