@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.bench import broker, command, deploy, discovery, drain, idle, nix, nixos, old, scale, upgrade
+from tests.bench import broker, command, deploy, discovery, drain, idle, migration, nix, nixos, old, scale, upgrade
 from tests.bench.figure import Figure
 
 OUT = Path("build/bench.json")
@@ -22,6 +22,7 @@ MEASURES = (
     nix.measure,
     nixos.measure,
     upgrade.measure,
+    migration.measure,
     scale.measure,
     old.measure,
 )

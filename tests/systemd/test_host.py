@@ -70,6 +70,16 @@ def test_the_whole_story_is_the_same_as_with_the_local_backend(systemd_host: Sys
     assert "hive plan is empty" in done.stdout
 
 
+@pytest.mark.full  # a container restarts for each file
+@pytest.mark.timeout(400)
+def test_a_rebuild_alone_makes_each_deleted_file_again_and_an_older_container_is_taken_over(
+    systemd_host: SystemdHost,
+) -> None:
+    done = systemd_host.run([sys.executable, "-m", "tests.systemd.restoring"], seconds=350)
+    assert done.returncode == 0, done.stdout
+    assert "every file came back" in done.stdout
+
+
 @pytest.mark.full  # it takes twice as long; every run deploys what nix built, with hive as its unit, in test_matrix.py
 @pytest.mark.nix
 def test_the_whole_story_with_systems_that_nix_built_and_hive_as_the_unit_of_its_module() -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from typing_extensions import override
@@ -24,7 +26,7 @@ from reconciler.backends.nixos.backend import NixosBackend
 from reconciler.backends.nixos.bus import Bus
 from reconciler.backends.nixos.records import Where
 from reconciler.common.tasks import Background
-from reconciler.daemon import choices, state_directory
+from reconciler.daemon import choices, migration, state_directory
 from reconciler.privileged.client import Client
 from reconciler.privileged.values import Bounds
 from tests.support.systemd.host import REPO, STORE
@@ -73,11 +75,17 @@ def nixos_backend(layout: Layout, config: Config, *, owner: str) -> Backend:
     return StandInBackend(layout, config, Client(Path("/run/hive-privileged/socket")), Bus(Background()), where=where)
 
 
+def _as_nixos(function: Callable[..., object], _: choices.Choice, *more: object) -> object:
+    return function(choices.Choice("nixos", "plain"), *more)
+
+
 def main() -> int:
     """Serve until a signal."""
     make_library()
     setattr(choices, "LocalBackend", nixos_backend)  # noqa: B010 - a stand-in
     setattr(state_directory, "refuse_another_backends", lambda *_: None)  # noqa: B010 - it only goes by the name `local`
+    for name in ("older_containers", "adopt", "harness_uid"):  # they go by that name, too
+        setattr(migration, name, partial(_as_nixos, getattr(choices, name)))
     words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
     return exit_code(asyncio.run(serve(ServeOptions(Path(words["--state"]), Path(words["--runtime"])))))
 
