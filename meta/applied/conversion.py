@@ -12,6 +12,7 @@ Nothing is removed. git opens the older repo only in a sandbox, since another us
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,10 @@ from meta.process.recorder import Recorder
 from meta.proposed.quarantine.foreign import inspect
 from meta.proposed.quarantine.whole import fetch_all
 
-_FLAKE, _LOCK, _MODULE = b"flake.nix", b"flake.lock", b"agent.nix"
+_LOCK, _MODULE = b"flake.lock", b"agent.nix"
+_PLAIN = re.compile(r"refs(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+"""The names that a backup can hold. Refs with others stay in the older repo only."""
+_ODD_MOST = 1000
 _WAS_IN_FLIGHT = "it was in flight in an older hive when its repo was migrated; propose it again"
 _ZERO = (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING, TagState.DEPLOYED)
 _REMEDY = "look at it with `git fsck`, repair it, and restart the daemon: it migrates the agent then"
@@ -52,8 +56,13 @@ async def convert(layout: Layout, agent: AgentName, config: Config, recorder: Re
     applied = Applied(there, agent, git_environment=marks, deadline=config.git_deadline)
     await applied.repo.init((*FOLDERS, "refs/heads", "refs/hive"))
     before = every_ref(folder / ".git")
-    await fetch_all(inspect(folder), applied.repo.path, older.REFS, config, recorder)
-    _compare(folder, before, every_ref(folder / ".git"), every_ref(applied.repo.path))
+    odd = [ref for ref in before if not _PLAIN.fullmatch(ref)]
+    if len(odd) > _ODD_MOST:
+        raise Damaged(folder / ".git", f"more than {_ODD_MOST} refs have names like {odd[0]!r}", _REMEDY)
+    await fetch_all(inspect(folder), applied.repo.path, older.REFS, config, recorder, odd)
+    if every_ref(folder / ".git") != before:
+        raise Damaged(folder / ".git", "its refs moved during the migration: another hive still works there", _REMEDY)
+    _compare(folder, {ref: value for ref, value in before.items() if ref not in odd}, every_ref(applied.repo.path))
     await _begin(applied, folder, before, at)
     for deploy in await applied.deploys():
         if not deploy.state.terminal:
@@ -84,11 +93,9 @@ def tidy(folder: Path) -> None:
         _rename(folder / older.TAKEN, kept / ".git")
 
 
-def _compare(folder: Path, before: Mapping[str, Sha], now: Mapping[str, Sha], fetched: Mapping[str, Sha]) -> None:
-    """Raise Damaged unless every ref of the older repo came with its value, and none was moved meanwhile."""
+def _compare(folder: Path, before: Mapping[str, Sha], fetched: Mapping[str, Sha]) -> None:
+    """Raise Damaged unless every ref of the older repo came with its value."""
     wanted = {f"{older.REFS}/{ref.removeprefix('refs/')}": value for ref, value in before.items()}
-    if now != before:
-        raise Damaged(folder / ".git", "its refs moved during the migration: another hive still works there", _REMEDY)
     differ = sorted(ref for ref in {*wanted, *fetched} if wanted.get(ref) != fetched.get(ref))
     if differ:
         name = differ[0].replace(older.REFS, "refs", 1)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from meta.config import Config
@@ -32,9 +32,16 @@ _FETCH = (
 
 
 async def fetch_all(
-    source: ForeignRepo, target: Path, prefix: str, config: Config, recorder: Recorder | None = None
+    source: ForeignRepo,
+    target: Path,
+    prefix: str,
+    config: Config,
+    recorder: Recorder | None = None,
+    without: Iterable[str] = (),
 ) -> None:
     """Fetch every ref of `source` into the bare repo `target`, as `prefix`/<its name without refs/>, in one pack.
+
+    Those in `without` are left out.
 
     git verifies each object, and that none is missing. Raise what `explain` finds in its messages, TransientError after
     the deadline.
@@ -43,7 +50,7 @@ async def fetch_all(
         request_read, request_write = pipe(far, near)
         pack_read, relay_write = pipe(near, middle)
         relay_read, pack_write = pipe(middle, far)
-        words = [*_FETCH, f"fd::{pack_read},{request_write}", f"+refs/*:{prefix}/*"]
+        words = [*_FETCH, f"fd::{pack_read},{request_write}", f"+refs/*:{prefix}/*", *(f"^{ref}" for ref in without)]
         receiving = asyncio.ensure_future(
             _receive(target, words, (pack_read, request_write), near.close, config, recorder)
         )

@@ -71,6 +71,15 @@ async def test_every_older_ref_stays_and_what_was_in_flight_ends(layout: Layout,
     assert ids(now) == {1, 2, 3, 4, 5, 6}
 
 
+async def test_a_ref_with_an_odd_name_stays_in_the_older_repo(layout: Layout, folder: Path) -> None:
+    git(folder, "branch", "odd+name")
+    git(folder, "branch", "plain-name")
+    applied = await converted(layout)
+    assert "refs/hive/older/heads/plain-name" in every_ref(applied.repo.path)
+    assert not [ref for ref in every_ref(applied.repo.path) if "odd" in ref]
+    assert git(folder / "older", "rev-parse", "odd+name") == git(folder / "older", "rev-parse", "main")
+
+
 async def test_the_older_work_tree_stays_with_its_edit(layout: Layout, folder: Path) -> None:
     await converted(layout)
     assert sorted(path.name for path in folder.iterdir()) == [".git", "older"]
