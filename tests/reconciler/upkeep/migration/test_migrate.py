@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -22,8 +23,10 @@ from meta.model import ContainerSettings, Desired
 from meta.names import MANAGER, AgentName, ProposalId
 from meta.process import failpoint
 from reconciler.daemon.state_directory import clear_locks
+from reconciler.upkeep.backups import write as backup
+from reconciler.upkeep.backups.restore import restore
 from reconciler.upkeep.migration.acts import Acts
-from reconciler.upkeep.migration.look import Containers
+from reconciler.upkeep.migration.look import Containers, begun
 from reconciler.upkeep.migration.migrate import migrate
 from tests.support import older_layout
 from tests.support.older_layout import git
@@ -193,6 +196,19 @@ def test_a_second_start_changes_nothing_and_makes_no_meta(layout: Layout) -> Non
 
     asyncio.run(migrate(layout, none, Containers, gives=GIVES))
     assert facts(layout) == before
+
+
+def test_a_backup_holds_what_was_migrated_and_a_restored_one_is_not_migrated_again(
+    layout: Layout, tmp_path: Path
+) -> None:
+    start(layout)
+    (layout.state / "owner").write_text("0" * 32 + "\n", encoding="ascii")
+    origin = backup.Origin(Config.model_validate({}), "command", "r")
+    file, there = tmp_path / "b.tar", Layout(tmp_path / "two/s", tmp_path / "two/r")
+    asyncio.run(backup.write(layout, file, backup.Wanted(), origin, contextlib.nullcontext()))
+    restore(file, there)
+    assert every_ref(there.applied_git(ALICE)) == every_ref(layout.applied_git(ALICE))
+    assert begun(there) == ()
 
 
 def test_a_damaged_repo_is_left_and_named_and_the_others_are_migrated(layout: Layout) -> None:
