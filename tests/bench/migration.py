@@ -45,7 +45,8 @@ def measure() -> Iterator[Figure]:
         for agent in agents:
             older_layout.make(original, agent)
             older_layout.move_to_older_places(original, agent)
-        hive, bare = [], []
+        hive: list[float] = []
+        bare: list[float] = []
         for run in range(RUNS):
             for times, act in ((hive, _migrate), (bare, partial(_by_hand, agents=agents))):
                 copy = Layout(folder / f"{run}-{len(hive)}-{len(bare)}", folder / "run")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from meta.layout import Layout
 from meta.names import AgentName
+from tests.e2e import words
 from tests.e2e.story import check
 from tests.e2e.words import Unexpected
 from tests.support import older_layout
@@ -77,6 +78,7 @@ def forget_remote(config: Path) -> None:
 
 def main() -> int:
     """Tell it; what runs in the host."""
+    words.WAIT = 90.0  # containers restart for each file, on a machine that may be busy
     with tempfile.TemporaryDirectory() as name:
         story = NixosStory(Path(name))
         try:

@@ -88,6 +88,10 @@ async def fsck(subject: Subject) -> list[Finding]:
 
     answers = await asyncio.gather(*(one(GitRepo(path)) for path in repos))
     findings = [finding for answer in answers for finding in answer] or ok(f"{len(repos)} repos are sound")
+    for agent, why in reasons.items():
+        if not older.is_older(layout.applied_repos / agent):
+            text = f"the migration of {agent} is not at its end: {why.text}"
+            findings.append(Finding(Verdict.WARN, text, why.remedy))
     if migrated:
         names = ", ".join(migrated)
         findings += ok(f"migrated from an older hive: {names}; its files are in applied/<n>/{older.KEPT}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -98,3 +99,9 @@ async def test_a_database_that_is_damaged_newer_or_gone_fails(subject: Subject) 
     assert not failed(await look(subject, "database"))
     subject.held = True
     await only(subject, "database", Verdict.FAIL, "is missing")
+
+
+async def test_a_migration_that_is_not_at_its_end_is_named(subject: Subject) -> None:
+    left = {"alice": {"text": "there is no manager yet", "remedy": "restart the daemon"}}
+    subject.layout.migration.write_text(json.dumps({"left": left}), encoding="utf-8")
+    await only(subject, "fsck", Verdict.WARN, "the migration of alice is not at its end: there is no manager yet")
