@@ -48,7 +48,7 @@ BUILD = f"""environment.systemPackages = [ (derivation {{
 HARM = ("container_crash", "agent_restarted", "agent_stopped", "agent_unhealthy", "turn_killed", "turn_stuck")
 HARM += ("message_dead", "reconcile_error", "daemon_failed")
 """What no switch may cause."""
-LONG = 60.0
+LONG = 240.0
 
 
 class Upgrade(NixStory):
