@@ -20,14 +20,14 @@ from pathlib import Path
 
 from tests.bench.figure import Figure, figure
 from tests.support.systemd import host, nixhost
-from tests.systemd import upgrade
+from tests.systemd import busy, upgrade
 from tests.systemd.nixstory import run
 
 AGENTS = 10
 RUNS = 3
 WAVE = 5
 SECONDS = 900.0
-SETTINGS = {**upgrade.SETTINGS, "resync": 600.0, "starts": 20, "rebuild_wave": WAVE, "drain_deadline": 30.0}
+SETTINGS = {**busy.SETTINGS, "resync": 600.0, "starts": 20, "rebuild_wave": WAVE, "drain_deadline": 30.0}
 
 
 def measure() -> Iterator[Figure]:
@@ -54,11 +54,11 @@ def measure() -> Iterator[Figure]:
 
 
 # inside of the host
-def timed(story: upgrade.Upgrade) -> dict[str, list[float]]:
+def timed(story: busy.Busy) -> dict[str, list[float]]:
     """Switches, rebuilds and bare restarts in turn."""
     found: dict[str, list[float]] = {"outage": [], "restart": [], "hive": [], "bare": []}
     for _ in range(RUNS):
-        with upgrade.Watch(story) as seen:
+        with busy.Watch(story) as seen:
             found["restart"].append(upgrade.switch(story, seen))
         found["outage"].append(seen.longest)
         story.settled("the turns' end", lambda: all(row["turn_since"] is None for row in story.rows().values()))
@@ -67,7 +67,7 @@ def timed(story: upgrade.Upgrade) -> dict[str, list[float]]:
     return found
 
 
-def rebuilt(story: upgrade.Upgrade) -> list[float]:
+def rebuilt(story: busy.Busy) -> list[float]:
     """Milliseconds of each agent in `hive rebuild --all`."""
     healthy: dict[str, float] = {}
     with story.client.events() as stream:
@@ -89,7 +89,7 @@ def stopped(name: str) -> float:
     return int(shown) / 1e6
 
 
-def restarted(story: upgrade.Upgrade) -> list[float]:
+def restarted(story: busy.Busy) -> list[float]:
     """Milliseconds of each in a bare restart of as many as a wave has, without a daemon."""
     for name in story.names:
         story.client.post(f"/api/agents/{name}/stop", {"now": True})
@@ -105,7 +105,7 @@ def restarted(story: upgrade.Upgrade) -> list[float]:
     return found
 
 
-def wave(story: upgrade.Upgrade, names: list[str]) -> list[float]:
+def wave(story: busy.Busy, names: list[str]) -> list[float]:
     """Start them, restart them all at once, and stop them again."""
     units = [f"container@{name}" for name in names]
     places = {name: story.runtime / "agents" / name / "harness.sock" for name in names}
@@ -146,7 +146,7 @@ def hellos(
 def main() -> int:
     """Measure, and print it as one line of JSON."""
     with tempfile.TemporaryDirectory() as folder:
-        story = upgrade.Upgrade(Path(folder), AGENTS)
+        story = busy.Busy(Path(folder), AGENTS)
         story.start()
         story.healthy("manager")
         story.spawn()

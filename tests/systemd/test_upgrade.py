@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.systemd import nixstory, upgrade
+from tests.systemd import busy, nixstory
 from tests.systemd.test_matrix import nix_host, told
 
 pytestmark = [pytest.mark.systemd, pytest.mark.nix, pytest.mark.timeout(900)]
@@ -12,6 +12,6 @@ pytestmark = [pytest.mark.systemd, pytest.mark.nix, pytest.mark.timeout(900)]
 
 @pytest.mark.parametrize("count", [2, pytest.param(10, marks=pytest.mark.full)])
 def test_a_switch_while_agents_work_kills_no_turn_loses_no_message_and_no_build(count: int) -> None:
-    with nix_host({**nixstory.SETTINGS, **upgrade.SETTINGS}) as made:
+    with nix_host({**nixstory.SETTINGS, **busy.SETTINGS}) as made:
         text = told(made, "tests.systemd.upgrade", str(count), seconds=860)
     assert "turns killed 0, messages lost 0" in text
