@@ -89,6 +89,12 @@ class Config(BaseModel):
         pattern="^(required|unsafe-none)$",
         description="unsafe-none lets agents run without bubblewrap",
     )
+    declared: str = Field(
+        "", description="a file with the agents that the host's configuration declares; empty: none are declared"
+    )
+    agent_modules: str = Field(
+        "", description="flake URL of a folder with NixOS modules for every agent's container; empty: none"
+    )
     prebuild: bool = Field(False, description="builder nix builds a proposal before the decision")
     preview_wait: float = Field(60.0, gt=0, description="how long an approval waits for its preview")
     evaluation_deadline: float = Field(120.0, gt=0, description="one evaluation of builder nix")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from meta.names import AgentName
+from reconciler.agents.declared import Declared
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.spawn import Spawns
@@ -58,6 +59,7 @@ class Service:
     agents: Lifecycle
     swarm: Swarm
     spawns: Spawns
+    declared: Declared
     rollback: Rollback
     updates: Updates
     backup: LiveBackup

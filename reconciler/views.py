@@ -136,6 +136,8 @@ class AgentStatus:
     """Why hive does its next step, or why there is none: as in the plan."""
     remedy: str = ""
     """What the operator does about an agent that hive does not bring up by itself."""
+    declared: str = ""
+    """How the host's configuration stands to git, if it declares the agent: `agrees`, `git moved`, `conflict`, ..."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 
 from meta.applied import older, tags
@@ -170,6 +170,25 @@ class Applied:
         subject, _, rest = message.strip().partition("\n")
         change = commit(new_root.id, (base,), encode(subject, rest), at)
         return change.id, await self.repo.stage([content, new_root, change])
+
+    async def replace(
+        self, base: Sha, old: Collection[str], new: Mapping[str, bytes], message: str, at: int
+    ) -> tuple[Sha, StagedPack]:
+        """Make a commit on `base` with the files `new` in place of the files `old`. Return it and its staged pack.
+
+        Top folders that `old` or `new` name are replaced as a whole; all else stays as it is.
+        """
+        root = (await self.repo.commit(base)).tree
+        top = (await self.repo.objects([root])).get(root)
+        if top is None:
+            raise NotFound(f"{base[:12]} of {self.agent} has no tree", "`hive doctor` checks the repo")
+        gone = {path.partition("/")[0].encode() for path in (*old, *new)}
+        _, objects = snapshot(new)
+        entries = [entry for entry in decode_tree(top.data) if entry.name not in gone]
+        new_root = tree([*entries, *decode_tree(objects.pop().data)])
+        subject, _, rest = message.strip().partition("\n")
+        change = commit(new_root.id, (base,), encode(subject, rest), at)
+        return change.id, await self.repo.stage([*objects, new_root, change])
 
     async def restore(self, main: Sha, older: Sha, reason: str, at: int) -> Sha:
         """Write a commit on `main` with the files of `older`, and return it. A rollback deploys it.

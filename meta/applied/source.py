@@ -21,6 +21,7 @@ class SourceKind(StrEnum):
     PUSH = "push"
     WORK_TREE = "work-tree"
     EDIT = "edit"
+    DECLARED = "declared"
     SEED = "seed"
     SPAWN = "spawn"
     OLDER = "older"
@@ -33,6 +34,7 @@ _PLACES = {
     SourceKind.PUSH: "proposed/push.git",
     SourceKind.WORK_TREE: "proposed/config",
     SourceKind.EDIT: "edit",
+    SourceKind.DECLARED: "declared",
     SourceKind.SEED: "seed",
     SourceKind.SPAWN: "spawn",
     SourceKind.OLDER: "older",
@@ -103,3 +105,7 @@ class Source:
     def replaces(self, older: Source) -> bool:
         """Return True if a proposal from here supersedes a pending one from `older`."""
         return self.exclusive and self == older
+
+
+DECLARED = Source.of(SourceKind.DECLARED, "host")
+"""The source of what the host's configuration declares. A newer declaration supersedes a pending one."""

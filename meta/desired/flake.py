@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from meta.desired.summary import SUMMARISE
@@ -24,14 +25,31 @@ FLAKE_FILE = "flake.nix"
 HOST_PLATFORM = f"{os.uname().machine}-linux"
 """The platform of every container: a container runs on the host's kernel."""
 
+MODULES = "modules"
+"""The input with the modules that the host gives to every agent."""
+
 _PORTS = 20_000
 """The first HIVE_PORT."""
 
 _LITERAL = r'"((?:[^"\\]|\\.)*)";'
 _NIXPKGS = re.compile(rf"^    nixpkgs\.url = {_LITERAL}$", re.MULTILINE)
-_HYPERHIVE = re.compile(rf"^    hyperhive = \{{ url = {_LITERAL} flake = false; \}};$", re.MULTILINE)
+_HYPERHIVE, _MODULES = (
+    re.compile(rf"^    {name} = \{{ url = {_LITERAL} flake = false; \}};$", re.MULTILINE)
+    for name in ("hyperhive", MODULES)
+)
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+class SharedUrls(NamedTuple):
+    """The flake URLs of the shared inputs; "" for one that there is not.
+
+    `modules` is a folder whose default.nix every system imports.
+    """
+
+    nixpkgs: str
+    hyperhive: str
+    modules: str = ""
 
 
 def nix_string(text: str) -> str:
@@ -72,11 +90,13 @@ def render(
     applied_git: Callable[[AgentName], Path],
     nixpkgs: str = "",
     hyperhive: str = "",
+    modules: str = "",
     dashboard: int = 0,
 ) -> bytes:
     """Return flake.nix. The same arguments give the same text; agents are sorted.
 
-    `nixpkgs` and `hyperhive` are flake URLs; for `dashboard` see `identity`. Without `nixpkgs` the outputs only name
+    `nixpkgs`, `hyperhive` and `modules` are flake URLs; `modules` is a folder whose default.nix every system imports.
+    For `dashboard` see `identity`. Without `nixpkgs` the outputs only name
     each agent's module (`agents.<n>`). With it there are a `nixosConfigurations.<n>` and a `summary.<n>` per agent
     (JSON, see meta.nix.summary, evaluated without building).
     """
@@ -88,14 +108,18 @@ def render(
         "",
         "  inputs = {",
         *(_input(name, entry, applied_git) for name, entry in agents),
-        *_shared_inputs(nixpkgs, hyperhive),
+        *_shared_inputs(nixpkgs, hyperhive, modules),
         "  };",
         "",
         "  outputs = inputs:",
         *(_let(SUMMARISE) if nixpkgs else []),
         "  {",
         *(_module(name) for name, _ in agents),
-        *((_system(name, entry, bool(hyperhive), dashboard) for name, entry in agents) if nixpkgs else []),
+        *(
+            (_system(name, entry, bool(hyperhive), dashboard, bool(modules)) for name, entry in agents)
+            if nixpkgs
+            else []
+        ),
         "  };",
         "}",
         "",
@@ -103,10 +127,10 @@ def render(
     return "\n".join(lines).encode()
 
 
-def shared_urls(text: bytes) -> tuple[str, str]:
-    """Return the URLs of nixpkgs and of hive in a flake.nix that `render` made; "" for an input that it has not."""
-    nixpkgs, hyperhive = (pattern.search(text.decode("utf-8", "replace")) for pattern in (_NIXPKGS, _HYPERHIVE))
-    return _unescaped(nixpkgs), _unescaped(hyperhive)
+def shared_urls(text: bytes) -> SharedUrls:
+    """Return the URLs of the shared inputs in a flake.nix that `render` made; "" for an input that it has not."""
+    readable = text.decode("utf-8", "replace")
+    return SharedUrls(*(_unescaped(pattern.search(readable)) for pattern in (_NIXPKGS, _HYPERHIVE, _MODULES)))
 
 
 def _unescaped(literal: re.Match[str] | None) -> str:
@@ -114,10 +138,12 @@ def _unescaped(literal: re.Match[str] | None) -> str:
     return re.sub(r"\\(.)", lambda escape: plain.get(escape[1], escape[1]), literal[1]) if literal is not None else ""
 
 
-def _shared_inputs(nixpkgs: str, hyperhive: str) -> list[str]:
+def _shared_inputs(nixpkgs: str, hyperhive: str, modules: str) -> list[str]:
     lines = [f"    nixpkgs.url = {nix_string(nixpkgs)};"] if nixpkgs else []
     if hyperhive:  # only its files: as a flake it would bring its own nixpkgs into the lock
         lines.append(f"    hyperhive = {{ url = {nix_string(hyperhive)}; flake = false; }};")
+    if modules and nixpkgs:
+        lines.append(f"    {MODULES} = {{ url = {nix_string(modules)}; flake = false; }};")
     return lines
 
 
@@ -135,7 +161,7 @@ def _input(name: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName]
     return f"    {nix_string(input_name(name))} = {{ url = {url}; flake = false; }};"
 
 
-def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int) -> str:
+def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int, modules: bool) -> str:
     template = "manager" if entry.settings.role is Role.MANAGER else "agent-base"
     # the template passes them to the harness's unit; without it they are for the agent's own module
     variables = "hive.agent.environment" if templates else "environment.variables"
@@ -143,6 +169,7 @@ def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int)
         f"    nixosConfigurations.{nix_string(name)} = inputs.nixpkgs.lib.nixosSystem {{",
         "      modules = [",
         *([f'        "${{inputs.hyperhive}}/nix/templates/{template}.nix"'] if templates else []),
+        *([f'        "${{inputs.{MODULES}}}/default.nix"'] if modules else []),
         f'        "${{inputs.{nix_string(input_name(name))}}}/agent.nix"',
         "        {",
         f"          nixpkgs.hostPlatform = {nix_string(HOST_PLATFORM)};",

@@ -16,7 +16,7 @@ from pathlib import Path
 from meta.config import Config
 from meta.desired.agents_json import AGENTS_FILE, encode_agents
 from meta.desired.changes import write_files
-from meta.desired.flake import FLAKE_FILE, render, shared_urls
+from meta.desired.flake import FLAKE_FILE, SharedUrls, render, shared_urls
 from meta.desired.flake_lock import LOCK_FILE, merge_lock, prune_lock, shared, with_shared, without_local
 from meta.desired.reader import MetaReader
 from meta.layout import Layout
@@ -36,8 +36,8 @@ class FlakeFiles:
     lock: bytes | None = None
 
     @property
-    def urls(self) -> tuple[str, str]:
-        """The URLs of nixpkgs and of hive."""
+    def urls(self) -> SharedUrls:
+        """The URLs of the shared inputs."""
         return shared_urls(self.flake)
 
     @property
@@ -61,7 +61,7 @@ class Flakes:
         self._reader = reader
         self._lock_flake = lock_flake
         self._first_uid = first_uid
-        self.configured = (config.nixpkgs, config.hyperhive)
+        self.configured = SharedUrls(config.nixpkgs, config.hyperhive, config.agent_modules)
         """The URLs of the shared inputs in the settings."""
 
     @property
@@ -89,7 +89,7 @@ class Flakes:
 
     async def candidate(self, desired: Desired, head: FlakeFiles, like: FlakeFiles | None) -> FlakeFiles:
         """Return the locked files of a candidate: the shared inputs are those of `like`, or the configured ones."""
-        if like is None or like.lock is None or head.lock is None or not like.urls[0]:
+        if like is None or like.lock is None or head.lock is None or not like.urls.nixpkgs:
             return await self._locked(desired, FlakeFiles(self.plain(desired).flake, head.lock))
         lock = with_shared(head.lock, like.lock)
         return await self._locked(desired, FlakeFiles(self._render(desired, like.urls), lock))
@@ -115,7 +115,7 @@ class Flakes:
             return self.plain(desired)
         return FlakeFiles(self._render(desired, head.urls), prune_lock(head.lock, desired.agents.keys()))
 
-    def _render(self, desired: Desired, urls: tuple[str, str]) -> bytes:
+    def _render(self, desired: Desired, urls: SharedUrls) -> bytes:
         return render(desired, self._layout.applied_git, *urls, self._config.dashboard_port)
 
     def files(self, desired: Desired, flake: FlakeFiles) -> dict[str, bytes]:

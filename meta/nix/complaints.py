@@ -38,7 +38,7 @@ _OF_A_BUILDER = re.compile(r"error: (?:builder for|Cannot build|build of)")
 _CHATTER = re.compile(r"(?:these|this) .*derivations? will be (?:built|fetched)|\s+/\S+$|building '|warning: |copying ")
 _HASHED = re.compile(r"/[^\s'\":]*/[0-9abcdfghijklmnpqrsvwxyz]{32}-")
 _LOG_LINES = 10
-_SHARED = {"nixpkgs": "nixpkgs/", "hyperhive": "hive/"}
+_SHARED = {"nixpkgs": "nixpkgs/", "hyperhive": "hive/", "modules": "agentModules/"}
 
 
 def evaluation_complaint(stderr: str, places: Mapping[str, str] | None = None) -> str:

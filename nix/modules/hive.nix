@@ -6,6 +6,7 @@ in
 {
   imports = [
     ./host/settings.nix
+    ./host/agents.nix
     ./host/assertions.nix
     ./host/accounts.nix
     ./host/daemon.nix

@@ -30,11 +30,19 @@ STOP_FIRST_SECONDS = 5.0
 class Lifecycle:
     """The commands about agents that exist."""
 
-    def __init__(self, world: World, apply: Apply, loop: Reconciler, deploys: Deploys) -> None:
+    def __init__(
+        self,
+        world: World,
+        apply: Apply,
+        loop: Reconciler,
+        deploys: Deploys,
+        is_declared: Callable[[AgentName], bool] = lambda _: False,
+    ) -> None:
         self._world = world
         self._apply = apply
         self._loop = loop
         self._deploys = deploys
+        self._is_declared = is_declared
 
     async def start(self, agent: AgentName, by: str) -> None:
         """Set the desired state to running. Forget crashes, so that an agent that hive gave up is tried again."""
@@ -104,6 +112,11 @@ class Lifecycle:
         """
         if agent == MANAGER:
             raise Refused("the manager cannot be destroyed", "stop it, or destroy other agents")
+        if self._is_declared(agent):
+            raise Refused(
+                f"the host's configuration declares {agent} and would bring it back",
+                f"remove services.hive.agents.{agent} and run `nixos-rebuild switch`, then destroy it",
+            )
         desired = await self._deploys.desired()
         deploys = await self._world.observer.refresh(agent) if purge else await self._deploys.of(agent)
         known = agent in desired.agents or agent in desired.tombstones

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from meta.agent_toml import seed
 from meta.applied.pinning import Pinning
-from meta.applied.source import Source, SourceKind
+from meta.applied.source import DECLARED, Source, SourceKind
+from meta.desired.declared_files import DeclaredFiles
 from meta.errors import Conflict
+from meta.git.packs import StagedPack
 from meta.model import Deploy, DeployKind, Desired, Role, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.apply.effects import effect
 from reconciler.proposals.deploys import Deploys
 from reconciler.world import World
+
+_SPAWNED = Source.of(SourceKind.SPAWN)
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The commit that a spawn deploys. `staged` has its objects, unless the repo has them."""
+
+    sha: Sha
+    source: Source
+    staged: StagedPack | None = None
 
 
 class Spawns:
@@ -20,8 +35,11 @@ class Spawns:
         self._world = world
         self._deploys = deploys
 
-    async def begin(self, name: AgentName, by: str) -> Deploy:
-        """Create an agent without an approval: deploy its seed, approved at once. The first such deploy has id 0."""
+    async def begin(self, name: AgentName, by: str, declared: DeclaredFiles | None = None) -> Deploy:
+        """Create an agent without an approval: deploy its seed, approved at once. The first such deploy has id 0.
+
+        The seed has the files that are `declared`, unless an earlier agent of this name left its repo.
+        """
         desired = await self._deploys.desired()
         if name in desired.agents:
             raise Conflict(f"an agent named {name} already exists", "choose another name, or `hive rebuild` it")
@@ -29,7 +47,11 @@ class Spawns:
         deploys = {deploy.id: deploy for deploy in await self._deploys.of(name)}
         if any(deploy.state in (TagState.APPROVED, TagState.BUILDING) for deploy in deploys.values()):
             raise Conflict(f"{name} is being spawned already", f"see `hive plan {name}`")
-        sha = await self._seed(name)
+        first = (
+            await self._declared_seed(name, declared)
+            if declared is not None
+            else _First(await self._seed(name), _SPAWNED)
+        )
         zero = deploys.get(ProposalId(0))
         if zero is None or zero.state is TagState.PROPOSAL:
             id = ProposalId(0)
@@ -37,7 +59,9 @@ class Spawns:
             with effect("take-id"):
                 id = await self._deploys.take_id()
         if id not in deploys:
-            await self._propose(name, id, sha, by, "", SourceKind.SPAWN)
+            pinning = Pinning(DeployKind.SPAWN, first.sha, None, commit_ref="", source=first.source, by=by)
+            with effect("tag-spawn"):
+                await self._world.applied(name).propose(id, pinning, self._world.now(), first.staged)
         with effect("approve-spawn"):
             await self._world.applied(name).transition(id, TagState.APPROVED, by=by, at=self._world.now())
         return await self._deploys.publish(name, id)
@@ -58,7 +82,17 @@ class Spawns:
             description = f"{description}\n({kept})" if description else kept
         with effect("take-id"):
             id = await self._deploys.take_id()
-        await self._propose(name, id, sha, by, description)
+        pinning = Pinning(
+            DeployKind.SPAWN,
+            sha,
+            None,
+            commit_ref="",
+            source=Source.of(SourceKind.SEED),
+            by=by,
+            description=description,
+        )
+        with effect("tag-spawn"):
+            await self._world.applied(name).propose(id, pinning, self._world.now())
         return await self._deploys.project(name, id)
 
     async def _seed(self, name: AgentName) -> Sha:
@@ -71,20 +105,20 @@ class Spawns:
         with effect("seed"):
             return await applied.create(seed.files(name, role), self._world.now())
 
-    async def _propose(
-        self,
-        name: AgentName,
-        id: ProposalId,
-        sha: Sha,
-        by: str,
-        description: str,
-        source: SourceKind = SourceKind.SEED,
-    ) -> None:
-        pinning = Pinning(
-            DeployKind.SPAWN, sha, None, commit_ref="", source=Source.of(source), by=by, description=description
-        )
-        with effect("tag-spawn"):
-            await self._world.applied(name).propose(id, pinning, self._world.now())
+    async def _declared_seed(self, name: AgentName, declared: DeclaredFiles) -> _First:
+        """Return the first commit of a declared agent. A kept repo goes on as it is, and is compared afterwards."""
+        applied = self._world.applied(name)
+        if applied.stamp() is not None and (main := await applied.main()) is not None:
+            return _First(main, _SPAWNED)
+        wanted = declared.wanted(name, seed.files(name, Role.MANAGER if name == MANAGER else Role.AGENT))
+        with effect("seed"):
+            sha = await applied.create(wanted, self._world.now())
+        present = {path: file.data for path, file in (await applied.files(sha)).items()}
+        if present == wanted:
+            return _First(sha, DECLARED)
+        # an earlier spawn of that name failed: its seed stays below what is declared now
+        sha, staged = await applied.replace(sha, present, wanted, f"declared files of {name}", self._world.now())
+        return _First(sha, DECLARED, staged)
 
 
 def _check_not_owed(desired: Desired, name: AgentName) -> None:

@@ -118,6 +118,7 @@ class Daemon:
             log.error("the start of the daemon is not in the events: %s", error.summary)
         parts.hints.listen(service.loop.hint)
         await service.disk.first()
+        await service.declared.look()  # before the manager is spawned: it may be declared
         await self._ensure_manager()
         works = {
             "disk": service.disk.run(),
@@ -132,6 +133,8 @@ class Daemon:
             "log": parts.database.keep_log_short(),
             "removed": leftovers.empty_hourly(self.world.layout),
         }
+        if service.declared.configured:
+            works["declared"] = service.declared.run()
         if service.notifier.configured:
             works["notify"] = service.notifier.run()
         self._tasks += [service.background.start(name, work) for name, work in works.items()]

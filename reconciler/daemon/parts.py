@@ -18,6 +18,7 @@ from meta.layout import Layout
 from meta.names import MANAGER, AgentName
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
+from reconciler.agents.declared import Commands, Declared
 from reconciler.agents.inputs import Inputs
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
@@ -44,6 +45,7 @@ from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.observe.build_logs import BuildLogs
+from reconciler.observe.declared import DeclaredMemory, Remembered, remembered
 from reconciler.observe.disk import DiskMemory
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
@@ -127,6 +129,7 @@ class _Store:
     settings: DeployedSettings
     notified: Record[Notices]
     ages: Ages
+    declared: Record[dict[str, Remembered]]
 
 
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
@@ -269,6 +272,7 @@ def _store(
         settings,
         notices(database),
         Ages(database),
+        remembered(database),
     )
 
 
@@ -281,9 +285,11 @@ def _service(
     deploys, stale, branches = Deploys(world, apply, loop), Stale(world), Branches()
     proposals = Proposals(world, loop, deploys, stale, branches)
     discovery = _discovery(world, proposals, store, branches, loop, stale)
-    agents, disk = _lifecycle(here, world, apply, loop, deploys)
+    declared = DeclaredMemory()
+    agents, disk = _lifecycle(here, world, apply, loop, deploys, declared)
+    spawns = Spawns(world, deploys)
     locks = StaleLocks(here.layout, world.observer.names, world.events.append)
-    facts = AttentionFacts(world, loop, discovery, store.questions, here.background, disk, locks)
+    facts = AttentionFacts(world, loop, discovery, store.questions, here.background, disk, locks, declared)
     status = StatusQuery(world, loop, stale, facts, lambda: rollouts.current, revision, store.ages)
     return Service(
         names=roster.names,
@@ -301,7 +307,15 @@ def _service(
         rebase=Rebase(world, deploys, stale, proposals, branches),
         agents=agents,
         swarm=Swarm(world, loop, agents),
-        spawns=Spawns(world, deploys),
+        spawns=spawns,
+        declared=Declared(
+            world,
+            loop,
+            Commands(deploys, proposals, spawns, agents),
+            store.declared,
+            declared,
+            here.background.rounds("declared"),
+        ),
         rollback=Rollback(world, deploys),
         updates=Updates(world, loop, agents.rebuild, rollouts),
         backup=LiveBackup(here.layout, here.config, world.meta, revision),
@@ -337,10 +351,15 @@ def _notifier(here: Surroundings, world: World, store: _Store, status: StatusQue
 
 
 def _lifecycle(
-    here: Surroundings, world: World, apply: Apply, loop: Reconciler, deploys: Deploys
+    here: Surroundings,
+    world: World,
+    apply: Apply,
+    loop: Reconciler,
+    deploys: Deploys,
+    declared: DeclaredMemory,
 ) -> tuple[Lifecycle, DiskGuard]:
     """Make the commands for agents, and the guard of the disk, which stops agents by them."""
-    agents = Lifecycle(world, apply, loop, deploys)
+    agents = Lifecycle(world, apply, loop, deploys, declared.is_declared)
     actions = Actions(
         agents=lambda: {name: entry.settings.limits.disk_mib for name, entry in world.observer.known().agents.items()},
         look_now=loop.look_now,

@@ -28,6 +28,8 @@ def rebase_hint(agent: AgentName, source: Source, applied_git: Path) -> str:
     match source.kind:
         case SourceKind.EDIT:
             return f"rebase onto applied/main: `hive edit {agent}` starts from what is deployed"
+        case SourceKind.DECLARED:
+            return "wait: hive proposes what is declared again, on top of what is deployed"
         case SourceKind.PUSH:
             return f"rebase onto applied/main: `{onto}` in the clone, then push again with `git push -f`"
         case SourceKind.WORK_TREE:

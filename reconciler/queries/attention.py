@@ -12,6 +12,7 @@ from reconciler.attention.facts import Alarm, Alarms, Facts
 from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.questions import Questions
+from reconciler.observe.declared import DeclaredMemory
 from reconciler.plan.rollout import PATIENCE
 from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.refusals import describe_refusals
@@ -53,6 +54,7 @@ class AttentionFacts:
     background: Background
     disk: DiskGuard
     locks: StaleLocks
+    declared: DeclaredMemory
 
     def alarms(self, shown: Mapping[AgentName, object]) -> Alarms:
         """Return the alarms. `shown` has the agents of the status."""
@@ -79,7 +81,12 @@ class AttentionFacts:
 
     def troubles(self, agent: AgentName) -> AgentTroubles:
         """Return what is known about an agent's repos and files. It looks at the disk, so call it once for a view."""
-        conditions = (*self.disk.conditions(agent), *self.discovery.conditions(agent), *self.locks.conditions(agent))
+        conditions = (
+            *self.disk.conditions(agent),
+            *self.discovery.conditions(agent),
+            *self.locks.conditions(agent),
+            *self.declared.conditions(agent),
+        )
         return AgentTroubles(conditions, self.discovery.refused(agent))
 
     async def read(

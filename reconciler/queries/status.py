@@ -143,6 +143,7 @@ class StatusQuery:
             remedy=decision.remedy,
             turn_since=turn_began(observed),
             turn_limit=observed.turn_limit,
+            declared=self.facts.declared.standing(name),
             disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
         )
 

@@ -24,6 +24,7 @@ let
     settings = config.environment.etc."hive/daemon.env".text or null;
     credentials = config.environment.etc."hive/credentials.json".text or null;
     notifyCheck = map (one: one.content) (config.systemd.services.hive.serviceConfig.ExecStartPre or [ ]);
+    declared = config.environment.etc."hive/agents.json".text or null;
     variables = config.environment.variables;
     user = config.users.users.hive or null;
     groups = config.users.groups;
@@ -78,6 +79,21 @@ in
         manager.deploy = "/var/lib/secrets/deploy.key";
       };
     };
+    declaring = { pkgs, ... }: {
+      services.hive = {
+        enable = true;
+        agents.alice = {
+          settings = {
+            label = "Alice";
+            script = [ { when = "ping"; reply = "pong"; } ];
+          };
+          module = ../../meta/templates/agent/agent.nix;
+        };
+        agents.bob = { };
+        agentModules = [ ../../meta/templates/agent ../../meta/templates/manager/agent.nix ];
+      };
+      system.configurationRevision = "1a2b3c";
+    };
     packaged = { pkgs, ... }: hive { package = pkgs.hello; };
   };
 
@@ -126,6 +142,11 @@ in
     notifyCopied = hive { settings.notify_file = "${./host.nix}"; };
     notifyCredential = hive { settings.notify_file = "/run/credentials/hive.service/notify"; };
     notifyProgram = hive { settings.notify = "/run/current-system/sw/bin/mail-me --urgent"; };
+    longAgent = hive { agents.twelve-chars = { }; };
+    reservedAgent = hive { agents.operator = { }; };
+    agentTaken = hive { agents.alice = { }; } // { containers.alice = { }; };
+    plainModule = hive { backend = "local"; builder = "plain"; agents.alice.module = ./agent.nix; };
+    plainModules = hive { backend = "local"; builder = "plain"; agentModules = [ ./agent.nix ]; };
     containersOff = hive { } // { boot.enableContainers = false; };
   }
   // {
@@ -141,6 +162,9 @@ in
     tooLow = hive { settings.builds = 0; };
     notPositive = hive { settings.resync = 0; };
     wrongWord = hive { settings.isolation = "none"; };
+    agentSetting = hive { agents.alice.settings.lable = "x"; };
+    agentRecipient = hive { agents.alice.settings.recipients = [ "system" ]; };
+    inlineModule = hive { agents.alice.module = { }; };
     unknownOption = hive { port = 1; };
     unknownBackend = hive { backend = "docker"; };
     credentialValue = hive { credentials.alice.x = "hunter2"; };

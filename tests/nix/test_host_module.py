@@ -212,6 +212,7 @@ def test_the_daemon_accepts_the_settings_that_the_module_writes(found: Any) -> N
         nixpkgs='path:/a "quoted" $place%',
         hyperhive="path:/hive",
         uid_start=1_879_048_192,
+        declared="/etc/hive/agents.json",
     )
 
 
@@ -261,6 +262,10 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("oldNixpkgs", ("24.11", "25.05 or later", "nix flake update nixpkgs")),
         ("managerTaken", ("containers.manager", "rename")),
         ("containersOff", ("boot.enableContainers = false",)),
+        ("longAgent", ('"twelve-chars"', "11 characters at most")),
+        ("agentTaken", ('"alice"', "rename one of the two")),
+        ("plainModule", ("services.hive.agents", 'builder = "plain"')),
+        ("plainModules", ("services.hive.agentModules", 'builder = "plain"')),
     ],
 )
 def test_what_cannot_work_is_refused_with_what_to_write_instead(found: Any, case: str, words: tuple[str, ...]) -> None:

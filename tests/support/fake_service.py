@@ -130,6 +130,7 @@ class FakeService:
                 start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
             ),
             spawns=part(begin="spawn", request="request_spawn"),
+            declared=part(),
             rollback=part(call="rollback"),
             updates=part(begin="rebuild_all"),
             backup=part(),

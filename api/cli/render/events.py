@@ -140,6 +140,11 @@ def _count(data: Data, key: str) -> int:
     return len(values) if isinstance(values, list) else 0
 
 
+def _unusable(broken: object) -> str:
+    names = ", ".join(map(str, broken)) if isinstance(broken, dict) else ""
+    return f", and cannot use what it declares of {names}" if names else ""
+
+
 def _rebuilt_all(data: Data) -> str:
     done = f"rebuilt {_count(data, 'done')} agents"
     if not data.get("failed"):
@@ -206,6 +211,9 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
         f"{_text(d, 'reason') if d.get('reason') else 'it was never acknowledged'}"
     ),
     "daemon_started": lambda d: f"the daemon started{_with(d, ', revision ', 'revision')}",
+    "agents_declared": lambda d: (
+        f"{_text(d, 'by') or 'the host'} declares {_count(d, 'agents')} agents{_unusable(d.get('unusable'))}"
+    ),
     "rebuild_all_started": lambda d: (
         f"rebuilds {_count(d, 'agents')} agents{with_names(_with(d, ', asked by ', 'by'))}"
     ),

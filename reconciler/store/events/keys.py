@@ -86,6 +86,11 @@ def disagrees(agent: AgentName, ids: Iterable[int | str]) -> Key:
     return Key(f"disagrees:{agent}:{','.join(map(str, sorted(ids)))}")
 
 
+def declared(digest: str, by: str) -> Key:
+    """Return the key of the event that a host's generation declared agents."""
+    return Key(f"declared:{digest}:{by}")
+
+
 def rollout_started(id: str) -> Key:
     """Return the key of the event that a rebuild of all agents began."""
     return Key(f"rollout:{id}")

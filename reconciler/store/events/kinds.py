@@ -51,6 +51,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "message_dead": "A message had its last attempt without an ack; it is a dead letter now.",
         # the daemon
         "daemon_started": "The daemon began to reconcile.",
+        "agents_declared": "The host's configuration declared agents: this daemon has not read it before.",
         "rebuild_all_started": "Agents began to be rebuilt, wave by wave.",
         "rebuild_all_ended": "All agents of a rebuild run again, or one failed and the others were not rebuilt.",
         "hive_down": "All agents were stopped so that the whole hive can end; the next daemon starts them again.",
