@@ -18,7 +18,7 @@ from meta.applied.source import DECLARED, SourceKind
 from meta.desired import declaration
 from meta.desired.declaration import Declaration
 from meta.desired.declared_files import DeclaredFiles
-from meta.errors import BadInput, HiveError
+from meta.errors import BadInput, HiveError, TransientError
 from meta.model import Deploy, DeployKind, RunState, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.text import one_line
@@ -157,8 +157,7 @@ class Declared:
                 if agent in declared.broken:
                     raise BadInput(f"what is declared of {agent} cannot be used: {declared.broken[agent]}")
                 if self._done.get(agent) != await self._key(agent):
-                    await self._settle(agent, declared)
-                    self._done[agent] = await self._key(agent)
+                    self._done[agent] = await self._settle(agent, declared)
             except HiveError as error:
                 self._memory.show(agent, Standing.BROKEN, error.describe())
                 faults.append(error.describe() if agent in error.summary else f"{agent}: {error.describe()}")
@@ -171,19 +170,20 @@ class Declared:
         await self._world.observer.refresh(agent)
         return desired.agents.get(agent), desired.run_of(agent).state, self._world.observer.stamp(agent)
 
-    async def _settle(self, agent: AgentName, declared: Declaration) -> None:
-        """Do act by act what is to be done about one agent now."""
+    async def _settle(self, agent: AgentName, declared: Declaration) -> object:
+        """Do act by act what is to be done about one agent now. Return the key of the state that was decided about."""
         files = declared.agents.get(agent)
         for _ in range(ACTS_MOST):
+            key = await self._key(agent)  # before the look: what changes during it is looked at again
             record = (await self._store.load()).get(agent)
             look = await self._see(agent, files, record)
             verdict = decide(look.facts)
             if verdict.act is Act.NOTHING:
                 await self._note(agent, files, record, look, verdict)
                 self._memory.show(agent, verdict.standing, self._text(agent, verdict, look, record))
-                return
+                return key
             await self._act(agent, verdict, files, look, declared.by)
-        log.warning("%s: the declaration asks for more than %d acts at once", agent, ACTS_MOST)
+        raise TransientError(f"{agent}: the declaration asks for more than {ACTS_MOST} acts at once", "wait")
 
     # looking
     async def _see(self, agent: AgentName, files: DeclaredFiles | None, record: Remembered | None) -> _Look:

@@ -411,3 +411,25 @@ async def test_what_failed_is_not_tried_again_by_the_next_daemon(host: Host) -> 
         assert await host.tags() == before
         desired = await daemon.world.observer.desired()
         assert desired.run_of(ALICE).state is RunState.RUNNING
+
+
+async def test_what_changes_while_hive_looks_is_looked_at_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.declare(alice=toml("A"))
+    async with host.running() as daemon:
+        await host.settle()
+        real = shell.Declared._see
+
+        async def slow(self: shell.Declared, *given: Any) -> Any:
+            seen = await real(self, *given)
+            monkeypatch.setattr(shell.Declared, "_see", real)
+            await daemon.service.agents.stop(ALICE, OPERATOR)
+            await daemon.service.settings.propose(ALICE, OPERATOR, 'label = "by git"\n')
+            await daemon.service.proposals.approve(ProposalId(1), OPERATOR)
+            assert await daemon.service.loop.settled(None, 10)
+            return seen
+
+        monkeypatch.setattr(shell.Declared, "_see", slow)
+        host.declare(alice={"settings": 'label = "A"\n', "module": None})
+        await daemon.service.declared.look()
+        await daemon.service.declared.look()
+        assert await host.standing() == "git moved"
