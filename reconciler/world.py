@@ -57,6 +57,7 @@ class World:
     disk: Disk
     clock: Callable[[], float] = time.time
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
+    _push_repos: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
 
     async def forget(self, agent: AgentName) -> None:
         """Drop a destroyed agent, with its questions and reminders."""
@@ -73,6 +74,10 @@ class World:
     def decision(self, agent: AgentName) -> asyncio.Lock:
         """Return the lock to hold while the end of an id is decided: by the meta commit, or by cancel and destroy."""
         return self._decisions.setdefault(agent, asyncio.Lock())
+
+    def push_repo(self, agent: AgentName) -> asyncio.Lock:
+        """Return the lock to hold while the push repo is brought to what is deployed: two looks would meet there."""
+        return self._push_repos.setdefault(agent, asyncio.Lock())
 
     def applied(self, agent: AgentName) -> Applied:
         """Return the agent's applied repo."""

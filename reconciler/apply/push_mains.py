@@ -44,7 +44,8 @@ class PushMains:
     async def bring(self, agent: AgentName) -> None:
         """Bring the push repo of `agent` to its applied repo. Start no process if neither changed since."""
         try:
-            why = await self._bring(agent)
+            async with self._world.push_repo(agent):
+                why = await self._bring(agent)
         except HiveError as error:
             why = error.describe()
         if why is None:

@@ -58,10 +58,12 @@ class Host:
         made = await Daemon.open(self.layout, config, sockets, choose("fake", "plain"))
         serving.set_result(made.service)
         self.daemon = made
-        await made.service.loop.sweep()
-        yield made
-        await made.close()
-        await sockets.close_all()
+        try:
+            await made.service.loop.sweep()
+            yield made
+        finally:  # or a test that fails ends with tasks whose threads are gone
+            await made.close()
+            await sockets.close_all()
 
     async def settle(self) -> None:
         """Follow the declaration until neither it nor the loop has anything to do."""

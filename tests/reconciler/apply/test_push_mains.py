@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 from meta.applied.repo import Applied
 from meta.model import Deploy, TagState
 from meta.names import AgentName, Sha
+from meta.proposed import push_main
 from reconciler.apply.push_mains import PushMains, may_leave
 from reconciler.daemon.daemon import Daemon
 
@@ -68,3 +70,22 @@ async def test_status_says_why_a_push_repo_stays_behind_until_it_follows(daemon:
     lock.unlink()
     await mains.bring(alice)
     assert mains.conditions(alice) == ()
+
+
+async def test_two_looks_never_work_in_one_push_repo_at_the_same_time(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, alice = daemon.world, AgentName("alice")
+    at_work, most = 0, 0
+
+    async def bring(*_: object) -> str:
+        nonlocal at_work, most
+        at_work, most = at_work + 1, max(most, at_work + 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        at_work -= 1
+        return "not yet"
+
+    monkeypatch.setattr(push_main, "bring", bring)
+    await asyncio.gather(PushMains(world).bring(alice), PushMains(world).bring(alice))
+    assert most == 1
