@@ -305,12 +305,14 @@ class Declared:
         await self._save(agent, replace(record, dropped=dropped))
 
     async def _save(self, agent: AgentName, record: Remembered) -> None:
-        await self._store.save({**await self._store.load(), agent: record})
+        with effect("remember-declared"):
+            await self._store.save({**await self._store.load(), agent: record})
 
     async def _forget(self, agent: AgentName) -> None:
         records = dict(await self._store.load())
         records.pop(agent, None)
-        await self._store.save(records)
+        with effect("remember-declared"):
+            await self._store.save(records)
 
     # showing
     def _text(self, agent: AgentName, verdict: Verdict, look: _Look, record: Remembered | None) -> str:

@@ -317,8 +317,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "rebuild --all": ("write-rollout", "begin-wave"),
     "destroy": ("end-open-ids", "remove-entry"),
     "adopt": ("adopt",),
+    "declared": ("remember-declared",),
 }
-"""Effects of the commands that write a tag or a ref (P1 to P4, A1)."""
+"""Effects of the commands that write a tag or a ref (P1 to P4, A1). `declared`: of what the host declares."""
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "tag-proposal": ("placed",),

@@ -228,7 +228,68 @@ def end(cell: Cell, *, purge: bool) -> Act:
     return verb(cell, "destroy", purge=purge)
 
 
+# what the host's configuration declares
+def declare(lab: Lab, **agents: str) -> None:
+    """Switch the host to a generation that declares these agents, each with the text of its agent.toml."""
+    file = lab.directory / "declared.json"
+    content = {"version": 1, "agents": {name: {"settings": text} for name, text in agents.items()}}
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(content), encoding="utf-8")
+    new.chmod(0o644)
+    new.rename(file)
+    if "HIVE_DECLARED" not in lab.settings:
+        lab.settings["HIVE_DECLARED"] = str(file)
+        lab.kill()
+        lab.start()
+
+
+def standing(cell: Cell) -> str:
+    return "" if cell.row is None else str(cell.row["declared"])
+
+
+def declared(cell: Cell) -> None:
+    """Declare the agent as git has it."""
+    present = cell.lab.git(cell.lab.applied(cell.agent), "show", "main:agent.toml")
+    declare(cell.lab, **{cell.agent: f"{present}\n"})
+    cell.lab.until(lambda: standing(cell) == "agrees")
+
+
+def declare_anew(cell: Cell) -> Act:
+    """A generation of the host that declares another agent.toml."""
+    declared(cell)
+    return lambda: declare(cell.lab, **{cell.agent: good(cell)})
+
+
+def declare_no_more(cell: Cell) -> Act:
+    declared(cell)
+    return lambda: declare(cell.lab)
+
+
+def declare_first(cell: Cell) -> Act:
+    declare(cell.lab)
+    return lambda: declare(cell.lab, **{cell.agent: good(cell)})
+
+
+def dropped(cell: Cell) -> str:
+    """What runs, and how the declaration stands."""
+    return f"{phase(cell)}, {standing(cell)}"
+
+
 # how it is made as it was
+def keep(cell: Cell) -> None:
+    """Take the agent out of the configuration and start it again: git alone has it then."""
+    declare(cell.lab)
+    cell.lab.until(lambda: standing(cell) == "removed")
+    start(cell)
+    cell.lab.until(lambda: standing(cell) == "")
+
+
+def undeclare(cell: Cell) -> None:
+    declare(cell.lab)
+    cell.lab.until(lambda: standing(cell) in ("", "removed"))
+    complete(cell)
+
+
 def deny_pending(cell: Cell) -> None:
     for each in cell.lab.get("/api/proposals", agent=cell.agent):
         cell.lab.post(f"/api/proposals/{each['id']}/deny", reason="over")
