@@ -28,7 +28,7 @@ from reconciler.apply.effects import effect
 from reconciler.common.rounds import Rounds, describe
 from reconciler.loop.loop import Reconciler
 from reconciler.observe.declared import DeclaredMemory, Remembered
-from reconciler.plan.declared import IN_FLIGHT, Act, Facts, Git, Offer, Standing, Verdict, base_of, decide
+from reconciler.plan.declared import ABOUT, IN_FLIGHT, Act, Facts, Git, Offer, Standing, Verdict, base_of, decide
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.kept import first_source
@@ -155,12 +155,12 @@ class Declared:
         for agent in sorted({*declared.names, *map(AgentName, records)}):
             try:
                 if agent in declared.broken:
-                    raise BadInput(f"what is declared of {agent} cannot be used: {declared.broken[agent]}")
+                    raise BadInput(f"{ABOUT} declares what cannot be used: {declared.broken[agent]}")
                 if self._done.get(agent) != await self._key(agent):
                     self._done[agent] = await self._settle(agent, declared)
             except HiveError as error:
                 self._memory.show(agent, Standing.BROKEN, error.describe())
-                faults.append(error.describe() if agent in error.summary else f"{agent}: {error.describe()}")
+                faults.append(f"{agent}: {error.describe()}")
         if faults:
             raise BadInput("; ".join(faults))
 
@@ -321,23 +321,23 @@ class Declared:
         match verdict.standing:
             case Standing.GIT_MOVED:
                 return (
-                    "git has moved away from what the host's configuration declares; "
-                    f"`hive history {agent}` shows by what, a change of the declaration asks which one shall be"
+                    f"{ABOUT} declares something else than git has by now: `hive history {agent}` shows what changed "
+                    "it; a change of the declaration asks which one shall be"
                 )
             case Standing.CONFLICT:
                 id = verdict.id if verdict.id is not None else tried
                 return (
-                    f"the host's configuration and git both changed it: `hive diff {id}`, then approve {id} to take "
-                    "what is declared, or deny it to keep what git has"
+                    f"{ABOUT} and git both changed it: `hive diff {id}`, then approve {id} to take what is declared, "
+                    "or deny it to keep what git has"
                 )
             case Standing.DENIED:
-                return f"what the host's configuration declares was denied ({tried}); a change of it is proposed again"
+                return f"{ABOUT} declares what was denied ({tried}); a change of it is proposed again"
             case Standing.FAILED:
-                return f"what the host's configuration declares failed ({tried}): see `hive history {agent}`"
+                return f"{ABOUT} declares what failed ({tried}): see `hive history {agent}`"
             case Standing.REMOVED:
                 return (
-                    "the host's configuration declares it no more, so it was stopped: "
-                    f"`hive destroy {agent}` removes it, `hive start {agent}` keeps it"
+                    f"{ABOUT} declares it no more, so it was stopped: `hive destroy {agent}` removes it, "
+                    f"`hive start {agent}` keeps it"
                 )
             case _:
                 return ""

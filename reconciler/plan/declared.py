@@ -13,6 +13,8 @@ from enum import StrEnum
 from meta.model import Deploy, TagState
 from meta.names import ProposalId, Sha
 
+ABOUT = "the host's configuration"
+"""The beginning of each text about an agent's declaration."""
 IN_FLIGHT = frozenset({TagState.APPROVED, TagState.BUILDING})
 
 

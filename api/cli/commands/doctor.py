@@ -146,7 +146,8 @@ def _ask(client: Client) -> dict[str, Any] | None:
 def _agent(row: dict[str, Any]) -> "AgentRow":
     from reconciler.upkeep.doctor.checks.base import AgentRow
 
-    return AgentRow(str(row["agent"]), str(row["phase"]), tuple(str(each) for each in row["conditions"]))
+    conditions = tuple(str(each) for each in row["conditions"])
+    return AgentRow(str(row["agent"]), str(row["phase"]), conditions, str(row.get("declared", "")))
 
 
 def _unhealthy(client: Client, trouble: str) -> dict[str, Any]:

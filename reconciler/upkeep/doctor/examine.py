@@ -18,6 +18,7 @@ from meta.errors import Conflict, HiveError
 from reconciler.upkeep.doctor.checks import (
     agents,
     credentials,
+    declared,
     generations,
     host,
     packs,
@@ -71,6 +72,7 @@ CHECKS = (
     Check("tags", "the tags agree with each other and with meta", truth.tags),
     Check("database", "the database is sound and agrees with the tags", truth.database),
     Check("containers", "every container belongs to hive and to an agent", running.containers),
+    Check("declared", "the list of declared agents can be read, and none waits for a person", declared.declared),
     Check("agents", "no agent has failed or needs an operator", agents.agents),
     Check("status", "`hive status` has no other warnings", agents.notes),
 )

@@ -168,7 +168,7 @@ async def test_a_change_by_git_stays_and_the_status_shows_it(host: Host) -> None
         assert (await host.files())["agent.toml"] == b'label = "by git"\n'
         row = await host.row()
         assert row.declared == "git moved"
-        assert "git has moved away" in row.conditions[0]
+        assert row.conditions[0].startswith("the host's configuration declares something else than git has by now")
 
 
 async def conflicting(host: Host) -> ProposalId:
@@ -323,7 +323,7 @@ async def test_what_is_declared_badly_is_named_and_holds_nothing_else_up(host: H
         await host.settle()
         assert await host.standing() == "agrees"
         (note,) = [note for note in (await daemon.service.status()).notes if "declared" in note]
-        assert "what is declared of bob cannot be used" in note
+        assert "bob: the host's configuration declares what cannot be used" in note
         assert "did you mean 'label'" in note
         host.declare(alice={"settings": "lable = 1\n"})
         await host.settle()

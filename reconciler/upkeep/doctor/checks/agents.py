@@ -14,6 +14,7 @@ from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
 from reconciler.plan.phases import GIVEN_UP, PHASES, REMEDIES
 from reconciler.store.offline import read_contents
+from reconciler.upkeep.doctor.checks import declared
 from reconciler.upkeep.doctor.checks.base import AgentRow, Finding, Subject, Verdict, ok
 
 WAITING = frozenset({"needs-login", "over-budget"})
@@ -27,8 +28,12 @@ async def notes(subject: Subject) -> list[Finding]:
     """Report the notes of `hive status` that no other check reports."""
     if subject.daemon is None:
         return ok("no daemon runs that could be asked")
-    notes = [note for note in subject.daemon.notes if not note.startswith(_OTHER_CHECKS) and "system bus" not in note]
+    notes = [note for note in subject.daemon.notes if not _is_elsewhere(note)]
     return [Finding(Verdict.WARN, note, "see `hive status`") for note in notes] or ok("nothing that other checks miss")
+
+
+def _is_elsewhere(note: str) -> bool:
+    return note.startswith(_OTHER_CHECKS) or "system bus" in note or declared.is_about(note)
 
 
 async def agents(subject: Subject) -> list[Finding]:
@@ -40,7 +45,7 @@ async def agents(subject: Subject) -> list[Finding]:
 
 
 def _by_status(agent: AgentRow) -> list[Finding]:
-    conditions = [condition for condition in agent.conditions if not condition.startswith(_DEPLOYING)]
+    conditions = [each for each in agent.conditions if not each.startswith(_DEPLOYING) and not declared.is_about(each)]
     if agent.phase in GIVEN_UP:
         text = f"{agent.name} is {agent.phase} ({PHASES[agent.phase]})" + "".join(f"; {each}" for each in conditions)
         return [Finding(Verdict.FAIL, text, REMEDIES[agent.phase].format(agent.name))]

@@ -48,11 +48,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """One agent of `hive status`."""
+    """One agent of `hive status`. `declared` is how the host's configuration stands to git."""
 
     name: str
     phase: str
     conditions: tuple[str, ...] = ()
+    declared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
