@@ -1,5 +1,8 @@
 # The module of the host in many configurations: { evaluated, asserted, refused }.
-{ hyperhive }:
+{
+  hyperhive,
+  module ? null,
+}:
 let
   lib = import ./stub-nixpkgs/lib;
   pkgsFor = system: import ./stub-nixpkgs/pkgs.nix { inherit lib system; };
@@ -90,7 +93,7 @@ in
           module = ../../meta/templates/agent/agent.nix;
         };
         agents.bob = { };
-        agentModules = [ ../../meta/templates/agent ../../meta/templates/manager/agent.nix ];
+        agentModules = [ ./stub-nixpkgs/nixos ../../meta/templates/manager/agent.nix ];
       };
       system.configurationRevision = "1a2b3c";
     };
@@ -147,11 +150,22 @@ in
     agentTaken = hive { agents.alice = { }; } // { containers.alice = { }; };
     plainModule = hive { backend = "local"; builder = "plain"; agents.alice.module = ./agent.nix; };
     plainModules = hive { backend = "local"; builder = "plain"; agentModules = [ ./agent.nix ]; };
+    noModule = hive { agents.alice.module = ./missing.nix; };
     containersOff = hive { } // { boot.enableContainers = false; };
   }
   // {
     oldNixpkgs = (view (systemOf { lib = lib // { trivial.release = "24.11"; }; } (hive { }))).failed;
   };
+
+  # a module of an agent that a test gives
+  given =
+    if module == null then
+      [ ]
+    else
+      (view (system (hive {
+        agents.alice.module = /. + module;
+        agentModules = [ (/. + module) ];
+      }))).failed;
 
   # whether each assertion holds where everything is right: one per assertion
   assertions = map (one: one.assertion) (system (hive { })).assertions;

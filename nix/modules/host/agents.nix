@@ -45,18 +45,10 @@ let
     module = if one.module == null then null else "${one.module}";
   };
 
-  numbered = lib.imap0 (number: module: {
-    name = toString number;
-    inherit module;
-  }) cfg.agentModules;
-  # copied whole, because an evaluation sees nothing but its inputs
-  modules = pkgs.runCommand "hive-agent-modules" { } ''
-    mkdir $out
-    ${lib.concatMapStrings (one: "cp -r ${one.module} $out/${one.name}\n") numbered}
-    cp ${
-      pkgs.writeText "default.nix" "{ imports = [ ${lib.concatMapStrings (one: "./${one.name} ") numbered}]; }\n"
-    } $out/default.nix
-  '';
+  modules = import ./agent-modules.nix {
+    inherit lib pkgs;
+    modules = cfg.agentModules;
+  };
 
   valid = name: builtins.match "[a-z]([a-z0-9-]{0,9}[a-z0-9])?" name != null;
   reserved = [
@@ -70,6 +62,17 @@ let
   quoted = lib.concatMapStringsSep ", " (name: "\"${name}\"");
   wrong = builtins.filter (name: !(valid name) || builtins.elem name reserved) names;
   taken = builtins.filter (name: config.containers ? ${name}) names;
+
+  # Read here, so that nixos-rebuild itself names the file and line of a syntax error. A path in a string may be one
+  # that a build makes, so hive reads it.
+  isModule =
+    path:
+    !builtins.isPath path
+    || (builtins.pathExists path && (lib.isFunction (import path) || builtins.isAttrs (import path)));
+  given = builtins.filter (path: path != null) (
+    map (one: one.module) (builtins.attrValues cfg.agents) ++ cfg.agentModules
+  );
+  strange = builtins.filter (path: !isModule path) given;
 in
 {
   options.services.hive = {
@@ -117,11 +120,15 @@ in
     assertions = [
       {
         assertion = wrong == [ ];
-        message = "services.hive.agents has ${quoted wrong}: the name of an agent has a-z, 0-9 and '-', begins with a letter, has 11 characters at most, and is none of ${quoted reserved}.";
+        message = "services.hive.agents has ${quoted wrong}: the name of an agent has a-z, 0-9 and '-', begins with a letter, has 11 characters at most (nixos-container takes no longer ones, because the host's network interface `ve-<name>` has to fit), and is none of ${quoted reserved}.";
       }
       {
         assertion = taken == [ ];
         message = "services.hive.agents has ${quoted taken}, and containers of yours have that name; rename one of the two.";
+      }
+      {
+        assertion = strange == [ ];
+        message = "services.hive.agents and agentModules have ${quoted (map toString strange)}, which is no NixOS module: give a file that has one, or a folder with a default.nix.";
       }
       {
         assertion = cfg.agents == { } || cfg.builder == "nix" || builtins.all (one: one.module == null) (builtins.attrValues cfg.agents);
