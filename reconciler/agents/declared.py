@@ -153,13 +153,15 @@ class Declared:
         records = await self._store.load()
         faults: list[str] = []
         for agent in sorted({*declared.names, *map(AgentName, records)}):
+            if agent in declared.broken:
+                why = f"{ABOUT} declares what cannot be used: {declared.broken[agent]}"
+                self._memory.show(agent, Standing.BROKEN, why)
+                faults.append(f"{agent}: {why}")
+                continue
             try:
-                if agent in declared.broken:
-                    raise BadInput(f"{ABOUT} declares what cannot be used: {declared.broken[agent]}")
                 if self._done.get(agent) != await self._key(agent):
                     self._done[agent] = await self._settle(agent, declared)
             except HiveError as error:
-                self._memory.show(agent, Standing.BROKEN, error.describe())
                 faults.append(f"{agent}: {error.describe()}")
         if faults:
             raise BadInput("; ".join(faults))
@@ -191,7 +193,7 @@ class Declared:
         entry, grave = desired.agents.get(agent), desired.tombstones.get(agent)
         base_sha = base_of(_declared(deploys), record.agreement if record is not None else None)
         git = await self._files(agent, entry.pin.sha) if entry is not None else None
-        base = await self._files(agent, base_sha) if base_sha is not None else None
+        base = await self._base(agent, base_sha) if entry is not None and base_sha is not None else None
         tried = None
         if files is not None and record is not None and record.digest == files.digest and record.tried is not None:
             tried = next((deploy.state for deploy in deploys if deploy.id == record.tried), None)
@@ -215,6 +217,10 @@ class Declared:
         content = await self._files(agent, deploy.sha)
         same = files is not None and files.wanted(agent, content) == content
         return Offer(deploy.id, deploy.state, deploy.base, same)
+
+    async def _base(self, agent: AgentName, sha: Sha) -> Mapping[str, bytes] | None:
+        """Return the files of the base; None if it went with an earlier agent of that name."""
+        return await self._files(agent, sha) if await self._world.applied(agent).has(sha) else None
 
     async def _files(self, agent: AgentName, sha: Sha) -> Mapping[str, bytes]:
         return {path: file.data for path, file in (await self._world.applied(agent).files(sha)).items()}

@@ -306,6 +306,24 @@ async def test_an_agent_that_is_declared_again_is_started_or_spawned_on_its_kept
         assert await host.standing() == "agrees"
 
 
+@pytest.mark.parametrize("spawned_again", [False, True])
+async def test_an_agent_that_was_purged_since_is_new_to_the_declaration(host: Host, spawned_again: bool) -> None:
+    host.declare(alice=toml("A"))
+    async with host.running() as daemon:
+        await host.settle()
+        host.declare()
+        await host.settle()
+        await daemon.service.agents.destroy(ALICE, OPERATOR, purge=True)
+        assert await daemon.service.loop.settled(None, 10)
+        if spawned_again:
+            await daemon.service.spawns.begin(ALICE, OPERATOR)
+            assert await daemon.service.loop.settled(None, 10)
+        host.declare(alice=toml("B"))
+        await host.settle()
+        assert not [note for note in (await daemon.service.status()).notes if "declared" in note]
+        assert await host.standing() == ("conflict" if spawned_again else "agrees")
+
+
 async def test_the_manager_may_be_declared_before_it_is_there(host: Host) -> None:
     host.declare(manager=toml("the boss"))
     async with host.running() as daemon:
