@@ -21,8 +21,8 @@ _TRAILER = "Hive-Shown-"
 class Binding:
     """The facts that an approval is bound to: those on the card.
 
-    `nixpkgs` and `hive` are the locked revisions, "" if the flake has no such input. `derivation` is the path of the
-    .drv, `settings` is ContainerSettings.fingerprint().
+    `nixpkgs`, `hive` and `modules` are the locked revisions, "" if the flake has no such input. `derivation` is the
+    path of the .drv, `settings` is ContainerSettings.fingerprint().
     """
 
     commit: Sha
@@ -30,6 +30,7 @@ class Binding:
     hive: str
     derivation: str
     settings: str
+    modules: str = ""
 
     def fingerprint(self) -> str:
         """Return 20 hex digits that change whenever a part does. The approving client sends them back."""
@@ -45,7 +46,7 @@ def from_trailers(trailers: Mapping[str, str]) -> Binding | None:
     values = {part.name: trailers.get(f"{_TRAILER}{part.name.capitalize()}", "") for part in fields(Binding)}
     if not (values["commit"] and values["settings"]):
         return None  # a tag has no empty trailers
-    return Binding(Sha(values["commit"]), values["nixpkgs"], values["hive"], values["derivation"], values["settings"])
+    return Binding(**{**values, "commit": Sha(values["commit"])})
 
 
 def objection(shown: Binding, now: Binding) -> str | None:
@@ -57,7 +58,11 @@ def objection(shown: Binding, now: Binding) -> str | None:
     if shown.derivation != now.derivation:
         moved = [
             f"{name} moved from {old[:12] or 'none'} to {new[:12] or 'none'}"
-            for name, old, new in (("nixpkgs", shown.nixpkgs, now.nixpkgs), ("hive", shown.hive, now.hive))
+            for name, old, new in (
+                ("nixpkgs", shown.nixpkgs, now.nixpkgs),
+                ("hive", shown.hive, now.hive),
+                ("agentModules", shown.modules, now.modules),
+            )
             if old != new
         ]
         return f"changed since it was shown: {' and '.join(moved) or 'it evaluates to another system'}"

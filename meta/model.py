@@ -188,7 +188,7 @@ class Generation:
 
     `system` is the path that the container is switched to, a generation directory or a store path. `fingerprint` is
     ContainerSettings.fingerprint(), `revision` the hive revision of the build, `nixpkgs` that of nixpkgs ("" if it used
-    none, or is older than this field).
+    none, or is older than this field), `modules` that of the modules for every agent ("" if there were none).
     """
 
     id: GenerationId
@@ -198,3 +198,4 @@ class Generation:
     fingerprint: str
     revision: str
     nixpkgs: str = ""
+    modules: str = ""

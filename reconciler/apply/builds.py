@@ -156,7 +156,9 @@ class BuildSteps:
 def _is_on_inputs(generation: Generation, shown: Binding) -> bool:
     """Return True if `generation` was built with the shared inputs of `shown`. An unknown one is not compared."""
     pairs = ((generation.revision, shown.hive), (generation.nixpkgs, shown.nixpkgs))
-    return all(not built or not previewed or built == previewed for built, previewed in pairs)
+    return generation.modules == shown.modules and all(
+        not built or not previewed or built == previewed for built, previewed in pairs
+    )
 
 
 def _described(error: PermanentError) -> str:

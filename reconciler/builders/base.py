@@ -49,6 +49,9 @@ class Builder(Protocol):
     async def nixpkgs(self, head: Sha) -> str:
         """Return the revision of nixpkgs that a build of the meta commit `head` records; "" if it uses none."""
 
+    async def modules(self, head: Sha) -> str:
+        """Return the revision of the modules for every agent in the meta commit `head`; "" if there are none."""
+
     async def preview(self, request: BuildRequest) -> Preview:
         """Return what would be built. Raise the same errors as `build`. Only called if `previews` is true."""
 

@@ -115,7 +115,7 @@ class NixBuilder:
         source = await self._source(request)
         derivation = await self._nix.derivation(source.evaluation, self._toplevel(request.agent), source.places)
         revision = flake_lock.revision(source.lock, "hyperhive") or self._revision
-        nixpkgs = flake_lock.revision(source.lock, "nixpkgs")
+        nixpkgs, modules = flake_lock.revision(source.lock, "nixpkgs"), flake_lock.revision(source.lock, flake.MODULES)
         fingerprint = request.settings.fingerprint()
         id = _generation_id(request, str(derivation), fingerprint, revision)
         link = self._layout.generation(request.agent, id)
@@ -124,7 +124,7 @@ class NixBuilder:
             system = await self._realise(request, derivation, link, source)
             os.utime(link, follow_symlinks=False)  # `prune` keeps those that were built last
             sync_folder(link.parent)
-            generation = Generation(id, request.agent, request.sha, system, fingerprint, revision, nixpkgs)
+            generation = Generation(id, request.agent, request.sha, system, fingerprint, revision, nixpkgs, modules)
             self._roots.write(request.agent, request.id, generation)
         except OSError as error:
             raise disk_error(f"cannot root generation {id} of {request.agent}", error) from error
@@ -137,6 +137,10 @@ class NixBuilder:
     async def nixpkgs(self, head: Sha) -> str:
         """Return the revision of nixpkgs that `head` locks."""
         return flake_lock.revision(await self._lock(head), "nixpkgs")
+
+    async def modules(self, head: Sha) -> str:
+        """Return the revision of the modules for every agent that `head` locks."""
+        return flake_lock.revision(await self._lock(head), flake.MODULES)
 
     async def _lock(self, commit: Sha) -> bytes | None:
         try:
@@ -168,6 +172,7 @@ class NixBuilder:
             hive=flake_lock.revision(source.lock, "hyperhive"),
             derivation=str(derivation),
             settings=request.settings.fingerprint(),
+            modules=flake_lock.revision(source.lock, flake.MODULES),
         )
 
     async def check(self, agent: AgentName, sha: Sha) -> None:

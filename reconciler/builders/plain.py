@@ -103,6 +103,10 @@ class PlainBuilder:
         """Return "": this builder uses no nixpkgs."""
         return ""
 
+    async def modules(self, head: Sha) -> str:
+        """Return "": this builder builds no modules."""
+        return ""
+
     async def check(self, agent: AgentName, sha: Sha) -> None:
         """Check paths, agent.toml, and the syntax of agent.nix if nix is installed."""
         await self._checked(agent, sha)

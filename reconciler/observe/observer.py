@@ -123,7 +123,7 @@ class Observer:
         self._goes_down = False
         self._view: MetaView | None = None
         self.revision = ""
-        """The revisions of hive and nixpkgs that a build would record now; "" until they are known."""
+        """The revisions of the shared inputs that a build would record now; "" until they are known."""
         self._revision_of: Sha | None = None
         self.fault: BadInput | None = None
         """Why meta cannot be used as it is now."""
@@ -142,7 +142,8 @@ class Observer:
                 raise
         head = self._view.desired.head
         if self._revision_of != head and self._meta.settled:
-            self.revision = revision_of(await self._builder.revision(head), await self._builder.nixpkgs(head))
+            hive, nixpkgs = await self._builder.revision(head), await self._builder.nixpkgs(head)
+            self.revision = revision_of(hive, nixpkgs, await self._builder.modules(head))
             self._revision_of = head
         return self._view.desired
 

@@ -16,7 +16,7 @@ from reconciler.plan.revisions import agrees, revision_of
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """An agent that another hive built, or that was built on another nixpkgs.
+    """An agent that another hive built, or that was built on another nixpkgs or with other modules for every agent.
 
     `built` is the revision that was recorded, `now` the one that a rebuild would record.
     """
@@ -113,9 +113,8 @@ class Context:
         generation = self.observed.built.get(pin.id) if pin is not None else None
         if generation is None or not self.revision:
             return None
-        if agrees(self.revision, generation.revision, generation.nixpkgs):
-            return None
-        return Outdated(revision_of(generation.revision, generation.nixpkgs), self.revision)
+        built = generation.revision, generation.nixpkgs, generation.modules
+        return None if agrees(self.revision, *built) else Outdated(revision_of(*built), self.revision)
 
     def unproven(self) -> ProposalId | None:
         """Return the pinned id if its generation has never passed the health gate; else None.

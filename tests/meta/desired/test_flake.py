@@ -103,9 +103,19 @@ def test_a_string_ends_only_where_it_should(text: str) -> None:
 @pytest.mark.parametrize("url", ["github:NixOS/nixpkgs/nixos-25.11", 'path:/a b/"$x\\n', ""])
 def test_the_urls_of_the_shared_inputs_are_read_back(url: str) -> None:
     desired = Desired(Sha("0" * 40), {ALICE: _entry()})
-    assert shared_urls(render(desired, _path, url, "path:/hive")) == (url, "path:/hive")
-    assert shared_urls(render(desired, _path, "path:/n", url)) == ("path:/n", url)
-    assert shared_urls(b"{ }\xff") == ("", "")
+    assert shared_urls(render(desired, _path, url, "path:/hive")) == (url, "path:/hive", "")
+    assert shared_urls(render(desired, _path, "path:/n", url)) == ("path:/n", url, "")
+    assert shared_urls(render(desired, _path, "path:/n", "path:/hive", url)) == ("path:/n", "path:/hive", url)
+    assert shared_urls(b"{ }\xff") == ("", "", "")
+
+
+def test_the_modules_for_every_agent_come_before_the_agents_own_and_only_with_nixpkgs() -> None:
+    desired = Desired(Sha("0" * 40), {ALICE: _entry()})
+    text = render(desired, _path, "path:/n", "path:/hive", "path:/m").decode()
+    lines = ["/nix/templates/agent-base.nix", "${inputs.modules}/default.nix", '${inputs."agent-alice"}/agent.nix']
+    places = [text.rindex(line) for line in lines]
+    assert places == sorted(places)
+    assert render(desired, _path, modules="path:/m") == render(desired, _path)
 
 
 def test_a_nul_is_refused() -> None:

@@ -20,3 +20,14 @@ def test_a_preview_agrees_unless_an_input_of_it_moved() -> None:
     assert agrees(now, "", "")
     assert not agrees(now, "", "b")
     assert not agrees(now, "2", "a")
+
+
+def test_other_modules_for_every_agent_count_also_if_there_were_or_are_none() -> None:
+    now = revision_of("1", "a", "m")
+    assert agrees(now, "1", "a", "m")
+    assert not agrees(now, "1", "a", "")
+    assert not agrees(revision_of("1", "a"), "1", "a", "m")
+    assert difference(revision_of("1", "a", "l"), now) == "built with agentModules l, now m"
+    assert difference(revision_of("1", "a"), now) == "built with agentModules none, now m"
+    both = difference(revision_of("1", "b", "l"), now)
+    assert both == "built with nixpkgs b, this is a, built with agentModules l, now m"

@@ -42,7 +42,7 @@ let
 
   one =
     loc: found:
-    if builtins.all (other: other.value == (head found).value) found then
+    if builtins.length found == 1 || builtins.all (other: other.value == (head found).value) found then
       (head found).value
     else
       throw "The option `${path loc}' has conflicting definition values:\n${

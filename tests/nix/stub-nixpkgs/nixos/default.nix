@@ -18,7 +18,18 @@ let
       (
         { config, ... }:
         {
-          _module.args.pkgs = lib.mkDefault (pkgsFor config.nixpkgs.hostPlatform);
+          _module.args.pkgs = lib.mkDefault (
+            let
+              first = pkgsFor config.nixpkgs.hostPlatform // {
+                inherit (config.nixpkgs) config;
+              };
+              last = lib.foldl' (before: overlay: before // overlay last before) first config.nixpkgs.overlays;
+            in
+            last
+          );
+          environment.etc = lib.mkIf (config.security.pki.certificateFiles != [ ]) {
+            "ssl/certs/ca-certificates.crt".text = lib.concatMapStrings builtins.readFile config.security.pki.certificateFiles;
+          };
         }
       )
     ]

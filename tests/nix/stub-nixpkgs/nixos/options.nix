@@ -45,6 +45,7 @@ in
     services.nginx.enable = flag;
     security.sudo.enable = option types.bool true;
     security.polkit.enable = flag;
+    security.pki.certificateFiles = option (types.listOf types.path) [ ];
     security.wrappers = option (types.attrsOf types.attrs) { };
 
     environment.systemPackages = option (types.listOf types.package) [ ];
