@@ -71,7 +71,7 @@ OTHERS = {key: other(field["default"], field) for key, field in FIELDS.items() i
 
 def modules(prefix: str, option: str, effect: Effect) -> str:
     """Return the two modules of a row, in Nix."""
-    line = f"{prefix}.{option} = {effect.value};"
+    line = f"{prefix}.{option} = {effect.value};".replace("<name>", "alice")
     return f"[ {{ {effect.beside} }} ({{ lib, ... }}: {{ {effect.beside} {line} }}) ]"
 
 
@@ -111,7 +111,8 @@ def test_an_option_changes_something_outside_of_its_module(found: Any, side: str
 def test_every_option_has_a_row(nix: Evaluator) -> None:
     names = {side: [option["name"] for option in options] for side, options in nix.json(HERE / "options.nix").items()}
     for side, (prefix, table) in TABLES.items():
-        own = {name for name in names[side] if not name.startswith(f"{prefix}.settings.")}
+        keys = (f"{prefix}.settings.", f"{prefix}.agents.<name>.settings.")
+        own = {name for name in names[side] if not name.startswith(keys)}
         assert own == {f"{prefix}.{option}" for option in table}, "give the option a row in tests/nix/effects.py"
 
 

@@ -33,7 +33,7 @@ def built(nix: Evaluator, tmp_path_factory: pytest.TempPathFactory) -> dict[Agen
     meta = folder / "meta"
     meta.mkdir()
     desired = Desired(Sha("0" * 40), ENTRIES)
-    text = render(desired, lambda name: folder / name / ".git", f"path:{STUB}", f"path:{hive}", DASHBOARD)
+    text = render(desired, lambda name: folder / name / ".git", f"path:{STUB}", f"path:{hive}", dashboard=DASHBOARD)
     (meta / "flake.nix").write_text(text.decode(), encoding="utf-8")
     nix.run("nix", "flake", "lock", f"path:{meta}")
     found = {}

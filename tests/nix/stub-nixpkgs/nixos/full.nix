@@ -77,7 +77,6 @@ in
     services.logrotate.enable = on;
     services.lvm.enable = on;
     services.udisks2.enable = off;
-    system.disableInstallerTools = off;
     xdg.autostart.enable = on;
     xdg.icons.enable = on;
     xdg.menus.enable = on;
