@@ -72,7 +72,7 @@ class LoggedIn(Wire):
 
 
 class NeedsUpdate(Wire):
-    """An agent was built with an older hive."""
+    """An agent was built with another hive or nixpkgs."""
 
     event: Literal["needs_update"] = "needs_update"
     agent: str

@@ -34,14 +34,22 @@ def agrees(revision: str, hive: str, nixpkgs: str, modules: str = "") -> bool:
 def difference(built: str, now: str) -> str:
     """Return in words what a build on the revision `built` had that is another in `now`."""
     old, new = _parts(built), _parts(now)
-    if old.hive != new.hive or bool(old.nixpkgs) != bool(new.nixpkgs):
-        return f"built with hive {built}, this is {now}"
-    words = []
-    if old.nixpkgs != new.nixpkgs:
-        words.append(f"built with nixpkgs {old.nixpkgs}, this is {new.nixpkgs}")
-    if old.modules != new.modules:
-        words.append(f"built with agentModules {old.modules or 'none'}, now {new.modules or 'none'}")
-    return ", ".join(words)
+    # an unknown nixpkgs is not compared; without modules for every agent there are none
+    pairs = {
+        "hive": (old.hive, new.hive),
+        "nixpkgs": (old.nixpkgs, new.nixpkgs) if old.nixpkgs and new.nixpkgs else ("", ""),
+        "agentModules": (old.modules or "none", new.modules or "none"),
+    }
+    moved = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]} or {"hive": pairs["hive"]}
+    if len(moved) == 1:
+        ((name, (before, after)),) = moved.items()
+        return f"built with {name} {before}, this is {after}"
+    before, after = (_listed([f"{name} {pair[side]}" for name, pair in moved.items()]) for side in (0, 1))
+    return f"built with {before}, this is {after}"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _parts(revision: str) -> _Parts:

@@ -13,6 +13,7 @@ from api.cli.render.users import is_push, person, with_names
 from meta.applied.source import Source
 from meta.names import SYSTEM
 from meta.text import size
+from reconciler.plan.revisions import difference
 
 Data = dict[str, Any]
 
@@ -179,7 +180,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_restarted": lambda d: "restarted on request",
     "agent_rebuilt": lambda d: f"rebuilt from {_text(d, 'id')}",
     "agent_rebuild_failed": lambda d: f"could not be rebuilt{_with(d, ': ', 'error')}",
-    "agent_needs_update": lambda d: f"built with hive {_text(d, 'built_with')}, this is {_text(d, 'revision')}",
+    "agent_needs_update": lambda d: difference(_text(d, "built_with"), _text(d, "revision")),
     "agent_destroyed": lambda d: "destroyed; repos, tags and state are kept",
     "agent_purged": lambda d: "purged; nothing is kept",
     "agent_adopted": _adopted,
