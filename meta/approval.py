@@ -46,7 +46,8 @@ def from_trailers(trailers: Mapping[str, str]) -> Binding | None:
     values = {part.name: trailers.get(f"{_TRAILER}{part.name.capitalize()}", "") for part in fields(Binding)}
     if not (values["commit"] and values["settings"]):
         return None  # a tag has no empty trailers
-    return Binding(**{**values, "commit": Sha(values["commit"])})
+    shown = Sha(values["commit"]), values["nixpkgs"], values["hive"], values["derivation"], values["settings"]
+    return Binding(*shown, modules=values["modules"])
 
 
 def objection(shown: Binding, now: Binding) -> str | None:

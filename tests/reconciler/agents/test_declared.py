@@ -13,6 +13,7 @@ import pytest
 
 from api.daemon.agent_sockets import AgentSockets
 from meta.config import Config
+from meta.desired.flake import port
 from meta.errors import Refused
 from meta.layout import Layout
 from meta.model import RunState, TagState
@@ -371,6 +372,21 @@ async def test_a_file_that_hive_does_not_understand_changes_no_agent(
         assert any(words in note for note in (await daemon.service.status()).notes)
         with pytest.raises(Refused):
             await daemon.service.agents.destroy(ALICE, OPERATOR)
+
+
+async def test_two_declared_agents_may_open_the_same_port(host: Host, tmp_path: Path) -> None:
+    """Each container has a network of its own, see the root helper's test of `PRIVATE_NETWORK=1`."""
+    module = tmp_path / "web.nix"
+    module.write_text("{ networking.firewall.allowedTCPPorts = [ 8080 ]; }\n", encoding="utf-8")
+    host.declare(alice={"module": str(module)}, bob={"module": str(module)})
+    async with host.running() as daemon:
+        await host.settle()
+        agents = (await daemon.world.observer.desired()).agents
+        assert {row.agent: row.declared for row in (await daemon.service.status()).agents} == {
+            "alice": "agrees",
+            "bob": "agrees",
+        }
+        assert len({port(entry) for entry in agents.values()}) == len(agents)
 
 
 async def test_a_file_that_others_can_write_approves_nothing(host: Host) -> None:

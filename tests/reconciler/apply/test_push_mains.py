@@ -81,7 +81,7 @@ async def test_two_looks_never_work_in_one_push_repo_at_the_same_time(
     async def bring(*_: object) -> str:
         nonlocal at_work, most
         at_work, most = at_work + 1, max(most, at_work + 1)
-        for _ in range(5):
+        for _turn in range(5):
             await asyncio.sleep(0)
         at_work -= 1
         return "not yet"
