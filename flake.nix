@@ -13,8 +13,11 @@
         "aarch64-linux"
       ];
       forEach = function: lib.genAttrs systems (system: function nixpkgs.legacyPackages.${system});
+      vmTestsOf =
+        pkgs:
+        lib.mapAttrs (_: module: pkgs.testers.runNixOSTest module) (import ./nix/tests { hive = self; });
       packagesOf = pkgs: {
-        hive = pkgs.callPackage ./nix/packages/hive.nix { };
+        hive = pkgs.callPackage ./nix/packages/hive.nix { vmTests = vmTestsOf pkgs; };
         hive-harness = pkgs.callPackage ./nix/packages/hive-harness.nix { };
       };
     in
@@ -86,9 +89,10 @@
       checks = forEach (
         pkgs:
         packagesOf pkgs
-        // lib.mapAttrs' (name: module: lib.nameValuePair "vm-${name}" (pkgs.testers.runNixOSTest module)) (
-          import ./nix/tests { hive = self; }
-        )
+        // lib.mapAttrs' (name: test: lib.nameValuePair "vm-${name}" test) (vmTestsOf pkgs)
       );
+
+      # `nix fmt`
+      formatter = forEach (pkgs: pkgs.nixfmt-tree);
     };
 }

@@ -28,12 +28,10 @@ in
       description = "The template. It does not determine the agent's rights: its socket does.";
     };
 
-    package = mkOption {
-      type = types.package;
-      default = pkgs.callPackage ../packages/hive-harness.nix { };
-      defaultText = lib.literalExpression "hive.packages.\${system}.hive-harness";
-      description = "The package with `hive-harness`.";
-    };
+    package =
+      lib.mkPackageOption { hive-harness = pkgs.callPackage ../packages/hive-harness.nix { }; }
+        "hive-harness"
+        { pkgsText = "hive.packages.\${system}"; };
 
     runtimes = mkOption {
       type = types.listOf types.str;

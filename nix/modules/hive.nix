@@ -18,12 +18,12 @@ in
   options.services.hive = {
     enable = mkEnableOption "hive, the daemon that keeps coding agents in containers equal to git";
 
-    package = mkOption {
-      type = types.package;
-      default = pkgs.callPackage ../packages/hive.nix { };
-      defaultText = lib.literalExpression "hive.packages.\${system}.hive";
-      description = "The package with the daemon, the root helper and the `hive` command.";
-    };
+    package =
+      lib.mkPackageOption { hive = pkgs.callPackage ../packages/hive.nix { }; } "hive"
+        {
+          pkgsText = "hive.packages.\${system}";
+          extraDescription = "It has the daemon, the root helper and the `hive` command.";
+        };
 
     stateDir = mkOption {
       type = types.path;

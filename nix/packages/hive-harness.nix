@@ -26,6 +26,7 @@ python3.pkgs.buildPythonApplication {
   meta = {
     description = "The program in the container of each agent of hive";
     license = lib.licenses.mit;
+    maintainers = [ ];
     mainProgram = "hive-harness";
     platforms = lib.platforms.linux;
   };

@@ -5,6 +5,9 @@
   python3,
   fetchPypi,
   runCommand,
+  testers,
+  # the tests in virtual machines, which are of the flake: nix/tests/
+  vmTests ? { },
 }:
 let
   source = import ./source.nix { inherit lib; };
@@ -28,18 +31,26 @@ let
     ];
   };
   environment = python3.withPackages (_: [ module ]);
-in
-runCommand "hive-${version}"
-  {
-    passthru = { inherit module environment; };
+
+  package = runCommand "hive-${version}" attributes script;
+  attributes = {
+    pname = "hive";
+    inherit version;
+    passthru = {
+      inherit module environment;
+      tests = vmTests // {
+        version = testers.testVersion { inherit package; };
+      };
+    };
     meta = {
       description = "Keeps a swarm of coding agents, each in its own container, equal to what is written in git";
       license = lib.licenses.mit;
+      maintainers = [ ];
       mainProgram = "hive";
       platforms = lib.platforms.linux;
     };
-  }
-  ''
+  };
+  script = ''
     mkdir -p $out/bin
     for program in hive hive-harness hive-privileged; do
       ln -s ${environment}/bin/$program $out/bin/$program
@@ -50,4 +61,6 @@ runCommand "hive-${version}"
     completion bash bash-completion/completions hive
     completion zsh zsh/site-functions _hive
     completion fish fish/vendor_completions.d hive.fish
-  ''
+  '';
+in
+package

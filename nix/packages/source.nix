@@ -8,6 +8,7 @@ let
 
   harness = [
     ../../pyproject.toml
+    ../../LICENSE
     (package ../../meta)
     (package ../../harness)
   ];

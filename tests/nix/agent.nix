@@ -40,7 +40,12 @@ let
     built = config.system.build.toplevel.name;
     failed = failed config;
   };
-  failed = config: map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);
+  # NixOS' own assertions read all users, so a clash there comes before any message
+  failed =
+    config:
+    builtins.deepSeq config.users.users (
+      map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions)
+    );
 
   settings = file: (system "alice" [
     agent
@@ -133,7 +138,7 @@ in
       ]
     );
     managersUid = failed (system "manager" [ manager { hive.agent.uid = 1500; } ]);
-    asRoot = failed (system "alice" [ agent { hive.agent.user = "root"; users.users.root = { }; } ]);
+    asRoot = failed (system "alice" [ agent { hive.agent.user = "root"; users.users.root = { uid = 0; home = "/root"; group = "root"; }; } ]);
     onHost = failed (system "alice" [ agent { boot.isContainer = false; } ]);
     hostsNix = failed (system "alice" [ agent { nix.enable = true; } ]);
     besideFile = failed (

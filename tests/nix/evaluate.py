@@ -27,7 +27,10 @@ CONFIG = "\n".join(
         "allow-import-from-derivation = false",
     )
 )
-COPIED = ("flake.nix", "pyproject.toml", "README.md", "meta", "reconciler", "harness", "api", "nix", "tests/e2e")
+COPIED = (
+    *("flake.nix", "pyproject.toml", "README.md", "LICENSE"),
+    *("meta", "reconciler", "harness", "api", "nix", "tests/e2e"),
+)
 
 
 class NixFailed(Exception):

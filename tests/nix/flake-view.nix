@@ -48,6 +48,8 @@ in
   checks = names hive.checks;
   devShells = names hive.devShells;
   modules = builtins.attrNames hive.nixosModules;
+  formatter = builtins.mapAttrs (_: one: one.pname) hive.formatter;
+  harnessMeta = own.hive-harness.meta;
   overlay = builtins.attrNames (hive.overlays.default nixpkgs.legacyPackages.${system} { });
   host = {
     failed = failed host;
@@ -69,7 +71,8 @@ in
         builtins.split "[ ;]" (builtins.head (builtins.match ".*for program in ([^;]*);.*" own.hive.script))
       )
     );
-    mainProgram = own.hive.meta.mainProgram;
+    inherit (own.hive) meta;
+    tests = builtins.attrNames own.hive.tests;
     source = builtins.attrNames (builtins.readDir asked.src);
   };
   dependencies = builtins.listToAttrs (

@@ -151,6 +151,7 @@ in
     plainModule = hive { backend = "local"; builder = "plain"; agents.alice.module = ./agent.nix; };
     plainModules = hive { backend = "local"; builder = "plain"; agentModules = [ ./agent.nix ]; };
     noModule = hive { agents.alice.module = ./missing.nix; };
+    minimalProfile = hive { } // { boot.enableContainers = lib.mkDefault false; };
     containersOff = hive { } // { boot.enableContainers = false; };
   }
   // {

@@ -52,9 +52,35 @@ def test_an_agent_is_a_nixos_system_with_the_module(found: Any) -> None:
 def test_the_package_is_an_environment_in_which_python_finds_hive(found: Any) -> None:
     package = found["package"]
     assert package["programs"] == ["hive", "hive-harness", "hive-privileged"]
-    assert package["mainProgram"] == "hive"
-    assert {"meta", "reconciler", "harness", "api", "pyproject.toml"} <= set(package["source"])
+    assert package["meta"]["mainProgram"] == "hive"
+    assert {"meta", "reconciler", "harness", "api", "pyproject.toml", "LICENSE"} <= set(package["source"])
     assert "tests" not in package["source"]
+
+
+def test_the_packages_describe_themselves_as_nixpkgs_asks(found: Any) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for meta, program in ((found["package"]["meta"], "hive"), (found["harnessMeta"], "hive-harness")):
+        assert meta["mainProgram"] == program
+        assert meta["license"]["spdxId"] == project["license"] == "MIT"
+        assert meta["description"]
+        assert meta["description"][-1] != "."
+        assert meta["maintainers"] == []
+    assert found["package"]["meta"]["description"] == project["description"]
+
+
+def test_the_license_is_in_the_file_that_the_project_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (name,) = project["license-files"]
+    assert (ROOT / name).read_text(encoding="utf-8").startswith("MIT License\n")
+
+
+def test_the_package_carries_its_tests(found: Any) -> None:
+    assert set(found["package"]["tests"]) == {"version", *VM_TESTS}
+
+
+def test_nix_fmt_has_a_formatter(found: Any) -> None:
+    assert set(found["formatter"].values()) == {"nixfmt-tree"}
+    assert set(found["formatter"]) == {"x86_64-linux", "aarch64-linux"}
 
 
 def test_python_packages_that_are_too_old_are_replaced(found: Any) -> None:

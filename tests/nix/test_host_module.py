@@ -261,19 +261,23 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("notifyCredential", ("services.hive.settings.notify_file", "by itself")),
         ("oldNixpkgs", ("24.11", "25.05 or later", "nix flake update nixpkgs")),
         ("managerTaken", ("containers.manager", "rename")),
-        ("containersOff", ("boot.enableContainers = false",)),
         ("longAgent", ('"twelve-chars"', "11 characters at most", "ve-<name>")),
         ("reservedAgent", ('"operator"', "is none of")),
         ("agentTaken", ('"alice"', "rename one of the two")),
         ("noModule", ("missing.nix", "no NixOS module")),
         ("plainModule", ("services.hive.agents", 'builder = "plain"')),
         ("plainModules", ("services.hive.agentModules", 'builder = "plain"')),
+        ("containersOff", ("boot.enableContainers to false", "set it to true")),
     ],
 )
 def test_what_cannot_work_is_refused_with_what_to_write_instead(found: Any, case: str, words: tuple[str, ...]) -> None:
     (message,) = found["asserted"][case]
     for word in words:
         assert word in message
+
+
+def test_a_profile_that_turns_containers_off_by_default_is_no_obstacle(found: Any) -> None:
+    assert found["asserted"]["minimalProfile"] == []
 
 
 def test_a_host_that_names_hive_among_the_allowed_users_is_accepted(found: Any) -> None:

@@ -8,12 +8,15 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    users.users.${cfg.user} = {
-      isNormalUser = true;
-      inherit (cfg) uid;
-      inherit home;
-      group = "users";
-      createHome = false;
+    # not for root, whose uid and home NixOS defines: those would clash before the assertion could say what is wrong
+    users.users = lib.mkIf (cfg.user != "root") {
+      ${cfg.user} = {
+        isNormalUser = true;
+        inherit (cfg) uid;
+        inherit home;
+        group = "users";
+        createHome = false;
+      };
     };
 
     # The binds belong to the container's root at first; the home and /state become the user's.

@@ -56,7 +56,7 @@ in
       }
       {
         assertion = cfg.backend != "nixos" || config.boot.enableContainers;
-        message = "services.hive.backend = \"nixos\" needs NixOS containers; remove `boot.enableContainers = false`, or set services.hive.backend = \"local\" and builder = \"plain\".";
+        message = "services.hive.backend = \"nixos\" needs NixOS containers, and your configuration sets boot.enableContainers to false; set it to true, or set services.hive.backend = \"local\" and builder = \"plain\".";
       }
       {
         assertion = cfg.backend != "nixos" || lib.versionAtLeast config.system.stateVersion "22.05";

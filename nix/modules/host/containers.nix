@@ -6,6 +6,9 @@ let
 in
 {
   config = lib.mkIf (cfg.enable && cfg.backend == "nixos") {
+    # before the defaults of NixOS and of its minimal profile, which may be false; what an operator writes comes first
+    boot.enableContainers = lib.mkOverride 990 true;
+
     systemd.services."container@" = {
       wantedBy = lib.mkForce [ ];
       # a switch of the host never ends an agent's turn: hive drains and restarts

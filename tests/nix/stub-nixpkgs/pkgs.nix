@@ -174,6 +174,7 @@ lib.genAttrs [
   "jq"
   "less"
   "nix"
+  "nixfmt-tree"
   "nixos-container"
   "nodejs"
   "openssh"
@@ -261,6 +262,11 @@ lib.genAttrs [
   formats.json = _: {
     type = lib.types.anything;
     generate = name: value: text { inherit name; content = builtins.toJSON value; };
+  };
+  testers.testVersion = { package }: {
+    inherit package;
+    type = "derivation";
+    name = "${package.name}-test-version";
   };
   testers.runNixOSTest = module: {
     inherit module;

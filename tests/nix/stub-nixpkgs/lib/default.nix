@@ -38,6 +38,19 @@ let
           example = true;
           description = "Whether to enable ${name}.";
         };
+      mkPackageOption =
+        pkgs: name:
+        {
+          pkgsText ? "pkgs",
+          extraDescription ? "",
+          ...
+        }:
+        lib.mkOption {
+          type = lib.types.package;
+          default = pkgs.${name};
+          defaultText = lib.literalExpression "${pkgsText}.${name}";
+          description = "The ${name} package to use." + (if extraDescription == "" then "" else " ${extraDescription}");
+        };
       literalExpression = text: {
         _type = "literalExpression";
         inherit text;
