@@ -50,7 +50,6 @@ in
     writableStore = true;
     additionalPaths = [
       sample.config.system.build.toplevel
-      pkgs.path
     ]
     # What the builders of such a system read, so that another one can be built without a network. A drvPath would bring
     # all that these were built from in their turn, down to the compiler's own first stage.
