@@ -15,6 +15,7 @@ from meta.names import AgentName, ProposalId
 from meta.process import sandbox
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
+from tests.support import older_layout
 from tests.support.lab import Lab, fresh_lab
 
 pytestmark = pytest.mark.nix
@@ -202,3 +203,18 @@ def test_a_builder_that_fails_before_approval_says_so_on_the_card(nix_hive: Lab)
     assert "it is broken" in nix_hive.get(f"/api/proposals/{id}/diff")["complaint"]
     assert nix_hive.card(id)["state"] == "proposal"
     nix_hive.post(f"/api/proposals/{id}/deny")
+
+
+def test_an_agent_of_an_older_hive_is_locked_with_the_others_and_built(nix_hive: Lab) -> None:
+    bob = AgentName("bob")
+    nix_hive.kill()
+    older_layout.make(nix_hive.layout, bob)
+    nix_hive.start()
+    nix_hive.settle("bob")
+    assert nix_hive.agent("bob")["phase"] == "running"
+    (root,) = nix_hive.layout.generations(bob).iterdir()
+    assert (root / "init").exists()
+    lock = json.loads((nix_hive.layout.meta / "flake.lock").read_text(encoding="utf-8"))
+    pinned = nix_hive.ref("refs/heads/main", "bob")
+    assert lock["nodes"]["agent-bob"]["locked"]["rev"] == pinned
+    assert {"agent-alice", "agent-bob", "nixpkgs"} <= lock["nodes"].keys()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from meta.names import AgentName
@@ -36,8 +38,9 @@ def test_an_older_agent_runs_after_a_start_and_a_damaged_one_is_held_and_named()
         doctor = lab.hive("doctor", "--all")
         assert f"{folder} has the layout of an older hive" in doctor.out
         assert "migrated from an older hive: bob" in doctor.out
-        audit = lab.hive("audit", "verify")
-        assert "bob" not in "".join(line for line in audit.out.splitlines() if "fault" in line), audit.out
+        findings = json.loads(lab.hive("audit", "verify", "--json").out)["findings"]
+        assert [each for each in findings if each["agent"] == "bob" and each["level"] != "note"] == []
+        assert [each["level"] for each in findings if each["agent"] == "carol"] == ["warning"]
         after = {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
         assert after == before
         said = lab.hive("spawn", "carol")

@@ -180,6 +180,10 @@ async def _read_repos(layout: Layout) -> dict[AgentName, _Repo]:
                 name = agent_name(path.name)
             except HiveError:
                 continue  # hive made no other entries there
+            if older.is_older(path):
+                text = "its repo is one of an older hive, and not migrated: nothing in it is checked"
+                repos[name] = _Repo(faults=[Finding(WARNING, "older", name, None, text)])
+                continue
             repos[name] = await _read_repo(name, GitRepo(path / ".git"))
     return repos
 

@@ -81,6 +81,8 @@ class Acts:
     async def _convert(self, agent: AgentName, slots: asyncio.Semaphore) -> None:
         async with slots:
             await self._guarded(agent, conversion.convert(self.layout, agent, self.config, self.recorder, self.at))
+        if agent not in self.left:
+            log.info("migration: the repo of %s is converted", agent)
 
     def _files(self, kind: type[plan.Step], agent: AgentName, settings: dict[AgentName, ContainerSettings]) -> None:
         """Carry out a step that only renames or gives files."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from meta.config import Config
+from meta.desired.changes import Entering
 from meta.desired.repo import MetaRepo
 from meta.errors import BadInput, Conflict, NotFound, PermanentError
 from meta.git.repo import GitRepo
@@ -268,3 +269,28 @@ async def test_a_deploy_moves_the_pin_and_nothing_else_of_the_entry(meta: MetaRe
     entry = (await meta.read()).desired.agents[ALICE]
     assert entry.pin.id == TWO
     assert entry.disowned == frozenset({ProposalId(9)})
+
+
+async def test_agents_of_an_older_hive_are_entered_in_one_commit_with_one_lock(layout: Layout, git: Git) -> None:
+    locked: list[str] = []
+
+    async def lock(folder: Path) -> None:
+        locked.append((folder / "flake.nix").read_text(encoding="utf-8"))
+        (folder / "flake.lock").write_text('{"nodes": {}}', encoding="utf-8")
+
+    meta = MetaRepo(layout, lock_flake=lock)
+    await meta.create(1)
+    one = Entering(Pin(ProposalId(0), Sha("1" * 40)), Role.AGENT, frozenset({ProposalId(7)}))
+    two = Entering(Pin(ProposalId(0), Sha("2" * 40)), Role.AGENT, frozenset({ProposalId(9)}))
+    before = (await meta.read()).desired.head
+    head = await meta.enter({ALICE: one, BOB: two}, by="hive", at=2)
+    assert git(layout.meta_git, "rev-list", f"{before}..{head}").split() == [head]
+    assert len(locked) == 1
+    assert "agent-alice" in locked[0]
+    assert "agent-bob" in locked[0]
+    assert (layout.meta / "flake.lock").read_text(encoding="utf-8") == '{"nodes": {}}'
+    agents = (await meta.read()).desired.agents
+    assert agents[ALICE].settings.uid_base != agents[BOB].settings.uid_base
+    assert (agents[ALICE].disowned, agents[BOB].disowned) == ({7}, {9})
+    assert await meta.take_id() == 10
+    assert await meta.enter({ALICE: two}, by="hive", at=3) == head
