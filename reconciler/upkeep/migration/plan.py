@@ -116,7 +116,8 @@ def plan(seen: tuple[Seen, ...], *, deferred: bool, gives: bool) -> Plan:
     agents = sorted(seen, key=lambda one: one.agent)
     restores = tuple(Restore(one.agent) for one in agents if one.shape is Shape.TAKEN)
     if deferred:
-        return Plan(restores, tuple((one.agent, DEFERRED) for one in agents if _older(one)))
+        waiting = tuple((one.agent, DEFERRED) for one in agents if _older(one) or _unfinished(one))
+        return Plan(restores, waiting)
     wanted = [one for one in agents if one.fault is None and (_older(one) or _unfinished(one))]
     left = tuple((one.agent, one.fault) for one in agents if one.fault is not None)
     converts = tuple(Convert(one.agent) for one in wanted if _older(one))
