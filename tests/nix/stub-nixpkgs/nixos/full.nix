@@ -117,6 +117,5 @@ in
       "nixos-install"
       "nixos-option"
       "nixos-rebuild"
-      "nixos-version"
     ];
 }
