@@ -8,7 +8,7 @@ PYTEST := sh tests/support/in-memory-tmp.sh $(BIN)/python -m pytest
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup claude run demo demo-nixos test test-full test-other test-fresh soak lint bench bench-peers lock clean
+.PHONY: help setup claude run demo demo-nixos test test-full test-other test-fresh real-tree soak lint bench bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ test-full: test-prerequisites lint claude ## the same with the long versions
 SUITES ?= bookworm trixie
 test-fresh: ## README's two commands in fresh roots of Debian, as root and as a user (SUITES=trixie WHO=user TESTS=all)
 	@sh tests/fresh/run.sh $(SUITES)
+
+real-tree: setup ## hive's Nix evaluated against a nixpkgs that you have (NIXPKGS=path)
+	@nix/tests/real-tree.sh $(NIXPKGS)
 
 OTHER := demo tests/api/sockets tests/api/lines tests/harness tests/meta/process tests/meta/agent_toml tests/meta/test_text.py \
   tests/meta/test_invisible_text.py tests/reconciler/store tests/api/cli/test_commands.py

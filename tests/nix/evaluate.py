@@ -56,7 +56,7 @@ class Evaluator:
         """Stdout of a nix program. Raises NixFailed."""
         done = subprocess.run(
             [str(word) for word in words],
-            env=self._environment(),
+            env=self.environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -79,7 +79,8 @@ class Evaluator:
         (user / "flake.nix").write_text(_USER.replace("@hive@", url).replace("@nixpkgs@", f"path:{STUB}"), "utf-8")
         return json.loads(self.run("nix", "eval", "--json", f"path:{user}#view"))
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the variables of every nix here."""
         mine = {
             "NIX_STORE_DIR": "store",
             "NIX_STATE_DIR": "var",
