@@ -276,18 +276,15 @@ def _store(
     )
 
 
-def _service(
-    here: Surroundings, world: World, apply: Apply, store: _Store, build_logs: BuildLogs, roster: Roster
-) -> Service:
+def _service(here: Surroundings, world: World, apply: Apply, store: _Store, logs: BuildLogs, roster: Roster) -> Service:
     """Make the loop, the commands and the queries."""
     revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
     loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
     deploys, stale, branches = Deploys(world, apply, loop), Stale(world), Branches()
     proposals = Proposals(world, loop, deploys, stale, branches)
     discovery = _discovery(world, proposals, store, branches, loop, stale)
-    declared = DeclaredMemory()
+    spawns, declared = Spawns(world, deploys), DeclaredMemory()
     agents, disk = _lifecycle(here, world, apply, loop, deploys, declared)
-    spawns = Spawns(world, deploys)
     locks = StaleLocks(here.layout, world.observer.names, world.events.append)
     facts = AttentionFacts(world, loop, discovery, store.questions, here.background, disk, locks, declared)
     status = StatusQuery(world, loop, stale, facts, lambda: rollouts.current, revision, store.ages)
@@ -297,7 +294,7 @@ def _service(
         status=status,
         plan=PlanQuery(world, loop, lambda: rollouts.current),
         cards=CardsQuery(world, deploys, stale),
-        diffs=DiffsQuery(world, apply, deploys, build_logs),
+        diffs=DiffsQuery(world, apply, deploys, logs),
         digest=DigestQuery(store.events, world.clock),
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, discovery),
@@ -308,14 +305,7 @@ def _service(
         agents=agents,
         swarm=Swarm(world, loop, agents),
         spawns=spawns,
-        declared=Declared(
-            world,
-            loop,
-            Commands(deploys, proposals, spawns, agents),
-            store.declared,
-            declared,
-            here.background.rounds("declared"),
-        ),
+        declared=_declared(here, world, loop, Commands(deploys, proposals, spawns, agents), store, declared),
         rollback=Rollback(world, deploys),
         updates=Updates(world, loop, agents.rebuild, rollouts),
         backup=LiveBackup(here.layout, here.config, world.meta, revision),
@@ -331,6 +321,12 @@ def _service(
         disk=disk,
         locks=locks,
     )
+
+
+def _declared(
+    here: Surroundings, world: World, loop: Reconciler, commands: Commands, store: _Store, memory: DeclaredMemory
+) -> Declared:
+    return Declared(world, loop, commands, store.declared, memory, here.background.rounds("declared"))
 
 
 def _discovery(
