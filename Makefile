@@ -8,7 +8,7 @@ PYTEST := sh tests/support/in-memory-tmp.sh $(BIN)/python -m pytest
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup claude run demo demo-nixos test test-full test-other test-fresh real-tree soak lint bench bench-peers lock clean
+.PHONY: help setup claude run demo demo-nixos test test-full test-floors test-other test-fresh real-tree soak lint bench bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,8 +52,17 @@ demo-nixos: setup ## the same story on a host with systemd, made for it (needs r
 test: test-prerequisites lint claude ## lint, types, import rules and tests; installs what they need
 	@$(PYTEST) -rs -n 2 --dist worksteal --durations=20 --durations-min=0 $(TESTS)
 
-test-full: test-prerequisites lint claude ## the same with the long versions
+test-full: test-prerequisites lint claude ## the same with the long versions, and test-floors
 	@HIVE_FULL=1 $(PYTEST) -n 2 --dist worksteal --durations=20 --durations-min=0
+	@sh tests/support/floors.sh $(BIN)/python $(FLOORS)
+
+# each direct dependency has tests here that use it
+FLOORS := tests/meta/wire tests/meta/git/test_repo.py tests/meta/git/test_packs.py tests/reconciler/store tests/reconciler/telemetry \
+  tests/reconciler/proposals/test_watch.py tests/reconciler/backends/nixos/test_bus.py tests/api/daemon/test_logs.py \
+  tests/api/http/test_app.py tests/api/http/test_metrics.py tests/api/http/test_openapi.py tests/api/mcp/test_http.py \
+  tests/api/mcp/test_schema.py tests/api/cli/test_commands.py tests/api/cli/test_empty_paths.py
+test-floors: test-prerequisites setup ## the tests of each dependency with the oldest versions that hive allows
+	@sh tests/support/floors.sh $(BIN)/python $(FLOORS)
 
 SUITES ?= bookworm trixie
 test-fresh: ## README's two commands in fresh roots of Debian, as root and as a user (SUITES=trixie WHO=user TESTS=all)

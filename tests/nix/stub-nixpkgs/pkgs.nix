@@ -1,5 +1,9 @@
 # Packages that are there in name: each builds, without any other, to bin/<name>, a program that only says its name.
-{ lib, system }:
+{
+  lib,
+  system,
+  release ? "26.05",
+}:
 let
   package =
     name: attrs:
@@ -66,35 +70,38 @@ let
       passthru = asked.passthru or { };
     };
 
-  # as nixpkgs has them: too old for hive
-  versions = {
-    gitpython = "3.1.45";
-    mcp = "1.27.1";
-  };
+  versions = (import ./python-versions.nix).${release};
 
   pythonPackages =
     lib.genAttrs [
-      "aiosqlite"
       "anyio"
+      "click"
       "editables"
-      "gitpython"
       "cryptography"
       "gitdb"
+      "h11"
       "hatchling"
-      "httpx2"
+      "httpx"
+      "idna"
       "jsonschema"
+      "litestar-htmx"
+      "msgspec"
+      "multidict"
+      "multipart"
       "cython"
-      "dbus-fast"
       "poetry-core"
-      "prometheus-client"
+      "polyfactory"
+      "pyyaml"
+      "rich"
+      "rich-click"
+      "shellingham"
+      "sniffio"
+      "truststore"
       "wheel"
       "hypothesis"
-      "litestar"
-      "mcp"
       "mypy"
       "opentelemetry-api"
       "pip"
-      "pydantic"
       "pyjwt"
       "python-multipart"
       "pytest"
@@ -103,15 +110,18 @@ let
       "pytest-xdist"
       "ruff"
       "setuptools"
-      "sse-starlette"
       "starlette"
-      "structlog"
-      "typer"
       "typing-extensions"
       "typing-inspection"
-      "uvicorn"
-      "watchfiles"
-    ] (name: package name { } // { version = versions.${name} or "99"; })
+    ] (name: package name { })
+    // builtins.mapAttrs (
+      name: version:
+      package name { }
+      // {
+        pname = builtins.replaceStrings [ "_2" ] [ "" ] name;
+        inherit version;
+      }
+    ) versions
     // {
       buildPythonApplication = pythonPackage;
       buildPythonPackage = pythonPackage;
@@ -213,7 +223,7 @@ lib.genAttrs [
     path: overrides:
     let
       function = if lib.isFunction path then path else import path;
-      pkgs = import ./pkgs.nix { inherit lib system; };
+      pkgs = import ./pkgs.nix { inherit lib system release; };
     in
     function (builtins.intersectAttrs (builtins.functionArgs function) (pkgs // { inherit pkgs; }) // overrides);
   writeText = name: content: text { inherit name content; };
