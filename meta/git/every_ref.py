@@ -9,12 +9,13 @@ from pathlib import Path
 from meta import own_file
 from meta.errors import Damaged
 from meta.git.files import packed, unreadable
-from meta.names import Sha, sha
+from meta.names import Sha
 
 MOST = 100_000
 """Refs that are read, at most."""
 _DEPTH = 20
 _LINK = "ref: "
+_HEX = frozenset("0123456789abcdef")
 
 
 def every_ref(git_dir: Path) -> dict[str, Sha]:
@@ -22,6 +23,9 @@ def every_ref(git_dir: Path) -> dict[str, Sha]:
 
     Raise Damaged for what git would not read as a ref, TransientError without a descriptor.
     """
+    for folder in (git_dir, git_dir / "refs"):
+        if folder.is_symlink():
+            raise Damaged(folder, "it is a link, not a folder")
     direct: dict[str, Sha] = {}
     links: dict[str, str] = {}
     for number, (name, text) in enumerate(_loose(git_dir, "refs", 0)):
@@ -60,6 +64,6 @@ def _text(path: Path) -> str:
 
 def _value(path: Path, text: str) -> Sha:
     name = text.removesuffix("\n")
-    if len(name) != 40:
+    if len(name) != 40 or not _HEX.issuperset(name):
         raise Damaged(path, "it names no object" if text.strip() else "it is empty")
-    return sha(name)
+    return Sha(name)

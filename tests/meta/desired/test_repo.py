@@ -291,6 +291,7 @@ async def test_agents_of_an_older_hive_are_entered_in_one_commit_with_one_lock(l
     assert (layout.meta / "flake.lock").read_text(encoding="utf-8") == '{"nodes": {}}'
     agents = (await meta.read()).desired.agents
     assert agents[ALICE].settings.uid_base != agents[BOB].settings.uid_base
-    assert (agents[ALICE].disowned, agents[BOB].disowned) == ({7}, {9})
+    assert agents[ALICE].disowned == {7}
+    assert agents[BOB].disowned == {9}
     assert await meta.take_id() == 10
     assert await meta.enter({ALICE: two}, by="hive", at=3) == head
