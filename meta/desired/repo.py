@@ -348,7 +348,7 @@ class MetaRepo:
             return (dict(view.desired.agents), dict(view.desired.tombstones)) if fresh else None
 
         values = {trailers.ACTION: "migrate", trailers.BY: by}
-        message = encode(f"migrate {len(agents)} agents of an older hive", ", ".join(sorted(agents)), values)
+        message = encode("migrate agents of an older hive", ", ".join(sorted(agents)), values)
         return await self._commit(change, message, at, lock=True)
 
     # run state and ids

@@ -1,1 +1,1 @@
-"""Tools that an operator runs, with a daemon or without: doctor, audit, backups."""
+"""Tools that an operator runs, with a daemon or without: doctor, audit, backups. The migration from an older hive."""

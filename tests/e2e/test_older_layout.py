@@ -32,6 +32,7 @@ def test_an_older_agent_runs_after_a_start_and_a_damaged_one_is_held_and_named()
         assert lab.agent("bob")["deployed"] > 6
         lab.do("bob", "rollback")
         assert lab.agent("bob")["phase"] == "running"
+        assert "migrate" in lab.hive("log").out
         row = lab.agent("carol")
         assert row["phase"] == "damaged"
         assert any("deployed/2" in line for line in row["conditions"])

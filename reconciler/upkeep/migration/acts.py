@@ -54,7 +54,7 @@ class Acts:
             agents = [step.agent for step in steps if type(step) is kind and step.agent not in self.left]
             name = kind.__name__.lower()
             if agents:
-                log.info("migration: %s of %d agents: %s", name, len(agents), ", ".join(agents))
+                log.info("migration: %s, %d: %s", name, len(agents), ", ".join(agents))
                 hit(f"migrate-{name}:before")
                 await self._of_kind(kind, name, agents)
                 hit(f"migrate-{name}:after")
