@@ -55,7 +55,7 @@ def measure() -> Iterator[Figure]:
         timed["outage"],
         floor=timed["imports"],
         at_most=3,
-        why="The floor is Python with the daemon's modules and nothing else: 1.8 s of CPU on the machine where hive is developed.",
+        why="The floor is Python with the daemon's modules and nothing else.",
     )
     yield figure("  its systemctl restart", "s", timed["restart"])
     yield figure(

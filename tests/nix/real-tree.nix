@@ -16,7 +16,7 @@ let
       (
         { options, ... }:
         {
-          config = lib.optionalAttrs (options ? fileSystems) {
+          config = lib.optionalAttrs (options.boot ? loader) {
             fileSystems."/" = {
               device = "none";
               fsType = "tmpfs";

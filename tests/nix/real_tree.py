@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meta.agent_toml import seed
-from meta.desired import summary as summaries
 from meta.desired.flake import render
+from meta.desired.summary import SUMMARISE_SYSTEM
 from meta.model import AgentEntry, ContainerSettings, Desired, Pin, Role
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from meta.nix.summary import parse
@@ -92,7 +92,7 @@ def prepare(tree: Tree) -> None:
         entries[name] = AgentEntry(Pin(ProposalId(number), commit), ContainerSettings(role, 65_536 * (8 + number)))
     tree.meta.mkdir()
     desired = Desired(Sha("0" * 40), entries)
-    text = render(desired, lambda name: tree.folder / name / ".git", tree.nixpkgs, f"path:{hive}", 8642)
+    text = render(desired, lambda name: tree.folder / name / ".git", tree.nixpkgs, f"path:{hive}", dashboard=8642)
     (tree.meta / "flake.nix").write_bytes(text)
 
 
@@ -157,12 +157,7 @@ def agents(tree: Tree) -> str:
 
 def summary(tree: Tree) -> str:
     """Return the size of alice's summary, made by the function that hive's approvals are bound to."""
-    # an older hive has the function in the flake only
-    function = getattr(summaries, "SUMMARISE_SYSTEM", None)
-    if function is None:
-        text = tree.value(tree.meta, f'summary."{ALICE}"')
-    else:
-        text = tree.value(tree.meta, f'nixosConfigurations."{ALICE}"', "--apply", function)
+    text = tree.value(tree.meta, f'nixosConfigurations."{ALICE}".config', "--apply", SUMMARISE_SYSTEM)
     found = parse(text.encode())
     for part in ("units", "packages", "users"):
         if not getattr(found, part):

@@ -117,5 +117,6 @@ in
       "nixos-install"
       "nixos-option"
       "nixos-rebuild"
+      "nixos-version"
     ];
 }
