@@ -1,4 +1,4 @@
-"""What services.hive.agentModules gives reaches every agent's system, with real nix, and a change of it is outdated."""
+"""What the host's configuration declares, with real nix: modules for every agent, and one agent's own module."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ MODULE = """{ pkgs, ... }:
 """
 
 
-@pytest.fixture
-def hive(tmp_path: Path) -> Iterator[Lab]:
-    """Yield a hive with alice and the modules of version A."""
+@pytest.fixture(scope="module")
+def hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Yield a hive with alice and the modules of version A. No agent is declared."""
+    tmp_path = tmp_path_factory.mktemp("declared")
+    declare(tmp_path / "agents.json")
     program = shutil.which("nix")
     if program is None:
         pytest.skip("nix is not installed (apt-get install nix-bin)")
@@ -44,6 +46,7 @@ def hive(tmp_path: Path) -> Iterator[Lab]:
         "HIVE_NIXPKGS": f"path:{STUB}",
         "HIVE_HYPERHIVE": f"path:{copy_of_the_repository(tmp_path / 'hive')}",
         "HIVE_AGENT_MODULES": modules(tmp_path, "A"),
+        "HIVE_DECLARED": str(tmp_path / "agents.json"),
         **store.environment,
     }
     try:
@@ -52,6 +55,15 @@ def hive(tmp_path: Path) -> Iterator[Lab]:
             yield lab
     finally:
         store.remove()
+
+
+def declare(file: Path, **modules: Path) -> None:
+    """Switch the host to a generation that declares these agents, each with its module."""
+    new = file.with_suffix(".new")
+    agents = {name: {"module": str(path)} for name, path in modules.items()}
+    new.write_text(json.dumps({"version": 1, "agents": agents}), encoding="utf-8")
+    new.chmod(0o644)
+    new.rename(file)
 
 
 def modules(folder: Path, version: str) -> str:
@@ -111,3 +123,25 @@ def test_the_hosts_modules_are_in_every_system_and_another_version_is_for_a_rebu
     assert hive.hive("rebuild", "--all", "--stale", "--wait").code == 0
     assert outdated(hive) == set()
     assert "version" not in system(hive, "alice")["etc"]
+
+
+def test_a_declared_module_that_does_not_evaluate_leaves_the_agent_as_it_is_until_it_is_mended(
+    hive: Lab, tmp_path: Path
+) -> None:
+    file, module = Path(hive.settings["HIVE_DECLARED"]), tmp_path / "bob.nix"
+    module.write_text('{ environment.etc.declared.text = "one"; }\n', encoding="ascii")
+    declare(file, bob=module)
+    hive.until(lambda: hive.agents().get("bob", {}).get("declared") == "agrees")
+    assert system(hive, "bob")["etc"]["declared"] == "one"
+    before = hive.agent("bob")["generation"]
+
+    wrong = tmp_path / "wrong.nix"
+    wrong.write_text('{ networking.hostNaame = "x"; }\n', encoding="ascii")
+    declare(file, bob=wrong)
+    hive.until(lambda: hive.agent("bob")["declared"] == "failed")
+    assert (hive.agent("bob")["phase"], hive.agent("bob")["generation"]) == ("running", before)
+    assert "hostNaame" in hive.hive("history", "bob").out
+
+    declare(file, bob=module)
+    hive.until(lambda: hive.agent("bob")["declared"] == "agrees")
+    assert hive.agent("bob")["generation"] == before
