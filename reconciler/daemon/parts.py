@@ -162,8 +162,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         store.settings.turn_limit,
         roster,
     )
-    given_away = choice.own_ranges and os.geteuid() != 0
-    observer = Observer(sources, since=since, previews=previews, given_away=given_away)
+    observer = Observer(sources, since=since, previews=previews, given_away=choice.own_ranges and os.geteuid() != 0)
     world = _world(here, store, repos, sources, observer, previews, memory, metrics)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
