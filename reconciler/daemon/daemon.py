@@ -37,7 +37,7 @@ from reconciler.world import World
 log = logging.getLogger(__name__)
 RECOVERY_DEADLINE = 15.0
 LEFTOVERS_MOST = 20
-"""Paths in the event of what an earlier daemon left."""
+"""Paths in the event of what an earlier daemon left, and agents in that of a migration."""
 RECORD_DEADLINE = 5.0
 """Seconds to record the event of a failure. A store that hangs must not keep a broken daemon from ending."""
 
@@ -83,7 +83,7 @@ class Daemon:
             state_directory.clear_locks(layout)
             await asyncio.to_thread(push_move.move_all, layout, config)
             await require_usable(choice, config, recorder)
-            await migration.migrate_older(layout, config, choice, recorder)
+            migrated = await migration.migrate_older(layout, config, choice, recorder)
             parts = await build(Surroundings(layout, config, choice, sockets, recorder, Background(), owner), closing)
             await _report_loss(parts)
             await _remove_ended(parts.world)
@@ -92,6 +92,9 @@ class Daemon:
             if left:
                 paths = [str(path.relative_to(layout.state)) for path in left[:LEFTOVERS_MOST]]
                 await parts.service.events.append("leftovers_removed", None, {"count": len(left), "paths": paths})
+            if migrated:
+                names = {"agents": list(migrated[:LEFTOVERS_MOST])}
+                await parts.service.events.append("agents_migrated", None, {"count": len(migrated), **names})
             return cls(parts, closing.pop_all())
 
     @property

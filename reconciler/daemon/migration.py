@@ -8,6 +8,7 @@ from functools import partial
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.layout import Layout
+from meta.names import AgentName
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
 from reconciler.daemon.choices import Choice, adopt, harness_uid, lock_flake, older_containers
@@ -15,8 +16,11 @@ from reconciler.upkeep.migration.acts import Acts
 from reconciler.upkeep.migration.migrate import migrate
 
 
-async def migrate_older(layout: Layout, config: Config, choice: Choice, recorder: Recorder) -> None:
-    """Migrate the agents of an older hive, unless the settings defer that. Without such agents only look."""
+async def migrate_older(layout: Layout, config: Config, choice: Choice, recorder: Recorder) -> tuple[AgentName, ...]:
+    """Migrate the agents of an older hive, unless the settings defer that. Return those that are done.
+
+    Without such agents only look.
+    """
     gives = privilege(config.uid_start).hands_out_uids and config.fixed_uids
 
     def acts() -> Acts:
@@ -31,4 +35,4 @@ async def migrate_older(layout: Layout, config: Config, choice: Choice, recorder
             layout, config, meta, recorder, int(time.time()), partial(adopt, choice, layout), harness_uid(choice)
         )
 
-    await migrate(layout, acts, lambda: older_containers(choice, layout), gives=gives)
+    return await migrate(layout, acts, lambda: older_containers(choice, layout), gives=gives)

@@ -26,6 +26,8 @@ def test_an_older_agent_runs_after_a_start_and_a_damaged_one_is_held_and_named()
         lab.settle("bob")
         assert lab.agent("bob")["phase"] == "running"
         assert lab.agent("bob")["deployed"] == 0
+        (event,) = lab.events("agents_migrated")
+        assert event["data"] == {"count": 1, "agents": ["bob"]}
         login = lab.layout.agent_home(BOB) / ".claude/.credentials.json"
         assert login.read_text(encoding="utf-8") == older_layout.LOGIN
         lab.deploy('label = "two"\n', "bob")

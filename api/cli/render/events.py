@@ -226,6 +226,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "disk_freed": lambda d: "the disk has room again",
     "database_rebuilt": lambda d: f"the database was created again{_with(d, ', the old one is ', 'set_aside')}",
     "leftovers_removed": lambda d: f"removed {_text(d, 'count')} half-made things that an earlier daemon left",
+    "agents_migrated": lambda d: f"migrated {_text(d, 'count')} agents of an older hive, see `hive doctor --all`",
     "process_ended": lambda d: f"ended what an earlier daemon left running: {_text(d, 'what')}",
     "stale_lock_removed": lambda d: f"removed {_text(d, 'count')} locks of a killed git in {_text(d, 'repo')}",
     "repaired": lambda d: f"repaired ({_text(d, 'step')}): {_text(d, 'what')}",

@@ -62,6 +62,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "disk_freed": "The disk that was full has room again.",
         "leftovers_removed": "Half-made files that a killed daemon left were removed.",
         "stale_lock_removed": "A lock that a killed git left in a repo was removed.",
+        "agents_migrated": "Agents of an older hive were migrated at the start of the daemon.",
         "process_ended": "A process left over by an earlier daemon was ended.",
         "repaired": "Something that was missing or changed by hand was repaired.",
         "reconcile_error": "A step of an agent failed; it is retried with back-off.",

@@ -20,28 +20,33 @@ log = logging.getLogger(__name__)
 
 async def migrate(
     layout: Layout, acts: Callable[[], Acts], containers: Callable[[], Containers], *, gives: bool
-) -> None:
-    """Migrate the agents of an older hive. An agent that cannot be migrated is named and left as it is.
+) -> tuple[AgentName, ...]:
+    """Migrate the agents of an older hive; return those that are done. One that cannot be migrated is named and left.
 
     If there is none, this only looks, and makes no `acts`.
     """
+    done: tuple[AgentName, ...] = ()
     left: dict[AgentName, Reason] = {}
     if begun(layout):
-        left = await _migrate(layout, acts(), containers(), gives=gives)
+        done, left = await _migrate(layout, acts(), containers(), gives=gives)
     _report(layout, left)
+    return done
 
 
-async def _migrate(layout: Layout, acts: Acts, containers: Containers, *, gives: bool) -> dict[AgentName, Reason]:
+async def _migrate(
+    layout: Layout, acts: Acts, containers: Containers, *, gives: bool
+) -> tuple[tuple[AgentName, ...], dict[AgentName, Reason]]:
     await acts.meta.create(acts.at)
     desired = (await acts.meta.read()).desired
     made = plan(look(layout, desired, containers), deferred=acts.config.skip_meta_migration, gives=gives)
     for agent, reason in made.left:
         log.warning("migration: %s is left: %s; %s", agent, reason.text, reason.remedy)
     await acts.carry_out(made.steps)
-    done = [agent for agent in made.agents if agent not in acts.left]
+    left = {**dict(made.left), **acts.left}
+    done = tuple(agent for agent in made.agents if agent not in left)
     if done:
         log.info("migration: done for %s; their older files are in applied/<n>/%s", ", ".join(done), older.KEPT)
-    return {**dict(made.left), **acts.left}
+    return done, left
 
 
 def _report(layout: Layout, left: dict[AgentName, Reason]) -> None:
