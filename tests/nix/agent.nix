@@ -154,7 +154,7 @@ in
     oldNixpkgs = failed (
       (import ./stub-nixpkgs/nixos { inherit lib pkgsFor; } {
         system = "x86_64-linux";
-        specialArgs.lib = lib // { trivial.release = "24.11"; };
+        specialArgs.lib = lib // { trivial.release = "25.05"; };
         modules = [ { networking.hostName = "alice"; } agent ];
       }).config
     );

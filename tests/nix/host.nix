@@ -155,7 +155,7 @@ in
     containersOff = hive { } // { boot.enableContainers = false; };
   }
   // {
-    oldNixpkgs = (view (systemOf { lib = lib // { trivial.release = "24.11"; }; } (hive { }))).failed;
+    oldNixpkgs = (view (systemOf { lib = lib // { trivial.release = "25.05"; }; } (hive { }))).failed;
   };
 
   # a module of an agent that a test gives

@@ -183,7 +183,7 @@ def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> N
         ("onHost", ("services.hive",)),
         ("hostsNix", ("hive.agent.nix.enable = true", "daemon of its container's own")),
         ("besideFile", ("hive.agent.settings.label and hive.agent.settings.limits", "write it in agent.toml")),
-        ("oldNixpkgs", ("24.11", "25.05 or later", "services.hive.settings.nixpkgs")),
+        ("oldNixpkgs", ("25.05", "25.11 or later", "services.hive.settings.nixpkgs")),
         ("longName", ("much-too-long", "11 characters")),
     ],
 )

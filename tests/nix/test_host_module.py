@@ -259,7 +259,7 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("nixpkgsByValue", ("and nixpkgs may hold", "access-tokens")),
         ("notifyCopied", ("services.hive.settings.notify_file", "in the store")),
         ("notifyCredential", ("services.hive.settings.notify_file", "by itself")),
-        ("oldNixpkgs", ("24.11", "25.05 or later", "nix flake update nixpkgs")),
+        ("oldNixpkgs", ("25.05", "25.11 or later", "nix flake update nixpkgs")),
         ("managerTaken", ("containers.manager", "rename")),
         ("longAgent", ('"twelve-chars"', "11 characters at most", "ve-<name>")),
         ("reservedAgent", ('"operator"', "is none of")),

@@ -46,8 +46,8 @@ def test_a_nixpkgs_that_is_too_old_is_named_with_the_remedy(nix: Evaluator, tmp_
     basics.write_text(text.replace('trivial.release = "25.11"', 'trivial.release = "24.05"'), encoding="utf-8")
     done = run(nix, old)
     assert done.returncode == 1
-    assert "this nixpkgs is 24.05, and services.hive needs 25.05 or later" in done.stdout
-    assert "this nixpkgs is 24.05, and hive.agent needs 25.05 or later" in done.stdout
+    assert "this nixpkgs is 24.05, and services.hive needs 25.11 or later" in done.stdout
+    assert "this nixpkgs is 24.05, and hive.agent needs 25.11 or later" in done.stdout
     assert "failed: host, agents" in done.stdout
 
 
