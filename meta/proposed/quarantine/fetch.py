@@ -149,19 +149,7 @@ class _Fetch:
             ended()
 
     async def _serve(self, source: int, sink: int, started: Callable[[], object]) -> Completed:
-        """Run upload-pack as the owner, in the sandbox."""
-        words = ["upload-pack", "--strict", f"--timeout={math.ceil(self.config.fetch_deadline)}"]
-        try:
-            return await run(
-                self.source.command([*words, str(self.source.git_dir)]),
-                deadline=self.config.fetch_deadline,
-                recorder=self.recorder,
-                limits=self._limits(),
-                streams=Streams(stdio=(source, sink), on_start=started),
-                check=False,
-            )
-        finally:
-            started()  # if it could not be started: the other side must see the end of the pipe, not wait for it
+        return await serve(self.source, (source, sink), started, self.config, self.recorder)
 
     async def _require_sandbox(self, ended: Completed) -> None:
         """Raise Refused with the host's own fault if it was the sandbox that failed, and not git in it."""
@@ -186,3 +174,25 @@ class _Fetch:
 
     def _output_error(self) -> HiveError:
         return BadInput(f"git gave no commit id for {self.source.path}", "see `git fsck` there")
+
+
+async def serve(
+    source: ForeignRepo,
+    ends: tuple[int, int],
+    started: Callable[[], object],
+    config: Config,
+    recorder: Recorder | None,
+) -> Completed:
+    """Run upload-pack as the owner of `source`, in the sandbox, with the pipes `ends` as its input and output."""
+    words = ["upload-pack", "--strict", f"--timeout={math.ceil(config.fetch_deadline)}"]
+    try:
+        return await run(
+            source.command([*words, str(source.git_dir)]),
+            deadline=config.fetch_deadline,
+            recorder=recorder,
+            limits=limits(config.fetch_deadline),
+            streams=Streams(stdio=ends, on_start=started),
+            check=False,
+        )
+    finally:
+        started()  # if it could not be started: the other side must see the end of the pipe, not wait for it

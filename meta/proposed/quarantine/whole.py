@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import resource
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ from meta.errors import HiveError, TransientError
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, ProcessTimeout, Streams, run
 from meta.process.trial import is_sandbox_complaint, tried_user_namespace
+from meta.proposed.quarantine.fetch import serve
 from meta.proposed.quarantine.foreign import ForeignRepo, limits
 from meta.proposed.quarantine.pipes import pipe, together
 from meta.proposed.quarantine.relay import PATIENCE, Stalled, relay
@@ -54,7 +54,7 @@ async def fetch_all(
         receiving = asyncio.ensure_future(
             _receive(target, words, (pack_read, request_write), near.close, config, recorder)
         )
-        serving = asyncio.ensure_future(_serve(source, (request_read, pack_write), far.close, config, recorder))
+        serving = asyncio.ensure_future(serve(source, (request_read, pack_write), far.close, config, recorder))
         relaying = asyncio.ensure_future(_relay(relay_read, relay_write, middle.close))
         try:
             await together(receiving, serving, relaying)
@@ -91,27 +91,6 @@ async def _receive(
         streams=Streams(pass_fds=ends, on_start=started, output_limit=2**20),
         check=False,
     )
-
-
-async def _serve(
-    source: ForeignRepo,
-    ends: tuple[int, int],
-    started: Callable[[], object],
-    config: Config,
-    recorder: Recorder | None,
-) -> Completed:
-    words = ["upload-pack", "--strict", f"--timeout={math.ceil(config.fetch_deadline)}", str(source.git_dir)]
-    try:
-        return await run(
-            source.command(words),
-            deadline=config.fetch_deadline,
-            recorder=recorder,
-            limits=limits(config.fetch_deadline),
-            streams=Streams(stdio=ends, on_start=started),
-            check=False,
-        )
-    finally:
-        started()  # if it could not be started: the other side must see the end of the pipe, not wait for it
 
 
 async def _relay(source: int, sink: int, ended: Callable[[], object]) -> None:
