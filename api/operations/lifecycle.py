@@ -85,7 +85,7 @@ class RebuildAllInput(Input):
     """The agents to rebuild, and the manner."""
 
     now: bool = AT_ONCE
-    only_stale: bool = Field(False, description="only agents that another hive or nixpkgs built")
+    only_stale: bool = Field(False, description="only agents that another hive, nixpkgs or agentModules built")
 
 
 class ReconcileInput(Input):

@@ -23,7 +23,7 @@ from reconciler.plan.phases import SETTLED
 
 AllOption = Annotated[bool, typer.Option("--all", help="all agents, in waves (HIVE_REBUILD_WAVE agents at a time)")]
 StaleOption = Annotated[
-    bool, typer.Option("--stale", help="with --all: only agents that another hive or nixpkgs built")
+    bool, typer.Option("--stale", help="with --all: only agents that another hive, nixpkgs or agentModules built")
 ]
 
 

@@ -61,7 +61,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "destroyed": lambda e: f"{e['agent']} is destroyed",
     "needs_login": lambda e: f"{e['agent']} has no login; only a person can log in",
     "logged_in": lambda e: f"{e['agent']} is logged in",
-    "needs_update": lambda e: f"{e['agent']} was built with another hive or nixpkgs",
+    "needs_update": lambda e: f"{e['agent']} was built with another hive, nixpkgs or agentModules",
     "container_crash": lambda e: f"{e['agent']} ended by itself{_why(e)}",
     "question_answered": _answered,
     "question_asked": _asked,

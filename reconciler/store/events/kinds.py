@@ -25,7 +25,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "agent_restarted": "A container was restarted on purpose.",
         "agent_rebuilt": "Everything that hive makes for an agent on the host was made again.",
         "agent_rebuild_failed": "A requested rebuild failed; it is retried.",
-        "agent_needs_update": "An agent was built with another hive or nixpkgs; a rebuild would use this one.",
+        "agent_needs_update": "An agent was built with another hive, nixpkgs or agentModules; a rebuild uses this one.",
         "agent_destroyed": "An agent was destroyed; its repos, tags and state are kept.",
         "agent_purged": "The repos and the state of a destroyed agent were removed.",
         "agent_adopted": "The operator decided a disagreement between meta and the tags.",

@@ -43,7 +43,7 @@ TOLD: list[tuple[HelperEvent, str]] = [
     (Destroyed(agent="bob"), "bob is destroyed"),
     (NeedsLogin(agent="bob"), "bob has no login; only a person can log in"),
     (LoggedIn(agent="bob"), "bob is logged in"),
-    (NeedsUpdate(agent="bob"), "bob was built with another hive or nixpkgs"),
+    (NeedsUpdate(agent="bob"), "bob was built with another hive, nixpkgs or agentModules"),
     (ContainerCrash(agent="bob", note="killed by signal 9"), "bob ended by itself: killed by signal 9"),
     (
         QuestionAnswered(id=3, question="which?\nSay.", answer="a\nb", answerer="bob"),
