@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from meta.names import AgentName
-from reconciler.agents.declared import Declared
+from reconciler.agents.declared.follow import Declared
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.spawn import Spawns

@@ -18,7 +18,8 @@ from meta.layout import Layout
 from meta.names import MANAGER, AgentName
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
-from reconciler.agents.declared import Commands, Declared
+from reconciler.agents.declared.acts import Commands
+from reconciler.agents.declared.follow import Declared
 from reconciler.agents.inputs import Inputs
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback

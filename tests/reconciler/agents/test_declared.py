@@ -18,7 +18,9 @@ from meta.errors import Refused
 from meta.layout import Layout
 from meta.model import RunState, TagState
 from meta.names import AgentName, ProposalId
-from reconciler.agents import declared as shell
+from reconciler.agents.declared.acts import Acts
+from reconciler.agents.declared.look import Look, Looks
+from reconciler.agents.declared.records import Records
 from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
 
@@ -398,23 +400,25 @@ async def test_a_file_that_others_can_write_approves_nothing(host: Host) -> None
         assert any("others than root could have written it" in note for note in (await daemon.service.status()).notes)
 
 
-@pytest.mark.parametrize("act", ["_remember", "_approve", "_propose", "_save"])
+@pytest.mark.parametrize(
+    ("part", "act"), [(Records, "remember"), (Acts, "_approve"), (Acts, "_propose"), (Records, "_save")]
+)
 async def test_a_daemon_that_dies_after_any_act_goes_on_where_it_stopped(
-    host: Host, act: str, monkeypatch: pytest.MonkeyPatch
+    host: Host, part: type[Acts | Records], act: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.declare(alice=toml("A"))
     async with host.running():
         await host.settle()
     host.declare(alice=toml("B"))
     with monkeypatch.context() as patch:
-        real = getattr(shell.Declared, act)
+        real = getattr(part, act)
 
-        async def dies(self: shell.Declared, *given: Any, **named: Any) -> None:
-            if act in ("_propose", "_approve"):
+        async def dies(self: Acts | Records, *given: Any, **named: Any) -> None:
+            if part is Acts:
                 await real(self, *given, **named)
             raise asyncio.CancelledError
 
-        patch.setattr(shell.Declared, act, dies)
+        patch.setattr(part, act, dies)
         async with host.running() as daemon:
             with pytest.raises(asyncio.CancelledError):
                 await daemon.service.declared.look()
@@ -453,18 +457,18 @@ async def test_what_changes_while_hive_looks_is_looked_at_again(host: Host, monk
     host.declare(alice=toml("A"))
     async with host.running() as daemon:
         await host.settle()
-        real = shell.Declared._see
+        real = Looks.at
 
-        async def slow(self: shell.Declared, *given: Any) -> Any:
+        async def slow(self: Looks, *given: Any) -> Look:
             seen = await real(self, *given)
-            monkeypatch.setattr(shell.Declared, "_see", real)
+            monkeypatch.setattr(Looks, "at", real)
             await daemon.service.agents.stop(ALICE, OPERATOR)
             await daemon.service.settings.propose(ALICE, OPERATOR, 'label = "by git"\n')
             await daemon.service.proposals.approve(ProposalId(1), OPERATOR)
             assert await daemon.service.loop.settled(None, 10)
             return seen
 
-        monkeypatch.setattr(shell.Declared, "_see", slow)
+        monkeypatch.setattr(Looks, "at", slow)
         host.declare(alice={"settings": 'label = "A"\n', "module": None})
         await daemon.service.declared.look()
         await daemon.service.declared.look()

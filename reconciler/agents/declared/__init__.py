@@ -1,0 +1,1 @@
+"""The agents that the host's configuration declares."""

@@ -1,0 +1,104 @@
+"""Look at one agent: what is declared, what git has of it, and at which files both last agreed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from meta.applied.source import DECLARED, SourceKind
+from meta.desired.declared_files import DeclaredFiles
+from meta.model import Deploy, DeployKind, RunState, TagState
+from meta.names import AgentName, ProposalId, Sha
+from reconciler.observe.declared import Remembered
+from reconciler.plan.declared import IN_FLIGHT, Facts, Git, Offer, base_of
+from reconciler.proposals.deploys import Deploys
+from reconciler.proposals.kept import first_source
+from reconciler.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One agent at one moment. `git` are the files that meta pins, `base` those at which both last agreed."""
+
+    facts: Facts
+    pin: tuple[ProposalId, Sha] | None = None
+    git: Mapping[str, bytes] | None = None
+    base: Mapping[str, bytes] | None = None
+
+
+class Looks:
+    """What looks at agents. It changes nothing."""
+
+    def __init__(self, world: World, deploys: Deploys) -> None:
+        self._world = world
+        self._deploys = deploys
+
+    async def at(self, agent: AgentName, files: DeclaredFiles | None, record: Remembered | None) -> Look:
+        """Return what decides about the agent now. `files` are those that are declared, None if it is not."""
+        desired, deploys = await self._deploys.desired(), await self._deploys.of(agent)
+        entry, grave = desired.agents.get(agent), desired.tombstones.get(agent)
+        base_sha = base_of(_declared(deploys), record.agreement if record is not None else None)
+        git = await self._files(agent, entry.pin.sha) if entry is not None else None
+        base = await self._base(agent, base_sha) if entry is not None and base_sha is not None else None
+        tried = None
+        if files is not None and record is not None and record.digest == files.digest and record.tried is not None:
+            tried = next((deploy.state for deploy in deploys if deploy.id == record.tried), None)
+        facts = Facts(
+            declared=files is not None,
+            git=None,
+            known=record is not None,
+            dropped=record is not None and record.dropped,
+            busy=any(deploy.state in IN_FLIGHT for deploy in deploys),
+            purging=grave is not None and grave.purge,
+            tried=tried,
+            offers=tuple([await self._offer(agent, deploy, files) for deploy in deploys if _is_offer(deploy)]),
+        )
+        if entry is None or git is None:
+            return Look(facts)
+        running = desired.run_of(agent).state is RunState.RUNNING
+        seen = _compare(agent, files, git, base, Git(entry.pin.sha, running))
+        return Look(replace(facts, git=seen), (entry.pin.id, entry.pin.sha), git, base)
+
+    async def _offer(self, agent: AgentName, deploy: Deploy, files: DeclaredFiles | None) -> Offer:
+        content = await self._files(agent, deploy.sha)
+        same = files is not None and files.wanted(agent, content) == content
+        return Offer(deploy.id, deploy.state, deploy.base, same)
+
+    async def _base(self, agent: AgentName, sha: Sha) -> Mapping[str, bytes] | None:
+        """Return the files of the base; None if it went with an earlier agent of that name."""
+        return await self._files(agent, sha) if await self._world.applied(agent).has(sha) else None
+
+    async def _files(self, agent: AgentName, sha: Sha) -> Mapping[str, bytes]:
+        return {path: file.data for path, file in (await self._world.applied(agent).files(sha)).items()}
+
+
+def _compare(
+    agent: AgentName,
+    files: DeclaredFiles | None,
+    git: Mapping[str, bytes],
+    base: Mapping[str, bytes] | None,
+    seen: Git,
+) -> Git:
+    if files is None:
+        return seen
+    return replace(
+        seen,
+        agrees=files.wanted(agent, git) == git,
+        unchanged=base is not None and files.wanted(agent, base) == base,
+        moved=base is None or files.managed(git) != files.managed(base),
+    )
+
+
+def _declared(deploys: Iterable[Deploy]) -> list[Deploy]:
+    """Return the deploys whose files a declaration brought. A rollback to one of them is a decision of its own."""
+    deploys = list(deploys)
+    return [
+        deploy
+        for deploy in deploys
+        if deploy.kind is not DeployKind.ROLLBACK and first_source(deploy, deploys).kind is SourceKind.DECLARED
+    ]
+
+
+def _is_offer(deploy: Deploy) -> bool:
+    pending = deploy.state is TagState.PROPOSAL and deploy.kind is DeployKind.APPLY_COMMIT
+    return pending and deploy.source == str(DECLARED)
