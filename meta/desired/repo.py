@@ -20,15 +20,16 @@ from meta.config import Config
 from meta.desired import trailers
 from meta.desired.agents_json import RUN_FILE, encode_run
 from meta.desired.changes import Changed, Entering, check_uid, note, tree_with, with_entry, write_files
-from meta.desired.flake_files import FlakeFiles, Flakes, LockFlake
+from meta.desired.flake_files import Flakes, LockFlake
+from meta.desired.main_branch import MainBranch
 from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
 from meta.desired.run_branch import Counter, RunBranch
 from meta.desired.uid_ranges import LOWEST
 from meta.desired.uids import uid_for
 from meta.desired.view import LogEntry, MetaView, log_entry
-from meta.errors import Conflict, HiveError, NotFound, TransientError
+from meta.errors import Conflict, HiveError, NotFound
 from meta.git.message import encode
-from meta.git.objects import GitObject, commit
+from meta.git.objects import commit
 from meta.git.repo import GitRepo
 from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
@@ -44,7 +45,7 @@ from meta.model import (
     RunState,
     Tombstone,
 )
-from meta.names import HIVE, AgentName, ProposalId, Sha
+from meta.names import AgentName, ProposalId, Sha
 from meta.process.failpoint import operation
 from meta.process.privilege import FIRST_UID
 
@@ -52,10 +53,7 @@ __all__ = ["LockFlake", "LogEntry", "MetaRepo", "MetaView"]
 
 log = logging.getLogger(__name__)
 
-_TRIES = 8
 _ACTIONS = {DeployKind.APPLY_COMMIT: "deploy", DeployKind.ROLLBACK: "rollback", DeployKind.SPAWN: "spawn"}
-_INPUTS = encode("configured inputs", trailers={trailers.ACTION: "inputs", trailers.BY: HIVE})
-_Change = Callable[[MetaView], Changed | None]
 
 
 class MetaRepo:
@@ -75,10 +73,10 @@ class MetaRepo:
         # What was given out before the start was raised stays valid. Without settings the least start counts.
         self._first_uid = min(FIRST_UID, self._config.uid_start) if config is not None else LOWEST
         self.repo = GitRepo(layout.meta_git, git_environment, deadline)
-        self.lock = asyncio.Lock()
         self._reader = MetaReader(self.repo, self._first_uid)
         self._flakes = Flakes(layout, self._config, self._reader, lock_flake, self._first_uid)
-        self._settled: Sha | None = None
+        self.main = MainBranch(self.repo, self._reader, self._flakes, self._export_or_warn)
+        self.lock = self.main.lock
         self._run = RunBranch(self.repo, self.read)
         self._ids = Counter(self.repo)
 
@@ -126,36 +124,11 @@ class MetaRepo:
     @property
     def settled(self) -> bool:
         """True once the shared inputs of `main` are known to be those that are configured, or if there are none."""
-        return self._settled is not None or not self._flakes.has_systems
+        return self.main.settled
 
     async def settle(self, at: int) -> bool:
-        """Make the shared inputs of `main` those that are configured. Return True if that took a commit.
-
-        The first call reads directories of this host among them again. Without nix there is nothing to do.
-        """
-        async with self.lock:
-            return await self._settle(at)
-
-    async def _settle(self, at: int) -> bool:
-        for _ in range(_TRIES if self._flakes.has_systems else 0):
-            desired = (await self.read()).desired
-            if desired.head == self._settled:
-                return False
-            old = await self._flakes.at(desired.head)
-            wanted = old
-            if self._settled is None or self._flakes.keep(desired, old).flake != self._flakes.plain(desired).flake:
-                wanted = await self._flakes.configure(desired, old, again=self._settled is None)
-            if wanted == old:
-                self._settled = desired.head
-                return False
-            log.info("the shared inputs of meta become those that are configured")
-            try:
-                self._settled = await self._advance(desired, [(wanted, _INPUTS)], at)
-            except Conflict as error:
-                log.info("meta main moved meanwhile, retrying: %s", error)
-                continue
-            return True
-        return False
+        """Make the shared inputs of `main` those that are configured, see `MainBranch.settle`."""
+        return await self.main.settle(at)
 
     async def inputs(self, commit: Sha) -> tuple[object, ...]:
         """Return a value that differs for two commits with other shared inputs."""
@@ -179,20 +152,13 @@ class MetaRepo:
         Without an `entry` it is a spawn: the entry gets `pin`, `role` and a uid range, see meta/desired/uids.py.
         The shared inputs are those that are configured, or those of the commit `like`.
         """
-        async with self.lock:
-            await self._settle(at)
-            view = await self.read()
-            wanted = entry or self._new_entry(view, agent, pin, role)
-            agents, tombstones = with_entry(view, agent, wanted)
-            desired = replace(view.desired, agents=agents, tombstones=tombstones)
-            head = await self._flakes.at(view.desired.head)
-            files = await self._flakes.candidate(desired, head, await self._flakes.at(like) if like else None)
-            base = await self._reader.tree(view.desired.head)
-            root, objects = tree_with(base, self._flakes.files(desired, files))
-            values = {trailers.ACTION: "candidate", trailers.AGENT: agent, trailers.ID: str(id), trailers.BY: by}
-            candidate = commit(root, (view.desired.head,), encode(f"candidate {agent} {id}", trailers=values), at)
-            await self.repo.transaction([RefChange(candidate_ref(agent, id), new=candidate.id)], [*objects, candidate])
-            return candidate.id
+
+        def change(view: MetaView) -> Changed:
+            return with_entry(view, agent, entry or self._new_entry(view, agent, pin, role))
+
+        ref = candidate_ref(agent, id)
+        values = {trailers.ACTION: "candidate", trailers.AGENT: agent, trailers.ID: str(id), trailers.BY: by}
+        return await self.main.beside(ref, change, encode(f"candidate {agent} {id}", trailers=values), at, like=like)
 
     async def commit_agent(
         self,
@@ -231,7 +197,7 @@ class MetaRepo:
             check_uid(view, agent, wanted)
             return with_entry(view, agent, wanted)
 
-        head = await self._commit(
+        head = await self.main.commit(
             change, encode(f"{action} {agent} {id} ({sha[:12]})", trailers=values), at, (agent, id)
         )
         return (await self.read()).committed.get(agent, {}).get(id, head)
@@ -253,7 +219,7 @@ class MetaRepo:
             return dict(view.desired.agents), dict(view.desired.tombstones)
 
         values = {trailers.ID: str(id), trailers.GENERATION: generation}
-        await self._commit(change, note(trailers.REBUILD, agent, by, also=values), at)
+        await self.main.commit(change, note(trailers.REBUILD, agent, by, also=values), at)
         return True
 
     async def drop_candidate(self, agent: AgentName, id: ProposalId) -> None:
@@ -286,7 +252,7 @@ class MetaRepo:
             tombstones[agent] = grave
             return None if entry is None and grave == old else (agents, tombstones)
 
-        head = await self._commit(change, note("destroy", agent, by, "purge" if purge else ""), at)
+        head = await self.main.commit(change, note("destroy", agent, by, "purge" if purge else ""), at)
         operation("committed")
         if (await self.read()).desired.run_of(agent).state is RunState.STOPPED:
             await self.set_run(agent, lambda run: replace(run, state=RunState.RUNNING, with_all=False), by=by, at=at)
@@ -303,7 +269,7 @@ class MetaRepo:
 
         await self._run.change(agent, lambda _: None, by, at)
         operation("run")
-        return await self._commit(change, note(trailers.FORGET, agent, by), at)
+        return await self.main.commit(change, note(trailers.FORGET, agent, by), at)
 
     async def adopt(
         self, agent: AgentName, deploy: Deploy | None, *, disown: frozenset[ProposalId], by: str, at: int
@@ -330,7 +296,7 @@ class MetaRepo:
 
         values = {trailers.ID: str(deploy.id), trailers.SHA: deploy.sha} if deploy is not None else {}
         ids = ", ".join(map(str, sorted(disown)))
-        return await self._commit(change, note("adopt", agent, by, f"ids given up: {ids}", values), at)
+        return await self.main.commit(change, note("adopt", agent, by, f"ids given up: {ids}", values), at)
 
     async def enter(self, agents: Mapping[AgentName, Entering], *, by: str, at: int) -> Sha:
         """Make an entry for each of `agents` that meta does not know, all in one commit, and lock the flake once.
@@ -349,7 +315,7 @@ class MetaRepo:
 
         values = {trailers.ACTION: "migrate", trailers.BY: by}
         message = encode("migrate agents of an older hive", ", ".join(sorted(agents)), values)
-        return await self._commit(change, message, at, lock=True)
+        return await self.main.commit(change, message, at, lock=True)
 
     # run state and ids
     async def set_run(self, agent: AgentName, change: Callable[[RunEntry], RunEntry], *, by: str, at: int) -> RunEntry:
@@ -373,65 +339,6 @@ class MetaRepo:
             await asyncio.to_thread(write_files, self._layout.meta, files)
         except HiveError as error:
             log.warning("cannot write the files of meta for the manager: %s", error)
-
-    async def _commit(
-        self,
-        change: _Change,
-        message: str,
-        at: int,
-        locked_by: tuple[AgentName, ProposalId] | None = None,
-        *,
-        lock: bool = False,
-    ) -> Sha:
-        """Commit `change` of HEAD to `main`; return the new HEAD. Retry if another commit was first.
-
-        A change that returns None makes no commit. With `lock` the flake is locked again.
-        """
-        async with self.lock:
-            for _ in range(_TRIES):
-                view = await self.read()
-                head = view.desired.head
-                changed = change(view)
-                if changed is None:
-                    return head
-                desired = replace(view.desired, agents=changed[0], tombstones=changed[1])
-                flake, after = await self._flake_files(desired, locked_by, lock=lock)
-                steps = [(flake, message), *([(after, _INPUTS)] if after is not None else [])]
-                try:
-                    return await self._advance(desired, steps, at)
-                except Conflict as error:
-                    log.info("meta main moved meanwhile, retrying: %s", error)
-        raise TransientError("other commits moved meta main at every try", "try again")
-
-    async def _advance(self, desired: Desired, steps: list[tuple[FlakeFiles, str]], at: int) -> Sha:
-        """Commit `desired` on its head once for each of `steps` (the flake's files, message). Return the new HEAD.
-
-        Raise Conflict if `main` moved meanwhile; no commit is made then.
-        """
-        base, parent = await self._reader.tree(desired.head), desired.head
-        objects: list[GitObject] = []
-        for flake, message in steps:
-            root, made = tree_with(base, self._flakes.files(desired, flake))
-            new = commit(root, (parent,), message, at)
-            objects += [*made, new]
-            parent = new.id
-        await self.repo.transaction([RefChange(MAIN, new=parent, old=desired.head)], objects)
-        if self._settled == desired.head:
-            self._settled = parent
-        await self._export_or_warn()
-        return parent
-
-    async def _flake_files(
-        self, desired: Desired, locked_by: tuple[AgentName, ProposalId] | None, *, lock: bool
-    ) -> tuple[FlakeFiles, FlakeFiles | None]:
-        """Return the flake's files for `desired`, and those of a commit after it, see `Flakes.deploy`."""
-        head = await self._flakes.at(desired.head)
-        if lock:
-            return await self._flakes.configure(desired, head, again=False), None
-        ref = self.repo.ref(candidate_ref(*locked_by)) if locked_by is not None else None
-        if ref is None or locked_by is None:
-            return self._flakes.keep(desired, head), None
-        return self._flakes.deploy(desired, head, await self._flakes.at(ref), locked_by[0])
 
     async def _export_or_warn(self) -> None:
         try:

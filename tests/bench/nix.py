@@ -90,7 +90,7 @@ class Hive:
         for number, name in enumerate(self.names):  # each its own commit, as agents have
             pin = await self._commit(name, f"{name} as it began")
             entries[name] = AgentEntry(pin, ContainerSettings(Role.AGENT, CONFIG.uid_start + 65_536 * number))
-        await self.meta._commit(lambda _: (entries, {}), encode("populate"), 1)
+        await self.meta.main.commit(lambda _: (entries, {}), encode("populate"), 1)
         await self.deploy()
 
     async def deploy(self) -> tuple[float, float]:

@@ -110,7 +110,7 @@ async def populate(daemon: Daemon, layout: Layout, size: int) -> None:
         settings = ContainerSettings(Role.AGENT, CONFIG.uid_start + 65_536 * (number + 1))
         entries[name] = AgentEntry(known[first].pin, settings)
     # One commit for all: a thousand would be most of the bench, and no part of what it measures.
-    await world.meta._commit(lambda view: (entries, dict(view.desired.tombstones)), encode("populate"), 1)
+    await world.meta.main.commit(lambda view: (entries, dict(view.desired.tombstones)), encode("populate"), 1)
     await service.loop.sweep()
     assert await service.loop.settled(None, 600)
 
