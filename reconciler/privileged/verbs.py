@@ -11,15 +11,13 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from meta.errors import BadInput, NotFound, PermanentError, Refused, TransientError
 from meta.names import MANAGER, AgentName
-from reconciler.privileged import conf, credentials, directories, files, held, values
+from reconciler.privileged import conf, container_directories, credentials, directories, files, values
 from reconciler.privileged.command import Ended, Run, run
 from reconciler.privileged.conf import Conf, Credential, Written
-from reconciler.privileged.directories import Ownership
 from reconciler.privileged.host import Host
 from reconciler.privileged.protocol import (
     Create,
@@ -55,7 +53,7 @@ class Verbs:
     def perform(self, request: Request) -> Mapping[str, object]:
         """Carry out one request and return the data of its answer. Raise HiveError."""
         if isinstance(request, Measure):  # it changes nothing, and may take long
-            return self._measure(request.name)
+            return container_directories.measure(self._host, self._run, request.name)
         with self._locks.held(request.name):
             match request:
                 case Create():
@@ -71,7 +69,7 @@ class Verbs:
                 case Destroy():
                     self._destroy(request.name)
                 case OwnDirectory():
-                    self._own_directory(request)
+                    container_directories.own(self._host, request)
                 case RemoveDirectories():
                     self._remove_directories(request.name)
                 case Logs():
@@ -84,7 +82,7 @@ class Verbs:
         if written is None:
             written = self._make(name, system)
         if self._is_of_older(written, name):
-            self._give_older_files(name, request.uid_base)
+            container_directories.give_older(self._host, name, request.uid_base)
         if written.owner is not None:
             if not self._host.profile(name).is_symlink():
                 self._set_profile(name, system)
@@ -167,38 +165,12 @@ class Verbs:
                 self._host.limits(name).parent.rmdir()
             self._units.reload()
 
-    def _own_directory(self, request: OwnDirectory) -> None:
-        host, base = self._host, request.uid_base
-        bind = conf.directory(request.name, request.kind)
-        daemon = frozenset({0, host.uid})
-        mode = 0o755 if request.kind == "proposed" else 0o711
-        parents = Ownership(host.uid, host.gid, mode, lambda uid, gid: uid == host.uid, daemon)
-        if request.kind == "sockets":
-            # the daemon makes sockets in it, and the setgid bit gives them to the container's group
-            last = Ownership(host.uid, base, 0o2750, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
-        elif request.kind == "proposed":
-            # the manager's harness writes it; the daemon, which is in none of its groups, reads it
-            owner = base + values.HARNESS_UID
-            last = Ownership(owner, base, 0o755, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
-            directories.own_tree(host.state, bind.parts, parents, last)
-            return
-        else:
-            last = Ownership(base, base, 0o700, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
-        directories.own(host.runtime if bind.runtime else host.state, bind.parts, parents, last)
-
     def _remove_directories(self, name: AgentName) -> None:
         if name == MANAGER:
             raise Refused(f"{name} cannot be purged")
         if self._read(name) is not None:
             raise Refused(f"{name} still has a container", "destroy it first")
-        for kind in ("state", "home", "proposed"):
-            directories.remove(self._host.state, conf.directory(name, kind).parts)
-
-    def _measure(self, name: AgentName) -> Mapping[str, object]:
-        kinds = ("state", "home")
-        places = [self._host.state.joinpath(*conf.directory(name, kind).parts) for kind in kinds]
-        places += [self._host.roots / name, *([self._host.state / "proposed"] if name == MANAGER else [])]
-        return asdict(held.count(self._run, places, self._host.deadlines.measure))
+        container_directories.remove(self._host, name)
 
     def _logs(self, request: Logs) -> Mapping[str, object]:
         self._ours(request.name)
@@ -220,15 +192,6 @@ class Verbs:
 
     def _is_of_older(self, written: Written, name: AgentName) -> bool:
         return conf.is_of_older(written, name, self._host.places.state)
-
-    def _give_older_files(self, name: AgentName, base: int) -> None:
-        """Give what an older hive's container, which was the host's root, left in state and home to the harness."""
-        host, owner = self._host, base + values.HARNESS_UID
-        daemon = frozenset({0, host.uid})
-        parents = Ownership(host.uid, host.gid, 0o711, lambda uid, gid: uid == host.uid, daemon)
-        last = Ownership(owner, owner, 0o700, lambda uid, gid: uid == owner, daemon | {base})
-        for kind in ("state", "home"):
-            directories.own_tree(host.state, conf.directory(name, kind).parts, parents, last)
 
     def _creating(self, name: AgentName, text: str) -> bool:
         """Return True if a create of this helper left this unmarked container: it has the system noted then, or none

@@ -1,0 +1,57 @@
+"""The directories of a container in hive's state and runtime directory: whose they are, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from meta.names import MANAGER, AgentName
+from reconciler.privileged import conf, directories, held, values
+from reconciler.privileged.command import Run
+from reconciler.privileged.directories import Ownership
+from reconciler.privileged.host import Host
+from reconciler.privileged.protocol import OwnDirectory
+
+
+def own(host: Host, request: OwnDirectory) -> None:
+    """Make the directory of that kind, and give it to whom it belongs."""
+    base, bind = request.uid_base, conf.directory(request.name, request.kind)
+    daemon = frozenset({0, host.uid})
+    parents = _of_the_daemon(host, 0o755 if request.kind == "proposed" else 0o711)
+    if request.kind == "sockets":
+        # the daemon makes sockets in it, and the setgid bit gives them to the container's group
+        last = Ownership(host.uid, base, 0o2750, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
+    elif request.kind == "proposed":
+        # the manager's harness writes it; the daemon, which is in none of its groups, reads it
+        owner = base + values.HARNESS_UID
+        last = Ownership(owner, base, 0o755, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
+        directories.own_tree(host.state, bind.parts, parents, last)
+        return
+    else:
+        last = Ownership(base, base, 0o700, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
+    directories.own(host.runtime if bind.runtime else host.state, bind.parts, parents, last)
+
+
+def give_older(host: Host, name: AgentName, base: int) -> None:
+    """Give what an older hive's container, which was the host's root, left in state and home to the harness."""
+    owner = base + values.HARNESS_UID
+    last = Ownership(owner, owner, 0o700, lambda uid, gid: uid == owner, frozenset({0, host.uid, base}))
+    for kind in ("state", "home"):
+        directories.own_tree(host.state, conf.directory(name, kind).parts, _of_the_daemon(host, 0o711), last)
+
+
+def remove(host: Host, name: AgentName) -> None:
+    """Remove what a container that is gone left. Its sockets are the daemon's."""
+    for kind in ("state", "home", "proposed"):
+        directories.remove(host.state, conf.directory(name, kind).parts)
+
+
+def measure(host: Host, run: Run, name: AgentName) -> Mapping[str, object]:
+    """Count what the container holds: its root, its state and its home; the manager's also the proposed trees."""
+    places = [host.state.joinpath(*conf.directory(name, kind).parts) for kind in ("state", "home")]
+    places += [host.roots / name, *([host.state / "proposed"] if name == MANAGER else [])]
+    return asdict(held.count(run, places, host.deadlines.measure))
+
+
+def _of_the_daemon(host: Host, mode: int) -> Ownership:
+    return Ownership(host.uid, host.gid, mode, lambda uid, gid: uid == host.uid, frozenset({0, host.uid}))
