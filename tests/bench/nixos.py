@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from api.cli.client.http import Client
 from api.cli.client.paths import Where
@@ -28,6 +27,7 @@ from meta.model import AgentEntry, ContainerSettings, Desired, Pin, Role
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix import NIX_CONFIG
 from tests.bench.figure import Figure, figure
+from tests.bench.inside import booted, measured
 from tests.e2e.story import SETTINGS
 from tests.nix.evaluate import STUB
 from tests.support.systemd import host, nixhost
@@ -66,30 +66,16 @@ WHY = (
 
 def measure() -> Iterator[Figure]:
     """Nothing where there can be no such host."""
-    programs = nixhost.programs()
-    if host.missing() is not None or nixhost.missing() is not None or programs is None:
-        return
-    with tempfile.TemporaryDirectory(prefix="hive-bench-", dir="/var/tmp") as folder:
-        made = host.SystemdHost(Path(folder), nixhost.Nix(programs, TIMED))
-        try:
-            made.make()
-            made.boot()
-            timed = _run(made, "deploys")
-            yield from _deploys(timed["hive"], timed["bare"])
-            timed = _run(made, "swarm")
-        finally:
-            made.remove()
+    with booted(TIMED) as made:
+        if made is None:
+            return
+        timed = measured(made, "tests.bench.nixos", "deploys", seconds=SECONDS)
+        yield from _deploys(timed["hive"], timed["bare"])
+        timed = measured(made, "tests.bench.nixos", "swarm", seconds=SECONDS)
     yield figure(f"{AGENTS} agents up", "ms", timed["up"], floor=timed["bare up"], why=EARLY)
     yield figure(
         f"{AGENTS} agents healthy", "ms", timed["healthy"], floor=timed["bare hello"], ratio_at_most=1.2, why=MANY
     )
-
-
-def _run(made: host.SystemdHost, what: str) -> Any:
-    done = made.run([sys.executable, "-m", "tests.bench.nixos", what], seconds=SECONDS)
-    if done.returncode != 0:
-        raise RuntimeError(done.stdout[-4000:])
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _deploys(hive: dict[str, list[float]], bare: dict[str, list[float]]) -> Iterator[Figure]:

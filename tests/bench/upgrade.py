@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.figure import Figure, figure
-from tests.support.systemd import host, nixhost
+from tests.bench.inside import booted, measured
 from tests.systemd import busy, upgrade
 from tests.systemd.nixstory import run
 
@@ -35,20 +35,10 @@ SETTINGS = {**busy.SETTINGS, "resync": 600.0, "starts": 20, "rebuild_wave": WAVE
 
 def measure() -> Iterator[Figure]:
     """Nothing where there can be no such host."""
-    programs = nixhost.programs()
-    if host.missing() is not None or nixhost.missing() is not None or programs is None:
-        return
-    with tempfile.TemporaryDirectory(prefix="hive-bench-", dir="/var/tmp") as folder:
-        made = host.SystemdHost(Path(folder), nixhost.Nix(programs, SETTINGS))
-        try:
-            made.make()
-            made.boot()
-            done = made.run([sys.executable, "-m", "tests.bench.upgrade"], seconds=SECONDS)
-        finally:
-            made.remove()
-    if done.returncode != 0:
-        raise RuntimeError(done.stdout[-4000:])
-    timed = json.loads(done.stdout.splitlines()[-1])
+    with booted(SETTINGS) as made:
+        if made is None:
+            return
+        timed = measured(made, "tests.bench.upgrade", seconds=SECONDS)
     yield figure(
         f"upgrade with {AGENTS} agents in mid-turn, without a daemon",
         "s",

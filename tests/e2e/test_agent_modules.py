@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from meta.names import AgentName
-from meta.process import sandbox
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
 from tests.support.lab import Lab, fresh_lab
@@ -36,12 +34,7 @@ def hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Yield a hive with alice and the modules of version A. No agent is declared."""
     tmp_path = tmp_path_factory.mktemp("declared")
     declare(tmp_path / "agents.json")
-    program = shutil.which("nix")
-    if program is None:
-        pytest.skip("nix is not installed (apt-get install nix-bin)")
-    if sandbox.available() is None:
-        pytest.skip("bubblewrap is not installed (apt-get install bubblewrap)")
-    store = NixStore.make(Path(program), tmp_path / "nix")
+    store = NixStore.or_skip(tmp_path / "nix")
     settings = {
         "HIVE_NIXPKGS": f"path:{STUB}",
         "HIVE_HYPERHIVE": f"path:{copy_of_the_repository(tmp_path / 'hive')}",

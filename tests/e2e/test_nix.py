@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meta.names import AgentName, ProposalId
-from meta.process import sandbox
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
 from tests.support import older_layout
@@ -35,12 +32,7 @@ FAILS = """{ ... }: {
 @pytest.fixture(scope="module")
 def nix_hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A hive with alice, built by nix in a store of its own."""
-    program = shutil.which("nix")
-    if program is None:
-        pytest.skip("nix is not installed (apt-get install nix-bin)")
-    if sandbox.available() is None:
-        pytest.skip("bubblewrap is not installed (apt-get install bubblewrap)")
-    store = NixStore.make(Path(program), tmp_path_factory.mktemp("nix"))
+    store = NixStore.or_skip(tmp_path_factory.mktemp("nix"))
     hive = copy_of_the_repository(tmp_path_factory.mktemp("hive") / "hive")
     settings = {"HIVE_NIXPKGS": f"path:{STUB}", "HIVE_HYPERHIVE": f"path:{hive}", **store.environment}
     try:

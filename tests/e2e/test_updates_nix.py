@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from meta.names import AgentName
-from meta.process import sandbox
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
 from tests.support.lab import Lab, fresh_lab
@@ -26,12 +25,7 @@ EVERYBODY = ("alice", "bob", "manager")
 @pytest.fixture
 def hive(tmp_path: Path) -> Iterator[Lab]:
     """Yield a hive with alice and bob on version A of both inputs. B is beside it."""
-    program = shutil.which("nix")
-    if program is None:
-        pytest.skip("nix is not installed (apt-get install nix-bin)")
-    if sandbox.available() is None:
-        pytest.skip("bubblewrap is not installed (apt-get install bubblewrap)")
-    store = NixStore.make(Path(program), tmp_path / "nix")
+    store = NixStore.or_skip(tmp_path / "nix")
     for version in ("A", "B"):
         shutil.copytree(STUB, tmp_path / f"nixpkgs-{version}")
         made = copy_of_the_repository(tmp_path / f"hive-{version}")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support.systemd import host, newer
+from tests.support.systemd.lifetime import booted
 
 collect_ignore = [] if os.environ.get(host.INSIDE) else ["inside"]
 
@@ -21,7 +19,7 @@ def systemd_host() -> Iterator[host.SystemdHost]:
     why = host.missing()
     if why is not None:
         pytest.skip(why)
-    with _booted(host.SystemdHost) as made:
+    with booted(host.SystemdHost) as made:
         yield made
 
 
@@ -31,18 +29,5 @@ def newer_host() -> Iterator[host.SystemdHost]:
     why = newer.missing()
     if why is not None:
         pytest.skip(why)
-    with _booted(newer.make) as made:
+    with booted(newer.make) as made:
         yield made
-
-
-@contextmanager
-def _booted(make: Callable[[Path], host.SystemdHost]) -> Iterator[host.SystemdHost]:
-    # not on a tmpfs that has less room than a host's changes need, and not below another overlay
-    with tempfile.TemporaryDirectory(prefix="hive-host-", dir="/var/tmp") as folder:
-        made = make(Path(folder))
-        try:
-            made.make()
-            made.boot()
-            yield made
-        finally:
-            made.remove()

@@ -38,6 +38,20 @@ FAILS = f"""environment.systemPackages = [ (derivation {{
   }}) ];"""
 
 
+def perform(story: e2e.Story, *chapters: Callable[[], object]) -> int:
+    """Tell the chapters in the host, and end the story; 1 if one failed."""
+    try:
+        for chapter in chapters:
+            chapter()
+    except (e2e.Unexpected, subprocess.SubprocessError, OSError) as error:
+        story.out(f"  FAILED  {error}")
+        story.out(story.tail())
+        return 1
+    finally:
+        story.end()
+    return 0
+
+
 class NixStory(e2e.Story):
     """All is where a NixOS host has it."""
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from meta.layout import Layout
 from meta.names import AgentName
 from tests.e2e import words
 from tests.e2e.story import check
-from tests.e2e.words import Unexpected
 from tests.support import older_layout
+from tests.systemd.nixstory import perform
 from tests.systemd.story import NixosStory, say
 
 ETC = Path("/etc/nixos-containers")
@@ -81,15 +81,7 @@ def main() -> int:
     words.WAIT = 90.0  # containers restart for each file, on a machine that may be busy
     with tempfile.TemporaryDirectory() as name:
         story = NixosStory(Path(name))
-        try:
-            tell(story)
-        except (Unexpected, subprocess.SubprocessError, OSError) as error:
-            say(f"  FAILED  {error}\n{story.tail()}")
-            return 1
-        finally:
-            story.end()
-    say("every file came back")
-    return 0
+        return perform(story, partial(tell, story), partial(say, "every file came back"))
 
 
 if __name__ == "__main__":

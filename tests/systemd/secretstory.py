@@ -7,14 +7,14 @@ replaced at each rotation.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from tests.e2e import story as e2e
 from tests.e2e.story import check
-from tests.systemd.nixstory import OPEN_PORT, NixStory, harness, run
+from tests.systemd.nixstory import OPEN_PORT, NixStory, harness, perform, run
 from tests.systemd.nixstory import SETTINGS as NIX_SETTINGS
 
 NOTIFY = Path("/run/hive-notify")
@@ -30,16 +30,7 @@ def main() -> int:
     NOTIFY.chmod(0o400)
     with tempfile.TemporaryDirectory() as name:
         story = NixStory(Path(name), out=print)
-        try:
-            e2e.first_chapter(story)
-            play(story)
-        except (e2e.Unexpected, subprocess.SubprocessError, OSError) as error:
-            story.out(f"  FAILED  {error}")
-            story.out(story.tail())
-            return 1
-        finally:
-            story.end()
-    return 0
+        return perform(story, partial(e2e.first_chapter, story), partial(play, story))
 
 
 def play(story: NixStory) -> None:

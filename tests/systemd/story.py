@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from typing_extensions import override
@@ -52,15 +53,8 @@ def inside(builder: str) -> int:
     with tempfile.TemporaryDirectory() as name:
         nix = nixstory.NixStory(Path(name), out=say) if builder == "nix" else None
         story = nix or NixosStory(Path(name))
-        try:
-            nixstory.tell(nix) if nix is not None else e2e.tell(story)
-        except (e2e.Unexpected, subprocess.SubprocessError, OSError) as error:
-            story.out(f"  FAILED  {error}")
-            story.out(story.tail())
-            return 1
-        finally:
-            story.end()
-    return 0
+        tell = partial(nixstory.tell, nix) if nix is not None else partial(e2e.tell, story)
+        return nixstory.perform(story, tell)
 
 
 def say(line: str) -> None:

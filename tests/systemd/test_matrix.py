@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.support.systemd import host, nixhost
 from tests.support.systemd.host import SystemdHost
+from tests.support.systemd.lifetime import booted
 from tests.systemd import nixstory, secretstory, swarm
 
 pytestmark = [pytest.mark.systemd, pytest.mark.nix]
@@ -23,14 +22,8 @@ def nix_host(settings: Mapping[str, str | float]) -> Iterator[SystemdHost]:
     why, programs = host.missing() or nixhost.missing(), nixhost.programs()
     if why is not None or programs is None:
         pytest.skip(why or "")
-    with tempfile.TemporaryDirectory(prefix="hive-host-", dir="/var/tmp") as folder:
-        made = SystemdHost(Path(folder), nixhost.Nix(programs, settings))
-        try:
-            made.make()
-            made.boot()
-            yield made
-        finally:
-            made.remove()
+    with booted(lambda folder: SystemdHost(folder, nixhost.Nix(programs, settings))) as made:
+        yield made
 
 
 def told(made: SystemdHost, module: str, *words: str, seconds: float) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from meta.applied.repo import Applied
 from meta.config import Config
 from meta.desired.flake import render
@@ -27,6 +29,7 @@ from meta.model import AgentEntry, ContainerSettings, Desired, Generation, Pin, 
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix import NIX_CONFIG, Nix
 from meta.nix.store import locate
+from meta.process import sandbox
 from reconciler.builders.base import BuildRequest
 from reconciler.builders.nix import NixBuilder, OnLog
 
@@ -49,6 +52,16 @@ class NixStore:
             (top / name).mkdir(parents=True)
         (top / "etc" / "nix.conf").write_text("sandbox = false\nbuild-users-group =\nsubstituters =\n")
         return cls(program, top)
+
+    @classmethod
+    def or_skip(cls, top: Path) -> NixStore:
+        """An empty one for a daemon, which evaluates in a sandbox. Skip the test if this machine lacks a program."""
+        program = shutil.which("nix")
+        if program is None:
+            pytest.skip("nix is not installed (apt-get install nix-bin)")
+        if sandbox.available() is None:
+            pytest.skip("bubblewrap is not installed (apt-get install bubblewrap)")
+        return cls.make(Path(program), top)
 
     @property
     def environment(self) -> dict[str, str]:
