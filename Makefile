@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Three at a time on two cores: half of a test's time is waiting for processes and disks.
 PYTEST := sh tests/support/in-memory-tmp.sh $(BIN)/python -m pytest
 
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
@@ -50,10 +51,10 @@ demo-nixos: setup ## the same story on a host with systemd, made for it (needs r
 	@$(BIN)/python -m tests.systemd.story
 
 test: test-prerequisites lint claude ## lint, types, import rules and tests; installs what they need
-	@$(PYTEST) -rs -n 2 --dist worksteal --durations=20 --durations-min=0 $(TESTS)
+	@$(PYTEST) -rs -n 3 --dist worksteal --durations=20 --durations-min=0 $(TESTS)
 
 test-full: test-prerequisites lint claude ## the same with the long versions, and test-floors
-	@HIVE_FULL=1 $(PYTEST) -n 2 --dist worksteal --durations=20 --durations-min=0
+	@HIVE_FULL=1 $(PYTEST) -n 3 --dist worksteal --durations=20 --durations-min=0
 	@sh tests/support/floors.sh $(BIN)/python $(FLOORS)
 
 # each direct dependency has tests here that use it

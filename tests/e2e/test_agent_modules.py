@@ -118,6 +118,7 @@ def test_the_hosts_modules_are_in_every_system_and_another_version_is_for_a_rebu
     assert "version" not in system(hive, "alice")["etc"]
 
 
+@pytest.mark.full
 def test_a_declared_module_that_does_not_evaluate_leaves_the_agent_as_it_is_until_it_is_mended(
     hive: Lab, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from tests.support.newer import SCHEMA
 from tests.support.systemd.host import SystemdHost
 from tests.systemd.test_service import SOONER, hive, pids, systemctl
 
-pytestmark = [pytest.mark.systemd, pytest.mark.bwrap, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.full, pytest.mark.systemd, pytest.mark.bwrap, pytest.mark.timeout(120)]
 
 NEWER = f"import sqlite3; sqlite3.connect('/var/lib/hyperhive/hive.db').execute('PRAGMA user_version = {SCHEMA}')"
 

@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.systemd, pytest.mark.timeout(240)]
 PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--timeout=60", "--tb=short")
 
 
-IN_THE_OTHERS = pytest.param("test_start", marks=pytest.mark.full)
-"""It is short for a newer systemd (test_newer.py); on this one the contract and the escape tests try more."""
+WITH_257 = (pytest.param(name, marks=pytest.mark.full) for name in ("test_start", "test_owners"))
+"""Every run has them with a newer systemd (test_newer.py)."""
 
 
-@pytest.mark.parametrize("name", ["test_contract", "test_accidents", IN_THE_OTHERS, "test_owners"])
+@pytest.mark.parametrize("name", ["test_contract", "test_accidents", *WITH_257])
 def test_every_test_inside_passes(systemd_host: SystemdHost, name: str) -> None:
     path = f"tests/systemd/inside/{name}.py"
     done = systemd_host.run([sys.executable, "-m", "pytest", *PYTEST, path], seconds=200)
