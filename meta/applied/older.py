@@ -1,6 +1,6 @@
 """The applied repo of an older hive: a work tree with a flake of its own beside `.git`, which is not bare.
 
-hive tells it by its names and its configuration, without git. Until it is migrated it is held as it is.
+hive recognises it by its names and its configuration, without git. Until it is migrated it is held as it is.
 
     .git  agent.nix  flake.nix ...      OLDER     as the older hive left it
     older.git  agent.nix ...            TAKEN     a kill cut the exchange of the repos: `older.git` goes back
@@ -33,7 +33,7 @@ REPORT = "migration.json"
 TAKEN, KEPT = "older.git", "older"
 """The older repo during the exchange, and the folder that keeps it with its work tree for good."""
 REFS, MARKER = "refs/hive/older", "refs/hive/migrated"
-"""Every ref of the older repo by its name without `refs/`, and the ref that says that nothing is left to do."""
+"""Every ref of the older repo by its name without `refs/`, and the ref that marks an agent with nothing left to do."""
 TAGS = tuple(f"{REFS}/tags/{state}" for state in TagState)
 """The folders of its tags."""
 

@@ -1,6 +1,7 @@
 """flake.lock of the meta repo: read it, change the input of one agent, change the shared inputs. Pure.
 
-The shared inputs are nixpkgs and hive, with the inputs that these have. All agents have one node each beside them.
+The shared inputs are nixpkgs, hive and the modules for every agent, with the inputs that these have. All agents have
+one node each beside them.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _local_path(node: Mapping[str, Any]) -> Path | None:
 
 
 def short(revision: str) -> str:
-    """Return enough of a `revision` to tell it from others: 12 digits of a commit, as many of a content hash."""
+    """Return the beginning of a `revision`: 12 digits of a commit, as many of a content hash."""
     if revision.startswith("sha256-"):
         return revision[:_SHORT_HASH]
     return revision[:_SHORT_REV] if _COMMIT.fullmatch(revision) else revision

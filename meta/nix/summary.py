@@ -222,7 +222,7 @@ def _part(summary: Summary, part: str) -> Mapping[str, str]:
 
 
 def _is_named(summary: Summary, part: str, name: str) -> bool:
-    """Return True if a line of another part names what this part says more of."""
+    """Return True if a line of another part names `name`, of which this part only has more details."""
     others = [other for beside in _BESIDE.get(part, ()) for other in _part(summary, beside)]
     return any(other == name or other.endswith(f" of program {name}") for other in others)
 

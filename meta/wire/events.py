@@ -72,7 +72,7 @@ class LoggedIn(Wire):
 
 
 class NeedsUpdate(Wire):
-    """An agent was built with another hive or nixpkgs."""
+    """An agent was built with another hive, nixpkgs or agentModules than a rebuild would use."""
 
     event: Literal["needs_update"] = "needs_update"
     agent: str

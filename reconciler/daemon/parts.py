@@ -46,7 +46,7 @@ from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.observe.build_logs import BuildLogs
-from reconciler.observe.declared import DeclaredMemory, Remembered, remembered
+from reconciler.observe.declared import DeclaredMemory, DeclaredRecord, declared_records
 from reconciler.observe.disk import DiskMemory
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
@@ -130,7 +130,7 @@ class _Store:
     settings: DeployedSettings
     notified: Record[Notices]
     ages: Ages
-    declared: Record[dict[str, Remembered]]
+    declared: Record[dict[str, DeclaredRecord]]
 
 
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
@@ -272,7 +272,7 @@ def _store(
         settings,
         notices(database),
         Ages(database),
-        remembered(database),
+        declared_records(database),
     )
 
 

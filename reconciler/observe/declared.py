@@ -13,7 +13,7 @@ from reconciler.store.record import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class DeclaredRecord:
     """What no tag has of a declared agent.
 
     `digest` is that of the declaration looked at last, `tried` the id that was made for it. `agreed_id` and `agreed`
@@ -35,9 +35,9 @@ class Remembered:
         return ProposalId(self.agreed_id), Sha(self.agreed)
 
 
-def remembered(db: Database) -> Record[dict[str, Remembered]]:
+def declared_records(db: Database) -> Record[dict[str, DeclaredRecord]]:
     """Return the record of what was declared last, by agent."""
-    return Record(db, "declared", TypeAdapter(dict[str, Remembered]), {})
+    return Record(db, "declared", TypeAdapter(dict[str, DeclaredRecord]), {})
 
 
 @dataclass(slots=True)

@@ -86,7 +86,7 @@ class Acts:
             staged.discard()
 
     async def _approve(self, agent: AgentName, id: ProposalId, by: str) -> None:
-        """A1, not bound to a preview: nobody was shown one."""
+        """Approve (A1). The approval is not bound to a preview, because no person was shown one."""
         deploy = await self._commands.deploys.find(id, agent)
         with effect("tag-approved"):
             await self._commands.deploys.move(deploy, TagState.APPROVED, by)

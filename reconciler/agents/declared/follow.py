@@ -21,7 +21,7 @@ from reconciler.agents.declared.look import Looks
 from reconciler.agents.declared.records import Records
 from reconciler.common.rounds import Rounds, describe
 from reconciler.loop.loop import Reconciler
-from reconciler.observe.declared import DeclaredMemory, Remembered
+from reconciler.observe.declared import DeclaredMemory, DeclaredRecord
 from reconciler.plan.declared import ABOUT, Act, Standing, decide
 from reconciler.store.events import keys
 from reconciler.store.record import Record
@@ -42,7 +42,7 @@ class Declared:
         world: World,
         loop: Reconciler,
         commands: Commands,
-        store: Record[dict[str, Remembered]],
+        store: Record[dict[str, DeclaredRecord]],
         memory: DeclaredMemory,
         rounds: Rounds,
     ) -> None:
@@ -105,7 +105,7 @@ class Declared:
         stamp = declaration.stamp(path)
         if self._declaration is not None and stamp == self._stamp:
             return False
-        if self._declaration is None:  # nobody may destroy them, even if the file turns out to be unusable
+        if self._declaration is None:  # `destroy` refuses them from now on, even if the file cannot be used
             records = await self._records.all()
             self._memory.declare(frozenset(name for name, record in records.items() if not record.dropped))
         read = await asyncio.to_thread(declaration.read, path)

@@ -9,7 +9,7 @@ from meta.applied.source import DECLARED, SourceKind
 from meta.desired.declared_files import DeclaredFiles
 from meta.model import Deploy, DeployKind, RunState, TagState
 from meta.names import AgentName, ProposalId, Sha
-from reconciler.observe.declared import Remembered
+from reconciler.observe.declared import DeclaredRecord
 from reconciler.plan.declared import IN_FLIGHT, Facts, Git, Offer, base_of
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.kept import first_source
@@ -33,7 +33,7 @@ class Looks:
         self._world = world
         self._deploys = deploys
 
-    async def at(self, agent: AgentName, files: DeclaredFiles | None, record: Remembered | None) -> Look:
+    async def at(self, agent: AgentName, files: DeclaredFiles | None, record: DeclaredRecord | None) -> Look:
         """Return what decides about the agent now. `files` are those that are declared, None if it is not."""
         desired, deploys = await self._deploys.desired(), await self._deploys.of(agent)
         entry, grave = desired.agents.get(agent), desired.tombstones.get(agent)

@@ -9,7 +9,7 @@ from meta.desired.declared_files import DeclaredFiles
 from meta.names import AgentName
 from reconciler.agents.declared.look import Look
 from reconciler.apply.effects import effect
-from reconciler.observe.declared import Remembered
+from reconciler.observe.declared import DeclaredRecord
 from reconciler.plan.declared import Standing, Verdict
 from reconciler.store.record import Record
 
@@ -17,24 +17,24 @@ from reconciler.store.record import Record
 class Records:
     """A record for each agent that is or was declared."""
 
-    def __init__(self, store: Record[dict[str, Remembered]]) -> None:
+    def __init__(self, store: Record[dict[str, DeclaredRecord]]) -> None:
         self._store = store
 
-    async def all(self) -> Mapping[AgentName, Remembered]:
+    async def all(self) -> Mapping[AgentName, DeclaredRecord]:
         """Return all records by agent."""
         return {AgentName(name): record for name, record in (await self._store.load()).items()}
 
-    async def of(self, agent: AgentName) -> Remembered | None:
+    async def of(self, agent: AgentName) -> DeclaredRecord | None:
         """Return the record of one agent."""
         return (await self._store.load()).get(agent)
 
     async def note(
-        self, agent: AgentName, files: DeclaredFiles | None, record: Remembered | None, look: Look, verdict: Verdict
+        self, agent: AgentName, files: DeclaredFiles | None, record: DeclaredRecord | None, look: Look, verdict: Verdict
     ) -> None:
         """Remember where both stand, once there is nothing to do."""
         if files is None:
             return
-        after = replace(record or Remembered(), digest=files.digest)
+        after = replace(record or DeclaredRecord(), digest=files.digest)
         if verdict.standing is Standing.AGREES and look.pin is not None:
             after = replace(after, agreed_id=look.pin[0], agreed=look.pin[1])
         if record is not None and record.digest != files.digest:
@@ -46,7 +46,7 @@ class Records:
         self, agent: AgentName, *, dropped: bool, digest: str | None = None, tried: int | None = None
     ) -> None:
         """Note the declaration that was acted on and the id that was made for it, and whether it was dropped."""
-        record = await self.of(agent) or Remembered()
+        record = await self.of(agent) or DeclaredRecord()
         if digest is not None:
             record = replace(record, digest=digest, tried=tried)
         await self._save(agent, replace(record, dropped=dropped))
@@ -58,6 +58,6 @@ class Records:
         with effect("remember-declared"):
             await self._store.save(records)
 
-    async def _save(self, agent: AgentName, record: Remembered) -> None:
+    async def _save(self, agent: AgentName, record: DeclaredRecord) -> None:
         with effect("remember-declared"):
             await self._store.save({**await self._store.load(), agent: record})

@@ -6,14 +6,14 @@ from meta.desired.declared_files import DeclaredFiles
 from meta.names import AgentName
 from meta.text import one_line
 from reconciler.agents.declared.look import Look
-from reconciler.observe.declared import Remembered
+from reconciler.observe.declared import DeclaredRecord
 from reconciler.plan.declared import ABOUT, Standing, Verdict
 
 NAMED = 5
 """Files that a text names."""
 
 
-def condition(agent: AgentName, verdict: Verdict, record: Remembered | None) -> str:
+def condition(agent: AgentName, verdict: Verdict, record: DeclaredRecord | None) -> str:
     """Return what an operator should know, "" if all is well."""
     tried = record.tried if record is not None else None
     match verdict.standing:
