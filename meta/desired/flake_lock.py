@@ -147,14 +147,14 @@ def _shared_nodes(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the nodes of the shared inputs and the root, which has only those inputs."""
     nodes, root = content["nodes"], content["root"]
     inputs = {name: node for name, node in nodes[root].get("inputs", {}).items() if not name.startswith(_AGENT)}
-    found: dict[str, Any] = {root: {**nodes[root], "inputs": inputs}}
+    kept: dict[str, Any] = {root: {**nodes[root], "inputs": inputs}}
     waiting = [*inputs.values()]
     while waiting:
         name = waiting.pop()
-        if isinstance(name, str) and name not in found:  # a list follows an input that is found by itself
-            found[name] = nodes[name]
+        if isinstance(name, str) and name not in kept:  # a list follows an input that is found by itself
+            kept[name] = nodes[name]
             waiting += nodes[name].get("inputs", {}).values()
-    return found
+    return kept
 
 
 def _joined(source: Mapping[str, Any], agents: Mapping[str, Any]) -> dict[str, Any]:

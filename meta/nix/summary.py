@@ -188,13 +188,13 @@ def compare(old: Summary | None, new: Summary) -> tuple[str, ...]:
     line shows is a line as well: then the patch has to be read.
     """
     before = old or Summary()
-    found = {part: _differences(part, before, new) for part in _WORDS}
-    found["builds"] = _built_differently(before, new)
+    changes = {part: _differences(part, before, new) for part in _WORDS}
+    changes["builds"] = _built_differently(before, new)
     if old is not None:
-        found["whole"] = _unexplained(before, new, {part for part, lines in found.items() if lines})
-    lines = [line for some in found.values() for line in some]
+        changes["whole"] = _unexplained(before, new, {part for part, lines in changes.items() if lines})
+    lines = [line for some in changes.values() for line in some]
     if len(lines) > MAX_LINES:
-        last = found.get("whole", [])
+        last = changes.get("whole", [])
         kept = MAX_LINES - 1 - len(last)
         lines = [*lines[:kept], f"and {len(lines) - kept - len(last)} more", *last]
     return tuple(lines)
