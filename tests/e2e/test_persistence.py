@@ -57,6 +57,7 @@ class Facts:
     crashes: int
     output: str | None
     reserve: int
+    older: str | None
 
 
 def facts(lab: Lab, agent: str) -> Facts:
@@ -81,6 +82,7 @@ def facts(lab: Lab, agent: str) -> Facts:
         crashes=crashes(lab, agent),
         output=read(layout.backend("local") / agent / "log"),
         reserve=sum(path.stat().st_size for path in (layout.state / "reserve").iterdir()),
+        older=read(layout.applied(name) / "older" / "flake.nix"),
     )
 
 
@@ -152,6 +154,10 @@ ROWS: dict[str, dict[str, Check]] = {
     },
     "reserve for a full disk": {
         "stays": lambda old, new: old.reserve == new.reserve > 0,
+    },
+    "files of an older hive from before its [migration](../howto/older-layout.md)": {
+        "stays": lambda old, new: new.older == old.older == "{ }",
+        "gone": lambda old, new: new.older is None,
     },
     "container log": {
         "stays": lambda old, new: bool(old.output) and (new.output or "").startswith(old.output or "?"),
@@ -237,6 +243,9 @@ def use_everything(lab: Lab) -> None:
         (lab.layout.agent_state(name) / "notes").write_text("remember", encoding="utf-8")
         (lab.layout.agent_home(name) / "login").write_text("secret", encoding="utf-8")
         (lab.layout.proposed_config(name) / "draft").write_text("unfinished", encoding="utf-8")
+        older = lab.layout.applied(name) / "older"
+        older.mkdir()
+        (older / "flake.nix").write_text("{ }", encoding="utf-8")
     lab.until(lambda: all(row["crashes"] == 1 for row in lab.agents().values() if row["agent"] in AGENTS))
     lab.settle()
 
