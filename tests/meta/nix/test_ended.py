@@ -11,7 +11,13 @@ from meta.nix.cli import Nix
 from meta.nix.jail import Evaluation
 
 
+def ended_by(signal: str) -> str:
+    """Return the text of a shell that this signal ends, also if the tests were started by nohup, which ignores some."""
+    return f"exec env --default-signal /bin/sh -c 'kill -{signal} $$'"
+
+
 def fake(folder: Path, text: str) -> Nix:
+    """Return a nix that does only this."""
     for name in ("nix", "nix-store"):
         (folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
         (folder / name).chmod(0o755)
@@ -21,10 +27,10 @@ def fake(folder: Path, text: str) -> Nix:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("kill -TERM $$", TransientError),
-        ("kill -HUP $$", TransientError),
+        (ended_by("TERM"), TransientError),
+        (ended_by("HUP"), TransientError),
         ("exit 143", TransientError),
-        ("kill -KILL $$", BuildFailed),
+        (ended_by("KILL"), BuildFailed),
         ("exit 1", BuildFailed),
     ],
     ids=["terminated", "hung up", "terminated in the jail", "killed", "failed"],
