@@ -100,7 +100,7 @@ class NixHost:
         self.nixpkgs = f"path:{STUB}"
         self.entries: dict[AgentName, AgentEntry] = {}
         self._count = 0
-        self._host = secrets.token_bytes(8)  # hosts share a store: what one roots, another must not find
+        self._host = secrets.token_hex(8).encode()  # hosts share a store: what one roots, another must not find
         self.layout.meta_git.mkdir(parents=True)
         self.git("init", "--quiet", "--bare", "--initial-branch=main")
         self.meta = GitRepo(self.layout.meta_git)
@@ -179,7 +179,12 @@ class NixHost:
 
     def good(self, note: str = "") -> dict[str, bytes]:
         """Files that build; another note makes another commit."""
-        module = b"{ ... }: { environment.etc.note.text = builtins.readFile ./note; }\n"
+        # a system does not depend on its commit: with only the note, hosts would build the same one
+        module = b"""{ ... }: {
+          environment.etc.note.text = builtins.readFile ./note;
+          environment.variables.HOST = builtins.readFile ./host;
+        }
+        """
         return {"agent.toml": TOML, "note": note.encode(), "agent.nix": module}
 
     def with_module(self, text: str) -> dict[str, bytes]:
