@@ -203,8 +203,9 @@ class MetaRepo:
         return (await self.read()).committed.get(agent, {}).get(id, head)
 
     async def note_rebuild(self, agent: AgentName, id: ProposalId, *, generation: str, by: str, at: int) -> bool:
-        """Record that `id` is built from the shared inputs of HEAD now. Return False if it was before.
+        """Record that `id` is built from the shared inputs of HEAD now.
 
+        Return False if there is nothing to record: it was before, or another id is pinned meanwhile.
         So a later repair gives what the rebuild gave, and no rebuild is needed to know what runs.
         """
         view = await self.read()
@@ -212,15 +213,17 @@ class MetaRepo:
         if source is None or await self.inputs(source) == await self.inputs(head):
             return False
 
+        pinned = False
+
         def change(view: MetaView) -> Changed | None:
+            nonlocal pinned
             entry = view.desired.agents.get(agent)
-            if entry is None or entry.pin.id != id:
-                return None
-            return dict(view.desired.agents), dict(view.desired.tombstones)
+            pinned = entry is not None and entry.pin.id == id
+            return (dict(view.desired.agents), dict(view.desired.tombstones)) if pinned else None
 
         values = {trailers.ID: str(id), trailers.GENERATION: generation}
         await self.main.commit(change, note(trailers.REBUILD, agent, by, also=values), at)
-        return True
+        return pinned
 
     async def drop_candidate(self, agent: AgentName, id: ProposalId) -> None:
         """Remove the candidate's ref if it exists."""

@@ -152,6 +152,15 @@ async def test_a_rebuild_on_newer_inputs_is_recorded_and_is_no_deploy(on_a: Meta
     assert await MetaRepo(layout).read() == view, "a new daemon reads the same from git"
 
 
+async def test_a_rebuild_of_an_id_that_is_not_pinned_any_more_is_not_recorded(on_a: MetaRepo, layout: Layout) -> None:
+    await deploy(on_a, ALICE, THREE)
+    meta = daemon(layout, "B")
+    await meta.settle(2)
+    before = await meta.read()
+    assert not await meta.note_rebuild(ALICE, ONE, generation=GENERATION, by="x", at=3)
+    assert await meta.read() == before
+
+
 async def test_a_change_of_main_by_hand_is_put_right(on_a: MetaRepo, layout: Layout) -> None:
     meta = daemon(layout, "B")
     await meta.settle(2)
