@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +33,8 @@ DECISIONS = (
     "agent_purged",
 )
 """The kinds of events whose content the tags record as well."""
+
+_LARGEST_PAGE = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +87,28 @@ def refuse_newer(path: Path) -> None:
     """
     if not path.is_file():
         return
-    # "immutable" leaves the write-ahead log and its index alone. A schema that only the log has is read with them.
-    for mode in ("mode=ro&immutable=1", "mode=ro"):
-        if mode == "mode=ro" and not path.with_name(f"{path.name}-shm").exists():
-            break
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, mode)) as connection:
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, "mode=ro&immutable=1")) as connection:
+        require_known(path, connection)
+    log = path.with_name(f"{path.name}-wal")
+    if not log.is_file():
+        return
+    # Only the write-ahead log may have the newer schema. To read it SQLite writes an index, so it reads a copy.
+    with (
+        contextlib.suppress(sqlite3.Error, OSError),
+        tempfile.TemporaryDirectory(prefix="hive-database-") as folder,
+    ):
+        copy = Path(folder) / path.name
+        _copy_first_page(path, copy)
+        shutil.copyfile(log, copy.with_name(log.name))
+        with contextlib.closing(_connect(copy, "mode=rw")) as connection:
             require_known(path, connection)
+
+
+def _copy_first_page(path: Path, copy: Path) -> None:
+    """Make `copy` a sparse file as long as the database at `path`, with the page that has the number of its schema."""
+    with path.open("rb") as source, copy.open("wb") as target:
+        target.write(source.read(_LARGEST_PAGE))
+        target.truncate(os.fstat(source.fileno()).st_size)
 
 
 def read_contents(path: Path) -> Contents:

@@ -52,12 +52,20 @@ async def test_a_file_that_was_not_closed_is_refused_and_its_log_is_left_as_it_i
     assert snapshot(copy) == before
 
 
-async def test_a_schema_that_only_the_log_has_is_seen(tmp_path: Path) -> None:
-    path = tmp_path / "hive.db"
+@pytest.mark.parametrize("index", [True, False])
+async def test_a_schema_that_only_the_log_has_is_seen(tmp_path: Path, index: bool) -> None:
+    path, copy = tmp_path / "a" / "hive.db", tmp_path / "b"
+    path.parent.mkdir()
+    copy.mkdir()
     async with await Database.open(path) as db:
+        await db.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
         await db.write(lambda connection: connection.execute("PRAGMA user_version = 999"))
-        with pytest.raises(NewerState):
-            offline.refuse_newer(path)
+        for suffix in ("", "-wal", "-shm") if index else ("", "-wal"):
+            shutil.copy2(f"{path}{suffix}", copy)
+    before = snapshot(copy)
+    with pytest.raises(NewerState, match=str(copy)):
+        offline.refuse_newer(copy / "hive.db")
+    assert snapshot(copy) == before
 
 
 def test_what_is_absent_or_damaged_is_for_the_open_to_find(tmp_path: Path) -> None:
