@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
+from meta.errors import Refused
 from meta.names import MANAGER, AgentName
 from reconciler.privileged import conf, directories, held, values
 from reconciler.privileged.command import Run
@@ -47,10 +51,26 @@ def remove(host: Host, name: AgentName) -> None:
 
 
 def measure(host: Host, run: Run, name: AgentName) -> Mapping[str, object]:
-    """Count what the container holds: its root, its state and its home; the manager's also the proposed trees."""
-    places = [host.state.joinpath(*conf.directory(name, kind).parts) for kind in ("state", "home")]
-    places += [host.roots / name, *([host.state / "proposed"] if name == MANAGER else [])]
-    return asdict(held.count(run, places, host.deadlines.measure))
+    """Count what the container holds: its root, its state and its home; the manager's also the proposed trees.
+
+    What is reached through a symlink is not counted: root would count what the daemon may not see.
+    """
+    places = [(host.state, conf.directory(name, kind).parts) for kind in ("state", "home")]
+    places.append((Path(os.path.realpath(host.roots)), (name,)))
+    if name == MANAGER:
+        places.append((host.state, ("proposed",)))
+    with contextlib.ExitStack() as stack:
+        paths, refused = [], False
+        for root, parts in places:
+            try:
+                fd = stack.enter_context(directories.opened(root, parts))
+            except Refused:
+                refused = True
+                continue
+            if fd is not None:
+                paths.append(f"/proc/{os.getpid()}/fd/{fd}/.")  # exactly the directory that was opened
+        counted = held.count(run, paths, host.deadlines.measure)
+    return asdict(replace(counted, complete=counted.complete and not refused))
 
 
 def _of_the_daemon(host: Host, mode: int) -> Ownership:

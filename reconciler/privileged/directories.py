@@ -153,6 +153,25 @@ def require(root: Path, parts: tuple[str, ...]) -> None:
             fd = stack.enter_context(_opened(part, fd, "/".join((str(root), *parts[: depth + 1]))))
 
 
+@contextlib.contextmanager
+def opened(root: Path, parts: tuple[str, ...]) -> Iterator[int | None]:
+    """Open the directory `root`/`parts` without following a symlink. Yield None if it is missing.
+
+    Raise Refused if a part is not a directory.
+    """
+    with contextlib.ExitStack() as stack:
+        fd, where = None, ""
+        for part in (str(root), *parts):
+            where = f"{where}/{part}" if where else part
+            try:
+                os.stat(part, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                yield None
+                return
+            fd = stack.enter_context(_opened(part, fd, where))
+        yield fd
+
+
 def refuse_links(root: Path, parts: tuple[str, ...]) -> None:
     """Raise Refused if `root`/`parts` is reached through a symlink, or is one. What is missing is none."""
     with contextlib.ExitStack() as stack:

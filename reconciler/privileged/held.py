@@ -27,7 +27,7 @@ class Held:
     complete: bool
 
 
-def count(run: Run, places: Sequence[Path], seconds: float) -> Held:
+def count(run: Run, places: Sequence[str | Path], seconds: float) -> Held:
     """Count files and directories of `places`, as far as those exist and `du` ends in time."""
     paths = [str(path) for path in places if os.path.lexists(path)]
     kib, all_bytes = _du(run, "-k", paths, seconds)

@@ -49,11 +49,13 @@ class Verbs:
         self._run = run
         self._units = units or Units(host, run)
         self._locks = _Locks()
+        self._measures = _Locks()
 
     def perform(self, request: Request) -> Mapping[str, object]:
         """Carry out one request and return the data of its answer. Raise HiveError."""
-        if isinstance(request, Measure):  # it changes nothing, and may take long
-            return container_directories.measure(self._host, self._run, request.name)
+        if isinstance(request, Measure):  # it may take long, changes nothing, and so delays no other verb
+            with self._measures.held(request.name):
+                return container_directories.measure(self._host, self._run, request.name)
         with self._locks.held(request.name):
             match request:
                 case Create():

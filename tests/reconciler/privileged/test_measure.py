@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from meta.names import MANAGER, AgentName
 from reconciler.privileged.command import DeadlinePassed, Ended
 from reconciler.privileged.held import Held, count
 from reconciler.privileged.protocol import Measure
+from reconciler.privileged.verbs import Verbs
 from tests.reconciler.privileged.stage import ALICE, Stage
 
 MIB = 2**20
@@ -46,6 +50,45 @@ def test_nothing_behind_a_symlink_counts_even_in_the_place_of_the_directory(stag
     (home / "link").symlink_to(stage.root / "elsewhere")
     (home.parent / "state").symlink_to(stage.root / "elsewhere")
     assert measured(stage).bytes < MIB
+
+
+@pytest.mark.parametrize("place", ["agents", "agents/alice", "agents/alice/state"])
+def test_nothing_counts_that_is_reached_through_a_link(stage: Stage, place: str) -> None:
+    fill(stage.root / "elsewhere/agents/alice/state/a", 4 * MIB)
+    link = stage.root / "state" / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(stage.root / "elsewhere" / place)
+    assert measured(stage) == Held(0, 0, complete=False)
+
+
+def test_what_root_reaches_through_a_link_for_the_manager_does_not_count(stage: Stage) -> None:
+    fill(stage.root / "elsewhere/a", 4 * MIB)
+    (stage.root / "state/proposed").symlink_to(stage.root / "elsewhere")
+    (stage.root / "roots").mkdir()
+    (stage.root / "roots" / MANAGER).symlink_to(stage.root / "elsewhere")
+    assert measured(stage, MANAGER) == Held(0, 0, complete=False)
+
+
+@pytest.mark.parametrize(("second", "together"), [("alice", False), ("bob", True)])
+def test_one_agent_is_measured_once_at_a_time(stage: Stage, second: str, together: bool) -> None:
+    for name in ("alice", second):
+        fill(stage.root / f"state/agents/{name}/state/a")
+    meeting, met = threading.Barrier(2), []
+
+    def meet(argv: Sequence[str], *, deadline: float, output_limit: int = 0) -> Ended:
+        try:
+            met.append(meeting.wait(5 if together else 0.1))
+        except threading.BrokenBarrierError:
+            meeting.reset()
+        return Ended(0, b"1\ttotal\n")
+
+    verbs = Verbs(stage.host, run=meet)
+    threads = [threading.Thread(target=verbs.perform, args=(Measure(AgentName(name)),)) for name in ("alice", second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert bool(met) is together
 
 
 def test_what_cannot_be_counted_in_time_is_incomplete(tmp_path: Path) -> None:
