@@ -60,11 +60,15 @@ _TRANSIENT_HINT = "hive retries; check the disk and the nix daemon"
 
 @dataclass(frozen=True, slots=True)
 class Nix:
-    """One nix installation. `recorder` records its processes, so that a later daemon can end them."""
+    """One nix installation. `recorder` records its processes, so that a later daemon can end them.
+
+    `state` is hive's state directory, of which the jail shows no more than an evaluation needs.
+    """
 
     program: Path
     recorder: Recorder | None = None
     store: Store = field(default_factory=Store)
+    state: Path | None = None
 
     async def version(self, deadline: float = 10) -> tuple[int, int, int]:
         """Return a version like (2, 8, 0).
@@ -156,7 +160,7 @@ class Nix:
         env = self._environment(jail.variables(home), BUILD_CONFIG)
         argv: Sequence[str | Path] = [self._program("nix-store"), *words]
         if isolated:
-            argv = jail.build_command(self.store, home, link.parent, env, argv)
+            argv = jail.build_command(self.store, home, link.parent, env, argv, self.state)
         try:
             done = await run(
                 argv, deadline=deadline, recorder=self.recorder, env=env, streams=Streams(on_line=on_line), check=False
@@ -187,7 +191,7 @@ class Nix:
         ]
         env = self._environment(jail.variables(evaluation.home), NIX_CONFIG)
         if evaluation.isolated:
-            argv = jail.evaluation_command(evaluation, self.store, env, argv)
+            argv = jail.evaluation_command(evaluation, self.store, env, argv, self.state)
         limits = {resource.RLIMIT_AS: evaluation.memory, resource.RLIMIT_CORE: 0}
         try:
             done = await run(
@@ -222,10 +226,10 @@ class Nix:
         return {**dict(self.store.environment), **extra, "NIX_CONFIG": config}
 
 
-def find(recorder: Recorder | None = None) -> Nix | None:
+def find(recorder: Recorder | None = None, state: Path | None = None) -> Nix | None:
     """Return the nix on PATH with the store of this process's environment; None if there is none."""
     program = shutil.which("nix")
-    return Nix(Path(program), recorder, locate(os.environ)) if program else None
+    return Nix(Path(program), recorder, locate(os.environ), state) if program else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:

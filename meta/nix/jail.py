@@ -71,12 +71,16 @@ def variables(home: Path) -> dict[str, str]:
 
 
 def evaluation_command(
-    evaluation: Evaluation, store: Store, env: Mapping[str, str], argv: Sequence[str | Path]
+    evaluation: Evaluation,
+    store: Store,
+    env: Mapping[str, str],
+    argv: Sequence[str | Path],
+    state: Path | None = None,
 ) -> list[str]:
-    """Return the command line that runs `argv` for an evaluation."""
+    """Return the command line that runs `argv` for an evaluation. `state` is hive's state directory."""
     home = evaluation.home
     read_only = [*_etc(home), (store.conf, store.conf), *((path, path) for path in evaluation.visible)]
-    programs = search_path.inside(os.environ)
+    programs = search_path.inside(os.environ, state)
     read_only = [*read_only, *_programs(argv), *programs.binds]
     writable = _scratch(home)
     if store.socket is not None:
@@ -94,7 +98,12 @@ def evaluation_command(
 
 
 def build_command(
-    store: Store, home: Path, links: Path, env: Mapping[str, str], argv: Sequence[str | Path]
+    store: Store,
+    home: Path,
+    links: Path,
+    env: Mapping[str, str],
+    argv: Sequence[str | Path],
+    state: Path | None = None,
 ) -> Sequence[str | Path]:
     """Return the command line that runs `argv` for a build: with the network, the store and `links`.
 
@@ -103,7 +112,7 @@ def build_command(
     if not store.direct:
         return argv
     read_only = [*_etc(home), (store.conf, store.conf), *((Path(path), Path(path)) for path in _NETWORK)]
-    programs = search_path.inside(os.environ)
+    programs = search_path.inside(os.environ, state)
     read_only = [*read_only, *_programs(argv), *programs.binds]
     writable = [*_scratch(home), (links, links), *_written(store)]
     box = sandbox.Sandbox(

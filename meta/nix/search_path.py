@@ -1,15 +1,18 @@
 """The PATH inside the jail: the folders of the daemon's own PATH that are safe to run programs from.
 
 A unit's PATH names the folders of its programs in the store, and on NixOS git is often in no other place. A folder is
-kept if it exists and only root or the daemon's own user can change it, or what leads to it. It is bound read-only,
-unless the sandbox has it anyway.
+kept if it holds a program, and only root or the daemon's own user can change it, or what leads to it. It is bound
+read-only, unless the sandbox has it anyway. A folder of a person, of the system or of hive's state is not kept: an
+evaluation would read everything in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from meta.process import ambient
 _ALSO = ("/run/current-system/sw/bin", "/usr/local/bin", "/usr/bin", "/bin")
 _INSIDE = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/nix/store")
 """Every sandbox has these directories, read-only."""
+_PRIVATE = tuple(map(Path, ("/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/var")))
 _BESIDE = ("lib", "lib64", "libexec")
 """What the programs of a folder `bin` load from its parent: git has most of its programs in `libexec`."""
 
@@ -30,19 +34,41 @@ class Programs:
     binds: tuple[tuple[Path, Path], ...]
 
 
-def inside(environment: Mapping[str, str]) -> Programs:
-    """Return the PATH of a process with this environment as the jail has it."""
+def inside(environment: Mapping[str, str], state: Path | None = None) -> Programs:
+    """Return the PATH of a process with this environment as the jail has it. `state` is hive's state directory."""
+    private = _private(state)
     folders: dict[str, None] = {}
     binds: dict[Path, None] = {}
     for name in ambient.search_path(environment).split(os.pathsep):
         folder = Path(os.path.normpath(name)).resolve()
         if _in_every_sandbox(folder):
             folders[str(folder)] = None
-        elif folder != Path("/") and _is_safe(folder):
+        elif _is_apart(folder, private) and _is_safe(folder) and _has_program(folder):
             folders[str(folder)] = None
-            binds.update(dict.fromkeys(_with_libraries(folder)))
+            binds.update(dict.fromkeys(path for path in _with_libraries(folder) if _is_apart(path, private)))
     folders.update(dict.fromkeys(_ALSO))
     return Programs(os.pathsep.join(folders), tuple((path, path) for path in binds))
+
+
+def _private(state: Path | None) -> tuple[Path, ...]:
+    """Return the directories of which the jail binds nothing."""
+    own = [state.resolve()] if state is not None else []
+    with contextlib.suppress(KeyError):  # a uid without a name
+        home = Path(pwd.getpwuid(os.geteuid()).pw_dir).resolve()
+        own += [home] if home != Path("/") else []
+    return (*_PRIVATE, *own)
+
+
+def _is_apart(folder: Path, private: Iterable[Path]) -> bool:
+    """Return True if `folder` neither lies in one of `private` nor contains one."""
+    return not any(folder.is_relative_to(path) or path.is_relative_to(folder) for path in private)
+
+
+def _has_program(folder: Path) -> bool:
+    try:
+        return any(path.is_file() and os.access(path, os.X_OK) for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _with_libraries(folder: Path) -> Iterator[Path]:

@@ -91,7 +91,7 @@ def make_builder(
         return PlainBuilder(layout, config, applied, revision(), recorder)
     from reconciler.builders.nix import NixBuilder, usable
 
-    nix = usable(find_nix(recorder), config)
+    nix = usable(find_nix(recorder, layout.state), config)
     return NixBuilder(layout, config, nix, meta=meta.repo, applied=applied, revision=revision(), on_log=build_logs.note)
 
 
