@@ -35,15 +35,11 @@ from meta.names import AgentName, GenerationId, ProposalId, Sha
 from meta.nix import Evaluation, Nix, complaints, summary
 from meta.own_file import sync_folder
 from meta.process.disk import disk_error
+from reconciler.builders import inputs
 from reconciler.builders.agent_files import NIX_FILE, parse_nix, settings_of
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.builders.roots import Roots
 from reconciler.common.generation import LINK
-
-_KEEP_SECONDS = 60.0
-_KEPT_INPUTS = 6
-"""Older inputs that are kept for a rollback. Each is a copy of nixpkgs or of hive."""
-
 
 OnLog = Callable[[AgentName, ProposalId, str], None]
 """Called with each line that the build of an id writes."""
@@ -202,30 +198,9 @@ class NixBuilder:
             isolated=self._isolated,
         )
         async with self._inputs:  # two nix in separate pid namespaces choose the same name for a temporary link
-            await self._root_inputs(lock)
+            await inputs.root(self._layout, self._nix, lock, isolated=self._isolated)
         places = complaints.places(lock or b"", flake.input_name(agent), self._nix.store)
         return _Source(evaluation, places, lock)
-
-    async def _root_inputs(self, lock: bytes | None) -> None:
-        """Root the shared inputs of `lock` against the host's garbage collection, and unroot old ones."""
-        folder, paths = self._layout.nix_inputs, []
-        for nar_hash in flake_lock.shared_hashes(lock):
-            path = self._nix.store.input_path(nar_hash)
-            if path is not None and path.exists():
-                paths.append(path)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in paths:
-                link = folder / path.name
-                if not link.is_symlink():
-                    home = self._layout.nix_keep
-                    await self._nix.realise(path, link, home, _KEEP_SECONDS, isolated=self._isolated)
-                os.utime(link, follow_symlinks=False)
-            newest = sorted(folder.iterdir(), key=lambda link: link.lstat().st_mtime_ns, reverse=True)
-            for link in newest[_KEPT_INPUTS:]:
-                link.unlink(missing_ok=True)
-        except OSError as error:
-            raise disk_error(f"cannot root the inputs of the meta flake in {folder}", error) from error
 
     def _local(self, lock: bytes | None) -> tuple[Path, ...]:
         """Return the shared inputs that are directories of this host. nix reads these even if its store has a copy."""
