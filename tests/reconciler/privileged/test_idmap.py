@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,8 +49,12 @@ def test_mounts_that_cannot_be_read_count_as_not_able(text: str) -> None:
     assert not supported("/nix/store", text, "6.12.0")
 
 
-def test_this_machine_has_an_answer() -> None:
-    assert of_host(str(Path(__file__).parent)) in (True, False)
+@pytest.mark.parametrize("path", ["/", "/proc", "/dev", str(Path(__file__).parent)])
+def test_the_answer_for_this_host_is_that_for_the_file_system_that_findmnt_names(path: str) -> None:
+    argv = ["findmnt", "--noheadings", "--first-only", "--output", "FSTYPE", "--target", path]
+    kind = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    alone = f"1 0 0:1 / / rw - {kind} device rw\n"
+    assert of_host(path) is supported("/nix/store", alone, os.uname().release)
 
 
 @pytest.mark.parametrize("store", [None, "/nix/store"])
