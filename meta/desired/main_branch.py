@@ -132,9 +132,9 @@ class MainBranch:
         base, parent = await self._reader.tree(desired.head), desired.head
         objects: list[GitObject] = []
         for flake, message in steps:
-            root, made = tree_with(base, self._flakes.files(desired, flake))
+            root, trees = tree_with(base, self._flakes.files(desired, flake))
             new = commit(root, (parent,), message, at)
-            objects += [*made, new]
+            objects += [*trees, new]
             parent = new.id
         await self._repo.transaction([RefChange(MAIN, new=parent, old=desired.head)], objects)
         if self._settled == desired.head:

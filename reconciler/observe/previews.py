@@ -90,7 +90,7 @@ class Previews:
     ) -> None:
         """Write `previewed`, and remove the previews of ids that are not in `keep`.
 
-        It is settled for `revision` from now on, whatever it shows. Raise TransientError if the disk fails.
+        It is settled for `revision` from now on, also if it shows no change. Raise TransientError if the disk fails.
         """
         known, previewed = dict(self.of(agent)), replace(previewed, revision=revision, form=FORM)
         try:
