@@ -14,6 +14,8 @@ from meta.errors import BadInput
 
 INBOX_LIMIT = 10_000
 INBOX_BYTES = 64 * 2**20
+HIGHEST_START = 2_147_352_575 - 65_535
+"""The start of the last range that the root helper takes: systemd has uids of its own after it."""
 
 
 class Config(BaseModel):
@@ -82,7 +84,7 @@ class Config(BaseModel):
         pattern="^(auto|console|journal|json)$",
         description="lines of the log; auto is journal below systemd, else console",
     )
-    uid_start: int = Field(524_288, ge=65_536, description="first uid given to agents (65,536 each)")
+    uid_start: int = Field(524_288, ge=65_536, le=HIGHEST_START, description="first uid given to agents (65,536 each)")
     fixed_uids: bool = Field(True, description="agents run under their own uid when the daemon is root")
     isolation: str = Field(
         "required",

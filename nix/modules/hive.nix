@@ -8,6 +8,7 @@ in
     ./host/settings.nix
     ./host/agents.nix
     ./host/assertions.nix
+    ./host/nix-users.nix
     ./host/accounts.nix
     ./host/daemon.nix
     ./host/privileged.nix
@@ -30,7 +31,8 @@ in
       default = "/var/lib/hyperhive";
       description = ''
         Everything that hive keeps: meta, the agents' repos, their state and homes, the database.
-        Plain characters only, and not below /home, /root, /run or /tmp, which the units do not see or which do not last.
+        Plain characters only, a directory that nothing else has (not below /etc or /nix), and not below /home, /root, /run or /tmp,
+        which the units do not see or which do not last.
       '';
     };
 

@@ -29,7 +29,7 @@ LEFT_OUT = {
 }
 """Settings of the daemon that are no options of services.hive.settings, and why."""
 
-_WORDS = {"exclusiveMinimum": "above", "minimum": "least", "pattern": "pattern"}
+_WORDS = {"exclusiveMinimum": "above", "minimum": "least", "maximum": "most", "pattern": "pattern"}
 """JSON schema's words for limits, and ours."""
 _HEAD = """# NixOS options
 

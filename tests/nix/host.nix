@@ -38,6 +38,7 @@ let
     helper = (config.systemd.services.hive-privileged or { serviceConfig.ExecStart.content = null; })
       .serviceConfig.ExecStart.content;
     failed = map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);
+    inherit (config) warnings;
   };
   tried = value: builtins.tryEval (builtins.deepSeq value value);
 in
@@ -65,6 +66,7 @@ in
     };
     notifying = hive { settings.notify_file = "/run/secrets/notify"; };
     fetching = hive { settings.nixpkgs = "github:NixOS/nixpkgs/nixos-26.05"; };
+    sharing = hive { settings.agent_modules = "github:example/modules"; };
     tracing = hive { } // {
       systemd.services.hive.environment.OTEL_EXPORTER_OTLP_ENDPOINT = "http://collector:4318";
     };
@@ -100,9 +102,23 @@ in
     packaged = { pkgs, ... }: hive { package = pkgs.hello; };
   };
 
+  warned = lib.mapAttrs (_: module: (view (system module)).warnings) {
+    nothing = hive { };
+    mistypedOperator = hive { operators = [ "adda" ]; };
+    included = hive { } // { nix.extraOptions = "  !include /run/secrets/access-tokens\n"; };
+    includedByForce = hive { } // { nix.extraOptions = "include\t/etc/nix/more.conf # trust"; };
+    commented = hive { } // { nix.extraOptions = "# include /etc/nix/more.conf"; };
+  };
+
   asserted = lib.mapAttrs (_: module: (view (system module)).failed) {
     stateInHome = hive { stateDir = "/home/ada/hive"; };
     stateOnTmpfs = hive { stateDir = "/run/hive-state"; };
+    stateAtHome = hive { stateDir = "/home"; };
+    stateInEtc = hive { stateDir = "/etc/hive"; };
+    stateInStore = hive { stateDir = "/nix/store/hive"; };
+    stateOfContainers = hive { stateDir = "/var/lib/nixos-containers/x"; };
+    stateOfAll = hive { stateDir = "/var/lib"; };
+    rootsGroup = hive { group = "root"; };
     oddState = hive { stateDir = "/var/lib/my hive"; };
     runtimeElsewhere = hive { runtimeDir = "/var/run-hive"; };
     oldState = hive { } // { system.stateVersion = "21.11"; };
@@ -129,6 +145,19 @@ in
       nix.settings.trusted-users = [ "@wheel" ];
       users.users.hive.extraGroups = [ "wheel" ];
     };
+    trustedLine = hive { } // { nix.extraOptions = "trusted-users = *"; };
+    trustedLines = hive { } // {
+      nix.extraOptions = "keep-outputs = true\n\t extra-trusted-users\t=  root\t@hive # of us\n";
+    };
+    trustedTight = hive { } // { nix.extraOptions = "trusted-users=root hive"; };
+    trustedComment = hive { } // {
+      nix.extraOptions = "# trusted-users = hive\nfallback = true # trusted-users = *\ntrusted-users = root # hive\n";
+    };
+    notAllowedLine = hive { } // { nix.extraOptions = "allowed-users = root\n"; };
+    allowedLines = hive { } // {
+      nix.settings.allowed-users = [ "root" ];
+      nix.extraOptions = "extra-allowed-users = hive";
+    };
     strangeOperator = hive { operators = [ "adda" ]; } // { users.mutableUsers = false; };
     managerTaken = hive { } // { containers.manager = { }; };
     credentialOfNobody = hive { credentials.Alice.x = "/run/secrets/x"; };
@@ -137,11 +166,24 @@ in
     credentialCopied = hive { credentials.alice.x = "${./host.nix}"; };
     credentialStored = hive { credentials.alice.x = "${builtins.storeDir}/0123-token"; };
     credentialMade = { pkgs, ... }: hive { credentials.alice.x = pkgs.writeText "token" "hunter2"; };
+    credentialInEtc = hive { credentials.alice.x = "/etc/tok"; } // { environment.etc.tok.text = "hunter2"; };
+    credentialInEtcFolder = hive { credentials.alice.x = "/etc/keys/tok"; } // {
+      environment.etc.folder = { target = "keys"; source = ./stub-nixpkgs; };
+    };
+    credentialInStatic = hive { credentials.alice.x = "/etc/static/tok"; };
+    credentialLinked = hive { credentials.alice.x = "/etc/tok"; } // {
+      environment.etc.tok.source = "/run/secrets/tok";
+    };
     credentialAtHome = hive { credentials.alice.x = "/home/ada/token"; };
     credentialOdd = hive { credentials.alice.x = "/run/secrets/x:y"; };
     credentialLocal = hive { backend = "local"; builder = "plain"; credentials.alice.x = "/run/secrets/x"; };
     notifyByValue = hive { settings.notify = "ntfy+https://:tk_hunter2@ntfy.sh/hive"; };
     nixpkgsByValue = hive { settings.nixpkgs = "git+https://ada:hunter2@example.org/nixpkgs"; };
+    nixpkgsByQuery = hive { settings.nixpkgs = "git+https://example.org/nixpkgs?ref=main&access_token=hunter2"; };
+    hyperhiveBySsh = hive { settings.hyperhive = lib.mkForce "git+ssh://ada:hunter2@example.org/hive"; };
+    modulesByValue = hive { settings.agent_modules = "git+https://hunter2@example.org/modules"; };
+    sshUser = hive { settings.nixpkgs = "git+ssh://git@example.org:22/nixpkgs?ref=main&dir=a@b"; };
+    notifyInEtc = hive { settings.notify_file = "/etc/notify"; } // { environment.etc.notify.text = "hunter2"; };
     notifyCopied = hive { settings.notify_file = "${./host.nix}"; };
     notifyCredential = hive { settings.notify_file = "/run/credentials/hive.service/notify"; };
     notifyProgram = hive { settings.notify = "/run/current-system/sw/bin/mail-me --urgent"; };
@@ -176,6 +218,7 @@ in
     wrongType = hive { settings.builds = "4"; };
     tooLow = hive { settings.builds = 0; };
     notPositive = hive { settings.resync = 0; };
+    uidTooHigh = hive { settings.uid_start = 2147483648; };
     wrongWord = hive { settings.isolation = "none"; };
     agentSetting = hive { agents.alice.settings.lable = "x"; };
     agentRecipient = hive { agents.alice.settings.recipients = [ "system" ]; };

@@ -54,6 +54,11 @@ in
     mixed = { services.hive.builder = "plain"; };
     notAllowed = { nix.settings.allowed-users = [ "root" ]; };
     trusted = { nix.settings.trusted-users = [ "hive" ]; };
+    trustedLine = { nix.extraOptions = "trusted-users = *"; };
+    secretInEtc = {
+      environment.etc.token.text = "hunter2";
+      services.hive.credentials.alice.x = "/etc/token";
+    };
     containersOff = { boot.enableContainers = lib.mkForce false; };
     managerTaken = { containers.manager.config = { }; };
   };

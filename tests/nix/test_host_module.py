@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from api.cli.client.exit_codes import Code
 from meta.config import Config, config_from_environment
 from reconciler.privileged.__main__ import _parser
+from reconciler.privileged.values import UIDS, Bounds
 from tests.nix.evaluate import HERE, ROOT, Evaluator
 from tests.nix.generate import SETTINGS, settings
 
@@ -231,6 +233,12 @@ def test_the_settings_are_those_of_the_daemon() -> None:
     [
         ("stateInHome", ("/home/ada/hive", "below /var/lib")),
         ("stateOnTmpfs", ("/run/hive-state", "emptied at boot")),
+        ("stateAtHome", ('"/home"', "below /var/lib")),
+        ("stateInEtc", ("/etc/hive", "others' files")),
+        ("stateInStore", ("/nix/store/hive", "others' files")),
+        ("stateOfContainers", ("/var/lib/nixos-containers/x", "others' files")),
+        ("stateOfAll", ('"/var/lib"', "others' files")),
+        ("rootsGroup", ('services.hive.group = "root"', "operators")),
         ("oddState", ("my hive", "plain path")),
         ("runtimeElsewhere", ("/var/run-hive", '"/run/hyperhive"')),
         ("oldState", ("21.11", "22.05")),
@@ -243,6 +251,10 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("trustedAll", ("nix.settings.trusted-users", 'remove "*"')),
         ("trustedWords", ("nix.settings.trusted-users", 'remove "hive"')),
         ("trustedExtra", ("extra-trusted-users", 'remove "hive"')),
+        ("trustedLine", ("nix.settings.trusted-users", "nix.extraOptions", 'remove "*"')),
+        ("trustedLines", ("nix.settings.trusted-users", 'remove "@hive"')),
+        ("trustedTight", ("nix.settings.trusted-users", 'remove "hive"')),
+        ("notAllowedLine", ("nix.settings.allowed-users", "nix.extraOptions", 'add "hive"')),
         ("trustedByMembership", ("nix.settings.trusted-users", 'remove "@builders"')),
         ("trustedBySupplement", ("nix.settings.trusted-users", 'remove "@wheel"')),
         ("strangeOperator", ("services.hive.operators", "adda", "no such user")),
@@ -252,11 +264,18 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("credentialCopied", ("services.hive.credentials.alice.x", "in the store", "change it")),
         ("credentialStored", ("services.hive.credentials.alice.x", "in the store", "agenix")),
         ("credentialMade", ("services.hive.credentials.alice.x", "in the store", "agenix")),
+        ("credentialInEtc", ("services.hive.credentials.alice.x", "in the store", "environment.etc")),
+        ("credentialInEtcFolder", ("services.hive.credentials.alice.x", "in the store")),
+        ("credentialInStatic", ("services.hive.credentials.alice.x", "in the store")),
         ("credentialAtHome", ("services.hive.credentials.alice.x", "do not see", '"/run/secrets/alice"')),
         ("credentialOdd", ("services.hive.credentials.alice.x", "characters")),
         ("credentialLocal", ('backend = "nixos"', "in its home, below /var/lib/hyperhive/agents")),
         ("notifyByValue", ("services.hive.settings are in the store", "and notify may hold", "notify_file")),
         ("nixpkgsByValue", ("and nixpkgs may hold", "access-tokens")),
+        ("nixpkgsByQuery", ("and nixpkgs may hold", "access-tokens")),
+        ("hyperhiveBySsh", ("and hyperhive may hold", "access-tokens")),
+        ("modulesByValue", ("and agent_modules may hold", "access-tokens")),
+        ("notifyInEtc", ("services.hive.settings.notify_file", "in the store")),
         ("notifyCopied", ("services.hive.settings.notify_file", "in the store")),
         ("notifyCredential", ("services.hive.settings.notify_file", "by itself")),
         ("oldNixpkgs", ("25.05", "25.11 or later", "nix flake update nixpkgs")),
@@ -284,9 +303,38 @@ def test_a_host_that_names_hive_among_the_allowed_users_is_accepted(found: Any) 
     assert found["asserted"]["allowed"] == []
 
 
-@pytest.mark.parametrize("case", ["trustedOthers", "knownOperator", "notifyProgram"])
+@pytest.mark.parametrize(
+    "case", ["trustedOthers", "trustedComment", "allowedLines", "knownOperator", "notifyProgram", "sshUser"]
+)
 def test_trust_in_others_an_operator_that_exists_and_a_program_are_accepted(found: Any, case: str) -> None:
     assert found["asserted"][case] == []
+
+
+def test_a_credential_that_environment_etc_only_links_is_accepted(found: Any) -> None:
+    assert found["asserted"]["credentialLinked"] == []
+
+
+def test_an_operator_that_the_configuration_does_not_declare_is_warned_of(found: Any) -> None:
+    (warning,) = found["warned"]["mistypedOperator"]
+    assert "services.hive.operators names adda" in warning
+    assert found["warned"]["nothing"] == []
+
+
+@pytest.mark.parametrize(("case", "path"), [("included", "/run/secrets/"), ("includedByForce", "/etc/nix/more.conf")])
+def test_a_file_that_nix_extra_options_include_is_warned_of_because_it_cannot_be_read(
+    found: Any, case: str, path: str
+) -> None:
+    (warning,) = found["warned"][case]
+    assert path in warning
+    assert "trusted-users" in warning
+    assert found["asserted"]["trustedComment"] == found["warned"]["commented"] == []
+
+
+def test_the_highest_uid_to_begin_with_is_the_last_that_the_root_helper_takes() -> None:
+    highest = Bounds().uid_last - UIDS + 1
+    assert Config.model_validate({"uid_start": highest}).uid_start == highest
+    with pytest.raises(ValidationError):
+        Config.model_validate({"uid_start": highest + 1})
 
 
 def test_every_assertion_has_a_case(found: Any) -> None:

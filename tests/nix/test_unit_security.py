@@ -66,7 +66,7 @@ def test_a_daemon_that_connects_to_nothing_has_no_network(units: Any, name: str)
     assert service["RestrictAddressFamilies"] == ["AF_UNIX AF_NETLINK"]
 
 
-@pytest.mark.parametrize("name", ["notifying", "fetching", "tracing", "local"])
+@pytest.mark.parametrize("name", ["notifying", "fetching", "sharing", "tracing", "local"])
 def test_a_daemon_that_notifies_fetches_traces_or_runs_agents_itself_has_the_hosts(units: Any, name: str) -> None:
     service = section(units[name]["hive.service"], "Service")
     assert "PrivateNetwork" not in service

@@ -4,32 +4,18 @@ let
   cfg = config.services.hive;
   plain = path: builtins.match "(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+" (toString path) != null;
   below = parent: path: lib.hasPrefix "${parent}/" (toString path);
-  allowed = config.nix.settings.allowed-users or [ "*" ];
-  # nix takes a list, or words in one string
-  words =
-    value:
-    if builtins.isList value then
-      lib.concatMap words value
-    else
-      builtins.filter (word: builtins.isString word && word != "") (builtins.split "[ \t\n]+" value);
-  trusted = lib.concatMap (key: words (config.nix.settings.${key} or [ ])) [
-    "trusted-users"
-    "extra-trusted-users"
-  ];
-  hasHive =
-    group:
-    group == cfg.group
-    || builtins.elem "hive" (config.users.groups.${group}.members or [ ])
-    || builtins.elem group config.users.users.hive.extraGroups;
-  isHive =
-    name:
-    name == "*" || name == "hive" || (lib.hasPrefix "@" name && hasHive (lib.removePrefix "@" name));
-  trustedHive = builtins.filter isHive trusted;
+  within = parents: path: builtins.any (parent: toString path == parent || below parent path) parents;
   oldest = import ../../packages/oldest.nix;
+  names = lib.concatStringsSep ", ";
   undeclared = builtins.filter (name: !(config.users.users ? ${name})) cfg.operators;
 in
 {
   config = lib.mkIf cfg.enable {
+    # mutable users may be made by hand, or come from a directory service
+    warnings = lib.optional (undeclared != [ ] && config.users.mutableUsers) ''
+      services.hive.operators names ${names undeclared}, and users.users has no such user; if the host does not have that user otherwise, correct the name.
+    '';
+
     assertions = [
       {
         assertion = lib.versionAtLeast lib.trivial.release oldest;
@@ -41,14 +27,50 @@ in
       }
       {
         assertion =
-          !builtins.any (parent: below parent cfg.stateDir) [
+          !within [
             "/home"
             "/root"
             "/run"
             "/tmp"
+            "/var/run"
             "/var/tmp"
-          ];
+          ] cfg.stateDir;
         message = "services.hive.stateDir = \"${toString cfg.stateDir}\" is a place that the daemon does not see or that is emptied at boot; use one below /var/lib, or mount your disk at \"/var/lib/hyperhive\".";
+      }
+      {
+        # hive gives the directory to itself, and lets others pass through it
+        assertion =
+          !within [
+            "/bin"
+            "/boot"
+            "/dev"
+            "/etc"
+            "/nix"
+            "/proc"
+            "/sys"
+            "/usr"
+            "/var/lib/hive-privileged"
+            "/var/lib/nixos"
+            "/var/lib/nixos-containers"
+            "/var/lib/private"
+            "/var/lib/systemd"
+            "/var/log"
+          ] cfg.stateDir
+          && !builtins.elem (toString cfg.stateDir) [
+            "/var"
+            "/var/cache"
+            "/var/lib"
+          ];
+        message = "services.hive.stateDir = \"${toString cfg.stateDir}\" has others' files, and hive would take the directory for its own; use one below /var/lib that nothing else has, such as \"/var/lib/hyperhive\".";
+      }
+      {
+        assertion =
+          !builtins.elem cfg.group [
+            "nixbld"
+            "nogroup"
+            "root"
+          ];
+        message = "services.hive.group = \"${cfg.group}\" is a group of the system, and the members of hive's group are its operators; use one of its own, such as \"hive\".";
       }
       {
         assertion = below "/run" cfg.runtimeDir && plain cfg.runtimeDir;
@@ -75,24 +97,8 @@ in
         message = "services.hive.builder = \"nix\" needs the nix daemon; remove `nix.enable = false`, or set builder = \"plain\" and backend = \"local\".";
       }
       {
-        assertion =
-          cfg.builder != "nix"
-          || builtins.any (one: builtins.elem one allowed) [
-            "*"
-            "hive"
-            "@${cfg.group}"
-          ];
-        message = "nix.settings.allowed-users keeps the user hive from building; add \"hive\" to it.";
-      }
-      {
-        assertion = trustedHive == [ ];
-        message = "nix.settings.trusted-users makes hive as mighty as root, and hive evaluates what agents write; remove ${
-          lib.concatMapStringsSep " and " (name: "\"${name}\"") trustedHive
-        } from it and from extra-trusted-users.";
-      }
-      {
         assertion = undeclared == [ ] || config.users.mutableUsers;
-        message = "services.hive.operators names ${lib.concatStringsSep ", " undeclared}, and users.users has no such user; declare the user, or correct the name.";
+        message = "services.hive.operators names ${names undeclared}, and users.users has no such user; declare the user, or correct the name.";
       }
       {
         assertion = !(config.containers ? manager);

@@ -29,11 +29,25 @@ let
     builtins.match "[a-z]([a-z0-9-]{0,9}[a-z0-9])?" one.agent != null
     && builtins.match "[A-Za-z][A-Za-z0-9_-]{0,63}" one.id != null;
   # toString copies nothing into the store, unlike "${path}" and toJSON
-  stored =
+  copied =
     path:
     builtins.isPath path
     || builtins.hasContext (toString path)
     || lib.hasPrefix "${builtins.storeDir}/" (toString path);
+  # what environment.etc makes from a text, or from a file in the store
+  made =
+    path:
+    builtins.any (
+      file:
+      (path == "/etc/${file.target}" || lib.hasPrefix "/etc/${file.target}/" path)
+      && file.enable
+      && (file.text != null || copied file.source)
+    ) (builtins.attrValues config.environment.etc);
+  stored =
+    path:
+    copied path
+    || lib.hasPrefix "/etc/static/" path
+    || (lib.hasPrefix "/etc/" path && made path);
   plain = path: builtins.match "(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+" (toString path) != null;
   below = path: builtins.any (parent: lib.hasPrefix "${parent}/" (toString path));
   # what hive's units do not see, or what users may write to
@@ -52,12 +66,20 @@ let
   misplaced = such (one: !(stored one.path) && !(reachable one.path));
 
   text = key: if cfg.settings.${key} == null then "" else cfg.settings.${key};
-  hasLogin = key: builtins.match ".*https?://[^/]*@.*" (text key) != null;
+  # https://TOKEN@host, any://USER:PASSWORD@host, and a parameter that is named after a secret. `git@` of ssh is none.
+  hasLogin =
+    key:
+    builtins.any (shape: builtins.match shape (lib.toLower (text key)) != null) [
+      ".*https?://[^/?]*@.*"
+      ".*://[^/?@]*:[^/?]*@.*"
+      ".*[?&][^=&]*(token|secret|passw|api_?key)[^=&]*=.*"
+    ];
   byValue =
     lib.optional (lib.hasInfix "://" (text "notify")) "notify"
     ++ builtins.filter hasLogin [
       "nixpkgs"
       "hyperhive"
+      "agent_modules"
     ];
   own = text "notify_file";
   # a link into the store is only seen when it is followed
@@ -107,7 +129,7 @@ in
       }
       {
         assertion = inStore == [ ];
-        message = "${options inStore} would be in the store, where every user and every agent can read it; give the path of a file that exists at run time, as a string: \"/run/secrets/NAME\" of sops-nix or config.age.secrets.NAME.path of agenix. If the secret was copied there already, change it.";
+        message = "${options inStore} would be in the store, where every user and every agent can read it (so is what environment.etc makes of a text); give the path of a file that exists at run time, as a string: \"/run/secrets/NAME\" of sops-nix or config.age.secrets.NAME.path of agenix. If the secret was copied there already, change it.";
       }
       {
         assertion = misplaced == [ ];

@@ -20,7 +20,8 @@ let
     || !unset cfg.settings.notify
     || !unset cfg.settings.notify_file
     || !here cfg.settings.nixpkgs
-    || !here cfg.settings.hyperhive;
+    || !here cfg.settings.hyperhive
+    || !here cfg.settings.agent_modules;
 in
 {
   config = lib.mkIf cfg.enable {

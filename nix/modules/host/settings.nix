@@ -13,18 +13,20 @@ let
 
   bounded =
     field: type:
-    if field ? above then
-      types.addCheck type (value: value > field.above)
-    else if field ? least then
-      types.addCheck type (value: value >= field.least)
-    else
-      type;
+    types.addCheck type (
+      value:
+      (!field ? above || value > field.above)
+      && (!field ? least || value >= field.least)
+      && (!field ? most || value <= field.most)
+    );
   range =
     field:
     if field ? above then
       " more than ${toString field.above}"
     else if field ? least then
-      " of at least ${toString field.least}"
+      " of at least ${toString field.least}${
+        lib.optionalString (field ? most) " and at most ${toString field.most}"
+      }"
     else
       "";
   typeOf =
