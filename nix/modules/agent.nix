@@ -74,7 +74,7 @@ in
       example = {
         EDITOR = "true";
       };
-      description = "More variables for the harness and its programs. No secrets: the store is readable. See `hive.agent.credentials`.";
+      description = "More variables for the harness and its programs. None of those that hive sets, such as HIVE_AGENT and HOME. No secrets: the store is readable. See `hive.agent.credentials`.";
     };
   };
 }

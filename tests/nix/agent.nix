@@ -158,8 +158,22 @@ in
         modules = [ { networking.hostName = "alice"; } agent ];
       }).config
     );
+    otherIdentity = failed (
+      system "alice" [
+        agent
+        {
+          hive.agent.environment = {
+            HIVE_AGENT = "bob";
+            HOME = "/agents";
+            HIVE_LABEL = "Alice";
+          };
+        }
+      ]
+    );
     longName = failed (system "much-too-long" [ agent ]);
   };
+
+  reserved = failed (system "operator" [ agent ]);
 
   options = lib.optionsDoc [ ] (lib.evalModules {
     specialArgs.pkgs = pkgsFor "x86_64-linux";

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 from meta.errors import BadInput
-from meta.names import AgentName
+from meta.names import RESERVED, AgentName
 from meta.process.seccomp.unit import settings
 from reconciler.privileged.conf import binds
 from tests.nix.agent_files import BAD, GOOD
@@ -184,6 +184,7 @@ def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> N
         ("hostsNix", ("hive.agent.nix.enable = true", "daemon of its container's own")),
         ("besideFile", ("hive.agent.settings.label and hive.agent.settings.limits", "write it in agent.toml")),
         ("oldNixpkgs", ("25.05", "25.11 or later", "services.hive.settings.nixpkgs")),
+        ("otherIdentity", ("HIVE_AGENT and HOME", "hive sets", "another name")),
         ("longName", ("much-too-long", "11 characters")),
     ],
 )
@@ -191,6 +192,16 @@ def test_what_cannot_work_is_refused_with_what_to_write_instead(found: Any, case
     (message,) = found["asserted"][case]
     for word in words:
         assert word in message
+
+
+def test_a_name_that_hive_has_for_itself_is_no_agents(found: Any) -> None:
+    (message,) = found["reserved"]
+    assert 'networking.hostName = "operator"' in message
+
+
+def test_the_names_that_the_modules_reserve_are_hives() -> None:
+    text = (ROOT / "nix/modules/agent/names.nix").read_text(encoding="utf-8")
+    assert set(re.findall(r'^    "(\w+)"$', text, re.MULTILINE)) == RESERVED
 
 
 def test_every_assertion_has_a_case(found: Any) -> None:

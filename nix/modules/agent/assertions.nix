@@ -1,7 +1,20 @@
 { config, lib, ... }:
 let
   cfg = config.hive.agent;
+  names = import ./names.nix;
   oldest = import ../../packages/oldest.nix;
+  # what harness.nix and launch.env set
+  taken = builtins.filter (name: cfg.environment ? ${name}) [
+    "HIVE_AGENT"
+    "HIVE_AGENTS"
+    "HIVE_BOOT_NONCE"
+    "HIVE_CONFIG"
+    "HIVE_GENERATION"
+    "HIVE_ROLE"
+    "HIVE_RUN"
+    "HIVE_STATE"
+    "HOME"
+  ];
 in
 {
   assertions = lib.optionals cfg.enable [
@@ -37,8 +50,12 @@ in
       message = "nix.enable = ${lib.boolToString config.nix.enable}: hive hides the host's nix daemon from its containers; set hive.agent.nix.enable = ${lib.boolToString config.nix.enable} instead, which gives an agent a daemon of its container's own, or none.";
     }
     {
-      assertion = builtins.match "[a-z]([a-z0-9-]{0,9}[a-z0-9])?" config.networking.hostName != null;
-      message = "networking.hostName = \"${config.networking.hostName}\" is the agent's name for hive; it has a-z, 0-9 and '-', 11 characters at most.";
+      assertion = names.valid config.networking.hostName;
+      message = "networking.hostName = \"${config.networking.hostName}\" is the agent's name for hive; it has a-z, 0-9 and '-', 11 characters at most, and is none of ${lib.concatStringsSep ", " names.reserved}.";
+    }
+    {
+      assertion = taken == [ ];
+      message = "hive.agent.environment has ${lib.concatStringsSep " and " taken}, which hive sets: the harness would take itself for another agent, or look in other places; use another name.";
     }
   ];
 }

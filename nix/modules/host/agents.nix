@@ -50,17 +50,10 @@ let
     modules = cfg.agentModules;
   };
 
-  valid = name: builtins.match "[a-z]([a-z0-9-]{0,9}[a-z0-9])?" name != null;
-  reserved = [
-    "operator"
-    "system"
-    "reminder"
-    "host"
-    "hive"
-  ];
+  inherit (import ../agent/names.nix) reserved valid;
   names = builtins.attrNames cfg.agents;
   quoted = lib.concatMapStringsSep ", " (name: "\"${name}\"");
-  wrong = builtins.filter (name: !(valid name) || builtins.elem name reserved) names;
+  wrong = builtins.filter (name: !valid name) names;
   taken = builtins.filter (name: config.containers ? ${name}) names;
 
   # Read here, so that nixos-rebuild itself names the file and line of a syntax error. A path in a string may be one

@@ -26,7 +26,7 @@ let
 
   valid =
     one:
-    builtins.match "[a-z]([a-z0-9-]{0,9}[a-z0-9])?" one.agent != null
+    (import ../agent/names.nix).formed one.agent
     && builtins.match "[A-Za-z][A-Za-z0-9_-]{0,63}" one.id != null;
   # toString copies nothing into the store, unlike "${path}" and toJSON
   copied =
