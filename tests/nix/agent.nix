@@ -126,6 +126,9 @@ in
     );
   };
 
+  # a NixOS container without hive
+  bare = (system "alice" [ { boot.isContainer = true; } ]).environment.counted;
+
   asserted = {
     noRuntime = failed (system "alice" [ agent { hive.agent.settings.runtime = "claude"; } ]);
     withoutCli = failed (

@@ -36,7 +36,7 @@ let
     }
   ]);
   # the stand-in of the tests builds no packages of NixOS' own, and counts them beside
-  count = config: builtins.length (config.environment.counted or config.environment.systemPackages);
+  count = config: builtins.length (lib.unique (config.environment.counted or config.environment.systemPackages));
   own = hive.packages.x86_64-linux;
 in
 {

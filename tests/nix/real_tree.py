@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,8 @@ SETTINGS = "\n".join(
 """What every nix gets beyond the settings of this machine. Import from derivation is off, as in hive."""
 
 DEADLINE = 900.0
+PLAIN = re.compile(r"[A-Za-z0-9/._+=-]+")
+"""Paths that stand in a flake's URL as they are. Versions of nix differ in what they make of an escaped one."""
 
 
 class EvaluationFailed(Exception):
@@ -194,6 +197,12 @@ def main(words: Sequence[str]) -> int:
     path = parser.parse_args(words).path.resolve()
     if not (path / "flake.nix").is_file():
         _say(f"{path} is no nixpkgs: it has no flake.nix")
+        return 2
+    if shutil.which("nix") is None:
+        _say("there is no `nix` on PATH: install it, or run this where it is")
+        return 2
+    if not PLAIN.fullmatch(str(path)):
+        _say(f"{path} has characters that nix does not take in a path of a flake: move it to a plain path")
         return 2
     failed = []
     with tempfile.TemporaryDirectory() as folder:

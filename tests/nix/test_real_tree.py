@@ -8,15 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.nix.evaluate import ROOT, STUB, Evaluator
 from tests.nix.real_tree import STEPS, address
+from tests.nix.test_agent_module import PACKAGES
 
 SCRIPT = ROOT / "nix/tests/real-tree.sh"
 
 
-def run(nix: Evaluator, tree: Path) -> subprocess.CompletedProcess[str]:
+def run(nix: Evaluator, tree: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the script with a store of the tests' own."""
-    environment = {**nix.environment(), "PYTHON": sys.executable, "TMPDIR": str(nix.folder)}
+    environment = {**nix.environment(), "PYTHON": sys.executable, "TMPDIR": str(nix.folder), **variables}
     return subprocess.run(
         [SCRIPT, tree], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
     )
@@ -33,7 +36,9 @@ def test_everything_evaluates_against_the_stand_in(nix: Evaluator) -> None:
     told = lines(done.stdout)
     assert list(told) == list(STEPS)
     assert re.fullmatch(r"(\d+) of \1", told["refusals"])
-    assert "agent-base has 34 packages" in told["templates"]
+    plain, agent = PACKAGES
+    assert f"agent-base has {agent} packages" in told["templates"]
+    assert told["templates"].endswith(f"without templates {plain}")
     assert "nixos-system-manager-stub.drv" in told["agents"]
     assert re.match(r"\d+ bytes, [1-9]\d* packages", told["summary"])
 
@@ -54,6 +59,30 @@ def test_a_nixpkgs_that_is_too_old_is_named_with_the_remedy(nix: Evaluator, tmp_
 def test_a_folder_that_is_no_nixpkgs_is_refused(nix: Evaluator, tmp_path: Path) -> None:
     done = run(nix, tmp_path)
     assert (done.returncode, done.stdout) == (2, f"{tmp_path} is no nixpkgs: it has no flake.nix\n")
+
+
+@pytest.mark.parametrize("name", ["my nixpkgs", "nix?ref=a", "${x}", '"'])
+def test_a_path_that_nix_would_not_take_is_refused(nix: Evaluator, tmp_path: Path, name: str) -> None:
+    odd = tmp_path / name
+    odd.mkdir()
+    (odd / "flake.nix").touch()
+    done = run(nix, odd)
+    said = f"{odd} has characters that nix does not take in a path of a flake: move it to a plain path\n"
+    assert (done.returncode, done.stdout) == (2, said)
+
+
+def test_without_nix_the_script_names_what_is_missing(nix: Evaluator, tmp_path: Path) -> None:
+    done = run(nix, STUB, PATH=without_nix(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "there is no `nix` on PATH: install it, or run this where it is\n")
+
+
+def without_nix(folder: Path) -> str:
+    """Return a PATH with what the script needs before it asks nix."""
+    for program in ("sh", "realpath", "dirname", "git"):
+        found = shutil.which(program)
+        assert found is not None
+        (folder / program).symlink_to(found)
+    return str(folder)
 
 
 def test_of_a_checkout_only_the_tracked_files_are_copied(tmp_path: Path) -> None:
