@@ -49,6 +49,7 @@ def test_the_page_names_what_the_units_write_and_no_more(units: Any) -> None:
 
 def test_the_example_binds_what_the_page_names_except_what_is_below_nix() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    bound = set(re.findall(r'^      "(/[^"]+)"$', text, re.MULTILINE))
-    named = {path for path in rows() if not path.startswith(("/nix/", "/etc/machine-id", "/var/log"))}
-    assert bound == named
+    example = text.partition("environment.persistence")[2].partition("\n    };\n")[0]
+    bound = set(re.findall(r'"(/(?:etc|var)[^"]+)"', example))
+    assert bound == {path for path in rows() if not path.startswith("/nix/")}
+    assert 'files = [ "/etc/machine-id" ];' in example

@@ -59,6 +59,12 @@ def test_a_unit_is_exposed_no_more_than_the_page_says(units: Any, tmp_path: Path
     assert exposure(tmp_path / name, release) <= MOST[name]
 
 
+def test_the_virtual_machine_asks_for_the_same_bound() -> None:
+    script = (ROOT / "nix/tests/enable.nix").read_text(encoding="utf-8")
+    (threshold,) = re.findall(r"security hive\.service --threshold=(\d+)", script)
+    assert int(threshold) == 10 * MOST["hive.service"]
+
+
 @pytest.mark.parametrize("name", ["plain", "moved", "configured"])
 def test_a_daemon_that_connects_to_nothing_has_no_network(units: Any, name: str) -> None:
     service = section(units[name]["hive.service"], "Service")
