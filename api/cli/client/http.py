@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.cli.client.exit_codes import Failed, NoAnswer, Unreachable
+from api.cli.client.exit_codes import Code, Failed, NoAnswer, Unreachable
 from api.cli.client.paths import Where
 from api.http.problems import error_from
 from meta.errors import BadInput, HiveError, Refused
@@ -177,9 +177,18 @@ class Client:
             sock.close()
             raise Unreachable(
                 f"no daemon answers at {self.where.http}",
-                f"start one with `{self.where.serve_command()}`, or name its directory with --runtime",
+                f"start one with `{self.where.serve_command()}`, or name its directory with --runtime"
+                f"{_after_a_newer_hive(self.where)}",
             ) from error
         return sock
+
+
+def _after_a_newer_hive(where: Where) -> str:
+    """Return what to do if the daemon refuses the state directory, whose database an operator may not read."""
+    if not where.state.exists():
+        return ""
+    refused = f"if it ends with exit code {Code.NEWER.value}, a newer hive wrote {where.state}"
+    return f"; {refused}: docs/howto/upgrade.md has the way back"
 
 
 class Stream:

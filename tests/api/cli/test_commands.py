@@ -241,6 +241,8 @@ async def test_without_a_daemon_the_error_has_the_command_that_starts_it(pods: H
     assert code == Code.UNREACHABLE
     assert f"no daemon answers at {pods.layout.http_socket}" in err
     assert f"hive serve --state {pods.layout.state} --runtime {pods.layout.runtime}" in err
+    assert f"if it ends with exit code {Code.NEWER.value}, a newer hive wrote" in err
+    assert "docs/howto/upgrade.md" in err
 
 
 async def test_options_overrule_the_environment(hive: Hive) -> None:

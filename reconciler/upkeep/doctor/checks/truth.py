@@ -219,7 +219,11 @@ async def database(subject: Subject) -> list[Finding]:
         return [Finding(Verdict.FAIL, f"{path}: {contents.fault}", remedy)]
     if contents.version > contents.known:
         text = f"{path} was written by a newer hive (schema {contents.version}, this one knows {contents.known})"
-        return [Finding(Verdict.FAIL, text, "use that hive, or move the file away: messages and events are then lost")]
+        remedy = (
+            "install that hive again, put back a backup of before it (`hive restore BACKUP --only database`), or move "
+            "the file away: messages and events are then lost; docs/howto/upgrade.md has each"
+        )
+        return [Finding(Verdict.FAIL, text, remedy)]
     return _set_aside(subject) + await _cards(subject, contents) or ok(f"sound, schema {contents.version}")
 
 

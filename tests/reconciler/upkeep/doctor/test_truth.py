@@ -101,6 +101,13 @@ async def test_a_database_that_is_damaged_newer_or_gone_fails(subject: Subject) 
     await only(subject, "database", Verdict.FAIL, "is missing")
 
 
+async def test_the_remedy_for_a_newer_database_names_every_way_back(subject: Subject) -> None:
+    edit(subject, "PRAGMA user_version = 999")
+    (finding,) = [found for found in await look(subject, "database") if found.verdict is Verdict.FAIL]
+    assert "`hive restore BACKUP --only database`" in finding.remedy
+    assert "docs/howto/upgrade.md" in finding.remedy
+
+
 async def test_a_migration_that_is_not_at_its_end_is_named(subject: Subject) -> None:
     left = {"alice": {"text": "there is no manager yet", "remedy": "restart the daemon"}}
     subject.layout.migration.write_text(json.dumps({"left": left}), encoding="utf-8")
