@@ -1,6 +1,7 @@
 """The applied repo of an older hive: a work tree with a flake of its own beside `.git`, which is not bare.
 
-hive recognises it by its names and its configuration, without git. Until it is migrated it is held as it is.
+hive recognises it by its names and its configuration, without git. Until it is migrated it is held as it is. Another user
+may have written the configuration, so a repo counts as hive's own only if each line of it is one that hive writes.
 
     .git  agent.nix  flake.nix ...      OLDER     as the older hive left it
     older.git  agent.nix ...            TAKEN     a kill cut the exchange of the repos: `older.git` goes back
@@ -22,6 +23,7 @@ from pathlib import Path
 from meta import own_file
 from meta.applied.states import parse
 from meta.errors import Damaged
+from meta.git.config import is_own
 from meta.model import TagState
 from meta.names import ProposalId
 
@@ -38,7 +40,7 @@ TAGS = tuple(f"{REFS}/tags/{state}" for state in TagState)
 """The folders of its tags."""
 
 _WORK_TREE = frozenset({"agent.nix", "flake.nix"})
-_BARE = re.compile(rb"^\s*bare\s*=\s*(true|false)\s*$", re.IGNORECASE | re.MULTILINE)
+_NOT_BARE = re.compile(rb"^\s*bare\s*=\s*false\s*$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,10 @@ def ids(refs: Iterable[str]) -> frozenset[ProposalId]:
 def is_older(folder: Path) -> bool:
     """Return True if `applied/<n>` has the layout of an older hive, even if its repo is damaged. Follow no link."""
     names = _names(folder)
-    bare = _is_bare(folder / ".git") if ".git" in names else None
-    return bare is False or (bare is None and not _WORK_TREE.isdisjoint(names))
+    config = _config(folder / ".git") if ".git" in names else b""
+    if is_own(config):
+        return False
+    return not names.isdisjoint({*_WORK_TREE, TAKEN}) or _NOT_BARE.search(config) is not None
 
 
 def require_current(folder: Path) -> None:
@@ -107,10 +111,11 @@ def _names(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _is_bare(git_dir: Path) -> bool | None:
-    """Return what the configuration says; None if it does not say it, or cannot be read."""
+def _config(git_dir: Path) -> bytes:
+    """Return the configuration; nothing if it cannot be read, or if git would read another file in its place."""
     try:
-        values = _BARE.findall(own_file.read(git_dir / "config"))
+        if not stat.S_ISDIR(git_dir.lstat().st_mode) or os.path.lexists(git_dir / "commondir"):
+            return b""
+        return own_file.read(git_dir / "config")
     except (OSError, Damaged):
-        return None
-    return values[-1].lower() == b"true" if values else None
+        return b""

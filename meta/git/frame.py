@@ -8,14 +8,13 @@ from pathlib import Path
 
 from meta import own_file
 from meta.errors import Damaged, TransientError
-from meta.git.config import CONFIG
+from meta.git.config import CONFIG, is_own, is_part
 from meta.git.files import unreadable, write_durably
 from meta.own_file import sync_folder
 
 _REMEDY = "restart the daemon: it writes this file again"
 _MOVE_AWAY = "move it away and restart the daemon: it writes this file again"
 _HEAD = b"ref: refs/heads/main\n"
-_LINE = re.compile(rb"\s*(?:\[[^\]\n]{1,200}\]|[A-Za-z][A-Za-z0-9-]*\s*(?:=.*)?|[#;].*)?\s*")
 
 
 def check_frame(git_dir: Path) -> bool:
@@ -24,9 +23,9 @@ def check_frame(git_dir: Path) -> bool:
     The configuration is written last when a repo is created. If it is hive's, everything else existed once.
     """
     config = _content(git_dir / "config")
-    if not _is_config(config):
-        if config.strip(b"\0").strip() and not config.startswith(b"[core]"):
-            raise Damaged(git_dir / "config", "it is not a configuration of git", _REMEDY)
+    if not is_own(config):
+        if config.strip(b"\0").strip() and not is_part(config):
+            raise Damaged(git_dir / "config", "it has lines that hive does not write", _REMEDY)
         if _was_used(git_dir):
             raise Damaged(git_dir / "config", "it is missing, empty or cut short", _REMEDY)
         return (git_dir / "HEAD").is_file() and (git_dir / "refs").is_dir()
@@ -44,7 +43,7 @@ def mend_frame(git_dir: Path) -> list[Path]:
     Replace a pipe or a link in their place. Leave what cannot be read or written: the repo stays damaged.
     """
     mended: list[Path] = []
-    for name, content, is_whole in (("config", CONFIG.encode(), _is_config), ("HEAD", _HEAD, _is_head)):
+    for name, content, is_whole in (("config", CONFIG.encode(), is_own), ("HEAD", _HEAD, _is_head)):
         path = git_dir / name
         with contextlib.suppress(Damaged, TransientError, OSError):
             if not _is_damaged(git_dir):
@@ -71,11 +70,6 @@ def _content(path: Path) -> bytes:
         return b""
     except OSError as error:
         raise unreadable(path, error) from error
-
-
-def _is_config(config: bytes) -> bool:
-    """Return True for the configuration of hive, also of an older one, but not for what git can not read."""
-    return b"hooksPath" in config and all(_LINE.fullmatch(line) for line in config.split(b"\n"))
 
 
 def _is_head(head: bytes) -> bool:
