@@ -29,6 +29,10 @@ ALL = "*"
 """Recipient of a broadcast: every agent but the sender. The operator does not get it."""
 RESERVED = frozenset({OPERATOR, SYSTEM, REMINDER, HOST, HIVE})
 """Names that no agent may have."""
+ID_LIMIT = 10**18
+"""No id of a tag or of the counter is this large."""
+OLDER_ID_LIMIT = 10**12
+"""No id of an older hive that this hive goes on from. Far below ID_LIMIT: a forged one leaves enough ids to take."""
 NAME_LIMIT = 11
 """Characters; the limit of `nixos-container create`."""
 

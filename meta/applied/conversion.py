@@ -30,7 +30,7 @@ from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_co
 from meta.git.transaction import RefChange
 from meta.layout import Layout
 from meta.model import DeployKind, Role, TagState
-from meta.names import HIVE, MANAGER, AgentName, Sha
+from meta.names import HIVE, MANAGER, OLDER_ID_LIMIT, AgentName, Sha
 from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 from meta.process.failpoint import hit
@@ -115,7 +115,7 @@ async def _begin(applied: Applied, folder: Path, refs: Mapping[str, Sha], at: in
         changes.append(RefChange(tag_ref(state, SEED_ID), new=written.id))
     for ref, value in refs.items():
         parsed = parse(ref.removeprefix(TAGS)) if ref.startswith(TAGS) else None
-        if parsed is not None and parsed[1] != SEED_ID:
+        if parsed is not None and SEED_ID < parsed[1] < OLDER_ID_LIMIT:
             changes.append(RefChange(ref, new=value))
     await applied.repo.transaction(changes, objects)
 

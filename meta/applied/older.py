@@ -25,7 +25,7 @@ from meta.applied.states import parse
 from meta.errors import Damaged
 from meta.git.config import is_own
 from meta.model import TagState
-from meta.names import ProposalId
+from meta.names import OLDER_ID_LIMIT, ProposalId
 
 SKIP = "HIVE_SKIP_META_MIGRATION"
 """The variable that defers the migration."""
@@ -71,9 +71,14 @@ def shape(folder: Path) -> Shape:
 
 
 def ids(refs: Iterable[str]) -> frozenset[ProposalId]:
-    """Return the ids of an older hive among the names of refs, without id 0, which is hive's own afterwards."""
+    """Return the ids of an older hive among the names of refs.
+
+    Id 0 is not one: it is hive's own afterwards. One from OLDER_ID_LIMIT on stays under REFS only.
+    """
     tags = (ref.removeprefix(f"{REFS}/tags/") for ref in refs if ref.startswith(f"{REFS}/tags/"))
-    return frozenset(parsed[1] for name in tags if (parsed := parse(name)) is not None and parsed[1] > 0)
+    return frozenset(
+        parsed[1] for name in tags if (parsed := parse(name)) is not None and 0 < parsed[1] < OLDER_ID_LIMIT
+    )
 
 
 def is_older(folder: Path) -> bool:

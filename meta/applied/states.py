@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 
 from meta.git.transaction import ABSENT, RefChange
 from meta.model import TagState
-from meta.names import ProposalId, Sha
+from meta.names import ID_LIMIT, ProposalId, Sha
 
 TAGS = "refs/tags/"
 MAIN = "refs/heads/main"
@@ -48,7 +48,7 @@ _FURTHEST = (
     TagState.APPROVED,
     TagState.PROPOSAL,
 )
-_NAME = re.compile(r"([a-z]+)/(0|[1-9][0-9]{0,18})")
+_NAME = re.compile(r"([a-z]+)/(0|[1-9][0-9]{0,17})")
 _STATES = {str(state): state for state in TagState}
 
 
@@ -65,7 +65,7 @@ def tag_ref(state: TagState, id: ProposalId) -> str:
 def parse(name: str) -> tuple[TagState, ProposalId] | None:
     """Return state and id of a tag ("approved/7" or "refs/tags/approved/7"); None if it is not a tag of hive."""
     match = _NAME.fullmatch(name.removeprefix(TAGS))
-    if match is None or match[1] not in _STATES or int(match[2]) >= 2**63:
+    if match is None or match[1] not in _STATES or int(match[2]) >= ID_LIMIT:
         return None
     return _STATES[match[1]], ProposalId(int(match[2]))
 

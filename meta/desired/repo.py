@@ -45,7 +45,7 @@ from meta.model import (
     RunState,
     Tombstone,
 )
-from meta.names import AgentName, ProposalId, Sha
+from meta.names import OLDER_ID_LIMIT, AgentName, ProposalId, Sha
 from meta.process.failpoint import operation
 from meta.process.privilege import FIRST_UID
 
@@ -326,8 +326,14 @@ class MetaRepo:
         return await self._run.change(agent, change, by, at) or RunEntry()
 
     async def take_id(self, at_least: int = 1) -> ProposalId:
-        """P1: take the next id: at least `at_least`, and never one that the counter or a trailer already had."""
-        return await self._ids.take(max(at_least, (await self.read()).highest_id + 1))
+        """P1: take the next id: at least `at_least`, and never one that the counter, a trailer or an entry already had.
+
+        An entry names ids that were given up, also those of an older hive.
+        """
+        view = await self.read()
+        entries = (*view.desired.agents.values(), *view.desired.tombstones.values())
+        highest = max((id for entry in entries for id in entry.disowned if id < OLDER_ID_LIMIT), default=0)
+        return await self._ids.take(max(at_least, view.highest_id + 1, highest + 1))
 
     async def export(self) -> None:
         """Write the files of `main` beside the repo, where the manager reads them. Safe to repeat.

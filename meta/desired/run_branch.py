@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -13,12 +14,12 @@ from meta.desired.agents_json import RUN_FILE, encode_run
 from meta.desired.changes import note, tree_with
 from meta.desired.reader import COUNTER, RUN
 from meta.desired.view import MetaView
-from meta.errors import Conflict, Damaged, TransientError
+from meta.errors import Conflict, Damaged, PermanentError, TransientError
 from meta.git.objects import GitObject, blob, commit
 from meta.git.repo import GitRepo
 from meta.git.transaction import ABSENT, RefChange
 from meta.model import RunEntry
-from meta.names import AgentName, ProposalId, Sha
+from meta.names import ID_LIMIT, AgentName, ProposalId, Sha
 from meta.process.disk import disk_error
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ class Counter:
             old = self._repo.ref(COUNTER)
             last = await self._last(old) if old else 0
             id = ProposalId(max(last + 1, at_least, 1))
+            if id >= ID_LIMIT:
+                raise PermanentError(f"the next id would be {id}, which is too large", "restore meta from a backup")
             counter = blob(f"{id}\n".encode())
             try:
                 await self._repo.transaction([RefChange(COUNTER, new=counter.id, old=old or ABSENT)], [counter])
@@ -116,4 +119,4 @@ class Counter:
 
 def _number(counter: GitObject | None) -> int | None:
     text = counter.data.decode("ascii", "replace").strip() if counter is not None else ""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None

@@ -164,6 +164,27 @@ def test_no_later_id_is_one_of_an_older_hive(layout: Layout) -> None:
     assert asyncio.run(MetaRepo(layout).take_id()) == ProposalId(7)
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, 10**18 - 1, 10**12])
+def test_a_huge_id_of_an_older_repo_stays_there_and_ids_go_on(layout: Layout, number: int) -> None:
+    git(layout.applied(ALICE), "tag", f"failed/{number}")
+    start(layout)
+    assert f"refs/hive/older/tags/failed/{number}" in every_ref(layout.applied_git(ALICE))
+    assert f"refs/tags/failed/{number}" not in every_ref(layout.applied_git(ALICE))
+    assert [asyncio.run(MetaRepo(layout).take_id()) for _ in range(2)] == [7, 8]
+
+
+def test_the_largest_id_that_is_taken_over_leaves_ids_that_can_be_read(layout: Layout) -> None:
+    git(layout.applied(ALICE), "tag", f"failed/{10**12 - 1}")
+    start(layout)
+    assert [asyncio.run(MetaRepo(layout).take_id()) for _ in range(2)] == [10**12, 10**12 + 1]
+
+
+def test_no_later_id_is_one_of_an_older_hive_even_if_the_counter_is_lost(layout: Layout) -> None:
+    start(layout)
+    (layout.meta_git / "refs/hive/counter").unlink()
+    assert asyncio.run(MetaRepo(layout).take_id()) == ProposalId(7)
+
+
 def test_logins_work_trees_and_edits_are_where_hive_looks_for_them(layout: Layout) -> None:
     start(layout)
     for agent in (ALICE, MANAGER):
