@@ -1,10 +1,13 @@
-"""Read the tags of an applied repo: again only what changed, and strictly."""
+"""Read the tags of an applied repo: again only what changed, and strictly.
+
+The trailers of tags that an older hive's repo had are not read: another user may have written them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meta.applied import tags
+from meta.applied import older, tags
 from meta.applied.states import FOLDERS, MAIN, parse, tag_ref
 from meta.applied.tags import ReadTag
 from meta.errors import Damaged
@@ -56,16 +59,22 @@ class TagReader:
             if (old := known.get((id, state))) is None or old.object != refs[ref]
         }
         objects = await self._objects({refs[ref] for ref in fresh})
+        foreign = set(self._repo.refs(older.TAGS).values()) if fresh else set()
         states_by_id: dict[ProposalId, dict[TagState, ReadTag]] = {}
         for ref, (state, id) in wanted.items():
-            read = known[id, state] if ref not in fresh else self._read_one(state, id, refs[ref], objects)
+            if ref in fresh:
+                read = self._read_one(state, id, refs[ref], objects, trusted=refs[ref] not in foreign)
+            else:
+                read = known[id, state]
             states_by_id.setdefault(id, {})[state] = read
         return states_by_id
 
-    def _read_one(self, state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag:
+    def _read_one(
+        self, state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject], *, trusted: bool
+    ) -> ReadTag:
         ref, place = f"{tag_ref(state, id)} of {self._agent}", f"its object {name} in {self._repo.path}"
         try:
-            read = tags.read_tag(state, id, name, objects)
+            read = tags.read_tag(state, id, name, objects, trusted=trusted)
         except (KeyError, ValueError) as error:
             raise Damaged(ref, f"{place} is missing or no tag") from error
         if read is None:

@@ -66,12 +66,17 @@ class ReadTag:
         return self.message.trailers.get(trailer) or None
 
 
-def read_tag(state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject]) -> ReadTag | None:
+def read_tag(
+    state: TagState, id: ProposalId, name: Sha, objects: Mapping[Sha, GitObject], *, trusted: bool = True
+) -> ReadTag | None:
     """Return the tag whose ref points at the object `name`; None if there is no commit behind it.
 
-    `objects` holds the object and, for a tag of a tag, those behind it. Raise KeyError if one is missing.
+    `objects` holds the object and, for a tag of a tag, those behind it. Raise KeyError if one is missing. Without
+    `trusted` the trailers are dropped: hive did not write them.
     """
     read = _read(state, id, name, objects)
+    if read is not None and not trusted:
+        return replace(read, message=Message(read.message.subject, read.message.text))
     return _with_proposal(read) if read is not None and state is TagState.DENIED else read
 
 

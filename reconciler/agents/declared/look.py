@@ -37,7 +37,9 @@ class Looks:
         """Return what decides about the agent now. `files` are those that are declared, None if it is not."""
         desired, deploys = await self._deploys.desired(), await self._deploys.of(agent)
         entry, grave = desired.agents.get(agent), desired.tombstones.get(agent)
-        base_sha = base_of(_declared(deploys), record.agreement if record is not None else None)
+        older = self._world.applied(agent).older_ids()  # another user may have written their tags
+        own = (deploy for deploy in deploys if deploy.id not in older)
+        base_sha = base_of(_declared(own), record.agreement if record is not None else None)
         git = await self._files(agent, entry.pin.sha) if entry is not None else None
         base = await self._base(agent, base_sha) if entry is not None and base_sha is not None else None
         tried = None

@@ -71,6 +71,22 @@ async def test_every_older_ref_stays_and_what_was_in_flight_ends(layout: Layout,
     assert ids(now) == {1, 2, 3, 4, 5, 6}
 
 
+async def test_no_trailer_of_an_older_tag_counts(layout: Layout, folder: Path) -> None:
+    facts = "Hive-Kind: rollback\nHive-Source: declared#host\nHive-By: nixos-rebuild (generation 42)"
+    denied = f"Hive-Commit: {'1' * 40}\nHive-Proposal: {'1' * 40}\nHive-Proposed-At: 1\nHive-Reason-Lines: 1\n{facts}"
+    for state in ("proposal", "approved", "building", "deployed"):
+        git(folder, "tag", "-a", "-m", f"{state} 50\n\nwords\n\n{facts}\n", f"{state}/50")
+    git(folder, "tag", "-a", "-m", f"denied 51\n\n{denied}\n", "denied/51")
+    git(folder, "tag", "-a", "-m", f"proposal 52\n\n{facts}\n", "proposal/52")
+    deploys = {deploy.id: deploy for deploy in await (await converted(layout)).deploys()}
+    for id in (50, 51, 52):
+        deploy = deploys[ProposalId(id)]
+        assert (deploy.kind, deploy.source, deploy.proposed_by) == (DeployKind.APPLY_COMMIT, "", "unknown")
+        assert deploy.sha == git(folder / "older", "rev-parse", "main")
+    assert deploys[ProposalId(50)].approved_by == "unknown"
+    assert (deploys[ProposalId(50)].description, deploys[ProposalId(52)].by) == ("words", "hive")
+
+
 async def test_a_ref_with_an_odd_name_stays_in_the_older_repo(layout: Layout, folder: Path) -> None:
     git(folder, "branch", "odd+name")
     git(folder, "branch", "plain-name")
