@@ -1,8 +1,9 @@
 """The conversion of an older hive's applied repo into a bare one whose flake only offers the module.
 
     build     a new repo in scratch, by a fetch from the older one: its refs as refs/hive/older/*, its tags as tags
-              the commit on its `main`: agent.nix as it was, hive's own flake.nix, no flake.lock, agent.toml if missing
+              a new commit: agent.nix as it was, hive's own flake.nix, no flake.lock, agent.toml if missing
               `main`, refs/hive/seed, `deployed/0` at that commit; what was in flight as failed/, what waited as denied/
+              that commit is on the newest `deployed/<id>`: later commits on the older main were not approved
     exchange  `.git` becomes `older.git`, the new repo `.git`; a kill in between leaves no `.git`, see `put_back`
     tidy      `older.git` and the work tree, with an edit that nobody committed, go to `older`
 
@@ -11,26 +12,28 @@ Nothing is removed. git opens the older repo only in a sandbox, since another us
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta.agent_toml import seed
-from meta.applied import older, tags
+from meta.applied import older, older_commit, tags
+from meta.applied.older_commit import REMEDY, RESTART, Deployed
 from meta.applied.repo import SEED, SEED_ID, Applied
 from meta.applied.source import Source, SourceKind
-from meta.applied.states import FOLDERS, MAIN, TAGS, parse, tag_name, tag_ref
+from meta.applied.states import FOLDERS, MAIN, tag_name, tag_ref
 from meta.config import Config
-from meta.errors import Damaged, PermanentError
+from meta.errors import Damaged, NotFound, PermanentError
 from meta.git.every_ref import every_ref
 from meta.git.message import encode
-from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_commit, decode_tree, tag, tree
+from meta.git.objects import GitObject, tag
 from meta.git.transaction import RefChange
 from meta.layout import Layout
-from meta.model import DeployKind, Role, TagState
-from meta.names import HIVE, MANAGER, OLDER_ID_LIMIT, AgentName, Sha
+from meta.model import DeployKind, TagState
+from meta.names import HIVE, AgentName, Sha
 from meta.own_file import sync_folder
 from meta.process.disk import disk_error
 from meta.process.failpoint import hit
@@ -38,32 +41,44 @@ from meta.process.recorder import Recorder
 from meta.proposed.quarantine.foreign import inspect
 from meta.proposed.quarantine.whole import fetch_all
 
-_LOCK, _MODULE = b"flake.lock", b"agent.nix"
 _PLAIN = re.compile(r"refs(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
 """The names that a backup can hold. Refs with others stay in the older repo only."""
 _ODD_MOST = 1000
 _WAS_IN_FLIGHT = "it was in flight in an older hive when its repo was migrated; propose it again"
 _ZERO = (TagState.PROPOSAL, TagState.APPROVED, TagState.BUILDING, TagState.DEPLOYED)
-_REMEDY = "look at it with `git fsck`, repair it, and restart the daemon: it migrates the agent then"
 
 
 async def convert(layout: Layout, agent: AgentName, config: Config, recorder: Recorder | None, at: int) -> None:
     """Put the new repo in the place of the older one. Raise Damaged, or another error, before anything is changed."""
-    folder = layout.applied(agent)
     there = Layout(layout.scratch / f"older-{agent}-{secrets.token_hex(4)}", layout.runtime)
     there.applied(agent).mkdir(mode=0o755, parents=True)
+    try:
+        await _convert(layout.applied(agent), there, agent, config, recorder, at)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, there.state, ignore_errors=True)
+
+
+async def _convert(
+    folder: Path, there: Layout, agent: AgentName, config: Config, recorder: Recorder | None, at: int
+) -> None:
+    if os.path.lexists(folder / ".git/shallow"):
+        raise Damaged(folder / ".git", "it is a shallow clone", f"run `git fetch --unshallow` there, and {RESTART}")
     marks = recorder.environment() if recorder is not None else {}
     applied = Applied(there, agent, git_environment=marks, deadline=config.git_deadline)
     await applied.repo.init((*FOLDERS, "refs/heads", "refs/hive"))
     before = every_ref(folder / ".git")
     odd = [ref for ref in before if not _PLAIN.fullmatch(ref)]
     if len(odd) > _ODD_MOST:
-        raise Damaged(folder / ".git", f"more than {_ODD_MOST} refs have names like {odd[0]!r}", _REMEDY)
-    await fetch_all(inspect(folder), applied.repo.path, older.REFS, config, recorder, odd)
+        raise Damaged(folder / ".git", f"more than {_ODD_MOST} refs have names like {odd[0]!r}", REMEDY)
+    try:
+        await fetch_all(inspect(folder), applied.repo.path, older.REFS, config, recorder, odd)
+    except NotFound as error:
+        raise Damaged(folder / ".git", "one of its refs names an object that is missing", REMEDY) from error
     if every_ref(folder / ".git") != before:
-        raise Damaged(folder / ".git", "its refs moved during the migration: another hive still works there", _REMEDY)
+        raise Damaged(folder / ".git", "its refs moved during the migration: another hive still works there", REMEDY)
     _compare(folder, {ref: value for ref, value in before.items() if ref not in odd}, every_ref(applied.repo.path))
-    await _begin(applied, folder, before, at)
+    new = await _begin(applied, folder, before, at)
+    await older_commit.require_buildable(applied, folder, before, new, config, recorder)
     for deploy in await applied.deploys():
         if not deploy.state.terminal:
             end = TagState.DENIED if deploy.state is TagState.PROPOSAL else TagState.FAILED
@@ -99,50 +114,24 @@ def _compare(folder: Path, before: Mapping[str, Sha], fetched: Mapping[str, Sha]
     differ = sorted(ref for ref in {*wanted, *fetched} if wanted.get(ref) != fetched.get(ref))
     if differ:
         name = differ[0].replace(older.REFS, "refs", 1)
-        raise Damaged(folder / ".git", f"git does not give {name} as it stands there", _REMEDY)
+        raise Damaged(folder / ".git", f"git does not give {name} as it stands there", REMEDY)
 
 
-async def _begin(applied: Applied, folder: Path, refs: Mapping[str, Sha], at: int) -> None:
-    """Write the module-only commit, and the refs that hive reads, in one transaction."""
-    main = refs.get(MAIN)
+async def _begin(applied: Applied, folder: Path, refs: Mapping[str, Sha], at: int) -> Sha:
+    """Write the module-only commit, and the refs that hive reads, in one transaction. Return the commit."""
+    newest, main = await older_commit.newest_deployed(applied, folder, refs), refs.get(MAIN)
     if main is None:
-        raise Damaged(folder / ".git", "it has no branch main, so that hive cannot know what was deployed", _REMEDY)
-    new, objects = await _module_only(applied, folder, main, at)
+        name = newest.tag if newest is not None else "COMMIT"
+        raise Damaged(folder / ".git", "it has no branch main", f"run `git branch main {name}` there, and {RESTART}")
+    new, objects = await older_commit.module_only(applied, folder, newest or Deployed("main", main), main, at)
     changes = [RefChange(MAIN, new=new), RefChange(SEED, new=new)]
     for state in _ZERO:
         written = _tag(applied.agent, state, new, at)
         objects.append(written)
         changes.append(RefChange(tag_ref(state, SEED_ID), new=written.id))
-    for ref, value in refs.items():
-        parsed = parse(ref.removeprefix(TAGS)) if ref.startswith(TAGS) else None
-        if parsed is not None and SEED_ID < parsed[1] < OLDER_ID_LIMIT:
-            changes.append(RefChange(ref, new=value))
+    changes += [RefChange(ref, new=refs[ref]) for ref, (_, id) in older_commit.tags_of(refs).items() if id != SEED_ID]
     await applied.repo.transaction(changes, objects)
-
-
-async def _module_only(applied: Applied, folder: Path, main: Sha, at: int) -> tuple[Sha, list[GitObject]]:
-    agent = applied.agent
-    root = decode_commit(main, (await _object(applied, folder, main)).data).tree
-    entries = {entry.name: entry for entry in decode_tree((await _object(applied, folder, root)).data)}
-    if _MODULE not in entries:
-        raise Damaged(folder / ".git", f"the commit {main[:12]} on its main has no agent.nix", _REMEDY)
-    files = seed.files(agent, Role.MANAGER if agent == MANAGER else Role.AGENT)
-    wanted = {
-        name.encode(): data for name, data in files.items() if name.encode() not in entries or name == "flake.nix"
-    }
-    blobs = {name: blob(data) for name, data in wanted.items()}
-    kept = [entry for name, entry in entries.items() if name not in (_LOCK, *blobs)]
-    top = tree([*kept, *(TreeEntry(FILE, name, item.id) for name, item in blobs.items())])
-    text = "agent.nix is what it was. The flake only offers it as a module; meta makes the system of it."
-    change = commit(top.id, (main,), encode("migrate from an older hive", text), at)
-    return change.id, [*blobs.values(), top, change]
-
-
-async def _object(applied: Applied, folder: Path, name: Sha) -> GitObject:
-    item = (await applied.repo.objects([name])).get(name)
-    if item is None:
-        raise Damaged(folder / ".git", f"its object {name} is missing", _REMEDY)
-    return item
+    return new
 
 
 def _tag(agent: AgentName, state: TagState, sha: Sha, at: int) -> GitObject:

@@ -331,8 +331,9 @@ class MetaRepo:
         An entry names ids that were given up, also those of an older hive.
         """
         view = await self.read()
-        entries = (*view.desired.agents.values(), *view.desired.tombstones.values())
-        highest = max((id for entry in entries for id in entry.disowned if id < OLDER_ID_LIMIT), default=0)
+        given_up = [entry.disowned for entry in view.desired.agents.values()]
+        given_up += [grave.disowned for grave in view.desired.tombstones.values()]
+        highest = max((id for ids in given_up for id in ids if id < OLDER_ID_LIMIT), default=0)
         return await self._ids.take(max(at_least, view.highest_id + 1, highest + 1))
 
     async def export(self) -> None:

@@ -156,13 +156,17 @@ class QuarantineRepo:
         """
         text, base_tree = await self._read_commit(commit, base)
         commits = await self._count_added(commit, base, rebase)
+        await self.check_tree(commit, base_tree)
+        message = await asyncio.to_thread(lambda: scrub(tree.message_of(text)))
+        return Fetched(commit, commits, one_line(message.partition("\n")[0], 200), message)
+
+    async def check_tree(self, commit: Sha, base_tree: bytes | None = None) -> None:
+        """Raise Refused for a tree that must not be applied. `base_tree` is the raw top tree of the commit below."""
         config = self.config
         limits = tree.TreeLimits(config.max_files, config.max_file_bytes, config.max_tree_bytes)
         check = TreeCheck(await self._listing(commit), config.git_deadline, self.recorder)
         if links := await check.links(limits, base_tree):
             await check.targets(await self._targets(links))
-        message = await asyncio.to_thread(lambda: scrub(tree.message_of(text)))
-        return Fetched(commit, commits, one_line(message.partition("\n")[0], 200), message)
 
     async def tree_of(self, commit: Sha) -> Sha:
         """Return the tree of a commit."""

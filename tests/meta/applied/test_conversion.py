@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -158,20 +159,138 @@ def hide_refs(folder: Path) -> None:
 
 def have_no_module(folder: Path) -> None:
     git(folder, "rm", "-q", "-f", "agent.nix")
-    git(folder, "commit", "-q", "-m", "no module")
+    deploy(folder)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [cut_an_object, cut_a_tag, point_a_tag_nowhere, lose_main, borrow_objects, be_a_link, hide_refs, have_no_module],
-)
-async def test_a_damaged_repo_is_refused_and_stays_as_it_is(layout: Layout, folder: Path, damage: object) -> None:
-    assert callable(damage)
+def link_the_module(folder: Path) -> None:
+    (folder / "agent.nix").unlink()
+    (folder / "agent.nix").symlink_to("flake.nix")
+    deploy(folder)
+
+
+def make_a_folder_of_the_settings(folder: Path) -> None:
+    older_layout.write(folder / "agent.toml/x", "x\n")
+    deploy(folder)
+
+
+def add_a_submodule(folder: Path) -> None:
+    git(folder, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},deep/module")
+    git(folder, "commit", "-q", "-m", "submodule")
+    git(folder, "tag", "deployed/7")
+
+
+def link_to_a_file_of_the_host(folder: Path) -> None:
+    (folder / "secret.nix").symlink_to("/etc/passwd")
+    deploy(folder)
+
+
+def tag_a_blob(folder: Path) -> None:
+    git(folder, "tag", "deployed/7", git(folder, "rev-parse", "main:agent.nix"))
+
+
+def be_shallow(folder: Path) -> None:
+    (folder / ".git/shallow").write_text(git(folder, "rev-parse", "main") + "\n", encoding="ascii")
+
+
+def deploy(folder: Path) -> None:
+    """Commit the work tree as an older hive deployed it."""
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "deployed")
+    git(folder, "tag", "deployed/7")
+
+
+DAMAGES = {
+    cut_an_object: "",
+    cut_a_tag: "",
+    point_a_tag_nowhere: "git fsck",
+    lose_main: "git branch main deployed/2",
+    borrow_objects: "",
+    be_a_link: "",
+    hide_refs: "git fsck",
+    have_no_module: "git tag deployed/8",
+    link_the_module: "git tag deployed/8",
+    make_a_folder_of_the_settings: "git tag deployed/8",
+    add_a_submodule: "git tag deployed/8",
+    link_to_a_file_of_the_host: "git tag deployed/8",
+    tag_a_blob: "git fsck",
+    be_shallow: "git fetch --unshallow",
+}
+
+
+@pytest.mark.parametrize(("damage", "remedy"), DAMAGES.items())
+async def test_a_damaged_repo_is_refused_and_stays_as_it_is(
+    layout: Layout, folder: Path, damage: Callable[[Path], None], remedy: str
+) -> None:
     damage(folder)
     before = {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*"))}
-    with pytest.raises(HiveError):
+    with pytest.raises(HiveError) as caught:
         await convert(layout, ALICE, CONFIG, None, 1000)
+    assert remedy in (caught.value.hint or "")
     assert {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*"))} == before
+    assert not list(layout.scratch.iterdir())
+
+
+def add_a_commit(folder: Path) -> None:
+    older_layout.write(folder / "agent.nix", "{ ... }: { } # nobody approved this\n")
+    git(folder, "commit", "-q", "-a", "-m", "later")
+
+
+def go_back(folder: Path) -> None:
+    git(folder, "reset", "-q", "--hard", "HEAD~1")
+
+
+def begin_anew(folder: Path) -> None:
+    git(folder, "checkout", "-q", "-f", "--orphan", "new")
+    add_a_commit(folder)
+    git(folder, "branch", "-f", "main", "new")
+
+
+@pytest.mark.parametrize("change", [add_a_commit, go_back, begin_anew])
+async def test_what_was_deployed_last_runs_even_if_main_is_another_commit(
+    layout: Layout, folder: Path, caplog: pytest.LogCaptureFixture, change: Callable[[Path], None]
+) -> None:
+    deployed = git(folder, "rev-parse", "deployed/2^{commit}")
+    change(folder)
+    later = git(folder, "rev-parse", "main")
+    applied = await converted(layout)
+    main = await applied.main()
+    assert main is not None
+    assert (await applied.repo.commit(main)).parents == (deployed,)
+    assert (await applied.files(main))["agent.nix"].data.decode() == older_layout.DEPLOYED
+    assert applied.repo.ref("refs/hive/older/heads/main") == later
+    assert f"deployed/2 is {deployed[:12]}, but main was {later[:12]}" in caplog.text
+    assert later[:12] in (await applied.repo.commit(main)).message
+
+
+async def test_a_commit_that_only_a_detached_head_names_does_not_run(layout: Layout, folder: Path) -> None:
+    git(folder, "checkout", "-q", "-f", "--detach")
+    add_a_commit(folder)
+    applied = await converted(layout)
+    main = await applied.main()
+    assert main is not None
+    assert (await applied.files(main))["agent.nix"].data.decode() == older_layout.DEPLOYED
+
+
+async def test_an_annotated_tag_names_what_was_deployed(layout: Layout, folder: Path) -> None:
+    git(folder, "tag", "-a", "-m", "deployed", "deployed/7", "main~1")
+    applied = await converted(layout)
+    main = await applied.main()
+    assert main is not None
+    assert (await applied.files(main))["agent.nix"].data == b"{ ... }: { } # 1\n"
+
+
+async def test_a_repo_without_a_deployed_tag_is_converted_at_its_main(layout: Layout, folder: Path) -> None:
+    for id in range(3):
+        git(folder, "tag", "-d", f"deployed/{id}")
+    applied = await converted(layout)
+    main = await applied.main()
+    assert main is not None
+    assert (await applied.files(main))["agent.nix"].data.decode() == older_layout.DEPLOYED
+
+
+async def test_a_conversion_leaves_nothing_in_scratch(layout: Layout, folder: Path) -> None:
+    await converted(layout)
+    assert not list(layout.scratch.iterdir())
 
 
 async def test_what_a_kill_took_is_put_back(layout: Layout, folder: Path) -> None:
