@@ -10,7 +10,7 @@ from pathlib import Path
 
 from meta.errors import Refused
 from meta.names import MANAGER, AgentName
-from reconciler.privileged import conf, directories, held, values
+from reconciler.privileged import conf, directories, held, trees, values
 from reconciler.privileged.command import Run
 from reconciler.privileged.directories import Ownership
 from reconciler.privileged.host import Host
@@ -28,8 +28,7 @@ def own(host: Host, request: OwnDirectory) -> None:
     elif request.kind == "proposed":
         # the manager's harness writes it; the daemon, which is in none of its groups, reads it
         owner = base + values.HARNESS_UID
-        last = Ownership(owner, base, 0o755, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
-        directories.own_tree(host.state, bind.parts, parents, last)
+        _give_tree(host, bind.parts, parents, trees.Rules(_to_one((owner, base), daemon), mode=0o755))
         return
     else:
         last = Ownership(base, base, 0o700, lambda uid, gid: base <= uid < base + values.UIDS, daemon)
@@ -37,11 +36,53 @@ def own(host: Host, request: OwnDirectory) -> None:
 
 
 def give_older(host: Host, name: AgentName, base: int) -> None:
-    """Give what an older hive's container, which was the host's root, left in state and home to the harness."""
-    owner = base + values.HARNESS_UID
-    last = Ownership(owner, owner, 0o700, lambda uid, gid: uid == owner, frozenset({0, host.uid, base}))
+    """Give what an older hive's container left in state and home to the same users in the new uid range.
+
+    That container had the host's uids. Its root ran what the harness runs now, so root's files go to the harness.
+    """
+    rules = trees.Rules(_to_range(host, base), special=True, mode=0o700)
     for kind in ("state", "home"):
-        directories.own_tree(host.state, conf.directory(name, kind).parts, _of_the_daemon(host, 0o711), last)
+        _give_tree(host, conf.directory(name, kind).parts, _of_the_daemon(host, 0o711), rules)
+
+
+def _give_tree(host: Host, parts: tuple[str, ...], parents: Ownership, rules: trees.Rules) -> None:
+    with directories.made(host.state, parts, parents) as (fd, where):
+        trees.give([trees.Tree(fd, where)], rules)
+
+
+def _to_one(owner: tuple[int, int], from_uids: frozenset[int]) -> trees.Owners:
+    """Give the files of `from_uids` to `owner`. Those of its container stay."""
+    base = owner[1]
+
+    def owners(uid: int, gid: int) -> tuple[int, int] | None:
+        if base <= uid < base + values.UIDS:
+            return uid, gid
+        return owner if uid in from_uids else None
+
+    return owners
+
+
+def _to_range(host: Host, base: int) -> trees.Owners:
+    """Give the files of root and the daemon to the harness, and every other uid of a container its place in the range.
+
+    A uid of the range stays, so that a repetition changes nothing.
+    """
+    end = base + values.UIDS
+
+    def moved(id: int, daemon: int) -> int | None:
+        if id in (0, daemon, base):
+            return base + values.HARNESS_UID
+        if id < values.UIDS:
+            return base + id
+        return id if base <= id < end else None
+
+    def owners(uid: int, gid: int) -> tuple[int, int] | None:
+        if base < uid < end:
+            return uid, gid
+        new_uid, new_gid = moved(uid, host.uid), moved(gid, host.gid)
+        return None if new_uid is None or new_gid is None else (new_uid, new_gid)
+
+    return owners
 
 
 def remove(host: Host, name: AgentName) -> None:

@@ -1,7 +1,7 @@
 """Directories that root makes and gives away, below roots that a less trusted user may write to.
 
 Every component below the root is opened from its parent's descriptor without following a symlink and must lie on the
-same mount. Nothing is ever changed through a path. Only `own_tree` and `remove` are recursive.
+same mount. Nothing is ever changed through a path. Only `remove` is recursive.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from meta.errors import Refused, TransientError
@@ -35,89 +35,42 @@ class Ownership:
 
 def own(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
     """Make `root`/`parts` with missing parents, and set their owners. Raise Refused unless each is a directory."""
-    with _made(root, parts, parents) as (fd, where):
+    with made(root, parts, parents) as (fd, where):
         _settle(fd, last, where)
 
 
-def own_tree(root: Path, parts: tuple[str, ...], parents: Ownership, last: Ownership) -> None:
-    """Do as `own`, and give everything in it that the daemon made to the same owner, with unchanged modes.
-
-    A directory changes its owner after its content did. A directory that has the new owner already is not entered, so
-    that this owner cannot mislead root. Symlinks stay as they are. Raise Refused for a file with two names, for an
-    entry of another uid, and for an entry that is not a file, directory or link.
-    """
-    with _made(root, parts, parents) as (fd, where):
-        _give_tree(fd, last, where)
-
-
 @contextlib.contextmanager
-def _made(root: Path, parts: tuple[str, ...], parents: Ownership) -> Iterator[tuple[int, str]]:
+def made(root: Path, parts: tuple[str, ...], parents: Ownership) -> Iterator[tuple[int, str]]:
     """Open `root`/`parts`, and yield its path too. Make missing directories; give the parents their owner."""
     with contextlib.ExitStack() as stack:
-        fd, where = stack.enter_context(_opened(root, None, str(root))), str(root)
+        fd, where = stack.enter_context(opened(root, None, str(root))), str(root)
         for depth, part in enumerate(parts):
             if depth:
                 _settle(fd, parents, where)
             parent, where = fd, f"{where}/{part}"
             _make(part, parent, where)
-            fd = stack.enter_context(_inner(part, parent, where))
+            fd = stack.enter_context(inner(part, parent, where))
         yield fd, where
 
 
 @contextlib.contextmanager
-def _inner(part: str, parent: int, where: str) -> Iterator[int]:
+def inner(part: str, parent: int, where: str) -> Iterator[int]:
     """Open a directory of `parent` on the same mount."""
-    with _opened(part, parent, where) as fd:
+    with opened(part, parent, where) as fd:
         if _mount(fd) != _mount(parent):
             raise Refused(f"{where} is a mount of its own", "unmount it; hive gives away only its own directories")
         yield fd
 
 
-def _give_tree(fd: int, to: Ownership, where: str, depth: int = 0) -> None:
-    status = os.fstat(fd)
-    if to.settled(status.st_uid, status.st_gid):
-        return
-    if depth > _DEPTH:
-        raise Refused(f"{where} is deeper than {_DEPTH} directories", "move it away by hand")
-    for name in os.listdir(fd):
-        inner = f"{where}/{name}"
-        entry = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-        try:
-            _give_entry(entry, name, fd, to, inner, depth)
-        finally:
-            os.close(entry)
-    _settle(fd, replace(to, mode=stat.S_IMODE(status.st_mode) if depth else to.mode), where)
-
-
-def _give_entry(entry: int, name: str, parent: int, to: Ownership, where: str, depth: int) -> None:
-    status = os.fstat(entry)
-    if stat.S_ISLNK(status.st_mode) or to.settled(status.st_uid, status.st_gid):
-        return
-    if status.st_uid not in to.from_uids:
-        raise Refused(
-            f"{where} belongs to uid {status.st_uid}", "move it away by hand; hive takes no directory from another user"
-        )
-    if stat.S_ISDIR(status.st_mode):
-        with _inner(name, parent, where) as fd:
-            _give_tree(fd, to, where, depth + 1)
-        return
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-        raise Refused(f"{where} is not a plain file with one name", "move it away by hand")
-    try:
-        os.chown(f"/proc/self/fd/{entry}", to.uid, to.gid)  # exactly the file that was checked
-    except OSError as error:
-        raise TransientError(f"cannot give {where} to uid {to.uid}: {error.strerror}") from error
-
-
 def remove(root: Path, parts: tuple[str, ...]) -> None:
     """Remove the directory `root`/`parts` with its content if it exists. Enter no symlink and no mount."""
     with contextlib.ExitStack() as stack:
-        fd, where = stack.enter_context(_opened(root, None, str(root))), str(root)
+        fd, where = stack.enter_context(opened(root, None, str(root))), str(root)
         for part in parts[:-1]:
             where = f"{where}/{part}"
             if not _exists(part, fd):
                 return
-            fd = stack.enter_context(_inner(part, fd, where))
+            fd = stack.enter_context(inner(part, fd, where))
         if _exists(parts[-1], fd):
             try:
                 _remove_tree(parts[-1], fd, f"{where}/{parts[-1]}")
@@ -128,12 +81,12 @@ def remove(root: Path, parts: tuple[str, ...]) -> None:
 def _remove_tree(name: str, parent: int, where: str, depth: int = 0) -> None:
     if depth > _DEPTH:
         raise Refused(f"{where} is deeper than {_DEPTH} directories", "remove it by hand")
-    with _inner(name, parent, where) as fd:
-        for inner in os.listdir(fd):  # noqa: PTH208 - by its descriptor, not by a path
-            if stat.S_ISDIR(os.stat(inner, dir_fd=fd, follow_symlinks=False).st_mode):
-                _remove_tree(inner, fd, f"{where}/{inner}", depth + 1)
+    with inner(name, parent, where) as fd:
+        for entry in os.listdir(fd):  # noqa: PTH208 - by its descriptor, not by a path
+            if stat.S_ISDIR(os.stat(entry, dir_fd=fd, follow_symlinks=False).st_mode):
+                _remove_tree(entry, fd, f"{where}/{entry}", depth + 1)
             else:
-                os.unlink(inner, dir_fd=fd)
+                os.unlink(entry, dir_fd=fd)
     os.rmdir(name, dir_fd=parent)
 
 
@@ -148,9 +101,9 @@ def _exists(name: str, parent: int) -> bool:
 def require(root: Path, parts: tuple[str, ...]) -> None:
     """Raise Refused unless `root`/`parts` is a directory that is reached without a symlink."""
     with contextlib.ExitStack() as stack:
-        fd = stack.enter_context(_opened(root, None, str(root)))
+        fd = stack.enter_context(opened(root, None, str(root)))
         for depth, part in enumerate(parts):
-            fd = stack.enter_context(_opened(part, fd, "/".join((str(root), *parts[: depth + 1]))))
+            fd = stack.enter_context(opened(part, fd, "/".join((str(root), *parts[: depth + 1]))))
 
 
 @contextlib.contextmanager
@@ -185,7 +138,7 @@ def refuse_links(root: Path, parts: tuple[str, ...]) -> None:
             if stat.S_ISLNK(status.st_mode):
                 raise Refused(f"{where} is a symlink, and NixOS' start script would follow it as root", "remove it")
             if depth < len(parts):
-                parent = stack.enter_context(_opened(part, parent, where))
+                parent = stack.enter_context(opened(part, parent, where))
 
 
 def _make(part: str, parent: int, where: str) -> None:
@@ -198,7 +151,8 @@ def _make(part: str, parent: int, where: str) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path, parent: int | None, where: str) -> Iterator[int]:
+def opened(path: str | Path, parent: int | None, where: str) -> Iterator[int]:
+    """Open a directory that is no symlink. Raise Refused if it is missing, or is something else."""
     try:
         fd = os.open(path, _OPEN, dir_fd=parent)
     except FileNotFoundError as error:
