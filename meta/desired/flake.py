@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from meta.desired.summary import SUMMARISE
 from meta.errors import BadInput
 from meta.model import AgentEntry, Desired, Role
 from meta.names import AgentName
@@ -97,8 +96,7 @@ def render(
 
     `nixpkgs`, `hyperhive` and `modules` are flake URLs; `modules` is a folder whose default.nix every system imports.
     For `dashboard` see `identity`. Without `nixpkgs` the outputs only name
-    each agent's module (`agents.<n>`). With it there are a `nixosConfigurations.<n>` and a `summary.<n>` per agent
-    (JSON, see meta.nix.summary, evaluated without building).
+    each agent's module (`agents.<n>`). With it there is a `nixosConfigurations.<n>` per agent as well.
     """
     agents = sorted(desired.agents.items())
     lines = [
@@ -112,7 +110,6 @@ def render(
         "  };",
         "",
         "  outputs = inputs:",
-        *(_let(SUMMARISE) if nixpkgs else []),
         "  {",
         *(_module(name) for name, _ in agents),
         *(
@@ -145,10 +142,6 @@ def _shared_inputs(nixpkgs: str, hyperhive: str, modules: str) -> list[str]:
     if modules and nixpkgs:
         lines.append(f"    {MODULES} = {{ url = {nix_string(modules)}; flake = false; }};")
     return lines
-
-
-def _let(function: str) -> list[str]:
-    return ["    let", *(f"      {line}".rstrip() for line in function.splitlines()), "    in"]
 
 
 def _module(name: AgentName) -> str:
@@ -185,6 +178,5 @@ def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int,
         "        }",
         "      ];",
         "    };",
-        f"    summary.{nix_string(name)} = summarise inputs.self.nixosConfigurations.{nix_string(name)}.config;",
     ]
     return "\n".join(lines)

@@ -18,14 +18,14 @@ from meta.errors import BuildFailed
 from meta.text import one_line
 
 MAX_LINES = 200
-"""Lines of one comparison. If there are more, the most important are kept."""
+"""Lines of one comparison. If there are more, each part keeps its share, so that none can hide another."""
 
 _NAME_LIMIT = 120
 _DIGITS = 12
 _NAMED = 8
 """Packages that one line names."""
 
-FORM = 2
+FORM = 3
 """The number of the function that makes summaries."""
 
 
@@ -47,13 +47,13 @@ class _Written(BaseModel):
     users: dict[str, str] = Field(default_factory=dict)
     accounts: dict[str, str] = Field(default_factory=dict)
     passwords: dict[str, str] = Field(default_factory=dict)
-    keys: list[str] = Field(default_factory=list)
+    keys: dict[str, str] = Field(default_factory=dict)
     groups: dict[str, str] = Field(default_factory=dict)
-    ports: list[str] = Field(default_factory=list)
-    binds: list[str] = Field(default_factory=list)
+    ports: dict[str, str] = Field(default_factory=dict)
+    binds: dict[str, str] = Field(default_factory=dict)
     mounts: dict[str, str] = Field(default_factory=dict)
-    capabilities: list[str] = Field(default_factory=list)
-    setuid: list[str] = Field(default_factory=list)
+    capabilities: dict[str, str] = Field(default_factory=dict)
+    setuid: dict[str, str] = Field(default_factory=dict)
     wrappers: dict[str, str] = Field(default_factory=dict)
     tmpfiles: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
@@ -67,9 +67,9 @@ class _Written(BaseModel):
 class Summary:
     """One system. Each part maps names to values: a version, a digest, a user's uid and groups.
 
-    Keys, ports, binds, capabilities and setuid programs have only names. The parts are in the order of importance.
-    `whole` are digests of what the system is made of. `form` is the number of the function that made the summary: two
-    forms cannot be compared.
+    Keys, ports, binds, capabilities and setuid programs have only names. What cannot be evaluated has the value
+    "fails". The parts are in the order of importance. `whole` are digests of what the system is made of. `form` is the
+    number of the function that made the summary: two forms cannot be compared.
     """
 
     setuid: Mapping[str, str] = field(default_factory=dict)
@@ -102,26 +102,28 @@ class Summary:
 
 
 _WORDS = {
-    "setuid": "setuid program",
-    "capabilities": "capability",
-    "wrappers": "program wrapper",
-    "binds": "bind",
-    "mounts": "mount",
-    "ports": "open port",
-    "users": "user",
-    "accounts": "account of user",
-    "passwords": "password of user",
-    "keys": "ssh key",
-    "groups": "group",
-    "activation": "activation script",
-    "user_activation": "activation script of users",
-    "tmpfiles": "tmpfiles rule",
-    "nix": "nix setting",
-    "units": "unit",
-    "user_units": "unit of users",
-    "files": "file",
-    "packages": "package",
+    "setuid": ("setuid program", "setuid programs"),
+    "capabilities": ("capability", "capabilities"),
+    "wrappers": ("program wrapper", "program wrappers"),
+    "binds": ("bind", "binds"),
+    "mounts": ("mount", "mounts"),
+    "ports": ("open port", "open ports"),
+    "users": ("user", "users"),
+    "accounts": ("account of user", "accounts of users"),
+    "passwords": ("password of user", "passwords of users"),
+    "keys": ("ssh key", "ssh keys"),
+    "groups": ("group", "groups"),
+    "activation": ("activation script", "activation scripts"),
+    "user_activation": ("activation script of users", "activation scripts of users"),
+    "tmpfiles": ("tmpfiles rule", "tmpfiles rules"),
+    "nix": ("nix setting", "nix settings"),
+    "units": ("unit", "units"),
+    "user_units": ("unit of users", "units of users"),
+    "files": ("file", "files"),
+    "packages": ("package", "packages"),
 }
+"""One and several of each part, in the order of the lines."""
+
 _SHOWN = frozenset({"users", "groups", "packages"})
 """The parts whose values are for people. The others have digests."""
 
@@ -129,18 +131,23 @@ _BESIDE = {"wrappers": ("setuid", "capabilities"), "mounts": ("binds",), "accoun
 """The parts that say more of what other parts name. What is new there needs no second line."""
 
 _SYSTEM = "system"
-_HIDDEN = "in a way that no other line shows: read the patch"
-_MADE_OF = {
-    "boot": ("the script that boots the system", ()),
+_FAILS = "fails"
+_HIDDEN = ", in a way that no other line shows: read the patch"
+_PARTLY = " as a whole: the lines above may not be all"
+_UNKNOWN = "cannot be evaluated, read the patch"
+_ELSE = "something else in the system changed: read the patch"
+_MADE_OF: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "boot": ("the script that boots the system", "", ()),
     "script": (
-        f"the activation of the system, {_HIDDEN}",
+        "the activation of the system",
+        _HIDDEN,
         ("activation", "users", "accounts", "groups", "passwords", "files"),
     ),
-    "etc": (f"the files in /etc, {_HIDDEN}", ("files",)),
-    "packages": (f"the packages, {_HIDDEN}", ("packages", "builds")),
-    "rest": ("something else in the system changed: read the patch", ()),
+    "etc": ("the files in /etc", _HIDDEN, ("files",)),
+    "packages": ("the packages", _HIDDEN, ("packages", "builds")),
+    "rest": (_ELSE, "", ()),
 }
-"""What the system is made of, and the parts whose lines show a change of it."""
+"""What the system is made of, what to add if no line of another part shows a change of it, and those parts."""
 
 
 def parse(data: bytes) -> Summary:
@@ -156,16 +163,16 @@ def parse(data: bytes) -> Summary:
             one_line(f"the system's summary is not what hive asks for: {where}: {first['msg']}"), "see agent.nix"
         ) from error
     return Summary(
-        setuid=_names(written.setuid),
-        capabilities=_names(written.capabilities),
+        setuid=_clean(written.setuid),
+        capabilities=_clean(written.capabilities),
         wrappers=_clean(written.wrappers),
-        binds=_names(written.binds),
+        binds=_clean(written.binds),
         mounts=_clean(written.mounts),
-        ports=_names(written.ports),
+        ports=_clean(written.ports),
         users=_clean(written.users),
         accounts=_clean(written.accounts),
         passwords=_clean(written.passwords),
-        keys=_names(written.keys),
+        keys=_clean(written.keys),
         groups=_clean(written.groups),
         activation=_clean(written.activation),
         user_activation=_clean(written.userActivation),
@@ -188,32 +195,47 @@ def compare(old: Summary | None, new: Summary) -> tuple[str, ...]:
     line shows is a line as well: then the patch has to be read.
     """
     before = old or Summary()
-    changes = {part: _differences(part, before, new) for part in _WORDS}
-    changes["builds"] = _built_differently(before, new)
+    lines = {part: _differences(part, before, new) for part in _WORDS}
+    lines["builds"] = _built_differently(before, new)
     if old is not None:
-        changes["whole"] = _unexplained(before, new, {part for part, lines in changes.items() if lines})
-    lines = [line for some in changes.values() for line in some]
-    if len(lines) > MAX_LINES:
-        last = changes.get("whole", [])
-        kept = MAX_LINES - 1 - len(last)
-        lines = [*lines[:kept], f"and {len(lines) - kept - len(last)} more", *last]
-    return tuple(lines)
+        lines["whole"] = _changes_as_a_whole(before, new, {part for part, some in lines.items() if some})
+    forged = ["~ the system is not the one that NixOS makes: read the patch"] if _is_forged(new) else []
+    return (*forged, *_within(MAX_LINES - len(forged), lines))
+
+
+def _within(limit: int, lines: Mapping[str, list[str]]) -> list[str]:
+    """Return all lines, or at most `limit`: each part keeps at most the same share, and names how many more it has."""
+    share = limit
+    while sum(min(len(some), share) for some in lines.values()) > limit:
+        share -= 1
+    kept = []
+    for part, some in lines.items():
+        if len(some) <= share:
+            kept += some
+        else:
+            kept += [*some[: share - 1], f"and {len(some) - share + 1} more {_WORDS[part][1]}"]
+    return kept
+
+
+def _is_forged(summary: Summary) -> bool:
+    """Return True if the derivation that would be built is not made of the attributes that are summarised."""
+    return summary.whole.get("genuine", "yes") != "yes"
 
 
 def _differences(part: str, before: Summary, after: Summary) -> list[str]:
-    word, old, new = _WORDS[part], _part(before, part), _part(after, part)
-    added = [name for name in sorted(new.keys() - old.keys()) if not _is_named(after, part, name)]
-    removed = [name for name in sorted(old.keys() - new.keys()) if not _is_named(before, part, name)]
-    changed = []
-    for name in sorted(old.keys() & new.keys()):
-        if old[name] != new[name]:
-            how = f": {old[name] or 'none'} -> {new[name] or 'none'}" if part in _SHOWN else _how(old[name], new[name])
-            changed.append(f"~ {word} {name}{how}")
+    word, old, new = _WORDS[part][0], _part(before, part), _part(after, part)
+    added, removed = _unnamed(after, part, old), _unnamed(before, part, new)
+    changed = [name for name in sorted(old.keys() & new.keys()) if _is_changed(old[name], new[name])]
     return [
         *(f"+ {word} {_described(part, name, new[name])}" for name in added),
-        *changed,
+        *(f"~ {word} {name}{_how(part, old[name], new[name])}" for name in changed),
         *(f"- {word} {name}" for name in removed),
     ]
+
+
+def _is_changed(old: str, new: str) -> bool:
+    """Return True if two values differ. Two that cannot be evaluated may differ as well."""
+    return old != new or new == _FAILS
 
 
 def _part(summary: Summary, part: str) -> Mapping[str, str]:
@@ -221,14 +243,20 @@ def _part(summary: Summary, part: str) -> Mapping[str, str]:
     return names
 
 
-def _is_named(summary: Summary, part: str, name: str) -> bool:
-    """Return True if a line of another part names `name`, of which this part only has more details."""
-    others = [other for beside in _BESIDE.get(part, ()) for other in _part(summary, beside)]
-    return any(other == name or other.endswith(f" of program {name}") for other in others)
+def _unnamed(summary: Summary, part: str, others: Mapping[str, str]) -> list[str]:
+    """Return the names of a part that are not in `others` and that no line of another part names."""
+    values = _part(summary, part)
+    beside = {name for other in _BESIDE.get(part, ()) for name in _part(summary, other)}
+    beside |= {name.rpartition(" of program ")[2] for name in beside}
+    return sorted(name for name in values.keys() - others.keys() if values[name] == _FAILS or name not in beside)
 
 
-def _how(old: str, new: str) -> str:
-    """Return the change of what follows a digest: a mode and an owner."""
+def _how(part: str, old: str, new: str) -> str:
+    """Return the change of a value for people, or of what follows a digest: a mode and an owner."""
+    if new == _FAILS:
+        return f": {_UNKNOWN}"
+    if part in _SHOWN:
+        return f": {old or 'none'} -> {new or 'none'}"
     before, after = old.partition(" ")[2], new.partition(" ")[2]
     return f": {before or 'read-only'} -> {after or 'read-only'}" if before != after else ""
 
@@ -236,38 +264,38 @@ def _how(old: str, new: str) -> str:
 def _built_differently(old: Summary, new: Summary) -> list[str]:
     """Return one line for the packages whose version is the same and whose build is another."""
     same = [name for name in new.builds if old.packages.get(name) == new.packages.get(name)]
-    names = sorted(name for name in same if old.builds.get(name, new.builds[name]) != new.builds[name])
+    names = sorted(name for name in same if _is_changed(old.builds.get(name, new.builds[name]), new.builds[name]))
     if not names:
         return []
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return [f"~ built differently, in the same version: {', '.join(names[:_NAMED])}{more}"]
 
 
-def _unexplained(old: Summary, new: Summary, shown: set[str]) -> list[str]:
-    """Return a line for each thing that the system is made of, if it changed and no line of another part shows why."""
+def _changes_as_a_whole(old: Summary, new: Summary, shown: set[str]) -> list[str]:
+    """Return a line for each thing that the system is made of, if it changed.
+
+    The lines of other parts come from options, and a module can replace what NixOS makes of them. So they explain
+    nothing for certain, and this line is there even beside them.
+    """
     if not old.whole or old.form != new.form:
         return []
     lines = [
-        f"~ {words}"
-        for name, (words, parts) in _MADE_OF.items()
-        if old.whole.get(name) != new.whole.get(name) and not shown.intersection(parts)
+        f"~ {words}{_PARTLY if shown.intersection(parts) else hidden}"
+        for name, (words, hidden, parts) in _MADE_OF.items()
+        if _is_changed(old.whole.get(name, ""), new.whole.get(name, ""))
     ]
-    if not lines and not shown and not old.is_same(new):
-        lines = [f"~ {_MADE_OF['rest'][0]}"]
-    return lines
+    return lines or ([] if old.is_same(new) else [f"~ {_ELSE}"])
 
 
 def _described(part: str, name: str, what: str) -> str:
+    if what == _FAILS:
+        return f"{name}: {_UNKNOWN}"
     if part not in _SHOWN:
         mode = what.partition(" ")[2]
         return f"{name} ({mode})" if mode else name
     if not what:
         return name
     return f"{name} {what}" if part == "packages" else f"{name} ({what})"
-
-
-def _names(values: Iterable[str]) -> dict[str, str]:
-    return {_one_line(value): "" for value in values}
 
 
 def _clean(values: Mapping[str, str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from meta.approval import Binding
 from meta.config import Config
 from meta.desired import flake, flake_lock
 from meta.desired.reader import MAIN, candidate_ref
-from meta.desired.summary import SUMMARISE_SYSTEM
+from meta.desired.summary import SUMMARISE
 from meta.errors import BuildFailed, NotFound, PermanentError
 from meta.git.repo import GitRepo
 from meta.layout import Layout
@@ -151,7 +151,7 @@ class NixBuilder:
         """
         source, shown = await self._shown(request)
         attribute = f"nixosConfigurations.{flake.nix_string(request.agent)}.config"
-        text = await self._nix.evaluate(source.evaluation, attribute, source.places, apply=SUMMARISE_SYSTEM)
+        text = await self._nix.evaluate(source.evaluation, attribute, source.places, apply=SUMMARISE)
         return Preview(shown, summary.parse(text))
 
     async def shown(self, request: BuildRequest) -> Binding:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from meta.agent_toml import seed
 from meta.desired.flake import render
-from meta.desired.summary import SUMMARISE_SYSTEM
+from meta.desired.summary import SUMMARISE
 from meta.model import AgentEntry, ContainerSettings, Desired, Pin, Role
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from meta.nix.summary import parse
@@ -160,7 +160,7 @@ def agents(tree: Tree) -> str:
 
 def summary(tree: Tree) -> str:
     """Return the size of alice's summary, made by the function that hive's approvals are bound to."""
-    text = tree.value(tree.meta, f'nixosConfigurations."{ALICE}".config', "--apply", SUMMARISE_SYSTEM)
+    text = tree.value(tree.meta, f'nixosConfigurations."{ALICE}".config', "--apply", SUMMARISE)
     found = parse(text.encode())
     for part in ("units", "packages", "users"):
         if not getattr(found, part):

@@ -319,6 +319,9 @@ async def test_a_preview_says_what_the_system_would_be_and_builds_nothing(nix_ho
         "~ unit firewall.service",
         "~ file /etc/systemd/system",
         "+ package git 0",
+        "~ the activation of the system as a whole: the lines above may not be all",
+        "~ the files in /etc as a whole: the lines above may not be all",
+        "~ the packages as a whole: the lines above may not be all",
     )
     assert compare(after.summary, after.summary) == ()
     assert nix_host.builder.built(ALICE) == {}

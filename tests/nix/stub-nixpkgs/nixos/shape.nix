@@ -155,7 +155,8 @@ in
     }";
 
     system.build.etc = text "etc" (
-      builtins.toJSON (map (it: [
+      "${config.system.stub.content}# "
+      + builtins.toJSON (map (it: [
         it.target
         it.mode
         it.user
@@ -165,9 +166,8 @@ in
     );
     system.build.bootStage2 = text "stage-2" config.boot.postBootCommands;
 
-    # `drvAttrs` of the real toplevel
+    # what is in the `drvAttrs` of the real toplevel
     system.stub.attributes = {
-      name = "nixos-system";
       buildCommand = ''
         cp ${config.system.build.bootStage2} $out/init
         ln -s ${config.system.build.etc}/etc $out/etc
@@ -175,6 +175,7 @@ in
         ${config.system.systemBuilderCommands}
       '';
       activationScript = config.system.activationScripts.script;
+      inherit (config.system) dryActivationScript;
       extraDependencies = config.system.extraDependencies;
     };
   };

@@ -18,10 +18,13 @@ let
     packages = map toString config.environment.systemPackages;
     variables = config.environment.variables;
   };
-  boot = import ./boot.nix { inherit lib config; };
-  files = builtins.genList (
-    number: builtins.elemAt boot number // { key = "file${toString number}"; }
-  ) (builtins.length boot);
+  files = [
+    {
+      path = "system.json";
+      text = summary;
+    }
+  ]
+  ++ import ./boot.nix { inherit lib config; };
 in
 {
   options.system = {
@@ -58,6 +61,10 @@ in
           );
         };
     };
+    dryActivationScript = mkOption {
+      type = types.str;
+      default = "";
+    };
     stub = mkOption {
       type = types.attrs;
       default = { };
@@ -71,25 +78,28 @@ in
   config.environment.systemPackages = lib.optional (config.nix.enable && !config.system.disableInstallerTools) (
     pkgs.writeText "nixos-version" (toString config.system.configurationRevision) // { version = "25.11"; }
   );
+  # a program that writes what the stub's system consists of: /etc of a real one is a derivation of its own as well
+  config.system.stub.content = lib.concatMapStrings (
+    file: "put ${lib.escapeShellArg file.path} ${lib.escapeShellArg file.text}\n"
+  ) files;
   config.system.build.toplevel =
     if failed != [ ] then
       throw "\nFailed assertions:\n${lib.concatMapStringsSep "\n" (text: "- ${text}") failed}"
     else
       lib.showWarnings config.warnings (
         derivation (
-          {
+          # so that what changes the real toplevel changes this one
+          config.system.stub.attributes
+          // {
             name = "nixos-system-${config.networking.hostName}-stub";
             system = config.nixpkgs.hostPlatform;
-            inherit summary;
-            passAsFile = [ "summary" ] ++ map (file: file.key) files;
             builder = "/bin/sh";
             args = [
               "-c"
               ''
                 PATH=/run/current-system/sw/bin:/usr/bin:/bin
-                put() { mkdir -p "$(dirname "$out/$2")" && cat "$1" > "$out/$2"; }
-                put "$summaryPath" system.json
-                ${lib.concatMapStrings (file: "put \"\$${file.key}Path\" ${lib.escapeShellArg file.path}\n") files}
+                put() { mkdir -p "$(dirname "$out/$1")" && printf %s "$2" > "$out/$1"; }
+                . ${config.system.build.etc}
                 cat ${./init.sh} > $out/init
                 chmod +x $out/init
                 ln -s /usr $out/sw
@@ -97,14 +107,8 @@ in
               ''
             ];
           }
-          // builtins.listToAttrs (map (file: lib.nameValuePair file.key file.text) files)
-          # so that whatever changes the real toplevel changes this one
-          // {
-            shape = builtins.toJSON config.system.stub.attributes;
-          }
         )
         // {
-          drvAttrs = config.system.stub.attributes;
           inputDerivation = pkgs.hello;
         }
       );
