@@ -110,6 +110,11 @@ def read(path: Path) -> Declaration:
     return Declaration(_by(given), agents, broken, digest.hexdigest())
 
 
+def is_host(actor: str) -> bool:
+    """Return True if the host's configuration did it: `actor` is the `by` of a declaration."""
+    return actor == APPROVER or actor.startswith(f"{APPROVER} (")
+
+
 def _name(path: Path, name: str) -> AgentName:
     try:
         return agent_name(name)

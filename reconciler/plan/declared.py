@@ -73,7 +73,8 @@ class Git:
 class Facts:
     """All that decides about one agent. `git` is None if meta does not have it.
 
-    `known`: the record has it. `dropped`: it was stopped because it was declared no more. `busy`: an id is in flight.
+    `known`: the record has it. `kept`: it goes on when nothing declares it any more: it is the manager, or git had it
+    before it was declared. `dropped`: it was stopped because it was declared no more. `busy`: an id is in flight.
     `purging`: an earlier agent of that name is being removed. `tried` is the state of the id that was made for what
     is declared now, None if there was none. `offers` are the pending proposals from declarations.
     """
@@ -81,6 +82,7 @@ class Facts:
     declared: bool
     git: Git | None
     known: bool = False
+    kept: bool = False
     dropped: bool = False
     busy: bool = False
     purging: bool = False
@@ -113,15 +115,15 @@ def decide(facts: Facts) -> Verdict:
 
 
 def _removed(facts: Facts) -> Verdict:
-    """Decide about an agent that is not declared: stop it once if it was, and leave it to a person."""
+    """Decide about an agent that is not declared: if it was, stop it once and leave it to a person, or to git."""
     if not facts.known:
         return Verdict(Act.NOTHING, Standing.NONE)
     if facts.offers:
-        return Verdict(Act.WITHDRAW, Standing.REMOVED, facts.offers[0].id)
+        return Verdict(Act.WITHDRAW, Standing.NONE if facts.kept else Standing.REMOVED, facts.offers[0].id)
     if facts.git is None:
         return Verdict(Act.NOTHING if facts.busy else Act.FORGET, Standing.NONE)
     if not facts.dropped:
-        return Verdict(Act.STOP, Standing.REMOVED)
+        return Verdict(Act.FORGET, Standing.NONE) if facts.kept else Verdict(Act.STOP, Standing.REMOVED)
     return Verdict(Act.FORGET, Standing.NONE) if facts.git.running else Verdict(Act.NOTHING, Standing.REMOVED)
 
 

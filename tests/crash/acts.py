@@ -261,7 +261,9 @@ def declare_anew(cell: Cell) -> Act:
 
 
 def declare_no_more(cell: Cell) -> Act:
-    declared(cell)
+    """Remove the declaration of an agent that came with it."""
+    declare(cell.lab, **{cell.agent: good(cell)})
+    cell.lab.until(lambda: standing(cell) == "agrees")
     return lambda: declare(cell.lab)
 
 
@@ -277,11 +279,16 @@ def dropped(cell: Cell) -> str:
 
 # how it is made as it was
 def keep(cell: Cell) -> None:
-    """Take the agent out of the configuration and start it again: git alone has it then."""
+    """Take the agent out of the configuration: git alone has it then, as before it was declared."""
     declare(cell.lab)
-    cell.lab.until(lambda: standing(cell) == "removed")
-    start(cell)
     cell.lab.until(lambda: standing(cell) == "")
+
+
+def purge_removed(cell: Cell) -> None:
+    """Purge an agent that is declared no more, so that the next declaration brings it anew."""
+    declare(cell.lab)
+    cell.lab.until(lambda: standing(cell) in ("", "removed"))
+    purge(cell)
 
 
 def undeclare(cell: Cell) -> None:

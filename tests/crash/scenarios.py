@@ -29,6 +29,7 @@ from tests.crash.acts import (
     process,
     propose,
     purge,
+    purge_removed,
     push_again,
     remember,
     request,
@@ -326,7 +327,8 @@ ALL = (
         "stopped, removed",
         ("commit-run", "remember-declared"),
         ("drain", "stop"),
-        tidy=keep,
+        agent="oak",
+        tidy=purge_removed,
     ),
 )
 NAMED = {scenario.name: scenario for scenario in ALL}

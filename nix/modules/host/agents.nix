@@ -82,7 +82,8 @@ in
       '';
       description = ''
         Agents that this configuration declares. Each is a proposal that `nixos-rebuild` approved; what git changed too
-        waits for a person. An agent that is declared no more is stopped, and `hive destroy` removes it.
+        waits for a person. An agent that came with its declaration is stopped when that is removed, and `hive destroy`
+        removes it; the manager, and what git had before, go on.
       '';
     };
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from meta.applied.pinning import Pinning
@@ -19,6 +20,8 @@ from reconciler.plan.declared import Act, Standing, Verdict
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
 from reconciler.world import World
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Acts:
                 await self._records.remember(agent, dropped=True)
             case Act.FORGET:
                 await self._records.forget(agent)
+                log.info("%s is declared no more and goes on as git has it, or is gone", agent)
             case _:
                 raise AssertionError(f"unreachable: {verdict}")
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from meta.applied.source import DECLARED, SourceKind
+from meta.desired.declaration import is_host
 from meta.desired.declared_files import DeclaredFiles
 from meta.model import Deploy, DeployKind, RunState, TagState
-from meta.names import AgentName, ProposalId, Sha
+from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.observe.declared import DeclaredRecord
 from reconciler.plan.declared import IN_FLIGHT, Facts, Git, Offer, base_of
 from reconciler.proposals.deploys import Deploys
@@ -49,6 +50,7 @@ class Looks:
             declared=files is not None,
             git=None,
             known=record is not None,
+            kept=agent == MANAGER or not _spawned_by_host(deploys),
             dropped=record is not None and record.dropped,
             busy=any(deploy.state in IN_FLIGHT for deploy in deploys),
             purging=grave is not None and grave.purge,
@@ -99,6 +101,13 @@ def _declared(deploys: Iterable[Deploy]) -> list[Deploy]:
         for deploy in deploys
         if deploy.kind is not DeployKind.ROLLBACK and first_source(deploy, deploys).kind is SourceKind.DECLARED
     ]
+
+
+def _spawned_by_host(deploys: Iterable[Deploy]) -> bool:
+    """Return True if a declaration brought the agent: the newest spawn that was deployed is the host's."""
+    spawns = [each for each in deploys if each.kind is DeployKind.SPAWN and each.state is TagState.DEPLOYED]
+    newest = max(spawns, key=lambda deploy: deploy.id, default=None)
+    return newest is not None and is_host(newest.proposed_by)
 
 
 def _is_offer(deploy: Deploy) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meta.desired.declared_files import DeclaredFiles
-from meta.names import AgentName
+from meta.names import MANAGER, AgentName
 from meta.text import one_line
 from reconciler.agents.declared.look import Look
 from reconciler.observe.declared import DeclaredRecord
@@ -33,10 +33,8 @@ def condition(agent: AgentName, verdict: Verdict, record: DeclaredRecord | None)
         case Standing.FAILED:
             return f"{ABOUT} declares what failed ({tried}): see `hive history {agent}`"
         case Standing.REMOVED:
-            return (
-                f"{ABOUT} declares it no more, so it was stopped: `hive destroy {agent}` removes it, "
-                f"`hive start {agent}` keeps it"
-            )
+            removes = "" if agent == MANAGER else f"`hive destroy {agent}` removes it, "
+            return f"{ABOUT} declares it no more, so it was stopped: {removes}`hive start {agent}` keeps it"
         case _:
             return ""
 

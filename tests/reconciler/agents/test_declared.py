@@ -338,6 +338,30 @@ async def test_the_manager_may_be_declared_before_it_is_there(host: Host) -> Non
         assert files["agent.toml"].data == b'label = "the boss"\n'
 
 
+async def test_the_manager_goes_on_when_nothing_declares_it_any_more(host: Host) -> None:
+    host.declare(manager=toml("the boss"))
+    async with host.running() as daemon:
+        await host.settle()
+        host.declare()
+        await host.settle()
+        (row,) = (await daemon.service.status()).agents
+        assert (row.agent, row.desired, row.declared, row.conditions) == ("manager", "running", "", ())
+
+
+async def test_an_agent_that_git_had_before_goes_on_when_nothing_declares_it_any_more(host: Host) -> None:
+    host.declare()
+    async with host.running() as daemon:
+        await daemon.service.spawns.begin(ALICE, OPERATOR)
+        assert await daemon.service.loop.settled(ALICE, 30)
+        host.declare(alice=toml("A"))
+        await host.settle()
+        assert await host.standing() == "conflict"
+        host.declare()
+        await host.settle()
+        row = await host.row()
+        assert (row.desired, row.declared, row.pending, row.conditions) == ("running", "", (), ())
+
+
 async def test_what_is_declared_badly_is_named_and_holds_nothing_else_up(host: Host) -> None:
     host.declare(alice=toml("A"), bob={"settings": "lable = 1\n"})
     async with host.running() as daemon:

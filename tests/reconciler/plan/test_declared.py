@@ -87,6 +87,15 @@ TABLE = {
         Facts(False, SAME, known=True),
         Verdict(Act.STOP, Standing.REMOVED),
     ),
+    "one that git had before goes on": (Facts(False, SAME, known=True, kept=True), Verdict(Act.FORGET, Standing.NONE)),
+    "its waiting proposal goes first": (
+        Facts(False, SAME, known=True, kept=True, offers=(offer(),)),
+        Verdict(Act.WITHDRAW, Standing.NONE, ProposalId(7)),
+    ),
+    "one that an older hive stopped is left to hive start": (
+        Facts(False, STOPPED, known=True, kept=True, dropped=True),
+        Verdict(Act.NOTHING, Standing.REMOVED),
+    ),
     "its waiting proposal is withdrawn": (
         Facts(False, SAME, known=True, offers=(offer(),)),
         Verdict(Act.WITHDRAW, Standing.REMOVED, ProposalId(7)),
@@ -123,7 +132,7 @@ def test_nothing_is_approved_that_git_would_lose() -> None:
         for tried in (None, *TagState):
             for offers in ((), (offer(),), (offer(same=False),), (offer(onto=OLD),)):
                 git = Git(PIN, True, agrees, unchanged, moved)
-                verdict = decide(Facts(True, git, True, dropped, busy, False, tried, offers))
+                verdict = decide(Facts(True, git, True, False, dropped, busy, False, tried, offers))
                 if verdict.act is Act.APPROVE:
                     assert not (moved or agrees or unchanged or busy)
                     assert offers == (offer(),)

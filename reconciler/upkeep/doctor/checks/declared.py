@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from meta.desired import declaration
+from meta.names import MANAGER
 from reconciler.plan.declared import ABOUT, Standing
 from reconciler.upkeep.doctor.checks.base import AgentRow, Finding, Subject, Verdict, ok
 
@@ -42,6 +43,8 @@ def is_about(text: str) -> bool:
 
 def _standing(agent: AgentRow) -> list[Finding]:
     remedy = _REMEDIES.get(Standing(agent.declared)) if agent.declared in set(Standing) else None
+    if agent.name == MANAGER and agent.declared == Standing.REMOVED:
+        remedy = "`hive start {0}`: nobody can destroy it"
     if remedy is None:
         return []
     about = "; ".join(condition for condition in agent.conditions if is_about(condition))
