@@ -4,34 +4,38 @@
      "agents": {"alice": {"settings": "label = \"Alice\"\n", "module": "/nix/store/...-alice.nix"}}}
 
 `settings` is the text of agent.toml, `module` a NixOS module: a file, or a folder with a default.nix. Each may be null.
+An entry that cannot be used is that agent's matter: the others are followed.
 `profile` is the link from which the number of the host's generation is read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from meta.agent_toml.settings import parse_settings, require_runtime
-from meta.desired.declared_files import MODULE_FILE, MODULE_FOLDER, DeclaredFiles
+from meta.desired import declared_module, trusted
+from meta.desired.declared_files import DeclaredFiles
 from meta.errors import BadInput, Damaged, HiveError, NotFound, Refused
 from meta.names import AgentName, agent_name
 from meta.text import one_line
 
 VERSION = 1
 MOST_BYTES = 16 * 2**20
-"""Bytes of the file, and of one agent's module."""
-MOST_FILES = 1_000
-"""Files of one agent's module."""
+"""Bytes of the file."""
 APPROVER = "nixos-rebuild"
-_REBUILD = "mend services.hive.agents of the host's configuration, then `nixos-rebuild switch`"
+MEND = "mend services.hive.agents of the host's configuration, then `nixos-rebuild switch`"
+UPDATE = "update hive and its NixOS module together"
+HINTS = (MEND, UPDATE, trusted.MEND_FILE, trusted.MEND_FOLDER)
+"""What can be done about a file that is not used."""
+_NAME_LENGTH = 40
+_REASON_LENGTH = 500
 _GENERATION = re.compile(r"system-([0-9]+)-link")
 _REVISION_LENGTH = 12
 
@@ -49,25 +53,49 @@ class _File(_Strict):
     version: int
     revision: str | None = None
     profile: str | None = None
-    agents: dict[str, _Agent]
+    agents: dict[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """The declared agents. `by` names who declared them: `nixos-rebuild (generation 42)`.
+    """The declared agents.
 
-    `broken` has the agents whose declaration cannot be used, each with the reason. `digest` is that of the content.
+    `broken` has the entries that cannot be used, each with the reason; its key need not be a name that hive accepts.
+    `digest` is that of the content. `modules` are the stamps that the modules had before they were read.
     """
 
-    by: str
     agents: Mapping[AgentName, DeclaredFiles]
-    broken: Mapping[AgentName, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    profile: str | None = None
+    revision: str | None = None
+    modules: Mapping[Path, object] = field(default_factory=dict)
+
+    @property
+    def by(self) -> str:
+        """Return who declares it now: `nixos-rebuild (generation 42)`.
+
+        The host's generation changes also if the file does not, so this reads its link each time.
+        """
+        known = []
+        try:
+            link = Path(self.profile).readlink().name if self.profile else ""
+        except (OSError, ValueError):
+            link = ""
+        if generation := _GENERATION.fullmatch(link):
+            known.append(f"generation {generation[1]}")
+        if self.revision:
+            known.append(f"revision {one_line(self.revision, 60)[:_REVISION_LENGTH]}")
+        return f"{APPROVER} ({', '.join(known)})" if known else APPROVER
 
     @property
     def names(self) -> frozenset[AgentName]:
         """Every declared name, also of an agent whose declaration cannot be used."""
-        return frozenset({*self.agents, *self.broken})
+        return frozenset({*self.agents, *map(AgentName, self.broken)})
+
+    def modules_changed(self) -> bool:
+        """Return True if a module outside the nix store is no longer what was read."""
+        return any(declared_module.stamp(path) != before for path, before in self.modules.items())
 
 
 def stamp(path: Path) -> tuple[int, ...] | None:
@@ -76,7 +104,7 @@ def stamp(path: Path) -> tuple[int, ...] | None:
         status = path.stat()
     except OSError:
         return None
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return (status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def read(path: Path) -> Declaration:
@@ -90,24 +118,28 @@ def read(path: Path) -> Declaration:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInput(one_line(f"{path}: {where}: {first['msg']}"), _REBUILD) from error
+        raise BadInput(one_line(f"{path}: {where}: {first['msg']}"), MEND) from error
     if given.version != VERSION:
         raise BadInput(
             f"{path} has version {given.version}, this hive reads {VERSION}",
-            "update hive and its NixOS module together",
+            UPDATE,
         )
     agents: dict[AgentName, DeclaredFiles] = {}
-    broken: dict[AgentName, str] = {}
+    broken: dict[str, str] = {}
+    modules: dict[Path, object] = {}
     for name, each in sorted(given.agents.items()):
-        agent = _name(path, name)
         try:
-            agents[agent] = _files(each)
+            agent, entry = agent_name(name), _entry(each)
+            if entry.module is not None:
+                modules[Path(entry.module)] = declared_module.stamp(Path(entry.module))
+            agents[agent] = _files(entry)
         except HiveError as error:
-            broken[agent] = error.summary
+            hint = f" ({error.hint})" if error.hint and error.hint != MEND else ""
+            broken[one_line(name, _NAME_LENGTH)] = one_line(f"{error.summary}{hint}", _REASON_LENGTH)
     digest = hashlib.sha256(text)
     for agent, files in agents.items():
         digest.update(f"{agent} {files.digest}\n".encode())
-    return Declaration(_by(given), agents, broken, digest.hexdigest())
+    return Declaration(agents, broken, digest.hexdigest(), given.profile, given.revision, modules)
 
 
 def is_host(actor: str) -> bool:
@@ -115,86 +147,37 @@ def is_host(actor: str) -> bool:
     return actor == APPROVER or actor.startswith(f"{APPROVER} (")
 
 
-def _name(path: Path, name: str) -> AgentName:
+def _entry(given: JsonValue) -> _Agent:
     try:
-        return agent_name(name)
-    except BadInput as error:
-        raise BadInput(f"{path}: {error.summary}", _REBUILD) from error
+        entry = _Agent.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the entry"
+        raise BadInput(one_line(f"{where}: {first['msg']}"), MEND) from error
+    if "\0" in (entry.module or ""):
+        raise BadInput("module: it holds NUL", MEND)
+    return entry
 
 
 def _content(path: Path) -> bytes:
     """Return the file's content. Whoever can write it approves what runs, so it must be root's or this user's."""
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-                raise Refused(
-                    f"{path} is not used: others than root could have written it, and what it declares is approved",
-                    "make it root's, with the mode 0644",
-                )
+        real, status = trusted.resolve(path.absolute())
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(f"{path} is not used: it is no regular file", MEND)
+        with real.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
-    except FileNotFoundError as error:
-        raise NotFound(f"{path} does not exist, so no declaration is followed", _REBUILD) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(f"{path} does not exist, so no declaration is followed", MEND) from error
     except OSError as error:
         raise Damaged(path, error.strerror or str(error)) from error
     if len(content) > MOST_BYTES:
-        raise BadInput(f"{path} has more than {MOST_BYTES} bytes", _REBUILD)
+        raise BadInput(f"{path} has more than {MOST_BYTES} bytes", MEND)
     return content
-
-
-def _by(given: _File) -> str:
-    """Return who declared it: nixos-rebuild, with the host's generation and revision as far as they are known."""
-    known = []
-    try:
-        link = Path(given.profile).readlink().name if given.profile else ""
-    except OSError:
-        link = ""
-    if generation := _GENERATION.fullmatch(link):
-        known.append(f"generation {generation[1]}")
-    if given.revision:
-        known.append(f"revision {one_line(given.revision, 60)[:_REVISION_LENGTH]}")
-    return f"{APPROVER} ({', '.join(known)})" if known else APPROVER
 
 
 def _files(given: _Agent) -> DeclaredFiles:
     settings = given.settings.encode() if given.settings is not None else None
     if settings is not None:
         require_runtime(parse_settings(settings))
-    return DeclaredFiles(settings, _module(Path(given.module)) if given.module is not None else {})
-
-
-def _module(path: Path) -> dict[str, bytes]:
-    """Return the files of a module by their path in the agent's repo."""
-    try:
-        if path.is_file():
-            return {MODULE_FILE: _limited(path, MOST_BYTES)}
-        if not path.is_dir():
-            raise BadInput(f"the module {path} does not exist", _REBUILD)
-        files: dict[str, bytes] = {}
-        rest = MOST_BYTES
-        for folder, folders, names in os.walk(path):
-            for name in (*folders, *names):
-                one = Path(folder, name)
-                if one.is_symlink() or not (one.is_file() or one.is_dir()):
-                    raise BadInput(
-                        f"the module {path} has {name}, which is no regular file", "put the file itself there"
-                    )
-            for name in sorted(names):
-                one = Path(folder, name)
-                files[f"{MODULE_FOLDER}/{one.relative_to(path)}"] = content = _limited(one, rest)
-                rest -= len(content)
-                if len(files) > MOST_FILES:
-                    raise BadInput(f"the module {path} has more than {MOST_FILES} files", "give a smaller folder")
-    except OSError as error:
-        raise BadInput(f"the module {path} cannot be read: {error.strerror}", _REBUILD) from error
-    if f"{MODULE_FOLDER}/default.nix" not in files:
-        raise BadInput(f"the module {path} is a folder without default.nix", "add it, or give a file")
-    return files
-
-
-def _limited(path: Path, most: int) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise BadInput(f"{path} makes the module larger than {MOST_BYTES} bytes", "give a smaller one")
-    return content
+    return DeclaredFiles(settings, declared_module.read(Path(given.module)) if given.module is not None else {})

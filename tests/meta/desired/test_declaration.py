@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from meta.desired.declaration import MOST_FILES, read, stamp
+from meta.desired.declaration import read, stamp
 from meta.desired.declared_files import WRAPPERS, DeclaredFiles
+from meta.desired.declared_module import MOST_FILES
 from meta.errors import BadInput, NotFound, Refused
 from meta.names import AgentName
 
 ALICE = AgentName("alice")
 GIT = {"agent.toml": b"git\n", "agent.nix": b"{ }", "flake.nix": b"f", "own/a": b"a"}
+
+
+@pytest.fixture(autouse=True)
+def usual_umask() -> Iterator[None]:
+    """Make files that only their owner can write."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def write(folder: Path, content: object) -> Path:
@@ -38,12 +49,8 @@ def test_the_actor_names_the_hosts_generation_and_revision_as_far_as_they_are_kn
         ("{", "the file"),
         ("[]", "the file"),
         ({"version": 1}, "agents"),
-        ({"version": 1, "agents": {"elevenandone": {}}}, "12 characters, the limit is 11"),
-        ({"version": 1, "agents": {"hive": {}}}, "reserved"),
-        ({"version": 1, "agents": {"../x": {}}}, "lower-case letter"),
+        ({"version": 1, "agents": []}, "agents"),
         ({"version": 9, "agents": {}}, "version 9"),
-        ({"version": 1, "agents": {"alice": {"modul": "x"}}}, r"agents\.alice\.modul"),
-        ({"version": 1, "agents": {"alice": {"settings": 1}}}, r"agents\.alice\.settings"),
     ],
 )
 def test_a_file_that_hive_does_not_understand_is_refused_with_the_place(
@@ -51,6 +58,42 @@ def test_a_file_that_hive_does_not_understand_is_refused_with_the_place(
 ) -> None:
     with pytest.raises(BadInput, match=words):
         read(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "words"),
+    [
+        ("elevenandone", {}, "12 characters, the limit is 11"),
+        ("hive", {}, "reserved"),
+        ("../x", {}, "lower-case letter"),
+        ("alice", {"modul": "x"}, "modul: "),
+        ("alice", {"settings": 1}, "settings: "),
+        ("alice", None, "the entry: "),
+        ("alice", {"module": "relative.nix"}, "no absolute path"),
+        ("alice", {"module": "/a\0b"}, "NUL"),
+    ],
+)
+def test_an_entry_that_cannot_be_used_breaks_only_itself(tmp_path: Path, name: str, entry: object, words: str) -> None:
+    declared = read(write(tmp_path, {"version": 1, "agents": {name: entry, "bob": {}}}))
+    assert set(declared.agents) == {"bob"}
+    assert words in declared.broken[name]
+
+
+def test_the_actor_is_the_generation_of_the_moment(tmp_path: Path) -> None:
+    link = tmp_path / "system"
+    link.symlink_to("system-42-link")
+    declared = read(write(tmp_path, {"version": 1, "profile": str(link), "agents": {}}))
+    assert declared.by == "nixos-rebuild (generation 42)"
+    link.unlink()
+    link.symlink_to("system-43-link")
+    assert declared.by == "nixos-rebuild (generation 43)"
+
+
+def test_a_file_in_a_folder_where_others_can_replace_it_approves_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, {"version": 1, "agents": {}})
+    tmp_path.chmod(0o777)
+    with pytest.raises(Refused, match="has the mode 0777"):
+        read(path)
 
 
 def test_a_file_that_others_can_write_or_that_is_missing_approves_nothing(tmp_path: Path) -> None:
@@ -109,6 +152,85 @@ def test_a_module_that_cannot_be_used_breaks_only_its_agent(tmp_path: Path) -> N
     }.items():
         assert words in reasons[name]
     assert declared.names == frozenset(given)
+
+
+def refusal(folder: Path, path: Path) -> str:
+    declared = read(write(folder, {"version": 1, "agents": {"alice": {"module": str(path)}}}))
+    assert not declared.agents
+    return declared.broken[ALICE]
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
+def test_a_module_that_others_can_write_approves_nothing(tmp_path: Path, mode: int) -> None:
+    one = tmp_path / "one.nix"
+    one.write_bytes(b"{ }")
+    one.chmod(mode)
+    link = tmp_path / "link"
+    link.symlink_to(one)
+    for path in (one, link):
+        assert f"one.nix has the mode {mode:04o}" in refusal(tmp_path, path)
+        assert "make it root's, with the mode 0644" in refusal(tmp_path, path)
+
+
+def test_a_module_in_a_folder_where_others_can_replace_it_approves_nothing(tmp_path: Path) -> None:
+    inner = tmp_path / "open" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "default.nix").write_bytes(b"{ }")
+    inner.parent.chmod(0o777)
+    for path in (inner, inner / "default.nix"):
+        assert "open has the mode 0777" in refusal(tmp_path, path)
+    inner.parent.chmod(0o1777)  # as /tmp: nobody can replace another user's file
+    assert module(tmp_path, inner).module == {"declared/default.nix": b"{ }"}
+
+
+@pytest.mark.parametrize("inside", ["default.nix", "sub", "sub/x"])
+def test_every_file_and_folder_of_a_module_is_checked(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "m" / "sub").mkdir(parents=True)
+    (tmp_path / "m" / "default.nix").write_bytes(b"{ }")
+    (tmp_path / "m" / "sub" / "x").write_bytes(b"x")
+    (tmp_path / "m" / inside).chmod(0o777)
+    assert f"{inside} has the mode 0777" in refusal(tmp_path, tmp_path / "m")
+
+
+def test_a_module_of_another_user_approves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = tmp_path / "one.nix"
+    one.write_bytes(b"{ }")
+    if os.geteuid() == 0:
+        os.chown(one, 4242, 4242)
+        assert "belongs to the uid 4242" in refusal(tmp_path, one)
+    path = write(tmp_path, {"version": 1, "agents": {}})
+    monkeypatch.setattr(os, "geteuid", lambda: 4243)
+    os.chown(path, 4242, 4242) if os.getuid() == 0 else None
+    with pytest.raises(Refused, match="belongs to the uid"):
+        read(path)
+
+
+@pytest.mark.unprivileged  # root reads every folder
+def test_a_folder_that_cannot_be_read_breaks_its_agent(tmp_path: Path) -> None:
+    (tmp_path / "m" / "sub").mkdir(parents=True)
+    (tmp_path / "m" / "default.nix").write_bytes(b"{ }")
+    (tmp_path / "m" / "sub").chmod(0)
+    assert "cannot be read" in refusal(tmp_path, tmp_path / "m")
+
+
+def test_a_module_outside_the_store_is_seen_to_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, folder = tmp_path / "one.nix", tmp_path / "folder"
+    one.write_bytes(b"1")
+    folder.mkdir()
+    (folder / "default.nix").write_bytes(b"{ }")
+    content = {"alice": {"module": str(one)}, "bob": {"module": str(folder)}, "carol": {"module": "/nowhere/x"}}
+    path = write(tmp_path, {"version": 1, "agents": content})
+    declared = read(path)
+    assert not declared.modules_changed()
+    one.write_bytes(b"2")
+    assert declared.modules_changed()
+    declared = read(path)
+    (folder / "more.nix").write_bytes(b"{ }")
+    assert declared.modules_changed()
+    monkeypatch.setenv("NIX_STORE_DIR", str(tmp_path))  # what lies in the store never changes
+    declared = read(path)
+    one.write_bytes(b"3")
+    assert not declared.modules_changed()
 
 
 def test_settings_own_agent_toml_and_nothing_else() -> None:
