@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meta.applied.source import Source
+from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict
 from meta.model import Deploy
 from meta.names import AgentName
@@ -20,8 +20,11 @@ PENDING_MOST = 20
 def check(agent: AgentName, deploys: Sequence[Deploy], now: int, source: Source | None = None) -> None:
     """Raise Conflict if the agent has no room for another proposal from `source`.
 
-    Proposals that the new one supersedes do not count as waiting.
+    Proposals that the new one supersedes do not count as waiting. For what the host's configuration declares only its
+    own count: pushes must not hold it back.
     """
+    if source is not None and source.kind is SourceKind.DECLARED:
+        deploys = [deploy for deploy in deploys if Source.parse(deploy.source).kind is SourceKind.DECLARED]
     superseded = [deploy for deploy in deploys if (deploy.reason or "").startswith(SUPERSEDED)]
     today = [deploy for deploy in superseded if (deploy.resolved_at or 0) > now - 86_400]
     if source is not None and source.exclusive and len(today) >= REPLACED_MOST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meta.applied.source import Source
+from meta.applied.source import DECLARED, Source
 from meta.errors import Conflict
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
@@ -46,6 +46,13 @@ def test_a_proposal_is_rejected_while_too_many_wait(source: str | None) -> None:
 def test_a_proposal_that_supersedes_one_needs_no_room() -> None:
     deploys = [deploy(id, "proposed/config") for id in range(1, PENDING_MOST)]
     check(ALICE, [*deploys, deploy(PENDING_MOST, MAIN)], NOW, Source.parse(MAIN))
+
+
+def test_pushes_do_not_hold_back_what_the_host_declares() -> None:
+    waiting = [deploy(id, MAIN) for id in range(1, PENDING_MOST + 1)]
+    replaced = [deploy(id, MAIN, f"superseded by {id + 1}", NOW - 60) for id in range(1, REPLACED_MOST + 1)]
+    check(ALICE, waiting, NOW, DECLARED)
+    check(ALICE, replaced, NOW, DECLARED)
 
 
 def test_a_branch_is_rejected_after_too_many_superseded_ones_in_a_day() -> None:
