@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
 from meta.names import AgentName, ProposalId, Sha
-from reconciler.plan.declared import Standing
+from reconciler.plan.declared import ABOUT, Standing
 from reconciler.store.database import Database
 from reconciler.store.record import Record
 
@@ -52,6 +53,7 @@ class DeclaredMemory:
     def __init__(self) -> None:
         self._names: frozenset[AgentName] = frozenset()
         self._shown: dict[AgentName, _Shown] = {}
+        self._errors: dict[AgentName, str] = {}
 
     def declare(self, names: frozenset[AgentName]) -> None:
         """Take over the names of the declared agents."""
@@ -68,6 +70,19 @@ class DeclaredMemory:
         else:
             self._shown[agent] = _Shown(standing, text)
 
+    def fail(self, agent: AgentName, text: str) -> bool:
+        """Note why an agent's declaration is not followed now, "" if it is. Return True for a new error."""
+        before = self._errors.pop(agent, "")
+        if text:
+            self._errors[agent] = text
+        return bool(text) and text != before
+
+    def keep(self, agents: frozenset[AgentName]) -> None:
+        """Forget all that is noted of other agents."""
+        for notes in (self._shown, self._errors):
+            for agent in notes.keys() - agents:
+                del notes[agent]
+
     def standing(self, agent: AgentName) -> str:
         """Return how the agent's declaration stands to git, in a word or two; "" if it has none."""
         shown = self._shown.get(agent)
@@ -76,4 +91,11 @@ class DeclaredMemory:
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
         """Return what an operator should know about the agent's declaration."""
         shown = self._shown.get(agent)
-        return (shown.text,) if shown is not None and shown.text else ()
+        return tuple(filter(None, (self._errors.get(agent), shown.text if shown is not None else "")))
+
+    def notes(self, rows: Container[AgentName]) -> Iterator[tuple[AgentName, str]]:
+        """Yield what an operator should know about agents that have no row, because git does not have them."""
+        for agent in sorted(self._shown.keys() | self._errors.keys()):
+            if agent not in rows:
+                for text in self.conditions(agent):
+                    yield agent, f"{ABOUT}, agent {agent}: {text.removeprefix(ABOUT).lstrip()}"

@@ -15,6 +15,8 @@ from meta.names import ProposalId, Sha
 
 ABOUT = "the host's configuration"
 """The beginning of each text about an agent's declaration."""
+NOT_FOLLOWED = f"{ABOUT} is not followed for now"
+"""The beginning of a text about an error; hive tries again."""
 IN_FLIGHT = frozenset({TagState.APPROVED, TagState.BUILDING})
 
 

@@ -59,7 +59,10 @@ class AttentionFacts:
     def alarms(self, shown: Mapping[AgentName, object]) -> Alarms:
         """Return the alarms. `shown` has the agents of the status."""
         return Alarms(
-            tasks=tuple(Alarm(task, note) for task, note in self.background.troubles()),
+            tasks=(
+                *(Alarm(task, note) for task, note in self.background.troubles()),
+                *(Alarm(f"declared {agent}", note) for agent, note in self.declared.notes(shown)),
+            ),
             meta=tuple(self._meta()),
             disk=tuple(Alarm("state", note) for note in self.disk.notes()),
             descriptors=tuple(Alarm("daemon", note) for note in self.world.metrics.descriptors.notes()),

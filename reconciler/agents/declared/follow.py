@@ -13,7 +13,7 @@ from pathlib import Path
 
 from meta.desired import declaration
 from meta.desired.declaration import Declaration
-from meta.errors import BadInput, HiveError, TransientError
+from meta.errors import HiveError, TransientError
 from meta.names import AgentName
 from reconciler.agents.declared import text
 from reconciler.agents.declared.acts import Acts, Commands
@@ -22,7 +22,7 @@ from reconciler.agents.declared.records import Records
 from reconciler.common.rounds import Rounds, describe
 from reconciler.loop.loop import Reconciler
 from reconciler.observe.declared import DeclaredMemory, DeclaredRecord
-from reconciler.plan.declared import ABOUT, Act, Standing, decide
+from reconciler.plan.declared import Act, Standing, decide
 from reconciler.store.events import keys
 from reconciler.store.record import Record
 from reconciler.world import World
@@ -55,6 +55,8 @@ class Declared:
         self._rounds = rounds
         self._path = Path(world.config.declared) if world.config.declared else None
         self._stamp: tuple[int, ...] | None = None
+        self._failed: object = None
+        self._again = False
         self._declaration: Declaration | None = None
         self._done: dict[AgentName, object] = {}
         self._turned = asyncio.Event()
@@ -74,7 +76,8 @@ class Declared:
             self._turned.clear()
             now = time.monotonic()
             await self.look(all=now >= due)
-            due = now + self._world.config.resync if now >= due and not self._rounds.failures else due
+            calm = not self._again and not self._rounds.failures
+            due = now + self._world.config.resync if now >= due and calm else due
             try:
                 async with asyncio.timeout(TICK):
                     await self._turned.wait()
@@ -90,22 +93,31 @@ class Declared:
         if self._path is None:
             return
         async with self._lock:
+            stamp = declaration.stamp(self._path)
             try:
-                if await self._read(self._path) or all:
+                if await self._read(self._path, stamp) or all:
                     await self._follow()
             except HiveError as error:
-                if self._rounds.error != describe(error):
-                    log.error("the declaration is not followed as a whole: %s", error.describe())
-                self._rounds.fail(error)
+                self._fail(error, stamp)
             else:
+                self._failed = None
                 self._rounds.succeed()
 
-    async def _read(self, path: Path) -> bool:
-        """Read the file if it changed. Return True if it did."""
-        stamp = declaration.stamp(path)
+    def _fail(self, error: HiveError, stamp: tuple[int, ...] | None) -> None:
+        """Report that no agent is followed: once for each change of the file or of the error, not for each look."""
+        failed = (stamp, describe(error))
+        if failed != self._failed:
+            self._failed = failed
+            log.error("the declaration is not followed as a whole: %s", error.describe())
+            self._rounds.fail(error)
+
+    async def _read(self, path: Path, stamp: tuple[int, ...] | None) -> bool:
+        """Read the file if it changed, or a module outside the nix store did. Return True if so."""
         if self._declaration is not None and stamp == self._stamp:
-            return False
-        if self._declaration is None:  # `destroy` refuses them from now on, even if the file cannot be used
+            modules = self._declaration.modules
+            if not modules or not await asyncio.to_thread(self._declaration.modules_changed):
+                return False
+        if self._declaration is None:  # nobody may destroy them, even if the file turns out to be unusable
             records = await self._records.all()
             self._memory.declare(frozenset(name for name, record in records.items() if not record.dropped))
         read = await asyncio.to_thread(declaration.read, path)
@@ -121,21 +133,22 @@ class Declared:
         declared = self._declaration
         if declared is None:
             return
-        records = await self._records.all()
-        faults: list[str] = []
-        for agent in sorted({*declared.names, *records}):
+        agents = frozenset({*declared.names, *await self._records.all()})
+        self._memory.keep(agents)
+        self._again = False
+        for agent in sorted(agents):
             if agent in declared.broken:
-                why = f"{ABOUT} declares what cannot be used: {declared.broken[agent]}"
-                self._memory.show(agent, Standing.BROKEN, why)
-                faults.append(f"{agent}: {why}")
+                self._memory.show(agent, Standing.BROKEN, text.unusable(declared.broken[agent]))
                 continue
             try:
                 if self._done.get(agent) != await self._key(agent):
                     self._done[agent] = await self._settle(agent, declared)
             except HiveError as error:
-                faults.append(f"{agent}: {error.describe()}")
-        if faults:
-            raise BadInput("; ".join(faults))
+                self._again = True
+                if self._memory.fail(agent, text.not_followed(error)):
+                    log.error("the declaration of %s is not followed: %s", agent, error.describe())
+            else:
+                self._memory.fail(agent, "")
 
     async def _key(self, agent: AgentName) -> object:
         """Return a value that changes whenever git, the tags or the run state of an agent do."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from meta.desired.declared_files import DeclaredFiles
+from meta.errors import HiveError
 from meta.names import MANAGER, AgentName
 from meta.text import one_line
 from reconciler.agents.declared.look import Look
+from reconciler.common.rounds import describe
 from reconciler.observe.declared import DeclaredRecord
-from reconciler.plan.declared import ABOUT, Standing, Verdict
+from reconciler.plan.declared import ABOUT, NOT_FOLLOWED, Standing, Verdict
 
 NAMED = 5
 """Files that a text names."""
@@ -37,6 +39,16 @@ def condition(agent: AgentName, verdict: Verdict, record: DeclaredRecord | None)
             return f"{ABOUT} declares it no more, so it was stopped: {removes}`hive start {agent}` keeps it"
         case _:
             return ""
+
+
+def unusable(reason: str) -> str:
+    """Return the condition of an agent whose declaration cannot be used."""
+    return f"{ABOUT} declares what cannot be used: {reason}"
+
+
+def not_followed(error: HiveError) -> str:
+    """Return the condition of an agent whose declaration cannot be followed now."""
+    return f"{NOT_FOLLOWED}: {describe(error)}"
 
 
 def conflict(files: DeclaredFiles, look: Look) -> str:

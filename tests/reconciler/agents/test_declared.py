@@ -367,8 +367,8 @@ async def test_what_is_declared_badly_is_named_and_holds_nothing_else_up(host: H
     async with host.running() as daemon:
         await host.settle()
         assert await host.standing() == "agrees"
-        (note,) = [note for note in (await daemon.service.status()).notes if "declared" in note]
-        assert "bob: the host's configuration declares what cannot be used" in note
+        (note,) = [note for note in (await daemon.service.status()).notes if "declares" in note]
+        assert note.startswith("the host's configuration, agent bob: declares what cannot be used")
         assert "did you mean 'label'" in note
         host.declare(alice={"settings": "lable = 1\n"})
         await host.settle()
@@ -379,7 +379,7 @@ async def test_what_is_declared_badly_is_named_and_holds_nothing_else_up(host: H
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"version": 1, "agents": {"elevenandone": {}}}', "12 characters, the limit is 11"),
+        ('{"version": 9, "agents": {}}', "update hive and its NixOS module together"),
         (None, "does not exist"),
     ],
 )
@@ -398,6 +398,93 @@ async def test_a_file_that_hive_does_not_understand_changes_no_agent(
         assert any(words in note for note in (await daemon.service.status()).notes)
         with pytest.raises(Refused):
             await daemon.service.agents.destroy(ALICE, OPERATOR)
+
+
+async def test_every_agent_that_is_declared_badly_is_named_in_full(host: Host) -> None:
+    wrong: dict[str, str | None] = {"settings": "x" * 200 + " = 1\n"}
+    host.declare(bob=wrong, carol=wrong, dave=wrong, elevenandone={})
+    async with host.running() as daemon:
+        await host.settle()
+        notes = [note for note in (await daemon.service.status()).notes if "cannot be used" in note]
+        assert [note.partition(":")[0].rpartition(" ")[2] for note in notes] == ["bob", "carol", "dave", "elevenandone"]
+        assert not [note for note in (await daemon.service.status()).notes if "background task declared" in note]
+        host.declare()
+        await host.settle()
+        assert not [note for note in (await daemon.service.status()).notes if "cannot be used" in note]
+
+
+async def test_a_file_that_is_wrong_is_counted_once_for_each_change(host: Host) -> None:
+    host.declare(alice=toml("A"))
+    async with host.running() as daemon:
+        await host.settle()
+        for content, often in (("{", "failed ("), ("{{", "failed 2 times in a row (")):
+            host.file.write_text(content, encoding="utf-8")
+            for _ in range(5):
+                await daemon.service.declared.look()
+            (note,) = [note for note in (await daemon.service.status()).notes if "background task declared" in note]
+            assert often in note
+
+
+async def test_an_agent_that_cannot_be_followed_now_holds_up_no_other(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.declare(alice=toml("A"), bob=toml("B"))
+    async with host.running() as daemon:
+        with monkeypatch.context() as patch:
+            real = Looks.at
+
+            async def fails(self: Looks, agent: AgentName, *given: Any) -> Look:
+                if agent == ALICE:
+                    raise Refused("alice's repo is damaged", "see `hive doctor`")
+                return await real(self, agent, *given)
+
+            patch.setattr(Looks, "at", fails)
+            await host.settle()
+            status = await daemon.service.status()
+            assert {row.agent: row.declared for row in status.agents} == {"bob": "agrees"}
+            (note,) = [note for note in status.notes if "agent alice" in note]
+            assert "is not followed for now: alice's repo is damaged (see `hive doctor`)" in note
+        await host.settle()
+        assert await host.standing() == "agrees"
+        assert (await host.row()).conditions == ()
+
+
+async def test_an_act_names_the_generation_of_its_moment(host: Host) -> None:
+    host.declare(alice=toml("A"))
+    async with host.running() as daemon:
+        await host.settle()
+        host.declare(alice=toml("B"))
+        await daemon.service.declared.look()
+        await daemon.service.declared.look()
+        await host.settle()
+        host.profile.unlink()
+        host.profile.symlink_to("system-43-link")  # a switch that leaves the file as it is
+        await daemon.service.rollback(ALICE, OPERATOR)
+        await host.settle()
+        host.file.write_text(host.file.read_text(encoding="utf-8").replace('"B', '"C'), encoding="utf-8")
+        await host.settle()
+        assert await host.standing() == "conflict"
+        newest = max(await daemon.world.observer.refresh(ALICE), key=lambda deploy: deploy.id)
+        assert newest.proposed_by == BY.replace("42", "43")
+
+
+async def test_a_module_outside_the_store_is_followed_when_it_changes(host: Host, tmp_path: Path) -> None:
+    module = tmp_path / "alice.nix"
+    module.write_text("{ }\n", encoding="utf-8")
+    module.chmod(0o644)
+    host.declare(alice={"module": str(module)})
+    async with host.running():
+        await host.settle()
+        module.write_text("{ a = 1; }\n", encoding="utf-8")
+        await host.settle()
+        assert (await host.files())["declared.nix"] == b"{ a = 1; }\n"
+        module.chmod(0o666)
+        await host.settle()
+        assert await host.standing() == "broken"
+        assert "has the mode 0666" in (await host.row()).conditions[0]
+        module.chmod(0o644)
+        await host.settle()
+        assert await host.standing() == "agrees"
 
 
 async def test_two_declared_agents_may_open_the_same_port(host: Host, tmp_path: Path) -> None:

@@ -48,6 +48,25 @@ async def test_what_waits_for_a_person_is_named_once_with_what_to_do(
     await only(bare, "agents", Verdict.OK, "none of 2")
 
 
+async def test_the_remedy_is_that_of_the_error(bare: Subject, tmp_path: Path) -> None:
+    hint = "make it root's, with the mode 0644"
+    says(bare, notes=(NOTE.replace("does not exist", f"is not used: others could have written it ({hint})"),))
+    assert (await only(bare, "declared", Verdict.FAIL, "is not used")).remedy == hint
+    says(bare, AgentRow("alice", "running", (f"{ABOUT}: /m has the mode 0666 ({hint})",), "broken"))
+    assert (await only(bare, "declared", Verdict.FAIL, "alice")).remedy == hint
+
+
+async def test_an_agent_that_git_does_not_have_yet_is_named_by_its_note(bare: Subject) -> None:
+    says(bare, notes=("the host's configuration, agent bob: declares what cannot be used: x",))
+    await only(bare, "declared", Verdict.FAIL, "agent bob: declares what cannot be used")
+    await only(bare, "status", Verdict.OK, "nothing")
+
+
+async def test_an_agent_whose_declaration_is_not_followed_fails(bare: Subject) -> None:
+    says(bare, AgentRow("alice", "running", ("the host's configuration is not followed for now: x",), "agrees"))
+    await only(bare, "declared", Verdict.FAIL, "alice: the host's configuration is not followed for now: x")
+
+
 @pytest.mark.parametrize("standing", ["agrees", "git moved", "deploying", "", "a word of a newer hive"])
 async def test_where_nobody_is_asked_all_is_well(bare: Subject, standing: str) -> None:
     says(bare, AgentRow("alice", "running", ("the host's configuration declares something else",), standing))
