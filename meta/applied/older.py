@@ -1,7 +1,7 @@
 """The applied repo of an older hive: a work tree with a flake of its own beside `.git`, which is not bare.
 
-hive recognises it by its names and its configuration, without git. Until it is migrated it is held as it is. Another user
-may have written the configuration, so a repo counts as hive's own only if each line of it is one that hive writes.
+hive recognises it by its names and its configuration, without git. Until it is migrated it is held as it is. Another
+user may have written the configuration, so a repo counts as hive's own only if each line of it is one that hive writes.
 
     .git  agent.nix  flake.nix ...      OLDER     as the older hive left it
     older.git  agent.nix ...            TAKEN     a kill cut the exchange of the repos: `older.git` goes back

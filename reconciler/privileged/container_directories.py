@@ -104,7 +104,7 @@ def measure(host: Host, run: Run, name: AgentName) -> Mapping[str, object]:
         paths, refused = [], False
         for root, parts in places:
             try:
-                fd = stack.enter_context(directories.opened(root, parts))
+                fd = stack.enter_context(directories.present(root, parts))
             except Refused:
                 refused = True
                 continue

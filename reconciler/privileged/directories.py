@@ -107,7 +107,7 @@ def require(root: Path, parts: tuple[str, ...]) -> None:
 
 
 @contextlib.contextmanager
-def opened(root: Path, parts: tuple[str, ...]) -> Iterator[int | None]:
+def present(root: Path, parts: tuple[str, ...]) -> Iterator[int | None]:
     """Open the directory `root`/`parts` without following a symlink. Yield None if it is missing.
 
     Raise Refused if a part is not a directory.
@@ -121,7 +121,7 @@ def opened(root: Path, parts: tuple[str, ...]) -> Iterator[int | None]:
             except FileNotFoundError:
                 yield None
                 return
-            fd = stack.enter_context(_opened(part, fd, where))
+            fd = stack.enter_context(opened(part, fd, where))
         yield fd
 
 
