@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from meta.desired.agents_json import Agents, decode_agents, decode_entry, decode_run, encode_agents, encode_run
@@ -31,6 +31,7 @@ settings_ = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(names.map(AgentName), st.builds(AgentEntry, pins, settings_, ids), max_size=4),
     st.dictionaries(names.map(AgentName), st.builds(Tombstone, uids, pins, st.booleans(), ids), max_size=4),
