@@ -30,9 +30,10 @@ from meta.nix.complaints import (
 )
 from meta.nix.jail import Evaluation
 from meta.nix.store import Store, locate
+from meta.process.child import OutputTooLarge
 from meta.process.recorder import Recorder
 from meta.process.run import Completed, ProcessTimeout, Streams, run
-from meta.text import one_line
+from meta.text import one_line, size
 
 _ALWAYS = (
     "experimental-features = nix-command flakes",
@@ -46,8 +47,12 @@ NIX_CONFIG = "\n".join((*_ALWAYS, "substituters ="))
 """Settings on top of the host's nix.conf, for every command but builds. Builds may use the host's caches."""
 
 BUILD_CONFIG = "\n".join((*_ALWAYS, f"max-build-log-size = {64 * 2**20}"))
-SUMMARY_BYTES = 4 * 2**20
-"""Bytes of JSON that an evaluation may write at most."""
+SUMMARY_BYTES = 2**20
+"""Bytes of JSON that an evaluation may write at most.
+
+An agent's system has about 120 packages, 250 units and 150 files in /etc, at about 60 bytes each: less than 50 KiB.
+That of a workstation has less than 200 KiB. A larger limit would only give a hostile module more of hive's time.
+"""
 
 OLDEST = (2, 4)
 """The first nix with flakes. hive is tested with 2.8, 2.26 and 2.34."""
@@ -206,6 +211,11 @@ class Nix:
         except ProcessTimeout as error:
             summary = f"the evaluation did not end within {evaluation.deadline:g} s"
             raise BuildFailed(summary, "look for a list or a recursion without end", summary, bound=True) from error
+        except OutputTooLarge as error:
+            summary = f"the system is too large to be shown: its summary has more than {size(SUMMARY_BYTES)}"
+            raise BuildFailed(
+                summary, "look for generated lists of packages, units, users or files in agent.nix"
+            ) from error
         if done.code == 0:
             return done
         _require_not_ended("evaluation", done.code)

@@ -304,6 +304,8 @@ def _clean(values: Mapping[str, str]) -> dict[str, str]:
 
 def _one_line(text: str) -> str:
     """Return `text` on one line that is not too long. If it lost something a digest follows, so that two stay two."""
+    if text.isascii() and text.isalnum() and len(text) <= _NAME_LIMIT:
+        return text  # a digest, say: most values
     line = one_line(text, _NAME_LIMIT)
     if line == text:
         return line

@@ -105,7 +105,7 @@ class BuildSteps:
                 not_built = Binding(deploy.sha, "", "", "", settings.fingerprint())
                 return self._refused(deploy, not_built, error, revision)
             pinned = await self._pinned(agent)
-            lines = compare(pinned.summary if pinned else None, preview.summary)
+            lines = await asyncio.to_thread(compare, pinned.summary if pinned else None, preview.summary)
         same = pinned is not None and (
             pinned.shown.derivation == preview.shown.derivation or pinned.summary.is_same(preview.summary)
         )

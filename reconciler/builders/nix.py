@@ -152,7 +152,7 @@ class NixBuilder:
         source, shown = await self._shown(request)
         attribute = f"nixosConfigurations.{flake.nix_string(request.agent)}.config"
         text = await self._nix.evaluate(source.evaluation, attribute, source.places, apply=SUMMARISE)
-        return Preview(shown, summary.parse(text))
+        return Preview(shown, await asyncio.to_thread(summary.parse, text))
 
     async def shown(self, request: BuildRequest) -> Binding:
         """Return what an approval is bound to. Evaluate only the derivation."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -95,7 +95,7 @@ class Previews:
         known, previewed = dict(self.of(agent)), replace(previewed, revision=revision, form=FORM)
         try:
             self._layout.previews(agent).mkdir(parents=True, exist_ok=True)
-            write_json(self._layout.preview(agent, id), asdict(previewed), sync=False)
+            write_json(self._layout.preview(agent, id), _PREVIEWED.dump_python(previewed), sync=False)
             for old in known.keys() - keep - {id}:
                 self._layout.preview(agent, old).unlink(missing_ok=True)
                 del known[old]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,7 @@ from meta.errors import BuildFailed, PermanentError, Refused
 from meta.model import Desired, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.nix.summary import FORM, Summary
+from reconciler.apply import builds as builds_module
 from reconciler.apply.builds import TRIES, BuildSteps
 from reconciler.builders.base import BuildRequest, Preview
 from reconciler.observe.previews import Previewed
@@ -95,3 +97,26 @@ async def test_a_proposal_is_compared_with_what_runs_on_the_inputs_that_it_runs_
     builds = BuildSteps(cast("World", world), cast("Any", builder))
     assert await builds._pinned(ALICE) is not None
     assert requests == evaluated
+
+
+async def test_summaries_are_compared_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def compare_there(_old: Summary | None, _new: Summary) -> tuple[str, ...]:
+        threads.append(threading.get_ident())
+        return ("+ open port tcp/80",)
+
+    async def read() -> SimpleNamespace:
+        candidate = SimpleNamespace(entry=entry(7), commit=sha(2))
+        return SimpleNamespace(desired=Desired(sha(1), {}), candidates={ALICE: {ONE: candidate}})
+
+    async def preview(_request: BuildRequest) -> Preview:
+        return Preview(SHOWN, Summary())
+
+    monkeypatch.setattr(builds_module, "compare", compare_there)
+    world = SimpleNamespace(previews=Kept(), meta=SimpleNamespace(read=read), config=Config())
+    builds = BuildSteps(cast("World", world), cast("Any", SimpleNamespace(preview=preview)))
+    previewed = await builds._evaluate(deploy(7, TagState.PROPOSAL), "today")
+    assert previewed.lines == ("+ open port tcp/80",)
+    assert threads
+    assert threading.get_ident() not in threads

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from meta.desired.reader import MAIN
 from meta.errors import BuildFailed, Refused, TransientError
 from meta.model import Generation, Limits
 from meta.names import AgentName, ProposalId
-from meta.nix import compare
+from meta.nix import Summary, compare, summary
 from meta.nix.store import locate
 from tests.reconciler.builders.nix_host import NixHost
 
@@ -326,6 +327,28 @@ async def test_a_preview_says_what_the_system_would_be_and_builds_nothing(nix_ho
     assert compare(after.summary, after.summary) == ()
     assert nix_host.builder.built(ALICE) == {}
     assert not nix_host.layout.generations(ALICE).exists()
+
+
+async def test_a_summary_that_is_too_large_is_refused_with_words(nix_host: NixHost) -> None:
+    many = 'builtins.genList (number: { name = "option-${toString number}"; value = 1; }) 50000'
+    module = nix_host.with_module(f"{{ ... }}: {{ nix.settings = builtins.listToAttrs ({many}); }}")
+    with pytest.raises(BuildFailed, match=r"too large to be shown: its summary has more than 1\.0 MiB") as caught:
+        await nix_host.builder.preview(nix_host.request(ALICE, 1, await nix_host.commit(ALICE, module)))
+    assert "agent.nix" in caught.value.hint
+
+
+async def test_a_summary_is_read_beside_the_event_loop(nix_host: NixHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def parse(data: bytes) -> Summary:
+        threads.append(threading.get_ident())
+        return real(data)
+
+    real = summary.parse
+    monkeypatch.setattr(summary, "parse", parse)
+    await nix_host.builder.preview(nix_host.request(ALICE, 1, await nix_host.commit(ALICE, nix_host.good("a"))))
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_an_approval_outlives_another_agents_deploy_and_not_another_commit(nix_host: NixHost) -> None:
