@@ -2,6 +2,8 @@
 
 Socket-activated (one listening socket, LISTEN_FDS=1), or with --socket PATH. On SIGTERM it ends after the running
 requests.
+
+`hive-privileged take-over` is another program: see `take_over.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from meta.errors import BadInput, HiveError
-from reconciler.privileged import idmap
+from reconciler.privileged import idmap, take_over
 from reconciler.privileged.host import Host, Programs
 from reconciler.privileged.journal import Journal
 from reconciler.privileged.server import Rules, Server
@@ -30,8 +32,11 @@ _BACKLOG = 64
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM. Return 2 if the options or the socket are wrong."""
     os.umask(0o022)
-    options = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
     journal = Journal()
+    if words and words[0] == take_over.COMMAND:
+        return take_over.main(words[1:], journal)
+    options = _parser().parse_args(words)
     try:
         host = _host(options)
         listener = _listener(options.socket, host)

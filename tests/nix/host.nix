@@ -26,7 +26,7 @@ let
     tmpfiles = config.systemd.tmpfiles.rules;
     settings = config.environment.etc."hive/daemon.env".text or null;
     credentials = config.environment.etc."hive/credentials.json".text or null;
-    notifyCheck = map (one: one.content) (config.systemd.services.hive.serviceConfig.ExecStartPre or [ ]);
+    notifyCheck = map (one: one.content) (builtins.filter builtins.isAttrs (config.systemd.services.hive.serviceConfig.ExecStartPre or [ ]));
     declared = config.environment.etc."hive/agents.json".text or null;
     variables = config.environment.variables;
     user = config.users.users.hive or null;

@@ -94,6 +94,13 @@ def test_the_daemon_has_no_capability_and_writes_only_its_own_directories(plain:
     assert service["RuntimeDirectory"] == ["hyperhive"]
 
 
+def test_root_gives_what_an_older_hive_left_before_the_daemon_starts(plain: Any) -> None:
+    service = section(plain["units"]["hive.service"], "Service")
+    (before,) = service["ExecStartPre"]
+    assert before.startswith("-+")
+    assert before.endswith("/bin/hive-privileged take-over --state /var/lib/hyperhive --user hive")
+
+
 def test_the_sockets_directory_outlives_the_daemon_that_containers_have_bound(plain: Any) -> None:
     service = section(plain["units"]["hive.service"], "Service")
     assert service["RuntimeDirectoryPreserve"] == ["yes"]

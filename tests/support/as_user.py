@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,25 +20,34 @@ _TOP = Path(__file__).parents[2]
 
 def run_tests_as_user(*words: str, deadline: float = 240) -> subprocess.CompletedProcess[str]:
     """Run pytest with `words` as an ordinary user."""
-    with tempfile.TemporaryDirectory(prefix="hive-user-", dir="/tmp") as name:
-        home = Path(name)
-        os.chown(home, USER, USER)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": name,
-            "LANG": "C.UTF-8",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join([str(_TOP), *(path for path in sys.path if path.endswith("-packages"))]),
-        }
+    with _home() as name:
         options = ["-q", "-p", "no:cacheprovider", f"--basetemp={name}/t"]
-        return subprocess.run(
-            [*_BECOME, _python(environment), "-m", "pytest", *options, *words],
-            cwd=_TOP,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=deadline,
-        )
+        return _run(name, ["-m", "pytest", *options, *words], deadline)
+
+
+def run_as_user(*words: str, deadline: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run Python with `words` as an ordinary user."""
+    with _home() as name:
+        return _run(name, words, deadline)
+
+
+@contextmanager
+def _home() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="hive-user-", dir="/tmp") as name:
+        os.chown(name, USER, USER)
+        yield name
+
+
+def _run(home: str, words: Sequence[str], deadline: float) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join([str(_TOP), *(path for path in sys.path if path.endswith("-packages"))]),
+    }
+    command = [*_BECOME, _python(environment), *words]
+    return subprocess.run(command, cwd=_TOP, env=environment, capture_output=True, text=True, timeout=deadline)
 
 
 def _python(environment: dict[str, str]) -> str:

@@ -72,6 +72,7 @@ CAPABILITIES = (
 
 OTHER = {
     "ExecStart": "the command of this installation",
+    "ExecStartPre": "the daemon is root, or its user started every hive of that state directory",
     "EnvironmentFile": "the file need not exist: nothing writes it but the operator",
     "User": "the daemon is root, so that each agent has a uid of its own; with --user it is the caller",
     "Group": "as for User",

@@ -60,6 +60,8 @@ in
         Type = "notify";
         NotifyAccess = "main";
         ExecStart = "${cfg.package}/bin/hive serve --state ${state} --runtime ${runtime}";
+        # An older hive ran as root, and what it left is root's. As root, because the daemon may give nothing to itself.
+        ExecStartPre = [ "-+${cfg.package}/bin/hive-privileged take-over --state ${state} --user hive" ];
         EnvironmentFile = "/etc/hive/daemon.env";
         User = "hive";
         Group = cfg.group;

@@ -126,7 +126,11 @@ def _install_units(root: Path, nix: Nix) -> None:
         seen += ["PrivateTmp=no", "ReadWritePaths=/tmp /var/tmp"]
     start = ["ExecStart=", f"ExecStart={HOME}/libexec/hive-privileged-start"]
     # the script that looks at notify_file is in the evaluator's store
-    for name, lines in (("hive", [path, *seen, "ExecStartPre="]), ("hive-privileged", [path, *seen, *start])):
+    before = [
+        "ExecStartPre=",
+        f"ExecStartPre=-+{HOME}/programs/bin/hive-privileged take-over --state {HOME}/state --user hive",
+    ]
+    for name, lines in (("hive", [path, *seen, *before]), ("hive-privileged", [path, *seen, *start])):
         (units / f"{name}.service.d").mkdir()
         (units / f"{name}.service.d/50-debian.conf").write_text("\n".join(["[Service]", *lines, ""]))
 

@@ -8,7 +8,16 @@ let
       inherit type default;
     };
   names = option (types.listOf types.str) [ ];
-  section = option (types.attrsOf types.unspecified) { };
+  # as utils/systemd-unit-options.nix has it: lists of several modules become one
+  directive = types.unspecified // {
+    merge =
+      loc: found:
+      if builtins.any (one: builtins.isList one.value) found then
+        builtins.concatMap (one: if builtins.isList one.value then one.value else [ one.value ]) found
+      else
+        types.unspecified.merge loc found;
+  };
+  section = option (types.attrsOf directive) { };
 
   common = {
     enable = option types.bool true;
