@@ -157,7 +157,7 @@ class Deploy:
     `by` and `reason` are those of the furthest tag, `approved_by` is that of the approval.
     `meta_commit` is the commit on meta `main` that a deployed id names. `shown` is what its approval is bound to.
     `kept`: the tags keep the commit; hive removes the objects of a denied id. `rebased_from`: hive made the commit by
-    replaying that id.
+    replaying that id. `declared`: the digest of the declaration that it was made for, "" if for none.
     """
 
     agent: AgentName
@@ -180,6 +180,7 @@ class Deploy:
     shown: Binding | None = None
     kept: bool = True
     rebased_from: ProposalId | None = None
+    declared: str = ""
 
 
 @dataclass(frozen=True, slots=True)

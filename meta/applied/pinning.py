@@ -14,7 +14,8 @@ class Pinning:
     """A commit to pin as `proposal/<id>`, with the facts that its tag records.
 
     `base`: the newest deployed commit at that time, None before the first deploy. `commit_ref`: the commit as the
-    proposer named it. `rebased`: the id whose commits hive replayed to make this one.
+    proposer named it. `rebased`: the id whose commits hive replayed to make this one. `declared`: the digest of the
+    declaration that it was made for.
     """
 
     kind: DeployKind
@@ -25,3 +26,4 @@ class Pinning:
     by: str
     description: str = ""
     rebased: ProposalId | None = None
+    declared: str = ""

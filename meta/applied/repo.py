@@ -222,6 +222,7 @@ class Applied:
             tags.SOURCE: str(pinning.source),
             tags.BY: pinning.by,
             tags.REBASED: str(pinning.rebased) if pinning.rebased is not None else "",
+            tags.DECLARED: pinning.declared,
         }
         tag_object = self._tag(TagState.PROPOSAL, id, pinning.sha, at, pinning.description, trailers)
         try:

@@ -27,6 +27,8 @@ ID, AGENT, KIND, BASE = "Hive-Id", "Hive-Agent", "Hive-Kind", "Hive-Base"
 COMMIT_REF, SOURCE, BY = "Hive-Commit-Ref", "Hive-Source", "Hive-By"
 REBASED = "Hive-Rebased-From"
 """On a proposal that hive made by replaying the commits of another one: the id of that."""
+DECLARED = "Hive-Declared"
+"""On a proposal from the host's configuration: the digest of what that declared."""
 SEEN = "Hive-Seen"
 """On an approval: the commit that the card showed."""
 META, UNPROVEN = "Hive-Meta", "Hive-Unproven"
@@ -35,7 +37,7 @@ COMMIT, PROPOSAL = "Hive-Commit", "Hive-Proposal"
 PROPOSED_BY, PROPOSED_AT, REASON_LINES = "Hive-Proposed-By", "Hive-Proposed-At", "Hive-Reason-Lines"
 """There as well. The description follows the lines of the reason and an empty one."""
 
-_KEPT = (KIND, BASE, COMMIT_REF, SOURCE, REBASED)
+_KEPT = (KIND, BASE, COMMIT_REF, SOURCE, REBASED, DECLARED)
 _REASON_LIMIT = TEXT_LIMIT // 2
 _SHA = re.compile("[0-9a-f]{40}")
 _NUMBER = re.compile("[0-9]{1,18}")
@@ -158,4 +160,5 @@ def deploy(agent: AgentName, id: ProposalId, tags: Mapping[TagState, ReadTag]) -
         shown=from_trailers(approval.message.trailers) if approval else None,
         kept=last.proposal is None,
         rebased_from=ProposalId(int(rebased)) if _NUMBER.fullmatch(rebased) else None,
+        declared=first.get(DECLARED) or "",
     )

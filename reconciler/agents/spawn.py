@@ -59,7 +59,8 @@ class Spawns:
             with effect("take-id"):
                 id = await self._deploys.take_id()
         if id not in deploys:
-            pinning = Pinning(DeployKind.SPAWN, first.sha, None, commit_ref="", source=first.source, by=by)
+            digest = declared.digest if declared is not None else ""
+            pinning = Pinning(DeployKind.SPAWN, first.sha, None, "", first.source, by, declared=digest)
             with effect("tag-spawn"):
                 await self._world.applied(name).propose(id, pinning, self._world.now(), first.staged)
         with effect("approve-spawn"):

@@ -19,7 +19,7 @@ class DeclaredRecord:
 
     `digest` is that of the declaration looked at last, `tried` the id that was made for it. `agreed_id` and `agreed`
     are the deployed id and its commit when git and the declaration last agreed. `dropped`: it was stopped because it is
-    declared no more.
+    declared no more. `seen` is the newest id that was made for any declaration until then.
     """
 
     digest: str = ""
@@ -27,6 +27,13 @@ class DeclaredRecord:
     agreed_id: int | None = None
     agreed: str | None = None
     dropped: bool = False
+    seen: int | None = None
+
+    @property
+    def last(self) -> ProposalId | None:
+        """The newest id that the record knows of. A newer one was made when the record was lost or an older one."""
+        known = [id for id in (self.tried, self.agreed_id, self.seen) if id is not None]
+        return ProposalId(max(known)) if known else None
 
     @property
     def agreement(self) -> tuple[ProposalId, Sha] | None:

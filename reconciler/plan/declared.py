@@ -6,11 +6,11 @@ See docs/decisions/0017-declared-agents.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from meta.model import Deploy, TagState
+from meta.model import Deploy, DeployKind, TagState
 from meta.names import ProposalId, Sha
 
 ABOUT = "the host's configuration"
@@ -61,7 +61,8 @@ class Offer:
 class Git:
     """What meta has of an agent. `agrees`: a commit with the declared files would change nothing.
 
-    `unchanged`: the declared files are those of the base. `moved`: git's are not those of the base, or there is none.
+    `unchanged`: the declared files are those of the base. `moved`: there is no base, git's files are not its, or
+    something was deployed since.
     """
 
     pin: Sha
@@ -147,8 +148,23 @@ def _compare(facts: Facts, git: Git) -> Verdict:
     return Verdict(Act.PROPOSE, Standing.CONFLICT if git.moved else Standing.DEPLOYING)
 
 
-def base_of(declared: Iterable[Deploy], agreed: tuple[ProposalId, Sha] | None) -> Sha | None:
-    """Return the base: the commit of the newest deployed id of `declared`, or the one agreed on, if that is newer."""
+def base_of(declared: Iterable[Deploy], agreed: tuple[ProposalId, Sha] | None) -> tuple[ProposalId, Sha] | None:
+    """Return the base: the newest deployed id of `declared` with its commit, or the one agreed on, if that is newer."""
     deployed = [(deploy.id, deploy.sha) for deploy in declared if deploy.state is TagState.DEPLOYED]
-    known = [*deployed, *([agreed] if agreed is not None else [])]
-    return max(known)[1] if known else None
+    return max([*deployed, *([agreed] if agreed is not None else [])], default=None)
+
+
+def is_left(base: ProposalId, deploys: Iterable[Deploy], host: Callable[[str], bool]) -> bool:
+    """Return True if something was deployed since the base: then git's files are a decision, even if they are its own.
+
+    The record of a later agreement may be lost, or be one of an older backup. A spawn by the host decides nothing: it
+    goes on with the repo of an earlier agent.
+    """
+    newer = [deploy for deploy in deploys if deploy.state is TagState.DEPLOYED and deploy.id > base]
+    return any(not (deploy.kind is DeployKind.SPAWN and host(deploy.proposed_by)) for deploy in newer)
+
+
+def tried_for(digest: str, deploys: Iterable[Deploy], seen: ProposalId | None) -> ProposalId | None:
+    """Return the newest id that was made for this declaration, of those that the record has not `seen`."""
+    made = [deploy.id for deploy in deploys if deploy.declared == digest and (seen is None or deploy.id > seen)]
+    return max(made, default=None)

@@ -82,7 +82,7 @@ class Acts:
             subject = f"{subject}; conflict: {text.conflict(files, look)}"
         sha, staged = await applied.replace(pin[1], old, new, subject, self._world.now())
         pinning = Pinning(
-            DeployKind.APPLY_COMMIT, sha, pin[1], commit_ref=sha, source=DECLARED, by=by, description=subject
+            DeployKind.APPLY_COMMIT, sha, pin[1], sha, DECLARED, by, description=subject, declared=files.digest
         )
         try:
             return (await self._commands.proposals.pin(agent, pinning, staged=staged)).id

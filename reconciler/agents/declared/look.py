@@ -11,7 +11,7 @@ from meta.desired.declared_files import DeclaredFiles
 from meta.model import Deploy, DeployKind, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.observe.declared import DeclaredRecord
-from reconciler.plan.declared import IN_FLIGHT, Facts, Git, Offer, base_of
+from reconciler.plan.declared import IN_FLIGHT, Facts, Git, Offer, base_of, is_left, tried_for
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.kept import first_source
 from reconciler.world import World
@@ -19,12 +19,17 @@ from reconciler.world import World
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One agent at one moment. `git` are the files that meta pins, `base` those at which both last agreed."""
+    """One agent at one moment. `git` are the files that meta pins, `base` those at which both last agreed.
+
+    `tried` is the id that was made for what is declared now, `newest` the newest that was made for any declaration.
+    """
 
     facts: Facts
     pin: tuple[ProposalId, Sha] | None = None
     git: Mapping[str, bytes] | None = None
     base: Mapping[str, bytes] | None = None
+    tried: ProposalId | None = None
+    newest: ProposalId | None = None
 
 
 class Looks:
@@ -38,14 +43,10 @@ class Looks:
         """Return what decides about the agent now. `files` are those that are declared, None if it is not."""
         desired, deploys = await self._deploys.desired(), await self._deploys.of(agent)
         entry, grave = desired.agents.get(agent), desired.tombstones.get(agent)
-        older = self._world.applied(agent).older_ids()  # another user may have written their tags
-        own = (deploy for deploy in deploys if deploy.id not in older)
-        base_sha = base_of(_declared(own), record.agreement if record is not None else None)
+        found = base_of(_declared(deploys), record.agreement if record is not None else None)
         git = await self._files(agent, entry.pin.sha) if entry is not None else None
-        base = await self._base(agent, base_sha) if entry is not None and base_sha is not None else None
-        tried = None
-        if files is not None and record is not None and record.digest == files.digest and record.tried is not None:
-            tried = next((deploy.state for deploy in deploys if deploy.id == record.tried), None)
+        base = await self._base(agent, found[1]) if entry is not None and found is not None else None
+        tried = _tried(files, record, deploys)
         facts = Facts(
             declared=files is not None,
             git=None,
@@ -54,14 +55,17 @@ class Looks:
             dropped=record is not None and record.dropped,
             busy=any(deploy.state in IN_FLIGHT for deploy in deploys),
             purging=grave is not None and grave.purge,
-            tried=tried,
+            tried=next((deploy.state for deploy in deploys if deploy.id == tried), None),
             offers=tuple([await self._offer(agent, deploy, files) for deploy in deploys if _is_offer(deploy)]),
         )
+        newest = max((deploy.id for deploy in deploys if deploy.declared), default=None)
         if entry is None or git is None:
-            return Look(facts)
+            return Look(facts, tried=tried, newest=newest)
         running = desired.run_of(agent).state is RunState.RUNNING
         seen = _compare(agent, files, git, base, Git(entry.pin.sha, running))
-        return Look(replace(facts, git=seen), (entry.pin.id, entry.pin.sha), git, base)
+        if found is not None and is_left(found[0], deploys, is_host):
+            seen = replace(seen, moved=True)
+        return Look(replace(facts, git=seen), (entry.pin.id, entry.pin.sha), git, base, tried, newest)
 
     async def _offer(self, agent: AgentName, deploy: Deploy, files: DeclaredFiles | None) -> Offer:
         content = await self._files(agent, deploy.sha)
@@ -91,6 +95,15 @@ def _compare(
         unchanged=base is not None and files.wanted(agent, base) == base,
         moved=base is None or files.managed(git) != files.managed(base),
     )
+
+
+def _tried(files: DeclaredFiles | None, record: DeclaredRecord | None, deploys: Iterable[Deploy]) -> ProposalId | None:
+    """Return the id that was made for what is declared now. If the record does not have it, the tags may."""
+    if files is None:
+        return None
+    if record is not None and record.digest == files.digest and record.tried is not None:
+        return ProposalId(record.tried)
+    return tried_for(files.digest, deploys, record.last if record is not None else None)
 
 
 def _declared(deploys: Iterable[Deploy]) -> list[Deploy]:

@@ -37,8 +37,10 @@ class Records:
         after = replace(record or DeclaredRecord(), digest=files.digest)
         if verdict.standing is Standing.AGREES and look.pin is not None:
             after = replace(after, agreed_id=look.pin[0], agreed=look.pin[1])
-        if record is not None and record.digest != files.digest:
-            after = replace(after, tried=verdict.id)
+        if record is None or record.digest != files.digest:
+            after = replace(after, tried=verdict.id if verdict.id is not None else look.tried)
+        if look.newest is not None and look.newest > (after.seen if after.seen is not None else -1):
+            after = replace(after, seen=look.newest)
         if after != record:
             await self._save(agent, after)
 

@@ -58,7 +58,10 @@ def conflict(files: DeclaredFiles, look: Look) -> str:
         return "git has this agent already, with other files. Approve to take the declared ones, deny to keep git's"
     base = files.managed(look.base)
     moved = sorted(path for path in {*git, *base} if git.get(path) != base.get(path))
-    return f"git changed {_some(moved)} since both last agreed. Approve to take the declared files, deny to keep git's"
+    decide = "Approve to take the declared files, deny to keep git's"
+    if not moved:
+        return f"git deployed something after both last agreed, and went back to these files. {decide}"
+    return f"git changed {_some(moved)} since both last agreed. {decide}"
 
 
 def _some(names: list[str]) -> str:

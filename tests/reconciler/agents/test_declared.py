@@ -75,6 +75,11 @@ class Host:
             await self.daemon.service.declared.look()
             assert await self.daemon.service.loop.settled(None, 10)
 
+    def lose_the_database(self) -> None:
+        """Lose what no tag has, between two daemons."""
+        for path in self.layout.database.parent.glob(f"{self.layout.database.name}*"):
+            path.unlink()
+
     # what is seen
     async def row(self) -> Any:
         assert self.daemon is not None
@@ -270,6 +275,62 @@ async def test_a_rollback_is_not_undone_by_the_same_declaration(host: Host) -> N
         await host.settle()
         assert (await host.files())["agent.toml"] == b'label = "A"\n'
         assert await host.standing() == "git moved"
+
+
+async def test_a_lost_database_undoes_no_rollback_without_asking(host: Host) -> None:
+    host.declare(alice=toml("A"))
+    async with host.running() as daemon:
+        await host.settle()
+        await host.edit('label = "X"\n')
+        host.declare(alice=toml("X"))  # the host takes over what git has: no tag says so
+        await host.settle()
+        assert await host.standing() == "agrees"
+        await daemon.service.rollback(ALICE, OPERATOR)
+        await host.settle()
+        assert await host.standing() == "git moved"
+    host.lose_the_database()
+    async with host.running() as daemon:
+        await host.settle()
+        assert (await host.files())["agent.toml"] == b'label = "A"\n'
+        row = await host.row()
+        assert row.declared == "conflict"
+        assert "went back to these files" in str((await daemon.service.cards.get(row.pending[0])).description)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_declared_change_that_was_cancelled_is_not_tried_again(host: Host, lost: bool) -> None:
+    host.declare(alice=toml("A"))
+    async with host.running() as daemon:
+        await host.settle()
+        host.declare(alice=toml("B"))
+        await daemon.service.declared.look()
+        (id,) = [id for id in await host.tags() if id > 0]
+        await daemon.service.proposals.cancel(ProposalId(id), OPERATOR)
+        await host.settle()
+        before = await host.tags()
+    if lost:
+        host.lose_the_database()
+    async with host.running():
+        for _ in range(2):
+            await host.settle()
+            assert await host.tags() == before
+            assert await host.standing() == "failed"
+            assert (await host.files())["agent.toml"] == b'label = "A"\n'
+        host.declare(alice=toml("C"))
+        await host.settle()
+        assert (await host.files())["agent.toml"] == b'label = "C"\n'
+
+
+async def test_a_conflict_that_was_denied_is_not_asked_again_without_the_database(host: Host) -> None:
+    async with host.running() as daemon:
+        await daemon.service.proposals.deny(await conflicting(host), OPERATOR)
+        await host.settle()
+        before = await host.tags()
+    host.lose_the_database()
+    async with host.running():
+        await host.settle()
+        assert await host.tags() == before
+        assert await host.standing() == "denied"
 
 
 async def test_an_agent_declared_no_more_is_stopped_once_and_left_to_a_person(host: Host) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
-from reconciler.plan.declared import Act, Facts, Git, Offer, Standing, Verdict, base_of, decide
+from reconciler.plan.declared import Act, Facts, Git, Offer, Standing, Verdict, base_of, decide, is_left, tried_for
 
 PIN, OLD = Sha("a" * 40), Sha("b" * 40)
 SAME = Git(PIN, True, agrees=True, unchanged=True, moved=False)
@@ -138,16 +138,39 @@ def test_nothing_is_approved_that_git_would_lose() -> None:
                     assert offers == (offer(),)
 
 
-def deploy(id: int, sha: Sha, state: TagState = TagState.DEPLOYED) -> Deploy:
+def deploy(
+    id: int,
+    sha: Sha,
+    state: TagState = TagState.DEPLOYED,
+    kind: DeployKind = DeployKind.APPLY_COMMIT,
+    declared: str = "",
+) -> Deploy:
     return Deploy(
-        AgentName("alice"), ProposalId(id), DeployKind.APPLY_COMMIT, state, sha, None, sha, "declared#agent", "", 0, "x"
+        AgentName("alice"), ProposalId(id), kind, state, sha, None, sha, "declared#agent", "", 0, "x", declared=declared
     )
 
 
 def test_the_base_is_the_newest_commit_at_which_both_agreed() -> None:
     first, second = deploy(1, OLD), deploy(5, PIN)
     assert base_of([], None) is None
-    assert base_of([first, second], None) == PIN
-    assert base_of([first, deploy(5, PIN, TagState.FAILED)], None) == OLD
-    assert base_of([first], (ProposalId(3), PIN)) == PIN
-    assert base_of([second], (ProposalId(3), OLD)) == PIN
+    assert base_of([first, second], None) == (5, PIN)
+    assert base_of([first, deploy(5, PIN, TagState.FAILED)], None) == (1, OLD)
+    assert base_of([first], (ProposalId(3), PIN)) == (3, PIN)
+    assert base_of([second], (ProposalId(3), OLD)) == (5, PIN)
+
+
+def test_the_base_is_left_by_what_was_deployed_since_but_for_the_hosts_own_spawn() -> None:
+    base = ProposalId(3)
+    assert not is_left(base, [deploy(1, OLD), deploy(3, PIN), deploy(4, OLD, TagState.FAILED)], lambda _: False)
+    assert is_left(base, [deploy(3, PIN), deploy(4, OLD, kind=DeployKind.ROLLBACK)], lambda _: True)
+    spawn = deploy(4, OLD, kind=DeployKind.SPAWN)
+    assert not is_left(base, [spawn], lambda _: True)
+    assert is_left(base, [spawn], lambda _: False)
+
+
+def test_an_id_for_the_same_declaration_counts_as_tried_unless_it_was_seen_before() -> None:
+    deploys = [deploy(1, OLD, declared="d"), deploy(4, PIN, declared="d"), deploy(5, PIN, declared="e"), deploy(6, PIN)]
+    assert tried_for("d", deploys, None) == 4
+    assert tried_for("d", deploys, ProposalId(3)) == 4
+    assert tried_for("d", deploys, ProposalId(4)) is None
+    assert tried_for("x", deploys, None) is None
