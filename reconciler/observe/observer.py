@@ -55,8 +55,8 @@ def _memo_without_memory(container: Container, deploys: Iterable[Deploy]) -> Mem
     return Memo(healthy_nonce=launch.nonce if launch else None, rebuilt=sys.maxsize, proven=proven)
 
 
-def _names(folder: Path) -> set[AgentName]:
-    """Return the agents that have a repo in `folder`. Other entries are skipped."""
+def _names(folder: Path, skipped: set[str]) -> set[AgentName]:
+    """Return the agents that have a repo in `folder`. Note other entries in `skipped`, and warn of each once."""
     names: set[AgentName] = set()
     try:
         entries = list(os.scandir(folder))
@@ -68,7 +68,9 @@ def _names(folder: Path) -> set[AgentName]:
         try:
             names.add(agent_name(entry.name))
         except BadInput:
-            log.warning("%s is not an agent's repo and is skipped", entry.path)
+            if entry.name not in skipped:
+                skipped.add(entry.name)
+                log.warning("%s is not an agent's repo and is skipped", entry.path)
     return names
 
 
@@ -125,6 +127,7 @@ class Observer:
         self.revision = ""
         """The revisions of the shared inputs that a build would record now; "" until they are known."""
         self._revision_of: Sha | None = None
+        self._skipped: set[str] = set()
         self.fault: BadInput | None = None
         """Why meta cannot be used as it is now."""
 
@@ -177,7 +180,7 @@ class Observer:
     def names(self) -> frozenset[AgentName]:
         """Return every agent that meta, the applied repos on disk or the backend know."""
         view = self._meta_view()
-        on_disk = _names(self._applied_folder)
+        on_disk = _names(self._applied_folder, self._skipped)
         tombs = {name for name, tomb in view.desired.tombstones.items() if tomb.purge}
         return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
 

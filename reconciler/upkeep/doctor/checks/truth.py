@@ -11,12 +11,12 @@ from meta import own_file
 from meta.applied import older
 from meta.applied.states import FOLDERS, PATHS, parse
 from meta.desired.repo import MetaView
-from meta.errors import Damaged, HiveError
+from meta.errors import BadInput, Damaged, HiveError
 from meta.git.damage import Hurt, examine_refs
 from meta.git.files import read_ref
 from meta.git.repo import GitRepo
 from meta.model import Deploy, TagState
-from meta.names import AgentName, ProposalId
+from meta.names import AgentName, ProposalId, agent_name
 from meta.process.run import run
 from meta.text import one_line
 from reconciler.plan.contradiction import contradicts_meta
@@ -92,6 +92,7 @@ async def fsck(subject: Subject) -> list[Finding]:
         if not older.is_older(layout.applied_repos / agent):
             text = f"the migration of {agent} is not at its end: {why.text}"
             findings.append(Finding(Verdict.WARN, text, why.remedy))
+    findings += _misnamed(layout.applied_repos)
     if migrated:
         names = ", ".join(migrated)
         findings += ok(f"migrated from an older hive: {names}; its files are in applied/<n>/{older.KEPT}")
@@ -102,6 +103,19 @@ def _older(folder: Path, reasons: Mapping[str, older.Reason]) -> Finding:
     text = f"{folder} has the layout of an older hive, and its agent is held as it is"
     why = reasons.get(folder.name)
     return Finding(Verdict.FAIL, f"{text}: {why.text}" if why else text, why.remedy if why else older.REMEDY)
+
+
+def _misnamed(folder: Path) -> list[Finding]:
+    """Report agents of an older hive whose name no agent of this one may have."""
+    findings = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            agent_name(path.name)
+        except BadInput as error:
+            if older.is_older(path):
+                text = f"{path} is of an older hive and is not migrated: {error.summary}"
+                findings.append(Finding(Verdict.WARN, text, f"rename it, and restart the daemon; {error.hint}"))
+    return findings
 
 
 def _is_migrated(git_dir: Path) -> bool:
@@ -130,7 +144,8 @@ def _environment(repo: GitRepo) -> dict[str, str]:
 async def damage(subject: Subject) -> list[Finding]:
     """Check that every ref of hive's repos can be read, and that every tag has its object."""
     layout = subject.layout
-    agents = names_in(layout.state / "applied")  # also what stands in the place of a repo
+    names = names_in(layout.state / "applied")  # also what stands in the place of a repo
+    agents = [agent for agent in names if not older.is_older(layout.applied(agent))]  # the check `fsck` reports those
     repos = [layout.meta_git, *map(layout.applied_git, agents)] if subject.exists else []
     hurt: list[Hurt] = []
     for path in repos:

@@ -8,11 +8,12 @@ import sqlite3
 from contextlib import closing
 
 from meta.git.repo import GitRepo
-from meta.names import Sha
+from meta.names import AgentName, Sha
 from reconciler.upkeep.doctor.checks import truth
 from reconciler.upkeep.doctor.checks.base import Subject, Verdict
 from reconciler.upkeep.doctor.examine import failed
 from tests.reconciler.upkeep.doctor.looks import ALICE, deployed, look, only, ref
+from tests.support import older_layout
 
 
 async def test_a_meta_that_cannot_be_read_fails(subject: Subject) -> None:
@@ -112,3 +113,12 @@ async def test_a_migration_that_is_not_at_its_end_is_named(subject: Subject) -> 
     left = {"alice": {"text": "there is no manager yet", "remedy": "restart the daemon"}}
     subject.layout.migration.write_text(json.dumps({"left": left}), encoding="utf-8")
     await only(subject, "fsck", Verdict.WARN, "the migration of alice is not at its end: there is no manager yet")
+
+
+async def test_a_held_older_agent_is_no_damage_and_one_with_an_odd_name_is_named(subject: Subject) -> None:
+    older_layout.make(subject.layout, AgentName("held"))
+    older_layout.make(subject.layout, AgentName("much-too-long"))
+    assert not failed(await look(subject, "damage"))
+    await only(subject, "fsck", Verdict.FAIL, "applied/held has the layout of an older hive")
+    row = await only(subject, "fsck", Verdict.WARN, "applied/much-too-long is of an older hive and is not migrated")
+    assert "rename it" in row.remedy
