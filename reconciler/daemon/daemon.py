@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from functools import partial
 
 from meta.config import Config
 from meta.errors import Conflict, DiskFull, HiveError, PermanentError
@@ -32,6 +34,7 @@ from reconciler.ports import Sockets
 from reconciler.service import Service
 from reconciler.store import damaged, offline
 from reconciler.upkeep.backups.packing import agents_in
+from reconciler.upkeep.migration.migrate import waiting
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
@@ -45,8 +48,11 @@ RECORD_DEADLINE = 5.0
 class Daemon:
     """One running hive: made by `open`, then `start`, then `close`."""
 
-    def __init__(self, parts: Parts, closing: AsyncExitStack) -> None:
+    def __init__(
+        self, parts: Parts, closing: AsyncExitStack, give: Callable[[], Coroutine[None, None, None]] | None
+    ) -> None:
         self._parts = parts
+        self._give = give
         self._closing = closing
         self._tasks: list[asyncio.Task[None]] = []
         self._recorded = False
@@ -95,7 +101,9 @@ class Daemon:
             if migrated:
                 names = {"agents": list(migrated[:LEFTOVERS_MOST])}
                 await parts.service.events.append("agents_migrated", None, {"count": len(migrated), **names})
-            return cls(parts, closing.pop_all())
+            waits = waiting(layout)
+            give = partial(migration.give_to_manager, layout, config, choice, recorder, parts.world)
+            return cls(parts, closing.pop_all(), give if waits else None)
 
     @property
     def service(self) -> Service:
@@ -136,6 +144,8 @@ class Daemon:
             "log": parts.database.keep_log_short(),
             "removed": leftovers.empty_hourly(self.world.layout),
         }
+        if self._give is not None:
+            works["migration"] = self._give()
         if service.declared.configured:
             works["declared"] = service.declared.run()
         if service.notifier.configured:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from meta.names import AgentName
+from meta.layout import FOLDERS
+from meta.names import MANAGER, AgentName
+from reconciler.upkeep.migration.look import begun
 from tests.support import older_layout
-from tests.support.lab import fresh_lab
+from tests.support.lab import discard, fresh_lab
 
 BOB, CAROL = AgentName("bob"), AgentName("carol")
 
@@ -61,3 +64,22 @@ def test_a_deferred_agent_is_held_and_says_what_defers_it() -> None:
         row = lab.agent("bob")
         assert row["phase"] == "damaged"
         assert any("HIVE_SKIP_META_MIGRATION" in line for line in row["conditions"])
+
+
+@pytest.mark.bwrap
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands out uids")
+def test_a_first_start_gives_the_work_trees_to_the_manager_that_it_spawns() -> None:
+    with fresh_lab("o") as lab:
+        lab.kill()
+        lab.end_agents()
+        discard(lab.directory)
+        for name in FOLDERS:
+            (lab.layout.state / name).mkdir(parents=True, exist_ok=True)
+        older_layout.make(lab.layout, BOB)
+        older_layout.move_to_older_places(lab.layout, BOB)
+        lab.start()
+        lab.settle("manager")
+        lab.until(lambda: not lab.layout.migration.exists())
+        manager = lab.layout.agent_home(MANAGER).stat().st_uid
+        assert lab.layout.proposed_config(BOB).stat().st_uid == manager != 0
+        assert not begun(lab.layout)

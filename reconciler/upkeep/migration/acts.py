@@ -31,6 +31,9 @@ from reconciler.upkeep.migration.look import older_config, older_login
 
 log = logging.getLogger(__name__)
 
+WAITS = "hive gives it to the manager once that is spawned"
+"""The remedy of an agent that only waits for the manager's uid."""
+
 Adopt = Callable[[AgentName, ContainerSettings], None]
 """Notes a container of the older hive as this hive's."""
 
@@ -124,7 +127,7 @@ class Acts:
         if manager is None:
             raise PermanentError(
                 f"{self.layout.proposed_config(agent)} stays hive's: there is no manager yet to give it to",
-                "restart the daemon once the manager is spawned",
+                WAITS,
             )
         _give_tree(self.layout.proposed_config(agent), manager.uid_base + self.harness_uid)
 

@@ -11,9 +11,9 @@ from meta.applied.older import Reason
 from meta.layout import Layout
 from meta.names import AgentName
 from reconciler.common.files import write_json
-from reconciler.upkeep.migration.acts import Acts
+from reconciler.upkeep.migration.acts import WAITS, Acts
 from reconciler.upkeep.migration.look import Containers, begun, look
-from reconciler.upkeep.migration.plan import plan
+from reconciler.upkeep.migration.plan import Give, Mark, plan
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,24 @@ async def _migrate(
     if done:
         log.info("migration: done for %s; their older files are in applied/<n>/%s", ", ".join(done), older.KEPT)
     return done, left
+
+
+def waiting(layout: Layout) -> tuple[AgentName, ...]:
+    """Return the agents that are migrated but for a work tree, which waits for the manager."""
+    return tuple(agent for agent in begun(layout) if _waits(older.reasons(layout.migration).get(agent)))
+
+
+async def finish(layout: Layout, acts: Acts) -> tuple[AgentName, ...]:
+    """Give the work trees that wait to the manager, which is spawned now. Return the agents that are done."""
+    agents = waiting(layout)
+    await acts.carry_out((*map(Give, agents), *map(Mark, agents)))
+    others = {agent: reason for agent, reason in older.reasons(layout.migration).items() if agent not in agents}
+    _report(layout, {**{AgentName(agent): reason for agent, reason in others.items()}, **acts.left})
+    return tuple(agent for agent in agents if agent not in acts.left)
+
+
+def _waits(reason: Reason | None) -> bool:
+    return reason is not None and reason.remedy == WAITS
 
 
 def _report(layout: Layout, left: dict[AgentName, Reason]) -> None:
