@@ -1,7 +1,7 @@
 """The migration of fifty agents of an older hive, beside the bare commands of git that it needs, in turn.
 
 The floor makes a new repo, fetches every ref, writes the module-only commit and the refs, and sets the remote, for one
-agent after the other: no sandbox, no comparison, no meta.
+agent after the other: no sandbox, no comparison, no meta. As root both give files to uids, the floor by `chown -R`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.layout import FOLDERS, Layout
 from meta.model import Role
-from meta.names import AgentName
+from meta.names import MANAGER, AgentName
 from reconciler.upkeep.migration.acts import Acts
 from reconciler.upkeep.migration.look import Containers
 from reconciler.upkeep.migration.migrate import migrate
@@ -31,6 +31,8 @@ from tests.support import older_layout
 
 AGENTS = 50
 RUNS = 3
+GIVES = os.geteuid() == 0
+UID = 1_000_000
 WHY = "A sandbox for each repo: what its owner may have configured is not run."
 
 
@@ -41,7 +43,7 @@ def measure() -> Iterator[Figure]:
         original = Layout(folder / "original", folder / "run")
         for kind in FOLDERS:
             (original.state / kind).mkdir(parents=True)
-        agents = [AgentName(f"a{number}") for number in range(AGENTS)]
+        agents = [MANAGER, *(AgentName(f"a{number}") for number in range(1, AGENTS))]
         for agent in agents:
             older_layout.make(original, agent)
             older_layout.move_to_older_places(original, agent)
@@ -63,7 +65,7 @@ def _migrate(layout: Layout) -> None:
     layout.scratch.mkdir()
     config = Config.model_validate({})
     acts = Acts(layout, config, MetaRepo(layout, config=config), None, 1000, lambda agent, settings: None)
-    asyncio.run(migrate(layout, lambda: acts, Containers, gives=False))
+    asyncio.run(migrate(layout, lambda: acts, Containers, gives=GIVES))
     if acts.left:
         raise RuntimeError(f"left: {acts.left}")
 
@@ -77,6 +79,9 @@ def _by_hand(layout: Layout, agents: list[AgentName]) -> None:
         git(tree, "config", "remote.applied.url", f"/applied/{agent}/.git")
         for part in ("heads/*:refs/remotes/applied/*", "tags/*:refs/tags/*", "tags/*:refs/remotes/applied/refs/tags/*"):
             git(tree, "config", "--add", "remote.applied.fetch", f"+refs/{part}")
+        if GIVES:
+            for folder in (layout.agent(agent), tree):
+                subprocess.run(["chown", "-R", "-h", f"{UID}:{UID}", str(folder)], check=True)
 
 
 def _convert(layout: Layout, agent: AgentName) -> None:
