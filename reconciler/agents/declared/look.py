@@ -41,11 +41,13 @@ class Looks:
 
     async def at(self, agent: AgentName, files: DeclaredFiles | None, record: DeclaredRecord | None) -> Look:
         """Return what decides about the agent now. `files` are those that are declared, None if it is not."""
-        desired, deploys = await self._deploys.desired(), await self._deploys.of(agent)
+        desired = await self._deploys.desired()
+        older = self._world.applied(agent).older_ids()  # another user may have written their tags
+        deploys = [deploy for deploy in await self._deploys.of(agent) if deploy.id not in older]
         entry, grave = desired.agents.get(agent), desired.tombstones.get(agent)
-        found = base_of(_declared(deploys), record.agreement if record is not None else None)
+        known = base_of(_declared(deploys), record.agreement if record is not None else None)
         git = await self._files(agent, entry.pin.sha) if entry is not None else None
-        base = await self._base(agent, found[1]) if entry is not None and found is not None else None
+        base = await self._base(agent, known[1]) if entry is not None and known is not None else None
         tried = _tried(files, record, deploys)
         facts = Facts(
             declared=files is not None,
@@ -63,7 +65,7 @@ class Looks:
             return Look(facts, tried=tried, newest=newest)
         running = desired.run_of(agent).state is RunState.RUNNING
         seen = _compare(agent, files, git, base, Git(entry.pin.sha, running))
-        if found is not None and is_left(found[0], deploys, is_host):
+        if known is not None and is_left(known[0], deploys, is_host):
             seen = replace(seen, moved=True)
         return Look(replace(facts, git=seen), (entry.pin.id, entry.pin.sha), git, base, tried, newest)
 
