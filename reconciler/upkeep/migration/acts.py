@@ -175,7 +175,9 @@ def _move_login(layout: Layout, agent: AgentName) -> None:
 
 
 def _give_tree(top: Path, uid: int) -> None:
-    """Do `chown -R` without following a link. A tree that is missing is nobody's."""
+    """Do `chown -R` without following a link. Do nothing if the tree is missing: an agent may never have logged in."""
+    if not os.path.lexists(top):
+        return
     try:
         for _, folders, files, descriptor in os.fwalk(top, follow_symlinks=False):
             for name in _others((*folders, *files), descriptor, uid):

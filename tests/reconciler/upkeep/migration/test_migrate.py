@@ -208,6 +208,15 @@ def test_files_belong_to_the_uids_that_meta_has(layout: Layout) -> None:
     assert (layout.proposed_config(ALICE) / "draft.nix").stat().st_uid == manager
 
 
+def test_an_agent_that_never_logged_in_is_migrated_too(tmp_path: Path) -> None:
+    layout = prepared(tmp_path)
+    for login in layout.state.rglob("claude"):
+        shutil.rmtree(login)
+    start(layout)
+    assert ALICE in desired(layout).agents
+    assert begun(layout) == ()
+
+
 def test_a_second_start_changes_nothing_and_makes_no_meta(layout: Layout) -> None:
     start(layout)
     before = facts(layout)
