@@ -71,6 +71,7 @@ def audit(lab: Lab) -> tuple[int, list[str]]:
     return said.code, [finding["rule"] for finding in json.loads(said.out)["findings"]]
 
 
+@pytest.mark.full
 def test_backups_made_while_deploys_run_are_sound_and_come_up_elsewhere(lab: Lab, elsewhere: Lab) -> None:
     lab.post("/api/messages", to="bob", body="remember me")
 

@@ -44,6 +44,7 @@ def work(lab: Lab, rounds: int) -> None:
     lab.settle()
 
 
+@pytest.mark.full
 def test_two_hundred_reconciles_leave_no_extra_child_thread_or_descriptor(lab: Lab) -> None:
     work(lab, BUSY // 2 + 1)  # what is made once, at the first use
     pool = min(32, (os.cpu_count() or 1) + 4)

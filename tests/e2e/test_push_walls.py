@@ -173,6 +173,7 @@ def test_nothing_is_read_from_a_push_repo_that_is_not_as_hive_made_it(lab: Lab) 
     lab.until(lambda: not lab.agent("alice")["conditions"])
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become an ordinary user")
 def test_all_of_it_holds_for_an_ordinary_user() -> None:
     wanted = "(test_push_walls or took_away) and not ordinary_user"

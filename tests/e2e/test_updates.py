@@ -132,7 +132,7 @@ def test_a_second_one_is_refused_while_one_is_under_way(lab: Lab) -> None:
     lab.settle()
 
 
-@pytest.mark.parametrize("mode", ["idle", "all"])
+@pytest.mark.parametrize("mode", [pytest.param("idle", marks=pytest.mark.full), "all"])
 def test_what_is_outdated_is_rebuilt_by_itself_where_that_is_set(lab: Lab, mode: str) -> None:
     upgrade(lab, "3", HIVE_AUTO_UPDATE=mode)
     lab.until(lambda: any(event["data"]["by"] == "hive" for event in lab.events("rebuild_all_ended")))

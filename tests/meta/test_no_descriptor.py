@@ -13,6 +13,7 @@ import pytest
 from meta.config import Config
 from meta.errors import TransientError
 from meta.git import files
+from meta.git.config import CONFIG
 from meta.git.failures import failure
 from meta.git.frame import check_frame
 from meta.git.ref_stamp import RefStamp
@@ -120,6 +121,7 @@ def test_no_repo_of_hive_is_damaged(repo: Path, read: Callable[[Path], object]) 
 
 
 def test_a_stamp_that_could_not_be_read_is_read_again(repo: Path) -> None:
+    (repo / "config").write_text(CONFIG, encoding="utf-8")  # as a repo of hive's own, which a push repo is not
     stamp = RefStamp(repo, ["refs/tags", "refs/heads"])
     with descriptors(0), pytest.raises(TransientError, match="Too many open files"):
         stamp.read()

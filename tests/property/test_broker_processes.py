@@ -248,6 +248,7 @@ class BrokerProcesses(RuleBasedStateMachine):
                 self.drop(agent)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(1200)
 def test_the_contract_holds_over_kills_of_the_daemon_and_of_clients(lab: Lab) -> None:
     class Here(BrokerProcesses):

@@ -29,7 +29,9 @@ def test_every_test_inside_passes(systemd_host: SystemdHost, name: str) -> None:
     assert "passed" in done.stdout
 
 
-@pytest.mark.parametrize("kill", [False, True], ids=["in good order", "without power"])
+@pytest.mark.parametrize(
+    "kill", [pytest.param(False, marks=pytest.mark.full, id="in good order"), pytest.param(True, id="without power")]
+)
 def test_a_restarted_host_runs_nothing_until_hive_starts_it_and_has_its_old_journal(
     systemd_host: SystemdHost, kill: bool
 ) -> None:

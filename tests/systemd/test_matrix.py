@@ -33,6 +33,7 @@ def told(made: SystemdHost, module: str, *words: str, seconds: float) -> str:
     return done.stdout
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_a_kill_where_this_backend_differs_ends_as_if_it_had_not_been() -> None:
     with nix_host(nixstory.SETTINGS) as made:

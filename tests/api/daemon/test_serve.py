@@ -226,6 +226,7 @@ async def test_the_state_of_a_newer_hive_is_refused_and_nothing_in_it_is_changed
         assert (snapshot(place.state), snapshot(place.runtime)) == before
 
 
+@pytest.mark.full
 async def test_a_database_from_before_brings_the_older_hive_back(place: Place, tmp_path: Path) -> None:
     assert (await place.hive("serve", "--once", "--timeout", "30"))[0] == 0
     assert (await place.hive("backup", str(tmp_path / "before.tar.gz")))[0] == 0
