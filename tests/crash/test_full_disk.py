@@ -126,8 +126,8 @@ def test_a_daemon_starts_on_a_disk_that_an_agent_goes_on_filling(small: Lab) -> 
 
     small.start()
 
-    assert "is full" in small.hive("status").out
-    assert small.agent("alice")["phase"] == "over-disk"
+    small.until(lambda: "is full" in small.hive("status").out)
+    small.until(lambda: small.agent("alice")["phase"] == "over-disk")
     assert small.agent("manager")["pid"] is not None
 
 
