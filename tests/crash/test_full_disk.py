@@ -25,7 +25,7 @@ def settings() -> dict[str, str]:
 
 
 @pytest.fixture
-def small(settings: dict[str, str]) -> Iterator[Lab]:
+def small(settings: dict[str, str], tmp_path: Path) -> Iterator[Lab]:
     """A hive on a file system of 64 MiB, with an agent that fills it when told."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a file system")
@@ -34,6 +34,8 @@ def small(settings: dict[str, str]) -> Iterator[Lab]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "hive-test", directory], check=True, timeout=10)
     try:
         (directory / "in").mkdir(mode=0o755)
+        for name in ("log", "pauses"):  # what the lab writes about a daemon, as a journal is on another disk
+            (directory / "in" / name).symlink_to(tmp_path / name)
         lab = Lab(directory / "in", settings, filling=True)
         lab.start()
         lab.spawn("alice")
