@@ -7,37 +7,22 @@ import stat
 from pathlib import Path
 
 from meta.errors import Refused
+from meta.process import ownership
 
 MEND_FILE = "make it root's, with the mode 0644"
 MEND_FOLDER = "make it root's, with the mode 0755"
-_LINKS = 40
 _OTHERS_WRITE = 0o022
 
 
 def resolve(path: Path) -> tuple[Path, os.stat_result]:
-    """Follow an absolute path link by link. Return the real one and its status.
+    """Return where an absolute path leads, links followed, and the status of that.
 
     Raise Refused if others could change or replace any part of it, OSError if it is missing or cannot be looked at.
     """
-    real, parts, links = Path("/"), list(path.parts[1:]), 0
-    status = real.lstat()
-    while parts:
-        part = parts.pop(0)
-        if part == "..":
-            real, status = real.parent, real.parent.lstat()
-            continue
-        real = real / part
-        status = real.lstat()
-        check(path, real, status)
-        if stat.S_ISLNK(status.st_mode):
-            links += 1
-            if links > _LINKS:
-                raise Refused(f"{path} is behind too many links", "name the file itself")
-            target = real.readlink()
-            parts = [*(target.parts[1:] if target.is_absolute() else target.parts), *parts]
-            real = Path("/") if target.is_absolute() else real.parent
-            status = real.lstat()
-    return real, status
+    for part, status, _ in ownership.way(path):
+        check(path, part, status)
+    real = path.resolve(strict=True)
+    return real, real.lstat()
 
 
 def check(path: Path, part: Path, status: os.stat_result) -> None:

@@ -6,6 +6,7 @@ Standard library and light: every command of the CLI does this first.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -121,33 +122,45 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _way(path: Path, trusted: Trusted) -> Iterator[str]:
-    """Yield what is wrong on the way from / to `path`, links followed, and with `path` itself."""
+def way(path: Path) -> Iterator[tuple[Path, os.stat_result, bool]]:
+    """Yield the parts from / to `path` with their status: a link itself, then where it leads. True with the last part.
+
+    Raise OSError for a part that is missing or cannot be looked at, with ELOOP after 40 links.
+    """
     parts = list(reversed(path.absolute().parts[1:]))
     here, links = Path("/"), 0
-    last = False
-    yield from _folder(here, here.lstat(), trusted, last=False)
+    yield here, here.lstat(), False
     while parts:
         name = parts.pop()
-        last = not parts
         if name == "..":
             here = here.parent
             continue
-        try:
-            found = (here / name).lstat()
-        except OSError:
-            return
-        if stat.S_ISLNK(found.st_mode):
+        status = (here / name).lstat()
+        if stat.S_ISLNK(status.st_mode):
             links += 1
-            if not trusted.passes(found.st_uid) or links > _LINKS:
-                yield f"the link {here / name} belongs to uid {found.st_uid}"
-                return
+            if links > _LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            yield here / name, status, False
             target = (here / name).readlink()
             here = Path("/") if target.is_absolute() else here
             parts += reversed(target.parts[1:] if target.is_absolute() else target.parts)
             continue
         here /= name
-        yield from _folder(here, found, trusted, last=last)
+        yield here, status, not parts
+
+
+def _way(path: Path, trusted: Trusted) -> Iterator[str]:
+    """Yield what is wrong on the way from / to `path`, links followed, and with `path` itself."""
+    try:
+        for part, status, last in way(path):
+            if not stat.S_ISLNK(status.st_mode):
+                yield from _folder(part, status, trusted, last=last)
+            elif not trusted.passes(status.st_uid):
+                yield f"the link {part} belongs to uid {status.st_uid}"
+                return
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            yield f"too many links lead to {path}"
 
 
 def _folder(path: Path, found: os.stat_result, trusted: Trusted, *, last: bool) -> Iterator[str]:
