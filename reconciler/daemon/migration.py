@@ -30,8 +30,14 @@ async def migrate_older(layout: Layout, config: Config, choice: Choice, recorder
     Without such agents only look.
     """
     gives = privilege(config.uid_start).hands_out_uids and config.fixed_uids
-
-    acts = partial(_acts, layout, config, choice, recorder)
+    meta = MetaRepo(
+        layout,
+        config=config,
+        git_environment=recorder.environment(),
+        deadline=config.git_deadline,
+        lock_flake=lock_flake(choice, recorder),
+    )
+    acts = partial(_acts, layout, config, choice, recorder, meta)
     return await migrate(layout, acts, lambda: older_containers(choice, layout), gives=gives)
 
 
@@ -43,7 +49,7 @@ async def give_to_manager(layout: Layout, config: Config, choice: Choice, record
                 async with world.events.subscribe(None) as stream:
                     while MANAGER not in (await world.observer.desired()).agents:
                         await anext(stream)
-                    done = await finish(layout, _acts(layout, config, choice, recorder))
+                    done = await finish(layout, _acts(layout, config, choice, recorder, world.meta))
                 log.info("migration: done for %s, whose work trees the manager has now", ", ".join(done) or "none")
                 break
     except HiveError as error:
@@ -51,12 +57,5 @@ async def give_to_manager(layout: Layout, config: Config, choice: Choice, record
     await asyncio.Event().wait()
 
 
-def _acts(layout: Layout, config: Config, choice: Choice, recorder: Recorder) -> Acts:
-    meta = MetaRepo(
-        layout,
-        config=config,
-        git_environment=recorder.environment(),
-        deadline=config.git_deadline,
-        lock_flake=lock_flake(choice, recorder),
-    )
+def _acts(layout: Layout, config: Config, choice: Choice, recorder: Recorder, meta: MetaRepo) -> Acts:
     return Acts(layout, config, meta, recorder, int(time.time()), partial(adopt, choice, layout), harness_uid(choice))
