@@ -15,7 +15,7 @@ from harness.connect import Backoff, connect
 from harness.environment import Environment
 from harness.gate import Gate
 from meta.wire.codec import encode
-from meta.wire.link import DOWN, Cancel, Closed, Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import DOWN, Cancel, Closed, DownLine, Drain, Hello, Probe, Resume, State, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Link:
                 why = error.errors(include_url=False, include_input=False)[0]["msg"]
                 log.warning("ignoring a line of hive that does not parse: %s", why)
 
-    def _handle(self, order: Drain | Resume | Cancel | Probe) -> None:
+    def _handle(self, order: DownLine) -> None:
         if isinstance(order, Probe):
             self._send(State(state=self._gate.state, probe=order.probe, turn=self._gate.number))
         elif isinstance(order, Drain):
@@ -88,7 +88,7 @@ class Link:
         elif isinstance(order, Cancel):
             log.warning("hive ends the turn%s: it takes too long", "" if order.turn is None else f" {order.turn}")
             self._gate.cancel(order.turn)
-        else:
+        elif isinstance(order, Resume):
             log.info("resuming")
             self._gate.resume()
 

@@ -14,7 +14,7 @@ from typing import Any
 from harness.connect import Backoff
 from harness.gate import Gate
 from harness.inbox import Inbox
-from harness.runtimes.base import TurnOutcome
+from harness.runtimes.base import Ending, TurnOutcome
 from meta.errors import HiveError
 from meta.wire.agent import MessageResponse
 from meta.wire.link import TurnState
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 DRAIN_GRACE = 1.0
 """Seconds to wait for the answer to an open `recv` after hive requested a drain."""
 
-_ENDED = TurnOutcome(ok=False, reason="hive ended it, because it took too long")
+_ENDED = TurnOutcome(Ending.CRASHED, "hive ended it, because it took too long")
 Turn = Callable[[MessageResponse], Coroutine[Any, Any, TurnOutcome]]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from harness.environment import Environment
 from harness.faults import OLD_GENERATION, misbehave
@@ -13,6 +15,11 @@ from harness.gate import Gate
 from harness.link import Link
 from meta.agent_toml.settings import AgentSettings, check_patterns, parse_settings, require_runtime
 from meta.errors import BadInput
+
+if TYPE_CHECKING:
+    from harness.runtimes.base import TurnOutcome
+    from meta.wire.agent import MessageResponse
+    from meta.wire.live import AnyItem
 
 log = logging.getLogger(__name__)
 
@@ -75,17 +82,35 @@ async def _await_answer(link: Link) -> None:
         log.info("hive did not answer the hello, starting without")
 
 
+class LogSink:
+    """Logs what happens in turns (harness.runtimes.base.Sink)."""
+
+    def line(self, items: Sequence[AnyItem], line: object) -> None:
+        """Log which items a line had."""
+        log.debug("%s", ", ".join(item.type for item in items))
+
+    def note(self, text: str) -> None:
+        """Log the sentence."""
+        log.info("%s", text)
+
+
 async def _turns(environment: Environment, settings: AgentSettings, gate: Gate) -> None:
     from harness.inbox import Inbox  # imported after the hello, because hive waits for that
     from harness.loop import Loop
+    from harness.runtimes.base import TurnRequest
     from harness.runtimes.script import ScriptRuntime
     from harness.tools import HiveTools
     from harness.turn import take_turn
 
-    runtime = ScriptRuntime(settings, environment)
     inbox = Inbox(environment.broker, manager=environment.manager)
-    tools = HiveTools(inbox, settings, environment)
+    runtime = ScriptRuntime(settings, environment, HiveTools(inbox, settings, environment))
+    sink = LogSink()
+
+    async def turn(message: MessageResponse) -> TurnOutcome:
+        request = TurnRequest(message, message.body)
+        return await take_turn(runtime, request, sink, settings.limits.turn_seconds)
+
     try:
-        await Loop(inbox, gate, lambda message: take_turn(runtime, message, tools, settings.limits.turn_seconds)).run()
+        await Loop(inbox, gate, turn).run()
     finally:
         inbox.close()

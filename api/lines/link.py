@@ -15,7 +15,7 @@ from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
-from meta.wire.link import UP, Closed, DownLine, Hello, State
+from meta.wire.link import UP, Closed, DownLine, Hello, State, UpLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,9 +93,9 @@ async def _receive(
             greeted = True
             on_hello()
             links.hello(agent, peer, message)
-        elif greeted:
+        elif greeted and isinstance(message, State):
             links.state(agent, peer, message)
-        else:
+        elif not greeted:
             log.warning("%s: its harness did not begin with hello", agent, extra=_limited(agent))
             return
         await asyncio.sleep(0)  # a peer that never stops sending must not block the loop
@@ -105,7 +105,7 @@ def _limited(agent: AgentName) -> dict[str, str]:
     return {"limited": f"{agent} link"}
 
 
-def _parse(line: Given) -> Hello | State | str:
+def _parse(line: Given) -> UpLine | str:
     """Return the message, or what is wrong with the line as a text for the log."""
     if not isinstance(line, bytes):
         return line.fault().summary

@@ -1,25 +1,166 @@
-"""The interface of a runtime: it gets a message and does one turn."""
+"""The interface of a runtime: one way to do turns. Nothing above it knows which coding agent it drives.
+
+A runtime has at most one process of its CLI. It starts it when a turn needs it and keeps it between turns if it can.
+Everything that the CLI writes goes to the Sink, line by line; a turn ends with an Outcome.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
+from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName, Sha
 from meta.wire.agent import MessageResponse
+from meta.wire.live import AnyItem
+
+
+class Ending(StrEnum):
+    """How a turn ended.
+
+        ok           the messages are done
+        refused      the model's API or the CLI refused this turn itself: counts as a failed turn
+        crashed      the CLI ended, or wrote nothing for too long: counts as a failed turn
+        parked       an outage, a limit, an overload, a wrong model or key: the messages wait, and no turn failed
+        needs-login  the CLI has no login: the same
+        overflow     the conversation is too long and the runtime could not compact it by itself
+        cancelled    ended from outside: by the operator, a pause or hive
+
+    An outcome says what is true of the turn; what follows from it is decided above (harness.retry).
+    """
+
+    OK = "ok"
+    REFUSED = "refused"
+    PARKED = "parked"
+    NEEDS_LOGIN = "needs-login"
+    OVERFLOW = "overflow"
+    CRASHED = "crashed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What one turn cost, as the runtime claims. None: it does not say. Dollars of this turn alone, not cumulative."""
+
+    input: int | None = None
+    output: int | None = None
+    cached: int | None = None
+    cost_dollars: float | None = None
+    context: int | None = None
+    """Tokens in the conversation's context after the turn, for the watermark."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
-    """The end of a turn. A turn that is not `ok` is retried a few times."""
+    """The end of a turn.
 
-    ok: bool
+    `reason` is one line for people and says what helps. `until` is in Unix seconds, only if the CLI named a time:
+    without it a parked turn is tried again after a delay. `session` names the conversation to resume, None if there is
+    none. `model` is what the CLI said it used.
+    """
+
+    ending: Ending
     reason: str = ""
+    until: float | None = None
+    session: str | None = None
+    tokens: Tokens = field(default_factory=Tokens)
+    model: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Return True if the messages are done."""
+        return self.ending is Ending.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The conversation was compacted. Tokens of the context; None: not reported. `note` says how, if not by the CLI."""
+
+    tokens_before: int | None = None
+    tokens_after: int | None = None
+    session: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a runtime can do. docs/reference/runtimes.md has a table of these, checked by a test."""
+
+    resume: bool
+    """A new process continues an earlier conversation."""
+    inject: bool
+    """A text can reach the model within a running turn."""
+    compact: bool
+    """It compacts when it is asked to."""
+    login: bool
+    """`hive login` drives its login."""
+    cost: bool
+    """It reports dollars."""
+    context: bool
+    """It reports how full the context is."""
+
+
+@dataclass(frozen=True, slots=True)
+class McpEndpoint:
+    """hive's tools for the CLI: an http MCP server on loopback, and the token that it wants as Bearer."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """Where and with what the CLI runs. Paths are inside the container.
+
+    `home` and `work` belong to the CLI. `model_url` is the base URL of the model's API on loopback (the relay to
+    /run/egress), None if the runtime talks to its own. `env` is the whole environment of the CLI but for what its
+    adapter adds; no secret is in it. `files` is a folder only for files that the adapter writes at its start.
+    """
+
+    home: Path
+    work: Path
+    files: Path
+    env: Mapping[str, str]
+    mcp: McpEndpoint | None = None
+    model_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSpec:
+    """What a runtime is made of. `prompt` is the system prompt (harness/prompts), rendered."""
+
+    agent: AgentName
+    manager: bool
+    settings: AgentSettings
+    enclosure: Enclosure
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One turn: the message, the text that wakes the model for it, the conversation, and the model (None: default)."""
+
+    message: MessageResponse
+    prompt: str
+    session: str | None = None
+    model: str | None = None
+
+
+class Sink(Protocol):
+    """Gets what happens in a turn. Neither method blocks or raises."""
+
+    def line(self, items: Sequence[AnyItem], line: object) -> None:
+        """Take one line of the CLI (a JSON value, or text that is not JSON) and what it means. It is a sign of life."""
+
+    def note(self, text: str) -> None:
+        """Take a sentence of the adapter."""
 
 
 class Tools(Protocol):
-    """The actions of a runtime during a turn. Each method raises Refused with the reason."""
+    """The actions of the script runtime during a turn. Each method raises Refused with the reason."""
 
     async def send(self, to: str, body: str) -> None:
         """Send a message, or with "*" a broadcast."""
@@ -38,7 +179,28 @@ class Tools(Protocol):
 
 
 class Runtime(Protocol):
-    """One way to do turns. A turn may be cancelled at every await; hive then delivers the message again."""
+    """One way to do turns. One caller at a time, but for `interrupt`, `inject` and `close`, which come during a turn.
 
-    async def turn(self, message: MessageResponse, tools: Tools) -> TurnOutcome:
-        """Do one turn. A HiveError counts as a turn that is not ok."""
+    A turn may be cancelled (asyncio) at every await: the runtime then ends its process with every descendant.
+    """
+
+    name: str
+    capabilities: Capabilities
+
+    async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
+        """Do one turn. It raises no error for what a CLI or an API does; a HiveError counts as `crashed`."""
+
+    async def inject(self, text: str) -> bool:
+        """Give the model a text within the running turn. Return False if there is none or the CLI cannot."""
+
+    async def interrupt(self) -> None:
+        """Ask the CLI to stop its turn, which then ends as `cancelled`. Return at once; harmless without a turn."""
+
+    async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
+        """Compact the conversation. None: there is nothing to compact, or this runtime cannot."""
+
+    async def version(self) -> str:
+        """Return the CLI's version. Raise HiveError with the remedy if it is missing, too old or does not start."""
+
+    async def close(self) -> None:
+        """End the process with every descendant, also those that left its process group. Harmless without one."""

@@ -8,7 +8,7 @@ import os
 import signal
 
 from harness.environment import Environment
-from harness.runtimes.base import Tools, TurnOutcome
+from harness.runtimes.base import Capabilities, Compacted, Ending, Sink, Tools, TurnOutcome, TurnRequest
 from meta.agent_toml.script import (
     Action,
     Answer,
@@ -35,21 +35,44 @@ log = logging.getLogger(__name__)
 class ScriptRuntime:
     """The rules of agent.toml. A message that no rule matches is acknowledged without an action."""
 
-    def __init__(self, settings: AgentSettings, environment: Environment) -> None:
+    name = "script"
+    capabilities = Capabilities(resume=False, inject=False, compact=False, login=False, cost=False, context=False)
+
+    def __init__(self, settings: AgentSettings, environment: Environment, tools: Tools) -> None:
         self._environment = environment
+        self._tools = tools
         self._rules = [(compile_pattern(rule.when), compile_pattern(rule.sender), rule) for rule in settings.script]
 
-    async def turn(self, message: MessageResponse, tools: Tools) -> TurnOutcome:
+    async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         """Do the actions of the first matching rule. A permanent error ends the rule; the sender gets a message."""
+        message = request.message
         for when, sender, rule in self._rules:
             match = when.fullmatch(message.body)
             if match is not None and sender.fullmatch(message.sender):
                 groups = {name: text or "" for name, text in match.groupdict().items()}
                 values = {"sender": message.sender, "body": message.body, "self": self._environment.agent, **groups}
-                await self._do(rule, message, values, tools)
-                return TurnOutcome(ok=True)
+                await self._do(rule, message, values, self._tools)
+                return TurnOutcome(Ending.OK)
         log.info("no rule for message %d from %r", message.id, message.sender)
-        return TurnOutcome(ok=True)
+        return TurnOutcome(Ending.OK)
+
+    async def inject(self, text: str) -> bool:
+        """Return False: rules look at one message."""
+        return False
+
+    async def interrupt(self) -> None:
+        """Do nothing: the caller cancels the turn, which ends at its next await."""
+
+    async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
+        """Return None: there is no conversation."""
+        return None
+
+    async def version(self) -> str:
+        """Return "": the rules need no program."""
+        return ""
+
+    async def close(self) -> None:
+        """Do nothing: there is no process."""
 
     async def _do(self, rule: ScriptRule, message: MessageResponse, values: dict[str, str], tools: Tools) -> None:
         try:

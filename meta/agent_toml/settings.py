@@ -1,12 +1,16 @@
 """`agent.toml`: the settings of an agent for its harness, validated with errors that name the key.
 
-    runtime = "script"                  # or "claude"
+    runtime = "script"                  # or one of RUNTIMES
+    command = ["..."]                   # the CLI, instead of the runtime's own; obligatory for "acp"
     model = "..."                       # for runtimes that have one
     label, description, prompt          # text
+    env = { KEY = "..." }               # for the CLI and its tools; no secrets
     recipients = ["*"]                  # to whom the agent may write: names, "operator", or "*"
     auto_propose = false                # each commit on main of its proposed work tree becomes a proposal
-    [limits]  turn_seconds, max_turns
-    [mcp_servers.<name>]  command = ["..."], env = { KEY = "..." }
+    [limits]  turn_seconds, max_turns, silence_seconds, tool_seconds
+    [permissions]  allow = ["..."], deny = ["..."]
+    [budget]  turns, tokens, dollars    # per day
+    [mcp_servers.<name>]  command = ["..."], env = { KEY = "..." }, or url = "...", headers = { KEY = "..." }
     [[script]]                          # rules of runtime "script" (meta.agent_toml.script): the first match wins
     [start]                             # faults on purpose, to try the health gate
 
@@ -20,7 +24,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -40,24 +44,48 @@ _NUMBER_BITS = 256
 SETTINGS_FILE = "agent.toml"
 _SEE = "see docs/reference/agent-toml.md"
 
-RUNTIMES = frozenset({"script"})
-"""The runtimes of this hive's harness. `claude` is a known name without a runtime yet."""
+RuntimeName = Literal["script", "claude", "codex", "gemini", "opencode", "claude-acp", "acp"]
+RUNTIMES: frozenset[str] = frozenset(get_args(RuntimeName))
+"""The runtimes of this hive's harness. All but `script` and `claude` speak the Agent Client Protocol."""
 
 Fault = Literal["never-hello", "mute", "old-generation", "hello-then-exit", "flap"]
 
 
 class TurnLimits(Table):
-    """The limits of one turn: seconds of wall time, and rounds of the model."""
+    """The limits of one turn: seconds of wall time, and rounds of the model.
+
+    `silence_seconds`: without a line of the CLI and without a running tool for this long it counts as dead (a CLI may
+    itself wait 300 s for a stalled stream). `tool_seconds`: the same while a tool runs.
+    """
 
     turn_seconds: float = Field(default=3600.0, gt=0, le=86_400)
     max_turns: int | None = Field(default=None, ge=1, le=10_000)
+    silence_seconds: float = Field(default=600.0, gt=0, le=86_400)
+    tool_seconds: float = Field(default=1800.0, gt=0, le=86_400)
+
+
+class Permissions(Table):
+    """Rules of the CLI for its tools, in its own words. Nothing in both: it may do all (the container is the wall)."""
+
+    allow: list[str] = Field(default_factory=list, max_length=256)
+    deny: list[str] = Field(default_factory=list, max_length=256)
+
+
+class Budget(Table):
+    """The most per day (UTC). None: no limit."""
+
+    turns: int | None = Field(default=None, ge=1, le=10**9)
+    tokens: int | None = Field(default=None, ge=1, le=10**15)
+    dollars: float | None = Field(default=None, gt=0, le=10**9, allow_inf_nan=False)
 
 
 class McpServer(Table):
-    """An additional MCP server, started inside the container."""
+    """An additional MCP server: a program started inside the container, or a URL. Exactly one of the two."""
 
-    command: list[str] = Field(min_length=1)
+    command: list[str] | None = Field(default=None, min_length=1)
     env: dict[str, str] = Field(default_factory=dict)
+    url: str | None = Field(default=None, min_length=1)
+    headers: dict[str, str] = Field(default_factory=dict)
 
 
 class Start(Table):
@@ -71,13 +99,17 @@ class Start(Table):
 class AgentSettings(Table):
     """The whole of agent.toml."""
 
-    runtime: Literal["script", "claude"] = "script"
+    runtime: RuntimeName = "script"
+    command: list[str] | None = Field(default=None, min_length=1)
     model: str | None = Field(default=None, min_length=1)
     label: str = ""
     description: str = ""
     prompt: str | None = None
     recipients: list[str] = Field(default_factory=lambda: [ALL])
     auto_propose: bool = False
+    env: dict[str, str] = Field(default_factory=dict)
+    permissions: Permissions = Permissions()
+    budget: Budget = Budget()
     limits: TurnLimits = TurnLimits()
     mcp_servers: dict[str, McpServer] = Field(default_factory=dict)
     script: list[ScriptRule] = Field(default_factory=list, max_length=MAX_RULES)
@@ -213,6 +245,8 @@ _WORDS = {
 _TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): AgentSettings,
     ("limits",): TurnLimits,
+    ("permissions",): Permissions,
+    ("budget",): Budget,
     ("mcp_servers", "*"): McpServer,
     ("script",): ScriptRule,
     ("script", "send"): Send,

@@ -3,19 +3,28 @@
 The harness opens one connection and keeps it. It sends `hello` first, then a `state` whenever that changes and as the
 answer to a `probe`. It sends the state `drained` once it is between turns and takes no more messages.
 hive sends `drain`, `resume`, `cancel` and `probe`, and `closed` before it ends a connection. Unknown fields are
-ignored; an unknown kind is an error.
+ignored; a line of an unknown kind is ignored by a peer that is older.
+
+Beside these: the harness says with `about` which runtime it drives, sends its live events (`event`) after hive asked
+for them with `follow`, gives messages back without a failed turn with `release`, and answers a `control` with `done`.
+hive says with `hold` whether the operator paused the agent or its budget is used up: always the whole of it, after each
+hello and after each change.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from typing_extensions import override
 
 
 class TurnState(StrEnum):
-    """The turn state of a harness. All but `thinking` and `compacting` are between turns."""
+    """The turn state of a harness. All but `thinking` and `compacting` are between turns.
+
+    `unknown` is what an older hive reads for a state that it does not know. No harness sends it.
+    """
 
     IDLE = "idle"
     THINKING = "thinking"
@@ -24,6 +33,13 @@ class TurnState(StrEnum):
     NEEDS_LOGIN = "needs-login"
     PARKED = "parked"
     OVER_BUDGET = "over-budget"
+    PAUSED = "paused"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    @override
+    def _missing_(cls, value: object) -> TurnState | None:
+        return cls.UNKNOWN if isinstance(value, str) else None
 
     @property
     def in_turn(self) -> bool:
@@ -41,28 +57,94 @@ class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
+def _state(value: object) -> object:
+    return TurnState(value) if isinstance(value, str) else value
+
+
+ReadState = Annotated[TurnState, Field(strict=False), BeforeValidator(_state)]
+"""A turn state; one that this hive does not know is read as `unknown`."""
+
+UnixSeconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+Reason = Annotated[str, Field(max_length=500)]
+"""One line of text for people. It is an agent's: hive shows it as text that it does not vouch for."""
+
+
 class Hello(_Line):
     """The first line of the harness. `generation` and `nonce` are what hive launched the container with.
 
     `seconds`: how long the harness has been in `state`, if it connects again in the middle of a turn. `turn`: the
-    number of its latest turn; None from a harness that does not count them.
+    number of its latest turn; None from a harness that does not count them. `log` names the harness's event log, which
+    gets a new name if it begins anew; `last` is the id of its newest event. None: it has no log.
     """
 
     up: Literal["hello"] = "hello"
     generation: Identifier
     nonce: Identifier
-    state: Annotated[TurnState, Field(strict=False)] = TurnState.IDLE
+    state: ReadState = TurnState.IDLE
     seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 0.0
     turn: TurnNumber | None = None
+    until: UnixSeconds | None = None
+    reason: Reason = ""
+    log: Identifier | None = None
+    last: Annotated[int, Field(ge=0, le=2**53)] = 0
 
 
 class State(_Line):
-    """The new turn state, or the answer to the probe with the number `probe`. `turn` as in the hello."""
+    """The new turn state, or the answer to the probe with the number `probe`. `turn` as in the hello.
+
+    `since`: when the state began. `until`: when the harness goes on by itself, if it knows. `reason`: why it waits.
+    """
 
     up: Literal["state"] = "state"
-    state: Annotated[TurnState, Field(strict=False)]
+    state: ReadState
     probe: int | None = None
     turn: TurnNumber | None = None
+    since: UnixSeconds | None = None
+    until: UnixSeconds | None = None
+    reason: Reason = ""
+
+
+class About(_Line):
+    """The runtime that the harness drives. Sent after the hello and after each change.
+
+    `program` is the CLI's version, "" if there is none or it does not start; then `problem` says why and what helps.
+    `override` is the operator's model, which hides the one of agent.toml. `model` is what the next turn has.
+    """
+
+    up: Literal["about"] = "about"
+    runtime: Annotated[str, Field(max_length=32)]
+    program: Annotated[str, Field(max_length=100)] = ""
+    model: Annotated[str, Field(max_length=200)] = ""
+    override: Annotated[str, Field(max_length=200)] = ""
+    problem: Reason = ""
+
+
+class Event(_Line):
+    """One live event (meta.wire.live) with its id in the harness's log and its time in Unix seconds."""
+
+    up: Literal["event"] = "event"
+    id: Annotated[int, Field(ge=0, le=2**53)]
+    ts: UnixSeconds
+    event: dict[str, Any]
+
+
+class Release(_Line):
+    """Give the messages of this turn back without counting a failed turn: an outage, a limit or a missing login.
+
+    hive answers with `released`, and then the next `recv` delivers them again.
+    """
+
+    up: Literal["release"] = "release"
+    turn: TurnNumber
+
+
+class Done(_Line):
+    """The answer to the control with this id. `text` is for the operator: the result, or what is wrong."""
+
+    up: Literal["done"] = "done"
+    id: Identifier
+    ok: bool
+    text: Annotated[str, Field(max_length=4000)] = ""
 
 
 class Drain(_Line):
@@ -102,9 +184,64 @@ class Closed(_Line):
     reason: str
 
 
-DownLine = Drain | Resume | Cancel | Probe | Closed
+class Follow(_Line):
+    """Send the events after this id, and then every new one."""
+
+    down: Literal["follow"] = "follow"
+    after: Annotated[int, Field(ge=0, le=2**53)] = 0
+
+
+class Hold(_Line):
+    """All that keeps the agent from turns by hive's will. Both False: nothing does.
+
+    `paused`: the operator paused it; a turn in flight is stopped and its messages come again. `over_budget`: its budget
+    is used up, as `reason` says, until `until`; a turn in flight goes on to its end.
+    """
+
+    down: Literal["hold"] = "hold"
+    paused: bool = False
+    over_budget: bool = False
+    until: UnixSeconds | None = None
+    reason: Reason = ""
+
+
+class Verb(StrEnum):
+    """What an operator asks of a harness."""
+
+    CANCEL = "cancel"
+    COMPACT = "compact"
+    NEW_SESSION = "new-session"
+    MODEL = "model"
+    LOGIN = "login"
+    LOGIN_CODE = "login-code"
+    LOGIN_CANCEL = "login-cancel"
+    LOGOUT = "logout"
+
+
+class Control(_Line):
+    """Ask for `verb`. `text` is its argument: the model's name ("" is the default again), or the code of a login.
+
+    `text` can be a secret: it is not logged and not recorded.
+    """
+
+    down: Literal["control"] = "control"
+    id: Identifier
+    verb: Verb
+    text: Annotated[str, Field(max_length=8192, repr=False)] = ""
+
+
+class Released(_Line):
+    """The messages of this turn were given back."""
+
+    down: Literal["released"] = "released"
+    turn: TurnNumber
+
+
+UpLine = Hello | State | About | Event | Release | Done
+"""A line that the harness sends."""
+DownLine = Drain | Resume | Cancel | Probe | Closed | Follow | Hold | Control | Released
 """A line that hive sends."""
-Up = Annotated[Hello | State, Field(discriminator="up")]
+Up = Annotated[UpLine, Field(discriminator="up")]
 Down = Annotated[DownLine, Field(discriminator="down")]
-UP: TypeAdapter[Hello | State] = TypeAdapter(Up)
+UP: TypeAdapter[UpLine] = TypeAdapter(Up)
 DOWN: TypeAdapter[DownLine] = TypeAdapter(Down)

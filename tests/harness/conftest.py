@@ -154,7 +154,7 @@ class FakeHive:
                     self.hellos.append(said)
                     if self.probing:
                         await self.order(Probe(probe=len(self.hellos)))
-                else:
+                elif isinstance(said, State):
                     self.states.append(said)
                 await self._note()
         finally:
