@@ -30,6 +30,12 @@ _TAIL_BYTES = 16 * 1024
 _LINE_BYTES = 64 * 1024
 _log = logging.getLogger(__name__)
 
+Started = subprocess.Popen[bytes]
+"""A program that was started."""
+
+PIPES = (subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
+"""The `streams` of `start` for a program that the caller writes to and reads from."""
+
 
 class OutputTooLarge(PermanentError):
     """The command wrote more than its caller keeps, and was ended. `output` is what it wrote before that."""

@@ -1,0 +1,257 @@
+"""One running CLI: its lines, its stdin, and its end with everything that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from typing_extensions import override
+
+from harness.descendants import MARKER, orphans
+from meta.errors import TransientError
+from meta.process.child import PIPES, Started, start
+from meta.process.command_line import resolve
+from meta.process.identity import readable
+from meta.text import scrub
+
+MAX_LINE = 8 * 2**20
+"""Bytes of a line that are read as a whole."""
+
+HEAD = 64 * 1024
+"""Bytes that are kept of a longer line."""
+
+TAIL = 16 * 1024
+"""Bytes of stderr that are kept."""
+
+LADDER = ((signal.SIGTERM, 3.0),)
+"""The signals that ask a CLI to end, with the seconds that it gets. SIGKILL follows."""
+
+_CHUNK = 256 * 1024
+_KILL_SECONDS = 10.0
+_LOOK_SECONDS = 15.0
+_MAX_UNREAD = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of stdout without its end. `dropped` counts the bytes after `data` of a line that is too long."""
+
+    data: bytes
+    dropped: int = 0
+
+
+class Lines:
+    """Splits bytes into lines in bounded memory."""
+
+    def __init__(self, limit: int = MAX_LINE, head: int = HEAD) -> None:
+        self._limit = limit
+        self._head = head
+        self._open = bytearray()
+        self._dropped = 0
+
+    def feed(self, data: bytes) -> list[Line]:
+        """Return the lines that `data` completes."""
+        lines = []
+        *ended, rest = data.split(b"\n")
+        for part in ended:
+            self._add(part)
+            lines.append(self._take())
+        self._add(rest)
+        return lines
+
+    def finish(self) -> list[Line]:
+        """Return the last line if it has no end."""
+        return [self._take()] if self._open or self._dropped else []
+
+    def _add(self, part: bytes) -> None:
+        if self._dropped:
+            self._dropped += len(part)
+            return
+        self._open += part
+        if len(self._open) > self._limit:
+            self._dropped = len(self._open) - self._head
+            del self._open[self._head :]
+
+    def _take(self) -> Line:
+        line = Line(bytes(self._open).removesuffix(b"\r"), self._dropped)
+        self._open, self._dropped = bytearray(), 0
+        return line
+
+
+class Child:
+    """A running CLI. `end` must be called, also after it ended by itself: it reaps it and ends what it left behind."""
+
+    def __init__(self, process: Started, pidfd: int, marker: str) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._pidfd = pidfd
+        self._marker = marker
+        self._tail = bytearray()
+        self._code = -signal.SIGKILL
+        self._exit = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reader = asyncio.StreamReader(limit=_CHUNK)
+        self._transports: list[asyncio.BaseTransport] = []
+        self._pipe = _Pipe()
+        self._stdin: asyncio.WriteTransport | None = None
+        self._ending: asyncio.Task[int] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Return True until the CLI ends. What it started may outlive it until `end`."""
+        return not self._exit.is_set()
+
+    @property
+    def stderr(self) -> str:
+        """Return the end of what it wrote to stderr, scrubbed."""
+        return scrub(bytes(self._tail)).strip()
+
+    def write(self, data: bytes) -> bool:
+        """Queue bytes for its stdin. Return False if it no longer reads, or reads too slowly to queue more."""
+        stdin = self._stdin
+        if stdin is None or stdin.is_closing() or stdin.get_write_buffer_size() > _MAX_UNREAD or not self.running:
+            return False
+        stdin.write(data)
+        return True
+
+    def close_stdin(self) -> None:
+        """Send the end of its input, after what is queued."""
+        if self._stdin is not None:
+            self._stdin.close()
+
+    async def lines(self) -> AsyncIterator[Line]:
+        """Return its lines as they come, until it closes stdout. One caller at a time."""
+        split = Lines()
+        while data := await self._reader.read(_CHUNK):
+            for line in split.feed(data):
+                yield line
+        for line in split.finish():
+            yield line
+
+    async def wait(self) -> int:
+        """Wait until it ends; return the exit code, negative for a signal."""
+        await self._exit.wait()
+        return self._code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal. Harmless if it has ended."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    async def end(self, ladder: Sequence[tuple[signal.Signals, float]] = LADDER) -> int:
+        """End it and every descendant; return the exit code. At most `ladder` and 20 s; a second call waits too.
+
+        A caller that is cancelled meanwhile gets the CancelledError only once all has ended, and SIGKILL comes at once.
+        """
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(ladder))
+        cancelled: asyncio.CancelledError | None = None
+        while not self._ending.done():
+            try:
+                await asyncio.shield(self._ending)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                if self.running:
+                    self.signal(signal.SIGKILL)
+        if cancelled is not None:
+            raise cancelled
+        return self._ending.result()
+
+    async def connect(self) -> None:
+        """Connect the pipes to the loop. Called once, by `start_child`."""
+        loop = asyncio.get_running_loop()
+        process = self._process
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise AssertionError("started with PIPES")
+        stdin, _ = await loop.connect_write_pipe(lambda: self._pipe, process.stdin)
+        self._stdin = stdin
+        stdout, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), process.stdout)
+        stderr, _ = await loop.connect_read_pipe(lambda: _Tail(self._tail), process.stderr)
+        self._transports = [stdin, stdout, stderr]
+        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._look())]
+
+    async def _watch(self) -> None:
+        await readable(self._pidfd)
+        status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # noqa: ASYNC222
+        if status is not None:
+            self._code = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+        self._exit.set()
+
+    async def _look(self) -> None:
+        while True:
+            orphans.look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _end(self, ladder: Sequence[tuple[signal.Signals, float]]) -> int:
+        orphans.look()
+        self.close_stdin()
+        for number, seconds in (*ladder, (signal.SIGKILL, _KILL_SECONDS)) if self.running else ():
+            self.signal(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._exit.wait()
+                    break
+        await orphans.sweep(self.pid, self._marker)
+        if self._process.poll() is None:  # stuck in the kernel, or it belongs to another user
+            self._process.returncode = self._code
+        orphans.remove(self.pid)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for transport in self._transports:
+            transport.close()
+        if self._stdin is not None and self._pipe.open:  # something is queued that nobody will read
+            self._stdin.abort()
+        await asyncio.sleep(0)  # the transports close their descriptors in the loop's next round
+        self._exit.set()
+        os.close(self._pidfd)
+        return self._code
+
+
+class _Pipe(asyncio.BaseProtocol):
+    """Knows if stdin is still open."""
+
+    def __init__(self) -> None:
+        self.open = True
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+
+
+class _Tail(asyncio.Protocol):
+    """Keeps the end of stderr."""
+
+    def __init__(self, tail: bytearray) -> None:
+        self._tail = tail
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._tail += data
+        del self._tail[:-TAIL]
+
+
+async def start_child(argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Child:
+    """Start a CLI with exactly `env` and a marker.
+
+    Raise PermanentError if it is missing or cannot be executed, TransientError if the host lacks something now.
+    """
+    marker = uuid.uuid4().hex
+    words = resolve(tuple(str(word) for word in argv), env.get("PATH", os.defpath))
+    process = start(words, {**env, MARKER: marker}, cwd, PIPES)
+    orphans.add(process.pid, marker)
+    try:
+        child = Child(process, os.pidfd_open(process.pid), marker)
+    except OSError as error:
+        orphans.remove(process.pid)
+        process.kill()
+        process.wait()
+        raise TransientError(f"cannot watch a program that was started: {error.strerror}") from error
+    await child.connect()
+    return child

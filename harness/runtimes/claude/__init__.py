@@ -1,0 +1,1 @@
+"""The `claude` CLI (Claude Code), driven over its stream of JSON lines."""
