@@ -139,7 +139,7 @@ class Child:
         await self._exit.wait()
         return self._code
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal. Harmless if it has ended."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(self._pidfd, number)
@@ -158,7 +158,7 @@ class Child:
             except asyncio.CancelledError as error:
                 cancelled = error
                 if self.running:
-                    self.signal(signal.SIGKILL)
+                    self.send_signal(signal.SIGKILL)
         if cancelled is not None:
             raise cancelled
         return self._ending.result()
@@ -192,7 +192,7 @@ class Child:
         orphans.look()
         self.close_stdin()
         for number, seconds in (*ladder, (signal.SIGKILL, _KILL_SECONDS)) if self.running else ():
-            self.signal(number)
+            self.send_signal(number)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._exit.wait()

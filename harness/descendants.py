@@ -132,7 +132,7 @@ class Orphans:
 def become_subreaper() -> bool:
     """Make this process inherit its descendants whose parent ends. Return False if the kernel refuses."""
     try:
-        return ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0) == 0
+        return bool(ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0) == 0)
     except (OSError, AttributeError) as error:
         log.warning("processes that a CLI leaves behind cannot be inherited: %s", error)
         return False
