@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,8 @@ class Child:
         self._exit = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._reader = asyncio.StreamReader(limit=_CHUNK)
+        self._split = Lines()
+        self._lines: deque[Line] = deque()
         self._transports: list[asyncio.BaseTransport] = []
         self._pipe = _Pipe()
         self._stdin: asyncio.WriteTransport | None = None
@@ -125,13 +128,18 @@ class Child:
         if self._stdin is not None:
             self._stdin.close()
 
+    async def line(self) -> Line | None:
+        """Return its next line; None once it closed stdout. A cancelled call loses nothing. One caller at a time."""
+        while not self._lines:
+            data = await self._reader.read(_CHUNK)
+            self._lines.extend(self._split.feed(data) if data else self._split.finish())
+            if not data and not self._lines:
+                return None
+        return self._lines.popleft()
+
     async def lines(self) -> AsyncIterator[Line]:
-        """Return its lines as they come, until it closes stdout. One caller at a time."""
-        split = Lines()
-        while data := await self._reader.read(_CHUNK):
-            for line in split.feed(data):
-                yield line
-        for line in split.finish():
+        """Return its lines as they come, until it closes stdout."""
+        while (line := await self.line()) is not None:
             yield line
 
     async def wait(self) -> int:

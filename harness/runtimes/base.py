@@ -51,6 +51,8 @@ class Tokens:
     cost_dollars: float | None = None
     context: int | None = None
     """Tokens in the conversation's context after the turn, for the watermark."""
+    window: int | None = None
+    """Tokens that the context may have, if the runtime knows that."""
 
 
 @dataclass(frozen=True, slots=True)

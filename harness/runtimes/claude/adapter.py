@@ -1,37 +1,245 @@
-"""The runtime of the `claude` CLI."""
+"""The runtime of the `claude` CLI: one long-lived process, which does one turn after another."""
 
 from __future__ import annotations
 
-from harness.runtimes.base import Capabilities, Compacted, RuntimeSpec, Sink, TurnOutcome, TurnRequest
+import asyncio
+import json
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.runtimes.base import (
+    Capabilities,
+    Compacted,
+    Ending,
+    RuntimeSpec,
+    Sink,
+    TurnOutcome,
+    TurnRequest,
+)
+from harness.runtimes.claude import arguments
+from harness.runtimes.claude.exchange import Exchange, Meter
+from harness.runtimes.claude.facts import Answer, Question
+from harness.runtimes.claude.lines import Parsed
+from harness.runtimes.claude.process import Cli, read_version, start_cli
+from meta.errors import HiveError, PermanentError, TransientError
+
+OLDEST = (2, 1, 329)
+"""The oldest version that this adapter was tried with. Older ones may take a slash in a message for a command."""
+
+BASE_SETTINGS = Path(__file__).parents[2] / "prompts" / arguments.SETTINGS_FILE
+"""hive's own part of the CLI's settings."""
+
+INTERRUPT_SECONDS = 4.0
+"""Seconds that an interrupted turn has to end, before its process is ended."""
+
+LATE_SECONDS = 10.0
+"""Seconds without a line after a result, while the CLI still has a text that came too late for its turn."""
+
+MODEL_SECONDS = 20.0
+VERSION_SECONDS = 20.0
+MOST_UNKNOWN = 4
+"""Options that the CLI may not know, before it counts as another program."""
+
+_UNKNOWN = re.compile(r"unknown option '(--[a-z-]+)'")
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 class ClaudeRuntime:
-    """A long-lived process of the CLI, which does one turn after another."""
+    """The CLI (harness.runtimes.base.Runtime)."""
 
     name = "claude"
     capabilities = Capabilities(resume=True, inject=True, compact=True, login=True, cost=True, context=True)
 
     def __init__(self, spec: RuntimeSpec) -> None:
         self._spec = spec
+        self._cli: Cli | None = None
+        self._exchange: Exchange | None = None
+        self._deadline: asyncio.Timeout | None = None
+        self._without: tuple[str, ...] = ()
+        self._failed: dict[str, str] = {}
+        self._checked = False
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
-        """Do one turn."""
-        raise NotImplementedError
+        """Do one turn. A CLI that cannot be started parks the agent: its messages wait for the remedy."""
+        model = request.model or self._spec.settings.model or arguments.DEFAULT_MODEL
+        try:
+            return await self._turn(request.prompt, request.session, model, sink)
+        except HiveError as error:
+            return TurnOutcome(Ending.PARKED, error.describe(), session=request.session)
+        except BaseException:
+            await self.close()
+            raise
 
     async def inject(self, text: str) -> bool:
-        """Give the model a text within the running turn."""
-        raise NotImplementedError
+        """Give the model a text with the next result of a tool, or in a turn that follows at once."""
+        cli, exchange = self._cli, self._exchange
+        if cli is None or exchange is None or exchange.answered or not cli.streaming:
+            return False
+        name = str(uuid.uuid4())
+        if not cli.say(text, name):
+            return False
+        exchange.add(name)
+        return True
 
     async def interrupt(self) -> None:
-        """Ask the CLI to stop its turn."""
+        """Ask the CLI to stop its turn. If it does not end soon, its process is ended."""
+        if self._cli is not None and self._exchange is not None and self._deadline is not None:
+            self._exchange.interrupt()
+            self._cli.interrupt()
+            self._deadline.reschedule(asyncio.get_running_loop().time() + INTERRUPT_SECONDS)
 
     async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
-        """Compact the conversation."""
-        raise NotImplementedError
+        """Compact the conversation. Raise HiveError if the CLI could not; None: there is nothing to compact."""
+        if session is None:
+            return None
+        model = self._cli.model if self._cli else self._spec.settings.model or arguments.DEFAULT_MODEL
+        try:
+            cli = await self._ready(session, model, sink)
+            exchange = await self._converse(cli, "/compact", sink, verbatim=False)
+            outcome = await self._finish(cli, exchange)
+        except BaseException:
+            await self.close()
+            raise
+        if exchange.lost:
+            return None
+        if not outcome.ok:
+            raise TransientError(f"claude could not compact: {outcome.reason}")
+        boundary = exchange.boundary
+        return None if boundary is None else Compacted(boundary.before, boundary.after, cli.session)
 
     async def version(self) -> str:
-        """Return the CLI's version."""
-        raise NotImplementedError
+        """Return the CLI's version, such as 2.1.329."""
+        command = self._spec.settings.command or [arguments.PROGRAM]
+        env = arguments.environment(self._spec)
+        how = arguments.Launch((*command, "--version"), env, self._spec.enclosure.work, {})
+        try:
+            text = await read_version(how, VERSION_SECONDS)
+        except PermanentError as error:
+            raise PermanentError(error.summary, f"{error.hint}; {_INSTALL}" if error.hint else _INSTALL) from error
+        found = _VERSION.search(text)
+        if found is None:
+            raise PermanentError(f"`{command[0]} --version` printed {text!r}", _INSTALL)
+        if tuple(map(int, found.groups())) < OLDEST:
+            raise PermanentError(f"claude {found[0]} is too old", _INSTALL)
+        return found[0]
 
     async def close(self) -> None:
         """End the process with every descendant."""
+        cli, self._cli = self._cli, None
+        if cli is not None:
+            await cli.child.end()
+
+    async def _turn(self, prompt: str, session: str | None, model: str, sink: Sink) -> TurnOutcome:
+        if not self._checked:
+            await self.version()
+            self._checked = True
+        while True:
+            cli = await self._ready(session, model, sink)
+            exchange = await self._converse(cli, prompt, sink)
+            outcome = await self._finish(cli, exchange)
+            if exchange.lost and session is not None:
+                sink.note("claude does not know the conversation any more: a new one begins")
+                session = None
+            elif not self._learn(cli, exchange, sink):
+                return outcome
+
+    async def _ready(self, session: str | None, model: str, sink: Sink) -> Cli:
+        """Return a process for the conversation and the model: the one that runs, or a new one."""
+        cli = self._cli
+        if cli is not None and cli.child.running and cli.session == session and await self._use(cli, model, sink):
+            return cli
+        await self.close()
+        name = session or str(uuid.uuid4())
+        base, resume = base_settings(), session is not None
+        how = arguments.launch(self._spec, model, name, resume=resume, base=base, without=self._without)
+        meter = Meter(None if resume else 0.0)
+        self._cli = await start_cli(how, self._spec.enclosure.files, name, model, meter)
+        self._cli.known = resume
+        return self._cli
+
+    async def _use(self, cli: Cli, model: str, sink: Sink) -> bool:
+        """Let a running process use another model. Return False if it did not accept it."""
+        if cli.model == model:
+            return True
+        name = cli.request("set_model", model=model)
+        try:
+            async with asyncio.timeout(MODEL_SECONDS):
+                while (parsed := await cli.read()) is not None:
+                    sink.line(parsed.items, parsed.line)
+                    for fact in parsed.facts:
+                        if isinstance(fact, Answer) and fact.id == name:
+                            cli.model = model
+                            return not fact.error
+                        cli.meter.take(fact)
+        except TimeoutError:
+            sink.note(
+                f"claude did not answer within {MODEL_SECONDS:g} s that it uses the model {model}: it is restarted"
+            )
+        return False
+
+    async def _converse(self, cli: Cli, text: str, sink: Sink, *, verbatim: bool = True) -> Exchange:
+        """Give the CLI a text and read until its turn is over, or until it closes its output."""
+        name = str(uuid.uuid4())
+        exchange = self._exchange = Exchange(name, cli.meter)
+        try:
+            async with asyncio.timeout(None) as self._deadline:
+                cli.say(text, name, verbatim=verbatim)
+                while not exchange.finished and (parsed := await cli.read()) is not None:
+                    self._take(cli, exchange, parsed, sink)
+        except TimeoutError:
+            sink.note("claude did not end its turn in time: its process is ended")
+        finally:
+            self._exchange = self._deadline = None
+        return exchange
+
+    def _take(self, cli: Cli, exchange: Exchange, parsed: Parsed, sink: Sink) -> None:
+        sink.line(parsed.items, parsed.line)
+        for fact in parsed.facts:
+            if isinstance(fact, Question):
+                cli.refuse(fact)
+            else:
+                exchange.take(fact)
+        failed = {server: state for server, state in exchange.servers.items() if state not in ("connected", "pending")}
+        if failed != self._failed and exchange.servers:
+            self._failed = failed
+            names = ", ".join(f"{server} ({state})" for server, state in failed.items())
+            sink.note(f"MCP servers without tools: {names}" if failed else "all MCP servers have their tools again")
+        if exchange.answered and not exchange.finished and self._deadline is not None:
+            late = asyncio.get_running_loop().time() + LATE_SECONDS
+            self._deadline.reschedule(late if exchange.idle else None)
+
+    async def _finish(self, cli: Cli, exchange: Exchange) -> TurnOutcome:
+        """Return the outcome of a turn that is over. A process that is of no more use is ended."""
+        code = None if exchange.finished else await cli.exit_code()
+        outcome = exchange.outcome(time.time(), code, cli.child.stderr)
+        cli.known = cli.known or exchange.answered or exchange.model != ""
+        if not exchange.finished or exchange.pending or exchange.lost or not cli.streaming:
+            await cli.child.end()
+        return replace(outcome, session=cli.session if cli.known else None, model=outcome.model or cli.model)
+
+    def _learn(self, cli: Cli, exchange: Exchange, sink: Sink) -> bool:
+        """Return True if the CLI ended because it does not know an option: it is started without it."""
+        found = None if exchange.answered else _UNKNOWN.search(cli.child.stderr)
+        if found is None or found[1] in self._without or len(self._without) >= MOST_UNKNOWN:
+            return False
+        self._without = (*self._without, found[1])
+        how = "one process for each turn" if found[1] == arguments.STREAM_INPUT else "it is started without it"
+        sink.note(f"this claude has no option {found[1]}: {how}")
+        return True
+
+
+_INSTALL = f"install claude {'.'.join(map(str, OLDEST))} or newer, or name it in agent.toml: command = [...]"
+
+
+def base_settings() -> Mapping[str, Any]:
+    """Return hive's own part of the CLI's settings."""
+    try:
+        value = json.loads(BASE_SETTINGS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return value if isinstance(value, dict) else {}

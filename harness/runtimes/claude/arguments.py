@@ -1,0 +1,150 @@
+"""The command line, the environment and the files of the CLI, from the agent's settings. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.runtimes.base import RuntimeSpec
+
+PROGRAM = "claude"
+DEFAULT_MODEL = "haiku"
+"""The model if neither the operator nor agent.toml names one, as in the seed."""
+
+HIVE = "hive"
+"""hive's own tools among the MCP servers."""
+
+LONG = 86_400_000
+"""Milliseconds of a call of hive's tools, some of which wait for people: a day."""
+
+OFF = (
+    "AskUserQuestion",  # hive's `ask` reaches the operator
+    "CronCreate",  # hive's `remind` reaches the inbox, and is counted
+    "CronDelete",
+    "CronList",
+    "EnterPlanMode",  # waits for a person
+    "EnterWorktree",
+    "ExitPlanMode",
+    "ExitWorktree",
+    "ListAgents",  # sessions of one user would talk past hive
+    "Monitor",  # work in the background begins turns that hive knows nothing of
+    "ScheduleWakeup",
+    "SendMessage",
+    "Workflow",
+)
+"""The CLI's tools that are switched off."""
+
+DEFAULTS: Mapping[str, str] = {
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_MAX_RETRIES": "4",  # about 8 s; hive waits and tries again by itself
+    "CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT": "0",  # a tool of hive may be silent until a person answers
+    "DISABLE_AUTOUPDATER": "1",
+    "IS_SANDBOX": "1",  # the container is one; without it root may not skip the questions
+    "MCP_TIMEOUT": "20000",  # a server that hangs at its start delays the first turn by this
+}
+"""Variables that agent.toml may change."""
+
+MCP_FILE, SETTINGS_FILE, PROMPT_FILE = "claude-mcp.json", "claude-settings.json", "claude-prompt.md"
+
+STREAM_INPUT = "--input-format"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start the CLI: its files by name, in the folder of `Enclosure.files`, are written before."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    files: Mapping[str, str]
+
+
+def launch(
+    spec: RuntimeSpec,
+    model: str,
+    session: str,
+    *,
+    resume: bool,
+    base: Mapping[str, Any],
+    without: Sequence[str] = (),
+) -> Launch:
+    """Return how to start the CLI for a conversation. `base` is hive's own part of its settings.
+
+    `without` names options that this CLI does not know. Without `--input-format` a process does one turn.
+    """
+    folder = spec.enclosure.files
+    options: dict[str, str | None] = {
+        STREAM_INPUT: "stream-json",
+        "--output-format": "stream-json",
+        "--verbose": None,
+        "--include-partial-messages": None,
+        "--model": model,
+        "--resume" if resume else "--session-id": session,
+        "--setting-sources": "",
+        "--settings": str(folder / SETTINGS_FILE),
+        "--strict-mcp-config": None,
+        "--mcp-config": str(folder / MCP_FILE),
+        "--permission-mode": permission_mode(spec),
+        "--disallowedTools": ",".join(OFF),
+    }
+    files = {MCP_FILE: _json({"mcpServers": servers(spec)}), SETTINGS_FILE: _json(settings(spec, base))}
+    if spec.prompt:
+        options |= {"--append-system-prompt-file": str(folder / PROMPT_FILE), "--system-prompt-snapshot": "off"}
+        files[PROMPT_FILE] = spec.prompt
+    if spec.settings.limits.max_turns is not None:
+        options["--max-turns"] = str(spec.settings.limits.max_turns)
+    words = [word for option, value in options.items() if option not in without for word in _words(option, value)]
+    command = spec.settings.command or [PROGRAM]
+    return Launch((*command, "-p", *words), environment(spec), spec.enclosure.work, files)
+
+
+def environment(spec: RuntimeSpec) -> dict[str, str]:
+    """Return the whole environment of the CLI. No secret is in it."""
+    home = spec.enclosure.home
+    fixed = {"HOME": str(home)}
+    if spec.enclosure.model_url is not None:
+        fixed["ANTHROPIC_BASE_URL"] = spec.enclosure.model_url
+    defaults = {**DEFAULTS, "CLAUDE_CONFIG_DIR": str(home / ".claude")}
+    return {**defaults, **spec.enclosure.env, **spec.settings.env, **fixed}
+
+
+def permission_mode(spec: RuntimeSpec) -> str:
+    """Return the CLI's mode: without a list of what is allowed it may do all, for the container is the wall."""
+    return "dontAsk" if spec.settings.permissions.allow else "bypassPermissions"
+
+
+def settings(spec: RuntimeSpec, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the CLI's settings: hive's own part, and the permissions of agent.toml. hive's tools stay allowed."""
+    given = base.get("permissions")
+    common: Mapping[str, Any] = given if isinstance(given, dict) else {}
+    allowed = spec.settings.permissions.allow
+    allow = [*common.get("allow", ()), *allowed, *([f"mcp__{HIVE}"] if allowed else ())]
+    deny = [*common.get("deny", ()), *spec.settings.permissions.deny]
+    return {"skipWebFetchPreflight": True, **base, "permissions": {**common, "allow": allow, "deny": deny}}
+
+
+def servers(spec: RuntimeSpec) -> dict[str, Any]:
+    """Return the MCP servers: hive's own, whose tools the model sees at once, and those of agent.toml."""
+    found: dict[str, Any] = {}
+    for name, server in spec.settings.mcp_servers.items():
+        if server.command:
+            program, *arguments = server.command
+            found[name] = {"type": "stdio", "command": program, "args": arguments, "env": server.env}
+        else:
+            found[name] = {"type": "http", "url": server.url, "headers": server.headers}
+    if (hive := spec.enclosure.mcp) is not None:
+        headers = {"Authorization": f"Bearer {hive.token}"}
+        found[HIVE] = {"type": "http", "url": hive.url, "headers": headers, "alwaysLoad": True, "timeout": LONG}
+    return found
+
+
+def _words(option: str, value: str | None) -> list[str]:
+    return [option] if value is None else [option, value]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1)
