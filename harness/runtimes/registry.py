@@ -18,4 +18,10 @@ def make_runtime(spec: RuntimeSpec, environment: Environment, tools: Tools) -> R
         from harness.runtimes.claude.adapter import ClaudeRuntime
 
         return ClaudeRuntime(spec)
-    raise BadInput(f"this harness has no runtime {name!r} yet", 'set runtime = "claude" or runtime = "script"')
+    from harness.runtimes.acp.adapter import AcpRuntime
+    from harness.runtimes.acp.table import PRESETS
+
+    preset = PRESETS.get(name)
+    if preset is None:
+        raise BadInput(f"this harness has no runtime {name!r}", 'set runtime = "claude" or runtime = "script"')
+    return AcpRuntime(spec, preset)

@@ -1,0 +1,231 @@
+"""The runtime of an agent of the Agent Client Protocol: one process, one conversation, one prompt at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from harness.runtimes.acp.launch import Launch, launch_of, write_files
+from harness.runtimes.acp.outcome import failed, outcome_of
+from harness.runtimes.acp.peer import AgentError, NoAnswer
+from harness.runtimes.acp.process import Process, run_to_end, start_process
+from harness.runtimes.acp.session import Wanted, converse, introduce
+from harness.runtimes.acp.table import Preset
+from harness.runtimes.acp.updates import Reader
+from harness.runtimes.base import Compacted, Ending, RuntimeSpec, Sink, TurnOutcome, TurnRequest
+from meta.errors import BadInput, HiveError, PermanentError
+from meta.text import one_line
+
+_VERSION_SECONDS = 20.0
+_LOOK_SECONDS = 5.0
+"""Seconds between two looks at a turn in which nothing comes."""
+
+_QUIET_SHARE = 0.8
+"""Of limits.silence_seconds: what is silent for longer is killed as dead, and that counts as a failed turn."""
+
+
+class AcpRuntime:
+    """An agent of `preset`. Its process stays between turns; another model needs another one."""
+
+    def __init__(self, spec: RuntimeSpec, preset: Preset) -> None:
+        self.name = preset.name
+        self.capabilities = preset.capabilities
+        self._spec = spec
+        self._preset = preset
+        self._process: Process | None = None
+        self._session: str | None = None
+        self._model: str | None = None
+        self._stop = asyncio.Event()
+        self._busy = False
+        self._told = False
+
+    async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
+        """Do one turn. What fails before the agent has the prompt is no failure of the message, so it is parked."""
+        self._stop.clear()
+        self._busy = True
+        reader = Reader(self._preset)
+        try:
+            try:
+                ready = await self._until_stopped(self._ready(Wanted(request.session, request.model), reader, sink))
+            except AgentError as error:
+                return self._unready(failed(self._preset, error.failure, session=request.session))
+            except HiveError as error:
+                return await self._not_started(request, error)
+            if ready is None:
+                await self.close()
+                return TurnOutcome(Ending.CANCELLED, "cancelled", session=request.session)
+            process, new = ready
+            prompt = [request.prompt]
+            if new and self._preset.system_prompt == "prefix" and self._spec.prompt:
+                prompt.insert(0, self._spec.prompt)
+            return await self._prompt(process, prompt, reader, sink)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        finally:
+            self._busy = False
+            if self._process is not None:
+                self._process.finish()
+
+    async def inject(self, text: str) -> bool:
+        """Return False: a second prompt means something else to each agent."""
+        return False
+
+    async def interrupt(self) -> None:
+        """Cancel the prompt. An agent that does not end its turn in time is ended."""
+        if self._busy:
+            self._stop.set()
+
+    async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
+        """Compact by the agent's own command, if it has one."""
+        if self._preset.compact is None or session is None:
+            return None
+        self._stop.clear()
+        reader = Reader(self._preset)
+        try:
+            process, new = await self._ready(Wanted(session, self._model), reader, sink)
+            if new:
+                return None
+            outcome = await self._prompt(process, [self._preset.compact], reader, sink)
+        except HiveError as error:
+            sink.note(error.describe())
+            return None
+        finally:
+            if self._process is not None:
+                self._process.finish()
+        if not outcome.ok:
+            sink.note(f"the conversation was not compacted: {outcome.reason}")
+            return None
+        return Compacted(tokens_after=reader.context, session=outcome.session, note=f"by {self._preset.compact}")
+
+    async def version(self) -> str:
+        """Return the agent's version."""
+        preset = self._preset
+        argv = launch_of(replace(preset, needs_model=False), self._spec, None).argv
+        try:
+            line = (
+                await run_to_end((argv[0], *preset.ask_version), self._spec, _VERSION_SECONDS)
+                if preset.ask_version
+                else ""
+            )
+        except PermanentError as error:
+            raise PermanentError(error.summary, preset.install) from error
+        match = re.search(r"(\d+(?:\.\d+)+)\S*\s*$", line)
+        if match is None:
+            if preset.minimum:
+                raise PermanentError(f"{argv[0]} does not say its version: {line[:100]!r}", preset.install)
+            return line
+        if tuple(map(int, match.group(1).split("."))) < preset.minimum:
+            least = ".".join(map(str, preset.minimum))
+            raise PermanentError(f"{argv[0]} is {match.group(1)}, hive needs {least} or newer", preset.install)
+        return match.group(1)
+
+    async def close(self) -> None:
+        """End the agent with every descendant."""
+        process, self._process = self._process, None
+        if process is not None:
+            await process.end()
+
+    async def _ready(self, wanted: Wanted, reader: Reader, sink: Sink) -> tuple[Process, bool]:
+        """Return the process with the conversation of the turn, and if that is new."""
+        launch = launch_of(self._preset, self._spec, wanted.model)
+        if self._preset.deny is None and self._spec.settings.permissions.deny and not self._told:
+            self._told = True
+            sink.note(f"permissions.deny: {self.name} can only be refused what it asks about")
+        process = self._process
+        if process is not None and (not process.running or wanted.model != self._model):
+            await self.close()
+            process = None
+        if process is None:
+            process = await self._start(launch, wanted, reader, sink)
+        else:
+            process.begin(reader, sink)
+            if process.session is not None and wanted.session == self._session:
+                return process, False
+        self._session, new = await converse(process, self._preset, self._spec, launch.session, wanted, sink)
+        return process, new
+
+    async def _start(self, launch: Launch, wanted: Wanted, reader: Reader, sink: Sink) -> Process:
+        write_files(launch)
+        self._process = process = await start_process(launch, self._preset, self._spec)
+        self._model, self._session = wanted.model, None
+        process.begin(reader, sink)
+        await introduce(process, self._preset)
+        return process
+
+    async def _until_stopped(self, ready: Coroutine[Any, Any, tuple[Process, bool]]) -> tuple[Process, bool] | None:
+        """Return what `ready` does; None if the turn is to be stopped before."""
+        task, stop = asyncio.create_task(ready), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else None
+        finally:
+            task.cancel()
+            stop.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    def _unready(self, outcome: TurnOutcome) -> TurnOutcome:
+        """Return the outcome of a conversation that the agent refused: it is no failure of the message."""
+        return replace(outcome, ending=Ending.PARKED) if outcome.ending is Ending.REFUSED else outcome
+
+    async def _not_started(self, request: TurnRequest, error: HiveError) -> TurnOutcome:
+        why = self._process.why if self._process is not None and isinstance(error, NoAnswer) else ""
+        await self.close()
+        hint = error.hint or ("" if isinstance(error, BadInput) else self._preset.install)
+        text = error.summary + (f": {why}" if why and why not in error.summary else "")
+        return TurnOutcome(Ending.PARKED, one_line(f"{text} ({hint})" if hint else text), session=request.session)
+
+    async def _prompt(self, process: Process, prompt: list[str], reader: Reader, sink: Sink) -> TurnOutcome:
+        blocks = [{"type": "text", "text": text} for text in prompt]
+        cost = process.cost
+        process.progress_at = asyncio.get_running_loop().time()
+        answer = process.peer.start("session/prompt", {"sessionId": process.session, "prompt": blocks})
+        try:
+            why = await self._follow(process, reader, answer)
+        finally:
+            answer.cancel()
+        outcome = self._outcome(answer, reader, cost)
+        if why is not None:
+            ended = Ending.CANCELLED if self._stop.is_set() else Ending.PARKED
+            outcome = replace(outcome, ending=ended, reason=why)
+        if not process.running or answer.cancelled() or (why is not None and self._preset.end_after_cancel):
+            await self.close()
+        return outcome
+
+    async def _follow(self, process: Process, reader: Reader, answer: asyncio.Future[Any]) -> str | None:
+        """Wait for the answer. Return why it was cancelled by hive, None if it was not."""
+        stop = asyncio.create_task(self._stop.wait())
+        silence = self._spec.settings.limits.silence_seconds
+        quiet = min(self._preset.quiet_seconds, silence * _QUIET_SHARE)
+        try:
+            while not answer.done() and not self._stop.is_set():
+                left = process.progress_at + quiet - asyncio.get_running_loop().time()
+                if left <= 0 and not reader.running:
+                    return await self._cancel(process, answer, f"nothing came from the model for {quiet:g} s")
+                await asyncio.wait(
+                    {answer, stop},
+                    timeout=max(left, _LOOK_SECONDS) if reader.running else max(left, 0.01),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            return await self._cancel(process, answer, "cancelled") if self._stop.is_set() else None
+        finally:
+            stop.cancel()
+
+    async def _cancel(self, process: Process, answer: asyncio.Future[Any], why: str) -> str:
+        process.cancel()
+        await asyncio.wait({answer}, timeout=self._preset.cancel_seconds)
+        return why
+
+    def _outcome(self, answer: asyncio.Future[Any], reader: Reader, cost: float | None) -> TurnOutcome:
+        session = self._session or ""
+        if answer.cancelled():
+            return TurnOutcome(Ending.CRASHED, "the agent did not end its turn", session=session)
+        error = answer.exception()
+        if isinstance(error, AgentError):
+            return failed(self._preset, error.failure, session=session)
+        if error is not None:
+            return TurnOutcome(Ending.CRASHED, one_line(str(error)), session=session)
+        return outcome_of(self._preset, answer.result(), reader, session=session, cost_before=cost)

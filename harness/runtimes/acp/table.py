@@ -1,0 +1,254 @@
+"""Everything in which the agents of the Agent Client Protocol differ, as data: one row for each preset.
+
+No other module knows an agent's name. The rows were filled by runs of the versions in `seen` on 2026-11-29 and 30;
+docs/reference/runtimes.md says what follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from harness.runtimes.acp.rules import TOO_LONG, WRONG_MODEL, Path, Rule
+from harness.runtimes.base import Capabilities, Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A value of hive and its place: a variable, or with `path` a key in the JSON object of a variable.
+
+    Texts in `value` may contain {model}, {provider} (the model's part before "/"), {model_url} and {prompt_file}. It
+    is placed if `needs` has a value.
+    """
+
+    needs: Literal["model", "model_url", "prompt_file"]
+    variable: str
+    value: Any
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """How the agent is given `permissions.deny` (or allow) of agent.toml.
+
+    "file" and "variable": a list, or with `each` a table of rules, at `path` in the JSON of `variable`.
+    "session": a list at `path` in the parameters of the session.
+    """
+
+    where: Literal["variable", "file", "session"]
+    path: tuple[str, ...]
+    variable: str = ""
+    each: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One row: what is true of one agent."""
+
+    name: str
+    command: tuple[str, ...]
+    """Empty: `command` in agent.toml is obligatory."""
+    install: str
+    """How a person gets it."""
+    capabilities: Capabilities
+
+    # version
+    minimum: tuple[int, ...] = ()
+    seen: str = ""
+    ask_version: tuple[str, ...] = ("--version",)
+    """Words in place of those after the program. Empty: only the answer to `initialize` says it."""
+
+    # start
+    env: Mapping[str, str] = field(default_factory=dict)
+    placed: tuple[Placed, ...] = ()
+    """Where the model and its base URL go."""
+    credentials: tuple[str, ...] = ()
+    """Files below the home that the agent's login writes."""
+
+    # session
+    client_meta: Mapping[str, Any] = field(default_factory=dict)
+    """`_meta` of the client's capabilities."""
+    mode: str | None = None
+    """The mode in which it never asks."""
+    system_prompt: Literal["append", "file", "prefix"] = "prefix"
+    """"append": `systemPrompt` of the session. "file": it is told of a file. "prefix": before the first prompt."""
+    replay: Literal["before", "after"] = "before"
+    """session/load sends the history before its answer, or after it."""
+    load_next_minute: bool = False
+    """session/load fails in the clock minute in which the session was made."""
+    model_by_session: bool = False
+    """The model is chosen in the session, if the agent offers a choice there."""
+    needs_model: bool = False
+    """Without a model it would take a hosted one of its own maker."""
+    allow: Denied | None = None
+    deny: Denied | None = None
+    """None: the rules only refuse what the agent asks about."""
+
+    # turn
+    text_has_id: bool = False
+    """Text without a messageId is the CLI's own, not the model's."""
+    not_model: str | None = None
+    """Text that matches this is the CLI's own."""
+    tool_in_id: str | None = None
+    """The tool's name is group 1 of this pattern in the toolCallId."""
+    notices: tuple[Path, ...] = ()
+    """Texts in an update that a person should see: retries and the like."""
+    failure: Path | None = None
+    """Where an update or the answer says what failed: an object with `title`, `category`, `severity` and `actions`."""
+    failed_if_null: tuple[Path, ...] = ()
+    """The turn failed if the answer has one of these keys with null, whatever its stopReason is."""
+    rules: tuple[Rule, ...] = ()
+    quiet_seconds: float = 300.0
+    """Without progress of the model for this long, and without a running tool, its API counts as away."""
+
+    # usage: paths in the answer of a prompt
+    input_tokens: Path = ("usage", "inputTokens")
+    output_tokens: Path = ("usage", "outputTokens")
+    cached_tokens: Path = ("usage", "cachedReadTokens")
+    usage_of: Literal["turn", "last call"] = "turn"
+    model: Path = ("_meta", "quota", "model_usage", 0, "model")
+
+    # end
+    cancel_seconds: float = 10.0
+    """Seconds in which a cancelled turn is answered. Then the process is ended."""
+    end_after_cancel: bool = False
+    """A cancelled turn leaves its shell children running, so the process is ended with all of them."""
+    end_seconds: float = 3.0
+    """Seconds between SIGTERM and SIGKILL. 0: SIGTERM is ignored."""
+    compact: str | None = None
+    """A prompt that compacts the conversation."""
+
+
+def _able(*, context: bool = True, compact: bool = False, cost: bool = False, resume: bool = True) -> Capabilities:
+    return Capabilities(resume=resume, inject=False, compact=compact, login=False, cost=cost, context=context)
+
+
+_CODEX = Preset(
+    name="codex",
+    command=("codex-acp",),
+    install="npm install -g @agentclientprotocol/codex-acp (it brings codex; node 20 or newer)",
+    capabilities=_able(compact=True),
+    minimum=(2, 0),
+    seen="2.6.0 (codex 0.166.0)",
+    env={"INITIAL_AGENT_MODE": "agent-full-access"},
+    placed=(
+        Placed("model", "CODEX_CONFIG", "{model}", ("model",)),
+        Placed("model_url", "CODEX_CONFIG", "hive", ("model_provider",)),
+        Placed(
+            "model_url",
+            "CODEX_CONFIG",
+            {"name": "hive", "base_url": "{model_url}/v1", "wire_api": "responses", "requires_openai_auth": True},
+            ("model_providers", "hive"),
+        ),
+    ),
+    credentials=(".codex/auth.json",),
+    # Without this a failed turn is a text and `usage: null`: no telling a limit from a wrong request.
+    client_meta={"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}},
+    mode="agent-full-access",
+    system_prompt="append",
+    text_has_id=True,
+    notices=(("_meta", "codex", "error", "message"), ("_meta", "jetbrains", "air", "sessionFailure", "title")),
+    failure=("_meta", "jetbrains", "air", "sessionFailure"),
+    failed_if_null=(("usage",),),
+    rules=(
+        Rule(Ending.NEEDS_LOGIN, kind="access:.*"),
+        Rule(Ending.OVERFLOW, kind="limit:new_session"),
+        # it calls these a fault of the service that may be tried again
+        TOO_LONG,
+        WRONG_MODEL,
+        Rule(Ending.REFUSED, kind="service:.*", text="invalid_request_error"),
+        Rule(Ending.PARKED, kind="(limit|service|connection):.*"),
+        Rule(Ending.REFUSED, kind="request:.*"),
+    ),
+    end_after_cancel=True,
+    compact="/compact",
+)
+
+_GEMINI = Preset(
+    name="gemini",
+    command=("gemini", "--acp"),
+    install="npm install -g @google/gemini-cli (node 20 or newer)",
+    capabilities=_able(context=False, compact=False),
+    minimum=(0, 50),
+    seen="0.61.0",
+    env={"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
+    placed=(
+        Placed("model", "GEMINI_MODEL", "{model}"),
+        Placed("model_url", "GOOGLE_GEMINI_BASE_URL", "{model_url}"),
+    ),
+    credentials=(".gemini/oauth_creds.json", ".gemini/.env"),
+    mode="yolo",
+    replay="after",
+    load_next_minute=True,
+    allow=Denied("file", ("tools", "allowed"), "GEMINI_CLI_SYSTEM_SETTINGS_PATH"),
+    deny=Denied("file", ("tools", "exclude"), "GEMINI_CLI_SYSTEM_SETTINGS_PATH"),
+    not_model=r"\[MODE_UPDATE\] .*",
+    tool_in_id="(.+?)__",
+    input_tokens=("_meta", "quota", "token_count", "input_tokens"),
+    output_tokens=("_meta", "quota", "token_count", "output_tokens"),
+    cancel_seconds=45.0,
+)
+
+_OPENCODE = Preset(
+    name="opencode",
+    command=("opencode", "acp"),
+    install="npm install -g opencode-ai",
+    capabilities=_able(cost=True),
+    minimum=(1, 0),
+    seen="1.18.33",
+    env={"OPENCODE_DISABLE_AUTOUPDATE": "true"},
+    placed=(
+        Placed("model", "OPENCODE_CONFIG_CONTENT", "{model}", ("model",)),
+        Placed(
+            "model_url",
+            "OPENCODE_CONFIG_CONTENT",
+            "{model_url}/v1",
+            ("provider", "{provider}", "options", "baseURL"),
+        ),
+        Placed("prompt_file", "OPENCODE_CONFIG_CONTENT", ["{prompt_file}"], ("instructions",)),
+    ),
+    credentials=(".local/share/opencode/auth.json",),
+    system_prompt="file",
+    needs_model=True,
+    allow=Denied("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="allow"),
+    deny=Denied("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="deny"),
+    text_has_id=True,
+    usage_of="last call",
+)
+
+_CLAUDE_ACP = Preset(
+    name="claude-acp",
+    command=("claude-agent-acp",),
+    install="npm install -g @agentclientprotocol/claude-agent-acp (it brings claude; node 22 or newer)",
+    capabilities=_able(compact=True, cost=True),
+    minimum=(0, 100),
+    seen="0.101.0 (claude 2.1.318)",
+    # IS_SANDBOX: as root it offers the mode only with this
+    env={"IS_SANDBOX": "1", "ENABLE_TOOL_SEARCH": "false", "DISABLE_AUTOUPDATER": "1"},
+    placed=(
+        Placed("model", "ANTHROPIC_MODEL", "{model}"),
+        Placed("model_url", "ANTHROPIC_BASE_URL", "{model_url}"),
+    ),
+    credentials=(".claude/.credentials.json",),
+    mode="bypassPermissions",
+    system_prompt="append",
+    allow=Denied("session", ("_meta", "claudeCode", "options", "allowedTools")),
+    deny=Denied("session", ("_meta", "claudeCode", "options", "disallowedTools")),
+    text_has_id=True,
+    compact="/compact",
+)
+
+_ACP = Preset(
+    name="acp",
+    command=(),
+    install="set `command` in agent.toml to an agent that speaks the Agent Client Protocol on stdin and stdout",
+    capabilities=_able(),
+    ask_version=(),
+    model_by_session=True,
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {preset.name: preset for preset in (_CODEX, _GEMINI, _OPENCODE, _CLAUDE_ACP, _ACP)}
+)
