@@ -22,11 +22,17 @@ class Environment:
     run: Path
     state: Path
     agents: Path
+    events_db: Path | None = None
 
     @property
     def link(self) -> Path:
         """Return the socket of the link. hive judges health and requests drains over it."""
         return self.run / "harness.sock"
+
+    @property
+    def events(self) -> Path:
+        """Return the file of the event log."""
+        return self.events_db or self.state / "hyperhive-events.sqlite"
 
     @property
     def broker(self) -> Path:
@@ -51,4 +57,5 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         run=Path(variables.get("HIVE_RUN", "/run/hive")),
         state=Path(variables.get("HIVE_STATE", "/state")),
         agents=Path(variables.get("HIVE_AGENTS", "/agents")),
+        events_db=Path(variables["HYPERHIVE_EVENTS_DB"]) if variables.get("HYPERHIVE_EVENTS_DB") else None,
     )

@@ -1,0 +1,1 @@
+"""The live events of the agent: the bus that takes them, and the log that keeps them."""

@@ -1,0 +1,126 @@
+"""The bus of live events: every event gets an id, goes to the log, and to all that watch now.
+
+A watcher has a buffer of CHANNEL events. One that lags is told so with a RESYNC, and `follow` reads from the log again.
+Seed 003 dropped the events in silence (docs/decisions/0027-live-events.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from types import TracebackType
+
+from harness.events.database import HISTORY, Row
+from harness.events.encoding import encode_bounded
+from harness.events.store import EventStore
+from meta.wire.link import TurnState
+from meta.wire.live import LiveEvent, StateChange
+
+log = logging.getLogger(__name__)
+
+CHANNEL = 256
+"""Events that wait for one subscriber."""
+PAGE = 200
+"""Rows that `follow` reads from the log at a time."""
+
+
+class Bus:
+    """The bus over one log. All methods run on the event loop; none but the asynchronous ones waits."""
+
+    def __init__(self, store: EventStore, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+        self._subscriptions: set[Subscription] = set()
+        self.current = StateChange(state=TurnState.IDLE, since=clock())
+        """The turn state, since when, until when and why."""
+
+    @property
+    def log(self) -> str:
+        """Return the name of the log."""
+        return self._store.log
+
+    @property
+    def last(self) -> int:
+        """Return the id of the newest event."""
+        return self._store.last
+
+    def emit(self, event: LiveEvent) -> None:
+        """Record an event and pass it on. This neither waits nor raises."""
+        try:
+            row = self._store.append(int(self._clock()), event.kind, encode_bounded(event))
+            for subscription in self._subscriptions:
+                subscription.put(row)
+        except Exception:
+            log.exception("an event could not be recorded")
+
+    def state(self, state: TurnState, *, until: float | None = None, reason: str = "") -> None:
+        """Record the turn state. `since` stays if the same state is set again; what is the same in all is no event."""
+        since = self.current.since if state is self.current.state else self._clock()
+        change = StateChange(state=state, since=since, until=until, reason=reason)
+        if change != self.current:
+            self.current = change
+            self.emit(change)
+
+    def subscribe(self) -> Subscription:
+        """Return a subscription to what is emitted from now on. Use it in a `with` block."""
+        return Subscription(self._subscriptions)
+
+    async def history(self, limit: int = HISTORY) -> list[Row]:
+        """Return the newest events, oldest first."""
+        return await asyncio.to_thread(self._store.history, limit)
+
+    async def follow(self, after: int) -> AsyncGenerator[list[Row], None]:
+        """Yield the events after this id, and then every new one, in batches, without gap and duplicate.
+
+        Events that the log has lost or deleted are missing.
+        """
+        with self.subscribe() as subscription:
+            while True:
+                while rows := await asyncio.to_thread(self._store.read, after, PAGE):
+                    yield rows
+                    after = rows[-1].id
+                while (batch := await subscription.get()) is not None:
+                    if rows := [row for row in batch if row.id > after]:
+                        yield rows
+                        after = rows[-1].id
+
+
+class Subscription:
+    """What one subscriber has not read yet."""
+
+    def __init__(self, members: set[Subscription]) -> None:
+        self._members = members
+        self._rows: deque[Row] = deque()
+        self._lagged = False
+        self._ready = asyncio.Event()
+
+    def put(self, row: Row) -> None:
+        """Take an event. If too many wait, drop them all: the subscriber learns of it."""
+        if len(self._rows) >= CHANNEL:
+            self._rows.clear()
+            self._lagged = True
+        self._rows.append(row)
+        self._ready.set()
+
+    async def get(self) -> list[Row] | None:
+        """Return all that waits, at least one event. None means resync: events are missing before the next ones."""
+        await self._ready.wait()
+        if self._lagged:
+            self._lagged = False
+            return None
+        rows = list(self._rows)
+        self._rows.clear()
+        self._ready.clear()
+        return rows
+
+    def __enter__(self) -> Subscription:
+        self._members.add(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._members.discard(self)

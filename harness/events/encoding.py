@@ -1,0 +1,69 @@
+"""The text of a live event as the log and the link carry it: JSON that always encodes, of at most EVENT_BYTES."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from meta.wire.live import LiveEvent, Note, to_object
+
+EVENT_BYTES = 64 * 1024
+"""The longest text of an event. A longer one is cut and marked with `cut`: the bytes that it had."""
+
+_CUTS = ((16_384, 500), (4_096, 100), (1_024, 30), (128, 10))
+"""Characters of a text and members of a list or object that stay, tried one after the other."""
+_INTEGERS = 2**63
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def encode_bounded(event: LiveEvent) -> str:
+    """Return the event as one line of JSON. One that cannot be encoded becomes a note that says so."""
+    try:
+        return _encode(to_object(event))
+    except Exception as error:  # noqa: BLE001 - the harness must not end because of what a CLI prints
+        return _note(f"an event of the kind {event.kind} cannot be recorded: {type(error).__name__}")
+
+
+def _encode(value: dict[str, Any]) -> str:
+    try:
+        text = _dump(value)
+    except ValueError:  # a number that JSON does not have
+        text = _dump(_shorten(value, EVENT_BYTES, EVENT_BYTES))
+    size = _size(text)
+    if size <= EVENT_BYTES:
+        return text
+    for characters, members in _CUTS:
+        shorter = _shorten(value, characters, members)
+        text = _dump({**shorter, "cut": size})
+        if _size(text) <= EVENT_BYTES:
+            return text
+    return _note(f"an event of {size} bytes is too large to be recorded")
+
+
+def _dump(value: dict[str, Any]) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _shorten(value: Any, characters: int, members: int) -> Any:
+    if isinstance(value, str) and len(value) > characters:
+        return f"{value[:characters]}... ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {key[:characters]: _shorten(part, characters, members) for key, part in list(value.items())[:members]}
+    if isinstance(value, list | tuple):
+        return [_shorten(part, characters, members) for part in value[:members]]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and abs(value) > _INTEGERS:
+        return None
+    return value
+
+
+def _note(text: str) -> str:
+    return json.dumps(to_object(Note(text=text)), separators=(",", ":"))

@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from harness.events import database, store
+from harness.events.bus import CHANNEL, Bus
+from harness.events.database import HISTORY, Row
+from harness.events.encoding import EVENT_BYTES, encode_bounded
+from harness.events.store import EventStore
+from meta.wire.live import Note, Stream, Text, TurnEnd, TurnStart, decode_event
+
+SEED = """
+CREATE TABLE IF NOT EXISTS events (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    ts           INTEGER NOT NULL,
+    kind         TEXT NOT NULL,
+    payload_json TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS idx_events_ts ON events (ts);
+"""
+
+Opener = Callable[..., EventStore]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.sqlite"
+
+
+@pytest.fixture
+def open_store(path: Path) -> Iterator[Opener]:
+    stores: list[EventStore] = []
+
+    def opener(at: Path = path) -> EventStore:
+        stores.append(EventStore(at))
+        return stores[-1]
+
+    yield opener
+    for each in stores:
+        each.close()
+
+
+def note(log: EventStore, text: str) -> Row:
+    return log.append(1, "note", encode_bounded(Note(text=text)))
+
+
+def texts(rows: list[Row]) -> list[str]:
+    return [json.loads(row.text)["text"] for row in rows]
+
+
+def test_the_table_and_its_index_are_those_of_the_seed(path: Path, open_store: Opener) -> None:
+    open_store().close()
+    with sqlite3.connect(":memory:") as seed:
+        seed.executescript(SEED)
+        query = "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'events'"
+        assert sqlite3.connect(path).execute(query).fetchall() == seed.execute(query).fetchall()
+
+
+def test_a_file_of_the_older_harness_is_opened_and_its_lost_rows_are_shown(path: Path, open_store: Opener) -> None:
+    with sqlite3.connect(path) as seed:
+        seed.executescript(SEED)
+        start = '{"kind":"turn_start","from":"bob","body":"hi","unread":2}'
+        rows = [
+            ("turn_start", start),
+            ("stream", '{"kind":"stream","type":"result"}'),
+            ("note", "null"),  # the older harness could not encode a note
+            ("turn_end", '{"kind":"turn_end","ok":true,"note":null}'),
+        ]
+        seed.executemany("INSERT INTO events (ts, kind, payload_json) VALUES (7, ?, ?)", rows)
+    seed.close()
+    log = open_store()
+    events = [decode_event(row.text) for row in log.read(0, 10)]
+    assert events[0] == TurnStart(sender="bob", body="hi", unread=2)
+    assert events[1] == Stream(line={"type": "result"})
+    assert isinstance(events[2], Note) and "cannot be read" in events[2].text
+    assert events[3] == TurnEnd(ok=True)
+    assert log.unreadable == 1
+    assert note(log, "next").id > 4
+
+
+def test_the_log_goes_on_with_its_name_and_larger_ids(open_store: Opener) -> None:
+    first = open_store()
+    row = note(first, "a")
+    first.close()
+    second = open_store()
+    assert second.log == first.log
+    assert note(second, "b").id > row.id
+    assert texts(second.read(0, 10)) == ["a", "b"]
+    assert texts(second.read(row.id, 10)) == ["b"]
+
+
+def test_a_restored_older_file_gives_no_id_again(path: Path, open_store: Opener, tmp_path: Path) -> None:
+    first = open_store()
+    note(first, "a")
+    first.close()
+    copy = path.read_bytes()
+    second = open_store()
+    later = note(second, "b")
+    second.close()
+    path.write_bytes(copy)
+    assert note(open_store(), "c").id > later.id
+
+
+def test_rows_can_be_read_before_they_are_written(open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LINGER", 60.0)
+    log = open_store()
+    rows = [note(log, str(number)) for number in range(5)]
+    assert log.read(rows[1].id, 2) == rows[2:4]
+    assert log.history() == rows
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["new", "of the older harness"])
+def test_rows_over_the_limit_are_deleted_and_their_space_is_given_back(
+    path: Path, open_store: Opener, older: bool
+) -> None:
+    if older:
+        with sqlite3.connect(path) as seed:
+            seed.executescript(SEED)
+            row = ("note", encode_bounded(Note(text="x" * 2000)))
+            seed.executemany("INSERT INTO events (ts, kind, payload_json) VALUES (1, ?, ?)", [row] * 5000)
+        seed.close()
+    log = open_store()
+    for number in range(5000 - 4900 * older):
+        log.append(1, "note", encode_bounded(Note(text=f"{number} {'x' * 2000}")))
+        if number % 1000 == 0:
+            until(lambda: not log._waiting)
+    log.close()
+    with sqlite3.connect(path) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM events").fetchone()
+        assert count <= HISTORY + store.SWEEP_ROWS + 1000
+        assert connection.execute("PRAGMA freelist_count").fetchone()[0] < 100
+    connection.close()
+    assert path.stat().st_size < 3_600 * 2_600
+    assert len(open_store().history()) <= HISTORY
+
+
+def test_the_log_is_bounded_in_bytes(path: Path, open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "HISTORY_BYTES", 50_000)
+    log = open_store()
+    for _ in range(100):
+        note(log, "y" * 1000)
+    log.close()
+    file = database.Database(path)
+    file.sweep()
+    assert 40 < len(file.newest(1000)) < 51
+    file.close()
+
+
+@pytest.mark.parametrize("damage", ["text", "half", "columns", "directory", "inner"])
+def test_a_damaged_file_is_set_aside_and_the_log_begins_anew(
+    path: Path, open_store: Opener, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = open_store()
+    for number in range(300):
+        note(first, f"{number}" + "z" * 1000)
+    first.close()
+    whole = path.read_bytes()
+    if damage == "text":
+        path.write_text("no database")
+    elif damage == "half":
+        path.write_bytes(whole[:5000])
+    elif damage == "inner":
+        path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+    else:
+        path.unlink()
+        if damage == "directory":
+            path.mkdir()
+        else:
+            connection = sqlite3.connect(path)
+            connection.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, other TEXT)")
+            connection.close()
+    log = open_store()
+    log.read(0, 1000)
+    note(log, "after")
+    assert texts(log.read(0, 1000))[-1] == "after"
+    log.close()
+    assert len(list(path.parent.glob("*.damaged-*"))) == 1
+    assert "damaged" in caplog.text
+    assert texts(open_store().history()) == ["after"]
+
+
+def test_only_some_damaged_files_are_kept(path: Path) -> None:
+    for seconds in range(100, 106):
+        path.write_text("no database")
+        EventStore(path, clock=partial(float, seconds)).close()
+    names = sorted(each.name for each in path.parent.glob("*.damaged-*"))
+    assert names == ["events.sqlite.damaged-104", "events.sqlite.damaged-105"]
+
+
+def test_without_its_directory_the_log_goes_on_in_memory_and_recovers(
+    tmp_path: Path, open_store: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store, "RETRY_SECONDS", (0.01, 0.02))
+    (tmp_path / "state").write_text("a file instead of the directory")
+    path = tmp_path / "state" / "events.sqlite"
+    log = open_store(path)
+    rows = [note(log, "a"), note(log, "b")]
+    until(lambda: caplog.text.count("cannot be used") >= 1)
+    assert log.read(0, 10) == log.history() == rows
+    name = log.log
+    (tmp_path / "state").unlink()
+    until(lambda: path.exists() and not log._waiting)
+    assert log.trouble == ""
+    assert caplog.text.count("cannot be used") == 1
+    assert log.read(0, 10) == rows
+    log.close()
+    again = open_store(path)
+    assert (again.log, again.read(0, 10)) == (name, rows)
+
+
+def test_what_does_not_fit_into_memory_is_counted_and_noted(
+    tmp_path: Path, open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(store, "WAITING", 3)
+    (tmp_path / "state").write_text("")
+    log = open_store(tmp_path / "state" / "events.sqlite")
+    rows = [note(log, str(number)) for number in range(10)]
+    assert (log.lost, log.read(0, 100)) == (7, rows[7:])
+    (tmp_path / "state").unlink()
+    until(lambda: not log._waiting)
+    assert texts(log.read(0, 100)) == ["7 events before the next one were not written to the log", "7", "8", "9"]
+
+
+def test_a_log_that_began_without_its_file_never_sends_older_rows_as_its_own(
+    tmp_path: Path, open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "RETRY_SECONDS", (0.01, 0.02))
+    state = tmp_path / "state"
+    older = open_store(state / "events.sqlite")
+    note(older, "older")
+    older.close()
+    state.rename(tmp_path / "away")
+    state.write_text("")
+    log = open_store(state / "events.sqlite")
+    note(log, "newer")
+    state.unlink()
+    (tmp_path / "away").rename(state)
+    until(lambda: not log._waiting)
+    assert texts(log.read(0, 10)) == ["newer"]
+    assert texts(log.history()) == ["older", "newer"]
+
+
+def test_hostile_rows_are_notes(path: Path, open_store: Opener) -> None:
+    open_store().close()
+    with sqlite3.connect(path) as connection:
+        rows = [
+            (1, 5, "note", b"\xff\xfe"),
+            (2, "when", "note", '{"kind":"note","text":"kept"}'),
+            (3, 5, "note", "x" * 1_000_000),
+            (4, 5, b"\x00", '{"kind":"note","text":"y"}'),
+            (5, -7, "none", '{"kind":"none"}'),
+            (6, 5, "note", "[" * 100_000),
+        ]
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
+    connection.close()
+    log = open_store()
+    shown = texts(log.read(0, 10))
+    assert len(shown) == 6
+    assert [text == "kept" or "cannot be read" in text for text in shown] == [True] * 6
+    assert log.unreadable == 5
+
+
+def until(ready: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+# the bus
+async def test_follow_after_an_id_gives_the_tail_and_then_what_is_new(open_store: Opener) -> None:
+    bus = Bus(open_store())
+    for number in range(700):
+        bus.emit(Note(text=str(number)))
+    ids = [row.id for row in await bus.history()]
+    got: list[str] = []
+    async with asyncio.timeout(20):
+        async for rows in bus.follow(ids[99]):
+            got += texts(rows)
+            if len(got) == 600:
+                bus.emit(Note(text="700"))
+            if len(got) >= 601:
+                break
+    assert got == [str(number) for number in range(100, 701)]
+
+
+async def test_a_subscriber_that_lags_gets_resync_and_then_the_newer_events(open_store: Opener) -> None:
+    bus = Bus(open_store())
+    with bus.subscribe() as subscription:
+        for number in range(CHANNEL + 1):
+            bus.emit(Note(text=str(number)))
+        assert await subscription.get() is None
+        assert texts(await subscription.get() or []) == [str(CHANNEL)]
+
+
+async def test_a_follower_that_lags_misses_nothing(open_store: Opener) -> None:
+    bus = Bus(open_store())
+    following = bus.follow(0)
+    bus.emit(Note(text="-1"))
+    assert texts(await anext(following)) == ["-1"]
+    for number in range(3 * CHANNEL):
+        bus.emit(Note(text=str(number)))
+    got: list[str] = []
+    while len(got) < 3 * CHANNEL:
+        got += texts(await anext(following))
+    assert got == [str(number) for number in range(3 * CHANNEL)]
+    await following.aclose()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [float("nan"), {"a": [float("inf"), 2**70, 10**5000]}, "\ud800 half", {"kind": "mine"}, object(), "x" * 10**6],
+)
+async def test_an_event_always_becomes_json_of_bounded_size(line: object, open_store: Opener) -> None:
+    bus = Bus(open_store())
+    bus.emit(Stream(line=line))
+    (row,) = await bus.history()
+    assert len(row.text.encode()) <= EVENT_BYTES
+    assert "\n" not in row.text
+    decode_event(row.text.encode())
+
+
+def test_a_cut_event_keeps_its_kind_and_says_how_long_it_was() -> None:
+    items = (Text(text="a" * 100_000), *(Text(text="b") for _ in range(10_000)))
+    text = encode_bounded(Stream(line={"type": "assistant", "parts": ["c" * 5_000] * 1_000}, items=items))
+    event = decode_event(text)
+    assert isinstance(event, Stream)
+    assert event.line["type"] == "assistant"
+    assert event.line["cut"] > 5_000_000
+    assert event.items[0].model_dump()["text"].startswith("aaa")
+
+
+def test_an_event_within_a_nest_too_deep_becomes_a_note() -> None:
+    line: list[object] = []
+    for _ in range(5_000):
+        line = [line]
+    assert "RecursionError" in encode_bounded(Stream(line=line))
