@@ -13,7 +13,7 @@ from harness.environment import Environment
 from harness.faults import OLD_GENERATION, misbehave
 from harness.gate import Gate
 from harness.link import Link
-from meta.agent_toml.settings import AgentSettings, check_patterns, parse_settings, require_runtime
+from meta.agent_toml.settings import AgentSettings, check_patterns, parse_settings
 from meta.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ async def serve(environment: Environment, settings: AgentSettings) -> int:
 
 
 async def _run(environment: Environment, settings: AgentSettings) -> int:
-    require_runtime(settings)
     start = settings.start
     if start.delay:
         log.info("waiting %g s on purpose", start.delay)

@@ -78,6 +78,11 @@ def scrub(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
     return _CUT + clean[-(limit - len(_CUT)) :] if limit > len(_CUT) else clean[len(clean) - limit :]
 
 
+def has_secret(text: str) -> bool:
+    """Return True if the text has a token of the kinds that `scrub` replaces."""
+    return _SECRETS.search(text) is not None
+
+
 def one_line(text: str, limit: int = LINE_LIMIT) -> str:
     """Return `text` scrubbed, on one line, without spaces around it, cut to its first `limit` characters."""
     return " ".join(scrub(text, max(limit * 8, TEXT_LIMIT)).split())[:limit].rstrip()

@@ -4,7 +4,7 @@
     command = ["..."]                   # the CLI, instead of the runtime's own; obligatory for "acp"
     model = "..."                       # for runtimes that have one
     label, description, prompt          # text
-    env = { KEY = "..." }               # for the CLI and its tools; no secrets
+    env = { KEY = "..." }               # for the CLI and its tools; no secrets (meta.agent_toml.values)
     recipients = ["*"]                  # to whom the agent may write: names, "operator", or "*"
     auto_propose = false                # each commit on main of its proposed work tree becomes a proposal
     [limits]  turn_seconds, max_turns, silence_seconds, tool_seconds
@@ -24,13 +24,23 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
+from meta.agent_toml.complaint import SEE, VALUE_LIMIT, explain
 from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
 from meta.agent_toml.shape import check_shape
+from meta.agent_toml.values import (
+    ENTRIES_LIMIT,
+    check_command,
+    check_headers,
+    check_model,
+    check_prompt,
+    check_rules,
+    check_url,
+    check_variables,
+)
 from meta.errors import BadInput
 from meta.names import ALL, HIVE, OPERATOR, agent_name
 from meta.text import one_line
@@ -39,14 +49,20 @@ MAX_RULES = 64
 """Rules of the script runtime in one agent.toml."""
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_VALUE_LIMIT = 60
-_NUMBER_BITS = 256
 SETTINGS_FILE = "agent.toml"
-_SEE = "see docs/reference/agent-toml.md"
 
 RuntimeName = Literal["script", "claude", "codex", "gemini", "opencode", "claude-acp", "acp"]
 RUNTIMES: frozenset[str] = frozenset(get_args(RuntimeName))
 """The runtimes of this hive's harness. All but `script` and `claude` speak the Agent Client Protocol."""
+
+WITHOUT_MODEL = frozenset({"script"})
+"""The runtimes that start no CLI."""
+WITH_COMMAND = frozenset({"acp"})
+"""The runtimes that have no command of their own."""
+
+CommandWords = Annotated[list[str], Field(min_length=1), AfterValidator(check_command)]
+Variables = Annotated[dict[str, str], AfterValidator(check_variables)]
+Rules = Annotated[list[str], Field(max_length=256), AfterValidator(check_rules)]
 
 Fault = Literal["never-hello", "mute", "old-generation", "hello-then-exit", "flap"]
 
@@ -67,8 +83,8 @@ class TurnLimits(Table):
 class Permissions(Table):
     """Rules of the CLI for its tools, in its own words. Nothing in both: it may do all (the container is the wall)."""
 
-    allow: list[str] = Field(default_factory=list, max_length=256)
-    deny: list[str] = Field(default_factory=list, max_length=256)
+    allow: Rules = Field(default_factory=list)
+    deny: Rules = Field(default_factory=list)
 
 
 class Budget(Table):
@@ -82,10 +98,21 @@ class Budget(Table):
 class McpServer(Table):
     """An additional MCP server: a program started inside the container, or a URL. Exactly one of the two."""
 
-    command: list[str] | None = Field(default=None, min_length=1)
-    env: dict[str, str] = Field(default_factory=dict)
-    url: str | None = Field(default=None, min_length=1)
-    headers: dict[str, str] = Field(default_factory=dict)
+    command: CommandWords | None = None
+    env: Variables = Field(default_factory=dict)
+    url: Annotated[str, Field(min_length=1), AfterValidator(check_url)] | None = None
+    headers: Annotated[dict[str, str], AfterValidator(check_headers)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if (self.command is None) == (self.url is None):
+            have = "needs" if self.command is None else "has command and url, and may have"
+            raise ValueError(f'{have} one of command = ["..."] (a program in the container) and url = "..."')
+        if self.url is not None and self.env:
+            raise ValueError("env is for a program; a server with a url has headers")
+        if self.command is not None and self.headers:
+            raise ValueError("headers are for a url; a program has env")
+        return self
 
 
 class Start(Table):
@@ -100,14 +127,14 @@ class AgentSettings(Table):
     """The whole of agent.toml."""
 
     runtime: RuntimeName = "script"
-    command: list[str] | None = Field(default=None, min_length=1)
-    model: str | None = Field(default=None, min_length=1)
+    command: CommandWords | None = None
+    model: Annotated[str, Field(min_length=1), AfterValidator(check_model)] | None = None
     label: str = ""
     description: str = ""
-    prompt: str | None = None
+    prompt: Annotated[str, AfterValidator(check_prompt)] | None = None
     recipients: list[str] = Field(default_factory=lambda: [ALL])
     auto_propose: bool = False
-    env: dict[str, str] = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict)
     permissions: Permissions = Permissions()
     budget: Budget = Budget()
     limits: TurnLimits = TurnLimits()
@@ -132,9 +159,24 @@ class AgentSettings(Table):
         for name in servers:
             if not _SERVER_NAME.fullmatch(name) or name == HIVE:
                 raise ValueError(
-                    f"{name[:_VALUE_LIMIT]!r} is not a name for a server (letters, digits, _ and -; not 'hive')"
+                    f"{name[:VALUE_LIMIT]!r} is not a name for a server (letters, digits, _ and -; not 'hive')"
                 )
+        if len(servers) > ENTRIES_LIMIT:
+            raise ValueError(f"has {len(servers)} servers, the limit is {ENTRIES_LIMIT}")
         return servers
+
+    @model_validator(mode="after")
+    def _check_command(self) -> Self:
+        if self.runtime in WITH_COMMAND and self.command is None:
+            raise ValueError(
+                f'command: is missing; runtime = "{self.runtime}" has no CLI of its own, so write '
+                'command = ["my-agent", "--acp"]'
+            )
+        if self.runtime in WITHOUT_MODEL and self.command is not None:
+            raise ValueError(
+                f'command: runtime = "{self.runtime}" starts no CLI; leave it out, or write another runtime'
+            )
+        return self
 
     def may_write_to(self, recipient: str) -> bool:
         """Return True if `recipients` allows messages to `recipient`."""
@@ -156,7 +198,7 @@ def settings_of_table(table: Mapping[str, object], where: str = SETTINGS_FILE) -
         return AgentSettings.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path, text, hint = _explain(first)
+        path, text, hint = explain(first, _TABLES)
         summary = f"{where}: {path}: {text}" if path else f"{where}: {text}"
         raise BadInput(one_line(summary), one_line(hint)) from error
 
@@ -171,17 +213,19 @@ def check_patterns(settings: AgentSettings, where: str = SETTINGS_FILE) -> None:
             try:
                 compile_pattern(pattern)
             except ValueError as error:
-                raise BadInput(one_line(f"{where}: script[{index}].{key}: {error}"), _SEE) from error
+                raise BadInput(one_line(f"{where}: script[{index}].{key}: {error}"), SEE) from error
 
 
-def require_runtime(settings: AgentSettings, where: str = "agent.toml") -> None:
-    """Raise BadInput if this hive does not have the runtime of the file."""
-    if settings.runtime not in RUNTIMES:
-        have = " or ".join(f'runtime = "{name}"' for name in sorted(RUNTIMES))
-        raise BadInput(
-            f"{where}: runtime: this hive has no runtime {settings.runtime!r} yet, so the agent could not start",
-            f"set {have}; {_SEE}",
-        )
+def runtime_name(text: str) -> RuntimeName:
+    """Return `text` as the name of a runtime. Raise BadInput that lists them."""
+    for name in get_args(RuntimeName):
+        if name == text:
+            return name  # type: ignore[no-any-return]
+    near = difflib.get_close_matches(text, RUNTIMES, n=1)
+    raise BadInput(
+        f"{text[:VALUE_LIMIT]!r} is not a runtime{f', did you mean {near[0]!r}?' if near else ''}",
+        f"the runtimes are {', '.join(get_args(RuntimeName))}; {SEE}",
+    )
 
 
 def flatten(settings: AgentSettings) -> dict[str, str]:
@@ -220,28 +264,6 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
         yield path, json.dumps(value, ensure_ascii=False)
 
 
-_WORDS = {
-    "missing": "is missing",
-    "string_type": "must be text",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "bool_type": "must be true or false",
-    "list_type": "must be a list",
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
-    "too_short": "must not be empty",
-    "too_long": "must have at most {max_length} entries",
-    "string_too_short": "must not be empty",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "string_too_long": "must have at most {max_length} characters",
-    "literal_error": "must be {expected}",
-    "value_error": "{error}",
-}
 _TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): AgentSettings,
     ("limits",): TurnLimits,
@@ -256,45 +278,3 @@ _TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("script", "request"): Request,
     ("start",): Start,
 }
-
-
-def _explain(detail: ErrorDetails) -> tuple[str, str, str]:
-    """Return the key, what is wrong, and what to do."""
-    words = _WORDS.get(detail["type"])
-    text = (words.format(**detail.get("ctx", {})) if words else detail["msg"]) + _not(detail)
-    loc = detail["loc"]
-    if len(loc) > 3 and loc[0] == "script" and loc[2] == "crash":
-        return _path(loc[:3]), f"must be true or an exit code from 0 to 255{_not(detail)}", _SEE
-    if detail["type"] != "extra_forbidden":
-        return _path(loc), text, _SEE
-    known = _known(loc)
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    where = f"in [{_path(loc[:-1])}]" if len(loc) > 1 else "at the top"
-    return (
-        _path(loc),
-        f"unknown key{f', did you mean {near[0]!r}?' if near else ''}",
-        f"known {where}: {', '.join(known)}",
-    )
-
-
-def _not(detail: ErrorDetails) -> str:
-    """Return the given value for the message, or "" if the value does not help."""
-    given = detail.get("input")
-    if not isinstance(given, str | int | float) or detail["type"] in ("missing", "extra_forbidden", "value_error"):
-        return ""
-    if isinstance(given, int) and given.bit_length() > _NUMBER_BITS:
-        return ", not so large a number"
-    shown = json.dumps(given, ensure_ascii=False)
-    return f", not {shown if len(shown) <= _VALUE_LIMIT else shown[:_VALUE_LIMIT] + '...'}"
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
-
-
-def _known(loc: tuple[int | str, ...]) -> list[str]:
-    tables = [part for part in loc[:-1] if isinstance(part, str)]
-    if tables[:1] == ["mcp_servers"]:
-        tables = ["mcp_servers", "*"]
-    model = _TABLES.get(tuple(tables))
-    return ["from" if name == "sender" else name for name in model.model_fields] if model else []

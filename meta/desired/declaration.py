@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from meta.agent_toml.settings import parse_settings, require_runtime
+from meta.agent_toml.settings import parse_settings
 from meta.desired import declared_module, trusted
 from meta.desired.declared_files import DeclaredFiles
 from meta.errors import BadInput, Damaged, HiveError, NotFound, Refused
@@ -179,5 +179,5 @@ def _content(path: Path) -> bytes:
 def _files(given: _Agent) -> DeclaredFiles:
     settings = given.settings.encode() if given.settings is not None else None
     if settings is not None:
-        require_runtime(parse_settings(settings))
+        parse_settings(settings)
     return DeclaredFiles(settings, declared_module.read(Path(given.module)) if given.module is not None else {})

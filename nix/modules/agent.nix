@@ -7,6 +7,7 @@ in
   imports = [
     ./agent/settings.nix
     ./agent/assertions.nix
+    ./agent/cli.nix
     ./agent/credentials.nix
     ./agent/harness.nix
     ./agent/nix.nix
@@ -35,18 +36,8 @@ in
 
     runtimes = mkOption {
       type = types.listOf types.str;
-      default = [ "script" ];
+      default = import ./agent/runtimes.nix;
       description = "The runtimes that `package` has. Evaluation fails if `settings.runtime` is not one of them.";
-    };
-
-    cli.package = mkOption {
-      type = types.nullOr types.package;
-      default = null;
-      example = lib.literalExpression "pkgs.claude-code";
-      description = ''
-        The coding agent's command line, for runtimes that drive one. There is no default: it may be unfree, and whether
-        that is installed is the operator's decision.
-      '';
     };
 
     packages = mkOption {

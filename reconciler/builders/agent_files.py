@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta.agent_toml.settings import SETTINGS_FILE, AgentSettings, require_runtime
+from meta.agent_toml.settings import SETTINGS_FILE, AgentSettings
 from meta.errors import BadInput, BuildFailed
 from meta.git.repo import FileAt
 from meta.nix import Nix, complaints
@@ -28,7 +28,6 @@ async def settings_of(files: Mapping[str, FileAt]) -> AgentSettings:
         raise BuildFailed(f"{SETTINGS_FILE} {what}", f"add a regular file {SETTINGS_FILE} to the commit")
     try:
         settings = await read_settings(file.data)
-        require_runtime(settings, SETTINGS_FILE)
     except BadInput as error:
         raise BuildFailed(error.summary, error.hint, log=error.summary) from error
     return settings

@@ -10,18 +10,17 @@ import pytest
 from tests.support.lab import Lab
 
 pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice",), nix=True)]
-CLAUDE = 'runtime = "claude"\n'
+OTHER = 'runtime = "cladue"\n'
 
 
 def test_a_runtime_that_is_not_there_is_refused_in_words_before_approval(lab: Lab) -> None:
-    id = lab.propose(CLAUDE)
+    id = lab.propose(OTHER)
     shown = lab.hive("diff", str(id)).out
     assert "it cannot be built:" in shown
-    assert "this hive has no runtime 'claude' yet" in shown
-    assert 'set runtime = "script"' in shown
+    assert "runtime: must be 'script', 'claude', 'codex'" in shown
     before = lab.agent()["pid"]
     assert lab.approve(id)["state"] == "failed"
-    assert "this hive has no runtime 'claude' yet" in lab.told(f"failed/{id}")
+    assert "runtime: must be 'script', 'claude', 'codex'" in lab.told(f"failed/{id}")
     assert lab.agent()["pid"] == before
 
 

@@ -237,10 +237,10 @@ async def test_a_rule_whose_pattern_is_none_ends_the_start_and_is_named(harness:
 
 
 async def test_a_runtime_that_is_not_there_is_said_at_the_start(harness: Harness, hive: FakeHive) -> None:
-    harness.configure('runtime = "claude"\n')
+    harness.configure('runtime = "cladue"\n')
     await harness.start()
     assert await harness.ended() == 78
-    assert "no runtime 'claude'" in harness.log
+    assert "runtime: must be 'script', 'claude'" in harness.log
     assert hive.links == 0
 
 

@@ -12,6 +12,11 @@ let
   agent = ../../nix/templates/agent-base.nix;
   manager = ../../nix/templates/manager.nix;
 
+  # what nixpkgs does with a licence that is not allowed
+  unfree.nixpkgs.overlays = [
+    (_: before: { claude-code = before.claude-code // { outPath = throw "unfree"; }; })
+  ];
+
   contents = file: if file.text != null then file.text else builtins.readFile file.source;
 
   view = config: {
@@ -106,6 +111,17 @@ in
         { hive.agent.credentials = [ "github-token" "npm_token" ]; }
       ]
     );
+    coding = view (system "alice" [ agent { hive.agent.settings.runtime = "claude"; } ]);
+    own = view (
+      system "alice" [
+        agent
+        unfree
+        {
+          hive.agent.settings.runtime = "claude";
+          hive.agent.settings.command = [ "/opt/claude" ];
+        }
+      ]
+    );
     equipped = view (
       system "alice" [
         agent
@@ -115,9 +131,8 @@ in
             hive.agent = {
               uid = 1500;
               packages = [ pkgs.ripgrep ];
-              cli.package = pkgs.claude-code;
+              cli.package = pkgs.hello;
               settings.runtime = "claude";
-              runtimes = [ "script" "claude" ];
               environment.EDITOR = "true";
             };
           }
@@ -130,16 +145,17 @@ in
   bare = (system "alice" [ { boot.isContainer = true; } ]).environment.counted;
 
   asserted = {
-    noRuntime = failed (system "alice" [ agent { hive.agent.settings.runtime = "claude"; } ]);
-    withoutCli = failed (
+    noRuntime = failed (
       system "alice" [
         agent
         {
           hive.agent.settings.runtime = "claude";
-          hive.agent.runtimes = [ "script" "claude" ];
+          hive.agent.runtimes = [ "script" ];
         }
       ]
     );
+    withoutCli = failed (system "alice" [ agent unfree { hive.agent.settings.runtime = "claude"; } ]);
+    idleCommand = failed (system "alice" [ agent { hive.agent.settings.command = [ "x" ]; } ]);
     managersUid = failed (system "manager" [ manager { hive.agent.uid = 1500; } ]);
     asRoot = failed (system "alice" [ agent { hive.agent.user = "root"; users.users.root = { uid = 0; home = "/root"; group = "root"; }; } ]);
     onHost = failed (system "alice" [ agent { boot.isContainer = false; } ]);
@@ -175,6 +191,17 @@ in
     );
     longName = failed (system "much-too-long" [ agent ]);
   };
+
+  withoutCommand = failed (system "alice" [ agent { hive.agent.settings.runtime = "acp"; } ]);
+  olderNixpkgs = failed (
+    system "alice" [
+      agent
+      {
+        _module.args.pkgs = builtins.removeAttrs (pkgsFor "x86_64-linux") [ "codex-acp" ];
+        hive.agent.settings.runtime = "codex";
+      }
+    ]
+  );
 
   reserved = failed (system "operator" [ agent ]);
 

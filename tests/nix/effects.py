@@ -48,7 +48,7 @@ AGENT = {
     "role": Effect('lib.mkForce "manager"', "unit hive-harness.service", "HIVE_ROLE=manager"),
     "package": Effect("pkgs.hello", "unit hive-harness.service", "-hello/bin/hive-harness serve"),
     "runtimes": Effect(
-        '[ "claude" ]', "refused", "hive.agent.cli.package is null", beside='hive.agent.settings.runtime = "claude";'
+        '[ "script" ]', "refused", "has no such runtime", beside='hive.agent.settings.runtime = "claude";'
     ),
     "cli.package": Effect("pkgs.claude-code", "unit hive-harness.service", "-claude-code/bin"),
     "packages": Effect("[ pkgs.ripgrep ]", "unit hive-harness.service", "-ripgrep/bin"),

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
+from meta.agent_toml.settings import AgentSettings, RuntimeName, flatten, parse_settings
 from meta.errors import BadInput
 from meta.names import RESERVED, AgentName
 from meta.process.seccomp.unit import settings
@@ -172,16 +172,18 @@ def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> N
     assert equipped["user"]["uid"] == 1500
     paths = next(value for value in values(equipped["unit"], "Environment") if value.startswith('"PATH='))
     assert "-ripgrep/bin" in paths
-    assert "-claude-code/bin" in paths
+    assert "-hello/bin" in paths
+    assert "-claude-code/bin" not in paths
     assert '"EDITOR=true"' in values(equipped["unit"], "Environment")
 
 
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("noRuntime", ('runtime = "claude"', "no such runtime yet", '"script"')),
+        ("noRuntime", ('runtime = "claude"', "has no such runtime", '"script"')),
         ("managersUid", ("hive.agent.uid = 1500", "leave hive.agent.uid at 1000")),
-        ("withoutCli", ("hive.agent.cli.package", "unfree", "pkgs.claude-code")),
+        ("withoutCli", ("nixpkgs.config.allowUnfreePredicate", "unfree", "pkgs.claude-code")),
+        ("idleCommand", ("hive.agent.settings.command", "another runtime")),
         ("asRoot", ("ordinary user",)),
         ("onHost", ("services.hive",)),
         ("hostsNix", ("hive.agent.nix.enable = true", "daemon of its container's own")),
@@ -195,6 +197,23 @@ def test_what_cannot_work_is_refused_with_what_to_write_instead(found: Any, case
     (message,) = found["asserted"][case]
     for word in words:
         assert word in message
+
+
+def test_a_runtime_brings_its_coding_agent_if_nixpkgs_has_it_and_may(found: Any) -> None:
+    coding, own = found["systems"]["coding"], found["systems"]["own"]
+    assert coding["failed"] == own["failed"] == []
+    paths = [next(v for v in values(each["unit"], "Environment") if v.startswith('"PATH=')) for each in (coding, own)]
+    assert ["-claude-code/bin" in path for path in paths] == [True, False]
+    assert found["withoutCommand"] == [
+        'hive.agent.settings.runtime = "acp" has no coding agent of its own; set hive.agent.settings.command.'
+    ]
+    (message,) = found["olderNixpkgs"]
+    assert "pkgs.codex-acp, which this nixpkgs does not have; set hive.agent.cli.package" in message
+
+
+def test_the_modules_have_the_runtimes_of_the_harness() -> None:
+    text = (ROOT / "nix/modules/agent/runtimes.nix").read_text(encoding="utf-8")
+    assert re.findall(r'^  "([\w-]+)"$', text, re.MULTILINE) == list(get_args(RuntimeName))
 
 
 def test_a_name_that_hive_has_for_itself_is_no_agents(found: Any) -> None:

@@ -21,18 +21,32 @@ from tests.nix.generate import LEFT_OUT
 TABLES = {"host": ("services.hive", HOST), "agent": ("hive.agent", AGENT)}
 EVERY_KEY = """
 runtime = "claude"
+command = ["c"]
 model = "m"
 label = "L"
 description = "D"
 prompt = "P"
 recipients = ["bob"]
 auto_propose = true
+env = { EDITOR = "ed" }
 [limits]
 turn_seconds = 5
 max_turns = 7
+silence_seconds = 8
+tool_seconds = 9
+[permissions]
+allow = ["Read"]
+deny = ["Bash"]
+[budget]
+turns = 1
+tokens = 2
+dollars = 3.5
 [mcp_servers.files]
 command = ["srv"]
 env = { KEY = "v" }
+[mcp_servers.wiki]
+url = "https://mcp.example.org"
+headers = { Accept = "text/plain" }
 [start]
 exit = 3
 fault = "mute"
@@ -86,6 +100,7 @@ def found(nix: Evaluator, tmp_path_factory: pytest.TempPathFactory) -> Any:
         rows = [f'"{option}" = {modules(prefix, option, effect)};' for option, effect in table.items()]
         parts.append(f"{side} = {{ {' '.join(rows)} ALL }};")
     unread = 'model = "m"; prompt = "p"; mcp_servers.a.command = [ "x" ]; limits.max_turns = 3;'
+    unread += 'env.A = "x"; permissions.deny = [ "x" ];'
     every = f"idle = [ {{ hive.agent.settings = {{ {unread} }}; }} ];"
     every += "every = [ { hive.agent.settings = builtins.fromTOML (builtins.readFile ./every.toml); } ];"
     settings = f"every = [ {{ services.hive.settings = builtins.fromJSON ''{json.dumps(OTHERS)}''; }} ];"
@@ -162,5 +177,5 @@ def keys(prefix: str, value: Any) -> Iterator[str]:
 def test_what_no_runtime_of_this_hive_reads_is_warned_of(found: Any) -> None:
     assert found["agent"]["file"][1]["warnings"] == "[]"
     (warning,) = json.loads(found["agent"]["idle"][0]["warnings"])
-    for key in ("model", "prompt", "mcp_servers", "limits.max_turns"):
+    for key in ("model", "prompt", "mcp_servers", "limits.max_turns", "env", "permissions.deny"):
         assert f"hive.agent.settings.{key}" in warning

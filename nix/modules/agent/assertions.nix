@@ -24,14 +24,7 @@ in
     }
     {
       assertion = builtins.elem cfg.settings.runtime cfg.runtimes;
-      message = "hive.agent.settings.runtime = \"${cfg.settings.runtime}\": this hive's harness has no such runtime yet, so the agent could not start; use \"script\".";
-    }
-    {
-      assertion =
-        cfg.settings.runtime == "script"
-        || !builtins.elem cfg.settings.runtime cfg.runtimes
-        || cfg.cli.package != null;
-      message = "hive.agent.settings.runtime = \"${cfg.settings.runtime}\" drives a coding agent, and hive.agent.cli.package is null; set it, for example to pkgs.claude-code (unfree: nixpkgs.config.allowUnfreePredicate says whether you allow that).";
+      message = "hive.agent.settings.runtime = \"${cfg.settings.runtime}\": hive.agent.package has no such runtime (hive.agent.runtimes), so the agent could not start; use \"script\".";
     }
     {
       assertion = cfg.user != "root";

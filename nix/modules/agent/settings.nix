@@ -18,6 +18,9 @@ let
     lib.optional (cfg.settings.model != null) "model"
     ++ lib.optional (cfg.settings.prompt != null) "prompt"
     ++ lib.optional (cfg.settings.mcp_servers != { }) "mcp_servers"
+    ++ lib.optional (cfg.settings.env != { }) "env"
+    ++ lib.optional (cfg.settings.permissions.allow != [ ]) "permissions.allow"
+    ++ lib.optional (cfg.settings.permissions.deny != [ ]) "permissions.deny"
     ++ lib.optional (cfg.settings.limits.max_turns != null) "limits.max_turns";
   toml = import ./toml.nix { inherit lib; };
 
@@ -29,7 +32,9 @@ let
   table = options: types.submodule { inherit options; };
 
   short = types.addCheck types.str (text: builtins.stringLength text <= 500);
-  text = types.addCheck types.str (text: text != "");
+  model = types.addCheck types.str (
+    name: builtins.match "[A-Za-z0-9][!-~]*" name != null && builtins.stringLength name <= 200
+  );
   seconds = most: types.numbers.between 0 most;
   moreThanNone = type: types.addCheck type (value: value > 0);
   exitCode = types.ints.between 0 255;
@@ -44,11 +49,43 @@ let
     "host"
     "hive"
   ];
+  command = types.nonEmptyListOf types.str;
+  # the names of meta/agent_toml/values.py; what their values may be hive itself checks
+  secret = "(.*_)?(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY)|.+_(KEY|PAT)";
+  ours = "HIVE_.*|HYPERHIVE_.*|LD_.*|PATH|HOME|CREDENTIALS_DIRECTORY";
+  isVariable =
+    name:
+    builtins.match "[A-Za-z_][A-Za-z0-9_]{0,127}" name != null
+    && builtins.match ours name == null
+    && builtins.match secret (lib.toUpper name) == null;
+  variables = types.addCheck (types.attrsOf types.str) (
+    given: builtins.all isVariable (builtins.attrNames given)
+  );
+  rules = types.listOf (
+    types.addCheck types.str (rule: rule != "" && builtins.stringLength rule <= 500)
+  );
+  url = types.addCheck types.str (
+    text: builtins.match "https://[!-~]+|http://(localhost|127[.][0-9.]+|\\[::1])([:/?][!-~]*)?" text != null
+  );
   server = table {
-    command = required (types.nonEmptyListOf types.str) "The program and its arguments.";
-    env = option (types.attrsOf types.str) { } "Its environment.";
+    command = maybe command "The program and its arguments. A server has this or a url.";
+    env = option variables { } "The program's environment. No secrets.";
+    url = maybe url "The server's address: https, or http on loopback.";
+    headers =
+      option (types.attrsOf types.str) { }
+        "Headers for the url. `\${ID}` stands for the agent's credential ID.";
   };
   serverName = name: builtins.match "[A-Za-z0-9_-]{1,64}" name != null && name != "hive";
+  kinds = server: builtins.length (builtins.filter (key: server.${key} != null) [ "command" "url" ]);
+  oneKind =
+    servers:
+    let
+      wrong = builtins.filter (name: kinds servers.${name} != 1) (builtins.attrNames servers);
+    in
+    if wrong == [ ] then
+      servers
+    else
+      throw "hive.agent.settings.mcp_servers.${builtins.head wrong} needs one of command and url, and not both";
 
   rule = table {
     when = option short ".*" "Regular expression for the whole message.";
@@ -83,11 +120,11 @@ let
     crash = maybe (types.either types.bool exitCode) "End at once with this exit code; true: by SIGKILL.";
   };
   settings = {
-    runtime = option (types.enum [
-      "script"
-      "claude"
-    ]) "script" "`script` answers by rules, `claude` is the coding agent.";
-    model = maybe text "Which model the coding agent uses.";
+    runtime =
+      option (types.enum (import ./runtimes.nix)) "script"
+        "`script` answers by rules; the others drive a coding agent (docs/reference/agent-toml.md).";
+    command = maybe command "The coding agent's command, instead of the runtime's own. Needed for `acp`.";
+    model = maybe model "Which model the coding agent uses.";
     label = option types.str "" "Shown to people.";
     description = option types.str "" "Shown to people.";
     prompt = maybe types.str "Added to the coding agent's prompt.";
@@ -95,13 +132,30 @@ let
       types.addCheck recipient (name: !builtins.elem name reserved)
     )) [ "*" ] "Whom the agent may write to: names, `operator`, or `*`.";
     auto_propose = option types.bool false "Whether commits on main of its proposed work tree become proposals by themselves.";
+    env = option variables { } "Variables for the coding agent and its tools. No secrets.";
+    permissions = {
+      allow = option rules [ ] "Rules of tools that the coding agent may use, in its own words.";
+      deny = option rules [ ] "Rules of tools that it may not use.";
+    };
+    budget = {
+      turns = maybe (types.ints.between 1 1000000000) "Turns per day (UTC).";
+      tokens = maybe (types.ints.between 1 1000000000000000) "Tokens per day.";
+      dollars = maybe (moreThanNone (seconds 1000000000)) "Dollars per day.";
+    };
     limits = {
       turn_seconds = option (moreThanNone (seconds 86400)) 3600 "One turn, in seconds.";
       max_turns = maybe (types.ints.between 1 10000) "Rounds of the model in one turn.";
+      silence_seconds = option (moreThanNone (seconds 86400)) 600 "Seconds without a line of the coding agent and without a running tool until it counts as dead.";
+      tool_seconds = option (moreThanNone (seconds 86400)) 1800 "The same while a tool runs.";
     };
-    mcp_servers = option (types.addCheck (types.attrsOf server) (
-      servers: builtins.all serverName (builtins.attrNames servers)
-    )) { } "More MCP servers, started in the container.";
+    mcp_servers = mkOption {
+      type = types.addCheck (types.attrsOf server) (
+        servers: builtins.all serverName (builtins.attrNames servers)
+      );
+      default = { };
+      apply = oneKind;
+      description = "More MCP servers: programs in the container, or URLs.";
+    };
     script = option (types.addCheck (types.listOf rule) (
       rules: builtins.length rules <= 64
     )) [ ] "Rules of the script runtime; the first that matches is done.";

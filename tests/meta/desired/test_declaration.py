@@ -136,7 +136,7 @@ def test_a_module_that_cannot_be_used_breaks_only_its_agent(tmp_path: Path) -> N
         "many": {"module": str(tmp_path / "many")},
         "none": {"module": str(tmp_path / "none")},
         "odd": {"settings": "label = 1"},
-        "claude": {"settings": 'runtime = "claude"'},
+        "cladue": {"settings": 'runtime = "cladue"'},
         "good": {},
     }
     declared = read(write(tmp_path, {"version": 1, "agents": given}))
@@ -148,7 +148,7 @@ def test_a_module_that_cannot_be_used_breaks_only_its_agent(tmp_path: Path) -> N
         "many": "more than",
         "none": "does not exist",
         "odd": "label: must be text",
-        "claude": "no runtime",
+        "cladue": "runtime: must be",
     }.items():
         assert words in reasons[name]
     assert declared.names == frozenset(given)
