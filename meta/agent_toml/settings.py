@@ -157,9 +157,9 @@ class AgentSettings(Table):
     @classmethod
     def _servers(cls, servers: dict[str, McpServer]) -> dict[str, McpServer]:
         for name in servers:
-            if not _SERVER_NAME.fullmatch(name) or name == HIVE:
+            if not _SERVER_NAME.fullmatch(name) or name.lower().startswith(HIVE):  # hive's tools begin with it
                 raise ValueError(
-                    f"{name[:VALUE_LIMIT]!r} is not a name for a server (letters, digits, _ and -; not 'hive')"
+                    f"{name[:VALUE_LIMIT]!r} is not a name for a server (letters, digits, _ and -; does not begin with 'hive')"
                 )
         if len(servers) > ENTRIES_LIMIT:
             raise ValueError(f"has {len(servers)} servers, the limit is {ENTRIES_LIMIT}")

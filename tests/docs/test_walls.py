@@ -160,6 +160,7 @@ NO_SOCKETS = {
 }
 """Modules that import one of SOCKETS, make none, and why they do."""
 NO_PARSERS = {
+    "harness/prompts/permissions.py": "reads a file of its own package",
     "reconciler/upkeep/backups/packing.py": "writes archives; what it reads is on the page below Files",
 }
 """Modules that import one of PARSERS, read no text of others, and why they do."""

@@ -84,6 +84,7 @@ BAD = (
     '[mcp_servers.files]\ncommand = ["x"]\nenv = { KEY = 1 }\n',
     '[mcp_servers.files]\ncommand = ["x"]\ncwd = "/"\n',
     _SERVER.format("hive"),
+    _SERVER.format("Hive_x"),
     _SERVER.format("a b"),
     _SERVER.format("a" * 65),
     _RULE * 65,

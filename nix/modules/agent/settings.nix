@@ -75,7 +75,7 @@ let
       option (types.attrsOf types.str) { }
         "Headers for the url. `\${ID}` stands for the agent's credential ID.";
   };
-  serverName = name: builtins.match "[A-Za-z0-9_-]{1,64}" name != null && name != "hive";
+  serverName = name: builtins.match "[A-Za-z0-9_-]{1,64}" name != null && builtins.match "HIVE.*" (lib.toUpper name) == null;
   kinds = server: builtins.length (builtins.filter (key: server.${key} != null) [ "command" "url" ]);
   oneKind =
     servers:

@@ -1,0 +1,49 @@
+"""What the CLIs may do: the permissions of agent.toml in the words of each runtime.
+
+claude reads a settings file. It has two modes here. Without rules in `allow` it may use every tool that `deny` does not
+name (`bypassPermissions`; the container is the wall). With rules it may use only those and hive's (`dontAsk`: what no
+rule allows is refused without a question). Runtimes of the Agent Client Protocol ask hive; `is_permitted` answers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from fnmatch import fnmatchcase
+from importlib import resources
+from typing import Any
+
+from meta.agent_toml.settings import AgentSettings, Permissions
+
+CLAUDE_SETTINGS = "claude-settings.json"
+HIVE_TOOLS = "mcp__hive"
+"""The rule of claude for all tools of the MCP server `hive`."""
+
+_HIVE_NAME = re.compile(r"mcp__hive__\w+|mcp_hive_\w+|hive_\w+|mcp\.hive\.\w+|hive[./:]\w+")
+"""The names of hive's tools in the runtimes that were seen."""
+
+
+def claude_settings(settings: AgentSettings) -> dict[str, Any]:
+    """Return the settings for claude's `--settings`."""
+    text = resources.files("harness.prompts").joinpath(CLAUDE_SETTINGS).read_text(encoding="utf-8")
+    base: dict[str, Any] = json.loads(text)
+    given, rules = settings.permissions, base["permissions"]
+    allow = [*rules["allow"], *given.allow, HIVE_TOOLS] if given.allow else rules["allow"]
+    mode = "dontAsk" if given.allow else "bypassPermissions"
+    return base | {"permissions": {"defaultMode": mode, "allow": allow, "deny": [*rules["deny"], *given.deny]}}
+
+
+def is_permitted(permissions: Permissions, *names: str) -> bool:
+    """Return True if a tool with these names (its own, its title, its kind) may run. `deny` wins over `allow`.
+
+    Upper and lower case are the same, and `*` in a rule stands for any text. hive's own tools may always run.
+    """
+    if any(_HIVE_NAME.fullmatch(name) for name in names):
+        return True
+    if _matches(permissions.deny, names):
+        return False
+    return not permissions.allow or _matches(permissions.allow, names)
+
+
+def _matches(rules: list[str], names: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name.lower(), rule.lower()) for rule in rules for name in names if name)
