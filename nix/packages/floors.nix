@@ -5,6 +5,7 @@
   aiosqlite = "0.22";
   litestar = "2.19";
   uvicorn = "0.34";
+  h11 = "0.16";
   gitpython = "3.2.1";
   mcp = "2.1";
   typer = "0.29";

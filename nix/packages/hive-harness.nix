@@ -16,7 +16,10 @@ python3.pkgs.buildPythonApplication {
   src = source.harness;
   inherit (source) postPatch;
   build-system = [ python3.pkgs.hatchling ];
-  dependencies = [ chosen.pydantic ];
+  dependencies = [
+    chosen.h11
+    chosen.pydantic
+  ];
   # the wheel asks for everything that the daemon needs
   dontCheckRuntimeDeps = true;
   postInstall = ''

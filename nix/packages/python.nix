@@ -75,7 +75,7 @@ let
       version = "2.16.2";
       hash = "sha256-FgUa4qQvd2AHVD8y3pNJoxeyPSy7ThRWtLrA6IuHQZo=";
       dependencies = [
-        pythonPackages.h11
+        (pick "h11")
         pythonPackages.truststore
       ];
     };

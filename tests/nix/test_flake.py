@@ -91,7 +91,7 @@ def test_python_packages_that_are_too_old_are_replaced(found: Any) -> None:
 
 
 def test_the_harness_package_has_nothing_of_the_daemons(found: Any) -> None:
-    assert found["harness"] == ["pydantic"]
+    assert found["harness"] == ["h11", "pydantic"]
 
 
 def test_no_lock_of_nixpkgs_is_committed() -> None:

@@ -70,9 +70,9 @@ def test_a_release_without_a_package_that_hive_does_not_bring_is_refused_with_th
             nix.json(HERE / "releases.nix", release="25.05", of=file)
 
 
-def test_the_harness_needs_only_pydantic_of_a_release(nix: Evaluator) -> None:
+def test_the_harness_needs_only_h11_and_pydantic_of_a_release(nix: Evaluator) -> None:
     packages = nix.json(HERE / "releases.nix", release="25.11", of="hive-harness.nix")
-    assert [one["pname"] for one in packages] == ["pydantic"]
+    assert [one["pname"] for one in packages] == ["h11", "pydantic"]
 
 
 @pytest.mark.parametrize(("name", "version", "hash"), PINNED)

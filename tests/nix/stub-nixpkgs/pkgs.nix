@@ -79,7 +79,6 @@ let
       "editables"
       "cryptography"
       "gitdb"
-      "h11"
       "hatchling"
       "httpx"
       "idna"

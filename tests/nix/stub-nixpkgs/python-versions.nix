@@ -8,6 +8,7 @@ let
     aiosqlite = "0.21.0";
     dbus-fast = "2.44.1";
     gitpython = "3.1.44";
+    h11 = "0.16.0";
     litestar = "2.16.0";
     mcp = "1.9.1";
     prometheus-client = "0.22.0";
@@ -36,6 +37,7 @@ let
     annotated-doc = "0.0.4";
     dbus-fast = "5.0.22";
     gitpython = "3.1.50";
+    h11 = "0.16.0";
     httpcore2 = "2.4.0";
     httpx2 = "2.4.0";
     litestar = "2.21.1";

@@ -1,0 +1,93 @@
+"""The way out: a loopback port that carries bytes, unread, to `egress.sock` in the directory of HIVE_EGRESS.
+
+What listens there is hive's business, outside of the container. Only if nothing does is the request read, as far as
+its head, and answered with 503 and one line that says so: a CLI shows it, and `x-should-retry: false` keeps the
+Anthropic SDK from retries that cannot help.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from harness.relay.listener import CHUNK, HOST, connect, linger, listening
+
+SOCKET = "egress.sock"
+CONNECTIONS = 128
+"""The limit of connections at the same time. Tools of an agent may open many."""
+PATIENCE = 1.0
+"""Seconds that a connection waits for a socket that does not answer."""
+HEAD_SECONDS = 30.0
+
+
+@contextlib.asynccontextmanager
+async def egress_relay(
+    directory: Path, *, port: int = 0, patience: float = PATIENCE, limit: int = CONNECTIONS
+) -> AsyncIterator[str]:
+    """Relay inside the block; yield the base URL for the CLI. The socket may come and go at any time."""
+    path = directory / SOCKET
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            out_reader, out_writer = await connect(str(path), patience)
+        except OSError as error:
+            await _answer(reader, writer, f"no way out of this container: {path} does not answer ({error.strerror})")
+            return
+        try:
+            await _relay((reader, writer), (out_reader, out_writer))
+        except BaseException:
+            out_writer.transport.abort()
+            raise
+        out_writer.close()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer(reader, writer, f"too many connections through the way out, at most {limit} at the same time")
+
+    async with listening(serve, refuse, limit=limit, port=port) as chosen:
+        yield f"http://{HOST}:{chosen}"
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _relay(inner: Streams, outer: Streams) -> None:
+    """Carry bytes both ways until both sides have ended. OSError if one broke off."""
+    try:
+        async with asyncio.TaskGroup() as ways:
+            ways.create_task(_carry(inner[0], outer[1]))
+            ways.create_task(_carry(outer[0], inner[1]))
+    except* OSError as errors:
+        raise ConnectionResetError("one side broke off") from errors
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry bytes one way: no faster than the receiver reads, without a limit of time, its end too."""
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reason: str) -> None:
+    """Read the head of the request, and answer 503. The body has the form in which APIs of models report errors."""
+    try:
+        async with asyncio.timeout(HEAD_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
+    except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return
+    error = {"type": "api_error", "code": "no_egress", "message": reason}
+    body = json.dumps({"type": "error", "error": error}).encode()
+    lines = (
+        "HTTP/1.1 503 Service Unavailable",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "x-should-retry: false",
+        "connection: close",
+    )
+    writer.write("\r\n".join((*lines, "", "")).encode("ascii"))
+    if not head.startswith(b"HEAD "):
+        writer.write(body)
+    await linger(reader, writer)
