@@ -23,6 +23,7 @@ RUNTIME
     host.sock http.sock                     operator
     manager/{mcp,harness,http}.sock         bound into the manager as /run/hive
     agents/<n>/{mcp,harness,http}.sock      bound into the agent as /run/hive
+    egress/<n>/egress.sock                  the way out, bound into the agent as /run/egress; hive's own
 """
 
 from __future__ import annotations
@@ -216,6 +217,10 @@ class Layout:
     def sockets(self, agent: AgentName) -> Path:
         """The directory bound into the container as /run/hive."""
         return self.runtime / "manager" if agent == MANAGER else self.runtime / "agents" / agent
+
+    def egress(self, agent: AgentName) -> Path:
+        """The directory bound into the container as /run/egress. A socket in it is the agent's way out."""
+        return self.runtime / "egress" / agent
 
     def mcp_socket(self, agent: AgentName) -> Path:
         """The agent's line protocol."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from meta.process import sandbox, trial
 from meta.process.privilege import Privilege
 from reconciler.backends.local import enclosure
 from tests.contract.localhost import ALICE, BOB, LINGER, ROOT, Host
+from tests.support.in_sandbox import PYTHON
 
 
 async def said(host: Host, agent: AgentName, script: str) -> list[str]:
@@ -96,6 +98,39 @@ async def test_an_agent_that_would_be_the_hosts_root_is_refused(local_host: Host
 async def test_an_agent_cannot_write_where_its_sockets_are(local_host: Host) -> None:
     lines = await said(local_host, ALICE, "touch /run/hive/file; mkdir /run/hive/folder; ls /run/hive")
     assert ["Read-only file system" in line for line in lines] == [True, True]
+
+
+async def test_a_socket_in_the_way_out_made_later_connects_and_an_agent_can_put_nothing_there(local_host: Host) -> None:
+    path = local_host.layout.egress(ALICE) / "egress.sock"
+    program = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/egress/egress.sock'); print('connected')"
+    )
+    wait = "while ! [ -S $HIVE_EGRESS/egress.sock ]; do sleep 0.01; done"
+    local_host.script = (
+        f'touch $HIVE_EGRESS/x; mkdir $HIVE_EGRESS/y; echo tried; {wait}; {PYTHON} -c "{program}"; echo end; {LINGER}'
+    )
+    await local_host.bring_up(ALICE)
+    await local_host.until_logged(ALICE, "tried\n")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o666)  # as hive does: in a directory that only the agent may enter
+        listener.listen()
+        lines = (await local_host.until_logged(ALICE, "end\n")).splitlines()
+    assert ["Read-only file system" in line for line in lines[:2]] == [True, True]
+    assert "connected" in lines
+    assert list(path.parent.iterdir()) == [path]
+
+
+async def test_the_way_out_belongs_to_hive_and_goes_with_the_container(local_host: Host) -> None:
+    await local_host.bring_up(ALICE)
+    folder = local_host.layout.egress(ALICE)
+    before = folder.stat()
+    assert (before.st_uid, before.st_mode & 0o7777) == (os.geteuid(), 0o750)
+    assert before.st_gid == (600_000 if ROOT else os.getgid())
+    await local_host.backend.own_directories(ALICE, local_host.settings(ALICE))
+    assert folder.stat().st_ino == before.st_ino
+    await local_host.backend.destroy(ALICE)
+    assert not folder.exists()
 
 
 async def test_the_hosts_settings_are_read_only_for_an_agent(local_host: Host) -> None:

@@ -237,10 +237,14 @@ class LocalBackend:
             write_json(records.folder / "settings.json", WrittenSettings.of(settings))
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make /state, home and the sockets' directory, owned by the agent's uid. Follow no symlink."""
+        """Make /state, home and the sockets' directory, owned by the agent's uid. Follow no symlink.
+
+        The directory of the way out is hive's own: the agent may enter it, and nothing else.
+        """
         layout, uid = self._layout, self._known_host().uid(self._config, settings)
         layout.agent(agent).mkdir(mode=0o755, parents=True, exist_ok=True)
-        layout.sockets(agent).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for folder in (layout.sockets(agent), layout.egress(agent)):
+            folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         for path, mode in (
             (layout.agent_state(agent), 0o700),
             (layout.agent_home(agent), 0o700),
@@ -248,6 +252,7 @@ class LocalBackend:
         ):
             directories.own(path, uid, mode)
             operation(path.name)
+        directories.own(layout.egress(agent), os.geteuid(), 0o750, group=os.getegid() if uid is None else uid)
         if settings.role is Role.MANAGER:
             for path in (layout.state / "proposed", layout.state / "applied", layout.meta):
                 path.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -329,12 +334,13 @@ class LocalBackend:
         await clear_cgroups(self._cgroups, self._records(agent), KILL_SECONDS)
 
     async def destroy(self, agent: AgentName) -> None:
-        """Stop and remove the backend's directory. The agent's own directories stay."""
+        """Stop and remove the backend's directory and the way out. The agent's own directories stay."""
         await self.stop(agent, self._config.stop_grace)
         records = self._records(agent)
         if not records.exists:
             return
         self._existing(agent)
+        await asyncio.to_thread(shutil.rmtree, self._layout.egress(agent), ignore_errors=True)
         removed = self._folder / f".gone-{agent}-{secrets.token_hex(4)}"
         with disk(f"cannot remove the container {agent}"):
             records.folder.rename(removed)

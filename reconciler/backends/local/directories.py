@@ -11,8 +11,8 @@ from meta.errors import Refused, TransientError
 TAIL_BYTES = 256 * 1024
 
 
-def own(path: Path, uid: int | None, mode: int) -> None:
-    """Make `path` a directory of `uid` (None: ours) with `mode`.
+def own(path: Path, uid: int | None, mode: int, group: int | None = None) -> None:
+    """Make `path` a directory of `uid` (None: ours) and `group` (None: that of the uid) with `mode`.
 
     Its parent is hive's own, so only `path` itself can be a symlink of the agent. Raise Refused unless it is a
     directory.
@@ -31,14 +31,21 @@ def own(path: Path, uid: int | None, mode: int) -> None:
         ) from error
     try:
         status = os.fstat(fd)
-        if uid is not None and (status.st_uid, status.st_gid) != (uid, uid):
-            os.fchown(fd, uid, uid)
+        owner = (status.st_uid if uid is None else uid, _group(status, uid, group))
+        if (status.st_uid, status.st_gid) != owner:
+            os.fchown(fd, *owner)
         if status.st_mode & 0o7777 != mode:
             os.fchmod(fd, mode)
     except OSError as error:
         raise TransientError(f"cannot give {path} to uid {uid}: {error.strerror}") from error
     finally:
         os.close(fd)
+
+
+def _group(status: os.stat_result, uid: int | None, group: int | None) -> int:
+    if group is not None:
+        return group
+    return status.st_gid if uid is None else uid
 
 
 def tail(folder: Path, lines: int) -> str:

@@ -1,7 +1,8 @@
 """The enclosure of a run of an agent: the command line, the environment, the uid.
 
     with bubblewrap       own mount, pid, network, ipc and uts namespace; only the agent's own directories:
-                          generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive (ro);
+                          generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive (ro),
+                          the way out -> /run/egress (ro);
                           the manager also: proposed -> /agents, applied -> /applied (ro), meta -> /meta (ro)
     without               the host's paths by HIVE_* variables; only if that was explicitly allowed
 
@@ -31,6 +32,7 @@ from reconciler.plan.observed import Launch
 INSIDE = {
     "HIVE_CONFIG": "/config",
     "HIVE_RUN": "/run/hive",
+    "HIVE_EGRESS": "/run/egress",
     "HIVE_STATE": "/state",
     "HIVE_AGENTS": "/agents",
     "HIVE_APPLIED": "/applied",
@@ -158,6 +160,7 @@ def _outside(layout: Layout, subject: Subject) -> dict[str, str]:
     return {
         "HIVE_CONFIG": str(subject.tree),
         "HIVE_RUN": str(layout.sockets(subject.agent)),
+        "HIVE_EGRESS": str(layout.egress(subject.agent)),
         "HIVE_STATE": str(layout.agent_state(subject.agent)),
         "HIVE_AGENTS": str(layout.state / "proposed"),
         "HIVE_APPLIED": str(layout.state / "applied"),
@@ -182,7 +185,7 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
     read_only = [(path, path) for path in sandbox.python_closure()]
     read_only += [(subject.tree, Path("/config")), *_etc(subject, uid)]
     # the agent may connect to its sockets, and cannot fill the host's /run
-    read_only += [(layout.sockets(agent), Path("/run/hive"))]
+    read_only += [(layout.sockets(agent), Path("/run/hive")), (layout.egress(agent), Path("/run/egress"))]
     writable = [
         (layout.agent_state(agent), Path("/state")),
         (layout.agent_home(agent), Path("/home/agent")),

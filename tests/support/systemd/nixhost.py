@@ -27,7 +27,7 @@ HOME = Path("/srv/hive-host")
 PYTHON = Path("/usr/lib/hive-host")
 """A path in the host and its containers: `python3`, and in `python` the packages that the harness imports."""
 
-MODULES = ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions")
+MODULES = ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions", "h11")
 INTERPRETER = f"/usr/bin/python3.{sys.version_info.minor}"
 HIVE = HOME / "hive"
 """A path in the host: the files of hive's flake."""
