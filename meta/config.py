@@ -91,6 +91,11 @@ class Config(BaseModel):
         pattern="^(required|unsafe-none)$",
         description="unsafe-none lets agents run without bubblewrap",
     )
+    agent_programs: str = Field(
+        "",
+        description="files and folders with programs for local agents, separated by `:`, besides the coding agents on "
+        "the daemon's PATH",
+    )
     declared: str = Field(
         "", description="a file with the agents that the host's configuration declares; empty: none are declared"
     )

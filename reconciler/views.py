@@ -165,6 +165,8 @@ class Status:
     """Dead letters of all inboxes."""
     disk: str = ""
     """The limit of an agent's files, and how it is kept."""
+    programs: str = ""
+    """The coding agents of the host that agents can run, and why others cannot; "" if agents have their own."""
     attention: dict[str, int] = field(default_factory=dict)
     """The number of rows of the attention list, by severity."""
 

@@ -37,10 +37,17 @@ _ETC = (
     "/etc/ld.so.conf.d",
     "/etc/alternatives",
     "/etc/localtime",
+    "/etc/ssl/cert.pem",
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/pki/tls/cert.pem",
     "/etc/pki/tls/certs",
+    "/etc/ca-certificates/extracted",
     "/etc/static/ssl",
+    "/etc/os-release",
+    "/etc/protocols",
+    "/etc/services",
 )
 _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr")
 """Written here, by the host's root at least, they change the host: core_pattern is a program that it runs."""
@@ -56,13 +63,15 @@ _DROP = ("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
 class Sandbox:
     """The contents of one sandbox. Binds are (path on the host, path inside); the inner of two nested ones wins.
 
-    `env` is the whole environment inside. The host's process list shows it, so it must not hold secrets.
+    `links` are symlinks, (target, path inside). `env` is the whole environment inside. The host's process list shows
+    it, so it must not hold secrets.
     `uid` is also the gid. With `network` the sandbox shares the host's network. With `nested` programs may make
     namespaces, and mounts in them, for a nix that sandboxes its builders.
     """
 
     read_only: tuple[tuple[Path, Path], ...] = ()
     writable: tuple[tuple[Path, Path], ...] = ()
+    links: tuple[tuple[str, Path], ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     uid: int | None = None
     network: bool = False
@@ -158,7 +167,9 @@ def command(sandbox: Sandbox, argv: Sequence[str | Path], host: Host | None = No
     for path in ("/dev/shm", "/tmp"):  # noqa: S108 (inside)
         words += ["--perms", "1777", "--tmpfs", path]
     words += _binds(
-        [("--ro-bind", *pair) for pair in sandbox.read_only] + [("--bind", *pair) for pair in sandbox.writable]
+        [("--ro-bind", *pair) for pair in sandbox.read_only]
+        + [("--bind", *pair) for pair in sandbox.writable]
+        + [("--symlink", *pair) for pair in sandbox.links]
     )
     words += ["--remount-ro", "/", "--clearenv"]
     for key, value in sandbox.env:
@@ -178,7 +189,7 @@ def _changes_uid(sandbox: Sandbox, host: Host) -> bool:
     return host.root and bool(sandbox.uid)
 
 
-def _binds(binds: Sequence[tuple[str, Path, Path]]) -> list[str]:
+def _binds(binds: Sequence[tuple[str, str | Path, Path]]) -> list[str]:
     words: list[str] = []
     created: set[Path] = set()
     for option, outside, inside in sorted(
@@ -202,6 +213,11 @@ def _inner(sandbox: Sandbox, host: Host) -> list[str]:
     keep = [word for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP") for word in ("--cap-add", name)]
     user = ["--reuid", str(sandbox.uid), "--regid", str(sandbox.uid), "--clear-groups"]
     return ["--cap-drop", "ALL", *keep, "--", host.setpriv, *user, *_DROP, "--"]
+
+
+def has(path: Path) -> bool:
+    """Return True if every sandbox has `path`, which is resolved, under the same name."""
+    return any(path.is_relative_to(folder) for folder in map(Path, _SYSTEM) if not folder.is_symlink())
 
 
 def python_closure() -> tuple[Path, ...]:

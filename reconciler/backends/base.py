@@ -30,6 +30,8 @@ class Abilities:
     limits: str
     uids: str
     notes: tuple[str, ...] = ()
+    programs: str = ""
+    """The coding agents of the host that agents can run; "" if they have their own."""
 
 
 class Backend(Protocol):

@@ -101,6 +101,7 @@ class StatusQuery:
             isolation=abilities.isolation,
             limits=abilities.limits,
             uids=abilities.uids,
+            programs=abilities.programs,
             notes=(*_notes(alarms, abilities.notes, rollout), *self.holding.notes()),
             agents=agents,
             unread=unread,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -177,20 +179,69 @@ async def test_the_agents_path_is_fixed_and_nothing_inside_shows_the_daemons(
 ) -> None:
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/of/the/session")
     lines = await said(local_host, ALICE, "echo $PATH; cat /proc/[0-9]*/environ 2>/dev/null | grep -c /of/the/session")
-    assert lines == [enclosure.search_path(), "0"]
+    assert lines == [f"/programs/bin:{enclosure.search_path()}", "0"]
 
 
 async def test_without_a_sandbox_the_path_is_fixed_too(bare: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/of/the/session")
     bare.config = bare.config.model_copy(update={"isolation": "unsafe-none"})
     await bare.reopen()
-    assert await said(bare, ALICE, "echo $PATH") == [enclosure.search_path()]
+    (path,) = await said(bare, ALICE, "echo $PATH")
+    assert path.endswith(enclosure.search_path())
+    assert "/of/the/session" not in path
 
 
 def test_the_programs_of_a_nixos_host_are_on_the_path_if_it_has_them(tmp_path: Path) -> None:
     folders = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    assert enclosure.search_path(tmp_path / "none") == folders
-    assert enclosure.search_path(tmp_path) == f"{folders}:{tmp_path}"
+    assert enclosure.search_path(nixos=tmp_path / "none") == folders
+    assert enclosure.search_path(nixos=tmp_path) == f"{folders}:{tmp_path}"
+
+
+async def test_inside_is_what_a_coding_agent_needs(local_host: Host) -> None:
+    tools = [
+        name
+        for name in ("git", "gcc", "python3", "node", "make", "perl", "curl")
+        if shutil.which(name, path=enclosure.PATH)
+    ]
+    script = (
+        f"for one in sh ls sed grep find tar {' '.join(tools)}; do command -v $one >/dev/null || echo no $one; done; "
+        "git init -q ~/r && cd ~/r && git commit -q --allow-empty -m x && echo committed; "
+        "touch /tmp/x ~/x && echo wrote; getent hosts localhost | head -1; "
+        "for one in /etc/ssl/certs/ca-certificates.crt /etc/os-release; do test -s $one || echo no $one; done"
+    )
+    git = "export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b"
+    lines = await said(local_host, ALICE, f"{git}; {script}")
+    assert lines[:2] == ["committed", "wrote"]
+    assert "localhost" in lines[2]
+    missing = [path for path in ("/etc/ssl/certs/ca-certificates.crt", "/etc/os-release") if not Path(path).exists()]
+    assert lines[3:] == [f"no {path}" for path in missing]
+
+
+async def test_no_home_of_the_host_and_none_of_its_secrets_is_inside(local_host: Host) -> None:
+    homes = {user.pw_dir for user in pwd.getpwall()} - {"/", "/nonexistent"}
+    outside = sorted(home for home in homes if not sandbox.has(Path(home).resolve()) and home not in ("/dev", "/proc"))
+    secret = "/etc/shadow /etc/gshadow /etc/ssl/private /etc/ssh /var /srv /run/user /run/secrets /run/dbus"
+    script = f"for one in {' '.join(outside)}; do ls -A $one 2>/dev/null; done"
+    script += f"; for one in {secret}; do test -e $one && echo $one; done"
+    # of a home there are at most the folders that lead to the interpreter
+    python = {part for path in sandbox.python_closure() for part in path.parts}
+    assert set(await said(local_host, ALICE, script)) - python == set()
+
+
+async def test_a_program_in_somebodys_home_runs_inside_and_status_names_it(
+    local_host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "home" / "bin" / "claude"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho I am $0\n")
+    program.chmod(0o755)
+    program.parent.parent.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert await said(local_host, ALICE, f"claude; ls {program} 2>&1 | grep -c 'No such'") == [
+        "I am /programs/bin/claude",
+        "1",
+    ]
+    assert local_host.backend.abilities().programs.startswith("claude")
 
 
 async def test_a_socket_made_later_in_the_bound_directory_is_seen_inside(local_host: Host) -> None:

@@ -71,6 +71,7 @@ def test_every_path_that_backend_local_binds_is_in_the_table(tmp_path: Path, age
 def test_what_is_bound_beside_it_is_the_hosts_programs() -> None:
     source = Path(enclosure.__file__).read_text(encoding="utf-8")
     assert "sandbox.python_closure()" in source
+    assert "one.bind for one in programs" in source
 
 
 @pytest.mark.parametrize(("agent", "role"), [(ALICE, "agent"), (MANAGER, "manager")])

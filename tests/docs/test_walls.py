@@ -228,6 +228,8 @@ def binds(tmp_path: Path, agent: AgentName, role: Role) -> Iterator[str]:
     for option, first, second in zip(argv, argv[1:], argv[2:], strict=False):
         if option in {"--tmpfs", "--proc", "--dev", "--dev-bind", "--overlay", "--file", "--bind-data"}:
             yield first
+        elif second.startswith("/programs/"):  # what this host has of them
+            yield "/programs"
         elif option.endswith("bind") and second not in closure:
             yield second
 

@@ -30,6 +30,7 @@ def show(status: Row) -> None:
             ("isolation", status["isolation"]),
             ("limits", status["limits"]),
             ("uids", status["uids"]),
+            ("programs", status.get("programs")),  # an older daemon does not have it
             ("disk", status.get("disk")),  # an older daemon does not have it
             ("meta", texts.short_commit(status["meta_head"])),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from meta.config import Config
+from meta.process.agent_programs import agent_programs, describe
 from meta.process.privilege import ROOT_REMEDY
 from reconciler.backends.base import Abilities
 from reconciler.backends.local.cgroups import Cgroups
@@ -31,4 +32,4 @@ def abilities(host: Host, config: Config, cgroups: Cgroups) -> Abilities:
         notes.append(f"agents are separated by namespaces only, not by uid: {why}")
     if "not enforced" in cgroups.summary:
         notes.append(f"limits {cgroups.summary}")
-    return Abilities(isolation, cgroups.summary, uids, tuple(notes))
+    return Abilities(isolation, cgroups.summary, uids, tuple(notes), describe(agent_programs(config)))

@@ -2,7 +2,7 @@
 
     with bubblewrap       own mount, pid, network, ipc and uts namespace; only the agent's own directories:
                           generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive (ro),
-                          the way out -> /run/egress (ro);
+                          the way out -> /run/egress (ro); and the host's coding agents (meta.process.agent_programs);
                           the manager also: proposed -> /agents, applied -> /applied (ro), meta -> /meta (ro)
     without               the host's paths by HIVE_* variables; only if that was explicitly allowed
 
@@ -23,7 +23,8 @@ from meta.errors import HiveError, Refused
 from meta.layout import Layout
 from meta.model import ContainerSettings, Role
 from meta.names import AgentName
-from meta.process import sandbox
+from meta.process import agent_programs, sandbox
+from meta.process.agent_programs import AgentProgram
 from meta.process.privilege import ROOT_REMEDY, privilege
 from meta.process.trial import tried
 from meta.text import command_line
@@ -42,7 +43,7 @@ INSIDE = {
 """The paths in the sandbox."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""The agent's PATH. The daemon's names the folders of the session that started it."""
+"""The end of the agent's PATH. The daemon's names the folders of the session that started it."""
 
 NIXOS_PROGRAMS = Path("/run/current-system/sw/bin")
 """The system's programs on a NixOS host. /run/current-system is in the sandbox if the host has it."""
@@ -112,8 +113,9 @@ def enclose(layout: Layout, config: Config, host: Host, subject: Subject, comman
     """Return the enclosure of `command`. Raise Refused if bubblewrap is missing and a run without it is not allowed."""
     uid = host.uid(config, subject.settings)
     _refuse_root(host, uid)
+    programs = agent_programs.agent_programs(config, (layout.state, layout.runtime))
     if host.sandbox is not None and subject.settings.isolated:
-        inside = _sandbox(layout, subject, uid)
+        inside = _sandbox(layout, subject, uid, programs)
         argv = sandbox.command(inside, command, host.sandbox)
         # The first process inside is bubblewrap itself, whose environment the agent can read in /proc.
         return Enclosure(tuple(argv), {"PATH": search_path()}, "/", None, sandboxed=True)
@@ -123,16 +125,26 @@ def enclose(layout: Layout, config: Config, host: Host, subject: Subject, comman
             f"{subject.agent} does not start without isolation: {why}",
             f"{host.remedy or _INSTALL}; or set HIVE_ISOLATION=unsafe-none",
         )
-    env = _environment(subject, _outside(layout, subject))
+    env = _environment(subject, _outside(layout, subject), search_path(_folders(programs)))
     if uid is not None:
         for path in (subject.tree, layout.agent_state(subject.agent), layout.sockets(subject.agent)):
             _require_passage(path, uid)
     return Enclosure(tuple(command), env, env["HIVE_STATE"], uid, sandboxed=False)
 
 
-def search_path(nixos: Path = NIXOS_PROGRAMS) -> str:
-    """Return the PATH of an agent."""
-    return f"{PATH}:{nixos}" if nixos.is_dir() else PATH
+def search_path(first: Sequence[Path] = (), nixos: Path = NIXOS_PROGRAMS) -> str:
+    """Return a PATH: the folders of programs `first`, then the system's."""
+    return ":".join([*map(str, first), PATH, *([str(nixos)] if nixos.is_dir() else [])])
+
+
+def _inside_path(programs: Sequence[AgentProgram]) -> str:
+    return search_path((agent_programs.BIN, *(one.search for one in programs if one.search is not None)))
+
+
+def _folders(programs: Sequence[AgentProgram]) -> tuple[Path, ...]:
+    """Return the folders of programs on the host that are not on every PATH anyway."""
+    here = (one.search or (one.path.parent if one.path is not None and not one.why else None) for one in programs)
+    return tuple(dict.fromkeys(folder for folder in here if folder is not None and str(folder) not in PATH.split(":")))
 
 
 def _refuse_root(host: Host, uid: int | None) -> None:
@@ -143,9 +155,9 @@ def _refuse_root(host: Host, uid: int | None) -> None:
         )
 
 
-def _environment(subject: Subject, paths: dict[str, str]) -> dict[str, str]:
+def _environment(subject: Subject, paths: dict[str, str], path: str) -> dict[str, str]:
     return {
-        "PATH": search_path(),
+        "PATH": path,
         "LANG": "C.UTF-8",
         "USER": "agent",
         "HIVE_AGENT": subject.agent,
@@ -180,12 +192,13 @@ def _require_passage(path: Path, uid: int) -> None:
             )
 
 
-def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandbox:
+def _sandbox(layout: Layout, subject: Subject, uid: int | None, programs: Sequence[AgentProgram]) -> sandbox.Sandbox:
     agent = subject.agent
     read_only = [(path, path) for path in sandbox.python_closure()]
     read_only += [(subject.tree, Path("/config")), *_etc(subject, uid)]
     # the agent may connect to its sockets, and cannot fill the host's /run
     read_only += [(layout.sockets(agent), Path("/run/hive")), (layout.egress(agent), Path("/run/egress"))]
+    read_only += [one.bind for one in programs if one.bind is not None]
     writable = [
         (layout.agent_state(agent), Path("/state")),
         (layout.agent_home(agent), Path("/home/agent")),
@@ -196,7 +209,8 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
     return sandbox.Sandbox(
         read_only=tuple(read_only),
         writable=tuple(writable),
-        env=tuple(_environment(subject, INSIDE).items()),
+        links=tuple(one.link for one in programs if one.link is not None),
+        env=tuple(_environment(subject, INSIDE, _inside_path(programs)).items()),
         uid=uid,
         hostname=agent,
         cwd=Path("/"),  # bubblewrap enters it before it changes the uid, when it may not enter /state
@@ -204,17 +218,19 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None) -> sandbox.Sandb
 
 
 def _etc(subject: Subject, uid: int | None) -> list[tuple[Path, Path]]:
-    """Write passwd and group files that name the agent: git and ssh need a name for the uid they run under.
+    """Write passwd and group files that name the agent, since git and ssh need a name for the uid they run under, and
+    hosts: without it `localhost` is no name.
 
     The manager reads hive's repos (/applied, /meta), which belong to another uid, so its git gets safe.directory. Its
     container has no other repos, and git before 2.46 knows no narrower pattern than `*`.
     """
-    folder, names = subject.folder, ["passwd", "group"]
+    folder, names = subject.folder, ["passwd", "group", "hosts"]
     number, group = (uid, uid) if uid is not None else (os.getuid(), os.getgid())
     etc = folder / ACCOUNTS
     etc.mkdir(mode=0o755, exist_ok=True)
     (etc / "passwd").write_text(f"agent:x:{number}:{group}:agent:/home/agent:/bin/sh\n", encoding="ascii")
     (etc / "group").write_text(f"agent:x:{group}:\n", encoding="ascii")
+    (etc / "hosts").write_text(f"127.0.0.1 localhost {subject.agent}\n::1 localhost\n", encoding="ascii")
     if subject.settings.role is Role.MANAGER:
         (etc / "gitconfig").write_text("[safe]\n\tdirectory = *\n", encoding="ascii")
         names.append("gitconfig")
