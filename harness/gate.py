@@ -1,86 +1,169 @@
-"""The gate for turns, the turn state, and the turn that runs. Shared by the loop and by the link to hive."""
+"""The gate for turns: the turn state with its reason, what keeps turns from beginning, and the turn that runs.
+
+This is the one table of states. The loop, the link and the controls change its inputs; harness.hold derives the state.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from meta.wire.link import TurnState
+from harness.hold import Inputs, PauseMemory, Wait, derive
+from harness.stop import Cause, Stop
+from meta.text import one_line
+from meta.wire.link import Hold, State, TurnState
 
-T = TypeVar("T")
+REASON_LIMIT = 500
+NO_MEMORY = PauseMemory(None)
+
+Listener = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The turn state. `since` and `until` are Unix seconds. `number` is that of the turn that runs, or the latest."""
+
+    state: TurnState
+    since: float
+    reason: str = ""
+    until: float | None = None
+    number: int = 0
+
+    def line(self, probe: int | None = None) -> State:
+        """Return the status as a line of the link."""
+        return State(
+            state=self.state, probe=probe, turn=self.number, since=self.since, until=self.until, reason=self.reason
+        )
 
 
 class Gate:
-    """The turn state, and whether hive requested a drain. For one event loop."""
+    """The turn state, and whether a turn may begin. For one event loop."""
 
-    def __init__(self) -> None:
-        self.state = TurnState.IDLE
-        self.number = 0
-        """The number of the turn that runs, or of the latest one."""
-        self._open = asyncio.Event()
-        self._open.set()
-        self._closed = asyncio.Event()
-        self._listener: Callable[[TurnState], None] | None = None
-        self._since = time.monotonic()
-        self._turn: asyncio.Task[Any] | None = None
-
-    @property
-    def draining(self) -> bool:
-        """Return True while no turn may begin."""
-        return self._closed.is_set()
+    def __init__(self, memory: PauseMemory = NO_MEMORY, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._memory = memory
+        self._inputs = Inputs(hold=memory.load())
+        self._listeners: list[Listener] = []
+        self._began = time.monotonic()
+        self._changed = asyncio.Event()
+        self._stop: Stop | None = None
+        self._waiting: dict[TurnState, float] = {}
+        state, reason, until = derive(self._inputs)
+        self.status = Status(state, clock(), reason, until)
 
     @property
     def seconds(self) -> float:
         """Return how long the turn state has been what it is."""
-        return time.monotonic() - self._since
+        return time.monotonic() - self._began
 
-    async def run(self, turn: Coroutine[Any, Any, T]) -> T | None:
-        """Do a turn. Return None if `cancel` ended it. A cancelled caller cancels it too."""
-        self._turn = task = asyncio.create_task(turn)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if caller is not None and caller.cancelling():
-                raise
-            return None
-        finally:
-            self._turn = None
+    @property
+    def draining(self) -> bool:
+        """Return True while hive wants no turn to begin."""
+        return self._inputs.draining
 
-    def cancel(self, number: int | None = None) -> None:
-        """End the turn that runs, if there is one. With a number, only if it is that one."""
-        if self._turn is not None and number in (None, self.number):
-            self._turn.cancel()
+    @property
+    def held(self) -> bool:
+        """Return True while a pause, the budget or a wait keeps turns from beginning."""
+        return self._inputs.held
 
-    def listen(self, listener: Callable[[TurnState], None] | None) -> None:
-        """Call `listener` with each new state. There is one listener; None removes it."""
-        self._listener = listener
+    @property
+    def busy(self) -> bool:
+        """Return True while a turn or a compaction runs."""
+        return self._inputs.busy is not None
 
-    def set(self, state: TurnState) -> None:
-        """Set the turn state and report a change to the listener."""
-        if state is not self.state:
-            self.number += state.in_turn and not self.state.in_turn
-            self.state = state
-            self._since = time.monotonic()
-            if self._listener is not None:
-                self._listener(state)
+    @property
+    def waiting(self) -> Wait | None:
+        """Return the harness's own reason to wait."""
+        return self._inputs.wait
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Return the event of the next change. Take it before you look at the rest."""
+        return self._changed
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` after each change of the status."""
+        self._listeners.append(listener)
+
+    def begin(self, state: TurnState) -> Stop:
+        """Record that a turn or a compaction begins. Return the request that can end it."""
+        self._stop = Stop()
+        self._set(replace(self._inputs, busy=state, resting=False))
+        return self._stop
+
+    def become(self, state: TurnState) -> None:
+        """Go on with the turn as `state`: it compacts, or thinks again."""
+        self._set(replace(self._inputs, busy=state))
+
+    def end(self, wait: Wait | None) -> None:
+        """Record that it ended, and why the next one waits."""
+        self._stop = None
+        self._set(replace(self._inputs, busy=None, wait=wait))
+
+    def wait(self, wait: Wait | None) -> None:
+        """Set or clear the harness's own reason to wait."""
+        self._set(replace(self._inputs, wait=wait))
+
+    def rest(self) -> None:
+        """Record that the loop has seen the drain: no turn begins until its end."""
+        self._set(replace(self._inputs, resting=True))
 
     def drain(self) -> None:
         """Allow no new turn until `resume`."""
-        self._open.clear()
-        self._closed.set()
+        self._set(replace(self._inputs, draining=True))
 
     def resume(self) -> None:
-        """Allow turns again."""
-        self._closed.clear()
-        self._open.set()
+        """End the drain."""
+        self._set(replace(self._inputs, draining=False, resting=False))
 
-    async def wait_closed(self) -> None:
-        """Wait until hive requests a drain."""
-        await self._closed.wait()
+    def hold(self, hold: Hold) -> None:
+        """Obey the whole of hive's will. A pause stops the turn in flight."""
+        self._memory.save(hold)
+        self._set(replace(self._inputs, hold=hold))
+        if hold.paused:
+            self.stop(Cause.PAUSE)
 
-    async def wait_open(self) -> None:
-        """Wait until turns may begin."""
-        await self._open.wait()
+    def stop(self, cause: Cause, number: int | None = None) -> bool:
+        """Ask for the end of the turn that runs, with a number only if it is that one. Return False if none is."""
+        if self._stop is None or number not in (None, self.status.number):
+            return False
+        self._stop.request(cause)
+        return True
+
+    def _set(self, inputs: Inputs) -> None:
+        if inputs == self._inputs:
+            return
+        now = self._clock()
+        self._inputs = inputs
+        before = self.status
+        state, reason, until = derive(inputs)
+        self._note_beginnings(now)
+        reason = one_line(reason, REASON_LIMIT)
+        number = before.number + (state.in_turn and not before.state.in_turn)
+        if state is not before.state:
+            self._began = time.monotonic()
+            self.status = Status(state, self._waiting.get(state, now), reason, until, number)
+        else:
+            self.status = replace(before, reason=reason, until=until)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        if self.status != before:
+            for listener in self._listeners:
+                listener()
+
+    def _note_beginnings(self, now: float) -> None:
+        """Keep since when each reason to wait holds: a drain or a turn in between does not end it."""
+        hold, wait = self._inputs.hold, self._inputs.wait
+        reasons = {
+            TurnState.PAUSED: hold.paused,
+            TurnState.OVER_BUDGET: hold.over_budget,
+            TurnState.PARKED: wait is not None and wait.state is TurnState.PARKED,
+            TurnState.NEEDS_LOGIN: wait is not None and wait.state is TurnState.NEEDS_LOGIN,
+        }
+        for state, holds in reasons.items():
+            if holds:
+                self._waiting.setdefault(state, now)
+            else:
+                self._waiting.pop(state, None)

@@ -24,6 +24,8 @@ from meta.wire.agent import (
     Recv,
     RequeueInflight,
     Send,
+    Status,
+    StatusResponse,
 )
 from meta.wire.codec import decode, encode
 
@@ -39,6 +41,8 @@ RECV_SECONDS = 30
 """Seconds that hive may wait before it answers a `recv`."""
 ANSWER_SECONDS = 30.0
 """Seconds that every other answer may take before the connection counts as dead."""
+UNREAD_SECONDS = 2.0
+"""Seconds that the number of waiting messages may take, which no turn waits for longer."""
 
 
 class ConnectionLost(TransientError):
@@ -76,9 +80,47 @@ class Inbox:
             self._check(response)
         return None
 
-    def requeue(self) -> None:
-        """Requeue what is in flight. The next `recv` delivers it again."""
-        self._must_requeue = True
+    async def look(self) -> MessageResponse | None:
+        """Return one more message during a turn, or None if none waits. It belongs to the same acknowledgement.
+
+        If the connection breaks meanwhile, `uncertain` is True: a message may be in flight that nobody has.
+        """
+        async with self._lock:
+            if self._must_requeue:
+                return None
+            self._must_requeue = True
+            try:
+                response = await self._try(Recv(wait_seconds=0), ANSWER_SECONDS)
+            except ConnectionLost as error:
+                log.info("looking for messages: %s", error.summary)
+                return None
+            self._must_requeue = False
+        return response if isinstance(response, MessageResponse) else None
+
+    @property
+    def uncertain(self) -> bool:
+        """Return True if a message may be in flight that was not received: then nothing may be acknowledged."""
+        return self._must_requeue
+
+    async def unread(self) -> int | None:
+        """Return how many messages wait, or None if hive does not answer soon."""
+        async with self._lock:
+            try:
+                response = await self._once(Status(), UNREAD_SECONDS)
+            except (ConnectionLost, TimeoutError):
+                return None
+        return response.unread if isinstance(response, StatusResponse) else None
+
+    async def give_back(self) -> None:
+        """Requeue what is in flight, as a failed turn: hive counts it. Retry until hive answers."""
+        async with self._lock:
+            self._must_requeue = True
+            self._check(await self._retry(RequeueInflight()))
+            self._must_requeue = False
+
+    def released(self) -> None:
+        """Record that hive took back everything in flight (`release` of the link)."""
+        self._must_requeue = False
 
     async def ack(self) -> None:
         """Acknowledge everything taken since the last acknowledgement."""
@@ -112,6 +154,11 @@ class Inbox:
             except ConnectionLost as error:
                 log.info("%s: %s, retrying", request.cmd, error.summary)
                 await self._backoff.wait()
+
+    async def _once(self, request: Request, seconds: float) -> Response:
+        """Do `_try` in at most `seconds`, the connection included."""
+        async with asyncio.timeout(seconds):
+            return await self._try(request, seconds)
 
     async def _try(self, request: Request, seconds: float) -> Response:
         """Send `request` once and return the answer. Close the connection on every interruption.

@@ -1,23 +1,50 @@
-"""The harness's end of the link (meta.wire.link): send the hello and turn states, answer probes, obey drains.
+"""The harness's end of the link (meta.wire.link): send the hello and turn states, answer probes, obey drains and holds.
 
-It also ends a turn if hive asks for that. It reconnects for ever. A drain ends with its connection. A daemon that
-still needs the drain repeats it after the hello.
+It also ends a turn if hive asks for that, and gives messages back. What it does not obey itself it passes to the
+handler of that kind of line. It reconnects for ever. A drain ends with its connection. A daemon that still needs the
+drain repeats it after the hello.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from harness.connect import Backoff, connect
 from harness.environment import Environment
 from harness.gate import Gate
+from harness.stop import Cause
 from meta.wire.codec import encode
-from meta.wire.link import DOWN, Cancel, Closed, DownLine, Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import (
+    DOWN,
+    About,
+    Cancel,
+    Closed,
+    DownLine,
+    Drain,
+    Hello,
+    Hold,
+    Probe,
+    Release,
+    Released,
+    Resume,
+    TurnState,
+    UpLine,
+)
 
 log = logging.getLogger(__name__)
+
+RELEASE_SECONDS = 5.0
+"""Seconds that hive has for `released`."""
+EARLY = 16
+"""Lines that are kept until their handler is there."""
+
+Line = TypeVar("Line", bound=DownLine)
 
 
 class Link:
@@ -28,42 +55,67 @@ class Link:
         self._gate = gate
         self._writer: asyncio.StreamWriter | None = None
         self._received = False
+        self._about: About | None = None
+        self._releases: dict[int, asyncio.Future[None]] = {}
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {}
+        self._early: deque[DownLine] = deque(maxlen=EARLY)
         self.acknowledged = asyncio.Event()
         """Set once hive has sent a line, which it does after a hello."""
+        gate.listen(lambda: self.send(gate.status.line()))
 
     async def run(self) -> None:
         """Keep the link until cancelled."""
         backoff = Backoff()
         while True:
-            reader, self._writer = await connect(self._environment.link, backoff)
+            reader, writer = await connect(self._environment.link, backoff)
             self._received = False
             try:
-                await self._session(reader)
+                await self._session(reader, writer)
                 log.info("the link to hive ended")
             except (OSError, ValueError) as error:
                 log.info("the link to hive broke: %s", error)
             finally:
-                self._gate.listen(None)
+                self._writer = None
                 self._gate.resume()
-                self._writer.close()
+                writer.close()
             if self._received:
                 backoff.reset()
             await backoff.wait()
 
-    async def _session(self, reader: asyncio.StreamReader) -> None:
-        environment = self._environment
-        gate = self._gate
-        self._send(
-            Hello(
-                generation=environment.generation,
-                nonce=environment.nonce,
-                state=gate.state,
-                seconds=gate.seconds,
-                turn=gate.number,
-            )
-        )
-        gate.listen(lambda state: self._send(State(state=state, turn=gate.number)))
-        log.info("hello to hive as generation %s", environment.generation or "(none)")
+    def handle(self, kind: type[Line], handler: Callable[[Line], None]) -> None:
+        """Pass lines of this kind to `handler`, also those that came before. It neither blocks nor raises."""
+        self._handlers[kind] = handler
+        early, self._early = self._early, deque(maxlen=EARLY)
+        for line in early:
+            self._handle(line)
+
+    def send(self, line: UpLine) -> None:
+        """Write a line without waiting; without a connection drop it. An answer to a probe must not be delayed."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(encode(line) + b"\n")
+
+    def about(self, about: About) -> None:
+        """Report the runtime now, if that is news, and after each hello."""
+        if about != self._about:
+            self._about = about
+            self.send(about)
+
+    async def release(self, turn: int) -> bool:
+        """Give the messages of this turn back without a failed turn. Return False if hive does not answer."""
+        answer = self._releases[turn] = asyncio.get_running_loop().create_future()
+        self.send(Release(turn=turn))
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await answer
+        except TimeoutError:
+            return False
+        finally:
+            self._releases.pop(turn, None)
+        return True
+
+    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._greet()
         while line := await reader.readline():
             try:
                 order = DOWN.validate_json(line)
@@ -77,22 +129,61 @@ class Link:
                 why = error.errors(include_url=False, include_input=False)[0]["msg"]
                 log.warning("ignoring a line of hive that does not parse: %s", why)
 
-    def _handle(self, order: DownLine) -> None:
-        if isinstance(order, Probe):
-            self._send(State(state=self._gate.state, probe=order.probe, turn=self._gate.number))
-        elif isinstance(order, Drain):
-            log.info("draining")
-            self._gate.drain()
-            if self._gate.state is TurnState.DRAINED:
-                self._send(State(state=TurnState.DRAINED, turn=self._gate.number))
-        elif isinstance(order, Cancel):
-            log.warning("hive ends the turn%s: it takes too long", "" if order.turn is None else f" {order.turn}")
-            self._gate.cancel(order.turn)
-        elif isinstance(order, Resume):
-            log.info("resuming")
-            self._gate.resume()
+    def _greet(self) -> None:
+        environment, status = self._environment, self._gate.status
+        self.send(
+            Hello(
+                generation=environment.generation,
+                nonce=environment.nonce,
+                state=status.state,
+                seconds=self._gate.seconds,
+                turn=status.number,
+                until=status.until,
+                reason=status.reason,
+            )
+        )
+        log.info("hello to hive as generation %s", environment.generation or "(none)")
+        if self._about is not None:
+            self.send(self._about)
+        for turn in self._releases:
+            self.send(Release(turn=turn))
 
-    def _send(self, line: Hello | State) -> None:
-        """Write a line without waiting. Lines are short and few, and an answer to a probe must not be delayed."""
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(encode(line) + b"\n")
+    def _handle(self, order: DownLine) -> None:
+        match order:
+            case Probe(probe=probe):
+                self.send(self._gate.status.line(probe))
+            case Drain():
+                self._drain()
+            case Cancel(turn=turn):
+                log.warning("hive ends the turn%s: it takes too long", "" if turn is None else f" {turn}")
+                self._gate.stop(Cause.LIMIT, turn)
+            case Resume():
+                log.info("resuming")
+                self._gate.resume()
+            case Hold():
+                log.info("hive holds the agent: %s", _hold(order))
+                self._gate.hold(order)
+            case Released(turn=turn):
+                answer = self._releases.get(turn)
+                if answer is not None and not answer.done():
+                    answer.set_result(None)
+            case _:
+                self._pass_on(order)
+
+    def _drain(self) -> None:
+        log.info("draining")
+        self._gate.drain()
+        if self._gate.status.state is TurnState.DRAINED:
+            self.send(self._gate.status.line())
+
+    def _pass_on(self, order: DownLine) -> None:
+        handler = self._handlers.get(type(order))
+        if handler is None:
+            self._early.append(order)
+        else:
+            handler(order)
+
+
+def _hold(hold: Hold) -> str:
+    reasons = [name for name, holds in (("paused", hold.paused), ("over budget", hold.over_budget)) if holds]
+    return " and ".join(reasons) or "not at all"

@@ -1,94 +1,271 @@
-"""The loop: take a message, do the turn, acknowledge it. It pauses between turns if hive requests a drain.
+"""The loop: take a message, do the turn, and do what follows from its end (harness.retry).
 
-A turn that is not ok is not acknowledged. Its message is requeued. hive counts that as a failed turn, and puts the
-message aside as a dead letter after some of them.
+No message is dropped here: it is acknowledged after a good turn, and given back after every other one. A turn that
+failed is given back in a way that hive counts; hive makes a dead letter of the third.
+
+Between turns the loop waits for a message, for the end of a drain, of a pause, of the budget's day, of a limit or for a
+login. It asks for no message while one of them keeps turns from beginning.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
+from harness.bus import Bus
 from harness.connect import Backoff
+from harness.conversation import Conversation
 from harness.gate import Gate
+from harness.hold import Wait
 from harness.inbox import Inbox
+from harness.program import PROBLEM_SECONDS, Program
+from harness.retry import Action, History, Next, follow
 from harness.runtimes.base import Ending, TurnOutcome
+from harness.stop import Stop
 from meta.errors import HiveError
 from meta.wire.agent import MessageResponse
 from meta.wire.link import TurnState
+from meta.wire.live import Note
 
 log = logging.getLogger(__name__)
 
 DRAIN_GRACE = 1.0
 """Seconds to wait for the answer to an open `recv` after hive requested a drain."""
+LOGIN_LOOK_SECONDS = 1.0
+"""Seconds between two looks for a login."""
+LOGIN_RETRY_SECONDS = 300.0
+"""Seconds until a turn tries a login that cannot be seen."""
+LONGEST_SLEEP = 30.0
+"""Seconds until the clock is looked at again: it may have been set, or the host may have slept."""
 
-_ENDED = TurnOutcome(Ending.CRASHED, "hive ended it, because it took too long")
-Turn = Callable[[MessageResponse], Coroutine[Any, Any, TurnOutcome]]
+T = TypeVar("T")
+
+
+class Credentials(Protocol):
+    """The place where the CLI keeps its login."""
+
+    def mark(self) -> object:
+        """Return a value that changes when a login appears or changes. It does not block."""
+
+
+class NoCredentials:
+    """The credentials of a runtime that has none, or none that can be seen."""
+
+    def mark(self) -> object:
+        """Return None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the loop needs from outside. `release` gives the messages of a turn back; False: hive does not answer."""
+
+    release: Callable[[int], Awaitable[bool]]
+    credentials: Credentials
+    clock: Callable[[], float] = time.time
+    random: Callable[[], float] = random.random
 
 
 class Loop:
     """The loop over one inbox, one turn at a time."""
 
-    def __init__(self, inbox: Inbox, gate: Gate, turn: Turn) -> None:
+    def __init__(
+        self, inbox: Inbox, gate: Gate, conversation: Conversation, program: Program, bus: Bus, around: Around
+    ) -> None:
         self._inbox = inbox
         self._gate = gate
-        self._turn = turn
+        self._conversation = conversation
+        self._program = program
+        self._bus = bus
+        self._around = around
+        self._history = History()
+        self._recv: asyncio.Future[MessageResponse | None] | None = None
+        self._between = asyncio.Lock()
+        self._checked = False
+        self._mark: object = None
+        self._login_again = 0.0
 
     async def run(self) -> None:
         """Run until cancelled. A cancelled turn is not acknowledged: its message comes again at the next boot."""
         backoff = Backoff()
-        while True:
-            await self._wait_while_draining()
-            try:
-                message = await self._next()
-            except HiveError as error:
-                log.info("recv: %s", error.summary)
-                await backoff.wait()
-                continue
-            backoff.reset()
-            if message is not None:
-                await self._handle(message)
+        try:
+            while True:
+                try:
+                    message = await self._next()
+                except HiveError as error:
+                    log.info("recv: %s", error.summary)
+                    await backoff.wait()
+                    continue
+                backoff.reset()
+                if message is not None:
+                    await self._handle(message)
+        finally:
+            await self._forget_recv()
 
-    async def _wait_while_draining(self) -> None:
-        if self._gate.draining:
-            self._gate.set(TurnState.DRAINED)
-            log.info("drained")
-            await self._gate.wait_open()
-        self._gate.set(TurnState.IDLE)
+    async def between_turns(self, work: Callable[[Stop], Awaitable[T]]) -> T:
+        """Do something to the conversation while no turn runs, as `compacting`. Wait for the turn that runs."""
+        async with self._between:
+            stop = self._gate.begin(TurnState.COMPACTING)
+            try:
+                return await work(stop)
+            finally:
+                self._gate.end(self._gate.waiting)
+
+    def retry_now(self) -> None:
+        """End the wait for a limit, an outage or a login: something changed that may help."""
+        self._gate.wait(None)
 
     async def _next(self) -> MessageResponse | None:
-        """Return the next message.
+        """Return the next message. Return None if there is none yet, or if something keeps turns from beginning."""
+        changed = self._gate.changed
+        if self._gate.draining:
+            await self._rest(changed)
+        elif self._gate.held:
+            await self._wait(changed)
+        elif not self._checked:
+            await self._check()
+        else:
+            if self._recv is None:
+                self._recv = asyncio.ensure_future(self._inbox.recv())
+            await self._first(changed, None)
+        return self._received()
 
-        Return None if there is none, or if hive requests a drain before it answers the `recv`.
-        """
-        recv = asyncio.ensure_future(self._inbox.recv())
-        closed = asyncio.ensure_future(self._gate.wait_closed())
+    def _received(self) -> MessageResponse | None:
+        if self._recv is None or not self._recv.done():
+            return None
+        recv, self._recv = self._recv, None
+        return recv.result()
+
+    async def _first(self, changed: asyncio.Event, seconds: float | None) -> None:
+        """Wait for the open `recv`, for a change of the gate, or for some seconds."""
+        waiting = asyncio.ensure_future(changed.wait())
+        tasks: list[asyncio.Future[Any]] = [waiting] if self._recv is None else [waiting, self._recv]
         try:
-            await asyncio.wait({recv, closed}, return_when=asyncio.FIRST_COMPLETED)
-            if not recv.done():
-                await asyncio.wait({recv}, timeout=DRAIN_GRACE)
-            return recv.result() if recv.done() else None
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (recv, closed):
-                task.cancel()
-            await asyncio.gather(recv, closed, return_exceptions=True)
+            waiting.cancel()
+
+    async def _rest(self, changed: asyncio.Event) -> None:
+        """Report `drained` once no `recv` is open, and wait for the end of the drain."""
+        if self._recv is not None and not self._recv.done():
+            await asyncio.wait({self._recv}, timeout=DRAIN_GRACE)
+            if not self._recv.done():
+                await self._forget_recv()
+            return
+        if self._recv is not None or changed.is_set():
+            return
+        changed = self._gate.changed
+        self._gate.rest()
+        log.info("drained")
+        while self._gate.draining:
+            changed = self._gate.changed
+            await changed.wait()
+
+    async def _forget_recv(self) -> None:
+        """Cancel the open `recv`. The next one requeues what it may have taken."""
+        recv, self._recv = self._recv, None
+        if recv is not None:
+            recv.cancel()
+            await asyncio.gather(recv, return_exceptions=True)
+
+    async def _wait(self, changed: asyncio.Event) -> None:
+        """Wait for a change of the gate, or until the wait is over. An open `recv` may end meanwhile."""
+        wait, now = self._gate.waiting, self._around.clock()
+        if wait is None:
+            await self._first(changed, None)
+        elif self._is_over(wait, now):
+            log.info("going on: %s is over", wait.state)
+            self._checked = self._program.problem is None
+            self._gate.wait(None)
+        else:
+            await self._first(changed, self._pause(wait, now))
+
+    def _is_over(self, wait: Wait, now: float) -> bool:
+        if wait.until is not None:
+            return now >= wait.until
+        return now >= self._login_again or self._around.credentials.mark() != self._mark
+
+    def _pause(self, wait: Wait, now: float) -> float:
+        return LOGIN_LOOK_SECONDS if wait.until is None else min(wait.until - now, LONGEST_SLEEP)
+
+    async def _check(self) -> None:
+        """Look whether the runtime's program is there. Without it no message is taken."""
+        problem = await self._program.check()
+        self._checked = True
+        if problem is not None:
+            self._gate.wait(Wait(TurnState.PARKED, problem, self._around.clock() + PROBLEM_SECONDS))
 
     async def _handle(self, message: MessageResponse) -> None:
-        self._gate.set(TurnState.THINKING)
+        async with self._between:
+            then: MessageResponse | None = message
+            while then is not None:
+                then = await self._turn(then)
+
+    async def _turn(self, message: MessageResponse) -> MessageResponse | None:
+        """Do one turn and what follows. Return a message that came too late for it: nothing is acknowledged before."""
+        if self._gate.draining or self._gate.held:
+            await self._release()
+            return None
+        self._mark = self._around.credentials.mark()
+        stop, wait = self._gate.begin(TurnState.THINKING), None
         again = ", delivered before" if message.redelivered else ""
         log.info("turn on message %d from %r, %d characters%s", message.id, message.sender, len(message.body), again)
-        outcome = await self._gate.run(self._turn(message)) or _ENDED
         try:
-            await self._finish(message, outcome)
-        except HiveError as error:
-            log.warning("hive did not accept the acknowledgement of message %d: %s", message.id, error.summary)
+            taken = await self._conversation.take(message, stop)
+            follows = await self._follow(taken.outcome, stop)
+            wait = follows.wait
+            if taken.left is not None and follows.action is Action.ACKNOWLEDGE:
+                return taken.left
+            await self._settle(message, taken.outcome, follows)
+            if taken.outcome.ok and self._conversation.full and not self._gate.draining:
+                self._gate.become(TurnState.COMPACTING)
+                await self._conversation.compact("watermark", stop)
+            return None
+        finally:
+            self._gate.end(wait)
 
-    async def _finish(self, message: MessageResponse, outcome: TurnOutcome) -> None:
-        if not outcome.ok:
-            log.warning("turn on message %d failed: %s", message.id, outcome.reason)
-            self._inbox.requeue()
+    async def _follow(self, outcome: TurnOutcome, stop: Stop) -> Next:
+        """Return what follows. A CLI that crashed because it cannot run at all is no failed turn."""
+        now = self._around.clock()
+        if outcome.ending is Ending.CRASHED and (problem := await self._program.check()) is not None:
+            self._bus.emit(Note(text=problem))
+            outcome = replace(outcome, ending=Ending.PARKED, reason=problem, until=now + PROBLEM_SECONDS)
+        follows = follow(outcome, stop.cause, self._history, now, self._around.random())
+        self._history = follows.history
+        self._login_again = now + LOGIN_RETRY_SECONDS
+        if follows.note:
+            self._bus.emit(Note(text=follows.note))
+        return follows
+
+    async def _settle(self, message: MessageResponse, outcome: TurnOutcome, follows: Next) -> None:
+        """Acknowledge the messages of the turn, or give them back."""
+        if outcome.ok:
+            log.info("turn on message %d is done", message.id)
+        else:
+            log.warning("turn on message %d ended as %s: %s", message.id, outcome.ending, outcome.reason)
+        try:
+            match follows.action:
+                case Action.ACKNOWLEDGE if not self._inbox.uncertain:
+                    await self._inbox.ack()
+                case Action.ACKNOWLEDGE | Action.RELEASE:
+                    await self._release()
+                case Action.COUNT:
+                    await self._inbox.give_back()
+        except HiveError as error:
+            log.warning("hive did not accept the end of the turn on message %d: %s", message.id, error.summary)
+
+    async def _release(self) -> None:
+        """Give everything in flight back. An older hive does not know that: it counts a failed turn."""
+        if await self._around.release(self._gate.status.number):
+            self._inbox.released()
             return
-        log.info("turn on message %d is done", message.id)
-        await self._inbox.ack()
+        log.warning("hive does not take messages back over the link: it counts a failed turn")
+        try:
+            await self._inbox.give_back()
+        except HiveError as error:
+            log.warning("hive did not take the messages back: %s", error.summary)

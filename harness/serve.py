@@ -5,21 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from harness.environment import Environment
 from harness.faults import OLD_GENERATION, misbehave
 from harness.gate import Gate
+from harness.hold import PauseMemory
 from harness.link import Link
 from meta.agent_toml.settings import AgentSettings, check_patterns, parse_settings
 from meta.errors import BadInput
-
-if TYPE_CHECKING:
-    from harness.runtimes.base import TurnOutcome
-    from meta.wire.agent import MessageResponse
-    from meta.wire.live import AnyItem
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +58,12 @@ async def _run(environment: Environment, settings: AgentSettings) -> int:
         return start.exit
     if start.fault is not None and start.fault != "old-generation":
         return await misbehave(start.fault, environment, 1 if start.exit is None else start.exit)
-    gate = Gate()
+    gate = Gate(PauseMemory(environment.state))
     link = Link(environment if start.fault is None else replace(environment, generation=OLD_GENERATION), gate)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(link.run())
         await _await_answer(link)
-        await _turns(environment, settings, gate)
+        await _turns(environment, settings, gate, link)
     raise AssertionError("turns end only by cancellation")
 
 
@@ -81,35 +75,7 @@ async def _await_answer(link: Link) -> None:
         log.info("hive did not answer the hello, starting without")
 
 
-class LogSink:
-    """Logs what happens in turns (harness.runtimes.base.Sink)."""
+async def _turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link) -> None:
+    from harness.assembly import take_turns  # imported after the hello, because hive waits for that
 
-    def line(self, items: Sequence[AnyItem], line: object) -> None:
-        """Log which items a line had."""
-        log.debug("%s", ", ".join(item.type for item in items))
-
-    def note(self, text: str) -> None:
-        """Log the sentence."""
-        log.info("%s", text)
-
-
-async def _turns(environment: Environment, settings: AgentSettings, gate: Gate) -> None:
-    from harness.inbox import Inbox  # imported after the hello, because hive waits for that
-    from harness.loop import Loop
-    from harness.runtimes.base import TurnRequest
-    from harness.runtimes.script import ScriptRuntime
-    from harness.tools import HiveTools
-    from harness.turn import take_turn
-
-    inbox = Inbox(environment.broker, manager=environment.manager)
-    runtime = ScriptRuntime(settings, environment, HiveTools(inbox, settings, environment))
-    sink = LogSink()
-
-    async def turn(message: MessageResponse) -> TurnOutcome:
-        request = TurnRequest(message, message.body)
-        return await take_turn(runtime, request, sink, settings.limits.turn_seconds)
-
-    try:
-        await Loop(inbox, gate, turn).run()
-    finally:
-        inbox.close()
+    await take_turns(environment, settings, gate, link)

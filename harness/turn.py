@@ -1,25 +1,147 @@
-"""One turn: bounded in time, and every error becomes an outcome."""
+"""One turn of a runtime: bounded in time and in silence, ended from outside, and every error becomes an outcome."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 
-from harness.runtimes.base import Ending, Runtime, Sink, TurnOutcome, TurnRequest
+from harness.bus import Bus
+from harness.runtimes.base import Ending, Runtime, TurnOutcome, TurnRequest
+from harness.stop import Cause, Stop
+from harness.watchdog import Watchdog
+from meta.agent_toml.settings import TurnLimits
 from meta.errors import HiveError
+from meta.wire.live import AnyItem, Note, Stream, ToolCall
 
 log = logging.getLogger(__name__)
 
+STOP_SECONDS = 5.0
+"""Seconds that a CLI has to end its turn after it was asked to."""
+CLOSE_SECONDS = 20.0
+"""Seconds that the end of its process may take."""
+TOOL_NAMES = 200
+"""Names of tools that are counted for one turn, at most."""
 
-async def take_turn(runtime: Runtime, request: TurnRequest, sink: Sink, seconds: float) -> TurnOutcome:
-    """Return the outcome of the runtime's turn. It is `crashed` if the turn takes over `seconds` or raises an error."""
+_REASONS = {
+    Cause.OPERATOR: "the operator cancelled it",
+    Cause.PAUSE: "the operator paused the agent",
+    Cause.LIMIT: "hive ended it, because it took too long",
+}
+
+
+class Recorder:
+    """Takes what happens in one turn (harness.runtimes.base.Sink): for the bus, the watchdog and the statistics."""
+
+    def __init__(self, bus: Bus, watchdog: Watchdog) -> None:
+        self._bus = bus
+        self._watchdog = watchdog
+        self.tools: dict[str, int] = {}
+
+    def line(self, items: Sequence[AnyItem], line: object) -> None:
+        """Take one line of the CLI."""
+        self._watchdog.line(items)
+        for item in items:
+            if isinstance(item, ToolCall) and (item.name in self.tools or len(self.tools) < TOOL_NAMES):
+                name = item.name[:100]
+                self.tools[name] = self.tools.get(name, 0) + 1
+        self._bus.emit(Stream(items=tuple(items), line=line))
+
+    def note(self, text: str) -> None:
+        """Take a sentence of the adapter."""
+        self._bus.emit(Note(text=text))
+
+
+def make_watchdog(limits: TurnLimits) -> Watchdog:
+    """Return the watchdog of one turn."""
+    return Watchdog(limits.silence_seconds, limits.tool_seconds, asyncio.get_running_loop().time)
+
+
+async def take_turn(
+    runtime: Runtime, request: TurnRequest, bus: Bus, limits: TurnLimits, stop: Stop
+) -> tuple[TurnOutcome, dict[str, int]]:
+    """Return the outcome of the runtime's turn, and how often it used which tool.
+
+    It is `crashed` if the turn takes too long, is silent for too long or raises an error. It is `cancelled` if `stop`
+    asked for its end and it did not end well before.
+    """
+    watchdog = make_watchdog(limits)
+    recorder = Recorder(bus, watchdog)
+    turn: asyncio.Future[TurnOutcome] = asyncio.ensure_future(_outcome(runtime.turn(request, recorder)))
+    silence = asyncio.ensure_future(watchdog.wait())
+    asked = asyncio.ensure_future(stop.wait())
     try:
-        async with asyncio.timeout(seconds):
-            return await runtime.turn(request, sink)
-    except TimeoutError:
-        return TurnOutcome(Ending.CRASHED, f"it took longer than limits.turn_seconds = {seconds:g}")
+        done, _ = await asyncio.wait(
+            [turn, silence, asked], timeout=limits.turn_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        if turn not in done:
+            early = await _end(runtime, turn, stop, in_time=asked in done)
+            if early is None or not early.ok:
+                return _ended(early, _why(stop, watchdog, limits, silent=silence in done), stop), recorder.tools
+        outcome = turn.result()
+        return (_ended(outcome, "", stop) if stop.cause and not outcome.ok else outcome), recorder.tools
+    finally:
+        for task in (turn, silence, asked):
+            task.cancel()
+        await asyncio.wait([turn, silence, asked], timeout=CLOSE_SECONDS)
+
+
+async def _outcome(turn: Awaitable[TurnOutcome]) -> TurnOutcome:
+    try:
+        return await turn
     except HiveError as error:
         return TurnOutcome(Ending.CRASHED, error.summary)
     except Exception as error:
         log.exception("the runtime raised an unexpected error")
         return TurnOutcome(Ending.CRASHED, f"{type(error).__name__}: {error}")
+
+
+async def _end(runtime: Runtime, turn: asyncio.Future[TurnOutcome], stop: Stop, *, in_time: bool) -> TurnOutcome | None:
+    """End the turn: ask the CLI if there is time for that, then end its process. Return its outcome if it had one."""
+    if in_time and not stop.hard:
+        hard = asyncio.ensure_future(stop.wait_hard())
+        try:
+            await _bounded(runtime.interrupt(), STOP_SECONDS)
+            await asyncio.wait({turn, hard}, timeout=STOP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hard.cancel()
+            await asyncio.gather(hard, return_exceptions=True)
+    if not turn.done():
+        turn.cancel()
+        await asyncio.wait({turn}, timeout=CLOSE_SECONDS)
+        await _bounded(runtime.close(), CLOSE_SECONDS)
+    return turn.result() if turn.done() and not turn.cancelled() else None
+
+
+async def _bounded(work: Awaitable[None], seconds: float) -> None:
+    """Do what a runtime must be able to do. It must not fail or hang the harness if it cannot."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        log.warning("the runtime did not answer within %g s", seconds)
+    except HiveError as error:
+        log.warning("the runtime: %s", error.summary)
+    except Exception:
+        log.exception("the runtime raised an unexpected error")
+
+
+async def close(runtime: Runtime) -> None:
+    """End the process of a runtime. It raises nothing."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await _bounded(runtime.close(), CLOSE_SECONDS)
+
+
+def _why(stop: Stop, watchdog: Watchdog, limits: TurnLimits, *, silent: bool) -> str:
+    if stop.cause is not None:
+        return _REASONS[stop.cause]
+    return watchdog.reason if silent else f"it took longer than limits.turn_seconds = {limits.turn_seconds:g}"
+
+
+def _ended(outcome: TurnOutcome | None, reason: str, stop: Stop) -> TurnOutcome:
+    """Return the outcome of a turn that was ended, with what the CLI still reported."""
+    ending = Ending.CRASHED if stop.cause is None else Ending.CANCELLED
+    why = reason or (_REASONS[stop.cause] if stop.cause else "")
+    return replace(outcome or TurnOutcome(ending), ending=ending, reason=why, until=None)

@@ -70,6 +70,8 @@ class TurnOutcome:
     session: str | None = None
     tokens: Tokens = field(default_factory=Tokens)
     model: str = ""
+    session_lost: bool = False
+    """The CLI does not know the conversation of the request any more: the turn is done again in a new one."""
 
     @property
     def ok(self) -> bool:

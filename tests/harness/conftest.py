@@ -30,7 +30,22 @@ from meta.wire.agent import (
 )
 from meta.wire.codec import decode, encode
 from meta.wire.common import Wire
-from meta.wire.link import UP, DownLine, Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import (
+    UP,
+    About,
+    Control,
+    Done,
+    DownLine,
+    Drain,
+    Hello,
+    Probe,
+    Release,
+    Released,
+    Resume,
+    State,
+    TurnState,
+    Verb,
+)
 from meta.wire.manager import MANAGER_REQUEST, RequestApplyCommit
 
 DEADLINE = 20.0
@@ -44,6 +59,10 @@ class FakeHive:
         self.run = run
         self.hellos: list[Hello] = []
         self.states: list[State] = []
+        self.abouts: list[About] = []
+        self.done: list[Done] = []
+        self.releases: list[int] = []
+        self.releasing = True
         self.links = 0
         self.lost = 0
         self.calls: list[Wire] = []
@@ -109,6 +128,13 @@ class FakeHive:
         self._link.write(data)
         await self._link.drain()
 
+    async def control(self, verb: Verb, text: str = "") -> Done:
+        """Ask for something, as an operator does; return the answer."""
+        id = f"c{len(self.done)}-{verb}"
+        await self.order(Control(id=id, verb=verb, text=text))
+        await self.until(lambda: any(done.id == id for done in self.done))
+        return next(done for done in self.done if done.id == id)
+
     @property
     def turn(self) -> TurnState | None:
         """The last state that was reported."""
@@ -156,10 +182,23 @@ class FakeHive:
                         await self.order(Probe(probe=len(self.hellos)))
                 elif isinstance(said, State):
                     self.states.append(said)
+                elif isinstance(said, About):
+                    self.abouts.append(said)
+                elif isinstance(said, Done):
+                    self.done.append(said)
+                elif isinstance(said, Release) and self.releasing:
+                    await self._release(said)
                 await self._note()
         finally:
             self.lost += 1
             await self._note()
+
+    async def _release(self, asked: Release) -> None:
+        self.releases.append(asked.turn)
+        again = [message.model_copy(update={"redelivered": True}) for message in self._inflight]
+        self._queue[:0] = again
+        self._inflight.clear()
+        await self.say(Released(turn=asked.turn))
 
     async def _broker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():

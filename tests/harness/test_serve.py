@@ -244,6 +244,20 @@ async def test_a_runtime_that_is_not_there_is_said_at_the_start(harness: Harness
     assert hive.links == 0
 
 
+async def test_an_agent_whose_cli_is_missing_is_parked_and_takes_no_message(harness: Harness, hive: FakeHive) -> None:
+    harness.configure('runtime = "acp"\ncommand = ["/nowhere/agent"]\n')
+    await hive.post("operator", "ping")
+    await harness.start()
+    await hive.until(lambda: hive.turn is TurnState.PARKED)
+    assert hive.states[-1].reason
+    assert hive.states[-1].until is not None
+    assert (hive.abouts[-1].runtime, hive.abouts[-1].problem) == ("acp", hive.states[-1].reason)
+    assert hive.waiting == 1
+    await hive.order(Drain(deadline_seconds=30))
+    await hive.until(lambda: hive.turn is TurnState.DRAINED)
+    assert await harness.end() == 0
+
+
 async def test_the_log_has_one_line_per_event(harness: Harness, hive: FakeHive) -> None:
     await hive.post("wake:evil\n00:00:00 forged", "two\nlines")
     await harness.start()

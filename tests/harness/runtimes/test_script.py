@@ -12,7 +12,7 @@ import pytest
 from meta.agent_toml.seed import files
 from meta.model import Role
 from meta.names import AgentName
-from meta.wire.agent import AckTurn, Answer, Ask, Recv, Remind, RequeueInflight
+from meta.wire.agent import AckTurn, Answer, Ask, Recv, Remind, RequeueInflight, Status
 from meta.wire.codec import encode
 from meta.wire.common import InSeconds
 from meta.wire.events import QuestionAsked
@@ -119,7 +119,7 @@ async def test_an_agent_asks_answers_and_reminds_itself(harness: Harness, hive: 
     question = QuestionAsked(id=12, asker="bob", question="tabs?")
     await hive.post("system", encode(question).decode())
     await hive.until(lambda: hive.acks == 2)
-    assert [call for call in hive.calls if not isinstance(call, Recv | AckTurn | RequeueInflight)] == [
+    assert [call for call in hive.calls if not isinstance(call, Recv | AckTurn | RequeueInflight | Status)] == [
         Ask(question="tabs?", options=("bob", "no"), multi=True, to="bob"),
         Remind(message="bob was asked", timing=InSeconds(seconds=5)),
         Answer(id=12, answer="spaces, alice says"),

@@ -1,0 +1,108 @@
+"""Make a conversation shorter: by the CLI, else by a new conversation that begins with the agent's own notes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness import state_file
+from harness.bus import Bus
+from harness.runtimes.base import Compacted, Runtime, Tokens, TurnRequest
+from harness.stop import Stop
+from harness.turn import Recorder, make_watchdog, take_turn
+from harness.wake import ask_for_notes
+from meta.agent_toml.settings import TurnLimits
+from meta.errors import HiveError
+from meta.names import SYSTEM
+from meta.wire.agent import MessageResponse
+from meta.wire.live import Compaction
+
+WATERMARK = 0.8
+"""The share of the context at which the harness compacts ahead, where the runtime reports both figures."""
+COMPACT_SECONDS = 600.0
+NOTES_SECONDS = 300.0
+"""Seconds that the agent has to write its notes."""
+NOTES_FILE = "notes.md"
+NOTES_BYTES = 128 * 1024
+
+Trigger = Literal["overflow", "watermark", "operator", "runtime"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shorter:
+    """The conversation after it: its name, and the notes with which a new one begins. `done`: it is shorter."""
+
+    session: str | None
+    done: bool
+    notes: str | None = None
+    event: Compaction | None = None
+
+
+def is_full(tokens: Tokens) -> bool:
+    """Return True if the context is so full that the next turn may not fit."""
+    return bool(tokens.context and tokens.window and tokens.context >= WATERMARK * tokens.window)
+
+
+class Compactor:
+    """Compacts the conversation of one runtime. `notes` is the file of the agent's notes as the harness reads it."""
+
+    def __init__(self, runtime: Runtime, bus: Bus, limits: TurnLimits, notes: Path) -> None:
+        self._runtime = runtime
+        self._bus = bus
+        self._limits = limits
+        self._notes = notes
+
+    async def compact(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
+        """Compact, and report it as an event. Without a conversation nothing happens. Raise no error of a runtime."""
+        if session is None:
+            return Shorter(None, done=False)
+        if self._runtime.capabilities.compact:
+            compacted = await self._by_cli(session, stop)
+            if compacted is None:
+                return Shorter(session, done=False)
+            shorter = Shorter(compacted.session or session, done=True, event=_event(trigger, compacted))
+        else:
+            shorter = await self._by_notes(session, model, trigger, stop)
+        if shorter.event is not None:
+            self._bus.emit(shorter.event)
+        return shorter
+
+    async def _by_cli(self, session: str, stop: Stop) -> Compacted | None:
+        recorder = Recorder(self._bus, make_watchdog(self._limits))
+        work = asyncio.ensure_future(self._runtime.compact(session, recorder))
+        asked = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({work, asked}, timeout=COMPACT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            recorder.note("the compaction was ended: it took too long or was cancelled")
+        except HiveError as error:
+            recorder.note(f"the compaction failed: {error.summary}")
+        finally:
+            for task in (work, asked):
+                task.cancel()
+            await asyncio.wait({work, asked}, timeout=COMPACT_SECONDS)
+        return None
+
+    async def _by_notes(self, session: str, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
+        """Ask the agent for notes and begin anew. If it cannot write any (it has no room), older notes must do."""
+        message = MessageResponse(sender=SYSTEM, body="", id=0)
+        request = TurnRequest(message, ask_for_notes(str(self._notes)), session, model)
+        limits = self._limits.model_copy(update={"turn_seconds": min(NOTES_SECONDS, self._limits.turn_seconds)})
+        outcome, _ = await take_turn(self._runtime, request, self._bus, limits, stop)
+        notes = state_file.read(self._notes, NOTES_BYTES)
+        how = "its notes" if outcome.ok else "the notes that it had, because it could not write new ones"
+        note = f"a new conversation begins with {how if notes else 'nothing: the agent has no notes'}"
+        event = Compaction(trigger=trigger, tokens_before=outcome.tokens.context, note=note)
+        return Shorter(None, done=True, notes=notes, event=event)
+
+
+def _event(trigger: Trigger, compacted: Compacted) -> Compaction:
+    return Compaction(
+        trigger=trigger,
+        tokens_before=compacted.tokens_before,
+        tokens_after=compacted.tokens_after,
+        note=compacted.note,
+    )

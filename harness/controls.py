@@ -1,0 +1,161 @@
+"""What an operator asks of the harness (meta.wire.link.Control): cancel, compact, new session, model, login."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from harness.bus import Bus
+from harness.conversation import Conversation
+from harness.gate import Gate
+from harness.loop import Loop
+from harness.model import Model
+from harness.program import Program
+from harness.stop import Cause, Stop
+from meta.errors import HiveError
+from meta.text import one_line
+from meta.wire.link import Control, Done, TurnState, Verb
+from meta.wire.live import Note
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+"""Controls that are under way, at most."""
+CANCEL_SECONDS = 40.0
+"""Seconds that the end of a turn may take until the operator gets an answer."""
+
+LOGIN_VERBS = frozenset({Verb.LOGIN, Verb.LOGIN_CODE, Verb.LOGIN_CANCEL, Verb.LOGOUT})
+
+
+class LoginControl(Protocol):
+    """Drives the CLI's own login. Each method returns the text for the operator, and raises HiveError if it fails."""
+
+    async def control(self, verb: Verb, text: str) -> str:
+        """Do one of LOGIN_VERBS. `text` can be a secret."""
+
+
+class NoLogin:
+    """The login of a runtime that has none."""
+
+    async def control(self, verb: Verb, text: str) -> str:
+        """Refuse."""
+        raise HiveError(f"this agent's runtime has no {verb}", "give it a credentials file, or choose another runtime")
+
+
+class Controls:
+    """The operator's verbs. `answer` sends a line to hive."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        gate: Gate,
+        conversation: Conversation,
+        model: Model,
+        program: Program,
+        bus: Bus,
+        answer: Callable[[Done], None],
+        login: LoginControl,
+    ) -> None:
+        self._loop = loop
+        self._gate = gate
+        self._conversation = conversation
+        self._model = model
+        self._program = program
+        self._bus = bus
+        self._answer = answer
+        self._login = login
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._later: set[asyncio.Task[str]] = set()
+
+    def handle(self, control: Control) -> None:
+        """Begin what the operator asks for. The answer follows."""
+        if len(self._tasks) >= AT_ONCE:
+            self._answer(Done(id=control.id, ok=False, text="the harness is busy with earlier commands; try again"))
+            return
+        task = asyncio.create_task(self._do(control))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        tasks = (*self._tasks, *self._later)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _do(self, control: Control) -> None:
+        try:
+            ok, text = await self._run(control)
+        except HiveError as error:
+            ok, text = False, f"{error.summary}; {error.hint}" if error.hint else error.summary
+        except Exception as error:
+            log.exception("%s failed", control.verb)
+            ok, text = False, f"the harness failed: {type(error).__name__}"
+        self._answer(Done(id=control.id, ok=ok, text=text[:4000]))
+
+    async def _run(self, control: Control) -> tuple[bool, str]:
+        match control.verb:
+            case Verb.CANCEL:
+                return await self._cancel()
+            case Verb.COMPACT:
+                return await self._after_turn(self._compact, "the conversation is compacted")
+            case Verb.NEW_SESSION:
+                return await self._after_turn(self._restart, "a new conversation begins")
+            case Verb.MODEL:
+                return True, self._set_model(control.text)
+            case _:
+                text = await self._login.control(control.verb, control.text)
+                return True, text
+
+    async def _cancel(self) -> tuple[bool, str]:
+        """End the turn that runs. Its message counts as done, for a message that came again would just run again."""
+        number = self._gate.status.number
+        if not self._gate.stop(Cause.OPERATOR):
+            return False, "no turn runs"
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                while self._gate.busy and self._gate.status.number == number:
+                    await self._gate.changed.wait()
+        except TimeoutError:
+            return False, f"turn {number} has not ended yet"
+        return True, f"turn {number} is cancelled; its message counts as done"
+
+    async def _after_turn(self, work: Callable[[Stop], Awaitable[str]], what: str) -> tuple[bool, str]:
+        """Do something to the conversation now, or say that it is done after the turn that runs."""
+        if self._gate.draining:
+            return False, "hive stops the agent just now; try again when it runs"
+        later = self._gate.busy
+        task = asyncio.create_task(self._loop.between_turns(work))
+        self._later.add(task)
+        task.add_done_callback(self._later_done)
+        if later:
+            return True, f"{what} after the turn that runs"
+        return True, await asyncio.shield(task)
+
+    def _later_done(self, task: asyncio.Task[str]) -> None:
+        self._later.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._bus.emit(Note(text=f"what the operator asked for failed: {one_line(str(error))}"))
+
+    async def _compact(self, stop: Stop) -> str:
+        shorter = await self._conversation.compact("operator", stop)
+        event = shorter.event
+        if event is None:
+            return "there was nothing to compact"
+        figures = [str(tokens) for tokens in (event.tokens_before, event.tokens_after) if tokens is not None]
+        return one_line("; ".join(filter(None, ["compacted: " + " -> ".join(figures) + " tokens", event.note])))
+
+    async def _restart(self, stop: Stop) -> str:
+        await self._conversation.restart("the operator asked for it")
+        return "the next turn begins a new conversation"
+
+    def _set_model(self, name: str) -> str:
+        warning = self._model.set(name)
+        self._program.report()
+        shown = self._model.name or "the runtime's default"
+        self._bus.emit(Note(text=f"the model of the next turn is {shown}"))
+        if self._gate.status.state is TurnState.PARKED:
+            self._loop.retry_now()
+        return f"the next turn has {shown}" + (f"; a warning: {warning}" if warning else "")

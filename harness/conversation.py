@@ -1,0 +1,176 @@
+"""The agent's conversation: each message becomes a turn of it, with events, statistics, compaction and a way back."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass, replace
+
+from harness.bus import Bus
+from harness.compaction import Compactor, Shorter, Trigger, is_full
+from harness.gate import Gate
+from harness.inbox import Inbox
+from harness.mail import Mail
+from harness.model import Model
+from harness.runtimes.base import Ending, Runtime, TurnOutcome, TurnRequest
+from harness.session import Session
+from harness.stop import Stop
+from harness.turn import close, take_turn
+from harness.wake import Around, more, wake
+from meta.agent_toml.settings import AgentSettings, flatten
+from meta.text import one_line
+from meta.wire.agent import MessageResponse
+from meta.wire.link import TurnState
+from meta.wire.live import Note, TurnEnd, TurnStart, Usage
+
+_LOST = re.compile(r"\b(?:session|conversation|thread)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What does not change while the harness runs."""
+
+    generation: str
+    settings: AgentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A turn that ended. `left` is a message that came too late for it, and is in flight with it."""
+
+    outcome: TurnOutcome
+    left: MessageResponse | None = None
+
+
+class Conversation:
+    """The turns of one agent, one at a time. The caller holds the gate (`Gate.begin`) meanwhile."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        runtime: Runtime,
+        inbox: Inbox,
+        gate: Gate,
+        bus: Bus,
+        session: Session,
+        model: Model,
+        compactor: Compactor,
+    ) -> None:
+        self._agent = agent
+        self._flat = flatten(agent.settings)
+        self._runtime = runtime
+        self._inbox = inbox
+        self._gate = gate
+        self._bus = bus
+        self._session = session
+        self._model = model
+        self._compactor = compactor
+        self._notes: str | None = None
+        self._full = False
+
+    @property
+    def full(self) -> bool:
+        """Return True if the conversation is better compacted before the next turn."""
+        return self._full
+
+    async def take(self, message: MessageResponse, stop: Stop) -> Taken:
+        """Do the turn of a message: its events, the turn itself, and once more after a compaction or a lost session."""
+        began = time.monotonic()
+        number = self._gate.status.number
+        unread = await self._inbox.unread()
+        start = TurnStart(**{"from": message.sender}, body=message.body, unread=unread or 0, turn=number)
+        self._bus.emit(start)
+        mark = secrets.token_hex(6)
+        mail = Mail(self._inbox, self._runtime, lambda late: more(late, mark), self._injected)
+        mail.start()
+        try:
+            outcome, tools = await self._attempts(message, Around(mark, unread), stop)
+        finally:
+            await mail.stop()
+        ending = Ending.CANCELLED if stop.cause is not None and not outcome.ok else outcome.ending
+        outcome = replace(outcome, ending=ending, reason=one_line(outcome.reason))
+        self._keep(outcome)
+        self._bus.emit(self._usage(outcome, message, time.monotonic() - began, tools, number))
+        note = outcome.reason or None
+        self._bus.emit(TurnEnd(ok=outcome.ok, note=note, ending=outcome.ending.value, turn=number))
+        return Taken(outcome, mail.left)
+
+    async def compact(self, trigger: Trigger, stop: Stop) -> Shorter:
+        """Compact the conversation now."""
+        shorter = await self._compactor.compact(self._session.id, self._model.name, trigger, stop)
+        self._full = False
+        if shorter.done:
+            self._session.keep(shorter.session)
+            self._notes = shorter.notes
+        return shorter
+
+    async def restart(self, why: str) -> None:
+        """Begin a new conversation with the next turn."""
+        await close(self._runtime)
+        self._session.keep(None)
+        self._notes = None
+        self._full = False
+        self._bus.emit(Note(text=f"a new conversation begins: {why}"))
+
+    async def _attempts(
+        self, message: MessageResponse, around: Around, stop: Stop
+    ) -> tuple[TurnOutcome, dict[str, int]]:
+        """Do the turn. Once more if the CLI lost the conversation, once more if it was too long: never a loop."""
+        outcome, tools = await self._attempt(message, around, stop)
+        if stop.cause is None and self._session.id is not None and _is_lost(outcome):
+            await self.restart(f"the CLI does not know the last one any more ({one_line(outcome.reason, 200)})")
+            outcome, tools = await self._attempt(message, around, stop)
+        if stop.cause is None and outcome.ending is Ending.OVERFLOW:
+            self._gate.become(TurnState.COMPACTING)
+            self._session.keep(outcome.session or self._session.id)
+            shorter = await self.compact("overflow", stop)
+            self._gate.become(TurnState.THINKING)
+            if shorter.done and stop.cause is None:
+                outcome, tools = await self._attempt(message, around, stop)
+        return outcome, tools
+
+    async def _attempt(
+        self, message: MessageResponse, around: Around, stop: Stop
+    ) -> tuple[TurnOutcome, dict[str, int]]:
+        changes = self._session.changes(self._agent.generation, self._flat)
+        text = wake(message, replace(around, changes=changes, notes=self._notes))
+        request = TurnRequest(message, text, self._session.id, self._model.name)
+        return await take_turn(self._runtime, request, self._bus, self._agent.settings.limits, stop)
+
+    def _keep(self, outcome: TurnOutcome) -> None:
+        if outcome.session is not None:
+            self._session.keep(outcome.session)
+        if outcome.ok:
+            self._notes = None
+            self._session.told(self._agent.generation, self._flat)
+            self._full = is_full(outcome.tokens)
+
+    def _injected(self, message: MessageResponse) -> None:
+        sender = one_line(message.sender, 100)
+        self._bus.emit(Note(text=f"message {message.id} from {sender} reached the model within the turn"))
+
+    def _usage(
+        self, outcome: TurnOutcome, message: MessageResponse, seconds: float, tools: dict[str, int], turn: int
+    ) -> Usage:
+        tokens = outcome.tokens
+        return Usage(
+            turn=turn,
+            runtime=self._runtime.name,
+            model=outcome.model or self._model.name or "",
+            source=one_line(message.sender, 100),
+            seconds=seconds,
+            ending=outcome.ending.value,
+            input_tokens=tokens.input,
+            output_tokens=tokens.output,
+            cached_tokens=tokens.cached,
+            cost_dollars=tokens.cost_dollars,
+            tools=tools,
+        )
+
+
+def _is_lost(outcome: TurnOutcome) -> bool:
+    """Return True if the CLI does not know the conversation that it was to resume."""
+    if outcome.session_lost:
+        return True
+    return outcome.ending is Ending.CRASHED and outcome.session is None and bool(_LOST.search(outcome.reason))

@@ -1,0 +1,91 @@
+"""Messages that arrive during a turn: they reach the model in it, if the runtime can.
+
+A message that was taken is never lost and never acknowledged unseen: if the model did not get it, it is `left`, and it
+gets a turn before anything is acknowledged. So nothing is taken before hive says that something waits, and what was
+asked for is awaited, not cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from harness.inbox import Inbox
+from harness.runtimes.base import Runtime
+from meta.errors import HiveError
+from meta.wire.agent import MessageResponse
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks into the inbox."""
+INJECTED = 32
+"""Messages that one turn takes, at most: the others get turns of their own."""
+
+
+class Mail:
+    """The messages of one turn, beside the one that began it. `on_injected` is called with each that got in."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        runtime: Runtime,
+        text: Callable[[MessageResponse], str],
+        on_injected: Callable[[MessageResponse], None],
+    ) -> None:
+        self._inbox = inbox
+        self._runtime = runtime
+        self._text = text
+        self._on_injected = on_injected
+        self._task: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self.left: MessageResponse | None = None
+        """The message that was taken too late."""
+
+    def start(self) -> None:
+        """Begin to look, if the runtime can take messages within a turn."""
+        if self._runtime.capabilities.inject:
+            self._task = asyncio.create_task(self._look())
+
+    async def stop(self) -> None:
+        """End the looking. Wait for the answer if a message was asked for."""
+        self._over.set()
+        if self._task is not None:
+            await self._task
+
+    async def _look(self) -> None:
+        for _ in range(INJECTED):
+            if not await self._await_one():
+                return
+            try:
+                message = await self._inbox.look()
+            except HiveError as error:
+                log.info("looking for messages: %s", error.summary)
+                continue
+            if message is not None and not await self._inject(message):
+                self.left = message
+                return
+
+    async def _await_one(self) -> bool:
+        """Wait until a message waits. Return False if the turn ended before."""
+        while not self._over.is_set():
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._over.wait()
+            except TimeoutError:
+                if await self._inbox.unread():
+                    return not self._over.is_set()
+        return False
+
+    async def _inject(self, message: MessageResponse) -> bool:
+        if self._over.is_set():
+            return False
+        try:
+            taken = await self._runtime.inject(self._text(message))
+        except HiveError as error:
+            log.info("the runtime does not take message %d: %s", message.id, error.summary)
+            return False
+        if taken:
+            self._on_injected(message)
+        return taken

@@ -1,0 +1,80 @@
+"""What follows from the end of a turn. Pure.
+
+    ok                        acknowledge
+    parked                    give the messages back, and wait: until the time that the CLI names, else a growing delay
+    needs-login               give the messages back, and wait for a login
+    cancelled by the operator acknowledge: the work is discarded
+    cancelled by a pause      give the messages back; the pause itself holds the agent
+    everything else           a failed turn: hive counts it, and makes a dead letter of the third
+
+A message that is given back has no failed turn. So an outage of any length loses none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.hold import Wait
+from harness.runtimes.base import Ending, TurnOutcome
+from harness.stop import Cause
+from meta.wire.link import TurnState
+
+FIRST_DELAY = 5.0
+LONGEST_DELAY = 300.0
+"""Seconds until a parked turn is tried again: the first, doubling up to the longest, each cut by up to half at random.
+"""
+SPREAD = 5.0
+"""Seconds after the end of a limit in which the agents of a swarm go on, each at a random one."""
+LONGEST_LIMIT = 8 * 86_400.0
+"""Seconds that a limit lasts, at most: a week and a day. A CLI that names a later time is asked again then."""
+
+
+class Action(StrEnum):
+    """What happens to the messages of the turn."""
+
+    ACKNOWLEDGE = "acknowledge"
+    RELEASE = "release"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was before: the parked turns in a row."""
+
+    parked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What follows. `wait` keeps the next turn back. `note` is a sentence for those who watch."""
+
+    action: Action
+    history: History
+    wait: Wait | None = None
+    note: str = ""
+
+
+def follow(outcome: TurnOutcome, cause: Cause | None, history: History, now: float, random: float) -> Next:
+    """Return what follows. `cause`: who asked for the end. `now` is in Unix seconds, `random` between 0 and 1."""
+    match outcome.ending:
+        case Ending.OK:
+            return Next(Action.ACKNOWLEDGE, History())
+        case Ending.PARKED:
+            until = _until(outcome.until, history.parked, now, random)
+            return Next(Action.RELEASE, History(history.parked + 1), Wait(TurnState.PARKED, outcome.reason, until))
+        case Ending.NEEDS_LOGIN:
+            return Next(Action.RELEASE, history, Wait(TurnState.NEEDS_LOGIN, outcome.reason))
+        case Ending.CANCELLED if cause is Cause.OPERATOR:
+            return Next(Action.ACKNOWLEDGE, history, note="cancelled by the operator: its messages count as done")
+        case Ending.CANCELLED if cause is Cause.PAUSE:
+            return Next(Action.RELEASE, history, note="stopped by a pause: its messages come again")
+        case _:
+            return Next(Action.COUNT, history)
+
+
+def _until(named: float | None, parked: int, now: float, random: float) -> float:
+    if named is not None and named > now:
+        return min(named, now + LONGEST_LIMIT) + SPREAD * random
+    delay = min(FIRST_DELAY * 2.0 ** min(parked, 16), LONGEST_DELAY)
+    return now + delay * (1 - random / 2)

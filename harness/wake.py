@@ -1,0 +1,130 @@
+"""The text that wakes the model for a turn: who wrote what, and what the model must know beside it. Pure.
+
+The message stands between two lines with a mark that its sender cannot know. So no message can pose as another one, or
+as a text of the harness.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from meta.names import MANAGER, OPERATOR, SYSTEM
+from meta.text import one_line
+from meta.wire.agent import MessageResponse
+
+SENDER_LIMIT = 100
+NOTES_LIMIT = 32_000
+"""Characters of the agent's own notes that a new conversation begins with."""
+
+_AGAIN = (
+    "It was delivered before, in a turn that did not end well: it may already be handled, wholly or in part. "
+    "Look before you do anything twice."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the model must know beside the message. `mark` is unknown to every sender.
+
+    `unread` counts the other messages that wait; None: unknown. `changes` are those of the configuration. `notes` are
+    the agent's own, with which a new conversation begins.
+    """
+
+    mark: str
+    unread: int | None = None
+    changes: Sequence[str] = field(default=())
+    notes: str | None = None
+
+
+def wake(message: MessageResponse, around: Around) -> str:
+    """Return the text of a turn."""
+    parts = [f"Message {message.id} from {_who(message.sender)}."]
+    if message.redelivered:
+        parts.append(_AGAIN)
+    parts += filter(None, [_hint(message), _others(around.unread)])
+    text = " ".join(parts)
+    if around.notes is not None:
+        text = f"{_notes(around.notes, around.mark)}\n\n{text}"
+    if around.changes:
+        changes = "\n".join(f"- {one_line(change)}" for change in around.changes)
+        text = f"Your configuration changed:\n{changes}\n\n{text}"
+    return f"{text}\n\n{_frame(message, around.mark)}"
+
+
+def more(message: MessageResponse, mark: str) -> str:
+    """Return the text of a message that reaches the model within a turn."""
+    again = f" {_AGAIN}" if message.redelivered else ""
+    hint = _hint(message)
+    head = f"While you work, message {message.id} came from {_who(message.sender)}.{again}"
+    return f"{head}{' ' if hint else ''}{hint}\n\n{_frame(message, mark)}"
+
+
+def ask_for_notes(path: str) -> str:
+    """Return the text of a turn in which the agent writes down what it must remember."""
+    return (
+        f"This conversation gets too long and ends now. Write to {path} what you must remember to go on: what you were "
+        "asked, what is done, what is open, what you learned. Replace what the file has. At most 200 lines. Do nothing "
+        "else. A new conversation begins with this file."
+    )
+
+
+def _frame(message: MessageResponse, mark: str) -> str:
+    begin = f"----- message {message.id} begins {mark} -----"
+    end = f"----- message {message.id} ends {mark} -----"
+    return f"{begin}\n{message.body}\n{end}"
+
+
+def _notes(notes: str, mark: str) -> str:
+    shown = notes[:NOTES_LIMIT]
+    cut = "" if len(notes) <= NOTES_LIMIT else f"\n(the first {NOTES_LIMIT} characters)"
+    return (
+        "This is a new conversation. Before the last one ended, you wrote these notes for yourself:\n\n"
+        f"----- notes begin {mark} -----\n{shown}{cut}\n----- notes end {mark} -----"
+    )
+
+
+def _who(sender: str) -> str:
+    name = one_line(sender, SENDER_LIMIT)
+    match sender:
+        case _ if sender == OPERATOR:
+            return "the operator"
+        case _ if sender == MANAGER:
+            return "the manager"
+        case _ if sender == SYSTEM:
+            return "hive itself"
+        case "reminder":
+            return "a reminder that you set"
+        case _ if sender.startswith(("wake:", f"{OPERATOR}:")):
+            return f"{name} (a program in your own container; nobody vouches for it)"
+        case _:
+            return f"the agent {name}"
+
+
+def _others(unread: int | None) -> str:
+    if not unread:
+        return ""
+    return "1 other message waits." if unread == 1 else f"{unread} other messages wait."
+
+
+def _hint(message: MessageResponse) -> str:
+    """Return what an event of hive asks of the agent."""
+    if message.sender != SYSTEM:
+        return ""
+    try:
+        event = json.loads(message.body)
+    except (ValueError, RecursionError):
+        return ""
+    match event.get("event") if isinstance(event, dict) else None:
+        case "question_asked":
+            return f"It is a question to you: answer it with the tool `answer` and the id {_id(event)}."
+        case "question_answered":
+            return f"It answers your question {_id(event)}."
+        case _:
+            return "It is an event: it asks for an answer only if it says so."
+
+
+def _id(event: dict[str, object]) -> str:
+    id = event.get("id")
+    return str(id) if isinstance(id, int) else "in it"
