@@ -15,7 +15,7 @@ from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
-from meta.wire.link import UP, Closed, DownLine, Hello, State, UpLine
+from meta.wire.link import UP, Closed, DownLine, Hello, Release, State, UpLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +95,8 @@ async def _receive(
             links.hello(agent, peer, message)
         elif greeted and isinstance(message, State):
             links.state(agent, peer, message)
+        elif greeted and isinstance(message, Release):
+            links.release(agent, peer, message)
         elif not greeted:
             log.warning("%s: its harness did not begin with hello", agent, extra=_limited(agent))
             return

@@ -107,6 +107,19 @@ class QuestionAsked(Wire):
     multi: bool = False
 
 
+class MessageDead(Wire):
+    """A message of the receiver's was never handled: too many turns with it failed. hive keeps it as a dead letter.
+
+    `id` and `to` name it, `body` is its beginning.
+    """
+
+    event: Literal["message_dead"] = "message_dead"
+    id: I64
+    to: str
+    body: str
+    attempts: I64
+
+
 HelperEvent = Annotated[
     ApprovalResolved
     | Spawned
@@ -118,7 +131,8 @@ HelperEvent = Annotated[
     | NeedsUpdate
     | ContainerCrash
     | QuestionAnswered
-    | QuestionAsked,
+    | QuestionAsked
+    | MessageDead,
     Field(discriminator="event"),
 ]
 

@@ -144,7 +144,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     store = _store(here, roster, repos, database, metrics, int(since))
     memory = Memory(Memos(database, on_append=store.wake_manager), store.cards)
     await memory.load(secrets.token_hex(8))
-    links = Links(hints, store.broker.interrupt, acks=store.broker.expect_acks)
+    links = Links(hints, store.broker.interrupt, acks=store.broker.expect_acks, release=store.broker.release_turn)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs

@@ -23,7 +23,7 @@ from reconciler.messaging.receivers import Receivers
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
 from reconciler.store.messages import lists, rows
-from reconciler.store.messages.attempts import AttemptLimit, Ending, bury_all, fail, requeue
+from reconciler.store.messages.attempts import AttemptLimit, Ended, Ending, bury_all, fail, release, requeue
 from reconciler.store.messages.quota import Quota
 from reconciler.store.messages.rows import NewMessage
 from reconciler.store.messages.text import (
@@ -234,41 +234,52 @@ class Broker:
         `launch` names the start of the caller. If that also took a message, its turn failed. After its last attempt a
         message becomes a dead letter instead (store/messages/attempts.py).
         """
-        again, _ = await self._end(agent, launch, requeue, acknowledges=True)
-        return again
+        return (await self._end(agent, launch, requeue, acknowledges=True)).again
+
+    async def release_turn(self, agent: str, launch: str) -> int:
+        """Requeue what is in flight to this launch, without a failed turn. Return how many.
+
+        The launch could not handle it for a reason that is not the message's: an outage, a limit, a missing login.
+        """
+        return (await self._end(agent, launch, release, acknowledges=True)).again
 
     async def fail_turn(self, agent: str, launch: str) -> int:
         """Requeue what was in flight to a launch that died in its turn, or that hive ended for it. Idempotent.
 
         Each of these messages counts a failed turn. Return how many became dead letters.
         """
-        _, dead = await self._end(agent, launch, fail, acknowledges=False)
-        return dead
+        return (await self._end(agent, launch, fail, acknowledges=False)).dead
 
     async def _end(
         self,
         agent: str,
         launch: str | None,
-        work: Callable[[Transaction, Ending], tuple[int, int]],
+        work: Callable[[Transaction, Ending], Ended],
         *,
         acknowledges: bool,
-    ) -> tuple[int, int]:
-        """End deliveries without an ack. Return how many messages wait again, and how many are dead letters now."""
+    ) -> Ended:
+        """End deliveries without an ack."""
         leases = self._receivers.leases(agent) if acknowledges else self._receivers.held(agent)
         now, events = int(self._clock()), self.allowance.left(agent)
-        ending = Ending(agent, now, launch, leases, self._attempts.since, self._attempts.failures, events)
+        ending = Ending(agent, now, launch, leases, self._attempts.since, self._attempts.failures, events, self._tells)
 
-        def change(connection: Transaction) -> tuple[int, int]:
+        def change(connection: Transaction) -> Ended:
             if acknowledges:
                 rows.set_acknowledges(connection, agent)
             return work(connection, ending)
 
-        again, dead = await self._db.write(change)
-        self.allowance.note(agent, min(dead, events))
-        self._counters.requeue(again)
-        if again or dead:
+        ended = await self._db.write(change)
+        self.allowance.note(agent, min(ended.dead, events))
+        self._counters.requeue(ended.again)
+        if ended.again or ended.dead:
             self.wake_receivers(agent)
-        return again, dead
+        for sender in ended.told:
+            self.wake_receivers(sender)
+        return ended
+
+    def _tells(self, sender: str) -> bool:
+        """Return True if the sender of a dead letter is told: an agent is. The operator sees the event."""
+        return sender == MANAGER or self._known(sender)
 
     def wake_receivers(self, agent: str) -> None:
         """Make the receivers of `agent` look for messages. Call it after a commit that put one into the inbox."""

@@ -10,11 +10,11 @@ import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from meta.errors import HiveError
 from meta.names import AgentName
-from meta.wire.link import Cancel, Closed, Drain, Hello, Probe, Resume, State, TurnState
+from meta.wire.link import Cancel, Closed, Drain, Hello, Probe, Release, Released, Resume, State, TurnState
 from reconciler.plan.observed import Launch, LinkView
 from reconciler.ports import LinkPeer
 
@@ -30,13 +30,16 @@ class _Link:
     peer: LinkPeer | None = None
     greeted: bool = False
     draining: bool = False
+    releasing: set[int] = field(default_factory=set)
+    """The turns whose messages are being given back."""
 
 
 class Links:
     """One link per agent. All methods run on the daemon's loop.
 
     `hint` is called with the agent after each change. `interrupt` is called when a drain begins, to end the `recv` that
-    waits. `acks` is called after a hello, because a harness that sends a hello also acks its messages.
+    waits. `acks` is called after a hello, because a harness that sends a hello also acks its messages. `release` gives
+    what a launch (its nonce) has in flight back to its inbox, and counts no failed turn.
     """
 
     def __init__(
@@ -45,10 +48,12 @@ class Links:
         interrupt: Callable[[AgentName], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         acks: Callable[[AgentName], Awaitable[None]] | None = None,
+        release: Callable[[AgentName, str], Awaitable[object]] | None = None,
     ) -> None:
         self._hint = hint
         self._interrupt = interrupt
         self._acks = acks
+        self._release = release
         self._clock = clock
         self._links: dict[AgentName, _Link] = {}
         self._changed: dict[AgentName, asyncio.Event] = {}
@@ -107,6 +112,15 @@ class Links:
             since = self._turn_since(link.view if same else _NEVER, state.state)
             view = replace(link.view, turn=state.state, turn_since=since, turn_number=state.turn, answered=answered)
             self._set(agent, view)
+
+    def release(self, agent: AgentName, peer: LinkPeer, release: Release) -> None:
+        """Give the messages of its latest turn back, and answer. An earlier turn has none any more."""
+        link = self._current(agent, peer)
+        if link is None or link.view.nonce is None or self._release is None or link.view.turn_number != release.turn:
+            return
+        if release.turn not in link.releasing:
+            link.releasing.add(release.turn)
+            self._spawn(self._give_back(agent, link, peer, release.turn))
 
     def lost(self, agent: AgentName, peer: LinkPeer) -> None:
         """Record that the connection ended. It counts as a loss if it was a harness's, which said hello."""
@@ -255,13 +269,23 @@ class Links:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _give_back(self, agent: AgentName, link: _Link, peer: LinkPeer, turn: int) -> None:
+        try:
+            if self._release is not None and link.view.nonce is not None:
+                await self._release(agent, link.view.nonce)
+                await self._deliver(peer, Released(turn=turn))
+        except HiveError as error:  # the harness gets no answer, and requeues
+            log.warning("%s: cannot give messages back: %s", agent, error, extra={"limited": f"{agent} releases"})
+        finally:
+            link.releasing.discard(turn)
+
     async def _note_acks(self, agent: AgentName, acks: Callable[[AgentName], Awaitable[None]]) -> None:
         try:
             await acks(agent)
         except HiveError as error:
             log.warning("%s: cannot store that its harness acks: %s", agent, error, extra={"limited": f"{agent} acks"})
 
-    async def _deliver(self, peer: LinkPeer, line: Drain | Probe | Closed) -> None:
+    async def _deliver(self, peer: LinkPeer, line: Drain | Probe | Closed | Released) -> None:
         try:
             async with asyncio.timeout(SEND_DEADLINE):
                 await peer.send(line)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 
 from meta.names import SYSTEM
-from meta.wire.events import HELPER_EVENT, HelperEvent, QuestionAnswered, QuestionAsked
+from meta.wire.events import HELPER_EVENT, HelperEvent, MessageDead, QuestionAnswered, QuestionAsked
 
 NOTICES_KEPT = 1_000
 """hive's own messages in one inbox that are not done, at most. For one more, `_evict` removes one."""
@@ -48,6 +48,8 @@ def topic(event: HelperEvent) -> str:
             return event.event
         case QuestionAsked():
             return asked_by(event.asker)
+        case MessageDead():
+            return f"{event.event}:{event.to}"
         case _:
             return f"{event.event}:{event.agent}"
 

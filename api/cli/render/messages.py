@@ -53,6 +53,10 @@ def _asked(event: Data) -> str:
     return f"{event['asker']} asks question {event['id']}: {event['question']}{options}"
 
 
+def _dead(event: Data) -> str:
+    return f"message {event['id']} to {event['to']} was never handled ({event['attempts']} attempts): {event['body']}"
+
+
 SENTENCES: dict[str, Callable[[Data], str]] = {
     "approval_resolved": _resolved,
     "spawned": lambda e: _done(e, "is spawned", "could not be spawned"),
@@ -65,5 +69,6 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "container_crash": lambda e: f"{e['agent']} ended by itself{_why(e)}",
     "question_answered": _answered,
     "question_asked": _asked,
+    "message_dead": _dead,
 }
 """The sentence for each kind of helper event."""

@@ -2,7 +2,10 @@
 
 A failed turn counts: the receiver's launch died by itself, hive ended a turn that took too long, or the receiver that
 took the message gave it back. What hive causes counts nothing: a stop, a deploy, a restart of the host or of the
-daemon. If hive does not know the receiver's launch, it counts the return, and allows more of those.
+daemon. If hive does not know the receiver's launch, it counts the return, and allows more of those. What the receiver
+releases counts nothing either: its API is down, say, or it has no login.
+
+The sender of a dead letter is told, if it is an agent.
 
 If several messages were in flight, each of them counts the failed turn. From then on each is delivered alone
 (rows.deliver), so an innocent one is acknowledged and only the guilty one fails again.
@@ -12,13 +15,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from meta.wire.events import MessageDead
 from reconciler.store.events import log
 from reconciler.store.messages import rows
 from reconciler.store.messages.rows import Lease
 from reconciler.store.messages.text import decode_name
+from reconciler.store.notices import notify
 
 FAILURES = 3
 """Failed turns of one message. After the last it is a dead letter."""
@@ -47,7 +52,7 @@ class Ending:
 
     `launch` is the launch that gives them back, or that died; None if it is unknown. A delivery at or before `since`
     was made by an earlier daemon, so its answer may be lost. `failures`: failed turns until a message is a dead letter.
-    At most `events` dead letters append an event.
+    At most `events` dead letters append an event. `known` returns True for an agent, which has an inbox.
     """
 
     recipient: str
@@ -57,14 +62,23 @@ class Ending:
     since: int = 0
     failures: int = FAILURES
     events: int = 0
+    known: Callable[[str], bool] = bool
 
 
-def requeue(connection: sqlite3.Connection, ending: Ending) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of the messages: how many wait again, how many are dead letters now, and which senders were told."""
+
+    again: int = 0
+    dead: int = 0
+    told: frozenset[str] = frozenset()
+
+
+def requeue(connection: sqlite3.Connection, ending: Ending) -> Ended:
     """Requeue every message in flight, because its receiver asked for that.
 
     It is a failed turn if the launch that took the message gives it back. If another launch does, the turn of the
-    former one ended without its fault: its death is counted by `fail`. Return how many wait again, and how many are
-    dead letters now.
+    former one ended without its fault: its death is counted by `fail`.
     """
     ids = _select(connection, ending, "TRUE")
     connection.execute(
@@ -76,13 +90,19 @@ def requeue(connection: sqlite3.Connection, ending: Ending) -> tuple[int, int]:
     return _give_back(connection, ending, ids)
 
 
-def fail(connection: sqlite3.Connection, ending: Ending) -> tuple[int, int]:
+def release(connection: sqlite3.Connection, ending: Ending) -> Ended:
+    """Requeue what `launch` has in flight, because it could not even begin with it. Count nothing."""
+    ids = _select(connection, ending, "(incarnation IS :launch OR incarnation IS NULL)")
+    return Ended(_deliver_again(connection, ids))
+
+
+def fail(connection: sqlite3.Connection, ending: Ending) -> Ended:
     """Requeue what was in flight to a launch that died in its turn, and count a failed turn. Idempotent.
 
-    A receiver that never acknowledges has no turns, so that nothing is counted. Return the same as `requeue`.
+    A receiver that never acknowledges has no turns, so that nothing is counted.
     """
     if not rows.acknowledges(connection, ending.recipient):
-        return 0, 0
+        return Ended()
     ids = _select(connection, ending, "(incarnation IS :launch OR incarnation IS NULL)")
     connection.execute(
         "UPDATE messages SET failed = failed + 1 WHERE id IN (SELECT value FROM json_each(:ids))", {"ids": ids}
@@ -115,27 +135,40 @@ def _select(connection: sqlite3.Connection, ending: Ending, condition: str) -> s
     return json.dumps([id for (id,) in found])
 
 
-def _give_back(connection: sqlite3.Connection, ending: Ending, ids: str) -> tuple[int, int]:
+def _give_back(connection: sqlite3.Connection, ending: Ending, ids: str) -> Ended:
     """Let these messages wait again, or make dead letters of those that had their last attempt.
 
     `attempts` stays, so the next delivery is marked as redelivered.
     """
     dead = connection.execute(
-        "SELECT id, CAST(sender AS BLOB), attempts, failed FROM messages "
+        "SELECT id, CAST(sender AS BLOB), attempts, failed, CAST(substr(body, 1, 200) AS BLOB) FROM messages "
         "WHERE id IN (SELECT value FROM json_each(?)) AND (failed >= ? OR returned >= ?)",
         (ids, ending.failures, RETURNS),
     ).fetchall()
-    _bury(connection, ending, dead)
-    again = connection.execute(
+    told = _bury(connection, ending, dead)
+    return Ended(_deliver_again(connection, ids), len(dead), told)
+
+
+def _deliver_again(connection: sqlite3.Connection, ids: str) -> int:
+    return connection.execute(
         "UPDATE messages SET delivered_at = NULL WHERE id IN (SELECT value FROM json_each(?)) AND dead_at IS NULL",
         (ids,),
     ).rowcount
-    return again, len(dead)
 
 
-def _bury(connection: sqlite3.Connection, ending: Ending, dead: Iterable[tuple[int, bytes, int, int]]) -> None:
-    for place, (id, sender, attempts, failed) in enumerate(dead):
+def _bury(
+    connection: sqlite3.Connection, ending: Ending, dead: Iterable[tuple[int, bytes, int, int, bytes]]
+) -> frozenset[str]:
+    told = set()
+    for place, (id, sender, attempts, failed, body) in enumerate(dead):
         connection.execute("UPDATE messages SET delivered_at = NULL, dead_at = ? WHERE id = ?", (ending.at, id))
         if place < ending.events:
             data = {"id": id, "from": decode_name(sender), "attempts": attempts, "failed": failed}
             log.append(connection, ending.at, "message_dead", ending.recipient, data)
+        name = decode_name(sender)
+        if ending.known(name):
+            beginning = body.decode("utf-8", "replace")
+            event = MessageDead(id=id, to=ending.recipient, body=beginning, attempts=attempts)
+            notify(connection, name, event, ending.at)
+            told.add(name)
+    return frozenset(told)

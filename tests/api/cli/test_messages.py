@@ -18,6 +18,7 @@ from meta.wire.events import (
     HelperEvent,
     Killed,
     LoggedIn,
+    MessageDead,
     NeedsLogin,
     NeedsUpdate,
     QuestionAnswered,
@@ -43,6 +44,10 @@ TOLD: list[tuple[HelperEvent, str]] = [
     (Destroyed(agent="bob"), "bob is destroyed"),
     (NeedsLogin(agent="bob"), "bob has no login; only a person can log in"),
     (LoggedIn(agent="bob"), "bob is logged in"),
+    (
+        MessageDead(id=4, to="bob", body="poison", attempts=3),
+        "message 4 to bob was never handled (3 attempts): poison",
+    ),
     (NeedsUpdate(agent="bob"), "bob was built with another hive, nixpkgs or agentModules"),
     (ContainerCrash(agent="bob", note="killed by signal 9"), "bob ended by itself: killed by signal 9"),
     (

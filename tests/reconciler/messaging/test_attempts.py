@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from meta.wire.events import HELPER_EVENT, MessageDead
 from reconciler.messaging.broker import Broker
 from reconciler.store.database import Database
 from reconciler.store.events import log
@@ -176,3 +177,50 @@ async def test_what_waits_for_an_agent_whose_spawn_failed_is_a_dead_letter(db: D
     assert [(event.kind, event.data["from"], event.data["reason"]) for event in events] == [
         ("message_dead", "alice", "its spawn failed")
     ] * 2
+
+
+async def test_what_a_launch_releases_counts_no_failed_turn_however_often(broker: Broker) -> None:
+    await send(broker, "during an outage")
+    for _ in range(3 * FAILURES):
+        assert await more(broker, "n1") == "during an outage"
+        assert await broker.release_turn("bob", "n1") == 1
+    assert await dead(broker) == []
+    assert await broker.unread("bob") == 1
+
+
+async def test_what_another_launch_has_in_flight_is_not_released(broker: Broker) -> None:
+    await send(broker, "in flight")
+    assert await more(broker, "n1") == "in flight"
+    assert await broker.release_turn("bob", "n0") == 0
+    assert await broker.unread("bob") == 0
+
+
+async def test_a_failed_turn_stays_counted_when_a_later_one_is_released(broker: Broker) -> None:
+    await send(broker, "poison")
+    for _ in range(FAILURES):
+        assert await take(broker, "n1") == "poison"
+    await broker.release_turn("bob", "n1")
+    assert await take(broker, "n1") == "poison"
+    assert await take(broker, "n1") is None
+    assert await dead(broker) == ["poison"]
+
+
+async def test_the_sender_of_a_dead_letter_is_told_once_with_its_beginning(broker: Broker) -> None:
+    id = await broker.send("alice", "bob", "poison " + "x" * 90)
+    for number in range(FAILURES + 1):
+        await take(broker, "n1")
+        assert await broker.unread("alice") == (number == FAILURES)
+    delivery = await broker.recv("alice", 0)
+    assert delivery is not None
+    assert delivery.sender == "system"
+    event = HELPER_EVENT.validate_json(delivery.body)
+    assert event == MessageDead(id=id, to="bob", body="poison " + "x" * 90, attempts=FAILURES)
+
+
+async def test_of_a_dead_letter_of_the_operator_or_of_a_program_no_agent_is_told(broker: Broker) -> None:
+    await broker.send("operator", "bob", "poison")
+    await broker.wake("bob", "cron", "poison")
+    for _ in range(3 * FAILURES):
+        await take(broker, "n1")
+    assert len(await dead(broker)) == 2
+    assert await broker.unread_all() == {}

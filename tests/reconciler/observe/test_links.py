@@ -6,7 +6,7 @@ import asyncio
 
 from meta.errors import TransientError
 from meta.names import AgentName, GenerationId
-from meta.wire.link import Cancel, Closed, DownLine, Drain, Hello, Probe, State, TurnState
+from meta.wire.link import Cancel, Closed, DownLine, Drain, Hello, Probe, Release, Released, State, TurnState
 from reconciler.observe.links import Links
 from reconciler.plan.observed import Launch
 
@@ -233,3 +233,36 @@ def test_the_first_ack_of_a_launch_is_a_change_and_later_ones_are_none() -> None
     assert (hints, links.view(ALICE).acked) == ([ALICE], True)
     links.reset(ALICE)
     assert not links.view(ALICE).acked
+
+
+async def test_a_harness_that_releases_its_turn_gets_an_answer_once_that_is_done() -> None:
+    released: list[tuple[str, str]] = []
+
+    async def release(agent: AgentName, nonce: str) -> None:
+        released.append((agent, nonce))
+
+    links = Links(lambda _: None, release=release)
+    peer = connect(links, "n7")
+    links.state(ALICE, peer, State(state=TurnState.THINKING, turn=2))
+    links.release(ALICE, peer, Release(turn=1))
+    links.release(ALICE, peer, Release(turn=2))
+    async with asyncio.timeout(5):
+        while Released(turn=2) not in peer.sent:
+            peer.told.clear()
+            await peer.told.wait()
+    assert released == [("alice", "n7")]
+    assert Released(turn=1) not in peer.sent
+    await links.close()
+
+
+async def test_who_has_not_the_link_releases_nothing() -> None:
+    released: list[str] = []
+
+    async def release(_agent: AgentName, nonce: str) -> None:
+        released.append(nonce)
+
+    links = Links(lambda _: None, release=release)
+    connect(links)
+    links.release(ALICE, Peer(), Release(turn=0))
+    await links.close()
+    assert released == []
