@@ -126,13 +126,15 @@ class Tombstone:
 class RunEntry:
     """One agent in run.json. The counters only grow: each increment requests one restart or rebuild.
 
-    `with_all`: it was stopped by `hive stop --all`, so `hive start --all` starts it.
+    `with_all`: it was stopped by `hive stop --all`, so `hive start --all` starts it. `paused`: it runs, but takes no
+    turn until the operator resumes it.
     """
 
     state: RunState = RunState.RUNNING
     restarts: int = 0
     rebuilds: int = 0
     with_all: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

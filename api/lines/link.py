@@ -15,7 +15,7 @@ from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
-from meta.wire.link import UP, Closed, DownLine, Hello, Release, State, UpLine
+from meta.wire.link import UP, About, Closed, Done, DownLine, Hello, Release, State, UpLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,14 +93,26 @@ async def _receive(
             greeted = True
             on_hello()
             links.hello(agent, peer, message)
-        elif greeted and isinstance(message, State):
-            links.state(agent, peer, message)
-        elif greeted and isinstance(message, Release):
-            links.release(agent, peer, message)
-        elif not greeted:
+        elif greeted:
+            _pass_on(agent, peer, links, message)
+        else:
             log.warning("%s: its harness did not begin with hello", agent, extra=_limited(agent))
             return
         await asyncio.sleep(0)  # a peer that never stops sending must not block the loop
+
+
+def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine) -> None:
+    match message:
+        case State():
+            links.state(agent, peer, message)
+        case About():
+            links.about(agent, peer, message)
+        case Done():
+            links.done(agent, peer, message)
+        case Release():
+            links.release(agent, peer, message)
+        case _:
+            pass
 
 
 def _limited(agent: AgentName) -> dict[str, str]:

@@ -26,6 +26,7 @@ from meta.names import ALL, AgentName, agent_name
 from meta.wire import agent as wire
 from meta.wire.common import I64, U64, InboxRow, Sender, Wire
 from meta.wire.limits import BODY_BYTES, WAIT_MOST
+from reconciler.observe.links import Links
 
 INDENT = "    "
 """The indentation of a body. Only hive's own text is not indented, so no body can pass for another message."""
@@ -140,7 +141,7 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
     wait = min(WAIT_DEFAULT if asked.wait_seconds is None else asked.wait_seconds, WAIT_MOST)
     agent, links, broker = AgentName(call.name), call.service.links, call.service.broker
     links.legacy(agent)
-    if links.draining(agent):
+    if links.draining(agent) or not await _is_free(links, agent, wait):
         return wire.EmptyResponse()
     message = await broker.recv(agent, wait, _launch(call), hold=True)  # a drain interrupts it
     if message is None:
@@ -155,6 +156,17 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
 
     call.after.append(written)
     return wire.MessageResponse(sender=message.sender, body=message.body, id=id, redelivered=message.redelivered)
+
+
+async def _is_free(links: Links, agent: AgentName, seconds: float) -> bool:
+    """Return True if nothing keeps the agent from turns. Else wait, and return False.
+
+    A harness that does not know holds asks again at once, so the answer has to take its time.
+    """
+    if not links.held(agent):
+        return True
+    await links.wait_until_free(agent, seconds)
+    return False
 
 
 @operation("status", AGENTS, READS, lines=(on_agents(wire.Status, _unread),))

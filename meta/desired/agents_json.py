@@ -79,9 +79,10 @@ class _Run(_Strict):
     restarts: int = Field(ge=0)
     rebuilds: int = Field(ge=0)
     with_all: bool = False
+    paused: bool = False
 
     def value(self) -> RunEntry:
-        return RunEntry(RunState(self.state), self.restarts, self.rebuilds, self.with_all)
+        return RunEntry(RunState(self.state), self.restarts, self.rebuilds, self.with_all, self.paused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,8 @@ def encode_run(run: Mapping[AgentName, RunEntry]) -> bytes:
 
 def _run_lines(entry: RunEntry) -> dict[str, object]:
     values = {"state": str(entry.state), "restarts": entry.restarts, "rebuilds": entry.rebuilds}
-    return (
-        {**values, "with_all": True} if entry.with_all else values
-    )  # an older hive refuses a key that it does not know
+    marks = {"with_all": entry.with_all, "paused": entry.paused}
+    return {**values, **{key: True for key, marked in marks.items() if marked}}  # an older hive refuses unknown keys
 
 
 @lru_cache(maxsize=4096)  # a commit changes one agent of many: keep the text of the others

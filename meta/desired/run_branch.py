@@ -18,7 +18,7 @@ from meta.errors import Conflict, Damaged, PermanentError, TransientError
 from meta.git.objects import GitObject, blob, commit
 from meta.git.repo import GitRepo
 from meta.git.transaction import ABSENT, RefChange
-from meta.model import RunEntry
+from meta.model import RunEntry, RunState
 from meta.names import ID_LIMIT, AgentName, ProposalId, Sha
 from meta.process.disk import disk_error
 
@@ -48,8 +48,7 @@ class RunBranch:
                 others = {name: entry for name, entry in desired.run.items() if name != agent}
                 run = {**others, agent: wanted} if wanted is not None else others
                 root, objects = tree_with([], {RUN_FILE: encode_run(run)})
-                action = str(wanted.state) if wanted is not None else trailers.FORGET
-                new = commit(root, (old,) if old else (), note(action, agent, by), at)
+                new = commit(root, (old,) if old else (), note(_action(wanted), agent, by), at)
                 try:
                     await self._repo.transaction([RefChange(RUN, new=new.id, old=old or ABSENT)], [*objects, new])
                 except Conflict as error:
@@ -57,6 +56,13 @@ class RunBranch:
                     continue
                 return wanted
         raise TransientError("other changes of run.json were first at every try", "try again")
+
+
+def _action(entry: RunEntry | None) -> str:
+    """Return the word for an entry in the log of the branch; None: it was removed."""
+    if entry is None:
+        return trailers.FORGET
+    return "paused" if entry.paused and entry.state is RunState.RUNNING else str(entry.state)
 
 
 class Counter:

@@ -48,6 +48,7 @@ from reconciler.messaging.ticker import Ticker
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import DeclaredMemory, DeclaredRecord, declared_records
 from reconciler.observe.disk import DiskMemory
+from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
 from reconciler.observe.observer import Observer, Sources
@@ -144,7 +145,9 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     store = _store(here, roster, repos, database, metrics, int(since))
     memory = Memory(Memos(database, on_append=store.wake_manager), store.cards)
     await memory.load(secrets.token_hex(8))
-    links = Links(hints, store.broker.interrupt, acks=store.broker.expect_acks, release=store.broker.release_turn)
+    holds = Holds(lambda agent: meta.known().run_of(agent).paused)
+    broker = store.broker
+    links = Links(hints, broker.interrupt, acks=broker.expect_acks, release=broker.release_turn, holds=holds)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs

@@ -155,6 +155,7 @@ class Reconciler:
         """Do steps for one agent until it has to wait. Return the seconds until the next look, or None."""
         for _ in range(MAX_STEPS):
             decision, observed = await self.decide(agent)
+            self._world.links.send_hold(agent)
             again = await self.logins.note(agent, _of(observed, agent))
             match decision.step:
                 case steps.Nothing():

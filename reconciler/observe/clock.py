@@ -44,9 +44,10 @@ class Moments:
         since = self.corrected("link", agent, view.since)
         legacy = view.legacy_at if view.legacy_at is None else self.corrected("legacy", agent, view.legacy_at)
         turn = view.turn_since if view.turn_since is None else self.corrected("turn", agent, view.turn_since)
-        if (since, legacy, turn) == (view.since, view.legacy_at, view.turn_since):
+        state = view.state_since if view.state_since is None else self.corrected("state", agent, view.state_since)
+        if (since, legacy, turn, state) == (view.since, view.legacy_at, view.turn_since, view.state_since):
             return view
-        return replace(view, since=since, legacy_at=legacy, turn_since=turn)
+        return replace(view, since=since, legacy_at=legacy, turn_since=turn, state_since=state)
 
     def container(self, agent: AgentName, container: Container) -> Container:
         """Return the container with a corrected time of its launch."""
@@ -58,5 +59,5 @@ class Moments:
 
     def forget(self, agent: AgentName) -> None:
         """Drop the moments of a purged agent."""
-        for what in ("link", "legacy", "launch", "turn"):
+        for what in ("link", "legacy", "launch", "turn", "state"):
             self._noted.pop((what, agent), None)

@@ -1,6 +1,9 @@
 """The harnesses' links as the reconciler sees them. api/lines/link.py reads the lines; every change is a hint.
 
 Other processes of the agent can connect, too. One that says no hello changes nothing.
+
+hive's will about turns (`Hold`) is the first line after each hello, because a harness takes messages once a line came.
+It is sent again, whole, after each change.
 """
 
 from __future__ import annotations
@@ -9,18 +12,39 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 
 from meta.errors import HiveError
 from meta.names import AgentName
-from meta.wire.link import Cancel, Closed, Drain, Hello, Probe, Release, Released, Resume, State, TurnState
+from meta.text import one_line
+from meta.wire.link import (
+    About,
+    Cancel,
+    Closed,
+    Done,
+    DownLine,
+    Drain,
+    Hello,
+    Hold,
+    Probe,
+    Release,
+    Released,
+    Resume,
+    State,
+    TurnState,
+    Verb,
+)
+from reconciler.observe.controls import Controls
+from reconciler.observe.holds import FREE, REASON_LIMIT, Holds
 from reconciler.plan.observed import Launch, LinkView
 from reconciler.ports import LinkPeer
 
 log = logging.getLogger(__name__)
 SEND_DEADLINE = 5.0
 REPLACED = "another process of this agent said hello, and has the link now"
+BETWEEN_TURNS = (TurnState.DRAINED, TurnState.PAUSED)
+"""States that end a drain: the harness takes no turn until it is told to."""
 TAKEN = "the process that has this agent's link said hello as another launch"
 
 
@@ -32,6 +56,8 @@ class _Link:
     draining: bool = False
     releasing: set[int] = field(default_factory=set)
     """The turns whose messages are being given back."""
+    hold: Hold | None = None
+    """The hold that was sent last on this connection."""
 
 
 class Links:
@@ -39,7 +65,8 @@ class Links:
 
     `hint` is called with the agent after each change. `interrupt` is called when a drain begins, to end the `recv` that
     waits. `acks` is called after a hello, because a harness that sends a hello also acks its messages. `release` gives
-    what a launch (its nonce) has in flight back to its inbox, and counts no failed turn.
+    what a launch (its nonce) has in flight back to its inbox, and counts no failed turn. `holds` says what keeps agents
+    from turns.
     """
 
     def __init__(
@@ -49,12 +76,15 @@ class Links:
         clock: Callable[[], float] = time.time,
         acks: Callable[[AgentName], Awaitable[None]] | None = None,
         release: Callable[[AgentName, str], Awaitable[object]] | None = None,
+        holds: Holds | None = None,
     ) -> None:
         self._hint = hint
         self._interrupt = interrupt
         self._acks = acks
         self._release = release
         self._clock = clock
+        self._holds = holds or Holds()
+        self._controls = Controls()
         self._links: dict[AgentName, _Link] = {}
         self._changed: dict[AgentName, asyncio.Event] = {}
         self._probes = itertools.count(1)
@@ -95,13 +125,16 @@ class Links:
         link.greeted = True
         same = (link.view.nonce, link.view.turn_number) == (hello.nonce, hello.turn)
         since = self._turn_since(link.view if same else _NEVER, hello.state, hello.seconds)
+        about = link.view.about if link.view.nonce == hello.nonce else None
         view = replace(link.view, generation=hello.generation, nonce=hello.nonce, turn=hello.state, legacy_at=None)
-        self._set(agent, replace(view, turn_since=since, turn_number=hello.turn))
-        self._send(peer, Probe(probe=next(self._probes)))
+        view = replace(view, turn_since=since, turn_number=hello.turn, about=about, until=hello.until)
+        waits = one_line(hello.reason, REASON_LIMIT)
+        self._set(agent, replace(view, state_since=self._clock() - hello.seconds, reason=waits))
+        link.hold = self._holds.of(agent)
+        drain = (Drain(deadline_seconds=0.0),) if link.draining else ()
+        self._send(peer, link.hold, Probe(probe=next(self._probes)), *drain)
         if self._acks is not None:
             self._spawn(self._note_acks(agent, self._acks))
-        if link.draining:
-            self._send(peer, Drain(deadline_seconds=0.0))
 
     def state(self, agent: AgentName, peer: LinkPeer, state: State) -> None:
         """Record a changed turn state or an answered probe."""
@@ -111,7 +144,20 @@ class Links:
             same = link.view.turn_number == state.turn
             since = self._turn_since(link.view if same else _NEVER, state.state)
             view = replace(link.view, turn=state.state, turn_since=since, turn_number=state.turn, answered=answered)
-            self._set(agent, view)
+            began, waits = self._state_since(link.view, state), one_line(state.reason, REASON_LIMIT)
+            self._set(agent, replace(view, state_since=began, until=state.until, reason=waits))
+
+    def about(self, agent: AgentName, peer: LinkPeer, about: About) -> None:
+        """Record which runtime the harness drives. Each text becomes one line, because it is the agent's."""
+        link = self._current(agent, peer)
+        if link is not None:
+            texts = {key: one_line(text) for key, text in about.model_dump(exclude={"up"}).items()}
+            self._set(agent, replace(link.view, about=about.model_copy(update=texts)))
+
+    def done(self, agent: AgentName, peer: LinkPeer, done: Done) -> None:
+        """Record the answer to a control. One that nobody waits for changes nothing."""
+        if self._current(agent, peer) is not None:
+            self._controls.answer(agent, done)
 
     def release(self, agent: AgentName, peer: LinkPeer, release: Release) -> None:
         """Give the messages of its latest turn back, and answer. An earlier turn has none any more."""
@@ -127,8 +173,10 @@ class Links:
         link = self._current(agent, peer)
         if link is not None:
             losses = link.view.losses + link.greeted
-            link.peer, link.greeted = None, False
-            self._set(agent, replace(link.view, connected=False, since=self._clock(), losses=losses, turn=None))
+            link.peer, link.greeted, link.hold = None, False, None
+            view = replace(link.view, connected=False, since=self._clock(), losses=losses, turn=None)
+            self._set(agent, replace(view, state_since=None, until=None, reason=""))
+            self._controls.fail(agent)
 
     def legacy(self, agent: AgentName) -> None:
         """Record a `recv` or `status` on the agent's mcp socket. It shows that a peer without a link is alive."""
@@ -171,6 +219,8 @@ class Links:
         """Drop the link of an agent that was destroyed."""
         self._links.pop(agent, None)
         self._changed.pop(agent, None)
+        self._holds.clear_over_budget(agent)
+        self._controls.fail(agent)
 
     async def drain(self, agent: AgentName, deadline: float) -> bool:
         """Request a drain and wait at most `deadline` seconds. Return False if the turn did not end in that time.
@@ -187,10 +237,8 @@ class Links:
         await link.peer.send(Drain(deadline_seconds=deadline))
         try:
             async with asyncio.timeout(deadline):
-                while link.view.connected and link.view.turn is not TurnState.DRAINED:
-                    changed = self._changed.setdefault(agent, asyncio.Event())
-                    changed.clear()
-                    await changed.wait()
+                while link.view.connected and link.view.turn not in BETWEEN_TURNS:
+                    await self._next_change(agent)
             return True
         except TimeoutError:
             return False
@@ -209,12 +257,73 @@ class Links:
             async with asyncio.timeout(seconds):
                 await link.peer.send(Cancel(turn=number))
                 while _is_in(link.view, number):
-                    changed = self._changed.setdefault(agent, asyncio.Event())
-                    changed.clear()
-                    await changed.wait()
+                    await self._next_change(agent)
         except TimeoutError:
             return False
         return link.view.connected
+
+    async def control(self, agent: AgentName, verb: Verb, text: str = "", seconds: float = 30.0) -> Done:
+        """Ask the harness for `verb`, and return its answer.
+
+        Raise Conflict if no harness is connected, TransientError if it does not answer within `seconds`.
+        """
+        link = self._links.get(agent)
+        peer = link.peer if link is not None and link.greeted else None
+        is_old = link is None or link.view.about is None
+        return await self._controls.ask(agent, peer, verb, text, seconds, is_old=is_old)
+
+    # what keeps agents from turns
+    def hold(self, agent: AgentName) -> Hold:
+        """Return what keeps the agent from turns by hive's will."""
+        return self._holds.of(agent)
+
+    def held(self, agent: AgentName) -> bool:
+        """Return True while no message may be delivered to the agent."""
+        hold = self._holds.of(agent)
+        return hold.paused or hold.over_budget
+
+    def set_over_budget(self, agent: AgentName, until: float | None, reason: str) -> None:
+        """Keep the agent from its next turn until the Unix time `until`, because its budget is used up."""
+        self._holds.set_over_budget(agent, until, reason)
+        self.send_hold(agent)
+
+    def clear_over_budget(self, agent: AgentName) -> None:
+        """Let the agent take turns again, as far as its budget is concerned."""
+        self._holds.clear_over_budget(agent)
+        self.send_hold(agent)
+
+    def send_hold(self, agent: AgentName) -> None:
+        """Send the hold again if it changed since it was sent. End the `recv` that waits if the agent is held now."""
+        link, hold = self._links.get(agent), self._holds.of(agent)
+        if link is None or (link.hold or FREE) == hold:
+            return
+        if link.peer is not None and link.greeted:
+            link.hold = hold
+            self._send(link.peer, hold)
+        if hold.paused or hold.over_budget:
+            self._interrupt(agent)
+        self._note_change(agent)
+        self._hint(agent)
+
+    async def wait_until_free(self, agent: AgentName, seconds: float) -> bool:
+        """Wait at most `seconds` until nothing holds the agent. Return False if it is still held, or drained."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.held(agent) and not self.draining(agent):
+                    await self._next_change(agent)
+        except TimeoutError:
+            return False
+        return not self.draining(agent)
+
+    async def wait_between_turns(self, agent: AgentName, seconds: float) -> bool:
+        """Wait at most `seconds` until the agent is in no turn. Return False if its turn goes on."""
+        try:
+            async with asyncio.timeout(seconds):
+                while _is_in(self.view(agent), None):
+                    await self._next_change(agent)
+        except TimeoutError:
+            return False
+        return True
 
     def skip_drain(self, agent: AgentName) -> None:
         """Make the next stop of this launch skip the drain: `--now` was given, or the drain is over."""
@@ -245,24 +354,41 @@ class Links:
             return None
         return before.turn_since if before.turn_since is not None else self._clock() - seconds
 
+    def _state_since(self, before: LinkView, state: State) -> float:
+        """Return when a reported state began, in Unix seconds. It began no later than now."""
+        if state.since is not None:
+            return min(state.since, self._clock())
+        return before.state_since if before.turn is state.state and before.state_since else self._clock()
+
     def _current(self, agent: AgentName, peer: LinkPeer) -> _Link | None:
         link = self._links.get(agent)
         return link if link is not None and link.peer is peer else None
 
     def _adopt(self, agent: AgentName, link: _Link, peer: LinkPeer) -> None:
-        link.peer, link.greeted = peer, False
-        self._set(agent, replace(link.view, connected=True, since=self._clock(), answered=False, turn=None))
+        link.peer, link.greeted, link.hold = peer, False, None
+        view = replace(link.view, connected=True, since=self._clock(), answered=False, turn=None)
+        self._set(agent, replace(view, state_since=None, until=None, reason=""))
+        self._controls.fail(agent)
 
     def _set(self, agent: AgentName, view: LinkView) -> None:
         if self._links[agent].view == view:
             return
         self._links[agent].view = view
-        if agent in self._changed:
-            self._changed[agent].set()
+        self._note_change(agent)
         self._hint(agent)
 
-    def _send(self, peer: LinkPeer, line: Drain | Probe | Closed) -> None:
-        self._spawn(self._deliver(peer, line))
+    def _note_change(self, agent: AgentName) -> None:
+        if agent in self._changed:
+            self._changed[agent].set()
+
+    async def _next_change(self, agent: AgentName) -> None:
+        changed = self._changed.setdefault(agent, asyncio.Event())
+        changed.clear()
+        await changed.wait()
+
+    def _send(self, peer: LinkPeer, *lines: DownLine) -> None:
+        """Send lines in this order, without waiting."""
+        self._spawn(self._deliver(peer, lines))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -285,10 +411,11 @@ class Links:
         except HiveError as error:
             log.warning("%s: cannot store that its harness acks: %s", agent, error, extra={"limited": f"{agent} acks"})
 
-    async def _deliver(self, peer: LinkPeer, line: Drain | Probe | Closed | Released) -> None:
+    async def _deliver(self, peer: LinkPeer, lines: Iterable[DownLine]) -> None:
         try:
-            async with asyncio.timeout(SEND_DEADLINE):
-                await peer.send(line)
+            for line in lines:
+                async with asyncio.timeout(SEND_DEADLINE):
+                    await peer.send(line)
         except (TimeoutError, OSError) as error:
             log.info("a line to a harness was not delivered: %s", error, extra={"limited": "lines to harnesses"})
 

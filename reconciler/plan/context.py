@@ -85,7 +85,7 @@ class Context:
 
     def phase(self, step: steps.Step) -> str:
         """Return the phase of this agent while `step` is next."""
-        return phase(self.observed, self.run.state, step, self.judge(), self.now, self.daemon_since, self.config)
+        return phase(self.observed, self.run, step, self.judge(), self.now, self.daemon_since, self.config)
 
     def judge(self) -> health.Verdict:
         """Return the health gate's verdict on the present launch."""

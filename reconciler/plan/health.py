@@ -1,8 +1,8 @@
 """The health gate: a launch is healthy, not yet healthy, or unhealthy. Pure.
 
-The gate tests the harness, not the model: `needs-login`, `parked` and `over-budget` are healthy. It reads the link: a
-hello with the generation and nonce of the launch, an answered probe, and a connection that lasts. A peer that never
-sends a hello is healthy at its first `recv` or `status`. Times are Unix seconds.
+The gate tests the harness, not the model: `needs-login`, `parked`, `over-budget` and `paused` are healthy. It reads the
+link: a hello with the generation and nonce of the launch, an answered probe, and a connection that lasts. A peer that
+never sends a hello is healthy at its first `recv` or `status`. Times are Unix seconds.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from meta.model import Candidate, Deploy, Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
-from meta.wire.link import TurnState
+from meta.wire.link import About, TurnState
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class LinkView:
     `answered`: it answered a probe on this connection. `losses`: how often the link of this nonce broke.
     `acked`: this launch acknowledged the messages of a turn. `turn_since`: when the turn began that runs.
     `turn_number`: its number, or that of the latest one; None if the harness does not count them.
+    `state_since`: when the turn state began; `until`: when the harness goes on by itself; `reason`: why it waits.
+    `about`: the runtime that it drives; None until it says so. The last three are the agent's own words.
     """
 
     connected: bool = False
@@ -94,6 +96,10 @@ class LinkView:
     acked: bool = False
     turn_since: float | None = None
     turn_number: int | None = None
+    state_since: float | None = None
+    until: float | None = None
+    reason: str = ""
+    about: About | None = None
 
 
 class Transient:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meta.config import Config
-from meta.model import RunState
+from meta.model import RunEntry, RunState
 from meta.wire.link import TurnState
 from reconciler.plan import health, steps
 from reconciler.plan.observed import AgentObserved, Transient
@@ -13,7 +13,7 @@ _TURN_PHASES = {TurnState.NEEDS_LOGIN, TurnState.PARKED, TurnState.OVER_BUDGET}
 
 def phase(
     observed: AgentObserved,
-    desired: RunState,
+    desired: RunEntry,
     step: steps.Step,
     verdict: health.Verdict,
     now: float,
@@ -26,8 +26,10 @@ def phase(
     if isinstance(step, steps.Stop):
         return {Transient.SWITCHING: "switching", Transient.DESTROYING: "destroying"}.get(step.transient, "draining")
     if not observed.container.running:
-        return _down(observed, desired, step, config)
+        return _down(observed, desired.state, step, config)
     link, launch = observed.link, observed.container.launch
+    if desired.paused and link.connected and link.turn is not None and not link.turn.in_turn:
+        return "paused"
     if link.connected and link.turn in _TURN_PHASES:
         return str(link.turn)
     if isinstance(verdict, health.Healthy):

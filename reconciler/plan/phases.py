@@ -13,6 +13,7 @@ PHASES: dict[str, str] = {
     "needs-login": "healthy, its coding agent has no login",
     "parked": "healthy, waits for a rate limit to pass",
     "over-budget": "healthy, its budget is used up",
+    "paused": "healthy, takes no turn until the operator resumes it",
     "failed": "crashed too often, failed its first start after a deploy, or was not spawned; held until a command",
     "rollback-failed": "a deploy failed and the old generation does not pass the gate either; left alone",
     "disagrees": "meta and the deployed tags contradict each other; held until `hive adopt`",
@@ -24,7 +25,7 @@ PHASES: dict[str, str] = {
 }
 """Every phase and its meaning."""
 
-UP = frozenset({"running", "needs-login", "parked", "over-budget"})
+UP = frozenset({"running", "needs-login", "parked", "over-budget", "paused"})
 """Phases of an agent that runs and has passed the health gate."""
 
 SETTLED = UP | {"stopped"}
@@ -42,8 +43,9 @@ REMEDIES: dict[str, str] = {
     "needs-login": "`hive shell {0}`, and log in there",
     "over-budget": "raise its budget with `hive edit {0}`, or wait until it has one again",
     "stopped": "`hive start {0}` starts it",
+    "paused": "`hive turn resume {0}` lets it take turns again",
 }
 """What an operator does about an agent that hive does not bring up by itself, with {0} for its name."""
 
-WANTED = frozenset({"stopped"})
+WANTED = frozenset({"stopped", "paused"})
 """Phases with a remedy that are as desired: only `hive plan` names the remedy."""

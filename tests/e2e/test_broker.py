@@ -51,7 +51,7 @@ def test_what_a_harness_with_a_link_was_handed_and_did_not_ack_waits_again_all_o
         link.settimeout(20)
         link.connect(str(lab.layout.harness_socket(AgentName("linked"))))
         link.sendall(b'{"up": "hello", "generation": "x", "nonce": "y", "state": "idle"}\n')
-        assert b"probe" in link.recv(1000)
+        assert b"hold" in link.recv(1000)
         with lab.lines(lab.layout.mcp_socket(AgentName("manager"))) as manager:
             for number in range(120):
                 assert manager({"cmd": "send", "to": "linked", "body": str(number)}) == {"kind": "ok"}

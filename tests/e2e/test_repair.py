@@ -180,7 +180,7 @@ def test_another_process_of_the_agent_that_connects_as_its_harness_ends_nothing(
             stray.connect(str(lab.layout.harness_socket(ALICE)))
             stray.sendall(line)
             if line:
-                assert b"probe" in stray.recv(1000)
+                assert b"hold" in stray.recv(1000)
                 lab.until(lambda: lab.agent()["turn"] == "idle")  # the harness came back
     lab.settle("alice")
     after = lab.agent()

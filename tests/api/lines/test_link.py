@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meta.names import AgentName
+from meta.wire.link import Verb
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive
@@ -23,11 +24,18 @@ async def link(pods: Hive, *lines: Json) -> tuple[asyncio.StreamReader, asyncio.
     return reader, writer
 
 
+async def greeting(reader: asyncio.StreamReader) -> Json:
+    """The probe that follows the hold; both are the answer to a hello."""
+    assert json.loads(await reader.readline())["down"] == "hold"
+    probe: Json = json.loads(await reader.readline())
+    assert probe["down"] == "probe"
+    return probe
+
+
 async def test_a_harness_that_says_hello_is_connected_and_is_probed(pods: Hive) -> None:
     reader, writer = await link(pods, {"up": "hello", "generation": "g", "nonce": "n", "later": "field"})
     async with asyncio.timeout(10):
-        probe = json.loads(await reader.readline())
-        assert probe["down"] == "probe"
+        probe = await greeting(reader)
         view = pods.fake.links.view(ALICE)
         assert (view.connected, view.generation, view.nonce, view.answered) == (True, "g", "n", False)
         writer.write(b"nonsense\n")
@@ -84,12 +92,12 @@ async def test_a_stray_connection_does_not_take_the_link_from_the_harness(pods: 
     hello: Json = {"up": "hello", "generation": "g", "nonce": "n"}
     reader, writer = await link(pods, hello)
     async with asyncio.timeout(10):
-        await reader.readline()
+        await greeting(reader)
         _, stray = await link(pods)
         stray.close()
         await stray.wait_closed()
         second, twin = await link(pods, hello)
-        assert json.loads(await second.readline())["down"] == "probe"
+        await greeting(second)
         closed = json.loads(await reader.readline())
         assert (closed["down"], closed["reason"]) == (
             "closed",
@@ -105,7 +113,7 @@ async def test_a_stray_connection_does_not_take_the_link_from_the_harness(pods: 
 async def test_closing_the_sockets_ends_the_links(pods: Hive) -> None:
     reader, writer = await link(pods, {"up": "hello", "generation": "g", "nonce": "n"})
     async with asyncio.timeout(10):
-        await reader.readline()
+        await greeting(reader)
         await pods.sockets.close(ALICE)
         assert await reader.read() == b""
     assert not pods.fake.links.view(ALICE).connected
@@ -129,10 +137,44 @@ async def test_a_harness_cannot_forge_or_flood_the_log(
     reader, writer = await asyncio.open_unix_connection(str(pods.layout.harness_socket(ALICE)))
     writer.write(line + b"\n" + line + b"\n" + b'{"up":"hello","generation":"g","nonce":"n"}\n')
     async with asyncio.timeout(10):
-        assert json.loads(await reader.readline())["down"] == "probe"
+        await greeting(reader)
         writer.close()
         await writer.wait_closed()
     (message,) = [record.getMessage() for record in caplog.records if record.name == "api.lines.link"]
     assert message.startswith("alice: a line on harness.sock was not understood: ")
     assert message.isprintable()
     assert len(message) < 300
+
+
+async def test_what_a_harness_says_about_itself_is_kept_and_a_control_gets_its_answer(pods: Hive) -> None:
+    reader, writer = await link(
+        pods,
+        {"up": "hello", "generation": "g", "nonce": "n"},
+        {"up": "about", "runtime": "claude", "program": "2.1.329", "model": "haiku", "override": "haiku"},
+        {"up": "state", "state": "parked", "since": 1.0, "until": 2e9, "reason": "the limit of today"},
+    )
+    async with asyncio.timeout(10):
+        await greeting(reader)
+        while pods.fake.links.view(ALICE).turn != "parked":
+            await asyncio.sleep(0)
+        asking = asyncio.ensure_future(pods.fake.links.control(ALICE, Verb.MODEL, "opus", 10.0))
+        control = json.loads(await reader.readline())
+        assert (control["down"], control["verb"], control["text"]) == ("control", "model", "opus")
+        writer.write(json.dumps({"up": "done", "id": control["id"], "ok": True, "text": "opus"}).encode() + b"\n")
+        assert (await asking).text == "opus"
+    view = pods.fake.links.view(ALICE)
+    assert view.about is not None
+    assert (view.about.runtime, view.about.override) == ("claude", "haiku")
+    assert (view.state_since, view.until, view.reason) == (1.0, 2e9, "the limit of today")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_paused_agent_gets_no_message_even_if_its_harness_does_not_know_holds(pods: Hive) -> None:
+    await pods.fake.broker.send("manager", ALICE, "hello")
+    pods.fake.links.set_over_budget(ALICE, None, "used up")
+    assert await pods.ask(ALICE, '{"cmd":"recv","wait_seconds":0}') == [{"kind": "empty"}]
+    assert await pods.ask(ALICE, '{"cmd":"status"}') == [{"kind": "status", "unread": 1}]
+    pods.fake.links.clear_over_budget(ALICE)
+    (message,) = await pods.ask(ALICE, '{"cmd":"recv","wait_seconds":0}')
+    assert message["body"] == "hello"

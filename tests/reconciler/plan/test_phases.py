@@ -54,6 +54,13 @@ def down(**memo: object) -> Decision:
     return model.decide()
 
 
+def paused(turn: TurnState) -> Decision:
+    model = running()
+    model.run = RunEntry(paused=True)
+    model.set(link=replace(model.seen.link, turn=turn))
+    return model.decide()
+
+
 def gone(model: Model) -> Decision:
     model.entry = None
     model.container(pid=None)
@@ -71,6 +78,7 @@ EXAMPLES: dict[str, Callable[[], Decision]] = {
     "needs-login": lambda: in_turn(TurnState.NEEDS_LOGIN),
     "parked": lambda: in_turn(TurnState.PARKED),
     "over-budget": lambda: in_turn(TurnState.OVER_BUDGET),
+    "paused": lambda: paused(TurnState.IDLE),
     "failed": lambda: down(crashes=CONFIG.crash_limit, counted_exit="n1"),
     "rollback-failed": lambda: down(rollback_failed=True),
     "disagrees": lambda: changed(foreign=frozenset({ProposalId(9)})),
@@ -87,6 +95,12 @@ def gone_over_disk() -> Decision:
     model.container(pid=None)
     model.set(disk=DiskUse(11, 10))
     return model.decide()
+
+
+def test_an_agent_is_paused_by_the_operator_s_will_once_its_turn_ended_and_never_by_its_own_word() -> None:
+    assert paused(TurnState.THINKING).phase == "running"
+    assert paused(TurnState.NEEDS_LOGIN).phase == "paused"
+    assert in_turn(TurnState.PAUSED).phase == "running"
 
 
 def test_every_phase_has_an_example() -> None:
