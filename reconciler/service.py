@@ -11,6 +11,7 @@ from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.spawn import Spawns
 from reconciler.agents.swarm import Swarm
+from reconciler.agents.turns import Turns
 from reconciler.agents.updates import Updates
 from reconciler.attention.notifier import Notifier
 from reconciler.common.tasks import Background
@@ -60,6 +61,7 @@ class Service:
     swarm: Swarm
     spawns: Spawns
     declared: Declared
+    turns: Turns
     rollback: Rollback
     updates: Updates
     backup: LiveBackup

@@ -20,7 +20,8 @@ class Card:
     `source` are not stored but read when a card is shown: `branch` if the proposal came from a branch (of the push repo
     or the work tree), `sha` (also of a spawn), `decided_by` if the card is not pending any more, and `stale` if the
     proposal cannot be deployed any more: how to rebase it; `rebased_from` if hive made the commit by replaying that id.
-    `merges_left_out` is in the answer to `hive rebase` only: merge commits are not replayed.
+    `merges_left_out` is in the answer to `hive rebase` only: merge commits are not replayed. `model_override` is the
+    model that the operator set for the agent, which hides the one in agent.toml.
     """
 
     id: ProposalId
@@ -43,6 +44,7 @@ class Card:
     stale: str | None = None
     rebased_from: ProposalId | None = None
     merges_left_out: int = 0
+    model_override: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,32 @@ class AgentOutcome:
     reason: str | None = None
     error: str | None = None
     remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    """A request about an agent's turns that was carried out. `text` is for people; a harness may have written it."""
+
+    agent: AgentName
+    accepted: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """The model of an agent's next turn. All but `approved` is as its harness reports it; "" is unknown.
+
+    `override` is the operator's, which comes before `approved`, that of agent.toml; null: there is none. Without both
+    the runtime has its own default. `problem`: why the CLI does not start.
+    """
+
+    agent: AgentName
+    runtime: str = ""
+    program: str = ""
+    model: str = ""
+    override: str | None = None
+    approved: str | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +164,26 @@ class AgentStatus:
     """Why hive does its next step, or why there is none: as in the plan."""
     remedy: str = ""
     """What the operator does about an agent that hive does not bring up by itself."""
+    paused: bool = False
+    """True from `hive turn pause` to `hive turn resume`."""
+    state_since: float | None = None
+    """When the turn state began, in Unix seconds."""
+    turn_until: float | None = None
+    """When the harness goes on by itself, in Unix seconds."""
+    turn_reason: str = ""
+    """Why it waits, in the agent's own words."""
+    runtime: str = ""
+    """The runtime that the harness drives, as it reports it; "" until it does."""
+    program: str = ""
+    """The version of the runtime's CLI."""
+    model: str = ""
+    """The model of the next turn."""
+    model_override: str | None = None
+    """The model that the operator set in place of that of agent.toml."""
+    model_hidden: str | None = None
+    """The model of agent.toml that the override hides."""
+    runtime_problem: str = ""
+    """Why the CLI does not start, in the agent's own words."""
     declared: str = ""
     """How the host's configuration stands to git, if it declares the agent: `agrees`, `git moved`, `conflict`, ..."""
 

@@ -37,6 +37,7 @@ from api.cli.commands import (
     serve,
     shell,
     status,
+    turn,
     wire,
 )
 from api.cli.render import console
@@ -67,6 +68,7 @@ PARTS = (
     deploys,
     edit,
     agents,
+    turn,
     down,
     shell,
     cp,

@@ -15,6 +15,7 @@ from api.operations.proposals import PROPOSALS
 from api.operations.questions import QUESTIONS
 from api.operations.reminders import REMINDERS
 from api.operations.settings import SETTINGS
+from api.operations.turns import TURNS
 from api.operations.upkeep import UPKEEP
 from api.operations.views import VIEWS
 from meta.wire.common import Wire
@@ -25,6 +26,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *PROPOSALS,
     *LIFECYCLE,
     *DOWN,
+    *TURNS,
     *SETTINGS,
     *MESSAGES,
     *DEAD_LETTERS,

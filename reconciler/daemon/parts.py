@@ -26,6 +26,7 @@ from reconciler.agents.rollback import Rollback
 from reconciler.agents.rollout_file import RolloutFile
 from reconciler.agents.spawn import Spawns
 from reconciler.agents.swarm import Swarm
+from reconciler.agents.turns import Turns
 from reconciler.agents.updates import Updates
 from reconciler.apply.apply import Apply
 from reconciler.attention import configuration
@@ -290,7 +291,16 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, logs
     agents, disk = _lifecycle(here, world, apply, loop, deploys, declared)
     locks = StaleLocks(here.layout, world.observer.names, world.events.append)
     facts = AttentionFacts(world, loop, discovery, store.questions, here.background, disk, locks, declared)
-    status = StatusQuery(world, loop, stale, facts, lambda: rollouts.current, revision, store.ages)
+    status = StatusQuery(
+        world,
+        loop,
+        stale,
+        facts,
+        lambda: rollouts.current,
+        revision,
+        store.ages,
+        approved_model=store.settings.model,
+    )
     return Service(
         names=roster.names,
         revision=revision,
@@ -309,6 +319,7 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, logs
         swarm=Swarm(world, loop, agents),
         spawns=spawns,
         declared=_declared(here, world, loop, Commands(deploys, proposals, spawns, agents), store, declared),
+        turns=Turns(world, loop, deploys, store.settings),
         rollback=Rollback(world, deploys),
         updates=Updates(world, loop, agents.rebuild, rollouts),
         backup=LiveBackup(here.layout, here.config, world.meta, revision),

@@ -56,8 +56,8 @@ class _Link:
     draining: bool = False
     releasing: set[int] = field(default_factory=set)
     """The turns whose messages are being given back."""
-    hold: Hold | None = None
-    """The hold that was sent last on this connection."""
+    hold: Hold = FREE
+    """The hold that was noted last. A harness that said hello has it."""
 
 
 class Links:
@@ -173,7 +173,7 @@ class Links:
         link = self._current(agent, peer)
         if link is not None:
             losses = link.view.losses + link.greeted
-            link.peer, link.greeted, link.hold = None, False, None
+            link.peer, link.greeted = None, False
             view = replace(link.view, connected=False, since=self._clock(), losses=losses, turn=None)
             self._set(agent, replace(view, state_since=None, until=None, reason=""))
             self._controls.fail(agent)
@@ -295,10 +295,10 @@ class Links:
     def send_hold(self, agent: AgentName) -> None:
         """Send the hold again if it changed since it was sent. End the `recv` that waits if the agent is held now."""
         link, hold = self._links.get(agent), self._holds.of(agent)
-        if link is None or (link.hold or FREE) == hold:
+        if link is None or link.hold == hold:
             return
+        link.hold = hold
         if link.peer is not None and link.greeted:
-            link.hold = hold
             self._send(link.peer, hold)
         if hold.paused or hold.over_budget:
             self._interrupt(agent)
@@ -365,7 +365,7 @@ class Links:
         return link if link is not None and link.peer is peer else None
 
     def _adopt(self, agent: AgentName, link: _Link, peer: LinkPeer) -> None:
-        link.peer, link.greeted, link.hold = peer, False, None
+        link.peer, link.greeted = peer, False
         view = replace(link.view, connected=True, since=self._clock(), answered=False, turn=None)
         self._set(agent, replace(view, state_since=None, until=None, reason=""))
         self._controls.fail(agent)

@@ -59,6 +59,14 @@ class DeployedSettings:
             return None
         return None if settings is None else settings.limits.turn_seconds
 
+    async def model(self, agent: AgentName) -> str | None:
+        """Return the model of the agent's settings; None if there is none, or if that cannot be read now."""
+        try:
+            settings = await self.of(agent)
+        except TransientError:
+            return None
+        return None if settings is None else settings.model
+
     async def _parse(self, agent: AgentName, sha: Sha) -> AgentSettings | None:
         """Return the settings; None if the repo is damaged: it is read again next time."""
         try:

@@ -55,7 +55,12 @@ class CardsQuery:
     async def _with(self, card: Card, deploy: Deploy) -> Card:
         """Return one card with the facts from its tags. For one that failed, add whether it is stale."""
         stale = await self._is_stale(deploy)
-        return with_tags(card, deploy, self._stale.hint(deploy) if stale else None)
+        return self._with_model(with_tags(card, deploy, self._stale.hint(deploy) if stale else None))
+
+    def _with_model(self, card: Card) -> Card:
+        """Return the card with the operator's model of its agent, as the harness reports it."""
+        about = self._world.links.view(card.agent).about
+        return replace(card, model_override=about.override or None) if about is not None else card
 
     async def _is_stale(self, deploy: Deploy) -> bool:
         if deploy.state not in (TagState.PROPOSAL, TagState.FAILED) or deploy.kind is not DeployKind.APPLY_COMMIT:
@@ -78,7 +83,7 @@ class CardsQuery:
             stale = await self._stale.of(agent, deploys)
             for deploy in deploys:
                 known[agent, deploy.id] = deploy, self._stale.hint(deploy) if deploy.id in stale else None
-        return [with_tags(card, *known.get((card.agent, card.id), (None, None))) for card in cards]
+        return [self._with_model(with_tags(card, *known.get((card.agent, card.id), (None, None)))) for card in cards]
 
 
 def with_tags(card: Card, deploy: Deploy | None, stale: str | None = None) -> Card:

@@ -51,6 +51,8 @@ COUNTED: Mapping[str, str] = MappingProxyType(
         "agent_disagrees": "disagreements",
         "agent_adopted": "adoptions",
         "run_changed": "requests to start or stop",
+        "agent_paused": "pauses",
+        "model_set": "changes of the model",
         "daemon_started": "starts of the daemon",
         "daemon_failed": "failures of the daemon",
         "database_rebuilt": "rebuilt databases",

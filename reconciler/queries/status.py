@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from meta.errors import HiveError
@@ -15,7 +15,7 @@ from reconciler.attention.holding import Holding
 from reconciler.attention.registry import collect
 from reconciler.attention.row import Attention, Row, count, listed
 from reconciler.loop.loop import Look, Reconciler
-from reconciler.plan.observed import AgentObserved
+from reconciler.plan.observed import AgentObserved, LinkView
 from reconciler.plan.plan import open_ids
 from reconciler.plan.rollout import Rollout
 from reconciler.plan.turn import turn_began
@@ -45,7 +45,8 @@ class Seen:
 class StatusQuery:
     """The status query. `rollout` returns the last rebuild of all agents, `revision` is that of the daemon.
 
-    `ages` keeps the times of rows, `holding` has the rows that are not notified yet.
+    `ages` keeps the times of rows, `holding` has the rows that are not notified yet. `approved_model` returns the model
+    of the agent.toml that is deployed.
     """
 
     world: World
@@ -56,6 +57,7 @@ class StatusQuery:
     revision: str
     ages: Ages
     holding: Holding = field(default_factory=Holding)
+    approved_model: Callable[[AgentName], Awaitable[str | None]] | None = None
     clock: Callable[[], float] = time.time
 
     async def __call__(self) -> Status:
@@ -77,7 +79,10 @@ class StatusQuery:
         troubles = {name: self.facts.troubles(name) for name in names}
         unread = await self.world.broker.unread_all()
         agents = [
-            self._agent(name, look, unread.get(name, 0), (*troubles[name].lines, *_stale_line(stale[name])))
+            await self._with_link(
+                self._agent(name, look, unread.get(name, 0), (*troubles[name].lines, *_stale_line(stale[name]))),
+                look.observed.agents[name].link,
+            )
             for name in names
         ]
         status = await self._status(look, tuple(agents), unread.get(OPERATOR, 0), alarms)
@@ -144,8 +149,27 @@ class StatusQuery:
             remedy=decision.remedy,
             turn_since=turn_began(observed),
             turn_limit=observed.turn_limit,
+            paused=look.desired.run_of(name).paused,
             declared=self.facts.declared.standing(name),
             disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
+        )
+
+    async def _with_link(self, row: AgentStatus, link: LinkView) -> AgentStatus:
+        """Add what the harness reports about its state and its runtime."""
+        if link.connected:
+            row = replace(row, state_since=link.state_since, turn_until=link.until, turn_reason=link.reason)
+        about = link.about
+        if about is None:
+            return row
+        approved = await self.approved_model(row.agent) if about.override and self.approved_model is not None else None
+        return replace(
+            row,
+            runtime=about.runtime,
+            program=about.program,
+            model=about.model,
+            model_override=about.override or None,
+            model_hidden=approved if approved != about.override else None,
+            runtime_problem=about.problem,
         )
 
     async def _stale(self, agent: AgentName, deploys: tuple[Deploy, ...]) -> frozenset[ProposalId]:

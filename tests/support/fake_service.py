@@ -34,10 +34,12 @@ from reconciler.views import (
     Digest,
     LogPart,
     LogRow,
+    ModelStatus,
     PlanRow,
     RefusedTip,
     SettingsText,
     Status,
+    TurnResult,
 )
 
 SHA = "1" * 40
@@ -125,6 +127,15 @@ class FakeService:
             discovery=part(refused="refused", waiting="waiting"),
             settings=part(text="settings", propose="propose_settings"),
             rebase=part(call="rebase"),
+            turns=part(
+                pause="turn_pause",
+                resume="turn_resume",
+                cancel="turn_cancel",
+                compact="turn_compact",
+                new_session="turn_new_session",
+                model="model",
+                set_model="set_model",
+            ),
             swarm=part(stop="stop_all", start="start_all", down="down"),
             agents=part(
                 start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
@@ -295,6 +306,35 @@ class FakeService:
     async def rebuild_all(self, by: str, *, now: bool, only_outdated: bool) -> Rollout:
         self.record(("rebuild_all", by, now, only_outdated))
         return Rollout("r1", by, 1, "r", tuple(self.names), now=now)
+
+    async def turn_pause(self, agent: AgentName, by: str) -> TurnResult:
+        return self._turn(agent, "pause", by, "it takes no turn until `hive turn resume`")
+
+    async def turn_resume(self, agent: AgentName, by: str) -> TurnResult:
+        return self._turn(agent, "resume", by, "it takes turns again")
+
+    async def turn_cancel(self, agent: AgentName, by: str) -> TurnResult:
+        return self._turn(agent, "cancel", by, "turn 3 was ended")
+
+    async def turn_compact(self, agent: AgentName, by: str) -> TurnResult:
+        return self._turn(agent, "compact", by, "120000 tokens, 9000 after \x1b[2J")
+
+    async def turn_new_session(self, agent: AgentName, by: str) -> TurnResult:
+        return self._turn(agent, "new-session", by, "")
+
+    async def model(self, agent: AgentName) -> ModelStatus:
+        self.known(agent)
+        return ModelStatus(agent, "claude", "2.1.329", "haiku", "haiku", "opus")
+
+    async def set_model(self, agent: AgentName, name: str | None, by: str) -> TurnResult:
+        self.known(agent)
+        self.record(("set_model", agent, name, by))
+        return TurnResult(agent, "model", f"the next turn has {name or 'the approved model'}")
+
+    def _turn(self, agent: AgentName, verb: str, by: str, text: str) -> TurnResult:
+        self.known(agent)
+        self.record((f"turn {verb}", agent, by))
+        return TurnResult(agent, verb, text)
 
     async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
         self.known(agent)

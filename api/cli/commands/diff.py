@@ -113,8 +113,10 @@ def _proposal(client: Client, diff: Row, *, stat: bool) -> None:
     for line in description:
         console.write(f"  {line}")
     _show_commits(diff["commits"], description[0] if description else "")
-    _show_end(client.row(f"/api/proposals/{diff['id']}", {"agent": diff["agent"]}))
+    card = client.row(f"/api/proposals/{diff['id']}", {"agent": diff["agent"]})
+    _show_end(card)
     _show_settings(diff)
+    _show_override(card, diff)
     _show_preview(diff)
     if diff["build"]:
         console.write()
@@ -141,6 +143,14 @@ def _show_settings(diff: Row) -> None:
     if diff["settings"]:
         console.write()
         console.table(("SETTING", "NOW", "THEN"), diff["settings"], empty="")
+
+
+def _show_override(card: Row, diff: Row) -> None:
+    """Show that the operator's model hides the one that the proposal sets. An older daemon does not know."""
+    override, agent = card.get("model_override"), card["agent"]
+    for _, _, then in (setting for setting in diff["settings"] if setting[0] == "model"):
+        if override and then not in ("", override):
+            console.write(f"  the model {override} that you set hides {then}; `hive model {agent} --default` ends that")
 
 
 def _show_files(client: Client, diff: Row) -> None:

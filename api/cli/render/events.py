@@ -187,6 +187,15 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "run_changed": lambda d: (
         f"{_text(d, 'asked') or 'start, stop or restart'} requested{with_names(_with(d, ' by ', 'by'))}"
     ),
+    "agent_paused": lambda d: f"paused{with_names(_with(d, ' by ', 'by'))}",
+    "agent_resumed": lambda d: f"resumed{with_names(_with(d, ' by ', 'by'))}",
+    "turn_cancelled": lambda d: f"its turn was ended{with_names(_with(d, ' by ', 'by'))}",
+    "session_compacted": lambda d: f"its conversation was compacted{with_names(_with(d, ', asked by ', 'by'))}",
+    "session_begun": lambda d: f"begins a new conversation{with_names(_with(d, ', asked by ', 'by'))}",
+    "model_set": lambda d: (
+        (_with(d, "has the model ", "model") or "has the approved model again")
+        + with_names(_with(d, ", set by ", "by"))
+    ),
     "agent_healthy": _healthy,
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",

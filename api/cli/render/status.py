@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.cli.render import console, tables, texts, times
 
-HEADINGS = ("AGENT", "PHASE", "SINCE", "TURN", "WANTED", "DEPLOYED", "COMMIT", "PENDING", "CRASHES", "UNREAD", "PID")
-OPTIONAL = ("PID", "COMMIT", "WANTED", "UNREAD", "CRASHES", "TURN", "DEPLOYED", "SINCE", "PENDING")
+HEADINGS = (
+    *("AGENT", "PHASE", "SINCE", "TURN", "WANTED", "DEPLOYED", "COMMIT"),
+    *("PENDING", "CRASHES", "UNREAD", "PID", "RUNTIME", "MODEL"),
+)
+OPTIONAL = (
+    *("PID", "COMMIT", "WANTED", "RUNTIME", "MODEL", "UNREAD", "CRASHES"),
+    *("TURN", "DEPLOYED", "SINCE", "PENDING"),
+)
 """Columns that a narrow terminal leaves out, in this order."""
 EMPTY = "no agents yet; make one with `hive spawn alice`"
 MAX_IDS = 3
@@ -39,6 +45,9 @@ def show(status: Row) -> None:
         console.write(f"note: {note}")
     console.write()
     console.table(HEADINGS, map(row_of, status["agents"]), empty=EMPTY, optional=OPTIONAL)
+    for agent in status["agents"]:
+        for line in details(agent):
+            console.write(f"{agent['agent']}: {line}")
     show_conditions(conditions(status))
 
 
@@ -92,12 +101,36 @@ def row_of(agent: Row) -> tuple[object, ...]:
         agent["crashes"] or "",
         agent["unread"] or "",
         agent["pid"],
+        " ".join(filter(None, (agent.get("runtime"), agent.get("program")))),
+        agent.get("model") or "",
     )
 
 
+def details(agent: Row) -> Iterator[str]:
+    """Yield a line for a state that has a reason or an end, for an override, and for a CLI that does not start.
+
+    The words of the agent are in quotation marks, because hive does not vouch for them. An older daemon has none.
+    """
+    name, until, reason = agent["agent"], agent.get("turn_until"), agent.get("turn_reason")
+    if until is not None or reason:
+        end = f" until {times.short_time(until)}" if until is not None else ""
+        yield f"{agent['turn']}{end}{f', it says: {quoted(reason)}' if reason else ''}"
+    if hidden := agent.get("model_hidden"):
+        override = agent["model_override"]
+        yield f"the model {override} that you set hides {hidden} of agent.toml; `hive model {name} --default` ends that"
+    if problem := agent.get("runtime_problem"):
+        yield f"its CLI does not start, it says: {quoted(problem)}"
+
+
+def quoted(text: str) -> str:
+    """Return an agent's words in quotation marks, on one line."""
+    inner = " ".join(text.split()).replace('"', "'")
+    return f'"{inner}"'
+
+
 def turn(agent: Row) -> str | None:
-    """Return the state of the agent's turn, with its age while one runs."""
-    since = agent.get("turn_since")  # an older daemon does not have it
+    """Return the state of the agent's turn, with its age."""
+    since = agent.get("turn_since") or agent.get("state_since")  # an older daemon does not have them
     return f"{agent['turn']} {times.age(since)}" if since is not None else agent["turn"]
 
 

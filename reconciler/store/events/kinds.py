@@ -30,6 +30,13 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "agent_purged": "The repos and the state of a destroyed agent were removed.",
         "agent_adopted": "The operator decided a disagreement between meta and the tags.",
         "run_changed": "The desired state of an agent changed: whether it runs, or its number of restarts.",
+        # turns
+        "agent_paused": "The operator paused an agent: it takes no turn until it is resumed.",
+        "agent_resumed": "The operator resumed an agent that was paused.",
+        "turn_cancelled": "The operator ended a turn; its messages were given back.",
+        "session_compacted": "The operator had an agent's conversation compacted.",
+        "session_begun": "The operator had an agent begin a new conversation.",
+        "model_set": "The operator set the model of an agent, or returned to the one that was approved.",
         # health
         "agent_healthy": "An agent passed its health gate.",
         "agent_unhealthy": "An agent did not pass its health gate.",

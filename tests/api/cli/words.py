@@ -38,4 +38,4 @@ def words_of(leaf: Leaf) -> list[str]:
     if leaf.name in OF:
         return [leaf.name, *OF[leaf.name]]
     arguments = [param for param in leaf.command.params if param.param_type_name == "argument" and param.required]
-    return [leaf.name, *(VALUES[str(param.metavar)] for param in arguments), *MORE.get(leaf.name, ())]
+    return [*leaf.name.split(), *(VALUES[str(param.metavar)] for param in arguments), *MORE.get(leaf.name, ())]

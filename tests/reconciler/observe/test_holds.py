@@ -41,8 +41,9 @@ class Will:
         self.paused = False
         self.now = 100.0
         self.interrupted: list[AgentName] = []
+        self.hints: list[AgentName] = []
         holds = Holds(lambda _: self.paused, lambda: self.now)
-        self.links = Links(lambda _: None, self.interrupted.append, clock=lambda: self.now, holds=holds)
+        self.links = Links(self.hints.append, self.interrupted.append, clock=lambda: self.now, holds=holds)
 
     def connect(self, peer: Peer, state: TurnState = TurnState.IDLE) -> Peer:
         self.links.connected(ALICE, peer)
@@ -77,6 +78,20 @@ async def test_a_change_is_sent_once_and_whole_and_ends_the_recv_that_waits() ->
     assert (await peer.received(5))[3:] == [over.model_copy(update={"paused": True}), over]
     will.links.clear_over_budget(ALICE)
     assert (await peer.received(6))[5] == FREE
+    await will.links.close()
+
+
+async def test_a_hold_without_a_harness_is_noted_once_and_sent_with_the_hello() -> None:
+    will = Will()
+    peer = Peer()
+    will.links.connected(ALICE, peer)
+    will.links.lost(ALICE, peer)
+    will.hints.clear()
+    will.paused = True
+    for _ in range(3):
+        will.links.send_hold(ALICE)
+    assert will.hints == [ALICE]
+    assert (await will.connect(Peer()).received(2))[0] == PAUSED
     await will.links.close()
 
 
