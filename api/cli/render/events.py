@@ -200,6 +200,8 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",
     "agent_logged_in": lambda d: "is logged in",
+    "agent_over_budget": lambda d: f"takes no turn: {_text(d, 'reason')}",
+    "agent_within_budget": lambda d: "may take turns again, within its budget",
     "agent_over_disk": _over_disk,
     "agent_disagrees": lambda d: f"held: its tags {_ids(d)} and meta disagree, see `hive plan`",
     "container_crash": _crashed,

@@ -1,0 +1,86 @@
+"""What an agent claims about a turn is bounded before it is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meta.names import AgentName
+from meta.wire.live import Usage
+from reconciler.store.usage import OTHER
+from reconciler.usage.claim import (
+    CALLS_MOST,
+    DOLLARS_MOST,
+    ENDINGS,
+    NAME_MOST,
+    SECONDS_MOST,
+    SHORT_MOST,
+    TOKENS_MOST,
+    TOOLS_MOST,
+    turn_of,
+)
+
+ALICE = AgentName("alice")
+NUMBERS = st.integers() | st.none()
+FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+CLAIMS = st.builds(
+    Usage,
+    runtime=st.text(),
+    model=st.text(),
+    source=st.text(),
+    seconds=FLOATS,
+    ending=st.text() | st.sampled_from(sorted(ENDINGS)),
+    input_tokens=NUMBERS,
+    output_tokens=NUMBERS,
+    cached_tokens=NUMBERS,
+    cost_dollars=FLOATS | st.none(),
+    tools=st.dictionaries(st.text(), st.integers()),
+)
+
+
+def usage(**fields: Any) -> Usage:
+    return Usage(**{"runtime": "claude", "seconds": 2.5, "ending": "ok", **fields})
+
+
+def test_a_plain_claim_is_kept_as_it_is() -> None:
+    claim = usage(model="haiku", source="bob", input_tokens=7, output_tokens=3, cost_dollars=0.25, tools={"Bash": 2})
+    turn = turn_of(ALICE, "log1", 4, 1e9, claim)
+    assert (turn.agent, turn.log, turn.id, turn.at, turn.runtime) == ("alice", "log1", 4, 1e9, "claude")
+    assert (turn.model, turn.source, turn.seconds, turn.ending, turn.counts) == ("haiku", "bob", 2.5, "ok", True)
+    assert (turn.input_tokens, turn.output_tokens, turn.cached_tokens, turn.cost) == (7, 3, None, 0.25)
+    assert turn.tools == {"Bash": 2}
+
+
+@given(CLAIMS, st.integers(), FLOATS)
+def test_no_claim_is_refused_and_each_is_within_the_bounds(claim: Usage, id: int, ts: float) -> None:
+    turn = turn_of(ALICE, "log1", id, ts, claim)
+    assert 0 <= turn.id <= 2**53
+    assert 0 <= turn.at <= 1e11
+    assert 0 <= turn.seconds <= SECONDS_MOST
+    assert turn.cost is None or 0 <= turn.cost <= DOLLARS_MOST
+    for tokens in (turn.input_tokens, turn.output_tokens, turn.cached_tokens):
+        assert tokens is None or 0 <= tokens <= TOKENS_MOST
+    assert len(turn.model) <= NAME_MOST
+    assert len(turn.source) <= SHORT_MOST
+    assert turn.ending in {*ENDINGS, OTHER}
+    assert len(turn.tools) <= TOOLS_MOST + 1
+    assert all(len(name) <= SHORT_MOST and 0 <= count <= CALLS_MOST for name, count in turn.tools.items())
+
+
+def test_a_runtime_that_hive_does_not_know_is_another() -> None:
+    assert turn_of(ALICE, "l", 1, 0, usage(runtime="\x1b[31mevil")).runtime == OTHER
+
+
+def test_the_calls_of_the_tools_above_the_limit_are_summed_up() -> None:
+    turn = turn_of(ALICE, "l", 1, 0, usage(tools={f"t{number}": 1 for number in range(TOOLS_MOST + 5)}))
+    assert turn.tools[OTHER] == 5
+
+
+@pytest.mark.parametrize(
+    ("ending", "counts"), [("ok", True), ("crashed", True), ("parked", False), ("needs-login", False)]
+)
+def test_a_turn_that_waits_for_an_outage_or_a_login_does_not_count_for_the_budget(ending: str, counts: bool) -> None:
+    assert turn_of(ALICE, "l", 1, 0, usage(ending=ending)).counts is counts
