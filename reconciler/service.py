@@ -33,9 +33,12 @@ from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.plan import PlanQuery
 from reconciler.queries.status import StatusQuery
+from reconciler.queries.usage import UsageQuery
 from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
+from reconciler.usage.budgets import Budgets
+from reconciler.usage.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Service:
     digest: DigestQuery
     logs: LogsQuery
     metrics: MetricsQuery
+    usage: UsageQuery
     # commands
     proposals: Proposals
     discovery: Discovery
@@ -71,6 +75,9 @@ class Service:
     questions: Questions
     reminders: Reminders
     loose_ends: LooseEnds
+    # turns and their cost
+    turns: Turns
+    budgets: Budgets
     # what connections need
     events: Events
     links: Links

@@ -32,8 +32,8 @@ class World:
     """The shared parts. `clock` gives Unix seconds. `as_root`: hive can give files to other uids.
 
     `previews` are those of open proposals; None if the builder makes none. `builds` limits the builds that run at one
-    time. Each of `on_destroy` is called with the name of an agent that is destroyed. `own_ranges`: the backend gives
-    every container a uid range of its own, even if hive is not root.
+    time. Each of `on_destroy` is called with the name of an agent that is destroyed, each of `on_purge` with that of a
+    purged one. `own_ranges`: the backend gives every container a uid range of its own, even if hive is not root.
     """
 
     layout: Layout
@@ -55,6 +55,7 @@ class World:
     on_destroy: tuple[Callable[[AgentName], Awaitable[None]], ...]
     builds: asyncio.Semaphore
     disk: Disk
+    on_purge: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
     clock: Callable[[], float] = time.time
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
     _push_repos: dict[AgentName, asyncio.Lock] = field(default_factory=dict)

@@ -38,6 +38,7 @@ from api.cli.commands import (
     shell,
     status,
     turn,
+    usage,
     wire,
 )
 from api.cli.render import console
@@ -64,6 +65,7 @@ PARTS = (
     history,
     events,
     digest,
+    usage,
     logs,
     deploys,
     edit,

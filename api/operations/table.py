@@ -17,6 +17,7 @@ from api.operations.reminders import REMINDERS
 from api.operations.settings import SETTINGS
 from api.operations.turns import TURNS
 from api.operations.upkeep import UPKEEP
+from api.operations.usage import USAGE
 from api.operations.views import VIEWS
 from meta.wire.common import Wire
 
@@ -34,6 +35,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *REMINDERS,
     *LOOSE_ENDS,
     *UPKEEP,
+    *USAGE,
 )
 
 

@@ -79,6 +79,8 @@ class RemovalSteps:
             operation("cards")
             await world.forget(agent)
             await world.broker.forget(agent)
+            for on_purge in world.on_purge:
+                await on_purge(agent)
             for id in (await world.meta.read()).candidates.get(agent, {}):
                 await world.meta.drop_candidate(agent, id)
             world.memory.note_projected(agent, None)

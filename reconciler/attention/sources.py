@@ -143,6 +143,14 @@ def over_disk(facts: Facts) -> Iterator[Draft]:
             yield _agent(row, f"{row.agent} is stopped: its files exceed its limit", f"hive plan {row.agent}")
 
 
+def over_budget(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents whose budget of the day is used up. The numbers are what they claim themselves."""
+    for agent, over in sorted(facts.over_budget.items()):
+        what = f"the budget of {agent} for today is used up"
+        how = f"it goes on by itself at midnight (UTC), or once `hive edit {agent}` gives it more"
+        yield Draft(agent, what, f"hive usage {agent}", over.reason, agent, over.since, how)
+
+
 def stuck(facts: Facts) -> Iterator[Draft]:
     """Yield the agents whose turn takes longer than it may."""
     for row in facts.agents:

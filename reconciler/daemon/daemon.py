@@ -138,6 +138,7 @@ class Daemon:
             "resync": service.loop.run(),
             "updates": service.updates.run(),
             "ticker": parts.ticker.run(),
+            "budgets": service.budgets.run(),
             "upkeep": hourly(service.broker, service.questions),
             "discovery": service.discovery.run(),
             "locks": service.locks.run(),

@@ -74,6 +74,7 @@ from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.plan import PlanQuery
 from reconciler.queries.status import StatusQuery
+from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
@@ -86,6 +87,8 @@ from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import Actions, Disk, DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
+from reconciler.usage.budgets import Budgets, Unheld
+from reconciler.usage.turns import Turns
 from reconciler.world import World
 
 
@@ -135,6 +138,14 @@ class _Store:
     declared: Record[dict[str, DeclaredRecord]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Spending:
+    """The parts that count turns and keep budgets."""
+
+    turns: Turns
+    budgets: Budgets
+
+
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     """Make all parts. `closing` closes the backend and the database, even if a later part cannot be made."""
     layout, config, choice = here.layout, here.config, here.choice
@@ -149,6 +160,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     holds = Holds(lambda agent: meta.known().run_of(agent).paused)
     broker = store.broker
     links = Links(hints, broker.interrupt, acks=broker.expect_acks, release=broker.release_turn, holds=holds)
+    spending = await _spending(here, database, store, roster, metrics)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
@@ -168,12 +180,12 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         roster,
     )
     observer = Observer(sources, since=since, previews=previews, given_away=choice.own_ranges and os.geteuid() != 0)
-    world = _world(here, store, repos, sources, observer, previews, memory, metrics)
+    world = _world(here, store, repos, sources, observer, previews, memory, metrics, spending)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = _service(here, world, apply, store, build_logs, roster)
+    service = _service(here, world, apply, store, spending, build_logs, roster)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     if service.notifier.configured:
@@ -193,6 +205,7 @@ def _world(
     previews: Previews | None,
     memory: Memory,
     metrics: Metrics,
+    spending: _Spending,
 ) -> World:
     return World(
         layout=here.layout,
@@ -212,6 +225,7 @@ def _world(
         as_root=privilege(here.config.uid_start).hands_out_uids,
         own_ranges=here.choice.own_ranges,
         on_destroy=(store.questions.forget, store.reminders.forget),
+        on_purge=(spending.turns.forget,),
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
     )
@@ -280,7 +294,25 @@ def _store(
     )
 
 
-def _service(here: Surroundings, world: World, apply: Apply, store: _Store, logs: BuildLogs, roster: Roster) -> Service:
+async def _spending(
+    here: Surroundings, database: Database, store: _Store, roster: Roster, metrics: Metrics
+) -> _Spending:
+    """Make what counts turns, and hold the agents whose budgets were used up when the last daemon ended."""
+    rounds = here.background.rounds("budgets")
+    budgets = Budgets(database, store.settings.of, roster.names, Unheld(), rounds)
+    await budgets.load()
+    return _Spending(Turns(database, metrics.turns, budgets.judge), budgets)
+
+
+def _service(
+    here: Surroundings,
+    world: World,
+    apply: Apply,
+    store: _Store,
+    spending: _Spending,
+    logs: BuildLogs,
+    roster: Roster,
+) -> Service:
     """Make the loop, the commands and the queries."""
     revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
     loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
@@ -290,7 +322,9 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, logs
     spawns, declared = Spawns(world, deploys), DeclaredMemory()
     agents, disk = _lifecycle(here, world, apply, loop, deploys, declared)
     locks = StaleLocks(here.layout, world.observer.names, world.events.append)
-    facts = AttentionFacts(world, loop, discovery, store.questions, here.background, disk, locks, declared)
+    facts = AttentionFacts(
+        world, loop, discovery, store.questions, here.background, disk, locks, declared, spending.budgets
+    )
     status = StatusQuery(
         world,
         loop,
@@ -311,6 +345,7 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, logs
         digest=DigestQuery(store.events, world.clock),
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, discovery),
+        usage=UsageQuery(spending.turns, spending.budgets, store.settings, world.clock),
         proposals=proposals,
         discovery=discovery,
         settings=SettingsEdit(world, deploys, proposals),
@@ -327,6 +362,8 @@ def _service(here: Surroundings, world: World, apply: Apply, store: _Store, logs
         broker=store.broker,
         questions=store.questions,
         reminders=store.reminders,
+        turns=spending.turns,
+        budgets=spending.budgets,
         loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
         events=store.events,
         links=world.links,

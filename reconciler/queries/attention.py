@@ -19,6 +19,7 @@ from reconciler.proposals.refusals import describe_refusals
 from reconciler.store import damaged
 from reconciler.upkeep.disk.guard import DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
+from reconciler.usage.budgets import Budgets
 from reconciler.views import RefusedTip, Status
 from reconciler.world import World
 
@@ -55,6 +56,7 @@ class AttentionFacts:
     disk: DiskGuard
     locks: StaleLocks
     declared: DeclaredMemory
+    budgets: Budgets
 
     def alarms(self, shown: Mapping[AgentName, object]) -> Alarms:
         """Return the alarms. `shown` has the agents of the status."""
@@ -121,6 +123,7 @@ class AttentionFacts:
             unread=(status.unread, oldest or 0.0),
             refused=tuple(refused),
             rollout=rollout,
+            over_budget=dict(self.budgets.over),
             alarms=alarms,
             now=now,
             unlisted=max(0, status.questions - len(questions)) + max(0, status.dead_letters - len(letters)) + more,

@@ -47,6 +47,7 @@ COUNTED: Mapping[str, str] = MappingProxyType(
         "agent_spawned": "spawns",
         "agent_destroyed": "destroyed",
         "agent_needs_login": "logins needed",
+        "agent_over_budget": "budgets used up",
         "agent_over_disk": "stops for the disk",
         "agent_disagrees": "disagreements",
         "agent_adopted": "adoptions",

@@ -30,6 +30,7 @@ from reconciler.plan import steps
 from reconciler.plan.phases import PHASES
 from reconciler.telemetry.descriptors import Descriptors
 from reconciler.telemetry.pauses import Pauses
+from reconciler.telemetry.turns import TurnCounters
 from reconciler.views import Status
 
 # They are a third of all series, and hive_process_start_time_seconds has the same value.
@@ -158,6 +159,7 @@ class Metrics:
         for outcome in ("sent", "failed", "held"):
             self.notifications.labels(outcome)
         self.messages = MessageCounters(here)
+        self.turns = TurnCounters(here)
 
     def _gauges(self) -> None:
         here = self.registry
@@ -254,6 +256,7 @@ class Metrics:
 
     def forget(self, agent: AgentName) -> None:
         """Remove the series of a purged agent."""
+        self.turns.forget(agent)
         if agent in self._agents:
             self._agents.discard(agent)
             for counter in (self.turns_killed, self.turns_stuck, self.crashes):

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from meta.agent_toml.settings import AgentSettings, Budget
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
 from meta.model import DeployKind
@@ -23,8 +24,12 @@ from reconciler.messaging.reminders import Reminders
 from reconciler.observe.links import Links
 from reconciler.plan.rollout import Rollout
 from reconciler.queries.digest import DigestQuery
+from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.database import Database
+from reconciler.telemetry.metrics import Metrics
+from reconciler.usage.budgets import Budgets, Unheld
+from reconciler.usage.turns import Turns
 from reconciler.views import (
     AgentOutcome,
     AgentStatus,
@@ -105,7 +110,15 @@ class FakeService:
             wake=self.broker.wake_receivers,
             clock=NOW,
         )
+        self.deployed = AgentSettings(budget=Budget(turns=2, dollars=1.5))
+        settings = SimpleNamespace(of=self._deployed)
+        self.budgets = Budgets(database, settings.of, self.agents, Unheld(), clock=NOW)
+        self.turns = Turns(database, Metrics().turns, self.budgets.judge, clock=NOW)
+        self.usage = UsageQuery(self.turns, self.budgets, settings, NOW)  # type: ignore[arg-type]
         self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
+
+    async def _deployed(self, _agent: AgentName) -> AgentSettings:
+        return self.deployed
 
     def parts(self) -> Service:
         """The service that `api` gets."""
@@ -123,6 +136,7 @@ class FakeService:
             digest=part(call="digest"),
             logs=part(deploys="log", last="logs", after="logs_after"),
             metrics=part(call="metrics"),
+            usage=self.usage,
             proposals=part(propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry"),
             discovery=part(refused="refused", waiting="waiting"),
             settings=part(text="settings", propose="propose_settings"),
@@ -150,6 +164,8 @@ class FakeService:
             questions=self.questions,
             reminders=self.reminders,
             loose_ends=self.ends,
+            turns=self.turns,
+            budgets=self.budgets,
             events=self.events,
             links=self.links,
             background=self.background,

@@ -69,6 +69,7 @@ EXAMPLES: dict[str, Json] = {
     "stop_all": {"now": True},
     "start_all": {},
     "digest": {"since": 5.0, "details": 0},
+    "usage": {"agent": "alice", "turns": 3},
     "rebuild_all": {"now": True},
     "destroy": {"agent": "alice", "purge": True},
     "rollback": {"agent": "alice", "to": 1},

@@ -17,6 +17,7 @@ from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
 from reconciler.store.messages.text import DeadLetterHead
 from reconciler.store.questions import Question
+from reconciler.store.usage import Overrun
 from reconciler.views import AgentStatus, Card, RefusedTip
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
@@ -65,6 +66,7 @@ CASES: dict[str, Facts] = {
     "agent-over-disk": Facts(agents=(agent("over-disk"),)),
     "agent-stuck": Facts(agents=(agent("running", turn_since=NOW - 9, turn_limit=5.0),), now=NOW),
     "agent-error": Facts(errors={ALICE: EVIL}),
+    "agent-over-budget": Facts(over_budget={ALICE: Overrun(NOW - 60, NOW + 60, EVIL)}),
     "question": Facts(questions=(question(3, EVIL),)),
     "proposal": Facts(proposals=(card(7, EVIL),)),
     "dead-letter": Facts(dead_letters=(DeadLetterHead(12, EVIL, "alice", int(NOW) - 7),)),
@@ -91,6 +93,7 @@ COMMANDS = {
     "agent-over-disk": "hive plan alice",
     "agent-stuck": "hive plan alice",
     "agent-error": "hive plan alice",
+    "agent-over-budget": "hive usage alice",
     "question": "hive questions 3",
     "proposal": "hive diff 7",
     "dead-letter": "hive dead-letters",
@@ -100,7 +103,7 @@ COMMANDS = {
     "watching": "hive doctor",
     "messages": "hive inbox",
 }
-READING = {"status", "doctor", "logs", "plan", "diff", "questions", "pending", "dead-letters", "inbox"}
+READING = {"status", "doctor", "logs", "plan", "diff", "questions", "pending", "dead-letters", "inbox", "usage"}
 """The commands that change nothing."""
 
 

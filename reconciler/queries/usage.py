@@ -1,0 +1,84 @@
+"""What the turns of agents took, by agent and model, beside their budgets. All figures are the agents' claim."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from meta.errors import TransientError
+from meta.names import AgentName
+from reconciler.observe.settings import DeployedSettings
+from reconciler.plan.budget import DAY, Sums, day_of
+from reconciler.store.usage import DaySum, Turn
+from reconciler.usage.budgets import Budgets
+from reconciler.usage.turns import Turns
+from reconciler.views import AgentUsage, BudgetUse, ModelUsage, TurnUsage, UsageReport
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """The usage query."""
+
+    turns: Turns
+    budgets: Budgets
+    settings: DeployedSettings
+    clock: Callable[[], float] = time.time
+
+    async def __call__(self, agent: AgentName | None, since: float | None, newest: int) -> UsageReport:
+        """Return what the turns took since the day (UTC) of a Unix time (None: today), of one agent or of all.
+
+        `newest`: how many of the newest turns to add, if one agent is asked for.
+        """
+        now = self.clock()
+        begin = float(day_of(now if since is None else since) * DAY)
+        models: defaultdict[str, list[ModelUsage]] = defaultdict(list)
+        for row in await self.turns.totals(agent, begin):
+            models[row.agent].append(_model(row))
+        today = await self.turns.day(now)
+        names = {*models, *(name for name in self.budgets.over if agent in (None, name)), *([agent] if agent else [])}
+        agents = [await self._agent(AgentName(name), models[name], today.get(name, Sums())) for name in sorted(names)]
+        turns = await self.turns.newest(agent, newest) if agent is not None and newest else []
+        return UsageReport(begin, agents, [_turn(turn) for turn in turns])
+
+    async def _agent(self, agent: AgentName, models: list[ModelUsage], today: Sums) -> AgentUsage:
+        over = self.budgets.over.get(agent)
+        return AgentUsage(
+            agent=agent,
+            models=models,
+            budget=await self._budget(agent),
+            today=BudgetUse(today.turns, today.tokens, today.dollars),
+            over=over.reason if over is not None else None,
+            until=over.until if over is not None else None,
+        )
+
+    async def _budget(self, agent: AgentName) -> BudgetUse:
+        try:
+            settings = await self.settings.of(agent)
+        except TransientError:
+            settings = None
+        budget = settings.budget if settings is not None else None
+        return BudgetUse() if budget is None else BudgetUse(budget.turns, budget.tokens, budget.dollars)
+
+
+def _model(row: DaySum) -> ModelUsage:
+    fields = asdict(row)
+    del fields["agent"]
+    return ModelUsage(**fields)
+
+
+def _turn(turn: Turn) -> TurnUsage:
+    return TurnUsage(
+        at=turn.at,
+        runtime=turn.runtime,
+        model=turn.model,
+        source=turn.source,
+        seconds=turn.seconds,
+        ending=turn.ending,
+        input_tokens=turn.input_tokens,
+        output_tokens=turn.output_tokens,
+        cached_tokens=turn.cached_tokens,
+        cost=turn.cost,
+        tools=dict(turn.tools),
+    )

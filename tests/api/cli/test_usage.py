@@ -1,0 +1,57 @@
+"""`hive usage`: sums by agent and model, the budget, and the newest turns of one agent."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from meta.agent_toml.settings import AgentSettings
+from meta.wire.live import Usage
+from tests.support.fake_service import ALICE, NOW
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Hive
+
+
+async def turn(hive: Hive, id: int, **fields: Any) -> None:
+    usage = Usage(**{"runtime": "claude", "model": "haiku", "seconds": 75.0, "ending": "ok", **fields})
+    await hive.fake.turns.record(ALICE, "log1", id, NOW(), usage)
+
+
+async def test_sums_are_shown_by_model_with_the_word_that_they_are_a_claim(hive: Hive) -> None:
+    hive.fake.deployed = AgentSettings()
+    await turn(hive, 1, input_tokens=100, output_tokens=20, cost_dollars=0.03125)
+    await turn(hive, 2, input_tokens=1, output_tokens=2, cost_dollars=2.0)
+    await turn(hive, 3, model="opus", ending="parked")
+    code, out, err = await hive.hive("usage", "--since", "2023-11-14T12:00:00+00:00")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "since 2023-11-14 (UTC); tokens and dollars are the agents' own claim"
+    assert lines[3].split() == ["alice", "haiku", "2", "0", "101", "22", "0", "$2.03", "2m30s"]
+    assert lines[4].split()[:4] == ["alice", "opus", "0", "1"]
+    assert len(lines) == 5
+
+
+async def test_without_a_turn_it_says_so(hive: Hive) -> None:
+    assert (await hive.hive("usage"))[1].splitlines()[-1] == "no turns"
+
+
+async def test_one_agent_has_its_budget_and_its_newest_turns_too(hive: Hive) -> None:
+    await turn(hive, 1, source="bob", tools={"Bash": 2, "Read": 1}, cost_dollars=0.5)
+    await turn(hive, 2, source="operator")
+    _, out, _ = await hive.hive("usage", "alice", "-n", "1")
+    assert "budget of alice today: 2 of 2 turns, $0.5000 of $1.50; used up until 2023-11-1" in out
+    assert "operator" in out
+    assert "Bash" not in out
+    _, out, _ = await hive.hive("usage", "alice", "--json")
+    found = json.loads(out)
+    assert [turn["tools"] for turn in found["turns"]] == [{}, {"Bash": 2, "Read": 1}]
+    assert found["agents"][0]["over"] == "today's budget is used up: 2 of 2 turns"
+    assert found["agents"][0]["today"] == {"turns": 2, "tokens": 0, "dollars": 0.5}
+
+
+async def test_a_name_that_an_agent_claims_for_its_model_cannot_forge_a_line(hive: Hive) -> None:
+    await turn(hive, 1, model="haiku\nalice  free\x1b[2K")
+    _, out, _ = await hive.hive("usage")
+    assert "\x1b" not in out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("alice")] == ["alice"]
