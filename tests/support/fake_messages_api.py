@@ -19,6 +19,8 @@ import threading
 import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,6 +51,7 @@ class FakeMessages:
         self._serial = itertools.count(1)
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._sockets: dict[Path, _UnixServer] = {}
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
@@ -58,9 +61,25 @@ class FakeMessages:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for path in tuple(self._sockets):
+            self.close(path)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
+
+    def listen(self, path: Path) -> None:
+        """Answer on a unix socket too, which every uid may reach."""
+        path.unlink(missing_ok=True)
+        server = self._sockets[path] = _UnixServer(self, path)
+        path.chmod(0o666)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self, path: Path) -> None:
+        """Answer on that socket no more, and remove it. Open connections break."""
+        server = self._sockets.pop(path)
+        server.shutdown()
+        server.server_close()
+        path.unlink(missing_ok=True)
 
     def push(self, *steps: Step) -> None:
         """Queue steps for the next answers."""
@@ -125,12 +144,26 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+class _UnixServer(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, fake: FakeMessages, path: Path) -> None:
+        super().__init__(str(path), _Handler)
+        self.fake = fake
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionResetError | BrokenPipeError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     @property
     def fake(self) -> FakeMessages:
-        assert isinstance(self.server, _Server)
+        assert isinstance(self.server, _Server | _UnixServer)
         return self.server.fake
 
     @override

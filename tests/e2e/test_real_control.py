@@ -1,0 +1,86 @@
+"""The operator in command of a real agent's turns: pause, resume, cancel, model, compact, a deploy that drains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.lab import Lab
+from tests.support.real_agents import (
+    CLAUDE,
+    SETTINGS,
+    TOML,
+    Model,
+    deploy,
+    model,
+    operator_has,
+    plan,
+    send,
+    send_message,
+    state_is,
+    turn_state,
+)
+
+
+def prepare(lab: Lab) -> None:
+    deploy(lab, "alice")
+
+
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
+    pytest.mark.lab(agents=("alice",), settings=SETTINGS, tiny=False, prepare=prepare),
+]
+
+
+@pytest.fixture
+def fake(lab: Lab) -> Iterator[Model]:
+    with model(lab, ("alice",)) as made:
+        yield made
+
+
+def begin(lab: Lab, fake: Model, text: str) -> None:
+    fake.fake.push({"text": "slow", "chunks": 400, "delay": 0.1})
+    send_message(lab, "alice", text)
+    lab.until(lambda: turn_state(lab, "alice") == "thinking" and fake.turns(text))
+
+
+def test_a_pause_stops_the_turn_and_a_resume_does_it_again(lab: Lab, fake: Model) -> None:
+    begin(lab, fake, "paused work")
+    assert lab.hive("turn", "pause", "alice").code == 0
+    state_is(lab, "alice", "paused")
+    fake.fake.push(send("operator", "after the pause"), {"text": "ok"})
+    lab.do("alice", "restart")
+    assert state_is(lab, "alice", "paused")
+    assert lab.hive("turn", "resume", "alice").code == 0
+    operator_has(lab, "after the pause")
+
+
+def test_a_cancel_ends_the_turn_and_the_message_does_not_come_again(lab: Lab, fake: Model) -> None:
+    begin(lab, fake, "cancelled work")
+    assert lab.hive("turn", "cancel", "alice").code == 0
+    lab.until(lambda: turn_state(lab, "alice") == "idle")
+    send_message(lab, "alice", plan(send("operator", "next"), {"text": "ok"}))
+    operator_has(lab, "next")
+    assert len(fake.turns("cancelled work")) == 1
+
+
+def test_the_operators_model_is_that_of_the_next_turn_and_survives_a_restart(lab: Lab, fake: Model) -> None:
+    assert lab.hive("model", "alice", "claude-sonnet-4-5").code == 0
+    send_message(lab, "alice", plan({"text": "with the model"}))
+    lab.until(lambda: fake.turns("with the model"))
+    assert fake.turns("with the model")[-1]["model"] == "claude-sonnet-4-5"
+    lab.do("alice", "restart")
+    lab.until(lambda: lab.agent("alice").get("override") == "claude-sonnet-4-5")
+    assert lab.hive("model", "alice", "--default").code == 0
+
+
+def test_a_deploy_waits_for_the_turn_of_a_thinking_agent(lab: Lab, fake: Model) -> None:
+    fake.fake.push({"text": "a while", "hang": 2}, send("operator", "before the deploy"), {"text": "ok"})
+    send_message(lab, "alice", "work through the deploy")
+    lab.until(lambda: turn_state(lab, "alice") == "thinking")
+    card = lab.deploy(TOML + 'label = "alice, deployed"\n')
+    assert card["state"] == "deployed"
+    assert "before the deploy" in lab.inbox("operator")
+    assert not lab.get("/api/dead-letters")

@@ -1,0 +1,161 @@
+"""Real coding agents in a hive: their agent.toml, their logins, and the fake model behind their way out.
+
+The model does what the message says: `plan(step, ...)` is a text for a message that scripts the turn which it begins
+(tests.support.fake_messages has the steps).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from meta.names import AgentName
+from tests.support.fake_messages import Json, Step, tool_results
+from tests.support.fake_messages_api import FakeMessages
+from tests.support.lab import Lab
+
+CLAUDE = Path(__file__).parents[2] / "build/claude/claude_agent_sdk/_bundled/claude"
+VERSION = "2.1.329"
+TOML = 'runtime = "claude"\n[env]\nCLAUDE_CODE_MAX_RETRIES = "1"\n'
+"""An agent of the CLI. It gives up on a failing API soon, or each outage would take minutes."""
+
+SETTINGS = {
+    "PATH": f"{CLAUDE.parent}:{os.environ['PATH']}",
+    "HIVE_HEALTH_DEADLINE": "20",
+    "HIVE_DRAIN_DEADLINE": "20",
+    "HIVE_RECONNECT_GRACE": "5",
+    "HIVE_STOP_GRACE": "5",
+}
+"""The daemon's settings: it finds the CLI by PATH, and real agents take their time."""
+
+
+def deploy(lab: Lab, *agents: str, toml: str = TOML, login: bool = True) -> None:
+    """Make these agents real ones, with a login."""
+    for agent in agents:
+        if login:
+            log_in(lab, agent)
+        assert lab.deploy(toml, agent)["state"] == "deployed", lab.tail()
+
+
+def plan(*steps: Step) -> str:
+    """Return the text of a message whose turn has these steps."""
+    return f"@@plan {json.dumps(steps)}"
+
+
+def send(to: str, body: str) -> Step:
+    """Return the step in which the model sends a message by hive's tool."""
+    return {"tool": "mcp__hive__send", "input": {"to": to, "body": body}}
+
+
+class Model:
+    """The fake model of a hive's agents, and what they were shown."""
+
+    def __init__(self, lab: Lab, fake: FakeMessages) -> None:
+        self._lab = lab
+        self.fake = fake
+
+    def attach(self, *agents: str) -> None:
+        """Be the model of these agents from now on."""
+        for agent in agents:
+            self.fake.listen(self._socket(agent))
+
+    def away(self, agent: str) -> None:
+        """Be no more there for an agent."""
+        self.fake.close(self._socket(agent))
+
+    def turns(self, mark: str) -> list[Json]:
+        """Return the requests for the model whose newest text of the user has `mark`."""
+        return [call["body"] for call in self.fake.calls("main") if mark in json.dumps(_last(call["body"]))]
+
+    def results(self, mark: str) -> list[str]:
+        """Return the texts of the tool results in the newest request of a turn."""
+        bodies = [call["body"] for call in self.fake.calls("main") if mark in json.dumps(call["body"]["messages"])]
+        return [json.dumps(result["content"]) for result in tool_results(bodies[-1])] if bodies else []
+
+    def _socket(self, agent: str) -> Path:
+        return self._lab.layout.egress(AgentName(agent)) / "egress.sock"
+
+
+@contextlib.contextmanager
+def model(lab: Lab, agents: Sequence[str]) -> Iterator[Model]:
+    """Be the model of these agents inside the block."""
+    with FakeMessages() as fake:
+        made = Model(lab, fake)
+        made.attach(*agents)
+        yield made
+
+
+def log_in(lab: Lab, agent: str) -> None:
+    """Put a file with a login into the agent's home, as the CLI writes it."""
+    folder = lab.layout.agent_home(AgentName(agent)) / ".claude"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    oauth = {
+        "accessToken": "sk-ant-oat01-fake",
+        "refreshToken": "sk-ant-ort01-fake",
+        "expiresAt": 4_102_444_800_000,
+        "scopes": ["user:inference"],
+        "subscriptionType": "max",
+    }
+    file = folder / ".credentials.json"
+    file.write_text(json.dumps({"claudeAiOauth": oauth}), encoding="utf-8")
+    file.chmod(0o600)
+    owner = lab.layout.agent_home(AgentName(agent)).stat()
+    for path in (folder, file):
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def log_out(lab: Lab, agent: str) -> None:
+    """Remove the file with the agent's login."""
+    (lab.layout.agent_home(AgentName(agent)) / ".claude/.credentials.json").unlink()
+
+
+def processes_of(lab: Lab, agent: str, word: bytes) -> list[int]:
+    """Return the processes in an agent's container that have `word` in their command line, outermost first."""
+    todo, found = [int(lab.agent(agent)["pid"])], []
+    for pid in todo:
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if word in words:
+                found.append(pid)
+            todo += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+    return found
+
+
+def harness_of(lab: Lab, agent: str) -> int:
+    """Return the harness's process: bubblewrap above it has its command among its own words."""
+    return processes_of(lab, agent, b"serve")[-1]
+
+
+def cli_of(lab: Lab, agent: str) -> int:
+    """Return the process of the CLI."""
+    return processes_of(lab, agent, b"stream-json")[-1]
+
+
+def turn_state(lab: Lab, agent: str) -> str:
+    """Return the turn state of an agent's row."""
+    return str(lab.agent(agent)["turn"])
+
+
+def send_message(lab: Lab, agent: str, body: str) -> None:
+    """Send a message as the operator."""
+    lab.post("/api/messages", to=agent, body=body)
+
+
+def operator_has(lab: Lab, body: str) -> None:
+    """Wait until the operator has this message."""
+    lab.until(lambda: body in lab.inbox("operator"))
+
+
+def state_is(lab: Lab, agent: str, state: str) -> dict[str, Any]:
+    """Wait until an agent's phase is this one. Return its row of `hive status`."""
+    lab.until(lambda: lab.agent(agent)["phase"] == state)
+    return lab.agent(agent)
+
+
+def _last(body: dict[str, Any]) -> object:
+    users = [message for message in body["messages"] if message["role"] == "user"]
+    return users[-1]["content"] if users else ""
