@@ -38,7 +38,7 @@ from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
 from reconciler.usage.budgets import Budgets
-from reconciler.usage.turns import Turns
+from reconciler.usage.turns import Turns as Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Service:
     reminders: Reminders
     loose_ends: LooseEnds
     # turns and their cost
-    turns: Turns
+    statistics: Statistics
     budgets: Budgets
     # what connections need
     events: Events

@@ -87,8 +87,8 @@ from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import Actions, Disk, DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
-from reconciler.usage.budgets import Budgets, Unheld
-from reconciler.usage.turns import Turns
+from reconciler.usage.budgets import Budgets
+from reconciler.usage.turns import Turns as Statistics
 from reconciler.world import World
 
 
@@ -160,7 +160,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     holds = Holds(lambda agent: meta.known().run_of(agent).paused)
     broker = store.broker
     links = Links(hints, broker.interrupt, acks=broker.expect_acks, release=broker.release_turn, holds=holds)
-    spending = await _spending(here, database, store, roster, metrics)
+    spending = await _spending(here, database, store, roster, metrics, links)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
@@ -295,13 +295,13 @@ def _store(
 
 
 async def _spending(
-    here: Surroundings, database: Database, store: _Store, roster: Roster, metrics: Metrics
+    here: Surroundings, database: Database, store: _Store, roster: Roster, metrics: Metrics, links: Links
 ) -> _Spending:
     """Make what counts turns, and hold the agents whose budgets were used up when the last daemon ended."""
     rounds = here.background.rounds("budgets")
-    budgets = Budgets(database, store.settings.of, roster.names, Unheld(), rounds)
+    budgets = Budgets(database, store.settings.of, roster.names, links, rounds)
     await budgets.load()
-    return _Spending(Turns(database, metrics.turns, budgets.judge), budgets)
+    return _Spending(Statistics(database, metrics.turns, budgets.judge), budgets)
 
 
 def _service(
@@ -362,7 +362,7 @@ def _service(
         broker=store.broker,
         questions=store.questions,
         reminders=store.reminders,
-        turns=spending.turns,
+        statistics=spending.turns,
         budgets=spending.budgets,
         loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
         events=store.events,

@@ -44,17 +44,6 @@ class BudgetHolds(Protocol):
         """End that hold."""
 
 
-class Unheld:
-    """Holds no agent. It stands in until the links can hold one."""
-
-    def set_over_budget(self, agent: AgentName, until: float | None, reason: str) -> None:
-        """Log that the agent should be held."""
-        log.warning("%s is over its budget: %s", agent, reason)
-
-    def clear_over_budget(self, agent: AgentName) -> None:
-        """Do nothing."""
-
-
 class Budgets:
     """The budgets of all agents. `names` returns the agents that exist. Call `load` first."""
 

@@ -21,6 +21,7 @@ from reconciler.messaging.broker import Broker
 from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
+from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
 from reconciler.plan.rollout import Rollout
 from reconciler.queries.digest import DigestQuery
@@ -28,7 +29,7 @@ from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.database import Database
 from reconciler.telemetry.metrics import Metrics
-from reconciler.usage.budgets import Budgets, Unheld
+from reconciler.usage.budgets import Budgets
 from reconciler.usage.turns import Turns
 from reconciler.views import (
     AgentOutcome,
@@ -112,7 +113,7 @@ class FakeService:
         )
         self.deployed = AgentSettings(budget=Budget(turns=2, dollars=1.5))
         settings = SimpleNamespace(of=self._deployed)
-        self.budgets = Budgets(database, settings.of, self.agents, Unheld(), clock=NOW)
+        self.budgets = Budgets(database, settings.of, self.agents, Holds(), clock=NOW)
         self.turns = Turns(database, Metrics().turns, self.budgets.judge, clock=NOW)
         self.usage = UsageQuery(self.turns, self.budgets, settings, NOW)  # type: ignore[arg-type]
         self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
@@ -164,7 +165,7 @@ class FakeService:
             questions=self.questions,
             reminders=self.reminders,
             loose_ends=self.ends,
-            turns=self.turns,
+            statistics=self.turns,
             budgets=self.budgets,
             events=self.events,
             links=self.links,
