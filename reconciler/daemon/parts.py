@@ -142,7 +142,7 @@ class _Store:
 class _Spending:
     """The parts that count turns and keep budgets."""
 
-    turns: Turns
+    turns: Statistics
     budgets: Budgets
 
 

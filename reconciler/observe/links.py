@@ -399,7 +399,7 @@ class Links:
         try:
             if self._release is not None and link.view.nonce is not None:
                 await self._release(agent, link.view.nonce)
-                await self._deliver(peer, Released(turn=turn))
+                await self._deliver(peer, (Released(turn=turn),))
         except HiveError as error:  # the harness gets no answer, and requeues
             log.warning("%s: cannot give messages back: %s", agent, error, extra={"limited": f"{agent} releases"})
         finally:
