@@ -18,6 +18,8 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -46,16 +48,18 @@ class FakeMessages:
         """Every request: {"n", "t", "method", "path", "headers", "body", "kind", "step"}."""
         self._context_limit = context_limit
         self._queue: list[Step] = []
+        self._standing: Step | None = None
         self._uses: dict[str, int] = {}
         self._lock = threading.RLock()
         self._serial = itertools.count(1)
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._server = _Server(self, 0)
+        self._thread = threading.Thread()
         self._sockets: dict[Path, _UnixServer] = {}
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._serve()
         return self
 
     def __exit__(
@@ -86,6 +90,22 @@ class FakeMessages:
         with self._lock:
             self._queue.extend(steps)
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Listen to nobody meanwhile: connections are refused. The port stays the same."""
+        self._server.shutdown()
+        self._server.socket.close()
+        self._thread.join(5)
+        try:
+            yield
+        finally:
+            self._listen(self._port)
+
+    def always(self, step: Step | None) -> None:
+        """Answer every request for a message with this step, before scripts and the queue; None ends that."""
+        with self._lock:
+            self._standing = step
+
     def calls(self, kind: str | None = None) -> list[Json]:
         """Return the requests for a message, of one kind or of all."""
         with self._lock:
@@ -100,6 +120,8 @@ class FakeMessages:
         """Return the kind of a request, and the step of its answer."""
         kind = classify(body)
         with self._lock:
+            if self._standing is not None and kind != "aux":
+                return kind, self._standing
             if kind == "compact":
                 words = f"<summary>\nFAKE SUMMARY of {len(body['messages'])} messages\n</summary>"
                 return kind, {"text": f"<analysis>scripted</analysis>\n{words}"}
@@ -109,6 +131,14 @@ class FakeMessages:
                 return kind, {"error": 400, "kind": "prompt_too_long"}
             found = scripted(body) or self._queued()
             return kind, self._used(*found) if found else {"text": f"echo: {last_user_text(body)[:200]}"}
+
+    def _listen(self, port: int) -> None:
+        self._server = _Server(self, port)
+        self._serve()
+
+    def _serve(self) -> None:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
 
     def _queued(self) -> tuple[str, Step] | None:
         if not self._queue:
@@ -134,8 +164,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, fake: FakeMessages) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, fake: FakeMessages, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.fake = fake
 
     @override

@@ -25,7 +25,7 @@ from harness.runtimes.claude import arguments
 from harness.runtimes.claude.exchange import Exchange, Meter
 from harness.runtimes.claude.facts import Answer, Question
 from harness.runtimes.claude.lines import Parsed
-from harness.runtimes.claude.process import Cli, read_version, start_cli
+from harness.runtimes.claude.process import Cli, exit_code, read_version, start_cli
 from meta.errors import HiveError, PermanentError, TransientError
 
 OLDEST = (2, 1, 329)
@@ -41,7 +41,7 @@ LATE_SECONDS = 10.0
 """Seconds without a line after a result, while the CLI still has a text that came too late for its turn."""
 
 MODEL_SECONDS = 20.0
-VERSION_SECONDS = 20.0
+VERSION_SECONDS = 10.0
 MOST_UNKNOWN = 4
 """Options that the CLI may not know, before it counts as another program."""
 
@@ -215,7 +215,7 @@ class ClaudeRuntime:
 
     async def _finish(self, cli: Cli, exchange: Exchange) -> TurnOutcome:
         """Return the outcome of a turn that is over. A process that is of no more use is ended."""
-        code = None if exchange.finished else await cli.exit_code()
+        code = None if exchange.finished else await exit_code(cli.child)
         outcome = exchange.outcome(time.time(), code, cli.child.stderr)
         cli.known = cli.known or exchange.answered or exchange.model != ""
         if not exchange.finished or exchange.pending or exchange.lost or not cli.streaming:

@@ -73,13 +73,6 @@ class Cli:
         else:
             self.child.send_signal(signal.SIGINT)
 
-    async def exit_code(self) -> int | None:
-        """Return the exit code of a CLI that closed its output; None if it does not end."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_EXIT_SECONDS):
-                return await self.child.wait()
-        return None
-
     def _write(self, value: object) -> bool:
         return self.child.write(json.dumps(value).encode("ascii") + b"\n")
 
@@ -110,15 +103,25 @@ async def read_version(how: Launch, seconds: float) -> str:
     """Return what the CLI prints for `--version`. Raise PermanentError if it does not start or prints nothing."""
     program = how.argv[0]
     child = await start_child(how.argv, how.env, how.cwd)
+    text = ""
     try:
         async with asyncio.timeout(seconds):
-            line = await child.line()
-            code = await child.wait()
+            async for line in child.lines():
+                text = text or one_line(line.data.decode("utf-8", "replace"))
+            code = await exit_code(child)
     except TimeoutError as error:
         raise PermanentError(f"`{program} --version` does not end", "is it the CLI?") from error
     finally:
         await child.end(())
-    if line is None or code != 0:
-        why = one_line(child.stderr) or f"exit code {code}"
-        raise PermanentError(f"`{program} --version` failed: {why}", "install the CLI anew")
-    return one_line(line.data.decode("utf-8", "replace"))
+    if not text or code != 0:
+        ending = "it does not end" if code is None else f"exit code {code}"
+        raise PermanentError(f"`{program} --version` failed: {one_line(child.stderr) or ending}", "is it the CLI?")
+    return text
+
+
+async def exit_code(child: Child) -> int | None:
+    """Return the exit code of a CLI that closed its output; None if it does not end."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_SECONDS):
+            return await child.wait()
+    return None
