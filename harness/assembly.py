@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.bus import Bus, LogBus
@@ -28,18 +32,43 @@ from meta.wire.link import Control
 from meta.wire.live import StateChange
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the other parts of the harness bring: the runtime, its login, the bus, and the clock."""
+
+    bus: Bus
+    runtime: Runtime
+    credentials: Credentials
+    login: LoginControl
+    clock: Callable[[], float] = time.time
+    random: Callable[[], float] = random.random
+
+
 async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link) -> None:
     """Take turns until cancelled."""
     inbox = Inbox(environment.broker, manager=environment.manager)
-    bus, runtime = make_bus(environment), make_runtime(environment, settings, inbox)
+    runtime = make_runtime(environment, settings, inbox)
+    parts = Parts(make_bus(environment), runtime, make_credentials(runtime), make_login(runtime))
+    try:
+        await run(environment, settings, gate, link, inbox, parts)
+    finally:
+        inbox.close()
+
+
+async def run(
+    environment: Environment, settings: AgentSettings, gate: Gate, link: Link, inbox: Inbox, parts: Parts
+) -> None:
+    """Take turns with these parts until cancelled. End the runtime's process then."""
+    bus, runtime = parts.bus, parts.runtime
     model = Model(model_file(environment), settings.model)
     session = Session(environment.state, settings.runtime)
     program = Program(runtime, model, link.about)
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
     agent = Agent(environment.generation, settings)
     conversation = Conversation(agent, runtime, inbox, gate, bus, session, model, compactor)
-    loop = Loop(inbox, gate, conversation, program, bus, Around(link.release, make_credentials(runtime)))
-    controls = Controls(loop, gate, conversation, model, program, bus, link.send, make_login(runtime))
+    around = Around(link.release, parts.credentials, parts.clock, parts.random)
+    loop = Loop(inbox, gate, conversation, program, bus, around)
+    controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
     report_states(gate, bus)
     link.handle(Control, controls.handle)
     try:
@@ -47,7 +76,6 @@ async def take_turns(environment: Environment, settings: AgentSettings, gate: Ga
     finally:
         await controls.close()
         await close(runtime)
-        inbox.close()
 
 
 def make_bus(environment: Environment) -> Bus:

@@ -63,6 +63,7 @@ class FakeHive:
         self.done: list[Done] = []
         self.releases: list[int] = []
         self.releasing = True
+        self.breaking = self.broken = False
         self.links = 0
         self.lost = 0
         self.calls: list[Wire] = []
@@ -205,7 +206,11 @@ class FakeHive:
             request = decode(MANAGER_REQUEST, line)
             self.calls.append(request)
             await self._note()
-            writer.write(encode(await self._answer(request)) + b"\n")
+            answer = await self._answer(request)
+            if self.breaking and isinstance(answer, MessageResponse):
+                self.breaking, self.broken = False, True  # die between the delivery and its answer
+                return
+            writer.write(encode(answer) + b"\n")
             await writer.drain()
 
     async def _answer(self, request: Wire) -> Wire:

@@ -1,0 +1,66 @@
+"""A whole harness but for its process: the real link, inbox and loop with a scripted runtime, against FakeHive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.assembly import Parts, run
+from harness.controls import NoLogin
+from harness.environment import Environment
+from harness.gate import Gate
+from harness.hold import PauseMemory
+from harness.inbox import Inbox
+from harness.link import Link
+from harness.loop import Credentials, NoCredentials
+from meta.agent_toml.settings import AgentSettings, parse_settings
+from meta.names import AgentName
+from tests.support.scripted_runtime import EventList, ScriptedRuntime
+
+
+@dataclass
+class Inside:
+    """One harness in the test's process. `start` runs it until the block ends."""
+
+    base: Path
+    runtime: ScriptedRuntime = field(default_factory=ScriptedRuntime)
+    events: EventList = field(default_factory=EventList)
+    settings: AgentSettings = field(default_factory=lambda: parse_settings(b""))
+    credentials: Credentials = field(default_factory=NoCredentials)
+    clock: Callable[[], float] | None = None
+    generation: str = "g1"
+
+    @asynccontextmanager
+    async def start(self) -> AsyncIterator[Gate]:
+        """Run the harness. Leave the block as a SIGTERM does."""
+        if not (self.base / "state").exists():
+            (self.base / "state").mkdir()
+        environment = Environment(
+            AgentName("alice"),
+            False,
+            self.generation,
+            "n1",
+            self.base / "config",
+            self.base / "run",
+            self.base / "state",
+            self.base / "agents",
+        )
+        gate = Gate(PauseMemory(environment.state))
+        link, inbox = Link(environment, gate), Inbox(environment.broker, manager=False)
+        clock = {} if self.clock is None else {"clock": self.clock}
+        parts = Parts(self.events, self.runtime, self.credentials, NoLogin(), random=lambda: 0.0, **clock)
+        linked = asyncio.create_task(link.run())
+        await link.acknowledged.wait()
+        turns = asyncio.create_task(run(environment, self.settings, gate, link, inbox, parts))
+        try:
+            yield gate
+        finally:
+            for task in (turns, linked):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            inbox.close()
