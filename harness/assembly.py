@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +35,16 @@ from meta.wire.live import StateChange
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the other parts of the harness bring: the runtime, its login, the bus, and the clock."""
+    """What the other parts of the harness bring: the runtime, its login, the bus, and the clock.
+
+    `watch` runs for ever. It calls its argument with each change of the login: why there is none, or None.
+    """
 
     bus: Bus
     runtime: Runtime
     credentials: Credentials
     login: LoginControl
+    watch: Callable[[Callable[[str | None], None]], Coroutine[None, None, None]] | None = None
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
 
@@ -71,9 +76,12 @@ async def run(
     controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
     report_states(gate, bus)
     link.handle(Control, controls.handle)
+    watch = None if parts.watch is None else asyncio.create_task(parts.watch(loop.set_login))
     try:
         await loop.run()
     finally:
+        if watch is not None:
+            watch.cancel()
         await controls.close()
         await close(runtime)
 

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Controls that are under way, at most."""
-CANCEL_SECONDS = 40.0
-"""Seconds that the end of a turn may take until the operator gets an answer."""
+ANSWER_SECONDS = 25.0
+"""Seconds that something may take until the operator gets an answer. It goes on after that."""
 
 LOGIN_VERBS = frozenset({Verb.LOGIN, Verb.LOGIN_CODE, Verb.LOGIN_CANCEL, Verb.LOGOUT})
 
@@ -115,7 +115,7 @@ class Controls:
         if not self._gate.stop(Cause.OPERATOR):
             return False, "no turn runs"
         try:
-            async with asyncio.timeout(CANCEL_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 while self._gate.busy and self._gate.status.number == number:
                     await self._gate.changed.wait()
         except TimeoutError:
@@ -132,7 +132,8 @@ class Controls:
         task.add_done_callback(self._later_done)
         if later:
             return True, f"{what} after the turn that runs"
-        return True, await asyncio.shield(task)
+        await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        return True, task.result() if task.done() else "it takes long; the agent's events say when it is done"
 
     def _later_done(self, task: asyncio.Task[str]) -> None:
         self._later.discard(task)

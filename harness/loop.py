@@ -47,10 +47,10 @@ T = TypeVar("T")
 
 
 class Credentials(Protocol):
-    """The place where the CLI keeps its login."""
+    """The place where the CLI keeps its login, for a login that was refused: it waits until this changes."""
 
     def mark(self) -> object:
-        """Return a value that changes when a login appears or changes. It does not block."""
+        """Return a value that changes when the login appears or changes. It does not block."""
 
 
 class NoCredentials:
@@ -87,6 +87,7 @@ class Loop:
         self._recv: asyncio.Future[MessageResponse | None] | None = None
         self._between = asyncio.Lock()
         self._checked = False
+        self._missing: str | None = None
         self._mark: object = None
         self._login_again = 0.0
 
@@ -120,19 +121,33 @@ class Loop:
         """End the wait for a limit, an outage or a login: something changed that may help."""
         self._gate.wait(None)
 
+    def set_login(self, missing: str | None) -> None:
+        """Take the news of who watches the credentials: why the CLI has no login, or None.
+
+        Without one no turn begins. A turn that runs goes on.
+        """
+        self._missing = missing
+        wait = self._gate.waiting
+        if missing is not None and not self._gate.busy:
+            self._gate.wait(Wait(TurnState.NEEDS_LOGIN, missing))
+        elif missing is None and wait is not None and wait.state is TurnState.NEEDS_LOGIN:
+            self._gate.wait(None)
+
     async def _next(self) -> MessageResponse | None:
         """Return the next message. Return None if there is none yet, or if something keeps turns from beginning."""
         changed = self._gate.changed
         if self._gate.draining:
             await self._rest(changed)
+        elif not self._checked:
+            await self._check(changed)
         elif self._gate.held:
             await self._wait(changed)
-        elif not self._checked:
-            await self._check()
+        elif self._missing is not None:
+            self._gate.wait(Wait(TurnState.NEEDS_LOGIN, self._missing))
         else:
             if self._recv is None:
                 self._recv = asyncio.ensure_future(self._inbox.recv())
-            await self._first(changed, None)
+            await _first(changed, None, self._recv)
         return self._received()
 
     def _received(self) -> MessageResponse | None:
@@ -140,15 +155,6 @@ class Loop:
             return None
         recv, self._recv = self._recv, None
         return recv.result()
-
-    async def _first(self, changed: asyncio.Event, seconds: float | None) -> None:
-        """Wait for the open `recv`, for a change of the gate, or for some seconds."""
-        waiting = asyncio.ensure_future(changed.wait())
-        tasks: list[asyncio.Future[Any]] = [waiting] if self._recv is None else [waiting, self._recv]
-        try:
-            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
 
     async def _rest(self, changed: asyncio.Event) -> None:
         """Report `drained` once no `recv` is open, and wait for the end of the drain."""
@@ -177,26 +183,37 @@ class Loop:
         """Wait for a change of the gate, or until the wait is over. An open `recv` may end meanwhile."""
         wait, now = self._gate.waiting, self._around.clock()
         if wait is None:
-            await self._first(changed, None)
+            await _first(changed, None, self._recv)
         elif self._is_over(wait, now):
             log.info("going on: %s is over", wait.state)
             self._checked = self._program.problem is None
             self._gate.wait(None)
         else:
-            await self._first(changed, self._pause(wait, now))
+            await _first(changed, self._pause(wait, now), self._recv)
 
     def _is_over(self, wait: Wait, now: float) -> bool:
         if wait.until is not None:
             return now >= wait.until
+        if self._missing is not None:
+            return False
         return now >= self._login_again or self._around.credentials.mark() != self._mark
 
     def _pause(self, wait: Wait, now: float) -> float:
         return LOGIN_LOOK_SECONDS if wait.until is None else min(wait.until - now, LONGEST_SLEEP)
 
-    async def _check(self) -> None:
-        """Look whether the runtime's program is there. Without it no message is taken."""
-        problem = await self._program.check()
-        self._checked = True
+    async def _check(self, changed: asyncio.Event) -> None:
+        """Look whether the runtime's program is there. Without it no message is taken. A drain does not wait for it."""
+        check = asyncio.ensure_future(self._program.check())
+        try:
+            while not check.done() and not self._gate.draining:
+                await _first(changed, None, check)
+                changed = self._gate.changed
+        finally:
+            check.cancel()
+            await asyncio.gather(check, return_exceptions=True)
+        if check.cancelled():
+            return
+        problem, self._checked = check.result(), True
         if problem is not None:
             self._gate.wait(Wait(TurnState.PARKED, problem, self._around.clock() + PROBLEM_SECONDS))
 
@@ -269,3 +286,13 @@ class Loop:
             await self._inbox.give_back()
         except HiveError as error:
             log.warning("hive did not take the messages back: %s", error.summary)
+
+
+async def _first(changed: asyncio.Event, seconds: float | None, work: asyncio.Future[Any] | None) -> None:
+    """Wait for a change of the gate, for `work` if there is any, or for some seconds. Cancel none."""
+    waiting = asyncio.ensure_future(changed.wait())
+    tasks: list[asyncio.Future[Any]] = [waiting] if work is None else [waiting, work]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

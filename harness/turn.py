@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from harness.bus import Bus
 from harness.runtimes.base import Ending, Runtime, TurnOutcome, TurnRequest
@@ -72,10 +73,9 @@ async def take_turn(
     turn: asyncio.Future[TurnOutcome] = asyncio.ensure_future(_outcome(runtime.turn(request, recorder)))
     silence = asyncio.ensure_future(watchdog.wait())
     asked = asyncio.ensure_future(stop.wait())
+    tasks: list[asyncio.Future[Any]] = [turn, silence, asked]
     try:
-        done, _ = await asyncio.wait(
-            [turn, silence, asked], timeout=limits.turn_seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait(tasks, timeout=limits.turn_seconds, return_when=asyncio.FIRST_COMPLETED)
         if turn not in done:
             early = await _end(runtime, turn, stop, in_time=asked in done)
             if early is None or not early.ok:
@@ -83,9 +83,9 @@ async def take_turn(
         outcome = turn.result()
         return (_ended(outcome, "", stop) if stop.cause and not outcome.ok else outcome), recorder.tools
     finally:
-        for task in (turn, silence, asked):
+        for task in tasks:
             task.cancel()
-        await asyncio.wait([turn, silence, asked], timeout=CLOSE_SECONDS)
+        await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
 
 async def _outcome(turn: Awaitable[TurnOutcome]) -> TurnOutcome:
@@ -104,7 +104,8 @@ async def _end(runtime: Runtime, turn: asyncio.Future[TurnOutcome], stop: Stop, 
         hard = asyncio.ensure_future(stop.wait_hard())
         try:
             await _bounded(runtime.interrupt(), STOP_SECONDS)
-            await asyncio.wait({turn, hard}, timeout=STOP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [turn, hard]
+            await asyncio.wait(either, timeout=STOP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             hard.cancel()
             await asyncio.gather(hard, return_exceptions=True)

@@ -33,6 +33,11 @@ class Inside:
     credentials: Credentials = field(default_factory=NoCredentials)
     clock: Callable[[], float] | None = None
     generation: str = "g1"
+    set_login: Callable[[str | None], None] = lambda _: None
+
+    async def _watch(self, report: Callable[[str | None], None]) -> None:
+        self.set_login = report
+        await asyncio.Event().wait()
 
     @asynccontextmanager
     async def start(self) -> AsyncIterator[Gate]:
@@ -52,7 +57,7 @@ class Inside:
         gate = Gate(PauseMemory(environment.state))
         link, inbox = Link(environment, gate), Inbox(environment.broker, manager=False)
         clock = {} if self.clock is None else {"clock": self.clock}
-        parts = Parts(self.events, self.runtime, self.credentials, NoLogin(), random=lambda: 0.0, **clock)
+        parts = Parts(self.events, self.runtime, self.credentials, NoLogin(), self._watch, random=lambda: 0.0, **clock)
         linked = asyncio.create_task(link.run())
         await link.acknowledged.wait()
         turns = asyncio.create_task(run(environment, self.settings, gate, link, inbox, parts))

@@ -536,3 +536,27 @@ async def _poll(what: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not what():
             await asyncio.sleep(0.005)
+
+
+async def test_an_agent_without_a_login_takes_no_message_until_it_has_one(inside: Inside, hive: FakeHive) -> None:
+    async with inside.start():
+        await hive.until(lambda: hive.calls)
+        inside.set_login("there is no login")
+        await hive.until(lambda: hive.turn is TurnState.NEEDS_LOGIN)
+        await hive.post("operator", "work")
+        await hive.until(lambda: hive.releases)
+        assert (hive.waiting, inside.runtime.requests) == (1, [])
+        inside.set_login(None)
+        await hive.until(lambda: hive.acks == 1)
+
+
+async def test_a_login_that_is_lost_in_a_turn_counts_after_it(inside: Inside, hive: FakeHive) -> None:
+    async def lose(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        inside.set_login("there is no login")
+        return await OK(request, sink)
+
+    inside.runtime.steps = [lose]
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.turn is TurnState.NEEDS_LOGIN)
+    assert hive.acks == 1

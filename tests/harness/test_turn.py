@@ -63,9 +63,8 @@ async def test_after_the_last_tool_ended_the_shorter_limit_counts_again() -> Non
 
 async def test_a_turn_over_its_limit_is_ended_although_it_writes() -> None:
     lines = [(100.0, [Text(text="a")])] * 500
-    outcome = await outcome_of(
-        ScriptedRuntime([writing(*lines)]), limits=LIMITS.model_copy(update={"turn_seconds": 9000})
-    )
+    limits = LIMITS.model_copy(update={"turn_seconds": 9000})
+    outcome = await outcome_of(ScriptedRuntime([writing(*lines)]), limits=limits)
     assert (outcome.ending, outcome.reason) == (Ending.CRASHED, "it took longer than limits.turn_seconds = 9000")
 
 

@@ -75,8 +75,6 @@ def test_an_event_that_is_none_is_shown_without_a_hint(body: str) -> None:
 def test_changes_and_notes_come_first() -> None:
     around = Around(MARK, 0, ['model: (not set) -> "opus"', "a\nb"], "half done")
     shown = text("bob", around=around)
-    assert shown.startswith(
-        'Your configuration changed:\n- model: (not set) -> "opus"\n- a b\n\nThis is a new conversation.'
-    )
+    assert shown.startswith('Your configuration changed:\n- model: (not set) -> "opus"\n- a b\n\nThis is a new')
     assert f"----- notes begin {MARK} -----\nhalf done\n----- notes end {MARK} -----" in shown
     assert shown.index("half done") < shown.index("Message 7 from")
