@@ -61,7 +61,7 @@ class Peer:
     def feed(self, data: bytes) -> Parsed:
         """Take a line of the agent."""
         try:
-            value = json.loads(data)
+            value = parse(data)
         except (ValueError, RecursionError):
             return Parsed(data.decode("utf-8", "replace"), "text")
         if not isinstance(value, dict):
@@ -131,6 +131,19 @@ class Peer:
         else:
             future.set_result(value.get("result"))
         return "response"
+
+
+def parse(data: bytes) -> Any:
+    """Return the JSON value of a line, fit to be written in UTF-8 again. Raise ValueError if it is none."""
+    value = json.loads(data, parse_constant=_no_number)
+    if b"\\ud" in data or b"\\uD" in data:  # an escaped half of a surrogate pair may lack the other half
+        text = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        value = json.loads(text)
+    return value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def failure_of(error: object) -> Failure:

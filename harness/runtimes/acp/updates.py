@@ -70,8 +70,8 @@ class Reader:
 
     def _chunk(self, update: Json) -> list[AnyItem]:
         text, identity = text_of(update.get("content")), update.get("messageId")
-        if not text:
-            return []
+        if text is None:
+            return [Unknown(name="agent_message_chunk")]
         pattern = self._preset.not_model
         if (self._preset.text_has_id and identity is None) or (pattern and re.fullmatch(pattern, text.strip())):
             self.notice = text.strip()
@@ -83,6 +83,8 @@ class Reader:
 
     def _think(self, update: Json) -> list[AnyItem]:
         text, identity = text_of(update.get("content")), update.get("messageId")
+        if text is None:
+            return [Unknown(name="agent_thought_chunk")]
         before = self.flush() if self._text or self._thought.other(identity) else []
         self._thought.add(text, identity)
         self.progress += 1
@@ -199,13 +201,13 @@ def typed_failure(preset: Preset, value: object) -> Failure | None:
     return Failure(str(found.get("title", "")), kind=f"{found.get('category', '')}:{words}")
 
 
-def text_of(content: object) -> str:
-    """Return the text in a content block; what is no text is named."""
-    if not isinstance(content, dict):
-        return ""
-    if isinstance(content.get("text"), str):
-        return str(content["text"])
-    return f"[{content['type']}]" if isinstance(content.get("type"), str) else ""
+def text_of(content: object) -> str | None:
+    """Return the text in a content block; what is no text is named. None: it is no content block."""
+    kind = content.get("type") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(kind, str):
+        return None
+    text = content.get("text")
+    return text if isinstance(text, str) else None if kind == "text" else f"[{kind[:_NAME_LIMIT]}]"
 
 
 def _input(update: Json, name: str = "") -> str:
