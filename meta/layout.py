@@ -2,6 +2,7 @@
 
 STATE (owned by the daemon, with the exceptions below)
     lock  hive.db  owner                    flock, database, id of this state directory
+    live.sqlite                             a bounded copy of the agents' live events
     rollout.json                            the last rebuild of all agents, wave by wave
     migration.json                          the agents of an older hive that were left as they are, and why
     meta/.git                               the meta repo (bare); its files are exported beside it
@@ -55,6 +56,11 @@ class Layout:
     def database(self) -> Path:
         """The SQLite database. It is a projection and may be deleted."""
         return self.state / "hive.db"
+
+    @property
+    def live(self) -> Path:
+        """The copy of the agents' live events. It may be deleted."""
+        return self.state / "live.sqlite"
 
     @property
     def owner(self) -> Path:

@@ -22,6 +22,7 @@ from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
 from reconciler.observe.links import Links
+from reconciler.observe.live import Live
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.rebase import Rebase
@@ -81,6 +82,7 @@ class Service:
     # what connections need
     events: Events
     links: Links
+    live: Live
     background: Background
     notifier: Notifier
     disk: DiskGuard

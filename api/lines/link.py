@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from api.lines.connection import Given, LineConnection
+from api.lines.rate import Rate
 from api.lines.server import LineServer
 from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
-from meta.wire.link import UP, About, Closed, Done, DownLine, Hello, Release, State, UpLine
+from meta.wire.link import UP, About, Closed, Done, DownLine, Event, Hello, Release, State, UpLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 4
 """Most connections to one harness.sock: the harness, a new one of it, and two that are just being closed."""
 
-LINE_BYTES = 16 * 1024
-"""The longest line: a hello has some hundred bytes."""
+LINE_BYTES = 128 * 1024
+"""The longest line: an event, of which the harness cuts what is over 64 KiB."""
 HELLO_SECONDS = 10.0
 """Seconds to say hello: a connection that says nothing must not keep the harness out."""
 
@@ -58,7 +59,6 @@ def link_server(
     agent: AgentName,
     links: Links,
     *,
-    limit: int,
     admit: Callable[[int | None], bool],
 ) -> LineServer:
     """Return the server for one agent's `harness.sock`. The peer must begin with `hello`."""
@@ -73,35 +73,34 @@ def link_server(
             silent.cancel()
             links.lost(agent, peer)
 
-    longest = min(limit, LINE_BYTES)
-    return LineServer(bound, session, limit=longest, admit=admit, fault=fault_line, connections=CONNECTIONS)
+    return LineServer(bound, session, limit=LINE_BYTES, admit=admit, fault=fault_line, connections=CONNECTIONS)
 
 
 async def _receive(
     connection: LineConnection, agent: AgentName, peer: Peer, links: Links, on_hello: Callable[[], None]
 ) -> None:
     greeted = warned = False
+    rate = Rate()
     async for line in connection.lines():
+        await rate.wait(len(line) if isinstance(line, bytes) else LINE_BYTES)
         message = _parse(line)
         if isinstance(message, str):
             if not warned:  # only once, or an agent could fill the log
                 log.warning("%s: a line on harness.sock was not understood: %s", agent, message, extra=_limited(agent))
             warned = True
-            await asyncio.sleep(0)
             continue
         if isinstance(message, Hello):
             greeted = True
             on_hello()
             links.hello(agent, peer, message)
         elif greeted:
-            _pass_on(agent, peer, links, message)
+            await _pass_on(agent, peer, links, message)
         else:
             log.warning("%s: its harness did not begin with hello", agent, extra=_limited(agent))
             return
-        await asyncio.sleep(0)  # a peer that never stops sending must not block the loop
 
 
-def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine) -> None:
+async def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine) -> None:
     match message:
         case State():
             links.state(agent, peer, message)
@@ -111,6 +110,8 @@ def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine) -> Non
             links.done(agent, peer, message)
         case Release():
             links.release(agent, peer, message)
+        case Event():
+            await links.event(agent, peer, message)
         case _:
             pass
 

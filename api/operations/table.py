@@ -9,6 +9,7 @@ from api.operations.base import AnyOperation, Role, Surface
 from api.operations.dead_letters import DEAD_LETTERS
 from api.operations.down import DOWN
 from api.operations.lifecycle import LIFECYCLE
+from api.operations.live_events import LIVE_EVENTS
 from api.operations.loose_ends import LOOSE_ENDS
 from api.operations.messages import MESSAGES
 from api.operations.proposals import PROPOSALS
@@ -23,6 +24,7 @@ from meta.wire.common import Wire
 
 OPERATIONS: tuple[AnyOperation, ...] = (
     *VIEWS,
+    *LIVE_EVENTS,
     *ATTENTION,
     *PROPOSALS,
     *LIFECYCLE,

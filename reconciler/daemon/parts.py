@@ -18,6 +18,7 @@ from meta.layout import Layout
 from meta.names import MANAGER, AgentName
 from meta.process.privilege import privilege
 from meta.process.recorder import Recorder
+from meta.wire.live import Usage
 from reconciler.agents.declared.acts import Commands
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.inputs import Inputs
@@ -51,6 +52,7 @@ from reconciler.observe.declared import DeclaredMemory, DeclaredRecord, declared
 from reconciler.observe.disk import DiskMemory
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
+from reconciler.observe.live import Live
 from reconciler.observe.memory import Memory
 from reconciler.observe.observer import Observer, Sources
 from reconciler.observe.previews import Previews
@@ -78,6 +80,7 @@ from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
+from reconciler.store.live import LiveStore
 from reconciler.store.memos import Memos
 from reconciler.store.messages.attempts import FAILURES, AttemptLimit
 from reconciler.store.record import Record
@@ -157,9 +160,16 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     store = _store(here, roster, repos, database, metrics, int(since))
     memory = Memory(Memos(database, on_append=store.wake_manager), store.cards)
     await memory.load(secrets.token_hex(8))
+    live_store = await asyncio.to_thread(LiveStore, layout.live)
+
+    async def record(agent: AgentName, log: str, id: int, ts: int, usage: Usage) -> None:
+        await spending.turns.record(agent, log, id, ts, usage)  # it needs the links, which need the live events
+
+    live = Live(live_store, record)
+    closing.push_async_callback(live.close)
     holds = Holds(lambda agent: meta.known().run_of(agent).paused)
     broker = store.broker
-    links = Links(hints, broker.interrupt, acks=broker.expect_acks, release=broker.release_turn, holds=holds)
+    links = Links(hints, broker.interrupt, acks=broker.expect_acks, release=broker.release_turn, holds=holds, live=live)
     spending = await _spending(here, database, store, roster, metrics, links)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     builder = make_builder(
@@ -180,12 +190,12 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         roster,
     )
     observer = Observer(sources, since=since, previews=previews, given_away=choice.own_ranges and os.geteuid() != 0)
-    world = _world(here, store, repos, sources, observer, previews, memory, metrics, spending)
+    world = _world(here, store, repos, sources, observer, previews, memory, metrics, spending, live)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = _service(here, world, apply, store, spending, build_logs, roster)
+    service = _service(here, world, apply, store, spending, build_logs, roster, live)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     if service.notifier.configured:
@@ -206,6 +216,7 @@ def _world(
     memory: Memory,
     metrics: Metrics,
     spending: _Spending,
+    live: Live,
 ) -> World:
     return World(
         layout=here.layout,
@@ -224,7 +235,7 @@ def _world(
         metrics=metrics,
         as_root=privilege(here.config.uid_start).hands_out_uids,
         own_ranges=here.choice.own_ranges,
-        on_destroy=(store.questions.forget, store.reminders.forget),
+        on_destroy=(store.questions.forget, store.reminders.forget, live.forget),
         on_purge=(spending.turns.forget,),
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
@@ -312,6 +323,7 @@ def _service(
     spending: _Spending,
     logs: BuildLogs,
     roster: Roster,
+    live: Live,
 ) -> Service:
     """Make the loop, the commands and the queries."""
     revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
@@ -367,6 +379,7 @@ def _service(
         loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
         events=store.events,
         links=world.links,
+        live=live,
         background=here.background,
         notifier=_notifier(here, world, store, status),
         disk=disk,

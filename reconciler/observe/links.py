@@ -25,6 +25,8 @@ from meta.wire.link import (
     Done,
     DownLine,
     Drain,
+    Event,
+    Follow,
     Hello,
     Hold,
     Probe,
@@ -37,6 +39,7 @@ from meta.wire.link import (
 )
 from reconciler.observe.controls import Controls
 from reconciler.observe.holds import FREE, REASON_LIMIT, Holds
+from reconciler.observe.live import Live
 from reconciler.plan.observed import Launch, LinkView
 from reconciler.ports import LinkPeer
 
@@ -66,7 +69,7 @@ class Links:
     `hint` is called with the agent after each change. `interrupt` is called when a drain begins, to end the `recv` that
     waits. `acks` is called after a hello, because a harness that sends a hello also acks its messages. `release` gives
     what a launch (its nonce) has in flight back to its inbox, and counts no failed turn. `holds` says what keeps agents
-    from turns.
+    from turns. `live` takes the live events.
     """
 
     def __init__(
@@ -77,11 +80,13 @@ class Links:
         acks: Callable[[AgentName], Awaitable[None]] | None = None,
         release: Callable[[AgentName, str], Awaitable[object]] | None = None,
         holds: Holds | None = None,
+        live: Live | None = None,
     ) -> None:
         self._hint = hint
         self._interrupt = interrupt
         self._acks = acks
         self._release = release
+        self._live = live
         self._clock = clock
         self._holds = holds or Holds()
         self._controls = Controls()
@@ -133,6 +138,8 @@ class Links:
         link.hold = self._holds.of(agent)
         drain = (Drain(deadline_seconds=0.0),) if link.draining else ()
         self._send(peer, link.hold, Probe(probe=next(self._probes)), *drain)
+        if self._live is not None and (after := self._live.begin(agent, hello)) is not None:
+            self._send(peer, Follow(after=after))
         if self._acks is not None:
             self._spawn(self._note_acks(agent, self._acks))
 
@@ -167,6 +174,11 @@ class Links:
         if release.turn not in link.releasing:
             link.releasing.add(release.turn)
             self._spawn(self._give_back(agent, link, peer, release.turn))
+
+    async def event(self, agent: AgentName, peer: LinkPeer, event: Event) -> None:
+        """Take a live event of the process that has the link."""
+        if self._live is not None and self._current(agent, peer) is not None:
+            await self._live.take(agent, event)
 
     def lost(self, agent: AgentName, peer: LinkPeer) -> None:
         """Record that the connection ended. It counts as a loss if it was a harness's, which said hello."""

@@ -127,6 +127,7 @@ async def pods(tmp_path: Path, line_limit: int) -> AsyncIterator[Hive]:
         stack.push_async_callback(database.close)
         stack.push_async_callback(events.close)
         stack.push_async_callback(broker.close)
+        stack.push_async_callback(fake.live.close)
         stack.push_async_callback(fake.links.close)
         stack.push_async_callback(running.sockets.close_all)
         for agent in fake.names:

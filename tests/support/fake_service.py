@@ -23,11 +23,13 @@ from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
+from reconciler.observe.live import Live
 from reconciler.plan.rollout import Rollout
 from reconciler.queries.digest import DigestQuery
 from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.database import Database
+from reconciler.store.live import LiveStore
 from reconciler.telemetry.metrics import Metrics
 from reconciler.usage.budgets import Budgets
 from reconciler.usage.turns import Turns
@@ -80,7 +82,8 @@ class FakeService:
         self.events = events
         self.broker = broker
         self.background = Background()
-        self.links = Links(lambda agent: None, lambda agent: self.broker.interrupt(agent))
+        self.live = Live(LiveStore(layout.live))
+        self.links = Links(lambda agent: None, lambda agent: self.broker.interrupt(agent), live=self.live)
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
         self.tips: list[RefusedTip] = []
@@ -169,6 +172,7 @@ class FakeService:
             budgets=self.budgets,
             events=self.events,
             links=self.links,
+            live=self.live,
             background=self.background,
             notifier=part(test="test_notify"),
             disk=part(borrow="borrow", take_back="take_back"),

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 UNIONS = {Surface.HOST: HostRequest, Surface.MANAGER: ManagerRequest, Surface.AGENT: AgentRequest}
 LINES = tuple(UNIONS)
-RAW = {"events", "backup", "metrics", "healthz", "wait", "state"}
+RAW = {"events", "live", "backup", "metrics", "healthz", "wait", "state"}
 """Answers that are files, streams or full of times; each has tests of its own."""
 
 EXAMPLES: dict[str, Json] = {
@@ -48,6 +48,7 @@ EXAMPLES: dict[str, Json] = {
     "plan": {"agent": "alice"},
     "log": {"limit": 1},
     "get_logs": {"agent": "alice", "lines": 3},
+    "live_events": {"agent": "alice"},
     "request_apply_commit": {"agent": "alice", "commit": "1111111", "description": "adds jq"},
     "pending": {},
     "proposal": {"id": 1},
@@ -178,6 +179,7 @@ async def twin(hive: Hive, tmp_path: Path) -> AsyncIterator[FakeService]:
     await broker.close()
     await events.close()
     await fake.links.close()
+    await fake.live.close()
     await database.close()
 
 

@@ -30,6 +30,7 @@ STARTERS: Mapping[str, str] = {
     "reconciler/events/feed.py Events._changed": "publishes until nothing waits; an error is logged",
     "reconciler/backends/nixos/tracker.py Tracker._request": "asks for one unit",
     "api/operations/event_stream.py _until": AWAITED,
+    "api/operations/live_stream.py live_sse": AWAITED,
     "api/operations/waiting.py unless_stopping": AWAITED,
     "api/mcp/tools.py _unless_cancelled": AWAITED,
     "api/mcp/tools.py _to_the_end": "one call, done to its end; its caller gets the error, or has left",

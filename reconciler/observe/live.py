@@ -1,0 +1,164 @@
+"""The agents' live events as hive has them: a bounded copy of each harness's log, and those who watch now.
+
+What an agent sends is its own claim. It is bounded, it is never logged, and nothing depends on it. Only the process
+that has the agent's link is listened to. hive asks it for the events after the last one that it has, so a restart of
+either side loses none that the harness still has, and takes none twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+from meta.errors import HiveError
+from meta.names import AgentName
+from meta.wire.link import Event, Hello
+from meta.wire.live import Usage, from_object
+from reconciler.store.live import LiveRow, LiveStore
+
+log = logging.getLogger(__name__)
+
+CHANNEL = 256
+"""Events that wait for one watcher."""
+LOGS = 4
+"""Logs of one agent whose position is remembered."""
+KIND_LENGTH = 40
+
+OnUsage = Callable[[AgentName, str, int, int, Usage], Awaitable[None]]
+"""Takes what a turn cost: the agent, its log, the event's id and time in Unix seconds. The same can come again."""
+
+
+class Live:
+    """The copy and its watchers. All methods run on the daemon's loop.
+
+    `on_usage` is awaited for each `usage` event before hive counts the event as taken: if the daemon dies before that,
+    the harness sends it again.
+    """
+
+    def __init__(self, store: LiveStore, on_usage: OnUsage | None = None) -> None:
+        self._store = store
+        self._on_usage = on_usage
+        self._positions = store.positions()
+        self._logs: dict[AgentName, str] = {}
+        self._watchers: dict[AgentName, set[Watcher]] = {}
+
+    # called by the link
+    def begin(self, agent: AgentName, hello: Hello) -> int | None:
+        """Take the events of the log that this hello names from now on. Return the id after which they are wanted.
+
+        Return None if the harness has no log.
+        """
+        if hello.log is None or not hello.log.isalnum():
+            self._logs.pop(agent, None)
+            return None
+        known = self._positions.setdefault(agent, {})
+        after = min(known.pop(hello.log, 0), hello.last)  # less: its state was restored from a backup
+        known[hello.log] = after
+        for older in list(known)[:-LOGS]:
+            del known[older]
+        self._logs[agent] = hello.log
+        return after
+
+    async def take(self, agent: AgentName, event: Event) -> None:
+        """Take one event of the process that has the link. One that is known is ignored."""
+        name = self._logs.get(agent)
+        if name is None or event.id <= self._positions[agent][name]:
+            return
+        value = event.event
+        if not isinstance(kind := value.get("kind"), str) or len(kind) > KIND_LENGTH:
+            value = {"kind": "note", "text": "an event without a kind, which hive cannot show"}
+        elif kind == "usage" and self._on_usage is not None:
+            await self._report_usage(agent, name, event, self._on_usage)
+        if self._logs.get(agent) != name:  # it was destroyed, or began anew, meanwhile
+            return
+        self._positions[agent][name] = event.id
+        text = json.dumps(value, separators=(",", ":"))
+        row = self._store.append(agent, name, event.id, int(event.ts), text)
+        for watcher in self._watchers.get(agent, ()):
+            watcher.put(row)
+
+    async def _report_usage(self, agent: AgentName, name: str, event: Event, on_usage: OnUsage) -> None:
+        try:
+            usage = from_object(event.event)
+            if isinstance(usage, Usage):
+                await on_usage(agent, name, event.id, int(event.ts), usage)
+        except HiveError as error:
+            log.warning("%s: its usage is not recorded: %s", agent, error.summary, extra={"limited": f"{agent} usage"})
+
+    async def forget(self, agent: AgentName) -> None:
+        """Drop the events of an agent that is destroyed. None is taken until its next hello."""
+        self._logs.pop(agent, None)
+        self._positions.pop(agent, None)
+        self._store.forget(agent)
+
+    # called by the operator's side
+    def watch(self, agent: AgentName) -> Watcher:
+        """Return a watcher of what comes from now on. Use it in a `with` block."""
+        return Watcher(agent, self._watchers)
+
+    async def newest(self, agent: AgentName, limit: int) -> list[LiveRow]:
+        """Return the agent's newest events, oldest first."""
+        return await asyncio.to_thread(self._store.newest, agent, limit)
+
+    async def after(self, agent: AgentName, position: str, limit: int) -> list[LiveRow] | None:
+        """Return the events after a position (`<log>-<id>`), oldest first. None: that event is not kept any more."""
+        name, _, id = position.rpartition("-")
+        seq = await asyncio.to_thread(self._store.find, agent, name, int(id))
+        return None if seq is None else await asyncio.to_thread(self._store.after, agent, seq, limit)
+
+    async def close(self) -> None:
+        """Write what is not written yet."""
+        await asyncio.to_thread(self._store.close)
+
+
+class Watcher:
+    """What one watcher has not read yet."""
+
+    def __init__(self, agent: AgentName, watchers: dict[AgentName, set[Watcher]]) -> None:
+        self._agent = agent
+        self._watchers = watchers
+        self._rows: deque[LiveRow] = deque()
+        self._lagged = False
+        self._ready = asyncio.Event()
+
+    def put(self, row: LiveRow) -> None:
+        """Take an event. If too many wait, drop them all: the watcher learns of it."""
+        if len(self._rows) >= CHANNEL:
+            self._rows.clear()
+            self._lagged = True
+        self._rows.append(row)
+        self._ready.set()
+
+    def wake(self) -> None:
+        """End the wait, with or without events."""
+        self._ready.set()
+
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
+        await self._ready.wait()
+
+    def take(self) -> list[LiveRow] | None:
+        """Return all that waits. None means resync: events are missing before those that wait now."""
+        if self._lagged:
+            self._lagged = False
+            return None
+        rows = list(self._rows)
+        self._rows.clear()
+        self._ready.clear()
+        return rows
+
+    def __enter__(self) -> Watcher:
+        self._watchers.setdefault(self._agent, set()).add(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        members = self._watchers.get(self._agent, set())
+        members.discard(self)
+        if not members:
+            self._watchers.pop(self._agent, None)

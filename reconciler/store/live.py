@@ -1,0 +1,310 @@
+"""The copy of the agents' live events, in a file of its own: `live.sqlite`.
+
+It authorises nothing and may be lost. So it is written without fsync, in batches, in a thread, and it is in no backup.
+A damaged file is removed and begun anew. While the file cannot be used, the newest rows stay in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from meta.names import AgentName
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+AGENT_ROWS = 2_000
+AGENT_BYTES = 4 * 2**20
+"""What is kept of one agent's events."""
+SLACK = 1.1
+"""An agent may exceed its share by this factor until its oldest rows are deleted."""
+WAITING_ROWS = 4_096
+WAITING_BYTES = 16 * 2**20
+"""What waits in memory at most, for all agents together."""
+LINGER = 0.03
+"""Seconds that the thread collects rows for one transaction."""
+RETRY_SECONDS = 5.0
+"""Seconds until a file that could not be used is tried again."""
+CLOSE_SECONDS = 5.0
+BUSY_SECONDS = 1.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    seq   INTEGER PRIMARY KEY,
+    agent TEXT NOT NULL,
+    log   TEXT NOT NULL,
+    id    INTEGER NOT NULL,
+    ts    INTEGER NOT NULL,
+    text  TEXT NOT NULL,
+    UNIQUE (agent, log, id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS by_agent ON events (agent, seq);
+"""
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+
+
+class LiveRow(NamedTuple):
+    """One event. `seq` counts what came from all agents; `log` and `id` are the harness's; `text` is JSON in ASCII."""
+
+    seq: int
+    agent: AgentName
+    log: str
+    id: int
+    ts: int
+    text: str
+
+    @property
+    def position(self) -> str:
+        """Return the name of this place in the agent's events."""
+        return f"{self.log}-{self.id}"
+
+
+@dataclass(slots=True)
+class _Share:
+    """What the file has of one agent."""
+
+    rows: int = 0
+    bytes: int = 0
+
+    @property
+    def full(self) -> bool:
+        return self.rows > AGENT_ROWS * SLACK or self.bytes > AGENT_BYTES * SLACK
+
+
+class LiveStore:
+    """The copy at `path`. It can always be used: without the file it keeps the newest rows in memory.
+
+    `append` and `forget` do not wait for the disk; the other methods do, so they are called in a thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = threading.Lock()
+        """Held while the database is used."""
+        self._changed = threading.Condition()
+        """Guards what waits."""
+        self._waiting: deque[LiveRow] = deque()
+        self._waiting_bytes = 0
+        self._forgotten: dict[AgentName, int] = {}
+        self._closing = False
+        self._shares: dict[str, _Share] = {}
+        self._database: sqlite3.Connection | None = None
+        self._seq = int(time.time() * 1000)  # greater than all in the file, also if it cannot be opened yet
+        self.trouble = ""
+        """Why the file cannot be used; "" while it can."""
+        with self._file:
+            self._open()
+        self._thread = threading.Thread(target=self._run, name="live events", daemon=True)
+        self._thread.start()
+
+    def append(self, agent: AgentName, log: str, id: int, ts: int, text: str) -> LiveRow:
+        """Take an event and return its row. It is written soon."""
+        with self._changed:
+            self._seq += 1
+            row = LiveRow(self._seq, agent, log, id, ts, text)
+            self._waiting.append(row)
+            self._waiting_bytes += len(text)
+            while len(self._waiting) > WAITING_ROWS or self._waiting_bytes > WAITING_BYTES:
+                self._waiting_bytes -= len(self._waiting.popleft().text)
+            if len(self._waiting) == 1:
+                self._changed.notify()
+        return row
+
+    def forget(self, agent: AgentName) -> None:
+        """Remove the agent's events, soon."""
+        with self._changed:
+            self._forgotten[agent] = self._seq
+            self._waiting = deque(row for row in self._waiting if row.agent != agent)
+            self._waiting_bytes = sum(len(row.text) for row in self._waiting)
+            self._changed.notify()
+
+    def newest(self, agent: AgentName, limit: int) -> list[LiveRow]:
+        """Return the agent's newest rows, oldest first."""
+        query = "SELECT * FROM events WHERE agent = ? ORDER BY seq DESC LIMIT ?"
+        return self._rows(agent, query, (agent, limit), 0)[-limit:] if limit > 0 else []
+
+    def after(self, agent: AgentName, seq: int, limit: int) -> list[LiveRow]:
+        """Return at most `limit` rows of the agent after `seq`, oldest first."""
+        query = "SELECT * FROM events WHERE agent = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return self._rows(agent, query, (agent, seq, limit), seq)[:limit]
+
+    def find(self, agent: AgentName, log: str, id: int) -> int | None:
+        """Return the `seq` of an event; None if it is not there."""
+        query = "SELECT * FROM events WHERE agent = ? AND log = ? AND id = ?"
+        rows = self._rows(agent, query, (agent, log, id), 0)
+        return next((row.seq for row in rows if (row.log, row.id) == (log, id)), None)
+
+    def positions(self) -> dict[AgentName, dict[str, int]]:
+        """Return the newest id of each log of each agent, the oldest log first."""
+
+        def read(database: sqlite3.Connection) -> list[tuple[AgentName, str, int]]:
+            query = "SELECT agent, log, max(id) FROM events GROUP BY agent, log ORDER BY max(seq)"
+            return database.execute(query).fetchall()
+
+        found: dict[AgentName, dict[str, int]] = {}
+        with self._file:
+            for agent, log, id in self._use(read) or []:
+                found.setdefault(agent, {})[log] = id
+        return found
+
+    def close(self) -> None:
+        """Write what waits, and close the file."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(CLOSE_SECONDS)
+
+    def _rows(self, agent: AgentName, query: str, values: tuple[object, ...], after: int) -> list[LiveRow]:
+        """Return the rows of a query, sorted, and after them those of the agent that wait to be written."""
+        with self._file:
+            read = self._use(lambda database: database.execute(query, values).fetchall()) or []
+            with self._changed:
+                waiting = [row for row in self._waiting if row.agent == agent and row.seq > after]
+                rows = [] if agent in self._forgotten else [LiveRow(*row) for row in read]
+        first = waiting[0].seq if waiting else self._seq + 1
+        return [*(row for row in sorted(rows) if row.seq < first), *waiting]
+
+    # the thread
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._forgotten or self._closing)
+                if not self._closing:
+                    self._changed.wait_for(lambda: self._closing, LINGER)
+                if self._closing and not (self._waiting or self._forgotten):
+                    break
+            if not self._write():
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._closing, RETRY_SECONDS):
+                        break
+        with self._file:
+            self._shut()
+
+    def _write(self) -> bool:
+        """Write what waits. Return False if the file cannot be used now."""
+        with self._file:
+            if self._database is None:
+                self._open()
+            with self._changed:
+                rows, forgotten = list(self._waiting), dict(self._forgotten)
+            if self._use(lambda database: self._store(database, rows, forgotten)) is None:
+                return False
+            with self._changed:
+                for agent in [name for name, seq in forgotten.items() if self._forgotten.get(name) == seq]:
+                    del self._forgotten[agent]
+                while rows and self._waiting and self._waiting[0].seq <= rows[-1].seq:
+                    self._waiting_bytes -= len(self._waiting.popleft().text)
+            if self.trouble:
+                logger.warning("%s is written again", self._path)
+                self.trouble = ""
+        return True
+
+    # with `_file` held
+    def _store(self, database: sqlite3.Connection, rows: list[LiveRow], forgotten: dict[AgentName, int]) -> bool:
+        with _transaction(database):
+            for agent, seq in forgotten.items():
+                database.execute("DELETE FROM events WHERE agent = ? AND seq <= ?", (agent, seq))
+            database.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+        for agent in forgotten:
+            self._shares.pop(agent, None)
+        for row in rows:
+            share = self._shares.setdefault(row.agent, _Share())
+            share.rows += 1
+            share.bytes += len(row.text)
+        for name, share in self._shares.items():
+            if share.full:
+                _prune(database, name, share)
+        if forgotten:
+            database.executescript("PRAGMA incremental_vacuum")
+        return True
+
+    def _use(self, use: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Return the result of `use`; None if the file cannot be used. A damaged file is begun anew."""
+        if self._database is None:
+            return None
+        try:
+            return use(self._database)
+        except sqlite3.Error as error:
+            self._shut()
+            self._handle(error)
+            return None
+
+    def _open(self) -> None:
+        try:
+            self._database = self._connect()
+        except (sqlite3.Error, OSError) as error:
+            self._handle(error)
+
+    def _handle(self, error: Exception) -> None:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+        if code in _DAMAGED:
+            logger.warning("%s is damaged (%s) and begun anew: older live events are gone", self._path, error)
+            try:
+                for suffix in ("", "-wal", "-shm"):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+                self._database = self._connect()
+                return
+            except (sqlite3.Error, OSError) as another:
+                error = another
+        if not self.trouble:
+            logger.warning("%s cannot be used, so new live events stay in memory: %s", self._path, error)
+        self.trouble = str(error) or type(error).__name__
+
+    def _connect(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        database = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = OFF"):
+                database.execute(f"PRAGMA {pragma}")
+            database.execute("PRAGMA journal_size_limit = 4194304")
+            database.executescript(_SCHEMA)
+            (last,) = database.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+            shares = database.execute("SELECT agent, count(*), sum(length(text)) FROM events GROUP BY agent").fetchall()
+        except BaseException:
+            database.close()
+            raise
+        self._shares = {agent: _Share(rows, size) for agent, rows, size in shares}
+        with self._changed:
+            self._seq = max(self._seq, last)
+        return database
+
+    def _shut(self) -> None:
+        if self._database is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+
+def _prune(database: sqlite3.Connection, agent: str, share: _Share) -> None:
+    """Delete the oldest rows of an agent until it has its share."""
+    sizes = database.execute("SELECT seq, length(text) FROM events WHERE agent = ? ORDER BY seq DESC", (agent,))
+    share.rows = share.bytes = 0
+    for seq, length in sizes.fetchall():
+        if share.rows >= AGENT_ROWS or share.bytes + length > AGENT_BYTES:
+            database.execute("DELETE FROM events WHERE agent = ? AND seq <= ?", (agent, seq))
+            return
+        share.rows += 1
+        share.bytes += length
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
