@@ -1,0 +1,155 @@
+"""Whose result is it, and when is a turn over: the state machine of a turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.runtimes.base import Ending
+from harness.runtimes.claude.exchange import Exchange, Meter
+from harness.runtimes.claude.facts import Answer, ApiError, Fact, Init, Lifecycle, RateLimit, Result
+from harness.runtimes.claude.outcome import believable, judge_end, reset_time
+
+OK = Result(is_error=False, text="done")
+FAILED = Result(is_error=True, status=529, text="Overloaded")
+ABORTED = Result(is_error=True, subtype="error_during_execution", reason="aborted_streaming")
+NOW = 1_795_225_000.0
+
+
+def exchange(*facts: Fact, added: str = "", interrupted: bool = False) -> Exchange:
+    made = Exchange("mine", Meter(0.0))
+    if added:
+        made.add(added)
+    if interrupted:
+        made.interrupt()
+    for fact in facts:
+        made.take(fact)
+    return made
+
+
+def mine(state: str) -> Lifecycle:
+    return Lifecycle("mine", state)
+
+
+def late(state: str) -> Lifecycle:
+    return Lifecycle("late", state)
+
+
+def test_the_first_result_after_the_message_was_started_ends_the_turn() -> None:
+    made = exchange(mine("queued"), mine("started"), Init("s", "m"), OK)
+    assert made.finished
+    assert made.outcome(NOW, None, "").ending is Ending.OK
+
+
+def test_a_result_before_the_message_was_started_is_of_another_turn() -> None:
+    made = exchange(mine("queued"), FAILED, mine("started"))
+    assert not made.answered
+    made.take(OK)
+    assert made.outcome(NOW, None, "").ok
+
+
+def test_a_cli_that_says_nothing_about_messages_ends_the_turn_by_its_first_result() -> None:
+    assert exchange(Init("s", "m"), OK).finished
+
+
+def test_a_text_that_was_taken_within_the_turn_needs_no_result_of_its_own() -> None:
+    assert exchange(mine("started"), late("queued"), late("started"), late("completed"), OK, added="late").finished
+
+
+def test_a_text_that_came_too_late_keeps_the_turn_open_until_its_own_result() -> None:
+    made = exchange(mine("started"), late("queued"), OK, mine("completed"), added="late")
+    assert (made.finished, made.idle, made.pending) == (False, True, True)
+    made.take(late("started"))
+    assert (made.finished, made.idle) == (False, False)
+    made.take(OK)
+    assert (made.finished, made.pending) == (True, False)
+
+
+def test_a_late_text_that_the_cli_drops_ends_the_wait() -> None:
+    assert exchange(mine("started"), late("queued"), OK, late("cancelled"), added="late").finished
+
+
+def test_a_failure_of_either_result_is_that_of_the_turn() -> None:
+    for first, second in ((FAILED, OK), (OK, FAILED)):
+        made = exchange(mine("started"), first, late("started"), second, added="late")
+        assert made.outcome(NOW, None, "").ending is Ending.PARKED
+
+
+def test_an_interrupted_turn_does_not_wait_for_a_late_text() -> None:
+    made = exchange(mine("started"), late("queued"), ABORTED, added="late", interrupted=True)
+    assert (made.finished, made.pending) == (True, True)
+    assert made.outcome(NOW, None, "").ending is Ending.CANCELLED
+
+
+def test_a_turn_that_ended_well_before_the_interrupt_is_done() -> None:
+    assert exchange(mine("started"), OK, interrupted=True).outcome(NOW, None, "").ok
+
+
+def test_an_abort_that_nobody_asked_for_is_a_failed_turn() -> None:
+    assert exchange(mine("started"), ABORTED).outcome(NOW, None, "").ending is Ending.CRASHED
+
+
+def test_a_limit_is_remembered_for_the_turns_after_it_and_forgotten_once_it_is_lifted() -> None:
+    meter, limit = Meter(0.0), Result(is_error=True, status=429, text="limit")
+    untils = []
+    for facts in ([RateLimit(True, NOW + 60), limit], [limit], [RateLimit(False, NOW + 60), limit]):
+        made = Exchange("mine", meter)
+        for fact in facts:
+            made.take(fact)
+        untils.append(made.outcome(NOW, None, "").until)
+    assert untils == [NOW + 60, NOW + 60, None]
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "ending"),
+    [
+        (Result(is_error=True, text="Not logged in · Please run /login"), "", Ending.NEEDS_LOGIN),
+        (Result(is_error=True, text="Failed to authenticate: OAuth session expired"), "", Ending.NEEDS_LOGIN),
+        (Result(is_error=True, status=403, text="forbidden"), "", Ending.NEEDS_LOGIN),
+        (Result(is_error=True, status=400, text="Your credit balance is too low"), "billing_error", Ending.PARKED),
+        (Result(is_error=True, status=413, text="too large"), "", Ending.OVERFLOW),
+        (Result(is_error=True, status=422, text="no"), "", Ending.REFUSED),
+        (Result(is_error=True, status=500, text="no"), "server_error", Ending.PARKED),
+        (Result(is_error=True, reason="api_error", text="Request timed out."), "unknown", Ending.PARKED),
+        (Result(is_error=True), "", Ending.PARKED),
+    ],
+)
+def test_a_failed_request_has_the_ending_of_its_status(result: Result, error: str, ending: Ending) -> None:
+    made = exchange(mine("started"), ApiError(error), Answer("x", ""), result)
+    assert made.outcome(NOW, None, "").ending is ending
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "reason"),
+    [
+        (None, "", "claude closed its output in the turn"),
+        (1, "first\nbad flag\n", "claude ended with exit code 1 in the turn: bad flag"),
+        (-9, "", "claude was ended by signal 9 in the turn"),
+    ],
+)
+def test_a_turn_without_a_result_says_how_the_cli_ended(code: int | None, stderr: str, reason: str) -> None:
+    judgement = judge_end(code, stderr)
+    assert (judgement.ending, judgement.reason) == (Ending.CRASHED, reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("resets 3:42am (UTC)", 3.7),
+        ("resets 12am (UTC)", 24.0),
+        ("You've hit your limit · resets at 1:00 pm (UTC)", 13.0),
+        ("resets 3:42am (Europe/Berlin)", 2.7),
+        ("resets 3:42am (Nowhere/Land)", 3.7),
+        ("resets 0:10am (UTC)", None),
+        ("resets 99am", None),
+        ("no time", None),
+    ],
+)
+def test_the_time_in_a_text_is_its_next_one(text: str, hours: float | None) -> None:
+    midnight = 1_795_219_200.0  # 2026-11-21 00:00 UTC
+    when = reset_time(text, midnight)
+    assert when == (None if hours is None else pytest.approx(midnight + hours * 3600))
+
+
+@pytest.mark.parametrize(("ahead", "believed"), [(-1, False), (0, False), (3600, True), (10**7, False)])
+def test_a_time_that_cannot_be_true_is_not_believed(ahead: float, believed: bool) -> None:
+    assert (believable(NOW + ahead, NOW) is not None) == believed
