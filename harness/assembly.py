@@ -10,11 +10,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.bus import Bus, LogBus
 from harness.compaction import NOTES_FILE, Compactor
 from harness.controls import Controls, LoginControl, NoLogin
 from harness.conversation import Agent, Conversation
 from harness.environment import Environment
+from harness.events.bus import Bus
 from harness.gate import Gate
 from harness.inbox import Inbox
 from harness.link import Link
@@ -49,11 +49,11 @@ class Parts:
     random: Callable[[], float] = random.random
 
 
-async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link) -> None:
+async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus) -> None:
     """Take turns until cancelled."""
     inbox = Inbox(environment.broker, manager=environment.manager)
     runtime = make_runtime(environment, settings, inbox)
-    parts = Parts(make_bus(environment), runtime, make_credentials(runtime), make_login(runtime))
+    parts = Parts(bus, runtime, make_credentials(runtime), make_login(runtime))
     try:
         await run(environment, settings, gate, link, inbox, parts)
     finally:
@@ -84,11 +84,6 @@ async def run(
             watch.cancel()
         await controls.close()
         await close(runtime)
-
-
-def make_bus(environment: Environment) -> Bus:
-    """Return the bus of live events."""
-    return LogBus()
 
 
 def make_runtime(environment: Environment, settings: AgentSettings, inbox: Inbox) -> Runtime:

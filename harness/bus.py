@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
-from meta.wire.live import LiveEvent, Note
-
-log = logging.getLogger(__name__)
+from meta.wire.live import LiveEvent
 
 
 class Bus(Protocol):
@@ -15,12 +12,3 @@ class Bus(Protocol):
 
     def emit(self, event: LiveEvent) -> None:
         """Take one event."""
-
-
-class LogBus:
-    """The bus of a harness without an event log: it writes the notes to the harness's own log, and keeps nothing."""
-
-    def emit(self, event: LiveEvent) -> None:
-        """Log a note."""
-        if isinstance(event, Note):
-            log.info("%s", event.text)

@@ -17,6 +17,8 @@ from pydantic import ValidationError
 
 from harness.connect import Backoff, connect
 from harness.environment import Environment
+from harness.events.bus import Bus
+from harness.events.feed import limit_buffers, send_events
 from harness.gate import Gate
 from harness.stop import Cause
 from meta.wire.codec import encode
@@ -50,9 +52,11 @@ Line = TypeVar("Line", bound=DownLine)
 class Link:
     """The connection to `harness.sock`."""
 
-    def __init__(self, environment: Environment, gate: Gate) -> None:
+    def __init__(self, environment: Environment, gate: Gate, bus: Bus) -> None:
         self._environment = environment
         self._gate = gate
+        self._bus = bus
+        self._feed: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._received = False
         self._about: About | None = None
@@ -75,6 +79,7 @@ class Link:
             except (OSError, ValueError) as error:
                 log.info("the link to hive broke: %s", error)
             finally:
+                await self._follow(None)
                 self._writer = None
                 self._gate.resume()
                 writer.close()
@@ -124,7 +129,10 @@ class Link:
                     return
                 self._received = True
                 self.acknowledged.set()
-                self._handle(order)
+                if isinstance(order, Follow):
+                    await self._follow(order.after)
+                else:
+                    self._handle(order)
             except ValidationError as error:
                 why = error.errors(include_url=False, include_input=False)[0]["msg"]
                 log.warning("ignoring a line of hive that does not parse: %s", why)
@@ -140,6 +148,8 @@ class Link:
                 turn=status.number,
                 until=status.until,
                 reason=status.reason,
+                log=self._bus.log,
+                last=self._bus.last,
             )
         )
         log.info("hello to hive as generation %s", environment.generation or "(none)")
@@ -147,6 +157,16 @@ class Link:
             self.send(self._about)
         for turn in self._releases:
             self.send(Release(turn=turn))
+
+    async def _follow(self, after: int | None) -> None:
+        """Send the events after this id from now on, instead of what was sent until now. None: send none."""
+        if self._feed is not None:
+            self._feed.cancel()
+            await asyncio.gather(self._feed, return_exceptions=True)
+            self._feed = None
+        if after is not None and self._writer is not None:
+            limit_buffers(self._writer)
+            self._feed = asyncio.create_task(send_events(self._bus, after, self._writer))
 
     def _handle(self, order: DownLine) -> None:
         match order:

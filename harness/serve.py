@@ -8,6 +8,8 @@ import signal
 from dataclasses import replace
 
 from harness.environment import Environment
+from harness.events.bus import Bus
+from harness.events.store import EventStore
 from harness.faults import OLD_GENERATION, misbehave
 from harness.gate import Gate
 from harness.hold import PauseMemory
@@ -59,11 +61,17 @@ async def _run(environment: Environment, settings: AgentSettings) -> int:
     if start.fault is not None and start.fault != "old-generation":
         return await misbehave(start.fault, environment, 1 if start.exit is None else start.exit)
     gate = Gate(PauseMemory(environment.state))
-    link = Link(environment if start.fault is None else replace(environment, generation=OLD_GENERATION), gate)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(link.run())
-        await _await_answer(link)
-        await _turns(environment, settings, gate, link)
+    store = await asyncio.to_thread(EventStore, environment.events)
+    bus = Bus(store)
+    launched = environment if start.fault is None else replace(environment, generation=OLD_GENERATION)
+    link = Link(launched, gate, bus)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(link.run())
+            await _await_answer(link)
+            await _turns(environment, settings, gate, link, bus)
+    finally:
+        store.close()
     raise AssertionError("turns end only by cancellation")
 
 
@@ -75,7 +83,7 @@ async def _await_answer(link: Link) -> None:
         log.info("hive did not answer the hello, starting without")
 
 
-async def _turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link) -> None:
+async def _turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus) -> None:
     from harness.assembly import take_turns  # imported after the hello, because hive waits for that
 
-    await take_turns(environment, settings, gate, link)
+    await take_turns(environment, settings, gate, link, bus)

@@ -12,6 +12,8 @@ from meta.wire.live import LiveEvent, Note, to_object
 EVENT_BYTES = 64 * 1024
 """The longest text of an event. A longer one is cut and marked with `cut`: the bytes that it had."""
 
+DEPTH = 100
+"""How deep an event is nested at most: hive's parser has a limit."""
 _CUTS = ((16_384, 500), (4_096, 100), (1_024, 30), (128, 10))
 """Characters of a text and members of a list or object that stay, tried one after the other."""
 _INTEGERS = 2**63
@@ -26,10 +28,17 @@ def encode_bounded(event: LiveEvent) -> str:
         return _note(f"an event of the kind {event.kind} cannot be recorded: {type(error).__name__}")
 
 
+def is_plain(text: str) -> bool:
+    """Return True if the text of an event is short, and surely not nested too deep and without half characters."""
+    return len(text) <= EVENT_BYTES // 4 and text.count("[") + text.count("{") <= DEPTH and "\\ud" not in text
+
+
 def _encode(value: dict[str, Any]) -> str:
     try:
         text = _dump(value)
-    except ValueError:  # a number that JSON does not have
+        if text.count("[") + text.count("{") > DEPTH and _is_deep(value, DEPTH):
+            text = _dump(_shorten(value, EVENT_BYTES, EVENT_BYTES))
+    except (ValueError, RecursionError):  # a number that JSON does not have, or nested without end
         text = _dump(_shorten(value, EVENT_BYTES, EVENT_BYTES))
     size = _size(text)
     if size <= EVENT_BYTES:
@@ -51,13 +60,24 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _shorten(value: Any, characters: int, members: int) -> Any:
+def _is_deep(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list | tuple):
+        return False
+    return depth == 0 or any(
+        _is_deep(part, depth - 1) for part in (value.values() if isinstance(value, dict) else value)
+    )
+
+
+def _shorten(value: Any, characters: int, members: int, depth: int = DEPTH) -> Any:
     if isinstance(value, str) and len(value) > characters:
         return f"{value[:characters]}... ({len(value)} characters)"
+    if isinstance(value, dict | list | tuple) and depth == 0:
+        return "..."
     if isinstance(value, dict):
-        return {key[:characters]: _shorten(part, characters, members) for key, part in list(value.items())[:members]}
+        kept = list(value.items())[:members]
+        return {key[:characters]: _shorten(part, characters, members, depth - 1) for key, part in kept}
     if isinstance(value, list | tuple):
-        return [_shorten(part, characters, members) for part in value[:members]]
+        return [_shorten(part, characters, members, depth - 1) for part in value[:members]]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, int) and abs(value) > _INTEGERS:

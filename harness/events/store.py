@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.events.database import HISTORY, Database, RawRow, Row, Unavailable, set_aside
+from harness.events.encoding import encode_bounded, is_plain
 from meta.errors import BadInput
 from meta.wire.live import decode_event
 
@@ -248,7 +249,8 @@ class EventStore:
         try:
             if not isinstance(text, str) or not isinstance(kind, str):
                 raise BadInput("not text", "")
-            decode_event(text)
+            event = decode_event(text)
+            text = text if is_plain(text) else encode_bounded(event)
         except BadInput:
             self.unreadable += 1
             return _note(id, seconds, f"this row of the event log cannot be read (kind {str(kind)[:40]!r})")

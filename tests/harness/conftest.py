@@ -37,6 +37,8 @@ from meta.wire.link import (
     Done,
     DownLine,
     Drain,
+    Event,
+    Follow,
     Hello,
     Probe,
     Release,
@@ -64,6 +66,9 @@ class FakeHive:
         self.releases: list[int] = []
         self.releasing = True
         self.breaking = self.broken = False
+        self.events: list[Event] = []
+        self.follow: int | None = None
+        """The id after which the events are wanted; None: they are not asked for."""
         self.links = 0
         self.lost = 0
         self.calls: list[Wire] = []
@@ -181,6 +186,8 @@ class FakeHive:
                     self.hellos.append(said)
                     if self.probing:
                         await self.order(Probe(probe=len(self.hellos)))
+                    if self.follow is not None:
+                        await self.say(Follow(after=self.follow))
                 elif isinstance(said, State):
                     self.states.append(said)
                 elif isinstance(said, About):
@@ -189,6 +196,8 @@ class FakeHive:
                     self.done.append(said)
                 elif isinstance(said, Release) and self.releasing:
                     await self._release(said)
+                elif isinstance(said, Event):
+                    self.events.append(said)
                 await self._note()
         finally:
             self.lost += 1

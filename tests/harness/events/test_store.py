@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from pydantic_core import from_json
 
 from harness.events import database, store
 from harness.events.bus import CHANNEL, Bus
 from harness.events.database import HISTORY, Row
-from harness.events.encoding import EVENT_BYTES, encode_bounded
+from harness.events.encoding import DEPTH, EVENT_BYTES, encode_bounded
 from harness.events.store import EventStore
 from meta.wire.live import Note, Stream, Text, TurnEnd, TurnStart, decode_event
 
@@ -339,8 +340,11 @@ def test_a_cut_event_keeps_its_kind_and_says_how_long_it_was() -> None:
     assert event.items[0].model_dump()["text"].startswith("aaa")
 
 
-def test_an_event_within_a_nest_too_deep_becomes_a_note() -> None:
+@pytest.mark.parametrize("depth", [50, 150, 5_000])
+def test_a_deep_nest_is_cut(depth: int) -> None:
     line: list[object] = []
-    for _ in range(5_000):
+    for _ in range(depth):
         line = [line]
-    assert "RecursionError" in encode_bounded(Stream(line=line))
+    text = encode_bounded(Stream(line={"type": "x", "nest": line}))
+    assert text.count("[") == min(depth + 2, DEPTH)  # with the list of items
+    assert from_json(text)["type"] == "x"
