@@ -166,19 +166,23 @@ def newest(connection: sqlite3.Connection, agent: str, limit: int) -> list[Turn]
 
 def _turn(agent: str, row: tuple[Any, ...]) -> Turn:
     id, at, seconds, read, written, cached, cost = row[:7]
-    texts = {name: text(value, f"{name} of a turn") for name, value in zip(_TEXTS, row[7:], strict=True)}
-    tools = texts.pop("tools")
+    texts = [text(value, f"{name} of a turn") for name, value in zip(_TEXTS, row[7:], strict=True)]
+    log_name, runtime, model, source, ending, tools = texts
     return Turn(
         agent=agent,
+        log=log_name,
         id=id,
         at=at,
+        runtime=runtime,
+        model=model,
+        source=source,
         seconds=seconds,
+        ending=ending,
         input_tokens=read,
         output_tokens=written,
         cached_tokens=cached,
         cost=cost,
         tools=_tools(tools),
-        **texts,
     )
 
 

@@ -99,7 +99,7 @@ async def test_an_agent_without_a_budget_is_never_held(hive: Hive) -> None:
     ("budget", "claim"),
     [(Budget(tokens=100), {"input_tokens": 60, "output_tokens": 40}), (Budget(dollars=1), {"cost_dollars": 1.0})],
 )
-async def test_tokens_and_dollars_hold_an_agent_too(db: Database, budget: Budget, claim: dict[str, float]) -> None:
+async def test_tokens_and_dollars_hold_an_agent_too(db: Database, budget: Budget, claim: dict[str, Any]) -> None:
     hive = Hive(db, budget)
     await hive.turn(**claim)
     assert ALICE in hive.holds.held
