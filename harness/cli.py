@@ -18,7 +18,9 @@ CONFIG_EXIT = 78
 _ENVIRONMENT = """environment (set by hive):
   HIVE_AGENT HIVE_ROLE HIVE_GENERATION HIVE_BOOT_NONCE   the agent, its role and what hive launched
   HIVE_CONFIG (/config)     directory with agent.toml
-  HIVE_RUN (/run/hive)      directory with mcp.sock and harness.sock
+  HIVE_RUN (/run/hive)      directory with mcp.sock, harness.sock and http.sock
+  HIVE_EGRESS (/run/egress) directory with egress.sock, the way out of the container
+  HIVE_PORT                 port of hive's tools on loopback, for the CLI
   HIVE_STATE (/state)       what the agent keeps across restarts
   HIVE_AGENTS (/agents)     proposed work trees, for the manager
 """

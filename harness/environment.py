@@ -12,7 +12,10 @@ from meta.names import AgentName, agent_name
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The values of the variables. `generation` and `nonce` are those of the launch. Paths are inside the container."""
+    """The values of the variables. `generation` and `nonce` are those of the launch. Paths are inside the container.
+
+    `port` is the port of hive's tools on loopback; 0: any.
+    """
 
     agent: AgentName
     manager: bool
@@ -23,6 +26,8 @@ class Environment:
     state: Path
     agents: Path
     events_db: Path | None = None
+    egress: Path = Path("/run/egress")
+    port: int = 0
 
     @property
     def link(self) -> Path:
@@ -38,6 +43,11 @@ class Environment:
     def broker(self) -> Path:
         """Return the socket of the inbox."""
         return self.run / "mcp.sock"
+
+    @property
+    def tools(self) -> Path:
+        """Return the socket of hive's tools over HTTP."""
+        return self.run / "http.sock"
 
 
 def read_environment(variables: Mapping[str, str]) -> Environment:
@@ -58,4 +68,11 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         state=Path(variables.get("HIVE_STATE", "/state")),
         agents=Path(variables.get("HIVE_AGENTS", "/agents")),
         events_db=Path(variables["HYPERHIVE_EVENTS_DB"]) if variables.get("HYPERHIVE_EVENTS_DB") else None,
+        egress=Path(variables.get("HIVE_EGRESS", "/run/egress")),
+        port=_port(variables.get("HIVE_PORT", "0")),
     )
+
+
+def _port(text: str) -> int:
+    """Return the port. One that is none is 0: it is a wish only, and no reason not to start."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535 else 0

@@ -1,0 +1,112 @@
+"""The surroundings of a CLI."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from harness.enclosure import enclosed, own_variables
+from harness.environment import Environment, read_environment
+from meta.agent_toml.settings import AgentSettings
+from meta.errors import BadInput
+
+
+def environment(tmp_path: Path, **more: str) -> tuple[Environment, dict[str, str]]:
+    paths = {f"HIVE_{name}": str(tmp_path / name.lower()) for name in ("RUN", "STATE", "EGRESS", "CONFIG")}
+    variables = {"HIVE_AGENT": "alice", "HIVE_BOOT_NONCE": "n0nce", "HOME": str(tmp_path / "home"), **paths, **more}
+    (tmp_path / "state").mkdir(exist_ok=True)
+    return read_environment(variables), variables
+
+
+def of(env: Mapping[str, str]) -> AgentSettings:
+    return AgentSettings.model_validate({"runtime": "claude", "env": dict(env)})
+
+
+async def test_the_environment_is_what_is_listed_and_nothing_of_the_harness(tmp_path: Path) -> None:
+    where, variables = environment(tmp_path, PATH="/programs/bin:/usr/bin", SECRET="hunter2", HIVE_PORT="0")
+    async with enclosed(where, of({"GOFLAGS": "-mod=mod"}), variables) as enclosure:
+        env = enclosure.env
+        assert env["PATH"] == "/programs/bin:/usr/bin"
+        assert (env["HOME"], env["GOFLAGS"], env["HIVE_AGENT"]) == (str(tmp_path / "home"), "-mod=mod", "alice")
+        assert "127.0.0.1" in env["NO_PROXY"].split(",")
+        assert not {name for name in env if name.upper().endswith("_PROXY")} - {"NO_PROXY", "no_proxy"}
+        assert not {"SECRET", "HIVE_BOOT_NONCE", "HIVE_RUN", "HIVE_STATE"} & env.keys()
+        assert enclosure.mcp is not None
+        assert enclosure.mcp.token not in str(enclosure)
+        assert enclosure.mcp.token not in "".join(env.values())
+
+
+async def test_folders_are_closed_and_the_one_of_the_start_is_not_in_the_state_and_goes(tmp_path: Path) -> None:
+    where, variables = environment(tmp_path)
+    async with enclosed(where, of({}), variables) as enclosure:
+        assert enclosure.work == where.state / "work"
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (enclosure.work, enclosure.files)] == [0o700, 0o700]
+        assert not enclosure.files.is_relative_to(where.state)
+        (enclosure.files / "mcp.json").write_text("{}")
+    assert not enclosure.files.exists()
+    assert enclosure.work.exists()
+
+
+async def test_the_ports_lead_to_the_tools_and_to_the_way_out(tmp_path: Path) -> None:
+    where, variables = environment(tmp_path)
+    (tmp_path / "egress").mkdir()
+    reached: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append(await reader.readline())
+        writer.close()
+
+    async with (
+        asyncio.timeout(20),
+        await asyncio.start_unix_server(serve, tmp_path / "egress" / "egress.sock"),
+        enclosed(where, of({}), variables) as enclosure,
+    ):
+        assert enclosure.model_url is not None
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(enclosure.model_url.rsplit(":", 1)[1]))
+        writer.write(b"GET / HTTP/1.1\n")
+        assert await reader.read() == b""
+        writer.close()
+    assert reached == [b"GET / HTTP/1.1\n"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "65536", "1e3", "9" * 30, "²"])
+async def test_a_port_that_is_none_is_any(tmp_path: Path, text: str) -> None:
+    assert environment(tmp_path, HIVE_PORT=text)[0].port == 0
+
+
+async def test_the_tools_are_at_the_port_that_hive_chose(tmp_path: Path, unused_tcp_port_: int) -> None:
+    where, variables = environment(tmp_path, HIVE_PORT=str(unused_tcp_port_))
+    async with enclosed(where, of({}), variables) as enclosure:
+        assert enclosure.mcp is not None
+        assert enclosure.mcp.url == f"http://127.0.0.1:{unused_tcp_port_}/mcp"
+
+
+@pytest.fixture
+async def unused_tcp_port_() -> int:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HIVE_RUN", "HIVE_X", "HYPERHIVE_MODEL_FILE", "LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "HOME", "USER"),
+        *("HTTPS_PROXY", "https_proxy", "no_proxy", "ALL_PROXY", "ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET"),
+        *("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR", "OPENAI_BASE_URL", "GEMINI_API_KEY"),
+    ],
+)
+def test_a_variable_that_hive_sets_is_refused_with_its_name(name: str) -> None:
+    with pytest.raises(BadInput, match=f"env.{name}"):
+        own_variables(of({name: "x"}))
+
+
+@pytest.mark.parametrize("name", ["GOFLAGS", "NODE_OPTIONS", "PYTHONPATH", "MY_PATH", "HOMEDIR", "CLAUDE_CODE_EFFORT"])
+def test_other_variables_are_the_agents_own(name: str) -> None:
+    assert own_variables(of({name: "x"})) == {name: "x"}
