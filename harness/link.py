@@ -29,6 +29,7 @@ from meta.wire.link import (
     Closed,
     DownLine,
     Drain,
+    Follow,
     Hello,
     Hold,
     Probe,

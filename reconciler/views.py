@@ -221,7 +221,8 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """The changes of a proposal. `settings` lists changed settings as (key, before, after); `patch` is git's.
+    """The changes of a proposal. `settings` lists changed settings as (key, before, after), `words` the same in words,
+    more rights first (meta.agent_toml.changes); `patch` is git's.
 
     `changes` has every changed file, whatever the patch shows; `files` their paths. `cut` is the reason why the patch
     does not show all of them, None if it does. `invisible` names the characters without ink that any text here holds.
@@ -248,6 +249,7 @@ class Diff:
     changes: tuple[FileChange, ...] = ()
     cut: str | None = None
     invisible: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,7 @@ class Change:
     changes: tuple[FileChange, ...] = ()
     cut: str | None = None
     invisible: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,8 @@ class AgentSettings(Table):
         for name in servers:
             if not _SERVER_NAME.fullmatch(name) or name.lower().startswith(HIVE):  # hive's tools begin with it
                 raise ValueError(
-                    f"{name[:VALUE_LIMIT]!r} is not a name for a server "
-                    "(letters, digits, _ and -; does not begin with 'hive')"
+                    f"{name[:VALUE_LIMIT]!r} is not a name for a server: letters, digits, _ and -, at most 64, and it "
+                    "does not begin with 'hive'"
                 )
         if len(servers) > ENTRIES_LIMIT:
             raise ValueError(f"has {len(servers)} servers, the limit is {ENTRIES_LIMIT}")

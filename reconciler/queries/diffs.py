@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from meta.agent_toml.changes import describe_changes
 from meta.agent_toml.settings import SETTINGS_FILE, flatten
 from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
@@ -25,6 +27,14 @@ AT_ONCE = 2
 
 MOST_COMMITS = 10_000
 """Commits of one proposal whose subjects a diff lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What changed in agent.toml: (key, before, after), and the same in words."""
+
+    triples: tuple[tuple[str, str, str], ...]
+    words: tuple[str, ...]
 
 
 class DiffsQuery:
@@ -75,12 +85,13 @@ class DiffsQuery:
             sha=deploy.sha,
             description=deploy.description,
             commits=await applied.log(base, deploy.sha, MOST_COMMITS),
-            settings=settings,
+            settings=settings.triples,
+            words=settings.words,
             files=tuple(change.path for change in diff.files),
             patch=diff.patch,
             changes=diff.files,
             cut=diff.cut,
-            invisible=await asyncio.to_thread(_invisible, diff, settings),
+            invisible=await asyncio.to_thread(_invisible, diff, settings.triples),
         )
 
     def _without_patch(self, deploy: Deploy, *, previews: bool) -> Diff:
@@ -120,12 +131,13 @@ class DiffsQuery:
             base=before,
             sha=after,
             commits=await applied.log(before, after),
-            settings=settings,
+            settings=settings.triples,
+            words=settings.words,
             files=tuple(change.path for change in diff.files),
             patch=diff.patch,
             changes=diff.files,
             cut=diff.cut,
-            invisible=await asyncio.to_thread(_invisible, diff, settings),
+            invisible=await asyncio.to_thread(_invisible, diff, settings.triples),
         )
 
     async def _compare(self, applied: Applied, before: Sha | None, after: Sha, path: str | None) -> TreeDiff:
@@ -137,14 +149,15 @@ class DiffsQuery:
             return None
         return await self._apply.complaint(deploy.agent, deploy.sha)
 
-    async def _settings_between(self, agent: AgentName, base: Sha | None, sha: Sha) -> tuple[tuple[str, str, str], ...]:
+    async def _settings_between(self, agent: AgentName, base: Sha | None, sha: Sha) -> _Settings:
         before = await self._settings(agent, base) if base else {}
         after = await self._settings(agent, sha)
-        return tuple(
+        triples = tuple(
             (key, before.get(key, ""), after.get(key, ""))
             for key in sorted({*before, *after})
             if before.get(key) != after.get(key)
         )
+        return _Settings(triples, tuple(await asyncio.to_thread(describe_changes, before, after)))
 
     async def _settings(self, agent: AgentName, sha: Sha) -> dict[str, str]:
         """Return agent.toml of a commit, flat. A file that is not valid becomes the one key `agent.toml`."""

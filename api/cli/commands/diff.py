@@ -140,9 +140,12 @@ def _show_commits(subjects: list[str], title: str = "") -> None:
 
 
 def _show_settings(diff: Row) -> None:
-    if diff["settings"]:
+    """Show every changed setting whole: nothing is cut, and more rights come first."""
+    if diff["words"]:
         console.write()
-        console.table(("SETTING", "NOW", "THEN"), diff["settings"], empty="")
+        console.write("agent.toml:")
+        for line in "\n".join(diff["words"]).split("\n"):
+            console.write(f"  {line}")
 
 
 def _show_override(card: Row, diff: Row) -> None:

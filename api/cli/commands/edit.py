@@ -14,6 +14,7 @@ from api.cli.render import console, texts, times
 from api.cli.render.users import person, with_names
 from api.cli.terminal.confirm import has_terminal
 from api.cli.terminal.streams import read_stdin
+from meta.agent_toml.guide import with_guide, without_guide
 from meta.errors import BadInput, HiveError, Occupied, PermanentError
 from meta.text import command_line
 
@@ -63,6 +64,8 @@ def edit(
 ) -> None:
     """Edit an agent's agent.toml in $VISUAL or $EDITOR, and propose what you saved.
 
+    The editor shows the keys below the text, as comments that are not saved.
+
     hive commits it on top of what is deployed. If nothing was changed, nothing is proposed. If the text is not valid,
     you can edit it again; it is kept in a file whose path is printed. One edit of an agent waits at a time: yours takes
     the place of another one only if you say so.
@@ -71,10 +74,10 @@ def edit(
     place = Place(client, agent, replace if replace is not None else _number(start))
     kept: Path | None = None
     if file is not None:
-        text = _read(file)
+        text = without_guide(_read(file), settings["text"])
     else:
         place.ask()
-        kept = _file(agent, settings["text"])
+        kept = _file(agent, with_guide(settings["text"]))
         text = _edit_until_valid(agent, kept, settings["text"])
     if text == settings["text"] and not (file or start):
         _remove(kept)
@@ -196,7 +199,7 @@ def _edit_until_valid(agent: str, path: Path, before: str) -> str:
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     while True:
         code = foreground([*editor, str(path)])
-        text = _read(str(path))
+        text = without_guide(_read(str(path)), before)
         if code != 0 and text == before:
             _remove(path)
             raise PermanentError(f"{editor[0]} ended with {code}, and nothing was changed", "set VISUAL or EDITOR")

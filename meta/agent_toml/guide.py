@@ -1,0 +1,36 @@
+"""The keys of agent.toml, as comments for a person who edits it."""
+
+from __future__ import annotations
+
+CUT = "# ---- hive leaves out this line and everything below it ----"
+
+GUIDE = f"""{CUT}
+# runtime = "claude"         script, claude, codex, gemini, opencode, claude-acp, acp
+# command = ["agent", "-x"]  the CLI, instead of the runtime's own
+# model = "opus"             instead of the runtime's default
+# label, description         shown to people
+# prompt = '''...'''         added to hive's own prompt; {{self}}, {{label}}, {{description}}, {{role}}
+# recipients = ["operator"]  whom it may write to; the manager always; "*" is everybody
+# auto_propose = true        commits on main of its proposed work tree become proposals
+# env = {{ EDITOR = "true" }}  for the CLI and its tools; no secrets
+# permissions = {{ allow = ["Read"], deny = ["WebFetch"] }}
+# budget = {{ turns = 50, tokens = 1_000_000, dollars = 5.0 }}   the most per day
+# limits = {{ turn_seconds = 3600, max_turns = 100, silence_seconds = 600, tool_seconds = 1800 }}
+# [mcp_servers.files]        command = ["files-mcp"], env = {{}}, or url = "https://...", headers = {{}}
+# [[script]]                 rules of the runtime "script"
+# [start]                    faults on purpose
+# All of it: docs/reference/agent-toml.md
+"""
+
+
+def with_guide(text: str) -> str:
+    """Return the text of an agent.toml with the guide below it."""
+    return f"{text.rstrip()}\n\n{GUIDE}"
+
+
+def without_guide(text: str, before: str) -> str:
+    """Return what was edited, without the guide. `before` is the text without it: unchanged text stays the same."""
+    if CUT not in text:
+        return text
+    edited = text.partition(CUT)[0].rstrip() + "\n"
+    return before if edited == before.rstrip() + "\n" else edited
