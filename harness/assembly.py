@@ -7,28 +7,39 @@ import os
 import random
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.bus import Bus
+from harness.child import start_child
 from harness.compaction import NOTES_FILE, Compactor
 from harness.controls import Controls, LoginControl, NoLogin
 from harness.conversation import Agent, Conversation
+from harness.descendants import orphans
+from harness.enclosure import enclosed
 from harness.environment import Environment
-from harness.events.bus import Bus
+from harness.events.bus import Bus as EventBus
 from harness.gate import Gate
 from harness.inbox import Inbox
 from harness.link import Link
+from harness.login.driver import LoginDriver, Place
+from harness.login.presence import Credentials as FileCredentials
+from harness.login.presence import Presence, Standing, Watch
+from harness.login.table import TABLE
 from harness.loop import Around, Credentials, Loop, NoCredentials
 from harness.model import MODEL_FILE, Model
 from harness.program import Program
-from harness.runtimes.base import Runtime
+from harness.prompts.render import Places, render_prompt
+from harness.runtimes.base import Runtime, RuntimeSpec
 from harness.runtimes.missing import MissingRuntime
+from harness.runtimes.registry import make_runtime
 from harness.runtimes.script import ScriptRuntime
 from harness.session import Session
 from harness.tools import HiveTools
 from harness.turn import close
 from meta.agent_toml.settings import AgentSettings
-from meta.errors import BadInput
+from meta.errors import HiveError, TransientError
 from meta.wire.link import Control
 from meta.wire.live import StateChange
 
@@ -49,15 +60,52 @@ class Parts:
     random: Callable[[], float] = random.random
 
 
-async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus) -> None:
+async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: EventBus) -> None:
     """Take turns until cancelled."""
-    inbox = Inbox(environment.broker, manager=environment.manager)
-    runtime = make_runtime(environment, settings, inbox)
-    parts = Parts(bus, runtime, make_credentials(runtime), make_login(runtime))
-    try:
+    async with AsyncExitStack() as stack:
+        inbox = Inbox(environment.broker, manager=environment.manager)
+        stack.callback(inbox.close)
+        if settings.runtime == "script":
+            tools = HiveTools(inbox, settings, environment)
+            parts = Parts(bus, ScriptRuntime(settings, environment, tools), NoCredentials(), NoLogin())
+        else:
+            parts = await make_parts(environment, settings, inbox, bus, stack)
         await run(environment, settings, gate, link, inbox, parts)
-    finally:
-        inbox.close()
+
+
+async def make_parts(
+    environment: Environment, settings: AgentSettings, inbox: Inbox, bus: Bus, stack: AsyncExitStack
+) -> Parts:
+    """Return the parts around a CLI. What they need is closed with `stack`.
+
+    If they cannot be made, the agent is parked and says why.
+    """
+    orphans.adopt_everything()
+    try:
+        places = Places(environment.state, environment.agents)
+        prompt = render_prompt(environment.agent, settings, manager=environment.manager, places=places)
+        enclosure = await stack.enter_async_context(enclosed(environment, settings, os.environ))
+        spec = RuntimeSpec(environment.agent, environment.manager, settings, enclosure, prompt)
+        runtime = make_runtime(spec, environment, HiveTools(inbox, settings, environment))
+    except HiveError as error:
+        return Parts(bus, MissingRuntime(settings.runtime, error), NoCredentials(), NoLogin())
+    except OSError as error:
+        why = TransientError(f"the folders of the CLI cannot be made: {error}", "free space, then `hive restart AGENT`")
+        return Parts(bus, MissingRuntime(settings.runtime, why), NoCredentials(), NoLogin())
+    row = TABLE[settings.runtime]
+    credentials = FileCredentials(row, enclosure.home, enclosure.env)
+    login = LoginDriver(
+        row, Place(enclosure.home, {**enclosure.env, "HOME": str(enclosure.home)}), credentials, start_child
+    )
+    stack.push_async_callback(login.close)
+
+    def watch(report: Callable[[str | None], None]) -> Coroutine[None, None, None]:
+        def changed(presence: Presence) -> None:
+            report(presence.reason if presence.standing is Standing.MISSING else None)
+
+        return Watch(credentials, changed).run()
+
+    return Parts(bus, runtime, credentials, login, watch)
 
 
 async def run(
@@ -84,24 +132,6 @@ async def run(
             watch.cancel()
         await controls.close()
         await close(runtime)
-
-
-def make_runtime(environment: Environment, settings: AgentSettings, inbox: Inbox) -> Runtime:
-    """Return the runtime that agent.toml names. One that cannot be made parks the agent and says why."""
-    if settings.runtime == "script":
-        return ScriptRuntime(settings, environment, HiveTools(inbox, settings, environment))
-    error = BadInput(f"this hive has no runtime {settings.runtime!r} yet", 'set runtime = "script" in agent.toml')
-    return MissingRuntime(settings.runtime, error)
-
-
-def make_credentials(runtime: Runtime) -> Credentials:
-    """Return the place where the runtime's CLI keeps its login."""
-    return NoCredentials()
-
-
-def make_login(runtime: Runtime) -> LoginControl:
-    """Return what drives the login of the runtime's CLI."""
-    return NoLogin()
 
 
 def model_file(environment: Environment) -> Path:

@@ -90,8 +90,8 @@ def evaluation_command(
     box = sandbox.Sandbox(
         _existing(read_only),
         _existing(writable),
-        _environment(env, programs.path),
-        evaluation.user(store),
+        env=_environment(env, programs.path),
+        uid=evaluation.user(store),
         cwd=home,
     )
     return sandbox.command(box, argv)

@@ -12,6 +12,8 @@ from pathlib import Path
 from harness.assembly import Parts, run
 from harness.controls import NoLogin
 from harness.environment import Environment
+from harness.events.bus import Bus
+from harness.events.store import EventStore
 from harness.gate import Gate
 from harness.hold import PauseMemory
 from harness.inbox import Inbox
@@ -55,7 +57,8 @@ class Inside:
             self.base / "agents",
         )
         gate = Gate(PauseMemory(environment.state))
-        link, inbox = Link(environment, gate), Inbox(environment.broker, manager=False)
+        store = EventStore(environment.events)
+        link, inbox = Link(environment, gate, Bus(store)), Inbox(environment.broker, manager=False)
         clock = {} if self.clock is None else {"clock": self.clock}
         parts = Parts(self.events, self.runtime, self.credentials, NoLogin(), self._watch, random=lambda: 0.0, **clock)
         linked = asyncio.create_task(link.run())
@@ -69,3 +72,4 @@ class Inside:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             inbox.close()
+            store.close()
