@@ -118,7 +118,7 @@ def build_command(
     box = sandbox.Sandbox(
         _existing(read_only),
         _existing(writable),
-        _environment(env, programs.path),
+        env=_environment(env, programs.path),
         network=True,
         cwd=home,
         nested=True,
