@@ -46,6 +46,7 @@ class FakeMessages:
     def __init__(self, context_limit: int | None = None) -> None:
         self.requests: list[Json] = []
         """Every request: {"n", "t", "method", "path", "headers", "body", "kind", "step"}."""
+        self.gone = False
         self._context_limit = context_limit
         self._queue: list[Step] = []
         self._standing: Step | None = None
@@ -92,13 +93,15 @@ class FakeMessages:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Listen to nobody meanwhile: connections are refused. The port stays the same."""
+        """Be away meanwhile: open connections are cut and new ones refused. The port stays the same."""
+        self.gone = True
         self._server.shutdown()
         self._server.socket.close()
         self._thread.join(5)
         try:
             yield
         finally:
+            self.gone = False
             self._listen(self._port)
 
     def always(self, step: Step | None) -> None:
@@ -199,6 +202,13 @@ class _Handler(BaseHTTPRequestHandler):
     @override
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+    @override
+    def parse_request(self) -> bool:
+        if self.fake.gone:
+            self.close_connection = True
+            return False
+        return super().parse_request()
 
     def do_HEAD(self) -> None:
         self._note()

@@ -45,6 +45,9 @@ VERSION_SECONDS = 10.0
 MOST_UNKNOWN = 4
 """Options that the CLI may not know, before it counts as another program."""
 
+_NOTHING = "messages to compact"
+"""A compaction failed only because the conversation is too short."""
+
 _UNKNOWN = re.compile(r"unknown option '(--[a-z-]+)'")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -105,12 +108,11 @@ class ClaudeRuntime:
         except BaseException:
             await self.close()
             raise
-        if exchange.lost:
+        if exchange.boundary is not None:
+            return Compacted(exchange.boundary.before, exchange.boundary.after, cli.session)
+        if exchange.lost or (outcome.ok and _NOTHING in (exchange.not_compacted or _NOTHING)):
             return None
-        if not outcome.ok:
-            raise TransientError(f"claude could not compact: {outcome.reason}")
-        boundary = exchange.boundary
-        return None if boundary is None else Compacted(boundary.before, boundary.after, cli.session)
+        raise TransientError(f"claude could not compact: {exchange.not_compacted or outcome.reason}")
 
     async def version(self) -> str:
         """Return the CLI's version, such as 2.1.329."""

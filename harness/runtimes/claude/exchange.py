@@ -15,6 +15,7 @@ from harness.runtimes.claude.facts import (
     Fact,
     Init,
     Lifecycle,
+    NotCompacted,
     RateLimit,
     Result,
 )
@@ -80,6 +81,7 @@ class Exchange:
         self.lost = False
         """The CLI does not know the conversation that it was started with."""
         self.boundary: Boundary | None = None
+        self.not_compacted = ""
         self.servers: dict[str, str] = {}
         self._uuid = uuid
         self._meter = meter
@@ -132,6 +134,8 @@ class Exchange:
                 self._error = kind
             case Boundary():
                 self.boundary = fact
+            case NotCompacted(error=error):
+                self.not_compacted = error
             case Result():
                 self._end(fact)
 

@@ -48,6 +48,13 @@ class Boundary:
 
 
 @dataclass(frozen=True, slots=True)
+class NotCompacted:
+    """The conversation could not be compacted. The result that follows is a success all the same."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """The CLI asks its host for something, and waits for the answer. `kind` is `can_use_tool` and such."""
 
@@ -91,4 +98,4 @@ class Result:
     window: int | None = None
 
 
-Fact = Init | Lifecycle | Context | RateLimit | Boundary | Question | Answer | ApiError | Result
+Fact = Init | Lifecycle | Context | RateLimit | Boundary | NotCompacted | Question | Answer | ApiError | Result

@@ -20,6 +20,7 @@ from harness.runtimes.claude.facts import (
     Fact,
     Init,
     Lifecycle,
+    NotCompacted,
     Question,
     RateLimit,
     Result,
@@ -252,7 +253,9 @@ def _status(line: Object) -> Parts:
         yield Notice(text="compacting the conversation")
     failed = line.get("compact_result")
     if failed not in (None, "success"):
-        yield Notice(level="error", text=f"the compaction failed: {_word(line.get('compact_error')) or _word(failed)}")
+        error = one_line(_text(line.get("compact_error"))) or _word(failed)
+        yield Notice(level="error", text=f"the compaction failed: {error}")
+        yield NotCompacted(error)
 
 
 def _boundary(line: Object) -> Parts:
@@ -356,6 +359,7 @@ _READERS: Mapping[str, Callable[[Object], Parts]] = {
     "control_request": _request,
     "control_response": _response,
     "control_cancel_request": _nothing,
+    "conversation_reset": _nothing,
     "keep_alive": _nothing,
     "tool_progress": _nothing,
     "tool_use_summary": _nothing,

@@ -37,6 +37,7 @@ class ClaudeLab:
         self._api = api
         self._mcp = mcp
         self._mark = 0
+        self.prompt = "You are alice."
         for path in (self.home, self.work):
             path.mkdir()
 
@@ -52,7 +53,7 @@ class ClaudeLab:
         table = {"runtime": "claude", "command": list(command or [str(CLAUDE)]), **(settings or {})}
         endpoint = McpEndpoint(self._mcp.url, TOKEN)
         enclosure = Enclosure(self.home, self.work, self._files, env, endpoint, self._api.url)
-        spec = RuntimeSpec(AgentName("alice"), False, AgentSettings.model_validate(table), enclosure, "You are alice.")
+        spec = RuntimeSpec(AgentName("alice"), False, AgentSettings.model_validate(table), enclosure, self.prompt)
         return ClaudeRuntime(spec)
 
     def script(self, *steps: Step) -> None:
@@ -94,7 +95,8 @@ def _step(step: Step) -> dict[str, Any]:
         case Say(text, seconds):
             return {"text": text, "chunks": round(seconds / _PIECE), "delay": _PIECE}
         case Call(tool, arguments):
-            return {"tool": f"mcp__hive__{tool}", "input": arguments}
+            server = "" if "__" in tool else "hive__"
+            return {"tool": f"mcp__{server}{tool}", "input": arguments}
         case Shell(command):
             return {"tool": "Bash", "input": {"command": command, "description": "a command"}}
 

@@ -216,3 +216,28 @@ async def test_a_refused_compaction_is_an_error(world: World) -> None:
     with pytest.raises(TransientError, match="could not compact"):
         await runtime.compact("s", world.record)
     await runtime.close()
+
+
+async def test_a_compaction_that_failed_is_an_error_although_its_result_is_a_success(world: World) -> None:
+    runtime = world.make(
+        """
+read(); init()
+say("system", subtype="status", status=None, compact_result="failed", compact_error="Overloaded")
+result("Error during compaction"); read()
+"""
+    )
+    with pytest.raises(TransientError, match="could not compact: Overloaded"):
+        await runtime.compact("s", world.record)
+    await runtime.close()
+
+
+async def test_a_conversation_that_is_too_short_is_not_compacted(world: World) -> None:
+    runtime = world.make(
+        """
+read(); init()
+say("system", subtype="status", status=None, compact_result="failed", compact_error="Not enough messages to compact.")
+result("Not enough messages to compact."); read()
+"""
+    )
+    assert await runtime.compact("s", world.record) is None
+    await runtime.close()
