@@ -80,7 +80,7 @@ def _sort(parts: Iterator[AnyItem | Fact]) -> tuple[tuple[AnyItem, ...], tuple[F
 def _load(data: bytes) -> object:
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         raise ValueError("too deep")
-    value = json.loads(data.decode("utf-8", "replace"), parse_constant=_refuse, parse_float=_number)
+    value = _DECODER.decode(data.decode("utf-8", "replace"))
     return _without_halves(value) if _HALF.search(data) else value
 
 
@@ -107,6 +107,9 @@ def _number(text: str) -> float:
     return number
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_number)
+
+
 def _without_halves(value: object) -> object:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
@@ -123,6 +126,8 @@ def _text(value: object) -> str:
 
 
 def _word(value: object) -> str:
+    if isinstance(value, str) and len(value) < 16 and value.isidentifier() and value.isascii():
+        return value  # most words are, and scrubbing takes longer than the rest of a line
     return one_line(_text(value), 100)
 
 
