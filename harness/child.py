@@ -15,7 +15,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from harness.descendants import MARKER, orphans
-from meta.errors import TransientError
+from meta.errors import PermanentError, TransientError
 from meta.process.child import PIPES, Started, start
 from meta.process.command_line import resolve
 from meta.process.identity import readable
@@ -35,7 +35,8 @@ LADDER = ((signal.SIGTERM, 3.0),)
 
 _CHUNK = 256 * 1024
 _KILL_SECONDS = 10.0
-_LOOK_SECONDS = 15.0
+_LOOK_SECONDS = 60.0
+_DRAIN_SECONDS = 1.0
 _MAX_UNREAD = 16 * 2**20
 
 
@@ -98,17 +99,20 @@ class Child:
         self._exit = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._reader = asyncio.StreamReader(limit=_CHUNK)
+        self._starved = False
+        """A caller waits for a line, and there is none."""
         self._split = Lines()
         self._lines: deque[Line] = deque()
         self._transports: list[asyncio.BaseTransport] = []
         self._pipe = _Pipe()
         self._stdin: asyncio.WriteTransport | None = None
+        self._stdout: asyncio.ReadTransport = asyncio.ReadTransport()
         self._ending: asyncio.Task[int] | None = None
 
     @property
     def running(self) -> bool:
         """Return True until the CLI ends. What it started may outlive it until `end`."""
-        return not self._exit.is_set()
+        return not self._exit.is_set() and self._status() is None
 
     @property
     def stderr(self) -> str:
@@ -129,9 +133,16 @@ class Child:
             self._stdin.close()
 
     async def line(self) -> Line | None:
-        """Return its next line; None once it closed stdout. A cancelled call loses nothing. One caller at a time."""
+        """Return its next line; None once it closed stdout, or ended and left that to others.
+
+        A cancelled call loses nothing. One caller at a time.
+        """
         while not self._lines:
-            data = await self._reader.read(_CHUNK)
+            self._starved = True
+            try:
+                data = await self._reader.read(_CHUNK)
+            finally:
+                self._starved = False
             self._lines.extend(self._split.feed(data) if data else self._split.finish())
             if not data and not self._lines:
                 return None
@@ -181,15 +192,25 @@ class Child:
         self._stdin = stdin
         stdout, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), process.stdout)
         stderr, _ = await loop.connect_read_pipe(lambda: _Tail(self._tail), process.stderr)
+        self._stdout = stdout
         self._transports = [stdin, stdout, stderr]
         self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._look())]
 
     async def _watch(self) -> None:
         await readable(self._pidfd)
-        status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # noqa: ASYNC222
+        status = self._status()
         if status is not None:
             self._code = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
         self._exit.set()
+        while True:  # what it wrote before its end is still read
+            await asyncio.sleep(_DRAIN_SECONDS)
+            if self._starved:
+                break
+        self._stdout.close()  # a process that it left behind has it open
+
+    def _status(self) -> os.waitid_result | None:
+        """Return how it ended, without reaping it; None if it runs."""
+        return os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
     async def _look(self) -> None:
         while True:
@@ -252,7 +273,10 @@ async def start_child(argv: Sequence[str | Path], env: Mapping[str, str], cwd: P
     """
     marker = uuid.uuid4().hex
     words = resolve(tuple(str(word) for word in argv), env.get("PATH", os.defpath))
-    process = start(words, {**env, MARKER: marker}, cwd, PIPES)
+    try:
+        process = start(words, {**env, MARKER: marker}, cwd, PIPES)
+    except ValueError as error:  # a NUL, or half of a surrogate pair
+        raise PermanentError(f"cannot start {words[0]}: its arguments or its environment: {error}") from error
     orphans.add(process.pid, marker)
     try:
         child = Child(process, os.pidfd_open(process.pid), marker)

@@ -101,6 +101,18 @@ async def test_a_cli_that_closes_stdout_but_lives_ends_the_lines_and_is_ended() 
         assert await child.end() == -signal.SIGTERM
 
 
+async def test_the_lines_end_with_the_cli_although_what_it_left_behind_keeps_stdout_open() -> None:
+    async with shell("setsid sleep 60 & echo last") as child:
+        assert [line.data async for line in child.lines()] == [b"last"]
+        assert await child.wait() == 0
+
+
+@pytest.mark.parametrize("word", ["a\0b", "\ud800"])
+async def test_a_word_that_no_command_line_can_have_is_an_error(word: str) -> None:
+    with pytest.raises(PermanentError, match="arguments"):
+        await start_child(["true", word], ENV, Path("/"))
+
+
 async def test_its_signals_are_those_of_the_ladder() -> None:
     async with shell("trap 'exit 3' INT; echo ready; read -t 60 <> <(:)") as child:
         await first(child)

@@ -48,6 +48,7 @@ MOST_UNKNOWN = 4
 _NOTHING = "messages to compact"
 """A compaction failed only because the conversation is too short."""
 
+_SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNKNOWN = re.compile(r"unknown option '(--[a-z-]+)'")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -155,7 +156,12 @@ class ClaudeRuntime:
         cli = self._cli
         if cli is not None and cli.child.running and cli.session == session and await self._use(cli, model, sink):
             return cli
+        if cli is not None and not cli.child.running:
+            sink.note(f"claude ended between two turns, exit code {await cli.child.wait()}: it is started again")
         await self.close()
+        if session is not None and not _SESSION.fullmatch(session):
+            sink.note("the name of the conversation is none of claude's: a new one begins")
+            session = None
         name = session or str(uuid.uuid4())
         base, resume = base_settings(), session is not None
         how = arguments.launch(self._spec, model, name, resume=resume, base=base, without=self._without)
@@ -222,6 +228,7 @@ class ClaudeRuntime:
         cli.known = cli.known or exchange.answered or exchange.model != ""
         if not exchange.finished or exchange.pending or exchange.lost or not cli.streaming:
             await cli.child.end()
+            self._cli = None if self._cli is cli else self._cli
         return replace(outcome, session=cli.session if cli.known else None, model=outcome.model or cli.model)
 
     def _learn(self, cli: Cli, exchange: Exchange, sink: Sink) -> bool:

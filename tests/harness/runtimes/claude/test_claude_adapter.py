@@ -33,6 +33,8 @@ def read():
     return json.loads(sys.stdin.readline())
 """
 
+SESSION = "11111111-1111-4111-8111-111111111111"
+
 
 class World:
     """A folder with a program in the place of the CLI."""
@@ -122,6 +124,24 @@ init(); result(f"{sys.stdin.read()} {'--resume' in sys.argv}")
     results = [line["result"] for line in world.record.lines if isinstance(line, dict) and line["type"] == "result"]
     assert results == ["one False", "two True"]
     assert list(processes(world.folder / "home")) == []
+
+
+async def test_a_cli_that_ended_between_two_turns_is_started_again_with_a_note(world: World) -> None:
+    runtime = world.make("read(); init(); result(); sys.exit(5)")
+    first = await world.turn(runtime)
+    while list(processes(world.folder / "home")):
+        await asyncio.sleep(0.01)
+    assert (await world.turn(runtime, session=first.session)).ok
+    await runtime.close()
+    assert world.record.notes == ["claude ended between two turns, exit code 5: it is started again"]
+
+
+async def test_a_name_that_is_none_of_a_conversation_of_claude_begins_a_new_one(world: World) -> None:
+    runtime = world.make("read(); init(); result(str('--resume' in sys.argv)); read()")
+    outcome = await world.turn(runtime, session="--dangerous")
+    await runtime.close()
+    assert world.record.lines[-1]["result"] == "False"  # type: ignore[index]
+    assert outcome.session != "--dangerous"
 
 
 async def test_a_cli_that_lacks_one_option_after_another_is_not_started_for_ever(world: World) -> None:
@@ -214,7 +234,7 @@ async def test_a_line_of_50_mb_within_a_turn_is_shown_by_its_size_and_the_turn_g
 async def test_a_refused_compaction_is_an_error(world: World) -> None:
     runtime = world.make("read(); init(); result(is_error=True, api_error_status=529)\nread()")
     with pytest.raises(TransientError, match="could not compact"):
-        await runtime.compact("s", world.record)
+        await runtime.compact(SESSION, world.record)
     await runtime.close()
 
 
@@ -227,7 +247,7 @@ result("Error during compaction"); read()
 """
     )
     with pytest.raises(TransientError, match="could not compact: Overloaded"):
-        await runtime.compact("s", world.record)
+        await runtime.compact(SESSION, world.record)
     await runtime.close()
 
 
@@ -239,5 +259,5 @@ say("system", subtype="status", status=None, compact_result="failed", compact_er
 result("Not enough messages to compact."); read()
 """
     )
-    assert await runtime.compact("s", world.record) is None
+    assert await runtime.compact(SESSION, world.record) is None
     await runtime.close()
