@@ -193,7 +193,7 @@ class ClaudeRuntime:
     async def _converse(self, cli: Cli, text: str, sink: Sink, *, verbatim: bool = True) -> Exchange:
         """Give the CLI a text and read until its turn is over, or until it closes its output."""
         name = str(uuid.uuid4())
-        exchange = self._exchange = Exchange(name, cli.meter)
+        exchange = self._exchange = Exchange(name, cli.meter, self._spec.agent)
         try:
             async with asyncio.timeout(None) as self._deadline:
                 cli.say(text, name, verbatim=verbatim)

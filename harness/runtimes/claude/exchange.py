@@ -76,7 +76,7 @@ class Meter:
 class Exchange:
     """A message to the CLI, the texts that followed it within the turn, and what came back."""
 
-    def __init__(self, uuid: str, meter: Meter) -> None:
+    def __init__(self, uuid: str, meter: Meter, agent: str = "AGENT") -> None:
         self.model = ""
         self.lost = False
         """The CLI does not know the conversation that it was started with."""
@@ -84,6 +84,7 @@ class Exchange:
         self.not_compacted = ""
         self.servers: dict[str, str] = {}
         self._uuid = uuid
+        self._agent = agent
         self._meter = meter
         self._state: str | None = None
         self._added: dict[str, str] = {}
@@ -142,8 +143,8 @@ class Exchange:
     def outcome(self, now: float, code: int | None, stderr: str) -> TurnOutcome:
         """Return the outcome. `code` and `stderr` are the CLI's, in case it ended or closed its output."""
         judgement = self._judgement(now, code, stderr)
-        tokens = self._meter.bill()
-        return TurnOutcome(judgement.ending, judgement.reason, judgement.until, tokens=tokens, model=self.model)
+        tokens, reason = self._meter.bill(), judgement.describe(self._agent)
+        return TurnOutcome(judgement.ending, reason, judgement.until, tokens=tokens, model=self.model)
 
     def _judgement(self, now: float, code: int | None, stderr: str) -> Judgement:
         if not self._results:

@@ -22,16 +22,21 @@ _RESETS = re.compile(r"\bresets (?:at )?(\d{1,2})(?::(\d\d))? ?([ap]m)(?: \(([\w
 _LOGIN = re.compile(
     r"not logged in|failed to authenticate|invalid api key|/login\b|oauth (?:token|session)", re.IGNORECASE
 )
-_MODEL = "set another one by `hive model AGENT NAME`"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How a turn ended, why in one line with what helps, and until when a limit lasts."""
+    """How a turn ended, why in one line, until when a limit lasts, and what helps."""
 
     ending: Ending
     reason: str = ""
     until: float | None = None
+    remedy: str = ""
+    """A command that helps. AGENT stands for the agent's name."""
+
+    def describe(self, agent: str) -> str:
+        """Return the reason and the command."""
+        return f"{self.reason}: `{self.remedy.replace('AGENT', agent)}`" if self.remedy else self.reason
 
 
 def judge(result: Result, error: str, limit: float | None, now: float, *, interrupted: bool) -> Judgement:
@@ -59,9 +64,9 @@ def _failed_request(result: Result, error: str, text: str, limit: float | None, 
     if status == 429 or error == "rate_limit" or result.error == "usage_limit_reached":
         return Judgement(Ending.PARKED, text, believable(limit, now) or believable(reset_time(text, now), now))
     if status in (401, 403) or error == "authentication_failed" or (status is None and _LOGIN.search(text)):
-        return Judgement(Ending.NEEDS_LOGIN, f"{text}: `hive login AGENT`")
+        return Judgement(Ending.NEEDS_LOGIN, text, remedy="hive login AGENT")
     if status == 404 or error == "model_not_found":
-        return Judgement(Ending.PARKED, f"{text.split(' Run --model')[0]}: {_MODEL}")
+        return Judgement(Ending.PARKED, text.split(" Run --model")[0], remedy="hive model AGENT NAME")
     if status == 402 or error == "billing_error" or "credit balance" in text.lower():
         return Judgement(Ending.PARKED, text)
     if status is None or status >= 500 or status == 408:
