@@ -50,8 +50,8 @@ class Orphans:
     def __init__(self) -> None:
         self._roots: dict[int, str] = {}
         """The children that `harness.child` started: pid to marker. Their owner reaps them."""
-        self._mine: set[Process] = set()
-        """Descendants that were seen while a child ran."""
+        self._seen: dict[Process, str] = {}
+        """Descendants that were seen while a child ran, with its marker."""
         self._waiting: set[Process] = set()
         """Zombies that nobody reaped yet when they were last seen."""
         self._alone = False
@@ -75,9 +75,11 @@ class Orphans:
     def look(self) -> None:
         """Note the descendants that run now, and reap what ended without an owner. Cheap: for every few seconds."""
         rows = _read_rows()
-        self._mine &= {row.process for row in rows.values()}
-        for root in self._roots:
-            self._mine.update(_below(root, rows))
+        now = {row.process for row in rows.values()}
+        self._seen = {process: marker for process, marker in self._seen.items() if process in now}
+        for root, marker in self._roots.items():
+            for process in _below(root, rows):
+                self._seen.setdefault(process, marker)
         self._reap(rows)
 
     async def sweep(self, pid: int, marker: str) -> int:
@@ -91,7 +93,7 @@ class Orphans:
             rows = _read_rows()
             self._reap(rows)
             victims = self._victims(pid, marker, rows)
-            self._mine |= victims
+            self._seen |= dict.fromkeys(victims, marker)
             alive = {victim for victim in victims if not rows[victim.pid].zombie}
             if not victims or loop.time() > deadline:
                 break
@@ -105,23 +107,23 @@ class Orphans:
     def _victims(self, pid: int, marker: str, rows: dict[int, _Row]) -> set[Process]:
         victims = set(_below(pid, rows))
         for row in rows.values():
-            if row.parent == os.getpid() and row.process.pid not in self._roots and self._belongs(row, marker):
+            if row.parent == os.getpid() and row.process.pid not in self._roots and self._belongs(row, pid, marker):
                 victims |= {row.process, *_below(row.process.pid, rows)}
         return victims
 
-    def _belongs(self, row: _Row, marker: str) -> bool:
-        """Return True if a child of this process was left behind by the child with this marker, or may have been."""
-        theirs = _marker(row.process.pid)
+    def _belongs(self, row: _Row, pid: int, marker: str) -> bool:
+        """Return True if this child of the harness was left behind by the child `pid`, or by one that is gone."""
+        theirs = _marker(row.process.pid) or self._seen.get(row.process)
         if theirs is not None:
             return theirs == marker or theirs not in self._roots.values()
-        return self._alone or row.process in self._mine
+        return self._alone and self._roots.keys() <= {pid}
 
     def _reap(self, rows: dict[int, _Row]) -> None:
         """Reap zombies without an owner: known ones at once, others if they were there the last time too."""
         parent = os.getpid()
         orphaned = [row for row in rows.values() if row.parent == parent and row.process.pid not in self._roots]
         zombies = {row.process for row in orphaned if row.zombie}
-        mine = zombies & (self._mine | self._waiting if self._alone else self._mine)
+        mine = zombies & (self._seen.keys() | self._waiting if self._alone else self._seen.keys())
         for process in mine:
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG)

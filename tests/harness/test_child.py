@@ -175,7 +175,9 @@ async def main():
         pid = line.data.decode()
         break
     await child.wait()
-    assert os.path.exists(f"/proc/{{pid}}")
+    other = await start_child(["true"], {ENV!r}, Path("/"))
+    await other.end(())
+    assert os.path.exists(f"/proc/{{pid}}"), "the end of another child took it along"
     await child.end(())
     print("left" if os.path.exists(f"/proc/{{pid}}") else "gone")
 asyncio.run(main())
