@@ -33,6 +33,7 @@ class Meter:
 
     def __init__(self, total: float | None) -> None:
         self.total = total
+        self.model = ""
         self.context: int | None = None
         self.window: int | None = None
         self.limit: float | None = None
@@ -44,6 +45,8 @@ class Meter:
     def take(self, fact: Fact) -> None:
         """Count a fact."""
         match fact:
+            case Init(model=model):
+                self.model = model
             case Context(before=before, added=added):
                 self.context = before + added
             case Boundary(after=after):
@@ -70,7 +73,8 @@ class Meter:
             dollars = max(0.0, result.total - self.total)
         self._dollars = None if dollars is None or self._dollars is None else self._dollars + dollars
         self.total = self.total if result.total is None else result.total
-        self.window = result.window or self.window
+        known = result.windows.get(self.model) or max(result.windows.values(), default=None)
+        self.window = known or self.window
 
 
 class Exchange:

@@ -95,7 +95,8 @@ class Result:
     cached: int | None = None
     dollars: float | None = None
     total: float | None = None
-    window: int | None = None
+    windows: Mapping[str, int] = field(default_factory=dict)
+    """The tokens that the context of each model may have."""
 
 
 Fact = Init | Lifecycle | Context | RateLimit | Boundary | NotCompacted | Question | Answer | ApiError | Result

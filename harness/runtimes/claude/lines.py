@@ -288,7 +288,8 @@ def _result(line: Object) -> Parts:
     usage = _object(line.get("usage"))
     since = _object(line.get("model_usage_since_last_result"))
     used = [_object(part) for part in since.values()] if since else []
-    windows = [_count(_object(part).get("contextWindow")) for part in _object(line.get("modelUsage")).values()]
+    models = _object(line.get("modelUsage"))
+    windows = {name: _count(_object(part).get("contextWindow")) for name, part in models.items()}
     errors = line.get("errors")
     text = _text(line.get("result")) or "; ".join(part for part in errors or () if isinstance(part, str))
     yield Result(
@@ -307,7 +308,7 @@ def _result(line: Object) -> Parts:
         cached=_sum(used, "cacheReadInputTokens") if used else _sum([usage], "cache_read_input_tokens"),
         dollars=_dollars(used, "model_usage_since_last_result" in line),
         total=_amount(line.get("total_cost_usd")),
-        window=max((window for window in windows if window), default=None),
+        windows={name: window for name, window in windows.items() if window},
     )
 
 
