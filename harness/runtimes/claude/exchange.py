@@ -40,7 +40,9 @@ class Meter:
         """When the limit that the account has reached resets. The CLI says it once, not for every turn."""
         self._spent = [0, 0, 0]
         self._reported = [False, False, False]
-        self._dollars: float | None = 0.0
+        self._dollars: float | None = None
+        self._unknown = False
+        """The cost of a part is not known, so that of the whole is not."""
 
     def take(self, fact: Fact) -> None:
         """Count a fact."""
@@ -59,8 +61,9 @@ class Meter:
     def bill(self) -> Tokens:
         """Return what was spent since the last bill."""
         counts = [spent if known else None for spent, known in zip(self._spent, self._reported, strict=True)]
-        tokens = Tokens(counts[0], counts[1], counts[2], self._dollars, self.context, self.window)
-        self._spent, self._reported, self._dollars = [0, 0, 0], [False, False, False], 0.0
+        dollars = None if self._unknown else self._dollars
+        tokens = Tokens(counts[0], counts[1], counts[2], dollars, self.context, self.window)
+        self._spent, self._reported, self._dollars, self._unknown = [0, 0, 0], [False, False, False], None, False
         return tokens
 
     def _count(self, result: Result) -> None:
@@ -71,7 +74,8 @@ class Meter:
         dollars = result.dollars
         if dollars is None and result.total is not None and self.total is not None:
             dollars = max(0.0, result.total - self.total)
-        self._dollars = None if dollars is None or self._dollars is None else self._dollars + dollars
+        self._dollars = (self._dollars or 0.0) + (dollars or 0.0)
+        self._unknown = self._unknown or dollars is None
         self.total = self.total if result.total is None else result.total
         known = result.windows.get(self.model) or max(result.windows.values(), default=None)
         self.window = known or self.window

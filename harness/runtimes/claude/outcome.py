@@ -50,7 +50,7 @@ def judge(result: Result, error: str, limit: float | None, now: float, *, interr
     text = result.text or result.subtype or "the CLI named no reason"
     if interrupted and (result.reason.startswith("aborted") or result.subtype == "error_during_execution"):
         return Judgement(Ending.CANCELLED, "the turn was interrupted")
-    if result.reason == "prompt_too_long" or result.status == 413:
+    if result.reason == "prompt_too_long" or result.status == 413 or text.startswith("Prompt is too long"):
         return Judgement(Ending.OVERFLOW, text)
     if result.reason in ("max_turns", "budget_exhausted") or result.subtype.startswith("error_max"):
         return Judgement(Ending.REFUSED, f"{text}: raise limits in agent.toml, or ask for less")

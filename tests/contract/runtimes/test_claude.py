@@ -12,7 +12,7 @@ import pytest
 from harness.runtimes.base import Ending
 from harness.runtimes.claude.arguments import OFF
 from meta.errors import TransientError
-from meta.wire.live import Notice
+from meta.wire.live import Notice, TextDelta
 from tests.contract.runtimes.claude_lab import CLAUDE, ClaudeLab
 from tests.contract.runtimes.lab import Call, Failure, Record, Say, Shell, turn
 from tests.contract.runtimes.mcp_server import TOKEN, TinyMcp
@@ -51,13 +51,15 @@ def lab(tmp_path: Path, api: FakeMessages, mcp: TinyMcp) -> ClaudeLab:
     return ClaudeLab(tmp_path, api, mcp)
 
 
-async def test_the_model_sees_hives_tools_and_its_prompt_and_none_of_the_tools_that_are_off(
+async def test_the_text_comes_in_pieces_and_the_model_sees_hives_tools_and_prompt_but_no_tool_that_is_off(
     lab: ClaudeLab, api: FakeMessages
 ) -> None:
     runtime = lab.make()
     lab.script(Say("hello"))
-    assert (await turn(runtime, "hello")).ok
+    record = Record()
+    assert (await turn(runtime, "hello", record=record)).ok
     await runtime.close()
+    assert "".join(item.text for item in record.items if isinstance(item, TextDelta)) == "hello"
     body = api.calls("main")[-1]["body"]
     tools = {tool["name"] for tool in body["tools"]}
     assert {"mcp__hive__send", "mcp__hive__wait", "Bash"} <= tools

@@ -99,6 +99,11 @@ def test_a_limit_is_remembered_for_the_turns_after_it_and_forgotten_once_it_is_l
     assert untils == [NOW + 60, NOW + 60, None]
 
 
+def test_a_turn_without_a_result_has_no_known_cost() -> None:
+    tokens = exchange(mine("started")).outcome(NOW, -9, "").tokens
+    assert (tokens.input, tokens.output, tokens.cost_dollars) == (None, None, None)
+
+
 def test_the_window_is_that_of_the_model_of_the_turn_and_not_of_a_subagents() -> None:
     made = exchange(Init("s", "small"), Result(is_error=False, windows={"large": 1_000_000, "small": 200_000}))
     assert made.outcome(NOW, None, "").tokens.window == 200_000
