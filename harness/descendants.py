@@ -69,8 +69,10 @@ class Orphans:
         self._roots[pid] = marker
 
     def remove(self, pid: int) -> None:
-        """Forget a child that was reaped."""
+        """Forget a child that was reaped. Without one, a process that is not alone inherits nothing any more."""
         self._roots.pop(pid, None)
+        if not self._roots and not self._alone:
+            become_subreaper(on=False)
 
     def look(self) -> None:
         """Note the descendants that run now, and reap what ended without an owner. Cheap: for every few seconds."""
@@ -131,10 +133,10 @@ class Orphans:
         self._waiting = zombies - mine
 
 
-def become_subreaper() -> bool:
-    """Make this process inherit its descendants whose parent ends. Return False if the kernel refuses."""
+def become_subreaper(*, on: bool = True) -> bool:
+    """Let this process inherit its descendants whose parent ends, or no longer. Return False if the kernel refuses."""
     try:
-        return bool(ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0) == 0)
+        return bool(ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, int(on), 0, 0, 0) == 0)
     except (OSError, AttributeError) as error:
         log.warning("processes that a CLI leaves behind cannot be inherited: %s", error)
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -161,6 +162,19 @@ async def test_a_process_of_somebody_else_is_spared() -> None:
     assert theirs.returncode is None
     theirs.kill()
     await theirs.wait()
+
+
+def is_subreaper() -> bool:
+    value = ctypes.c_int()
+    ctypes.CDLL(None).prctl(37, ctypes.byref(value), 0, 0, 0)
+    return value.value == 1
+
+
+async def test_a_process_inherits_only_while_it_has_a_child() -> None:
+    before = is_subreaper()
+    async with shell("sleep 60"):
+        assert is_subreaper()
+    assert (before, is_subreaper()) == (False, False)
 
 
 ALONE = f"""

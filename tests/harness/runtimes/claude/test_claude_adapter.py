@@ -261,3 +261,32 @@ result("Not enough messages to compact."); read()
     )
     assert await runtime.compact(SESSION, world.record) is None
     await runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("print('garbage'); print('{'); sys.exit('broken pipe')", "exit code 1 in the turn: broken pipe"),
+        ("sys.exit(0)", "exit code 0 in the turn"),
+        ("print('garbage', flush=True); os.close(1); time.sleep(60)", "claude closed its output in the turn"),
+        ("read(); init(); os.kill(os.getpid(), signal.SIGKILL)", "signal 9 in the turn"),
+    ],
+)
+async def test_a_cli_that_gives_no_result_crashed_and_its_lines_are_kept(world: World, body: str, reason: str) -> None:
+    runtime = world.make(body)
+    outcome = await world.turn(runtime)
+    assert outcome.ending is Ending.CRASHED
+    assert reason in outcome.reason
+    assert list(processes(world.folder / "home")) == []
+    assert ("garbage" in world.record.lines) == ("garbage" in body)
+
+
+async def test_a_cli_that_crashed_in_its_first_turn_leaves_no_conversation_to_resume(world: World) -> None:
+    assert (await world.turn(world.make("sys.exit(1)"))).session is None
+
+
+async def test_a_cli_that_crashed_later_leaves_the_conversation(world: World) -> None:
+    runtime = world.make("read(); init(); result(); read(); sys.exit(1)")
+    first = await world.turn(runtime)
+    second = await world.turn(runtime, session=first.session)
+    assert (second.ending, second.session) == (Ending.CRASHED, first.session)
