@@ -169,4 +169,5 @@ def newer() -> None:
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](*sys.argv[2:])
+    mode, *rest = [word for word in sys.argv[1:] if word not in ("acp", "--acp")]  # the words of a preset
+    globals()[mode](*rest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
@@ -12,11 +11,11 @@ from harness.runtimes.acp.launch import Launch, launch_of, write_files
 from harness.runtimes.acp.outcome import failed, outcome_of
 from harness.runtimes.acp.peer import AgentError, NoAnswer
 from harness.runtimes.acp.process import Process, run_to_end, start_process
-from harness.runtimes.acp.session import Wanted, converse, introduce
+from harness.runtimes.acp.session import Wanted, check_version, converse, introduce
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader
 from harness.runtimes.base import Compacted, Ending, RuntimeSpec, Sink, TurnOutcome, TurnRequest
-from meta.errors import BadInput, HiveError, PermanentError
+from meta.errors import BadInput, HiveError, PermanentError, TransientError
 from meta.text import one_line
 
 _VERSION_SECONDS = 20.0
@@ -49,7 +48,8 @@ class AcpRuntime:
         reader = Reader(self._preset)
         try:
             try:
-                ready = await self._until_stopped(self._ready(Wanted(request.session, request.model), reader, sink))
+                wanted = self._wanted(request.session, request.model)
+                ready = await self._until_stopped(self._ready(wanted, reader, sink))
             except AgentError as error:
                 return self._unready(failed(self._preset, error.failure, session=request.session))
             except HiveError as error:
@@ -61,7 +61,7 @@ class AcpRuntime:
             prompt = [request.prompt]
             if new and self._preset.system_prompt == "prefix" and self._spec.prompt:
                 prompt.insert(0, self._spec.prompt)
-            return await self._prompt(process, prompt, reader, sink)
+            return await self._prompt(process, prompt, reader)
         except asyncio.CancelledError:
             await self.close()
             raise
@@ -80,54 +80,47 @@ class AcpRuntime:
             self._stop.set()
 
     async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
-        """Compact by the agent's own command, if it has one."""
+        """Compact by the agent's own command, if it has one. Raise HiveError if it could not."""
         if self._preset.compact is None or session is None:
             return None
         self._stop.clear()
         reader = Reader(self._preset)
         try:
-            process, new = await self._ready(Wanted(session, self._model), reader, sink)
+            process, new = await self._ready(self._wanted(session, self._model), reader, sink)
             if new:
                 return None
-            outcome = await self._prompt(process, [self._preset.compact], reader, sink)
-        except HiveError as error:
-            sink.note(error.describe())
-            return None
+            outcome = await self._prompt(process, [self._preset.compact], reader)
+        except BaseException:
+            await self.close()
+            raise
         finally:
             if self._process is not None:
                 self._process.finish()
         if not outcome.ok:
-            sink.note(f"the conversation was not compacted: {outcome.reason}")
-            return None
-        return Compacted(tokens_after=reader.context, session=outcome.session, note=f"by {self._preset.compact}")
+            raise TransientError(f"{self.name} could not compact: {outcome.reason}")
+        return Compacted(tokens_after=reader.context, session=outcome.session)
 
     async def version(self) -> str:
         """Return the agent's version."""
         preset = self._preset
-        argv = launch_of(replace(preset, needs_model=False), self._spec, None).argv
+        argv = launch_of(replace(preset, needs_model=False, words=preset.ask_version), self._spec, None).argv
         try:
-            line = (
-                await run_to_end((argv[0], *preset.ask_version), self._spec, _VERSION_SECONDS)
-                if preset.ask_version
-                else ""
-            )
+            line = await run_to_end(argv, self._spec, _VERSION_SECONDS) if preset.ask_version else ""
         except PermanentError as error:
             raise PermanentError(error.summary, preset.install) from error
-        match = re.search(r"(\d+(?:\.\d+)+)\S*\s*$", line)
-        if match is None:
-            if preset.minimum:
-                raise PermanentError(f"{argv[0]} does not say its version: {line[:100]!r}", preset.install)
-            return line
-        if tuple(map(int, match.group(1).split("."))) < preset.minimum:
-            least = ".".join(map(str, preset.minimum))
-            raise PermanentError(f"{argv[0]} is {match.group(1)}, hive needs {least} or newer", preset.install)
-        return match.group(1)
+        version = check_version(preset, line)
+        if not version and preset.minimum:
+            raise PermanentError(f"`{' '.join(argv)}` does not say a version: {line[:100]!r}", preset.install)
+        return version
 
     async def close(self) -> None:
         """End the agent with every descendant."""
         process, self._process = self._process, None
         if process is not None:
             await process.end()
+
+    def _wanted(self, session: str | None, model: str | None) -> Wanted:
+        return Wanted(session, model or self._spec.settings.model)
 
     async def _ready(self, wanted: Wanted, reader: Reader, sink: Sink) -> tuple[Process, bool]:
         """Return the process with the conversation of the turn, and if that is new."""
@@ -178,7 +171,7 @@ class AcpRuntime:
         text = error.summary + (f": {why}" if why and why not in error.summary else "")
         return TurnOutcome(Ending.PARKED, one_line(f"{text} ({hint})" if hint else text), session=request.session)
 
-    async def _prompt(self, process: Process, prompt: list[str], reader: Reader, sink: Sink) -> TurnOutcome:
+    async def _prompt(self, process: Process, prompt: list[str], reader: Reader) -> TurnOutcome:
         blocks = [{"type": "text", "text": text} for text in prompt]
         cost = process.cost
         process.progress_at = asyncio.get_running_loop().time()

@@ -28,7 +28,7 @@ class Launch:
 def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
     """Return the start of an agent with a model. Raise BadInput if agent.toml lacks what it needs."""
     settings, enclosure = spec.settings, spec.enclosure
-    argv = tuple(settings.command or preset.command)
+    argv = (*(settings.command or ((preset.program,) if preset.program else ())), *preset.words)
     if not argv:
         raise BadInput(f'runtime = "{preset.name}" needs a command', preset.install)
     prompt = enclosure.files / f"{preset.name}-prompt.md" if preset.system_prompt == "file" and spec.prompt else None
@@ -40,7 +40,8 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
     }
     if preset.needs_model and not model:
         raise BadInput(
-            f"{preset.name} has no model, and would use a hosted one of its maker", "set `model` in agent.toml"
+            f"{preset.name} has no model, and would use a hosted one of its maker",
+            "set `model` in agent.toml, or `hive model AGENT NAME`",
         )
     env = {**preset.env, **enclosure.env}
     for placed in preset.placed:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from harness.runtimes.acp.rules import Failure, Path, ending_of, look_up
+from harness.runtimes.acp.rules import WRONG_MODEL, Failure, Path, ending_of, look_up
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader, typed_failure
 from harness.runtimes.base import Ending, Tokens, TurnOutcome
@@ -16,6 +17,9 @@ _STOPS = {
     "refusal": "the model refused",
     "cancelled": "the agent ended the turn by itself, as after a tool that was refused",
 }
+
+_REMEDIES = {Ending.NEEDS_LOGIN: "`hive login AGENT`"}
+_MODEL = "set another one by `hive model AGENT NAME`"
 
 
 def outcome_of(
@@ -32,7 +36,7 @@ def outcome_of(
     if any(_is_null(answer, path) for path in preset.failed_if_null) and stop == "end_turn":
         failure = typed_failure(preset, answer) or reader.failure
         failure = failure or Failure(reader.notice or "the turn failed, and the agent does not say why")
-        return TurnOutcome(ending_of(failure, preset.rules), one_line(failure.text), **facts)
+        return replace(failed(preset, failure, session=session), **facts)
     if stop == "end_turn":
         return TurnOutcome(Ending.OK, **facts)
     why = _STOPS.get(stop) if isinstance(stop, str) else None
@@ -43,8 +47,10 @@ def outcome_of(
 
 def failed(preset: Preset, failure: Failure, *, session: str | None) -> TurnOutcome:
     """Return the outcome of a turn that the agent answered with an error."""
+    ending = ending_of(failure, preset.rules)
     reason = one_line(failure.text or "the agent failed and does not say why")
-    return TurnOutcome(ending_of(failure, preset.rules), reason, session=session)
+    remedy = _REMEDIES.get(ending, "") or (_MODEL if WRONG_MODEL.matches(failure) else "")
+    return TurnOutcome(ending, one_line(f"{reason}: {remedy}" if remedy else reason), session=session)
 
 
 def _is_null(answer: object, path: Path) -> bool:
@@ -63,6 +69,7 @@ def _tokens(preset: Preset, answer: object, reader: Reader, before: float | None
         cached=_count(answer, preset.cached_tokens),
         cost_dollars=cost,
         context=reader.context,
+        window=reader.window,
     )
 
 

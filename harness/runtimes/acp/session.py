@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,8 +56,22 @@ async def introduce(process: Process, preset: Preset) -> None:
             one_line(f"the agent speaks version {version!r} of the Agent Client Protocol, hive speaks 1"),
             preset.install,
         )
+    number = look_up(answer, ("agentInfo", "version"))
+    if isinstance(number, str):
+        check_version(preset, number)
     found = look_up(answer, ("agentCapabilities",))
     process.capabilities = found if isinstance(found, dict) else {}
+
+
+def check_version(preset: Preset, text: str) -> str:
+    """Return the version in a text that ends with it, "" if there is none. Raise PermanentError if it is too old."""
+    match = re.search(r"(\d{1,9}(?:\.\d{1,9})+)\S*\s*$", text[:200])
+    if match is None:
+        return ""
+    if tuple(map(int, match.group(1).split("."))) < preset.minimum:
+        least = ".".join(map(str, preset.minimum))
+        raise PermanentError(f"{preset.name} is {match.group(1)}, hive needs {least} or newer", preset.install)
+    return match.group(1)
 
 
 async def converse(
@@ -183,10 +198,14 @@ async def _set_model(process: Process, answer: object, model: str) -> None:
     elif look_up(answer, ("models",)) is not None:
         method, params = "session/set_model", {"modelId": model}
     else:
-        raise PermanentError(f"the agent offers no choice of models, so not {model}", "remove `model` from agent.toml")
+        raise PermanentError(
+            f"the agent offers no choice of models, so not {model}",
+            "remove `model` from agent.toml, and the choice of `hive model`",
+        )
     try:
         await process.peer.request(method, {"sessionId": process.session, **params}, SESSION_SECONDS)
     except AgentError as error:
         raise PermanentError(
-            one_line(f"the agent does not take the model {model}: {error.failure.text}"), "set another `model`"
+            one_line(f"the agent does not take the model {model}: {error.failure.text}"),
+            "set another one by `hive model AGENT NAME`",
         ) from error

@@ -48,17 +48,19 @@ class Preset:
     """One row: what is true of one agent."""
 
     name: str
-    command: tuple[str, ...]
-    """Empty: `command` in agent.toml is obligatory."""
+    program: str
+    """Empty: `command` in agent.toml is obligatory. There it stands instead of the program, before `words`."""
     install: str
     """How a person gets it."""
     capabilities: Capabilities
+    words: tuple[str, ...] = ()
+    """What makes the program speak the protocol."""
 
     # version
     minimum: tuple[int, ...] = ()
     seen: str = ""
     ask_version: tuple[str, ...] = ("--version",)
-    """Words in place of those after the program. Empty: only the answer to `initialize` says it."""
+    """Words in place of `words`. Empty: it is only said in the answer to `initialize`."""
 
     # start
     env: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +113,7 @@ class Preset:
     model: Path = ("_meta", "quota", "model_usage", 0, "model")
 
     # end
-    cancel_seconds: float = 10.0
+    cancel_seconds: float = 8.0
     """Seconds in which a cancelled turn is answered. Then the process is ended."""
     end_after_cancel: bool = False
     """A cancelled turn leaves its shell children running, so the process is ended with all of them."""
@@ -127,7 +129,7 @@ def _able(*, context: bool = True, compact: bool = False, cost: bool = False, re
 
 _CODEX = Preset(
     name="codex",
-    command=("codex-acp",),
+    program="codex-acp",
     install="npm install -g @agentclientprotocol/codex-acp (it brings codex; node 20 or newer)",
     capabilities=_able(compact=True),
     minimum=(2, 0),
@@ -168,7 +170,8 @@ _CODEX = Preset(
 
 _GEMINI = Preset(
     name="gemini",
-    command=("gemini", "--acp"),
+    program="gemini",
+    words=("--acp",),
     install="npm install -g @google/gemini-cli (node 20 or newer)",
     capabilities=_able(context=False, compact=False),
     minimum=(0, 50),
@@ -188,12 +191,12 @@ _GEMINI = Preset(
     tool_in_id="(.+?)__",
     input_tokens=("_meta", "quota", "token_count", "input_tokens"),
     output_tokens=("_meta", "quota", "token_count", "output_tokens"),
-    cancel_seconds=45.0,
 )
 
 _OPENCODE = Preset(
     name="opencode",
-    command=("opencode", "acp"),
+    program="opencode",
+    words=("acp",),
     install="npm install -g opencode-ai",
     capabilities=_able(cost=True),
     minimum=(1, 0),
@@ -220,7 +223,7 @@ _OPENCODE = Preset(
 
 _CLAUDE_ACP = Preset(
     name="claude-acp",
-    command=("claude-agent-acp",),
+    program="claude-agent-acp",
     install="npm install -g @agentclientprotocol/claude-agent-acp (it brings claude; node 22 or newer)",
     capabilities=_able(compact=True, cost=True),
     minimum=(0, 100),
@@ -242,7 +245,7 @@ _CLAUDE_ACP = Preset(
 
 _ACP = Preset(
     name="acp",
-    command=(),
+    program="",
     install="set `command` in agent.toml to an agent that speaks the Agent Client Protocol on stdin and stdout",
     capabilities=_able(),
     ask_version=(),

@@ -40,6 +40,7 @@ class Reader:
         self.notice = ""
         """The last sentence of the CLI: the reason, if the turn fails without one."""
         self.context: int | None = None
+        self.window: int | None = None
         self.cost: float | None = None
         self._preset = preset
         self._tools: dict[str, _Tool] = {}
@@ -127,8 +128,9 @@ class Reader:
         return [Notice(text="plan: " + "; ".join(lines[:20]))] if lines else []
 
     def _usage(self, update: Json) -> list[AnyItem]:
-        used, cost = update.get("used"), look_up(update, ("cost", "amount"))
+        used, size, cost = update.get("used"), update.get("size"), look_up(update, ("cost", "amount"))
         self.context = used if type(used) is int and used >= 0 else self.context
+        self.window = size if type(size) is int and size > 0 else self.window
         self.cost = float(cost) if type(cost) in (int, float) and cost >= 0 else self.cost
         return []
 
