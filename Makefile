@@ -9,7 +9,7 @@ PYTEST := sh tests/support/in-memory-tmp.sh $(BIN)/python -m pytest
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup claude run demo demo-nixos test test-full test-floors test-other test-fresh real-tree soak lint bench bench-peers lock clean
+.PHONY: help setup claude codex gemini opencode run demo demo-nixos test test-full test-floors test-other test-fresh real-tree soak lint bench bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,13 +47,19 @@ lint: setup ## style, types and import rules
 claude: setup ## the pinned Claude Code CLI in build/, which some tests drive
 	@sh tests/support/get-claude.sh $(BIN)/python
 
+codex: setup ## the pinned codex with its adapter in build/ (457 MB), which some tests drive
+	@sh tests/support/get-agent.sh $(BIN)/python codex
+
+gemini opencode: setup
+	@sh tests/support/get-agent.sh $(BIN)/python $@
+
 demo-nixos: setup ## the same story on a host with systemd, made for it (needs root and systemd-container)
 	@$(BIN)/python -m tests.systemd.story
 
-test: test-prerequisites lint claude ## lint, types, import rules and tests; installs what they need
+test: test-prerequisites lint claude codex ## lint, types, import rules and tests; installs what they need
 	@$(PYTEST) -rs -n 3 --dist worksteal --durations=20 --durations-min=0 $(TESTS)
 
-test-full: test-prerequisites lint claude ## the same with the long versions, and test-floors
+test-full: test-prerequisites lint claude codex gemini opencode ## the same with the long versions, and test-floors
 	@HIVE_FULL=1 $(PYTEST) -n 3 --dist worksteal --durations=20 --durations-min=0
 	@sh tests/support/floors.sh $(BIN)/python $(FLOORS)
 

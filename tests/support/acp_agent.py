@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from acp_player import Player, load  # type: ignore[import-not-found]  # noqa: E402: it is a program, not a module of tests
+from acp_player import Player, load  # type: ignore[import-not-found]
 
 Json = dict[str, Any]
 OPEN = {"protocolVersion": 1, "agentCapabilities": {"loadSession": True}}

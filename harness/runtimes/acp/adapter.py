@@ -184,7 +184,10 @@ class AcpRuntime:
         if why is not None:
             ended = Ending.CANCELLED if self._stop.is_set() else Ending.PARKED
             outcome = replace(outcome, ending=ended, reason=why)
-        if not process.running or answer.cancelled() or (why is not None and self._preset.end_after_cancel):
+        elif self._process is not process and not outcome.ok:  # some answer the prompt when they are ended
+            outcome = replace(outcome, ending=Ending.CRASHED, reason="the agent was ended")
+        crashed = outcome.ending is Ending.CRASHED or not process.running or answer.cancelled()
+        if crashed or (why is not None and self._preset.end_after_cancel):
             await self.close()
         return outcome
 

@@ -57,7 +57,7 @@ TOO_LONG = Rule(Ending.OVERFLOW, text=r"context.(window|length)|(prompt|input) i
 WRONG_MODEL = Rule(
     Ending.PARKED,
     text=r"(unknown|invalid|unsupported|no such) model"
-    r"|model .{0,80}(not found|not supported|does not exist)|model_not_found",
+    r"|models?\b.{0,80}(not found|not supported|does not exist)|model_not_found",
 )
 
 COMMON = (

@@ -27,6 +27,7 @@ class ClaudeLab:
 
     name = "claude"
     endings = ENDINGS
+    shows_arguments = True
     reports_limits = True
     models = ("haiku", "sonnet")
 

@@ -11,10 +11,12 @@ import pytest
 import pytest_asyncio
 
 from harness.runtimes.base import Runtime
+from tests.contract.runtimes.acp_lab import WORLDS, AcpLab
 from tests.contract.runtimes.claude_lab import CLAUDE, ClaudeLab
 from tests.contract.runtimes.lab import Lab, processes
 from tests.contract.runtimes.mcp_server import TinyMcp
 from tests.support.fake_messages_api import FakeMessages
+from tests.support.fake_openai_api import FakeOpenAI
 
 
 class MakeLab(Protocol):
@@ -29,7 +31,23 @@ def claude_lab(folder: Path, mcp: TinyMcp) -> Iterator[Lab]:
         yield ClaudeLab(folder, api, mcp)
 
 
-LABS: dict[str, MakeLab] = {"claude": claude_lab}
+def acp_lab(name: str) -> MakeLab:
+    @contextmanager
+    def make(folder: Path, mcp: TinyMcp) -> Iterator[Lab]:
+        if not WORLDS[name].path.exists():
+            pytest.skip(f"the agent {name} is missing: make {name}")
+        with FakeOpenAI() as api:
+            yield AcpLab(name, folder, api, mcp)
+
+    return make
+
+
+LABS: dict[str, MakeLab] = {"claude": claude_lab, **{name: acp_lab(name) for name in WORLDS}}
+
+
+_LONG = (pytest.mark.full, pytest.mark.timeout(300))
+MARKS = {"gemini": _LONG, "opencode": _LONG}
+"""Their own retries and starts take minutes."""
 
 
 @pytest.fixture
@@ -38,7 +56,7 @@ def mcp() -> Iterator[TinyMcp]:
         yield server
 
 
-@pytest.fixture(params=LABS)
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in LABS])
 def lab(request: pytest.FixtureRequest, tmp_path: Path, mcp: TinyMcp) -> Iterator[Lab]:
     """The world of one agent. Nothing that it started may be left."""
     with LABS[request.param](tmp_path, mcp) as made:

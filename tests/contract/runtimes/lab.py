@@ -75,6 +75,8 @@ class Lab(Protocol):
     name: str
     endings: Mapping[str, Ending]
     """How a turn ends by the kind of its failure. ENDINGS, unless the CLI cannot tell some from others."""
+    shows_arguments: bool
+    """It shows the arguments of a call of hive's tools."""
     reports_limits: bool
     """It names the time at which a limit resets."""
     models: tuple[str, str]
