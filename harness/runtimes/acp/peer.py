@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +13,9 @@ from harness.runtimes.acp.rules import Failure
 from meta.errors import HiveError
 
 Json = dict[str, Any]
+
+MAX_DEPTH = 100
+"""Levels of nesting of a line that is kept as JSON. A deeper one is kept as text."""
 
 _TEXT = 2000
 METHOD_NOT_FOUND = -32601
@@ -135,15 +139,29 @@ class Peer:
 
 def parse(data: bytes) -> Any:
     """Return the JSON value of a line, fit to be written in UTF-8 again. Raise ValueError if it is none."""
-    value = json.loads(data, parse_constant=_no_number)
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
+        raise ValueError("too deep")
+    value = json.loads(data, parse_constant=_finite, parse_float=_finite)
     if b"\\ud" in data or b"\\uD" in data:  # an escaped half of a surrogate pair may lack the other half
         text = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         value = json.loads(text)
     return value
 
 
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+def _depth(data: bytes) -> int:
+    """Return the most levels that are open at once. A bracket within a text counts too, which does no harm."""
+    depth = most = 0
+    for byte in data:
+        depth += (byte in b"[{") - (byte in b"]}")
+        most = max(most, depth)
+    return most
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no number of JSON")
+    return number
 
 
 def failure_of(error: object) -> Failure:

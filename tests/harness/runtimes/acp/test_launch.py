@@ -1,0 +1,66 @@
+"""The words, the environment and the files by which each preset is started."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.runtimes.acp.launch import Launch, launch_of
+from harness.runtimes.acp.table import PRESETS
+from meta.errors import BadInput
+
+if TYPE_CHECKING:
+    from tests.harness.runtimes.acp.conftest import Stage
+
+URL = "http://127.0.0.1:9"
+
+
+def launch(stage: Stage, name: str, model: str | None = None, **settings: Any) -> Launch:
+    spec = stage.spec(name, prompt="You are alice.", **settings)
+    env = {**spec.enclosure.env, **settings.get("env", {})}
+    return launch_of(PRESETS[name], replace(spec, enclosure=replace(spec.enclosure, model_url=URL, env=env)), model)
+
+
+def test_codex_gets_the_model_and_a_provider_at_hives_url(stage: Stage) -> None:
+    how = launch(stage, "codex", "m")
+    config = json.loads(how.env["CODEX_CONFIG"])
+    assert (how.argv, config["model"], config["model_provider"]) == (("codex-acp",), "m", "hive")
+    assert config["model_providers"]["hive"]["base_url"] == f"{URL}/v1"
+
+
+def test_gemini_gets_its_words_and_a_file_of_rules(stage: Stage) -> None:
+    how = launch(stage, "gemini", permissions={"deny": ["run_shell_command"], "allow": ["read_file"]})
+    [(path, text)] = how.files.items()
+    assert how.argv == ("gemini", "--acp")
+    assert (how.env["GEMINI_CLI_SYSTEM_SETTINGS_PATH"], "GEMINI_MODEL" in how.env) == (str(path), False)
+    assert json.loads(text) == {"tools": {"allowed": ["read_file"], "exclude": ["run_shell_command"]}}
+
+
+def test_opencode_gets_its_prompt_as_a_file_and_keeps_the_configuration_of_agent_toml(stage: Stage) -> None:
+    given = {"provider": {"p": {"options": {"apiKey": "k"}}}, "permission": {"edit": "ask"}}
+    env = {"OPENCODE_CONFIG_CONTENT": json.dumps(given)}
+    how = launch(stage, "opencode", "p/m", env=env, permissions={"deny": ["bash"]})
+    config = json.loads(how.env["OPENCODE_CONFIG_CONTENT"])
+    [(path, text)] = how.files.items()
+    assert (config["model"], config["instructions"], text) == ("p/m", [str(path)], "You are alice.")
+    assert config["provider"]["p"]["options"] == {"apiKey": "k", "baseURL": f"{URL}/v1"}
+    assert config["permission"] == {"edit": "ask", "bash": "deny"}
+
+
+def test_the_adapter_of_claude_gets_its_rules_with_the_session(stage: Stage) -> None:
+    how = launch(stage, "claude-acp", "haiku", permissions={"deny": ["WebFetch"]})
+    assert how.session == {"_meta": {"claudeCode": {"options": {"disallowedTools": ["WebFetch"]}}}}
+    assert (how.env["ANTHROPIC_MODEL"], how.env["ANTHROPIC_BASE_URL"]) == ("haiku", URL)
+
+
+def test_a_variable_of_agent_toml_comes_before_that_of_the_preset(stage: Stage) -> None:
+    assert launch(stage, "codex", env={"INITIAL_AGENT_MODE": "read-only"}).env["INITIAL_AGENT_MODE"] == "read-only"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "5"])
+def test_a_variable_that_is_no_json_is_named(stage: Stage, text: str) -> None:
+    with pytest.raises(BadInput, match=r"env\.CODEX_CONFIG in agent\.toml is not a JSON object"):
+        launch(stage, "codex", "m", env={"CODEX_CONFIG": text})
