@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
 from meta.wire.link import UP, About, Closed, Done, DownLine, Event, Hello, Release, State, UpLine
+from reconciler.observe.live import Given as LiveLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,8 @@ LINE_BYTES = 128 * 1024
 """The longest line: an event, of which the harness cuts what is over 64 KiB."""
 HELLO_SECONDS = 10.0
 """Seconds to say hello: a connection that says nothing must not keep the harness out."""
+
+_EVENT = re.compile(rb'\{"up":"event","id":([0-9]{1,15}),"ts":([0-9]{1,10}),"event":(\{[^\r]*\})\}')
 
 _SHOWN = 200
 """Characters of an agent's line that are logged."""
@@ -83,7 +87,7 @@ async def _receive(
     rate = Rate()
     async for line in connection.lines():
         await rate.wait(len(line) if isinstance(line, bytes) else LINE_BYTES)
-        message = _parse(line)
+        message = parse_event(line) or _parse(line)
         if isinstance(message, str):
             if not warned:  # only once, or an agent could fill the log
                 log.warning("%s: a line on harness.sock was not understood: %s", agent, message, extra=_limited(agent))
@@ -100,7 +104,7 @@ async def _receive(
             return
 
 
-async def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine) -> None:
+async def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine | LiveLine) -> None:
     match message:
         case State():
             links.state(agent, peer, message)
@@ -110,7 +114,7 @@ async def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine) 
             links.done(agent, peer, message)
         case Release():
             links.release(agent, peer, message)
-        case Event():
+        case LiveLine():
             await links.event(agent, peer, message)
         case _:
             pass
@@ -120,13 +124,40 @@ def _limited(agent: AgentName) -> dict[str, str]:
     return {"limited": f"{agent} link"}
 
 
-def _parse(line: Given) -> UpLine | str:
+def parse_event(line: Given) -> LiveLine | None:
+    """Return the event in a line that has the form in which hive's harness writes it; None: it needs `_parse`.
+
+    Most lines are events. So their text is kept as it came: only the parser of the standard library sees it. What
+    the parser of other lines refuses, or a reader of the stream would not understand, is left to `_parse`.
+    """
+    match = _EVENT.fullmatch(line) if isinstance(line, bytes) and b"\\ud" not in line else None
+    if match is None:
+        return None
+    try:
+        text = match[3].decode()
+        value = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return LiveLine(int(match[1]), int(match[2]), value, text)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
+
+
+def _parse(line: Given) -> UpLine | LiveLine | str:
     """Return the message, or what is wrong with the line as a text for the log."""
     if not isinstance(line, bytes):
         return line.fault().summary
     try:
-        return UP.validate_json(line)
-    except ValidationError as error:
+        message = UP.validate_json(line)
+        if not isinstance(message, Event):
+            return message
+        text = json.dumps(message.event, separators=(",", ":"), allow_nan=False)
+        return LiveLine(message.id, int(message.ts), message.event, text)
+    except (ValueError, RecursionError) as error:
+        if not isinstance(error, ValidationError):
+            return "an event that is no JSON"
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         return one_line(first["msg"][: 2 * _SHOWN], _SHOWN)
 

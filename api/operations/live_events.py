@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
 
 from api.operations.base import OPERATORS, READS, AgentField, Call, Input, Raw, Route, operation
-from api.operations.live_stream import live_sse
+from api.operations.live_stream import live_row, live_sse
 from meta.errors import Conflict, NotFound
 from reconciler.store.live import AGENT_ROWS, LiveRow
 
@@ -48,7 +45,7 @@ class LiveEventRow:
 
 
 @operation("live_events", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/events"),))
-async def live_events(call: Call, asked: LiveEventsInput) -> list[LiveEventRow]:
+async def live_events(call: Call, asked: LiveEventsInput) -> Raw | list[LiveEventRow]:
     """Return the newest live events of an agent, or the first ones after `after`, oldest first."""
     _require_agent(call, asked)
     live = call.service.live
@@ -58,7 +55,7 @@ async def live_events(call: Call, asked: LiveEventsInput) -> list[LiveEventRow]:
         rows = await live.after(asked.agent, asked.after, asked.limit)
     if rows is None:
         raise Conflict(f"the events after {asked.after} are not kept any more", "ask without `after`")
-    return await asyncio.to_thread(_parsed, rows)
+    return Raw(f"[{','.join(map(live_row, rows))}]".encode(), "application/json")
 
 
 @operation(
@@ -84,10 +81,6 @@ async def live(call: Call, asked: LiveInput) -> Raw:
 def _require_agent(call: Call, asked: LiveEventsInput | LiveInput) -> None:
     if asked.agent not in call.service.names():
         raise NotFound(f"there is no agent {asked.agent}", "see `hive list`")
-
-
-def _parsed(rows: Sequence[LiveRow]) -> list[LiveEventRow]:
-    return [LiveEventRow(row.position, row.ts, json.loads(row.text)) for row in rows]
 
 
 LIVE_EVENTS = (live_events, live)

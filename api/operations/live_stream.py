@@ -74,13 +74,17 @@ async def _next(watcher: Watcher, stopping: asyncio.Event) -> Sequence[LiveRow] 
     return _END if stopping.is_set() else watcher.take()
 
 
+def live_row(row: LiveRow) -> str:
+    """Return the event with its position as JSON. Its own text is JSON already."""
+    return f'{{"id":"{row.position}","ts":{row.ts},"event":{row.text}}}'
+
+
 def _pages(rows: Sequence[LiveRow]) -> list[str]:
     return ["".join(map(_event, rows[start : start + PAGE])) for start in range(0, len(rows), PAGE)]
 
 
 def _event(row: LiveRow) -> str:
-    position = row.position
-    return f'id: {position}\nevent: live\ndata: {{"id":"{position}","ts":{row.ts},"event":{row.text}}}\n\n'
+    return f"id: {row.position}\nevent: live\ndata: {live_row(row)}\n\n"
 
 
 def _block(kind: str, position: str, data: dict[str, object]) -> str:

@@ -10,14 +10,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 
 from harness.events.database import HISTORY, Row
 from harness.events.encoding import encode_bounded
 from harness.events.store import EventStore
 from meta.wire.link import TurnState
-from meta.wire.live import LiveEvent, StateChange
+from meta.wire.live import AnyItem, LiveEvent, Note, StateChange, Stream
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,14 @@ class Bus:
                 subscription.put(row)
         except Exception:
             log.exception("an event could not be recorded")
+
+    def line(self, items: Sequence[AnyItem], line: object) -> None:
+        """Emit one line of the CLI (harness.runtimes.base.Sink). It is not validated: the items are what they are."""
+        self.emit(Stream.model_construct(items=tuple(items), line=line))
+
+    def note(self, text: str) -> None:
+        """Emit a sentence (harness.runtimes.base.Sink)."""
+        self.emit(Note(text=text))
 
     def state(self, state: TurnState, *, until: float | None = None, reason: str = "") -> None:
         """Record the turn state. `since` stays if the same state is set again; what is the same in all is no event."""

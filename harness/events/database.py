@@ -40,6 +40,9 @@ CREATE TABLE IF NOT EXISTS hyperhive_log (
     first INTEGER NOT NULL
 );
 """
+STATEMENT_ROWS = 512
+"""Rows of one statement at most. Each statement waits for the interpreter's lock, which a busy loop gives up rarely."""
+_INSERT = "INSERT OR IGNORE INTO events (id, ts, kind, payload_json) VALUES "
 _COLUMNS = ("id", "ts", "kind", "payload_json")
 _SELECT = "SELECT id, ts, kind, iif(length(CAST(payload_json AS BLOB)) <= ?, payload_json, NULL) FROM events"
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
@@ -115,9 +118,12 @@ class Database:
     def insert(self, rows: Sequence[Row]) -> None:
         """Write the rows, all or none. A row whose id is there is written already."""
         with _translated(), self._transaction():
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO events (id, ts, kind, payload_json) VALUES (?, ?, ?, ?)", rows
-            )
+            start = 0
+            while start < len(rows):
+                count = min(STATEMENT_ROWS, 1 << (len(rows) - start).bit_length() - 1)  # few sizes, few statements
+                values = [value for row in rows[start : start + count] for value in row]
+                self._connection.execute(_INSERT + ", ".join(["(?, ?, ?, ?)"] * count), values)
+                start += count
 
     def after(self, id: int, limit: int) -> list[RawRow]:
         """Return at most `limit` rows of this log after the id, oldest first. Nothing is checked."""

@@ -53,7 +53,11 @@ def _encode(value: dict[str, Any]) -> str:
 
 def _dump(value: dict[str, Any]) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+    try:
+        _size(text)
+    except UnicodeEncodeError:
+        return _SURROGATES.sub("\ufffd", text)
+    return text
 
 
 def _size(text: str) -> int:

@@ -22,7 +22,7 @@ from meta.wire.live import decode_event
 
 log = logging.getLogger(__name__)
 
-WAITING = HISTORY
+WAITING = 4 * HISTORY
 """Rows that wait in memory at most."""
 WAITING_BYTES = 8 * 1024 * 1024
 LINGER = 0.03

@@ -25,7 +25,6 @@ from meta.wire.link import (
     Done,
     DownLine,
     Drain,
-    Event,
     Follow,
     Hello,
     Hold,
@@ -39,7 +38,7 @@ from meta.wire.link import (
 )
 from reconciler.observe.controls import Controls
 from reconciler.observe.holds import FREE, REASON_LIMIT, Holds
-from reconciler.observe.live import Live
+from reconciler.observe.live import Given, Live
 from reconciler.plan.observed import Launch, LinkView
 from reconciler.ports import LinkPeer
 
@@ -175,7 +174,7 @@ class Links:
             link.releasing.add(release.turn)
             self._spawn(self._give_back(agent, link, peer, release.turn))
 
-    async def event(self, agent: AgentName, peer: LinkPeer, event: Event) -> None:
+    async def event(self, agent: AgentName, peer: LinkPeer, event: Given) -> None:
         """Take a live event of the process that has the link."""
         if self._live is not None and self._current(agent, peer) is not None:
             await self._live.take(agent, event)

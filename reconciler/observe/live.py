@@ -8,15 +8,15 @@ either side loses none that the harness still has, and takes none twice.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import Any, NamedTuple
 
 from meta.errors import HiveError
 from meta.names import AgentName
-from meta.wire.link import Event, Hello
+from meta.wire.link import Hello
 from meta.wire.live import Usage, from_object
 from reconciler.store.live import LiveRow, LiveStore
 
@@ -30,6 +30,15 @@ KIND_LENGTH = 40
 
 OnUsage = Callable[[AgentName, str, int, int, Usage], Awaitable[None]]
 """Takes what a turn cost: the agent, its log, the event's id and time in Unix seconds. The same can come again."""
+
+
+class Given(NamedTuple):
+    """One event as it came over the link. `text` is `value` as JSON on one line."""
+
+    id: int
+    ts: int
+    value: dict[str, Any]
+    text: str
 
 
 class Live:
@@ -63,29 +72,28 @@ class Live:
         self._logs[agent] = hello.log
         return after
 
-    async def take(self, agent: AgentName, event: Event) -> None:
+    async def take(self, agent: AgentName, event: Given) -> None:
         """Take one event of the process that has the link. One that is known is ignored."""
         name = self._logs.get(agent)
         if name is None or event.id <= self._positions[agent][name]:
             return
-        value = event.event
-        if not isinstance(kind := value.get("kind"), str) or len(kind) > KIND_LENGTH:
-            value = {"kind": "note", "text": "an event without a kind, which hive cannot show"}
+        text = event.text
+        if not isinstance(kind := event.value.get("kind"), str) or len(kind) > KIND_LENGTH:
+            text = '{"kind":"note","text":"an event without a kind, which hive cannot show"}'
         elif kind == "usage" and self._on_usage is not None:
             await self._report_usage(agent, name, event, self._on_usage)
         if self._logs.get(agent) != name:  # it was destroyed, or began anew, meanwhile
             return
         self._positions[agent][name] = event.id
-        text = json.dumps(value, separators=(",", ":"))
-        row = self._store.append(agent, name, event.id, int(event.ts), text)
+        row = self._store.append(agent, name, event.id, event.ts, text)
         for watcher in self._watchers.get(agent, ()):
             watcher.put(row)
 
-    async def _report_usage(self, agent: AgentName, name: str, event: Event, on_usage: OnUsage) -> None:
+    async def _report_usage(self, agent: AgentName, name: str, event: Given, on_usage: OnUsage) -> None:
         try:
-            usage = from_object(event.event)
+            usage = from_object(event.value)
             if isinstance(usage, Usage):
-                await on_usage(agent, name, event.id, int(event.ts), usage)
+                await on_usage(agent, name, event.id, event.ts, usage)
         except HiveError as error:
             log.warning("%s: its usage is not recorded: %s", agent, error.summary, extra={"limited": f"{agent} usage"})
 

@@ -37,6 +37,8 @@ LINGER = 0.03
 RETRY_SECONDS = 5.0
 """Seconds until a file that could not be used is tried again."""
 CLOSE_SECONDS = 5.0
+STATEMENT_ROWS = 512
+"""Rows of one statement at most."""
 BUSY_SECONDS = 1.0
 
 _SCHEMA = """
@@ -51,11 +53,12 @@ CREATE TABLE IF NOT EXISTS events (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_agent ON events (agent, seq);
 """
+_INSERT = "INSERT OR IGNORE INTO events VALUES "
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 
 class LiveRow(NamedTuple):
-    """One event. `seq` counts what came from all agents; `log` and `id` are the harness's; `text` is JSON in ASCII."""
+    """One event. `seq` counts what came from all agents; `log` and `id` are the harness's; `text` is a line of JSON."""
 
     seq: int
     agent: AgentName
@@ -215,7 +218,7 @@ class LiveStore:
         with _transaction(database):
             for agent, seq in forgotten.items():
                 database.execute("DELETE FROM events WHERE agent = ? AND seq <= ?", (agent, seq))
-            database.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+            _insert(database, rows)
         for agent in forgotten:
             self._shares.pop(agent, None)
         for row in rows:
@@ -284,6 +287,16 @@ class LiveStore:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
             self._database = None
+
+
+def _insert(database: sqlite3.Connection, rows: list[LiveRow]) -> None:
+    """Write the rows. Each statement waits for the interpreter's lock, which a busy loop gives up rarely: make few."""
+    start = 0
+    while start < len(rows):
+        count = min(STATEMENT_ROWS, 1 << (len(rows) - start).bit_length() - 1)  # few sizes, so few statements to parse
+        values = [value for row in rows[start : start + count] for value in row]
+        database.execute(_INSERT + ", ".join(["(?, ?, ?, ?, ?, ?)"] * count), values)
+        start += count
 
 
 def _prune(database: sqlite3.Connection, agent: str, share: _Share) -> None:

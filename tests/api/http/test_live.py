@@ -140,6 +140,33 @@ async def test_hostile_lines_are_ignored_and_what_follows_them_is_taken(hive: Hi
     harness.close()
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"kind":"note",\r"text":"a\\n\\nevent: ready"}',
+        b'{"kind":"note","text":"\\ud83d\\ude00 \xe2\x80\xa8 \xc3\xa9"}',
+        b'{"kind":"note","text":1e999}',
+        b'{"kind":"note","text":"a","kind":"note"},"ts":1,"event":{"kind":"note"}',
+        b' {"kind":"note"} ',
+    ],
+)
+async def test_an_odd_event_stays_one_line_of_the_stream_and_json(hive: Hive, event: bytes) -> None:
+    harness, _ = await link(hive)
+    harness.writer.write(b'{"up":"event","id":1,"ts":1,"event":' + event + b"}\n" + note(2))
+    assert (await until(hive, 2))[0]["event"]["kind"] == "note"
+    for row in await hive.service.live.newest(ALICE, 10):
+        assert not set("\r\n") & set(row.text)
+    harness.close()
+
+
+@pytest.mark.parametrize("text", [b'"\\ud800"', b"NaN", b"[" * 5_000 + b"]" * 5_000, b"1" * 5_000, b'"\xff"'])
+async def test_an_event_that_a_reader_could_not_parse_is_refused(hive: Hive, text: bytes) -> None:
+    harness, _ = await link(hive)
+    harness.writer.write(b'{"up":"event","id":1,"ts":1,"event":{"kind":"note","text":' + text + b"}}\n" + note(2))
+    assert [row["id"] for row in await until(hive, 1)] == ["log1-2"]
+    harness.close()
+
+
 async def test_a_flood_waits_in_the_socket_and_others_are_served(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate, "BURST_BYTES", 100 * 1024)
     monkeypatch.setattr(rate, "BYTES_PER_SECOND", 1)

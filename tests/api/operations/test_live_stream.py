@@ -13,8 +13,8 @@ import pytest
 from api.operations import live_stream
 from api.operations.live_stream import live_sse
 from meta.names import AgentName
-from meta.wire.link import Event, Hello
-from reconciler.observe.live import CHANNEL, Live
+from meta.wire.link import Hello
+from reconciler.observe.live import CHANNEL, Given, Live
 from reconciler.store.live import LiveStore
 
 ALICE = AgentName("alice")
@@ -30,7 +30,8 @@ async def live(tmp_path: Path) -> AsyncIterator[Live]:
 
 async def emit(live: Live, *ids: int) -> None:
     for id in ids:
-        await live.take(ALICE, Event(id=id, ts=7.0, event={"kind": "note", "text": str(id)}))
+        value = {"kind": "note", "text": str(id)}
+        await live.take(ALICE, Given(id, 7, value, json.dumps(value)))
 
 
 def blocks(text: str) -> list[tuple[str, str, Any]]:

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 UNIONS = {Surface.HOST: HostRequest, Surface.MANAGER: ManagerRequest, Surface.AGENT: AgentRequest}
 LINES = tuple(UNIONS)
-RAW = {"events", "live", "backup", "metrics", "healthz", "wait", "state"}
+RAW = {"events", "live", "live_events", "backup", "metrics", "healthz", "wait", "state"}
 """Answers that are files, streams or full of times; each has tests of its own."""
 
 EXAMPLES: dict[str, Json] = {
@@ -48,7 +48,6 @@ EXAMPLES: dict[str, Json] = {
     "plan": {"agent": "alice"},
     "log": {"limit": 1},
     "get_logs": {"agent": "alice", "lines": 3},
-    "live_events": {"agent": "alice"},
     "request_apply_commit": {"agent": "alice", "commit": "1111111", "description": "adds jq"},
     "pending": {},
     "proposal": {"id": 1},
