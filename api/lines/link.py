@@ -35,10 +35,17 @@ LINE_BYTES = 128 * 1024
 HELLO_SECONDS = 10.0
 """Seconds to say hello: a connection that says nothing must not keep the harness out."""
 
-_EVENT = re.compile(rb'\{"up":"event","id":([0-9]{1,15}),"ts":([0-9]{1,10}),"event":(\{[^\r]*\})\}')
+_EVENT = re.compile(rb'\{"up":"event","id":([0-9]{1,15}),"ts":([0-9]{1,10}),"event":(?=\{)')
 
 _SHOWN = 200
 """Characters of an agent's line that are logged."""
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 class Peer:
@@ -130,19 +137,15 @@ def parse_event(line: Given) -> LiveLine | None:
     Most lines are events. So their text is kept as it came: only the parser of the standard library sees it. What
     the parser of other lines refuses, or a reader of the stream would not understand, is left to `_parse`.
     """
-    match = _EVENT.fullmatch(line) if isinstance(line, bytes) and b"\\ud" not in line else None
-    if match is None:
+    match = _EVENT.match(line) if isinstance(line, bytes) else None
+    if match is None or line[-2:] != b"}}" or b"\r" in line or b"\\ud" in line:
         return None
     try:
-        text = match[3].decode()
-        value = json.loads(text, parse_constant=_refuse)
+        text = line[match.end() : -1].decode()
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
     return LiveLine(int(match[1]), int(match[2]), value, text)
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(name)
 
 
 def _parse(line: Given) -> UpLine | LiveLine | str:

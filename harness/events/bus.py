@@ -87,9 +87,13 @@ class Bus:
         """
         with self.subscribe() as subscription:
             while True:
-                while rows := await asyncio.to_thread(self._store.read, after, PAGE):
-                    yield rows
-                    after = rows[-1].id
+                more = True
+                while more:
+                    rows = await asyncio.to_thread(self._store.read, after, PAGE)
+                    more = len(rows) == PAGE
+                    if rows:
+                        yield rows
+                        after = rows[-1].id
                 while (batch := await subscription.get()) is not None:
                     if rows := [row for row in batch if row.id > after]:
                         yield rows

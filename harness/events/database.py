@@ -8,6 +8,7 @@ at the time in milliseconds, so that a restored or shortened file never gives an
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import sqlite3
 import stat
@@ -44,7 +45,22 @@ STATEMENT_ROWS = 512
 """Rows of one statement at most. Each statement waits for the interpreter's lock, which a busy loop gives up rarely."""
 _INSERT = "INSERT OR IGNORE INTO events (id, ts, kind, payload_json) VALUES "
 _COLUMNS = ("id", "ts", "kind", "payload_json")
-_SELECT = "SELECT id, ts, kind, iif(length(CAST(payload_json AS BLOB)) <= ?, payload_json, NULL) FROM events"
+_ROWS = """
+SELECT json_group_array(json_array(
+    id,
+    iif(typeof(ts) = 'integer', ts, NULL),
+    iif(typeof(kind) = 'text' AND length(kind) <= 100, kind, NULL),
+    iif(typeof(payload_json) = 'text' AND length(CAST(payload_json AS BLOB)) <= ?, payload_json, NULL)
+)) FROM (SELECT * FROM events WHERE id > ? ORDER BY id {order} LIMIT ?)
+"""
+"""Rows as one JSON text: a thread that steps from row to row would wait for the interpreter's lock at each."""
+_OLDEST, _NEWEST = _ROWS.format(order="ASC"), _ROWS.format(order="DESC")
+_EXCESS = """
+SELECT max(id) FROM (
+    SELECT id, row_number() OVER newest AS count, sum(length(CAST(payload_json AS BLOB))) OVER newest AS size
+    FROM events WINDOW newest AS (ORDER BY id DESC)
+) WHERE count > ? OR size > ?
+"""
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
 
 
@@ -128,24 +144,18 @@ class Database:
     def after(self, id: int, limit: int) -> list[RawRow]:
         """Return at most `limit` rows of this log after the id, oldest first. Nothing is checked."""
         with _translated():
-            query = f"{_SELECT} WHERE id > ? ORDER BY id LIMIT ?"
-            return self._connection.execute(query, (ROW_BYTES, max(id, self.first - 1), limit)).fetchall()
+            return self._read(_OLDEST, max(id, self.first - 1), limit)
 
     def newest(self, limit: int) -> list[RawRow]:
         """Return the newest rows, oldest first. Nothing is checked."""
         with _translated():
-            return self._connection.execute(f"{_SELECT} ORDER BY id DESC LIMIT ?", (ROW_BYTES, limit)).fetchall()[::-1]
+            return self._read(_NEWEST, -LARGEST_ID, limit)[::-1]
 
     def sweep(self) -> None:
         """Delete the rows beyond HISTORY and HISTORY_BYTES, and give their space back to the disk."""
         with _translated():
-            size = 0
-            sizes = "SELECT id, length(CAST(payload_json AS BLOB)) FROM events ORDER BY id DESC"
-            for count, (id, length) in enumerate(self._connection.execute(sizes).fetchall()):
-                size += length
-                if count >= HISTORY or size > HISTORY_BYTES:
-                    self._connection.execute("DELETE FROM events WHERE id <= ?", (id,))
-                    break
+            (excess,) = self._connection.execute(_EXCESS, (HISTORY, HISTORY_BYTES)).fetchone()
+            self._connection.execute("DELETE FROM events WHERE id <= ?", (excess,))
             if self._pragma("auto_vacuum") == 2:
                 self._connection.executescript("PRAGMA incremental_vacuum")  # `execute` frees one page
             else:
@@ -156,6 +166,10 @@ class Database:
         """Close the file."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+
+    def _read(self, query: str, after: int, limit: int) -> list[RawRow]:
+        (text,) = self._connection.execute(query, (ROW_BYTES, after, limit)).fetchone()
+        return [tuple(row) for row in json.loads(text)]
 
     def _pragma(self, name: str) -> int:
         value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]

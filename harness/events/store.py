@@ -60,6 +60,7 @@ class EventStore:
         self.log = secrets.token_hex(8)
         self.last = int(clock() * 1000)
         self._first = self.last + 1
+        self._began = self.last
         self._named = False
         self._database: Database | None = None
         with self._file:
@@ -85,20 +86,21 @@ class EventStore:
         """Return at most `limit` rows of this log after the id, oldest first. It waits for the disk."""
         with self._file:
             written = self._query(lambda database: database.after(after, limit))
-            rows = [self._row(raw) for raw in written]
-            with self._changed:
-                end = rows[-1].id if rows else after
-                rows.extend(row for row in self._waiting if row.id > end)
-        return rows[:limit]
+            end = written[-1][0] if written else after
+            waiting = self._after(end) if len(written) < limit else []
+        return [*map(self._row, written), *waiting][:limit]
 
     def history(self, limit: int = HISTORY) -> list[Row]:
         """Return the newest rows, oldest first, also those of an older log in the file. It waits for the disk."""
         limit = min(limit, HISTORY)
         with self._file:
-            rows = [self._row(raw) for raw in self._query(lambda database: database.newest(limit))]
-            with self._changed:
-                rows.extend(row for row in self._waiting if not rows or row.id > rows[-1].id)
-        return rows[-limit:] if limit > 0 else []
+            written = self._query(lambda database: database.newest(limit))
+            waiting = self._after(written[-1][0] if written else 0)
+        return [*map(self._row, written), *waiting][-limit:] if limit > 0 else []
+
+    def _after(self, id: int) -> list[Row]:
+        with self._changed:
+            return [row for row in self._waiting if row.id > id]
 
     def close(self) -> None:
         """Write what waits, for at most CLOSE_SECONDS, and close the file."""
@@ -124,8 +126,10 @@ class EventStore:
                 since_sweep = self._sweep() if since_sweep >= SWEEP_ROWS else since_sweep
                 continue
             with self._changed:
-                if self._closing or self._changed.wait_for(lambda: self._closing, pause):
-                    break
+                closing = self._closing or self._changed.wait_for(lambda: self._closing, pause)
+            if closing:
+                self._try_write()
+                break
             pause = min(2 * pause, RETRY_SECONDS[1])
         with self._file:
             self._shut()
@@ -189,6 +193,7 @@ class EventStore:
         if not self._named:
             with self._changed:
                 self.log, self._first, self.last = database.log, database.first, max(self.last, database.last)
+                self._began = self.last
             return database
         try:
             if database.log != self.log:
@@ -205,10 +210,11 @@ class EventStore:
         log.warning("the event log %s is damaged (%s); it is now %s", self._path, error, aside.name)
 
     def _query(self, query: Callable[[Database], list[RawRow]]) -> list[RawRow]:
-        if self._database is None:
+        database = self._database or self._open()
+        if database is None:
             return []
         try:
-            return query(self._database)
+            return query(database)
         except Unavailable as error:
             self._fail(error)
             return []
@@ -249,6 +255,8 @@ class EventStore:
         try:
             if not isinstance(text, str) or not isinstance(kind, str):
                 raise BadInput("not text", "")
+            if id > self._began and "\n" not in text:  # written by this process
+                return Row(id, seconds, kind, text)
             event = decode_event(text)
             text = text if is_plain(text) else encode_bounded(event)
         except BadInput:

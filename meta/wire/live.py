@@ -159,7 +159,8 @@ class Compaction(_Part):
 
 LiveEvent = TurnStart | Stream | Note | TurnEnd | StateChange | Usage | Compaction
 _EVENT: TypeAdapter[LiveEvent] = TypeAdapter(Annotated[LiveEvent, Field(discriminator="kind")])
-_TAKEN = frozenset({"kind", "items", "value"})
+TAKEN = frozenset({"kind", "items", "value"})
+"""Keys of a stream event that are not those of the line."""
 
 
 def to_object(event: LiveEvent) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def to_object(event: LiveEvent) -> dict[str, Any]:
     if not isinstance(event, Stream):
         return event.model_dump(mode="json", by_alias=True)
     items = [item.model_dump(mode="json") for item in event.items]
-    if isinstance(event.line, dict) and not _TAKEN & event.line.keys():
+    if isinstance(event.line, dict) and not TAKEN & event.line.keys():
         return {"kind": "stream", **event.line, "items": items}
     return {"kind": "stream", "value": event.line, "items": items}
 
@@ -180,7 +181,7 @@ def encode_event(event: LiveEvent) -> str:
 def from_object(value: object) -> LiveEvent:
     """Return the event of a JSON object. Raise BadInput if it is none."""
     if isinstance(value, dict) and value.get("kind") == "stream":
-        rest = {key: part for key, part in value.items() if key not in _TAKEN}
+        rest = {key: part for key, part in value.items() if key not in TAKEN}
         value = {"kind": "stream", "items": value.get("items", ()), "line": value.get("value", rest)}
     try:
         return _EVENT.validate_python(value)

@@ -7,6 +7,7 @@ A damaged file is removed and begun anew. While the file cannot be used, the new
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sqlite3
@@ -52,6 +53,16 @@ CREATE TABLE IF NOT EXISTS events (
     UNIQUE (agent, log, id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_agent ON events (agent, seq);
+"""
+_ROWS = """
+SELECT json_group_array(json_array(seq, agent, log, id, ts, text)) FROM (SELECT * FROM events {})
+"""
+"""Rows as one JSON text: a thread that steps from row to row would wait for the interpreter's lock at each."""
+_EXCESS = """
+SELECT max(seq) FROM (
+    SELECT seq, row_number() OVER newest AS count, sum(length(text)) OVER newest AS size
+    FROM events WHERE agent = ? WINDOW newest AS (ORDER BY seq DESC)
+) WHERE count > ? OR size > ?
 """
 _INSERT = "INSERT OR IGNORE INTO events VALUES "
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
@@ -134,17 +145,17 @@ class LiveStore:
 
     def newest(self, agent: AgentName, limit: int) -> list[LiveRow]:
         """Return the agent's newest rows, oldest first."""
-        query = "SELECT * FROM events WHERE agent = ? ORDER BY seq DESC LIMIT ?"
+        query = "WHERE agent = ? ORDER BY seq DESC LIMIT ?"
         return self._rows(agent, query, (agent, limit), 0)[-limit:] if limit > 0 else []
 
     def after(self, agent: AgentName, seq: int, limit: int) -> list[LiveRow]:
         """Return at most `limit` rows of the agent after `seq`, oldest first."""
-        query = "SELECT * FROM events WHERE agent = ? AND seq > ? ORDER BY seq LIMIT ?"
+        query = "WHERE agent = ? AND seq > ? ORDER BY seq LIMIT ?"
         return self._rows(agent, query, (agent, seq, limit), seq)[:limit]
 
     def find(self, agent: AgentName, log: str, id: int) -> int | None:
         """Return the `seq` of an event; None if it is not there."""
-        query = "SELECT * FROM events WHERE agent = ? AND log = ? AND id = ?"
+        query = "WHERE agent = ? AND log = ? AND id = ?"
         rows = self._rows(agent, query, (agent, log, id), 0)
         return next((row.seq for row in rows if (row.log, row.id) == (log, id)), None)
 
@@ -171,10 +182,11 @@ class LiveStore:
     def _rows(self, agent: AgentName, query: str, values: tuple[object, ...], after: int) -> list[LiveRow]:
         """Return the rows of a query, sorted, and after them those of the agent that wait to be written."""
         with self._file:
-            read = self._use(lambda database: database.execute(query, values).fetchall()) or []
+            found = self._use(lambda database: database.execute(_ROWS.format(query), values).fetchone())
             with self._changed:
                 waiting = [row for row in self._waiting if row.agent == agent and row.seq > after]
-                rows = [] if agent in self._forgotten else [LiveRow(*row) for row in read]
+                forgotten = agent in self._forgotten
+        rows = [LiveRow(*row) for row in json.loads(found[0])] if found and not forgotten else []
         first = waiting[0].seq if waiting else self._seq + 1
         return [*(row for row in sorted(rows) if row.seq < first), *waiting]
 
@@ -301,14 +313,10 @@ def _insert(database: sqlite3.Connection, rows: list[LiveRow]) -> None:
 
 def _prune(database: sqlite3.Connection, agent: str, share: _Share) -> None:
     """Delete the oldest rows of an agent until it has its share."""
-    sizes = database.execute("SELECT seq, length(text) FROM events WHERE agent = ? ORDER BY seq DESC", (agent,))
-    share.rows = share.bytes = 0
-    for seq, length in sizes.fetchall():
-        if share.rows >= AGENT_ROWS or share.bytes + length > AGENT_BYTES:
-            database.execute("DELETE FROM events WHERE agent = ? AND seq <= ?", (agent, seq))
-            return
-        share.rows += 1
-        share.bytes += length
+    (excess,) = database.execute(_EXCESS, (agent, AGENT_ROWS, AGENT_BYTES)).fetchone()
+    database.execute("DELETE FROM events WHERE agent = ? AND seq <= ?", (agent, excess))
+    count = "SELECT count(*), coalesce(sum(length(text)), 0) FROM events WHERE agent = ?"
+    share.rows, share.bytes = database.execute(count, (agent,)).fetchone()
 
 
 @contextlib.contextmanager

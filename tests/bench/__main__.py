@@ -8,7 +8,21 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.bench import broker, command, deploy, discovery, drain, idle, migration, nix, nixos, old, scale, upgrade
+from tests.bench import (
+    broker,
+    command,
+    deploy,
+    discovery,
+    drain,
+    idle,
+    live,
+    migration,
+    nix,
+    nixos,
+    old,
+    scale,
+    upgrade,
+)
 from tests.bench.figure import Figure
 
 OUT = Path("build/bench.json")
@@ -19,6 +33,7 @@ MEASURES = (
     drain.measure,
     idle.measure,
     broker.measure,
+    live.measure,
     nix.measure,
     nixos.measure,
     upgrade.measure,

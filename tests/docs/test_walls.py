@@ -157,6 +157,7 @@ NO_SOCKETS = {
     "api/cli/client/paths.py": "connects the socket that its caller made",
     "api/lines/connection.py": "has a connection that api/lines/server.py accepted",
     "api/sockets/principals.py": "asks the kernel for the uid of a peer",
+    "harness/events/feed.py": "bounds the buffer of the connection that harness/connect.py made",
 }
 """Modules that import one of SOCKETS, make none, and why they do."""
 NO_PARSERS = {

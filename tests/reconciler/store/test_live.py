@@ -121,7 +121,7 @@ def test_a_damaged_file_is_begun_anew(path: Path, open_store: Opener, damage: st
     store = open_store()
     store.newest(ALICE, 1_000)
     newer = fill(store, ALICE, range(500, 502))
-    until(lambda: not store._waiting)
+    until(lambda: not store._waiting and not store.trouble)
     assert store.newest(ALICE, 1_000) == newer
     assert store.trouble == ""
 
@@ -136,7 +136,7 @@ def test_without_the_file_rows_stay_in_memory_and_are_written_later(
     assert store.trouble
     assert store.newest(ALICE, 10) == rows
     path.rmdir()
-    until(lambda: not store._waiting)
+    until(lambda: not store._waiting and not store.trouble)
     assert (store.trouble, store.newest(ALICE, 10)) == ("", rows)
 
 

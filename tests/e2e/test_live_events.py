@@ -1,0 +1,47 @@
+"""The live events of an agent, from a real harness to the operator, over stops and restarts of either side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.lab import Lab
+
+pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice",), tiny=False)]
+
+
+def rows(lab: Lab) -> list[dict[str, Any]]:
+    return list(lab.get("/api/agents/alice/events", limit=1000))
+
+
+def turns(lab: Lab) -> int:
+    return sum(row["event"]["kind"] == "turn_end" for row in rows(lab))
+
+
+def test_events_can_be_seen_while_the_agent_is_stopped_and_after_restarts_and_none_comes_twice(lab: Lab) -> None:
+    lab.post("/api/messages", to="alice", body="first")
+    lab.until(lambda: turns(lab) == 1)
+    before = rows(lab)
+    assert [row["event"]["body"] for row in before if row["event"]["kind"] == "turn_start"] == ["first"]
+
+    lab.do("alice", "stop")
+    lab.settle("alice")
+    stopped = rows(lab)
+    assert stopped[: len(before)] == before
+
+    lab.kill()
+    lab.start()
+    assert rows(lab)[: len(before)] == before
+
+    lab.do("alice", "start")
+    lab.settle("alice")
+    lab.post("/api/messages", to="alice", body="second")
+    lab.until(lambda: turns(lab) == 2)
+    ids = [row["id"] for row in rows(lab)]
+    assert len(ids) == len(set(ids))
+    assert {id.partition("-")[0] for id in ids} == {ids[0].partition("-")[0]}
+
+    lab.do("alice", "destroy", purge=True)
+    lab.until(lambda: "alice" not in lab.agents())
+    assert b"second" not in lab.layout.live.read_bytes()
