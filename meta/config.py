@@ -14,6 +14,9 @@ from meta.errors import BadInput
 
 INBOX_LIMIT = 10_000
 INBOX_BYTES = 64 * 2**20
+_RUNTIMES = ["script", "claude", "codex", "gemini", "opencode", "claude-acp"]
+"""Those of meta.agent_toml.runtimes with which an agent can begin."""
+_RUNTIME = f"^({'|'.join(_RUNTIMES)})$"
 HIGHEST_START = 2_147_352_575 - 65_535
 """The start of the last range that the root helper takes: systemd has uids of its own after it."""
 
@@ -101,6 +104,12 @@ class Config(BaseModel):
     )
     agent_modules: str = Field(
         "", description="flake URL of a folder with NixOS modules for every agent's container; empty: none"
+    )
+    default_runtime: str = Field(
+        "script", pattern=_RUNTIME, description="the runtime of a new agent", examples=[*_RUNTIMES]
+    )
+    manager_runtime: str = Field(
+        "script", pattern=_RUNTIME, description="the runtime of a new manager", examples=[*_RUNTIMES]
     )
     prebuild: bool = Field(False, description="builder nix builds a proposal before the decision")
     preview_wait: float = Field(60.0, gt=0, description="how long an approval waits for its preview")

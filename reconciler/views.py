@@ -19,7 +19,8 @@ class Card:
     `commit_ref` is as the proposer wrote it (empty for a spawn); `fetched_sha` is set after a fetch. The fields after
     `source` are not stored but read when a card is shown: `branch` if the proposal came from a branch (of the push repo
     or the work tree), `sha` (also of a spawn), `decided_by` if the card is not pending any more, and `stale` if the
-    proposal cannot be deployed any more: how to rebase it; `rebased_from` if hive made the commit by replaying that id.
+    proposal cannot be deployed any more: how to rebase it; `rebased_from` if hive made the commit by replaying that id;
+    `runtime` of a spawn that waits or goes on, if its agent.toml can be read.
     `merges_left_out` is in the answer to `hive rebase` only: merge commits are not replayed. `model_override` is the
     model that the operator set for the agent, which hides the one in agent.toml.
     """
@@ -43,6 +44,7 @@ class Card:
     decided_by: str | None = None
     stale: str | None = None
     rebased_from: ProposalId | None = None
+    runtime: str | None = None
     merges_left_out: int = 0
     model_override: str | None = None
 

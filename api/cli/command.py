@@ -12,6 +12,7 @@ import typer
 
 from api.cli.client import completion, paths
 from api.cli.client.http import Client
+from meta.agent_toml.runtimes import SEEDED
 from meta.errors import BadInput
 from meta.names import agent_name
 
@@ -41,6 +42,18 @@ RuntimeOption = Annotated[
         rich_help_panel=_WHERE,
         show_default="STATE/run, or /run/hyperhive; without --state: HIVE_RUNTIME",
         help="where its sockets are",
+    ),
+]
+SpawnRuntimeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--runtime",
+        metavar="NAME|DIR",
+        help="what takes its turns: "
+        + ", ".join(SEEDED)
+        + "; a path, with a slash, says where the daemon's sockets are",
+        autocompletion=completion.runtimes,
+        show_default="HIVE_DEFAULT_RUNTIME",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
@@ -86,7 +99,8 @@ def command(
 ) -> Callable[[Callable[Concatenate[Client, P], None]], Callable[Concatenate[Client, P], None]]:
     """Register a command whose first parameter is the client.
 
-    typer shows --state and --runtime in place of that parameter. Both may also stand before the command.
+    typer shows --state and --runtime in place of that parameter. Both may also stand before the command. A command with
+    a parameter `runtime` of its own has a --runtime for both: a value with a slash is a place, another one is its own.
     """
 
     def register(function: Callable[Concatenate[Client, P], None]) -> Callable[Concatenate[Client, P], None]:
@@ -96,13 +110,18 @@ def command(
             for name in (_text(options.get(key)) for key in _NAMES):
                 if name is not None:
                     agent_name(name)
-            where = find(context, _text(options.pop("state", None)), _text(options.pop("runtime", None)))
+            place, own = _split(options.pop("runtime", None))
+            if has_runtime:
+                options["runtime"] = own
+            where = find(context, _text(options.pop("state", None)), place)
             function(Client(where), *args, **options)
 
         _first, *rest = inspect.signature(function).parameters.values()
+        has_runtime = any(parameter.name == "runtime" for parameter in rest)
+        kinds = (("state", StateOption), *(() if has_runtime else (("runtime", RuntimeOption),)))
         location = [
             inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for word, kind in (("state", StateOption), ("runtime", RuntimeOption))
+            for word, kind in kinds
         ]
         location.append(inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
         shown = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in rest), *location]
@@ -133,6 +152,14 @@ def count_of(number: int, most: int) -> int:
 def epilog(examples: tuple[str, ...]) -> str | None:
     """Return the examples as help shows them, one per line."""
     return "\n\n".join(["[bold]Examples[/bold]", *(f"$ {example}" for example in examples)]) if examples else None
+
+
+def _split(value: object) -> tuple[str | None, list[str]]:
+    """Return the place and the other values of --runtime. Without a list it is a place."""
+    if not isinstance(value, list | tuple):
+        return _text(value), []
+    places = [str(each) for each in value if "/" in str(each)]
+    return (places[-1] if places else None), [str(each) for each in value if "/" not in str(each)]
 
 
 def _text(value: object) -> str | None:

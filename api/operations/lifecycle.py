@@ -28,7 +28,10 @@ from api.operations.base import (
     on_manager,
     operation,
 )
-from meta.errors import Refused
+from meta.agent_toml.runtimes import runtime_name
+from meta.agent_toml.seed import Start
+from meta.agent_toml.values import MODEL_LIMIT
+from meta.errors import BadInput, Refused
 from meta.names import MANAGER, AgentName
 from meta.wire import host, manager
 from meta.wire.limits import DESCRIPTION_MOST
@@ -43,6 +46,13 @@ class Named(Input):
     """One agent."""
 
     agent: AgentField
+
+
+class SpawnInput(Named):
+    """One agent to create, and what it begins with."""
+
+    runtime: str | None = Field(None, max_length=60, description="what takes its turns; else that of the settings")
+    model: str | None = Field(None, max_length=MODEL_LIMIT, description="its model; else the runtime's default")
 
 
 class RequestSpawnInput(Named):
@@ -128,9 +138,12 @@ def waiting_text(_call: Call, card: Card) -> str:
     lines=(on_host(host.Spawn),),
     routes=(Route("POST", "/api/agents/{agent}/spawn", status=201),),
 )
-async def spawn(call: Call, asked: Named) -> Card:
+async def spawn(call: Call, asked: SpawnInput) -> Card:
     """Create an agent without an approval, and return the card of its deploy."""
-    return await call.service.cards.of(await call.service.spawns.begin(asked.agent, call.who))
+    if asked.model is not None and asked.runtime is None:
+        raise BadInput("a model is given without a runtime", "`--runtime claude --model opus`")
+    start = Start(runtime_name(asked.runtime), asked.model) if asked.runtime is not None else None
+    return await call.service.cards.of(await call.service.spawns.begin(asked.agent, call.who, start=start))
 
 
 @operation(

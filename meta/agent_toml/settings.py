@@ -19,16 +19,16 @@ People and agents write the file: unknown keys are rejected, and nothing here tr
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from meta.agent_toml.complaint import SEE, VALUE_LIMIT, explain
+from meta.agent_toml.runtimes import WITH_COMMAND, WITHOUT_CLI, RuntimeName
 from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
 from meta.agent_toml.shape import check_shape
 from meta.agent_toml.values import (
@@ -50,15 +50,6 @@ MAX_RULES = 64
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SETTINGS_FILE = "agent.toml"
-
-RuntimeName = Literal["script", "claude", "codex", "gemini", "opencode", "claude-acp", "acp"]
-RUNTIMES: frozenset[str] = frozenset(get_args(RuntimeName))
-"""The runtimes of this hive's harness. All but `script` and `claude` speak the Agent Client Protocol."""
-
-WITHOUT_MODEL = frozenset({"script"})
-"""The runtimes that start no CLI."""
-WITH_COMMAND = frozenset({"acp"})
-"""The runtimes that have no command of their own."""
 
 CommandWords = Annotated[list[str], Field(min_length=1), AfterValidator(check_command)]
 Variables = Annotated[dict[str, str], AfterValidator(check_variables)]
@@ -173,7 +164,7 @@ class AgentSettings(Table):
                 f'command: is missing; runtime = "{self.runtime}" has no CLI of its own, so write '
                 'command = ["my-agent", "--acp"]'
             )
-        if self.runtime in WITHOUT_MODEL and self.command is not None:
+        if self.runtime in WITHOUT_CLI and self.command is not None:
             raise ValueError(
                 f'command: runtime = "{self.runtime}" starts no CLI; leave it out, or write another runtime'
             )
@@ -215,18 +206,6 @@ def check_patterns(settings: AgentSettings, where: str = SETTINGS_FILE) -> None:
                 compile_pattern(pattern)
             except ValueError as error:
                 raise BadInput(one_line(f"{where}: script[{index}].{key}: {error}"), SEE) from error
-
-
-def runtime_name(text: str) -> RuntimeName:
-    """Return `text` as the name of a runtime. Raise BadInput that lists them."""
-    for name in get_args(RuntimeName):
-        if name == text:
-            return name  # type: ignore[no-any-return]
-    near = difflib.get_close_matches(text, RUNTIMES, n=1)
-    raise BadInput(
-        f"{text[:VALUE_LIMIT]!r} is not a runtime{f', did you mean {near[0]!r}?' if near else ''}",
-        f"the runtimes are {', '.join(get_args(RuntimeName))}; {SEE}",
-    )
 
 
 def flatten(settings: AgentSettings) -> dict[str, str]:

@@ -6,10 +6,12 @@ import builtins
 from collections.abc import Sequence
 from dataclasses import replace
 
+from meta.agent_toml.settings import SETTINGS_FILE
 from meta.applied.source import Source
 from meta.errors import HiveError, NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
+from meta.proposed.settings import read_settings
 from reconciler.plan.deploy import find_deploy
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.staleness import Stale
@@ -55,12 +57,23 @@ class CardsQuery:
     async def _with(self, card: Card, deploy: Deploy) -> Card:
         """Return one card with the facts from its tags. For one that failed, add whether it is stale."""
         stale = await self._is_stale(deploy)
-        return self._with_model(with_tags(card, deploy, self._stale.hint(deploy) if stale else None))
+        shown = with_tags(card, deploy, self._stale.hint(deploy) if stale else None)
+        return self._with_model(replace(shown, runtime=await self._runtime(deploy)))
 
     def _with_model(self, card: Card) -> Card:
         """Return the card with the operator's model of its agent, as the harness reports it."""
         about = self._world.links.view(card.agent).about
         return replace(card, model_override=about.override or None) if about is not None else card
+
+    async def _runtime(self, deploy: Deploy) -> str | None:
+        """Return the runtime of a spawn that has not ended; None for all else, and if it cannot be read."""
+        if deploy.kind is not DeployKind.SPAWN or deploy.state.terminal:
+            return None
+        try:
+            text = await self._world.applied(deploy.agent).read(deploy.sha, SETTINGS_FILE)
+            return (await read_settings(text)).runtime
+        except HiveError:
+            return None
 
     async def _is_stale(self, deploy: Deploy) -> bool:
         if deploy.state not in (TagState.PROPOSAL, TagState.FAILED) or deploy.kind is not DeployKind.APPLY_COMMIT:
@@ -75,6 +88,7 @@ class CardsQuery:
 
     async def _shown(self, cards: Sequence[Card]) -> builtins.list[Card]:
         known: dict[tuple[AgentName, ProposalId], tuple[Deploy, str | None]] = {}
+        runtimes: dict[tuple[AgentName, ProposalId], str | None] = {}
         for agent in {card.agent for card in cards}:
             try:
                 deploys = await self._world.observer.refresh(agent)
@@ -83,7 +97,19 @@ class CardsQuery:
             stale = await self._stale.of(agent, deploys)
             for deploy in deploys:
                 known[agent, deploy.id] = deploy, self._stale.hint(deploy) if deploy.id in stale else None
-        return [self._with_model(with_tags(card, *known.get((card.agent, card.id), (None, None)))) for card in cards]
+        for card in cards:
+            deploy, _ = known.get((card.agent, card.id), (None, None))
+            if deploy is not None:
+                runtimes[card.agent, card.id] = await self._runtime(deploy)
+        return [
+            self._with_model(
+                replace(
+                    with_tags(card, *known.get((card.agent, card.id), (None, None))),
+                    runtime=runtimes.get((card.agent, card.id)),
+                )
+            )
+            for card in cards
+        ]
 
 
 def with_tags(card: Card, deploy: Deploy | None, stale: str | None = None) -> Card:

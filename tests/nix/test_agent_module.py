@@ -10,7 +10,8 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from meta.agent_toml.settings import AgentSettings, RuntimeName, flatten, parse_settings
+from meta.agent_toml.runtimes import RuntimeName
+from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 from meta.errors import BadInput
 from meta.names import RESERVED, AgentName
 from meta.process.seccomp.unit import settings

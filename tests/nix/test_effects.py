@@ -70,6 +70,7 @@ request = { agent = "a", description = "d" }
 def other(default: Any, field: dict[str, Any]) -> Any:
     """Return a value of a daemon's setting that is not its default."""
     words = {"^(off|idle|all)$": "all", "^(auto|console|journal|json)$": "json", "^(critical|high|normal|low)$": "low"}
+    words |= {"^(script|claude|codex|gemini|opencode|claude-acp)$": "codex"}
     words |= {"^(required|unsafe-none)$": "unsafe-none"}
     if isinstance(default, bool):
         return not default

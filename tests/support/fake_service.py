@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from meta.agent_toml.seed import Start
 from meta.agent_toml.settings import AgentSettings, Budget
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
@@ -224,10 +225,10 @@ class FakeService:
         """The commands below return cards in place of deploys."""
         return card
 
-    async def spawn(self, name: AgentName, by: str) -> Card:
+    async def spawn(self, name: AgentName, by: str, start: Start | None = None) -> Card:
         if name in self.names:
             raise Conflict(f"an agent named {name} already exists", "choose another name")
-        self.record(("spawn", name, by))
+        self.record(("spawn", name, by) if start is None else ("spawn", name, by, start.runtime, start.model))
         self.names.append(name)
         return self.add(name, DeployKind.SPAWN, status="approved", state="approved")
 
@@ -412,7 +413,9 @@ class FakeService:
         card = await self.card(id, agent)
         patch = "--- a/agent.toml\n+++ b/agent.toml\n-model = 1\n+model = 2 \x1b]0;owned\x07\n"
         settings = (("model", "1", "2"),)
-        return Diff(id, card.agent, "0" * 40, Sha(SHA), "more", ("1111111 more",), settings, ("agent.toml",), patch)
+        commits = ("1111111 more",)
+        diff = Diff(id, card.agent, "0" * 40, Sha(SHA), "more", commits, settings, ("agent.toml",), patch)
+        return replace(diff, words=("model: 1 -> 2",))
 
     async def log(self, limit: int = 50) -> list[LogRow]:
         row = LogRow("3" * 40, 1_700_000_000, "deploy", "alice", ProposalId(1), SHA, "a" * 20, "hive", "deploy 1")

@@ -10,6 +10,7 @@ import typer
 
 from api.cli.client import paths
 from api.cli.client.http import Client, Query, Row
+from meta.agent_toml.runtimes import SEEDED
 from meta.errors import HiveError
 
 PATIENCE = 1.0
@@ -26,6 +27,11 @@ def agents(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
     """Complete names of agents; show their phases."""
     rows = _rows(ctx, "/api/plan", {})
     return _matching([(row["agent"], row["phase"]) for row in rows if row["phase"] != "absent"], incomplete)
+
+
+def runtimes(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete the runtimes with which an agent can begin."""
+    return _matching([(name, "") for name in SEEDED], incomplete)
 
 
 def pending(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:

@@ -13,6 +13,7 @@ from api.cli.command import (
     AgentArgument,
     JsonOption,
     MessageOption,
+    SpawnRuntimeOption,
     TimeoutOption,
     WaitOption,
     command,
@@ -26,7 +27,7 @@ NewNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="1 to 11 of
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    command(app, "spawn", DECIDE, examples=("hive spawn alice --wait",))(spawn)
+    command(app, "spawn", DECIDE, examples=("hive spawn alice --runtime claude --wait",))(spawn)
     command(app, "request-spawn", DECIDE, examples=("hive request-spawn bob -m 'a reviewer'",))(request_spawn)
     command(app, "rollback", DECIDE, examples=("hive rollback alice --wait", "hive rollback alice 3"))(rollback)
     command(app, "adopt", DECIDE, examples=("hive adopt alice --running", "hive adopt alice --meta"))(adopt)
@@ -35,20 +36,29 @@ def register(app: typer.Typer) -> None:
 def spawn(
     client: Client,
     name: NewNameArgument,
+    runtime: SpawnRuntimeOption = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="its model", show_default="the runtime's default")
+    ] = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
     json: JsonOption = False,
 ) -> None:
     """Create an agent now, without an approval. After `hive destroy` it uses the repos and state that were kept."""
     waits = Waits(wait, timeout)
-    card = deploy(client, f"/api/agents/{name}/spawn", {}, waits, agent=name)
+    body: Row = {"runtime": runtime[-1]} if runtime else {}
+    if model is not None:
+        body["model"] = model
+    card = deploy(client, f"/api/agents/{name}/spawn", body, waits, agent=name)
     show_deploy(card, waits, json, "is being spawned")
 
 
 def request_spawn(client: Client, name: NewNameArgument, message: MessageOption = "", json: JsonOption = False) -> None:
     """Propose a new agent. Like a request by the manager, it waits for an approval."""
     card = client.post(f"/api/agents/{name}/request-spawn", {"description": message})
-    show_card(card, json, f"{card['id']} asks for the new agent {name}", f"next: `hive approve {card['id']}`")
+    approve = f"next: `hive approve {card['id']}`"
+    with_runtime = f" with runtime {card['runtime']}" if card["runtime"] else ""
+    show_card(card, json, f"{card['id']} asks for the new agent {name}{with_runtime}", approve)
 
 
 def rollback(

@@ -90,7 +90,7 @@ def pending(
                 times.age(row["requested_at"]),
                 row["branch"] or "",
                 person(row["proposed_by"]),
-                texts.first_line(row["note"] if row["state"] in ("failed", "denied") else row["description"]),
+                _about(row),
             )
             for row in rows
         ),
@@ -100,6 +100,14 @@ def pending(
     notes = [f"{row['agent']}: {row['reason']}" for row in client.rows("/api/waiting")]
     notes += [f"{tip['agent']}: {_refusal(tip)}" for tip in client.rows("/api/refused")]
     show_conditions(_stale(rows) + notes)
+
+
+def _about(row: Row) -> str:
+    """Return the reason of what failed, else what a proposal is for; of a spawn also what will take its turns."""
+    if row["state"] in ("failed", "denied"):
+        return texts.first_line(row["note"])
+    parts = (f"runtime {row['runtime']}" if row["runtime"] else "", texts.first_line(row["description"]))
+    return ": ".join(part for part in parts if part)
 
 
 def _show_refused(client: Client, json: bool) -> None:

@@ -1,4 +1,4 @@
-# The runtimes of hive's harness: those of meta/agent_toml/settings.py, in its order. A test compares them.
+# The runtimes of hive's harness: those of meta/agent_toml/runtimes.py, in its order. A test compares them.
 [
   "script"
   "claude"

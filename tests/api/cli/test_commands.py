@@ -61,7 +61,7 @@ async def test_what_can_be_looked_at_is_printed_for_people(hive: Hive) -> None:
     assert "alice: needs a look" in printed["plan"]
     assert "adds jq" in printed["pending"]
     assert "because" not in printed["pending"]
-    assert "model    1    2" in printed["diff 1"]
+    assert "agent.toml:\n  model: 1 -> 2\n" in printed["diff 1"]
     assert "\\u001b]0;owned\\u0007" in printed["diff 1"]
     assert "deploy 1" in printed["log"]
     assert printed["logs alice -n 3"] == "3 lines of alice\n"

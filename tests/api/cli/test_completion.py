@@ -96,3 +96,8 @@ async def test_a_completion_never_waits_long_for_rich(hive: Hive) -> None:
     process = await hive.program("-m", "tests.support.heavy_imports", **asked, _TYPER_COMPLETE_ARGS="hive stop ")
     out, err = await process.communicate()
     assert (out.decode().splitlines()[-1], err) == ("HEAVY []", b"")
+
+
+async def test_runtimes_complete_without_a_daemon(hive: Hive) -> None:
+    found = await bash(hive, "hive spawn bob --runtime c")
+    assert found == ["claude", "codex", "claude-acp"]

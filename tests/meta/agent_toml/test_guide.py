@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from meta.agent_toml.guide import GUIDE, with_guide, without_guide
-from meta.agent_toml.settings import RUNTIMES, AgentSettings, parse_settings
+from meta.agent_toml.runtimes import RUNTIMES
+from meta.agent_toml.settings import AgentSettings, parse_settings
 
 
 @pytest.mark.parametrize("key", [*AgentSettings.model_fields, *sorted(RUNTIMES)])

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from meta.agent_toml.runtimes import runtime_name
 from meta.agent_toml.script import Commit, Crash, Reply, Request, ScriptRule, Send, Sleep, compile_pattern, fill
-from meta.agent_toml.settings import AgentSettings, flatten, parse_settings, runtime_name
+from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 from meta.agent_toml.shape import MAX_BYTES
 from meta.agent_toml.values import credentials_in, fill_headers, fill_prompt
 from meta.errors import BadInput
