@@ -57,13 +57,7 @@ class CardsQuery:
     async def _with(self, card: Card, deploy: Deploy) -> Card:
         """Return one card with the facts from its tags. For one that failed, add whether it is stale."""
         stale = await self._is_stale(deploy)
-        shown = with_tags(card, deploy, self._stale.hint(deploy) if stale else None)
-        return self._with_model(replace(shown, runtime=await self._runtime(deploy)))
-
-    def _with_model(self, card: Card) -> Card:
-        """Return the card with the operator's model of its agent, as the harness reports it."""
-        about = self._world.links.view(card.agent).about
-        return replace(card, model_override=about.override or None) if about is not None else card
+        return await self._with_facts(card, deploy, self._stale.hint(deploy) if stale else None)
 
     async def _runtime(self, deploy: Deploy) -> str | None:
         """Return the runtime of a spawn that has not ended; None for all else, and if it cannot be read."""
@@ -88,7 +82,6 @@ class CardsQuery:
 
     async def _shown(self, cards: Sequence[Card]) -> builtins.list[Card]:
         known: dict[tuple[AgentName, ProposalId], tuple[Deploy, str | None]] = {}
-        runtimes: dict[tuple[AgentName, ProposalId], str | None] = {}
         for agent in {card.agent for card in cards}:
             try:
                 deploys = await self._world.observer.refresh(agent)
@@ -97,19 +90,16 @@ class CardsQuery:
             stale = await self._stale.of(agent, deploys)
             for deploy in deploys:
                 known[agent, deploy.id] = deploy, self._stale.hint(deploy) if deploy.id in stale else None
-        for card in cards:
-            deploy, _ = known.get((card.agent, card.id), (None, None))
-            if deploy is not None:
-                runtimes[card.agent, card.id] = await self._runtime(deploy)
-        return [
-            self._with_model(
-                replace(
-                    with_tags(card, *known.get((card.agent, card.id), (None, None))),
-                    runtime=runtimes.get((card.agent, card.id)),
-                )
-            )
-            for card in cards
-        ]
+        return [await self._with_facts(card, *known.get((card.agent, card.id), (None, None))) for card in cards]
+
+    async def _with_facts(self, card: Card, deploy: Deploy | None, stale: str | None) -> Card:
+        """Return a card with the facts from its tags, and the operator's model as the agent's harness reports it."""
+        about = self._world.links.view(card.agent).about
+        return replace(
+            with_tags(card, deploy, stale),
+            runtime=await self._runtime(deploy) if deploy else None,
+            model_override=(about.override or None) if about is not None else None,
+        )
 
 
 def with_tags(card: Card, deploy: Deploy | None, stale: str | None = None) -> Card:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from meta.agent_toml.settings import parse_settings
+from meta.names import AgentName
 from tests.support.lab import Lab
 
 pytestmark = [pytest.mark.lab(backend="fake", settings={"HIVE_DEFAULT_RUNTIME": "codex"})]
 
 
 def begun(lab: Lab, agent: str, tag: str) -> tuple[str, str | None]:
-    text = lab.git(lab.layout.applied_git(agent), "show", f"{tag}:agent.toml")
+    text = lab.git(lab.layout.applied_git(AgentName(agent)), "show", f"{tag}:agent.toml")
     settings = parse_settings(text.encode())
     return settings.runtime, settings.model
 
@@ -42,7 +43,7 @@ def test_a_spawn_that_would_not_work_is_refused_and_leaves_nothing(
     assert said.code == 2
     assert error in said.err
     assert "\n  try: " in said.err
-    assert not lab.layout.applied_git("eve").exists()
+    assert not lab.layout.applied_git(AgentName("eve")).exists()
 
 
 def test_the_card_of_a_spawn_shows_the_runtime_before_the_approval(lab: Lab) -> None:
