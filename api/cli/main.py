@@ -15,6 +15,7 @@ from api.cli.command import RuntimeOption, StateOption
 from api.cli.commands import (
     agent_call,
     agents,
+    attach,
     attention,
     audit,
     backup,
@@ -76,6 +77,7 @@ PARTS = (
     cp,
     rebuild,
     messages,
+    attach,
     serve,
     install_service,
     reconcile,

@@ -52,6 +52,9 @@ def avoid_pydantic(group: TyperGroup) -> None:
     """Give every parameter of a plain type a PlainConverter. So an empty path is an error and never a default."""
     commands: list[TyperCommand | TyperGroup] = [group, *getattr(group, "commands", {}).values()]
     for command in commands:
+        if command is not group and hasattr(command, "commands"):
+            avoid_pydantic(command)
+            continue
         for param in command.get_params(typer.Context(command)):
             kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
             kind = get_args(kind)[0] if get_origin(kind) is list else kind

@@ -33,7 +33,7 @@ async def resume(call: Call, asked: Named) -> TurnResult:
 
 @operation("turn_cancel", OPERATORS, REMOVES, routes=(Route("POST", "/api/agents/{agent}/turn/cancel"),), waits=True)
 async def cancel(call: Call, asked: Named) -> TurnResult:
-    """End the turn of an agent now. Its messages are given back, and it goes on with the next turn."""
+    """End the turn of an agent now. What it was about counts as done, and the agent goes on with its next message."""
     return await call.service.turns.cancel(asked.agent, call.who)
 
 

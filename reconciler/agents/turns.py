@@ -23,7 +23,7 @@ from reconciler.views import ModelStatus, TurnResult
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
-PAUSE_SECONDS = 5.0
+PAUSE_SECONDS = 10.0
 """Seconds that a pause waits for the end of the turn before it answers."""
 SECONDS = {Verb.CANCEL: 20.0, Verb.COMPACT: 240.0, Verb.NEW_SESSION: 30.0, Verb.MODEL: 15.0}
 """Seconds within which a harness has to answer. To compact, the CLI calls its model."""
@@ -63,7 +63,7 @@ class Turns:
         return TurnResult(agent, "resume", text)
 
     async def cancel(self, agent: AgentName, by: str) -> TurnResult:
-        """End the turn of the agent. Its messages are given back."""
+        """End the turn of the agent. The harness counts what it was about as done."""
         return await self._ask(agent, Verb.CANCEL, by)
 
     async def compact(self, agent: AgentName, by: str) -> TurnResult:

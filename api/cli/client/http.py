@@ -86,9 +86,13 @@ class Client:
 
         It begins now, or after the event `after`. `query` has the other fields of the request.
         """
+        return self.stream("/api/events", {"after": after, **(query or {})})
+
+    def stream(self, path: str, query: Query | None = None, last_event_id: str = "") -> Stream:
+        """Open a stream of server-sent events. Return once it has begun. It resumes after `last_event_id`."""
         sock = self._open()
         try:
-            sock.sendall(_request("GET", "/api/events", {"after": after, **(query or {})}, None))
+            sock.sendall(_request("GET", path, query, None, last_event_id))
             received = b""
             while b"\r\n\r\n" not in received and len(received) < HEAD_LIMIT:
                 part = self.receive(sock, self._patience)
@@ -244,7 +248,9 @@ class Stream:
             self._received_at = time.monotonic()
 
 
-def _request(method: str, path: str, query: Query | None, body: Mapping[str, object] | None) -> bytes:
+def _request(
+    method: str, path: str, query: Query | None, body: Mapping[str, object] | None, last_event_id: str = ""
+) -> bytes:
     given = {key: value for key, value in (query or {}).items() if value is not None}
     if given:
         from urllib.parse import urlencode  # 8 ms, and most calls have no query
@@ -254,6 +260,7 @@ def _request(method: str, path: str, query: Query | None, body: Mapping[str, obj
         except UnicodeEncodeError as error:  # the command line is bytes, and these are not text
             raise BadInput(f"{error.object!r} is not text in UTF-8", "type it again") from error
     head = [f"{method} {path} HTTP/1.0", "Host: hive", "Accept: application/json, text/event-stream"]
+    head += [f"Last-Event-ID: {last_event_id}"] if last_event_id else []
     data = b""
     if body is not None:
         data = json.dumps(body).encode()

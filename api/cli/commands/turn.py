@@ -48,9 +48,9 @@ def resume(client: Client, agent: AgentArgument, json: JsonOption = False) -> No
 
 
 def cancel(client: Client, agent: AgentArgument, json: JsonOption = False) -> None:
-    """End the turn of an agent now. Its messages are given back, and the agent goes on with its next turn.
+    """End the turn of an agent now. What it was about counts as done, and the agent goes on with its next message.
 
-    `hive turn pause` keeps it from that. (`hive cancel` is about deploys.)
+    To stop a turn so that its messages come again use `hive turn pause`. (`hive cancel` is about deploys.)
     """
     show(client.post(path(agent, "cancel")), json)
 

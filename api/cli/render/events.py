@@ -20,10 +20,14 @@ Data = dict[str, Any]
 
 def describe(kind: str, event: Data) -> str:
     """Return one event in one line: when, who, what."""
+    return f"{times.short_time(event.get('at'))} {event.get('agent') or 'hive'}: {sentence(kind, event)}"
+
+
+def sentence(kind: str, event: Data) -> str:
+    """Return what happened, without when and to whom."""
     data = event.get("data") or {}
     describe_kind = SENTENCES.get(kind)
-    sentence = describe_kind(data) if describe_kind is not None else _raw(kind, data)
-    return f"{times.short_time(event.get('at'))} {event.get('agent') or 'hive'}: {sentence}"
+    return describe_kind(data) if describe_kind is not None else _raw(kind, data)
 
 
 def _raw(kind: str, data: Data) -> str:

@@ -33,7 +33,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         # turns
         "agent_paused": "The operator paused an agent: it takes no turn until it is resumed.",
         "agent_resumed": "The operator resumed an agent that was paused.",
-        "turn_cancelled": "The operator ended a turn; its messages were given back.",
+        "turn_cancelled": "The operator ended a turn; the agent goes on with its next message.",
         "session_compacted": "The operator had an agent's conversation compacted.",
         "session_begun": "The operator had an agent begin a new conversation.",
         "model_set": "The operator set the model of an agent, or returned to the one that was approved.",

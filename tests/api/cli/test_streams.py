@@ -27,8 +27,8 @@ from tests.api.cli.words import words_of
 if TYPE_CHECKING:
     from tests.api.conftest import Hive
 
-ELSEWHERE = {"serve", "doctor", "audit", "restore", "shell", "agent-call", "answer"}
-"""Commands that print nothing here, or nothing for the second time."""
+ELSEWHERE = {"serve", "doctor", "audit", "restore", "shell", "agent-call", "answer", "attach"}
+"""Commands that print nothing here, or nothing for the second time, or go on for ever."""
 FULL = "hive: cannot write the output: No space left on device\n"
 
 
