@@ -9,7 +9,7 @@ small one beforehand. If typer has no such attribute, the small one has no effec
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, get_args, get_origin
 
 import typer
@@ -50,16 +50,22 @@ class PlainConverter:
 
 def avoid_pydantic(group: TyperGroup) -> None:
     """Give every parameter of a plain type a PlainConverter. So an empty path is an error and never a default."""
-    commands: list[TyperCommand | TyperGroup] = [group, *getattr(group, "commands", {}).values()]
-    for command in commands:
-        if command is not group and hasattr(command, "commands"):
-            avoid_pydantic(command)
-            continue
+    for command in _commands(group):
         for param in command.get_params(typer.Context(command)):
             kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
             kind = get_args(kind)[0] if get_origin(kind) is list else kind
             if kind in _WORDS and hasattr(param, "_runtime_param"):
                 param._runtime_param = PlainConverter(kind, is_path=param.metavar in _PATHS)
+
+
+def _commands(group: TyperGroup) -> Iterator[TyperCommand | TyperGroup]:
+    """Yield a group and every command below it."""
+    yield group
+    for command in getattr(group, "commands", {}).values():
+        if hasattr(command, "commands"):
+            yield from _commands(command)
+        else:
+            yield command
 
 
 def avoid_rich() -> None:

@@ -33,7 +33,8 @@ class Controls:
         if len(waiting) >= MOST:
             raise Conflict(f"{MOST} requests to the harness of {agent} wait already", "wait until they are answered")
         control = Control(id=secrets.token_hex(8), verb=verb, text=text)
-        answer = waiting[control.id] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Done | None] = asyncio.get_running_loop().create_future()
+        waiting[control.id] = answer
         try:
             async with asyncio.timeout(seconds):
                 await peer.send(control)

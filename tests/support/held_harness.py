@@ -11,8 +11,9 @@ import socket
 import sys
 import threading
 import time
+from typing import Any
 
-link_of = {}
+link_of: dict[str, Any] = {}
 
 
 def main() -> None:

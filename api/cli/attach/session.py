@@ -21,7 +21,7 @@ from api.cli.attach.feed import Back, Ended, Feed, HiveCame, LiveCame, Lost, Mis
 from api.cli.attach.screen import Plain, Screen, keys
 from api.cli.attach.view import Line, Style, View
 from api.cli.client.http import Client
-from api.cli.commands.turn import sentence as of_result
+from api.cli.render import turns
 from api.cli.render.events import sentence
 from meta.errors import HiveError
 
@@ -164,10 +164,10 @@ class Session:
             case orders.Explain(lines=explained):
                 return [Line(f"   {each}", Style.HIVE) for each in explained]
             case orders.Do(verb=verb):
-                self._ask(lambda: of_result(self._client.post(f"/api/agents/{self._agent}/turn/{verb}")))
+                self._ask(lambda: turns.sentence(self._client.post(f"/api/agents/{self._agent}/turn/{verb}")))
             case orders.SetModel(name=name):
                 path = f"/api/agents/{self._agent}/model"
-                self._ask(lambda: of_result(self._client.post(path, {"name": name})))
+                self._ask(lambda: turns.sentence(self._client.post(path, {"name": name})))
             case orders.ShowModel():
                 self._ask(self._model)
         return [Line(f"> {text}", Style.HIVE)]

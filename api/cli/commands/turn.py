@@ -6,18 +6,8 @@ import typer
 
 from api.cli.client.http import Client, Row
 from api.cli.command import RUN, AgentArgument, JsonOption, command
-from api.cli.render import console
+from api.cli.render import console, turns
 from meta.errors import BadInput
-
-DONE = {
-    "pause": "is paused",
-    "resume": "is resumed",
-    "cancel": "had its turn ended",
-    "compact": "had its conversation compacted",
-    "new-session": "begins a new conversation with its next turn",
-    "model": "has its model set",
-}
-"""What a request did to an agent, in words."""
 
 
 def register(app: typer.Typer) -> None:
@@ -111,10 +101,4 @@ def show(result: Row, json: bool) -> None:
     if json:
         console.write_json(result)
     else:
-        console.write(sentence(result))
-
-
-def sentence(result: Row) -> str:
-    """Return the result of a request as a line."""
-    text = str(result.get("text", ""))
-    return f"{result['agent']} {DONE.get(result['accepted'], result['accepted'])}{f': {text}' if text else ''}"
+        console.write(turns.sentence(result))
