@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 
 from meta.errors import HiveError
@@ -399,7 +399,7 @@ class Links:
 
     def _send(self, peer: LinkPeer, *lines: DownLine) -> None:
         """Send lines in this order, without waiting."""
-        self._spawn(self._deliver(peer, lines))
+        self._spawn(self._deliver(peer, *lines))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -410,7 +410,7 @@ class Links:
         try:
             if self._release is not None and link.view.nonce is not None:
                 await self._release(agent, link.view.nonce)
-                await self._deliver(peer, (Released(turn=turn),))
+                await self._deliver(peer, Released(turn=turn))
         except HiveError as error:  # the harness gets no answer, and requeues
             log.warning("%s: cannot give messages back: %s", agent, error, extra={"limited": f"{agent} releases"})
         finally:
@@ -422,7 +422,7 @@ class Links:
         except HiveError as error:
             log.warning("%s: cannot store that its harness acks: %s", agent, error, extra={"limited": f"{agent} acks"})
 
-    async def _deliver(self, peer: LinkPeer, lines: Iterable[DownLine]) -> None:
+    async def _deliver(self, peer: LinkPeer, *lines: DownLine) -> None:
         try:
             for line in lines:
                 async with asyncio.timeout(SEND_DEADLINE):
