@@ -365,8 +365,9 @@ async def test_events_can_be_followed_as_one_json_object_per_line(hive: Hive) ->
             await process.communicate()
 
 
-async def test_status_imports_nothing_heavy(hive: Hive) -> None:
-    process = await hive.program("-m", "tests.support.heavy_imports", "status")
+@pytest.mark.parametrize("words", [("status",), ("turn", "resume", "alice")])
+async def test_a_command_imports_nothing_heavy(hive: Hive, words: tuple[str, ...]) -> None:
+    process = await hive.program("-m", "tests.support.heavy_imports", *words)
     out, _ = await process.communicate()
     assert (process.returncode, out.decode().splitlines()[-1]) == (0, "HEAVY []")
 
