@@ -100,6 +100,8 @@ def directory(name: AgentName, kind: str) -> Bind:
         case "sockets":
             parts = ("manager",) if name == MANAGER else ("agents", name)
             return Bind(True, parts, "/run/hive")
+        case "egress":
+            return Bind(True, ("egress", name), "/run/egress", read_only=True)
         case "proposed":
             return Bind(False, ("proposed", name, "config"), f"/agents/{name}/config")
         case "home":
@@ -110,7 +112,7 @@ def directory(name: AgentName, kind: str) -> Bind:
 
 def binds(name: AgentName, role: str) -> tuple[Bind, ...]:
     """Return the parts of the host that the container sees. Only directories: a bound socket file would go stale."""
-    own = tuple(directory(name, kind) for kind in ("state", "home", "sockets"))
+    own = tuple(directory(name, kind) for kind in ("state", "home", "sockets", "egress"))
     if role != "manager":
         return own
     return (

@@ -22,7 +22,7 @@ def own(host: Host, request: OwnDirectory) -> None:
     base, bind = request.uid_base, conf.directory(request.name, request.kind)
     daemon = frozenset({0, host.uid})
     parents = _of_the_daemon(host, 0o755 if request.kind == "proposed" else 0o711)
-    if request.kind == "sockets":
+    if bind.runtime:
         # the daemon makes sockets in it, and the setgid bit gives them to the container's group
         last = Ownership(host.uid, base, 0o2750, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
     elif request.kind == "proposed":
@@ -86,7 +86,7 @@ def _to_range(host: Host, base: int) -> trees.Owners:
 
 
 def remove(host: Host, name: AgentName) -> None:
-    """Remove what a container that is gone left. Its sockets are the daemon's."""
+    """Remove what a container that is gone left. Its sockets and its way out are the daemon's."""
     for kind in ("state", "home", "proposed"):
         directories.remove(host.state, conf.directory(name, kind).parts)
 

@@ -19,7 +19,7 @@ UIDS = 65_536
 HARNESS_UID = 1000
 """The uid of the manager's harness in its container, which owns proposed work trees. The agent's module asserts it."""
 
-KINDS = ("state", "home", "sockets", "proposed")
+KINDS = ("state", "home", "sockets", "egress", "proposed")
 ROLES = ("agent", "manager")
 SINCE_MAX = 2**53
 LINES_MAX = 1000

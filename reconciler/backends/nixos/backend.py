@@ -210,8 +210,10 @@ class NixosBackend:
                 await self._helper.write_settings(agent, plain_settings(settings))
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Have root make /state, home and the sockets' directory. The daemon makes the manager's shared ones."""
-        for kind in ("state", "home", "sockets"):
+        """Have root make /state, home and the directories of the sockets and of the way out. The daemon makes the
+        manager's shared ones.
+        """
+        for kind in ("state", "home", "sockets", "egress"):
             await self._helper.own_directory(agent, kind, settings.uid_base)
         if settings.role is Role.MANAGER:
             with disk("cannot make the manager's directories"):
@@ -295,6 +297,7 @@ class NixosBackend:
         records = self._records(agent)
         if container.exists and records.on_host:
             await self._helper.destroy(agent)
+        await asyncio.to_thread(shutil.rmtree, self._layout.egress(agent), ignore_errors=True)
         with disk(f"cannot remove the records of {agent}"):
             if records.folder.is_dir():
                 removed = self._folder / f".gone-{agent}-{secrets.token_hex(4)}"

@@ -122,7 +122,8 @@ class Stage:
 
     def directories(self, *parts: str) -> None:
         """The directories that a container binds."""
-        for part in parts or ("state/agents/alice/state", "state/agents/alice/home", "runtime/agents/alice"):
+        own = ("state/agents/alice/state", "state/agents/alice/home", "runtime/agents/alice", "runtime/egress/alice")
+        for part in parts or own:
             (self.root / part).mkdir(parents=True, exist_ok=True)
 
     def snapshot(self) -> dict[str, str]:

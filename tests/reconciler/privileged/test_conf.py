@@ -47,6 +47,7 @@ EXTRA_NSPAWN_FLAGS="--private-users=589824:65536 --private-users-ownership=auto 
 --tmpfs=/nix/var/nix/gcroots:mode=0755,size=4M,nosuid,nodev \
 --bind=/var/lib/hive/agents/alice/state:/state --bind=/var/lib/hive/agents/alice/home:/home/agent \
 --bind=/run/hyperhive/agents/alice:/run/hive \
+--bind-ro=/run/hyperhive/egress/alice:/run/egress \
 --inaccessible=/nix/var/nix/daemon-socket --inaccessible=/nix/var/nix/db"
 """  # noqa: E501
 
@@ -111,12 +112,13 @@ def test_the_directories_are_those_of_the_layout(name: AgentName) -> None:
         "state": layout.agent_state(name),
         "home": layout.agent_home(name),
         "sockets": layout.sockets(name),
+        "egress": layout.egress(name),
         "proposed": layout.proposed_config(name),
     }
     for kind, path in expected.items():
         bind = directory(name, kind)
         assert Path("/r" if bind.runtime else "/s").joinpath(*bind.parts) == path
-    assert [bind.inside for bind in binds(name, "agent")] == ["/state", "/home/agent", "/run/hive"]
+    assert [bind.inside for bind in binds(name, "agent")] == ["/state", "/home/agent", "/run/hive", "/run/egress"]
 
 
 def test_what_was_written_is_read_back() -> None:

@@ -94,9 +94,9 @@ def test_no_trap_is_followed_at_any_depth(stage: Stage, verbs: Verbs, kind: str,
     outside = stage.root / "outside"
     (outside / "alice" / kind).mkdir(parents=True)
     (outside / kind).mkdir()
-    parts = {"sockets": ("agents", "alice"), "proposed": ("proposed", "alice", "config")}
+    parts = {"sockets": ("agents", "alice"), "egress": ("egress", "alice"), "proposed": ("proposed", "alice", "config")}
     below = parts.get(kind, ("agents", "alice", kind))[:depth]
-    path = stage.root.joinpath("runtime" if kind == "sockets" else "state", *below)
+    path = stage.root.joinpath("runtime" if kind in ("sockets", "egress") else "state", *below)
     path.parent.mkdir(parents=True, exist_ok=True)
     for parent in path.parents[: len(below) - 1]:
         os.chown(parent, DAEMON, DAEMON)

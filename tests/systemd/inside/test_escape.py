@@ -54,6 +54,7 @@ async def test_of_hives_directories_a_container_has_those_that_are_meant_for_it_
             "/state": f"{layout.agent_state(container.agent)} rw",
             "/home/agent": f"{layout.agent_home(container.agent)} rw",
             "/run/hive": f"/{layout.sockets(container.agent).relative_to(run)} rw",
+            "/run/egress": f"/{layout.egress(container.agent).relative_to(run)} ro",
         }
         for user in USERS:
             assert inside(container, user, MOUNTS, *tops) == own | more
