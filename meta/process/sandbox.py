@@ -71,13 +71,13 @@ class Sandbox:
 
     read_only: tuple[tuple[Path, Path], ...] = ()
     writable: tuple[tuple[Path, Path], ...] = ()
-    links: tuple[tuple[str, Path], ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     uid: int | None = None
     network: bool = False
     hostname: str | None = None
     cwd: Path = Path("/")
     nested: bool = False
+    links: tuple[tuple[str, Path], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

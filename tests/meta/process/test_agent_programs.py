@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -177,7 +178,7 @@ def test_a_home_is_refused_and_a_folder_of_it_is_not(home: Path, monkeypatch: py
     class Eve:
         pw_dir = str(home)
 
-    monkeypatch.setattr(module.pwd, "getpwall", lambda: [Eve])
+    monkeypatch.setattr(pwd, "getpwall", lambda: [Eve])
     home.chmod(0o755)
     (home / "go").mkdir()
     programs = found(home, f"{home}:{home / 'go'}:{home.parent}")
