@@ -72,7 +72,7 @@ def agent_programs(
     `keep_out` are hive's own directories, of which nothing is bound. This costs about a hundred stats.
     """
     named = [Path(entry) for entry in config.agent_programs.split(":") if entry]
-    programs = [_folder(path, keep_out) if path.is_dir() else _program(path.name, path) for path in named]
+    programs = [_named(path, keep_out) for path in named]
     known = {program.name for program in programs}
     for name in NAMES:
         if name not in known:
@@ -87,6 +87,13 @@ def describe(programs: Sequence[AgentProgram]) -> str:
     return "; ".join([have, *(f"{one.name}: {one.why}" for one in programs if one.why and one.path is not None)])
 
 
+def _named(path: Path, keep_out: Iterable[Path]) -> AgentProgram:
+    try:
+        return _folder(path, keep_out) if path.is_dir() else _program(path.name, path)
+    except OSError as error:  # hive's user may not look there, or it is just going
+        return AgentProgram(str(path), path, error.strerror or "cannot be read")
+
+
 def _program(name: str, path: Path) -> AgentProgram:
     if not path.is_absolute():
         return AgentProgram(name, path, "not an absolute path")
@@ -97,7 +104,7 @@ def _program(name: str, path: Path) -> AgentProgram:
         return AgentProgram(name, path, "leads nowhere")
     if not stat.S_ISREG(mode):
         return AgentProgram(name, path, "not a file")
-    if not _usable(real, mode, 0o005):
+    if not _usable(real, mode):
         return AgentProgram(name, path, f"agents may not read and execute {real}")
     if sandbox.has(real):
         return AgentProgram(name, path, link=(str(real), BIN / name))
@@ -159,7 +166,7 @@ def _folder(path: Path, keep_out: Iterable[Path]) -> AgentProgram:
         return AgentProgram(name, path, "not an absolute path")
     real = path.resolve()
     why = _forbidden(path, real, keep_out)
-    if not why and not _usable(real, real.stat().st_mode, 0o005):
+    if not why and not _usable(real, real.stat().st_mode):
         why = "agents may not enter it"
     if why:
         return AgentProgram(name, path, why)
@@ -186,6 +193,6 @@ def _forbidden(path: Path, real: Path, keep_out: Iterable[Path]) -> str:
     return ""
 
 
-def _usable(path: Path, mode: int, bits: int) -> bool:
-    """Return True if agents may use it: with root they have uids of their own, else the daemon's."""
-    return mode & bits == bits if os.geteuid() == 0 else os.access(path, os.R_OK | os.X_OK)
+def _usable(path: Path, mode: int) -> bool:
+    """Return True if agents may read and execute it: with root they have uids of their own, else the daemon's."""
+    return mode & 0o005 == 0o005 if os.geteuid() == 0 else os.access(path, os.R_OK | os.X_OK)

@@ -20,6 +20,7 @@ from tests.bench import (
     nix,
     nixos,
     old,
+    relay,
     scale,
     upgrade,
 )
@@ -34,6 +35,7 @@ MEASURES = (
     idle.measure,
     broker.measure,
     live.measure,
+    relay.measure,
     nix.measure,
     nixos.measure,
     upgrade.measure,

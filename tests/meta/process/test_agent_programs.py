@@ -210,6 +210,19 @@ def test_what_agents_have_and_do_not_is_one_line(home: Path) -> None:
     assert describe(agent_programs(Config(), search=str(home))) == "none"
 
 
+def test_what_hive_may_not_look_at_is_named_and_the_others_are_there(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    program(home / "bin" / "claude")
+    programs = found(home, "/closed/tool")
+    assert programs["/closed/tool"].why == "Permission denied"
+    assert programs["claude"].why == ""
+
+
 def test_a_relative_path_is_refused() -> None:
     (one,) = [one for one in agent_programs(Config(agent_programs="bin/claude"), search="") if one.name == "claude"]
     assert one.why == "not an absolute path"
