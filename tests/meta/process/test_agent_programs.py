@@ -213,8 +213,12 @@ def test_what_agents_have_and_do_not_is_one_line(home: Path) -> None:
 def test_what_hive_may_not_look_at_is_named_and_the_others_are_there(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    is_dir = Path.is_dir
+
     def closed(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied")
+        if path.is_relative_to("/closed"):
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
 
     monkeypatch.setattr(Path, "is_dir", closed)
     program(home / "bin" / "claude")
