@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.unix_front import in_front
 
 pytestmark = [
     pytest.mark.bwrap,
+    pytest.mark.timeout(120),
     pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
     pytest.mark.skipif(sandbox.available() is None, reason="bubblewrap is not installed"),
     pytest.mark.lab(agents=("alice",), settings={"HIVE_AGENT_PROGRAMS": str(CLAUDE)}),
@@ -63,7 +65,7 @@ def turn(lab: Lab, prompt: str) -> list[dict[str, Any]]:
     where = ["--state", str(lab.layout.state), "--runtime", str(lab.layout.runtime)]
     hive = [sys.executable, "-m", "api.cli.main", "shell", *where, "alice"]
     program = [sys.executable, "-P", "-c", textwrap.dedent(TURN), prompt]
-    done = subprocess.run([*hive, "--", *program], capture_output=True, text=True, timeout=55, stdin=subprocess.DEVNULL)
+    done = subprocess.run([*hive, "--", *program], capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines, done.stderr
     return lines
@@ -97,3 +99,29 @@ def test_without_a_way_out_the_turn_ends_at_once_and_says_what_is_missing(lab: L
     assert (last["type"], last["is_error"], last["api_error_status"]) == ("result", True, 503)
     assert "no way out of this container: /run/egress/egress.sock does not answer" in last["result"]
     assert last["duration_ms"] < 15_000
+
+
+@pytest.mark.full  # the second turn of this page is enough for every run
+def test_a_turn_goes_on_over_a_restart_of_the_daemon(lab: Lab, api: FakeMessages) -> None:
+    state = lab.layout.agent_state(ALICE)
+    wait = "touch /state/waiting; while ! [ -e /state/go ]; do sleep 0.05; done"
+    plan = [
+        {"tool": "mcp__hive__whoami", "input": {}},
+        {"tool": "Bash", "input": {"command": wait}},
+        {"tool": "mcp__hive__send", "input": {"to": "manager", "body": "after the restart"}},
+        {"text": "all done"},
+    ]
+
+    def restart() -> None:
+        lab.until((state / "waiting").exists)
+        lab.kill()
+        (state / "go").touch()
+        lab.start()
+
+    with in_front(lab.layout.egress(ALICE) / "egress.sock", api.url), ThreadPoolExecutor(1) as pool:
+        restarting = pool.submit(restart)
+        lines = turn(lab, f"@@plan {json.dumps(plan)}")
+        restarting.result()
+    assert (lines[-1]["is_error"], lines[-1]["result"]) == (False, "all done")
+    assert [failed for failed, _ in shown(api)] == [False, False, False]
+    assert "after the restart" in lab.inbox("manager")
