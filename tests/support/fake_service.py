@@ -84,7 +84,12 @@ class FakeService:
         self.broker = broker
         self.background = Background()
         self.live = Live(LiveStore(layout.live))
-        self.links = Links(lambda agent: None, lambda agent: self.broker.interrupt(agent), live=self.live)
+        self.links = Links(
+            lambda agent: None,
+            lambda agent: self.broker.interrupt(agent),
+            release=lambda agent, launch: self.broker.release_turn(agent, launch),
+            live=self.live,
+        )
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
         self.tips: list[RefusedTip] = []

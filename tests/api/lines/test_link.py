@@ -70,6 +70,22 @@ async def test_a_hand_out_is_noted_with_the_launch_that_took_it(pods: Hive) -> N
     await writer.wait_closed()
 
 
+async def test_a_harness_that_releases_its_turn_gets_the_message_again_and_nothing_is_counted(pods: Hive) -> None:
+    reader, writer = await link(pods, {"up": "hello", "generation": "g", "nonce": "n1", "turn": 0})
+    async with asyncio.timeout(10):
+        await reader.readline()
+        await pods.fake.broker.send("manager", ALICE, "during an outage")
+        for number in range(1, 6):
+            (message,) = await pods.ask(ALICE, '{"cmd":"recv","wait_seconds":0}')
+            assert (message["body"], message["redelivered"]) == ("during an outage", number > 1)
+            for line in ({"up": "state", "state": "thinking", "turn": number}, {"up": "release", "turn": number}):
+                writer.write(json.dumps(line).encode() + b"\n")
+            assert json.loads(await reader.readline()) == {"down": "released", "turn": number}
+    assert await pods.fake.broker.dead_letters() == []
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_harness_that_does_not_begin_with_hello_is_cut_off(pods: Hive) -> None:
     reader, writer = await link(pods, {"up": "state", "state": "idle"})
     async with asyncio.timeout(10):
