@@ -150,6 +150,7 @@ class Controls:
 
     async def _restart(self, stop: Stop) -> str:
         await self._conversation.restart("the operator asked for it")
+        self._retry()
         return "the next turn begins a new conversation"
 
     def _set_model(self, name: str) -> str:
@@ -157,6 +158,11 @@ class Controls:
         self._program.report()
         shown = self._model.name or "the runtime's default"
         self._bus.emit(Note(text=f"the model of the next turn is {shown}"))
-        if self._gate.status.state is TurnState.PARKED:
-            self._loop.retry_now()
+        self._retry()
         return f"the next turn has {shown}" + (f"; a warning: {warning}" if warning else "")
+
+    def _retry(self) -> None:
+        """End the wait of a parked agent: what changed may help."""
+        wait = self._gate.waiting
+        if wait is not None and wait.state is TurnState.PARKED:
+            self._loop.retry_now()

@@ -75,6 +75,8 @@ class FakeHive:
         self.sent: list[tuple[str, str]] = []
         self.proposed: list[RequestApplyCommit] = []
         self.acks = 0
+        self.acked: list[int] = []
+        self.dead: list[int] = []
         self.refuse: dict[str, str] = {}
         self.probing = True
         self.draining = False
@@ -227,11 +229,13 @@ class FakeHive:
             case Recv(wait_seconds=seconds):
                 return await self._take(seconds)
             case AckTurn():
+                self.acked += [message.id for message in self._inflight]
                 self._inflight.clear()
                 self.acks += 1
             case RequeueInflight():
                 again = [message.model_copy(update={"redelivered": True}) for message in self._inflight]
                 self._returns.update(message.id for message in again)
+                self.dead += [message.id for message in again if self._returns[message.id] >= 3]
                 self._queue[:0] = [message for message in again if self._returns[message.id] < 3]
                 self._inflight.clear()
             case Send(to=to, body=body):

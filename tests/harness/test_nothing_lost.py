@@ -1,0 +1,114 @@
+"""The loop's promise, with whatever happens around it: no message is lost, and none is acknowledged unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.runtimes.base import Ending, Sink, TurnOutcome, TurnRequest
+from meta.wire.link import Cancel, Control, Drain, Hold, Resume, Verb
+from tests.harness.inside import Inside
+from tests.support.scripted_runtime import OK, ScriptedRuntime
+
+if TYPE_CHECKING:
+    from tests.harness.conftest import FakeHive, Harness
+
+MESSAGES = 25
+BAD = (Ending.PARKED, Ending.NEEDS_LOGIN, Ending.CRASHED, Ending.REFUSED, Ending.OVERFLOW)
+_BEGINS = re.compile(r"^----- message (\d+) begins", re.MULTILINE)
+
+
+class Moody(ScriptedRuntime):
+    """A runtime whose turns end in any way, until `calm`. `seen` are the messages that its model was shown."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__()
+        self.capabilities = replace(self.capabilities, inject=True)
+        self.dice = dice
+        self.calm = False
+        self.seen: set[int] = set()
+
+    async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
+        """End well in two of three cases."""
+        self.seen.update(map(int, _BEGINS.findall(request.prompt)))
+        await asyncio.sleep(self.dice.random() * 0.02)
+        if self.calm or self.dice.random() < 0.67:
+            return await OK(request, sink)
+        if self.dice.random() < 0.2:
+            self.interrupted.clear()
+            await self.interrupted.wait()
+            return TurnOutcome(Ending.CANCELLED)
+        return TurnOutcome(self.dice.choice(BAD), "bad luck", time.time() + 0.01)
+
+    async def inject(self, text: str) -> bool:
+        """Take a text in half of the cases."""
+        if self.dice.random() < 0.5:
+            return False
+        self.seen.update(map(int, _BEGINS.findall(text)))
+        return True
+
+
+class Changing:
+    """Credentials that change all the time, so that no turn waits for a login."""
+
+    def mark(self) -> object:
+        return object()
+
+
+async def disturb(hive: FakeHive, dice: random.Random) -> None:
+    """Do one thing that can happen at any time."""
+    what = dice.randrange(8)
+    if what == 0:
+        await hive.order(Hold(paused=dice.random() < 0.5, over_budget=dice.random() < 0.2))
+    elif what == 1:
+        await hive.order(Drain(deadline_seconds=1) if dice.random() < 0.5 else Resume())
+    elif what == 2:
+        await hive.order(Cancel())
+    elif what == 3:
+        await hive.order(Control(id="c", verb=dice.choice((Verb.CANCEL, Verb.NEW_SESSION, Verb.COMPACT))))
+    elif what == 4:
+        hive.breaking = True
+    elif what == 5:
+        await hive.close()
+        await hive.open()
+        await hive.until(lambda links=hive.links: hive.links > links)  # type: ignore[misc]
+    else:
+        await asyncio.sleep(dice.random() * 0.03)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_no_message_is_lost_and_none_is_acknowledged_unseen(
+    harness: Harness, hive: FakeHive, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    for name, seconds in {
+        "mail.LOOK_SECONDS": 0.005,
+        "loop.LOGIN_LOOK_SECONDS": 0.005,
+        "loop.DRAIN_GRACE": 0.02,
+        "connect.FIRST_DELAY": 0.005,
+        "link.RELEASE_SECONDS": 0.5,
+        "turn.STOP_SECONDS": 0.05,
+    }.items():
+        monkeypatch.setattr(f"harness.{name}", seconds)
+    dice = random.Random(seed)
+    runtime = Moody(dice)
+    inside = Inside(harness.run.parent, runtime=runtime, credentials=Changing())
+    async with inside.start():
+        for number in range(MESSAGES):
+            await hive.post("bob", f"message {number}")
+            await disturb(hive, dice)
+        runtime.calm, hive.breaking = True, False
+        runtime.interrupted.set()
+        await hive.order(Hold())
+        await hive.order(Resume())
+        async with asyncio.timeout(20):
+            while {*hive.acked, *hive.dead} != {*range(1, MESSAGES + 1)}:
+                runtime.interrupted.set()
+                await asyncio.sleep(0.01)
+    assert {*hive.acked} <= runtime.seen
+    assert not {*hive.acked} & {*hive.dead}
