@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from meta.names import AgentName
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.lifecycle import Lifecycle
+from reconciler.agents.login import Logins
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.spawn import Spawns
 from reconciler.agents.swarm import Swarm
@@ -39,7 +40,7 @@ from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
 from reconciler.usage.budgets import Budgets
-from reconciler.usage.turns import Turns as Statistics
+from reconciler.usage.records import TurnRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Service:
     settings: SettingsEdit
     rebase: Rebase
     agents: Lifecycle
+    logins: Logins
     swarm: Swarm
     spawns: Spawns
     declared: Declared
@@ -77,7 +79,7 @@ class Service:
     reminders: Reminders
     loose_ends: LooseEnds
     # turns and their cost
-    statistics: Statistics
+    turn_records: TurnRecords
     budgets: Budgets
     # what connections need
     events: Events

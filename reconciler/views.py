@@ -335,6 +335,26 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginResult:
+    """A step of a login. `text` is for the operator; the agent's CLI or the agent wrote it, and hive cleaned it.
+
+    address      the operator logs in at `address`. `known`: it is on a host of a provider of models that hive
+                 knows; without that the agent may have made it up
+    again        the code was wrong, and the CLI asks for it again
+    pending      the login is not done yet
+    done         the agent is logged in
+    cancelled    the login was cancelled
+    logged-out   the agent has no login any more
+    """
+
+    agent: AgentName
+    state: str
+    text: str
+    address: str | None = None
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelUsage:
     """What the turns of an agent with one model took. `waited` counts those that were put back: an outage, a limit or a
     missing login. `cost` is in dollars.

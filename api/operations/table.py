@@ -10,6 +10,7 @@ from api.operations.dead_letters import DEAD_LETTERS
 from api.operations.down import DOWN
 from api.operations.lifecycle import LIFECYCLE
 from api.operations.live_events import LIVE_EVENTS
+from api.operations.login import LOGIN
 from api.operations.loose_ends import LOOSE_ENDS
 from api.operations.messages import MESSAGES
 from api.operations.proposals import PROPOSALS
@@ -38,6 +39,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *LOOSE_ENDS,
     *UPKEEP,
     *USAGE,
+    *LOGIN,
 )
 
 

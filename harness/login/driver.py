@@ -20,6 +20,7 @@ from harness.login.table import Dialogue, LoginRow
 from meta.errors import BadInput, Conflict, PermanentError, Refused, TransientError
 from meta.text import one_line, scrub
 from meta.wire.link import Verb
+from meta.wire.login import AGAIN, LOGGED_IN, PENDING
 
 log = logging.getLogger(__name__)
 
@@ -136,25 +137,24 @@ class LoginDriver:
         return text
 
     async def code(self, text: str) -> str:
-        """Pass the code to the CLI, and return how the login ended. Without a code only wait for that.
+        """Pass the code to the CLI, and return what came of it (meta.wire.login). Without a code only wait for that.
 
-        Raise Conflict if no login is under way, BadInput if the CLI wants the code again, TransientError if the login
-        is not done yet, PermanentError if it failed.
+        Raise Conflict if no login is under way, PermanentError if it failed.
         """
         login = self._login
         if login is None:
             raise Conflict(self._last or "no login is under way", "`hive login AGENT` begins one")
         if text:
             if not _CODE.fullmatch(text) or len(text) > CODE_MOST:
-                raise BadInput("that is no code: it has spaces, line ends or too many characters", "copy it again")
+                return f"{AGAIN}that is no code: it has spaces, odd characters or too many"
             login.enter(text)
         try:
             async with asyncio.timeout(CODE_SECONDS):
                 again = await login.answer()
-        except TimeoutError as error:
-            raise TransientError("the login is not done yet", "go on, or cancel it with Ctrl-C") from error
+        except TimeoutError:
+            return PENDING
         if again is not None:
-            raise BadInput(again, "copy the whole code, and enter it again")
+            return f"{AGAIN}{again}"
         if self._login is not login:  # cancelled, or it took too long
             raise Conflict(self._last, "`hive login AGENT` begins again")
         return await self._conclude(login)
@@ -167,7 +167,7 @@ class LoginDriver:
         presence = self._credentials.look()
         if presence.standing is Standing.MISSING:
             raise PermanentError(f"the CLI reports a login, but {presence.reason}", "see the agent's log")
-        return "logged in"
+        return LOGGED_IN
 
     async def cancel(self) -> str:
         """End a login that is under way."""

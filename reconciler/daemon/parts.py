@@ -23,6 +23,7 @@ from reconciler.agents.declared.acts import Commands
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.inputs import Inputs
 from reconciler.agents.lifecycle import Lifecycle
+from reconciler.agents.login import Logins, NoControl
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.rollout_file import RolloutFile
 from reconciler.agents.spawn import Spawns
@@ -91,7 +92,7 @@ from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import Actions, Disk, DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
 from reconciler.usage.budgets import Budgets
-from reconciler.usage.turns import Turns as Statistics
+from reconciler.usage.records import TurnRecords
 from reconciler.world import World
 
 
@@ -145,7 +146,7 @@ class _Store:
 class _Spending:
     """The parts that count turns and keep budgets."""
 
-    turns: Statistics
+    records: TurnRecords
     budgets: Budgets
 
 
@@ -163,7 +164,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     live_store = await asyncio.to_thread(LiveStore, layout.live)
 
     async def record(agent: AgentName, log: str, id: int, ts: int, usage: Usage) -> None:
-        await spending.turns.record(agent, log, id, ts, usage)  # it needs the links, which need the live events
+        await spending.records.record(agent, log, id, ts, usage)  # it needs the links, which need the live events
 
     live = Live(live_store, record)
     closing.push_async_callback(live.close)
@@ -236,7 +237,7 @@ def _world(
         as_root=privilege(here.config.uid_start).hands_out_uids,
         own_ranges=here.choice.own_ranges,
         on_destroy=(store.questions.forget, store.reminders.forget, live.forget),
-        on_purge=(spending.turns.forget,),
+        on_purge=(spending.records.forget,),
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
     )
@@ -312,7 +313,7 @@ async def _spending(
     rounds = here.background.rounds("budgets")
     budgets = Budgets(database, store.settings.of, roster.names, links, rounds)
     await budgets.load()
-    return _Spending(Statistics(database, metrics.turns, budgets.judge), budgets)
+    return _Spending(TurnRecords(database, metrics.turns, budgets.judge), budgets)
 
 
 def _service(
@@ -357,12 +358,13 @@ def _service(
         digest=DigestQuery(store.events, world.clock),
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, discovery),
-        usage=UsageQuery(spending.turns, spending.budgets, store.settings, world.clock),
+        usage=UsageQuery(spending.records, spending.budgets, store.settings, world.clock),
         proposals=proposals,
         discovery=discovery,
         settings=SettingsEdit(world, deploys, proposals),
         rebase=Rebase(world, deploys, stale, proposals, branches),
         agents=agents,
+        logins=Logins(world, deploys, NoControl()),
         swarm=Swarm(world, loop, agents),
         spawns=spawns,
         declared=_declared(here, world, loop, Commands(deploys, proposals, spawns, agents), store, declared),
@@ -374,7 +376,7 @@ def _service(
         broker=store.broker,
         questions=store.questions,
         reminders=store.reminders,
-        statistics=spending.turns,
+        turn_records=spending.records,
         budgets=spending.budgets,
         loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
         events=store.events,

@@ -13,7 +13,7 @@ from reconciler.observe.settings import DeployedSettings
 from reconciler.plan.budget import DAY, Sums, day_of
 from reconciler.store.usage import DaySum, Turn
 from reconciler.usage.budgets import Budgets
-from reconciler.usage.turns import Turns
+from reconciler.usage.records import TurnRecords
 from reconciler.views import AgentUsage, BudgetUse, ModelUsage, TurnUsage, UsageReport
 
 
@@ -21,7 +21,7 @@ from reconciler.views import AgentUsage, BudgetUse, ModelUsage, TurnUsage, Usage
 class UsageQuery:
     """The usage query."""
 
-    turns: Turns
+    turns: TurnRecords
     budgets: Budgets
     settings: DeployedSettings
     clock: Callable[[], float] = time.time

@@ -33,7 +33,7 @@ from reconciler.store.database import Database
 from reconciler.store.live import LiveStore
 from reconciler.telemetry.metrics import Metrics
 from reconciler.usage.budgets import Budgets
-from reconciler.usage.turns import Turns
+from reconciler.usage.records import TurnRecords
 from reconciler.views import (
     AgentOutcome,
     AgentStatus,
@@ -41,6 +41,7 @@ from reconciler.views import (
     Change,
     Diff,
     Digest,
+    LoginResult,
     LogPart,
     LogRow,
     ModelStatus,
@@ -94,6 +95,8 @@ class FakeService:
         self.rows: dict[AgentName, PlanRow] = {}
         self.tips: list[RefusedTip] = []
         self.waits: dict[AgentName, str] = {}
+        self.login_address = "https://claude.ai/oauth/authorize?z-1"
+        self.login_answers: list[LoginResult] = []
         self.shown: dict[int, Card] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
@@ -123,8 +126,8 @@ class FakeService:
         self.deployed = AgentSettings(budget=Budget(turns=2, dollars=1.5))
         settings = SimpleNamespace(of=self._deployed)
         self.budgets = Budgets(database, settings.of, self.agents, Holds(), clock=NOW)
-        self.turns = Turns(database, Metrics().turns, self.budgets.judge, clock=NOW)
-        self.usage = UsageQuery(self.turns, self.budgets, settings, NOW)  # type: ignore[arg-type]
+        self.turn_records = TurnRecords(database, Metrics().turns, self.budgets.judge, clock=NOW)
+        self.usage = UsageQuery(self.turn_records, self.budgets, settings, NOW)  # type: ignore[arg-type]
         self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
 
     async def _deployed(self, _agent: AgentName) -> AgentSettings:
@@ -164,6 +167,7 @@ class FakeService:
             agents=part(
                 start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
             ),
+            logins=part(start="login", code="login_code", cancel="login_cancel", logout="logout"),
             spawns=part(begin="spawn", request="request_spawn"),
             declared=part(),
             rollback=part(call="rollback"),
@@ -174,7 +178,7 @@ class FakeService:
             questions=self.questions,
             reminders=self.reminders,
             loose_ends=self.ends,
-            statistics=self.turns,
+            turn_records=self.turn_records,
             budgets=self.budgets,
             events=self.events,
             links=self.links,
@@ -377,6 +381,27 @@ class FakeService:
 
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
         self.record(("adopt", agent, by, running))
+
+    async def login(self, agent: AgentName, by: str) -> LoginResult:
+        self.known(agent)
+        self.record(("login", agent, by))
+        return LoginResult(
+            agent, "address", "", self.login_address, self.login_address.startswith("https://claude.ai/")
+        )
+
+    async def login_code(self, agent: AgentName, code: str, by: str) -> LoginResult:
+        self.known(agent)
+        self.record(("login_code", agent, code))
+        return self.login_answers.pop(0) if self.login_answers else LoginResult(agent, "done", "logged in")
+
+    async def login_cancel(self, agent: AgentName, by: str) -> LoginResult:
+        self.record(("login_cancel", agent, by))
+        return LoginResult(agent, "cancelled", "the login was cancelled")
+
+    async def logout(self, agent: AgentName, by: str) -> LoginResult:
+        self.known(agent)
+        self.record(("logout", agent, by))
+        return LoginResult(agent, "logged-out", "logged out")
 
     async def reread(self, agent: AgentName | None) -> None:
         pass

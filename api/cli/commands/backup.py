@@ -249,7 +249,7 @@ def _show_backup(target: Path, manifest: "Manifest", json: bool) -> None:
     if manifest.credentials:
         console.write("it holds the agents' /state and homes with their CREDENTIALS: protect it like them")
     if manifest.skipped:
-        kinds = "links, sockets, devices, odd names or files under a lease"
+        kinds = "logins, links, sockets, devices, odd names or files under a lease"
         owners = _owners(manifest.skipped)
         console.write(f"left out: {len(manifest.skipped)} {kinds}{owners} (--json lists them)")
 

@@ -204,6 +204,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",
     "agent_logged_in": lambda d: "is logged in",
+    "login_requested": lambda d: f"{_text(d, 'what')} was asked for{_with(d, ' by ', 'by')}",
     "agent_over_budget": lambda d: f"takes no turn: {_text(d, 'reason')}",
     "agent_within_budget": lambda d: "may take turns again, within its budget",
     "agent_over_disk": _over_disk,

@@ -42,6 +42,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "agent_unhealthy": "An agent did not pass its health gate.",
         "agent_needs_login": "An agent's coding agent has no login; only a person can log in.",
         "agent_logged_in": "An agent that had no login has one now.",
+        "login_requested": "An operator began a login of an agent's coding agent, or ended its login.",
         "agent_over_budget": "An agent used up its budget of the day; it takes no turn until the next one.",
         "agent_within_budget": "An agent whose budget was used up may take turns again.",
         "agent_over_disk": "An agent's files exceed its disk limit or cannot be counted on a full disk: it is stopped.",

@@ -30,6 +30,7 @@ from meta.layout import Layout
 from meta.names import AgentName, Sha, agent_name
 from meta.own_file import sync_folder
 from meta.process.disk import disk_error
+from meta.wire.login import LOGIN_FILES
 from reconciler.upkeep.backups import archive
 from reconciler.upkeep.backups.archive import Manifest, kind_of
 
@@ -240,6 +241,9 @@ class Packing:
 
     def _entry(self, tar: tarfile.TarFile, parent: int, entry: str, path: str, depth: int) -> None:
         mode = os.stat(entry, dir_fd=parent, follow_symlinks=False).st_mode
+        if _is_login(path):
+            self._skipped.append(path)
+            return
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             self._skipped.append(path)
             return
@@ -288,6 +292,13 @@ class _Hashing(io.RawIOBase):
         data = self._source.read(size)
         self.hash.update(data)
         return data
+
+
+def _is_login(path: str) -> bool:
+    """Return True for the login of a coding agent. A copy of it would end the original at its next refresh."""
+    top, _, rest = path.partition("/")
+    _agent, _, inside = rest.partition("/")
+    return top == "agents" and inside.removeprefix("home/") in LOGIN_FILES
 
 
 def _is_text(name: str) -> bool:

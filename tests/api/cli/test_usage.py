@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 async def turn(hive: Hive, id: int, **fields: Any) -> None:
     usage = Usage(**{"runtime": "claude", "model": "haiku", "seconds": 75.0, "ending": "ok", **fields})
-    await hive.fake.turns.record(ALICE, "log1", id, NOW(), usage)
+    await hive.fake.turn_records.record(ALICE, "log1", id, NOW(), usage)
 
 
 async def test_sums_are_shown_by_model_with_the_word_that_they_are_a_claim(hive: Hive) -> None:

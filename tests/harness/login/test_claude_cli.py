@@ -9,7 +9,6 @@ import pytest
 from harness.login.driver import LoginDriver, Place
 from harness.login.presence import Credentials
 from harness.login.table import CLAUDE as ROW
-from meta.errors import BadInput
 from meta.wire.link import Verb
 from tests.harness.login.stand_in import start_child
 
@@ -24,8 +23,7 @@ async def test_the_address_comes_out_a_wrong_code_is_refused_and_logout_ends_wel
         address = await driver.control(Verb.LOGIN, "")
         assert address.startswith("https://")
         assert "/oauth/authorize?" in address
-        with pytest.raises(BadInput, match="full code"):
-            await driver.control(Verb.LOGIN_CODE, "half")
+        assert "full code" in await driver.control(Verb.LOGIN_CODE, "half")
         assert await driver.control(Verb.LOGIN_CANCEL, "") == "the login was cancelled"
         assert await driver.control(Verb.LOGOUT, "") == "logged out"
     finally:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.login.presence import MOST, Credentials, Presence, Standing, Watch, judge
 from harness.login.table import CLAUDE, CODEX, TABLE
+from meta.wire.login import LOGIN_FILES
 
 LOGIN = json.dumps({"claudeAiOauth": {"accessToken": "a", "refreshToken": "r", "expiresAt": 1}}).encode()
 
@@ -75,6 +76,10 @@ def test_no_content_of_the_file_is_an_error_or_is_in_the_reason(data: bytes) -> 
     for row in (CLAUDE, CODEX, TABLE["gemini"]):
         assert judge(row, data).standing in (Standing.PRESENT, Standing.MISSING)
     assert "hunter2" not in judge(CLAUDE, b'{"claudeAiOauth": "hunter2"').reason
+
+
+def test_every_file_of_a_login_is_one_that_backups_leave_out(tmp_path: Path) -> None:
+    assert {f"{row.folder}/{row.file}" for row in TABLE.values() if row.file} <= LOGIN_FILES
 
 
 def test_without_a_file_there_is_no_login(credentials: Credentials) -> None:

@@ -70,6 +70,32 @@ async def test_each_change_is_told_once_and_the_next_daemon_knows(database: Data
     assert len(await second.says(TurnState.IDLE, NEEDS)) == 3
 
 
+async def test_first_spawn_login_restarts_and_purge_report_each_change_once(database: Database) -> None:
+    parts = await daemon(database)
+    needs, logged = "agent_needs_login", "agent_logged_in"
+    assert await parts.says(None, TurnState.IDLE, NEEDS) == [needs]  # the first spawn
+    assert await parts.says(None, NEEDS, None, NEEDS) == [needs]  # restarts of the agent
+    parts = await daemon(database)
+    assert await parts.says(None, NEEDS) == [needs]  # a restart of the daemon
+    assert await parts.says(TurnState.IDLE, TurnState.THINKING) == [needs, logged]  # the login
+    parts = await daemon(database)
+    assert await parts.says(None, TurnState.IDLE, None, TurnState.PAUSED, TurnState.IDLE) == [needs, logged]
+    await parts.memory.forget(ALICE)  # a purge
+    assert await parts.says(None, TurnState.IDLE, NEEDS) == [needs, logged, needs]  # the next agent of that name
+
+
+async def test_a_purge_of_an_agent_without_a_login_reports_nothing_of_the_next_one(database: Database) -> None:
+    parts = await daemon(database)
+    await parts.says(NEEDS)
+    await parts.memory.forget(ALICE)
+    assert await parts.says(None, TurnState.IDLE, TurnState.THINKING) == ["agent_needs_login"]
+
+
+async def test_an_agent_whose_runtime_needs_no_login_reports_none(database: Database) -> None:
+    parts = await daemon(database)
+    assert await parts.says(None, *(state for state in TurnState if state is not NEEDS), None, TurnState.IDLE) == []
+
+
 @pytest.mark.parametrize("turn", [TurnState.PARKED, TurnState.OVER_BUDGET, TurnState.COMPACTING])
 async def test_whatever_else_a_harness_does_it_does_with_a_login(database: Database, turn: TurnState) -> None:
     assert (await (await daemon(database)).says(NEEDS, turn))[1:] == ["agent_logged_in"]

@@ -17,7 +17,7 @@ from reconciler.store.database import Database
 from reconciler.store.events import log
 from reconciler.telemetry.turns import TurnCounters
 from reconciler.usage.budgets import Budgets
-from reconciler.usage.turns import Turns
+from reconciler.usage.records import TurnRecords
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
 NOON = 20_000 * DAY + 43_200.0
@@ -59,7 +59,7 @@ class Hive:
     def restart(self) -> None:
         self.holds = Holds()
         self.budgets = Budgets(self.db, self._settings, lambda: self.names, self.holds, clock=lambda: self.now)
-        self.turns = Turns(self.db, self.counters, self.budgets.judge, clock=lambda: self.now)
+        self.turns = TurnRecords(self.db, self.counters, self.budgets.judge, clock=lambda: self.now)
 
     async def _settings(self, agent: AgentName) -> AgentSettings | None:
         settings = self.settings[agent]

@@ -24,6 +24,7 @@ from meta.git import packs
 from meta.layout import Layout
 from meta.model import TagState
 from meta.names import ProposalId
+from meta.wire.login import LOGIN_FILES
 from reconciler.upkeep.audit import verify
 from reconciler.upkeep.backups import archive, packing
 from reconciler.upkeep.backups import write as backup
@@ -307,6 +308,28 @@ async def test_links_and_pipes_of_agents_are_left_out_and_named(layout: Layout, 
     assert (target.agent_home(ALICE) / "ünï").read_bytes() == b"fine"
     assert stat.S_IMODE((target.agent_home(ALICE) / "empty").stat().st_mode) == 0o500
     assert not target.agent_state(ALICE).exists()
+
+
+@pytest.mark.parametrize("file", sorted(LOGIN_FILES))
+async def test_no_login_of_a_coding_agent_is_in_a_backup(layout: Layout, tmp_path: Path, file: str) -> None:
+    login = layout.agent_home(ALICE) / file
+    login.parent.mkdir(parents=True)
+    login.write_bytes(b"a token of alice")
+    (login.parent / "notes").write_bytes(b"fine")
+    manifest = await write(layout, tmp_path / "b.tar", backup.Wanted(agents=True))
+    assert manifest.skipped == (f"agents/alice/home/{file}",)
+    assert b"a token of alice" not in (tmp_path / "b.tar").read_bytes()
+    target = elsewhere(tmp_path)
+    restore(tmp_path / "b.tar", target)
+    assert [path.name for path in (target.agent_home(ALICE) / file).parent.iterdir()] == ["notes"]
+
+
+async def test_without_agents_no_file_of_theirs_is_in_a_backup(layout: Layout, tmp_path: Path) -> None:
+    for folder in (layout.agent_home(ALICE), layout.agent_state(ALICE)):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "key").write_bytes(b"a token of alice")
+    await write(layout, tmp_path / "b.tar")
+    assert b"a token of alice" not in (tmp_path / "b.tar").read_bytes()
 
 
 async def test_a_backup_follows_no_symlink_in_the_place_of_a_work_trees_parent(

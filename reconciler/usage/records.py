@@ -16,7 +16,7 @@ from reconciler.telemetry.turns import TurnCounters
 from reconciler.usage.claim import turn_of
 
 
-class Turns:
+class TurnRecords:
     """The statistics of turns. `counted` is awaited with the agent after each turn that is new."""
 
     def __init__(

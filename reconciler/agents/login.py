@@ -1,0 +1,109 @@
+"""Commands about the login of an agent's coding agent. The harness drives its CLI; hive only passes text on.
+
+The code is a secret: it is in no event, no error and no log. What comes back is the agent's: it is cleaned, and an
+address that is on no known host is marked, because an agent that lies could send its operator anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from meta.errors import Conflict, DiskFull
+from meta.names import AgentName
+from meta.text import one_line, scrub
+from meta.wire.link import Done, Verb
+from meta.wire.login import AGAIN, LOGGED_IN, PENDING
+from reconciler.proposals.deploys import Deploys
+from reconciler.views import LoginResult
+from reconciler.world import World
+
+log = logging.getLogger(__name__)
+
+SECONDS = 35.0
+"""Seconds within which a harness has to answer. It answers itself after 25."""
+TEXT_MOST = 2000
+HOSTS = ("claude.ai", "claude.com", "anthropic.com", "openai.com", "chatgpt.com", "google.com")
+"""Hosts, with those below them, at which people log in to providers of models."""
+_ADDRESS = re.compile(r"https://[!-~]{1,3000}")
+
+
+class Control(Protocol):
+    """Asks a harness for something (reconciler.observe.links.Links)."""
+
+    async def control(self, agent: AgentName, verb: Verb, text: str = "", seconds: float = 30.0) -> Done:
+        """Return the harness's answer. Raise Conflict without a harness, TransientError without an answer."""
+
+
+class NoControl:
+    """Asks no harness. It stands in until the links can ask one."""
+
+    async def control(self, agent: AgentName, verb: Verb, text: str = "", seconds: float = 30.0) -> Done:
+        """Refuse."""
+        raise Conflict(f"the harness of {agent} cannot be asked for {verb}")
+
+
+class Logins:
+    """The commands."""
+
+    def __init__(self, world: World, deploys: Deploys, control: Control) -> None:
+        self._world = world
+        self._deploys = deploys
+        self._control = control
+
+    async def start(self, agent: AgentName, by: str) -> LoginResult:
+        """Begin a login, and return the address at which the operator logs in."""
+        done = await self._ask(agent, Verb.LOGIN)
+        await self._record(agent, "login", by)
+        lines = [line.strip() for line in scrub(done.text, 4000).splitlines() if line.strip()]
+        address = lines[0] if lines else ""
+        if not _ADDRESS.fullmatch(address):
+            raise Conflict(f"the CLI of {agent} printed no address", f"`hive shell {agent}`, and log in there")
+        return LoginResult(agent, "address", "\n".join(lines[1:])[:TEXT_MOST], address, is_known(address))
+
+    async def code(self, agent: AgentName, code: str, by: str) -> LoginResult:
+        """Pass the code to the CLI, or wait for the end of a login that needs none. Return what came of it."""
+        text = (await self._ask(agent, Verb.LOGIN_CODE, code)).text
+        if text == PENDING:
+            return LoginResult(agent, "pending", "the login is not done yet")
+        if text.startswith(AGAIN):
+            return LoginResult(agent, "again", one_line(text.removeprefix(AGAIN)))
+        if text != LOGGED_IN:
+            raise Conflict(f"{agent} answers as no login does: {one_line(text, 100)}", f"see `hive logs {agent}`")
+        return LoginResult(agent, "done", f"{agent} is logged in, says its CLI")
+
+    async def cancel(self, agent: AgentName, by: str) -> LoginResult:
+        """Cancel a login that is under way."""
+        return LoginResult(agent, "cancelled", one_line((await self._ask(agent, Verb.LOGIN_CANCEL)).text))
+
+    async def logout(self, agent: AgentName, by: str) -> LoginResult:
+        """Remove the login of an agent's CLI."""
+        done = await self._ask(agent, Verb.LOGOUT)
+        await self._record(agent, "logout", by)
+        return LoginResult(agent, "logged-out", one_line(done.text))
+
+    async def _ask(self, agent: AgentName, verb: Verb, text: str = "") -> Done:
+        await self._deploys.entry(agent)
+        done = await self._control.control(agent, verb, text, SECONDS)
+        if not done.ok:
+            why = one_line(done.text.replace(text, "[code]") if text else done.text)
+            raise Conflict(f"{agent}: {why or f'its harness refuses `{verb}`'}", f"see `hive logs {agent}`")
+        return done
+
+    async def _record(self, agent: AgentName, what: str, by: str) -> None:
+        try:
+            await self._world.events.append("login_requested", agent, {"what": what, "by": by})
+        except DiskFull as error:
+            log.warning("%s: the %s by %s is not in the events: %s", agent, what, by, error.summary)
+
+
+def is_known(address: str) -> bool:
+    """Return True if the address is on a known host, without a name of a user or a port that could hide another."""
+    try:
+        parts = urlsplit(address)
+        host, plain = parts.hostname or "", parts.netloc == parts.hostname
+    except ValueError:
+        return False
+    return plain and any(host == known or host.endswith(f".{known}") for known in HOSTS)

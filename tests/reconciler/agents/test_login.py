@@ -1,0 +1,121 @@
+"""What hive passes on of a login: cleaned text, a marked address, and the code to no place but the harness."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meta.errors import Conflict
+from meta.names import AgentName
+from meta.wire.link import Control, Done, Verb
+from reconciler.agents.login import Logins, is_known
+
+ALICE = AgentName("alice")
+ADDRESS = "https://claude.ai/oauth/authorize?z-1"
+
+
+class Harness:
+    """A harness that answers with `text`, and keeps what it was asked."""
+
+    def __init__(self, text: str, ok: bool = True) -> None:
+        self.text, self.ok = text, ok
+        self.asked: list[tuple[Verb, str]] = []
+
+    async def control(self, agent: AgentName, verb: Verb, text: str = "", seconds: float = 30.0) -> Done:
+        self.asked.append((verb, text))
+        return Done(id="1", ok=self.ok, text=self.text)
+
+
+class Hive:
+    """The commands over a harness."""
+
+    def __init__(self, text: str, ok: bool = True) -> None:
+        self.harness = Harness(text, ok)
+        self.events: list[tuple[Any, ...]] = []
+
+        async def append(*event: Any) -> None:
+            self.events.append(event)
+
+        async def entry(agent: AgentName) -> None:
+            assert agent == ALICE
+
+        world: Any = SimpleNamespace(events=SimpleNamespace(append=append))
+        deploys: Any = SimpleNamespace(entry=entry)
+        self.logins = Logins(world, deploys, self.harness)
+
+
+async def test_the_address_is_the_first_line_and_the_rest_is_for_the_operator() -> None:
+    hive = Hive(f"{ADDRESS}\nEnter \x1b[31mthis\x1b[0m\n\n ABCD-1 ")
+    result = await hive.logins.start(ALICE, "operator uid 0")
+    assert (result.state, result.address, result.known) == ("address", ADDRESS, True)
+    assert result.text == "Enter this\nABCD-1"
+    assert hive.events == [("login_requested", ALICE, {"what": "login", "by": "operator uid 0"})]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no address", "http://claude.ai/x", "https://claude.ai/a b", "javascript:alert(1)"]
+)
+async def test_an_answer_without_an_address_is_an_error(text: str) -> None:
+    with pytest.raises(Conflict, match="printed no address"):
+        await Hive(text).logins.start(ALICE, "op")
+
+
+@pytest.mark.parametrize(
+    ("address", "known"),
+    [
+        (ADDRESS, True),
+        ("https://auth.openai.com/codex/device", True),
+        ("https://claude.ai.evil.example/", False),
+        ("https://claude.ai@evil.example/", False),
+        ("https://claude.ai:1234/", False),
+        ("https://notclaude.ai/", False),
+        ("https://[/", False),
+    ],
+)
+def test_only_the_hosts_of_known_providers_are_known(address: str, known: bool) -> None:
+    assert is_known(address) is known
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "text"),
+    [
+        ("logged in", "done", "alice is logged in, says its CLI"),
+        ("pending", "pending", "the login is not done yet"),
+        ("again: copy\nall \x1b[2J", "again", "copy all"),
+    ],
+)
+async def test_what_came_of_a_code(answer: str, state: str, text: str) -> None:
+    hive = Hive(answer)
+    result = await hive.logins.code(ALICE, "c0de#s", "op")
+    assert (result.state, result.text) == (state, text)
+    assert hive.harness.asked == [(Verb.LOGIN_CODE, "c0de#s")]
+    assert hive.events == []
+
+
+async def test_another_answer_to_a_code_is_an_error() -> None:
+    with pytest.raises(Conflict, match="answers as no login does"):
+        await Hive("sure!").logins.code(ALICE, "x", "op")
+
+
+async def test_a_login_that_failed_is_an_error_without_the_code(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(Conflict) as error:
+        await Hive("the login failed: c0de#s is not valid", ok=False).logins.code(ALICE, "c0de#s", "op")
+    assert str(error.value) == "alice: the login failed: [code] is not valid"
+    assert "c0de" not in caplog.text
+
+
+async def test_a_logout_is_in_the_events() -> None:
+    hive = Hive("logged out")
+    assert (await hive.logins.logout(ALICE, "op")).state == "logged-out"
+    assert hive.events[0][2] == {"what": "logout", "by": "op"}
+
+
+def test_the_code_is_not_in_the_text_of_its_line_or_input() -> None:
+    from api.operations.login import LoginCodeInput
+
+    assert "c0de" not in repr(Control(id="1", verb=Verb.LOGIN_CODE, text="c0de"))
+    assert "c0de" not in repr(LoginCodeInput(agent=ALICE, code="c0de"))
