@@ -17,6 +17,7 @@ from pathlib import Path
 from meta.errors import Conflict, HiveError
 from reconciler.upkeep.doctor.checks import (
     agents,
+    coding_agents,
     credentials,
     declared,
     generations,
@@ -50,6 +51,7 @@ CHECKS = (
     Check("git", "git is installed and new enough", host.git),
     Check("nix", "nix is installed if the builder needs it", host.nix),
     Check("bubblewrap", "agents can be isolated", host.bubblewrap),
+    Check("clis", "the coding agents that agents need are installed and start", coding_agents.coding_agents),
     Check("uids", "no agent is the host's root, and each has a uid of its own", host.uids),
     Check("cgroups", "the limits of agents can be enforced", host.cgroups),
     Check("helper", "the root helper of backend nixos listens", host.helper),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,7 @@ from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
 from meta.proposed.push_group import Groups, gid_of
+from reconciler.upkeep.doctor.checks import programs
 from reconciler.upkeep.doctor.checks.clock import jumped, synchronised
 
 SETTLED = 600.0
@@ -79,6 +80,7 @@ class Host:
     """The parts of the machine that a test replaces. `files`: how many files a process may have open.
 
     `systemd` is the runtime directory of systemd. `groups` returns the gid of a group, or None. `root` is root's uid.
+    `programs` finds programs as agents see them.
     """
 
     proc: Path = Path("/proc")
@@ -91,6 +93,7 @@ class Host:
     containers: Path = Path("/etc/nixos-containers")
     root: int = 0
     groups: Groups = gid_of
+    programs: Callable[[Iterable[str]], Mapping[str, programs.Place]] = programs.find
 
 
 @dataclass(slots=True)

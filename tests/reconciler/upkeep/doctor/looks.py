@@ -21,7 +21,12 @@ GONE = 2**22 + 7
 def whole_host(**changes: Any) -> Host:
     """A host on which nothing is wrong, whatever the one below it is like."""
     room = SimpleNamespace(f_bavail=2**30, f_blocks=2**31, f_frsize=4096, f_files=10**7, f_favail=10**6, f_flag=0)
-    known = {"files": lambda: 20_000, "synchronised": lambda: True, "groups": lambda _: os.getgid()}
+    known = {
+        "files": lambda: 20_000,
+        "synchronised": lambda: True,
+        "groups": lambda _: os.getgid(),
+        "programs": lambda _: {},
+    }
     whole = replace(Host(disk=lambda _: cast(os.statvfs_result, room)), **known)  # type: ignore[arg-type]
     return replace(whole, **changes)
 
