@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from meta.names import AgentName
 from meta.wire.live import Usage
+from reconciler.common.token_bucket import Bucket
 from reconciler.plan.budget import Sums, day_of
 from reconciler.store import usage as rows
 from reconciler.store.database import Database
@@ -15,9 +17,17 @@ from reconciler.store.usage import DaySum, Turn
 from reconciler.telemetry.turns import TurnCounters
 from reconciler.usage.claim import turn_of
 
+PER_MINUTE = 1200
+AT_ONCE = 3000
+"""Turns of one agent that are recorded in a minute, and at once after a while without any: a harness that reports what
+a daemon missed has up to 2,000. One that reports more is slowed down, since each is a write."""
+
 
 class TurnRecords:
-    """The statistics of turns. `counted` is awaited with the agent after each turn that is new."""
+    """The statistics of turns. `counted` is awaited with the agent after each turn that is new.
+
+    `clock` gives Unix seconds. `rest` waits for some seconds.
+    """
 
     def __init__(
         self,
@@ -25,11 +35,23 @@ class TurnRecords:
         counters: TurnCounters,
         counted: Callable[[AgentName], Awaitable[None]],
         clock: Callable[[], float] = time.time,
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._db = db
         self._counters = counters
         self._counted = counted
         self._clock = clock
+        self._rest = rest
+        self._buckets: dict[AgentName, Bucket] = {}
+
+    async def take(self, agent: AgentName, log: str, id: int, ts: float, usage: Usage) -> None:
+        """Record one turn as `record` does. Wait first if the agent reports them too fast."""
+        now = time.monotonic()
+        bucket = self._buckets.get(agent, Bucket(AT_ONCE, now))
+        self._buckets[agent], wait = bucket.take(now, PER_MINUTE, most=AT_ONCE)
+        if wait:
+            await self._rest(wait)
+        await self.record(agent, log, id, ts, usage)
 
     async def record(self, agent: AgentName, log: str, id: int, ts: float, usage: Usage) -> bool:
         """Record one turn that the agent's harness reports, and return once that is durable.
@@ -58,4 +80,5 @@ class TurnRecords:
 
     async def forget(self, agent: AgentName) -> None:
         """Remove everything about an agent that is purged."""
+        self._buckets.pop(agent, None)
         await self._db.write(partial(rows.forget, agent=agent))

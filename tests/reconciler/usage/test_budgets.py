@@ -16,6 +16,7 @@ from reconciler.plan.budget import DAY
 from reconciler.store.database import Database
 from reconciler.store.events import log
 from reconciler.telemetry.turns import TurnCounters
+from reconciler.usage import records
 from reconciler.usage.budgets import Budgets
 from reconciler.usage.records import TurnRecords
 
@@ -223,6 +224,26 @@ async def test_an_agent_that_is_destroyed_is_over_no_budget(hive: Hive) -> None:
     hive.names.remove(ALICE)
     await hive.budgets.round()
     assert hive.budgets.over == {}
+
+
+async def test_an_agent_that_reports_turns_without_end_is_slowed_down_and_another_is_not(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(records, "AT_ONCE", 5)
+    monkeypatch.setattr(records, "PER_MINUTE", 1)
+    taking = TurnRecords(hive.db, hive.counters, hive.budgets.judge, lambda: hive.now, rest)
+    usage = Usage(runtime="claude", seconds=1.0, ending="ok")
+    for number in range(7):
+        await taking.take(ALICE, "log1", number, hive.now, usage)
+    assert len(waits) == 2
+    assert all(0 < seconds <= 60 for seconds in waits)
+    await taking.take(BOB, "log1", 1, hive.now, usage)
+    assert len(waits) == 2
 
 
 async def test_each_turn_is_counted_for_prometheus_and_a_purge_removes_the_series(hive: Hive) -> None:
