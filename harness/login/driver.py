@@ -81,10 +81,14 @@ Start = Callable[[Sequence[str | Path], Mapping[str, str], Path], Awaitable[Logi
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and with what the CLI runs, as in its turns. `home` is also its working directory."""
+    """Where and with what the CLI runs, as in its turns. `home` is also its working directory.
+
+    `command` is the CLI in place of the row's program.
+    """
 
     home: Path
     env: Mapping[str, str]
+    command: tuple[str, ...] = ()
 
 
 class LoginDriver:
@@ -120,7 +124,7 @@ class LoginDriver:
         if dialogue is None:
             raise Refused("hive cannot drive this login", self._row.instead)
         await self.cancel()
-        child = await self._start((self._row.program, *dialogue.arguments), self._place.env, self._place.home)
+        child = await self._run(dialogue.arguments)
         login = self._login = _Login(child, dialogue, self._ended)
         try:
             async with asyncio.timeout(ADDRESS_SECONDS):
@@ -183,7 +187,7 @@ class LoginDriver:
         if self._row.logout is None:
             raise Refused("hive cannot end this login", self._row.instead)
         await self.cancel()
-        child = await self._start((self._row.program, *self._row.logout), self._place.env, self._place.home)
+        child = await self._run(self._row.logout)
         try:
             async with asyncio.timeout(LOGOUT_SECONDS):
                 said = await _drain(child)
@@ -201,6 +205,10 @@ class LoginDriver:
     async def close(self) -> None:
         """End what is under way."""
         await self.cancel()
+
+    async def _run(self, arguments: Sequence[str]) -> LoginChild:
+        command = self._place.command or (self._row.program,)
+        return await self._start((*command, *arguments), self._place.env, self._place.home)
 
     def _ended(self, login: _Login, why: str) -> None:
         """Note that a login ended without a request that waited for it."""

@@ -134,14 +134,16 @@ class Watch:
         self._seconds = seconds
         self._reported: Presence | None = None
         self._mark: Mark | None = None
+        self._judged: Mark | None = None
 
     def look(self) -> None:
         """Look once. A file that changed since the last look may be half written: it is judged at the next one."""
         mark = self._credentials.mark()
-        if self._reported is not None and mark != self._mark:
-            self._mark = mark
-            return
-        self._mark = mark
+        if self._reported is not None:
+            changed, self._mark = mark != self._mark, mark
+            if changed or mark == self._judged:
+                return
+        self._mark = self._judged = mark
         presence = self._credentials.look()
         if presence != self._reported:
             self._reported = presence

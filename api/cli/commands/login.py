@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from api.cli.client import secret
 from api.cli.client.exit_codes import Interrupted, TimedOut
 from api.cli.client.http import Client, Row
 from api.cli.command import RUN, AgentArgument, command
 from api.cli.render import console
-from api.cli.terminal import secret
 from meta.errors import BadInput, HiveError, NotFound
 
 LOGIN_SECONDS = 600.0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api.cli.client import secret
 from api.cli.client.exit_codes import TimedOut
-from api.cli.terminal import secret
 from meta.errors import BadInput
 from reconciler.views import LoginResult
 from tests.support.fake_service import ALICE

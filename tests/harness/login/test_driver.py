@@ -177,6 +177,15 @@ async def test_a_cli_that_is_not_installed_is_named(tmp_path: Path) -> None:
         await Agent(tmp_path, CODEX).do(Verb.LOGIN)
 
 
+async def test_a_command_of_agent_toml_takes_the_place_of_the_program(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    (tmp_path / "bin" / "claude").rename(tmp_path / "bin" / "other")
+    place = Place(agent.home, agent.env, ("other", "-x"))
+    with pytest.raises(PermanentError, match="ended at once"):  # it knows no -x
+        await LoginDriver(CLAUDE, place, agent.credentials, start_child).control(Verb.LOGIN, "")
+    assert (agent.home / "calls").read_text() == "-x auth login\n"
+
+
 @pytest.mark.parametrize("runtime", ["script", "gemini", "opencode", "acp"])
 @pytest.mark.parametrize("verb", [Verb.LOGIN, Verb.LOGOUT])
 async def test_a_login_that_hive_cannot_drive_says_what_to_do_instead(tmp_path: Path, runtime: str, verb: Verb) -> None:
