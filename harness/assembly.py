@@ -23,10 +23,7 @@ from harness.events.bus import Bus as EventBus
 from harness.gate import Gate
 from harness.inbox import Inbox
 from harness.link import Link
-from harness.login.driver import LoginDriver, Place
-from harness.login.presence import Credentials as FileCredentials
-from harness.login.presence import Presence, Standing, Watch
-from harness.login.table import TABLE
+from harness.login.make import make_login
 from harness.loop import Around, Credentials, Loop, NoCredentials
 from harness.model import MODEL_FILE, Model
 from harness.program import Program
@@ -92,20 +89,9 @@ async def make_parts(
     except OSError as error:
         why = TransientError(f"the folders of the CLI cannot be made: {error}", "free space, then `hive restart AGENT`")
         return Parts(bus, MissingRuntime(settings.runtime, why), NoCredentials(), NoLogin())
-    row = TABLE[settings.runtime]
-    credentials = FileCredentials(row, enclosure.home, enclosure.env)
-    login = LoginDriver(
-        row, Place(enclosure.home, {**enclosure.env, "HOME": str(enclosure.home)}), credentials, start_child
-    )
-    stack.push_async_callback(login.close)
-
-    def watch(report: Callable[[str | None], None]) -> Coroutine[None, None, None]:
-        def changed(presence: Presence) -> None:
-            report(presence.reason if presence.standing is Standing.MISSING else None)
-
-        return Watch(credentials, changed).run()
-
-    return Parts(bus, runtime, credentials, login, watch)
+    login = make_login(settings, enclosure.home, enclosure.env, start_child)
+    stack.push_async_callback(login.driver.close)
+    return Parts(bus, runtime, login.credentials, login.driver, login.watch)
 
 
 async def run(

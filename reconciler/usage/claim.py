@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from meta.agent_toml.settings import RUNTIMES
+from meta.agent_toml.runtimes import RUNTIMES
 from meta.names import AgentName
 from meta.text import one_line
 from meta.wire.live import Usage

@@ -8,7 +8,10 @@ import pytest
 
 from tests.support.lab import Lab
 
-pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=("alice",), settings={"HIVE_HEALTH_DEADLINE": "20"}, tiny=False)]
+pytestmark = [
+    pytest.mark.bwrap,
+    pytest.mark.lab(agents=("alice",), settings={"HIVE_HEALTH_DEADLINE": "20"}, tiny=False),
+]
 
 
 def rows(lab: Lab) -> list[dict[str, Any]]:

@@ -211,7 +211,7 @@ async def test_a_login_by_device_shows_the_code_for_the_person_and_ends_by_itsel
 
 
 async def test_every_runtime_has_a_row() -> None:
-    from meta.agent_toml.settings import RUNTIMES
+    from meta.agent_toml.runtimes import RUNTIMES
 
     assert TABLE.keys() == RUNTIMES
 

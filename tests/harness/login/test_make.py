@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.login.make import make_login
-from meta.agent_toml.settings import RUNTIMES, AgentSettings
+from meta.agent_toml.runtimes import RUNTIMES
+from meta.agent_toml.settings import AgentSettings
 from meta.wire.link import Verb
 from tests.harness.login.stand_in import CLI, start_child
 

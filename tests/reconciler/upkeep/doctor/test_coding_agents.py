@@ -116,7 +116,7 @@ async def test_what_the_system_has_is_found_and_seen_by_agents() -> None:
 
 
 def test_each_runtime_but_those_without_a_program_of_their_own_has_one() -> None:
-    from meta.agent_toml.settings import RUNTIMES
+    from meta.agent_toml.runtimes import RUNTIMES
 
     assert coding_agents.PROGRAMS.keys() == RUNTIMES - {"script", "acp"}
     assert set(coding_agents.PROGRAMS.values()) < coding_agents.INSTALL.keys()
