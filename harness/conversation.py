@@ -86,8 +86,10 @@ class Conversation:
         mail.start()
         try:
             outcome, tools = await self._attempts(message, Around(mark, unread), stop)
-        finally:
-            await mail.stop()
+        except BaseException:  # the harness ends, and acknowledges nothing: what was asked for need not be awaited
+            await mail.cancel()
+            raise
+        await mail.stop()
         ending = Ending.CANCELLED if stop.cause is not None and not outcome.ok else outcome.ending
         outcome = replace(outcome, ending=ending, reason=one_line(outcome.reason))
         self._keep(outcome)

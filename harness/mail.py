@@ -54,6 +54,12 @@ class Mail:
         if self._task is not None:
             await self._task
 
+    async def cancel(self) -> None:
+        """End the looking at once. What was asked for may be in flight then: acknowledge nothing."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
     async def _look(self) -> None:
         for _ in range(INJECTED):
             if not await self._await_one():

@@ -65,7 +65,7 @@ class FakeHive:
         self.done: list[Done] = []
         self.releases: list[int] = []
         self.releasing = True
-        self.breaking = self.broken = False
+        self.breaking = self.broken = self.mute = False
         self.events: list[Event] = []
         self.follow: int | None = None
         """The id after which the events are wanted; None: they are not asked for."""
@@ -218,6 +218,8 @@ class FakeHive:
             self.calls.append(request)
             await self._note()
             answer = await self._answer(request)
+            if self.mute:
+                continue
             if self.breaking and isinstance(answer, MessageResponse):
                 self.breaking, self.broken = False, True  # die between the delivery and its answer
                 return

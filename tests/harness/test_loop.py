@@ -14,7 +14,7 @@ import pytest
 from harness.runtimes.base import Compacted, Ending, Sink, Tokens, TurnOutcome, TurnRequest
 from meta.agent_toml.settings import parse_settings
 from meta.errors import BadInput
-from meta.wire.agent import RequeueInflight
+from meta.wire.agent import RequeueInflight, Status
 from meta.wire.link import Cancel, Drain, Hold, Resume, TurnState, Verb
 from meta.wire.live import Compaction, Note, StateChange, ToolCall, TurnEnd, TurnStart, Usage
 from tests.harness.inside import Inside
@@ -495,6 +495,17 @@ async def test_a_broken_connection_while_messages_are_looked_for_acknowledges_no
         await _poll(lambda: {"first", "lost on the way"} <= _seen(listening.runtime, 1))
         await hive.until(lambda: hive.acks > acks and hive.waiting == 0)
     assert (acks, hive.releases, listening.runtime.requests[0].message.body) == (0, [1], "first")
+
+
+async def test_the_end_of_the_harness_does_not_wait_for_an_answer_of_hive(listening: Inside, hive: FakeHive) -> None:
+    listening.runtime.steps = [hangs]
+    await hive.post("operator", "first")
+    async with asyncio.timeout(10), listening.start():
+        await _poll(lambda: listening.runtime.requests)
+        hive.mute = True
+        await _poll(lambda: isinstance(hive.calls[-1], Status))
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
 
 
 def _seen(runtime: ScriptedRuntime, since: int) -> set[str]:
