@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
 from harness.runtimes.base import Ending, Sink, TurnOutcome, TurnRequest
 from meta.wire.link import Cancel, Control, Drain, Hold, Resume, Verb
@@ -34,6 +35,7 @@ class Moody(ScriptedRuntime):
         self.calm = False
         self.seen: set[int] = set()
 
+    @override
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         """End well in two of three cases."""
         self.seen.update(map(int, _BEGINS.findall(request.prompt)))
@@ -46,6 +48,7 @@ class Moody(ScriptedRuntime):
             return TurnOutcome(Ending.CANCELLED)
         return TurnOutcome(self.dice.choice(BAD), "bad luck", time.time() + 0.01)
 
+    @override
     async def inject(self, text: str) -> bool:
         """Take a text in half of the cases."""
         if self.dice.random() < 0.5:
