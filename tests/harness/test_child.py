@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.child import HEAD, Child, Line, Lines, start_child
@@ -55,6 +55,7 @@ async def test_a_line_of_50_mb_keeps_its_head_and_the_next_line_is_whole() -> No
     assert after == Line(b"next")
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30)), st.integers(1, 7))
 def test_lines_do_not_depend_on_how_the_bytes_arrive(parts: list[bytes], size: int) -> None:
     data = b"\n".join(part.replace(b"\n", b"").replace(b"\r", b"") for part in parts)

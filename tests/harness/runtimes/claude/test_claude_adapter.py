@@ -127,9 +127,10 @@ init(); result(f"{sys.stdin.read()} {'--resume' in sys.argv}")
 
 
 async def test_a_cli_that_ended_between_two_turns_is_started_again_with_a_note(world: World) -> None:
-    runtime = world.make("read(); init(); result(); sys.exit(5)")
+    runtime = world.make("read(); init(result=os.getpid()); result(); sys.exit(5)")
     first = await world.turn(runtime)
-    while list(processes(world.folder / "home")):
+    pid = world.record.lines[0]["result"]  # type: ignore[index]
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
         await asyncio.sleep(0.01)
     assert (await world.turn(runtime, session=first.session)).ok
     await runtime.close()

@@ -91,7 +91,8 @@ def test_an_abort_that_nobody_asked_for_is_a_failed_turn() -> None:
 def test_a_limit_is_remembered_for_the_turns_after_it_and_forgotten_once_it_is_lifted() -> None:
     meter, limit = Meter(0.0), Result(is_error=True, status=429, text="limit")
     untils = []
-    for facts in ([RateLimit(True, NOW + 60), limit], [limit], [RateLimit(False, NOW + 60), limit]):
+    turns: list[list[Fact]] = [[RateLimit(True, NOW + 60), limit], [limit], [RateLimit(False, NOW + 60), limit]]
+    for facts in turns:
         made = Exchange("mine", meter)
         for fact in facts:
             made.take(fact)

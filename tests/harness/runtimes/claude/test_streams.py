@@ -207,7 +207,7 @@ def damaged(lines: list[bytes], steps: list[tuple[str, int, bytes]]) -> list[byt
     return lines
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(STREAMS), damage)
 def test_a_damaged_stream_raises_nothing_and_loses_no_line(path: Path, steps: list[tuple[str, int, bytes]]) -> None:
     lines = damaged(stream(path), steps)
@@ -230,7 +230,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(STREAMS), st.data())
 def test_a_line_with_values_of_other_types_raises_nothing_and_can_be_stored(path: Path, data: st.DataObject) -> None:
     value = json.loads(data.draw(st.sampled_from(stream(path))))
