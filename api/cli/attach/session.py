@@ -28,6 +28,10 @@ from meta.errors import HiveError
 CHUNK = 4096
 TICK = 1.0
 """Seconds after which the output is looked at without an event: a reader of it may be gone."""
+QUEUE = 5000
+"""What waits to be shown. If the output takes no more, the daemon drops what follows, and says so."""
+BATCH = 500
+"""What is shown at a time, so that keys are read meanwhile."""
 WELCOME = "attached; /help lists what can be typed, Ctrl-C detaches"
 SHOWN = frozenset(
     {
@@ -56,7 +60,7 @@ class Session:
         self._agent = agent
         self._since = since
         self._view = View()
-        self._queue: queue.SimpleQueue[Received | Answered] = queue.SimpleQueue()
+        self._queue: queue.Queue[Received | Answered] = queue.Queue(QUEUE)
         self._reads, self._wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._feed = Feed(client, agent, newest, self._put)
         self._sends: queue.SimpleQueue[Callable[[], Answered]] = queue.SimpleQueue()
@@ -89,6 +93,8 @@ class Session:
         with ExitStack() as stack:
             keyboard = stack.enter_context(keys())
             stack.callback(signal.signal, signal.SIGWINCH, signal.signal(signal.SIGWINCH, lambda *_: self._wake()))
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                stack.callback(signal.signal, number, signal.signal(number, _leave))
             stack.callback(screen.clear)
             screen.show([Line(WELCOME, Style.HIVE)], "", self._prompt)
             while self._ended is None:
@@ -118,8 +124,11 @@ class Session:
         with suppress(BlockingIOError):
             os.read(self._reads, CHUNK)
         lines: list[Line] = []
-        while not self._queue.empty():
+        for _ in range(BATCH):
+            if self._queue.empty():
+                return lines
             lines += self._lines(self._queue.get_nowait())
+        self._wake()
         return lines
 
     def _lines(self, received: Received | Answered) -> list[Line]:
@@ -199,6 +208,11 @@ class Session:
         row = self._client.row(f"/api/agents/{self._agent}/model")
         set_by_you = ", set by you" if row.get("override") else ""
         return f"{row.get('runtime') or 'its runtime'}: {row.get('model') or 'its default model'}{set_by_you}"
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End on a signal, so that the terminal is left as it was."""
+    raise SystemExit(128 + number)
 
 
 def _error(error: HiveError) -> tuple[Line, ...]:

@@ -213,6 +213,20 @@ def test_it_detaches_and_leaves_the_terminal_as_it_was(terminal: Terminal, keys:
     assert termios.tcgetattr(terminal.slave) == terminal.before
 
 
+def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.process.wait(WAIT) == 128 + signal.SIGTERM
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+
+
+def test_a_flood_is_shown_in_order_and_keys_are_read_meanwhile(daemon: FakeDaemon, terminal: Terminal) -> None:
+    for number in range(3000):
+        daemon.emit({"kind": "note", "text": f"n{number}"})
+    terminal.type(b"typed")
+    terminal.until(r"n2999\r\n")
+    terminal.until(r"alice> typed")
+
+
 def test_hostile_text_never_reaches_the_terminal_as_it_is(daemon: FakeDaemon, terminal: Terminal) -> None:
     daemon.emit({"kind": "state", "state": "parked", "since": 1.0, "reason": "\x1b]52;c;eA==\x07"})
     daemon.emit(text("a\x1b[8mhidden \u202e\x9b2J"))
