@@ -125,9 +125,7 @@ class AcpRuntime:
     async def _ready(self, wanted: Wanted, reader: Reader, sink: Sink) -> tuple[Process, bool]:
         """Return the process with the conversation of the turn, and if that is new."""
         launch = launch_of(self._preset, self._spec, wanted.model)
-        if self._preset.deny is None and self._spec.settings.permissions.deny and not self._told:
-            self._told = True
-            sink.note(f"permissions.deny: {self.name} can only be refused what it asks about")
+        self._tell(sink)
         process = self._process
         if process is not None and (not process.running or wanted.model != self._model):
             await self.close()
@@ -140,6 +138,15 @@ class AcpRuntime:
                 return process, False
         self._session, new = await converse(process, self._preset, self._spec, launch.session, wanted, sink)
         return process, new
+
+    def _tell(self, sink: Sink) -> None:
+        """Note once which rules of agent.toml the agent cannot be held to."""
+        rules = self._spec.settings.permissions
+        if not self._told and rules.deny and self._preset.deny is None:
+            sink.note(f"permissions.deny: {self.name} can only be refused what it asks about")
+        if not self._told and rules.allow:
+            sink.note(f"permissions.allow: {self.name} is not limited to it; use permissions.deny")
+        self._told = True
 
     async def _start(self, launch: Launch, wanted: Wanted, reader: Reader, sink: Sink) -> Process:
         write_files(launch)
@@ -224,4 +231,5 @@ class AcpRuntime:
             return failed(self._preset, error.failure, session=session)
         if error is not None:
             return TurnOutcome(Ending.CRASHED, one_line(str(error)), session=session)
-        return outcome_of(self._preset, answer.result(), reader, session=session, cost_before=cost)
+        outcome = outcome_of(self._preset, answer.result(), reader, session=session, cost_before=cost)
+        return replace(outcome, model=outcome.model or self._model or "")  # some never say which they used

@@ -43,16 +43,15 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
             f"{preset.name} has no model, and would use a hosted one of its maker",
             "set `model` in agent.toml, or `hive model AGENT NAME`",
         )
-    env = {**preset.env, **enclosure.env}
+    env = {**preset.env, **enclosure.env, **settings.env, "HOME": str(enclosure.home)}
     for placed in preset.placed:
         if values[placed.needs]:
             _place(env, placed, values)
     files: dict[Path, Json] = {}
     session: Json = {}
-    rules = ((preset.allow, settings.permissions.allow), (preset.deny, settings.permissions.deny))
-    for place, words in rules:
-        if place is not None and words:
-            _hand_over(place, words, env, files, session, enclosure.files / f"{preset.name}.json")
+    denied = settings.permissions.deny
+    if preset.deny is not None and denied:
+        _hand_over(preset.deny, denied, env, files, session, enclosure.files / f"{preset.name}.json")
     texts = {path: json.dumps(value) for path, value in files.items()}
     return Launch(argv, env, texts | ({prompt: spec.prompt} if prompt else {}), session)
 

@@ -31,7 +31,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """How the agent is given `permissions.deny` (or allow) of agent.toml.
+    """How the agent is given `permissions.deny` of agent.toml.
 
     "file" and "variable": a list, or with `each` a table of rules, at `path` in the JSON of `variable`.
     "session": a list at `path` in the parameters of the session.
@@ -84,7 +84,6 @@ class Preset:
     """The model is chosen in the session, if the agent offers a choice there."""
     needs_model: bool = False
     """Without a model it would take a hosted one of its own maker."""
-    allow: Denied | None = None
     deny: Denied | None = None
     """None: the rules only refuse what the agent asks about."""
 
@@ -185,7 +184,6 @@ _GEMINI = Preset(
     mode="yolo",
     replay="after",
     load_next_minute=True,
-    allow=Denied("file", ("tools", "allowed"), "GEMINI_CLI_SYSTEM_SETTINGS_PATH"),
     deny=Denied("file", ("tools", "exclude"), "GEMINI_CLI_SYSTEM_SETTINGS_PATH"),
     not_model=r"\[MODE_UPDATE\] .*",
     tool_in_id="(.+?)__",
@@ -215,7 +213,6 @@ _OPENCODE = Preset(
     credentials=(".local/share/opencode/auth.json",),
     system_prompt="file",
     needs_model=True,
-    allow=Denied("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="allow"),
     deny=Denied("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="deny"),
     text_has_id=True,
     usage_of="last call",
@@ -237,7 +234,6 @@ _CLAUDE_ACP = Preset(
     credentials=(".claude/.credentials.json",),
     mode="bypassPermissions",
     system_prompt="append",
-    allow=Denied("session", ("_meta", "claudeCode", "options", "allowedTools")),
     deny=Denied("session", ("_meta", "claudeCode", "options", "disallowedTools")),
     text_has_id=True,
     compact="/compact",

@@ -53,6 +53,13 @@ async def test_a_rule_of_deny_refuses_what_the_agent_asks(stage: Stage) -> None:
     assert stage.seen.notes[0] == "permissions.deny: acp can only be refused what it asks about"
 
 
+async def test_rules_that_an_agent_cannot_be_held_to_are_noted_once(stage: Stage) -> None:
+    runtime = stage.runtime("acp", "good", permissions={"allow": ["Read"]})
+    await stage.turn(runtime)
+    await stage.turn(runtime)
+    assert stage.seen.notes == ["permissions.allow: acp is not limited to it; use permissions.deny"]
+
+
 async def test_a_model_is_chosen_in_the_session_if_the_agent_offers_that(stage: Stage) -> None:
     assert (await stage.turn(stage.runtime("acp", "models"), model="small")).ending is Ending.OK
 

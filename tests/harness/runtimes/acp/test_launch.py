@@ -20,8 +20,7 @@ URL = "http://127.0.0.1:9"
 
 def launch(stage: Stage, name: str, model: str | None = None, **settings: Any) -> Launch:
     spec = stage.spec(name, prompt="You are alice.", **settings)
-    env = {**spec.enclosure.env, **settings.get("env", {})}
-    return launch_of(PRESETS[name], replace(spec, enclosure=replace(spec.enclosure, model_url=URL, env=env)), model)
+    return launch_of(PRESETS[name], replace(spec, enclosure=replace(spec.enclosure, model_url=URL)), model)
 
 
 def test_codex_gets_the_model_and_a_provider_at_hives_url(stage: Stage) -> None:
@@ -32,11 +31,11 @@ def test_codex_gets_the_model_and_a_provider_at_hives_url(stage: Stage) -> None:
 
 
 def test_gemini_gets_its_words_and_a_file_of_rules(stage: Stage) -> None:
-    how = launch(stage, "gemini", permissions={"deny": ["run_shell_command"], "allow": ["read_file"]})
+    how = launch(stage, "gemini", permissions={"deny": ["run_shell_command"]})
     [(path, text)] = how.files.items()
     assert how.argv == ("gemini", "--acp")
     assert (how.env["GEMINI_CLI_SYSTEM_SETTINGS_PATH"], "GEMINI_MODEL" in how.env) == (str(path), False)
-    assert json.loads(text) == {"tools": {"allowed": ["read_file"], "exclude": ["run_shell_command"]}}
+    assert json.loads(text) == {"tools": {"exclude": ["run_shell_command"]}}
 
 
 def test_opencode_gets_its_prompt_as_a_file_and_keeps_the_configuration_of_agent_toml(stage: Stage) -> None:
