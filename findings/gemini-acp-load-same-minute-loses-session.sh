@@ -67,12 +67,15 @@ def run(*calls):
 
 
 where = {"cwd": folder, "mcpServers": []}
-time.sleep(60 - time.time() % 60 + 0.1 if time.time() % 60 > 20 else 0)
-began = time.time()
-session, turn = run(("session/new", where), ("session/prompt", {"prompt": [{"type": "text", "text": "hello"}]}))
-print("turn:", turn["result"]["stopReason"])
-_, loaded = run(("session/load", {**where, "sessionId": session}))
-if int(time.time()) // 60 != int(began) // 60:
+for attempt in range(3):  # on a busy machine the minute can be over before
+    time.sleep(60 - time.time() % 60 + 0.1 if time.time() % 60 > 3 else 0)
+    began = time.time()
+    session, turn = run(("session/new", where), ("session/prompt", {"prompt": [{"type": "text", "text": "hello"}]}))
+    _, loaded = run(("session/load", {**where, "sessionId": session}))
+    print("turn:", turn["result"]["stopReason"], f"{time.time() - began:.0f} s")
+    if int(time.time()) // 60 == int(began) // 60:
+        break
+else:
     sys.exit("too slow: the minute was over")
 print("load in the same minute:", json.dumps(loaded.get("error", "it was loaded"))[:200])
 sys.exit(loaded.get("error", {}).get("code") != -32603)

@@ -141,7 +141,7 @@ def parse(data: bytes) -> Any:
     """Return the JSON value of a line, fit to be written in UTF-8 again. Raise ValueError if it is none."""
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         raise ValueError("too deep")
-    value = json.loads(data, parse_constant=_finite, parse_float=_finite)
+    value = _DECODER.decode(data.decode())
     if b"\\ud" in data or b"\\uD" in data:  # an escaped half of a surrogate pair may lack the other half
         text = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         value = json.loads(text)
@@ -162,6 +162,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is no number of JSON")
     return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def failure_of(error: object) -> Failure:

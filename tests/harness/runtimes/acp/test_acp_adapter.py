@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from harness.environment import read_environment
+from harness.runtimes.acp.adapter import AcpRuntime
 from harness.runtimes.acp.session import seconds_until_load, servers
+from harness.runtimes.acp.table import PRESETS
 from harness.runtimes.base import Ending, McpEndpoint
+from harness.runtimes.registry import make_runtime
+from meta.agent_toml.settings import RUNTIMES
 
 if TYPE_CHECKING:
+    from harness.runtimes.base import Tools
     from tests.harness.runtimes.acp.conftest import Stage
 
 HTTP = {"mcpCapabilities": {"http": True}}
@@ -97,3 +103,14 @@ def test_a_server_that_the_agent_cannot_use_is_noted(stage: Stage) -> None:
 )
 def test_a_conversation_is_loaded_in_a_later_minute_than_it_was_made(session: str, now: float, seconds: float) -> None:
     assert seconds_until_load(session, now) == seconds
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_registry_makes_the_runtime_of_each_preset(stage: Stage, name: str) -> None:
+    environment = read_environment({"HIVE_AGENT": "alice"})
+    runtime = make_runtime(stage.spec(name), environment, cast("Tools", None))
+    assert (type(runtime), runtime.name) == (AcpRuntime, name)
+
+
+def test_each_runtime_of_agent_toml_but_script_and_claude_is_a_preset() -> None:
+    assert PRESETS.keys() == RUNTIMES - {"script", "claude"}
