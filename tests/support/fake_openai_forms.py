@@ -214,7 +214,7 @@ def _answer_responses(offered: list[str], spaces: dict[str, str]) -> Callable[[J
 
         yield event("response.created", response={**done, "status": "in_progress", "output": []})
         for index, item in enumerate(output):
-            empty = {"content": []} if "content" in item else {}
+            empty: Json = {"content": []} if "content" in item else {}
             yield event(
                 "response.output_item.added", output_index=index, item={**item, "status": "in_progress", **empty}
             )
