@@ -81,7 +81,7 @@ class Preset:
     load_next_minute: bool = False
     """session/load fails in the clock minute in which the session was made."""
     model_by_session: bool = False
-    """The model is chosen in the session, if the agent offers a choice there."""
+    """The model is chosen in the session, if the agent offers a choice there, and it is not the one of the session."""
     needs_model: bool = False
     """Without a model it would take a hosted one of its own maker."""
     deny: Denied | None = None
@@ -212,6 +212,7 @@ _OPENCODE = Preset(
     ),
     credentials=(".local/share/opencode/auth.json",),
     system_prompt="file",
+    model_by_session=True,  # a conversation keeps the model that it had
     needs_model=True,
     deny=Denied("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="deny"),
     text_has_id=True,
