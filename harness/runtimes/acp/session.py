@@ -192,7 +192,7 @@ async def _set_model(process: Process, answer: object, model: str) -> None:
     """Choose the model as the agent offers it. Raise PermanentError if it offers no choice, or not this one."""
     options = look_up(answer, ("configOptions",))
     options = [one for one in options if isinstance(one, dict)] if isinstance(options, list) else []
-    option = next((one for one in options if one.get("category") == "model"), {})
+    option: Json = next((one for one in options if one.get("category") == "model"), {})
     if model in (option.get("currentValue"), look_up(answer, ("models", "currentModelId"))):
         return
     if isinstance(option.get("id"), str):
