@@ -137,10 +137,9 @@ def parse_event(line: Given) -> LiveLine | None:
     Most lines are events. So their text is kept as it came: only the parser of the standard library sees it. What
     the parser of other lines refuses, or a reader of the stream would not understand, is left to `_parse`.
     """
-    if not isinstance(line, bytes):
+    if not isinstance(line, bytes) or (match := _EVENT.match(line)) is None:
         return None
-    match = _EVENT.match(line)
-    if match is None or line[-2:] != b"}}" or b"\r" in line or b"\\ud" in line:
+    if line[-2:] != b"}}" or b"\r" in line or b"\\ud" in line:
         return None
     try:
         text = line[match.end() : -1].decode()

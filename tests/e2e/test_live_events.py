@@ -12,9 +12,6 @@ pytestmark = [
     pytest.mark.bwrap,
     pytest.mark.lab(agents=("alice",), settings={"HIVE_HEALTH_DEADLINE": "20"}, tiny=False),
 ]
-    pytest.mark.bwrap,
-    pytest.mark.lab(agents=("alice",), settings={"HIVE_HEALTH_DEADLINE": "20"}, tiny=False),
-]
 
 
 def rows(lab: Lab) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from typing_extensions import override
 
 from harness.events.encoding import encode_bounded
 from harness.events.store import EventStore
@@ -70,6 +71,7 @@ class Log(RuleBasedStateMachine):
             after, page = rows[-1].id if rows else after, len(rows) == 7
         assert got == [(id, text) for id, text in expected]
 
+    @override
     def teardown(self) -> None:
         self.store.close()
         shutil.rmtree(self.directory)
