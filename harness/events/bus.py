@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 
 from harness.events.database import HISTORY, Row
-from harness.events.encoding import encode_bounded
+from harness.events.encoding import encode_bounded, encode_line
 from harness.events.store import EventStore
 from meta.wire.link import TurnState
-from meta.wire.live import AnyItem, LiveEvent, Note, StateChange, Stream
+from meta.wire.live import AnyItem, LiveEvent, Note, StateChange
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,11 @@ class Bus:
 
     def emit(self, event: LiveEvent) -> None:
         """Record an event and pass it on. This neither waits nor raises."""
+        self._pass_on(event.kind, lambda: encode_bounded(event))
+
+    def _pass_on(self, kind: str, encode: Callable[[], str]) -> None:
         try:
-            row = self._store.append(int(self._clock()), event.kind, encode_bounded(event))
+            row = self._store.append(int(self._clock()), kind, encode())
             for subscription in self._subscriptions:
                 subscription.put(row)
         except Exception:
@@ -58,7 +61,7 @@ class Bus:
 
     def line(self, items: Sequence[AnyItem], line: object) -> None:
         """Emit one line of the CLI (harness.runtimes.base.Sink). It is not validated: the items are what they are."""
-        self.emit(Stream.model_construct(items=tuple(items), line=line))
+        self._pass_on("stream", lambda: encode_line(items, line))
 
     def note(self, text: str) -> None:
         """Emit a sentence (harness.runtimes.base.Sink)."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import to_json
 
-from meta.wire.live import TAKEN, LiveEvent, Note, Stream, to_object
+from meta.wire.live import TAKEN, AnyItem, LiveEvent, Note, Stream, to_object
 
 EVENT_BYTES = 64 * 1024
 """The longest text of an event. A longer one is cut and marked with `cut`: the bytes that it had."""
@@ -25,20 +26,22 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def encode_bounded(event: LiveEvent) -> str:
     """Return the event as one line of JSON. One that cannot be encoded becomes a note that says so."""
     try:
-        if isinstance(event, Stream) and (text := _encode_line(event)) is not None:
-            return text
         return _encode(to_object(event))
     except Exception as error:  # noqa: BLE001 - the harness must not end because of what a CLI prints
         return _note(f"an event of the kind {event.kind} cannot be recorded: {type(error).__name__}")
 
 
-def _encode_line(event: Stream) -> str | None:
-    """Return the text of an ordinary line, fast: nearly all events are such lines. None: it needs more care."""
-    line = event.line
+def encode_line(items: Sequence[AnyItem], line: object) -> str:
+    """Return the event of one line of the CLI as `encode_bounded` does, but fast: nearly all events are such lines."""
+    text = _encode_ordinary(items, line)
+    return encode_bounded(Stream.model_construct(items=tuple(items), line=line)) if text is None else text
+
+
+def _encode_ordinary(items: Sequence[AnyItem], line: object) -> str | None:
     if not isinstance(line, dict) or not TAKEN.isdisjoint(line):
         return None
     try:
-        text = to_json({"kind": "stream", **line, "items": event.items}, inf_nan_mode="null").decode()
+        text = to_json({"kind": "stream", **line, "items": items}, inf_nan_mode="null").decode()
     except (ValueError, RecursionError):  # of pydantic, for what is no JSON
         return None
     return text if is_plain(text) else None

@@ -324,10 +324,21 @@ async def test_a_follower_that_lags_misses_nothing(open_store: Opener) -> None:
 async def test_an_event_always_becomes_json_of_bounded_size(line: object, open_store: Opener) -> None:
     bus = Bus(open_store())
     bus.emit(Stream(line=line))
-    (row,) = await bus.history()
-    assert len(row.text.encode()) <= EVENT_BYTES
-    assert "\n" not in row.text
-    decode_event(row.text.encode())
+    bus.line((), line)
+    for row in await bus.history():
+        assert len(row.text.encode()) <= EVENT_BYTES
+        assert "\n" not in row.text
+        decode_event(row.text.encode())
+
+
+async def test_a_line_is_the_event_that_it_means(open_store: Opener) -> None:
+    bus = Bus(open_store())
+    items, line = (Text(text="I see. é"),), {"type": "assistant", "parts": [1, None, {"a": True}]}
+    bus.line(items, line)
+    bus.note("a note")
+    first, second = await bus.history()
+    assert decode_event(first.text) == Stream(items=items, line=line)
+    assert decode_event(second.text) == Note(text="a note")
 
 
 def test_a_cut_event_keeps_its_kind_and_says_how_long_it_was() -> None:
