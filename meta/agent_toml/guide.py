@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-CUT = "# ---- hive leaves out this line and everything below it ----"
-
-GUIDE = f"""{CUT}
-# runtime = "claude"         script, claude, codex, gemini, opencode, claude-acp, acp
-# command = ["agent", "-x"]  the CLI, instead of the runtime's own
-# model = "opus"             instead of the runtime's default
-# label, description         shown to people
-# prompt = '''...'''         added to hive's own prompt; {{self}}, {{label}}, {{description}}, {{role}}
-# recipients = ["operator"]  whom it may write to; the manager always; "*" is everybody
-# auto_propose = true        commits on main of its proposed work tree become proposals
-# env = {{ EDITOR = "true" }}  for the CLI and its tools; no secrets
-# permissions = {{ allow = ["Read"], deny = ["WebFetch"] }}
-# budget = {{ turns = 50, tokens = 1_000_000, dollars = 5.0 }}   the most per day
-# limits = {{ turn_seconds = 3600, max_turns = 100, silence_seconds = 600, tool_seconds = 1800 }}
-# [mcp_servers.files]        command = ["files-mcp"], env = {{}}, or url = "https://...", headers = {{}}
-# [[script]]                 rules of the runtime "script"
-# [start]                    faults on purpose
-# All of it: docs/reference/agent-toml.md
+GUIDE = """#? The keys that there are. Lines that begin with #? as these do are not saved.
+#? runtime = "claude"         script, claude, codex, gemini, opencode, claude-acp, acp
+#? command = ["agent", "-x"]  the CLI, instead of the runtime's own
+#? model = "opus"             instead of the runtime's default
+#? label, description         shown to people
+#? prompt = '''...'''         added to hive's own prompt; {self}, {label}, {description}, {role}
+#? recipients = ["operator"]  whom it may write to; the manager always; "*" is everybody
+#? auto_propose = true        commits on main of its proposed work tree become proposals
+#? env = { EDITOR = "true" }  for the CLI and its tools; no secrets
+#? permissions = { allow = ["Read"], deny = ["WebFetch"] }
+#? budget = { turns = 50, tokens = 1_000_000, dollars = 5.0 }   the most per day
+#? limits = { turn_seconds = 3600, max_turns = 100, silence_seconds = 600, tool_seconds = 1800 }
+#? [mcp_servers.files]        command = ["files-mcp"], env = {}, or url = "https://...", headers = {}
+#? [[script]]                 rules of the runtime "script"
+#? [start]                    faults on purpose
+#? All of it: docs/reference/agent-toml.md
 """
+
+
+_LINES = frozenset(GUIDE.strip().split("\n"))
 
 
 def with_guide(text: str) -> str:
@@ -29,8 +30,13 @@ def with_guide(text: str) -> str:
 
 
 def without_guide(text: str, before: str) -> str:
-    """Return what was edited, without the guide. `before` is the text without it: unchanged text stays the same."""
-    if CUT not in text:
+    """Return what was edited, without the lines of the guide. `before` is the text that the guide was put below.
+
+    What was written between or below the lines stays. Text that was not changed is exactly `before`.
+    """
+    lines = text.split("\n")
+    kept = [line for line in lines if line not in _LINES]
+    if len(kept) == len(lines):
         return text
-    edited = text.partition(CUT)[0].rstrip() + "\n"
+    edited = "\n".join(kept).rstrip() + "\n"
     return before if edited == before.rstrip() + "\n" else edited

@@ -40,7 +40,7 @@ def kept(lab: Lab) -> list[Path]:
 
 def test_an_edit_becomes_a_proposal_on_top_of_what_is_deployed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     main = lab.ref("refs/heads/main")
-    editor(lab, monkeypatch, f"was = path.read_text(); path.write_text({GOOD!r} + was[was.index('# ----'):])")
+    editor(lab, monkeypatch, f"was = path.read_text(); path.write_text({GOOD!r} + was[was.index('#? The keys'):])")
     said = lab.hive("edit", "alice", "-m", "a better label", "--json")
     assert said.code == 0, said.err
     card = json.loads(said.out)

@@ -26,7 +26,8 @@ LINES = (
     "a commit, and `git push` to alice's push repo: proposal 1 is pending after ",
     "`hive diff 1`: label: alice -> alice, the second",
     "approved: generation ",
-    "one that does not build: failed/2 (agent.toml: runtime: must be 'script' or 'claude', not 3), alice untouched",
+    "one that does not build: failed/2 (agent.toml: runtime: must be 'script', 'claude', 'codex', "
+    "'gemini', 'opencode', 'claude-acp' or 'acp', not 3), alice untouched",
     "one that never becomes healthy: failed/3 (no harness connected within ",
     "denied: denied/4 with its reason",
     "kill -9 of alice: noticed (killed by signal 9), restarted after ",

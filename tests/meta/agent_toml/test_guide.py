@@ -25,14 +25,19 @@ def test_what_was_written_is_kept_and_the_guide_is_not() -> None:
     assert without_guide('label = "b"', 'label = "a"\n') == 'label = "b"'
 
 
+def test_what_is_appended_below_the_guide_is_kept() -> None:
+    edited = with_guide('label = "a"\n') + 'model = "m"\n'
+    assert parse_settings(without_guide(edited, 'label = "a"\n').encode()).model == "m"
+    assert "#?" not in without_guide(edited, 'label = "a"\n')
+
+
 def test_the_guide_is_valid_as_it_stands() -> None:
     assert parse_settings(with_guide('label = "a"').encode()).label == "a"
 
 
 def test_lines_of_the_guide_are_valid_once_their_mark_is_removed() -> None:
-    lines = [
-        line[2:] for line in GUIDE.split("\n") if line.startswith(("# env", "# permissions", "# budget", "# limits"))
-    ]
+    tables = ("#? env", "#? permissions", "#? budget", "#? limits")
+    lines = [line[3:] for line in GUIDE.split("\n") if line.startswith(tables)]
     assert len(lines) == 4
     for line in lines:
         parse_settings(line.partition("}  ")[0].encode() + b"}" * ("}  " in line))
