@@ -120,7 +120,8 @@ def scripted(body: Json) -> tuple[str, Step] | None:
             continue
         for piece in reversed(texts(message)):
             if (plan := parse_script(piece)) is not None:
-                return f"{hash(piece)}:{after}", plan[after] if after < len(plan) else {"text": "the plan is over"}
+                key = hash(json.dumps(plan))  # not of all the text: a message that comes again stands in another one
+                return f"{key}:{after}", plan[after] if after < len(plan) else {"text": "the plan is over"}
         if texts(message):
             return None  # a newer text of the user without a script takes over
     return None

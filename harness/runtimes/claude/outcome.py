@@ -22,6 +22,8 @@ _RESETS = re.compile(r"\bresets (?:at )?(\d{1,2})(?::(\d\d))? ?([ap]m)(?: \(([\w
 _LOGIN = re.compile(
     r"not logged in|failed to authenticate|invalid api key|/login\b|oauth (?:token|session)", re.IGNORECASE
 )
+_JUST = 3600
+"""Seconds in which a time of the day counts as just passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def judge(result: Result, error: str, limit: float | None, now: float, *, interr
 def _failed_request(result: Result, error: str, text: str, limit: float | None, now: float) -> Judgement:
     status = result.status
     if status == 429 or error == "rate_limit" or result.error == "usage_limit_reached":
-        return Judgement(Ending.PARKED, text, believable(limit, now) or believable(reset_time(text, now), now))
+        return Judgement(Ending.PARKED, text, _until(limit, text, now))
     if status in (401, 403) or error == "authentication_failed" or (status is None and _LOGIN.search(text)):
         return Judgement(Ending.NEEDS_LOGIN, text, remedy="hive login AGENT")
     if status == 404 or error == "model_not_found":
@@ -84,20 +86,29 @@ def judge_end(code: int | None, stderr: str) -> Judgement:
     return Judgement(Ending.CRASHED, one_line(f"{how} in the turn{': ' if last[0] else ''}{last[0]}"))
 
 
+def _until(limit: float | None, text: str, now: float) -> float | None:
+    """Return until when a limit lasts. The API's own time counts before the text, which has the time of day only."""
+    return believable(limit if limit is not None else reset_time(text, now), now)
+
+
 def believable(when: float | None, now: float) -> float | None:
     """Return a time at which a limit resets if it may be true: it lies ahead, and not too far."""
     return when if when is not None and now < when <= now + LONGEST_LIMIT else None
 
 
 def reset_time(text: str, now: float) -> float | None:
-    """Return the next time that `resets 3:42am (UTC)` in a text names; None if there is none."""
+    """Return the next time that `resets 3:42am (UTC)` in a text names; None if there is none.
+
+    A time that is less than an hour ago just passed: it is not tomorrow's.
+    """
     found = _RESETS.search(text)
     if found is None or not 1 <= int(found[1]) <= 12 or int(found[2] or 0) > 59:
         return None
     hour = int(found[1]) % 12 + (12 if found[3].lower() == "pm" else 0)
     today = datetime.fromtimestamp(now, _zone(found[4]))
     when = today.replace(hour=hour, minute=int(found[2] or 0), second=0, microsecond=0)
-    return (when if when.timestamp() > now else when + timedelta(days=1)).timestamp()
+    passed = now - when.timestamp()
+    return (when if passed < 0 or 0 < passed < _JUST else when + timedelta(days=1)).timestamp()
 
 
 def _zone(name: str | None) -> tzinfo:

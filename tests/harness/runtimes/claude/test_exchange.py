@@ -161,6 +161,11 @@ def test_the_time_in_a_text_is_its_next_one(text: str, hours: float | None) -> N
     assert when == (None if hours is None else pytest.approx(midnight + hours * 3600))
 
 
+def test_a_time_that_just_passed_is_not_tomorrows() -> None:
+    midnight = 1_795_219_200.0  # 2026-11-21 00:00 UTC
+    assert reset_time("resets 11:55pm (UTC)", midnight - 60) == midnight - 300
+
+
 @pytest.mark.parametrize(("ahead", "believed"), [(-1, False), (0, False), (3600, True), (10**7, False)])
 def test_a_time_that_cannot_be_true_is_not_believed(ahead: float, believed: bool) -> None:
     assert (believable(NOW + ahead, NOW) is not None) == believed
