@@ -13,7 +13,7 @@ from harness.runtimes.acp.session import seconds_until_load, servers
 from harness.runtimes.acp.table import PRESETS
 from harness.runtimes.base import Ending, McpEndpoint
 from harness.runtimes.registry import make_runtime
-from meta.agent_toml.settings import RUNTIMES
+from meta.agent_toml.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from harness.runtimes.base import Tools
