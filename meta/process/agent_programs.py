@@ -23,7 +23,7 @@ from pathlib import Path
 from meta.config import Config
 from meta.process import sandbox
 
-NAMES = ("claude", "codex", "gemini", "opencode", "claude-agent-acp", "node", "npm", "npx")
+NAMES = ("claude", "codex", "codex-acp", "gemini", "opencode", "claude-agent-acp", "node", "npm", "npx")
 """What is looked for. The last three are what the others run on."""
 FOLDER = Path("/programs")
 BIN = FOLDER / "bin"

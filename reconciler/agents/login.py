@@ -37,14 +37,6 @@ class Control(Protocol):
         """Return the harness's answer. Raise Conflict without a harness, TransientError without an answer."""
 
 
-class NoControl:
-    """Asks no harness. It stands in until the links can ask one."""
-
-    async def control(self, agent: AgentName, verb: Verb, text: str = "", seconds: float = 30.0) -> Done:
-        """Refuse."""
-        raise Conflict(f"the harness of {agent} cannot be asked for {verb}")
-
-
 class Logins:
     """The commands."""
 

@@ -23,7 +23,7 @@ from reconciler.agents.declared.acts import Commands
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.inputs import Inputs
 from reconciler.agents.lifecycle import Lifecycle
-from reconciler.agents.login import Logins, NoControl
+from reconciler.agents.login import Logins
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.rollout_file import RolloutFile
 from reconciler.agents.spawn import Spawns
@@ -164,7 +164,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     live_store = await asyncio.to_thread(LiveStore, layout.live)
 
     async def record(agent: AgentName, log: str, id: int, ts: int, usage: Usage) -> None:
-        await spending.records.record(agent, log, id, ts, usage)  # it needs the links, which need the live events
+        await spending.records.take(agent, log, id, ts, usage)  # it needs the links, which need the live events
 
     live = Live(live_store, record)
     closing.push_async_callback(live.close)
@@ -364,7 +364,7 @@ def _service(
         settings=SettingsEdit(world, deploys, proposals),
         rebase=Rebase(world, deploys, stale, proposals, branches),
         agents=agents,
-        logins=Logins(world, deploys, NoControl()),
+        logins=Logins(world, deploys, world.links),
         swarm=Swarm(world, loop, agents),
         spawns=spawns,
         declared=_declared(here, world, loop, Commands(deploys, proposals, spawns, agents), store, declared),

@@ -13,28 +13,7 @@ from pathlib import Path
 
 from meta.errors import PermanentError
 
-CLI = r"""#!/bin/sh
-file="${CLAUDE_CONFIG_DIR:-$HOME/.claude}/.credentials.json"
-mkdir -p "${file%/*}"
-echo "$*" >>"$HOME/calls"
-case "$*" in
-"auth logout") [ -n "$STUCK" ] || rm -f "$file"; echo "Logged out" ;;
-"auth login")
-    echo "Opening browser to sign in..."
-    [ -z "$SILENT" ] || sleep 60
-    [ -z "$GONE" ] || { echo "no network" >&2; exit 1; }
-    printf 'If the browser did not open, visit:\n\033[4mhttps://claude.ai/oauth/authorize?z-1234567890\033[0m\n'
-    printf 'Paste code here if prompted > '
-    while read -r code || sleep 60; do
-        case "$code" in
-        good#*) printf '{"claudeAiOauth":{"accessToken":"%s"}}' "$code" >"$file"; echo "Login successful."; exit 0 ;;
-        refused#*) echo "Couldn't log in: status 400 for $code" >&2; exit 1 ;;
-        slow#*) sleep 60 ;;
-        *) echo "That doesn't look like the full code ($code). Copy all of it." >&2 ;;
-        esac
-    done ;;
-esac
-"""
+CLI = (Path(__file__).parents[2] / "support" / "login" / "claude").read_text(encoding="utf-8")
 
 
 @dataclass

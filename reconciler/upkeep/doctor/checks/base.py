@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -93,7 +93,7 @@ class Host:
     containers: Path = Path("/etc/nixos-containers")
     root: int = 0
     groups: Groups = gid_of
-    programs: Callable[[Iterable[str]], Mapping[str, programs.Place]] = programs.find
+    programs: Callable[[Config], Mapping[str, programs.Place]] = programs.find
 
 
 @dataclass(slots=True)

@@ -51,7 +51,8 @@ async def coding_agents(subject: Subject) -> list[Finding]:
     """Check that the CLI of each agent's runtime is there and starts."""
     if subject.backend != "local":
         return ok(f"agents of backend {subject.backend} bring their own")
-    places = await asyncio.to_thread(subject.host.programs, INSTALL)
+    found = await asyncio.to_thread(subject.host.programs, subject.config)
+    places = {name: place for name, place in found.items() if name in INSTALL}
     versions = await _versions(subject, places)
     findings = [*_unusable(places, versions), *await _missing(subject, places, versions)]
     have = ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "none"
@@ -68,17 +69,20 @@ async def _versions(subject: Subject, places: Mapping[str, Place]) -> dict[str, 
     except HiveError:  # the check `bubblewrap` reports that; nothing of a third party is run without a sandbox
         return dict.fromkeys(usable, "of unknown version")
     uid = first if privilege(first).hands_out_uids else None
-    found = await asyncio.gather(*(_version(place, uid, host) for place in usable.values()))
+    found = await asyncio.gather(*(_version(place, usable.get("node"), uid, host) for place in usable.values()))
     return dict(zip(usable, found, strict=True))
 
 
-async def _version(place: Place, uid: int | None, host: sandbox.Host) -> str:
+async def _version(place: Place, node: Place | None, uid: int | None, host: sandbox.Host) -> str:
+    """Return the version that a program prints. `node` is what it may run on."""
+    places = (place,) if node is None or node is place else (place, node)
     inside = sandbox.Sandbox(
-        read_only=place.binds,
-        env=(("PATH", f"{place.path.parent}:{PATH}"), ("HOME", "/tmp")),  # noqa: S108
+        read_only=tuple(bind for each in places for bind in each.binds),
+        links=tuple(link for each in places for link in each.links),
+        env=(("PATH", PATH), ("HOME", "/tmp")),  # noqa: S108
         uid=uid,
     )
-    argv = sandbox.command(inside, [place.path, "--version"], host)
+    argv = sandbox.command(inside, [place.inside, "--version"], host)
     try:
         done = await run(argv, deadline=SECONDS, check=False, streams=Streams(output_limit=OUTPUT_MOST))
     except HiveError:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from meta.process import sandbox
+from meta.config import Config
+from meta.process.agent_programs import BIN, agent_programs
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
+PATH = f"{BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a program is. `why` says why agents cannot run it, "" if they can. `binds` is what a sandbox needs."""
+    """Where a program is. `why` says why agents cannot run it, "" if they can. A sandbox needs `binds` and `links`."""
 
     path: Path
     why: str = ""
     binds: tuple[tuple[Path, Path], ...] = ()
+    links: tuple[tuple[str, Path], ...] = ()
+
+    @property
+    def inside(self) -> Path:
+        """Its path in a sandbox."""
+        return self.links[0][1] if self.links else self.path
 
 
-def find(names: Iterable[str]) -> dict[str, Place]:
-    """Return the programs that are on the agents' PATH, or on this process's, where agents may not see them."""
-    places = {}
-    system = tuple(map(Path, sandbox.detect().system)) if sandbox.available() else ()
-    for name in names:
-        if (path := shutil.which(name, path=PATH) or shutil.which(name)) is not None:
-            real = Path(path).resolve()
-            seen = not system or any(real.is_relative_to(folder) for folder in system)
-            places[name] = Place(Path(path), "" if seen else f"it is in {real.parent}, which agents do not see")
-    return places
+def find(config: Config) -> dict[str, Place]:
+    """Return the coding agents of this host, and what they run on."""
+    return {
+        one.name: Place(one.path, one.why, (one.bind,) if one.bind else (), (one.link,) if one.link else ())
+        for one in agent_programs(config)
+        if one.path is not None and one.search is None
+    }

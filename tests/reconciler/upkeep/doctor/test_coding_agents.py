@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meta.agent_toml.settings import AgentSettings
-from meta.process.trial import tried
+from meta.config import Config
 from reconciler.upkeep.doctor.checks import coding_agents
 from reconciler.upkeep.doctor.checks.base import Subject, Verdict
 from reconciler.upkeep.doctor.checks.programs import Place, find
@@ -109,10 +109,13 @@ async def test_agents_of_another_backend_bring_their_own(bare: Subject) -> None:
     assert (row.verdict, row.text) == (Verdict.OK, "agents of backend nixos bring their own")
 
 
-async def test_what_the_system_has_is_found_and_seen_by_agents() -> None:
-    await tried()
-    assert find(["sh"])["sh"].why == ""
-    assert find(["no-such-program"]) == {}
+async def test_a_program_elsewhere_is_run_under_the_name_that_agents_see(
+    bare: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = program(tmp_path, "claude", "echo 7.8.9")
+    config = Config(agent_programs=str(place.path))
+    subject = replace(having(bare, {}, monkeypatch, "claude"), host=whole_host(programs=find), config=config)
+    assert "claude 7.8.9" in (await look(subject, "clis"))[0].text
 
 
 def test_each_runtime_but_those_without_a_program_of_their_own_has_one() -> None:
