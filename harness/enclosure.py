@@ -7,7 +7,6 @@ gets the same; what starts it (harness.child) may change the uid, the folders' o
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -17,22 +16,12 @@ from harness.relay.egress import egress_relay
 from harness.relay.mcp import mcp_relay
 from harness.runtimes.base import Enclosure
 from meta.agent_toml.settings import AgentSettings
-from meta.errors import BadInput
 
 WORK = "work"
 """The folder of the state in which the CLI runs. It stays, as the conversations about it do."""
 LOOPBACK = "127.0.0.1,localhost,::1"
 PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "HIVE_AGENT", "HIVE_LABEL")
 """Variables that the backend sets for the harness, and that are true for the CLI too."""
-
-_FIXED = re.compile(
-    r"""HIVE_.*|HYPERHIVE_.*|LD_.*|PATH|HOME|USER|LOGNAME|SHELL|CREDENTIALS_DIRECTORY   # of hive and the container
-    |(?:HTTPS?|ALL|NO|FTP)_PROXY                            # of the way out; a proxy would take loopback along, too
-    |ANTHROPIC_(?:BASE_URL|UNIX_SOCKET|API_KEY|AUTH_TOKEN)|CLAUDE_CONFIG_DIR|CLAUDE_CODE_OAUTH_TOKEN
-    |OPENAI_(?:BASE_URL|API_KEY)|CODEX_HOME|CODEX_API_KEY|OPENCODE_CONFIG(?:_CONTENT|_DIR)?
-    |GOOGLE_GEMINI_BASE_URL|GEMINI_API_KEY|GOOGLE_API_KEY""",
-    re.IGNORECASE | re.VERBOSE,
-)
 
 
 @contextlib.asynccontextmanager
@@ -41,9 +30,8 @@ async def enclosed(
 ) -> AsyncIterator[Enclosure]:
     """Open both relays inside the block; yield the enclosure. `variables` is the harness's own environment.
 
-    BadInput if agent.toml sets a variable that is not its own to set, OSError if a folder cannot be made.
+    OSError if a folder cannot be made.
     """
-    own = own_variables(settings)
     home = Path(variables.get("HOME", "/home/agent"))
     work = environment.state / WORK
     work.mkdir(mode=0o700, exist_ok=True)
@@ -53,19 +41,8 @@ async def enclosed(
             mcp_relay(environment.tools, port=environment.port) as mcp,
             egress_relay(environment.egress) as model_url,
         ):
-            env = {**_fixed(environment), **passed, **own}
+            env = {**_fixed(environment), **passed, **settings.env}
             yield Enclosure(home, work, Path(files), env, mcp, model_url)
-
-
-def own_variables(settings: AgentSettings, where: str = "agent.toml") -> dict[str, str]:
-    """Return `env` of agent.toml. Raise BadInput for a name whose value hive decides."""
-    for name in settings.env:
-        if _FIXED.fullmatch(name):
-            raise BadInput(
-                f"{where}: env.{name[:60]}: hive, the container or the login sets it",
-                "leave it out; see docs/reference/agent-toml.md",
-            )
-    return dict(settings.env)
 
 
 def _fixed(environment: Environment) -> dict[str, str]:

@@ -23,7 +23,13 @@ _SECRETS = "see docs/howto/secrets.md"
 _SHOWN = 60
 _MODEL = re.compile(r"[A-Za-z0-9][!-~]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_OURS = re.compile(r"HIVE_.*|HYPERHIVE_.*|LD_.*|PATH|HOME|CREDENTIALS_DIRECTORY")
+_OURS = re.compile(
+    r"""HIVE_.*|HYPERHIVE_.*|LD_.*|PATH|HOME|USER|LOGNAME|SHELL|CREDENTIALS_DIRECTORY   # of hive and the container
+    |(?:HTTPS?|ALL|NO|FTP)_PROXY                            # of the way out; a proxy would take loopback along, too
+    |ANTHROPIC_(?:BASE_URL|UNIX_SOCKET)|OPENAI_BASE_URL|GOOGLE_GEMINI_BASE_URL
+    |CLAUDE_CONFIG_DIR|CODEX_HOME|OPENCODE_CONFIG(?:_DIR)?  # of the login, and of what hive configures""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _SECRET_NAME = re.compile(
     r"(?:.*_)?(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY)|.+_(?:KEY|PAT)", re.IGNORECASE
 )

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.enclosure import enclosed, own_variables
+from harness.enclosure import enclosed
 from harness.environment import Environment, read_environment
 from meta.agent_toml.settings import AgentSettings
-from meta.errors import BadInput
 
 
 def environment(tmp_path: Path, **more: str) -> tuple[Environment, dict[str, str]]:
@@ -92,21 +91,3 @@ async def unused_tcp_port_() -> int:
     server.close()
     await server.wait_closed()
     return port
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("HIVE_RUN", "HIVE_X", "HYPERHIVE_MODEL_FILE", "LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "HOME", "USER"),
-        *("HTTPS_PROXY", "https_proxy", "no_proxy", "ALL_PROXY", "ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET"),
-        *("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR", "OPENAI_BASE_URL", "GEMINI_API_KEY"),
-    ],
-)
-def test_a_variable_that_hive_sets_is_refused_with_its_name(name: str) -> None:
-    with pytest.raises(BadInput, match=f"env.{name}"):
-        own_variables(of({name: "x"}))
-
-
-@pytest.mark.parametrize("name", ["GOFLAGS", "NODE_OPTIONS", "PYTHONPATH", "MY_PATH", "HOMEDIR", "CLAUDE_CODE_EFFORT"])
-def test_other_variables_are_the_agents_own(name: str) -> None:
-    assert own_variables(of({name: "x"})) == {name: "x"}

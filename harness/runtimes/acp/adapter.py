@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader
 from harness.runtimes.base import Compacted, Ending, RuntimeSpec, Sink, TurnOutcome, TurnRequest
 from meta.errors import BadInput, HiveError, PermanentError, TransientError
+from meta.process.command_line import resolve
 from meta.text import one_line
 
 _VERSION_SECONDS = 20.0
@@ -101,10 +103,11 @@ class AcpRuntime:
         return Compacted(tokens_after=reader.context, session=outcome.session)
 
     async def version(self) -> str:
-        """Return the agent's version."""
+        """Return the agent's version, "" if it only says it later. Raise PermanentError if the program is missing."""
         preset = self._preset
         argv = launch_of(replace(preset, needs_model=False, words=preset.ask_version), self._spec, None).argv
         try:
+            resolve(argv, self._spec.enclosure.env.get("PATH", os.defpath))
             line = await run_to_end(argv, self._spec, _VERSION_SECONDS) if preset.ask_version else ""
         except PermanentError as error:
             raise PermanentError(error.summary, preset.install) from error

@@ -28,9 +28,7 @@ class Launch:
 def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
     """Return the start of an agent with a model. Raise BadInput if agent.toml lacks what it needs."""
     settings, enclosure = spec.settings, spec.enclosure
-    argv = (*(settings.command or ((preset.program,) if preset.program else ())), *preset.words)
-    if not argv:
-        raise BadInput(f'runtime = "{preset.name}" needs a command', preset.install)
+    argv = (*(settings.command or (preset.program,)), *preset.words)
     prompt = enclosure.files / f"{preset.name}-prompt.md" if preset.system_prompt == "file" and spec.prompt else None
     values = {
         "model": model or "",

@@ -49,7 +49,7 @@ class Preset:
 
     name: str
     program: str
-    """Empty: `command` in agent.toml is obligatory. There it stands instead of the program, before `words`."""
+    """Empty: agent.toml has a `command`. There it stands instead of the program, before `words`."""
     install: str
     """How a person gets it."""
     capabilities: Capabilities

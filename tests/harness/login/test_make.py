@@ -34,12 +34,13 @@ async def test_a_login_takes_a_watcher_from_the_reason_to_none(tmp_path: Path) -
 
 @pytest.mark.parametrize("runtime", sorted(RUNTIMES))
 def test_each_runtime_has_a_login(tmp_path: Path, runtime: str) -> None:
-    command = {} if runtime == "script" else {"command": ["x"]}
-    settings = AgentSettings.model_validate({"runtime": runtime, **command})
+    settings = AgentSettings.model_validate({"runtime": runtime, **({"command": ["x"]} if runtime == "acp" else {})})
     assert make_login(settings, tmp_path, {}, start_child).credentials.mark() is None
 
 
-def test_a_folder_that_agent_toml_names_is_looked_into(tmp_path: Path) -> None:
-    (tmp_path / ".credentials.json").write_text(json.dumps({"claudeAiOauth": {"accessToken": "x"}}))
-    settings = AgentSettings(runtime="claude", env={"CLAUDE_CONFIG_DIR": str(tmp_path)})
-    assert make_login(settings, tmp_path / "home", {}, start_child).credentials.look().standing == "present"
+def test_the_folder_below_home_is_looked_into(tmp_path: Path) -> None:
+    (tmp_path / ".claude").mkdir()
+    (tmp_path / ".claude" / ".credentials.json").write_text(json.dumps({"claudeAiOauth": {"accessToken": "x"}}))
+    assert (
+        make_login(AgentSettings(runtime="claude"), tmp_path, {}, start_child).credentials.look().standing == "present"
+    )

@@ -50,7 +50,9 @@ def test_the_managers_prompt_has_a_row_for_every_event_of_hive() -> None:
 
 
 def test_an_agents_prompt_names_the_events_that_it_gets() -> None:
-    assert {"`question_asked`", "`question_answered`"} <= set(re.findall(r"`\w+`", prompt(Role.AGENT)))
+    assert {"`question_asked`", "`question_answered`", "`message_dead`"} <= set(
+        re.findall(r"`\w+`", prompt(Role.AGENT))
+    )
 
 
 def test_the_rules_that_every_agent_needs_are_there() -> None:

@@ -23,7 +23,7 @@ brief'''
 recipients = ["operator", "bob"]
 limits = { turn_seconds = 90, max_turns = 12, silence_seconds = 30, tool_seconds = 60 }
 command = ["/opt/claude", "--verbose"]
-env = { EDITOR = "true", http_proxy = "" }
+env = { EDITOR = "true", http_cache = "" }
 permissions = { allow = ["Bash(git *)"], deny = ["WebFetch"] }
 budget = { turns = 50, tokens = 1_000_000, dollars = 2.5 }
 
@@ -145,6 +145,10 @@ def test_whom_an_agent_may_write_to_is_a_list_of_names() -> None:
         ("env = { HIVE_AGENT = 'x' }", "env: HIVE_AGENT: hive or the container sets it"),
         ("env = { LD_PRELOAD = 'x' }", "env: LD_PRELOAD: hive or the container sets it"),
         ("env = { PATH = 'x' }", "env: PATH: hive or the container sets it"),
+        ("env = { https_proxy = 'x' }", "env: https_proxy: hive or the container sets it"),
+        ("env = { CLAUDE_CONFIG_DIR = 'x' }", "env: CLAUDE_CONFIG_DIR: hive or the container sets it"),
+        ("env = { ANTHROPIC_BASE_URL = 'x' }", "env: ANTHROPIC_BASE_URL: hive or the container sets it"),
+        ("env = { ANTHROPIC_API_KEY = 'x' }", "env: ANTHROPIC_API_KEY: a secret does not belong here"),
         ("env = { GH_TOKEN = 'x' }", "env: GH_TOKEN: a secret does not belong here"),
         ("env = { A_KEY = 'x' }", "env: A_KEY: a secret does not belong here"),
         ("env = { A = 'sk-ant-abcdefgh' }", "env: A: a secret does not belong here"),
@@ -275,6 +279,11 @@ def test_a_server_is_on_loopback_or_public(url: str) -> None:
 def test_variables_that_only_look_like_secrets_are_taken() -> None:
     text = b"env = { MAX_THINKING_TOKENS = '9', GH_TOKEN_FILE = '/run/x', KEY = 'v', npm_config_cache = '/tmp' }"
     assert len(parse_settings(text).env) == 4
+
+
+@pytest.mark.parametrize("name", ["GOFLAGS", "NODE_OPTIONS", "PYTHONPATH", "MY_PATH", "HOMEDIR", "CLAUDE_CODE_EFFORT"])
+def test_other_variables_are_the_agents_own(name: str) -> None:
+    assert parse_settings(f"env.{name} = 'x'".encode()).env == {name: "x"}
 
 
 def test_a_header_gets_its_credential_and_names_one_that_is_not_there() -> None:

@@ -13,7 +13,7 @@ from harness.runtimes.acp.session import seconds_until_load, servers
 from harness.runtimes.acp.table import PRESETS
 from harness.runtimes.base import Ending, McpEndpoint
 from harness.runtimes.registry import make_runtime
-from meta.agent_toml.runtimes import RUNTIMES
+from meta.agent_toml.runtimes import RUNTIMES, WITH_COMMAND
 
 if TYPE_CHECKING:
     from harness.runtimes.base import Tools
@@ -82,17 +82,17 @@ async def test_an_agent_that_would_use_a_hosted_model_of_its_maker_needs_one_nam
 
 
 def test_the_servers_are_those_of_hive_and_of_the_file(stage: Stage) -> None:
-    web_ = {"url": "http://w/mcp", "headers": {"K": "v"}}
+    web_ = {"url": "https://w/mcp", "headers": {"K": "v"}}
     more = {"files": {"command": ["srv", "-x"], "env": {"A": "b"}}, "web": web_}
-    spec = stage.spec("acp", mcp=McpEndpoint("http://127.0.0.1:1/mcp", "t0k"), mcp_servers=more)
+    spec = stage.spec("codex", mcp=McpEndpoint("http://127.0.0.1:1/mcp", "t0k"), mcp_servers=more)
     hive, files, web = servers(spec, HTTP, stage.seen)
     assert hive["headers"] == [{"name": "Authorization", "value": "Bearer t0k"}]
     assert files == {"name": "files", "command": "srv", "args": ["-x"], "env": [{"name": "A", "value": "b"}]}
-    assert web == {"type": "http", "name": "web", "url": "http://w/mcp", "headers": [{"name": "K", "value": "v"}]}
+    assert web == {"type": "http", "name": "web", "url": "https://w/mcp", "headers": [{"name": "K", "value": "v"}]}
 
 
 def test_a_server_that_the_agent_cannot_use_is_noted(stage: Stage) -> None:
-    spec = stage.spec("acp", mcp=McpEndpoint("http://127.0.0.1:1/mcp", "t0k"))
+    spec = stage.spec("codex", mcp=McpEndpoint("http://127.0.0.1:1/mcp", "t0k"))
     assert servers(spec, {}, stage.seen) == []
     assert stage.seen.notes == ["the agent cannot use MCP servers over http: hive is missing"]
 
@@ -108,7 +108,8 @@ def test_a_conversation_is_loaded_in_a_later_minute_than_it_was_made(session: st
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_registry_makes_the_runtime_of_each_preset(stage: Stage, name: str) -> None:
     environment = read_environment({"HIVE_AGENT": "alice"})
-    runtime = make_runtime(stage.spec(name), environment, cast("Tools", None))
+    command = ["x"] if name in WITH_COMMAND else None
+    runtime = make_runtime(stage.spec(name, command=command), environment, cast("Tools", None))
     assert (type(runtime), runtime.name) == (AcpRuntime, name)
 
 

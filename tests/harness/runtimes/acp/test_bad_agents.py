@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.runtimes.acp import session
+from harness.runtimes.acp.adapter import AcpRuntime
+from harness.runtimes.acp.table import PRESETS
 from harness.runtimes.base import Ending
 from meta.errors import HiveError
 from meta.wire.live import Unknown
@@ -40,9 +42,11 @@ async def test_an_agent_that_is_not_installed_parks_the_message_and_says_what_to
     assert "npm install -g @google/gemini-cli" in error.value.hint
 
 
-async def test_an_agent_without_a_command_says_that_it_needs_one(stage: Stage) -> None:
-    outcome = await stage.turn(stage.runtime("acp"))
-    assert (outcome.ending, 'runtime = "acp" needs a command' in outcome.reason) == (Ending.PARKED, True)
+async def test_a_command_that_is_not_there_is_a_problem_before_the_first_turn(stage: Stage) -> None:
+    runtime = AcpRuntime(stage.spec("acp", command=["/nowhere/agent"]), PRESETS["acp"])
+    with pytest.raises(HiveError, match="/nowhere/agent is not installed") as error:
+        await runtime.version()
+    assert "set `command` in agent.toml" in error.value.hint
 
 
 async def test_an_agent_that_ends_at_once_parks_the_message_with_its_last_words(stage: Stage) -> None:

@@ -95,11 +95,11 @@ def test_the_token_is_in_a_file_and_neither_on_the_command_line_nor_in_the_envir
 def test_servers_of_agent_toml_are_added() -> None:
     servers = {
         "files": {"command": ["npx", "files", "/work"], "env": {"A": "1"}},
-        "web": {"url": "http://127.0.0.1:7/mcp", "headers": {"X-Key": "k"}},
+        "web": {"url": "http://127.0.0.1:7/mcp", "headers": {"Accept": "k"}},
     }
     found = file(start(spec({"mcp_servers": servers})), "mcp")["mcpServers"]
     assert found["files"] == {"type": "stdio", "command": "npx", "args": ["files", "/work"], "env": {"A": "1"}}
-    assert found["web"] == {"type": "http", "url": "http://127.0.0.1:7/mcp", "headers": {"X-Key": "k"}}
+    assert found["web"] == {"type": "http", "url": "http://127.0.0.1:7/mcp", "headers": {"Accept": "k"}}
 
 
 def test_a_changed_prompt_counts_in_a_conversation_that_is_continued() -> None:
@@ -117,8 +117,8 @@ def test_retries_are_bounded_and_the_agent_may_set_their_number(where: str) -> N
     assert start(of).env["CLAUDE_CODE_MAX_RETRIES"] == "9"
 
 
-def test_home_and_the_way_to_the_model_are_not_the_agents_to_set() -> None:
-    env = start(spec({"env": {"HOME": "/elsewhere", "ANTHROPIC_BASE_URL": "http://elsewhere"}})).env
+def test_home_and_the_way_to_the_model_are_those_of_the_enclosure() -> None:
+    env = start(spec(env={"HOME": "/elsewhere", "ANTHROPIC_BASE_URL": "http://elsewhere"})).env
     assert (env["HOME"], env["ANTHROPIC_BASE_URL"]) == ("/home/a", "http://127.0.0.1:8")
 
 
