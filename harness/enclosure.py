@@ -42,7 +42,8 @@ async def enclosed(
             egress_relay(environment.egress) as model_url,
         ):
             env = {**_fixed(environment), **passed, **settings.env}
-            yield Enclosure(home, work, Path(files), env, mcp, model_url)
+            secrets = variables.get("CREDENTIALS_DIRECTORY")
+            yield Enclosure(home, work, Path(files), env, mcp, model_url, Path(secrets) if secrets else None)
 
 
 def _fixed(environment: Environment) -> dict[str, str]:

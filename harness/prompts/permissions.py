@@ -21,6 +21,8 @@ HIVE_TOOLS = "mcp__hive"
 
 _HIVE_NAME = re.compile(r"mcp__hive__\w+|mcp_hive_\w+|hive_\w+|mcp\.hive\.\w+|hive[./:]\w+")
 """The names of hive's tools in the runtimes that were seen."""
+_SHELL = "execute"
+"""The kind of a tool that runs what the model writes, which is often its title."""
 
 
 def claude_settings(settings: AgentSettings) -> dict[str, Any]:
@@ -36,9 +38,10 @@ def claude_settings(settings: AgentSettings) -> dict[str, Any]:
 def is_permitted(permissions: Permissions, *names: str) -> bool:
     """Return True if a tool with these names (its own, its title, its kind) may run. `deny` wins over `allow`.
 
-    Upper and lower case are the same, and `*` in a rule stands for any text. hive's own tools may always run.
+    Upper and lower case are the same, and `*` in a rule stands for any text. hive's own tools may always run; a command
+    of a shell is none of them, whatever its title is.
     """
-    if any(_HIVE_NAME.fullmatch(name) for name in names):
+    if _SHELL not in names and any(_HIVE_NAME.fullmatch(name) for name in names):
         return True
     if _matches(permissions.deny, names):
         return False

@@ -122,6 +122,7 @@ class Enclosure:
     `home` and `work` belong to the CLI. `model_url` is the base URL of the model's API on loopback (the relay to
     /run/egress), None if the runtime talks to its own. `env` is the whole environment of the CLI but for what its
     adapter adds; no secret is in it. `files` is a folder only for files that the adapter writes at its start.
+    `credentials` has the agent's secrets, one file each.
     """
 
     home: Path
@@ -130,6 +131,7 @@ class Enclosure:
     env: Mapping[str, str]
     mcp: McpEndpoint | None = None
     model_url: str | None = None
+    credentials: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.prompts.permissions import claude_settings
 from harness.runtimes.base import Capabilities, Ending
 from harness.runtimes.claude.adapter import OLDEST, ClaudeRuntime
-from harness.runtimes.claude.arguments import DEFAULTS, OFF
+from harness.runtimes.claude.arguments import DEFAULTS
 from harness.runtimes.script import ScriptRuntime
+from meta.agent_toml.settings import AgentSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "runtimes.md").read_text()
 
@@ -52,7 +54,7 @@ def test_each_ending_is_explained() -> None:
 
 def test_the_tools_of_claude_that_are_off_are_named() -> None:
     named = section("`claude`").partition("**Tools that are off:**")[2].partition(".")[0]
-    assert re.findall(r"`(\w+)`", named) == list(OFF)
+    assert re.findall(r"`(\w+)`", named) == claude_settings(AgentSettings())["permissions"]["deny"]
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

@@ -148,7 +148,7 @@ class AcpRuntime:
         if not self._told and rules.deny and self._preset.deny is None:
             sink.note(f"permissions.deny: {self.name} can only be refused what it asks about")
         if not self._told and rules.allow:
-            sink.note(f"permissions.allow: {self.name} is not limited to it; use permissions.deny")
+            sink.note(f"permissions.allow: {self.name} can only be refused what it asks about; use permissions.deny")
         self._told = True
 
     async def _start(self, launch: Launch, wanted: Wanted, reader: Reader, sink: Sink) -> Process:

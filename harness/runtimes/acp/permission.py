@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
+from harness.prompts.permissions import is_permitted
 from meta.agent_toml.settings import Permissions
 
 Json = dict[str, Any]
@@ -25,10 +25,10 @@ class Decision:
 
 
 def decide(params: Json, permissions: Permissions, *, cancelled: bool) -> Decision:
-    """Return the answer: what no rule of `deny` matches is allowed once, because the container is the wall.
+    """Return the answer: what the rules permit (harness.prompts.permissions) is allowed once.
 
     The option is chosen by its kind: ids and order differ between agents. After a cancel the agent waits for an answer
-    too, which says so. A rule is a pattern of the shell for the tool's name, its title or its kind.
+    too, which says so. A rule is for the tool's name, its title, its kind or its id.
     """
     call = params.get("toolCall")
     names = (
@@ -39,14 +39,12 @@ def decide(params: Json, permissions: Permissions, *, cancelled: bool) -> Decisi
     title = names[0][:200] if names else "a tool"
     if cancelled:
         return Decision({"outcome": {"outcome": "cancelled"}}, False, f"{title}: cancelled")
-    rule = next((rule for rule in permissions.deny if any(fnmatchcase(name, rule) for name in names)), None)
-    option = _option(params.get("options"), _ALLOW if rule is None else _REJECT)
+    allowed = is_permitted(permissions, *names)
+    option = _option(params.get("options"), _ALLOW if allowed else _REJECT)
     if option is None:
         return Decision({"outcome": {"outcome": "cancelled"}}, False, f"{title}: it offers no answer that fits")
     answer = {"outcome": {"outcome": "selected", "optionId": option}}
-    if rule is None:
-        return Decision(answer, True, f"{title}: allowed")
-    return Decision(answer, False, f"{title}: refused by permissions.deny {rule!r}")
+    return Decision(answer, allowed, f"{title}: {'allowed' if allowed else 'refused by permissions in agent.toml'}")
 
 
 def _option(options: object, kinds: Sequence[str]) -> object:

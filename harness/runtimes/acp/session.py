@@ -16,6 +16,7 @@ from harness.runtimes.acp.process import Process
 from harness.runtimes.acp.rules import ending_of, look_up
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.base import Ending, RuntimeSpec, Sink
+from harness.runtimes.servers import usable_servers
 from meta.errors import PermanentError
 from meta.names import HIVE
 from meta.text import one_line
@@ -116,7 +117,7 @@ def servers(spec: RuntimeSpec, capabilities: Json, sink: Sink) -> list[Json]:
     mcp = spec.enclosure.mcp
     if mcp is not None:
         found.append(_http(HIVE, mcp.url, {"Authorization": f"Bearer {mcp.token}"}))
-    for name, server in spec.settings.mcp_servers.items():
+    for name, server in usable_servers(spec.settings, spec.enclosure, sink).items():
         if server.url is not None:
             found.append(_http(name, server.url, server.headers))
         elif server.command:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from harness.runtimes.base import (
     Capabilities,
@@ -26,13 +22,11 @@ from harness.runtimes.claude.exchange import Exchange, Meter
 from harness.runtimes.claude.facts import Answer, Question
 from harness.runtimes.claude.lines import Parsed
 from harness.runtimes.claude.process import Cli, exit_code, read_version, start_cli
+from harness.runtimes.servers import usable_servers
 from meta.errors import HiveError, PermanentError, TransientError
 
 OLDEST = (2, 1, 329)
 """The oldest version that this adapter was tried with. Older ones may take a slash in a message for a command."""
-
-BASE_SETTINGS = Path(__file__).parents[2] / "prompts" / arguments.SETTINGS_FILE
-"""hive's own part of the CLI's settings."""
 
 INTERRUPT_SECONDS = 4.0
 """Seconds that an interrupted turn has to end, before its process is ended."""
@@ -163,8 +157,8 @@ class ClaudeRuntime:
             sink.note("the name of the conversation is none of claude's: a new one begins")
             session = None
         name = session or str(uuid.uuid4())
-        base, resume = base_settings(), session is not None
-        how = arguments.launch(self._spec, model, name, resume=resume, base=base, without=self._without)
+        resume, servers = session is not None, usable_servers(self._spec.settings, self._spec.enclosure, sink)
+        how = arguments.launch(self._spec, model, name, resume=resume, servers=servers, without=self._without)
         meter = Meter(None if resume else 0.0)
         self._cli = await start_cli(how, self._spec.enclosure.files, name, model, meter)
         self._cli.known = resume
@@ -243,12 +237,3 @@ class ClaudeRuntime:
 
 
 _INSTALL = f"install claude {'.'.join(map(str, OLDEST))} or newer, or name it in agent.toml: command = [...]"
-
-
-def base_settings() -> Mapping[str, Any]:
-    """Return hive's own part of the CLI's settings."""
-    try:
-        value = json.loads(BASE_SETTINGS.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return value if isinstance(value, dict) else {}

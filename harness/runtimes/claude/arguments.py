@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.prompts.permissions import CLAUDE_SETTINGS, claude_settings
 from harness.runtimes.base import RuntimeSpec
+from meta.agent_toml.settings import McpServer
 
 PROGRAM = "claude"
 DEFAULT_MODEL = "haiku"
@@ -19,23 +21,6 @@ HIVE = "hive"
 
 LONG = 86_400_000
 """Milliseconds of a call of hive's tools, some of which wait for people: a day."""
-
-OFF = (
-    "AskUserQuestion",  # hive's `ask` reaches the operator
-    "CronCreate",  # hive's `remind` reaches the inbox, and is counted
-    "CronDelete",
-    "CronList",
-    "EnterPlanMode",  # waits for a person
-    "EnterWorktree",
-    "ExitPlanMode",
-    "ExitWorktree",
-    "ListAgents",  # sessions of one user would talk past hive
-    "Monitor",  # work in the background begins turns that hive knows nothing of
-    "ScheduleWakeup",
-    "SendMessage",
-    "Workflow",
-)
-"""The CLI's tools that are switched off."""
 
 DEFAULTS: Mapping[str, str] = {
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
@@ -48,7 +33,7 @@ DEFAULTS: Mapping[str, str] = {
 }
 """Variables that agent.toml may change."""
 
-MCP_FILE, SETTINGS_FILE, PROMPT_FILE = "claude-mcp.json", "claude-settings.json", "claude-prompt.md"
+MCP_FILE, SETTINGS_FILE, PROMPT_FILE = "claude-mcp.json", CLAUDE_SETTINGS, "claude-prompt.md"
 
 STREAM_INPUT = "--input-format"
 
@@ -69,10 +54,10 @@ def launch(
     session: str,
     *,
     resume: bool,
-    base: Mapping[str, Any],
+    servers: Mapping[str, McpServer],
     without: Sequence[str] = (),
 ) -> Launch:
-    """Return how to start the CLI for a conversation. `base` is hive's own part of its settings.
+    """Return how to start the CLI for a conversation. `servers` are those of agent.toml.
 
     `without` names options that this CLI does not know. Without `--input-format` a process does one turn.
     """
@@ -88,10 +73,11 @@ def launch(
         "--settings": str(folder / SETTINGS_FILE),
         "--strict-mcp-config": None,
         "--mcp-config": str(folder / MCP_FILE),
-        "--permission-mode": permission_mode(spec),
-        "--disallowedTools": ",".join(OFF),
     }
-    files = {MCP_FILE: _json({"mcpServers": servers(spec)}), SETTINGS_FILE: _json(settings(spec, base))}
+    files = {
+        MCP_FILE: _json({"mcpServers": _servers(spec, servers)}),
+        SETTINGS_FILE: _json(claude_settings(spec.settings)),
+    }
     if spec.prompt:
         options |= {"--append-system-prompt-file": str(folder / PROMPT_FILE), "--system-prompt-snapshot": "off"}
         files[PROMPT_FILE] = spec.prompt
@@ -112,25 +98,10 @@ def environment(spec: RuntimeSpec) -> dict[str, str]:
     return {**defaults, **spec.enclosure.env, **spec.settings.env, **fixed}
 
 
-def permission_mode(spec: RuntimeSpec) -> str:
-    """Return the CLI's mode: without a list of what is allowed it may do all, for the container is the wall."""
-    return "dontAsk" if spec.settings.permissions.allow else "bypassPermissions"
-
-
-def settings(spec: RuntimeSpec, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the CLI's settings: hive's own part, and the permissions of agent.toml. hive's tools stay allowed."""
-    given = base.get("permissions")
-    common: Mapping[str, Any] = given if isinstance(given, dict) else {}
-    allowed = spec.settings.permissions.allow
-    allow = [*common.get("allow", ()), *allowed, *([f"mcp__{HIVE}"] if allowed else ())]
-    deny = [*common.get("deny", ()), *spec.settings.permissions.deny]
-    return {"skipWebFetchPreflight": True, **base, "permissions": {**common, "allow": allow, "deny": deny}}
-
-
-def servers(spec: RuntimeSpec) -> dict[str, Any]:
+def _servers(spec: RuntimeSpec, servers: Mapping[str, McpServer]) -> dict[str, Any]:
     """Return the MCP servers: hive's own, whose tools the model sees at once, and those of agent.toml."""
     found: dict[str, Any] = {}
-    for name, server in spec.settings.mcp_servers.items():
+    for name, server in servers.items():
         if server.command:
             program, *arguments = server.command
             found[name] = {"type": "stdio", "command": program, "args": arguments, "env": server.env}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.prompts.permissions import claude_settings
 from harness.runtimes.base import Ending
-from harness.runtimes.claude.arguments import OFF
+from meta.agent_toml.settings import AgentSettings
 from meta.errors import TransientError
 from meta.wire.live import Notice, TextDelta
 from tests.contract.runtimes.claude_lab import CLAUDE, ClaudeLab
@@ -63,7 +64,7 @@ async def test_the_text_comes_in_pieces_and_the_model_sees_hives_tools_and_promp
     body = api.calls("main")[-1]["body"]
     tools = {tool["name"] for tool in body["tools"]}
     assert {"mcp__hive__send", "mcp__hive__wait", "Bash"} <= tools
-    assert not tools & set(OFF)
+    assert not tools & set(claude_settings(AgentSettings())["permissions"]["deny"])
     assert "You are alice." in json.dumps(body["system"])
 
 
@@ -78,6 +79,20 @@ async def test_with_a_list_of_what_is_allowed_hives_tools_work_and_others_are_re
     assert outcome.ending is Ending.OK
     assert [result.is_error for result in record.results()] == [False, True]
     assert not (lab.work / "forbidden").exists()
+
+
+async def test_a_tool_that_a_rule_denies_is_not_there_and_a_denied_use_of_one_is_refused(
+    lab: ClaudeLab, api: FakeMessages
+) -> None:
+    runtime = lab.make(settings={"permissions": {"deny": ["WebFetch", "Bash(touch *)"]}})
+    lab.script(Shell("touch forbidden"), Shell("echo free"), Say("done"))
+    record = Record()
+    outcome = await turn(runtime, "go", record=record)
+    await runtime.close()
+    assert outcome.ending is Ending.OK
+    assert [result.is_error for result in record.results()] == [True, False]
+    assert not (lab.work / "forbidden").exists()
+    assert "WebFetch" not in {tool["name"] for tool in api.calls("main")[-1]["body"]["tools"]}
 
 
 async def test_a_shell_of_the_model_does_not_see_the_token_of_hives_tools(lab: ClaudeLab) -> None:

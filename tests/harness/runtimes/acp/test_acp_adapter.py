@@ -63,7 +63,7 @@ async def test_rules_that_an_agent_cannot_be_held_to_are_noted_once(stage: Stage
     runtime = stage.runtime("acp", "good", permissions={"allow": ["Read"]})
     await stage.turn(runtime)
     await stage.turn(runtime)
-    assert stage.seen.notes == ["permissions.allow: acp is not limited to it; use permissions.deny"]
+    assert stage.seen.notes == ["permissions.allow: acp can only be refused what it asks about; use permissions.deny"]
 
 
 async def test_a_model_is_chosen_in_the_session_if_the_agent_offers_that(stage: Stage) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from harness.prompts.permissions import claude_settings
 from harness.runtimes.base import Enclosure, McpEndpoint, RuntimeSpec
-from harness.runtimes.claude.arguments import OFF, Launch, launch
+from harness.runtimes.claude.arguments import Launch, launch
 from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName
 
@@ -23,8 +24,8 @@ def spec(settings: dict[str, Any] | None = None, env: dict[str, str] | None = No
     return RuntimeSpec(AgentName("alice"), False, AgentSettings.model_validate(table), enclosure, prompt)
 
 
-def start(of: RuntimeSpec, *, resume: bool = False, base: dict[str, Any] | None = None, without: str = "") -> Launch:
-    return launch(of, "haiku", "the-session", resume=resume, base=base or {}, without=[without])
+def start(of: RuntimeSpec, *, resume: bool = False, without: str = "") -> Launch:
+    return launch(of, "haiku", "the-session", resume=resume, servers=of.settings.mcp_servers, without=[without])
 
 
 def value(how: Launch, option: str) -> str | None:
@@ -41,34 +42,12 @@ def test_a_conversation_is_begun_by_its_name_and_continued_by_it() -> None:
     assert (value(later, "--resume"), value(later, "--session-id")) == ("the-session", None)
 
 
-def test_without_permissions_the_cli_may_do_all() -> None:
-    how = start(spec())
-    assert value(how, "--permission-mode") == "bypassPermissions"
+def test_its_settings_are_those_of_the_prompts_with_the_permissions_of_agent_toml() -> None:
+    of = spec({"permissions": {"allow": ["Read"], "deny": ["Bash(rm *)"]}})
+    how = start(of)
+    assert value(how, "--settings") == str(FILES / "claude-settings.json")
+    assert file(how, "settings") == claude_settings(of.settings)
     assert how.env["IS_SANDBOX"] == "1"
-    assert file(how, "settings")["permissions"] == {"allow": [], "deny": []}
-
-
-def test_with_a_list_of_what_is_allowed_only_that_and_hives_tools_are() -> None:
-    how = start(spec({"permissions": {"allow": ["Read"], "deny": ["Bash(rm *)"]}}))
-    assert value(how, "--permission-mode") == "dontAsk"
-    assert file(how, "settings")["permissions"] == {"allow": ["Read", "mcp__hive"], "deny": ["Bash(rm *)"]}
-
-
-def test_the_permissions_of_the_agent_come_after_those_of_hives_own_part() -> None:
-    base = {"permissions": {"deny": ["WebFetch"]}, "theme": "dark"}
-    settings = file(start(spec({"permissions": {"deny": ["Bash"]}}), base=base), "settings")
-    assert settings == {
-        "skipWebFetchPreflight": True,
-        "theme": "dark",
-        "permissions": {"allow": [], "deny": ["WebFetch", "Bash"]},
-    }
-
-
-def test_the_tools_by_which_it_would_talk_or_wake_past_hive_are_off() -> None:
-    off = value(start(spec()), "--disallowedTools")
-    assert off is not None
-    assert {"SendMessage", "ListAgents", "CronCreate", "ScheduleWakeup", "Workflow", "EnterWorktree"} <= set(OFF)
-    assert off.split(",") == list(OFF)
 
 
 def test_it_reads_no_settings_and_no_servers_of_the_work_tree() -> None:
