@@ -1,7 +1,6 @@
 """What the harness remembers in /state: the conversation of each runtime, and the configuration that the agent knows.
 
-So a rebuild, a restart, a rollback or a crash resumes the same conversation, and the agent is told what changed. The
-values of `env` and `headers` are kept as hashes.
+So a rebuild, a restart, a rollback or a crash resumes the same conversation, and the agent is told what changed.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import state_file
+from meta.agent_toml.changes import describe_changes
 
 SESSION_FILE = "hyperhive-session.json"
 SESSION_LIMIT = 200
@@ -21,11 +21,8 @@ SESSION_LIMIT = 200
 KEYS = 500
 """Settings that are remembered, at most."""
 VALUE_LIMIT = 4_000
-CHANGES_SHOWN = 20
-SHOWN = 200
-"""Characters of a value that the agent is shown."""
+"""Characters of a value that are remembered. Of a longer one there is a hash, too."""
 
-_HIDDEN = re.compile(r"(?:^|\.)(?:env|headers)\.")
 _NAME = re.compile(r"[\x21-\x7e]+")
 
 
@@ -55,16 +52,19 @@ class Session:
             self._save()
 
     def changes(self, generation: str, settings: Mapping[str, str]) -> list[str]:
-        """Return what changed in the configuration since the agent was last told, in words. Empty: nothing."""
+        """Return what changed in the configuration since the agent was last told, in words. Empty: nothing.
+
+        The agent can write the file: what cannot be described is named.
+        """
         before, old = self._data["generation"], self._data["settings"]
         if before is None or before == generation:
             return []
         new = _kept(settings)
-        changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-        lines = [_change(key, old.get(key), new.get(key)) for key in changed[:CHANGES_SHOWN]]
-        if len(changed) > CHANGES_SHOWN:
-            lines.append(f"and {len(changed) - CHANGES_SHOWN} more settings of agent.toml")
-        return lines or [f"a new generation runs ({generation[:12]}); agent.toml is as before"]
+        try:
+            texts = describe_changes(old, new)
+        except (ValueError, TypeError, RecursionError):
+            texts = [f"{key} changed" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+        return texts or [f"a new generation runs ({generation[:12]}); agent.toml is as before"]
 
     def told(self, generation: str, settings: Mapping[str, str]) -> None:
         """Remember that the agent knows this configuration."""
@@ -104,27 +104,11 @@ def _texts(value: object) -> dict[str, str]:
 
 
 def _kept(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings as they are remembered: bounded, and secrets as hashes."""
-    return {key: _value(key, settings[key]) for key in sorted(settings)[:KEYS]}
+    """Return the settings as they are remembered."""
+    return {key: _value(settings[key]) for key in sorted(settings)[:KEYS]}
 
 
-def _value(key: str, value: str) -> str:
-    if _HIDDEN.search(key):
-        return "sha256:" + hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:16]
+def _value(value: str) -> str:
     if len(value) > VALUE_LIMIT:
         return value[:VALUE_LIMIT] + hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:16]
     return value
-
-
-def _change(key: str, old: str | None, new: str | None) -> str:
-    if _HIDDEN.search(key):
-        verb = "is new" if old is None else "is gone" if new is None else "changed"
-        return f"{key} {verb}"
-    return f"{key}: {_show(old)} -> {_show(new)}"
-
-
-def _show(value: str | None) -> str:
-    if value is None:
-        return "(not set)"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(value)} characters)"

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from meta.names import MANAGER, OPERATOR, SYSTEM
-from meta.text import one_line
+from meta.text import one_line, scrub
 from meta.wire.agent import MessageResponse
 
 SENDER_LIMIT = 100
 NOTES_LIMIT = 32_000
 """Characters of the agent's own notes that a new conversation begins with."""
+CHANGES_SHOWN = 20
+CHANGE_LIMIT = 1_000
+"""Characters of one change of the configuration."""
 
 _AGAIN = (
     "It was delivered before, in a turn that did not end well: it may already be handled, wholly or in part. "
@@ -28,8 +31,8 @@ _AGAIN = (
 class Around:
     """What the model must know beside the message. `mark` is unknown to every sender.
 
-    `unread` counts the other messages that wait; None: unknown. `changes` are those of the configuration. `notes` are
-    the agent's own, with which a new conversation begins.
+    `unread` counts the other messages that wait; None: unknown. `changes` are those of the configuration, in words.
+    `notes` are the agent's own, with which a new conversation begins.
     """
 
     mark: str
@@ -48,8 +51,7 @@ def wake(message: MessageResponse, around: Around) -> str:
     if around.notes is not None:
         text = f"{_notes(around.notes, around.mark)}\n\n{text}"
     if around.changes:
-        changes = "\n".join(f"- {one_line(change)}" for change in around.changes)
-        text = f"Your configuration changed:\n{changes}\n\n{text}"
+        text = f"{_changes(around.changes)}\n\n{text}"
     return f"{text}\n\n{_frame(message, around.mark)}"
 
 
@@ -83,6 +85,14 @@ def _notes(notes: str, mark: str) -> str:
         "This is a new conversation. Before the last one ended, you wrote these notes for yourself:\n\n"
         f"----- notes begin {mark} -----\n{shown}{cut}\n----- notes end {mark} -----"
     )
+
+
+def _changes(changes: Sequence[str]) -> str:
+    shown = [change if len(change) <= CHANGE_LIMIT else f"{change[:CHANGE_LIMIT]}..." for change in changes]
+    lines = [f"- {scrub(change)}" for change in shown[:CHANGES_SHOWN]]
+    if len(changes) > CHANGES_SHOWN:
+        lines.append(f"- and {len(changes) - CHANGES_SHOWN} more settings of agent.toml")
+    return "\n".join(["Your configuration changed:", *lines])
 
 
 def _who(sender: str) -> str:

@@ -325,7 +325,7 @@ async def test_the_first_turn_of_a_new_generation_says_what_changed_and_later_on
 
     assert "configuration changed" not in await one_turn()
     inside.settings, inside.generation = parse_settings(b'model = "opus"'), "g2"
-    assert 'Your configuration changed:\n- model: (not set) -> "opus"' in await one_turn()
+    assert 'Your configuration changed:\n- model: the runtime\'s default -> "opus"' in await one_turn()
     assert "configuration changed" not in await one_turn()
 
 

@@ -73,8 +73,15 @@ def test_an_event_that_is_none_is_shown_without_a_hint(body: str) -> None:
 
 
 def test_changes_and_notes_come_first() -> None:
-    around = Around(MARK, 0, ['model: (not set) -> "opus"', "a\nb"], "half done")
+    around = Around(MARK, 0, ['model: unset -> "opus"', "a\n  + b"], "half done")
     shown = text("bob", around=around)
-    assert shown.startswith('Your configuration changed:\n- model: (not set) -> "opus"\n- a b\n\nThis is a new')
+    assert shown.startswith('Your configuration changed:\n- model: unset -> "opus"\n- a\n  + b\n\nThis is a new')
     assert f"----- notes begin {MARK} -----\nhalf done\n----- notes end {MARK} -----" in shown
     assert shown.index("half done") < shown.index("Message 7 from")
+
+
+def test_what_changed_is_bounded_and_without_control_characters() -> None:
+    shown = text("bob", around=Around(MARK, 0, ["x" * 10_000 + "\x1b[31m"] * 100))
+    assert len(shown) < 25_000
+    assert "- and 80 more settings of agent.toml" in shown
+    assert "\x1b" not in text("bob", around=Around(MARK, 0, ["\x1b[31mred"]))
