@@ -38,6 +38,9 @@ REVERSIBLE = {
     "stop_all": "`hive start --all` undoes it",
     "kill": "`hive start` undoes it",
     "deny": "one id that was named; `hive retry` proposes it again",
+    "logout": "`hive login` undoes it",
+    "turn_cancel": "the turn of one agent that was named; `hive send` asks for it again",
+    "turn_new_session": "of one agent that was named; its notes and the files of the conversation stay",
 }
 """Operations with the effect `removes` whose commands do not ask."""
 REMOVING = {

@@ -42,9 +42,9 @@ async def link(hive: Hive, **fields: object) -> tuple[Harness, int]:
     """Say hello; return the harness and the id after which its events are wanted."""
     harness = Harness(*await asyncio.open_unix_connection(str(hive.layout.harness_socket(ALICE))))
     harness.writer.write(json.dumps({**HELLO, **fields}).encode() + b"\n")
-    lines = [await harness.down(), await harness.down()]
-    assert [line["down"] for line in lines] == ["probe", "follow"]
-    return harness, lines[1]["after"]
+    lines = [await harness.down(), await harness.down(), await harness.down()]
+    assert [line["down"] for line in lines] == ["hold", "probe", "follow"]
+    return harness, lines[2]["after"]
 
 
 async def get(hive: Hive, path: str) -> tuple[int, Any]:

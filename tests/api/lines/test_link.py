@@ -73,7 +73,7 @@ async def test_a_hand_out_is_noted_with_the_launch_that_took_it(pods: Hive) -> N
 async def test_a_harness_that_releases_its_turn_gets_the_message_again_and_nothing_is_counted(pods: Hive) -> None:
     reader, writer = await link(pods, {"up": "hello", "generation": "g", "nonce": "n1", "turn": 0})
     async with asyncio.timeout(10):
-        await reader.readline()
+        await greeting(reader)
         await pods.fake.broker.send("manager", ALICE, "during an outage")
         for number in range(1, 6):
             (message,) = await pods.ask(ALICE, '{"cmd":"recv","wait_seconds":0}')
