@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.fake_messages_api import FakeMessages
 from tests.support.lab import Lab
 from tests.support.real_agents import (
     CLAUDE,
     SETTINGS,
     TOML,
     Model,
-    deploy,
+    log_in,
     model,
     operator_has,
     plan,
@@ -24,7 +25,7 @@ from tests.support.real_agents import (
 
 
 def prepare(lab: Lab) -> None:
-    deploy(lab, "alice")
+    log_in(lab, "alice")
 
 
 pytestmark = [
@@ -34,10 +35,15 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def messages() -> Iterator[FakeMessages]:
+    with FakeMessages() as fake:
+        yield fake
+
+
 @pytest.fixture
-def fake(lab: Lab) -> Iterator[Model]:
-    with model(lab, ("alice",)) as made:
-        yield made
+def fake(lab: Lab, messages: FakeMessages) -> Model:
+    return model(lab, messages, "alice")
 
 
 def begin(lab: Lab, fake: Model, text: str) -> None:

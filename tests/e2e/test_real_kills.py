@@ -8,14 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.fake_messages_api import FakeMessages
 from tests.support.lab import Lab
 from tests.support.real_agents import (
     CLAUDE,
     SETTINGS,
     Model,
     cli_of,
-    deploy,
     harness_of,
+    log_in,
     model,
     operator_has,
     send,
@@ -25,7 +26,7 @@ from tests.support.real_agents import (
 
 
 def prepare(lab: Lab) -> None:
-    deploy(lab, "alice")
+    log_in(lab, "alice")
 
 
 pytestmark = [
@@ -35,10 +36,15 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def messages() -> Iterator[FakeMessages]:
+    with FakeMessages() as fake:
+        yield fake
+
+
 @pytest.fixture
-def fake(lab: Lab) -> Iterator[Model]:
-    with model(lab, ("alice",)) as made:
-        yield made
+def fake(lab: Lab, messages: FakeMessages) -> Model:
+    return model(lab, messages, "alice")
 
 
 def test_the_cli_killed_in_its_turn_does_the_turn_again_in_the_same_conversation(lab: Lab, fake: Model) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.fake_messages_api import FakeMessages
 from tests.support.lab import Lab
 from tests.support.real_agents import (
     CLAUDE,
@@ -13,7 +15,7 @@ from tests.support.real_agents import (
     TOML,
     VERSION,
     Model,
-    deploy,
+    log_in,
     model,
     plan,
     send,
@@ -23,7 +25,9 @@ from tests.support.real_agents import (
 
 
 def prepare(lab: Lab) -> None:
-    deploy(lab, "alice", "bob", "manager")
+    for agent in ("alice", "bob", "manager"):
+        log_in(lab, agent)
+    assert lab.deploy(TOML, "manager")["state"] == "deployed", lab.tail()
 
 
 pytestmark = [
@@ -33,10 +37,15 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def messages() -> Iterator[FakeMessages]:
+    with FakeMessages() as fake:
+        yield fake
+
+
 @pytest.fixture
-def fake(lab: Lab) -> Iterator[Model]:
-    with model(lab, ("alice", "bob", "manager")) as made:
-        yield made
+def fake(lab: Lab, messages: FakeMessages) -> Model:
+    return model(lab, messages, "alice", "bob", "manager")
 
 
 def test_a_message_leads_to_a_tool_call_that_another_agent_answers(lab: Lab, fake: Model) -> None:
@@ -68,14 +77,13 @@ def test_the_manager_changes_an_agent_by_itself_and_the_operator_approves(lab: L
         ]
     )
     send_message(lab, "manager", plan({"tool": "Bash", "input": {"command": script}}, {"text": "committed"}))
-    lab.until(lambda: fake.results("new label"))
-    commit = fake.results("new label")[-1].split('"')[1].removesuffix("\\n")[-40:]
+    commit = lab.until(lambda: re.search(r"\b[0-9a-f]{40}\b", "".join(fake.results("new label"))))[0]
     request = {
         "tool": "mcp__hive__request_apply_commit",
         "input": {"agent": "bob", "commit_ref": commit, "description": "a new label"},
     }
     send_message(lab, "manager", plan(request, {"text": "asked"}))
-    (proposal,) = lab.until(lambda: lab.get("/api/proposals", state="pending"))
+    (proposal,) = lab.until(lambda: [card for card in lab.get("/api/proposals") if card["agent"] == "bob"])
     assert lab.approve(proposal["id"])["state"] == "deployed"
     assert state_is(lab, "bob", "running")
     send_message(lab, "bob", plan({"text": "hello"}))

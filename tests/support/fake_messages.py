@@ -15,6 +15,8 @@ A *step* is a dict that describes the answer to one POST /v1/messages:
     {"stream_error": 529, "text": "part"}          200, some text, then an SSE `error` event
     any of these plus "usage": {...}, "stop_reason": "max_tokens", "headers": {...}, "model": "..."
 
+In a queue the value of a header may be a function, which is called for each answer.
+
 A prompt can carry its own script: `@@plan [step, ...]`, or the shorthands `@@text words`, `@@tool NAME {json}`,
 `@@error 529`, `@@slow`, `@@hang`, `@@overflow`. The step used is number N = assistant messages since that prompt, so
 one plan scripts a whole loop of tools, needs no side channel and survives retries and resumed sessions.

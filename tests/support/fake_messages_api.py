@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -55,7 +56,7 @@ class FakeMessages:
         self._serial = itertools.count(1)
         self._server = _Server(self, 0)
         self._thread = threading.Thread()
-        self._sockets: dict[Path, _UnixServer] = {}
+        self.sockets: dict[Path, _UnixServer] = {}
         self._port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self._port}"
 
@@ -66,7 +67,7 @@ class FakeMessages:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for path in tuple(self._sockets):
+        for path in tuple(self.sockets):
             self.close(path)
         self._server.shutdown()
         self._server.server_close()
@@ -75,21 +76,28 @@ class FakeMessages:
     def listen(self, path: Path) -> None:
         """Answer on a unix socket too, which every uid may reach."""
         path.unlink(missing_ok=True)
-        server = self._sockets[path] = _UnixServer(self, path)
+        server = self.sockets[path] = _UnixServer(self, path)
         path.chmod(0o666)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self, path: Path) -> None:
         """Answer on that socket no more, and remove it. Open connections break."""
-        server = self._sockets.pop(path)
+        server = self.sockets.pop(path)
         server.shutdown()
         server.server_close()
+        server.cut()
         path.unlink(missing_ok=True)
 
     def push(self, *steps: Step) -> None:
         """Queue steps for the next answers."""
         with self._lock:
             self._queue.extend(steps)
+
+    def forget(self) -> None:
+        """Forget the queue and the standing answer: another test begins."""
+        with self._lock:
+            self._queue.clear()
+            self._standing = None
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -184,6 +192,23 @@ class _UnixServer(ThreadingMixIn, UnixStreamServer):
     def __init__(self, fake: FakeMessages, path: Path) -> None:
         super().__init__(str(path), _Handler)
         self.fake = fake
+        self._open: set[socket.socket] = set()
+
+    def cut(self) -> None:
+        """Break the open connections: a client keeps its own for the next request."""
+        for connection in tuple(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    @override
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -253,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, status: int, headers: Json) -> None:
         self.send_response(status)
         for name, value in headers.items():
-            self.send_header(name, str(value))
+            self.send_header(name, str(value() if callable(value) else value))
         self.end_headers()
 
     def _answer(self, step: Step, body: Json) -> None:

@@ -270,9 +270,9 @@ class Lab:
         answer = self.get("/api/wait", agent=agent, timeout=WAIT / 2)
         assert answer["settled"], f"not settled: {self.get('/api/plan')}\n{self.tail()}"
 
-    def until(self, look: Callable[[], T | None]) -> T:
+    def until(self, look: Callable[[], T | None], seconds: float = WAIT) -> T:
         """Look after each event, and at intervals, until `look` returns a value."""
-        deadline = time.monotonic() + WAIT
+        deadline = time.monotonic() + seconds
         with self.client().events() as stream:
             while not (seen := look()):
                 assert self._process is None or self._process.is_alive(), f"the daemon ended\n{self.tail()}"

@@ -9,21 +9,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from meta.names import AgentName
 from tests.support.fake_messages import Json, Step, tool_results
 from tests.support.fake_messages_api import FakeMessages
-from tests.support.lab import Lab
+from tests.support.lab import WAIT, Lab
 
 CLAUDE = Path(__file__).parents[2] / "build/claude/claude_agent_sdk/_bundled/claude"
 VERSION = "2.1.329"
-TOML = 'runtime = "claude"\n[env]\nCLAUDE_CODE_MAX_RETRIES = "1"\n'
-"""An agent of the CLI. It gives up on a failing API soon, or each outage would take minutes."""
+TOML = 'runtime = "claude"\n'
+"""The settings of an agent of the CLI, as a spawn writes them."""
 
 SETTINGS = {
+    "HIVE_DEFAULT_RUNTIME": "claude",
     "PATH": f"{CLAUDE.parent}:{os.environ['PATH']}",
     "HIVE_HEALTH_DEADLINE": "20",
     "HIVE_DRAIN_DEADLINE": "20",
@@ -31,14 +31,6 @@ SETTINGS = {
     "HIVE_STOP_GRACE": "5",
 }
 """The daemon's settings: it finds the CLI by PATH, and real agents take their time."""
-
-
-def deploy(lab: Lab, *agents: str, toml: str = TOML, login: bool = True) -> None:
-    """Make these agents real ones, with a login."""
-    for agent in agents:
-        if login:
-            log_in(lab, agent)
-        assert lab.deploy(toml, agent)["state"] == "deployed", lab.tail()
 
 
 def plan(*steps: Step) -> str:
@@ -61,7 +53,8 @@ class Model:
     def attach(self, *agents: str) -> None:
         """Be the model of these agents from now on."""
         for agent in agents:
-            self.fake.listen(self._socket(agent))
+            if self._socket(agent) not in self.fake.sockets:
+                self.fake.listen(self._socket(agent))
 
     def away(self, agent: str) -> None:
         """Be no more there for an agent."""
@@ -80,21 +73,20 @@ class Model:
         return self._lab.layout.egress(AgentName(agent)) / "egress.sock"
 
 
-@contextlib.contextmanager
-def model(lab: Lab, agents: Sequence[str]) -> Iterator[Model]:
-    """Be the model of these agents inside the block."""
-    with FakeMessages() as fake:
-        made = Model(lab, fake)
-        made.attach(*agents)
-        yield made
+def model(lab: Lab, fake: FakeMessages, *agents: str) -> Model:
+    """Return the model of these agents. It forgets what an earlier test had planned."""
+    fake.forget()
+    made = Model(lab, fake)
+    made.attach(*agents)
+    return made
 
 
-def log_in(lab: Lab, agent: str) -> None:
+def log_in(lab: Lab, agent: str, token: str = "sk-ant-oat01-fake") -> None:
     """Put a file with a login into the agent's home, as the CLI writes it."""
     folder = lab.layout.agent_home(AgentName(agent)) / ".claude"
     folder.mkdir(mode=0o700, exist_ok=True)
     oauth = {
-        "accessToken": "sk-ant-oat01-fake",
+        "accessToken": token,
         "refreshToken": "sk-ant-ort01-fake",
         "expiresAt": 4_102_444_800_000,
         "scopes": ["user:inference"],
@@ -150,10 +142,14 @@ def operator_has(lab: Lab, body: str) -> None:
     lab.until(lambda: body in lab.inbox("operator"))
 
 
-def state_is(lab: Lab, agent: str, state: str) -> dict[str, Any]:
+def state_is(lab: Lab, agent: str, state: str, seconds: float = WAIT) -> dict[str, Any]:
     """Wait until an agent's phase is this one. Return its row of `hive status`."""
-    lab.until(lambda: lab.agent(agent)["phase"] == state)
-    return lab.agent(agent)
+
+    def look() -> dict[str, Any] | None:
+        row = lab.agent(agent)
+        return row if row["phase"] == state else None
+
+    return lab.until(look, seconds)
 
 
 def _last(body: dict[str, Any]) -> object:
