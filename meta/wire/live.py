@@ -21,7 +21,8 @@ from meta.wire.link import TurnState
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    # built at the first use: a harness says hello before its first event
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
 
 class TextDelta(_Part):
@@ -158,7 +159,9 @@ class Compaction(_Part):
 
 
 LiveEvent = TurnStart | Stream | Note | TurnEnd | StateChange | Usage | Compaction
-_EVENT: TypeAdapter[LiveEvent] = TypeAdapter(Annotated[LiveEvent, Field(discriminator="kind")])
+_EVENT: TypeAdapter[LiveEvent] = TypeAdapter(
+    Annotated[LiveEvent, Field(discriminator="kind")], config=ConfigDict(defer_build=True)
+)
 TAKEN = frozenset({"kind", "items", "value"})
 """Keys of a stream event that are not those of the line."""
 

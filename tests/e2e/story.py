@@ -17,6 +17,7 @@ from pathlib import Path
 from meta.errors import HiveError
 from meta.process.trial import tried
 from tests.e2e.interruption import Interrupted, end_processes, ignore_signals, interruptible
+from tests.e2e.real_turn import programs, real_turn
 from tests.e2e.talking import ALICE, talk
 from tests.e2e.words import SETTINGS, WAIT, Story, Unexpected, check
 
@@ -31,6 +32,7 @@ SLOW = 'label = "alice, the third"\n[start]\ndelay = 1.0\n' + ALICE
 
 def tell(story: Story) -> None:
     """The whole story."""
+    story.environment |= programs()
     first_chapter(story)
     approval(story)
     story.hive("spawn", "bob")  # who is heard of later, and has the time till then to come up
@@ -38,6 +40,7 @@ def tell(story: Story) -> None:
     crashes(story)
     story.healthy("manager")  # its harness may still be on its way back to the new daemon
     talk(story, 6)
+    real_turn(story)
     rows = story.json("plan")
     check(all(row["step"] == "none" for row in rows), f"the plan is not empty: {rows}")
     story.say("at the end", f"hive plan is empty, {len(rows)} agents are as desired")

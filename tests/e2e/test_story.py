@@ -15,9 +15,11 @@ import pytest
 from typing_extensions import override
 
 from api.cli.main import execute
+from tests.e2e import real_turn
 from tests.e2e.story import tell
 from tests.e2e.words import Story, Unexpected
 from tests.support.lab import discard
+from tests.support.real_agents import CLAUDE, VERSION
 
 LINES = (
     "a hive starts: daemon pid ",
@@ -40,7 +42,10 @@ LINES = (
     'main`: alice asks bob if its tests pass, and tells: "releasing main: bob says yes"',
     '`hive remind alice stand-up --in 1s`: she tells all: "bob heard it: alice was reminded: stand-up"',
     'bob reminds himself: "bob was reminded: look at the build"; `hive loose-ends` is empty, no dead letter',
-    "at the end: hive plan is empty, 3 agents are as desired",
+    "`hive spawn carol --runtime claude`: phase needs-login: `hive login carol`, here a file",
+    f"`hive send carol ...`: claude {VERSION}, pid ",
+    "`hive usage carol`: 1 turn of claude-haiku-",
+    "at the end: hive plan is empty, 4 agents are as desired",
 )
 
 SHORTER = {"HIVE_HEALTH_DEADLINE": "2.5", "HIVE_HEALTH_STABLE": "0.05", "HIVE_CRASH_BACKOFF": "0.1"}
@@ -79,6 +84,7 @@ def directory() -> Iterator[Path]:
     discard(made)
 
 
+@pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude")
 def test_the_story_of_the_demo_is_true_and_has_every_line(directory: Path) -> None:
     told: list[str] = []
     story = ToldHere(directory, told.append)
@@ -91,3 +97,14 @@ def test_the_story_of_the_demo_is_true_and_has_every_line(directory: Path) -> No
     for line, expected in zip(told, LINES, strict=True):
         assert line.startswith("  ok ")
         assert expected in line
+
+
+def test_without_the_cli_the_demo_names_the_command_that_installs_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_turn, "CLAUDE", directory / "claude")
+    told: list[str] = []
+    real_turn.real_turn(Story(directory, told.append))
+    (line,) = told
+    assert line.startswith("  -- ")
+    assert "the claude CLI is not here; `make claude` installs it" in line

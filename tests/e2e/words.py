@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from meta.layout import Layout
+
 T = TypeVar("T")
 WAIT = 25.0
 """Seconds that any one thing of the story may take."""
@@ -46,6 +48,10 @@ class Story:
     def say(self, title: str, seen: str) -> None:
         """One line of the story."""
         self.out(f"  ok {time.monotonic() - self.began:5.1f} s  {title}: {seen}")
+
+    def skip(self, title: str, reason: str) -> None:
+        """One line about a chapter that is left out."""
+        self.out(f"  -- {time.monotonic() - self.began:5.1f} s  {title}: {reason}")
 
     def hive(self, *words: str, fails: bool = False) -> str:
         """Run `hive` as a person would; what it printed."""
@@ -89,6 +95,11 @@ class Story:
         return subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=True).stdout.strip()
 
     # looking
+    @property
+    def layout(self) -> Layout:
+        """Where this hive has its files and sockets."""
+        return Layout(self.state, self.runtime)
+
     def agent(self, name: str) -> dict[str, Any]:
         """The agent's row of `hive status`."""
         for row in self.json("status")["agents"]:
@@ -148,7 +159,7 @@ class Story:
     def end(self) -> None:
         """Stop the agents and the daemon."""
         if self.daemon is not None and self.daemon.poll() is None:
-            for name in ("alice", "bob", "manager"):
+            for name in ("alice", "bob", "carol", "manager"):
                 self.quiet("stop", name, "--now", "--wait")
             self.daemon.terminate()
             self.daemon.wait(WAIT)

@@ -10,8 +10,9 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from meta.layout import Layout
 from meta.names import AgentName
 from tests.support.fake_messages import Json, Step, tool_results
 from tests.support.fake_messages_api import FakeMessages
@@ -33,6 +34,13 @@ SETTINGS = {
 """The daemon's settings: it finds the CLI by PATH, and real agents take their time."""
 
 
+class Hive(Protocol):
+    """A hive on this machine: the lab of a test, or that of the demo."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+
 def plan(*steps: Step) -> str:
     """Return the text of a message whose turn has these steps."""
     return f"@@plan {json.dumps(steps)}"
@@ -46,7 +54,7 @@ def send(to: str, body: str) -> Step:
 class Model:
     """The fake model of a hive's agents, and what they were shown."""
 
-    def __init__(self, lab: Lab, fake: FakeMessages) -> None:
+    def __init__(self, lab: Hive, fake: FakeMessages) -> None:
         self._lab = lab
         self.fake = fake
 
@@ -73,7 +81,7 @@ class Model:
         return self._lab.layout.egress(AgentName(agent)) / "egress.sock"
 
 
-def model(lab: Lab, fake: FakeMessages, *agents: str) -> Model:
+def model(lab: Hive, fake: FakeMessages, *agents: str) -> Model:
     """Return the model of these agents. It forgets what an earlier test had planned."""
     fake.forget()
     made = Model(lab, fake)
@@ -81,7 +89,7 @@ def model(lab: Lab, fake: FakeMessages, *agents: str) -> Model:
     return made
 
 
-def log_in(lab: Lab, agent: str, token: str = "sk-ant-oat01-fake") -> None:
+def log_in(lab: Hive, agent: str, token: str = "sk-ant-oat01-fake") -> None:
     """Put a file with a login into the agent's home, as the CLI writes it."""
     folder = lab.layout.agent_home(AgentName(agent)) / ".claude"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -105,9 +113,9 @@ def log_out(lab: Lab, agent: str) -> None:
     (lab.layout.agent_home(AgentName(agent)) / ".claude/.credentials.json").unlink()
 
 
-def processes_of(lab: Lab, agent: str, word: bytes) -> list[int]:
+def processes_of(outermost: int, word: bytes) -> list[int]:
     """Return the processes in an agent's container that have `word` in their command line, outermost first."""
-    todo, found = [int(lab.agent(agent)["pid"])], []
+    todo, found = [outermost], []
     for pid in todo:
         with contextlib.suppress(OSError):  # it may end meanwhile
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -119,12 +127,12 @@ def processes_of(lab: Lab, agent: str, word: bytes) -> list[int]:
 
 def harness_of(lab: Lab, agent: str) -> int:
     """Return the harness's process: bubblewrap above it has its command among its own words."""
-    return processes_of(lab, agent, b"serve")[-1]
+    return processes_of(int(lab.agent(agent)["pid"]), b"serve")[-1]
 
 
 def cli_of(lab: Lab, agent: str) -> int:
     """Return the process of the CLI."""
-    return processes_of(lab, agent, b"stream-json")[-1]
+    return processes_of(int(lab.agent(agent)["pid"]), b"stream-json")[-1]
 
 
 def turn_state(lab: Lab, agent: str) -> str:
