@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from meta.wire.live import LiveEvent
+from meta.wire.live import AnyItem, LiveEvent
 
 
 class Bus(Protocol):
-    """Takes live events. `emit` neither blocks nor raises."""
+    """Takes live events. Neither method blocks or raises."""
 
     def emit(self, event: LiveEvent) -> None:
         """Take one event."""
+
+    def line(self, items: Sequence[AnyItem], line: object) -> None:
+        """Take one line of the CLI, and what it means. Pieces of a text are only for those who watch now."""

@@ -84,6 +84,7 @@ class Compactor:
             for task in (work, asked):
                 task.cancel()
             await asyncio.wait({work, asked}, timeout=COMPACT_SECONDS)
+            recorder.finish()
         return None
 
     async def _by_notes(self, session: str, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:

@@ -15,7 +15,7 @@ from harness.stop import Cause, Stop
 from harness.watchdog import Watchdog
 from meta.agent_toml.settings import TurnLimits
 from meta.errors import HiveError
-from meta.wire.live import AnyItem, Note, Stream, ToolCall
+from meta.wire.live import AnyItem, Note, Text, TextDelta, ToolCall
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ CLOSE_SECONDS = 20.0
 """Seconds that the end of its process may take."""
 TOOL_NAMES = 200
 """Names of tools that are counted for one turn, at most."""
+PIECES_KEPT = 10_000
+"""Pieces of a text that wait for its end, at most."""
 
 _REASONS = {
     Cause.OPERATOR: "the operator cancelled it",
@@ -39,16 +41,36 @@ class Recorder:
     def __init__(self, bus: Bus, watchdog: Watchdog) -> None:
         self._bus = bus
         self._watchdog = watchdog
+        self._pieces: list[str] = []
         self.tools: dict[str, int] = {}
 
-    def line(self, items: Sequence[AnyItem], line: object) -> None:
-        """Take one line of the CLI."""
+    def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
+        """Take one line of the CLI. Of one that is repeated only the items are passed on."""
         self._watchdog.line(items)
         for item in items:
-            if isinstance(item, ToolCall) and (item.name in self.tools or len(self.tools) < TOOL_NAMES):
-                name = item.name[:100]
-                self.tools[name] = self.tools.get(name, 0) + 1
-        self._bus.emit(Stream(items=tuple(items), line=line))
+            self._count(item)
+        if not repeated:
+            self._bus.line(items, line)
+            return
+        pieces = [item for item in items if isinstance(item, TextDelta)]
+        for part in ([item for item in items if not isinstance(item, TextDelta)], pieces):
+            if part:
+                self._bus.line(part, None)
+
+    def finish(self) -> None:
+        """End the turn. Pieces of a text that the CLI did not repeat as a whole are recorded as one."""
+        if self._pieces:
+            self._bus.line([Text(text="".join(self._pieces))], None)
+            self._pieces.clear()
+
+    def _count(self, item: AnyItem) -> None:
+        match item:
+            case ToolCall(name=name) if name in self.tools or len(self.tools) < TOOL_NAMES:
+                self.tools[name[:100]] = self.tools.get(name[:100], 0) + 1
+            case TextDelta(text=text) if len(self._pieces) < PIECES_KEPT:
+                self._pieces.append(text)
+            case Text():
+                self._pieces.clear()
 
     def note(self, text: str) -> None:
         """Take a sentence of the adapter."""
@@ -86,6 +108,7 @@ async def take_turn(
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+        recorder.finish()
 
 
 async def _outcome(turn: Awaitable[TurnOutcome]) -> TurnOutcome:

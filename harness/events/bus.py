@@ -13,11 +13,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 
-from harness.events.database import HISTORY, Row
+from harness.events.database import Row
 from harness.events.encoding import encode_bounded, encode_line
 from harness.events.store import EventStore
-from meta.wire.link import TurnState
-from meta.wire.live import AnyItem, LiveEvent, Note, StateChange
+from meta.wire.live import AnyItem, LiveEvent, TextDelta
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +33,6 @@ class Bus:
         self._store = store
         self._clock = clock
         self._subscriptions: set[Subscription] = set()
-        self.current = StateChange(state=TurnState.IDLE, since=clock())
-        """The turn state, since when, until when and why."""
 
     @property
     def log(self) -> str:
@@ -49,44 +46,32 @@ class Bus:
 
     def emit(self, event: LiveEvent) -> None:
         """Record an event and pass it on. This neither waits nor raises."""
-        self._pass_on(event.kind, lambda: encode_bounded(event))
+        self._pass_on(event.kind, lambda: encode_bounded(event), keep=True)
 
-    def _pass_on(self, kind: str, encode: Callable[[], str]) -> None:
+    def _pass_on(self, kind: str, encode: Callable[[], str], *, keep: bool) -> None:
         try:
-            row = self._store.append(int(self._clock()), kind, encode())
+            row = self._store.append(int(self._clock()), kind, encode(), keep=keep)
             for subscription in self._subscriptions:
                 subscription.put(row)
         except Exception:
             log.exception("an event could not be recorded")
 
     def line(self, items: Sequence[AnyItem], line: object) -> None:
-        """Emit one line of the CLI (harness.runtimes.base.Sink). It is not validated: the items are what they are."""
-        self._pass_on("stream", lambda: encode_line(items, line))
+        """Emit one line of the CLI. It is not validated: the items are what they are.
 
-    def note(self, text: str) -> None:
-        """Emit a sentence (harness.runtimes.base.Sink)."""
-        self.emit(Note(text=text))
-
-    def state(self, state: TurnState, *, until: float | None = None, reason: str = "") -> None:
-        """Record the turn state. `since` stays if the same state is set again; what is the same in all is no event."""
-        since = self.current.since if state is self.current.state else self._clock()
-        change = StateChange(state=state, since=since, until=until, reason=reason)
-        if change != self.current:
-            self.current = change
-            self.emit(change)
+        Pieces of a text go to the subscribers and are not in the log (meta.wire.live.is_passing).
+        """
+        keep = not items or not all(isinstance(item, TextDelta) for item in items)
+        self._pass_on("stream", lambda: encode_line(items, line), keep=keep)
 
     def subscribe(self) -> Subscription:
         """Return a subscription to what is emitted from now on. Use it in a `with` block."""
         return Subscription(self._subscriptions)
 
-    async def history(self, limit: int = HISTORY) -> list[Row]:
-        """Return the newest events, oldest first."""
-        return await asyncio.to_thread(self._store.history, limit)
-
     async def follow(self, after: int) -> AsyncGenerator[list[Row], None]:
         """Yield the events after this id, and then every new one, in batches, without gap and duplicate.
 
-        Events that the log has lost or deleted are missing.
+        Events that the log has lost, deleted or never kept are missing.
         """
         with self.subscribe() as subscription:
             while True:

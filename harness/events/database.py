@@ -51,10 +51,9 @@ SELECT json_group_array(json_array(
     iif(typeof(ts) = 'integer', ts, NULL),
     iif(typeof(kind) = 'text' AND length(kind) <= 100, kind, NULL),
     iif(typeof(payload_json) = 'text' AND length(CAST(payload_json AS BLOB)) <= ?, payload_json, NULL)
-)) FROM (SELECT * FROM events WHERE id > ? ORDER BY id {order} LIMIT ?)
+)) FROM (SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?)
 """
 """Rows as one JSON text: a thread that steps from row to row would wait for the interpreter's lock at each."""
-_OLDEST, _NEWEST = _ROWS.format(order="ASC"), _ROWS.format(order="DESC")
 _EXCESS = """
 SELECT max(id) FROM (
     SELECT id, row_number() OVER newest AS count, sum(length(CAST(payload_json AS BLOB))) OVER newest AS size
@@ -144,12 +143,9 @@ class Database:
     def after(self, id: int, limit: int) -> list[RawRow]:
         """Return at most `limit` rows of this log after the id, oldest first. Nothing is checked."""
         with _translated():
-            return self._read(_OLDEST, max(id, self.first - 1), limit)
-
-    def newest(self, limit: int) -> list[RawRow]:
-        """Return the newest rows, oldest first. Nothing is checked."""
-        with _translated():
-            return self._read(_NEWEST, -LARGEST_ID, limit)[::-1]
+            after = max(id, self.first - 1)
+            (text,) = self._connection.execute(_ROWS, (ROW_BYTES, after, limit)).fetchone()
+            return [tuple(row) for row in json.loads(text)]
 
     def sweep(self) -> None:
         """Delete the rows beyond HISTORY and HISTORY_BYTES, and give their space back to the disk."""
@@ -166,10 +162,6 @@ class Database:
         """Close the file."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
-
-    def _read(self, query: str, after: int, limit: int) -> list[RawRow]:
-        (text,) = self._connection.execute(query, (ROW_BYTES, after, limit)).fetchone()
-        return [tuple(row) for row in json.loads(text)]
 
     def _pragma(self, name: str) -> int:
         value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]

@@ -38,10 +38,11 @@ def encode_line(items: Sequence[AnyItem], line: object) -> str:
 
 
 def _encode_ordinary(items: Sequence[AnyItem], line: object) -> str | None:
-    if not isinstance(line, dict) or not TAKEN.isdisjoint(line):
+    if line is not None and (not isinstance(line, dict) or not TAKEN.isdisjoint(line)):
         return None
+    shown = {"value": None} if line is None else line
     try:
-        text = to_json({"kind": "stream", **line, "items": items}, inf_nan_mode="null").decode()
+        text = to_json({"kind": "stream", **shown, "items": items}, inf_nan_mode="null").decode()
     except (ValueError, RecursionError):  # of pydantic, for what is no JSON
         return None
     return text if is_plain(text) else None

@@ -69,11 +69,13 @@ class EventStore:
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
-    def append(self, ts: int, kind: str, text: str) -> Row:
-        """Take an event and return its row. It is written soon. This neither waits nor raises."""
+    def append(self, ts: int, kind: str, text: str, *, keep: bool = True) -> Row:
+        """Take an event and return its row. With `keep` it is written soon. This neither waits nor raises."""
         with self._changed:
             self.last += 1
             row = Row(self.last, ts, kind, text)
+            if not keep:
+                return row
             self._waiting.append(row)
             self._waiting_bytes += len(text)
             while len(self._waiting) > WAITING or self._waiting_bytes > WAITING_BYTES:
@@ -89,14 +91,6 @@ class EventStore:
             end = written[-1][0] if written else after
             waiting = self._after(end) if len(written) < limit else []
         return [*map(self._row, written), *waiting][:limit]
-
-    def history(self, limit: int = HISTORY) -> list[Row]:
-        """Return the newest rows, oldest first, also those of an older log in the file. It waits for the disk."""
-        limit = min(limit, HISTORY)
-        with self._file:
-            written = self._query(lambda database: database.newest(limit))
-            waiting = self._after(written[-1][0] if written else 0)
-        return [*map(self._row, written), *waiting][-limit:] if limit > 0 else []
 
     def _after(self, id: int) -> list[Row]:
         with self._changed:

@@ -158,8 +158,11 @@ class TurnRequest:
 class Sink(Protocol):
     """Gets what happens in a turn. Neither method blocks or raises."""
 
-    def line(self, items: Sequence[AnyItem], line: object) -> None:
-        """Take one line of the CLI (a JSON value, or text that is not JSON) and what it means. It is a sign of life."""
+    def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
+        """Take one line of the CLI (a JSON value, or text that is not JSON) and what it means. It is a sign of life.
+
+        `repeated`: the adapter knows the line, and a later one has all that it says, so only its items are passed on.
+        """
 
     def note(self, text: str) -> None:
         """Take a sentence of the adapter."""

@@ -12,6 +12,7 @@ key that is taken, is in `value`. Beside it `items` says in the same words for e
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -179,6 +180,21 @@ def to_object(event: LiveEvent) -> dict[str, Any]:
 def encode_event(event: LiveEvent) -> str:
     """Return the event as JSON text without line ends."""
     return json.dumps(to_object(event), ensure_ascii=False, separators=(",", ":"))
+
+
+def is_passing(value: Mapping[str, Any]) -> bool:
+    """Return True for the object of an event that is shown live and kept by nobody: pieces of a text.
+
+    The whole text follows in an event that is kept.
+    """
+    if value.get("kind") != "stream":
+        return False
+    items = value.get("items")
+    return isinstance(items, list) and bool(items) and all(_is_piece(item) for item in items)
+
+
+def _is_piece(item: object) -> bool:
+    return isinstance(item, dict) and item.get("type") == "text_delta"
 
 
 def from_object(value: object) -> LiveEvent:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.wire.link import Hello
-from meta.wire.live import Usage, from_object
+from meta.wire.live import Usage, from_object, is_passing
 from reconciler.store.live import LiveRow, LiveStore
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Live:
         if self._logs.get(agent) != name:  # it was destroyed, or began anew, meanwhile
             return
         self._positions[agent][name] = event.id
-        row = self._store.append(agent, name, event.id, event.ts, text)
+        row = self._store.append(agent, name, event.id, event.ts, text, keep=not is_passing(event.value))
         for watcher in self._watchers.get(agent, ()):
             watcher.put(row)
 

@@ -122,11 +122,13 @@ class LiveStore:
         self._thread = threading.Thread(target=self._run, name="live events", daemon=True)
         self._thread.start()
 
-    def append(self, agent: AgentName, log: str, id: int, ts: int, text: str) -> LiveRow:
-        """Take an event and return its row. It is written soon."""
+    def append(self, agent: AgentName, log: str, id: int, ts: int, text: str, *, keep: bool = True) -> LiveRow:
+        """Take an event and return its row. With `keep` it is written soon."""
         with self._changed:
             self._seq += 1
             row = LiveRow(self._seq, agent, log, id, ts, text)
+            if not keep:
+                return row
             self._waiting.append(row)
             self._waiting_bytes += len(text)
             while len(self._waiting) > WAITING_ROWS or self._waiting_bytes > WAITING_BYTES:
@@ -154,10 +156,10 @@ class LiveStore:
         return self._rows(agent, query, (agent, seq, limit), seq)[:limit]
 
     def find(self, agent: AgentName, log: str, id: int) -> int | None:
-        """Return the `seq` of an event; None if it is not there."""
-        query = "WHERE agent = ? AND log = ? AND id = ?"
+        """Return the `seq` of an event, or if it was not kept of the one before it; None if that is not there."""
+        query = "WHERE agent = ? AND log = ? AND id <= ? ORDER BY id DESC LIMIT 1"
         rows = self._rows(agent, query, (agent, log, id), 0)
-        return next((row.seq for row in rows if (row.log, row.id) == (log, id)), None)
+        return max((row.seq for row in rows if row.log == log and row.id <= id), default=None)
 
     def positions(self) -> dict[AgentName, dict[str, int]]:
         """Return the newest id of each log of each agent, the oldest log first."""

@@ -23,7 +23,7 @@ from harness.events.database import SCHEMA, Row
 from harness.events.store import EventStore
 from meta.names import AgentName
 from meta.wire.link import Hello
-from meta.wire.live import Text
+from meta.wire.live import Note, Text
 from reconciler.observe.live import Live
 from reconciler.store.live import LiveStore
 from tests.bench.figure import Figure, figure
@@ -111,7 +111,7 @@ async def through_harness(path: Path) -> float:
                     return
 
     following = asyncio.create_task(follow())
-    bus.note("ready")
+    bus.emit(Note(text="ready"))
     await asyncio.wait_for(ready.wait(), 60)
     begun = time.perf_counter()
     for number, line in enumerate(TEXTS):

@@ -9,11 +9,11 @@ import pytest
 
 from harness.runtimes.base import Ending, Sink, TurnOutcome, TurnRequest
 from harness.stop import Cause, Stop
-from harness.turn import STOP_SECONDS, take_turn
+from harness.turn import STOP_SECONDS, Recorder, make_watchdog, take_turn
 from meta.agent_toml.settings import TurnLimits
 from meta.errors import TransientError
 from meta.wire.agent import MessageResponse
-from meta.wire.live import AnyItem, Text, ToolCall, ToolResult
+from meta.wire.live import AnyItem, Stream, Text, TextDelta, ToolCall, ToolResult
 from tests.support.scripted_runtime import OK, EventList, ScriptedRuntime, Step, hangs
 
 pytestmark = [pytest.mark.looptime]
@@ -121,3 +121,31 @@ async def test_a_runtime_that_does_not_let_itself_be_ended_does_not_hang_the_har
     assert "no line" in (await outcome_of(ScriptedRuntime([stubborn]))).reason
     assert asyncio.get_running_loop().time() < 700
     await asyncio.sleep(2000)
+
+
+async def test_of_a_line_that_is_repeated_only_the_items_are_passed_on() -> None:
+    events = EventList()
+    recorder = Recorder(events, make_watchdog(LIMITS))
+    recorder.line([], {"type": "ping"}, repeated=True)
+    recorder.line([Text(text="a"), TextDelta(text="b")], {"raw": 1}, repeated=True)
+    recorder.line([], {"raw": 2})
+    assert events.of(Stream) == [
+        Stream(items=(Text(text="a"),)),
+        Stream(items=(TextDelta(text="b"),)),
+        Stream(line={"raw": 2}),
+    ]
+
+
+@pytest.mark.parametrize(("ended", "kept"), [(True, ["whole"]), (False, ["par"])])
+async def test_a_text_that_was_cut_off_is_kept_as_far_as_it_came(ended: bool, kept: list[str]) -> None:
+    async def step(_request: TurnRequest, sink: Sink) -> TurnOutcome:
+        for piece in ("p", "ar"):
+            sink.line([TextDelta(text=piece)], {}, repeated=True)
+        if ended:
+            sink.line([Text(text="whole")], {})
+        return TurnOutcome(Ending.CRASHED)
+
+    events = EventList()
+    await take_turn(ScriptedRuntime([step]), REQUEST, events, LIMITS, Stop())
+    items = [item for event in events.of(Stream) for item in event.items]
+    assert [item.text for item in items if isinstance(item, Text)] == kept

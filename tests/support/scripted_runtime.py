@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harness.runtimes.base import Capabilities, Compacted, Ending, Sink, TurnOutcome, TurnRequest
 from meta.errors import HiveError
-from meta.wire.live import LiveEvent
+from meta.wire.live import AnyItem, LiveEvent, Stream
 
 Step = Callable[[TurnRequest, Sink], Awaitable[TurnOutcome]]
 Kind = TypeVar("Kind", bound=LiveEvent)
@@ -93,6 +93,10 @@ class EventList:
     def emit(self, event: LiveEvent) -> None:
         """Keep one event."""
         self.events.append(event)
+
+    def line(self, items: Sequence[AnyItem], line: object) -> None:
+        """Keep one line."""
+        self.events.append(Stream(items=tuple(items), line=line))
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """Return the events of one kind."""

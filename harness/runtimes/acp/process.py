@@ -44,6 +44,7 @@ class Process:
         self._permissions = permissions
         self._turn: tuple[Reader, Sink] | None = None
         self._items: list[AnyItem] = []
+        self._piece = False
         self._early: deque[tuple[Sequence[AnyItem], object]] = deque(maxlen=_EARLY)
         self._lost = 0
         self._replayed: int | None = None
@@ -120,6 +121,7 @@ class Process:
             reader = self._turn[0]
             before = reader.progress
             self._items = reader.read(params.get("update"))
+            self._piece = reader.piece
             if reader.progress != before:
                 self.progress_at = asyncio.get_running_loop().time()
 
@@ -155,7 +157,7 @@ class Process:
     def _take(self, line: Line) -> None:
         if not line.data.strip() and not line.dropped:
             return
-        self._items = []
+        self._items, self._piece = [], False
         if line.dropped:
             value: object = line.data.decode("utf-8", "replace")
             self._items = [Unknown(name=f"line of {len(line.data) + line.dropped} bytes")]
@@ -171,7 +173,7 @@ class Process:
 
     def _show(self, items: Sequence[AnyItem], value: object) -> None:
         if self._turn is not None:
-            self._turn[1].line(items, value)
+            self._turn[1].line(items, value, repeated=self._piece)
             return
         self._lost += len(self._early) == _EARLY
         self._early.append((items, value))

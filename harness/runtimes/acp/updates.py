@@ -36,6 +36,8 @@ class Reader:
 
     def __init__(self, preset: Preset) -> None:
         self.progress = 0
+        self.piece = False
+        """The last update was a piece of a text, whose whole follows."""
         self.failure: Failure | None = None
         self.notice = ""
         """The last sentence of the CLI: the reason, if the turn fails without one."""
@@ -54,6 +56,7 @@ class Reader:
 
     def read(self, update: object) -> list[AnyItem]:
         """Return what an update means. An unknown kind is one item, `Unknown`."""
+        self.piece = False
         name = update.get("sessionUpdate") if isinstance(update, dict) else None
         if not isinstance(update, dict) or not isinstance(name, str):
             return [Unknown(name="update")]
@@ -80,6 +83,7 @@ class Reader:
         before = self.flush() if self._thought or self._text.other(identity) else []
         self._text.add(text, identity)
         self.progress += 1
+        self.piece = True
         return [*before, TextDelta(text=text)]
 
     def _think(self, update: Json) -> list[AnyItem]:
@@ -89,6 +93,7 @@ class Reader:
         before = self.flush() if self._text or self._thought.other(identity) else []
         self._thought.add(text, identity)
         self.progress += 1
+        self.piece = True
         return before
 
     def _tool(self, update: Json) -> list[AnyItem]:

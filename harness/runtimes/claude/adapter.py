@@ -172,7 +172,7 @@ class ClaudeRuntime:
         try:
             async with asyncio.timeout(MODEL_SECONDS):
                 while (parsed := await cli.read()) is not None:
-                    sink.line(parsed.items, parsed.line)
+                    sink.line(parsed.items, parsed.line, repeated=parsed.repeated)
                     for fact in parsed.facts:
                         if isinstance(fact, Answer) and fact.id == name:
                             cli.model = model
@@ -200,7 +200,7 @@ class ClaudeRuntime:
         return exchange
 
     def _take(self, cli: Cli, exchange: Exchange, parsed: Parsed, sink: Sink) -> None:
-        sink.line(parsed.items, parsed.line)
+        sink.line(parsed.items, parsed.line, repeated=parsed.repeated)
         for fact in parsed.facts:
             if isinstance(fact, Question):
                 cli.refuse(fact)

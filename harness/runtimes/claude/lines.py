@@ -39,11 +39,15 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A line: itself as a JSON value, or as text if it is not JSON; what it shows; what it says of the turn."""
+    """A line: itself as a JSON value, or as text if it is not JSON; what it shows; what it says of the turn.
+
+    `repeated`: the `assistant` or `result` line that follows has all that it says.
+    """
 
     line: object
     items: tuple[AnyItem, ...] = ()
     facts: tuple[Fact, ...] = ()
+    repeated: bool = False
 
 
 def parse_line(data: bytes, dropped: int = 0) -> Parsed:
@@ -62,7 +66,7 @@ def parse_line(data: bytes, dropped: int = 0) -> Parsed:
     if read is None:
         return Parsed(value, (Unknown(name=_word(kind)),))
     items, facts = _sort(read(value))
-    return Parsed(value, items, facts)
+    return Parsed(value, items, facts, kind == "stream_event" and _is_repeated(value))
 
 
 def _sort(parts: Iterator[AnyItem | Fact]) -> tuple[tuple[AnyItem, ...], tuple[Fact, ...]]:
@@ -214,6 +218,21 @@ def _stream_event(line: Object) -> Parts:
         yield TextDelta(text=_text(delta.get("text")))
     elif event.get("type") == "message_delta":
         yield from _context(_object(event.get("usage")))
+
+
+_REPEATED = frozenset(
+    [
+        *("message_start", "content_block_start", "content_block_stop", "message_delta", "message_stop", "ping"),
+        *("text_delta", "thinking_delta", "input_json_delta", "signature_delta", "citations_delta"),
+    ]
+)
+"""Events and deltas of a message that a line with the whole follows."""
+
+
+def _is_repeated(line: Object) -> bool:
+    event = _object(line.get("event"))
+    kind = _word(event.get("type"))
+    return (_word(_object(event.get("delta")).get("type")) if kind == "content_block_delta" else kind) in _REPEATED
 
 
 def _system(line: Object) -> Parts:

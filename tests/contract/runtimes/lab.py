@@ -112,7 +112,7 @@ class Record:
     lines: list[object] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def line(self, items: Sequence[AnyItem], line: object) -> None:
+    def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
         self.items.extend(items)
         self.lines.append(line)
 

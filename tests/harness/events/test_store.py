@@ -16,7 +16,7 @@ from harness.events.bus import CHANNEL, Bus
 from harness.events.database import HISTORY, Row
 from harness.events.encoding import DEPTH, EVENT_BYTES, encode_bounded
 from harness.events.store import EventStore
-from meta.wire.live import Note, Stream, Text, TurnEnd, TurnStart, decode_event
+from meta.wire.live import Note, Stream, Text, TextDelta, TurnEnd, TurnStart, decode_event, is_passing
 
 SEED = """
 CREATE TABLE IF NOT EXISTS events (
@@ -115,7 +115,7 @@ def test_rows_can_be_read_before_they_are_written(open_store: Opener, monkeypatc
     log = open_store()
     rows = [note(log, str(number)) for number in range(5)]
     assert log.read(rows[1].id, 2) == rows[2:4]
-    assert log.history() == rows
+    assert log.read(0, HISTORY) == rows
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["new", "of the older harness"])
@@ -140,7 +140,7 @@ def test_rows_over_the_limit_are_deleted_and_their_space_is_given_back(
         assert connection.execute("PRAGMA freelist_count").fetchone()[0] < 100
     connection.close()
     assert path.stat().st_size < 3_600 * 4_096  # a page of each row; all rows would take 20 MB
-    assert len(open_store().history()) <= HISTORY
+    assert len(open_store().read(0, HISTORY)) <= HISTORY
 
 
 def test_the_log_is_bounded_in_bytes(path: Path, open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_the_log_is_bounded_in_bytes(path: Path, open_store: Opener, monkeypatch
     log.close()
     file = database.Database(path)
     file.sweep()
-    assert 40 < len(file.newest(1000)) < 51
+    assert 40 < len(file.after(0, 1000)) < 51
     file.close()
 
 
@@ -185,7 +185,7 @@ def test_a_damaged_file_is_set_aside_and_the_log_begins_anew(
     log.close()
     assert len(list(path.parent.glob("*.damaged-*"))) == 1
     assert "damaged" in caplog.text
-    assert texts(open_store().history()) == ["after"]
+    assert texts(open_store().read(0, HISTORY)) == ["after"]
 
 
 def test_only_some_damaged_files_are_kept(path: Path) -> None:
@@ -205,7 +205,7 @@ def test_without_its_directory_the_log_goes_on_in_memory_and_recovers(
     log = open_store(path)
     rows = [note(log, "a"), note(log, "b")]
     until(lambda: caplog.text.count("cannot be used") >= 1)
-    assert log.read(0, 10) == log.history() == rows
+    assert log.read(0, 10) == log.read(0, HISTORY) == rows
     name = log.log
     (tmp_path / "state").unlink()
     until(lambda: path.exists() and not log._waiting and not log.trouble)
@@ -247,7 +247,6 @@ def test_a_log_that_began_without_its_file_never_sends_older_rows_as_its_own(
     (tmp_path / "away").rename(state)
     until(lambda: not log._waiting)
     assert texts(log.read(0, 10)) == ["newer"]
-    assert texts(log.history()) == ["older", "newer"]
 
 
 def test_hostile_rows_are_notes(path: Path, open_store: Opener) -> None:
@@ -282,7 +281,7 @@ async def test_follow_after_an_id_gives_the_tail_and_then_what_is_new(open_store
     bus = Bus(open_store())
     for number in range(700):
         bus.emit(Note(text=str(number)))
-    ids = [row.id for row in await bus.history()]
+    ids = [row.id for row in bus._store.read(0, HISTORY)]
     got: list[str] = []
     async with asyncio.timeout(20):
         async for rows in bus.follow(ids[99]):
@@ -317,6 +316,29 @@ async def test_a_follower_that_lags_misses_nothing(open_store: Opener) -> None:
     await following.aclose()
 
 
+async def test_pieces_of_a_text_are_shown_live_and_not_kept(open_store: Opener) -> None:
+    bus = Bus(open_store())
+    following = bus.follow(0)
+    bus.line([Text(text="zero")], None)
+    got = list(await anext(following))
+    for text in ("o", "ne"):
+        bus.line([TextDelta(text=text)], None)
+    bus.line([Text(text="one")], None)
+    while len(got) < 4:
+        got += await anext(following)
+    items = [json.loads(row.text)["items"][0] for row in got]
+    assert [(item["type"], item["text"]) for item in items] == [
+        ("text", "zero"),
+        ("text_delta", "o"),
+        ("text_delta", "ne"),
+        ("text", "one"),
+    ]
+    assert [is_passing(json.loads(row.text)) for row in got] == [False, True, True, False]
+    assert bus._store.read(0, HISTORY) == [got[0], got[3]]
+    assert bus.last == got[3].id
+    await following.aclose()
+
+
 @pytest.mark.parametrize(
     "line",
     [float("nan"), {"a": [float("inf"), 2**70, 10**4000]}, "\ud800 half", {"kind": "mine"}, object(), "x" * 10**6],
@@ -325,7 +347,7 @@ async def test_an_event_always_becomes_json_of_bounded_size(line: object, open_s
     bus = Bus(open_store())
     bus.emit(Stream(line=line))
     bus.line((), line)
-    for row in await bus.history():
+    for row in bus._store.read(0, HISTORY):
         assert len(row.text.encode()) <= EVENT_BYTES
         assert "\n" not in row.text
         decode_event(row.text.encode())
@@ -335,8 +357,8 @@ async def test_a_line_is_the_event_that_it_means(open_store: Opener) -> None:
     bus = Bus(open_store())
     items, line = (Text(text="I see. é"),), {"type": "assistant", "parts": [1, None, {"a": True}]}
     bus.line(items, line)
-    bus.note("a note")
-    first, second = await bus.history()
+    bus.emit(Note(text="a note"))
+    first, second = bus._store.read(0, HISTORY)
     assert decode_event(first.text) == Stream(items=items, line=line)
     assert decode_event(second.text) == Note(text="a note")
 

@@ -119,8 +119,22 @@ async def test_what_follows_a_position_is_returned_or_none_if_it_is_gone(live: L
         await live.take(ALICE, event(id))
     assert [row.id for row in await live.after(ALICE, "log1-2", 2) or ()] == [3, 4]
     assert await live.after(ALICE, "log1-5", 2) == []
-    assert await live.after(ALICE, "log1-6", 2) is None
+    assert await live.after(ALICE, "log1-0", 2) is None
     assert await live.after(BOB, "log1-2", 2) is None
+
+
+async def test_a_piece_of_a_text_is_shown_and_not_kept_and_its_place_is_known(live: Live) -> None:
+    live.begin(ALICE, hello())
+    piece = {"kind": "stream", "value": None, "items": [{"type": "text_delta", "text": "o"}]}
+    with live.watch(ALICE) as watcher:
+        await live.take(ALICE, event(1))
+        for id in (2, 3):
+            await live.take(ALICE, event(id, **piece))
+        await live.take(ALICE, event(4))
+        assert [row.id for row in watcher.take() or ()] == [1, 2, 3, 4]
+    assert await ids(live) == ["log1-1", "log1-4"]
+    assert [row.id for row in await live.after(ALICE, "log1-2", 9) or ()] == [4]
+    assert live.begin(ALICE, hello()) == 4
 
 
 async def test_a_usage_is_reported_before_the_event_counts_as_taken(tmp_path: Path) -> None:

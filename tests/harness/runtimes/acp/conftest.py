@@ -29,9 +29,12 @@ class Seen:
 
     lines: list[tuple[Sequence[AnyItem], object]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    repeated: list[object] = field(default_factory=list)
 
-    def line(self, items: Sequence[AnyItem], line: object) -> None:
+    def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
         self.lines.append((items, line))
+        if repeated:
+            self.repeated.append(line)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

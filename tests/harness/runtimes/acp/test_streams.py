@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.runtimes.base import Ending, TurnOutcome
+from meta.wire.live import Notice, Text
 
 if TYPE_CHECKING:
     from harness.runtimes.acp.adapter import AcpRuntime
@@ -117,6 +118,13 @@ async def test_a_turn_that_nobody_cancelled_is_not_cancelled_whatever_the_agent_
 async def test_a_cancel_that_opencode_calls_a_good_end_is_a_cancel(stage: Stage) -> None:
     outcome = await interrupted(stage, "09", "", before=1)
     assert outcome.ending is Ending.CANCELLED
+
+
+async def test_the_pieces_of_a_text_are_marked_and_its_whole_is_kept(stage: Stage) -> None:
+    await play(stage, "01")
+    kept = [(items, line) for items, line in stage.seen.lines if line not in stage.seen.repeated]
+    assert Text(text="done: ping") in [item for items, _ in kept for item in items]
+    assert not [line for items, line in kept if "agent_message_chunk" in str(line) and not isinstance(items[0], Notice)]
 
 
 @pytest.mark.parametrize("path", sorted(STREAMS.glob("*.jsonl")), ids=lambda path: path.name[:2])

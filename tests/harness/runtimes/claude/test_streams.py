@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.runtimes.claude.exchange import Exchange, Meter
 from harness.runtimes.claude.lines import Parsed, parse_line
-from meta.wire.live import Stream, Unknown, decode_event, encode_event
+from meta.wire.live import Stream, TextDelta, Unknown, decode_event, encode_event
 
 STREAMS = sorted((Path(__file__).parent / "streams").glob("*.jsonl"))
 NOW = 1_795_225_000.0
@@ -277,3 +277,18 @@ def test_half_of_a_surrogate_pair_is_replaced_wherever_it_stands() -> None:
     parsed = parse_line(line)
     encode_event(Stream(items=parsed.items, line=parsed.line)).encode("utf-8")
     assert parsed.line["?"] == ["\U0001f600"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
+def test_what_is_said_again_is_said_whole_by_a_line_that_is_kept(path: Path) -> None:
+    parsed = [parse_line(line) for line in stream(path)]
+    kept = [line for line in parsed if not line.repeated]
+    assert not any(isinstance(item, TextDelta) for line in kept for item in line.items)
+    repeated = [line for line in parsed if line.repeated]
+    assert all(isinstance(item, TextDelta) for line in repeated for item in line.items)
+    assert not any("stream_event" in str(line.line)[:60] for line in kept)
+
+
+@pytest.mark.parametrize("event", [{"type": "new"}, {"type": "content_block_delta", "delta": {"type": "new"}}, {}, 5])
+def test_a_piece_of_an_unknown_kind_is_kept(event: object) -> None:
+    assert not parse_line(json.dumps({"type": "stream_event", "event": event}).encode()).repeated
