@@ -159,7 +159,7 @@ class Conversation:
         return Usage(
             turn=turn,
             runtime=self._runtime.name,
-            model=outcome.model or self._model.name or "",
+            model=outcome.model or self._model.name or self._runtime.default_model,
             source=one_line(message.sender, 100),
             seconds=seconds,
             ending=outcome.ending.value,

@@ -55,7 +55,7 @@ class Program:
             About(
                 runtime=self._runtime.name[:32],
                 program=one_line(self._version, 100),
-                model=(self._model.name or "")[:200],
+                model=(self._model.name or self._runtime.default_model)[:200],
                 override=self._model.override[:200],
                 problem=self.problem or "",
             )

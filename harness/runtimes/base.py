@@ -195,6 +195,8 @@ class Runtime(Protocol):
 
     name: str
     capabilities: Capabilities
+    default_model: str
+    """The model of a turn for which nobody named one. Empty: it is the CLI's to choose."""
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         """Do one turn. It raises no error for what a CLI or an API does; a HiveError counts as `crashed`."""

@@ -10,6 +10,7 @@ class MissingRuntime:
     """The runtime `name`, which cannot run because of `error`."""
 
     capabilities = Capabilities(resume=False, inject=False, compact=False, login=False, cost=False, context=False)
+    default_model = ""
 
     def __init__(self, name: str, error: HiveError) -> None:
         self.name = name

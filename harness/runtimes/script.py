@@ -37,6 +37,7 @@ class ScriptRuntime:
 
     name = "script"
     capabilities = Capabilities(resume=False, inject=False, compact=False, login=False, cost=False, context=False)
+    default_model = ""
 
     def __init__(self, settings: AgentSettings, environment: Environment, tools: Tools) -> None:
         self._environment = environment

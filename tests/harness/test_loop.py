@@ -259,6 +259,7 @@ async def test_a_cli_that_is_missing_parks_the_agent_until_it_is_there(
 ) -> None:
     monkeypatch.setattr("harness.loop.PROBLEM_SECONDS", 0.05)
     inside.runtime.problem = BadInput("claude is not installed", "add it to the container")
+    inside.runtime.default_model = "small"
     await hive.post("operator", "work")
     async with inside.start():
         await hive.until(lambda: hive.turn is TurnState.PARKED)
@@ -268,6 +269,7 @@ async def test_a_cli_that_is_missing_parks_the_agent_until_it_is_there(
         inside.runtime.problem = None
         await hive.until(lambda: hive.acks == 1)
         assert (hive.abouts[-1].program, hive.abouts[-1].problem) == ("1.2.3", "")
+        assert (hive.abouts[-1].model, hive.abouts[-1].override) == ("small", "")
 
 
 async def test_a_cli_that_vanishes_later_costs_no_message_a_failed_turn(inside: Inside, hive: FakeHive) -> None:

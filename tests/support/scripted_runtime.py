@@ -42,6 +42,7 @@ class ScriptedRuntime:
     capabilities: Capabilities = Capabilities(  # noqa: RUF009 - frozen
         resume=True, inject=False, compact=True, login=False, cost=True, context=True
     )
+    default_model: str = ""
     problem: HiveError | None = None
     compacted: Compacted | None = None
     requests: list[TurnRequest] = field(default_factory=list)

@@ -31,6 +31,8 @@ _QUIET_SHARE = 0.8
 class AcpRuntime:
     """An agent of `preset`. Its process stays between turns; another model needs another one."""
 
+    default_model = ""
+
     def __init__(self, spec: RuntimeSpec, preset: Preset) -> None:
         self.name = preset.name
         self.capabilities = preset.capabilities

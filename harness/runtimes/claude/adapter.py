@@ -52,6 +52,7 @@ class ClaudeRuntime:
 
     name = "claude"
     capabilities = Capabilities(resume=True, inject=True, compact=True, login=True, cost=True, context=True)
+    default_model = arguments.DEFAULT_MODEL
 
     def __init__(self, spec: RuntimeSpec) -> None:
         self._spec = spec
@@ -64,7 +65,7 @@ class ClaudeRuntime:
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         """Do one turn. A CLI that cannot be started parks the agent: its messages wait for the remedy."""
-        model = request.model or self._spec.settings.model or arguments.DEFAULT_MODEL
+        model = request.model or self._spec.settings.model or self.default_model
         try:
             return await self._turn(request.prompt, request.session, model, sink)
         except HiveError as error:
@@ -95,7 +96,7 @@ class ClaudeRuntime:
         """Compact the conversation. Raise HiveError if the CLI could not; None: there is nothing to compact."""
         if session is None:
             return None
-        model = self._cli.model if self._cli else self._spec.settings.model or arguments.DEFAULT_MODEL
+        model = self._cli.model if self._cli else self._spec.settings.model or self.default_model
         try:
             cli = await self._ready(session, model, sink)
             exchange = await self._converse(cli, "/compact", sink, verbatim=False)
