@@ -143,6 +143,13 @@ def over_disk(facts: Facts) -> Iterator[Draft]:
             yield _agent(row, f"{row.agent} is stopped: its files exceed its limit", f"hive plan {row.agent}")
 
 
+def needs_login(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents whose coding agent has no login. Their messages wait."""
+    for row in facts.agents:
+        if row.phase == "needs-login":
+            yield _agent(row, f"{row.agent} needs a login to take turns", f"hive plan {row.agent}")
+
+
 def over_budget(facts: Facts) -> Iterator[Draft]:
     """Yield the agents whose budget of the day is used up. The numbers are what they claim themselves."""
     for agent, over in sorted(facts.over_budget.items()):
