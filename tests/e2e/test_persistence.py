@@ -33,6 +33,9 @@ COLUMNS = {
     "reboot": "kept",
     "database lost": "kept",
 }
+TALK = {"hyperhive-session.json": "{}", "hyperhive-model": "opus\n", "notes.md": "mine"}
+LOGIN = ".claude-login"
+EVENTS = "hyperhive-events.sqlite"
 AGENTS = tuple(sorted(set(COLUMNS.values())))
 """Column -> the agent that it happens to, in this order."""
 
@@ -43,6 +46,11 @@ class Facts:
 
     pid: int | None
     files: tuple[str | None, str | None]
+    talk: tuple[str | None, ...]
+    login: str | None
+    event_log: str | None
+    copied_rows: set[Any]
+    turns: list[Any]
     tags: str | None
     work_tree: str | None
     push_repo: str | None
@@ -67,6 +75,11 @@ def facts(lab: Lab, agent: str) -> Facts:
     generations = layout.generations(name)
     return Facts(
         pid=lab.agents().get(agent, {}).get("pid"),
+        talk=tuple(read(layout.agent_state(name) / file) for file in TALK),
+        login=read(layout.agent_home(name) / LOGIN),
+        event_log=read(layout.agent_state(name) / EVENTS),
+        copied_rows=stored(layout.live, "SELECT log, id FROM events WHERE agent = ?", agent),
+        turns=sorted(stored(layout.database, "SELECT day, model, turns FROM turn_days WHERE agent = ?", agent)),
         files=(read(layout.agent_state(name) / "notes"), read(layout.agent_home(name) / "login")),
         tags=lab.git(layout.applied_git(name), "for-each-ref") if layout.applied_git(name).exists() else None,
         work_tree=read(layout.proposed_config(name) / "draft"),
@@ -88,6 +101,14 @@ def facts(lab: Lab, agent: str) -> Facts:
 
 def read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def stored(path: Path, query: str, *values: str) -> set[Any]:
+    """The rows of a database; none if it is missing."""
+    if not path.exists():
+        return set()
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return set(database.execute(query, values))
 
 
 def crashes(lab: Lab, agent: str) -> int:
@@ -114,6 +135,14 @@ ROWS: dict[str, dict[str, Check]] = {
         "stays": lambda old, new: old.tags is not None and new.tags == old.tags,
         "gone": lambda old, new: new.tags is None,
     },
+    "conversation, model override, notes": {
+        "stays": lambda old, new: new.talk == old.talk == tuple(TALK.values()),
+        "gone": lambda old, new: set(new.talk) == {None},
+    },
+    "[login](../howto/login.md) of its coding agent": {
+        "stays": lambda old, new: new.login == old.login == "token",
+        "gone": lambda old, new: new.login is None,
+    },
     "proposed work tree": {
         "stays": lambda old, new: new.work_tree == old.work_tree == "unfinished",
         "gone": lambda old, new: new.work_tree is None,
@@ -132,6 +161,11 @@ ROWS: dict[str, dict[str, Check]] = {
         "changes": lambda old, new: (old.run, new.run) == (asked("running", old), asked("stopped", old)),
         "reset": lambda old, new: new.run is None or new.run["state"] == "running",
         "gone": lambda old, new: old.run is not None and new.run is None,
+    },
+    "[pause](../howto/attach.md)": {
+        "stays": lambda old, new: is_paused(old) and is_paused(new),
+        "reset": lambda old, new: is_paused(old) and not is_paused(new),
+        "gone": lambda old, new: is_paused(old) and new.run is None,
     },
     "deploy log": {"stays": lambda old, new: new.log[-len(old.log) :] == old.log},
     "generations": {
@@ -152,6 +186,18 @@ ROWS: dict[str, dict[str, Check]] = {
         "counters gone": lambda old, new: old.events <= new.events and (old.crashes, new.crashes) == (1, 0),
         "gone": lambda old, new: not old.events & new.events and (old.crashes, new.crashes) == (1, 0),
     },
+    "[turns and their cost](../howto/budgets.md), budgets that are used up": {
+        "stays": lambda old, new: bool(old.turns) and new.turns == old.turns,
+        "gone": lambda old, new: bool(old.turns) and not new.turns,
+    },
+    "[live events](live-events.md) in the agent's log": {
+        "stays": lambda old, new: new.event_log == old.event_log == "a log",
+        "gone": lambda old, new: new.event_log is None,
+    },
+    "hive's copy of them": {
+        "stays": lambda old, new: bool(old.copied_rows) and old.copied_rows <= new.copied_rows,
+        "gone": lambda old, new: bool(old.copied_rows) and not new.copied_rows,
+    },
     "reserve for a full disk": {
         "stays": lambda old, new: old.reserve == new.reserve > 0,
     },
@@ -168,6 +214,10 @@ ROWS: dict[str, dict[str, Check]] = {
 
 def grave(old: Facts) -> dict[str, Any] | None:
     return {"pin": old.pin["pin"], "uid_base": old.pin["settings"]["uid_base"]} if old.pin else None
+
+
+def is_paused(facts: Facts) -> bool:
+    return facts.run is not None and facts.run.get("paused", False) is True
 
 
 def asked(state: str, facts: Facts) -> dict[str, Any]:
@@ -242,12 +292,31 @@ def use_everything(lab: Lab) -> None:
         name = AgentName(agent)
         (lab.layout.agent_state(name) / "notes").write_text("remember", encoding="utf-8")
         (lab.layout.agent_home(name) / "login").write_text("secret", encoding="utf-8")
+        for file, text in TALK.items():
+            (lab.layout.agent_state(name) / file).write_text(text, encoding="utf-8")
+        (lab.layout.agent_home(name) / LOGIN).write_text("token", encoding="utf-8")
         (lab.layout.proposed_config(name) / "draft").write_text("unfinished", encoding="utf-8")
         older = lab.layout.applied(name) / "older"
         older.mkdir()
         (older / "flake.nix").write_text("{ }", encoding="utf-8")
     lab.until(lambda: all(row["crashes"] == 1 for row in lab.agents().values() if row["agent"] in AGENTS))
     lab.settle()
+    for agent in AGENTS:
+        lab.post(f"/api/agents/{agent}/turn/pause")
+        add_turn(lab, agent)
+    lab.settle()
+
+
+def add_turn(lab: Lab, agent: str) -> None:
+    """Add what a turn leaves: the tiny harness of these agents takes none."""
+    layout = lab.layout
+    layout.agent_state(AgentName(agent)).joinpath(EVENTS).write_text("a log", encoding="utf-8")
+    for path, insert in (
+        (layout.live, "INSERT INTO events (agent, log, id, ts, text) VALUES (?, 'log', 1, 1, '{}')"),
+        (layout.database, "INSERT INTO turn_days (agent, day, model, turns) VALUES (?, 20000, 'opus', 1)"),
+    ):
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database, database:
+            database.execute(insert, (agent,))
 
 
 pytestmark = [
