@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.e2e.words import Story, check
 from tests.support.fake_messages_api import FakeMessages
-from tests.support.real_agents import CLAUDE, log_in, model, plan, processes_of, send
+from tests.support.real_agents import CLAUDE, Model, log_in, plan, processes_of, send
 
 NAME = "carol"
 BODY = "the build is green"
@@ -34,7 +34,8 @@ def real_turn(story: Story) -> None:
     log_in(story, NAME)
     story.until("carol has her login", lambda: row_in(story, "running"))
     with FakeMessages() as fake:
-        api = model(story, fake, NAME)
+        api = Model(story, fake)
+        api.attach(NAME)
         tell = {**send("operator", BODY), "usage": {"input_tokens": 21_000}}
         story.hive("send", NAME, plan(tell, {"text": "The operator knows."}))
         told = story.until("carol's message", lambda: message(story))

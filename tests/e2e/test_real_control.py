@@ -13,25 +13,26 @@ from tests.support.real_agents import (
     SETTINGS,
     TOML,
     Model,
-    log_in,
     model,
+    newest_prompt,
     operator_has,
     plan,
     send,
     send_message,
+    spawn,
     state_is,
     turn_state,
 )
 
 
 def prepare(lab: Lab) -> None:
-    log_in(lab, "alice")
+    spawn(lab, "alice")
 
 
 pytestmark = [
     pytest.mark.bwrap,
     pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
-    pytest.mark.lab(agents=("alice",), settings=SETTINGS, tiny=False, prepare=prepare),
+    pytest.mark.lab(settings=SETTINGS, tiny=False, prepare=prepare),
 ]
 
 
@@ -47,7 +48,7 @@ def fake(lab: Lab, messages: FakeMessages) -> Model:
 
 
 def begin(lab: Lab, fake: Model, text: str) -> None:
-    fake.fake.push({"text": "slow", "chunks": 400, "delay": 0.1})
+    fake.fake.push({"text": "slow" * 100, "chunks": 400, "delay": 0.1})
     send_message(lab, "alice", text)
     lab.until(lambda: turn_state(lab, "alice") == "thinking" and fake.turns(text))
 
@@ -56,17 +57,22 @@ def test_a_pause_stops_the_turn_and_a_resume_does_it_again(lab: Lab, fake: Model
     begin(lab, fake, "paused work")
     assert lab.hive("turn", "pause", "alice").code == 0
     state_is(lab, "alice", "paused")
+    assert len(fake.turns("paused work")) == 1
     fake.fake.push(send("operator", "after the pause"), {"text": "ok"})
     lab.do("alice", "restart")
-    assert state_is(lab, "alice", "paused")
+    row = state_is(lab, "alice", "paused")
+    assert (row["paused"], row["turn"]) == (True, "paused")
     assert lab.hive("turn", "resume", "alice").code == 0
     operator_has(lab, "after the pause")
+    _, again = fake.turns("paused work")
+    assert "may already be handled" in str(newest_prompt(again))
+    assert not lab.get("/api/dead-letters")
 
 
 def test_a_cancel_ends_the_turn_and_the_message_does_not_come_again(lab: Lab, fake: Model) -> None:
     begin(lab, fake, "cancelled work")
     assert lab.hive("turn", "cancel", "alice").code == 0
-    lab.until(lambda: turn_state(lab, "alice") == "idle")
+    assert turn_state(lab, "alice") == "idle"
     send_message(lab, "alice", plan(send("operator", "next"), {"text": "ok"}))
     operator_has(lab, "next")
     assert len(fake.turns("cancelled work")) == 1
@@ -78,12 +84,12 @@ def test_the_operators_model_is_that_of_the_next_turn_and_survives_a_restart(lab
     lab.until(lambda: fake.turns("with the model"))
     assert fake.turns("with the model")[-1]["model"] == "claude-sonnet-4-5"
     lab.do("alice", "restart")
-    lab.until(lambda: lab.agent("alice").get("override") == "claude-sonnet-4-5")
+    lab.until(lambda: lab.agent("alice")["model_override"] == "claude-sonnet-4-5")
     assert lab.hive("model", "alice", "--default").code == 0
 
 
 def test_a_deploy_waits_for_the_turn_of_a_thinking_agent(lab: Lab, fake: Model) -> None:
-    fake.fake.push({"text": "a while", "hang": 2}, send("operator", "before the deploy"), {"text": "ok"})
+    fake.fake.push({**send("operator", "before the deploy"), "hang": 2}, {"text": "ok"})
     send_message(lab, "alice", "work through the deploy")
     lab.until(lambda: turn_state(lab, "alice") == "thinking")
     card = lab.deploy(TOML + 'label = "alice, deployed"\n')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,23 +17,24 @@ from tests.support.real_agents import (
     Model,
     cli_of,
     harness_of,
-    log_in,
     model,
+    newest_prompt,
     operator_has,
     send,
     send_message,
+    spawn,
     state_is,
 )
 
 
 def prepare(lab: Lab) -> None:
-    log_in(lab, "alice")
+    spawn(lab, "alice")
 
 
 pytestmark = [
     pytest.mark.bwrap,
     pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
-    pytest.mark.lab(agents=("alice",), settings=SETTINGS, tiny=False, prepare=prepare),
+    pytest.mark.lab(settings=SETTINGS, tiny=False, prepare=prepare),
 ]
 
 
@@ -48,40 +50,51 @@ def fake(lab: Lab, messages: FakeMessages) -> Model:
 
 
 def test_the_cli_killed_in_its_turn_does_the_turn_again_in_the_same_conversation(lab: Lab, fake: Model) -> None:
+    plan_repeat(fake, "first")
     begin(lab, fake, "first")
     before = cli_of(lab, "alice")
+    assert Path(f"/proc/{before}/exe").samefile(CLAUDE)
     os.kill(before, signal.SIGKILL)
     finish(lab, fake, "first")
     assert cli_of(lab, "alice") != before
 
 
 def test_the_harness_killed_in_its_turn_does_the_turn_again(lab: Lab, fake: Model) -> None:
+    plan_repeat(fake, "second")
     begin(lab, fake, "second")
     os.kill(harness_of(lab, "alice"), signal.SIGKILL)
     finish(lab, fake, "second")
 
 
 def test_the_daemon_killed_in_a_turn_gets_its_end_when_it_is_back(lab: Lab, fake: Model) -> None:
-    begin(lab, fake, "third", seconds=3)
+    fake.fake.push({**send("operator", "done third"), "hang": 2}, {"text": "ok"})
+    begin(lab, fake, "third")
     cli = cli_of(lab, "alice")
     lab.kill()
     lab.start()
     operator_has(lab, "done third")
     assert cli_of(lab, "alice") == cli
+    assert len(fake.turns("do the third thing")) == 1
+    assert not lab.get("/api/dead-letters")
 
 
-def begin(lab: Lab, fake: Model, word: str, seconds: float = 60) -> None:
-    """Begin a turn whose first answer takes long, and then its message to the operator."""
-    fake.fake.push({"text": word, "hang": seconds}, send("operator", f"done {word}"), {"text": "ok"})
+def begin(lab: Lab, fake: Model, word: str) -> None:
+    """Begin a turn, and wait until it asks the model."""
     send_message(lab, "alice", f"do the {word} thing")
     lab.until(lambda: fake.turns(f"do the {word} thing"))
     state_is(lab, "alice", "running")
 
 
+def plan_repeat(fake: Model, word: str) -> None:
+    """Plan a turn whose first answer never comes. The second attempt sends a message to the operator."""
+    fake.fake.push({"hang": 60}, send("operator", f"done {word}"), {"text": "ok"})
+
+
 def finish(lab: Lab, fake: Model, word: str) -> None:
     """Wait for the message of the repeated turn, whose prompt says that it may have been handled."""
     operator_has(lab, f"done {word}")
-    again = fake.turns(f"do the {word} thing")[-1]
-    assert "may already be handled" in str(again["messages"])
+    first, again = fake.turns(f"do the {word} thing")
+    assert "may already be handled" not in str(newest_prompt(first))
+    assert "may already be handled" in str(newest_prompt(again))
     assert lab.inbox("operator").count(f"done {word}") == 1
     assert not lab.get("/api/dead-letters")

@@ -23,18 +23,19 @@ from tests.support.real_agents import (
     plan,
     send,
     send_message,
+    spawn,
     state_is,
 )
 
 
 def prepare(lab: Lab) -> None:
-    log_in(lab, "alice")
+    spawn(lab, "alice")
 
 
 pytestmark = [
     pytest.mark.bwrap,
     pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
-    pytest.mark.lab(agents=("alice",), settings=SETTINGS, tiny=False, prepare=prepare),
+    pytest.mark.lab(settings=SETTINGS, tiny=False, prepare=prepare),
 ]
 
 

@@ -20,20 +20,21 @@ from tests.support.real_agents import (
     plan,
     send,
     send_message,
+    spawn,
     state_is,
 )
 
 
 def prepare(lab: Lab) -> None:
-    for agent in ("alice", "bob", "manager"):
-        log_in(lab, agent)
+    spawn(lab, "alice", "bob")
+    log_in(lab, "manager")
     assert lab.deploy(TOML, "manager")["state"] == "deployed", lab.tail()
 
 
 pytestmark = [
     pytest.mark.bwrap,
     pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
-    pytest.mark.lab(agents=("alice", "bob"), settings=SETTINGS, tiny=False, prepare=prepare),
+    pytest.mark.lab(settings=SETTINGS, tiny=False, prepare=prepare),
 ]
 
 
@@ -56,6 +57,7 @@ def test_a_message_leads_to_a_tool_call_that_another_agent_answers(lab: Lab, fak
     assert ask == answer
     lab.until(lambda: fake.turns("pong of bob"))
     assert lab.agent("alice")["program"] == VERSION
+    assert {call["headers"]["user-agent"].split()[0] for call in fake.fake.calls("main")} == {f"claude-cli/{VERSION}"}
 
 
 def test_a_question_to_the_operator_comes_back_as_a_turn_with_its_answer(lab: Lab, fake: Model) -> None:

@@ -41,6 +41,17 @@ class Hive(Protocol):
     def layout(self) -> Layout: ...
 
 
+def spawn(lab: Lab, *agents: str) -> None:
+    """Spawn agents, and give each a login. Return once they can take turns."""
+    for agent in agents:
+        lab.post(f"/api/agents/{agent}/spawn")
+    for agent in agents:
+        lab.settle(agent)
+        log_in(lab, agent)
+    for agent in agents:
+        state_is(lab, agent, "running")
+
+
 def plan(*steps: Step) -> str:
     """Return the text of a message whose turn has these steps."""
     return f"@@plan {json.dumps(steps)}"
@@ -70,7 +81,7 @@ class Model:
 
     def turns(self, mark: str) -> list[Json]:
         """Return the requests for the model whose newest text of the user has `mark`."""
-        return [call["body"] for call in self.fake.calls("main") if mark in json.dumps(_last(call["body"]))]
+        return [call["body"] for call in self.fake.calls("main") if mark in json.dumps(newest_prompt(call["body"]))]
 
     def results(self, mark: str) -> list[str]:
         """Return the texts of the tool results in the newest request of a turn."""
@@ -81,8 +92,10 @@ class Model:
         return self._lab.layout.egress(AgentName(agent)) / "egress.sock"
 
 
-def model(lab: Hive, fake: FakeMessages, *agents: str) -> Model:
-    """Return the model of these agents. It forgets what an earlier test had planned."""
+def model(lab: Lab, fake: FakeMessages, *agents: str) -> Model:
+    """Return the model of these agents. Turns of an earlier test end first, and what it had planned is forgotten."""
+    for agent in agents:
+        lab.until(lambda agent=agent: turn_state(lab, agent) not in ("thinking", "compacting"))
     fake.forget()
     made = Model(lab, fake)
     made.attach(*agents)
@@ -160,6 +173,7 @@ def state_is(lab: Lab, agent: str, state: str, seconds: float = WAIT) -> dict[st
     return lab.until(look, seconds)
 
 
-def _last(body: dict[str, Any]) -> object:
+def newest_prompt(body: Json) -> object:
+    """Return the content of the newest message of the user in a request for the model."""
     users = [message for message in body["messages"] if message["role"] == "user"]
     return users[-1]["content"] if users else ""
