@@ -118,7 +118,8 @@ class Loop:
                 self._gate.end(self._gate.waiting)
 
     def retry_now(self) -> None:
-        """End the wait for a limit, an outage or a login: something changed that may help."""
+        """End the wait for a limit, an outage, a login or a program: something changed that may help."""
+        self._checked = self._program.problem is None
         self._gate.wait(None)
 
     def set_login(self, missing: str | None) -> None:

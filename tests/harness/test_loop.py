@@ -272,6 +272,19 @@ async def test_a_cli_that_is_missing_parks_the_agent_until_it_is_there(
         assert (hive.abouts[-1].model, hive.abouts[-1].override) == ("small", "")
 
 
+async def test_a_cli_that_was_mended_is_looked_for_at_once_when_the_operator_sets_the_model(
+    inside: Inside, hive: FakeHive
+) -> None:
+    inside.runtime.problem = BadInput("claude is not installed", "add it to the container")
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.turn is TurnState.PARKED)
+        inside.runtime.problem = None
+        assert (await hive.control(Verb.MODEL)).ok
+        await hive.until(lambda: hive.acks == 1)
+        assert (hive.abouts[-1].program, hive.abouts[-1].problem) == ("1.2.3", "")
+
+
 async def test_a_cli_that_vanishes_later_costs_no_message_a_failed_turn(inside: Inside, hive: FakeHive) -> None:
     async def vanish(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
         inside.runtime.problem = BadInput("claude is gone", "install it")
