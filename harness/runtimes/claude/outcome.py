@@ -38,7 +38,9 @@ class Judgement:
 
     def describe(self, agent: str) -> str:
         """Return the reason and the command."""
-        return f"{self.reason}: `{self.remedy.replace('AGENT', agent)}`" if self.remedy else self.reason
+        if not self.remedy:
+            return self.reason
+        return f"{self.reason.rstrip('.')}: `{self.remedy.replace('AGENT', agent)}`"
 
 
 def judge(result: Result, error: str, limit: float | None, now: float, *, interrupted: bool) -> Judgement:
