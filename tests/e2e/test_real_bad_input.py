@@ -159,5 +159,5 @@ def put_cli(lab: Lab, text: str | None, mode: int = 0o755) -> None:
 
 def end_cli(lab: Lab) -> None:
     """End the CLI that runs, so that the next turn starts another one."""
-    for pid in processes_of(lab, "alice", b"stream-json"):
+    for pid in processes_of(int(lab.agent("alice")["pid"]), b"stream-json"):
         os.kill(pid, signal.SIGKILL)
