@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,6 +64,11 @@ def assert_nothing_was_lost(lab: Lab) -> None:
     assert not lab.get("/api/dead-letters")
 
 
+def has_other_end(lab: Lab, until: float) -> bool:
+    """Return True once alice waits until another time than this."""
+    return row_of(lab)["turn_until"] not in (None, until)
+
+
 def test_a_rate_limit_parks_the_agent_until_the_time_that_the_api_names(lab: Lab, fake: Model) -> None:
     resets: list[int] = []
 
@@ -104,7 +110,7 @@ def test_an_api_that_is_away_for_six_turns_loses_nothing(lab: Lab, fake: Model) 
     for _ in range(5):
         before = row["turn_until"]
         assert lab.hive("model", "alice", "--default").code == 0  # a parked agent tries again at once
-        lab.until(lambda before=before: row_of(lab)["turn_until"] not in (None, before))
+        lab.until(partial(has_other_end, lab, before))
         row = row_of(lab)
         assert row["phase"] == "parked"
     assert_nothing_was_lost(lab)
@@ -125,7 +131,7 @@ def test_an_agent_without_an_operator_waits_for_the_api_by_itself(lab: Lab, fake
         assert time.monotonic() < deadline
         until = state_is(lab, "alice", "parked", seconds=120)["turn_until"]
         untils.add(until)
-        lab.until(lambda until=until: row_of(lab)["turn_until"] != until, seconds=120)
+        lab.until(partial(has_other_end, lab, until), seconds=120)
     fake.attach("alice")
     lab.until(lambda: "by itself" in lab.inbox("operator"), seconds=180)
     assert_nothing_was_lost(lab)

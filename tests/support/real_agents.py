@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,11 +96,15 @@ class Model:
 def model(lab: Lab, fake: FakeMessages, *agents: str) -> Model:
     """Return the model of these agents. Turns of an earlier test end first, and what it had planned is forgotten."""
     for agent in agents:
-        lab.until(lambda agent=agent: turn_state(lab, agent) not in ("thinking", "compacting"))
+        lab.until(partial(_is_between_turns, lab, agent))
     fake.forget()
     made = Model(lab, fake)
     made.attach(*agents)
     return made
+
+
+def _is_between_turns(lab: Lab, agent: str) -> bool:
+    return turn_state(lab, agent) not in ("thinking", "compacting")
 
 
 def log_in(lab: Hive, agent: str, token: str = "sk-ant-oat01-fake") -> None:
