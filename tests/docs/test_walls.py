@@ -163,7 +163,6 @@ NO_SOCKETS = {
 NO_PARSERS = {
     "meta/agent_toml/changes.py": "reads back lists that meta/agent_toml/settings.py wrote",
     "harness/prompts/permissions.py": "reads a file of its own package",
-    "harness/runtimes/claude/adapter.py": "reads hive's own settings for the CLI, which are part of the program",
     "reconciler/upkeep/backups/packing.py": "writes archives; what it reads is on the page below Files",
 }
 """Modules that import one of PARSERS, read no text of others, and why they do."""
