@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from meta.names import AgentName
+from meta.process import agent_programs
 from reconciler.backends.local.enclosure import search_path
 from tests.support.lab import Lab
 
@@ -227,7 +228,7 @@ def test_a_program_in_the_container_sees_what_the_agent_sees_and_has_no_more_rig
 def test_a_program_in_the_container_has_the_agents_path(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/of/the/session")
     done = inside(lab, "sh", "-c", "echo $PATH; cat /proc/[0-9]*/environ 2>/dev/null | grep -c /of/the/session")
-    assert done.stdout.splitlines() == [search_path(), "0"]
+    assert done.stdout.splitlines() == [search_path((agent_programs.BIN,)), "0"]
 
 
 def harness(pid: int) -> int:
