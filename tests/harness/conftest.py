@@ -273,6 +273,9 @@ class Harness:
         for path in (self.run, self.config, self.agents):
             path.mkdir()
         self.role = "agent"
+        self.state = self.run
+        self.around: tuple[str, ...] = ()
+        """The words before the program, such as those of bubblewrap."""
         self.process: Process | None = None
         self.log = ""
 
@@ -283,6 +286,7 @@ class Harness:
     async def start(self, generation: str = "a" * 20, nonce: str = "n1") -> Process:
         """Start the real program."""
         self.process = await asyncio.create_subprocess_exec(
+            *self.around,
             str(Path(sys.executable).parent / "hive-harness"),
             "serve",
             env={
@@ -293,7 +297,7 @@ class Harness:
                 "HIVE_BOOT_NONCE": nonce,
                 "HIVE_CONFIG": str(self.config),
                 "HIVE_RUN": str(self.run),
-                "HIVE_STATE": str(self.run),
+                "HIVE_STATE": str(self.state),
                 "HIVE_AGENTS": str(self.agents),
             },
             stdout=asyncio.subprocess.PIPE,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from meta.wire.agent import AckTurn, Recv, RequeueInflight
-from meta.wire.link import Cancel, Drain, Probe, Resume, TurnState
+from meta.wire.link import Cancel, Drain, Hold, Probe, Resume, TurnState, Verb
 
 if TYPE_CHECKING:
     from tests.harness.conftest import FakeHive, Harness
@@ -256,6 +259,27 @@ async def test_an_agent_whose_cli_is_missing_is_parked_and_takes_no_message(harn
     await hive.order(Drain(deadline_seconds=30))
     await hive.until(lambda: hive.turn is TurnState.DRAINED)
     assert await harness.end() == 0
+
+
+@pytest.mark.bwrap
+async def test_a_state_that_is_read_only_ends_nothing_and_is_said(harness: Harness, hive: FakeHive, base: Path) -> None:
+    harness.state = base / "state"
+    harness.state.mkdir()
+    state = str(harness.state)
+    harness.around = ("bwrap", "--dev-bind", "/", "/", "--ro-bind", state, state, "--die-with-parent", "--")
+    await harness.start()
+    for _ in range(2):
+        await hive.post("bob", "ping")
+    await hive.until(lambda: hive.acks == 2)
+    assert "read-only" in (await hive.control(Verb.MODEL, "opus")).text.lower()
+    await hive.order(Hold(paused=True, reason="a look"))
+    await hive.until(lambda: hive.turn is TurnState.PAUSED)
+    await hive.order(Hold())
+    await hive.until(lambda: hive.turn is TurnState.IDLE)
+    assert hive.sent == [("bob", "pong"), ("bob", "pong")]
+    await harness.end()
+    assert "Read-only file system" in harness.log
+    assert not list(harness.state.iterdir())
 
 
 async def test_the_log_has_one_line_per_event(harness: Harness, hive: FakeHive) -> None:
