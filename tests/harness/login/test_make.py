@@ -34,7 +34,8 @@ async def test_a_login_takes_a_watcher_from_the_reason_to_none(tmp_path: Path) -
 
 @pytest.mark.parametrize("runtime", sorted(RUNTIMES))
 def test_each_runtime_has_a_login(tmp_path: Path, runtime: str) -> None:
-    settings = AgentSettings.model_validate({"runtime": runtime, **({"command": ["x"]} if runtime == "acp" else {})})
+    command = {"command": ["x"]} if runtime == "acp" else {}
+    settings = AgentSettings.model_validate({"runtime": runtime, **command})
     assert make_login(settings, tmp_path, {}, start_child).credentials.mark() is None
 
 
