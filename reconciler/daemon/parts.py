@@ -50,7 +50,6 @@ from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import DeclaredMemory, DeclaredRecord, declared_records
-from reconciler.observe.disk import DiskMemory
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
@@ -126,7 +125,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """The parts that work on the database, and the agents' settings, which limit whom agents may write to."""
+    """The parts on the database, the repos, and the agents' settings, which limit whom agents may write to."""
 
     broker: Broker
     wake_manager: Callable[[], None]
@@ -140,6 +139,8 @@ class _Store:
     notified: Record[Notices]
     ages: Ages
     declared: Record[dict[str, DeclaredRecord]]
+    repos: Repos
+    metrics: Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     live = Live(live_store, record)
     closing.push_async_callback(live.close)
     holds = Holds(lambda agent: meta.known().run_of(agent).paused)
-    broker = store.broker
+    broker, turn_limit = store.broker, store.settings.turn_limit
     links = Links(hints, broker.interrupt, acks=broker.expect_acks, release=broker.release_turn, holds=holds, live=live)
     spending = await _spending(here, database, store, roster, metrics, links)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
@@ -178,20 +179,10 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     )
     previews = Previews(layout) if builder.previews else None
     sources = Sources(
-        layout,
-        meta,
-        repos,
-        backend,
-        builder,
-        links,
-        here.sockets,
-        memory,
-        DiskMemory(),
-        store.settings.turn_limit,
-        roster,
+        layout, meta, repos, backend, builder, links, here.sockets, memory, turn_limit=turn_limit, roster=roster
     )
     observer = Observer(sources, since=since, previews=previews, given_away=choice.own_ranges and os.geteuid() != 0)
-    world = _world(here, store, repos, sources, observer, previews, memory, metrics, spending, live)
+    world = _world(here, store, sources, observer, previews, memory, spending, live)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
@@ -210,12 +201,10 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
 def _world(
     here: Surroundings,
     store: _Store,
-    repos: Repos,
     sources: Sources,
     observer: Observer,
     previews: Previews | None,
     memory: Memory,
-    metrics: Metrics,
     spending: _Spending,
     live: Live,
 ) -> World:
@@ -223,7 +212,7 @@ def _world(
         layout=here.layout,
         config=here.config,
         meta=sources.meta,
-        repos=repos,
+        repos=store.repos,
         observer=observer,
         previews=previews,
         links=sources.links,
@@ -233,7 +222,7 @@ def _world(
         events=store.events,
         broker=store.broker,
         recorder=here.recorder,
-        metrics=metrics,
+        metrics=store.metrics,
         as_root=privilege(here.config.uid_start).hands_out_uids,
         own_ranges=here.choice.own_ranges,
         on_destroy=(store.questions.forget, store.reminders.forget, live.forget),
@@ -303,6 +292,8 @@ def _store(
         notices(database),
         Ages(database),
         declared_records(database),
+        repos,
+        metrics,
     )
 
 
