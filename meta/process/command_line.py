@@ -32,6 +32,8 @@ def resolve(argv: Sequence[str], path: str) -> tuple[str, ...]:
     program = shutil.which(argv[0], path=path)
     if program is not None:
         return (program, *argv[1:])
+    if "/" in argv[0] and Path(argv[0]).is_file():
+        raise PermanentError(f"the file {argv[0]} is not executable", "make it executable, or name another program")
     name = Path(argv[0]).name
     package = _PACKAGES.get(name)
     hint = f"on Debian: apt-get install {package}" if package else f"install {name}, or put it on PATH"

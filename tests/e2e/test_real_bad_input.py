@@ -29,6 +29,7 @@ from tests.support.real_agents import (
 
 GOOD = '#!/bin/sh\nexec /programs/bin/claude "$@"\n'
 VERSION_ONLY = f'#!/bin/sh\ncase "$*" in *--version) echo {VERSION};; *) echo "no such thing" >&2; exit 3;; esac\n'
+GARBAGE = "#!/bin/sh\nhead -c 3000 /dev/urandom\n"
 TOML = """
 runtime = "claude"
 command = ["/state/cli"]
@@ -78,8 +79,8 @@ def test_an_mcp_server_that_hangs_at_its_start_is_named_and_the_turn_goes_on(lab
     ("text", "mode", "words"),
     [
         pytest.param(None, 0, "/state/cli is not installed", id="missing"),
-        pytest.param(GOOD, 0o644, "cannot be started", id="not executable", marks=pytest.mark.full),
-        pytest.param("#!/bin/sh\nhead -c 3000 /dev/urandom\n", 0o755, "printed", id="garbage", marks=pytest.mark.full),
+        pytest.param(GOOD, 0o644, "/state/cli is not executable", id="not executable", marks=pytest.mark.full),
+        pytest.param(GARBAGE, 0o755, "--version", id="garbage", marks=pytest.mark.full),
         pytest.param("#!/bin/sh\nexit 3\n", 0o755, "exit code 3", id="exits at once"),
     ],
 )
