@@ -26,8 +26,9 @@ from reconciler.common import leftovers
 from reconciler.common.tasks import Background, Ended
 from reconciler.daemon import full_disk, migration, state_directory
 from reconciler.daemon.choices import BACKENDS, Choice, require_usable
+from reconciler.daemon.foundation import Surroundings
 from reconciler.daemon.lock import take_lock
-from reconciler.daemon.parts import Parts, Surroundings, build
+from reconciler.daemon.parts import Parts, build
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.cleaning import hourly
 from reconciler.ports import Sockets

@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,42 +13,27 @@ from functools import partial
 from meta.agent_toml.settings import SETTINGS_FILE
 from meta.config import Config
 from meta.desired.repo import MetaRepo
-from meta.layout import Layout
 from meta.names import MANAGER, AgentName
 from meta.process.privilege import privilege
-from meta.process.recorder import Recorder
 from meta.wire.live import Usage
-from reconciler.agents.declared.acts import Commands
-from reconciler.agents.declared.follow import Declared
 from reconciler.agents.inputs import Inputs
-from reconciler.agents.lifecycle import Lifecycle
-from reconciler.agents.login import Logins
-from reconciler.agents.rollback import Rollback
-from reconciler.agents.rollout_file import RolloutFile
-from reconciler.agents.spawn import Spawns
-from reconciler.agents.swarm import Swarm
-from reconciler.agents.turns import Turns
-from reconciler.agents.updates import Updates
 from reconciler.apply.apply import Apply
-from reconciler.attention import configuration
 from reconciler.attention.ages import Ages
-from reconciler.attention.notifier import Notices, Notifier, notices
-from reconciler.attention.row import Row
+from reconciler.attention.notifier import notices
 from reconciler.common.reserve import Reserve
 from reconciler.common.revision import revision as hive_revision
-from reconciler.common.tasks import Background
-from reconciler.daemon.choices import Choice, lock_flake, make_backend, make_builder
+from reconciler.daemon.choices import lock_flake, make_backend, make_builder
+from reconciler.daemon.foundation import Spending, Store, Surroundings
 from reconciler.daemon.hints import Hints
+from reconciler.daemon.service import make_service
 from reconciler.events.feed import Events
-from reconciler.loop.loop import Reconciler
 from reconciler.messaging.broker import Broker, Quota
-from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.observe.build_logs import BuildLogs
-from reconciler.observe.declared import DeclaredMemory, DeclaredRecord, declared_records
+from reconciler.observe.declared import declared_records
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
@@ -59,56 +43,19 @@ from reconciler.observe.previews import Previews
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
 from reconciler.observe.settings import DeployedSettings
-from reconciler.ports import Sockets
-from reconciler.proposals.branches import Branches
-from reconciler.proposals.commands import Proposals
-from reconciler.proposals.deploys import Deploys
-from reconciler.proposals.discovery import Discovery, KnownTips
-from reconciler.proposals.offers import Offers
-from reconciler.proposals.rebase import Rebase
-from reconciler.proposals.settings_edit import SettingsEdit
-from reconciler.proposals.staleness import Stale
-from reconciler.queries.attention import AttentionFacts
-from reconciler.queries.cards import CardsQuery
-from reconciler.queries.diffs import DiffsQuery
-from reconciler.queries.digest import DigestQuery
-from reconciler.queries.logs import LogsQuery
-from reconciler.queries.metrics import MetricsQuery
-from reconciler.queries.plan import PlanQuery
-from reconciler.queries.status import StatusQuery
-from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
 from reconciler.store.live import LiveStore
 from reconciler.store.memos import Memos
 from reconciler.store.messages.attempts import FAILURES, AttemptLimit
-from reconciler.store.record import Record
 from reconciler.store.refused_tips import RefusedTips
 from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
-from reconciler.upkeep.backups.live import LiveBackup
-from reconciler.upkeep.disk.guard import Actions, Disk, DiskGuard
-from reconciler.upkeep.stale_locks import StaleLocks
+from reconciler.upkeep.disk.guard import Disk
 from reconciler.usage.budgets import Budgets
 from reconciler.usage.records import TurnRecords
 from reconciler.world import World
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The values that precede all parts: directories, settings, names, and functions of the daemon.
-
-    `owner` is the id of the state directory.
-    """
-
-    layout: Layout
-    config: Config
-    choice: Choice
-    sockets: Sockets
-    recorder: Recorder
-    background: Background
-    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,34 +68,6 @@ class Parts:
     ticker: Ticker
     inputs: Inputs
     hints: Hints
-
-
-@dataclass(frozen=True, slots=True)
-class _Store:
-    """The parts on the database, the repos, and the agents' settings, which limit whom agents may write to."""
-
-    broker: Broker
-    wake_manager: Callable[[], None]
-    events: Events
-    cards: Cards
-    questions: Questions
-    reminders: Reminders
-    seen_tips: SeenTips
-    refused_tips: RefusedTips
-    settings: DeployedSettings
-    notified: Record[Notices]
-    ages: Ages
-    declared: Record[dict[str, DeclaredRecord]]
-    repos: Repos
-    metrics: Metrics
-
-
-@dataclass(frozen=True, slots=True)
-class _Spending:
-    """The parts that count turns and keep budgets."""
-
-    records: TurnRecords
-    budgets: Budgets
 
 
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
@@ -187,7 +106,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = _service(here, world, apply, store, spending, build_logs, roster, live)
+    service = make_service(here, world, apply, store, spending, build_logs, roster, live)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     if service.notifier.configured:
@@ -200,12 +119,12 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
 
 def _world(
     here: Surroundings,
-    store: _Store,
+    store: Store,
     sources: Sources,
     observer: Observer,
     previews: Previews | None,
     memory: Memory,
-    spending: _Spending,
+    spending: Spending,
     live: Live,
 ) -> World:
     return World(
@@ -258,9 +177,7 @@ def _failures(config: Config) -> int:
     return max(1, min(FAILURES, config.crash_limit - 1))
 
 
-def _store(
-    here: Surroundings, roster: Roster, repos: Repos, database: Database, metrics: Metrics, since: int
-) -> _Store:
+def _store(here: Surroundings, roster: Roster, repos: Repos, database: Database, metrics: Metrics, since: int) -> Store:
     settings = DeployedSettings(roster.commit, lambda agent, sha: repos(agent).read(sha, SETTINGS_FILE))
     broker = Broker(
         database,
@@ -272,7 +189,7 @@ def _store(
         allowed=Recipients(settings).allowed,
     )
     wake_manager = partial(broker.wake_receivers, MANAGER)
-    return _Store(
+    return Store(
         broker,
         wake_manager,
         Events(database, on_append=wake_manager),
@@ -298,127 +215,10 @@ def _store(
 
 
 async def _spending(
-    here: Surroundings, database: Database, store: _Store, roster: Roster, metrics: Metrics, links: Links
-) -> _Spending:
+    here: Surroundings, database: Database, store: Store, roster: Roster, metrics: Metrics, links: Links
+) -> Spending:
     """Make what counts turns, and hold the agents whose budgets were used up when the last daemon ended."""
     rounds = here.background.rounds("budgets")
     budgets = Budgets(database, store.settings.of, roster.names, links, rounds)
     await budgets.load()
-    return _Spending(TurnRecords(database, metrics.turns, budgets.judge), budgets)
-
-
-def _service(
-    here: Surroundings,
-    world: World,
-    apply: Apply,
-    store: _Store,
-    spending: _Spending,
-    logs: BuildLogs,
-    roster: Roster,
-    live: Live,
-) -> Service:
-    """Make the loop, the commands and the queries."""
-    revision, rollouts = hive_revision(), RolloutFile(here.layout.rollout)
-    loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
-    deploys, stale, branches = Deploys(world, apply, loop), Stale(world), Branches()
-    proposals = Proposals(world, loop, deploys, stale, branches)
-    discovery = _discovery(world, proposals, store, branches, loop, stale)
-    spawns, declared = Spawns(world, deploys), DeclaredMemory()
-    agents, disk = _lifecycle(here, world, apply, loop, deploys, declared)
-    locks = StaleLocks(here.layout, world.observer.names, world.events.append)
-    facts = AttentionFacts(
-        world, loop, discovery, store.questions, here.background, disk, locks, declared, spending.budgets
-    )
-    status = StatusQuery(
-        world,
-        loop,
-        stale,
-        facts,
-        lambda: rollouts.current,
-        revision,
-        store.ages,
-        approved_model=store.settings.model,
-    )
-    return Service(
-        names=roster.names,
-        revision=revision,
-        status=status,
-        plan=PlanQuery(world, loop, lambda: rollouts.current),
-        cards=CardsQuery(world, deploys, stale),
-        diffs=DiffsQuery(world, apply, deploys, logs),
-        digest=DigestQuery(store.events, world.clock),
-        logs=LogsQuery(world, deploys),
-        metrics=MetricsQuery(world, loop, status, discovery),
-        usage=UsageQuery(spending.records, spending.budgets, store.settings, world.clock),
-        proposals=proposals,
-        discovery=discovery,
-        settings=SettingsEdit(world, deploys, proposals),
-        rebase=Rebase(world, deploys, stale, proposals, branches),
-        agents=agents,
-        logins=Logins(world, deploys, world.links),
-        swarm=Swarm(world, loop, agents),
-        spawns=spawns,
-        declared=_declared(here, world, loop, Commands(deploys, proposals, spawns, agents), store, declared),
-        turns=Turns(world, loop, deploys, store.settings),
-        rollback=Rollback(world, deploys),
-        updates=Updates(world, loop, agents.rebuild, rollouts),
-        backup=LiveBackup(here.layout, here.config, world.meta, revision),
-        loop=loop,
-        broker=store.broker,
-        questions=store.questions,
-        reminders=store.reminders,
-        turn_records=spending.records,
-        budgets=spending.budgets,
-        loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
-        events=store.events,
-        links=world.links,
-        live=live,
-        background=here.background,
-        notifier=_notifier(here, world, store, status),
-        disk=disk,
-        locks=locks,
-    )
-
-
-def _declared(
-    here: Surroundings, world: World, loop: Reconciler, commands: Commands, store: _Store, memory: DeclaredMemory
-) -> Declared:
-    return Declared(world, loop, commands, store.declared, memory, here.background.rounds("declared"))
-
-
-def _discovery(
-    world: World, proposals: Proposals, store: _Store, branches: Branches, loop: Reconciler, stale: Stale
-) -> Discovery:
-    known = KnownTips(store.seen_tips, store.refused_tips)
-    offers = Offers(world, stale)
-    return Discovery(world, proposals.propose, known, store.settings, branches, loop.look_now, offers=offers)
-
-
-def _notifier(here: Surroundings, world: World, store: _Store, status: StatusQuery) -> Notifier:
-    async def look() -> tuple[Row, ...]:
-        return (await status.see()).rows
-
-    delivery, rounds = configuration.make_delivery(here.config), here.background.rounds("notify")
-    rules = configuration.settings(here.config)
-    return Notifier(look, store.notified, delivery, rules, rounds, world.metrics, status.holding)
-
-
-def _lifecycle(
-    here: Surroundings,
-    world: World,
-    apply: Apply,
-    loop: Reconciler,
-    deploys: Deploys,
-    declared: DeclaredMemory,
-) -> tuple[Lifecycle, DiskGuard]:
-    """Make the commands for agents, and the guard of the disk, which stops agents by them."""
-    agents = Lifecycle(world, apply, loop, deploys, declared.is_declared)
-    actions = Actions(
-        agents=lambda: {name: entry.settings.limits.disk_mib for name, entry in world.observer.known().agents.items()},
-        look_now=loop.look_now,
-        append=world.events.append,
-        pid=lambda agent: world.observer.observe(agent).container.pid,
-        record_stop=agents.record_stop,
-        count=world.observer.held,
-    )
-    return agents, DiskGuard(here.layout, here.config, world.disk, actions, here.background.rounds("disk"))
+    return Spending(TurnRecords(database, metrics.turns, budgets.judge), budgets)

@@ -1,0 +1,73 @@
+"""What precedes the parts of a daemon, and the parts on the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meta.config import Config
+from meta.layout import Layout
+from meta.process.recorder import Recorder
+from reconciler.attention.ages import Ages
+from reconciler.attention.notifier import Notices
+from reconciler.common.tasks import Background
+from reconciler.daemon.choices import Choice
+from reconciler.events.feed import Events
+from reconciler.messaging.broker import Broker
+from reconciler.messaging.questions import Questions
+from reconciler.messaging.reminders import Reminders
+from reconciler.observe.declared import DeclaredRecord
+from reconciler.observe.repos import Repos
+from reconciler.observe.settings import DeployedSettings
+from reconciler.ports import Sockets
+from reconciler.store.cards import Cards
+from reconciler.store.record import Record
+from reconciler.store.refused_tips import RefusedTips
+from reconciler.store.seen_tips import SeenTips
+from reconciler.telemetry.metrics import Metrics
+from reconciler.usage.budgets import Budgets
+from reconciler.usage.records import TurnRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The values that precede all parts: directories, settings, names, and functions of the daemon.
+
+    `owner` is the id of the state directory.
+    """
+
+    layout: Layout
+    config: Config
+    choice: Choice
+    sockets: Sockets
+    recorder: Recorder
+    background: Background
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The parts on the database, the repos, and the agents' settings, which limit whom agents may write to."""
+
+    broker: Broker
+    wake_manager: Callable[[], None]
+    events: Events
+    cards: Cards
+    questions: Questions
+    reminders: Reminders
+    seen_tips: SeenTips
+    refused_tips: RefusedTips
+    settings: DeployedSettings
+    notified: Record[Notices]
+    ages: Ages
+    declared: Record[dict[str, DeclaredRecord]]
+    repos: Repos
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """The parts that count turns and keep budgets."""
+
+    records: TurnRecords
+    budgets: Budgets

@@ -1,0 +1,263 @@
+"""The service of a daemon: the loop, the commands and the queries, each made by one constructor call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+from reconciler.agents.declared.acts import Commands
+from reconciler.agents.declared.follow import Declared
+from reconciler.agents.lifecycle import Lifecycle
+from reconciler.agents.login import Logins
+from reconciler.agents.rollback import Rollback
+from reconciler.agents.rollout_file import RolloutFile
+from reconciler.agents.spawn import Spawns
+from reconciler.agents.swarm import Swarm
+from reconciler.agents.turns import Turns
+from reconciler.agents.updates import Updates
+from reconciler.apply.apply import Apply
+from reconciler.attention import configuration
+from reconciler.attention.notifier import Notifier
+from reconciler.attention.row import Row
+from reconciler.common.revision import revision as hive_revision
+from reconciler.common.tasks import Background
+from reconciler.daemon.foundation import Spending, Store, Surroundings
+from reconciler.loop.loop import Reconciler
+from reconciler.messaging.loose_ends import LooseEnds
+from reconciler.observe.build_logs import BuildLogs
+from reconciler.observe.declared import DeclaredMemory
+from reconciler.observe.live import Live
+from reconciler.observe.roster import Roster
+from reconciler.proposals.branches import Branches
+from reconciler.proposals.commands import Proposals
+from reconciler.proposals.deploys import Deploys
+from reconciler.proposals.discovery import Discovery, KnownTips
+from reconciler.proposals.offers import Offers
+from reconciler.proposals.rebase import Rebase
+from reconciler.proposals.settings_edit import SettingsEdit
+from reconciler.proposals.staleness import Stale
+from reconciler.queries.attention import AttentionFacts
+from reconciler.queries.cards import CardsQuery
+from reconciler.queries.diffs import DiffsQuery
+from reconciler.queries.digest import DigestQuery
+from reconciler.queries.logs import LogsQuery
+from reconciler.queries.metrics import MetricsQuery
+from reconciler.queries.plan import PlanQuery
+from reconciler.queries.status import StatusQuery
+from reconciler.queries.usage import UsageQuery
+from reconciler.service import Service
+from reconciler.upkeep.backups.live import LiveBackup
+from reconciler.upkeep.disk.guard import Actions, DiskGuard
+from reconciler.upkeep.stale_locks import StaleLocks
+from reconciler.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What commands and queries share."""
+
+    world: World
+    revision: str
+    rollouts: RolloutFile
+    loop: Reconciler
+    deploys: Deploys
+    stale: Stale
+    branches: Branches
+    declared: DeclaredMemory
+    proposals: Proposals
+    discovery: Discovery
+    spawns: Spawns
+    agents: Lifecycle
+    disk: DiskGuard
+    background: Background
+    locks: StaleLocks
+
+
+class _Queries(TypedDict):
+    """The queries of a Service, by their names there."""
+
+    status: StatusQuery
+    plan: PlanQuery
+    cards: CardsQuery
+    diffs: DiffsQuery
+    digest: DigestQuery
+    logs: LogsQuery
+    metrics: MetricsQuery
+    usage: UsageQuery
+
+
+class _Commands(TypedDict):
+    """The commands of a Service, by their names there."""
+
+    proposals: Proposals
+    discovery: Discovery
+    settings: SettingsEdit
+    rebase: Rebase
+    agents: Lifecycle
+    logins: Logins
+    swarm: Swarm
+    spawns: Spawns
+    declared: Declared
+    turns: Turns
+    rollback: Rollback
+    updates: Updates
+    backup: LiveBackup
+
+
+def make_service(
+    here: Surroundings,
+    world: World,
+    apply: Apply,
+    store: Store,
+    spending: Spending,
+    logs: BuildLogs,
+    roster: Roster,
+    live: Live,
+) -> Service:
+    """Make the loop, the commands and the queries."""
+    core = _core(here, world, apply, store)
+    queries = _queries(core, apply, store, spending, logs)
+    return Service(
+        names=roster.names,
+        revision=core.revision,
+        **queries,
+        **_commands(here, core, store),
+        loop=core.loop,
+        broker=store.broker,
+        questions=store.questions,
+        reminders=store.reminders,
+        turn_records=spending.records,
+        budgets=spending.budgets,
+        loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
+        events=store.events,
+        links=world.links,
+        live=live,
+        background=here.background,
+        notifier=_notifier(here, world, store, queries["status"]),
+        disk=core.disk,
+        locks=core.locks,
+    )
+
+
+def _core(here: Surroundings, world: World, apply: Apply, store: Store) -> _Core:
+    rollouts = RolloutFile(here.layout.rollout)
+    loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
+    deploys, stale, branches, declared = Deploys(world, apply, loop), Stale(world), Branches(), DeclaredMemory()
+    proposals = Proposals(world, loop, deploys, stale, branches)
+    agents, disk = _lifecycle(here, world, apply, loop, deploys, declared)
+    return _Core(
+        world=world,
+        revision=hive_revision(),
+        rollouts=rollouts,
+        loop=loop,
+        deploys=deploys,
+        stale=stale,
+        branches=branches,
+        declared=declared,
+        proposals=proposals,
+        discovery=_discovery(world, proposals, store, branches, loop, stale),
+        spawns=Spawns(world, deploys),
+        agents=agents,
+        disk=disk,
+        background=here.background,
+        locks=StaleLocks(here.layout, world.observer.names, world.events.append),
+    )
+
+
+def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: BuildLogs) -> _Queries:
+    world, loop, deploys, stale = core.world, core.loop, core.deploys, core.stale
+    facts = AttentionFacts(
+        world,
+        loop,
+        core.discovery,
+        store.questions,
+        core.background,
+        core.disk,
+        core.locks,
+        core.declared,
+        spending.budgets,
+    )
+    status = StatusQuery(
+        world,
+        loop,
+        stale,
+        facts,
+        lambda: core.rollouts.current,
+        core.revision,
+        store.ages,
+        approved_model=store.settings.model,
+    )
+    return _Queries(
+        status=status,
+        plan=PlanQuery(world, loop, lambda: core.rollouts.current),
+        cards=CardsQuery(world, deploys, stale),
+        diffs=DiffsQuery(world, apply, deploys, logs),
+        digest=DigestQuery(store.events, world.clock),
+        logs=LogsQuery(world, deploys),
+        metrics=MetricsQuery(world, loop, status, core.discovery),
+        usage=UsageQuery(spending.records, spending.budgets, store.settings, world.clock),
+    )
+
+
+def _commands(here: Surroundings, core: _Core, store: Store) -> _Commands:
+    world, loop, deploys, proposals, agents = core.world, core.loop, core.deploys, core.proposals, core.agents
+    declared = Commands(deploys, proposals, core.spawns, agents)
+    return _Commands(
+        proposals=proposals,
+        discovery=core.discovery,
+        settings=SettingsEdit(world, deploys, proposals),
+        rebase=Rebase(world, deploys, core.stale, proposals, core.branches),
+        agents=agents,
+        logins=Logins(world, deploys, world.links),
+        swarm=Swarm(world, loop, agents),
+        spawns=core.spawns,
+        declared=_declared(here, world, loop, declared, store, core.declared),
+        turns=Turns(world, loop, deploys, store.settings),
+        rollback=Rollback(world, deploys),
+        updates=Updates(world, loop, agents.rebuild, core.rollouts),
+        backup=LiveBackup(here.layout, here.config, world.meta, core.revision),
+    )
+
+
+def _declared(
+    here: Surroundings, world: World, loop: Reconciler, commands: Commands, store: Store, memory: DeclaredMemory
+) -> Declared:
+    return Declared(world, loop, commands, store.declared, memory, here.background.rounds("declared"))
+
+
+def _discovery(
+    world: World, proposals: Proposals, store: Store, branches: Branches, loop: Reconciler, stale: Stale
+) -> Discovery:
+    known = KnownTips(store.seen_tips, store.refused_tips)
+    offers = Offers(world, stale)
+    return Discovery(world, proposals.propose, known, store.settings, branches, loop.look_now, offers=offers)
+
+
+def _notifier(here: Surroundings, world: World, store: Store, status: StatusQuery) -> Notifier:
+    async def look() -> tuple[Row, ...]:
+        return (await status.see()).rows
+
+    delivery, rounds = configuration.make_delivery(here.config), here.background.rounds("notify")
+    rules = configuration.settings(here.config)
+    return Notifier(look, store.notified, delivery, rules, rounds, world.metrics, status.holding)
+
+
+def _lifecycle(
+    here: Surroundings,
+    world: World,
+    apply: Apply,
+    loop: Reconciler,
+    deploys: Deploys,
+    declared: DeclaredMemory,
+) -> tuple[Lifecycle, DiskGuard]:
+    """Make the commands for agents, and the guard of the disk, which stops agents by them."""
+    agents = Lifecycle(world, apply, loop, deploys, declared.is_declared)
+    actions = Actions(
+        agents=lambda: {name: entry.settings.limits.disk_mib for name, entry in world.observer.known().agents.items()},
+        look_now=loop.look_now,
+        append=world.events.append,
+        pid=lambda agent: world.observer.observe(agent).container.pid,
+        record_stop=agents.record_stop,
+        count=world.observer.held,
+    )
+    return agents, DiskGuard(here.layout, here.config, world.disk, actions, here.background.rounds("disk"))
