@@ -28,6 +28,9 @@ if ! { command -v npm && node -e "$enough"; } >/dev/null 2>&1; then
   export PATH
   npm="node $PWD/$node/lib/node_modules/npm/bin/npm-cli.js" # its bin/npm is no link in a wheel
 fi
+# node knows the certificate authorities that it was built with, but not those of this machine
+authorities=/etc/ssl/certs/ca-certificates.crt
+if [ -r $authorities ]; then export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-$authorities}"; fi
 rm -rf "$folder" "$folder.new"
 mkdir -p "$folder.new"
 echo '{"private": true}' >"$folder.new/package.json"
