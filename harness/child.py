@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from harness.descendants import MARKER, orphans
-from meta.errors import PermanentError, TransientError
-from meta.process.child import PIPES, Started, start
-from meta.process.command_line import resolve
-from meta.process.identity import readable
+from harness.process import Process, start_direct
+from harness.starter.client import start_remote
 from meta.text import scrub
+
+STARTER = "HIVE_CLI_STARTER"
+"""The variable of the harness that names the starter's socket, if CLIs have another uid than the harness."""
 
 MAX_LINE = 8 * 2**20
 """Bytes of a line that are read as a whole."""
@@ -89,11 +88,9 @@ class Lines:
 class Child:
     """A running CLI. `end` must be called, also after it ended by itself: it reaps it and ends what it left behind."""
 
-    def __init__(self, process: Started, pidfd: int, marker: str) -> None:
+    def __init__(self, process: Process) -> None:
         self.pid = process.pid
         self._process = process
-        self._pidfd = pidfd
-        self._marker = marker
         self._tail = bytearray()
         self._code = -signal.SIGKILL
         self._exit = asyncio.Event()
@@ -112,7 +109,7 @@ class Child:
     @property
     def running(self) -> bool:
         """Return True until the CLI ends. What it started may outlive it until `end`."""
-        return not self._exit.is_set() and self._status() is None
+        return not self._exit.is_set() and self._process.code is None
 
     @property
     def stderr(self) -> str:
@@ -160,8 +157,7 @@ class Child:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal. Harmless if it has ended."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            signal.pidfd_send_signal(self._pidfd, number)
+        self._process.send_signal(number)
 
     async def end(self, ladder: Sequence[tuple[signal.Signals, float]] = LADDER) -> int:
         """End it and every descendant; return the exit code. At most `ladder` and 20 s; a second call waits too.
@@ -186,8 +182,6 @@ class Child:
         """Connect the pipes to the loop. Called once, by `start_child`."""
         loop = asyncio.get_running_loop()
         process = self._process
-        if process.stdin is None or process.stdout is None or process.stderr is None:
-            raise AssertionError("started with PIPES")
         stdin, _ = await loop.connect_write_pipe(lambda: self._pipe, process.stdin)
         self._stdin = stdin
         stdout, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), process.stdout)
@@ -197,10 +191,7 @@ class Child:
         self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._look())]
 
     async def _watch(self) -> None:
-        await readable(self._pidfd)
-        status = self._status()
-        if status is not None:
-            self._code = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+        self._code = await self._process.wait()
         self._exit.set()
         while True:  # what it wrote before its end is still read
             await asyncio.sleep(_DRAIN_SECONDS)
@@ -208,17 +199,13 @@ class Child:
                 break
         self._stdout.close()  # a process that it left behind has it open
 
-    def _status(self) -> os.waitid_result | None:
-        """Return how it ended, without reaping it; None if it runs."""
-        return os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-
     async def _look(self) -> None:
         while True:
-            orphans.look()
+            self._process.look()
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _end(self, ladder: Sequence[tuple[signal.Signals, float]]) -> int:
-        orphans.look()
+        self._process.look()
         self.close_stdin()
         for number, seconds in (*ladder, (signal.SIGKILL, _KILL_SECONDS)) if self.running else ():
             self.send_signal(number)
@@ -226,10 +213,7 @@ class Child:
                 async with asyncio.timeout(seconds):
                     await self._exit.wait()
                     break
-        await orphans.sweep(self.pid, self._marker)
-        if self._process.poll() is None:  # stuck in the kernel, or it belongs to another user
-            self._process.returncode = self._code
-        orphans.remove(self.pid)
+        await self._process.finish(self._code)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -239,7 +223,6 @@ class Child:
             self._stdin.abort()
         await asyncio.sleep(0)  # the transports close their descriptors in the loop's next round
         self._exit.set()
-        os.close(self._pidfd)
         return self._code
 
 
@@ -267,23 +250,13 @@ class _Tail(asyncio.Protocol):
 
 
 async def start_child(argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Child:
-    """Start a CLI with exactly `env` and a marker.
+    """Start a CLI with exactly `env`, and what marks or is of its own start: by the starter if there is one.
 
     Raise PermanentError if it is missing or cannot be executed, TransientError if the host lacks something now.
     """
-    marker = uuid.uuid4().hex
-    words = resolve(tuple(str(word) for word in argv), env.get("PATH", os.defpath))
-    try:
-        process = start(words, {**env, MARKER: marker}, cwd, PIPES)
-    except ValueError as error:  # a NUL, or half of a surrogate pair
-        raise PermanentError(f"cannot start {words[0]}: its arguments or its environment: {error}") from error
-    orphans.add(process.pid, marker)
-    try:
-        child = Child(process, os.pidfd_open(process.pid), marker)
-    except OSError as error:
-        orphans.remove(process.pid)
-        process.kill()
-        process.wait()
-        raise TransientError(f"cannot watch a program that was started: {error.strerror}") from error
+    words = tuple(str(word) for word in argv)
+    starter = os.environ.get(STARTER)
+    process: Process = await start_remote(Path(starter), words, env, cwd) if starter else start_direct(words, env, cwd)
+    child = Child(process)
     await child.connect()
     return child

@@ -1,4 +1,4 @@
-"""`hive-harness serve`: the program in every container.
+"""`hive-harness serve`: the program in every container. `cli` is the part of it that has the CLI's uid.
 
 Exit codes: 0 after SIGTERM, 2 for wrong usage, 78 for wrong settings (EX_CONFIG). A fault in `[start]` may set another
 one.
@@ -36,7 +36,11 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="serve until SIGTERM")
-    parser.parse_args()
+    commands.add_parser("cli", help="start one CLI for the harness; systemd runs this, under the CLI's uid")
+    if parser.parse_args().command == "cli":
+        from harness.starter.program import main as start_cli
+
+        return start_cli()
     return _serve()
 
 

@@ -8,7 +8,6 @@ import errno
 import logging
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -16,6 +15,7 @@ from typing import IO
 from meta.errors import PermanentError, TransientError
 from meta.process.command_line import shorten
 from meta.process.identity import readable
+from meta.process.spawn import Started, spawn
 
 TERM_GRACE = 2.0
 """Seconds between TERM and KILL for a command that is ended early."""
@@ -29,12 +29,6 @@ _DRAIN = 1.0
 _TAIL_BYTES = 16 * 1024
 _LINE_BYTES = 64 * 1024
 _log = logging.getLogger(__name__)
-
-Started = subprocess.Popen[bytes]
-"""A program that was started."""
-
-PIPES = (subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
-"""The `streams` of `start` for a program that the caller writes to and reads from."""
 
 
 class OutputTooLarge(PermanentError):
@@ -51,24 +45,26 @@ def start(
     cwd: Path | None,
     streams: tuple[int, int, int],
     fds: Sequence[int] = (),
-) -> subprocess.Popen[bytes]:
+) -> Started:
     """Start a program as the leader of a session of its own.
 
     Raise TransientError if the host lacks memory, processes or descriptors now, PermanentError for any other reason.
     """
-    stdin, stdout, stderr = streams
     try:
-        return subprocess.Popen(
-            argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=fds, start_new_session=True
-        )
+        return spawn(argv, env, cwd, streams, fds)
     except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-            raise TransientError(f"cannot start `{shorten(argv)}` now: {error.strerror}") from error
-        where = f" in {cwd}" if cwd else ""
-        raise PermanentError(f"cannot start `{shorten(argv)}`{where}: {error.strerror}") from error
+        raise cannot_start(argv, cwd, error) from error
 
 
-def _watch(process: subprocess.Popen[bytes]) -> int:
+def cannot_start(argv: Sequence[str], cwd: Path | None, error: OSError) -> TransientError | PermanentError:
+    """Return the error of a program that cannot be started, by what the kernel said."""
+    if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+        return TransientError(f"cannot start `{shorten(argv)}` now: {error.strerror}")
+    where = f" in {cwd}" if cwd else ""
+    return PermanentError(f"cannot start `{shorten(argv)}`{where}: {error.strerror}")
+
+
+def _watch(process: Started) -> int:
     try:
         return os.pidfd_open(process.pid)
     except OSError as error:
@@ -97,7 +93,7 @@ class Child:
     Until it is reaped, no other process can get its number.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: Started) -> None:
         """Watch `process`. Raise TransientError, and end it, if there is no descriptor to watch it by."""
         self._process = process
         self._pidfd = _watch(process)

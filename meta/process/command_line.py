@@ -34,10 +34,15 @@ def resolve(argv: Sequence[str], path: str) -> tuple[str, ...]:
         return (program, *argv[1:])
     if "/" in argv[0] and Path(argv[0]).is_file():
         raise PermanentError(f"the file {argv[0]} is not executable", "make it executable, or name another program")
-    name = Path(argv[0]).name
+    raise not_installed(argv[0])
+
+
+def not_installed(program: str) -> PermanentError:
+    """Return the error of a program that is not on the path, with the package that has it."""
+    name = Path(program).name
     package = _PACKAGES.get(name)
     hint = f"on Debian: apt-get install {package}" if package else f"install {name}, or put it on PATH"
-    raise PermanentError(f"the program {argv[0]} is not installed", hint)
+    return PermanentError(f"the program {program} is not installed", hint)
 
 
 def limit(argv: tuple[str, ...], limits: Mapping[int, int], path: str) -> tuple[str, ...]:
