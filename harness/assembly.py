@@ -100,7 +100,7 @@ async def run(
     """Take turns with these parts until cancelled. End the runtime's process then."""
     bus, runtime = parts.bus, parts.runtime
     model = Model(model_file(environment), settings.model)
-    session = Session(environment.state, settings.runtime)
+    session = Session(environment.kept, settings.runtime)
     program = Program(runtime, model, link.about)
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
     agent = Agent(environment.generation, settings)
@@ -123,7 +123,7 @@ async def run(
 def model_file(environment: Environment) -> Path:
     """Return the file of the operator's model."""
     named = os.environ.get("HYPERHIVE_MODEL_FILE")
-    return Path(named) if named else environment.state / MODEL_FILE
+    return Path(named) if named else environment.kept / MODEL_FILE
 
 
 def report_states(gate: Gate, bus: Bus) -> None:

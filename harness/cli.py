@@ -1,4 +1,4 @@
-"""`hive-harness serve`: the program in every container. `cli` is the part of it that has the CLI's uid.
+"""`hive-harness serve`: the program in every container. `cli` is its part under the CLI's uid, `owners` that of root.
 
 Exit codes: 0 after SIGTERM, 2 for wrong usage, 78 for wrong settings (EX_CONFIG). A fault in `[start]` may set another
 one.
@@ -23,6 +23,10 @@ _ENVIRONMENT = """environment (set by hive):
   HIVE_PORT                 port of hive's tools on loopback, for the CLI
   HIVE_STATE (/state)       what the agent keeps across restarts
   HIVE_AGENTS (/agents)     proposed work trees, for the manager
+if CLIs have another uid than the harness:
+  HIVE_CLI_STARTER          the starter's socket
+  HIVE_CLI_FILES            directory of the files that the harness writes for a CLI
+  HIVE_OWN                  directory in HIVE_STATE of what the harness keeps for itself
 """
 
 
@@ -37,11 +41,20 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="serve until SIGTERM")
     commands.add_parser("cli", help="start one CLI for the harness; systemd runs this, under the CLI's uid")
-    if parser.parse_args().command == "cli":
-        from harness.starter.program import main as start_cli
+    owners = commands.add_parser("owners", help="set the owners in the agent's state; root runs this before `serve`")
+    owners.add_argument("words", nargs=4, metavar=("STATE", "HARNESS", "CLI", "GROUP"))
+    arguments = parser.parse_args()
+    match arguments.command:
+        case "cli":
+            from harness.starter.program import main as start_cli
 
-        return start_cli()
-    return _serve()
+            return start_cli()
+        case "owners":
+            from harness.owners import main as set_owners
+
+            return set_owners(arguments.words)
+        case _:
+            return _serve()
 
 
 def _serve() -> int:

@@ -1,7 +1,7 @@
 """The surroundings of a CLI: its folders, its environment, and the loopback ports of the relays.
 
 Nothing of the harness's own environment is passed on but what is listed here. A CLI under another uid than the harness
-gets the same; what starts it (harness.child) may change the uid, the folders' owner is not decided here.
+gets the same. Its home and its folder of work are made before the harness starts (harness.owners), since they are its.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from harness.environment import Environment
 from harness.relay.egress import egress_relay
 from harness.relay.mcp import mcp_relay
 from harness.runtimes.base import Enclosure
+from harness.runtimes.start_files import SHARED
 from meta.agent_toml.settings import AgentSettings
 
 WORK = "work"
@@ -36,7 +37,10 @@ async def enclosed(
     work = environment.state / WORK
     work.mkdir(mode=0o700, exist_ok=True)
     passed = {name: variables[name] for name in PASSED_ON if name in variables}
-    with tempfile.TemporaryDirectory(prefix="hive-cli-") as files:  # not in /state: a backup must not have the token
+    # not in /state: a backup must not have the token
+    with tempfile.TemporaryDirectory(prefix="hive-cli-", dir=environment.cli_files) as files:
+        if environment.cli_files is not None:  # its group is the CLI's
+            Path(files).chmod(SHARED)
         async with (
             mcp_relay(environment.tools, port=environment.port) as mcp,
             egress_relay(environment.egress) as model_url,

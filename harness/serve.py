@@ -60,7 +60,7 @@ async def _run(environment: Environment, settings: AgentSettings) -> int:
         return start.exit
     if start.fault is not None and start.fault != "old-generation":
         return await misbehave(start.fault, environment, 1 if start.exit is None else start.exit)
-    gate = Gate(PauseMemory(environment.state))
+    gate = Gate(PauseMemory(environment.kept))
     store = await asyncio.to_thread(EventStore, environment.events)
     bus = Bus(store)
     launched = environment if start.fault is None else replace(environment, generation=OLD_GENERATION)

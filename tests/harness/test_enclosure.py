@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from harness.enclosure import enclosed
 from harness.environment import Environment, read_environment
+from harness.runtimes.start_files import write_private
 from meta.agent_toml.settings import AgentSettings
 
 
@@ -48,6 +50,24 @@ async def test_folders_are_closed_and_the_one_of_the_start_is_not_in_the_state_a
         (enclosure.files / "mcp.json").write_text("{}")
     assert not enclosure.files.exists()
     assert enclosure.work.exists()
+
+
+async def test_files_for_a_cli_of_another_uid_are_its_groups_to_read_and_nobody_elses(tmp_path: Path) -> None:
+    shared = tmp_path / "cli-files"
+    shared.mkdir()
+    os.chown(shared, -1, 70_004 if os.geteuid() == 0 else os.getegid())
+    shared.chmod(0o2750)
+    where, variables = environment(tmp_path, HIVE_CLI_FILES=str(shared))
+    async with enclosed(where, of({}), variables) as enclosure:
+        write_private(enclosure.files / "mcp.json", "{}")
+        seen = [path.stat() for path in (enclosure.files, enclosure.files / "mcp.json")]
+        assert [stat.S_IMODE(status.st_mode) for status in seen] == [0o2750, 0o640]
+        assert {status.st_gid for status in seen} == {shared.stat().st_gid}
+    assert list(shared.iterdir()) == []
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    write_private(closed / "mcp.json", "{}")
+    assert stat.S_IMODE((closed / "mcp.json").stat().st_mode) == 0o600
 
 
 async def test_the_ports_lead_to_the_tools_and_to_the_way_out(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ def test_the_directories_have_their_places_in_the_container() -> None:
     assert (inside.link, inside.broker) == (Path("/run/hive/harness.sock"), Path("/run/hive/mcp.sock"))
 
 
+def test_what_the_harness_keeps_is_in_the_state_or_in_a_folder_of_its_own() -> None:
+    alike = read_environment({"HIVE_AGENT": "alice"})
+    apart = read_environment({"HIVE_AGENT": "alice", "HIVE_OWN": "/state/.hive", "HIVE_CLI_FILES": "/run/x"})
+    assert (alike.kept, alike.events.parent, alike.cli_files) == (Path("/state"), Path("/state"), None)
+    own = Path("/state/.hive")
+    assert (apart.kept, apart.events.parent, apart.state, apart.cli_files) == (own, own, Path("/state"), Path("/run/x"))
+
+
 def test_every_directory_can_be_set() -> None:
     names = {f"HIVE_{name}": f"/x/{name}" for name in ("CONFIG", "RUN", "STATE", "AGENTS")}
     inside = read_environment({"HIVE_AGENT": "alice", **names})

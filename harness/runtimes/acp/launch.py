@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.runtimes.acp.table import Denied, Placed, Preset
 from harness.runtimes.base import RuntimeSpec
+from harness.runtimes.start_files import write_private
 from meta.errors import BadInput
 
 Json = dict[str, Any]
@@ -59,7 +60,7 @@ def write_files(launch: Launch) -> None:
     for path, text in launch.files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_private(path, text)
         except OSError as error:
             raise BadInput(f"{path} cannot be written: {error.strerror}", "make room, or mend the folder") from error
 

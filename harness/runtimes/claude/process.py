@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import uuid
 from contextlib import suppress
@@ -15,6 +14,7 @@ from harness.runtimes.claude.arguments import STREAM_INPUT, Launch
 from harness.runtimes.claude.exchange import Meter
 from harness.runtimes.claude.facts import Question
 from harness.runtimes.claude.lines import Parsed, parse_line
+from harness.runtimes.start_files import write_private
 from meta.errors import PermanentError, TransientError
 from meta.text import one_line
 
@@ -87,16 +87,6 @@ async def start_cli(how: Launch, folder: Path, session: str, model: str, meter: 
         raise TransientError(f"cannot write the files of claude in {folder}: {error.strerror}") from error
     child = await start_child(how.argv, how.env, how.cwd)
     return Cli(child, session, model, meter, streaming=STREAM_INPUT in how.argv)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file by one that only its owner can read."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        file.write(text)
-    temporary.replace(path)
 
 
 async def read_version(how: Launch, seconds: float) -> str:
