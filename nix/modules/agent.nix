@@ -1,4 +1,4 @@
-# An agent's container: the harness as an ordinary user, the files it reads and writes. For every agent and template.
+# An agent's container: harness and coding agent as ordinary users, the files it reads and writes. For every agent and template.
 { lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -11,6 +11,7 @@ in
     ./agent/credentials.nix
     ./agent/harness.nix
     ./agent/nix.nix
+    ./agent/starter.nix
   ];
 
   options.hive.agent = {
@@ -50,7 +51,7 @@ in
     user = mkOption {
       type = types.str;
       default = "agent";
-      description = "The ordinary user that runs the harness, and so the coding agent.";
+      description = "The ordinary user that runs the coding agent, and the scripts of the runtime `script`. The harness of a coding agent has a user of its own, `hive-harness`.";
     };
 
     uid = mkOption {

@@ -21,6 +21,12 @@ let
 
   view = config: {
     unit = config.systemd.stub.units."hive-harness.service" or null;
+    starter = {
+      socket = config.systemd.stub.units."hive-cli.socket" or null;
+      unit = config.systemd.stub.units."hive-cli@.service" or null;
+      harness = config.users.users.hive-harness or null;
+      group = config.users.groups.hive-cli or null;
+    };
     wanted = config.systemd.services.hive-harness.wantedBy;
     tmpfiles = config.systemd.tmpfiles.rules;
     toml = contents config.environment.etc."hive/agent.toml";
@@ -111,7 +117,16 @@ in
         { hive.agent.credentials = [ "github-token" "npm_token" ]; }
       ]
     );
-    coding = view (system "alice" [ agent { hive.agent.settings.runtime = "claude"; } ]);
+    coding = view (
+      system "alice" [
+        agent
+        {
+          hive.agent.settings.runtime = "claude";
+          hive.agent.credentials = [ "github-token" ];
+        }
+      ]
+    );
+    leading = view (system "manager" [ manager { hive.agent.settings.runtime = "claude"; } ]);
     own = view (
       system "alice" [
         agent
@@ -159,6 +174,7 @@ in
     managersUid = failed (system "manager" [ manager { hive.agent.uid = 1500; } ]);
     asRoot = failed (system "alice" [ agent { hive.agent.user = "root"; users.users.root = { uid = 0; home = "/root"; group = "root"; }; } ]);
     onHost = failed (system "alice" [ agent { boot.isContainer = false; } ]);
+    asHarness = failed (system "alice" [ agent { hive.agent.user = "hive-harness"; } ]);
     hostsNix = failed (system "alice" [ agent { nix.enable = true; } ]);
     besideFile = failed (
       system "alice" [

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from harness.owners import OWN
 from meta.agent_toml.runtimes import RuntimeName
 from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 from meta.errors import BadInput
@@ -45,11 +46,77 @@ def test_the_harness_runs_as_an_ordinary_user(found: Any) -> None:
     assert alice["wanted"] == ["multi-user.target"]
 
 
-def test_the_harness_is_under_the_filter_of_sandboxes(found: Any) -> None:
+def test_harness_and_coding_agent_are_under_the_filter_of_sandboxes(found: Any) -> None:
     assert SECCOMP.read_text(encoding="utf-8") == seccomp(), "run `python -m tests.nix.generate`"
-    for name in ("alice", "manager"):
-        unit = found["systems"][name]["unit"]
+    systems = found["systems"]
+    for unit in (
+        *(systems[name]["unit"] for name in ("alice", "manager", "coding")),
+        systems["coding"]["starter"]["unit"],
+    ):
         assert {key: values(unit, key) for key in settings()} == {key: [value] for key, value in settings().items()}
+        assert values(unit, "NoNewPrivileges") == ["true"]
+
+
+def test_a_coding_agent_has_another_user_than_its_harness_and_no_group_of_the_sockets(found: Any) -> None:
+    coding = found["systems"]["coding"]
+    unit, starter = coding["unit"], coding["starter"]
+    assert (values(unit, "User"), values(unit, "Group")) == (["hive-harness"], ["hive-cli"])
+    assert values(unit, "SupplementaryGroups") == ["root"]
+    assert (values(starter["unit"], "User"), values(starter["unit"], "Group")) == (["agent"], ["users"])
+    assert values(starter["unit"], "SupplementaryGroups") == ["hive-cli"]
+    assert (coding["user"]["uid"], coding["user"]["extraGroups"]) == (1000, ["hive-cli"])
+    harness = starter["harness"]
+    assert (harness["isSystemUser"], harness["extraGroups"], harness["group"]) == (True, [], "hive-cli")
+    assert harness["uid"] == starter["group"]["gid"] == 60600
+
+
+def test_only_the_harness_reaches_the_starter_and_all_that_a_cli_started_ends_with_it(found: Any) -> None:
+    coding = found["systems"]["coding"]
+    socket, unit = coding["starter"]["socket"], coding["starter"]["unit"]
+    (path,) = values(socket, "ListenStream")
+    assert [values(socket, key) for key in ("Accept", "SocketUser", "SocketMode")] == [
+        ["true"],
+        ["hive-harness"],
+        ["0600"],
+    ]
+    assert f'"HIVE_CLI_STARTER={path}"' in values(coding["unit"], "Environment")
+    assert "d /run/hive-starter 0700 hive-harness hive-cli - -" in coding["tmpfiles"]
+    assert values(coding["unit"], "Requires") == ["hive-cli.socket"]
+    (command,) = values(unit, "ExecStart")
+    assert command.endswith("/bin/hive-harness cli")
+    assert [values(unit, key) for key in ("KillMode", "KillSignal")] == [["control-group"], ["SIGKILL"]]
+    assert values(unit, "Before") == ["hive-harness.service"]
+
+
+def test_what_the_harness_keeps_and_what_it_writes_for_the_cli_have_places_of_their_own(found: Any) -> None:
+    coding, alice = found["systems"]["coding"], found["systems"]["alice"]
+    for system, rule, words in (
+        (coding, "d /state 3770 root hive-cli - -", "owners /state hive-harness agent hive-cli"),
+        (alice, "d /state 0700 agent users - -", "owners /state agent agent users"),
+    ):
+        assert rule in system["tmpfiles"]
+        (before,) = values(system["unit"], "ExecStartPre")
+        assert before.startswith("+")
+        assert before.endswith(f"/bin/hive-harness {words}")
+        assert f'"HIVE_OWN=/state/{OWN}"' in values(system["unit"], "Environment")
+    assert "d /run/hive-cli 2750 hive-harness hive-cli - -" in coding["tmpfiles"]
+    assert '"HIVE_CLI_FILES=/run/hive-cli"' in values(coding["unit"], "Environment")
+    assert "d /home/agent 0700 agent users - -" in coding["tmpfiles"]
+    assert values(coding["starter"]["unit"], "LoadCredential") == values(coding["unit"], "LoadCredential")
+
+
+def test_hive_and_the_harness_read_what_the_coding_agent_writes_for_them(found: Any) -> None:
+    umasks = {name: values(found["systems"][name]["starter"]["unit"], "UMask") for name in ("coding", "leading")}
+    assert umasks == {"coding": ["0027"], "leading": ["0022"]}
+    assert values(found["systems"]["leading"]["unit"], "UMask") == ["0077"]
+
+
+def test_a_script_has_the_users_uid_and_no_starter(found: Any) -> None:
+    for name in ("alice", "manager"):
+        system = found["systems"][name]
+        assert values(system["unit"], "User") == ["agent"]
+        assert set(system["starter"].values()) == {None}
+        assert not any("HIVE_CLI" in value for value in values(system["unit"], "Environment"))
 
 
 def test_the_harness_is_told_who_and_where_it_is(found: Any) -> None:
@@ -186,6 +253,7 @@ def test_packages_uid_and_variables_of_the_agent_reach_the_unit(found: Any) -> N
         ("withoutCli", ("nixpkgs.config.allowUnfreePredicate", "unfree", "pkgs.claude-code")),
         ("idleCommand", ("hive.agent.settings.command", "another runtime")),
         ("asRoot", ("ordinary user",)),
+        ("asHarness", ("the harness's own user", '"agent"')),
         ("onHost", ("services.hive",)),
         ("hostsNix", ("hive.agent.nix.enable = true", "daemon of its container's own")),
         ("besideFile", ("hive.agent.settings.label and hive.agent.settings.limits", "write it in agent.toml")),

@@ -8,8 +8,11 @@ let
     "HIVE_AGENT"
     "HIVE_AGENTS"
     "HIVE_BOOT_NONCE"
+    "HIVE_CLI_FILES"
+    "HIVE_CLI_STARTER"
     "HIVE_CONFIG"
     "HIVE_GENERATION"
+    "HIVE_OWN"
     "HIVE_ROLE"
     "HIVE_RUN"
     "HIVE_STATE"
@@ -25,6 +28,10 @@ in
     {
       assertion = builtins.elem cfg.settings.runtime cfg.runtimes;
       message = "hive.agent.settings.runtime = \"${cfg.settings.runtime}\": hive.agent.package has no such runtime (hive.agent.runtimes), so the agent could not start; use \"script\".";
+    }
+    {
+      assertion = cfg.user != "hive-harness";
+      message = "hive.agent.user = \"hive-harness\": that is the harness's own user, which the coding agent must not be; leave it at \"agent\".";
     }
     {
       assertion = cfg.user != "root";

@@ -15,6 +15,10 @@ in
   };
 
   config = lib.mkIf (cfg.enable && cfg.credentials != [ ]) {
+    # each unit has a folder of its own, for its user alone
+    systemd.services."hive-cli@" = lib.mkIf (cfg.settings.runtime != "script") {
+      serviceConfig.LoadCredential = cfg.credentials;
+    };
     # read by hive's root helper before a start
     environment.etc."hive/credentials.json".text = builtins.toJSON cfg.credentials;
     # without a path: what systemd-nspawn passed to the container's systemd

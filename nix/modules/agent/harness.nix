@@ -5,6 +5,8 @@
 { config, lib, ... }:
 let
   cfg = config.hive.agent;
+  # starter.nix: the coding agent has another user than the harness
+  apart = cfg.settings.runtime != "script";
   home = "/home/agent";
 in
 {
@@ -20,9 +22,10 @@ in
       };
     };
 
-    # The binds belong to the container's root at first; the home and /state become the user's.
+    # The binds belong to the container's root at first; the home and /state become the user's. With a user of its own
+    # the harness shares /state, where nobody removes what is another's.
     systemd.tmpfiles.rules = [
-      "d /state 0700 ${cfg.user} users - -"
+      (if apart then "d /state 3770 root hive-cli - -" else "d /state 0700 ${cfg.user} users - -")
       "d ${home} 0700 ${cfg.user} users - -"
     ];
 
@@ -63,8 +66,8 @@ in
         ExecStart = "${cfg.package}/bin/hive-harness serve";
         # HIVE_GENERATION and HIVE_BOOT_NONCE of this start, written by hive before it starts the container
         EnvironmentFile = "/run/hive/launch.env";
-        User = cfg.user;
-        Group = "users";
+        User = if apart then "hive-harness" else cfg.user;
+        Group = if apart then "hive-cli" else "users";
         # the sockets belong to the container's root group
         SupplementaryGroups = "root";
         WorkingDirectory = "/state";
@@ -77,8 +80,8 @@ in
         TimeoutStopSec = 30;
         KillMode = "mixed";
         NoNewPrivileges = true;
-        # hive is not root and reads the proposed work trees that the manager writes
-        UMask = if cfg.role == "manager" then "0022" else "0077";
+        # hive is not root and reads the proposed work trees that the script of a manager writes
+        UMask = if cfg.role == "manager" && !apart then "0022" else "0077";
       }
       # the calls and socket families that every sandbox of hive refuses: written from meta/process/seccomp/table.py by
       # `python -m tests.nix.generate`
