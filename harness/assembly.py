@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.bus import Bus
-from harness.child import start_child
+from harness.child import STARTER, start_child, start_login_watch
 from harness.compaction import NOTES_FILE, Compactor
 from harness.controls import Controls, LoginControl, NoLogin
 from harness.conversation import Agent, Conversation
@@ -89,7 +89,8 @@ async def make_parts(
     except OSError as error:
         why = TransientError(f"the folders of the CLI cannot be made: {error}", "free space, then `hive restart AGENT`")
         return Parts(bus, MissingRuntime(settings.runtime, why), NoCredentials(), NoLogin())
-    login = make_login(settings, enclosure.home, enclosure.env, start_child)
+    watch = start_login_watch if os.environ.get(STARTER) else None
+    login = make_login(settings, enclosure.home, enclosure.env, start_child, watch)
     stack.push_async_callback(login.driver.close)
     return Parts(bus, runtime, login.credentials, login.driver, login.watch)
 

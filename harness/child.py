@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from harness.process import Process, start_direct
 from harness.starter.client import start_remote
+from harness.starter.wire import LOGIN, Order
 from meta.text import scrub
 
 STARTER = "HIVE_CLI_STARTER"
@@ -256,7 +257,17 @@ async def start_child(argv: Sequence[str | Path], env: Mapping[str, str], cwd: P
     """
     words = tuple(str(word) for word in argv)
     starter = os.environ.get(STARTER)
-    process: Process = await start_remote(Path(starter), words, env, cwd) if starter else start_direct(words, env, cwd)
+    if starter:
+        return await _connected(await start_remote(Path(starter), Order(words, env, str(cwd))))
+    return await _connected(start_direct(words, env, cwd))
+
+
+async def start_login_watch(runtime: str, env: Mapping[str, str], home: Path) -> Child:
+    """Have the starter watch a runtime's login (harness.login.look). Raise HiveError."""
+    return await _connected(await start_remote(Path(os.environ[STARTER]), Order((runtime,), env, str(home), LOGIN)))
+
+
+async def _connected(process: Process) -> Child:
     child = Child(process)
     await child.connect()
     return child

@@ -13,6 +13,8 @@ import signal
 import sys
 from types import FrameType
 
+from harness.starter.wire import Order
+
 CONFIG_EXIT = 78
 
 _ENVIRONMENT = """environment (set by hive):
@@ -48,13 +50,19 @@ def main() -> int:
         case "cli":
             from harness.starter.program import main as start_cli
 
-            return start_cli()
+            return start_cli({"login": _watch_login})
         case "owners":
             from harness.owners import main as set_owners
 
             return set_owners(arguments.words)
         case _:
             return _serve()
+
+
+def _watch_login(order: Order, streams: list[int], connection: int) -> None:
+    from harness.login.look import watch
+
+    watch(order.argv[0], order.cwd, order.env, streams, connection)
 
 
 def _serve() -> int:

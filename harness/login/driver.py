@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.login.presence import Credentials, Standing
+from harness.login.presence import Standing
 from harness.login.table import Dialogue, LoginRow
+from harness.login.watch import Credentials
 from meta.errors import BadInput, Conflict, PermanentError, Refused, TransientError
 from meta.text import one_line, scrub
 from meta.wire.link import Verb
@@ -168,7 +169,7 @@ class LoginDriver:
         self._login = None
         if code != 0:
             raise PermanentError(f"the login failed: {said}", "`hive login AGENT` begins again")
-        presence = self._credentials.look()
+        presence = await self._credentials.fresh()
         if presence.standing is Standing.MISSING:
             raise PermanentError(f"the CLI reports a login, but {presence.reason}", "see the agent's log")
         return LOGGED_IN
@@ -198,7 +199,8 @@ class LoginDriver:
             await child.end()
         if code != 0:
             raise PermanentError(f"the logout failed: {said or one_line(child.stderr)}", self._row.instead)
-        if self._credentials.mark() is not None and self._credentials.look().standing is Standing.PRESENT:
+        presence = await self._credentials.fresh()
+        if self._credentials.mark() is not None and presence.standing is Standing.PRESENT:
             raise PermanentError("the login is still there", self._row.instead)
         return "logged out"
 

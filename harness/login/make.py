@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.login.driver import LoginDriver, Place, Start
-from harness.login.presence import Credentials, Presence, Standing, Watch
+from harness.login.presence import Credentials as OwnCredentials
+from harness.login.presence import Presence, Standing
+from harness.login.remote import RemoteCredentials, StartWatch
 from harness.login.table import TABLE
+from harness.login.watch import Credentials, Watch
 from meta.agent_toml.settings import AgentSettings
 
 
@@ -25,15 +29,24 @@ class Login:
         def report(presence: Presence) -> None:
             changed(presence.reason if presence.standing is Standing.MISSING else None)
 
-        await Watch(self.credentials, report).run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.credentials.feed())
+            tasks.create_task(Watch(self.credentials, report).run())
 
 
-def make_login(settings: AgentSettings, home: Path, env: Mapping[str, str], start: Start) -> Login:
-    """Return the login of the runtime. `env` is that of its CLI, but for what agent.toml adds; `start` starts a CLI."""
+def make_login(
+    settings: AgentSettings, home: Path, env: Mapping[str, str], start: Start, watch: StartWatch | None = None
+) -> Login:
+    """Return the login of the runtime. `env` is that of its CLI, but for what agent.toml adds; `start` starts a CLI.
+
+    `watch` starts a watcher under the CLI's uid; None if that is the harness's own.
+    """
     row, whole = TABLE[settings.runtime], {**env, **settings.env, "HOME": str(home)}
     if row.variable:
         whole.setdefault(row.variable, str(home / row.folder))
     own = settings.runtime == "claude"  # the command of the others speaks a protocol, and is not the CLI that logs in
     place = Place(home, whole, tuple(settings.command or ()) if own else ())
-    credentials = Credentials(row, home, whole)
+    credentials: Credentials = OwnCredentials(row, home, whole)
+    if watch is not None:
+        credentials = RemoteCredentials(settings.runtime, home, whole, watch)
     return Login(credentials, LoginDriver(row, place, credentials, start))

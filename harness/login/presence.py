@@ -1,16 +1,15 @@
 """Whether the CLI has a login, by the file in which it keeps it. The file is only looked at, never used.
 
 The file is the agent's: a shell tool can put anything in its place. So the read is bounded, follows no link at the
-end of the path and never blocks.
+end of the path and never blocks. Only the standard library is imported: the watcher under the CLI's uid has this, too.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -99,6 +98,13 @@ class Credentials:
                 return _UNKNOWN
             return _missing(f"{self._row.file} cannot be read: {error.strerror or 'it is no file'}")
 
+    async def fresh(self) -> Presence:
+        """Return whether there is a login at this moment."""
+        return self.look()
+
+    async def feed(self) -> None:
+        """Return at once: each look is of its moment."""
+
 
 def _read(path: Path) -> bytes:
     """Return the beginning of a regular file. A FIFO or a device in its place is an OSError."""
@@ -121,36 +127,3 @@ def _is_of_another_user(path: Path) -> bool:
         except OSError:
             return False
     return False
-
-
-class Watch:
-    """Reports each change of the standing once. `changed` is called with the presence, first at the start."""
-
-    def __init__(
-        self, credentials: Credentials, changed: Callable[[Presence], None], seconds: float = LOOK_SECONDS
-    ) -> None:
-        self._credentials = credentials
-        self._changed = changed
-        self._seconds = seconds
-        self._reported: Presence | None = None
-        self._mark: Mark | None = None
-        self._judged: Mark | None = None
-
-    def look(self) -> None:
-        """Look once. A file that changed since the last look may be half written: it is judged at the next one."""
-        mark = self._credentials.mark()
-        if self._reported is not None:
-            changed, self._mark = mark != self._mark, mark
-            if changed or mark == self._judged:
-                return
-        self._mark = self._judged = mark
-        presence = self._credentials.look()
-        if presence != self._reported:
-            self._reported = presence
-            self._changed(presence)
-
-    async def run(self) -> None:
-        """Look every LOOK_SECONDS until cancelled."""
-        while True:
-            self.look()
-            await asyncio.sleep(self._seconds)

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -141,10 +141,11 @@ class _Reports(asyncio.Protocol):
         self._lost()
 
 
-async def start_remote(starter: Path, argv: tuple[str, ...], env: Mapping[str, str], cwd: Path) -> RemoteProcess:
-    """Start a CLI by the starter that listens at `starter`. Raise HiveError, as harness.child.start_child does."""
+async def start_remote(starter: Path, order: Order) -> RemoteProcess:
+    """Have the starter that listens at `starter` do an order. Raise HiveError, as harness.child.start_child does."""
+    argv, cwd = order.argv, Path(order.cwd)
     try:
-        line = Order(argv, env, str(cwd)).encode()
+        line = order.encode()
     except ValueError as error:
         raise PermanentError(f"cannot start {argv[0]}: its arguments or its environment: {error}") from error
     with contextlib.ExitStack() as stack:

@@ -15,8 +15,9 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.starter.wire import LINE_MOST, Json, Order, Wrong, decode, encode, receive_order
 from meta.process.spawn import Started, spawn
@@ -29,19 +30,23 @@ KEPT = "CREDENTIALS_DIRECTORY"
 _DUMPABLE = 4  # PR_SET_DUMPABLE
 
 
-def main() -> int:
+Task = Callable[[Order, list[int], int], None]
+"""Does an order's task with the three streams, until the descriptor at the end can be read."""
+
+
+def main(tasks: Mapping[str, Task] = MappingProxyType({})) -> int:
     """Serve the connection that systemd passed; return the exit code."""
     try:
         with socket.socket(fileno=CONNECTION) as connection:
             connection.set_inheritable(False)
             connection.setblocking(True)
-            return serve(connection)
+            return serve(connection, tasks)
     except OSError as error:
         sys.stderr.write(f"hive-harness cli: {error}; systemd starts it, for a connection of the harness\n")
         return 2
 
 
-def serve(connection: socket.socket) -> int:
+def serve(connection: socket.socket, tasks: Mapping[str, Task]) -> int:
     """Start what the harness orders, and report its end; return the exit code once the harness disconnects."""
     close_to_ptrace()
     try:
@@ -50,7 +55,15 @@ def serve(connection: socket.socket) -> int:
         sys.stderr.write(f"hive-harness cli: no order: {error}\n")
         return 1
     try:
+        if order.task:
+            do = tasks[order.task]
+            _send(connection, {"pid": os.getpid(), "cgroup": own_cgroup()})
+            do(order, fds, connection.fileno())
+            return 0
         process = _start(order, fds)
+    except KeyError:
+        _send(connection, {"failed": "ENOSYS", "missing": False})
+        return 0
     except OSError as error:
         _send(connection, {"failed": errno.errorcode.get(error.errno or 0, "EIO"), "missing": False})
         return 0

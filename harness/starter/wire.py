@@ -1,6 +1,6 @@
 """What the harness and the starter say on a connection: JSON lines, each bounded. Each connection starts one CLI.
 
-harness -> starter   {"argv": [...], "env": {...}, "cwd": "..."}, once, behind a byte that carries stdin, stdout, stderr
+harness -> starter   {"argv": [...], "env": {...}, "cwd": "...", "task": ""}, once, behind a byte with three descriptors
                      {"signal": 2}
 starter -> harness   {"pid": 7, "cgroup": "/system.slice/..."} or {"failed": "ENOENT", "missing": true}
                      {"code": 0}, negative for a signal
@@ -27,6 +27,7 @@ LINE_MOST = 4096
 ORDER_SECONDS = 10.0
 """Seconds until an order is complete."""
 STREAMS = 3
+LOGIN = "login"
 MARK = b"\n"
 """The byte that carries the descriptors."""
 
@@ -39,17 +40,25 @@ class Wrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The start of one CLI, with exactly this environment."""
+    """The start of one CLI, with exactly this environment.
+
+    A `task` is none: the starter itself does it, under the CLI's uid, with the three streams. LOGIN watches the login
+    of the runtime `argv[0]`.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
+    task: str = ""
 
     def encode(self) -> bytes:
         """Return the line. Raise ValueError if it is too long or has a NUL."""
         if any("\0" in text for text in (*self.argv, *self.env, *self.env.values(), self.cwd)):
             raise ValueError("a NUL byte")
-        line = json.dumps({"argv": self.argv, "env": dict(self.env), "cwd": self.cwd}).encode("ascii") + b"\n"
+        line = (
+            json.dumps({"argv": self.argv, "env": dict(self.env), "cwd": self.cwd, "task": self.task}).encode("ascii")
+            + b"\n"
+        )
         if len(line) > ORDER_MOST:
             raise ValueError(f"more than {ORDER_MOST} bytes")
         return line
@@ -58,12 +67,12 @@ class Order:
 def decode_order(line: bytes) -> Order:
     """Return the order. Raise Wrong."""
     value = decode(line)
-    argv, env, cwd = value.get("argv"), value.get("env"), value.get("cwd")
+    argv, env, cwd, task = (value.get(key) for key in ("argv", "env", "cwd", "task"))
     if not (isinstance(argv, list) and argv and isinstance(env, dict) and isinstance(cwd, str)):
         raise Wrong("not an order")
-    if not all(isinstance(text, str) for text in (*argv, *env.values())):
+    if not all(isinstance(text, str) for text in (*argv, *env.values(), task)):
         raise Wrong("not texts")
-    return Order(tuple(argv), env, cwd)
+    return Order(tuple(argv), env, cwd, str(task))
 
 
 def encode(value: Json) -> bytes:

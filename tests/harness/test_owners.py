@@ -99,12 +99,12 @@ def test_a_division_that_was_cut_off_is_finished(state: Path, monkeypatch: pytes
         put(state / name, name)
     rename, count = os.rename, 0
 
-    def fail(*arguments: str, **more: int) -> None:
+    def fail(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         nonlocal count
         count += 1
         if count == 3:
             raise OSError("power is out")
-        rename(*arguments, **more)
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", fail)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.login.presence import MOST, Credentials, Presence, Standing, Watch, judge
+from harness.login.presence import MOST, Credentials, Presence, Standing, judge
 from harness.login.table import CLAUDE, CODEX, TABLE
+from harness.login.watch import Watch
 from meta.wire.login import LOGIN_FILES
 
 LOGIN = json.dumps({"claudeAiOauth": {"accessToken": "a", "refreshToken": "r", "expiresAt": 1}}).encode()

@@ -14,7 +14,8 @@ from pathlib import Path
 CODE = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
-from harness.starter.program import main
+sys.argv[1:] = ["cli"]
+from harness.cli import main
 sys.exit(main())
 """
 
