@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.systemd, pytest.mark.timeout(240)]
 TESTS = (
     ("test_manager_view",),
     ("test_escape",),
-    ("test_escape_root", "test_escape_calls"),
+    ("test_escape_root", "test_escape_calls", "test_escape_uids"),
     ("test_credentials",),
     ("test_escape_nix", *(() if nixhost.missing() else ("test_own_nix",))),
 )

@@ -16,8 +16,10 @@ from reconciler.privileged.values import HARNESS_UID
 from tests.contract.conftest import SCRIPT
 from tests.systemd.inside.conftest import UID_BASES, NixosHost
 
-User = Literal["agent", "root"]
+User = Literal["agent", "root", "harness", "cli"]
+"""`agent` is harness and coding agent with one uid; `harness` and `cli` are these with two (harness/owners.py)."""
 USERS: tuple[User, ...] = ("agent", "root")
+HARNESS_APART = 60600
 GROUP = 100
 SECONDS = 20.0
 
@@ -36,14 +38,19 @@ chown agent:users /state /home/agent
 systemctl start dbus.service
 """
 
-_HARNESS = (
-    f"--uid={HARNESS_UID}",
-    f"--gid={GROUP}",
-    "--property=SupplementaryGroups=root",
-    "--property=NoNewPrivileges=yes",
-    "--property=UMask=0077",
-    "--setenv=HOME=/home/agent",
-)
+
+def _user(uid: int, gid: int, more: int | str) -> tuple[str, ...]:
+    """Options of systemd-run for a user, with one more group."""
+    ids = (f"--uid={uid}", f"--gid={gid}", f"--property=SupplementaryGroups={more}")
+    return (*ids, "--property=NoNewPrivileges=yes", "--property=UMask=0077", "--setenv=HOME=/home/agent")
+
+
+_OPTIONS: dict[User, tuple[str, ...]] = {
+    "agent": _user(HARNESS_UID, GROUP, "root"),
+    "root": (),
+    "harness": _user(HARNESS_APART, HARNESS_APART, "root"),
+    "cli": _user(HARNESS_UID, GROUP, "hive-cli"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class Inside:
         """Run to the end; stderr is in stdout. `more` are options of systemd-run."""
         words = ["systemd-run", "-M", self.agent, "--wait", "--pipe", "--quiet", "--collect"]
         return subprocess.run(
-            [*words, *(_HARNESS if user == "agent" else ()), *more, "--", *argv],
+            [*words, *_OPTIONS[user], *more, "--", *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
