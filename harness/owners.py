@@ -37,6 +37,9 @@ KEPT = (
 )
 """The names of the harness's files."""
 
+DIVIDED = 0o3770
+"""The mode of /state with two uids: sticky, and new files have the group of both."""
+
 _NEW = ".hive.new"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -76,23 +79,25 @@ def main(words: list[str]) -> int:
 def set_owners(state: Path, owners: Owners) -> None:
     """Set the owners of `state` and of what hive has in it. Raise OSError."""
     with _opened(state, None) as folder:
-        if owners.apart:
-            os.fchown(folder, 0, owners.shared)  # from here on no other user changes a name of root's or the harness's
-            os.fchmod(folder, 0o3770)
-        _keep(folder, owners)
+        divided = os.fstat(folder).st_mode & stat.S_ISVTX != 0
+        if owners.apart:  # from here on no other user changes a name of root's or the harness's
+            _set(folder, 0, owners.shared, DIVIDED)
+        _keep(folder, owners, divided=divided)
         if owners.apart:
             _make_work(folder, owners)
             _show_notes(folder, owners)
         else:
-            os.fchown(folder, owners.cli, owners.cli_group)
-            os.fchmod(folder, 0o700)
+            _set(folder, owners.cli, owners.cli_group, 0o700)
 
 
-def _keep(folder: int, owners: Owners) -> None:
-    """Make `.hive` the harness's. A missing one is made of what an older harness left, all or nothing."""
-    if not _is_folder(OWN, folder):
+def _keep(folder: int, owners: Owners, *, divided: bool) -> None:
+    """Make `.hive` the harness's. A missing one is made of what an older harness left, all or nothing.
+
+    One that belongs to the CLI is of a start with one uid, but not in a state that was `divided` until now.
+    """
+    if not _is_folder(OWN, folder) or (divided and _owner(OWN, folder) == owners.cli):
         _set_aside(OWN, folder)
-        if not _is_folder(_NEW, folder) or os.stat(_NEW, dir_fd=folder, follow_symlinks=False).st_uid != 0:
+        if not _is_folder(_NEW, folder) or _owner(_NEW, folder) != 0:
             _set_aside(_NEW, folder)
             os.mkdir(_NEW, 0o700, dir_fd=folder)
         with _opened(_NEW, folder) as new:
@@ -103,8 +108,7 @@ def _keep(folder: int, owners: Owners) -> None:
         os.rename(_NEW, OWN, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
     with _opened(OWN, folder) as own:
-        os.fchown(own, owners.harness, -1)
-        os.fchmod(own, 0o700)
+        _set(own, owners.harness, -1, 0o700)
         for name in os.listdir(own):  # noqa: PTH208 - by its descriptor, not by a path
             if name.startswith("hyperhive-") and _is_plain(name, own):
                 _give(name, own, owners.harness, -1, 0o600)
@@ -128,8 +132,21 @@ def _give(name: str, folder: int, uid: int, gid: int, mode: int) -> None:
     with _opened(name, folder, _FILE) as file:
         status = os.fstat(file)
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-            os.fchown(file, uid, gid)
-            os.fchmod(file, mode)
+            _set(file, uid, gid, mode)
+
+
+def _set(descriptor: int, uid: int, gid: int, mode: int) -> None:
+    """Set owner, group and mode, -1 for none. What is so already is not written: the file system may be read-only."""
+    status = os.fstat(descriptor)
+    if uid not in (-1, status.st_uid) or gid not in (-1, status.st_gid):
+        os.fchown(descriptor, uid, gid)
+        status = os.fstat(descriptor)  # it may have cleared bits of the mode
+    if stat.S_IMODE(status.st_mode) != mode:
+        os.fchmod(descriptor, mode)
+
+
+def _owner(name: str, folder: int) -> int:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid
 
 
 def _is_plain(name: str, folder: int, owner: int | None = None) -> bool:

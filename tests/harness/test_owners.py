@@ -148,6 +148,28 @@ def test_a_folder_of_the_agent_in_the_place_of_an_unfinished_division_is_not_use
     assert list((state / OWN).iterdir()) == []
 
 
+def test_a_folder_of_the_cli_in_the_place_of_the_harnesss_is_not_adopted(state: Path) -> None:
+    set_owners(state, APART)
+    (state / OWN).rmdir()  # only root could
+    (state / OWN).mkdir()
+    os.chown(state / OWN, APART.cli, APART.cli_group)
+    put(state / OWN / MODEL_FILE, "forged")
+    for owners in (APART, ONE, APART):
+        set_owners(state, owners)
+        assert list((state / OWN).iterdir()) == []
+
+
+def test_what_is_so_already_is_not_written(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEPT:
+        put(state / name)
+    for owners in (APART, ONE):
+        set_owners(state, owners)
+        with monkeypatch.context() as patch:
+            for name in ("fchown", "fchmod", "rename"):
+                patch.delattr(os, name)
+            set_owners(state, owners)
+
+
 REPLACE = """
 for attempt in (os.unlink, lambda path: os.rename(path, path + ".moved"), lambda path: open(path, "a"), os.listdir):
     for path in words:

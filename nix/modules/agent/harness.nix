@@ -22,12 +22,8 @@ in
       };
     };
 
-    # The binds belong to the container's root at first; the home and /state become the user's. With a user of its own
-    # the harness shares /state, where nobody removes what is another's.
-    systemd.tmpfiles.rules = [
-      (if apart then "d /state 3770 root hive-cli - -" else "d /state 0700 ${cfg.user} users - -")
-      "d ${home} 0700 ${cfg.user} users - -"
-    ];
+    # The binds belong to the container's root at first; the home becomes the user's. /state: see starter.nix.
+    systemd.tmpfiles.rules = [ "d ${home} 0700 ${cfg.user} users - -" ];
 
     # hive reads a container's log from its unit on the host, so the journal must go to the console.
     environment.etc."systemd/journald.conf.d/hive.conf".text = ''
