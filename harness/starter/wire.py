@@ -52,8 +52,8 @@ class Order:
     task: str = ""
 
     def encode(self) -> bytes:
-        """Return the line. Raise ValueError if it is too long or has a NUL."""
-        if any("\0" in text for text in (*self.argv, *self.env, *self.env.values(), self.cwd)):
+        """Return the line. Raise ValueError if it is too long, or has what no command line can have."""
+        if any(b"\0" in os.fsencode(text) for text in (*self.argv, *self.env, *self.env.values(), self.cwd)):
             raise ValueError("a NUL byte")
         line = (
             json.dumps({"argv": self.argv, "env": dict(self.env), "cwd": self.cwd, "task": self.task}).encode("ascii")

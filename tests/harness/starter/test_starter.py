@@ -145,6 +145,8 @@ async def test_a_missing_program_a_missing_folder_and_a_nul_are_errors_with_a_re
     with pytest.raises(PermanentError, match="arguments or its environment"):
         await start_child(["bash", "a\0b"], ENV, Path("/"))
     with pytest.raises(PermanentError, match="arguments or its environment"):
+        await start_child(["bash", "\ud800"], ENV, Path("/"))
+    with pytest.raises(PermanentError, match="arguments or its environment"):
         await start_child(["bash", "x" * 5_000_000], ENV, Path("/"))
     with pytest.raises(PermanentError, match="Argument list too long"):
         await start_child(["bash", "x" * 3_000_000], ENV, Path("/"))
@@ -184,7 +186,7 @@ async def test_a_starter_that_says_something_else_starts_nothing(
             await start_child(["bash"], ENV, Path("/"))
 
 
-ORDER = Order(("a", "ä\ud800"), {"K": "v"}, "/")
+ORDER = Order(("a", "ä\udc80"), {"K": "v"}, "/")
 
 
 def test_an_order_is_read_as_it_was_written() -> None:
