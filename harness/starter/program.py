@@ -11,12 +11,10 @@ import ctypes
 import errno
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 from harness.starter.wire import LINE_MOST, Json, Order, Wrong, decode, encode, receive_order
@@ -85,13 +83,22 @@ def serve(connection: socket.socket, tasks: Mapping[str, Task]) -> int:
 
 def _start(order: Order, fds: list[int]) -> Started | None:
     """Start the CLI as the leader of a session of its own; None if there is no such program."""
-    program = shutil.which(order.argv[0], path=order.env.get("PATH", os.defpath))
+    program = find(order.argv[0], order.env.get("PATH", os.defpath))
     if program is None:
         return None
     stdin, stdout, stderr = fds
     env = {**order.env, **_kept(os.environ)}
     argv = (program, *order.argv[1:])
     return spawn(argv, env, order.cwd, (stdin, stdout, stderr))
+
+
+def find(program: str, path: str) -> str | None:
+    """Return the program's full path, as shutil.which does; None if it is not on `path`."""
+    folders = [""] if "/" in program else path.split(os.pathsep)
+    for candidate in (os.path.join(folder, program) for folder in folders):  # noqa: PTH118
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):  # noqa: PTH113
+            return candidate
+    return None
 
 
 def _kept(variables: Mapping[str, str]) -> dict[str, str]:
@@ -148,7 +155,8 @@ def _send(connection: socket.socket, value: Json) -> None:
 def own_cgroup() -> str:
     """Return the control group of this process, as /proc names it; "" if there is none of version 2."""
     try:
-        text = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+        with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            text = file.read()
     except OSError:
         return ""
     return next((line.removeprefix("0::") for line in text.splitlines() if line.startswith("0::")), "")

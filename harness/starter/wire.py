@@ -5,8 +5,8 @@ harness -> starter   {"argv": [...], "env": {...}, "cwd": "...", "task": ""}, on
 starter -> harness   {"pid": 7, "cgroup": "/system.slice/..."} or {"failed": "ENOENT", "missing": true}
                      {"code": 0}, negative for a signal
 
-The end of the connection ends the CLI and all that it started. Only the standard library is imported here, because
-the starter is a process beside each CLI.
+The end of the connection ends the CLI and all that it started. Little is imported here and in harness.starter.program,
+because the starter is a process beside each CLI: no dataclasses, no pathlib, no shutil, which take 3 MB.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import select
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 ORDER_MOST = 4 * 2**20
 """Bytes of an order. The kernel takes 2 MiB of arguments and variables."""
@@ -38,8 +37,7 @@ class Wrong(ValueError):
     """What the other side sent is not of this protocol."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """The start of one CLI, with exactly this environment.
 
     A `task` is none: the starter itself does it, under the CLI's uid, with the three streams. LOGIN watches the login

@@ -17,7 +17,10 @@ from meta.names import AgentName, agent_name
 UIDS = 65_536
 """The number of uids per container."""
 HARNESS_UID = 1000
-"""The uid of the manager's harness in its container, which owns proposed work trees. The agent's module asserts it."""
+"""The uid in a container of the user that hive.agent.user is: of the harness, or of the CLI if both have two uids.
+
+The manager's owns the proposed work trees. The agent's module asserts it.
+"""
 
 KINDS = ("state", "home", "sockets", "egress", "proposed")
 ROLES = ("agent", "manager")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest_asyncio
 
 from harness import child as module
 from harness.child import Child, Line, start_child
+from harness.starter.program import find
 from harness.starter.wire import MARK, Order, Wrong, decode_order, receive_order
 from meta.errors import PermanentError, TransientError
 from tests.harness.starter.in_place_of_systemd import starter
@@ -187,6 +189,12 @@ async def test_a_starter_that_says_something_else_starts_nothing(
 
 
 ORDER = Order(("a", "ä\udc80"), {"K": "v"}, "/")
+
+
+@pytest.mark.parametrize("program", ["bash", "/bin/bash", "no-such", "/no/such", "/bin", "/etc/passwd"])
+def test_a_program_is_found_as_shutil_finds_it(program: str) -> None:
+    path = f"/no/such:{ENV['PATH']}"
+    assert find(program, path) == shutil.which(program, path=path)
 
 
 def test_an_order_is_read_as_it_was_written() -> None:
