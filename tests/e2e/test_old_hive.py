@@ -32,8 +32,8 @@ COMMANDS = (
     ("list",),
     ("digest", "--since", "365d"),
 )
-NOT_JSON = {"wait", "metrics", "healthz"}
-"""Operations that wait, or answer with text."""
+NOT_JSON = {"wait", "metrics", "healthz", "live"}
+"""Operations that wait, follow, or answer with text."""
 
 
 @pytest.fixture(scope="module")
