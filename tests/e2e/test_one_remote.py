@@ -96,7 +96,7 @@ def test_a_push_that_waits_on_main_is_never_moved_and_a_decided_one_is_left_behi
 
 def test_after_a_failed_deploy_main_is_what_runs_and_the_commit_can_be_tried_again(lab: Lab) -> None:
     clone = clone_of(lab, "bob", "c6")
-    id = push(lab, clone, "main", agent__toml='[start]\nexit = 3\n')
+    id = push(lab, clone, "main", agent__toml="[start]\nexit = 3\n")
     assert lab.approve(id)["state"] == "failed"
     lab.until(lambda: lab.git(clone, "ls-remote", "origin", "main").split()[0] == lab.ref("main", "bob"))
     said = lab.hive("retry", str(id))

@@ -101,6 +101,7 @@ def test_a_broken_cli_parks_the_agent_and_its_messages_wait(
     assert not lab.get("/api/dead-letters")
 
 
+@pytest.mark.full  # the count of failed turns is tried with a scripted runtime in every run
 def test_a_cli_that_ends_in_each_turn_makes_a_dead_letter_of_its_third(lab: Lab, fake: Model) -> None:
     put_cli(lab, VERSION_ONLY)
     end_cli(lab)
@@ -125,6 +126,7 @@ def test_a_model_that_does_not_exist_parks_the_agent_and_another_one_mends_it(la
     operator_has(lab, "with a known model")
 
 
+@pytest.mark.full  # the log itself is tried in every run
 def test_a_damaged_log_of_events_is_set_aside_and_the_agent_goes_on(lab: Lab, fake: Model) -> None:
     state = lab.layout.agent_state(AgentName("alice"))
     lab.do("alice", "stop")

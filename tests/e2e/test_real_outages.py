@@ -92,6 +92,7 @@ def test_a_rate_limit_parks_the_agent_until_the_time_that_the_api_names(lab: Lab
     assert_nothing_was_lost(lab)
 
 
+@pytest.mark.full  # the adapter is tried with it in every run
 def test_an_overload_that_passes_costs_no_attempt(lab: Lab, fake: Model) -> None:
     send_message(lab, "alice", plan({"error": 529, "times": 3, "then": done("after the overload")[0]}, {"text": "ok"}))
     operator_has(lab, "after the overload")
@@ -151,6 +152,7 @@ def test_a_missing_login_is_a_state_and_ends_with_the_file(lab: Lab, fake: Model
     assert_nothing_was_lost(lab)
 
 
+@pytest.mark.full  # the adapter is tried with it in every run
 def test_a_login_that_the_api_refuses_is_a_state_until_the_file_changes(lab: Lab, fake: Model) -> None:
     fake.fake.always({"error": 401})
     send_message(lab, "alice", plan(*done("with another login")))

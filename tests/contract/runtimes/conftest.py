@@ -50,6 +50,31 @@ MARKS = {"gemini": _LONG, "opencode": _LONG}
 """Their own retries and starts take minutes."""
 
 
+_EACH_RUN = (
+    "gives_the_text",
+    "calls_a_tool",
+    "resumes",
+    "interrupted",
+    "fails_has_its_ending",
+    "without_a_login",
+    "compacted",
+    "killed",
+    "ends_the_shells",
+)
+"""The tests that run with codex each time. The others need nothing of it that these do not."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if (
+            "test_runtimes.py" in item.nodeid
+            and "[codex" in item.nodeid
+            and not any(word in item.name for word in _EACH_RUN)
+        ):
+            item.add_marker(pytest.mark.full)
+
+
 @pytest.fixture
 def mcp() -> Iterator[TinyMcp]:
     with TinyMcp() as server:
