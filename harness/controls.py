@@ -100,9 +100,9 @@ class Controls:
             case Verb.CANCEL:
                 return await self._cancel()
             case Verb.COMPACT:
-                return await self._after_turn(self._compact, "the conversation is compacted")
+                return await self._after_turn(self._compact, "the conversation is compacted", calls_model=True)
             case Verb.NEW_SESSION:
-                return await self._after_turn(self._restart, "a new conversation begins")
+                return await self._after_turn(self._restart, "a new conversation begins", calls_model=False)
             case Verb.MODEL:
                 return True, self._set_model(control.text)
             case _:
@@ -122,12 +122,14 @@ class Controls:
             return False, f"turn {number} has not ended yet"
         return True, f"turn {number} is cancelled; its message counts as done"
 
-    async def _after_turn(self, work: Callable[[Stop], Awaitable[str]], what: str) -> tuple[bool, str]:
+    async def _after_turn(
+        self, work: Callable[[Stop], Awaitable[str]], what: str, *, calls_model: bool
+    ) -> tuple[bool, str]:
         """Do something to the conversation now, or say that it is done after the turn that runs."""
         if self._gate.draining:
             return False, "hive stops the agent just now; try again when it runs"
         later = self._gate.busy
-        task = asyncio.create_task(self._loop.between_turns(work))
+        task = asyncio.create_task(self._loop.between_turns(work, calls_model=calls_model))
         self._later.add(task)
         task.add_done_callback(self._later_done)
         if later:

@@ -69,6 +69,14 @@ class Gate:
         return self._inputs.held
 
     @property
+    def forbidden(self) -> str:
+        """Return why hive forbids the agent to call its model: a pause or the budget. Empty: it does not."""
+        hold = self._inputs.hold
+        if hold.paused:
+            return "the agent is paused"
+        return "the agent's budget is used up" if hold.over_budget else ""
+
+    @property
     def busy(self) -> bool:
         """Return True while a turn or a compaction runs."""
         return self._inputs.busy is not None

@@ -27,7 +27,7 @@ from harness.program import PROBLEM_SECONDS, Program
 from harness.retry import Action, History, Next, follow
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.stop import Stop
-from meta.errors import HiveError
+from meta.errors import Conflict, HiveError
 from meta.wire.agent import MessageResponse
 from meta.wire.link import TurnState
 from meta.wire.live import Note
@@ -108,9 +108,17 @@ class Loop:
         finally:
             await self._forget_recv()
 
-    async def between_turns(self, work: Callable[[Stop], Awaitable[T]]) -> T:
-        """Do something to the conversation while no turn runs, as `compacting`. Wait for the turn that runs."""
+    async def between_turns(self, work: Callable[[Stop], Awaitable[T]], *, calls_model: bool) -> T:
+        """Do something to the conversation while no turn runs, as `compacting`. Wait for the turn that runs.
+
+        Raise Conflict if hive began a drain meanwhile: it may already know that no turn runs, and stop the container.
+        Raise it as well for work that calls the model, if a pause or the budget forbids that.
+        """
         async with self._between:
+            if self._gate.draining:
+                raise Conflict("hive stops the agent just now", "try again when it runs")
+            if calls_model and (why := self._gate.forbidden):
+                raise Conflict(why, "try again when it may take turns")
             stop = self._gate.begin(TurnState.COMPACTING)
             try:
                 return await work(stop)
@@ -166,12 +174,10 @@ class Loop:
             return
         if self._recv is not None or changed.is_set():
             return
-        changed = self._gate.changed
-        self._gate.rest()
         log.info("drained")
         while self._gate.draining:
-            changed = self._gate.changed
-            await changed.wait()
+            self._gate.rest()  # again after each change: a compaction or a second drain may have begun meanwhile
+            await self._gate.changed.wait()
 
     async def _forget_recv(self) -> None:
         """Cancel the open `recv`. The next one requeues what it may have taken."""
@@ -240,7 +246,7 @@ class Loop:
             if taken.left is not None and follows.action is Action.ACKNOWLEDGE:
                 return taken.left
             await self._settle(message, taken.outcome, follows)
-            if taken.outcome.ok and self._conversation.full and not self._gate.draining:
+            if taken.outcome.ok and self._conversation.full and not (self._gate.draining or self._gate.held):
                 self._gate.become(TurnState.COMPACTING)
                 await self._conversation.compact("watermark", stop)
             return None

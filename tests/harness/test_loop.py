@@ -441,6 +441,74 @@ async def test_a_new_conversation_that_is_asked_for_in_a_turn_begins_after_it(in
     assert [request.session for request in inside.runtime.requests] == [None, "s1", None]
 
 
+@pytest.mark.parametrize(
+    ("order", "last"),
+    [
+        (Drain(deadline_seconds=5), TurnState.DRAINED),
+        (Hold(over_budget=True), TurnState.OVER_BUDGET),
+        (Hold(paused=True), TurnState.PAUSED),
+    ],
+)
+async def test_a_compaction_that_waits_for_the_turn_does_not_begin_in_a_drain_or_a_hold(
+    inside: Inside, hive: FakeHive, order: Drain | Hold, last: TurnState
+) -> None:
+    go = asyncio.Event()
+
+    async def wait(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        await go.wait()
+        return await OK(request, sink)
+
+    inside.runtime.steps = [OK, wait]
+    await hive.post("operator", "first")
+    await hive.post("operator", "second")
+    async with inside.start() as gate:
+        await _poll(lambda: len(inside.runtime.requests) == 2)
+        assert "after the turn" in (await hive.control(Verb.COMPACT)).text
+        await hive.order(order)
+        await _poll(lambda: gate.draining or gate.held)
+        go.set()
+        await _poll(lambda: any("asked for failed" in note.text for note in inside.events.of(Note)))
+        await hive.until(lambda: hive.turn is last)
+    states = [state.state for state in hive.states if state.probe is None]
+    assert (inside.runtime.compactions, TurnState.COMPACTING in states, states[-1]) == ([], False, last)
+
+
+@pytest.mark.parametrize("hold", [Hold(paused=True), Hold(over_budget=True)])
+async def test_an_agent_that_may_call_no_model_is_not_compacted_but_may_begin_anew(
+    inside: Inside, hive: FakeHive, hold: Hold
+) -> None:
+    await hive.post("operator", "work")
+    async with inside.start() as gate:
+        await hive.until(lambda: hive.acks == 1)
+        await hive.order(hold)
+        await _poll(lambda: gate.held)
+        assert not (await hive.control(Verb.COMPACT)).ok
+        assert (await hive.control(Verb.NEW_SESSION)).ok
+    assert inside.runtime.compactions == []
+
+
+async def test_a_drain_that_meets_a_compaction_is_answered_after_it(inside: Inside, hive: FakeHive) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def compact(_session: str | None, _sink: Sink) -> Compacted:
+        begun.set()
+        await go.wait()
+        return Compacted(10, 5, "s1")
+
+    inside.runtime.compact = compact  # type: ignore[method-assign]
+    await hive.post("operator", "work")
+    async with inside.start() as gate:
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        compacting = asyncio.create_task(hive.control(Verb.COMPACT))
+        await begun.wait()
+        for order in (Drain(deadline_seconds=5), Resume(), Drain(deadline_seconds=5)):
+            await hive.order(order)
+        await _poll(lambda: gate.draining)
+        go.set()
+        await hive.until(lambda: hive.turn is TurnState.DRAINED)
+        assert (await compacting).ok
+
+
 @pytest.fixture
 def listening(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> Inside:
     """A runtime that takes messages within a turn."""
