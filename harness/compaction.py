@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness import state_file
 from harness.bus import Bus
-from harness.runtimes.base import Compacted, Runtime, Tokens, TurnRequest
+from harness.runtimes.base import Compacted, CompactionFailed, Ending, Runtime, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Stop
 from harness.turn import Recorder, make_watchdog, take_turn
 from harness.wake import ask_for_notes
@@ -27,17 +27,24 @@ NOTES_SECONDS = 300.0
 NOTES_FILE = "notes.md"
 NOTES_BYTES = 128 * 1024
 
+OUTAGES = frozenset({Ending.PARKED, Ending.NEEDS_LOGIN})
+"""Endings that say nothing of the conversation."""
+
 Trigger = Literal["overflow", "watermark", "operator", "runtime"]
 
 
 @dataclass(frozen=True, slots=True)
 class Shorter:
-    """The conversation after it: its name, and the notes with which a new one begins. `done`: it is shorter."""
+    """The conversation after it: its name, and the notes with which a new one begins. `done`: it is shorter.
+
+    `outage` is why it is not, if the model's API or the login is at fault: a later try can succeed.
+    """
 
     session: str | None
     done: bool
     notes: str | None = None
     event: Compaction | None = None
+    outage: TurnOutcome | None = None
 
 
 def is_full(tokens: Tokens) -> bool:
@@ -55,21 +62,35 @@ class Compactor:
         self._notes = notes
 
     async def compact(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
-        """Compact, and report it as an event. Without a conversation nothing happens. Raise no error of a runtime."""
+        """Compact, and report it as an event. Without a conversation nothing happens. Raise no error of a runtime.
+
+        A conversation that is too long and that the CLI cannot compact is replaced by a new one: it would refuse every
+        later message.
+        """
         if session is None:
             return Shorter(None, done=False)
-        if self._runtime.capabilities.compact:
-            compacted = await self._by_cli(session, stop)
-            if compacted is None:
-                return Shorter(session, done=False)
-            shorter = Shorter(compacted.session or session, done=True, event=_event(trigger, compacted))
-        else:
-            shorter = await self._by_notes(session, model, trigger, stop)
+        if not self._runtime.capabilities.compact:
+            return await self.renew(session, model, trigger, stop)
+        result = await self._by_cli(session, stop)
+        if isinstance(result, Compacted):
+            event = _event(trigger, result)
+            self._bus.emit(event)
+            return Shorter(result.session or session, done=True, event=event)
+        if result is not None and result.ending in OUTAGES:
+            return Shorter(session, done=False, outage=result)
+        if trigger != "overflow" or stop.cause is not None:
+            return Shorter(session, done=False)
+        return await self.renew(session, model, trigger, stop)
+
+    async def renew(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
+        """Begin a new conversation with the agent's notes, and report it as an event."""
+        shorter = await self._by_notes(session, model, trigger, stop)
         if shorter.event is not None:
             self._bus.emit(shorter.event)
         return shorter
 
-    async def _by_cli(self, session: str, stop: Stop) -> Compacted | None:
+    async def _by_cli(self, session: str, stop: Stop) -> Compacted | TurnOutcome | None:
+        """Return the compaction, or the end of the CLI's turn if it failed. None: there is neither."""
         recorder = Recorder(self._bus, make_watchdog(self._limits))
         work = asyncio.ensure_future(self._runtime.compact(session, recorder))
         asked = asyncio.ensure_future(stop.wait())
@@ -78,6 +99,9 @@ class Compactor:
             if work.done():
                 return work.result()
             recorder.note("the compaction was ended: it took too long or was cancelled")
+        except CompactionFailed as error:
+            recorder.note(f"the compaction failed: {error.summary}")
+            return error.outcome
         except HiveError as error:
             recorder.note(f"the compaction failed: {error.summary}")
         finally:
@@ -87,12 +111,19 @@ class Compactor:
             recorder.finish()
         return None
 
-    async def _by_notes(self, session: str, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
-        """Ask the agent for notes and begin anew. If it cannot write any (it has no room), older notes must do."""
+    async def _by_notes(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
+        """Ask the agent for notes and begin anew. If it cannot write any (it has no room), older notes must do.
+
+        An outage or a request to stop keeps the conversation.
+        """
         message = MessageResponse(sender=SYSTEM, body="", id=0)
         request = TurnRequest(message, ask_for_notes(str(self._notes)), session, model)
         limits = self._limits.model_copy(update={"turn_seconds": min(NOTES_SECONDS, self._limits.turn_seconds)})
         outcome, _ = await take_turn(self._runtime, request, self._bus, limits, stop)
+        if outcome.ending in OUTAGES:
+            return Shorter(session, done=False, outage=outcome)
+        if stop.cause is not None:
+            return Shorter(session, done=False)
         notes = state_file.read(self._notes, NOTES_BYTES)
         how = "its notes" if outcome.ok else "the notes that it had, because it could not write new ones"
         note = f"a new conversation begins with {how if notes else 'nothing: the agent has no notes'}"

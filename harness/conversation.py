@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from harness.bus import Bus
@@ -23,6 +24,9 @@ from meta.text import one_line
 from meta.wire.agent import MessageResponse
 from meta.wire.link import TurnState
 from meta.wire.live import Note, TurnEnd, TurnStart, Usage
+
+Way = Callable[[str | None, str | None, Trigger, Stop], Awaitable[Shorter]]
+"""A way to make a conversation shorter, given its name, the model, the trigger and the request to stop."""
 
 _LOST = re.compile(r"\b(?:session|conversation|thread)\b", re.IGNORECASE)
 
@@ -101,10 +105,7 @@ class Conversation:
     async def compact(self, trigger: Trigger, stop: Stop) -> Shorter:
         """Compact the conversation now."""
         shorter = await self._compactor.compact(self._session.id, self._model.name, trigger, stop)
-        self._full = False
-        if shorter.done:
-            self._session.keep(shorter.session)
-            self._notes = shorter.notes
+        self._accept(shorter)
         return shorter
 
     async def restart(self, why: str) -> None:
@@ -118,19 +119,41 @@ class Conversation:
     async def _attempts(
         self, message: MessageResponse, around: Around, stop: Stop
     ) -> tuple[TurnOutcome, dict[str, int]]:
-        """Do the turn. Once more if the CLI lost the conversation, once more if it was too long: never a loop."""
+        """Do the turn. Do it once more if the CLI lost the conversation, and after each way to make it shorter.
+
+        What is too long even for a new conversation is the fault of the message.
+        """
         outcome, tools = await self._attempt(message, around, stop)
         if stop.cause is None and self._session.id is not None and _is_lost(outcome):
             await self.restart(f"the CLI does not know the last one any more ({one_line(outcome.reason, 200)})")
             outcome, tools = await self._attempt(message, around, stop)
-        if stop.cause is None and outcome.ending is Ending.OVERFLOW:
-            self._gate.become(TurnState.COMPACTING)
-            self._session.keep(outcome.session or self._session.id)
-            shorter = await self.compact("overflow", stop)
-            self._gate.become(TurnState.THINKING)
-            if shorter.done and stop.cause is None:
-                outcome, tools = await self._attempt(message, around, stop)
+        for way in (self._compactor.compact, self._compactor.renew):
+            if stop.cause is not None or outcome.ending is not Ending.OVERFLOW:
+                break
+            shorter = await self._shorten(way, outcome, stop)
+            if (outage := shorter.outage) is not None:
+                outcome = replace(outcome, ending=outage.ending, reason=outage.reason, until=outage.until)
+            if not shorter.done or stop.cause is not None:
+                break
+            outcome, tools = await self._attempt(message, around, stop)
+            if shorter.session is None:
+                break
         return outcome, tools
+
+    async def _shorten(self, way: Way, outcome: TurnOutcome, stop: Stop) -> Shorter:
+        """Make the conversation of a turn shorter that had no room."""
+        self._gate.become(TurnState.COMPACTING)
+        self._session.keep(outcome.session or self._session.id)
+        shorter = await way(self._session.id, self._model.name, "overflow", stop)
+        self._accept(shorter)
+        self._gate.become(TurnState.THINKING)
+        return shorter
+
+    def _accept(self, shorter: Shorter) -> None:
+        self._full = False
+        if shorter.done:
+            self._session.keep(shorter.session)
+            self._notes = shorter.notes
 
     async def _attempt(
         self, message: MessageResponse, around: Around, stop: Stop

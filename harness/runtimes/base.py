@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from meta.agent_toml.settings import AgentSettings
+from meta.errors import TransientError
 from meta.names import AgentName, Sha
 from meta.wire.agent import MessageResponse
 from meta.wire.live import AnyItem
@@ -87,6 +88,14 @@ class Compacted:
     tokens_after: int | None = None
     session: str | None = None
     note: str = ""
+
+
+class CompactionFailed(TransientError):
+    """The CLI could not compact. `outcome` is the end of its turn: an outage, or a conversation that is too long."""
+
+    def __init__(self, summary: str, outcome: TurnOutcome) -> None:
+        super().__init__(summary, "try again later, or begin a new conversation")
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +217,10 @@ class Runtime(Protocol):
         """Ask the CLI to stop its turn, which then ends as `cancelled`. Return at once; harmless without a turn."""
 
     async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
-        """Compact the conversation. None: there is nothing to compact, or this runtime cannot."""
+        """Compact the conversation. None: there is nothing to compact, or this runtime cannot.
+
+        Raise CompactionFailed if the CLI tried and could not.
+        """
 
     async def version(self) -> str:
         """Return the CLI's version. Raise HiveError with the remedy if it is missing, too old or does not start."""

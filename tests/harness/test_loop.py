@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.runtimes.base import Compacted, Ending, Sink, Tokens, TurnOutcome, TurnRequest
+from harness.runtimes.base import Compacted, CompactionFailed, Ending, Sink, Tokens, TurnOutcome, TurnRequest
 from meta.agent_toml.settings import parse_settings
 from meta.errors import BadInput
 from meta.wire.agent import RequeueInflight, Status
@@ -362,12 +362,64 @@ async def test_too_long_a_conversation_is_compacted_once_and_the_turn_done_again
 
 async def test_what_is_too_long_even_then_is_a_failed_turn(inside: Inside, hive: FakeHive) -> None:
     inside.runtime.compacted = Compacted()
-    inside.runtime.steps = [ends(Ending.OVERFLOW, "too long", session="s1")] * 6
+    inside.runtime.steps = [ends(Ending.OVERFLOW, "too long", session="s1")] * 12
     await hive.post("operator", "huge")
     await hive.post("operator", "small")
     async with inside.start():
         await hive.until(lambda: hive.acks == 1)
     assert (requeues(hive), len(inside.runtime.compactions)) == (3, 3)
+
+
+async def test_a_conversation_that_cannot_be_compacted_is_replaced_and_no_message_is_lost(
+    inside: Inside, hive: FakeHive
+) -> None:
+    async def full(request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        ending = Ending.OVERFLOW if request.session == "s1" else Ending.OK
+        return TurnOutcome(ending, "too long", session=request.session or "s2")
+
+    inside.runtime.steps = [OK] + [full] * 20
+    for body in ("zero", "one", "two", "three"):
+        await hive.post("operator", body)
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 4)
+    assert (requeues(hive), hive.dead) == (0, [])
+    assert [request.session for request in inside.runtime.requests] == [None, "s1", "s1", None, "s2", "s2"]
+    (event,) = inside.events.of(Compaction)
+    assert (event.trigger, "new conversation" in event.note) == ("overflow", True)
+
+
+@pytest.mark.parametrize("ending", [Ending.PARKED, Ending.NEEDS_LOGIN])
+async def test_an_outage_in_the_compaction_keeps_the_conversation_and_counts_no_failed_turn(
+    inside: Inside, hive: FakeHive, monkeypatch: pytest.MonkeyPatch, ending: Ending
+) -> None:
+    async def fail(_session: str | None, _sink: Sink) -> Compacted | None:
+        raise CompactionFailed("scripted could not compact: overloaded", TurnOutcome(ending, "overloaded"))
+
+    monkeypatch.setattr("harness.retry.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("harness.loop.LOGIN_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("harness.loop.LOGIN_RETRY_SECONDS", 0.01)
+    inside.runtime.compact = fail  # type: ignore[method-assign]
+    inside.runtime.steps = [OK, ends(Ending.OVERFLOW, "too long", session="s1"), OK]
+    await hive.post("operator", "first")
+    await hive.post("operator", "second")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 2)
+    assert requeues(hive) == 0
+    assert inside.events.of(TurnEnd)[1].ending == ending
+    assert [request.session for request in inside.runtime.requests] == [None, "s1", "s1"]
+
+
+async def test_an_outage_while_notes_are_written_keeps_the_conversation(
+    inside: Inside, hive: FakeHive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.retry.FIRST_DELAY", 0.01)
+    inside.runtime.steps = [OK, ends(Ending.OVERFLOW, "too long", session="s1"), ends(Ending.PARKED, "down")]
+    await hive.post("operator", "first")
+    await hive.post("operator", "second")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 2)
+    assert requeues(hive) == 0
+    assert [request.session for request in inside.runtime.requests] == [None, "s1", "s1", "s1"]
 
 
 async def test_a_full_context_is_compacted_after_the_turn(inside: Inside, hive: FakeHive) -> None:
@@ -490,7 +542,7 @@ async def test_an_agent_that_may_call_no_model_is_not_compacted_but_may_begin_an
 async def test_a_drain_that_meets_a_compaction_is_answered_after_it(inside: Inside, hive: FakeHive) -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
-    async def compact(_session: str | None, _sink: Sink) -> Compacted:
+    async def compact(_session: str | None, _sink: Sink) -> Compacted | None:
         begun.set()
         await go.wait()
         return Compacted(10, 5, "s1")

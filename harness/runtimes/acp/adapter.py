@@ -15,8 +15,8 @@ from harness.runtimes.acp.process import Process, run_to_end, start_process
 from harness.runtimes.acp.session import Wanted, check_version, converse, introduce
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader
-from harness.runtimes.base import Compacted, Ending, RuntimeSpec, Sink, TurnOutcome, TurnRequest
-from meta.errors import BadInput, HiveError, PermanentError, TransientError
+from harness.runtimes.base import Compacted, CompactionFailed, Ending, RuntimeSpec, Sink, TurnOutcome, TurnRequest
+from meta.errors import BadInput, HiveError, PermanentError
 from meta.process.command_line import resolve
 from meta.text import one_line
 
@@ -101,7 +101,7 @@ class AcpRuntime:
             if self._process is not None:
                 self._process.finish()
         if not outcome.ok:
-            raise TransientError(f"{self.name} could not compact: {outcome.reason}")
+            raise CompactionFailed(f"{self.name} could not compact: {outcome.reason}", outcome)
         return Compacted(tokens_after=reader.context, session=outcome.session)
 
     async def version(self) -> str:

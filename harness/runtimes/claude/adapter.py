@@ -11,6 +11,7 @@ from dataclasses import replace
 from harness.runtimes.base import (
     Capabilities,
     Compacted,
+    CompactionFailed,
     Ending,
     RuntimeSpec,
     Sink,
@@ -21,9 +22,10 @@ from harness.runtimes.claude import arguments
 from harness.runtimes.claude.exchange import Exchange, Meter
 from harness.runtimes.claude.facts import Answer, Question
 from harness.runtimes.claude.lines import Parsed
+from harness.runtimes.claude.outcome import judge_compaction
 from harness.runtimes.claude.process import Cli, exit_code, read_version, start_cli
 from harness.runtimes.servers import usable_servers
-from meta.errors import HiveError, PermanentError, TransientError
+from meta.errors import HiveError, PermanentError
 
 OLDEST = (2, 1, 329)
 """The oldest version that this adapter was tried with. Older ones may take a slash in a message for a command."""
@@ -108,7 +110,9 @@ class ClaudeRuntime:
             return Compacted(exchange.boundary.before, exchange.boundary.after, cli.session)
         if exchange.lost or (outcome.ok and _NOTHING in (exchange.not_compacted or _NOTHING)):
             return None
-        raise TransientError(f"claude could not compact: {exchange.not_compacted or outcome.reason}")
+        if outcome.ok:
+            outcome = replace(outcome, ending=judge_compaction(exchange.not_compacted), reason=exchange.not_compacted)
+        raise CompactionFailed(f"claude could not compact: {outcome.reason}", outcome)
 
     async def version(self) -> str:
         """Return the CLI's version, such as 2.1.329."""

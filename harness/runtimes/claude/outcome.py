@@ -22,6 +22,11 @@ _RESETS = re.compile(r"\bresets (?:at )?(\d{1,2})(?::(\d\d))? ?([ap]m)(?: \(([\w
 _LOGIN = re.compile(
     r"not logged in|failed to authenticate|invalid api key|/login\b|oauth (?:token|session)", re.IGNORECASE
 )
+_OUTAGE = re.compile(
+    r"overloaded|rate.?limit|limit reached|connection error|timed out|internal server error|"
+    r"API Error: (?:408|429|5\d\d)\b",
+    re.IGNORECASE,
+)
 _JUST = 3600
 """Seconds in which a time of the day counts as just passed."""
 
@@ -76,6 +81,13 @@ def _failed_request(result: Result, error: str, text: str, limit: float | None, 
     if status is None or status >= 500 or status == 408:
         return Judgement(Ending.PARKED, text)
     return Judgement(Ending.REFUSED, text)
+
+
+def judge_compaction(text: str) -> Ending:
+    """Return how a compaction ended whose result is a success, by the error that the CLI named beside it."""
+    if _LOGIN.search(text):
+        return Ending.NEEDS_LOGIN
+    return Ending.PARKED if _OUTAGE.search(text) else Ending.REFUSED
 
 
 def judge_end(code: int | None, stderr: str) -> Judgement:

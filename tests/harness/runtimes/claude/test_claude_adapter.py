@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.runtimes.base import Enclosure, Ending, RuntimeSpec, TurnOutcome, TurnRequest
+from harness.runtimes.base import CompactionFailed, Enclosure, Ending, RuntimeSpec, TurnOutcome, TurnRequest
 from harness.runtimes.claude import adapter
 from harness.runtimes.claude.adapter import ClaudeRuntime
 from meta.agent_toml.settings import AgentSettings
-from meta.errors import PermanentError, TransientError
+from meta.errors import PermanentError
 from meta.names import AgentName
 from meta.wire.agent import MessageResponse
 from tests.contract.runtimes.lab import Record, processes
@@ -234,8 +234,9 @@ async def test_a_line_of_50_mb_within_a_turn_is_shown_by_its_size_and_the_turn_g
 
 async def test_a_refused_compaction_is_an_error(world: World) -> None:
     runtime = world.make("read(); init(); result(is_error=True, api_error_status=529)\nread()")
-    with pytest.raises(TransientError, match="could not compact"):
+    with pytest.raises(CompactionFailed, match="could not compact") as failure:
         await runtime.compact(SESSION, world.record)
+    assert failure.value.outcome.ending is Ending.PARKED
     await runtime.close()
 
 
@@ -247,8 +248,9 @@ say("system", subtype="status", status=None, compact_result="failed", compact_er
 result("Error during compaction"); read()
 """
     )
-    with pytest.raises(TransientError, match="could not compact: Overloaded"):
+    with pytest.raises(CompactionFailed, match="could not compact: Overloaded") as failure:
         await runtime.compact(SESSION, world.record)
+    assert failure.value.outcome.ending is Ending.PARKED
     await runtime.close()
 
 
