@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +37,8 @@ Trigger = Literal["overflow", "watermark", "operator", "runtime"]
 class Shorter:
     """The conversation after it: its name, and the notes with which a new one begins. `done`: it is shorter.
 
-    `outage` is why it is not, if the model's API or the login is at fault: a later try can succeed.
+    `outage` is why it is not, if the model's API or the login is at fault: a later try can succeed. `tokens` is what it
+    cost, a failure included.
     """
 
     session: str | None
@@ -45,6 +46,7 @@ class Shorter:
     notes: str | None = None
     event: Compaction | None = None
     outage: TurnOutcome | None = None
+    tokens: Tokens = field(default_factory=Tokens)
 
 
 def is_full(tokens: Tokens) -> bool:
@@ -75,12 +77,14 @@ class Compactor:
         if isinstance(result, Compacted):
             event = _event(trigger, result)
             self._bus.emit(event)
-            return Shorter(result.session or session, done=True, event=event)
+            return Shorter(result.session or session, done=True, event=event, tokens=result.tokens)
+        tokens = Tokens() if result is None else result.tokens
         if result is not None and result.ending in OUTAGES:
-            return Shorter(session, done=False, outage=result)
+            return Shorter(session, done=False, outage=result, tokens=tokens)
         if trigger != "overflow" or stop.cause is not None:
-            return Shorter(session, done=False)
-        return await self.renew(session, model, trigger, stop)
+            return Shorter(session, done=False, tokens=tokens)
+        shorter = await self.renew(session, model, trigger, stop)
+        return replace(shorter, tokens=tokens + shorter.tokens)
 
     async def renew(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
         """Begin a new conversation with the agent's notes, and report it as an event."""
@@ -121,14 +125,14 @@ class Compactor:
         limits = self._limits.model_copy(update={"turn_seconds": min(NOTES_SECONDS, self._limits.turn_seconds)})
         outcome, _ = await take_turn(self._runtime, request, self._bus, limits, stop)
         if outcome.ending in OUTAGES:
-            return Shorter(session, done=False, outage=outcome)
+            return Shorter(session, done=False, outage=outcome, tokens=outcome.tokens)
         if stop.cause is not None:
-            return Shorter(session, done=False)
+            return Shorter(session, done=False, tokens=outcome.tokens)
         notes = state_file.read(self._notes, NOTES_BYTES)
         how = "its notes" if outcome.ok else "the notes that it had, because it could not write new ones"
         note = f"a new conversation begins with {how if notes else 'nothing: the agent has no notes'}"
         event = Compaction(trigger=trigger, tokens_before=outcome.tokens.context, note=note)
-        return Shorter(None, done=True, notes=notes, event=event)
+        return Shorter(None, done=True, notes=notes, event=event, tokens=outcome.tokens)
 
 
 def _event(trigger: Trigger, compacted: Compacted) -> Compaction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from meta.wire.agent import MessageResponse
 from meta.wire.link import TurnState
 from meta.wire.live import Note, TurnEnd, TurnStart, Usage
 
+Attempt = tuple[TurnOutcome, dict[str, int]]
+"""The outcome of one attempt at a turn, and how often it used which tool."""
 Way = Callable[[str | None, str | None, Trigger, Stop], Awaitable[Shorter]]
 """A way to make a conversation shorter, given its name, the model, the trigger and the request to stop."""
 
@@ -97,15 +100,20 @@ class Conversation:
         ending = Ending.CANCELLED if stop.cause is not None and not outcome.ok else outcome.ending
         outcome = replace(outcome, ending=ending, reason=one_line(outcome.reason))
         self._keep(outcome)
-        self._bus.emit(self._usage(outcome, message, time.monotonic() - began, tools, number))
+        self._bus.emit(self._usage(outcome, message.sender, time.monotonic() - began, tools, number))
         note = outcome.reason or None
         self._bus.emit(TurnEnd(ok=outcome.ok, note=note, ending=outcome.ending.value, turn=number))
         return Taken(outcome, mail.left)
 
     async def compact(self, trigger: Trigger, stop: Stop) -> Shorter:
         """Compact the conversation now."""
+        began = time.monotonic()
         shorter = await self._compactor.compact(self._session.id, self._model.name, trigger, stop)
         self._accept(shorter)
+        if shorter.tokens.spent:
+            ending = Ending.OK if shorter.outage is None else shorter.outage.ending
+            outcome = TurnOutcome(ending, tokens=shorter.tokens)
+            self._bus.emit(self._usage(outcome, "compaction", time.monotonic() - began, {}, self._gate.status.number))
         return shorter
 
     async def restart(self, why: str) -> None:
@@ -116,9 +124,7 @@ class Conversation:
         self._full = False
         self._bus.emit(Note(text=f"a new conversation begins: {why}"))
 
-    async def _attempts(
-        self, message: MessageResponse, around: Around, stop: Stop
-    ) -> tuple[TurnOutcome, dict[str, int]]:
+    async def _attempts(self, message: MessageResponse, around: Around, stop: Stop) -> Attempt:
         """Do the turn. Do it once more if the CLI lost the conversation, and after each way to make it shorter.
 
         What is too long even for a new conversation is the fault of the message.
@@ -126,16 +132,17 @@ class Conversation:
         outcome, tools = await self._attempt(message, around, stop)
         if stop.cause is None and self._session.id is not None and _is_lost(outcome):
             await self.restart(f"the CLI does not know the last one any more ({one_line(outcome.reason, 200)})")
-            outcome, tools = await self._attempt(message, around, stop)
+            outcome, tools = _together((outcome, tools), await self._attempt(message, around, stop))
         for way in (self._compactor.compact, self._compactor.renew):
             if stop.cause is not None or outcome.ending is not Ending.OVERFLOW:
                 break
             shorter = await self._shorten(way, outcome, stop)
+            outcome = replace(outcome, tokens=outcome.tokens + shorter.tokens)
             if (outage := shorter.outage) is not None:
                 outcome = replace(outcome, ending=outage.ending, reason=outage.reason, until=outage.until)
             if not shorter.done or stop.cause is not None:
                 break
-            outcome, tools = await self._attempt(message, around, stop)
+            outcome, tools = _together((outcome, tools), await self._attempt(message, around, stop))
             if shorter.session is None:
                 break
         return outcome, tools
@@ -155,9 +162,7 @@ class Conversation:
             self._session.keep(shorter.session)
             self._notes = shorter.notes
 
-    async def _attempt(
-        self, message: MessageResponse, around: Around, stop: Stop
-    ) -> tuple[TurnOutcome, dict[str, int]]:
+    async def _attempt(self, message: MessageResponse, around: Around, stop: Stop) -> Attempt:
         changes = self._session.changes(self._agent.generation, self._flat)
         text = wake(message, replace(around, changes=changes, notes=self._notes))
         request = TurnRequest(message, text, self._session.id, self._model.name)
@@ -175,15 +180,13 @@ class Conversation:
         sender = one_line(message.sender, 100)
         self._bus.emit(Note(text=f"message {message.id} from {sender} reached the model within the turn"))
 
-    def _usage(
-        self, outcome: TurnOutcome, message: MessageResponse, seconds: float, tools: dict[str, int], turn: int
-    ) -> Usage:
+    def _usage(self, outcome: TurnOutcome, source: str, seconds: float, tools: dict[str, int], turn: int) -> Usage:
         tokens = outcome.tokens
         return Usage(
             turn=turn,
             runtime=self._runtime.name,
             model=outcome.model or self._model.name or self._runtime.default_model,
-            source=one_line(message.sender, 100),
+            source=one_line(source, 100),
             seconds=seconds,
             ending=outcome.ending.value,
             input_tokens=tokens.input,
@@ -192,6 +195,13 @@ class Conversation:
             cost_dollars=tokens.cost_dollars,
             tools=tools,
         )
+
+
+def _together(first: Attempt, second: Attempt) -> Attempt:
+    """Return the second attempt at a turn, with what both cost and the tools that both used."""
+    (before, earlier), (outcome, later) = first, second
+    tools = Counter(earlier) + Counter(later)
+    return replace(outcome, tokens=before.tokens + outcome.tokens), dict(tools)
 
 
 def _is_lost(outcome: TurnOutcome) -> bool:

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import TransientError
 from meta.names import AgentName, Sha
 from meta.wire.agent import MessageResponse
 from meta.wire.live import AnyItem
+
+Number = TypeVar("Number", int, float)
 
 
 class Ending(StrEnum):
@@ -55,6 +57,29 @@ class Tokens:
     window: int | None = None
     """Tokens that the context may have, if the runtime knows that."""
 
+    def __add__(self, later: Tokens) -> Tokens:
+        """Return what both cost together, with the context as it is after the later one."""
+        return Tokens(
+            _sum(self.input, later.input),
+            _sum(self.output, later.output),
+            _sum(self.cached, later.cached),
+            _sum(self.cost_dollars, later.cost_dollars),
+            later.context,
+            later.window,
+        )
+
+    @property
+    def spent(self) -> bool:
+        """Return True if the runtime reports that something was spent."""
+        return any((self.input, self.output, self.cached, self.cost_dollars))
+
+
+def _sum(first: Number | None, second: Number | None) -> Number | None:
+    """Return the sum of what is reported: a lower bound counts for a budget, nothing does not."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
+
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
@@ -82,12 +107,16 @@ class TurnOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """The conversation was compacted. Tokens of the context; None: not reported. `note` says how, if not by the CLI."""
+    """The conversation was compacted. Tokens of the context; None: not reported. `note` says how, if not by the CLI.
+
+    `tokens` is what the compaction itself cost.
+    """
 
     tokens_before: int | None = None
     tokens_after: int | None = None
     session: str | None = None
     note: str = ""
+    tokens: Tokens = field(default_factory=Tokens)
 
 
 class CompactionFailed(TransientError):

@@ -18,7 +18,7 @@ from meta.wire.agent import RequeueInflight, Status
 from meta.wire.link import Cancel, Drain, Hold, Resume, TurnState, Verb
 from meta.wire.live import Compaction, Note, StateChange, ToolCall, TurnEnd, TurnStart, Usage
 from tests.harness.inside import Inside
-from tests.support.scripted_runtime import OK, ScriptedRuntime, ends, hangs
+from tests.support.scripted_runtime import OK, ScriptedRuntime, Step, ends, hangs
 
 if TYPE_CHECKING:
     from tests.harness.conftest import FakeHive, Harness
@@ -398,7 +398,7 @@ async def test_an_outage_in_the_compaction_keeps_the_conversation_and_counts_no_
     monkeypatch.setattr("harness.retry.FIRST_DELAY", 0.01)
     monkeypatch.setattr("harness.loop.LOGIN_LOOK_SECONDS", 0.01)
     monkeypatch.setattr("harness.loop.LOGIN_RETRY_SECONDS", 0.01)
-    inside.runtime.compact = fail  # type: ignore[method-assign]
+    inside.runtime.compact = fail  # type: ignore[assignment, method-assign]
     inside.runtime.steps = [OK, ends(Ending.OVERFLOW, "too long", session="s1"), OK]
     await hive.post("operator", "first")
     await hive.post("operator", "second")
@@ -547,7 +547,7 @@ async def test_a_drain_that_meets_a_compaction_is_answered_after_it(inside: Insi
         await go.wait()
         return Compacted(10, 5, "s1")
 
-    inside.runtime.compact = compact  # type: ignore[method-assign]
+    inside.runtime.compact = compact  # type: ignore[assignment, method-assign]
     await hive.post("operator", "work")
     async with inside.start() as gate:
         await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
@@ -664,6 +664,52 @@ async def test_the_statistics_of_a_turn_say_what_it_used(inside: Inside, hive: F
     assert usage.tools == {"Bash": 2, "Read": 1}
     assert (usage.runtime, usage.model, usage.source, usage.ending) == ("scripted", "haiku-4", "bob", "ok")
     assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cost_dollars) == (10, 20, 5, 0.5)
+
+
+def _costs(ending: Ending, input: int, dollars: float, tool: str) -> Step:
+    async def step(_request: TurnRequest, sink: Sink) -> TurnOutcome:
+        sink.line([ToolCall(id=tool, name=tool)], {})
+        return TurnOutcome(ending, "too long", session="s1", tokens=Tokens(input, 5, None, dollars))
+
+    return step
+
+
+async def test_a_turn_costs_what_its_attempts_and_the_compaction_between_them_cost(
+    inside: Inside, hive: FakeHive
+) -> None:
+    inside.runtime.compacted = Compacted(200_000, 20_000, "s1", tokens=Tokens(200_000, 100, None, 2.0))
+    inside.runtime.steps = [_costs(Ending.OVERFLOW, 1_000_000, 9.0, "Bash"), _costs(Ending.OK, 10, 0.5, "Read")]
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1)
+    (usage,) = inside.events.of(Usage)
+    assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens) == (1_200_010, 110, None)
+    assert (usage.cost_dollars, usage.tools) == (11.5, {"Bash": 1, "Read": 1})
+
+
+async def test_a_compaction_that_the_operator_asks_for_is_in_the_statistics(inside: Inside, hive: FakeHive) -> None:
+    inside.runtime.compacted = Compacted(200_000, 20_000, "s1", tokens=Tokens(200_000, 100, None, 2.0))
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        assert (await hive.control(Verb.COMPACT)).ok
+    (_, usage) = inside.events.of(Usage)
+    assert (usage.source, usage.input_tokens, usage.cost_dollars) == ("compaction", 200_000, 2.0)
+
+
+async def test_a_compaction_that_fails_is_in_the_statistics_of_the_turn(inside: Inside, hive: FakeHive) -> None:
+    async def fail(_session: str | None, _sink: Sink) -> Compacted | None:
+        outcome = TurnOutcome(Ending.OVERFLOW, "too long", tokens=Tokens(7, 1))
+        raise CompactionFailed("scripted could not compact", outcome)
+
+    inside.runtime.compact = fail  # type: ignore[assignment, method-assign]
+    notes = _costs(Ending.OK, 100, 1.0, "Write")
+    inside.runtime.steps = [_costs(Ending.OVERFLOW, 1000, 9.0, "Bash"), notes, _costs(Ending.OK, 10, 0.5, "Read")]
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1)
+    (usage,) = inside.events.of(Usage)
+    assert (usage.input_tokens, usage.cost_dollars) == (1117, 10.5)
 
 
 async def test_a_state_directory_that_is_missing_ends_nothing(inside: Inside, hive: FakeHive, base: Path) -> None:

@@ -102,7 +102,7 @@ class AcpRuntime:
                 self._process.finish()
         if not outcome.ok:
             raise CompactionFailed(f"{self.name} could not compact: {outcome.reason}", outcome)
-        return Compacted(tokens_after=reader.context, session=outcome.session)
+        return Compacted(tokens_after=reader.context, session=outcome.session, tokens=outcome.tokens)
 
     async def version(self) -> str:
         """Return the agent's version, "" if it only says it later. Raise PermanentError if the program is missing."""

@@ -107,7 +107,8 @@ class ClaudeRuntime:
             await self.close()
             raise
         if exchange.boundary is not None:
-            return Compacted(exchange.boundary.before, exchange.boundary.after, cli.session)
+            before, after = exchange.boundary.before, exchange.boundary.after
+            return Compacted(before, after, cli.session, tokens=outcome.tokens)
         if exchange.lost or (outcome.ok and _NOTHING in (exchange.not_compacted or _NOTHING)):
             return None
         if outcome.ok:

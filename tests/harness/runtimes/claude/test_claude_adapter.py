@@ -254,6 +254,20 @@ result("Error during compaction"); read()
     await runtime.close()
 
 
+async def test_a_compaction_says_what_it_cost(world: World) -> None:
+    runtime = world.make(
+        """
+read(); init()
+say("system", subtype="compact_boundary", compact_metadata={"pre_tokens": 900, "post_tokens": 90})
+result(usage={"input_tokens": 900, "output_tokens": 40}); read()
+"""
+    )
+    compacted = await runtime.compact(SESSION, world.record)
+    assert compacted is not None
+    assert (compacted.tokens_after, compacted.tokens.input, compacted.tokens.output) == (90, 900, 40)
+    await runtime.close()
+
+
 async def test_a_conversation_that_is_too_short_is_not_compacted(world: World) -> None:
     runtime = world.make(
         """
