@@ -44,10 +44,10 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A turn that ended. `left` is a message that came too late for it, and is in flight with it."""
+    """A turn that ended. `left` are messages that may have come too late for it, and are in flight with it."""
 
     outcome: TurnOutcome
-    left: MessageResponse | None = None
+    left: tuple[MessageResponse, ...] = ()
 
 
 class Conversation:
@@ -92,7 +92,7 @@ class Conversation:
         mail = Mail(self._inbox, self._runtime, lambda late: more(late, mark), self._injected)
         mail.start()
         try:
-            outcome, tools = await self._attempts(message, Around(mark, unread), stop)
+            outcome, tools = await self._attempts(message, Around(mark, unread), stop, mail)
         except BaseException:  # the harness ends, and acknowledges nothing: what was asked for need not be awaited
             await mail.cancel()
             raise
@@ -103,7 +103,7 @@ class Conversation:
         self._bus.emit(self._usage(outcome, message.sender, time.monotonic() - began, tools, number))
         note = outcome.reason or None
         self._bus.emit(TurnEnd(ok=outcome.ok, note=note, ending=outcome.ending.value, turn=number))
-        return Taken(outcome, mail.left)
+        return Taken(outcome, mail.left(outcome.unseen))
 
     async def compact(self, trigger: Trigger, stop: Stop) -> Shorter:
         """Compact the conversation now."""
@@ -124,7 +124,7 @@ class Conversation:
         self._full = False
         self._bus.emit(Note(text=f"a new conversation begins: {why}"))
 
-    async def _attempts(self, message: MessageResponse, around: Around, stop: Stop) -> Attempt:
+    async def _attempts(self, message: MessageResponse, around: Around, stop: Stop, mail: Mail) -> Attempt:
         """Do the turn. Do it once more if the CLI lost the conversation, and after each way to make it shorter.
 
         What is too long even for a new conversation is the fault of the message.
@@ -132,6 +132,7 @@ class Conversation:
         outcome, tools = await self._attempt(message, around, stop)
         if stop.cause is None and self._session.id is not None and _is_lost(outcome):
             await self.restart(f"the CLI does not know the last one any more ({one_line(outcome.reason, 200)})")
+            mail.drop()
             outcome, tools = _together((outcome, tools), await self._attempt(message, around, stop))
         for way in (self._compactor.compact, self._compactor.renew):
             if stop.cause is not None or outcome.ending is not Ending.OVERFLOW:
@@ -142,6 +143,7 @@ class Conversation:
                 outcome = replace(outcome, ending=outage.ending, reason=outage.reason, until=outage.until)
             if not shorter.done or stop.cause is not None:
                 break
+            mail.drop()
             outcome, tools = _together((outcome, tools), await self._attempt(message, around, stop))
             if shorter.session is None:
                 break

@@ -226,15 +226,18 @@ class Loop:
 
     async def _handle(self, message: MessageResponse) -> None:
         async with self._between:
-            then: MessageResponse | None = message
-            while then is not None:
-                then = await self._turn(then)
+            waiting: tuple[MessageResponse, ...] = (message,)
+            while waiting:
+                waiting = await self._turn(waiting[0], waiting[1:])
 
-    async def _turn(self, message: MessageResponse) -> MessageResponse | None:
-        """Do one turn and what follows. Return a message that came too late for it: nothing is acknowledged before."""
+    async def _turn(self, message: MessageResponse, others: tuple[MessageResponse, ...]) -> tuple[MessageResponse, ...]:
+        """Do one turn and what follows. Return the messages that need a turn before anything is acknowledged.
+
+        These are the others that came too late for a turn before, and those that came too late for this one.
+        """
         if self._gate.draining or self._gate.held:
             await self._release()
-            return None
+            return ()
         self._mark = self._around.credentials.mark()
         stop, wait = self._gate.begin(TurnState.THINKING), None
         again = ", delivered before" if message.redelivered else ""
@@ -243,13 +246,14 @@ class Loop:
             taken = await self._conversation.take(message, stop)
             follows = await self._follow(taken.outcome, stop)
             wait = follows.wait
-            if taken.left is not None and follows.action is Action.ACKNOWLEDGE:
-                return taken.left
+            others += taken.left
+            if others and follows.action is Action.ACKNOWLEDGE:
+                return others
             await self._settle(message, taken.outcome, follows)
             if taken.outcome.ok and self._conversation.full and not (self._gate.draining or self._gate.held):
                 self._gate.become(TurnState.COMPACTING)
                 await self._conversation.compact("watermark", stop)
-            return None
+            return ()
         finally:
             self._gate.end(wait)
 

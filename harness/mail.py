@@ -1,15 +1,15 @@
 """Messages that arrive during a turn: they reach the model in it, if the runtime can.
 
-A message that was taken is never lost and never acknowledged unseen: if the model did not get it, it is `left`, and it
-gets a turn before anything is acknowledged. So nothing is taken before hive says that something waits, and what was
-asked for is awaited, not cancelled.
+A message that was taken is never lost and never acknowledged unseen: if the model did not get it, or may not have got
+it, it is `left`, and it gets a turn before anything is acknowledged. So nothing is taken before hive says that
+something waits, and what was asked for is awaited, not cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from harness.inbox import Inbox
 from harness.runtimes.base import Runtime
@@ -40,13 +40,30 @@ class Mail:
         self._on_injected = on_injected
         self._task: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
-        self.left: MessageResponse | None = None
-        """The message that was taken too late."""
+        self._late: MessageResponse | None = None
+        self._injected: dict[str, MessageResponse] = {}
+        self._dropped: set[str] = set()
 
     def start(self) -> None:
         """Begin to look, if the runtime can take messages within a turn."""
         if self._runtime.capabilities.inject:
             self._task = asyncio.create_task(self._look())
+
+    def drop(self) -> None:
+        """Count what was injected so far as unseen: the attempt that had it is done again without it."""
+        self._dropped.update(self._injected)
+
+    def left(self, unseen: Collection[str]) -> tuple[MessageResponse, ...]:
+        """Return the messages that need a turn of their own, given the texts that the model may not have seen.
+
+        These count as delivered before, because the model may have seen them after all.
+        """
+        again = [
+            message.model_copy(update={"redelivered": True})
+            for text, message in self._injected.items()
+            if text in unseen or text in self._dropped
+        ]
+        return (*again, self._late) if self._late is not None else tuple(again)
 
     async def stop(self) -> None:
         """End the looking. Wait for the answer if a message was asked for."""
@@ -70,7 +87,7 @@ class Mail:
                 log.info("looking for messages: %s", error.summary)
                 continue
             if message is not None and not await self._inject(message):
-                self.left = message
+                self._late = message
                 return
 
     async def _await_one(self) -> bool:
@@ -88,10 +105,12 @@ class Mail:
         if self._over.is_set():
             return False
         try:
-            taken = await self._runtime.inject(self._text(message))
+            text = self._text(message)
+            taken = await self._runtime.inject(text)
         except HiveError as error:
             log.info("the runtime does not take message %d: %s", message.id, error.summary)
             return False
         if taken:
+            self._injected[text] = message
             self._on_injected(message)
         return taken

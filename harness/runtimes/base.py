@@ -98,6 +98,8 @@ class TurnOutcome:
     model: str = ""
     session_lost: bool = False
     """The CLI does not know the conversation of the request any more: the turn is done again in a new one."""
+    unseen: tuple[str, ...] = ()
+    """Injected texts of which the CLI did not report that it was done with them: the model may not have seen them."""
 
     @property
     def ok(self) -> bool:
@@ -240,7 +242,10 @@ class Runtime(Protocol):
         """Do one turn. It raises no error for what a CLI or an API does; a HiveError counts as `crashed`."""
 
     async def inject(self, text: str) -> bool:
-        """Give the model a text within the running turn. Return False if there is none or the CLI cannot."""
+        """Give the model a text within the running turn. Return False if there is none or the CLI cannot.
+
+        True is no proof that the model sees it: the outcome of the turn names those that it may not have seen.
+        """
 
     async def interrupt(self) -> None:
         """Ask the CLI to stop its turn, which then ends as `cancelled`. Return at once; harmless without a turn."""

@@ -612,6 +612,47 @@ async def test_a_message_that_the_model_did_not_get_has_a_turn_before_anything_i
         assert hive.waiting == 2
 
 
+async def test_a_message_that_the_model_may_not_have_seen_has_a_turn_with_a_hint_before_the_acknowledgement(
+    listening: Inside, hive: FakeHive
+) -> None:
+    async def forget(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        await _poll(lambda: listening.runtime.injected)
+        return replace(await OK(request, sink), unseen=tuple(listening.runtime.injected))
+
+    async def check(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        assert hive.acks == 0
+        return await OK(request, sink)
+
+    listening.runtime.steps = [forget, check]
+    await hive.post("operator", "first")
+    async with listening.start():
+        await _poll(lambda: listening.runtime.requests)
+        await hive.post("bob", "forgotten")
+        await hive.until(lambda: hive.acks == 1)
+    _, again = listening.runtime.requests
+    assert ("forgotten" in again.prompt, "may already be handled" in again.prompt) == (True, True)
+    assert (hive.waiting, hive.acked) == (0, [1, 2])
+
+
+async def test_a_message_that_reached_a_conversation_that_was_too_long_has_a_turn_of_its_own(
+    listening: Inside, hive: FakeHive
+) -> None:
+    async def overflow(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        await _poll(lambda: listening.runtime.injected)
+        return TurnOutcome(Ending.OVERFLOW, "too long", session="s1")
+
+    listening.runtime.compacted = Compacted(10, 5, "s1")
+    listening.runtime.steps = [OK, overflow]
+    await hive.post("operator", "zero")
+    async with listening.start():
+        await hive.until(lambda: hive.acks == 1)
+        await hive.post("operator", "first")
+        await _poll(lambda: len(listening.runtime.requests) == 2)
+        await hive.post("bob", "in between")
+        await hive.until(lambda: hive.acks == 2)
+    assert ["in between" in request.prompt for request in listening.runtime.requests] == [False, False, False, True]
+
+
 async def test_a_broken_connection_while_messages_are_looked_for_acknowledges_nothing_unseen(
     listening: Inside, hive: FakeHive
 ) -> None:

@@ -34,10 +34,23 @@ class Moody(ScriptedRuntime):
         self.dice = dice
         self.calm = False
         self.seen: set[int] = set()
+        self.written: list[str] | None = None
 
     @override
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
-        """End well in two of three cases."""
+        """End well in two of three cases. Of what was injected the model sees a part."""
+        self.written = []
+        lost: tuple[str, ...] = ()
+        try:
+            outcome = await self._end(request, sink)
+            lost = tuple(text for text in self.written if self.dice.random() < 0.3)
+        finally:  # what was injected into a turn that is cut off by the operator is discarded with it
+            for text in {*self.written} - {*lost}:
+                self.seen.update(map(int, _BEGINS.findall(text)))
+            self.written = None
+        return replace(outcome, unseen=lost)
+
+    async def _end(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         self.seen.update(map(int, _BEGINS.findall(request.prompt)))
         await asyncio.sleep(self.dice.random() * 0.02)
         if self.calm or self.dice.random() < 0.67:
@@ -51,9 +64,9 @@ class Moody(ScriptedRuntime):
     @override
     async def inject(self, text: str) -> bool:
         """Take a text in half of the cases."""
-        if self.dice.random() < 0.5:
+        if self.written is None or self.dice.random() < 0.5:
             return False
-        self.seen.update(map(int, _BEGINS.findall(text)))
+        self.written.append(text)
         return True
 
 

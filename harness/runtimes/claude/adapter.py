@@ -84,7 +84,7 @@ class ClaudeRuntime:
         name = str(uuid.uuid4())
         if not cli.say(text, name):
             return False
-        exchange.add(name)
+        exchange.add(name, text)
         return True
 
     async def interrupt(self) -> None:
@@ -141,6 +141,7 @@ class ClaudeRuntime:
         if not self._checked:
             await self.version()
             self._checked = True
+        unseen: tuple[str, ...] = ()
         while True:
             cli = await self._ready(session, model, sink)
             exchange = await self._converse(cli, prompt, sink)
@@ -149,7 +150,8 @@ class ClaudeRuntime:
                 sink.note("claude does not know the conversation any more: a new one begins")
                 session = None
             elif not self._learn(cli, exchange, sink):
-                return outcome
+                return replace(outcome, unseen=(*unseen, *outcome.unseen))
+            unseen += exchange.added
 
     async def _ready(self, session: str | None, model: str, sink: Sink) -> Cli:
         """Return a process for the conversation and the model: the one that runs, or a new one."""

@@ -96,6 +96,7 @@ class Exchange:
         self._meter = meter
         self._state: str | None = None
         self._added: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
         self._results: list[tuple[Result, str]] = []
         self._error = ""
         self._finished = False
@@ -121,9 +122,14 @@ class Exchange:
         """Return True if the CLI still has a text that was added."""
         return any(state not in ("done", "cancelled") for state in self._added.values())
 
-    def add(self, uuid: str) -> None:
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Return the texts that were written within the turn."""
+        return tuple(self._texts.values())
+
+    def add(self, uuid: str, text: str) -> None:
         """Note that a text was written within the turn."""
-        self._added[uuid] = "written"
+        self._added[uuid], self._texts[uuid] = "written", text
 
     def interrupt(self) -> None:
         """Note that the end of the turn was asked for."""
@@ -152,7 +158,8 @@ class Exchange:
         """Return the outcome. `code` and `stderr` are the CLI's, in case it ended or closed its output."""
         judgement = self._judgement(now, code, stderr)
         tokens, reason = self._meter.bill(), judgement.describe(self._agent)
-        return TurnOutcome(judgement.ending, reason, judgement.until, tokens=tokens, model=self.model)
+        unseen = tuple(text for uuid, text in self._texts.items() if self._added[uuid] != "done")
+        return TurnOutcome(judgement.ending, reason, judgement.until, tokens=tokens, model=self.model, unseen=unseen)
 
     def _judgement(self, now: float, code: int | None, stderr: str) -> Judgement:
         if not self._results:

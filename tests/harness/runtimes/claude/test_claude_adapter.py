@@ -221,8 +221,49 @@ async def test_a_late_text_of_which_the_cli_says_nothing_does_not_keep_the_turn_
     while not world.record.lines:
         await asyncio.sleep(0.01)
     assert await runtime.inject("more")
-    assert (await running).ok
+    outcome = await running
+    assert (outcome.ok, outcome.unseen) == (True, ("more",))
     assert list(processes(world.folder / "home")) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "read(); init(); read(); result()",
+        "read(); init(); it = read(); result(); "
+        "say('command_lifecycle', command_uuid=it['uuid'], state='cancelled'); read()",
+        "read(); init(); read(); result(); os.kill(os.getpid(), signal.SIGKILL)",
+    ],
+)
+async def test_a_late_text_of_a_cli_that_ends_or_drops_it_is_unseen(
+    world: World, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    monkeypatch.setattr(adapter, "LATE_SECONDS", 2)
+    runtime = world.make(body)
+    running = asyncio.ensure_future(world.turn(runtime))
+    while not world.record.lines:
+        await asyncio.sleep(0.01)
+    assert await runtime.inject("more")
+    outcome = await running
+    await runtime.close()
+    assert (outcome.ok, outcome.unseen) == (True, ("more",))
+
+
+async def test_a_text_for_a_conversation_that_the_cli_lost_is_unseen(world: World) -> None:
+    runtime = world.make(
+        """
+if "--resume" in sys.argv:
+    read(); init(); read(); result("No conversation found", is_error=True); sys.exit(1)
+read(); init(); result(); read()
+"""
+    )
+    running = asyncio.ensure_future(world.turn(runtime, session=SESSION))
+    while not world.record.lines:
+        await asyncio.sleep(0.01)
+    assert await runtime.inject("more")
+    outcome = await running
+    await runtime.close()
+    assert (outcome.ok, outcome.unseen) == (True, ("more",))
 
 
 async def test_a_line_of_50_mb_within_a_turn_is_shown_by_its_size_and_the_turn_goes_on(world: World) -> None:

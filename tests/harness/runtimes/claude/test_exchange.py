@@ -18,7 +18,7 @@ NOW = 1_795_225_000.0
 def exchange(*facts: Fact, added: str = "", interrupted: bool = False) -> Exchange:
     made = Exchange("mine", Meter(0.0))
     if added:
-        made.add(added)
+        made.add(added, f"text of {added}")
     if interrupted:
         made.interrupt()
     for fact in facts:
@@ -66,6 +66,34 @@ def test_a_text_that_came_too_late_keeps_the_turn_open_until_its_own_result() ->
 
 def test_a_late_text_that_the_cli_drops_ends_the_wait() -> None:
     assert exchange(mine("started"), late("queued"), OK, late("cancelled"), added="late").finished
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [OK],
+        [late("queued"), OK],
+        [late("queued"), OK, late("started")],
+        [late("queued"), OK, late("cancelled")],
+        [late("cancelled"), OK],
+    ],
+)
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_text_that_the_cli_was_not_done_with_is_unseen(facts: list[Fact], interrupted: bool) -> None:
+    made = exchange(mine("started"), *facts, added="late", interrupted=interrupted)
+    outcome = made.outcome(NOW, -9, "")
+    assert (outcome.ending, outcome.unseen) == (Ending.OK, ("text of late",))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [late("queued"), late("started"), late("completed"), OK],
+        [late("queued"), OK, late("started"), OK],
+    ],
+)
+def test_a_text_whose_result_came_was_seen(facts: list[Fact]) -> None:
+    assert exchange(mine("started"), *facts, added="late").outcome(NOW, None, "").unseen == ()
 
 
 def test_a_failure_of_either_result_is_that_of_the_turn() -> None:
