@@ -134,6 +134,7 @@ class Conversation:
             await self.restart(f"the CLI does not know the last one any more ({one_line(outcome.reason, 200)})")
             mail.drop()
             outcome, tools = _together((outcome, tools), await self._attempt(message, around, stop))
+        again = message.model_copy(update={"redelivered": True})  # it may be handled in part
         for way in (self._compactor.compact, self._compactor.renew):
             if stop.cause is not None or outcome.ending is not Ending.OVERFLOW:
                 break
@@ -144,7 +145,7 @@ class Conversation:
             if not shorter.done or stop.cause is not None:
                 break
             mail.drop()
-            outcome, tools = _together((outcome, tools), await self._attempt(message, around, stop))
+            outcome, tools = _together((outcome, tools), await self._attempt(again, around, stop))
             if shorter.session is None:
                 break
         return outcome, tools

@@ -634,6 +634,19 @@ async def test_a_message_that_the_model_may_not_have_seen_has_a_turn_with_a_hint
     assert (hive.waiting, hive.acked) == (0, [1, 2])
 
 
+async def test_a_turn_that_is_done_again_after_a_compaction_says_that_it_may_be_handled(
+    inside: Inside, hive: FakeHive
+) -> None:
+    inside.runtime.compacted = Compacted(10, 5, "s1")
+    inside.runtime.steps = [OK, ends(Ending.OVERFLOW, "too long", session="s1")]
+    await hive.post("operator", "zero")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1)
+        await hive.post("operator", "first")
+        await hive.until(lambda: hive.acks == 2)
+    assert ["may already be handled" in request.prompt for request in inside.runtime.requests] == [False, False, True]
+
+
 async def test_a_message_that_reached_a_conversation_that_was_too_long_has_a_turn_of_its_own(
     listening: Inside, hive: FakeHive
 ) -> None:
