@@ -204,7 +204,10 @@ class AcpRuntime:
         return outcome
 
     async def _follow(self, process: Process, reader: Reader, answer: asyncio.Future[Any]) -> str | None:
-        """Wait for the answer. Return why it was cancelled by hive, None if it was not."""
+        """Wait for the answer. Return why it was cancelled by hive, None if it was not.
+
+        An answer after a cancel proves nothing: some agents call the end of a cancelled turn a good one.
+        """
         stop = asyncio.create_task(self._stop.wait())
         silence = self._spec.settings.limits.silence_seconds
         quiet = min(self._preset.quiet_seconds, silence * _QUIET_SHARE)
@@ -218,7 +221,7 @@ class AcpRuntime:
                     timeout=max(left, _LOOK_SECONDS) if reader.running else max(left, 0.01),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-            return await self._cancel(process, answer, "cancelled") if self._stop.is_set() else None
+            return None if answer.done() else await self._cancel(process, answer, "cancelled")
         finally:
             stop.cancel()
 

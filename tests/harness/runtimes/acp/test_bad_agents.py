@@ -18,7 +18,9 @@ from meta.errors import HiveError
 from meta.wire.live import Unknown
 
 if TYPE_CHECKING:
+    from harness.runtimes.acp.process import Process
     from harness.runtimes.acp.table import Preset
+    from harness.runtimes.acp.updates import Reader
     from tests.harness.runtimes.acp.conftest import Stage
 
 
@@ -127,6 +129,21 @@ async def test_an_interrupt_before_the_agent_is_ready_ends_the_turn(stage: Stage
         await asyncio.sleep(0.01)
     await runtime.interrupt()
     assert (await turn).ending is Ending.CANCELLED
+
+
+async def test_an_answer_that_was_there_before_the_interrupt_is_kept(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = stage.runtime("acp", "good")
+    follow = runtime._follow
+
+    async def late(process: Process, reader: Reader, answer: asyncio.Future[object]) -> str | None:
+        await asyncio.wait({answer})
+        await runtime.interrupt()
+        return await follow(process, reader, answer)
+
+    monkeypatch.setattr(runtime, "_follow", late)
+    assert (await stage.turn(runtime)).ending is Ending.OK
 
 
 async def test_silence_of_the_model_is_an_outage_before_it_is_a_dead_agent(stage: Stage) -> None:
