@@ -69,12 +69,16 @@ class Gate:
         return self._inputs.held
 
     @property
+    def paused(self) -> bool:
+        """Return True while the operator wants no turn."""
+        return self._inputs.hold.paused
+
+    @property
     def forbidden(self) -> str:
         """Return why hive forbids the agent to call its model: a pause or the budget. Empty: it does not."""
-        hold = self._inputs.hold
-        if hold.paused:
+        if self.paused:
             return "the agent is paused"
-        return "the agent's budget is used up" if hold.over_budget else ""
+        return "the agent's budget is used up" if self._inputs.hold.over_budget else ""
 
     @property
     def busy(self) -> bool:

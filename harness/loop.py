@@ -227,17 +227,19 @@ class Loop:
     async def _handle(self, message: MessageResponse) -> None:
         async with self._between:
             waiting: tuple[MessageResponse, ...] = (message,)
+            held = self._gate.held
             while waiting:
+                if held or self._gate.draining:
+                    await self._release()
+                    return
                 waiting = await self._turn(waiting[0], waiting[1:])
+                held = self._gate.paused  # without the turns that are owed, the one that is over would be done again
 
     async def _turn(self, message: MessageResponse, others: tuple[MessageResponse, ...]) -> tuple[MessageResponse, ...]:
         """Do one turn and what follows. Return the messages that need a turn before anything is acknowledged.
 
         These are the others that came too late for a turn before, and those that came too late for this one.
         """
-        if self._gate.draining or self._gate.held:
-            await self._release()
-            return ()
         self._mark = self._around.credentials.mark()
         stop, wait = self._gate.begin(TurnState.THINKING), None
         again = ", delivered before" if message.redelivered else ""

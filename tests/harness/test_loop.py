@@ -666,6 +666,30 @@ async def test_a_message_that_reached_a_conversation_that_was_too_long_has_a_tur
     assert ["in between" in request.prompt for request in listening.runtime.requests] == [False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("hold", "order"),
+    [(Hold(over_budget=True), ["first", "late"]), (Hold(paused=True), ["first"])],
+)
+async def test_the_end_of_the_budget_does_not_undo_a_turn_that_owes_another_one_and_a_pause_does(
+    listening: Inside, hive: FakeHive, hold: Hold, order: list[str]
+) -> None:
+    async def spend(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        await _poll(lambda: listening.runtime.injected)
+        await hive.order(hold)
+        await _poll(lambda: gate.held)
+        return await OK(request, sink)
+
+    listening.runtime.takes = False
+    listening.runtime.steps = [spend]
+    await hive.post("operator", "first")
+    async with listening.start() as gate:
+        await _poll(lambda: listening.runtime.requests)
+        await hive.post("bob", "late")
+        await hive.until(lambda: hive.acks or hive.releases)
+    assert [request.message.body for request in listening.runtime.requests] == order
+    assert hive.acked == ([1, 2] if hold.over_budget else [])
+
+
 async def test_a_broken_connection_while_messages_are_looked_for_acknowledges_nothing_unseen(
     listening: Inside, hive: FakeHive
 ) -> None:
