@@ -139,12 +139,12 @@ class Conversation:
             if stop.cause is not None or outcome.ending is not Ending.OVERFLOW:
                 break
             shorter = await self._shorten(way, outcome, stop)
+            mail.drop()
             outcome = replace(outcome, tokens=outcome.tokens + shorter.tokens)
             if (outage := shorter.outage) is not None:
                 outcome = replace(outcome, ending=outage.ending, reason=outage.reason, until=outage.until)
             if not shorter.done or stop.cause is not None:
                 break
-            mail.drop()
             outcome, tools = _together((outcome, tools), await self._attempt(again, around, stop))
             if shorter.session is None:
                 break

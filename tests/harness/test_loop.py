@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
 from harness.runtimes.base import Compacted, CompactionFailed, Ending, Sink, Tokens, TurnOutcome, TurnRequest
 from meta.agent_toml.settings import parse_settings
@@ -688,6 +689,27 @@ async def test_the_end_of_the_budget_does_not_undo_a_turn_that_owes_another_one_
         await hive.until(lambda: hive.acks or hive.releases)
     assert [request.message.body for request in listening.runtime.requests] == order
     assert hive.acked == ([1, 2] if hold.over_budget else [])
+
+
+async def test_a_cancel_in_a_compaction_does_not_discard_what_was_injected_into_it(
+    listening: Inside, hive: FakeHive
+) -> None:
+    class Compacting(ScriptedRuntime):
+        @override
+        async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
+            await hive.post("bob", "in between")
+            await _poll(lambda: self.injected)
+            await hive.control(Verb.CANCEL)
+            return Compacted(10, 5, session)
+
+    steps = [OK, ends(Ending.OVERFLOW, "too long", session="s1")]
+    listening.runtime = Compacting(steps, capabilities=listening.runtime.capabilities)
+    await hive.post("operator", "zero")
+    async with listening.start():
+        await hive.until(lambda: hive.acks == 1)
+        await hive.post("operator", "first")
+        await hive.until(lambda: hive.acks == 2)
+    assert [request.message.body for request in listening.runtime.requests] == ["zero", "first", "in between"]
 
 
 async def test_a_broken_connection_while_messages_are_looked_for_acknowledges_nothing_unseen(
