@@ -34,6 +34,10 @@ LADDER = ((signal.SIGTERM, 3.0),)
 """The signals that ask a CLI to end, with the seconds that it gets. SIGKILL follows."""
 
 _CHUNK = 256 * 1024
+_READ = 16 * 1024
+"""Bytes that are split at a time: with a line for each byte that takes some 10 ms."""
+_LINES = 64
+"""Lines after which the event loop has its turn. Queued lines would hold it up until the last of them."""
 _KILL_SECONDS = 10.0
 _LOOK_SECONDS = 60.0
 _DRAIN_SECONDS = 1.0
@@ -101,6 +105,7 @@ class Child:
         """A caller waits for a line, and there is none."""
         self._split = Lines()
         self._lines: deque[Line] = deque()
+        self._returned = 0
         self._transports: list[asyncio.BaseTransport] = []
         self._pipe = _Pipe()
         self._stdin: asyncio.WriteTransport | None = None
@@ -135,15 +140,19 @@ class Child:
 
         A cancelled call loses nothing. One caller at a time.
         """
+        if self._returned >= _LINES:
+            await asyncio.sleep(0)
+            self._returned = 0
         while not self._lines:
             self._starved = True
             try:
-                data = await self._reader.read(_CHUNK)
+                data = await self._reader.read(_READ)
             finally:
                 self._starved = False
             self._lines.extend(self._split.feed(data) if data else self._split.finish())
             if not data and not self._lines:
                 return None
+        self._returned += 1
         return self._lines.popleft()
 
     async def lines(self) -> AsyncIterator[Line]:

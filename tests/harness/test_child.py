@@ -48,6 +48,25 @@ async def test_lines_come_as_they_are_written_and_the_last_may_lack_its_end() ->
         assert [line async for line in child.lines()] == [Line(b"one"), Line(b""), Line(b"two")]
 
 
+@pytest.mark.parametrize("line", ["", "{}"])
+async def test_a_flood_of_short_lines_leaves_the_event_loop_its_turns(line: str) -> None:
+    rounds: list[int] = [0]
+
+    async def count() -> None:
+        while True:
+            rounds[0] += 1
+            await asyncio.sleep(0)
+
+    async with shell(f"yes '{line}' | head -c 300000") as child:
+        counting = asyncio.create_task(count())
+        most = lines = before = 0
+        async for _ in child.lines():
+            before, lines = (before, lines + 1) if rounds[0] == before else (rounds[0], 1)
+            most = max(most, lines)
+        counting.cancel()
+    assert most <= 64
+
+
 async def test_a_line_of_50_mb_keeps_its_head_and_the_next_line_is_whole() -> None:
     async with shell("head -c 50000000 /dev/zero | tr '\\0' x; echo; echo next") as child:
         long, after = [line async for line in child.lines()]

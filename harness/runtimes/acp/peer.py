@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.runtimes.acp.rules import Failure
+from harness.runtimes.json_line import check_shape
 from meta.errors import HiveError
 
 Json = dict[str, Any]
-
-MAX_DEPTH = 100
-"""Levels of nesting of a line that is kept as JSON. A deeper one is kept as text."""
 
 _TEXT = 2000
 METHOD_NOT_FOUND = -32601
@@ -139,22 +137,12 @@ class Peer:
 
 def parse(data: bytes) -> Any:
     """Return the JSON value of a line, fit to be written in UTF-8 again. Raise ValueError if it is none."""
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
-        raise ValueError("too deep")
+    check_shape(data)
     value = _DECODER.decode(data.decode())
     if b"\\ud" in data or b"\\uD" in data:  # an escaped half of a surrogate pair may lack the other half
         text = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         value = json.loads(text)
     return value
-
-
-def _depth(data: bytes) -> int:
-    """Return the most levels that are open at once. A bracket within a text counts too, which does no harm."""
-    depth = most = 0
-    for byte in data:
-        depth += (byte in b"[{") - (byte in b"]}")
-        most = max(most, depth)
-    return most
 
 
 def _finite(text: str) -> float:

@@ -25,11 +25,9 @@ from harness.runtimes.claude.facts import (
     RateLimit,
     Result,
 )
+from harness.runtimes.json_line import check_shape
 from meta.text import one_line
 from meta.wire.live import AnyItem, Notice, Text, TextDelta, Thinking, ToolCall, ToolResult, Unknown
-
-MAX_DEPTH = 100
-"""Levels of nesting of a line that is kept as JSON. A deeper one is kept as text."""
 
 _HALF = re.compile(rb"\\u[dD][89abAB]")
 """Half of a surrogate pair, which UTF-8 cannot express, may stand in the line."""
@@ -82,22 +80,9 @@ def _sort(parts: Iterator[AnyItem | Fact]) -> tuple[tuple[AnyItem, ...], tuple[F
 
 # a line's JSON
 def _load(data: bytes) -> object:
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
-        raise ValueError("too deep")
+    check_shape(data)
     value = _DECODER.decode(data.decode("utf-8", "replace"))
     return _without_halves(value) if _HALF.search(data) else value
-
-
-def _depth(data: bytes) -> int:
-    """Return the most levels that are open at once. A bracket within a text counts too, which does no harm."""
-    depth = most = 0
-    for byte in data:
-        if byte in b"[{":
-            depth += 1
-            most = max(most, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return most
 
 
 def _refuse(name: str) -> object:

@@ -37,8 +37,10 @@ class Cli:
 
     async def read(self) -> Parsed | None:
         """Return its next line; None once it closed its output."""
-        line = await self.child.line()
-        return None if line is None else parse_line(line.data, line.dropped)
+        while (line := await self.child.line()) is not None:
+            if line.dropped or line.data.strip():
+                return parse_line(line.data, line.dropped)
+        return None
 
     def say(self, text: str, message: str, *, verbatim: bool = True) -> bool:
         """Give it a text of the user, named by a uuid. Return False if it no longer reads.
