@@ -62,6 +62,15 @@ def judge(row: LoginRow, data: bytes) -> Presence:
     return _missing(f"{row.file}: {complaint}") if complaint else _PRESENT
 
 
+def has_key(row: LoginRow, data: bytes) -> bool:
+    """Return True if the bytes of the file of keys have a value for one that the CLI takes. Pure."""
+    for line in data.decode("utf-8", "replace").splitlines():
+        name, _, value = line.strip().removeprefix("export ").partition("=")
+        if name.strip() in row.keys and value.strip().strip("'\""):
+            return True
+    return False
+
+
 def _missing(reason: str) -> Presence:
     return Presence(Standing.MISSING, reason)
 
@@ -73,15 +82,13 @@ class Credentials:
         self._row = row
         folder = env.get(row.variable) if row.variable else None
         self._path = Path(folder or home / row.folder, row.file) if row.file else None
+        self._keys = self._path.with_name(row.key_file) if self._path and row.key_file else None
         self._by_key = any(env.get(key) for key in row.keys)
 
     def mark(self) -> Mark | None:
         """Return a value that changes when the file appears, changes or goes; None without one. It does not block."""
-        try:
-            status = self._path.lstat() if self._path is not None else None
-        except OSError:
-            return None
-        return None if status is None else (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+        marks = [mark for path in (self._path, self._keys) if path is not None and (mark := _mark(path)) is not None]
+        return None if not marks else marks[0] if len(marks) == 1 else _both(*marks)
 
     def look(self) -> Presence:
         """Return whether there is a login. It reads at most MOST bytes."""
@@ -89,6 +96,8 @@ class Credentials:
             return _PRESENT
         if self._path is None:
             return _UNKNOWN
+        if self._keys is not None and self._has_key(self._keys):
+            return _PRESENT
         try:
             return judge(self._row, _read(self._path))
         except FileNotFoundError:
@@ -98,12 +107,30 @@ class Credentials:
                 return _UNKNOWN
             return _missing(f"{self._row.file} cannot be read: {error.strerror or 'it is no file'}")
 
+    def _has_key(self, path: Path) -> bool:
+        try:
+            return has_key(self._row, _read(path))
+        except OSError:
+            return False
+
     async def fresh(self) -> Presence:
         """Return whether there is a login at this moment."""
         return self.look()
 
     async def feed(self) -> None:
         """Return at once: each look is of its moment."""
+
+
+def _mark(path: Path) -> Mark | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+
+def _both(one: Mark, other: Mark) -> Mark:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
 
 
 def _read(path: Path) -> bytes:

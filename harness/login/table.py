@@ -36,7 +36,8 @@ class LoginRow:
 
     `needed`: without one no turn works. `folder` is where it keeps it, relative to the home, unless the variable
     `variable` names another one; `file` is the file in there. `complaint` says what is wrong with the parsed file, ""
-    if nothing is. With one of `keys` in the environment no file is needed. `dialogue` and `logout` are None if hive
+    if nothing is. With one of `keys` in the environment no file is needed, nor with one in `key_file` beside the file,
+    whose lines are `NAME=value`. `dialogue` and `logout` are None if hive
     does not drive them; then `instead` says what helps.
     """
 
@@ -46,6 +47,7 @@ class LoginRow:
     variable: str = ""
     file: str = ""
     keys: tuple[str, ...] = ()
+    key_file: str = ""
     complaint: Callable[[Any], str] | None = None
     dialogue: Dialogue | None = None
     logout: tuple[str, ...] | None = None
@@ -117,6 +119,7 @@ TABLE: Mapping[str, LoginRow] = MappingProxyType(
             folder=".gemini",
             file="oauth_creds.json",
             keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            key_file=".env",
             complaint=_any_object,
             instead=f"{_SHELL} with `gemini`, whose login needs a terminal",
         ),

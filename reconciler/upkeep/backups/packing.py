@@ -30,7 +30,7 @@ from meta.layout import Layout
 from meta.names import AgentName, Sha, agent_name
 from meta.own_file import sync_folder
 from meta.process.disk import disk_error
-from meta.wire.login import LOGIN_FILES
+from meta.wire.login import is_login_file
 from reconciler.upkeep.backups import archive
 from reconciler.upkeep.backups.archive import Manifest, kind_of
 
@@ -298,7 +298,7 @@ def _is_login(path: str) -> bool:
     """Return True for the login of a coding agent. A copy of it would end the original at its next refresh."""
     top, _, rest = path.partition("/")
     _agent, _, inside = rest.partition("/")
-    return top == "agents" and inside.removeprefix("home/") in LOGIN_FILES
+    return top == "agents" and is_login_file(inside.removeprefix("home/"))
 
 
 def _is_text(name: str) -> bool:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harness.login.presence import MOST, Credentials, Presence, Standing, judge
 from harness.login.table import CLAUDE, CODEX, TABLE
 from harness.login.watch import Watch
+from harness.runtimes.acp.table import PRESETS
 from meta.wire.login import LOGIN_FILES
 
 LOGIN = json.dumps({"claudeAiOauth": {"accessToken": "a", "refreshToken": "r", "expiresAt": 1}}).encode()
@@ -81,6 +82,26 @@ def test_no_content_of_the_file_is_an_error_or_is_in_the_reason(data: bytes) -> 
 
 def test_every_file_of_a_login_is_one_that_backups_leave_out(tmp_path: Path) -> None:
     assert {f"{row.folder}/{row.file}" for row in TABLE.values() if row.file} <= LOGIN_FILES
+    assert {f"{row.folder}/{row.key_file}" for row in TABLE.values() if row.key_file} <= LOGIN_FILES
+    assert {file for preset in PRESETS.values() for file in preset.credentials} <= LOGIN_FILES
+
+
+@pytest.mark.parametrize(
+    ("text", "standing"),
+    [
+        ("# mine\nexport GEMINI_API_KEY='x'\n", Standing.PRESENT),
+        ("GOOGLE_API_KEY=x", Standing.PRESENT),
+        ("GEMINI_API_KEY=\nOTHER=x\n#GEMINI_API_KEY=x", Standing.MISSING),
+    ],
+)
+def test_a_key_in_the_file_of_keys_is_a_login_of_gemini(tmp_path: Path, text: str, standing: Standing) -> None:
+    credentials = Credentials(TABLE["gemini"], tmp_path, {})
+    (tmp_path / ".gemini").mkdir()
+    before = credentials.mark()
+    (tmp_path / ".gemini" / ".env").write_text(text)
+    assert credentials.look().standing is standing
+    assert before is None
+    assert credentials.mark() is not None
 
 
 def test_without_a_file_there_is_no_login(credentials: Credentials) -> None:

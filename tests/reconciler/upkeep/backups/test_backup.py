@@ -310,7 +310,7 @@ async def test_links_and_pipes_of_agents_are_left_out_and_named(layout: Layout, 
     assert not target.agent_state(ALICE).exists()
 
 
-@pytest.mark.parametrize("file", sorted(LOGIN_FILES))
+@pytest.mark.parametrize("file", [*sorted(LOGIN_FILES), ".codex/auth.json.tmp", ".claude/.credentials.json.a1"])
 async def test_no_login_of_a_coding_agent_is_in_a_backup(layout: Layout, tmp_path: Path, file: str) -> None:
     login = layout.agent_home(ALICE) / file
     login.parent.mkdir(parents=True)
