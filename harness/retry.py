@@ -30,6 +30,10 @@ LONGEST_LIMIT = 8 * 86_400.0
 """Seconds that a limit lasts, at most: a week and a day. A CLI that names a later time is asked again then."""
 
 
+MANY = 5
+"""Parked turns in a row after which the reason has their number: it may be the message, and no outage."""
+
+
 class Action(StrEnum):
     """What happens to the messages of the turn."""
 
@@ -62,7 +66,9 @@ def follow(outcome: TurnOutcome, cause: Cause | None, history: History, now: flo
             return Next(Action.ACKNOWLEDGE, History())
         case Ending.PARKED:
             until = _until(outcome.until, history.parked, now, random)
-            return Next(Action.RELEASE, History(history.parked + 1), Wait(TurnState.PARKED, outcome.reason, until))
+            parked = history.parked + 1
+            reason = f"try {parked}: {outcome.reason}" if parked >= MANY else outcome.reason
+            return Next(Action.RELEASE, History(parked), Wait(TurnState.PARKED, reason, until))
         case Ending.NEEDS_LOGIN:
             return Next(Action.RELEASE, history, Wait(TurnState.NEEDS_LOGIN, outcome.reason))
         case Ending.CANCELLED if cause is Cause.OPERATOR:

@@ -53,6 +53,7 @@ KINDS = (
     Kind("proposal", Severity.NORMAL, sources.proposals),
     Kind("dead-letter", Severity.NORMAL, sources.dead_letters),
     Kind("refused-push", Severity.NORMAL, sources.refused),
+    Kind("agent-parked", Severity.LOW, sources.parked),
     Kind("stale-proposal", Severity.LOW, sources.stale_proposals),
     Kind("agent-condition", Severity.LOW, sources.conditions),
     Kind("watching", Severity.LOW, sources.watching),

@@ -16,6 +16,9 @@ from reconciler.attention.facts import Alarm, Facts
 from reconciler.plan.phases import PHASES
 from reconciler.views import AgentStatus, Card
 
+LONG_WAIT = 75.0
+"""Seconds that a parked agent waits once several tries in a row failed, or that the limit of an account lasts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -148,6 +151,17 @@ def needs_login(facts: Facts) -> Iterator[Draft]:
     for row in facts.agents:
         if row.phase == "needs-login":
             yield _agent(row, f"{row.agent} needs a login to take turns", f"hive plan {row.agent}")
+
+
+def parked(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents that wait long for a limit or an outage to pass. All their messages wait."""
+    for row in facts.agents:
+        if row.phase != "parked" or row.turn_until is None or row.state_since is None:
+            continue
+        if row.turn_until - row.state_since >= LONG_WAIT:
+            what = f"{row.agent} takes no turns: its model does not answer, or refuses them"
+            how = f"it tries again by itself; `hive attach {row.agent}` shows what fails"
+            yield Draft(row.agent, what, f"hive plan {row.agent}", row.turn_reason, row.agent, row.since, how, True)
 
 
 def over_budget(facts: Facts) -> Iterator[Draft]:

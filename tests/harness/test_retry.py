@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.hold import Wait
-from harness.retry import FIRST_DELAY, LONGEST_DELAY, LONGEST_LIMIT, SPREAD, Action, History, follow
+from harness.retry import FIRST_DELAY, LONGEST_DELAY, LONGEST_LIMIT, MANY, SPREAD, Action, History, follow
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.stop import Cause
 from meta.wire.link import TurnState
@@ -39,7 +39,8 @@ def parked(history: History, random: float, until: float | None = None) -> tuple
     follows = follow(TurnOutcome(Ending.PARKED, "down", until), None, history, NOW, random)
     assert follows.wait is not None
     assert follows.wait.until is not None
-    assert (follows.wait.state, follows.wait.reason) == (TurnState.PARKED, "down")
+    assert follows.wait.state is TurnState.PARKED
+    assert follows.wait.reason == ("down" if history.parked < 4 else f"try {history.parked + 1}: down")
     return follows.history, follows.wait.until - NOW
 
 
@@ -52,6 +53,12 @@ def test_the_delays_of_an_outage_double_up_to_a_bound_and_begin_anew_after_a_goo
     assert max(delays) == delays[-1] == LONGEST_DELAY
     history = follow(TurnOutcome(Ending.OK), None, history, NOW, 0.0).history
     assert parked(history, 0.0)[1] == FIRST_DELAY
+
+
+def test_many_parked_turns_in_a_row_are_in_the_reason() -> None:
+    follows = follow(TurnOutcome(Ending.PARKED, "down"), None, History(MANY - 1), NOW, 0.0)
+    assert follows.wait is not None
+    assert follows.wait.reason == "try 5: down"
 
 
 def test_a_delay_is_cut_by_up_to_half_at_random() -> None:

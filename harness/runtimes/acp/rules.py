@@ -68,10 +68,15 @@ COMMON = (
     Rule(Ending.PARKED, kind=r"rate_limit|server_error|overloaded|billing.*|.*(timeout|notfound|connection).*"),
     Rule(Ending.NEEDS_LOGIN, text=r"\b401\b|unauthorized|api[ _]key|not logged in|/login\b"),
     WRONG_MODEL,
+    # no lone number and no lone word such as "socket": they are in messages about the agent's own work, too
     Rule(
         Ending.PARKED,
-        text=r"\b(404|408|429|5\d\d)\b|rate.?limit|quota|overloaded|unavailable|timed? ?out|terminated|network"
-        r"|ECONN|ENOTFOUND|EAI_AGAIN|socket|fetch failed|stream disconnected|error sending request|reconnect",
+        text=r"^\W*(404|408|429|5\d\d)\b"
+        r"|\b(?<!exit )(http|status|code|error|response)( code)?(/[\d.]+)?\W{0,3}(404|408|429|5\d\d)\b"
+        r"|\b(404|408|429|5\d\d) (not found|request timeout|too many requests|internal server error|bad gateway"
+        r"|service unavailable|gateway timeout)|rate.?limit|too many requests|quota|overloaded|unavailable|timed? ?out"
+        r"|network (error|is unreachable|timeout)|ECONN|ENOTFOUND|EAI_AGAIN|socket (hang up|closed|error|timeout)"
+        r"|socket connection was|^terminated$|fetch failed|stream disconnected|error sending request|reconnect",
     ),
 )
 """Rules for every agent, after those of its preset. A failure that no rule matches is `refused`."""

@@ -13,6 +13,7 @@ from reconciler.attention.ages import Ages
 from reconciler.attention.facts import Alarm, Alarms, Facts
 from reconciler.attention.registry import DETAIL_LIMIT, KINDS, TITLE_LIMIT, FirstSeen, collect, count_kinds
 from reconciler.attention.row import ROWS_MOST, Severity, listed
+from reconciler.attention.sources import LONG_WAIT
 from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
 from reconciler.store.messages.text import DeadLetterHead
@@ -72,6 +73,9 @@ CASES: dict[str, Facts] = {
     "proposal": Facts(proposals=(card(7, EVIL),)),
     "dead-letter": Facts(dead_letters=(DeadLetterHead(12, EVIL, "alice", int(NOW) - 7),)),
     "refused-push": Facts(refused=(TIP,)),
+    "agent-parked": Facts(
+        agents=(agent("parked", state_since=NOW, turn_until=NOW + LONG_WAIT, turn_reason=EVIL),),
+    ),
     "stale-proposal": Facts(proposals=(card(7, EVIL),), stale={ALICE: frozenset({ProposalId(7)})}),
     "agent-condition": Facts(conditions={ALICE: (EVIL,)}),
     "watching": Facts(alarms=Alarms(watching=(Alarm("proposed", "the kernel has no watches left"),))),
@@ -100,6 +104,7 @@ COMMANDS = {
     "proposal": "hive diff 7",
     "dead-letter": "hive dead-letters",
     "refused-push": "hive pending",
+    "agent-parked": "hive plan alice",
     "stale-proposal": "hive diff 7",
     "agent-condition": "hive plan alice",
     "watching": "hive doctor",
