@@ -94,10 +94,16 @@ class Budgets:
             now = self._clock()
             sums = await self._sums(now)
             names = set(self._names())
+            failed: HiveError | None = None
             for agent in names:
-                await self._compare(agent, sums, now)
+                try:
+                    await self._compare(agent, sums, now)
+                except HiveError as error:  # the others are compared
+                    failed = error
             for agent in {*self._over, *self._recorded} - names:
                 await self._set(agent, None, now)
+            if failed is not None:
+                raise failed
 
     async def run(self) -> None:
         """Look every RELOOK seconds, and at the time when a day ends, until cancelled."""
@@ -109,8 +115,12 @@ class Budgets:
                 log.warning("budgets cannot be compared: %s", error.summary, extra={"limited": "budgets"})
             else:
                 self._rounds.succeed()
-            ends = min((over.until for over in self._over.values()), default=float("inf"))
-            await asyncio.sleep(min(RELOOK, max(0.1, ends - self._clock())))
+            await asyncio.sleep(self._pause(self._clock()))
+
+    def _pause(self, now: float) -> float:
+        """Return the seconds until the next look. A day that has ended is not looked for again."""
+        ends = min((over.until for over in self._over.values() if over.until > now), default=float("inf"))
+        return min(RELOOK, max(0.1, ends - now))
 
     async def _sums(self, now: float) -> dict[str, Sums]:
         return await self._db.read(partial(rows.sums, day=day_of(now)))
@@ -120,8 +130,11 @@ class Budgets:
             settings = await self._settings(agent)
         except HiveError as error:
             log.warning("the budget of %s cannot be read: %s", agent, error.summary, extra={"limited": "budgets"})
-            return
-        if settings is CLOSED:  # a damaged agent.toml neither holds nor frees
+            settings = CLOSED
+        if settings is CLOSED:  # a damaged agent.toml neither holds nor frees, but a day ends all the same
+            before = self._over.get(agent)
+            if before is not None and before.until <= now:
+                await self._set(agent, None, now)
             return
         budget = settings.budget if settings is not None else Budget()
         await self._set(agent, judge(budget, sums.get(agent, Sums()), now), now)

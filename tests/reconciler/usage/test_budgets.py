@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -198,6 +200,55 @@ async def test_an_agent_toml_that_cannot_be_read_neither_frees_nor_holds(
     hive.settings[ALICE] = hive.settings[BOB] = settings
     await hive.budgets.round()
     assert set(hive.holds.held) == {ALICE}
+
+
+@pytest.mark.parametrize("settings", [CLOSED, TransientError("the repo is busy", "")])
+async def test_an_agent_toml_that_cannot_be_read_at_midnight_frees_the_agent(
+    hive: Hive, settings: AgentSettings | Exception
+) -> None:
+    await hive.turn()
+    await hive.turn()
+    hive.settings[ALICE] = settings
+    hive.now = MIDNIGHT + 1
+    await hive.budgets.round()
+    assert hive.holds.held == {}
+    assert hive.budgets.over == {}
+
+
+async def test_a_day_that_has_ended_is_not_looked_for_again_and_again(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hive.turn()
+    await hive.turn()
+    hive.now = MIDNIGHT + 1
+    rounds = 0
+
+    async def fail() -> None:
+        nonlocal rounds
+        rounds += 1
+        raise TransientError("the database is busy", "")
+
+    monkeypatch.setattr(hive.budgets, "round", fail)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await hive.budgets.run()
+    assert rounds == 1
+
+
+async def test_an_agent_whose_hold_cannot_be_recorded_does_not_keep_the_others_from_theirs(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for agent in (ALICE, BOB):
+        await hive.turn(agent)
+        hive.settings[agent] = AgentSettings(budget=Budget(turns=1))
+
+    async def full(_work: object) -> None:
+        raise DiskFull("the disk is full", "")
+
+    monkeypatch.setattr(hive.db, "write", full)
+    with pytest.raises(DiskFull):
+        await hive.budgets.round()
+    assert set(hive.holds.held) == {ALICE, BOB}
 
 
 async def test_a_full_disk_holds_the_agent_all_the_same_and_the_event_follows(
