@@ -169,6 +169,11 @@ def _assistant(line: Object) -> Parts:
                 yield ToolCall(id=_text(block.get("id")), name=_word(block.get("name")), input=arguments)
             case "redacted_thinking":
                 yield Thinking(text="")
+            case str(kind) if kind.endswith("_tool_result"):  # of a tool that the API runs itself
+                content = block.get("content")
+                failed = _text(_object(content).get("type")).endswith("_error")
+                output = _flat(content) if isinstance(content, str | list) else json.dumps(content, ensure_ascii=False)
+                yield ToolResult(id=_text(block.get("tool_use_id")), output=output, is_error=failed)
             case other:
                 yield Unknown(name=f"assistant/{_word(other)}")
     if line.get("error"):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.runtimes.claude.exchange import Exchange, Meter
 from harness.runtimes.claude.lines import Parsed, parse_line
-from meta.wire.live import Stream, TextDelta, Unknown, decode_event, encode_event
+from harness.watchdog import Watchdog
+from meta.wire.live import Stream, TextDelta, ToolResult, Unknown, decode_event, encode_event
 
 STREAMS = sorted((Path(__file__).parent / "streams").glob("*.jsonl"))
 NOW = 1_795_225_000.0
@@ -292,3 +293,19 @@ def test_what_is_said_again_is_said_whole_by_a_line_that_is_kept(path: Path) -> 
 @pytest.mark.parametrize("event", [{"type": "new"}, {"type": "content_block_delta", "delta": {"type": "new"}}, {}, 5])
 def test_a_piece_of_an_unknown_kind_is_kept(event: object) -> None:
     assert not parse_line(json.dumps({"type": "stream_event", "event": event}).encode()).repeated
+
+
+@pytest.mark.parametrize(
+    ("content", "failed"),
+    [([{"type": "web_search_result", "title": "x"}], False), ({"type": "web_search_tool_result_error"}, True)],
+)
+def test_a_tool_that_the_api_runs_itself_ends_with_its_result(content: object, failed: bool) -> None:
+    call = {"type": "server_tool_use", "id": "a", "name": "web_search", "input": {}}
+    result = {"type": "web_search_tool_result", "tool_use_id": "a", "content": content}
+    watchdog = Watchdog(600, 1800, lambda: 0.0)
+    watchdog.line(parse_line(json.dumps({"type": "assistant", "message": {"content": [call]}}).encode()).items)
+    assert watchdog.limit == 1800
+    items = parse_line(json.dumps({"type": "assistant", "message": {"content": [result]}}).encode()).items
+    watchdog.line(items)
+    assert watchdog.limit == 600
+    assert [item.is_error for item in items if isinstance(item, ToolResult)] == [failed]
