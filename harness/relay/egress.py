@@ -2,7 +2,7 @@
 
 What listens there is hive's business, outside of the container. Only if nothing does is the request read, as far as
 its head, and answered with 503 and one line that says so: a CLI shows it, and `x-should-retry: false` keeps the
-Anthropic SDK from retries that cannot help.
+Anthropic SDK from retries that cannot help. After too many connections a retry does help.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from harness.relay.idle import Connection, Connections
 from harness.relay.listener import CHUNK, HOST, connect, linger, listening
 
 SOCKET = "egress.sock"
 CONNECTIONS = 128
-"""The limit of connections at the same time. Tools of an agent may open many."""
+"""The limit of connections at the same time. Tools of an agent may open many, and leave them open: beyond the limit
+an idle one is closed, so that the CLI reaches its model."""
 PATIENCE = 1.0
 """Seconds that a connection waits for a socket that does not answer."""
 HEAD_SECONDS = 30.0
@@ -25,53 +27,69 @@ HEAD_SECONDS = 30.0
 
 @contextlib.asynccontextmanager
 async def egress_relay(
-    directory: Path, *, port: int = 0, patience: float = PATIENCE, limit: int = CONNECTIONS
+    directory: Path,
+    *,
+    port: int = 0,
+    patience: float = PATIENCE,
+    limit: int = CONNECTIONS,
+    connections: Connections | None = None,
 ) -> AsyncIterator[str]:
     """Relay inside the block; yield the base URL for the CLI. The socket may come and go at any time."""
     path = directory / SOCKET
+    kept = connections or Connections()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with kept.add() as connection:
+            await carry(reader, writer, connection)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: Connection) -> None:
         try:
             out_reader, out_writer = await connect(str(path), patience)
         except OSError as error:
             await _answer(reader, writer, f"no way out of this container: {path} does not answer ({error.strerror})")
             return
         try:
-            await _relay((reader, writer), (out_reader, out_writer))
+            await _relay((reader, writer), (out_reader, out_writer), connection)
         except BaseException:
             out_writer.transport.abort()
             raise
         out_writer.close()
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _answer(reader, writer, f"too many connections through the way out, at most {limit} at the same time")
+        reason = f"too many connections through the way out, at most {limit} at the same time"
+        await _answer(reader, writer, reason, retry=True)
 
-    async with listening(serve, refuse, limit=limit, port=port) as chosen:
+    async with listening(serve, refuse, limit=limit, port=port, make_room=kept.close_idle) as chosen:
         yield f"http://{HOST}:{chosen}"
 
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _relay(inner: Streams, outer: Streams) -> None:
+async def _relay(inner: Streams, outer: Streams, connection: Connection) -> None:
     """Carry bytes both ways until both sides have ended. OSError if one broke off."""
     try:
         async with asyncio.TaskGroup() as ways:
-            ways.create_task(_carry(inner[0], outer[1]))
-            ways.create_task(_carry(outer[0], inner[1]))
+            ways.create_task(_carry(inner[0], outer[1], connection, request=True))
+            ways.create_task(_carry(outer[0], inner[1], connection, request=False))
     except* OSError as errors:
         raise ConnectionResetError("one side broke off") from errors
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: Connection, *, request: bool
+) -> None:
     """Carry bytes one way: no faster than the receiver reads, without a limit of time, its end too."""
     while data := await reader.read(CHUNK):
+        connection.carry(request=request)
         writer.write(data)
         await writer.drain()
     writer.write_eof()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reason: str) -> None:
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reason: str, *, retry: bool = False
+) -> None:
     """Read the head of the request, and answer 503. The body has the form in which APIs of models report errors."""
     try:
         async with asyncio.timeout(HEAD_SECONDS):
@@ -84,7 +102,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, re
         "HTTP/1.1 503 Service Unavailable",
         "content-type: application/json",
         f"content-length: {len(body)}",
-        "x-should-retry: false",
+        f"x-should-retry: {'true' if retry else 'false'}",
         "connection: close",
     )
     writer.write("\r\n".join((*lines, "", "")).encode("ascii"))

@@ -21,19 +21,22 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def listening(serve: Serve, refuse: Serve, *, limit: int, port: int = 0) -> AsyncIterator[int]:
+async def listening(
+    serve: Serve, refuse: Serve, *, limit: int, port: int = 0, make_room: Callable[[], bool] = lambda: False
+) -> AsyncIterator[int]:
     """Serve connections inside the block; yield the port. 0, or a port that is taken: the kernel chooses one.
 
-    Connections beyond `limit` go to `refuse`, and beyond twice as many they are cut off, so that descriptors are left
-    for everything else. At the end of the block open connections are cut off.
+    At `limit` connections `make_room` is called, which may end one and return True. Otherwise further ones go to
+    `refuse`, and beyond twice as many they are cut off, so that descriptors are left for everything else. At the end of
+    the block open connections are cut off.
     """
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(tasks) >= 2 * limit:
+        chosen = serve if len(tasks) < limit or make_room() else refuse
+        if chosen is refuse and len(tasks) >= 2 * limit:
             writer.transport.abort()
             return
-        chosen = serve if len(tasks) < limit else refuse
         task = asyncio.get_running_loop().create_task(_session(chosen, reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)

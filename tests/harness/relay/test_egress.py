@@ -13,6 +13,7 @@ import pytest
 
 from harness.relay import egress, listener
 from harness.relay.egress import egress_relay
+from harness.relay.idle import Connections
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -168,6 +169,50 @@ async def test_connections_beyond_the_limit_are_answered_and_beyond_twice_as_man
         assert await first[0].readexactly(4) == b"GET "
         for _, writer in (first, second, third):
             writer.close()
+
+
+async def test_idle_connections_of_tools_make_room_for_a_request(way: Path) -> None:
+    connections = Connections(unused=0.0, answered=0.0)
+    async with outside(way, echo), egress_relay(way, limit=2, connections=connections) as url:
+        unused, answered = await dial(url), await dial(url)
+        writers: list[asyncio.StreamWriter] = []
+        answered[1].write(b"hello")
+        assert await answered[0].readexactly(5) == b"hello"
+        for closed, closed_writer in (unused, answered):
+            reader, writer = await dial(url)
+            writers.append(writer)
+            writer.write(b"GET ")
+            assert await reader.readexactly(4) == b"GET "
+            with contextlib.suppress(ConnectionResetError):
+                assert await closed.read() == b""
+            closed_writer.close()
+        for writer in writers:
+            writer.close()
+
+
+async def test_a_connection_whose_request_waits_for_its_answer_is_not_closed_for_another(way: Path) -> None:
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(4)
+        asked.set()
+        await finish.wait()
+        writer.write(b"done")
+        writer.close()
+
+    asked, finish = asyncio.Event(), asyncio.Event()
+    connections = Connections(unused=0.0, answered=0.0)
+    async with outside(way, wait), egress_relay(way, limit=1, connections=connections) as url:
+        reader, writer = await dial(url)
+        writer.write(b"GET ")
+        await asked.wait()
+        other, other_writer = await dial(url)
+        other_writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        head = await other.read()
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"x-should-retry: true" in head
+        finish.set()
+        assert await reader.read() == b"done"
+        for each in (writer, other_writer):
+            each.close()
 
 
 async def test_only_loopback_is_listened_on_and_a_port_that_is_taken_is_replaced(way: Path) -> None:
