@@ -24,6 +24,9 @@ def programs() -> dict[str, str]:
 
 def real_turn(story: Story) -> None:
     """The chapter, or a line with the reason why it is left out."""
+    if not story.has_the_hosts_agents:
+        story.skip("a turn of a real coding agent", "left out, its CLI would be of the container's own system")
+        return
     if not programs():
         reason = "left out, the claude CLI is not here; `make claude` installs it (235 MB), then `make demo` again"
         story.skip("a turn of a real coding agent", reason)

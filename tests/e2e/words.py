@@ -35,6 +35,9 @@ class Unexpected(Exception):
 class Story:
     """A hive in a temporary directory, and the words for what happens to it."""
 
+    has_the_hosts_agents = True
+    """Its containers have the coding agents of the host."""
+
     def __init__(self, directory: Path, out: Callable[[str], None]) -> None:
         self.state = directory / "state"
         self.runtime = directory / "run"

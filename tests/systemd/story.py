@@ -29,6 +29,8 @@ SECONDS = 180.0
 class NixosStory(e2e.Story):
     """The story's words for a daemon with backend `nixos`."""
 
+    has_the_hosts_agents = False
+
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, out=say)
         self.state, self.runtime = host.HOME / "state", RUNTIME
