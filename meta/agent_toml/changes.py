@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from meta.agent_toml.settings import AgentSettings, flatten
+from meta.names import ALL
 
 Flat = Mapping[str, str]
 """Settings as `flatten` returns them."""
@@ -167,7 +168,7 @@ def _removes(before: str | None, after: str | None) -> bool:
 
 def _adds(before: str | None, after: str | None) -> bool:
     old, new = _items("recipients", before) or [], _items("recipients", after) or []
-    return bool(_without(new, old))
+    return ALL not in old and bool(_without(new, old))
 
 
 def _allows_more(before: str | None, after: str | None) -> bool:

@@ -133,7 +133,8 @@ _CODEX = Preset(
     capabilities=_able(compact=True),
     minimum=(2, 0),
     seen="2.6.0 (codex 0.166.0)",
-    env={"INITIAL_AGENT_MODE": "agent-full-access"},
+    # without the second one each turn asks the model once more, for a next message that nobody wants
+    env={"INITIAL_AGENT_MODE": "agent-full-access", "CODEX_ACP_PROMPT_SUGGESTIONS": "false"},
     placed=(
         Placed("model", "CODEX_CONFIG", "{model}", ("model",)),
         Placed("model_url", "CODEX_CONFIG", "hive", ("model_provider",)),

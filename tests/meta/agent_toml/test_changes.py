@@ -57,6 +57,11 @@ def test_a_change_with_which_the_agent_may_do_more_is_marked(before: str, after:
     assert changes(before, after)[0] == MORE + words
 
 
+@pytest.mark.parametrize("after", ['recipients = ["bob"]', "recipients = []"])
+def test_fewer_recipients_than_all_are_no_more_rights(after: str) -> None:
+    assert not [text for text in changes("", after) if text.startswith(MORE)]
+
+
 def test_what_gives_more_comes_first() -> None:
     both = changes('permissions.deny = ["Bash"]\nlabel = "a"', 'label = "b"')
     assert [text.startswith(MORE) for text in both] == [True, False]

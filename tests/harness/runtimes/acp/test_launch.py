@@ -55,6 +55,10 @@ def test_the_adapter_of_claude_gets_its_rules_with_the_session(stage: Stage) -> 
     assert (how.env["ANTHROPIC_MODEL"], how.env["ANTHROPIC_BASE_URL"]) == ("haiku", URL)
 
 
+def test_codex_does_not_ask_its_model_for_a_next_message_that_nobody_wants(stage: Stage) -> None:
+    assert launch(stage, "codex").env["CODEX_ACP_PROMPT_SUGGESTIONS"] == "false"
+
+
 def test_a_variable_of_agent_toml_comes_before_that_of_the_preset(stage: Stage) -> None:
     assert launch(stage, "codex", env={"INITIAL_AGENT_MODE": "read-only"}).env["INITIAL_AGENT_MODE"] == "read-only"
 
