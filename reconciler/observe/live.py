@@ -102,6 +102,7 @@ class Live:
         self._logs.pop(agent, None)
         self._positions.pop(agent, None)
         self._store.forget(agent)
+        await asyncio.to_thread(self._store.flush)  # a destroy that is over has left nothing
 
     # called by the operator's side
     def watch(self, agent: AgentName) -> Watcher:

@@ -145,6 +145,10 @@ class LiveStore:
             self._waiting_bytes = sum(len(row.text) for row in self._waiting)
             self._changed.notify()
 
+    def flush(self) -> None:
+        """Write what waits, and remove what is forgotten, if the file can be used."""
+        self._write()
+
     def newest(self, agent: AgentName, limit: int) -> list[LiveRow]:
         """Return the agent's newest rows, oldest first."""
         query = "WHERE agent = ? ORDER BY seq DESC LIMIT ?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -111,6 +112,14 @@ async def test_a_destroyed_agent_has_no_events_until_its_next_hello(live: Live) 
     await live.take(ALICE, event(2))
     assert await ids(live) == []
     assert live.begin(ALICE, hello()) == 0
+
+
+async def test_a_destroy_that_is_over_has_left_no_event_in_the_file(live: Live, tmp_path: Path) -> None:
+    live.begin(ALICE, hello())
+    await live.take(ALICE, event(1))
+    await live.forget(ALICE)
+    with sqlite3.connect(tmp_path / "live.sqlite") as database:
+        assert database.execute("SELECT count(*) FROM events").fetchone() == (0,)
 
 
 async def test_what_follows_a_position_is_returned_or_none_if_it_is_gone(live: Live) -> None:
