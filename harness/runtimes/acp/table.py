@@ -108,7 +108,6 @@ class Preset:
     input_tokens: Path = ("usage", "inputTokens")
     output_tokens: Path = ("usage", "outputTokens")
     cached_tokens: Path = ("usage", "cachedReadTokens")
-    usage_of: Literal["turn", "last call"] = "turn"
     model: Path = ("_meta", "quota", "model_usage", 0, "model")
 
     # end
@@ -217,7 +216,7 @@ _OPENCODE = Preset(
     needs_model=True,
     deny=Denied("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="deny"),
     text_has_id=True,
-    usage_of="last call",
+    # its tokens are those of the last call of a turn alone
 )
 
 _CLAUDE_ACP = Preset(
