@@ -37,6 +37,7 @@ Trigger = Literal["overflow", "watermark", "operator", "runtime"]
 class Shorter:
     """The conversation after it: its name, and the notes with which a new one begins. `done`: it is shorter.
 
+    `failure` is why it is not, in one line; empty if there was nothing to compact.
     `outage` is why it is not, if the model's API or the login is at fault: a later try can succeed. `tokens` is what it
     cost, a failure included.
     """
@@ -46,6 +47,7 @@ class Shorter:
     notes: str | None = None
     event: Compaction | None = None
     outage: TurnOutcome | None = None
+    failure: str = ""
     tokens: Tokens = field(default_factory=Tokens)
 
 
@@ -78,11 +80,11 @@ class Compactor:
             event = _event(trigger, result)
             self._bus.emit(event)
             return Shorter(result.session or session, done=True, event=event, tokens=result.tokens)
-        tokens = Tokens() if result is None else result.tokens
+        tokens, failure = (Tokens(), "") if result is None else (result.tokens, result.reason)
         if result is not None and result.ending in OUTAGES:
-            return Shorter(session, done=False, outage=result, tokens=tokens)
+            return Shorter(session, done=False, outage=result, failure=failure, tokens=tokens)
         if trigger != "overflow" or stop.cause is not None:
-            return Shorter(session, done=False, tokens=tokens)
+            return Shorter(session, done=False, failure=failure, tokens=tokens)
         shorter = await self.renew(session, model, trigger, stop)
         return replace(shorter, tokens=tokens + shorter.tokens)
 
@@ -94,7 +96,7 @@ class Compactor:
         return shorter
 
     async def _by_cli(self, session: str, stop: Stop) -> Compacted | TurnOutcome | None:
-        """Return the compaction, or the end of the CLI's turn if it failed. None: there is neither."""
+        """Return the compaction, or the end of the CLI's turn if it failed. None: there is nothing to compact."""
         recorder = Recorder(self._bus, make_watchdog(self._limits))
         work = asyncio.ensure_future(self._runtime.compact(session, recorder))
         asked = asyncio.ensure_future(stop.wait())
@@ -102,18 +104,20 @@ class Compactor:
             await asyncio.wait({work, asked}, timeout=COMPACT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            recorder.note("the compaction was ended: it took too long or was cancelled")
+            ended = TurnOutcome(Ending.CANCELLED, "the compaction was ended: it took too long or was cancelled")
+            recorder.note(ended.reason)
+            return ended
         except CompactionFailed as error:
             recorder.note(f"the compaction failed: {error.summary}")
             return error.outcome
         except HiveError as error:
             recorder.note(f"the compaction failed: {error.summary}")
+            return TurnOutcome(Ending.CRASHED, error.summary)
         finally:
             for task in (work, asked):
                 task.cancel()
             await asyncio.wait({work, asked}, timeout=COMPACT_SECONDS)
             recorder.finish()
-        return None
 
     async def _by_notes(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
         """Ask the agent for notes and begin anew. If it cannot write any (it has no room), older notes must do.
@@ -125,9 +129,9 @@ class Compactor:
         limits = self._limits.model_copy(update={"turn_seconds": min(NOTES_SECONDS, self._limits.turn_seconds)})
         outcome, _ = await take_turn(self._runtime, request, self._bus, limits, stop)
         if outcome.ending in OUTAGES:
-            return Shorter(session, done=False, outage=outcome, tokens=outcome.tokens)
+            return Shorter(session, done=False, outage=outcome, failure=outcome.reason, tokens=outcome.tokens)
         if stop.cause is not None:
-            return Shorter(session, done=False, tokens=outcome.tokens)
+            return Shorter(session, done=False, failure=outcome.reason, tokens=outcome.tokens)
         notes = state_file.read(self._notes, NOTES_BYTES)
         how = "its notes" if outcome.ok else "the notes that it had, because it could not write new ones"
         note = f"a new conversation begins with {how if notes else 'nothing: the agent has no notes'}"

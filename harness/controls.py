@@ -14,7 +14,7 @@ from harness.loop import Loop
 from harness.model import Model
 from harness.program import Program
 from harness.stop import Cause, Stop
-from meta.errors import HiveError
+from meta.errors import HiveError, TransientError
 from meta.text import one_line
 from meta.wire.link import Control, Done, TurnState, Verb
 from meta.wire.live import Note
@@ -145,6 +145,8 @@ class Controls:
     async def _compact(self, stop: Stop) -> str:
         shorter = await self._conversation.compact("operator", stop)
         event = shorter.event
+        if shorter.failure:
+            raise TransientError(f"the conversation is not compacted: {shorter.failure}", "try again later")
         if event is None:
             return "there was nothing to compact"
         figures = [str(tokens) for tokens in (event.tokens_before, event.tokens_after) if tokens is not None]

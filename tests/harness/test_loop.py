@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from harness.runtimes.base import Compacted, CompactionFailed, Ending, Sink, Tokens, TurnOutcome, TurnRequest
 from meta.agent_toml.settings import parse_settings
-from meta.errors import BadInput
+from meta.errors import BadInput, HiveError, TransientError
 from meta.wire.agent import RequeueInflight, Status
 from meta.wire.link import Cancel, Drain, Hold, Resume, TurnState, Verb
 from meta.wire.live import Compaction, Note, StateChange, ToolCall, TurnEnd, TurnStart, Usage
@@ -453,6 +453,28 @@ async def test_a_runtime_without_compaction_goes_on_from_the_agents_own_notes(in
     assert "the test is fixed" in again.prompt
     (event,) = inside.events.of(Compaction)
     assert "its notes" in event.note
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CompactionFailed("could not compact", TurnOutcome(Ending.PARKED, "overloaded")),
+        CompactionFailed("could not compact", TurnOutcome(Ending.REFUSED, "overloaded")),
+        TransientError("overloaded"),
+    ],
+)
+async def test_a_compaction_that_failed_is_an_error_for_the_operator(
+    inside: Inside, hive: FakeHive, error: HiveError
+) -> None:
+    async def fail(_session: str | None, _sink: Sink) -> Compacted | None:
+        raise error
+
+    async with inside.start():
+        await hive.post("bob", "hello")
+        await hive.until(lambda: hive.acks == 1)
+        inside.runtime.compact = fail  # type: ignore[assignment, method-assign]
+        done = await hive.control(Verb.COMPACT)
+    assert (done.ok, done.text) == (False, "the conversation is not compacted: overloaded; try again later")
 
 
 async def test_the_operator_compacts_begins_anew_and_sets_the_model(inside: Inside, hive: FakeHive) -> None:
