@@ -28,7 +28,8 @@ OUTPUT_MOST = 64 * 1024
 _VERSION = re.compile(r"\d+(?:\.\d+)+[-+.\w]{0,40}")
 
 INSTALL: Mapping[str, str] = {
-    "claude": "npm install -g @anthropic-ai/claude-code",
+    # with its version, or npm on node 20 takes the newest that is for it, which hive refuses
+    "claude": "npm install -g @anthropic-ai/claude-code@2.1.329 (or a newer one, named by its version)",
     "codex-acp": "npm install -g @agentclientprotocol/codex-acp (it brings codex; node 20 or newer)",
     "gemini": "npm install -g @google/gemini-cli (node 20 or newer)",
     "opencode": "npm install -g opencode-ai",
