@@ -48,10 +48,12 @@ class Refusals:
         return tip in self._tips.get((agent, kind), {})
 
     async def add(self, agent: AgentName, new: NewTip, reason: str) -> None:
-        """Refuse a tip: store it, log it, and append the event once, also if another hive refuses it again."""
+        """Refuse a tip: append the event once, also if another hive refuses it again, then store and show it.
+
+        In this order a stop at any point loses nothing: what is not stored is refused again, and its event is known.
+        """
         reason = one_line(reason, REASON_LIMIT)
-        tip = self._note(agent, new, reason)
-        await self._store.save(agent, tip.source, new.tip.sha, reason)
+        tip = self._refused(agent, new, reason)
         place = address(new.source, agent)
         of_agent = {"limited": f"{agent} refused"}
         log.warning("%s: %s at %s is no proposal: %s", agent, place, tip.commit[:12], reason, extra=of_agent)
@@ -65,6 +67,8 @@ class Refusals:
         }
         key = keys.refused_tip(agent, tip.source, tip.commit)
         await self._world.events.append("tip_refused", agent, data, key=key)
+        await self._store.save(agent, tip.source, new.tip.sha, reason)
+        self._note(agent, new, reason)
 
     async def follow(self, agent: AgentName, kind: SourceKind, snapshot: Snapshot) -> None:
         """Take over what an earlier daemon refused, and drop what the repo no longer has."""
@@ -86,10 +90,13 @@ class Refusals:
         self._before.pop(agent, None)
         await self._store.forget(agent)
 
-    def _note(self, agent: AgentName, new: NewTip, reason: str) -> RefusedTip:
+    def _note(self, agent: AgentName, new: NewTip, reason: str) -> None:
+        tips = self._tips.setdefault((agent, new.source.kind), {})
+        tips.setdefault(new.tip, self._refused(agent, new, reason))
+
+    def _refused(self, agent: AgentName, new: NewTip, reason: str) -> RefusedTip:
         remedy = new.remedy(agent, self._world.layout.push_repo(agent))
-        refused = RefusedTip(agent, str(new.source), new.tip.branch, new.tip.sha, new.by, reason, remedy)
-        return self._tips.setdefault((agent, new.source.kind), {}).setdefault(new.tip, refused)
+        return RefusedTip(agent, str(new.source), new.tip.branch, new.tip.sha, new.by, reason, remedy)
 
     def _take_over(self, agent: AgentName, kind: SourceKind, snapshot: Snapshot) -> set[str]:
         """Refuse what an earlier daemon refused. Return the sources that have another tip now, or none."""

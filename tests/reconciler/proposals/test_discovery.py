@@ -246,11 +246,27 @@ async def test_a_refused_tip_is_listed_with_a_way_to_be_rid_of_it_and_told_once(
     assert (tip.branch, tip.commit, tip.reason) == ("it's", "a" * 40, "too large (less)")
     words = shlex.split(tip.remedy.removeprefix("`").partition("` ")[0])
     assert words == ["git", "push", str(stage.heads.parents[1]), ":refs/heads/it's"]
-    async with asyncio.timeout(10):
-        while not (events := await stage.events.since(None)):  # it comes after the condition
-            await asyncio.sleep(0)
-    (event,) = events
+    (event,) = await stage.events.since(None)
     assert (event.kind, event.agent, event.data["branch"]) == ("tip_refused", ALICE, "it's")
+
+
+async def test_a_stop_before_a_refusal_is_stored_does_not_lose_its_event(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving = asyncio.Event()
+
+    async def save(*_: object) -> None:
+        saving.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stage.refused, "save", save)
+    stage.proposals.errors = [BadInput("too large", "less")]
+    stage.tip("one", "a")
+    await stage.start()
+    async with asyncio.timeout(10):
+        await saving.wait()
+    await stage.end()
+    assert [event.kind for event in await stage.events.since(None)] == ["tip_refused"]
 
 
 async def test_a_later_daemon_fetches_no_refused_tip_again_unless_it_is_another_hive(stage: Stage) -> None:
