@@ -6,6 +6,8 @@ processes of the container reach the port too, and do not have the token.
 Requests are not copied but read by h11 and written anew, each on a connection of its own, so that hive sees exactly the
 requests that were checked here. An answer may take as long as it takes. If the CLI disconnects, so does the relay: hive
 then ends the request, and a `recv` hands out nothing.
+
+It reads along whether the CLI got the list of the tools (harness.runtimes.listings), and changes nothing of it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from pathlib import Path
 import h11
 
 from harness.relay.listener import CHUNK, HOST, connect, linger, listening
+from harness.relay.overheard import Overheard
 from harness.runtimes.base import McpEndpoint
+from harness.runtimes.listings import Listings
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,8 @@ CALLS = 12
 HEAD_BYTES = 16_384
 FIRST_SECONDS = 10.0
 """Seconds that a connection has for its first request. A connection that once had the token may idle."""
+BODY_SECONDS = 10.0
+"""Seconds that the body of a request may take: it holds one of the places that the CLI needs."""
 PATIENCE = 5.0
 """Seconds that a request waits for a hive that does not answer, because it may be restarting."""
 
@@ -53,10 +59,10 @@ async def mcp_relay(
     socket: Path, *, port: int = 0, calls: int = CALLS, patience: float = PATIENCE
 ) -> AsyncIterator[McpEndpoint]:
     """Relay inside the block; yield where the CLI finds hive's tools. `port` is a wish, 0 none."""
-    token = secrets.token_urlsafe(32)
-    relay = _Relay(str(socket), token.encode(), asyncio.Semaphore(calls), patience)
+    token, listings = secrets.token_urlsafe(32), Listings()
+    relay = _Relay(str(socket), token.encode(), asyncio.Semaphore(calls), patience, listings)
     async with listening(relay.serve, relay.refuse, limit=CONNECTIONS, port=port) as chosen:
-        yield McpEndpoint(f"http://{HOST}:{chosen}{PATH.decode()}", token)
+        yield McpEndpoint(f"http://{HOST}:{chosen}{PATH.decode()}", token, listings)
 
 
 class _Peer:
@@ -96,11 +102,14 @@ class _Disconnected(Exception):
 class _Relay:
     """The server of the loopback port."""
 
-    def __init__(self, socket: str, token: bytes, slots: asyncio.Semaphore, patience: float) -> None:
+    def __init__(
+        self, socket: str, token: bytes, slots: asyncio.Semaphore, patience: float, listings: Listings
+    ) -> None:
         self._socket = socket
         self._token = token
         self._slots = slots
         self._patience = patience
+        self._listings = listings
         self._has_warned = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,7 +122,9 @@ class _Relay:
                     request = await self._request(client)
                 if request is None:
                     return
-                refusal = self._refusal(request) or await self._call(client, request)
+                refusal = self._refusal(request)
+                if refusal is None and (refusal := await self._call(client, request)) is not None:
+                    self._listings.fail(refusal.text)
                 if refusal is not None:
                     await _refuse(client, refusal)
                     return
@@ -164,15 +175,15 @@ class _Relay:
             except OSError:
                 return _Refusal(503, "hive is not running, or restarting: nothing was done, try again later")
             try:
-                return await _exchange(client, hive, request)
+                return await _exchange(client, hive, request, Overheard(self._listings))
             finally:
                 hive.writer.transport.abort()
 
 
-async def _exchange(client: _Peer, hive: _Peer, request: h11.Request) -> _Refusal | None:
+async def _exchange(client: _Peer, hive: _Peer, request: h11.Request, overheard: Overheard) -> _Refusal | None:
     """Send the request to hive, and its answer back, which may begin before the request has ended."""
-    asking = asyncio.ensure_future(_ask(client, hive, request))
-    answering = asyncio.ensure_future(_give_answer(hive, client))
+    asking = asyncio.ensure_future(_ask(client, hive, request, overheard))
+    answering = asyncio.ensure_future(_give_answer(hive, client, overheard))
     try:
         await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
         if asking.done() and not answering.done() and (refusal := asking.result()) is not None:
@@ -184,36 +195,51 @@ async def _exchange(client: _Peer, hive: _Peer, request: h11.Request) -> _Refusa
         await asyncio.gather(asking, answering, return_exceptions=True)
 
 
-async def _ask(client: _Peer, hive: _Peer, request: h11.Request) -> _Refusal | None:
+async def _ask(client: _Peer, hive: _Peer, request: h11.Request, overheard: Overheard) -> _Refusal | None:
     """Send head and body to hive, then watch the CLI: raise _Disconnected if it is gone."""
     try:
         if client.http.they_are_waiting_for_100_continue:
             await client.send(h11.InformationalResponse(status_code=100, headers=[]))
-        await _send_whole(client, hive, request)
-        data = await client.reader.read(CHUNK)
+        async with asyncio.timeout(BODY_SECONDS):
+            await _send_whole(client, hive, request, overheard)
+        await _watch(client)
+    except TimeoutError:
+        return _Refusal(408, f"the request's body took longer than {BODY_SECONDS:g} s")
     except h11.RemoteProtocolError as error:
         return _Refusal(error.error_status_hint, "the request's body is not HTTP/1.1")
     except OSError as error:
         if hive.writer.is_closing():
             return None  # it took no more of the body, and may have answered all the same
         raise _Disconnected from error
-    if not data:
-        raise _Disconnected
-    client.http.receive_data(data)  # of the next request; read no more of it yet
     return None
 
 
-async def _send_whole(client: _Peer, hive: _Peer, request: h11.Request) -> None:
+async def _watch(client: _Peer) -> None:
+    """Raise _Disconnected once the CLI is gone, also if it only ended its side: it asks one request after the other.
+
+    What it sends meanwhile is of its next requests. Of those no more is read than one may have as head.
+    """
+    rest = HEAD_BYTES
+    while rest > 0:
+        data = await client.reader.read(rest)
+        if not data:
+            raise _Disconnected
+        client.http.receive_data(data)
+        rest -= len(data)
+
+
+async def _send_whole(client: _Peer, hive: _Peer, request: h11.Request, overheard: Overheard) -> None:
     headers: _Headers = [(b"host", b"hive"), (b"connection", b"close"), *_kept(request.headers, _NOT_FORWARDED)]
     await hive.send(h11.Request(method=request.method, target=PATH, headers=[*headers, *_framing(request)]))
     while not isinstance(event := await client.receive(), h11.EndOfMessage):
         if not isinstance(event, h11.Data):
             raise _Disconnected
+        overheard.ask(bytes(event.data))
         await hive.send(h11.Data(data=event.data))
     await hive.send(h11.EndOfMessage())
 
 
-async def _give_answer(hive: _Peer, client: _Peer) -> _Refusal | None:
+async def _give_answer(hive: _Peer, client: _Peer, overheard: Overheard) -> _Refusal | None:
     has_begun = False
     try:
         while True:
@@ -224,6 +250,7 @@ async def _give_answer(hive: _Peer, client: _Peer) -> _Refusal | None:
                 await client.send(h11.Response(status_code=event.status_code, headers=headers, reason=event.reason))
             elif isinstance(event, h11.Data):
                 await client.send(h11.Data(data=event.data))
+                overheard.answer(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 await client.send(h11.EndOfMessage())
                 return None

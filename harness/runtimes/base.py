@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from harness.runtimes.listings import Listings
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import TransientError
 from meta.names import AgentName, Sha
@@ -149,10 +150,14 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class McpEndpoint:
-    """hive's tools for the CLI: an http MCP server on loopback, and the token that it wants as Bearer."""
+    """hive's tools for the CLI: an http MCP server on loopback, and the token that it wants as Bearer.
+
+    `listings`: whether the CLI got them. None: that is not known.
+    """
 
     url: str
     token: str = field(repr=False)
+    listings: Listings | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

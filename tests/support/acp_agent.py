@@ -77,6 +77,18 @@ def good() -> None:
         answer(prompt, {"stopReason": "end_turn"})
 
 
+def tools() -> None:
+    """Take MCP servers over http, and fetch nothing from them."""
+    for message in requests():
+        if message.get("method") == "initialize":
+            answer(message, {"protocolVersion": 1, "agentCapabilities": {"mcpCapabilities": {"http": True}}})
+        elif message.get("method") == "session/prompt":
+            text("asked")
+            answer(message, {"stopReason": "end_turn"})
+        elif "id" in message:
+            answer(message, {"sessionId": "s1"})
+
+
 def exits() -> None:
     sys.stderr.write("no such config\n")
     raise SystemExit(3)

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
+from harness.runtimes.acp.equipment import Equipment
 from harness.runtimes.acp.launch import Launch, launch_of, write_files
 from harness.runtimes.acp.outcome import failed, outcome_of
 from harness.runtimes.acp.peer import AgentError, NoAnswer
@@ -44,6 +45,7 @@ class AcpRuntime:
         self._stop = asyncio.Event()
         self._busy = False
         self._told = False
+        self._tools = Equipment(preset, spec.enclosure.mcp)
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         """Do one turn. What fails before the agent has the prompt is no failure of the message, so it is parked."""
@@ -53,7 +55,7 @@ class AcpRuntime:
         try:
             try:
                 wanted = self._wanted(request.session, request.model)
-                ready = await self._until_stopped(self._ready(wanted, reader, sink))
+                ready = await self._until_stopped(self._equipped(wanted, reader, sink))
             except AgentError as error:
                 return self._unready(failed(self._preset, error.failure, session=request.session))
             except HiveError as error:
@@ -141,8 +143,15 @@ class AcpRuntime:
             process.begin(reader, sink)
             if process.session is not None and wanted.session == self._session:
                 return process, False
+        self._tools.begin(process.capabilities)
         self._session, new = await converse(process, self._preset, self._spec, launch.session, wanted, sink)
         return process, new
+
+    async def _equipped(self, wanted: Wanted, reader: Reader, sink: Sink) -> tuple[Process, bool]:
+        """Return what `_ready` does once the agent has hive's tools. Raise TransientError if it does not fetch them."""
+        ready = await self._ready(wanted, reader, sink)
+        await self._tools.wait(sink)
+        return ready
 
     def _tell(self, sink: Sink) -> None:
         """Note once which rules of agent.toml the agent cannot be held to."""

@@ -123,11 +123,16 @@ def servers(spec: RuntimeSpec, capabilities: Json, sink: Sink) -> list[Json]:
         elif server.command:
             program, *words = server.command
             found.append({"name": name, "command": program, "args": words, "env": _pairs(server.env)})
-    if look_up(capabilities, ("mcpCapabilities", "http")) is not True:
+    if not takes_http(capabilities):
         for server_ in [one for one in found if one.get("type") == "http"]:
             found.remove(server_)
             sink.note(f"the agent cannot use MCP servers over http: {server_['name']} is missing")
     return found
+
+
+def takes_http(capabilities: Json) -> bool:
+    """Return True if the agent can use MCP servers over http, as hive's is one."""
+    return look_up(capabilities, ("mcpCapabilities", "http")) is True
 
 
 def _http(name: str, url: str, headers: Mapping[str, str]) -> Json:

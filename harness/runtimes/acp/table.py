@@ -86,6 +86,8 @@ class Preset:
     """Without a model it would take a hosted one of its own maker."""
     deny: Denied | None = None
     """None: the rules only refuse what the agent asks about."""
+    needs_tools: bool = True
+    """It fetches hive's tools when a conversation begins or goes on. Until then it gets no prompt."""
 
     # turn
     text_has_id: bool = False
@@ -247,6 +249,7 @@ _ACP = Preset(
     capabilities=_able(),
     ask_version=(),
     model_by_session=True,
+    needs_tools=False,
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

@@ -15,11 +15,11 @@ from unittest.mock import patch
 from harness.runtimes.acp import adapter
 from harness.runtimes.acp.adapter import AcpRuntime
 from harness.runtimes.acp.table import PRESETS
-from harness.runtimes.base import Enclosure, Ending, McpEndpoint, Runtime, RuntimeSpec
+from harness.runtimes.base import Enclosure, Ending, Runtime, RuntimeSpec
 from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName
 from tests.contract.runtimes.lab import ENDINGS, Call, Failure, Record, Say, Shell, Step
-from tests.contract.runtimes.mcp_server import TOKEN, TinyMcp
+from tests.contract.runtimes.mcp_server import TinyMcp
 from tests.support.fake_openai_api import FakeOpenAI
 
 BUILD = Path(__file__).parents[3] / "build"
@@ -134,7 +134,7 @@ class AcpLab:
         }
         program = list(command or [str(self.world.path)])
         table = {"runtime": self.name, "command": program, "model": self.models[0], **(settings or {})}
-        endpoint = McpEndpoint(self._mcp.url, TOKEN)
+        endpoint = self._mcp.endpoint()
         # at another URL than its own gemini does without a key
         url = self._api.url if logged_in or self.world.asks_login else None
         enclosure = Enclosure(self.home, self.work, self._files, env, endpoint, url)

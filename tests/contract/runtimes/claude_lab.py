@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.runtimes.base import Enclosure, McpEndpoint, Runtime, RuntimeSpec
+from harness.runtimes.base import Enclosure, Runtime, RuntimeSpec
 from harness.runtimes.claude.adapter import ClaudeRuntime
 from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName
 from tests.contract.runtimes.lab import ENDINGS, Call, Failure, Record, Say, Shell, Step
-from tests.contract.runtimes.mcp_server import TOKEN, TinyMcp
+from tests.contract.runtimes.mcp_server import TinyMcp
 from tests.support.fake_messages_api import FakeMessages
 
 CLAUDE = Path(__file__).parents[3] / "build" / "claude" / "claude_agent_sdk" / "_bundled" / "claude"
@@ -52,7 +52,7 @@ class ClaudeLab:
             **({"CLAUDE_CODE_OAUTH_TOKEN": "dummy"} if logged_in else {}),
         }
         table = {"runtime": "claude", "command": list(command or [str(CLAUDE)]), **(settings or {})}
-        endpoint = McpEndpoint(self._mcp.url, TOKEN)
+        endpoint = self._mcp.endpoint()
         enclosure = Enclosure(self.home, self.work, self._files, env, endpoint, self._api.url)
         spec = RuntimeSpec(AgentName("alice"), False, AgentSettings.model_validate(table), enclosure, self.prompt)
         return ClaudeRuntime(spec)

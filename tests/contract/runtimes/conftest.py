@@ -53,6 +53,7 @@ MARKS = {"gemini": _LONG, "opencode": _LONG}
 _EACH_RUN = (
     "gives_the_text",
     "calls_a_tool",
+    "not_asked_before",
     "resumes",
     "interrupted",
     "fails_has_its_ending",

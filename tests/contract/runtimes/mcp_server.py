@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
 from typing_extensions import override
+
+from harness.runtimes.base import McpEndpoint
+from harness.runtimes.listings import Listings
 
 TOKEN = "the-token-of-this-boot"
 _TEXT = {"type": "string"}
@@ -23,9 +30,13 @@ _TOOLS = [
 
 
 class TinyMcp:
-    """The server. `wait` answers once `release` is set."""
+    """The server. `wait` answers once `release` is set, `tools/list` after `seconds`."""
 
     def __init__(self) -> None:
+        self.seconds = 0.0
+        self.down = False
+        """It answers nothing but an error."""
+        self._listed: Callable[[], object] | None = None
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.called = threading.Event()
         self.release = threading.Event()
@@ -46,6 +57,17 @@ class TinyMcp:
         self._server.server_close()
         self._thread.join(5)
 
+    def endpoint(self) -> McpEndpoint:
+        """Return what a runtime in the running loop gets. As with hive's relay, it sees when the tools are fetched."""
+        listings, loop = Listings(), asyncio.get_running_loop()
+        self._listed = partial(loop.call_soon_threadsafe, listings.add)
+        return McpEndpoint(self.url, TOKEN, listings)
+
+    def note(self, request: dict[str, Any]) -> None:
+        """Take a request whose answer the CLI has now."""
+        if request.get("method") == "tools/list" and self._listed is not None:
+            self._listed()
+
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a request, without its id."""
         match request.get("method"):
@@ -54,6 +76,7 @@ class TinyMcp:
                 version = request["params"]["protocolVersion"]
                 return {"result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}}
             case "tools/list":
+                time.sleep(self.seconds)
                 return {"result": {"tools": _TOOLS}}
             case "ping":
                 return {"result": {}}
@@ -96,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, _Server)
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if self.headers.get("authorization") != f"Bearer {TOKEN}":
+        if self.server.mcp.down:
+            self._reply(503, b"hive is not running")
+        elif self.headers.get("authorization") != f"Bearer {TOKEN}":
             self.server.mcp.refused += 1
             self._reply(401, b"")
         elif "id" not in body:
@@ -104,6 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             answer = {"jsonrpc": "2.0", "id": body["id"], **self.server.mcp.answer(body)}
             self._reply(200, json.dumps(answer).encode())
+            self.server.mcp.note(body)
 
     def _reply(self, status: int, data: bytes) -> None:
         self.send_response(status)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.runtimes.acp import equipment
 from harness.runtimes.base import Ending, Runtime
 from meta.errors import HiveError
 from meta.wire.live import ToolCall
@@ -38,6 +39,28 @@ async def test_the_model_calls_a_tool_of_hive_and_sees_its_result(lab: Lab, runt
     assert ("bob" in call.input) == lab.shows_arguments
     assert (result.id, result.is_error) == (call.id, False)
     assert "send is done" in lab.conversation()
+
+
+async def test_the_model_is_not_asked_before_the_cli_has_hives_tools(lab: Lab, runtime: Runtime, mcp: TinyMcp) -> None:
+    mcp.seconds = 2.0  # codex waits 1 s by itself
+    lab.script(Call("send", {"to": "bob", "body": "hi"}), Say("sent"))
+    assert (await turn(runtime, "write to bob")).ok
+    assert mcp.calls == [("send", {"to": "bob", "body": "hi"})]
+
+
+@pytest.mark.full
+async def test_a_turn_without_hives_tools_is_not_done_and_its_message_waits(
+    lab: Lab, runtime: Runtime, mcp: TinyMcp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(equipment, "SECONDS", 3.0)
+    mcp.down = True
+    outcome = await turn(runtime, "write to bob")
+    assert outcome.ending is Ending.PARKED
+    assert "hive's tools" in outcome.reason
+    mcp.down = False
+    lab.script(Call("send", {"to": "bob", "body": "hi"}), Say("sent"))
+    assert (await turn(runtime, "write to bob", outcome.session)).ok
+    assert mcp.calls == [("send", {"to": "bob", "body": "hi"})]
 
 
 @pytest.mark.full

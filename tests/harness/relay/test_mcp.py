@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.relay import mcp
 from harness.relay.mcp import HEAD_BYTES, mcp_relay
 from harness.runtimes.base import McpEndpoint
 
@@ -305,6 +306,119 @@ async def test_a_client_that_goes_away_is_gone_for_hive_too(upstream: Upstream, 
         client.post()
         await begun.wait()
     await gone.wait()
+
+
+async def test_a_client_that_goes_away_after_part_of_its_next_request_is_gone_too(
+    upstream: Upstream, endpoint: McpEndpoint
+) -> None:
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def wait(_head: bytes, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        gone.set()
+
+    upstream.answer = wait
+    async with Client(endpoint) as client:
+        client.post()
+        await begun.wait()
+        client.writer.write(b"POST /mcp HTTP/1.1\r\n")
+        await client.writer.drain()
+    await gone.wait()
+
+
+async def test_bodies_that_do_not_end_keep_no_place_for_ever(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp, "BODY_SECONDS", 0.2)
+    async with mcp_relay(upstream.path, calls=1) as endpoint, Client(endpoint) as slow, Client(endpoint) as other:
+        slow.writer.write(b"POST /mcp HTTP/1.1\r\nHost: x\r\n%sContent-Length: 9\r\n\r\n{" % slow.token)
+        while not upstream.connections:
+            await asyncio.sleep(0)
+        other.post()
+        assert await other.status() == 200
+        assert await slow.status() == 408
+
+
+# the list of the tools
+LIST = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
+LISTED = b'{"jsonrpc": "2.0", "id": 1, "result": {"tools": []}}'
+
+
+def json_answer(body: bytes, status: bytes = b"200 OK") -> Answer:
+    async def answer(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "count"),
+    [
+        (LIST, LISTED, 1),
+        (b"[%s]" % LIST, b"[%s]" % LISTED, 1),
+        (LIST, b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "no \\"tools\\" now"}}', 0),
+        (b'{"method": "tools/call", "params": {"name": "tools/list"}}', LISTED, 0),
+        (b"tools/list", LISTED, 0),
+        (b"[" * 10_000 + LIST, LISTED, 0),
+        (LIST + b" " * 20_000, LISTED, 0),
+    ],
+)
+async def test_an_answer_with_the_tools_is_counted_and_no_other(
+    upstream: Upstream, endpoint: McpEndpoint, request_: bytes, answer: bytes, count: int
+) -> None:
+    upstream.answer = json_answer(answer)
+    async with Client(endpoint) as client:
+        client.post(request_)
+        assert (await client.answer())[1] == answer
+    assert endpoint.listings is not None
+    assert endpoint.listings.count == count
+
+
+async def test_a_list_that_comes_in_pieces_is_counted_once(upstream: Upstream, endpoint: McpEndpoint) -> None:
+    async def stream(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for piece in (b'data: {"result": {"to', b'ols": [{"name": ', b'"tools"}]}}'):
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+
+    upstream.answer = stream
+    async with Client(endpoint) as client:
+        client.post(LIST)
+        await client.reader.readuntil(b"0\r\n\r\n")
+    assert endpoint.listings is not None
+    assert await endpoint.listings.wait(0, 5)
+    assert endpoint.listings.count == 1
+
+
+async def test_why_the_cli_got_no_tools_is_known_until_it_gets_them(upstream: Upstream, endpoint: McpEndpoint) -> None:
+    listings = endpoint.listings
+    assert listings is not None
+    upstream.close()
+    async with Client(endpoint) as client:
+        client.post(LIST)
+        assert await client.status() == 503
+    assert "hive is not running" in listings.trouble
+    assert not await listings.wait(0, 0.01)
+    await upstream.open()
+    upstream.answer = json_answer(LISTED)
+    async with Client(endpoint) as client:
+        waiting = asyncio.create_task(listings.wait(0, DEADLINE))
+        client.post(LIST)
+        assert await waiting
+    assert listings.trouble == ""
+
+
+async def test_a_program_without_the_token_changes_nothing_of_that(upstream: Upstream, endpoint: McpEndpoint) -> None:
+    upstream.answer = json_answer(LISTED)
+    async with Client(endpoint) as client:
+        client.token = b""
+        client.post(LIST)
+        assert await client.status() == 401
+    assert endpoint.listings is not None
+    assert (endpoint.listings.count, endpoint.listings.trouble) == (0, "")
 
 
 # hive restarts
