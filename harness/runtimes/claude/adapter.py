@@ -19,6 +19,7 @@ from harness.runtimes.base import (
     TurnRequest,
 )
 from harness.runtimes.claude import arguments
+from harness.runtimes.claude.equipment import lacks_tools, with_tools
 from harness.runtimes.claude.exchange import Exchange, Meter
 from harness.runtimes.claude.facts import Answer, Question
 from harness.runtimes.claude.lines import Parsed
@@ -150,6 +151,7 @@ class ClaudeRuntime:
                 sink.note("claude does not know the conversation any more: a new one begins")
                 session = None
             elif not self._learn(cli, exchange, sink):
+                outcome = with_tools(outcome, exchange.servers, session)
                 return replace(outcome, unseen=(*unseen, *outcome.unseen))
             unseen += exchange.added
 
@@ -201,6 +203,8 @@ class ClaudeRuntime:
                 cli.say(text, name, verbatim=verbatim)
                 while not exchange.finished and (parsed := await cli.read()) is not None:
                     self._take(cli, exchange, parsed, sink)
+                    if verbatim and lacks_tools(exchange.servers):
+                        break  # _finish ends the process: a new one asks for the tools again
         except TimeoutError:
             sink.note("claude did not end its turn in time: its process is ended")
         finally:

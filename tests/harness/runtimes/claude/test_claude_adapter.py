@@ -182,6 +182,35 @@ read()
     assert sum("web is failed" in getattr(item, "text", "") for item in world.record.items) == 2
 
 
+async def test_a_turn_without_hives_tools_is_ended_and_its_message_waits(world: World) -> None:
+    runtime = world.make(
+        """
+for state in ("connected", "failed"):
+    read(); init(mcp_servers=[{"name": "hive", "status": state}]); result()
+read()
+"""
+    )
+    first = await world.turn(runtime)
+    second = await world.turn(runtime, session=first.session)
+    assert (first.ending, second.ending, second.session) == (Ending.OK, Ending.PARKED, first.session)
+    assert "claude could not reach hive's tools (failed)" in second.reason
+    assert list(processes(world.folder / "home")) == []
+
+
+async def test_a_compaction_needs_none_of_hives_tools(world: World) -> None:
+    runtime = world.make(
+        """
+read(); init(mcp_servers=[{"name": "hive", "status": "failed"}])
+say("system", subtype="compact_boundary", compact_metadata={"pre_tokens": 9, "post_tokens": 4})
+result()
+"""
+    )
+    compacted = await runtime.compact(SESSION, world.record)
+    await runtime.close()
+    assert compacted is not None
+    assert compacted.tokens_before == 9
+
+
 async def test_a_model_that_a_running_cli_does_not_take_is_given_to_a_new_one(world: World) -> None:
     runtime = world.make(
         """
