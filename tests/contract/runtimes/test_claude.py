@@ -68,6 +68,16 @@ async def test_the_text_comes_in_pieces_and_the_model_sees_hives_tools_and_promp
     assert "You are alice." in json.dumps(body["system"])
 
 
+async def test_a_message_that_looks_like_a_command_or_names_a_file_reaches_the_model_as_it_is(lab: ClaudeLab) -> None:
+    (lab.work / "secret").write_text("nobody asked for this")
+    runtime = lab.make()
+    lab.script(Say("one"))
+    assert (await turn(runtime, "/cost of @secret")).ok
+    await runtime.close()
+    assert "/cost of @secret" in lab.conversation()
+    assert "nobody asked for this" not in lab.conversation()
+
+
 async def test_with_a_list_of_what_is_allowed_hives_tools_work_and_others_are_refused(
     lab: ClaudeLab, mcp: TinyMcp
 ) -> None:
