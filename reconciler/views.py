@@ -217,6 +217,10 @@ class Status:
     """The limit of an agent's files, and how it is kept."""
     programs: str = ""
     """The coding agents of the host that agents can run, and why others cannot; "" if agents have their own."""
+    programs_path: str = ""
+    """The PATH on which the daemon looks for them; "" if agents have their own."""
+    programs_named: str = ""
+    """Its HIVE_AGENT_PROGRAMS."""
     attention: dict[str, int] = field(default_factory=dict)
     """The number of rows of the attention list, by severity."""
 

@@ -32,6 +32,9 @@ class Abilities:
     notes: tuple[str, ...] = ()
     programs: str = ""
     """The coding agents of the host that agents can run; "" if they have their own."""
+    programs_path: str = ""
+    """The PATH on which this daemon looks for them; `programs_named` is its HIVE_AGENT_PROGRAMS."""
+    programs_named: str = ""
 
 
 class Backend(Protocol):

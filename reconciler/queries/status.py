@@ -107,6 +107,8 @@ class StatusQuery:
             limits=abilities.limits,
             uids=abilities.uids,
             programs=abilities.programs,
+            programs_path=abilities.programs_path,
+            programs_named=abilities.programs_named,
             notes=(*_notes(alarms, abilities.notes, rollout), *self.holding.notes()),
             agents=agents,
             unread=unread,

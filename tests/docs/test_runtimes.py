@@ -11,9 +11,10 @@ import pytest
 
 from harness.prompts.permissions import claude_settings
 from harness.runtimes.base import Capabilities, Ending
-from harness.runtimes.claude.adapter import OLDEST, ClaudeRuntime
+from harness.runtimes.claude.adapter import ClaudeRuntime
 from harness.runtimes.claude.arguments import DEFAULTS
 from harness.runtimes.script import ScriptRuntime
+from meta.agent_toml.clis import CLIS, dotted
 from meta.agent_toml.settings import AgentSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "runtimes.md").read_text()
@@ -63,5 +64,9 @@ def test_each_variable_that_claude_gets_is_named_with_its_value(name: str) -> No
     assert f"| `{DEFAULTS[name]}` |" in row
 
 
-def test_the_version_of_claude_is_the_oldest_that_is_taken() -> None:
-    assert f"Seen with {'.'.join(map(str, OLDEST))} on " in section("`claude`")
+def test_the_oldest_versions_that_are_taken_are_named() -> None:
+    assert f"hive takes {dotted(CLIS['claude'].oldest)} and newer" in section("`claude`")
+    table = rows(section("Agents of the Agent Client Protocol").partition("\n| | ")[0])
+    oldest = {name: row[2] for name, row in table.items() if name != "acp"}
+    assert oldest == {name: dotted(cli.oldest) for name, cli in CLIS.items() if name != "claude"}
+    assert all(cli.install.partition(" (")[0] in PAGE for cli in CLIS.values())

@@ -136,6 +136,8 @@ def _ask(client: Client) -> dict[str, Any] | None:
     }
     answer["notes"] = [str(note) for note in status["notes"]]
     answer["agents"] = [_agent(row) for row in status["agents"]]
+    if isinstance(status.get("programs_path"), str):  # an older daemon does not have it
+        answer["path"], answer["named"] = status["programs_path"], str(status.get("programs_named", ""))
     try:
         client.get("/healthz")
     except HiveError as error:
@@ -147,7 +149,15 @@ def _agent(row: dict[str, Any]) -> "AgentRow":
     from reconciler.upkeep.doctor.checks.base import AgentRow
 
     conditions = tuple(str(each) for each in row["conditions"])
-    return AgentRow(str(row["agent"]), str(row["phase"]), conditions, str(row.get("declared", "")))
+    program = " ".join(filter(None, (str(row.get("runtime", "")), str(row.get("program", "")))))
+    return AgentRow(
+        str(row["agent"]),
+        str(row["phase"]),
+        conditions,
+        str(row.get("declared", "")),
+        program,
+        str(row.get("runtime_problem", "")),
+    )
 
 
 def _unhealthy(client: Client, trouble: str) -> dict[str, Any]:

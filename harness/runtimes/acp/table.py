@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from harness.runtimes.acp.rules import TOO_LONG, WRONG_MODEL, Path, Rule
 from harness.runtimes.base import Capabilities, Ending
+from meta.agent_toml.clis import CLIS
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +130,10 @@ def _able(*, context: bool = True, compact: bool = False, cost: bool = False, re
 
 _CODEX = Preset(
     name="codex",
-    program="codex-acp",
-    install="npm install -g @agentclientprotocol/codex-acp (it brings codex; node 20 or newer)",
+    program=CLIS["codex"].program,
+    install=CLIS["codex"].remedy,
     capabilities=_able(compact=True),
-    minimum=(2, 0),
+    minimum=CLIS["codex"].oldest,
     seen="2.6.0 (codex 0.166.0)",
     # without the second one each turn asks the model once more, for a next message that nobody wants
     env={"INITIAL_AGENT_MODE": "agent-full-access", "CODEX_ACP_PROMPT_SUGGESTIONS": "false"},
@@ -171,11 +172,11 @@ _CODEX = Preset(
 
 _GEMINI = Preset(
     name="gemini",
-    program="gemini",
+    program=CLIS["gemini"].program,
     words=("--acp",),
-    install="npm install -g @google/gemini-cli (node 20 or newer)",
+    install=CLIS["gemini"].remedy,
     capabilities=_able(context=False, compact=False),
-    minimum=(0, 50),
+    minimum=CLIS["gemini"].oldest,
     seen="0.61.0",
     env={"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
     placed=(
@@ -195,11 +196,11 @@ _GEMINI = Preset(
 
 _OPENCODE = Preset(
     name="opencode",
-    program="opencode",
+    program=CLIS["opencode"].program,
     words=("acp",),
-    install="npm install -g opencode-ai",
+    install=CLIS["opencode"].remedy,
     capabilities=_able(cost=True),
-    minimum=(1, 0),
+    minimum=CLIS["opencode"].oldest,
     seen="1.18.33",
     env={"OPENCODE_DISABLE_AUTOUPDATE": "true"},
     placed=(
@@ -223,10 +224,10 @@ _OPENCODE = Preset(
 
 _CLAUDE_ACP = Preset(
     name="claude-acp",
-    program="claude-agent-acp",
-    install="npm install -g @agentclientprotocol/claude-agent-acp (it brings claude; node 22 or newer)",
+    program=CLIS["claude-acp"].program,
+    install=CLIS["claude-acp"].remedy,
     capabilities=_able(compact=True, cost=True),
-    minimum=(0, 100),
+    minimum=CLIS["claude-acp"].oldest,
     seen="0.101.0 (claude 2.1.318)",
     # IS_SANDBOX: as root it offers the mode only with this
     env={"IS_SANDBOX": "1", "ENABLE_TOOL_SEARCH": "false", "DISABLE_AUTOUPDATER": "1"},

@@ -26,10 +26,8 @@ from harness.runtimes.claude.lines import Parsed
 from harness.runtimes.claude.outcome import judge_compaction
 from harness.runtimes.claude.process import Cli, exit_code, read_version, start_cli
 from harness.runtimes.servers import usable_servers
+from meta.agent_toml.clis import CLIS, is_too_old
 from meta.errors import HiveError, PermanentError
-
-OLDEST = (2, 1, 329)
-"""The oldest version that this adapter was tried with. Older ones may take a slash in a message for a command."""
 
 INTERRUPT_SECONDS = 4.0
 """Seconds that an interrupted turn has to end, before its process is ended."""
@@ -128,7 +126,7 @@ class ClaudeRuntime:
         found = _VERSION.search(text)
         if found is None:
             raise PermanentError(f"`{command[0]} --version` printed {text!r}", _INSTALL)
-        if tuple(map(int, found.groups())) < OLDEST:
+        if is_too_old(CLIS["claude"], found[0]):
             raise PermanentError(f"claude {found[0]} is too old", _INSTALL)
         return found[0]
 
@@ -248,4 +246,4 @@ class ClaudeRuntime:
         return True
 
 
-_INSTALL = f"install claude {'.'.join(map(str, OLDEST))} or newer, or name it in agent.toml: command = [...]"
+_INSTALL = f"{CLIS['claude'].remedy}; or name another program with `command` in agent.toml"

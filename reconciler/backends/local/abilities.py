@@ -32,4 +32,6 @@ def abilities(host: Host, config: Config, cgroups: Cgroups) -> Abilities:
         notes.append(f"agents are separated by namespaces only, not by uid: {why}")
     if "not enforced" in cgroups.summary:
         notes.append(f"limits {cgroups.summary}")
-    return Abilities(isolation, cgroups.summary, uids, tuple(notes), describe(agent_programs(config)))
+    found = describe(agent_programs(config))
+    path = os.environ.get("PATH", os.defpath)
+    return Abilities(isolation, cgroups.summary, uids, tuple(notes), found, path, config.agent_programs)

@@ -49,19 +49,25 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """One agent of `hive status`. `declared` is how the host's configuration stands to git."""
+    """One agent of `hive status`. `declared` is how the host's configuration stands to git.
+
+    `program` is its runtime with the version of the CLI, as its harness reports it; `problem` why that does not start.
+    """
 
     name: str
     phase: str
     conditions: tuple[str, ...] = ()
     declared: str = ""
+    program: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
     """The answers of the daemon behind http.sock. `trouble` is its problem, or "".
 
-    `notes` and `agents` are those of `hive status`.
+    `notes` and `agents` are those of `hive status`. `path` is the PATH on which it looks for programs, None if it does
+    not say; `named` is its HIVE_AGENT_PROGRAMS.
     """
 
     state: str
@@ -73,6 +79,8 @@ class Daemon:
     trouble: str = ""
     notes: tuple[str, ...] = ()
     agents: tuple[AgentRow, ...] = ()
+    path: str | None = None
+    named: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Host:
     """The parts of the machine that a test replaces. `files`: how many files a process may have open.
 
     `systemd` is the runtime directory of systemd. `groups` returns the gid of a group, or None. `root` is root's uid.
-    `programs` finds programs as agents see them.
+    `programs` finds programs as agents see them, on a PATH (None: this process's).
     """
 
     proc: Path = Path("/proc")
@@ -93,7 +101,7 @@ class Host:
     containers: Path = Path("/etc/nixos-containers")
     root: int = 0
     groups: Groups = gid_of
-    programs: Callable[[Config], Mapping[str, programs.Place]] = programs.find
+    programs: Callable[[Config, str | None], Mapping[str, programs.Place]] = programs.find
 
 
 @dataclass(slots=True)

@@ -10,7 +10,9 @@ import asyncio
 import re
 from collections.abc import Mapping
 
+from meta.agent_toml.clis import CLIS, LOGIN_INSTALL, Cli, cli_of, is_too_old
 from meta.agent_toml.settings import SETTINGS_FILE, AgentSettings
+from meta.config import Config
 from meta.errors import HiveError, NotFound
 from meta.names import AgentName, Sha
 from meta.process import sandbox
@@ -27,38 +29,56 @@ SECONDS = 15.0
 OUTPUT_MOST = 64 * 1024
 _VERSION = re.compile(r"\d+(?:\.\d+)+[-+.\w]{0,40}")
 
-INSTALL: Mapping[str, str] = {
-    # with its version, or npm on node 20 takes the newest that is for it, which hive refuses
-    "claude": "npm install -g @anthropic-ai/claude-code@2.1.329 (or a newer one, named by its version)",
-    "codex-acp": "npm install -g @agentclientprotocol/codex-acp (it brings codex; node 20 or newer)",
-    "gemini": "npm install -g @google/gemini-cli (node 20 or newer)",
-    "opencode": "npm install -g opencode-ai",
-    "claude-agent-acp": "npm install -g @agentclientprotocol/claude-agent-acp (node 22 or newer)",
-    "node": "install node 22 (on Debian: apt-get install nodejs; newer ones are at https://nodejs.org)",
+_NODE = "install node 22 (on Debian: apt-get install nodejs; newer ones are at https://nodejs.org)"
+INSTALL: Mapping[str, str] = {cli.program: cli.remedy for cli in CLIS.values()} | {
+    **{name: how for name, how in LOGIN_INSTALL.items() if name not in {cli.program for cli in CLIS.values()}},
+    "node": _NODE,
 }
 """The programs that are looked for, and how a person gets each."""
 
-PROGRAMS: Mapping[str, str] = {
-    "claude": "claude",
-    "claude-acp": "claude-agent-acp",
-    "codex": "codex-acp",
-    "gemini": "gemini",
-    "opencode": "opencode",
-}
-"""The program of each runtime that has one of its own."""
-
 
 async def coding_agents(subject: Subject) -> list[Finding]:
-    """Check that the CLI of each agent's runtime is there and starts."""
+    """Check that the CLI of each agent's runtime is there, is new enough and starts."""
     if subject.backend != "local":
-        return ok(f"agents of backend {subject.backend} bring their own")
-    found = await asyncio.to_thread(subject.host.programs, subject.config)
+        return _reported(subject)
+    config, path, whose = _search(subject)
+    found = await asyncio.to_thread(subject.host.programs, config, path)
     places = {name: place for name, place in found.items() if name in INSTALL}
     versions = await _versions(subject, places)
     findings = [*_unusable(places, versions), *await _missing(subject, places, versions)]
     have = ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "none"
     absent = ", ".join(name for name in INSTALL if name not in places)
-    return [*ok(f"there are {have}" + (f"; not installed: {absent}" if absent else "")), *findings]
+    text = f"there are {have}" + (f"; not installed: {absent}" if absent else "")
+    return [*ok(f"{text}, on {whose}"), *findings]
+
+
+def _search(subject: Subject) -> tuple[Config, str | None, str]:
+    """Return the settings and the PATH by which programs are looked for, and in words whose these are."""
+    daemon = subject.daemon
+    if daemon is not None and daemon.path is not None:
+        return subject.config.model_copy(update={"agent_programs": daemon.named}), daemon.path, "the daemon's PATH"
+    why = "no daemon answers" if daemon is None else "the daemon does not say its own"
+    return subject.config, None, f"the PATH of this command, because {why}"
+
+
+def _reported(subject: Subject) -> list[Finding]:
+    """Return what the harnesses report of CLIs that are in the agents' own systems."""
+    own = f"agents of backend {subject.backend} bring their own"
+    if subject.daemon is None:
+        return ok(f"{own}; without a daemon nobody knows which")
+    seen = ", ".join(f"{row.name} has {one_line(row.program, 100)}" for row in subject.daemon.agents if row.program)
+    return [*ok(f"{own}: {seen}" if seen else f"{own}; no harness reported one yet"), *_problems(subject, set())]
+
+
+def _problems(subject: Subject, known: set[str]) -> list[Finding]:
+    """Return a finding for each agent whose harness cannot start its CLI, unless it is in `known`."""
+    rows = subject.daemon.agents if subject.daemon is not None else ()
+    remedy = "do what it says; `hive edit AGENT` changes its agent.toml"
+    return [
+        Finding(Verdict.FAIL, f"{row.name} cannot work, says its harness: {one_line(row.problem, 500)}", remedy)
+        for row in rows
+        if row.problem and row.name not in known
+    ]
 
 
 async def _versions(subject: Subject, places: Mapping[str, Place]) -> dict[str, str]:
@@ -101,22 +121,39 @@ def _unusable(places: Mapping[str, Place], versions: Mapping[str, str]) -> list[
         elif not versions[name]:
             text = f"{place.path} does not print its version in a sandbox"
             findings.append(Finding(Verdict.WARN, text, f"install it again: {INSTALL[name]}"))
+        elif any(cli.program == name and is_too_old(cli, versions[name]) for cli in CLIS.values()):
+            text = f"{place.path} is too old for hive: {versions[name]}"
+            findings.append(Finding(Verdict.WARN, text, f"install a newer one: {INSTALL[name]}"))
     return findings
 
 
 async def _missing(subject: Subject, places: Mapping[str, Place], versions: Mapping[str, str]) -> list[Finding]:
-    """Return a finding for each agent whose runtime's program is not there."""
-    view, findings = await subject.view(), []
+    """Return the findings about each agent whose runtime's programs are not there, or of no use."""
+    view, findings, named = await subject.view(), [], set()
     for agent, entry in sorted(view.desired.agents.items()) if view is not None else ():
         settings = await _settings(subject, agent, entry.pin.sha)
-        program = PROGRAMS.get(settings.runtime) if settings is not None and settings.command is None else None
-        if settings is None or program is None or versions.get(program):
+        cli = cli_of(settings.runtime) if settings is not None else None
+        if settings is None or cli is None:
             continue
-        what = "does not start" if program in places else "is not installed"
-        text = f"{agent} cannot work: its runtime {settings.runtime} needs {program}, which {what}"
-        remedy = f"{INSTALL[program]}; or name another program with `command` in its agent.toml"
-        findings.append(Finding(Verdict.FAIL, text, remedy))
-    return findings
+        if settings.command is None and (what := _fault(cli, places, versions)):
+            named.add(str(agent))
+            text = f"{agent} cannot work: its runtime {settings.runtime} needs {cli.program}, which {what}"
+            remedy = f"{cli.remedy}; or name another program with `command` in its agent.toml"
+            findings.append(Finding(Verdict.FAIL, text, remedy))
+        if cli.login and not versions.get(cli.login):
+            what = "does not start" if cli.login in places else "is not installed"
+            text = f"`hive login {agent}` needs {cli.login}, which {what}"
+            remedy = f"{LOGIN_INSTALL[cli.login]}; or put its login in place as a file: docs/howto/login.md"
+            findings.append(Finding(Verdict.WARN, text, remedy))
+    return [*findings, *_problems(subject, named)]
+
+
+def _fault(cli: Cli, places: Mapping[str, Place], versions: Mapping[str, str]) -> str:
+    """Return why an agent cannot use its CLI, "" if it can."""
+    version = versions.get(cli.program)
+    if version:
+        return f"is too old: {version}" if is_too_old(cli, version) else ""
+    return "does not start" if cli.program in places else "is not installed"
 
 
 async def _settings(subject: Subject, agent: AgentName, sha: Sha) -> AgentSettings | None:

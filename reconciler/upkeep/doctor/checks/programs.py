@@ -26,10 +26,10 @@ class Place:
         return self.links[0][1] if self.links else self.path
 
 
-def find(config: Config) -> dict[str, Place]:
-    """Return the coding agents of this host, and what they run on."""
+def find(config: Config, path: str | None = None) -> dict[str, Place]:
+    """Return the coding agents of this host, and what they run on. `path` None: the PATH of this process."""
     return {
         one.name: Place(one.path, one.why, (one.bind,) if one.bind else (), (one.link,) if one.link else ())
-        for one in agent_programs(config)
+        for one in agent_programs(config, search=path)
         if one.path is not None and one.search is None
     }

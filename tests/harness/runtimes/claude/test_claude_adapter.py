@@ -66,7 +66,8 @@ async def test_a_cli_that_is_too_old_parks_the_turn_and_says_which_one_to_instal
     runtime = world.make("", "#!/bin/sh\necho '2.1.197 (Claude Code)'\n")
     outcome = await world.turn(runtime)
     assert outcome.ending is Ending.PARKED
-    assert outcome.reason.startswith("claude 2.1.197 is too old (install claude 2.1.329 or newer")
+    assert outcome.reason.startswith("claude 2.1.197 is too old (npm install -g @anthropic-ai/claude-code@2.1.329")
+    assert "hive takes 2.1.248 and newer" in outcome.reason
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ async def test_a_cli_that_is_too_old_parks_the_turn_and_says_which_one_to_instal
 async def test_a_program_that_is_not_claude_is_an_error_with_the_remedy(world: World, script: str, words: str) -> None:
     with pytest.raises(PermanentError, match=words) as raised:
         await world.make("", f"#!/bin/sh\n{script}\n").version()
-    assert "install claude 2.1.329 or newer" in raised.value.hint
+    assert "npm install -g @anthropic-ai/claude-code@2.1.329" in raised.value.hint
 
 
 async def test_the_files_of_the_cli_are_private(world: World) -> None:

@@ -25,7 +25,7 @@ def whole_host(**changes: Any) -> Host:
         "files": lambda: 20_000,
         "synchronised": lambda: True,
         "groups": lambda _: os.getgid(),
-        "programs": lambda _: {},
+        "programs": lambda *_: {},
     }
     whole = replace(Host(disk=lambda _: cast(os.statvfs_result, room)), **known)  # type: ignore[arg-type]
     return replace(whole, **changes)
