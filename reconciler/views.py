@@ -228,7 +228,8 @@ class Status:
 @dataclass(frozen=True, slots=True)
 class Diff:
     """The changes of a proposal. `settings` lists changed settings as (key, before, after), `words` the same in words,
-    more rights first (meta.agent_toml.changes); `patch` is git's.
+    more rights first (meta.agent_toml.changes), then those that do nothing (meta.agent_toml.no_effect); `patch` is
+    git's.
 
     `changes` has every changed file, whatever the patch shows; `files` their paths. `cut` is the reason why the patch
     does not show all of them, None if it does. `invisible` names the characters without ink that any text here holds.
@@ -387,7 +388,8 @@ class BudgetUse:
 class AgentUsage:
     """What the turns of one agent took, by model, its budget, and what of that it used today.
 
-    `over` says why its budget is used up, and `until` until when, in Unix seconds; null while it is not.
+    `over` says why its budget is used up, and `until` until when, in Unix seconds; null while it is not. `notes` say
+    which part of the budget its runtime cannot be held to.
     """
 
     agent: AgentName
@@ -396,6 +398,7 @@ class AgentUsage:
     today: BudgetUse
     over: str | None = None
     until: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from meta.agent_toml.changes import describe_changes
+from meta.agent_toml.changes import MORE, describe_changes
+from meta.agent_toml.no_effect import describe_no_effect
 from meta.agent_toml.settings import SETTINGS_FILE, flatten
 from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
@@ -157,7 +158,7 @@ class DiffsQuery:
             for key in sorted({*before, *after})
             if before.get(key) != after.get(key)
         )
-        return _Settings(triples, tuple(await asyncio.to_thread(describe_changes, before, after)))
+        return _Settings(triples, await asyncio.to_thread(_words, before, after) if triples else ())
 
     async def _settings(self, agent: AgentName, sha: Sha) -> dict[str, str]:
         """Return agent.toml of a commit, flat. A file that is not valid becomes the one key `agent.toml`."""
@@ -165,6 +166,13 @@ class DiffsQuery:
             return flatten(await read_settings(await self._world.applied(agent).read(sha, SETTINGS_FILE)))
         except HiveError as error:
             return {SETTINGS_FILE: f"({error.summary})"}
+
+
+def _words(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the changes in words: more rights, then what the runtime does not obey, then the rest."""
+    texts = describe_changes(before, after)
+    more = [text for text in texts if text.startswith(MORE)]
+    return (*more, *describe_no_effect(after), *texts[len(more) :])
 
 
 def _invisible(diff: TreeDiff, settings: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from meta.agent_toml.no_effect import describe_no_effect
+from meta.agent_toml.settings import AgentSettings, flatten
 from meta.errors import TransientError
 from meta.names import AgentName
 from reconciler.observe.settings import DeployedSettings
@@ -43,23 +45,31 @@ class UsageQuery:
         return UsageReport(begin, agents, [_turn(turn) for turn in turns])
 
     async def _agent(self, agent: AgentName, models: list[ModelUsage], today: Sums) -> AgentUsage:
-        over = self.budgets.over.get(agent)
+        over, settings = self.budgets.over.get(agent), await self._settings(agent)
+        budget = settings.budget if settings is not None else None
         return AgentUsage(
             agent=agent,
             models=models,
-            budget=await self._budget(agent),
+            budget=BudgetUse() if budget is None else BudgetUse(budget.turns, budget.tokens, budget.dollars),
             today=BudgetUse(today.turns, today.tokens, today.dollars),
             over=over.reason if over is not None else None,
             until=over.until if over is not None else None,
+            notes=_notes(settings),
         )
 
-    async def _budget(self, agent: AgentName) -> BudgetUse:
+    async def _settings(self, agent: AgentName) -> AgentSettings | None:
         try:
-            settings = await self.settings.of(agent)
+            return await self.settings.of(agent)
         except TransientError:
-            settings = None
-        budget = settings.budget if settings is not None else None
-        return BudgetUse() if budget is None else BudgetUse(budget.turns, budget.tokens, budget.dollars)
+            return None
+
+
+def _notes(settings: AgentSettings | None) -> tuple[str, ...]:
+    """Return which part of the budget the runtime cannot be held to."""
+    if settings is None:
+        return ()
+    budget = {key: value for key, value in flatten(settings).items() if key.startswith("budget.")}
+    return tuple(describe_no_effect({**budget, "runtime": settings.runtime}))
 
 
 def _model(row: DaySum) -> ModelUsage:

@@ -57,7 +57,8 @@ def usage(
 def _row(agent: str, model: Row) -> tuple[object, ...]:
     tokens = (model["input_tokens"], model["output_tokens"], model["cached_tokens"])
     numbers = (model["turns"], model["waited"], *tokens)
-    return (agent, model["model"] or "-", *numbers, _dollars(model["cost"]), _time(model["seconds"]))
+    cost = _dollars(model["cost"]) if model["cost"] else "-"  # a runtime that reports no dollars
+    return (agent, model["model"] or "-", *numbers, cost, _time(model["seconds"]))
 
 
 def _turn(turn: Row) -> tuple[object, ...]:
@@ -72,10 +73,13 @@ def _show_budget(agent: Row) -> None:
     budget, today = agent["budget"], agent["today"]
     parts = [f"{today[key]} of {budget[key]} {key}" for key in ("turns", "tokens") if budget[key] is not None]
     if budget["dollars"] is not None:
-        parts.append(f"{_dollars(today['dollars'])} of {_dollars(budget['dollars'])}")
+        spent = _dollars(today["dollars"]) if today["dollars"] or not today["turns"] else "-"
+        parts.append(f"{spent} of {_dollars(budget['dollars'])}")
     if parts:
         over = f"; used up until {times.local_time(agent['until'])}" if agent["over"] is not None else ""
         console.write(f"\nbudget of {agent['agent']} today: {', '.join(parts)}{over}")
+    for note in agent.get("notes", ()):  # an older daemon has none
+        console.write(f"  {note}")
 
 
 def _dollars(value: float | None) -> str:

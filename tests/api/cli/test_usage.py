@@ -50,6 +50,20 @@ async def test_one_agent_has_its_budget_and_its_newest_turns_too(hive: Hive) -> 
     assert found["agents"][0]["today"] == {"turns": 2, "tokens": 0, "dollars": 0.5}
 
 
+async def test_a_runtime_that_reports_no_dollars_has_none_and_its_budget_says_so(hive: Hive) -> None:
+    budget = {"turns": 2, "dollars": 1.5}
+    hive.fake.deployed = AgentSettings.model_validate({"runtime": "codex", "budget": budget})
+    await turn(hive, 1, runtime="codex", input_tokens=100)
+    _, out, _ = await hive.hive("usage", "alice")
+    assert "$0.00" not in out
+    assert "budget of alice today: 1 of 2 turns, - of $1.50" in out
+    assert "  NO EFFECT: budget.dollars: runtime codex: it reports none" in out
+
+
+async def test_a_day_without_a_turn_has_spent_nothing_of_the_budget(hive: Hive) -> None:
+    assert "budget of alice today: 0 of 2 turns, $0.00 of $1.50" in (await hive.hive("usage", "alice"))[1]
+
+
 async def test_a_name_that_an_agent_claims_for_its_model_cannot_forge_a_line(hive: Hive) -> None:
     await turn(hive, 1, model="haiku\nalice  free\x1b[2K")
     _, out, _ = await hive.hive("usage")

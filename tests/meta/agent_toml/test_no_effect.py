@@ -1,0 +1,59 @@
+"""Settings that a runtime does not obey are named before they are approved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from meta.agent_toml.no_effect import _KEYS, describe_no_effect
+from meta.agent_toml.obeyed import Obeyed, obeyed
+from meta.agent_toml.runtimes import RUNTIMES
+from meta.agent_toml.settings import flatten, parse_settings
+
+ALL = (
+    'permissions = { allow = ["read"], deny = ["execute"] }\nlimits.max_turns = 5\nbudget = { tokens = 9, dollars = 2 }'
+)
+
+
+def lines(text: str) -> list[str]:
+    return describe_no_effect(flatten(parse_settings(text.encode())))
+
+
+def test_a_runtime_that_obeys_all_has_no_line() -> None:
+    assert lines(f'runtime = "claude"\n{ALL}') == []
+
+
+def test_what_a_runtime_does_not_obey_is_named_with_the_reason() -> None:
+    assert lines(f'runtime = "codex"\n{ALL}') == [
+        "NO EFFECT: permissions.allow, permissions.deny: runtime codex: it does not ask before it uses a tool",
+        "NO EFFECT: limits.max_turns: runtime codex: it does not count rounds",
+        "NO EFFECT: budget.dollars: runtime codex: it reports none",
+    ]
+
+
+@pytest.mark.parametrize("runtime", ["script", "codex", "gemini", "opencode", "claude-acp"])
+def test_what_is_not_set_is_not_named(runtime: str) -> None:
+    assert lines(f'runtime = "{runtime}"\npermissions.deny = []') == []
+
+
+def test_a_budget_in_tokens_that_counts_too_little_is_named() -> None:
+    assert lines(f'runtime = "opencode"\n{ALL}')[-1].startswith("TOO LITTLE IS COUNTED: budget.tokens: opencode")
+
+
+def test_an_agent_toml_that_is_not_valid_has_no_line() -> None:
+    assert describe_no_effect({"agent.toml": "(it is not TOML)"}) == []
+
+
+def test_the_page_says_what_each_runtime_obeys() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/agent-toml.md").read_text()
+    table = page.partition("## Settings without effect")[2].partition("\n## ")[0]
+    cells = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in table.splitlines() if "|" in line]
+    assert cells[0][1:] == list(_KEYS.values())
+    said = {row[0]: [cell == "yes" for cell in row[1:]] for row in cells[2:]}
+    assert said == {name: list(asdict(obeyed(name)).values()) for name in RUNTIMES}
+
+
+def test_each_setting_that_a_runtime_may_not_obey_has_its_key() -> None:
+    assert asdict(Obeyed(True, True, True, True)).keys() == _KEYS.keys()
