@@ -128,14 +128,19 @@ class Event(_Line):
     event: dict[str, Any]
 
 
+MessageIds = Annotated[tuple[Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)], ...], Field(strict=False)]
+
+
 class Release(_Line):
     """Give the messages of this turn back without counting a failed turn: an outage, a limit or a missing login.
 
-    hive answers with `released`, and then the next `recv` delivers them again.
+    `only`: give back these alone, by their ids; the others stay in flight. None: all of them. hive answers with
+    `released`, and then the next `recv` delivers them again.
     """
 
     up: Literal["release"] = "release"
     turn: TurnNumber
+    only: Annotated[MessageIds, Field(max_length=1_000)] | None = None
 
 
 class Done(_Line):
@@ -196,6 +201,9 @@ class Hold(_Line):
 
     `paused`: the operator paused it; a turn in flight is stopped and its messages come again. `over_budget`: its budget
     is used up, as `reason` says, until `until`; a turn in flight goes on to its end.
+
+    It is the first line after a hello, so it says as well that this hive answers `release` and knows its `only`
+    (`releases`): silence is no older hive then.
     """
 
     down: Literal["hold"] = "hold"
@@ -203,6 +211,7 @@ class Hold(_Line):
     over_budget: bool = False
     until: UnixSeconds | None = None
     reason: Reason = ""
+    releases: bool = False
 
 
 class Verb(StrEnum):

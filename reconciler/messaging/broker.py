@@ -11,7 +11,7 @@ number and in bytes, also for done messages, so that no agent can fill the disk.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -236,12 +236,13 @@ class Broker:
         """
         return (await self._end(agent, launch, requeue, acknowledges=True)).again
 
-    async def release_turn(self, agent: str, launch: str) -> int:
+    async def release_turn(self, agent: str, launch: str, only: Collection[int] | None = None) -> int:
         """Requeue what is in flight to this launch, without a failed turn. Return how many.
 
         The launch could not handle it for a reason that is not the message's: an outage, a limit, a missing login.
+        `only` names the messages by their ids; None: all of them.
         """
-        return (await self._end(agent, launch, release, acknowledges=True)).again
+        return (await self._end(agent, launch, partial(release, only=only), acknowledges=True)).again
 
     async def fail_turn(self, agent: str, launch: str) -> int:
         """Requeue what was in flight to a launch that died in its turn, or that hive ended for it. Idempotent.

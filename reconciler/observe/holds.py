@@ -15,7 +15,7 @@ from meta.text import one_line
 from meta.wire.link import Hold
 
 REASON_LIMIT = 500
-FREE = Hold()
+FREE = Hold(releases=True)
 """Nothing keeps the agent from turns."""
 
 
@@ -39,8 +39,8 @@ class Holds:
         """Return all that keeps the agent from turns now, as its harness gets it."""
         paused, budget = self._paused(agent), self._budgets.get(agent)
         if budget is None or (budget.until is not None and budget.until <= self._clock()):
-            return Hold(paused=True, reason="paused by the operator") if paused else FREE
-        return Hold(paused=paused, over_budget=True, until=budget.until, reason=budget.reason)
+            return FREE.model_copy(update={"paused": True, "reason": "paused by the operator"}) if paused else FREE
+        return Hold(paused=paused, over_budget=True, until=budget.until, reason=budget.reason, releases=True)
 
     def set_over_budget(self, agent: AgentName, until: float | None, reason: str) -> None:
         """Hold the agent until the Unix time `until` (None: until it is cleared), because its budget is used up."""

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 
 from meta.errors import HiveError
@@ -56,8 +56,8 @@ class _Link:
     peer: LinkPeer | None = None
     greeted: bool = False
     draining: bool = False
-    releasing: set[int] = field(default_factory=set)
-    """The turns whose messages are being given back."""
+    releasing: set[Release] = field(default_factory=set)
+    """What is being given back."""
     hold: Hold = FREE
     """The hold that was noted last. A harness that said hello has it."""
 
@@ -67,8 +67,8 @@ class Links:
 
     `hint` is called with the agent after each change. `interrupt` is called when a drain begins, to end the `recv` that
     waits. `acks` is called after a hello, because a harness that sends a hello also acks its messages. `release` gives
-    what a launch (its nonce) has in flight back to its inbox, and counts no failed turn. `holds` says what keeps agents
-    from turns. `live` takes the live events.
+    what a launch (its nonce) has in flight back to its inbox, or only the messages with these ids, and counts no failed
+    turn. `holds` says what keeps agents from turns. `live` takes the live events.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Links:
         interrupt: Callable[[AgentName], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         acks: Callable[[AgentName], Awaitable[None]] | None = None,
-        release: Callable[[AgentName, str], Awaitable[object]] | None = None,
+        release: Callable[[AgentName, str, Sequence[int] | None], Awaitable[object]] | None = None,
         holds: Holds | None = None,
         live: Live | None = None,
     ) -> None:
@@ -170,9 +170,9 @@ class Links:
         link = self._current(agent, peer)
         if link is None or link.view.nonce is None or self._release is None or link.view.turn_number != release.turn:
             return
-        if release.turn not in link.releasing:
-            link.releasing.add(release.turn)
-            self._spawn(self._give_back(agent, link, peer, release.turn))
+        if release not in link.releasing:
+            link.releasing.add(release)
+            self._spawn(self._give_back(agent, link, peer, release))
 
     async def event(self, agent: AgentName, peer: LinkPeer, event: Given) -> None:
         """Take a live event of the process that has the link."""
@@ -406,15 +406,15 @@ class Links:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _give_back(self, agent: AgentName, link: _Link, peer: LinkPeer, turn: int) -> None:
+    async def _give_back(self, agent: AgentName, link: _Link, peer: LinkPeer, release: Release) -> None:
         try:
             if self._release is not None and link.view.nonce is not None:
-                await self._release(agent, link.view.nonce)
-                await self._deliver(peer, Released(turn=turn))
-        except HiveError as error:  # the harness gets no answer, and requeues
+                await self._release(agent, link.view.nonce, release.only)
+                await self._deliver(peer, Released(turn=release.turn))
+        except HiveError as error:  # the harness gets no answer, and asks again
             log.warning("%s: cannot give messages back: %s", agent, error, extra={"limited": f"{agent} releases"})
         finally:
-            link.releasing.discard(turn)
+            link.releasing.discard(release)
 
     async def _note_acks(self, agent: AgentName, acks: Callable[[AgentName], Awaitable[None]]) -> None:
         try:

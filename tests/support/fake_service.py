@@ -88,7 +88,7 @@ class FakeService:
         self.links = Links(
             lambda agent: None,
             lambda agent: self.broker.interrupt(agent),
-            release=lambda agent, launch: self.broker.release_turn(agent, launch),
+            release=lambda agent, launch, only: self.broker.release_turn(agent, launch, only),
             live=self.live,
         )
         self.names: list[AgentName] = [ALICE, MANAGER]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from meta.wire.events import MessageDead
@@ -90,9 +90,14 @@ def requeue(connection: sqlite3.Connection, ending: Ending) -> Ended:
     return _give_back(connection, ending, ids)
 
 
-def release(connection: sqlite3.Connection, ending: Ending) -> Ended:
-    """Requeue what `launch` has in flight, because it could not even begin with it. Count nothing."""
+def release(connection: sqlite3.Connection, ending: Ending, only: Collection[int] | None = None) -> Ended:
+    """Requeue what `launch` has in flight, because it could not even begin with it. Count nothing.
+
+    `only` names the messages by their ids; None: all of them.
+    """
     ids = _select(connection, ending, "(incarnation IS :launch OR incarnation IS NULL)")
+    if only is not None:
+        ids = json.dumps([id for id in json.loads(ids) if id in only])
     return Ended(_deliver_again(connection, ids))
 
 

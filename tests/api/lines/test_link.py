@@ -78,7 +78,9 @@ async def test_a_harness_that_releases_its_turn_gets_the_message_again_and_nothi
         for number in range(1, 6):
             (message,) = await pods.ask(ALICE, '{"cmd":"recv","wait_seconds":0}')
             assert (message["body"], message["redelivered"]) == ("during an outage", number > 1)
-            for line in ({"up": "state", "state": "thinking", "turn": number}, {"up": "release", "turn": number}):
+            only = [message["id"]] if number % 2 else None
+            release = {"up": "release", "turn": number, "only": only}
+            for line in ({"up": "state", "state": "thinking", "turn": number}, release):
                 writer.write(json.dumps(line).encode() + b"\n")
             assert json.loads(await reader.readline()) == {"down": "released", "turn": number}
     assert await pods.fake.broker.dead_letters() == []

@@ -195,6 +195,17 @@ async def test_what_another_launch_has_in_flight_is_not_released(broker: Broker)
     assert await broker.unread("bob") == 0
 
 
+async def test_a_message_that_is_released_by_its_id_leaves_the_others_in_flight(broker: Broker) -> None:
+    await send(broker, "at fault", "done")
+    suspect = await broker.recv("bob", 0, "n1")
+    assert suspect is not None
+    assert await more(broker, "n1") == "done"
+    assert await broker.release_turn("bob", "n1", [suspect.id, suspect.id + 100]) == 1
+    assert await broker.ack_turn("bob") == 1
+    assert await more(broker, "n1") == "at fault"
+    assert await dead(broker) == []
+
+
 async def test_a_failed_turn_stays_counted_when_a_later_one_is_released(broker: Broker) -> None:
     await send(broker, "poison")
     for _ in range(FAILURES):

@@ -12,7 +12,7 @@ from reconciler.observe.holds import FREE, Holds
 from reconciler.observe.links import Links
 
 ALICE = AgentName("alice")
-PAUSED = Hold(paused=True, reason="paused by the operator")
+PAUSED = Hold(paused=True, reason="paused by the operator", releases=True)
 
 
 class Peer:
@@ -74,7 +74,7 @@ async def test_a_change_is_sent_once_and_whole_and_ends_the_recv_that_waits() ->
     will.links.set_over_budget(ALICE, 200.0, "10 of 10 turns\nof today")
     will.paused = False
     will.links.send_hold(ALICE)
-    over = Hold(over_budget=True, until=200.0, reason="10 of 10 turns of today")
+    over = Hold(over_budget=True, until=200.0, reason="10 of 10 turns of today", releases=True)
     assert (await peer.received(5))[3:] == [over.model_copy(update={"paused": True}), over]
     will.links.clear_over_budget(ALICE)
     assert (await peer.received(6))[5] == FREE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from meta.errors import TransientError
 from meta.names import AgentName, GenerationId
@@ -238,21 +239,22 @@ def test_the_first_ack_of_a_launch_is_a_change_and_later_ones_are_none() -> None
 
 
 async def test_a_harness_that_releases_its_turn_gets_an_answer_once_that_is_done() -> None:
-    released: list[tuple[str, str]] = []
+    released: list[tuple[str, str, Sequence[int] | None]] = []
 
-    async def release(agent: AgentName, nonce: str) -> None:
-        released.append((agent, nonce))
+    async def release(agent: AgentName, nonce: str, only: Sequence[int] | None) -> None:
+        released.append((agent, nonce, only))
 
     links = Links(lambda _: None, release=release)
     peer = connect(links, "n7")
     links.state(ALICE, peer, State(state=TurnState.THINKING, turn=2))
     links.release(ALICE, peer, Release(turn=1))
+    links.release(ALICE, peer, Release(turn=2, only=(4, 5)))
     links.release(ALICE, peer, Release(turn=2))
     async with asyncio.timeout(5):
-        while Released(turn=2) not in peer.sent:
+        while peer.sent.count(Released(turn=2)) < 2:
             peer.told.clear()
             await peer.told.wait()
-    assert released == [("alice", "n7")]
+    assert released == [("alice", "n7", (4, 5)), ("alice", "n7", None)]
     assert Released(turn=1) not in peer.sent
     await links.close()
 
@@ -260,7 +262,7 @@ async def test_a_harness_that_releases_its_turn_gets_an_answer_once_that_is_done
 async def test_who_has_not_the_link_releases_nothing() -> None:
     released: list[str] = []
 
-    async def release(_agent: AgentName, nonce: str) -> None:
+    async def release(_agent: AgentName, nonce: str, _only: Sequence[int] | None) -> None:
         released.append(nonce)
 
     links = Links(lambda _: None, release=release)
