@@ -95,9 +95,7 @@ def release(connection: sqlite3.Connection, ending: Ending, only: Collection[int
 
     `only` names the messages by their ids; None: all of them.
     """
-    ids = _select(connection, ending, "(incarnation IS :launch OR incarnation IS NULL)")
-    if only is not None:
-        ids = json.dumps([id for id in json.loads(ids) if id in only])
+    ids = _select(connection, ending, "(incarnation IS :launch OR incarnation IS NULL)", only)
     return Ended(_deliver_again(connection, ids))
 
 
@@ -130,12 +128,18 @@ def bury_all(connection: sqlite3.Connection, recipient: str, at: int, reason: st
     return len(dead)
 
 
-def _select(connection: sqlite3.Connection, ending: Ending, condition: str) -> str:
-    """Return the ids of the messages in flight that meet `condition`, as a JSON list."""
+def _select(connection: sqlite3.Connection, ending: Ending, condition: str, only: Collection[int] | None = None) -> str:
+    """Return the ids of the messages in flight that meet `condition`, and that are in `only`, as a JSON list."""
     found = connection.execute(
         f"SELECT id FROM messages WHERE {_IN_FLIGHT} AND {condition} "  # noqa: S608 - both are texts of this file
-        "AND id NOT IN (SELECT value FROM json_each(:leased))",
-        {"recipient": ending.recipient, "launch": ending.launch, "leased": rows.ids_of(ending.leases)},
+        "AND id NOT IN (SELECT value FROM json_each(:leased)) "
+        "AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))",
+        {
+            "recipient": ending.recipient,
+            "launch": ending.launch,
+            "leased": rows.ids_of(ending.leases),
+            "only": None if only is None else json.dumps([*only]),
+        },
     )
     return json.dumps([id for (id,) in found])
 
