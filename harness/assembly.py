@@ -24,7 +24,7 @@ from harness.gate import Gate
 from harness.inbox import Inbox
 from harness.link import Link
 from harness.login.make import make_login
-from harness.loop import Around, Credentials, Loop, NoCredentials
+from harness.loop import Credentials, Loop, NoCredentials, Outside
 from harness.model import MODEL_FILE, Model
 from harness.program import Program
 from harness.prompts.render import Places, render_prompt
@@ -106,8 +106,8 @@ async def run(
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
     agent = Agent(environment.generation, settings)
     conversation = Conversation(agent, runtime, inbox, gate, bus, session, model, compactor)
-    around = Around(link.release, parts.credentials, parts.clock, parts.random)
-    loop = Loop(inbox, gate, conversation, program, bus, around)
+    outside = Outside(link, parts.credentials, parts.clock, parts.random)
+    loop = Loop(inbox, gate, conversation, program, bus, outside)
     controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
     report_states(gate, bus)
     link.handle(Control, controls.handle)

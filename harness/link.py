@@ -43,7 +43,7 @@ from meta.wire.link import (
 log = logging.getLogger(__name__)
 
 RELEASE_SECONDS = 5.0
-"""Seconds that hive has for `released`."""
+"""Seconds that hive has for `released`. Then it is asked again, unless it is older and may not know `release`."""
 EARLY = 16
 """Lines that are kept until their handler is there."""
 
@@ -61,7 +61,9 @@ class Link:
         self._writer: asyncio.StreamWriter | None = None
         self._received = False
         self._about: About | None = None
-        self._releases: dict[int, asyncio.Future[None]] = {}
+        self._release: tuple[Release, asyncio.Future[None]] | None = None
+        self._by_id = False
+        self._greeted = asyncio.Event()
         self._handlers: dict[type[Any], Callable[[Any], None]] = {}
         self._early: deque[DownLine] = deque(maxlen=EARLY)
         self.acknowledged = asyncio.Event()
@@ -106,21 +108,35 @@ class Link:
             self._about = about
             self.send(about)
 
-    async def release(self, turn: int) -> bool:
-        """Give the messages of this turn back without a failed turn. Return False if hive does not answer."""
-        answer = self._releases[turn] = asyncio.get_running_loop().create_future()
-        self.send(Release(turn=turn))
+    @property
+    def by_id(self) -> bool:
+        """Return True if hive gives back single messages of a turn."""
+        return self._by_id
+
+    async def release(self, turn: int, only: tuple[int, ...] | None = None) -> bool:
+        """Give messages of this turn back without a failed turn: those with the ids `only`, or all. One call at a time.
+
+        Ask until hive answers. Return False if it is an older one that does not, or does not know `only`.
+        """
+        if only is not None:
+            await self._greeted.wait()
+            if not self._by_id:
+                return False
+        request, answer = Release(turn=turn, only=only), asyncio.get_running_loop().create_future()
+        self._release = request, answer
         try:
-            async with asyncio.timeout(RELEASE_SECONDS):
-                await answer
-        except TimeoutError:
-            return False
+            while not answer.done():
+                self.send(request)
+                await asyncio.wait({answer}, timeout=RELEASE_SECONDS)
+                if self._greeted.is_set() and not self._by_id:
+                    break
         finally:
-            self._releases.pop(turn, None)
-        return True
+            self._release = None
+        return answer.done()
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
+        self._greeted.clear()
         self._greet()
         while line := await reader.readline():
             try:
@@ -129,7 +145,7 @@ class Link:
                     log.warning("hive closes the link: %s", order.reason)
                     return
                 self._received = True
-                self.acknowledged.set()
+                self._learn(order)
                 if isinstance(order, Follow):
                     await self._follow(order.after)
                 else:
@@ -137,6 +153,13 @@ class Link:
             except ValidationError as error:
                 why = error.errors(include_url=False, include_input=False)[0]["msg"]
                 log.warning("ignoring a line of hive that does not parse: %s", why)
+
+    def _learn(self, order: DownLine) -> None:
+        """Learn from hive's first line what it knows."""
+        if not self._greeted.is_set():
+            self._by_id = isinstance(order, Hold) and order.releases
+            self._greeted.set()
+        self.acknowledged.set()
 
     def _greet(self) -> None:
         environment, status = self._environment, self._gate.status
@@ -156,8 +179,8 @@ class Link:
         log.info("hello to hive as generation %s", environment.generation or "(none)")
         if self._about is not None:
             self.send(self._about)
-        for turn in self._releases:
-            self.send(Release(turn=turn))
+        if self._release is not None:
+            self.send(self._release[0])
 
     async def _follow(self, after: int | None) -> None:
         """Send the events after this id from now on, instead of what was sent until now. None: send none."""
@@ -185,9 +208,8 @@ class Link:
                 log.info("hive holds the agent: %s", _hold(order))
                 self._gate.hold(order)
             case Released(turn=turn):
-                answer = self._releases.get(turn)
-                if answer is not None and not answer.done():
-                    answer.set_result(None)
+                if self._release is not None and self._release[0].turn == turn and not self._release[1].done():
+                    self._release[1].set_result(None)
             case _:
                 self._pass_on(order)
 

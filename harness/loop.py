@@ -27,6 +27,7 @@ from harness.program import PROBLEM_SECONDS, Program
 from harness.retry import Action, History, Next, follow
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.stop import Stop
+from harness.suspects import Suspects
 from meta.errors import Conflict, HiveError
 from meta.wire.agent import MessageResponse
 from meta.wire.link import TurnState
@@ -40,6 +41,8 @@ LOGIN_LOOK_SECONDS = 1.0
 """Seconds between two looks for a login."""
 LOGIN_RETRY_SECONDS = 300.0
 """Seconds until a turn tries a login that cannot be seen."""
+CHOICE = 8
+"""Messages among which one is chosen for the next turn, at most."""
 LONGEST_SLEEP = 30.0
 """Seconds until the clock is looked at again: it may have been set, or the host may have slept."""
 
@@ -61,11 +64,22 @@ class NoCredentials:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What the loop needs from outside. `release` gives the messages of a turn back; False: hive does not answer."""
+class Returns(Protocol):
+    """Gives messages back to hive without a failed turn (harness.link)."""
 
-    release: Callable[[int], Awaitable[bool]]
+    @property
+    def by_id(self) -> bool:
+        """Return True if hive gives back single messages of a turn."""
+
+    async def release(self, turn: int, only: tuple[int, ...] | None = None) -> bool:
+        """Give back the messages of this turn, or those with these ids. Return False if hive does not know that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the loop needs from outside."""
+
+    returns: Returns
     credentials: Credentials
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
@@ -75,15 +89,18 @@ class Loop:
     """The loop over one inbox, one turn at a time."""
 
     def __init__(
-        self, inbox: Inbox, gate: Gate, conversation: Conversation, program: Program, bus: Bus, around: Around
+        self, inbox: Inbox, gate: Gate, conversation: Conversation, program: Program, bus: Bus, outside: Outside
     ) -> None:
         self._inbox = inbox
         self._gate = gate
         self._conversation = conversation
         self._program = program
         self._bus = bus
-        self._around = around
+        self._outside = outside
         self._history = History()
+        self._suspects = Suspects()
+        self._unseen: set[int] = set()
+        """The messages that were given back before the model saw them."""
         self._recv: asyncio.Future[MessageResponse | None] | None = None
         self._between = asyncio.Lock()
         self._checked = False
@@ -188,7 +205,7 @@ class Loop:
 
     async def _wait(self, changed: asyncio.Event) -> None:
         """Wait for a change of the gate, or until the wait is over. An open `recv` may end meanwhile."""
-        wait, now = self._gate.waiting, self._around.clock()
+        wait, now = self._gate.waiting, self._outside.clock()
         if wait is None:
             await _first(changed, None, self._recv)
         elif self._is_over(wait, now):
@@ -203,7 +220,7 @@ class Loop:
             return now >= wait.until
         if self._missing is not None:
             return False
-        return now >= self._login_again or self._around.credentials.mark() != self._mark
+        return now >= self._login_again or self._outside.credentials.mark() != self._mark
 
     def _pause(self, wait: Wait, now: float) -> float:
         return LOGIN_LOOK_SECONDS if wait.until is None else min(wait.until - now, LONGEST_SLEEP)
@@ -222,35 +239,62 @@ class Loop:
             return
         problem, self._checked = check.result(), True
         if problem is not None:
-            self._gate.wait(Wait(TurnState.PARKED, problem, self._around.clock() + PROBLEM_SECONDS))
+            self._gate.wait(Wait(TurnState.PARKED, problem, self._outside.clock() + PROBLEM_SECONDS))
 
     async def _handle(self, message: MessageResponse) -> None:
         async with self._between:
-            waiting: tuple[MessageResponse, ...] = (message,)
-            held = self._gate.held
-            while waiting:
-                if held or self._gate.draining:
+            if message.id in self._unseen:
+                self._unseen.discard(message.id)
+                message = message.model_copy(update={"redelivered": False})
+            waiting = await self._choose(message)
+            if self._gate.held or self._gate.draining or self._inbox.uncertain:
+                self._unseen.update(other.id for other in waiting if not other.redelivered)
+                await self._release()
+                return
+            while waiting := await self._turn(waiting[0], waiting[1:]):
+                if self._gate.paused or self._gate.draining:  # a budget lets owed turns begin: this one is over
                     await self._release()
                     return
-                waiting = await self._turn(waiting[0], waiting[1:])
-                held = self._gate.paused  # without the turns that are owed, the one that is over would be done again
+
+    async def _choose(self, message: MessageResponse) -> tuple[MessageResponse, ...]:
+        """Return the message for the next turn, and those that are in flight with it.
+
+        That is another one than was received if that one may be at fault, and if hive gives it back alone later.
+        """
+        if not self._suspects.suspected(message.id, self._outside.clock()) or not self._outside.returns.by_id:
+            return (message,)
+        messages = [message]
+        while len(messages) < CHOICE and (other := await self._look()) is not None:
+            messages.append(other)
+        chosen = self._suspects.choose(messages)
+        return (chosen, *(other for other in messages if other is not chosen))
+
+    async def _look(self) -> MessageResponse | None:
+        try:
+            return await self._inbox.look()
+        except HiveError as error:
+            log.info("looking for another message: %s", error.summary)
+            return None
 
     async def _turn(self, message: MessageResponse, others: tuple[MessageResponse, ...]) -> tuple[MessageResponse, ...]:
-        """Do one turn and what follows. Return the messages that need a turn before anything is acknowledged.
+        """Do one turn and what follows. `others` are in flight with it, but no part of it.
 
-        These are the others that came too late for a turn before, and those that came too late for this one.
+        They and those that came too late for the turn are given back by their ids. Return them if hive is older and
+        does not know that: they need turns before anything is acknowledged.
         """
-        self._mark = self._around.credentials.mark()
+        self._mark = self._outside.credentials.mark()
         stop, wait = self._gate.begin(TurnState.THINKING), None
         again = ", delivered before" if message.redelivered else ""
         log.info("turn on message %d from %r, %d characters%s", message.id, message.sender, len(message.body), again)
         try:
             taken = await self._conversation.take(message, stop)
-            follows = await self._follow(taken.outcome, stop)
+            follows = await self._follow(message, taken.outcome, stop)
             wait = follows.wait
             others += taken.left
-            if others and follows.action is Action.ACKNOWLEDGE:
-                return others
+            if others and follows.action is not Action.RELEASE and not self._inbox.uncertain:
+                separate = await self._separate(others)
+                if not separate and follows.action is Action.ACKNOWLEDGE:
+                    return others
             await self._settle(message, taken.outcome, follows)
             if taken.outcome.ok and self._conversation.full and not (self._gate.draining or self._gate.held):
                 self._gate.become(TurnState.COMPACTING)
@@ -259,13 +303,19 @@ class Loop:
         finally:
             self._gate.end(wait)
 
-    async def _follow(self, outcome: TurnOutcome, stop: Stop) -> Next:
+    async def _follow(self, message: MessageResponse, outcome: TurnOutcome, stop: Stop) -> Next:
         """Return what follows. A CLI that crashed because it cannot run at all is no failed turn."""
-        now = self._around.clock()
+        now = self._outside.clock()
         if outcome.ending is Ending.CRASHED and (problem := await self._program.check()) is not None:
             self._bus.emit(Note(text=problem))
             outcome = replace(outcome, ending=Ending.PARKED, reason=problem, until=now + PROBLEM_SECONDS)
-        follows = follow(outcome, stop.cause, self._history, now, self._around.random())
+        at_fault = self._suspects.at_fault(message.id)
+        follows = follow(outcome, stop.cause, self._history, now, self._outside.random(), at_fault=at_fault)
+        for id in self._suspects.note(message, outcome, now):
+            text = (
+                f"each turn on message {id} is parked and one on message {message.id} is not: it counts as failed now"
+            )
+            self._bus.emit(Note(text=text))
         self._history = follows.history
         self._login_again = now + LOGIN_RETRY_SECONDS
         if follows.note:
@@ -289,9 +339,17 @@ class Loop:
         except HiveError as error:
             log.warning("hive did not accept the end of the turn on message %d: %s", message.id, error.summary)
 
+    async def _separate(self, others: tuple[MessageResponse, ...]) -> bool:
+        """Give these messages back, and leave in flight what the turn was about. Return False if hive cannot."""
+        ids = tuple(other.id for other in others)
+        if not await self._outside.returns.release(self._gate.status.number, ids):
+            return False
+        self._unseen.update(other.id for other in others if not other.redelivered)
+        return True
+
     async def _release(self) -> None:
         """Give everything in flight back. An older hive does not know that: it counts a failed turn."""
-        if await self._around.release(self._gate.status.number):
+        if await self._outside.returns.release(self._gate.status.number):
             self._inbox.released()
             return
         log.warning("hive does not take messages back over the link: it counts a failed turn")

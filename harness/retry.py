@@ -2,6 +2,7 @@
 
     ok                        acknowledge
     parked                    give the messages back, and wait: until the time that the CLI names, else a growing delay
+    parked, by its own fault  a failed turn (harness.suspects), and the longest delay: it may be an outage after all
     needs-login               give the messages back, and wait for a login
     cancelled by the operator acknowledge: the work is discarded
     cancelled by a pause      give the messages back; the pause itself holds the agent
@@ -29,7 +30,8 @@ SPREAD = 5.0
 LONGEST_LIMIT = 8 * 86_400.0
 """Seconds that a limit lasts, at most: a week and a day. A CLI that names a later time is asked again then."""
 
-
+LONG_OUTAGE = 16
+"""Parked turns in a row after which the delay is the longest."""
 MANY = 5
 """Parked turns in a row after which the reason has their number: it may be the message, and no outage."""
 
@@ -59,11 +61,25 @@ class Next:
     note: str = ""
 
 
-def follow(outcome: TurnOutcome, cause: Cause | None, history: History, now: float, random: float) -> Next:
-    """Return what follows. `cause`: who asked for the end. `now` is in Unix seconds, `random` between 0 and 1."""
+def follow(
+    outcome: TurnOutcome,
+    cause: Cause | None,
+    history: History,
+    now: float,
+    random: float,
+    *,
+    at_fault: bool = False,
+) -> Next:
+    """Return what follows. `cause`: who asked for the end. `now` is in Unix seconds, `random` between 0 and 1.
+
+    `at_fault`: if the turn is parked, its message is to blame.
+    """
     match outcome.ending:
         case Ending.OK:
             return Next(Action.ACKNOWLEDGE, History())
+        case Ending.PARKED if at_fault and outcome.until is None:
+            wait = Wait(TurnState.PARKED, outcome.reason, _until(None, LONG_OUTAGE, now, random))
+            return Next(Action.COUNT, History(history.parked + 1), wait)
         case Ending.PARKED:
             until = _until(outcome.until, history.parked, now, random)
             parked = history.parked + 1
@@ -82,5 +98,5 @@ def follow(outcome: TurnOutcome, cause: Cause | None, history: History, now: flo
 def _until(named: float | None, parked: int, now: float, random: float) -> float:
     if named is not None and named > now:
         return min(named, now + LONGEST_LIMIT) + SPREAD * random
-    delay = min(FIRST_DELAY * 2.0 ** min(parked, 16), LONGEST_DELAY)
+    delay = min(FIRST_DELAY * 2.0 ** min(parked, LONG_OUTAGE), LONGEST_DELAY)
     return now + delay * (1 - random / 2)

@@ -40,6 +40,7 @@ from meta.wire.link import (
     Event,
     Follow,
     Hello,
+    Hold,
     Probe,
     Release,
     Released,
@@ -49,6 +50,7 @@ from meta.wire.link import (
     Verb,
 )
 from meta.wire.manager import MANAGER_REQUEST, RequestApplyCommit
+from tests.harness.inside import Inside
 
 DEADLINE = 20.0
 """Seconds before a test gives up waiting for what should take milliseconds."""
@@ -64,7 +66,13 @@ class FakeHive:
         self.abouts: list[About] = []
         self.done: list[Done] = []
         self.releases: list[int] = []
+        self.given_back: list[tuple[int, ...] | None] = []
+        """What each release named."""
         self.releasing = True
+        self.ignored = 0
+        """Releases that were not answered."""
+        self.hold: Hold | None = Hold(releases=True)
+        """The first line after a hello. None: this hive is older."""
         self.breaking = self.broken = self.mute = False
         self.events: list[Event] = []
         self.follow: int | None = None
@@ -186,6 +194,8 @@ class FakeHive:
                 said = decode(UP, line)
                 if isinstance(said, Hello):
                     self.hellos.append(said)
+                    if self.hold is not None:
+                        await self.say(self.hold)
                     if self.probing:
                         await self.order(Probe(probe=len(self.hellos)))
                     if self.follow is not None:
@@ -196,7 +206,7 @@ class FakeHive:
                     self.abouts.append(said)
                 elif isinstance(said, Done):
                     self.done.append(said)
-                elif isinstance(said, Release) and self.releasing:
+                elif isinstance(said, Release):
                     await self._release(said)
                 elif isinstance(said, Event):
                     self.events.append(said)
@@ -206,11 +216,18 @@ class FakeHive:
             await self._note()
 
     async def _release(self, asked: Release) -> None:
+        if not self.releasing:
+            self.ignored += 1
+            return
         self.releases.append(asked.turn)
-        again = [message.model_copy(update={"redelivered": True}) for message in self._inflight]
-        self._queue[:0] = again
-        self._inflight.clear()
+        self.given_back.append(asked.only)
+        self._again([message for message in self._inflight if asked.only is None or message.id in asked.only])
         await self.say(Released(turn=asked.turn))
+
+    def _again(self, messages: list[MessageResponse]) -> None:
+        self._inflight = [message for message in self._inflight if message not in messages]
+        again = [message.model_copy(update={"redelivered": True}) for message in messages]
+        self._queue = sorted([*again, *self._queue], key=lambda message: message.id)
 
     async def _broker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -235,10 +252,9 @@ class FakeHive:
                 self._inflight.clear()
                 self.acks += 1
             case RequeueInflight():
-                again = [message.model_copy(update={"redelivered": True}) for message in self._inflight]
-                self._returns.update(message.id for message in again)
-                self.dead += [message.id for message in again if self._returns[message.id] >= 3]
-                self._queue[:0] = [message for message in again if self._returns[message.id] < 3]
+                self._returns.update(message.id for message in self._inflight)
+                self.dead += [message.id for message in self._inflight if self._returns[message.id] >= 3]
+                self._again([message for message in self._inflight if self._returns[message.id] < 3])
                 self._inflight.clear()
             case Send(to=to, body=body):
                 if to in self.refuse:
@@ -256,11 +272,15 @@ class FakeHive:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(30 if seconds is None else seconds):
                     await self._changed.wait_for(lambda: self._queue or self.draining)
-            if self.draining or not self._queue:
+            if self.draining or not self._queue or self._must_wait(self._queue[0].id):
                 return EmptyResponse()
             message = self._queue.pop(0)
             self._inflight.append(message)
             return message
+
+    def _must_wait(self, id: int) -> bool:
+        """Return True for a delivery beside another one, if a message of the two has a failed turn."""
+        return bool(self._inflight) and any(self._returns[each] for each in (id, *(m.id for m in self._inflight)))
 
 
 class Harness:
@@ -359,3 +379,9 @@ async def hive(absent: FakeHive) -> FakeHive:
     """A hive that listens."""
     await absent.open()
     return absent
+
+
+@pytest.fixture
+def inside(harness: Harness) -> Inside:
+    """A harness in the test's process, that is not started yet."""
+    return Inside(harness.run.parent)

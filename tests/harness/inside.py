@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.assembly import Parts, run
 from harness.controls import NoLogin
@@ -21,7 +22,11 @@ from harness.link import Link
 from harness.loop import Credentials, NoCredentials
 from meta.agent_toml.settings import AgentSettings, parse_settings
 from meta.names import AgentName
+from meta.wire.agent import RequeueInflight
 from tests.support.scripted_runtime import EventList, ScriptedRuntime
+
+if TYPE_CHECKING:
+    from tests.harness.conftest import FakeHive
 
 
 @dataclass
@@ -73,3 +78,15 @@ class Inside:
                     await task
             inbox.close()
             store.close()
+
+
+def requeues(hive: FakeHive) -> int:
+    """Requeues beside the one at boot."""
+    return sum(isinstance(call, RequeueInflight) for call in hive.calls) - 1
+
+
+async def poll(what: Callable[[], object]) -> None:
+    """Wait for something that FakeHive does not see."""
+    async with asyncio.timeout(10):
+        while not what():
+            await asyncio.sleep(0.005)

@@ -112,9 +112,13 @@ async def test_no_message_is_lost_and_none_is_acknowledged_unseen(
         "inbox.RECV_SECONDS": 1,
         "link.RELEASE_SECONDS": 0.5,
         "turn.STOP_SECONDS": 0.05,
+        "suspects.SUSPECT_SECONDS": 0.0,
+        "suspects.MANY": 1,
     }.items():
         monkeypatch.setattr(f"harness.{name}", seconds)
     dice = random.Random(seed)
+    if seed % 2:
+        hive.hold = None  # an older hive
     runtime = Moody(dice)
     inside = Inside(harness.run.parent, runtime=runtime, credentials=Changing())
     async with inside.start():

@@ -1,0 +1,190 @@
+"""The loop: compactions between turns, and new conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.runtimes.base import Compacted, CompactionFailed, Ending, Sink, Tokens, TurnOutcome, TurnRequest
+from meta.errors import HiveError, TransientError
+from meta.wire.link import Drain, Hold, Resume, TurnState, Verb
+from meta.wire.live import Compaction, Note, Usage
+from tests.harness.inside import Inside, poll
+from tests.support.scripted_runtime import OK, ends
+
+if TYPE_CHECKING:
+    from tests.harness.conftest import FakeHive
+
+
+async def test_a_full_context_is_compacted_after_the_turn(inside: Inside, hive: FakeHive) -> None:
+    async def fill(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        return TurnOutcome(Ending.OK, session="s1", tokens=Tokens(context=170_000, window=200_000))
+
+    inside.runtime.compacted = Compacted(170_000, 9_000)
+    inside.runtime.steps = [fill]
+    await hive.post("operator", "work")
+    async with inside.start():
+        await poll(lambda: inside.runtime.compactions)
+        assert hive.acks == 1
+        await hive.until(lambda: hive.turn is TurnState.IDLE)
+    assert [event.trigger for event in inside.events.of(Compaction)] == ["watermark"]
+
+
+async def test_a_runtime_without_compaction_goes_on_from_the_agents_own_notes(inside: Inside, hive: FakeHive) -> None:
+    async def write_notes(request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        assert "notes.md" in request.prompt
+        (inside.base / "state" / "notes.md").write_text("the test is fixed")
+        return TurnOutcome(Ending.OK, session="s1")
+
+    inside.runtime.capabilities = replace(inside.runtime.capabilities, compact=False)
+    inside.runtime.steps = [ends(Ending.OVERFLOW, "too long", session="s1"), write_notes, OK]
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1)
+    _, asked, again = inside.runtime.requests
+    assert (asked.session, again.session) == ("s1", None)
+    assert "the test is fixed" in again.prompt
+    (event,) = inside.events.of(Compaction)
+    assert "its notes" in event.note
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CompactionFailed("could not compact", TurnOutcome(Ending.PARKED, "overloaded")),
+        CompactionFailed("could not compact", TurnOutcome(Ending.REFUSED, "overloaded")),
+        TransientError("overloaded"),
+    ],
+)
+async def test_a_compaction_that_failed_is_an_error_for_the_operator(
+    inside: Inside, hive: FakeHive, error: HiveError
+) -> None:
+    async def fail(_session: str | None, _sink: Sink) -> Compacted | None:
+        raise error
+
+    async with inside.start():
+        await hive.post("bob", "hello")
+        await hive.until(lambda: hive.acks == 1)
+        inside.runtime.compact = fail  # type: ignore[assignment, method-assign]
+        done = await hive.control(Verb.COMPACT)
+    assert (done.ok, done.text) == (False, "the conversation is not compacted: overloaded; try again later")
+
+
+async def test_the_operator_compacts_begins_anew_and_sets_the_model(inside: Inside, hive: FakeHive) -> None:
+    inside.runtime.compacted = Compacted(100, 10)
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        assert (await hive.control(Verb.COMPACT)).text == "compacted: 100 -> 10 tokens"
+        assert (await hive.control(Verb.MODEL, "opus")).ok
+        assert (hive.abouts[-1].model, hive.abouts[-1].override) == ("opus", "opus")
+        wrong = await hive.control(Verb.MODEL, "no such\nmodel")
+        assert (wrong.ok, "not a name of a model" in wrong.text) == (False, True)
+        assert (await hive.control(Verb.NEW_SESSION)).ok
+        assert not (await hive.control(Verb.LOGIN)).ok
+        await hive.post("operator", "more")
+        await hive.until(lambda: hive.acks == 2)
+    assert (inside.runtime.requests[1].session, inside.runtime.requests[1].model) == (None, "opus")
+    assert (inside.base / "state" / "hyperhive-model").read_text() == "opus\n"
+
+
+async def test_a_new_conversation_that_is_asked_for_in_a_turn_begins_after_it(inside: Inside, hive: FakeHive) -> None:
+    go = asyncio.Event()
+
+    async def wait(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        await go.wait()
+        return await OK(request, sink)
+
+    inside.runtime.steps = [OK, wait]
+    await hive.post("operator", "first")
+    await hive.post("operator", "second")
+    async with inside.start():
+        await poll(lambda: len(inside.runtime.requests) == 2)
+        assert "after the turn" in (await hive.control(Verb.NEW_SESSION)).text
+        go.set()
+        await hive.until(lambda: hive.acks == 2)
+        await poll(lambda: inside.runtime.closes)
+        await hive.post("operator", "third")
+        await hive.until(lambda: hive.acks == 3)
+    assert [request.session for request in inside.runtime.requests] == [None, "s1", None]
+
+
+@pytest.mark.parametrize(
+    ("order", "last"),
+    [
+        (Drain(deadline_seconds=5), TurnState.DRAINED),
+        (Hold(over_budget=True), TurnState.OVER_BUDGET),
+        (Hold(paused=True), TurnState.PAUSED),
+    ],
+)
+async def test_a_compaction_that_waits_for_the_turn_does_not_begin_in_a_drain_or_a_hold(
+    inside: Inside, hive: FakeHive, order: Drain | Hold, last: TurnState
+) -> None:
+    go = asyncio.Event()
+
+    async def wait(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        await go.wait()
+        return await OK(request, sink)
+
+    inside.runtime.steps = [OK, wait]
+    await hive.post("operator", "first")
+    await hive.post("operator", "second")
+    async with inside.start() as gate:
+        await poll(lambda: len(inside.runtime.requests) == 2)
+        assert "after the turn" in (await hive.control(Verb.COMPACT)).text
+        await hive.order(order)
+        await poll(lambda: gate.draining or gate.held)
+        go.set()
+        await poll(lambda: any("asked for failed" in note.text for note in inside.events.of(Note)))
+        await hive.until(lambda: hive.turn is last)
+    states = [state.state for state in hive.states if state.probe is None]
+    assert (inside.runtime.compactions, TurnState.COMPACTING in states, states[-1]) == ([], False, last)
+
+
+@pytest.mark.parametrize("hold", [Hold(paused=True), Hold(over_budget=True)])
+async def test_an_agent_that_may_call_no_model_is_not_compacted_but_may_begin_anew(
+    inside: Inside, hive: FakeHive, hold: Hold
+) -> None:
+    await hive.post("operator", "work")
+    async with inside.start() as gate:
+        await hive.until(lambda: hive.acks == 1)
+        await hive.order(hold)
+        await poll(lambda: gate.held)
+        assert not (await hive.control(Verb.COMPACT)).ok
+        assert (await hive.control(Verb.NEW_SESSION)).ok
+    assert inside.runtime.compactions == []
+
+
+async def test_a_drain_that_meets_a_compaction_is_answered_after_it(inside: Inside, hive: FakeHive) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def compact(_session: str | None, _sink: Sink) -> Compacted | None:
+        begun.set()
+        await go.wait()
+        return Compacted(10, 5, "s1")
+
+    inside.runtime.compact = compact  # type: ignore[assignment, method-assign]
+    await hive.post("operator", "work")
+    async with inside.start() as gate:
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        compacting = asyncio.create_task(hive.control(Verb.COMPACT))
+        await begun.wait()
+        for order in (Drain(deadline_seconds=5), Resume(), Drain(deadline_seconds=5)):
+            await hive.order(order)
+        await poll(lambda: gate.draining)
+        go.set()
+        await hive.until(lambda: hive.turn is TurnState.DRAINED)
+        assert (await compacting).ok
+
+
+async def test_a_compaction_that_the_operator_asks_for_is_in_the_statistics(inside: Inside, hive: FakeHive) -> None:
+    inside.runtime.compacted = Compacted(200_000, 20_000, "s1", tokens=Tokens(200_000, 100, None, 2.0))
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        assert (await hive.control(Verb.COMPACT)).ok
+    (_, usage) = inside.events.of(Usage)
+    assert (usage.source, usage.input_tokens, usage.cost_dollars) == ("compaction", 200_000, 2.0)
